@@ -1,0 +1,34 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+BIN := .venv/bin
+# Speed and repeatability: several OpenMP threads on busy cores are slower than one (docs/decisions/0002-fast-field.md).
+TEST_ENV := OMP_NUM_THREADS=1
+
+help:           ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+env: .venv/.ready   ## make .venv with the commands `adnerf` and `python -m adnerf_core`
+
+.venv/.ready: pyproject.toml Makefile
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
+	  { echo "Python 3.10, 3.11 or 3.12 is needed (MediaPipe has no later build): make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch==2.13.0
+	$(BIN)/pip install --quiet --no-deps mediapipe==0.10.21
+	$(BIN)/pip install --quiet -e '.[demo,dev]'
+	touch $@
+
+demo: env       ## a subject from a video, then a talking video; VIDEO=me.mp4 AUDIO=say.wav PRESET=draft|standard
+	$(BIN)/python -m demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(AUDIO),--audio '$(AUDIO)') $(if $(PRESET),--preset $(PRESET))
+
+test: env       ## all tests
+	$(TEST_ENV) $(BIN)/python -m pytest
+
+check: env      ## style and the arrows between the rooms
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+clean:          ## remove the environment and the demo's output
+	rm -rf .venv demo-output
+
+.PHONY: help env demo test check clean

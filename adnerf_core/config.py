@@ -1,0 +1,123 @@
+"""Every knob of the core, as frozen pydantic models; no torch here, so that the API may import these types.
+
+A run stores its resolved configuration in run.json, so defaults may change without changing what old runs mean.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+FPS = 25
+"""Frames a second, everywhere inside: footage is resampled to it and videos are rendered at it."""
+
+SAMPLE_RATE = 16_000
+"""Samples a second of audio, everywhere inside."""
+
+TrackerName = Literal["facemesh", "landmarker"]
+FeatureName = Literal["mel"]
+DeviceName = Literal["cpu", "cuda"]
+PresetName = Literal["draft", "standard", "high"]
+
+
+class Config(BaseModel):
+    """Base: unknown names are refused, values do not change after construction."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PreprocessConfig(Config):
+    """How a reference video becomes a dataset."""
+
+    tracker: TrackerName = "facemesh"
+    tracker_model: str | None = Field(None, description="model file of the `landmarker` tracker (face_landmarker.task)")
+    features: FeatureName = "mel"
+    max_size: int = Field(512, ge=64, le=1024, description="edge of the stored square portrait, px, at most")
+    held_out: float = Field(1 / 11, gt=0, lt=0.5, description="part at the end that training never sees")
+    min_seconds: float = Field(8.0, description="usable footage, s, at least")
+    max_seconds: float = Field(600.0, description="footage beyond this is not read, s")
+
+
+class FieldConfig(Config):
+    """Shape of the two fields and of the audio encoder."""
+
+    planes: tuple[int, int] = Field((48, 160), description="resolutions of the head's tri-planes, texels an edge")
+    channels: int = Field(8, description="features a plane and resolution")
+    hidden: int = Field(64, description="width of the head's MLP")
+    ray_features: int = Field(16, description="features accumulated along a ray and decoded once")
+    lip_code: int = Field(6, description="numbers that the sound contributes to the condition")
+    torso_planes: tuple[int, int] = Field((64, 192), description="resolutions of the torso's planes")
+
+
+class MarchConfig(Config):
+    """How rays are sampled."""
+
+    grid: int = Field(64, description="cells an edge of the cached density grid")
+    lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
+    samples: int = Field(12, description="field evaluations a surviving ray")
+
+
+class TrainConfig(Config):
+    """Schedule of one run. `size` None means: 256 px on a CPU, 512 px with CUDA."""
+
+    preset: PresetName = "standard"
+    size: int | None = Field(None, ge=32, le=1024)
+    seed: int = 0
+    device: DeviceName = "cpu"
+    audio_steps: int = 600
+    head_steps: int = 3000
+    torso_steps: int = 1500
+    rays: int = Field(4096, description="rays a step, drawn from `frames_per_step` frames")
+    frames_per_step: int = 4
+    checkpoint_every: int = Field(500, description="steps between checkpoints")
+    field: FieldConfig = FieldConfig()
+    march: MarchConfig = MarchConfig()
+
+
+PRESETS: dict[str, TrainConfig] = {
+    "draft": TrainConfig(preset="draft", size=128, head_steps=1500, torso_steps=600),
+    "standard": TrainConfig(
+        preset="standard", field=FieldConfig(planes=(64, 256), torso_planes=(64, 320))
+    ),
+    "high": TrainConfig(
+        preset="high", size=512, head_steps=8000, torso_steps=4000, field=FieldConfig(planes=(64, 384), torso_planes=(96, 512))
+    ),
+}
+
+
+class ViewChange(Config):
+    """A change of view, added to the pose of the track. All zero (zoom 1): no change."""
+
+    yaw_deg: float = Field(0.0, ge=-30, le=30, description="turn of the head to its left, degrees")
+    pitch_deg: float = Field(0.0, ge=-30, le=30, description="nod upwards, degrees")
+    roll_deg: float = Field(0.0, ge=-30, le=30, description="tilt, clockwise in the picture, degrees")
+    zoom: float = Field(1.0, ge=0.5, le=2.0, description="scale of the person in the picture")
+    x: float = Field(0.0, ge=-0.5, le=0.5, description="shift to the right, in widths of the picture")
+    y: float = Field(0.0, ge=-0.5, le=0.5, description="shift down, in heights of the picture")
+
+
+class Background(Config):
+    """What stands behind the person. `image` takes the file given beside the options."""
+
+    kind: Literal["original", "color", "image"] = "original"
+    color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", description="for kind `color`: #rrggbb")
+
+    @model_validator(mode="after")
+    def _color_where_needed(self):
+        if self.kind == "color" and self.color is None:
+            raise ValueError("background kind `color` needs `color` as #rrggbb")
+        if self.kind != "color" and self.color is not None:
+            raise ValueError("`color` goes with background kind `color` only")
+        return self
+
+
+class RenderOptions(Config):
+    """What a client may choose for one video."""
+
+    size: int | None = Field(None, ge=64, le=1024, multiple_of=2, description="edge of the video, px; default: the subject's own")
+    pose: Literal["track", "still"] = "track"
+    view: ViewChange = ViewChange()
+    background: Background = Background()
+    format: Literal["mp4"] = "mp4"
+    seed: int = Field(0, ge=0, lt=2**31)

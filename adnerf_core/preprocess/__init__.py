@@ -1,0 +1,1 @@
+"""A reference video becomes a dataset: tracked, parsed, aligned with its sound."""

@@ -1,0 +1,1 @@
+"""Face trackers, one backend a file."""

@@ -1,0 +1,1 @@
+"""HTTP words only; never loads torch."""

@@ -1,0 +1,1 @@
+"""State: rows in a database, bytes in an object store."""

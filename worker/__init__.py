@@ -1,0 +1,1 @@
+"""Use cases, and the loop that carries jobs out."""
