@@ -1,1 +1,1 @@
-"""State: rows in a database, bytes in an object store."""
+"""What is kept: rows in a database, files in an object store. Knows nothing of video, of HTTP or of the core."""

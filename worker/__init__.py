@@ -1,1 +1,1 @@
-"""Use cases, and the loop that carries jobs out."""
+"""What is done: the use cases that clients ask for (service), and the worker that runs the jobs (pipeline, local)."""

@@ -1,0 +1,91 @@
+"""Database: the engine, and the only commit.
+
+On SQLite: write-ahead logging, foreign keys, and BEGIN IMMEDIATE, so that a transaction that will write waits for its
+turn at the start instead of failing in the middle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
+
+from storage.errors import StoreFull
+
+BUSY_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """One process's connection to the database at `url`. Threads may share it; a fork may not."""
+
+    def __init__(self, url: str):
+        self.url = make_url(url)
+        if self.sqlite and self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        self.engine = create_engine(self.url)
+        if self.sqlite:
+            event.listen(self.engine, "connect", _prepare_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+        self._reader = self.engine.execution_options(read_only=True)
+
+    @property
+    def sqlite(self) -> bool:
+        """Whether this is the embedded database."""
+        return self.url.get_backend_name() == "sqlite"
+
+    @contextmanager
+    def session(self, *, write: bool = True) -> Iterator[Session]:
+        """One transaction: committed when the block ends well, rolled back when it raises.
+
+        Nothing is locked before the first statement; so do slow things (taking in a file) before it. With `write` False
+        the transaction does not wait for writers, and must not write. Rows stay readable after the block.
+        Raises StoreFull where the disk has no space left.
+        """
+        session = Session(self.engine if write else self._reader, expire_on_commit=False)
+        outcome = "rolled_back"
+        try:
+            with session:
+                yield session
+                session.commit()
+                outcome = "committed"
+        except OperationalError as error:
+            if "disk is full" in str(error) or "No space left" in str(error):
+                raise StoreFull("No space left to write the database.") from error
+            raise
+        finally:
+            for action in session.info.get(outcome, []):
+                action()
+
+    def ping(self) -> None:
+        """Raises SQLAlchemy's OperationalError where the database does not answer."""
+        with self._reader.connect() as connection:
+            connection.execute(text("SELECT 1"))
+
+    def close(self) -> None:
+        """Closes all connections."""
+        self.engine.dispose()
+
+
+def after_commit(session: Session, action: Callable[[], object]) -> None:
+    """Runs `action` once the transaction of `session` is durable, and never if it is not."""
+    session.info.setdefault("committed", []).append(action)
+
+
+def after_rollback(session: Session, action: Callable[[], object]) -> None:
+    """Runs `action` if the transaction of `session` comes to nothing."""
+    session.info.setdefault("rolled_back", []).append(action)
+
+
+def _prepare_sqlite(connection, _record) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions on its own: _begin_sqlite does
+    for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    read_only = connection.get_execution_options().get("read_only", False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

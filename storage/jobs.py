@@ -1,0 +1,238 @@
+"""A job's life: the only writer of jobs.state.
+
+    move        from                  to          by
+    claim       queued                running     a worker; raises `attempt`, takes a lease
+    succeed     running               succeeded   the worker whose attempt it is
+    fail        running               failed      the same
+    release     running               queued      the same, when it is told to stop
+    cancel      queued, running       cancelled   a client
+    retry       failed, cancelled     queued      a client
+    requeue     running               queued      the sweep: the worker is gone
+    give_up     running               failed      the sweep: the worker is gone for the third time
+
+Every move is one UPDATE that names the states it may come from, and for a worker its attempt: no row, no move. So a
+cancel, a lost lease and a late write of a worker thought dead are all seen in the same way, and of two workers that
+claim one job only one gets it. What the job is for (a subject or a video) follows in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from typing import Any, NamedTuple, get_args
+
+from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy.orm import Session
+
+from storage import rows
+from storage.errors import MoveNotAllowed
+from storage.models import Job, JobKind, Subject, Video, new_id, now
+
+KINDS: tuple[JobKind, ...] = get_args(JobKind)
+
+MAX_ATTEMPTS = 3
+"""How often a job may lose its worker before it is given up."""
+
+WORKER_LOST = {
+    "code": "worker_lost",
+    "message": f"The worker process ended {MAX_ATTEMPTS} times during this job.",
+    "remedy": "Look into the worker's log (often it is a lack of memory), then retry; what stands is kept.",
+}
+
+MOVES: dict[str, tuple[tuple[str, ...], str]] = {
+    "claim": (("queued",), "running"),
+    "succeed": (("running",), "succeeded"),
+    "fail": (("running",), "failed"),
+    "release": (("running",), "queued"),
+    "cancel": (("queued", "running"), "cancelled"),
+    "retry": (("failed", "cancelled"), "queued"),
+    "requeue": (("running",), "queued"),
+    "give_up": (("running",), "failed"),
+}
+
+OWNER_STATE: dict[tuple[str, str], str] = {
+    ("preprocess", "queued"): "pending",
+    ("preprocess", "running"): "preprocessing",
+    ("preprocess", "succeeded"): "training",
+    ("train", "queued"): "training",
+    ("train", "running"): "training",
+    ("train", "succeeded"): "ready",
+    ("render", "queued"): "pending",
+    ("render", "running"): "rendering",
+    ("render", "succeeded"): "ready",
+    **{(kind, state): state for kind in KINDS for state in ("failed", "cancelled")},
+}
+
+_FRESH = {"worker": None, "lease_until": None, "stage": None, "progress": 0.0, "eta_s": None}
+_OVER = {"worker": None, "lease_until": None, "eta_s": None}
+
+
+def create(session: Session, kind: JobKind, subject_id: str, video_id: str | None = None) -> Job:
+    """A new queued job. Its subject or video must be there."""
+    job = Job(
+        id=new_id("job"),
+        kind=kind,
+        state="queued",
+        subject_id=subject_id,
+        video_id=video_id,
+        max_attempts=MAX_ATTEMPTS,
+    )
+    session.add(job)
+    session.flush()
+    _update_owner(session, job)
+    return job
+
+
+def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobKind] = KINDS) -> Job | None:
+    """The oldest queued job of these kinds, now leased to `worker` for `lease_s` seconds; None if there is none."""
+    oldest = (
+        select(Job.id)
+        .where(Job.state == "queued", Job.kind.in_(list(kinds)))
+        .order_by(Job.queued_at, Job.id)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+        .scalar_subquery()
+    )
+    return _move(
+        session,
+        "claim",
+        Job.id == oldest,
+        **_FRESH
+        | {
+            "attempt": Job.attempt + 1,
+            "worker": worker,
+            "lease_until": _until(lease_s),
+            "started_at": func.coalesce(Job.started_at, now()),
+        },
+    )
+
+
+class Standing(NamedTuple):
+    """How far a job is: a stage's name, its whole progress 0..1, and the seconds to go where they can be told."""
+
+    stage: str | None = None
+    progress: float = 0.0
+    eta_s: float | None = None
+
+
+def heartbeat(session: Session, job_id: str, attempt: int, standing: Standing, *, lease_s: float) -> bool:
+    """Renews the lease and tells how far the job is. False: the job is not this attempt's any more."""
+    return _touch(session, job_id, attempt, lease_until=_until(lease_s), **standing._asdict())
+
+
+def publish(session: Session, job_id: str, attempt: int, **owner_values: Any) -> bool:
+    """Sets columns of the subject or video while the job runs. False: the job is not this attempt's any more."""
+    if not _touch(session, job_id, attempt):
+        return False
+    _update_owner(session, rows.get(session, Job, job_id), **owner_values)
+    return True
+
+
+def succeed(session: Session, job_id: str, attempt: int, **owner_values: Any) -> bool:
+    """The job is done: its results in `owner_values` become visible, and after `preprocess` the `train` job is made.
+
+    False: the job is not this attempt's any more; nothing became visible.
+    """
+    job = _move(
+        session,
+        "succeed",
+        *_fence(job_id, attempt),
+        owner_values=owner_values,
+        **_OVER | {"progress": 1.0, "finished_at": now()},
+    )
+    if job is not None and job.kind == "preprocess":
+        create(session, "train", job.subject_id)
+    return job is not None
+
+
+def fail(session: Session, job_id: str, attempt: int, error: dict[str, str], **owner_values: Any) -> bool:
+    """The job failed for the reason `error` (code, message, remedy). False: it is not this attempt's any more."""
+    values = _OVER | {"error": error, "finished_at": now()}
+    return _move(session, "fail", *_fence(job_id, attempt), owner_values=owner_values, **values) is not None
+
+
+def release(session: Session, job_id: str, attempt: int) -> bool:
+    """Gives the job back to the queue, at its old place, without counting this attempt."""
+    values = _FRESH | {"max_attempts": Job.max_attempts + 1}
+    return _move(session, "release", *_fence(job_id, attempt), **values) is not None
+
+
+def cancel(session: Session, job_id: str) -> Job:
+    """Cancels a job; a worker that runs it sees this at its next heartbeat. Raises NotFound, MoveNotAllowed."""
+    return _move_by_client(session, "cancel", job_id, **_OVER | {"finished_at": now()})
+
+
+def retry(session: Session, job_id: str) -> Job:
+    """Queues a failed or cancelled job again, at the end, with new attempts. Raises NotFound, MoveNotAllowed."""
+    values = {"queued_at": now(), "max_attempts": Job.attempt + MAX_ATTEMPTS}
+    return _move_by_client(
+        session, "retry", job_id, **_FRESH | values | {"error": None, "started_at": None, "finished_at": None}
+    )
+
+
+def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: False) -> list[Job]:
+    """Takes jobs from workers that are gone: whose lease ran out, or of which `dead` says so; returns these jobs.
+
+    They are queued again at their old place, or failed when it happened for the last time that is allowed.
+    """
+    swept = []
+    for job in session.scalars(select(Job).where(Job.state == "running")).all():
+        if job.lease_until > now() and not dead(job.worker):
+            continue
+        fence = *_fence(job.id, job.attempt), Job.lease_until == job.lease_until
+        if job.attempt < job.max_attempts:
+            moved = _move(session, "requeue", *fence, **_FRESH)
+        else:
+            moved = _move(session, "give_up", *fence, **_OVER | {"error": WORKER_LOST, "finished_at": now()})
+        if moved is not None:
+            swept.append(moved)
+    return swept
+
+
+def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
+    """The place in the queue (1: the next to be claimed) of those of the jobs that are queued."""
+    place = func.row_number().over(order_by=(Job.queued_at, Job.id)).label("place")
+    queue = select(Job.id, place).where(Job.state == "queued").subquery()
+    found = session.execute(select(queue.c.id, queue.c.place).where(queue.c.id.in_(list(job_ids))))
+    return {job_id: number for job_id, number in found}
+
+
+def _until(lease_s: float):
+    return now() + timedelta(seconds=lease_s)
+
+
+def _fence(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
+    return Job.id == job_id, Job.attempt == attempt
+
+
+def _touch(session: Session, job_id: str, attempt: int, **values: Any) -> bool:
+    values |= {"revision": Job.revision + 1, "updated_at": now()}
+    still_mine = update(Job).where(*_fence(job_id, attempt), Job.state == "running").values(**values)
+    return session.execute(still_mine, execution_options={"synchronize_session": False}).rowcount == 1
+
+
+def _move(session: Session, move: str, *where: ColumnElement[bool], owner_values=None, **values: Any) -> Job | None:
+    """One compare-and-set UPDATE; None where no row was in a state to be moved."""
+    sources, target = MOVES[move]
+    values |= {"state": target, "revision": Job.revision + 1, "updated_at": now()}
+    statement = update(Job).where(*where, Job.state.in_(sources)).values(**values).returning(Job)
+    options = {"synchronize_session": False, "populate_existing": True}
+    job = session.scalars(statement, execution_options=options).one_or_none()
+    if job is not None:
+        _update_owner(session, job, **(owner_values or {}))
+    return job
+
+
+def _move_by_client(session: Session, move: str, job_id: str, **values: Any) -> Job:
+    job = _move(session, move, Job.id == job_id, **values)
+    if job is None:
+        state = rows.get(session, Job, job_id).state
+        raise MoveNotAllowed(f"A {state} job cannot be {'cancelled' if move == 'cancel' else 'retried'}.")
+    return job
+
+
+def _update_owner(session: Session, job: Job, **values: Any) -> None:
+    owner, owner_id = (Video, job.video_id) if job.video_id else (Subject, job.subject_id)
+    values |= {"state": OWNER_STATE[job.kind, job.state], "updated_at": now()}
+    statement = update(owner).where(owner.id == owner_id).values(**values)
+    session.execute(statement, execution_options={"synchronize_session": "fetch"})
