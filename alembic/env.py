@@ -1,0 +1,30 @@
+"""Migrates the database of storage/settings.py, or the connection that storage/migrations.py hands over."""
+
+from alembic import context
+from storage.db import Database
+from storage.models import Base, UtcTime
+from storage.settings import load
+
+
+def render_type(kind, value, _context):
+    """How a new migration writes our own type: as the plain one that it is in the database."""
+    return "sa.DateTime(timezone=True)" if kind == "type" and isinstance(value, UtcTime) else False
+
+
+def migrate(connection) -> None:
+    """Runs what was asked for in one transaction; `batch`, because SQLite alters a table by copying it."""
+    context.configure(
+        connection=connection, target_metadata=Base.metadata, render_as_batch=True, render_item=render_type
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+given = context.config.attributes.get("connection")
+if given is not None:
+    migrate(given)
+else:
+    database = Database(load().database)
+    with database.engine.begin() as own:
+        migrate(own)
+    database.close()
