@@ -22,3 +22,217 @@ with y up (OpenGL), so a frontal pose is close to the identity with a translatio
 """
 
 from __future__ import annotations
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from adnerf_core.errors import NotReady
+from adnerf_core.lips import LIPS
+from adnerf_core.rays import Camera
+from adnerf_core.rundir import read_json
+
+VERSION = 1
+NOSE_TIP, NOSE_BRIDGE = 1, 6
+EYE_POINTS = (33, 133, 159, 145, 263, 362, 386, 374)
+
+
+@dataclass(frozen=True)
+class Track:
+    """track.npz; the fields are described at the top of this module."""
+
+    valid: Bool[ndarray, " frames"]
+    landmarks: Float[ndarray, "frames 478 3"]
+    pose: Float[ndarray, "frames 4 4"]
+    points: Float[ndarray, "rigid 3"]
+    point_ids: Int[ndarray, " rigid"]
+    depose: Float[ndarray, "frames 478 3"]
+    opening: Float[ndarray, " frames"]
+    eyes: Float[ndarray, " frames"]
+
+
+class SubjectDataset:
+    """A dataset folder. The constructor reads the manifest only; pictures are read when asked for.
+
+    Raises NotReady where the folder is not a finished dataset.
+    """
+
+    def __init__(self, root: Path):
+        self.root = Path(root)
+        self.manifest = read_json(self.root / "dataset.json")
+        if self.manifest.get("version") != VERSION:
+            raise NotReady(f"{self.root} was written by another version.", "Run preprocess again.")
+        self.size: int = self.manifest["size"]
+        self.frames: int = self.manifest["frames"]
+        self.held_out_from: int = self.manifest["held_out_from"]
+        self.camera = Camera(self.size, self.size, self.manifest["focal"], tuple(self.manifest["center"]))
+        self.audio = self.root / "audio.wav"
+
+    def track(self) -> Track:
+        """Poses, landmarks and what follows from them."""
+        with np.load(self.root / "track.npz") as arrays:
+            return Track(**{name: arrays[name] for name in Track.__dataclass_fields__})
+
+    def features(self) -> Float[ndarray, "steps width"]:
+        """The audio features of the footage's sound, 50 steps a second."""
+        return np.load(self.root / "features.npy")
+
+    def picture(self, frame: int, size: int) -> UInt8[ndarray, "size size 3"]:
+        """The portrait at `frame`, RGB."""
+        return _read(self.root / "frames" / f"{frame:06d}.jpg", size)
+
+    def mask(self, frame: int, size: int) -> UInt8[ndarray, "size size 2"]:
+        """Coverage by the head and by the torso at `frame`, 0..255."""
+        return _read(self.root / "masks" / f"{frame:06d}.png", size)[..., :2]
+
+    def background(self, size: int) -> UInt8[ndarray, "size size 3"]:
+        """The clean plate, RGB."""
+        return _read(self.root / "background.png", size)
+
+
+def _read(path: Path, size: int) -> UInt8[ndarray, "size size 3"]:
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise NotReady(f"{path} is missing or damaged.", "Run preprocess again.")
+    if image.shape[0] != size:
+        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+BACKGROUND, HEAD, NECK, TORSO, EDGE = range(5)
+"""What a pixel means for the head field: see `zones`."""
+
+NECK_DEPTH, EDGE_DEPTH = 0.35, 0.6
+"""How far below the head's mask the neck belongs to the head field too, and where the torso proper begins (head units)."""
+
+
+def zones(mask: UInt8[ndarray, "size size 2"], unit: float) -> UInt8[ndarray, "size size"]:
+    """Sorts pixels by what the head field should show there; `unit` is the head unit in px.
+
+    The head field also learns the strip of neck next to the head (NECK), under the torso that is composited in front of it:
+    where the torso thins out at the jaw, skin is behind it and not the background, so there is no hole at the neck and no rim.
+    Beyond it follows a strip that is left open (EDGE, as are the soft borders), and the torso proper, where the head is empty.
+    """
+    head, torso = mask[..., 0], mask[..., 1]
+    away = cv2.distanceTransform((head < 128).astype(np.uint8), cv2.DIST_L2, 3) / unit
+    zone = np.full(head.shape, EDGE, np.uint8)
+    zone[(head < 13) & (torso < 13)] = BACKGROUND
+    zone[head > 242] = HEAD
+    body = torso > 128
+    zone[body & (away < NECK_DEPTH)] = NECK
+    zone[body & (away > EDGE_DEPTH)] = TORSO
+    return zone
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rays of a few frames of footage, and what they should show."""
+
+    pixels: Float[Tensor, "rays 2"]
+    frame: Int[Tensor, " rays"]
+    """Which of the batch's frames a ray belongs to."""
+    numbers: Int[Tensor, " frames"]
+    """The batch's frames, as numbers in the footage."""
+    poses: Float[Tensor, "frames 4 4"]
+    lips: Float[Tensor, "frames code"]
+    eyes: Float[Tensor, " frames"]
+    target: Float[Tensor, "rays 3"]
+    background: Float[Tensor, "rays 3"]
+    coverage: Float[Tensor, "rays 2"]
+    zone: UInt8[Tensor, " rays"]
+
+
+class Footage:
+    """The training frames in memory, at the size of the run; uint8, so a minute at 512 px takes 1.6 GB.
+
+    Frame numbers are positions in time; frames without a face are left out.
+    """
+
+    def __init__(self, dataset: SubjectDataset, size: int, lips: Float[ndarray, "frames code"], device: str):
+        """`lips` are the true lip codes of all frames (NaN where there is none)."""
+        track = dataset.track()
+        self.device = device
+        self.camera = dataset.camera.resized(size)
+        numbers = np.flatnonzero(track.valid[: dataset.held_out_from])
+        unit = head_unit(self.camera, track)
+        scale = size / dataset.size
+        self.pictures = torch.empty((len(numbers), size, size, 3), dtype=torch.uint8, device=device)
+        self.masks = torch.empty((len(numbers), size, size, 2), dtype=torch.uint8, device=device)
+        self.zones = torch.empty((len(numbers), size, size), dtype=torch.uint8, device=device)
+        boxes = np.empty((len(numbers), 3, 4), np.float32)
+        for i, k in enumerate(numbers):
+            mask = dataset.mask(int(k), size)
+            self.pictures[i] = torch.from_numpy(dataset.picture(int(k), size)).to(device)
+            self.masks[i] = torch.from_numpy(mask).to(device)
+            self.zones[i] = torch.from_numpy(zones(mask, unit)).to(device)
+            points = track.landmarks[k, :, :2] * scale
+            boxes[i] = [_head_box(mask, unit), _box(points[list(LIPS)], 0.12 * unit), _box(points[list(EYE_POINTS)], 0.12 * unit)]
+        self.boxes = torch.from_numpy(boxes.clip(0, size)).to(device)
+        self.plate = torch.from_numpy(dataset.background(size)).to(device)
+        self.numbers = torch.from_numpy(numbers).to(device)
+        self.poses = torch.from_numpy(track.pose[numbers]).float().to(device)
+        self.lips = torch.from_numpy(lips[numbers]).float().to(device)
+        self.eyes = torch.from_numpy(track.eyes[numbers]).float().to(device)
+        torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
+        self.torso_region = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)[0, 0] > 0
+        self.torso_pixels = self.torso_region.nonzero().float() + 0.5
+
+    def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str) -> Batch:
+        """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
+
+        Head phase: 15 % in the mouth's box, 5 % in the eyes', the rest in the head's. Torso phase: in the torso's region.
+        """
+        generator = torch.Generator().manual_seed((seed << 32) + step)
+        chosen = torch.randint(len(self.numbers), (frames,), generator=generator)
+        each = rays // frames
+        uniform = torch.rand((frames, each, 2), generator=generator).to(self.device)
+        chosen = chosen.to(self.device)
+        if phase == "head":
+            which = torch.zeros(each, dtype=torch.long, device=self.device)
+            which[: int(0.15 * each)] = 1
+            which[int(0.15 * each) : int(0.2 * each)] = 2
+            box = self.boxes[chosen][:, which]
+            pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
+            pixels = pixels.floor().clamp_(0, self.camera.width - 1) + 0.5
+        else:
+            pixels = self.torso_pixels[(uniform[..., 0] * len(self.torso_pixels)).long()]
+        frame = torch.arange(frames, device=self.device).repeat_interleave(each)
+        pixels = pixels.reshape(-1, 2)
+        row, col = pixels.long().unbind(-1)
+        picture = chosen[frame]
+        return Batch(
+            pixels=pixels,
+            frame=frame,
+            numbers=self.numbers[chosen],
+            poses=self.poses[chosen],
+            lips=self.lips[chosen],
+            eyes=self.eyes[chosen],
+            target=self.pictures[picture, row, col] / 255.0,
+            background=self.plate[row, col] / 255.0,
+            coverage=self.masks[picture, row, col] / 255.0,
+            zone=self.zones[picture, row, col],
+        )
+
+
+def head_unit(camera: Camera, track: Track) -> float:
+    """The length of one head unit (outer corner to outer corner of the eyes), px of `camera`."""
+    return camera.focal / float(np.median(np.linalg.norm(track.pose[track.valid, :3, 3], axis=-1)))
+
+
+def _box(points: Float[ndarray, "points 2"], margin: float) -> tuple[float, float, float, float]:
+    """(row, col, row, col) around points given as (x, y)."""
+    (left, top), (right, bottom) = points.min(0) - margin, points.max(0) + margin
+    return top, left, bottom, right
+
+
+def _head_box(mask: UInt8[ndarray, "size size 2"], unit: float) -> tuple[float, float, float, float]:
+    rows, cols = np.nonzero(mask[..., 0] > 127)
+    if len(rows) == 0:
+        return 0, 0, mask.shape[0], mask.shape[1]
+    margin = 0.2 * unit
+    return rows.min() - margin, cols.min() - margin, rows.max() + NECK_DEPTH * unit + margin, cols.max() + margin

@@ -2,8 +2,8 @@
 
     run.json            resolved configuration, seed, versions, the dataset's place and digest; written before step 0
     metrics.jsonl       one line a report: {"phase", "step", "loss", "psnr", ...}
-    checkpoints/        last.safetensors + last.json: everything that exact resume needs
-    previews/           the same validation frames at each checkpoint, as JPEG; preview.jpg is the newest
+    checkpoints/        last.safetensors: everything that exact resume needs
+    previews/           the same held-out frames at each checkpoint, as JPEG; preview.jpg is the newest
     model.safetensors   the finished portrait, with subject.json: what rendering needs besides
     track.npz           pose track and eye openness of the footage, for rendering without the dataset
     background.png      the clean plate at the run's size
@@ -65,8 +65,8 @@ class RunDir:
         self.manifest = self.root / "run.json"
         self.metrics = self.root / "metrics.jsonl"
         self.checkpoint = self.root / "checkpoints" / "last.safetensors"
-        self.checkpoint_state = self.root / "checkpoints" / "last.json"
         self.previews = self.root / "previews"
+        self.preview = self.previews / "preview.jpg"
         self.model = self.root / "model.safetensors"
         self.subject = self.root / "subject.json"
         self.track = self.root / "track.npz"

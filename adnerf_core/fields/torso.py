@@ -1,0 +1,43 @@
+"""The upper body: its own field, two-dimensional and deformable, conditioned on the head's pose.
+
+The paper renders the torso as a second volume seen by a camera that stands still. Seen so, one evaluation a pixel is enough
+(RAD-NeRF): the pixel is warped into a canonical picture, as the head's pose says, and read there.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from adnerf_core.fields.planes import Planes
+from adnerf_core.marching import Marched
+
+POSE_WIDTH = 6
+FREQUENCIES = 3
+MAX_WARP = 0.15
+"""How far a pixel may be warped, in half-widths of the picture."""
+
+
+class TorsoField(nn.Module):
+    """Places of the picture and the head's pose -> what the torso shows there."""
+
+    def __init__(self, resolutions: tuple[int, int], channels: int, hidden: int = 32):
+        super().__init__()
+        self.warp = nn.Sequential(
+            nn.Linear(2 + 4 * FREQUENCIES + POSE_WIDTH, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2)
+        )
+        nn.init.zeros_(self.warp[-1].weight)
+        nn.init.zeros_(self.warp[-1].bias)
+        self.planes = Planes(1, resolutions, channels)
+        self.decode = nn.Sequential(nn.Linear(self.planes.width + POSE_WIDTH, hidden), nn.ReLU(), nn.Linear(hidden, 4))
+        nn.init.constant_(self.decode[-1].bias[3:], -3.0)  # thin at first: the head's own previews need it out of the way
+
+    def forward(self, places: Float[Tensor, "points 2"], pose: Float[Tensor, "points 6"]) -> Marched:
+        """`places` are (x, y) in -1..1 over the picture, y down; `pose` is the head's, standardised (Portrait.pose_code)."""
+        bands = torch.cat([places * (torch.pi * 2.0**k) for k in range(FREQUENCIES)], -1)
+        warp = self.warp(torch.cat([places, bands.sin(), bands.cos(), pose], -1))
+        features = self.planes((places + MAX_WARP * torch.tanh(warp))[None]).T
+        out = self.decode(torch.cat([features, pose], -1))
+        alpha = torch.sigmoid(out[:, 3])
+        return Marched(alpha[:, None] * torch.sigmoid(out[:, :3]), 1 - alpha)

@@ -1,0 +1,57 @@
+"""Measures a subject in its footage: where the head is, where the nose is, how the head moves."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from adnerf_core.dataset import NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
+from adnerf_core.portrait import Geometry, pose_angles
+from adnerf_core.rays import Camera
+
+FRONT, BACK = 0.8, -2.0
+"""The head's extent in depth, head units: the tip of the nose and the back of the skull, with margin."""
+MIDDLE = -0.6
+"""Depth of the head's silhouette, head units."""
+LOOKS = 60
+"""Frames that are enough to see how far the head reaches."""
+
+
+def measure_geometry(dataset: SubjectDataset, track: Track, size: int) -> Geometry:
+    """The Geometry of a subject, from the training part of its dataset, for pictures of `size` px."""
+    trained = np.flatnonzero(track.valid[: dataset.held_out_from])
+    camera = dataset.camera.resized(size)
+    reach = np.stack([_silhouette(dataset, track, int(k)) for k in trained[:: max(1, len(trained) // LOOKS)]])
+    low, high = np.percentile(reach[:, 0], 2, axis=0) - 0.1, np.percentile(reach[:, 1], 98, axis=0) + 0.1
+    low[1] -= NECK_DEPTH
+    center, half = (low + high) / 2, (high - low) / 2
+    middle = np.nanmean(track.depose[trained][:, [NOSE_TIP, NOSE_BRIDGE], 1])
+    angles = pose_angles(torch.from_numpy(track.pose[trained]).double())
+    return Geometry(
+        camera=camera,
+        box_center=(float(center[0]), float(center[1]), (FRONT + BACK) / 2),
+        box_half=(float(half[0]), float(half[1]), (FRONT - BACK) / 2),
+        nose=float((middle - center[1]) / half[1]),
+        nose_soft=float(0.06 / half[1]),
+        pose_mean=tuple(angles.mean(0).tolist()),
+        # A head that hardly moves must not turn tracking noise into a large code.
+        pose_std=tuple(np.maximum(angles.std(0).numpy(), [0.01] * 3 + [0.02] * 3).tolist()),
+    )
+
+
+def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndarray, "2 2"]:
+    """Least and largest (x, y) of the head's mask at `frame`, taken to the head's frame at the depth of the silhouette."""
+    camera: Camera = dataset.camera
+    rows, cols = np.nonzero(dataset.mask(frame, dataset.size)[..., 0] > 127)
+    if len(rows) == 0:
+        return np.array([[-1.0, -1.5], [1.0, 1.5]])
+    corners = np.array([[c, r] for c in (cols.min(), cols.max()) for r in (rows.min(), rows.max())], float)
+    pose = track.pose[frame].astype(float)
+    local = np.column_stack(
+        [(corners[:, 0] - camera.center[0]) / camera.focal, (camera.center[1] - corners[:, 1]) / camera.focal, -np.ones(4)]
+    )
+    directions = local @ pose[:3, :3].T
+    reach = pose[:3, 3] + directions * ((MIDDLE - pose[2, 3]) / directions[:, 2])[:, None]
+    return np.stack([reach[:, :2].min(0), reach[:, :2].max(0)])

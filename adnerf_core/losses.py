@@ -1,0 +1,48 @@
+"""What training minimises: colour where a field is answerable for it, opacity where the masks are sure."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from adnerf_core.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, Batch
+from adnerf_core.marching import Marched, over
+from adnerf_core.portrait import Seen
+
+OPACITY_WEIGHT = 0.02
+CLEAR = 0.05
+"""Torso coverage below which a border pixel is one between head and background, and its colour is known."""
+
+
+def head_loss(head: Marched, batch: Batch, restarts: int = 0) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """(loss, mean squared colour error) of the head phase.
+
+    The head, the neck under the torso (see dataset.zones) and the background must look as in the footage; where the torso
+    proper is, the plate must be seen through the head's field; in between nothing is asked. After a restart the masks pull
+    four times as hard.
+    """
+    target = torch.where((batch.zone == TORSO)[:, None], batch.background, batch.target)
+    known = (batch.zone != EDGE) | (batch.coverage[:, 1] < CLEAR)
+    error = ((over(head, batch.background) - target) ** 2).mean(-1) * known
+    color = error.sum() / known.sum().clamp(min=1)
+    solid = (batch.zone == HEAD) | (batch.zone == NECK)
+    empty = (batch.zone == BACKGROUND) | (batch.zone == TORSO)
+    return color + OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty), color.detach()
+
+
+def torso_loss(seen: Seen, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """(loss, mean squared colour error) of the torso phase: the complete picture must look as in the footage."""
+    error = ((seen.color - batch.target) ** 2).mean()
+    solid = (batch.zone == TORSO) | (batch.zone == NECK)
+    empty = (batch.zone == BACKGROUND) | (batch.zone == HEAD)
+    return error + OPACITY_WEIGHT * opacity_loss(seen.torso, solid, empty), error.detach()
+
+
+def opacity_loss(marched: Marched, solid: Tensor, empty: Tensor) -> Float[Tensor, ""]:
+    """Binary cross-entropy of a field's opacity against what the masks are sure of."""
+    left = marched.transmittance.clamp(1e-4, 1 - 1e-4)
+    sure = solid | empty
+    entropy = F.binary_cross_entropy(left, empty.to(left.dtype), reduction="none") * sure
+    return entropy.sum() / sure.sum().clamp(min=1)

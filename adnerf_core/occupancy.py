@@ -1,0 +1,60 @@
+"""A cached density grid: where matter may be, so that rays are sampled there and empty rays are skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+DECAY = 0.85
+"""How fast a cell forgets a density that the field no longer has, a refresh."""
+
+
+class DensityGrid(nn.Module):
+    """The largest density seen lately in each cell of the box [-1, 1]^3, over all conditions (mouth open, shut, ...).
+
+    Stored [z, y, x], flat. Starts at `initial` everywhere, so that the first steps sample uniformly.
+    """
+
+    cells: Tensor
+
+    def __init__(self, resolution: int, initial: float = 0.1):
+        super().__init__()
+        self.resolution = resolution
+        self.register_buffer("cells", torch.full((resolution**3,), initial))
+
+    def lookup(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
+        """The cached density at `points` (nearest cell; points outside the box take the nearest cell inside)."""
+        index = ((points + 1) * (self.resolution / 2)).long().clamp_(0, self.resolution - 1)
+        flat = (index[..., 2] * self.resolution + index[..., 1]) * self.resolution + index[..., 0]
+        return torch.take(self.cells, flat)
+
+    def centers(self) -> Float[Tensor, "cells 3"]:
+        """The centres of all cells, in storage order."""
+        steps = (torch.arange(self.resolution, device=self.cells.device) + 0.5) * (2 / self.resolution) - 1
+        z, y, x = torch.meshgrid(steps, steps, steps, indexing="ij")
+        return torch.stack([x, y, z], -1).reshape(-1, 3)
+
+    @torch.no_grad()
+    def refresh(
+        self,
+        density: Callable[[Float[Tensor, "points 3"]], Float[Tensor, " points"]],
+        part: tuple[int, int],
+        generator: torch.Generator,
+        forget: bool = False,
+    ) -> None:
+        """Looks at the field again in every `part[1]`-th cell, starting at `part[0]`, at a random place inside each cell.
+
+        `forget` takes the field's present word for it (at the end of the uniform start) instead of the running maximum.
+        """
+        chosen = slice(part[0], None, part[1])
+        points = self.centers()[chosen]
+        noise = torch.rand(points.shape, generator=generator).to(points.device) - 0.5
+        seen = density(points + noise * (2 / self.resolution))
+        self.cells[chosen] = seen if forget else torch.maximum(self.cells[chosen] * DECAY, seen)
+
+    def occupied(self, threshold: float) -> Float[Tensor, "cells 3"]:
+        """Centres of the cells denser than `threshold`."""
+        return self.centers()[self.cells > threshold]

@@ -1,0 +1,254 @@
+"""Portrait: the person, as two individual radiance fields driven by sound (AD-NeRF, figure 2)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from adnerf_core.audio.encoder import AudioEncoder
+from adnerf_core.config import FieldConfig, MarchConfig
+from adnerf_core.fields.torso import TorsoField
+from adnerf_core.fields.triplane import HeadField, RayDecoder
+from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over
+from adnerf_core.occupancy import DensityGrid
+from adnerf_core.rays import Camera, Rays, cast_rays, project
+
+EMPTY = 0.02
+"""Opacity along a whole ray, by the density grid, below which the ray is not marched."""
+KEPT = 0.05
+"""Share of the empty rays that training marches all the same, so that matter can appear where none was seen."""
+BLOCK = 4
+"""Edge of the squares, px, in which a picture is searched for the head before any ray is cast."""
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """What a portrait knows of its subject besides weights.
+
+    camera: of the footage at the run's size; box: centre and half-edges (x, y, z) of the head, head frame; nose, nose_soft:
+    height and softness of the line between what the sound moves and what the eyes move, box units; pose_mean, pose_std: of
+    the head's pose codes (pose_angles) in training.
+    """
+
+    camera: Camera
+    box_center: tuple[float, float, float]
+    box_half: tuple[float, float, float]
+    nose: float
+    nose_soft: float
+    pose_mean: tuple[float, ...]
+    pose_std: tuple[float, ...]
+
+    def to_json(self) -> dict:
+        """Plain values, which from_json takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict) -> Geometry:
+        """The inverse of to_json."""
+        camera = dict(value["camera"], center=tuple(value["camera"]["center"]))
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "camera"}, camera=Camera(**camera))
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the person does at some moments: head poses, eye openness (0..1) and either the sound or the true lips.
+
+    `lips` are lip codes measured in footage: training has them, and evaluation uses them to tell the field's faults from
+    the sound's. Rendering has only `windows` of audio features.
+    """
+
+    poses: Float[Tensor, "moments 4 4"]
+    eyes: Float[Tensor, " moments"]
+    windows: Float[Tensor, "moments steps width"] | None = None
+    lips: Float[Tensor, "moments code"] | None = None
+
+
+class Seen(NamedTuple):
+    """What a set of rays shows: the finished colour (0..1), and the two fields that it is made of."""
+
+    color: Float[Tensor, "rays 3"]
+    head: Marched
+    torso: Marched
+
+
+def pose_angles(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 6"]:
+    """Pitch, yaw, roll (rad; of the head, in the camera's axes) and translation (head units) of head-to-camera poses.
+
+    Takes camera-to-world poses and inverts them, since the torso follows the head and not the camera.
+    """
+    head = poses[..., :3, :3].transpose(-1, -2)
+    position = -(head @ poses[..., :3, 3:])[..., 0]
+    pitch = torch.atan2(-head[..., 1, 2], head[..., 2, 2])
+    yaw = torch.asin(head[..., 0, 2].clamp(-1, 1))
+    roll = torch.atan2(-head[..., 0, 1], head[..., 0, 0])
+    return torch.cat([torch.stack([pitch, yaw, roll], -1), position], -1)
+
+
+class Portrait(nn.Module):
+    """Audio encoder, head field and torso field of one subject.
+
+    The condition of the head is [lip code..., eye openness]. The torso has the head's pose as its condition.
+    """
+
+    box_center: Tensor
+    box_half: Tensor
+    pose_mean: Tensor
+    pose_std: Tensor
+    torso_region: Tensor
+
+    def __init__(self, config: FieldConfig, march: MarchConfig, geometry: Geometry, feature_width: int):
+        super().__init__()
+        self.march = march
+        self.geometry = geometry
+        self.audio = AudioEncoder(feature_width, config.lip_code)
+        self.head = HeadField(
+            config.planes, config.channels, config.hidden, config.ray_features, config.lip_code, geometry.nose, geometry.nose_soft
+        )
+        self.decoder = RayDecoder(config.ray_features)
+        self.torso = TorsoField(config.torso_planes, config.channels)
+        self.grid = DensityGrid(march.grid)
+        self.register_buffer("box_center", torch.tensor(geometry.box_center))
+        self.register_buffer("box_half", torch.tensor(geometry.box_half))
+        self.register_buffer("pose_mean", torch.tensor(geometry.pose_mean))
+        self.register_buffer("pose_std", torch.tensor(geometry.pose_std))
+        self.register_buffer("torso_region", torch.ones(64, 64, dtype=torch.bool))
+
+    def forward(
+        self,
+        moments: Moments,
+        moment: Int[Tensor, " rays"],
+        pixels: Float[Tensor, "rays 2"],
+        background: Float[Tensor, "rays 3"],
+        pose_noise: Float[Tensor, "moments 6"] | float = 0.0,
+    ) -> Seen:
+        """Sound -> lip code -> the head's field, over the background; the torso's field over that. `moment` says which of
+        the moments a ray belongs to; `pose_noise` is added to the torso's condition (training)."""
+        code = self.audio(moments.windows) if moments.lips is None else moments.lips
+        condition = self.condition(code, moments.eyes)
+        rays = cast_rays(self.geometry.camera, moments.poses[moment], pixels)
+        head = self.see_head(rays, condition[moment])
+        torso = self.see_torso(pixels, (self.pose_code(moments.poses) + pose_noise)[moment])
+        return Seen(over(torso, over(head, background)), head, torso)
+
+    def set_torso_region(self, region: Bool[Tensor, "rows cols"]) -> None:
+        """Says in which part of the picture the torso was ever seen; nothing of it is rendered elsewhere."""
+        cells = len(self.torso_region)
+        self.torso_region = nn.functional.adaptive_max_pool2d(region[None, None].float(), cells)[0, 0] > 0
+
+    @staticmethod
+    def condition(code: Float[Tensor, "moments code"], eyes: Float[Tensor, " moments"]) -> Float[Tensor, "moments condition"]:
+        """The head's condition from a lip code and the eyes' openness (0..1, centred here)."""
+        return torch.cat([code, 2 * eyes[:, None] - 1], -1)
+
+    def pose_code(self, poses: Float[Tensor, "moments 4 4"]) -> Float[Tensor, "moments 6"]:
+        """The torso's condition: pose_angles, standardised by the training poses."""
+        return (pose_angles(poses) - self.pose_mean) / self.pose_std
+
+    def to_box(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+        """Head frame -> the head's box, [-1, 1]^3."""
+        return (points - self.box_center) / self.box_half
+
+    def see_head(
+        self, rays: Rays, condition: Float[Tensor, "rays condition"], generator: torch.Generator | None = None
+    ) -> Marched:
+        """Marches the head field. A `generator` means training: intervals are jittered and some empty rays kept."""
+        origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
+        near, far, meets = box_span(origins, directions)
+        with torch.no_grad():
+            weights, opacity = self._expect(origins, directions, near, far)
+            worth = meets & (opacity > EMPTY)
+            if generator is not None:
+                worth |= meets & (torch.rand(len(near), generator=generator).to(near.device) < KEPT)
+            chosen = worth.nonzero()[:, 0]
+            jitter = None if generator is None else torch.rand(len(near), generator=generator).to(near.device)[chosen]
+            edges = draw_intervals(weights[chosen], near[chosen], far[chosen], self.march.samples, jitter=jitter)
+        color, left = self._march(origins[chosen], directions[chosen], rays.directions[chosen], edges, condition[chosen])
+        all_color = torch.zeros_like(origins).index_copy(0, chosen, color)
+        return Marched(all_color, torch.ones_like(near).index_copy(0, chosen, left))
+
+    def _expect(self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+        """By the cached density grid: where along each ray light is stopped, and how much of it."""
+        bins = self.march.lookups
+        middle = (torch.arange(bins, device=near.device) + 0.5) / bins
+        places = near[:, None] + middle * (far - near)[:, None]
+        density = self.grid.lookup(origins[:, None] + places[..., None] * directions[:, None])
+        delta = self._lengths((far - near)[:, None] / bins)
+        weights, left = composite(density, delta.expand_as(density))
+        return weights, 1 - left
+
+    def _march(self, origins: Tensor, directions: Tensor, view: Tensor, edges: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+        rays, samples = len(origins), self.march.samples
+        middle = (edges[:, 1:] + edges[:, :-1]) / 2
+        points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
+        density, features = self.head(points, condition[:, None].expand(-1, samples, -1).reshape(rays * samples, -1))
+        weights, left = composite(density.view(rays, samples), self._lengths(edges.diff(dim=-1)))
+        summed = (features.view(-1, rays, samples) * weights).sum(-1).T
+        opacity = 1 - left
+        return opacity[:, None] * self.decoder(summed / opacity.clamp(min=1e-3)[:, None], view), left
+
+    def _lengths(self, spans: Tensor) -> Tensor:
+        """Distances in head units -> in (mean) half-edges of the box, the unit of density."""
+        return spans / self.box_half.mean()
+
+    def see_torso(self, pixels: Float[Tensor, "rays 2"], pose_code: Float[Tensor, "rays 6"]) -> Marched:
+        """Looks the torso up at `pixels` of the geometry's camera; outside the torso's region it is not there."""
+        camera = self.geometry.camera
+        places = torch.stack([pixels[:, 1] / camera.width, pixels[:, 0] / camera.height], -1) * 2 - 1
+        cells = ((places + 1) / 2 * len(self.torso_region)).long().clamp_(0, len(self.torso_region) - 1)
+        chosen = self.torso_region[cells[:, 1], cells[:, 0]].nonzero()[:, 0]
+        seen = self.torso(places[chosen], pose_code[chosen])
+        color = torch.zeros((len(pixels), 3), device=pixels.device).index_copy(0, chosen, seen.color)
+        return Marched(color, torch.ones(len(pixels), device=pixels.device).index_copy(0, chosen, seen.transmittance))
+
+    def head_density(self, points: Float[Tensor, "points 3"], condition: Float[Tensor, " condition"]) -> Float[Tensor, " points"]:
+        """The head's density at points of its box, under one condition."""
+        return self.head(points, condition.expand(len(points), -1))[0]
+
+    def head_blocks(self, pose: Float[Tensor, "4 4"]) -> Bool[Tensor, "rows cols"]:
+        """Which BLOCK x BLOCK squares of the picture the head may be seen in from `pose`, by the density grid."""
+        camera = self.geometry.camera
+        rows, cols = -(-camera.height // BLOCK), -(-camera.width // BLOCK)
+        mean_length = 2 / self.march.grid
+        points = self.grid.occupied(EMPTY / mean_length / 4) * self.box_half + self.box_center
+        blocks = torch.zeros((rows, cols), device=pose.device)
+        place = (project(camera, pose, points) / BLOCK).long()
+        inside = (place >= 0).all(-1) & (place[:, 0] < rows) & (place[:, 1] < cols)
+        place = place[inside]
+        blocks[place[:, 0], place[:, 1]] = 1
+        return nn.functional.max_pool2d(blocks[None, None], 3, 1, 1)[0, 0] > 0
+
+
+@torch.no_grad()
+def paint(
+    portrait: Portrait,
+    pose: Float[Tensor, "4 4"],
+    condition: Float[Tensor, " condition"],
+    background: Float[Tensor, "pixels 3"],
+    pixels: Float[Tensor, "pixels 2"],
+    *,
+    torso_pose: Float[Tensor, "4 4"] | None = None,
+    chunk: int = 16384,
+) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
+    """One moment of the portrait at any set of pixels, as (colour 0..1, light left from the background).
+
+    `pixels` are places of the footage's camera, so a shifted or zoomed picture asks for shifted or scaled pixels.
+    `torso_pose` is the pose the torso follows (the head's own by default). Rays that cannot meet the head are not cast.
+    """
+    camera = portrait.geometry.camera
+    blocks = portrait.head_blocks(pose)
+    place = (pixels / BLOCK).long()
+    inside = (pixels >= 0).all(-1) & (place[:, 0] < blocks.shape[0]) & (place[:, 1] < blocks.shape[1])
+    place = torch.where(inside[:, None], place, 0)
+    head_pixels = (inside & blocks[place[:, 0], place[:, 1]]).nonzero()[:, 0]
+    color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
+    for part in head_pixels.split(chunk):
+        rays = cast_rays(camera, pose.expand(len(part), 4, 4), pixels[part])
+        head = portrait.see_head(rays, condition.expand(len(part), -1))
+        color[part], left[part] = head.color, head.transmittance
+    code = portrait.pose_code((pose if torso_pose is None else torso_pose)[None])
+    torso = portrait.see_torso(pixels, code.expand(len(pixels), -1))
+    return over(torso, over(Marched(color, left), background)), torso.transmittance * left

@@ -1,0 +1,61 @@
+"""Pictures for the eye: how far a training is, and what the finished subject looks like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+
+from adnerf_core.dataset import SubjectDataset, Track
+from adnerf_core.portrait import Portrait, paint
+from adnerf_core.render import most_usual, to_picture
+from adnerf_core.rundir import RunDir, atomic
+from adnerf_core.subject import picture_tensor
+
+PREVIEWS = 4
+QUALITY = 90
+
+
+class Previewer:
+    """Renders frames of the footage with their true lips."""
+
+    def __init__(self, portrait: Portrait, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]):
+        self.portrait, self.dataset, self.track, self.codes = portrait, dataset, track, codes
+        self.device = str(portrait.box_center.device)
+        self.size = portrait.geometry.camera.width
+        self.pixels = portrait.geometry.camera.pixel_grid(self.device)
+        self.plate = picture_tensor(dataset.background(self.size), self.device).reshape(-1, 3)
+
+    def frame(self, k: int) -> UInt8[np.ndarray, "size size 3"]:
+        """Frame `k` of the footage as the portrait shows it, RGB. `k` must be a valid frame."""
+        pose = torch.from_numpy(self.track.pose[k]).float().to(self.device)
+        code = torch.from_numpy(self.codes[k : k + 1]).float().to(self.device)
+        eyes = torch.tensor([self.track.eyes[k]], dtype=torch.float32, device=self.device)
+        color, _ = paint(self.portrait, pose, self.portrait.condition(code, eyes)[0], self.plate, self.pixels)
+        return to_picture(color, self.size)
+
+    def strip(self, run: RunDir, name: str) -> None:
+        """Writes previews/`name`.jpg: held-out frames, the footage above and the portrait below. The newest is preview.jpg too."""
+        valid = np.flatnonzero(self.track.valid)
+        valid = valid[valid >= self.dataset.held_out_from]
+        chosen = [int(k) for k in valid[np.linspace(0, len(valid) - 1, PREVIEWS).round().astype(int)]]
+        truth = np.hstack([self.dataset.picture(k, self.size) for k in chosen])
+        picture = np.vstack([truth, np.hstack([self.frame(k) for k in chosen])])
+        write_jpeg(run.previews / f"{name}.jpg", picture)
+        write_jpeg(run.preview, picture)
+
+    def final(self, run: RunDir) -> None:
+        """Writes preview.jpg: the finished portrait in its most usual pose."""
+        valid = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
+        k = int(valid[most_usual(torch.from_numpy(self.track.pose[valid]))])
+        write_jpeg(run.preview, self.frame(k))
+
+
+def write_jpeg(path: Path, picture: UInt8[np.ndarray, "rows cols 3"]) -> None:
+    """Writes an RGB picture, whole or not at all. Raises DiskFull."""
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    with atomic(path) as temporary:
+        temporary.write_bytes(encoded.tobytes())

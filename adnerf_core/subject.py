@@ -1,0 +1,91 @@
+"""A finished subject: all that rendering needs, loaded from a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from adnerf_core.config import FieldConfig, MarchConfig, TrainConfig
+from adnerf_core.dataset import SubjectDataset, Track
+from adnerf_core.errors import NoSuchDevice, NotReady
+from adnerf_core.portrait import Geometry, Portrait
+from adnerf_core.rundir import RunDir, atomic, read_json, write_json
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A portrait with the pose track of its training footage and its clean plate."""
+
+    portrait: Portrait
+    features: str
+    poses: Float[Tensor, "frames 4 4"]
+    eyes: Float[Tensor, " frames"]
+    background: Float[Tensor, "size size 3"]
+
+    @property
+    def size(self) -> int:
+        """Edge of the subject's own picture, px."""
+        return self.portrait.geometry.camera.width
+
+
+def build_portrait(config: TrainConfig, geometry: Geometry, feature_width: int) -> Portrait:
+    """A portrait with fresh weights."""
+    return Portrait(config.field, config.march, geometry, feature_width)
+
+
+def save_subject(run: RunDir, portrait: Portrait, config: TrainConfig, dataset: SubjectDataset, track: Track) -> None:
+    """Writes everything that load_subject needs into `run`."""
+    with atomic(run.model) as temporary:
+        save_file({name: value.contiguous() for name, value in portrait.state_dict().items()}, temporary)
+    trained = slice(dataset.held_out_from)
+    with atomic(run.track) as temporary, temporary.open("wb") as file:
+        np.savez(file, pose=track.pose[trained].astype(np.float32), eyes=track.eyes[trained].astype(np.float32))
+    with atomic(run.background) as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(dataset.background(config.size), cv2.COLOR_RGB2BGR))
+    value: dict[str, Any] = {
+        "version": VERSION,
+        "geometry": portrait.geometry.to_json(),
+        "field": config.field.model_dump(),
+        "march": config.march.model_dump(),
+        "features": dataset.manifest["features"],
+    }
+    write_json(run.subject, value)
+
+
+def load_subject(run: RunDir, device: str = "cpu") -> Subject:
+    """Loads a finished subject. Raises NotReady where training has not ended, NoSuchDevice where CUDA is missing."""
+    if not run.done:
+        raise NotReady(f"{run.root} holds no finished training.", "Train it to its end first.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise NoSuchDevice("CUDA was asked for, but torch sees no CUDA device.")
+    value = read_json(run.subject)
+    if value.get("version") != VERSION:
+        raise NotReady(f"{run.root} was written by another version.", "Train it again.")
+    portrait = Portrait(
+        FieldConfig(**value["field"]), MarchConfig(**value["march"]), Geometry.from_json(value["geometry"]), value["features"]["width"]
+    )
+    portrait.load_state_dict(load_file(run.model))
+    with np.load(run.track) as arrays:
+        poses, eyes = torch.from_numpy(arrays["pose"]), torch.from_numpy(arrays["eyes"])
+    return Subject(
+        portrait=portrait.to(device).eval().requires_grad_(False),
+        features=value["features"]["name"],
+        poses=poses.to(device),
+        eyes=eyes.to(device),
+        background=picture_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
+    )
+
+
+def picture_tensor(picture: ndarray, device: str) -> Float[Tensor, "rows cols 3"]:
+    """An RGB uint8 picture as colours 0..1."""
+    return torch.from_numpy(picture).to(device).float() / 255

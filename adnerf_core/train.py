@@ -1,0 +1,222 @@
+"""Training, on one page: the audio encoder, then the head's field, then the torso's, in one run directory."""
+
+from __future__ import annotations
+
+import math
+import platform
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adnerf_core.audio.fit import fit_encoder
+from adnerf_core.checkpoint import Position, load_model, load_optimizer, read_position, save_checkpoint
+from adnerf_core.config import TrainConfig
+from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset
+from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
+from adnerf_core.geometry import measure_geometry
+from adnerf_core.lips import LipShape
+from adnerf_core.losses import head_loss, torso_loss
+from adnerf_core.portrait import Moments, Portrait
+from adnerf_core.preview import Previewer
+from adnerf_core.progress import Cancelled, Progress, silent
+from adnerf_core.rays import cast_rays
+from adnerf_core.rundir import RunDir, write_json
+from adnerf_core.subject import build_portrait, save_subject
+
+PLANES_RATE, NETS_RATE = 1e-2, 2e-3
+UNIFORM_STEPS = 100
+"""Steps before the density grid is believed: a grid that is believed too early never finds what it missed."""
+REFRESH_EVERY, REFRESH_PARTS = 16, 4
+CODE_NOISE = 0.1
+"""Standard deviation of the noise on lip codes: the field must not tell frames apart by their codes."""
+POSE_NOISE = 0.1
+"""Likewise for the pose that the torso follows."""
+COLLAPSE_STEP, COLLAPSE_OPACITY, RESTARTS = 400, 0.3, 2
+"""A head that is still emptier than this at this step shows background only: start anew, otherwise, so many times."""
+REPORT_EVERY = 50
+
+
+def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress = silent) -> RunDir:
+    """Trains a portrait of `dataset` in `run`, and goes on from the run's checkpoint where there is one.
+
+    Stages of progress: "audio", "head", "torso". When the Progress raises Cancelled, a checkpoint is written first.
+    Raises NoSuchDevice, TrainingCollapsed, DiskFull, NotReady.
+    """
+    if run.done:
+        return run
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise NoSuchDevice("CUDA was asked for, but torch sees no CUDA device.")
+    config = config.model_copy(update={"size": config.size or (512 if config.device == "cuda" else min(256, dataset.size))})
+    write_manifest(run, dataset, config)
+    training = Training(dataset, run, config, progress)
+    try:
+        training.phases()
+    except Cancelled:
+        training.save()
+        raise
+    save_subject(run, training.portrait, config, dataset, training.track)
+    training.previewer().final(run)
+    write_json(run.result, {"size": config.size, "restarts": training.position["restarts"]})
+    return run
+
+
+def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) -> None:
+    """run.json, before step 0: what is needed to repeat the run."""
+    versions = {name: version(name) for name in ("adnerf", "torch", "numpy", "mediapipe")}
+    write_json(run.manifest, {
+        "dataset": str(dataset.root.resolve()),
+        "source": dataset.manifest["source"],
+        "config": config.model_dump(),
+        "versions": {**versions, "python": platform.python_version()},
+    })
+
+
+class Training:
+    """One run: the portrait, its optimizer and the position, which together are the checkpoint."""
+
+    def __init__(self, dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress):
+        self.dataset, self.run, self.config, self.progress = dataset, run, config, progress
+        self.track = dataset.track()
+        trained = np.flatnonzero(self.track.valid[: dataset.held_out_from])
+        self.codes = LipShape.fit(self.track.depose[trained], config.field.lip_code).encode(self.track.depose)
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.position: Position = {"phase": "audio", "step": 0, "restarts": 0}
+        stands = read_position(run)
+        self.start(stands["restarts"] if stands else 0)
+        if stands:
+            self.position = stands
+            load_model(run, self.portrait)
+
+    def start(self, restarts: int) -> None:
+        """A fresh portrait; every restart has another seed."""
+        torch.manual_seed(self.config.seed + 7919 * restarts)
+        geometry = measure_geometry(self.dataset, self.track, self.config.size)
+        features = self.dataset.manifest["features"]
+        self.portrait = build_portrait(self.config, geometry, features["width"]).to(self.config.device)
+
+    def save(self) -> None:
+        """Writes the checkpoint."""
+        save_checkpoint(self.run, self.portrait, self.optimizer, self.position)
+
+    def previewer(self) -> Previewer:
+        """Renders the portrait as it stands."""
+        return Previewer(self.portrait, self.dataset, self.track, self.codes)
+
+    def phases(self) -> None:
+        """Runs what is left of the three phases."""
+        if self.position["phase"] == "audio":
+            self.audio()
+            self.position = {**self.position, "phase": "head", "step": 0}
+            self.save()
+        self.footage = Footage(self.dataset, self.config.size, self.codes, self.config.device)
+        self.portrait.set_torso_region(self.footage.torso_region)
+        while self.position["phase"] == "head":
+            if self.fields("head", self.config.head_steps):
+                self.position = {**self.position, "phase": "torso", "step": 0}
+            else:
+                self.restart()
+        self.fields("torso", self.config.torso_steps)
+
+    def audio(self) -> None:
+        """Sound to lip codes, by regression on the lips of the footage: short, so it starts over when interrupted."""
+        figures = fit_encoder(
+            self.portrait.audio,
+            torch.from_numpy(self.dataset.features()).to(self.config.device),
+            torch.from_numpy(self.codes).to(self.config.device),
+            torch.from_numpy(self.track.valid).to(self.config.device),
+            frames=range(self.dataset.held_out_from),
+            steps=self.config.audio_steps,
+            seed=self.config.seed,
+            progress=self.progress,
+        )
+        self.run.append_metrics(phase="audio", **figures)
+
+    def restart(self) -> None:
+        """After a collapse: another seed, and the masks pull harder (head_loss). The audio encoder is kept."""
+        restarts = self.position["restarts"] + 1
+        if restarts > RESTARTS:
+            raise TrainingCollapsed(f"The head stayed empty in {restarts} trainings from different starts.")
+        audio = self.portrait.audio
+        self.start(restarts)
+        self.portrait.audio = audio
+        self.portrait.set_torso_region(self.footage.torso_region)
+        self.optimizer = None
+        self.position = {"phase": "head", "step": 0, "restarts": restarts}
+
+    def fields(self, phase: str, steps: int) -> bool:
+        """The steps that are left of one phase. False where the head has collapsed."""
+        self.portrait.requires_grad_(False)
+        modules = (self.portrait.head, self.portrait.decoder) if phase == "head" else (self.portrait.torso,)
+        self.optimizer = make_optimizer(modules)
+        if self.position["step"] > 0:
+            load_optimizer(self.run, self.optimizer)
+        for step in range(self.position["step"], steps):
+            self.progress(phase, step, steps)
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * learning_rate(step, steps)
+            batch = self.footage.sample_rays(self.config.seed, step, self.config.rays, self.config.frames_per_step, phase)
+            generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
+            loss, error, opacity = (self.head_step if phase == "head" else self.torso_step)(batch, generator)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self.position["step"] = step + 1
+            if phase == "head":
+                self.keep_grid(step, batch, generator)
+                if step == COLLAPSE_STEP and opacity < COLLAPSE_OPACITY:
+                    return False
+            if step % REPORT_EVERY == 0 or step == steps - 1:
+                psnr = -10 * math.log10(max(float(error), 1e-9))
+                self.run.append_metrics(phase=phase, step=step, loss=float(loss), psnr=round(psnr, 2), opacity=float(opacity))
+            if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < steps:
+                self.save()
+                self.previewer().strip(self.run, f"{phase}_{step + 1:06d}")
+        self.optimizer = None
+        self.progress(phase, steps, steps)
+        return True
+
+    def head_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss, squared colour error, opacity where the head must be) of a head step. The lips are the true ones."""
+        lips = batch.lips + CODE_NOISE * torch.randn(batch.lips.shape, generator=generator).to(batch.lips.device)
+        condition = self.portrait.condition(lips, batch.eyes)
+        rays = cast_rays(self.portrait.geometry.camera, batch.poses[batch.frame], batch.pixels)
+        head = self.portrait.see_head(rays, condition[batch.frame], generator)
+        loss, error = head_loss(head, batch, self.position["restarts"])
+        solid = batch.zone == HEAD
+        return loss, error, 1 - (head.transmittance.detach() * solid).sum() / solid.sum().clamp(min=1)
+
+    def torso_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(loss, squared colour error, mean opacity) of a torso step: the complete picture, with the head as it stands."""
+        noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator).to(batch.poses.device)
+        seen = self.portrait(Moments(batch.poses, batch.eyes, lips=batch.lips), batch.frame, batch.pixels, batch.background, noise)
+        loss, error = torso_loss(seen, batch)
+        return loss, error, 1 - seen.torso.transmittance.detach().mean()
+
+    @torch.no_grad()
+    def keep_grid(self, step: int, batch: Batch, generator: torch.Generator) -> None:
+        """Brings the density grid up to date, under the conditions of one of the batch's moments."""
+        if step < UNIFORM_STEPS or (step > UNIFORM_STEPS and step % REFRESH_EVERY):
+            return
+        condition = self.portrait.condition(batch.lips[:1], batch.eyes[:1])[0]
+        first = step == UNIFORM_STEPS
+        part = (0, 1) if first else (step // REFRESH_EVERY % REFRESH_PARTS, REFRESH_PARTS)
+        self.portrait.grid.refresh(lambda points: self.portrait.head_density(points, condition), part, generator, forget=first)
+
+
+def make_optimizer(modules: tuple[torch.nn.Module, ...]) -> torch.optim.Adam:
+    """Adam over `modules`: feature planes learn faster than nets."""
+    planes, nets = [], []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            parameter.requires_grad_(True)
+            (planes if name.startswith("planes.") else nets).append(parameter)
+    groups = [{"params": planes, "initial_lr": PLANES_RATE}, {"params": nets, "initial_lr": NETS_RATE}]
+    return torch.optim.Adam(groups, lr=NETS_RATE, betas=(0.9, 0.99), eps=1e-12)
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """The part of the initial rate that is used at `step`: a short warm-up, then half a cosine down to 1 %."""
+    warm = min(1.0, (step + 1) / 30)
+    return warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps)))
