@@ -77,11 +77,13 @@ class TrainConfig(Config):
 
 PRESETS: dict[str, TrainConfig] = {
     "draft": TrainConfig(preset="draft", size=128, head_steps=1500, torso_steps=600),
-    "standard": TrainConfig(
-        preset="standard", field=FieldConfig(planes=(64, 256), torso_planes=(64, 320))
-    ),
+    "standard": TrainConfig(preset="standard", field=FieldConfig(planes=(64, 256), torso_planes=(64, 320))),
     "high": TrainConfig(
-        preset="high", size=512, head_steps=8000, torso_steps=4000, field=FieldConfig(planes=(64, 384), torso_planes=(96, 512))
+        preset="high",
+        size=512,
+        head_steps=8000,
+        torso_steps=4000,
+        field=FieldConfig(planes=(64, 384), torso_planes=(96, 512)),
     ),
 }
 
@@ -115,7 +117,9 @@ class Background(Config):
 class RenderOptions(Config):
     """What a client may choose for one video."""
 
-    size: int | None = Field(None, ge=64, le=1024, multiple_of=2, description="edge of the video, px; default: the subject's own")
+    size: int | None = Field(
+        None, ge=64, le=1024, multiple_of=2, description="edge of the video, px; default: the subject's own"
+    )
     pose: Literal["track", "still"] = "track"
     view: ViewChange = ViewChange()
     background: Background = Background()

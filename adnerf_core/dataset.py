@@ -22,6 +22,7 @@ with y up (OpenGL), so a frontal pose is close to the identity with a translatio
 """
 
 from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +101,9 @@ def _read(path: Path, size: int) -> UInt8[ndarray, "size size 3"]:
     if image is None:
         raise NotReady(f"{path} is missing or damaged.", "Run preprocess again.")
     if image.shape[0] != size:
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)
+        image = cv2.resize(
+            image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
+        )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
@@ -171,7 +174,11 @@ class Footage:
             self.masks[i] = torch.from_numpy(mask).to(device)
             self.zones[i] = torch.from_numpy(zones(mask, unit)).to(device)
             points = track.landmarks[k, :, :2] * scale
-            boxes[i] = [_head_box(mask, unit), _box(points[list(LIPS)], 0.12 * unit), _box(points[list(EYE_POINTS)], 0.12 * unit)]
+            boxes[i] = [
+                _head_box(mask, unit),
+                _box(points[list(LIPS)], 0.12 * unit),
+                _box(points[list(EYE_POINTS)], 0.12 * unit),
+            ]
         self.boxes = torch.from_numpy(boxes.clip(0, size)).to(device)
         self.plate = torch.from_numpy(dataset.background(size)).to(device)
         self.numbers = torch.from_numpy(numbers).to(device)

@@ -50,7 +50,11 @@ def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndar
     corners = np.array([[c, r] for c in (cols.min(), cols.max()) for r in (rows.min(), rows.max())], float)
     pose = track.pose[frame].astype(float)
     local = np.column_stack(
-        [(corners[:, 0] - camera.center[0]) / camera.focal, (camera.center[1] - corners[:, 1]) / camera.focal, -np.ones(4)]
+        [
+            (corners[:, 0] - camera.center[0]) / camera.focal,
+            (camera.center[1] - corners[:, 1]) / camera.focal,
+            -np.ones(4),
+        ]
     )
     directions = local @ pose[:3, :3].T
     reach = pose[:3, 3] + directions * ((MIDDLE - pose[2, 3]) / directions[:, 2])[:, None]

@@ -50,7 +50,10 @@ class Geometry:
     def from_json(cls, value: dict) -> Geometry:
         """The inverse of to_json."""
         camera = dict(value["camera"], center=tuple(value["camera"]["center"]))
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "camera"}, camera=Camera(**camera))
+        return cls(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "camera"},
+            camera=Camera(**camera),
+        )
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,13 @@ class Portrait(nn.Module):
         self.geometry = geometry
         self.audio = AudioEncoder(feature_width, config.lip_code)
         self.head = HeadField(
-            config.planes, config.channels, config.hidden, config.ray_features, config.lip_code, geometry.nose, geometry.nose_soft
+            config.planes,
+            config.channels,
+            config.hidden,
+            config.ray_features,
+            config.lip_code,
+            geometry.nose,
+            geometry.nose_soft,
         )
         self.decoder = RayDecoder(config.ray_features)
         self.torso = TorsoField(config.torso_planes, config.channels)
@@ -140,7 +149,9 @@ class Portrait(nn.Module):
         self.torso_region = nn.functional.adaptive_max_pool2d(region[None, None].float(), cells)[0, 0] > 0
 
     @staticmethod
-    def condition(code: Float[Tensor, "moments code"], eyes: Float[Tensor, " moments"]) -> Float[Tensor, "moments condition"]:
+    def condition(
+        code: Float[Tensor, "moments code"], eyes: Float[Tensor, " moments"]
+    ) -> Float[Tensor, "moments condition"]:
         """The head's condition from a lip code and the eyes' openness (0..1, centred here)."""
         return torch.cat([code, 2 * eyes[:, None] - 1], -1)
 
@@ -166,7 +177,9 @@ class Portrait(nn.Module):
             chosen = worth.nonzero()[:, 0]
             jitter = None if generator is None else torch.rand(len(near), generator=generator).to(near.device)[chosen]
             edges = draw_intervals(weights[chosen], near[chosen], far[chosen], self.march.samples, jitter=jitter)
-        color, left = self._march(origins[chosen], directions[chosen], rays.directions[chosen], edges, condition[chosen])
+        color, left = self._march(
+            origins[chosen], directions[chosen], rays.directions[chosen], edges, condition[chosen]
+        )
         all_color = torch.zeros_like(origins).index_copy(0, chosen, color)
         return Marched(all_color, torch.ones_like(near).index_copy(0, chosen, left))
 
@@ -180,7 +193,9 @@ class Portrait(nn.Module):
         weights, left = composite(density, delta.expand_as(density))
         return weights, 1 - left
 
-    def _march(self, origins: Tensor, directions: Tensor, view: Tensor, edges: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def _march(
+        self, origins: Tensor, directions: Tensor, view: Tensor, edges: Tensor, condition: Tensor
+    ) -> tuple[Tensor, Tensor]:
         rays, samples = len(origins), self.march.samples
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
         points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
@@ -204,7 +219,9 @@ class Portrait(nn.Module):
         color = torch.zeros((len(pixels), 3), device=pixels.device).index_copy(0, chosen, seen.color)
         return Marched(color, torch.ones(len(pixels), device=pixels.device).index_copy(0, chosen, seen.transmittance))
 
-    def head_density(self, points: Float[Tensor, "points 3"], condition: Float[Tensor, " condition"]) -> Float[Tensor, " points"]:
+    def head_density(
+        self, points: Float[Tensor, "points 3"], condition: Float[Tensor, " condition"]
+    ) -> Float[Tensor, " points"]:
         """The head's density at points of its box, under one condition."""
         return self.head(points, condition.expand(len(points), -1))[0]
 

@@ -22,7 +22,9 @@ QUALITY = 90
 class Previewer:
     """Renders frames of the footage with their true lips."""
 
-    def __init__(self, portrait: Portrait, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]):
+    def __init__(
+        self, portrait: Portrait, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]
+    ):
         self.portrait, self.dataset, self.track, self.codes = portrait, dataset, track, codes
         self.device = str(portrait.box_center.device)
         self.size = portrait.geometry.camera.width

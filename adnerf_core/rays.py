@@ -26,7 +26,9 @@ class Camera:
     def resized(self, size: int) -> Camera:
         """The same view on a picture `size` px wide."""
         scale = size / self.width
-        return Camera(round(self.height * scale), size, self.focal * scale, (self.center[0] * scale, self.center[1] * scale))
+        return Camera(
+            round(self.height * scale), size, self.focal * scale, (self.center[0] * scale, self.center[1] * scale)
+        )
 
     def pixel_grid(self, device: torch.device | str = "cpu") -> Float[Tensor, "pixels 2"]:
         """The centres of all pixels, row by row."""
@@ -52,9 +54,7 @@ def cast_rays(camera: Camera, poses: Float[Tensor, "rays 4 4"], pixels: Float[Te
     return Rays(poses[:, :3, 3], torch.nn.functional.normalize(directions, dim=-1))
 
 
-def project(
-    camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "points 3"]
-) -> Float[Tensor, "points 2"]:
+def project(camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 2"]:
     """Pixels (row, col) at which `points` of the head's frame are seen. The points must lie in front of the camera."""
     local = (points - pose[:3, 3]) @ pose[:3, :3]
     depth = -local[:, 2]

@@ -87,7 +87,11 @@ def lip_codes(subject: Subject, waveform: Float[np.ndarray, " samples"], count: 
 
 
 def draw_frames(
-    subject: Subject, codes: Float[Tensor, "frames code"], plate: Float[Tensor, "size size 3"], options: RenderOptions, progress: Progress
+    subject: Subject,
+    codes: Float[Tensor, "frames code"],
+    plate: Float[Tensor, "size size 3"],
+    options: RenderOptions,
+    progress: Progress,
 ) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
     """The frames of a video, RGB, one for each of `codes`."""
     portrait, size = subject.portrait, plate.shape[0]
@@ -183,18 +187,24 @@ def make_background(
     else:
         image = (subject.background.cpu().numpy() * 255).round().astype(np.uint8)
     if image.shape[0] != size:
-        image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC)
+        image = cv2.resize(
+            image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
+        )
     return picture_tensor(image, device)
 
 
 def read_picture(path: Path | None) -> UInt8[np.ndarray, "rows cols 3"]:
     """A picture file as RGB. Raises NotMedia where it is missing, no PNG, JPEG or WebP, or has too many pixels."""
     if path is None:
-        raise NotMedia("Background kind `image` needs a picture.", "Send the picture beside the options, as `background`.")
+        raise NotMedia(
+            "Background kind `image` needs a picture.", "Send the picture beside the options, as `background`."
+        )
     try:
         with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > LARGEST_PICTURE:
-                raise NotMedia(f"The background has {image.width}x{image.height} pixels.", "Scale it down to 4096x4096 at most.")
+                raise NotMedia(
+                    f"The background has {image.width}x{image.height} pixels.", "Scale it down to 4096x4096 at most."
+                )
             return np.asarray(image.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError) as error:
         raise NotMedia("The background is no picture that can be read.", "Send a PNG, JPEG or WebP file.") from error

@@ -72,7 +72,10 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     if value.get("version") != VERSION:
         raise NotReady(f"{run.root} was written by another version.", "Train it again.")
     portrait = Portrait(
-        FieldConfig(**value["field"]), MarchConfig(**value["march"]), Geometry.from_json(value["geometry"]), value["features"]["width"]
+        FieldConfig(**value["field"]),
+        MarchConfig(**value["march"]),
+        Geometry.from_json(value["geometry"]),
+        value["features"]["width"],
     )
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:

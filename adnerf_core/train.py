@@ -18,7 +18,7 @@ from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.geometry import measure_geometry
 from adnerf_core.lips import LipShape
 from adnerf_core.losses import head_loss, torso_loss
-from adnerf_core.portrait import Moments, Portrait
+from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
 from adnerf_core.rays import cast_rays
@@ -48,7 +48,9 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
         return run
     if config.device == "cuda" and not torch.cuda.is_available():
         raise NoSuchDevice("CUDA was asked for, but torch sees no CUDA device.")
-    config = config.model_copy(update={"size": config.size or (512 if config.device == "cuda" else min(256, dataset.size))})
+    config = config.model_copy(
+        update={"size": config.size or (512 if config.device == "cuda" else min(256, dataset.size))}
+    )
     write_manifest(run, dataset, config)
     training = Training(dataset, run, config, progress)
     try:
@@ -65,12 +67,15 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
 def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) -> None:
     """run.json, before step 0: what is needed to repeat the run."""
     versions = {name: version(name) for name in ("adnerf", "torch", "numpy", "mediapipe")}
-    write_json(run.manifest, {
-        "dataset": str(dataset.root.resolve()),
-        "source": dataset.manifest["source"],
-        "config": config.model_dump(),
-        "versions": {**versions, "python": platform.python_version()},
-    })
+    write_json(
+        run.manifest,
+        {
+            "dataset": str(dataset.root.resolve()),
+            "source": dataset.manifest["source"],
+            "config": config.model_dump(),
+            "versions": {**versions, "python": platform.python_version()},
+        },
+    )
 
 
 class Training:
@@ -156,7 +161,9 @@ class Training:
             self.progress(phase, step, steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * learning_rate(step, steps)
-            batch = self.footage.sample_rays(self.config.seed, step, self.config.rays, self.config.frames_per_step, phase)
+            batch = self.footage.sample_rays(
+                self.config.seed, step, self.config.rays, self.config.frames_per_step, phase
+            )
             generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
             loss, error, opacity = (self.head_step if phase == "head" else self.torso_step)(batch, generator)
             self.optimizer.zero_grad()
@@ -169,7 +176,9 @@ class Training:
                     return False
             if step % REPORT_EVERY == 0 or step == steps - 1:
                 psnr = -10 * math.log10(max(float(error), 1e-9))
-                self.run.append_metrics(phase=phase, step=step, loss=float(loss), psnr=round(psnr, 2), opacity=float(opacity))
+                self.run.append_metrics(
+                    phase=phase, step=step, loss=float(loss), psnr=round(psnr, 2), opacity=float(opacity)
+                )
             if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < steps:
                 self.save()
                 self.previewer().strip(self.run, f"{phase}_{step + 1:06d}")
@@ -190,7 +199,9 @@ class Training:
     def torso_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, mean opacity) of a torso step: the complete picture, with the head as it stands."""
         noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator).to(batch.poses.device)
-        seen = self.portrait(Moments(batch.poses, batch.eyes, lips=batch.lips), batch.frame, batch.pixels, batch.background, noise)
+        seen = self.portrait(
+            Moments(batch.poses, batch.eyes, lips=batch.lips), batch.frame, batch.pixels, batch.background, noise
+        )
         loss, error = torso_loss(seen, batch)
         return loss, error, 1 - seen.torso.transmittance.detach().mean()
 
@@ -202,7 +213,9 @@ class Training:
         condition = self.portrait.condition(batch.lips[:1], batch.eyes[:1])[0]
         first = step == UNIFORM_STEPS
         part = (0, 1) if first else (step // REFRESH_EVERY % REFRESH_PARTS, REFRESH_PARTS)
-        self.portrait.grid.refresh(lambda points: self.portrait.head_density(points, condition), part, generator, forget=first)
+        self.portrait.grid.refresh(
+            lambda points: self.portrait.head_density(points, condition), part, generator, forget=first
+        )
 
 
 def make_optimizer(modules: tuple[torch.nn.Module, ...]) -> torch.optim.Adam:

@@ -21,7 +21,11 @@ class Planes(nn.Module):
 
         The grid is shaped [planes, 1, points, 2]: torch then works on one long row, 20 times faster than on one long column.
         """
-        return torch.cat([
-            F.grid_sample(level, places[:, None], mode="bilinear", padding_mode="border", align_corners=False).flatten(0, 2)
-            for level in self.levels
-        ])
+        return torch.cat(
+            [
+                F.grid_sample(
+                    level, places[:, None], mode="bilinear", padding_mode="border", align_corners=False
+                ).flatten(0, 2)
+                for level in self.levels
+            ]
+        )

@@ -25,13 +25,19 @@ class TorsoField(nn.Module):
     def __init__(self, resolutions: tuple[int, int], channels: int, hidden: int = 32):
         super().__init__()
         self.warp = nn.Sequential(
-            nn.Linear(2 + 4 * FREQUENCIES + POSE_WIDTH, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2)
+            nn.Linear(2 + 4 * FREQUENCIES + POSE_WIDTH, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 2),
         )
         nn.init.zeros_(self.warp[-1].weight)
         nn.init.zeros_(self.warp[-1].bias)
         self.planes = Planes(1, resolutions, channels)
         self.decode = nn.Sequential(nn.Linear(self.planes.width + POSE_WIDTH, hidden), nn.ReLU(), nn.Linear(hidden, 4))
-        nn.init.constant_(self.decode[-1].bias[3:], -3.0)  # thin at first: the head's own previews need it out of the way
+        nn.init.constant_(
+            self.decode[-1].bias[3:], -3.0
+        )  # thin at first: the head's own previews need it out of the way
 
     def forward(self, places: Float[Tensor, "points 2"], pose: Float[Tensor, "points 6"]) -> Marched:
         """`places` are (x, y) in -1..1 over the picture, y down; `pose` is the head's, standardised (Portrait.pose_code)."""

@@ -24,7 +24,16 @@ class HeadField(nn.Module):
 
     nose: Tensor
 
-    def __init__(self, resolutions: tuple[int, int], channels: int, hidden: int, features: int, lip_code: int, nose: float, soft: float):
+    def __init__(
+        self,
+        resolutions: tuple[int, int],
+        channels: int,
+        hidden: int,
+        features: int,
+        lip_code: int,
+        nose: float,
+        soft: float,
+    ):
         """`nose` is the height (y, box units) of the middle of the nose, `soft` the half-width of the gate's slope there."""
         super().__init__()
         self.lip_code = lip_code
@@ -57,6 +66,8 @@ class RayDecoder(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(features + 3, hidden), nn.ReLU(), nn.Linear(hidden, 3))
 
-    def forward(self, features: Float[Tensor, "rays features"], directions: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
+    def forward(
+        self, features: Float[Tensor, "rays features"], directions: Float[Tensor, "rays 3"]
+    ) -> Float[Tensor, "rays 3"]:
         """Colour, 0..1."""
         return torch.sigmoid(self.layers(torch.cat([features, directions], -1)))

@@ -1,0 +1,242 @@
+"""The core's command line: parse, then call the function of the same name."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import get_args
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from adnerf_core.config import (
+    PRESETS,
+    Background,
+    DeviceName,
+    FeatureName,
+    PreprocessConfig,
+    RenderOptions,
+    TrackerName,
+    ViewChange,
+)
+from adnerf_core.errors import AdnerfError
+from adnerf_core.rundir import RunDir
+
+EXAMPLES = """examples:
+  python -m adnerf_core preprocess me.mp4 --out data/me
+  python -m adnerf_core train data/me --out runs/me --preset standard
+  python -m adnerf_core render runs/me say.wav --out me_says.mp4 --yaw 10 --background '#20a040'
+  python -m adnerf_core evaluate runs/me --json figures.json"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command. Returns 0, or 1 after printing the error's code, message and remedy."""
+    given = make_parser().parse_args(arguments)
+    try:
+        given.run(given)
+    except AdnerfError as error:
+        print(f"{error.code}: {error.message}\n{error.remedy}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; what stands is kept, the same command goes on from there", file=sys.stderr)
+        return 130
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m adnerf_core",
+        description="A person's video becomes a subject; speech becomes a video of that person saying it.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    p = commands.add_parser(
+        "preprocess", help="a reference video becomes a dataset: tracked, parsed, aligned with its sound"
+    )
+    p.add_argument("video", type=Path, help="one person speaking, camera still; any common format")
+    p.add_argument(
+        "--out", type=Path, required=True, metavar="DATASET", help="folder to write; an unfinished one is gone on with"
+    )
+    p.add_argument(
+        "--tracker", choices=get_args(TrackerName), default="facemesh", help="face tracker (default: %(default)s)"
+    )
+    p.add_argument(
+        "--tracker-model", metavar="FILE", help="model file of the landmarker tracker (face_landmarker.task)"
+    )
+    p.add_argument(
+        "--features", choices=get_args(FeatureName), default="mel", help="audio features (default: %(default)s)"
+    )
+    p.add_argument(
+        "--max-size",
+        type=int,
+        default=512,
+        metavar="PX",
+        help="edge of the stored portrait, at most (default: %(default)s)",
+    )
+    p.set_defaults(run=_preprocess)
+
+    p = commands.add_parser(
+        "train", help="a dataset becomes a run: the audio encoder, the head's field, the torso's field"
+    )
+    p.add_argument("dataset", type=Path, help="folder that preprocess wrote")
+    p.add_argument(
+        "--out", type=Path, required=True, metavar="RUN", help="folder to write; an unfinished run is gone on with"
+    )
+    p.add_argument(
+        "--preset", choices=list(PRESETS), default="standard", help="size and length of training (default: %(default)s)"
+    )
+    p.add_argument(
+        "--device", choices=get_args(DeviceName), default="cpu", help="where to train (default: %(default)s)"
+    )
+    p.add_argument("--size", type=int, metavar="PX", help="edge of the picture; default: the preset's")
+    p.add_argument("--seed", type=int, default=0, help="equal seeds give equal runs (default: %(default)s)")
+    p.set_defaults(run=_train)
+
+    p = commands.add_parser("render", help="speech becomes a video of the run's subject saying it")
+    p.add_argument("subject", type=Path, metavar="RUN", help="folder that train wrote")
+    p.add_argument("audio", type=Path, help="speech; any common format, or a video's sound")
+    p.add_argument("--out", type=Path, required=True, metavar="OUT.mp4", help="video to write")
+    p.add_argument("--size", type=int, metavar="PX", help="edge of the video (default: the subject's own)")
+    p.add_argument(
+        "--pose",
+        choices=("track", "still"),
+        default="track",
+        help="head motion of the footage, or none (default: %(default)s)",
+    )
+    for name, what in (("yaw", "turn of the head"), ("pitch", "nod upwards"), ("roll", "tilt")):
+        p.add_argument(
+            f"--{name}", type=float, default=0.0, metavar="DEG", help=f"{what}, added to the pose, -30..30 degrees"
+        )
+    p.add_argument("--zoom", type=float, default=1.0, help="scale of the person, 0.5..2 (default: %(default)s)")
+    p.add_argument("--x", type=float, default=0.0, help="shift to the right, in widths of the picture")
+    p.add_argument("--y", type=float, default=0.0, help="shift down, in heights of the picture")
+    p.add_argument(
+        "--background", default="original", metavar="B", help="original, a colour as #rrggbb, or a picture file"
+    )
+    p.add_argument("--seed", type=int, default=0, help="of the blinks in a still pose (default: %(default)s)")
+    p.add_argument(
+        "--device", choices=get_args(DeviceName), default="cpu", help="where to render (default: %(default)s)"
+    )
+    p.set_defaults(run=_render)
+
+    p = commands.add_parser("evaluate", help="figures and pictures on the part of the footage that training never saw")
+    p.add_argument("subject", type=Path, metavar="RUN", help="folder that train wrote; its dataset must still be there")
+    p.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
+    p.add_argument(
+        "--device", choices=get_args(DeviceName), default="cpu", help="where to render (default: %(default)s)"
+    )
+    p.set_defaults(run=_evaluate)
+    return parser
+
+
+def _preprocess(given: argparse.Namespace) -> None:
+    from adnerf_core.preprocess.run import preprocess
+
+    config = _checked(
+        PreprocessConfig,
+        tracker=given.tracker,
+        tracker_model=given.tracker_model,
+        features=given.features,
+        max_size=given.max_size,
+    )
+    with progress_bar() as progress:
+        dataset = preprocess(given.video, given.out, config, progress)
+    print(json.dumps(json.loads((dataset.root / "footage.json").read_text()), indent=1))
+
+
+def _train(given: argparse.Namespace) -> None:
+    from adnerf_core.dataset import SubjectDataset
+    from adnerf_core.train import train
+
+    changes = {"device": given.device, "seed": given.seed} | ({"size": given.size} if given.size else {})
+    config = _checked(type(PRESETS[given.preset]), **{**PRESETS[given.preset].model_dump(), **changes})
+    with progress_bar() as progress:
+        run = train(SubjectDataset(given.dataset), RunDir(given.out), config, progress)
+    print(f"trained: {run.root}")
+
+
+def _render(given: argparse.Namespace) -> None:
+    from adnerf_core.render import render
+
+    kind = "original" if given.background == "original" else "color" if given.background.startswith("#") else "image"
+    options = _checked(
+        RenderOptions,
+        size=given.size,
+        pose=given.pose,
+        view=_checked(
+            ViewChange,
+            yaw_deg=given.yaw,
+            pitch_deg=given.pitch,
+            roll_deg=given.roll,
+            zoom=given.zoom,
+            x=given.x,
+            y=given.y,
+        ),
+        background=_checked(Background, kind=kind, color=given.background if kind == "color" else None),
+        seed=given.seed,
+    )
+    picture = Path(given.background) if kind == "image" else None
+    with progress_bar() as progress:
+        done = render(
+            RunDir(given.subject), given.audio, given.out, options, progress, background=picture, device=given.device
+        )
+    print(f"{given.out}: {done.duration_s:.2f} s, {done.frames} frames of {done.width}x{done.height}")
+
+
+def _evaluate(given: argparse.Namespace) -> None:
+    from adnerf_core.evaluate import evaluate
+
+    with progress_bar() as progress:
+        figures = evaluate(RunDir(given.subject), progress, device=given.device)
+    text = json.dumps(figures, indent=1)
+    if given.json:
+        given.json.write_text(text + "\n")
+    print(text)
+
+
+def _checked(model, **values):
+    """A configuration model, or the parser's kind of exit with its complaint in words."""
+    try:
+        return model(**values)
+    except ValidationError as error:
+        for problem in error.errors():
+            print(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+@contextmanager
+def progress_bar() -> Iterator:
+    """A Progress that draws one bar a stage on the terminal (on stderr)."""
+    bars = Progress(
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def progress(stage: str, done: float, total: float) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    with bars:
+        yield progress

@@ -1,0 +1,85 @@
+"""Marching and compositing against closed forms."""
+
+import math
+
+import torch
+
+from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over
+from adnerf_core.occupancy import DensityGrid
+
+
+def test_constant_density_follows_beer_and_lambert():
+    density, delta = torch.full((1, 40), 0.7), torch.full((1, 40), 0.05)
+    weights, left = composite(density, delta)
+    assert math.isclose(float(left), math.exp(-0.7 * 2.0), rel_tol=1e-5)
+    assert math.isclose(float(weights.sum() + left), 1.0, rel_tol=1e-5)
+    # The light that stops in the first half is 1 - exp(-sigma / 2 of the way).
+    assert math.isclose(float(weights[:, :20].sum()), 1 - math.exp(-0.7), rel_tol=1e-5)
+
+
+def test_weights_are_those_of_the_alpha_recursion():
+    generator = torch.Generator().manual_seed(0)
+    density, delta = torch.rand(5, 9, generator=generator) * 10, torch.rand(5, 9, generator=generator)
+    weights, left = composite(density, delta)
+    alpha, light = 1 - torch.exp(-density * delta), torch.ones(5)
+    for i in range(9):
+        assert torch.allclose(weights[:, i], light * alpha[:, i], atol=1e-6)
+        light = light * (1 - alpha[:, i])
+    assert torch.allclose(left, light, atol=1e-6)
+
+
+def test_an_opaque_wall_hides_what_is_behind_it_and_nothing_shows_all():
+    weights, left = composite(torch.tensor([[0.0, 1e6, 5.0], [0.0, 0.0, 0.0]]), torch.ones(2, 3))
+    assert torch.allclose(weights[0], torch.tensor([0.0, 1.0, 0.0]))
+    assert left.tolist() == [0.0, 1.0]
+
+
+def test_over_is_torso_then_head_then_background():
+    background = torch.tensor([[0.0, 0.0, 1.0]])
+    head = Marched(torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0.5]))
+    torso = Marched(torch.tensor([[0.0, 0.25, 0.0]]), torch.tensor([0.75]))
+    expected = torch.tensor([[0.75 * 0.5, 0.25, 0.75 * 0.5]])
+    assert torch.allclose(over(torso, over(head, background)), expected)
+
+
+def test_over_is_associative():
+    generator = torch.Generator().manual_seed(1)
+    a, b = (Marched(torch.rand(4, 3, generator=generator), torch.rand(4, generator=generator)) for _ in range(2))
+    behind = torch.rand(4, 3, generator=generator)
+    joined = Marched(a.color + a.transmittance[:, None] * b.color, a.transmittance * b.transmittance)
+    assert torch.allclose(over(a, over(b, behind)), over(joined, behind), atol=1e-6)
+
+
+def test_rays_meet_the_box_where_geometry_says():
+    origins = torch.tensor([[0.0, 0.0, 5.0], [0.0, 3.0, 5.0], [0.0, 0.0, 0.0], [0.0, 0.0, 5.0]])
+    directions = torch.tensor([[0.0, 0.0, -1.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    near, far, meets = box_span(origins, directions)
+    assert meets.tolist() == [True, False, True, False]
+    assert math.isclose(float(near[0]), 4.0, rel_tol=1e-5) and math.isclose(float(far[0]), 6.0, rel_tol=1e-5)
+    assert float(near[2]) == 0.0 and math.isclose(float(far[2]), 1.0, rel_tol=1e-5)
+
+
+def test_intervals_tile_the_ray_and_gather_where_the_weight_is():
+    weights = torch.zeros(1, 10)
+    weights[0, 7] = 1.0
+    edges = draw_intervals(weights, torch.tensor([2.0]), torch.tensor([4.0]), 20, uniform=0.1)
+    assert edges.shape == (1, 21)
+    assert float(edges[0, 0]) == 2.0 and math.isclose(float(edges[0, -1]), 4.0, rel_tol=1e-6)
+    assert (edges.diff() >= 0).all()
+    inside = ((edges >= 3.4) & (edges <= 3.6)).sum()
+    assert 17 <= int(inside) <= 20
+
+
+def test_intervals_are_even_without_weights():
+    edges = draw_intervals(torch.zeros(1, 8), torch.tensor([0.0]), torch.tensor([1.0]), 4)
+    assert torch.allclose(edges[0, 1:-1], torch.tensor([0.25, 0.5, 0.75]), atol=0.01)
+
+
+def test_the_density_grid_finds_cells_by_place_and_forgets_slowly():
+    grid = DensityGrid(8)
+    generator = torch.Generator().manual_seed(0)
+    grid.refresh(lambda points: (points[:, 0] > 0).float() * 9, (0, 1), generator, forget=True)
+    assert grid.lookup(torch.tensor([[0.9, 0.0, -0.9], [-0.9, 0.0, 0.9]])).tolist() == [9.0, 0.0]
+    assert (grid.occupied(1.0)[:, 0] > 0).all() and len(grid.occupied(1.0)) == 8**3 // 2
+    grid.refresh(lambda points: torch.zeros(len(points)), (0, 1), generator)
+    assert 5 < float(grid.lookup(torch.tensor([0.9, 0.0, 0.0]))) < 9
