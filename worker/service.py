@@ -7,9 +7,10 @@ upload does not hold up other writers; call them in a fresh session.
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from datetime import datetime
+from typing import BinaryIO, NamedTuple
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import PresetName, RenderOptions
@@ -19,6 +20,15 @@ from storage.errors import PreviewNotReady, SubjectNotReady, VideoNotReady
 from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id
 from storage.objects import LocalStore
 from storage.rows import Page
+
+
+class QueueFigure(NamedTuple):
+    """Jobs of one kind in one state: how many, and since when the oldest of them was queued."""
+
+    kind: JobKind
+    state: JobState
+    jobs: int
+    oldest_queued_at: datetime
 
 
 def submit_subject(
@@ -44,6 +54,14 @@ def submit_subject(
 def get_subject(session: Session, subject_id: str) -> Subject:
     """The subject with its jobs, oldest first. Raises NotFound."""
     return rows.get(session, Subject, subject_id)
+
+
+def ready_subject(session: Session, subject_id: str) -> Subject:
+    """The subject, of which videos can be made. Raises NotFound, SubjectNotReady."""
+    subject = rows.get(session, Subject, subject_id)
+    if subject.state != "ready":
+        raise SubjectNotReady(f"Subject {subject_id} is {subject.state}.")
+    return subject
 
 
 def list_subjects(
@@ -90,6 +108,7 @@ def submit_video(
     """A new video of a ready subject speaking `audio`, and the job that renders it.
 
     `background` is the picture for background kind `image`; both are files open for reading, with limits in bytes.
+    The files are stored under `subject_id`, so a caller makes sure before, by `ready_subject`, that it is one.
     Raises NotFound, SubjectNotReady, EmptyFile, FileTooLarge, StoreFull.
     """
     video_id = new_id("vid")
@@ -99,9 +118,7 @@ def submit_video(
     background_key = None
     if background is not None:
         background_key = store.put(folder + "background", background, limit=background_limit).key
-    subject = rows.get(session, Subject, subject_id)
-    if subject.state != "ready":
-        raise SubjectNotReady(f"Subject {subject_id} is {subject.state}.")
+    ready_subject(session, subject_id)
     video = Video(
         id=video_id,
         subject_id=subject_id,
@@ -182,3 +199,9 @@ def cancel_job(session: Session, job_id: str) -> Job:
 def retry_job(session: Session, job_id: str) -> Job:
     """Queues a failed or cancelled job again; it goes on from what stands. Raises NotFound, MoveNotAllowed."""
     return jobs.retry(session, job_id)
+
+
+def queue_figures(session: Session) -> list[QueueFigure]:
+    """How many jobs there are of each kind and state."""
+    query = select(Job.kind, Job.state, func.count(), func.min(Job.queued_at)).group_by(Job.kind, Job.state)
+    return [QueueFigure(*row) for row in session.execute(query.order_by(Job.kind, Job.state))]

@@ -1,0 +1,244 @@
+"""Bodies: multipart forms streamed part by part to disk, and small JSON.
+
+A framework's own form parser takes in the whole body before a route sees it, and its size limits leave files out. Here
+each part is judged while it arrives: an unknown field, a file beyond its limit or a text file named .mp4 ends the
+request at once. Memory stays flat. Files have no name on disk until the store takes them in, so that nothing is left
+behind by a request that breaks off, nor by a process that is killed.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, TypeVar
+
+import anyio
+from fastapi import Request
+from pydantic import BaseModel, ValidationError
+from python_multipart import MultipartParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import parse_options_header
+
+from api.errors import Problem, from_validation, invalid
+
+SMALL = 1 << 20
+"""Bytes that a body may have beside its files."""
+
+HEAD = 4096
+"""Bytes of a file that its first look sees."""
+
+STALL_S = 60.0
+"""Seconds without a byte after which a sender is taken for gone."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class FileRule(NamedTuple):
+    """What one file of a form may be: at most `limit` bytes; `look` gets its first bytes and raises a Problem."""
+
+    limit: int
+    look: Callable[[bytes], None]
+
+
+class ReceivedFile(NamedTuple):
+    """A file of a form, open for reading until the request ends. `name` is what the sender calls it, only to show."""
+
+    file: BinaryIO
+    name: str
+    size: int
+
+
+@dataclass
+class Form:
+    """What a form held: text by field name, files by field name."""
+
+    values: dict[str, str] = field(default_factory=dict)
+    files: dict[str, ReceivedFile] = field(default_factory=dict)
+
+    def file(self, name: str) -> ReceivedFile:
+        """A file that must be there. Raises Problem `validation_failed`."""
+        if name not in self.files:
+            raise invalid("Field required: send the file as a part of this name", f"/{name}")
+        return self.files[name]
+
+    def parse(self, model: type[Model]) -> Model:
+        """The text fields as a pydantic model. Raises Problem `validation_failed`."""
+        return validate(model, self.values)
+
+
+def validate(model: type[Model], value: object, pointer: str = "") -> Model:
+    """`value` as a `model`. Raises Problem `validation_failed`; `pointer` is where in the body the value stands."""
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise from_validation(error.errors(), pointer) from error
+
+
+def validate_json(model: type[Model], text: str | bytes, pointer: str = "") -> Model:
+    """JSON text as a `model`. Raises Problem `validation_failed`, for broken JSON as well."""
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise from_validation(error.errors(), pointer) from error
+
+
+async def receive_json(request: Request, model: type[Model]) -> Model:
+    """The body, a small JSON object, as a `model`.
+
+    Raises Problem `unsupported_media_type`, `body_too_large`, `upload_stalled` or `validation_failed`.
+    """
+    media_type, _ = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"application/json":
+        raise Problem("unsupported_media_type", "JSON is needed here.", remedy="Send Content-Type: application/json.")
+    body = bytearray()
+    async for chunk in _chunks(request, SMALL):
+        body += chunk
+    return validate_json(model, bytes(body))
+
+
+@asynccontextmanager
+async def received_form(
+    request: Request, *, fields: Collection[str], files: Mapping[str, FileRule], folder: Path
+) -> AsyncIterator[Form]:
+    """Reads a multipart body; its files are nameless ones on the disk of `folder`, open until the block ends.
+
+    Raises Problem `unsupported_media_type`, `malformed_body`, `body_too_large`, `file_too_large`, `upload_stalled`,
+    `validation_failed` (unknown or repeated fields), `empty_file`, `disk_full`, or what a rule's `look` raises.
+    """
+    media_type, options = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"multipart/form-data":
+        message = "A form with files is needed here."
+        raise Problem("unsupported_media_type", message, remedy="Send multipart/form-data, as `curl -F` does.")
+    limit = sum(rule.limit for rule in files.values()) + SMALL
+    folder.mkdir(parents=True, exist_ok=True)
+    if _announced(request) > shutil.disk_usage(folder).free:
+        raise Problem("disk_full")
+    with ExitStack() as open_files:
+        parts = _Parts(fields, files, lambda: open_files.enter_context(tempfile.TemporaryFile(buffering=0, dir=folder)))
+        try:
+            parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())
+            async for chunk in _chunks(request, limit):
+                await anyio.to_thread.run_sync(parser.write, chunk)  # disk and parser stay off the event loop
+        except FormParserError as error:
+            raise Problem("malformed_body", "This is no well-formed multipart body.") from error
+        if not parts.ended:
+            raise Problem("malformed_body", "The multipart body ends before its last boundary.")
+        yield parts.form
+
+
+def _announced(request: Request) -> int:
+    """Bytes that the sender means to send, 0 where it does not say."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+async def _chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises Problem `upload_stalled`, or, before the first byte where it can, `body_too_large`
+    (`file_too_large` where the body may hold files)."""
+    size = _announced(request)
+    stream = request.stream()
+    received = 0
+    while True:
+        if max(size, received) > limit:
+            code = "body_too_large" if limit <= SMALL else "file_too_large"
+            raise Problem(code, f"At most {limit} bytes are taken.")
+        try:
+            with anyio.fail_after(STALL_S):
+                chunk = await anext(stream, None)
+        except TimeoutError as error:
+            raise Problem("upload_stalled", f"Nothing came for {STALL_S:.0f} s.") from error
+        if chunk is None:
+            return
+        received += len(chunk)
+        yield chunk
+
+
+class _Parts:
+    """The parser's callbacks: each part goes into `form`, its files into what `new_file` opens."""
+
+    def __init__(self, fields: Collection[str], files: Mapping[str, FileRule], new_file: Callable[[], BinaryIO]):
+        self.form = Form()
+        self.ended = False
+        self._fields, self._rules, self._new_file = fields, files, new_file
+        self._room = SMALL  # for all text together
+        self._header, self._headers = (bytearray(), bytearray()), {}
+        self._name, self._filename = "", ""
+        self._text = bytearray()  # a text field's value, or the head of a file
+        self._size = 0
+        self._file: BinaryIO | None = None
+
+    def callbacks(self) -> dict[str, Callable]:
+        names = "part_begin header_field header_value header_end headers_finished part_data part_end end"
+        return {f"on_{name}": getattr(self, f"_{name}") for name in names.split()}
+
+    def _part_begin(self) -> None:
+        self._headers = {}
+
+    def _header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header[0].extend(data[start:end])
+
+    def _header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header[1].extend(data[start:end])
+
+    def _header_end(self) -> None:
+        name, value = self._header
+        self._headers[bytes(name).lower()] = bytes(value)
+        self._header = bytearray(), bytearray()
+
+    def _headers_finished(self) -> None:
+        _, options = parse_options_header(self._headers.get(b"content-disposition"))
+        self._name = options.get(b"name", b"").decode(errors="replace")
+        self._filename = options.get(b"filename", b"").decode(errors="replace")
+        self._text, self._size = bytearray(), 0
+        if self._name in self.form.values or self._name in self.form.files:
+            raise invalid("The form has this field twice; send it once", f"/{self._name}")
+        if self._name in self._rules:
+            self._file = self._new_file()
+        elif self._name not in self._fields:
+            known = ", ".join(f"`{name}`" for name in (*self._rules, *self._fields))
+            raise invalid(f"There is no such field here; there are {known}", f"/{self._name}")
+
+    def _part_data(self, data: bytes, start: int, end: int) -> None:
+        size = self._size = self._size + end - start
+        if self._file is None:
+            self._room -= end - start
+            if self._room < 0:
+                raise Problem("body_too_large", f"The text of a form may have {SMALL} bytes.")
+            self._text += data[start:end]
+            return
+        rule = self._rules[self._name]
+        if size > rule.limit:
+            raise Problem("file_too_large", f"`{self._name}` may have at most {rule.limit} bytes.")
+        unseen = HEAD - len(self._text)
+        if unseen > 0:
+            self._text += data[start : min(end, start + unseen)]
+            if len(self._text) == HEAD:
+                rule.look(bytes(self._text))
+        rest = memoryview(data)[start:end]
+        while rest:  # an unbuffered write may take a part only
+            rest = rest[self._file.write(rest) :]
+
+    def _part_end(self) -> None:
+        if self._file is None:
+            try:
+                self.form.values[self._name] = self._text.decode()
+            except UnicodeDecodeError as error:
+                raise invalid("This is not UTF-8 text", f"/{self._name}") from error
+            return
+        file, self._file = self._file, None
+        if self._size == 0:
+            if not self._filename:
+                return  # how a browser sends a file field in which nothing was chosen
+            raise Problem("empty_file", f"`{self._name}` has no bytes.")
+        if self._size < HEAD:
+            self._rules[self._name].look(bytes(self._text))
+        shown = self._filename.replace("\\", "/").rsplit("/", 1)[-1]
+        file.seek(0)
+        self.form.files[self._name] = ReceivedFile(file, shown, self._size)
+
+    def _end(self) -> None:
+        self.ended = True

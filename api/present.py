@@ -1,0 +1,133 @@
+"""Rows become what goes over the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from sqlalchemy.orm import Session
+
+from api import schemas
+from storage import models
+from storage.rows import Page
+from worker import service
+
+Row = TypeVar("Row")
+Out = TypeVar("Out")
+
+
+def job(session: Session, row: models.Job) -> schemas.Job:
+    """A job with its place in the queue."""
+    return _job(row, service.queue_positions(session, [row]))
+
+
+def subject(session: Session, row: models.Subject) -> schemas.Subject:
+    """A subject with its jobs."""
+    return _subject(row, service.queue_positions(session, row.jobs))
+
+
+def video(session: Session, row: models.Video) -> schemas.Video:
+    """A video with its job."""
+    return _video(row, service.queue_positions(session, [row.job]))
+
+
+def jobs(session: Session, page: Page[models.Job]) -> schemas.Page[schemas.Job]:
+    """A page of jobs."""
+    return _page(session, page, _job, page.items)
+
+
+def subjects(session: Session, page: Page[models.Subject]) -> schemas.Page[schemas.Subject]:
+    """A page of subjects."""
+    return _page(session, page, _subject, (each for row in page.items for each in row.jobs))
+
+
+def videos(session: Session, page: Page[models.Video]) -> schemas.Page[schemas.Video]:
+    """A page of videos."""
+    return _page(session, page, _video, (row.job for row in page.items))
+
+
+def retry_after(waited_for: Iterable[schemas.Job]) -> dict[str, str]:
+    """The header Retry-After: a tenth of the time left, 1 to 10 s; none where no job is queued or running."""
+    active = [job for job in waited_for if job.state in ("queued", "running")]
+    if not active:
+        return {}
+    left = min((job.eta_s for job in active if job.eta_s is not None), default=20.0)
+    return {"Retry-After": str(round(min(max(left / 10, 1), 10)))}
+
+
+def _page(
+    session: Session, page: Page[Row], show: Callable[[Row, dict[str, int]], Out], waiting: Iterable[models.Job]
+) -> schemas.Page[Out]:
+    places = service.queue_positions(session, list(waiting))
+    return schemas.Page(items=[show(row, places) for row in page.items], next_cursor=page.next_cursor)
+
+
+def _job(row: models.Job, places: dict[str, int]) -> schemas.Job:
+    path = f"/v1/jobs/{row.id}"
+    return schemas.Job(
+        id=row.id,
+        kind=row.kind,
+        state=row.state,
+        stage=row.stage,
+        progress=row.progress,
+        eta_s=row.eta_s,
+        queue_position=places.get(row.id),
+        attempt=row.attempt,
+        max_attempts=row.max_attempts,
+        error=row.error,
+        subject_id=row.subject_id,
+        video_id=row.video_id,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        links=schemas.JobLinks(
+            self=path,
+            subject=f"/v1/subjects/{row.subject_id}",
+            video=f"/v1/videos/{row.video_id}" if row.video_id else None,
+            cancel=f"{path}/cancel",
+            retry=f"{path}/retry",
+        ),
+    )
+
+
+def _subject(row: models.Subject, places: dict[str, int]) -> schemas.Subject:
+    path = f"/v1/subjects/{row.id}"
+    return schemas.Subject(
+        id=row.id,
+        name=row.name,
+        state=row.state,
+        preset=row.preset,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        footage=row.footage,
+        quality=row.quality,
+        jobs=[_job(each, places) for each in row.jobs],
+        links=schemas.SubjectLinks(
+            self=path,
+            preview=f"{path}/preview" if row.preview_key else None,
+            jobs=f"/v1/jobs?subject_id={row.id}",
+            videos=f"/v1/videos?subject_id={row.id}",
+        ),
+    )
+
+
+def _video(row: models.Video, places: dict[str, int]) -> schemas.Video:
+    path = f"/v1/videos/{row.id}"
+    return schemas.Video(
+        id=row.id,
+        subject_id=row.subject_id,
+        state=row.state,
+        options=row.options,
+        duration_s=row.duration_s,
+        frames=row.frames,
+        width=row.width,
+        height=row.height,
+        size_bytes=row.size_bytes,
+        created_at=row.created_at,
+        job=_job(row.job, places),
+        links=schemas.VideoLinks(
+            self=path,
+            subject=f"/v1/subjects/{row.subject_id}",
+            file=f"{path}/file" if row.state == "ready" else None,
+        ),
+    )

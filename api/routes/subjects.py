@@ -1,0 +1,126 @@
+"""Subjects: people of whom videos can be made."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import PurePath
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api import documents, present, schemas, sniff
+from api.deps import Cursor, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.documents import problems
+from api.forms import FileRule, Form, receive_json, received_form
+from api.ranges import file_response
+from storage.models import SubjectState
+from worker import service
+
+router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
+
+
+async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
+    files = {"video": FileRule(settings.max_video_bytes, sniff.media)}
+    fields = schemas.SubjectForm.model_fields
+    async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
+        yield form
+
+
+async def _patch(request: Request) -> schemas.SubjectPatch:
+    return await receive_json(request, schemas.SubjectPatch)
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Make a subject of a reference video",
+    responses={
+        202: documents.accepted("the subject"),
+        **problems(*documents.FORM_CODES),
+    },
+    openapi_extra=documents.form(
+        schemas.SubjectForm, required=("video",), video="the person speaking, facing the camera, 8 s to 10 min"
+    ),
+)
+def create_subject(
+    form: Annotated[Form, Depends(_form, scope="function")],
+    response: Response,
+    settings: SettingsDep,
+    store: StoreDep,
+    session: Writing,
+) -> schemas.Subject:
+    """Takes the video in and answers at once; two jobs follow, `preprocess` and then `train`.
+
+    Poll the subject or its jobs. Footage that cannot work makes `preprocess` fail with the reason and the remedy.
+    """
+    texts = form.parse(schemas.SubjectForm)
+    video = form.file("video")
+    row = service.submit_subject(
+        session,
+        store,
+        name=texts.name or PurePath(video.name).stem or "unnamed",
+        preset=texts.preset,
+        consent=texts.consent,
+        video=video.file,
+        limit=settings.max_video_bytes,
+    )
+    subject = present.subject(session, row)
+    response.headers.update({"Location": subject.links.self, **present.retry_after(subject.jobs)})
+    return subject
+
+
+@router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))
+def list_subjects(
+    session: Reading, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
+) -> schemas.Page[schemas.Subject]:
+    """A page of subjects."""
+    return present.subjects(session, service.list_subjects(session, state=state, limit=limit, cursor=cursor))
+
+
+@router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
+def get_subject(subject_id: str, session: Reading) -> schemas.Subject:
+    """The subject with its jobs, oldest first."""
+    return present.subject(session, service.get_subject(session, subject_id))
+
+
+@router.patch(
+    "/{subject_id}",
+    summary="Rename a subject",
+    responses=problems("not_found", "body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed"),
+    openapi_extra=documents.json_body(schemas.SubjectPatch),
+)
+def patch_subject(
+    subject_id: str, patch: Annotated[schemas.SubjectPatch, Depends(_patch)], session: Writing
+) -> schemas.Subject:
+    """The subject with its new name."""
+    return present.subject(session, service.rename_subject(session, subject_id, patch.name))
+
+
+@router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
+def delete_subject(subject_id: str, session: Writing, store: StoreDep) -> None:
+    """Removes the subject, its videos and all their files. Work on it stops within seconds."""
+    service.delete_subject(session, store, subject_id)
+
+
+@router.head("/{subject_id}/preview", include_in_schema=False)
+@router.get(
+    "/{subject_id}/preview",
+    summary="See a subject",
+    response_class=Response,
+    responses={
+        200: documents.file("the newest picture", "image/jpeg"),
+        304: {"description": "not changed"},
+        **problems("not_found", "preview_not_ready", "object_missing", "range_not_satisfiable"),
+    },
+)
+def get_preview(subject_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
+    """What training has come to so far."""
+    key = service.subject_preview(session, subject_id)
+    return file_response(
+        request,
+        store.open(key),
+        store.size(key),
+        etag=f'"{PurePath(key).name}"',
+        media_type="image/jpeg",
+        headers={"Cache-Control": "no-cache"},
+    )

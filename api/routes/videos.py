@@ -1,0 +1,137 @@
+"""Videos: a subject saying something."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from adnerf_core.config import Background, RenderOptions
+from api import documents, present, schemas, sniff
+from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.documents import problems
+from api.errors import invalid
+from api.forms import FileRule, Form, received_form, validate_json
+from api.ranges import file_response
+from storage.models import VideoState
+from worker import service
+
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
+
+
+async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
+    files = {
+        "audio": FileRule(settings.max_audio_bytes, sniff.media),
+        "background": FileRule(settings.max_image_bytes, sniff.image),
+    }
+    fields = schemas.VideoForm.model_fields
+    async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
+        yield form
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Make a video of a subject and speech",
+    responses={
+        202: documents.accepted("the video"),
+        **problems(*documents.FORM_CODES, "not_an_image", "not_found", "subject_not_ready"),
+    },
+    openapi_extra=documents.form(
+        schemas.VideoForm,
+        required=("audio",),
+        audio="what the subject shall say, at least 0.3 s",
+        background="picture behind the person: PNG, JPEG or WebP; goes with background kind `image`",
+    ),
+)
+def create_video(
+    form: Annotated[Form, Depends(_form, scope="function")],
+    response: Response,
+    settings: SettingsDep,
+    store: StoreDep,
+    database: DatabaseDep,
+    session: Writing,
+) -> schemas.Video:
+    """Takes the audio in and answers at once; one job follows, `render`. Poll the video or its job."""
+    audio = form.file("audio")
+    options = _options(form)
+    texts = form.parse(schemas.VideoForm)
+    picture = form.files.get("background")
+    with database.session(write=False) as reading:
+        service.ready_subject(reading, texts.subject_id)
+    row = service.submit_video(
+        session,
+        store,
+        subject_id=texts.subject_id,
+        options=options,
+        audio=audio.file,
+        audio_limit=settings.max_audio_bytes,
+        background=picture.file if picture else None,
+        background_limit=settings.max_image_bytes,
+    )
+    video = present.video(session, row)
+    response.headers.update({"Location": video.links.self, **present.retry_after([video.job])})
+    return video
+
+
+def _options(form: Form) -> RenderOptions:
+    """The options, in which a background picture without a word about the background means kind `image`."""
+    options = validate_json(RenderOptions, form.values.pop("options", "{}"), "/options")
+    picture = "background" in form.files
+    if picture and "background" not in options.model_fields_set:
+        options = options.model_copy(update={"background": Background(kind="image")})
+    if picture != (options.background.kind == "image"):
+        wrong = "goes with background kind `image` only" if picture else "Field required with background kind `image`"
+        raise invalid(wrong, "/background")
+    return options
+
+
+@router.get("", summary="List videos, newest first", responses=problems("validation_failed"))
+def list_videos(
+    session: Reading,
+    state: VideoState | None = None,
+    subject_id: str | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> schemas.Page[schemas.Video]:
+    """A page of videos."""
+    page = service.list_videos(session, state=state, subject_id=subject_id, limit=limit, cursor=cursor)
+    return present.videos(session, page)
+
+
+@router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
+def get_video(video_id: str, session: Reading) -> schemas.Video:
+    """The video with its job."""
+    return present.video(session, service.get_video(session, video_id))
+
+
+@router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
+def delete_video(video_id: str, session: Writing, store: StoreDep) -> None:
+    """Removes the video and its files. Work on it stops within seconds."""
+    service.delete_video(session, store, video_id)
+
+
+@router.head("/{video_id}/file", include_in_schema=False)
+@router.get(
+    "/{video_id}/file",
+    summary="Download a video",
+    response_class=Response,
+    responses={
+        200: documents.file("the whole file", "video/mp4"),
+        206: documents.file("the part that Range asks for", "video/mp4"),
+        304: {"description": "not changed"},
+        **problems("not_found", "video_not_ready", "object_missing", "range_not_satisfiable"),
+    },
+)
+def get_file(video_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
+    """The MP4. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256."""
+    video = service.video_file(session, video_id)
+    return file_response(
+        request,
+        store.open(video.file_key),
+        video.size_bytes,
+        etag=f'"{video.sha256}"',
+        media_type="video/mp4",
+        headers={"Content-Disposition": f'attachment; filename="{video_id}.mp4"', "Cache-Control": "private, no-cache"},
+    )

@@ -1,0 +1,208 @@
+"""What goes over the wire: the contract's resources as pydantic models. Input refuses unknown fields."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+
+from adnerf_core.config import PresetName, RenderOptions
+from api.errors import PROBLEMS
+from storage.models import JobKind, JobState, SubjectState, VideoState
+
+T = TypeVar("T")
+
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
+    AfterValidator(lambda text: _printable(text)),
+]
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("control characters are not allowed")
+    return text
+
+
+class Input(BaseModel):
+    """Base of what clients send."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Output(BaseModel):
+    """Base of what clients get. Times are RFC 3339 in UTC, ids opaque, links paths on this service."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class SubjectForm(Input):
+    """The text fields of POST /v1/subjects; the file `video` comes beside them."""
+
+    name: Name | None = Field(None, description="what to call the subject; default: the name of the file")
+    preset: PresetName = Field("standard", description="how long to train, and how fine")
+    consent: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)] = Field(
+        description="who agreed to be shown, and to what; kept with the subject"
+    )
+
+
+class SubjectPatch(Input):
+    """What may change about a subject."""
+
+    name: Name
+
+
+class VideoForm(Input):
+    """The text fields of POST /v1/videos; the files `audio` and, if wanted, `background` come beside them."""
+
+    subject_id: str = Field(max_length=100, description="a subject that is ready")
+    options: RenderOptions = Field(RenderOptions(), description="JSON: see RenderOptions")
+
+
+class Footage(Output):
+    """What preprocessing found in a reference video. Values not yet known when it was refused are null."""
+
+    duration_s: float | None = None
+    fps: float | None = None
+    width: int | None = Field(None, description="px, as shown (after rotation)")
+    height: int | None = Field(None, description="px, as shown (after rotation)")
+    frames: int | None = Field(None, description="at 25 frames a second")
+    frames_with_face: int | None = None
+    face_px: float | None = Field(None, description="height of the face in the source, px")
+    head_yaw_deg: tuple[float, float] | None = Field(None, description="[least, most], degrees")
+    sharpness: float | None = None
+    warnings: list[str] = []
+
+
+class Quality(Output):
+    """Figures on the held-out part of the footage, which training never saw."""
+
+    psnr: float | None = Field(None, description="whole picture, dB")
+    ssim: float | None = None
+    mouth_psnr: float | None = Field(None, description="box around the mouth, dB")
+    lmd_px: float | None = Field(None, description="mean distance of the lip landmarks, px at 512")
+    lip_sync: float | None = Field(None, description="correlation of rendered and true mouth opening, -1 to 1")
+    held_out_frames: int | None = None
+
+
+class JobError(Output):
+    """Why a job failed, and what to do about it."""
+
+    code: str = Field(description="a stable word such as no_face_found; all of them stand in docs/api.md")
+    message: str
+    remedy: str
+
+
+class JobLinks(Output):
+    self: str
+    subject: str
+    video: str | None
+    cancel: str
+    retry: str
+
+
+class Job(Output):
+    """One piece of work."""
+
+    id: str = Field(examples=["job_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
+    kind: JobKind
+    state: JobState
+    stage: str | None = Field(description="what it is at, while it runs", examples=["head"])
+    progress: float = Field(ge=0, le=1)
+    eta_s: float | None = Field(description="seconds left, as measured so far; null until it can be told")
+    queue_position: int | None = Field(description="place in the queue: 1 is the next to run; null: not queued")
+    attempt: int
+    max_attempts: int
+    error: JobError | None
+    subject_id: str
+    video_id: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    links: JobLinks
+
+
+class SubjectLinks(Output):
+    self: str
+    preview: str | None = Field(description="null until there is a picture")
+    jobs: str
+    videos: str
+
+
+class Subject(Output):
+    """A person of whom videos can be made."""
+
+    id: str = Field(examples=["sub_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
+    name: str
+    state: SubjectState
+    preset: str
+    created_at: datetime
+    updated_at: datetime
+    footage: Footage | None
+    quality: Quality | None
+    jobs: list[Job]
+    links: SubjectLinks
+
+
+class VideoLinks(Output):
+    self: str
+    subject: str
+    file: str | None = Field(description="the MP4; null until the video is ready")
+
+
+class Video(Output):
+    """A subject saying something."""
+
+    id: str = Field(examples=["vid_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
+    subject_id: str
+    state: VideoState
+    options: RenderOptions
+    duration_s: float | None
+    frames: int | None
+    width: int | None
+    height: int | None
+    size_bytes: int | None
+    created_at: datetime
+    job: Job
+    links: VideoLinks
+
+
+class Page(Output, Generic[T]):
+    """A part of a list, newest first."""
+
+    items: list[T]
+    next_cursor: str | None = Field(description="goes into `cursor` to get the next part; null: this is the last")
+
+
+class ProblemEntry(Output):
+    """One wrong value."""
+
+    detail: str
+    pointer: str | None = Field(None, description="JSON pointer into the body; a form counts as one object")
+    parameter: str | None = Field(None, description="name of the query or path parameter")
+
+
+class ProblemDetails(Output):
+    """RFC 9457 problem details."""
+
+    type: str = Field(description="URI reference that leads to a description of the code")
+    title: str
+    status: int
+    detail: str = Field(description="what is wrong, and what to do about it")
+    code: str = Field(json_schema_extra={"enum": list(PROBLEMS)})
+    errors: list[ProblemEntry] | None = None
+
+
+class Health(Output):
+    status: str
+
+
+class Ready(Output):
+    """Whether requests can be served, and whether somebody works on them."""
+
+    status: str
+    free_bytes: int = Field(description="space left where uploads go")
+    queued: int = Field(description="jobs that wait")
+    running: int = Field(description="jobs that a worker has; more than none waiting and none running: no worker is up")
