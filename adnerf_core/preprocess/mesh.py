@@ -1,0 +1,43 @@
+"""Which of MediaPipe's 478 face-mesh landmarks are what. "Left" and "right" are the person's own.
+
+The numbers are those of MediaPipe's canonical face model.
+"""
+
+from __future__ import annotations
+
+LANDMARKS = 478
+
+EYE_CORNERS = (33, 263)
+"""Outer corners of the right and the left eye: their distance is the unit of the head's frame."""
+
+FOREHEAD_TOP, CHIN = 10, 152
+
+RIGID = (
+    # forehead, above what the brows move most
+    10, 151, 109, 338, 67, 297, 103, 332, 54, 284, 108, 337, 69, 299, 104, 333, 68, 298,
+    # temples
+    21, 251, 71, 301, 162, 389, 127, 356, 139, 368, 34, 264, 234, 454,
+    # bridge and back of the nose
+    168, 6, 197, 195, 5, 4, 122, 351, 196, 419, 174, 399, 188, 412, 193, 417, 3, 248, 236, 456,
+    # corners of the eyes
+    33, 263, 133, 362, 130, 359,
+    # upper cheeks
+    116, 345, 117, 346, 118, 347, 119, 348, 111, 340, 227, 447,
+)  # fmt: skip
+"""Landmarks over bone, which keep their distances whatever the face does: the pose is found from these."""
+
+JAW = (
+    127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152,
+    377, 400, 378, 379, 365, 397, 288, 361, 323, 454, 356,
+)  # fmt: skip
+"""Outline of the lower face, from the right ear over the chin to the left ear."""
+
+OVAL = (10, 338, 297, 332, 284, 251, 389) + JAW[::-1] + (162, 21, 54, 103, 67, 109)
+"""Outline of the whole face, closed."""
+
+INNER_LIPS = ((13, 14), (82, 87), (312, 317))
+"""Pairs (upper, lower) across the gap between the lips."""
+
+RIGHT_EYE = ((33, 133), ((159, 145), (158, 153), (160, 144)))
+LEFT_EYE = ((263, 362), ((386, 374), (385, 380), (387, 373)))
+"""Each eye: (outer, inner corner), then pairs (upper, lower) of lid points."""

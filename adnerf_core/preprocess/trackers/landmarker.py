@@ -1,0 +1,48 @@
+"""MediaPipe's FaceLandmarker task: newer, and needs its model file (face_landmarker.task)."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from adnerf_core.config import FPS
+from adnerf_core.errors import MissingBackend
+from adnerf_core.preprocess.quiet import quiet
+
+
+class FaceLandmarker:
+    """A FaceTracker on `mediapipe.tasks`."""
+
+    def __init__(self, model: str | None):
+        if model is None or not Path(model).is_file():
+            raise MissingBackend(
+                f"The landmarker tracker needs the model file face_landmarker.task ({model or 'no path given'}).",
+                "Download it from MediaPipe's page on the Face Landmarker and give its path as `tracker_model`.",
+            )
+        try:
+            import mediapipe
+            from mediapipe.tasks.python import BaseOptions, vision
+        except ImportError as error:
+            raise MissingBackend("The landmarker tracker needs: pip install --no-deps mediapipe==0.10.21") from error
+        options = vision.FaceLandmarkerOptions(BaseOptions(model), running_mode=vision.RunningMode.VIDEO)
+        with quiet():
+            self._task = vision.FaceLandmarker.create_from_options(options)
+        self._image, self._format = mediapipe.Image, mediapipe.ImageFormat.SRGB
+        self._count, self._settled = 0, False
+
+    def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks 3"] | None:
+        height, width, _ = frame.shape
+        image = self._image(self._format, np.ascontiguousarray(frame))
+        with nullcontext() if self._settled else quiet():
+            faces = self._task.detect_for_video(image, self._count * 1000 // FPS).face_landmarks
+        self._count += 1
+        self._settled |= bool(faces)
+        if not faces:
+            return None
+        return np.array([(p.x * width, p.y * height, p.z * width) for p in faces[0]], np.float32)
+
+    def close(self) -> None:
+        self._task.close()
