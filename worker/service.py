@@ -17,7 +17,7 @@ from adnerf_core.config import PresetName, RenderOptions
 from storage import jobs, rows
 from storage.db import after_commit, after_rollback
 from storage.errors import PreviewNotReady, SubjectNotReady, VideoNotReady
-from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id
+from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id, now
 from storage.objects import LocalStore
 from storage.rows import Page
 
@@ -74,7 +74,7 @@ def list_subjects(
 def rename_subject(session: Session, subject_id: str, name: str) -> Subject:
     """Gives the subject another name. Raises NotFound."""
     subject = rows.get(session, Subject, subject_id)
-    subject.name = name
+    subject.name, subject.updated_at = name, now()
     session.flush()
     return get_subject(session, subject_id)
 

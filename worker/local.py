@@ -1,0 +1,108 @@
+"""The worker of one machine: a claim loop straight on the database, one job at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+
+from sqlalchemy import or_, select
+from sqlalchemy.exc import OperationalError
+
+from storage import jobs
+from storage.db import Database
+from storage.errors import StoreFull
+from storage.models import Job, Subject
+from storage.objects import LocalStore
+from storage.settings import Settings
+from worker.locks import Presence
+from worker.pipeline import Core, Pipeline, load_core
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 5.0
+"""Time between looks for jobs whose worker is gone."""
+
+
+class LocalWorker:
+    """Claims and runs jobs until `stopping` is set; several may run beside each other."""
+
+    def __init__(self, settings: Settings, core: Core):
+        self.settings = settings
+        self.database = Database(settings.database)
+        self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.presence = Presence(settings.locks / "workers", self.name)
+        self.pipeline = Pipeline(settings, self.database, LocalStore(settings.objects), core)
+        self.stopping = threading.Event()
+        self._swept = float("-inf")
+
+    def run(self) -> None:
+        """The loop. It outlives every failure of a job, and waits while the database is away."""
+        log.info("worker %s is ready", self.name)
+        while not self.stopping.is_set():
+            try:
+                worked = self.step()
+            except (OperationalError, StoreFull):
+                log.exception("the database does not answer")
+                worked = False
+            if not worked:
+                self.stopping.wait(self.settings.poll_s)
+        self.presence.leave()
+        self.database.close()
+        log.info("worker %s has stopped", self.name)
+
+    def step(self) -> bool:
+        """Sweeps where it is time to, then runs one job. False where there was none."""
+        if time.monotonic() - self._swept >= SWEEP_S:
+            self.sweep()
+            self._swept = time.monotonic()
+        with self.database.session() as session:
+            job = jobs.claim(session, self.name, lease_s=self.settings.lease_s)
+        if job is None:
+            return False
+        self.pipeline.run(job, self.stopping)
+        return True
+
+    def sweep(self) -> None:
+        """Takes jobs from workers that are gone, and removes scratch files that nobody will need."""
+        with self.database.session() as session:
+            for job in jobs.sweep(session, dead=self.presence.is_dead):
+                log.warning("%s: its worker is gone; now %s", job.id, job.state)
+        self.presence.bury()
+        with self.database.session(write=False) as session:
+            unfinished = session.scalars(select(Job.id).where(Job.state.in_(("queued", "running")))).all()
+            of_use = or_(Subject.state == "ready", Subject.state == "training")
+            subjects = session.scalars(select(Subject).where(of_use)).all()
+        keys = [subject.run_key if subject.state == "ready" else subject.dataset_key for subject in subjects]
+        self.pipeline.workspace.tidy(jobs=unfinished, keys=keys)
+
+
+def run_worker(settings: Settings, core: Core | None = None) -> None:
+    """A worker process: runs jobs until SIGTERM or SIGINT; what runs then is given back to the queue."""
+    worker = LocalWorker(settings, core or load_core())
+    _on_signals(worker.stopping)
+    worker.run()
+
+
+def _on_signals(stopping: threading.Event) -> None:
+    """Sets `stopping` at SIGTERM or SIGINT.
+
+    Python runs its signal handlers between two lines of the main thread, which may be in a long native call; so the
+    number that the interpreter writes into a pipe at once is read by a thread.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def listen() -> None:
+        os.read(reader, 1)
+        log.info("told to stop")
+        stopping.set()
+
+    signal.set_wakeup_fd(writer)
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)

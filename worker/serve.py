@@ -1,0 +1,148 @@
+"""`adnerf serve`: the API and one worker, each a process of its own, kept running until they are told to stop."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+
+from storage import migrations
+from storage.db import Database
+from storage.errors import InUse
+from storage.settings import Settings, environment_of
+from worker.locks import HeldLock
+
+log = logging.getLogger(__name__)
+
+STOP_S = 30.0
+"""How long children may take to stop."""
+BIND_S = 10.0
+"""How long to wait for the port: the API of a service that was just killed may be on its way out."""
+SHORT_LIFE_S, SHORT_LIVES = 10.0, 3
+"""A child that ends so many times in a row within so short a time will not do better next time."""
+PR_SET_PDEATHSIG = 1
+
+
+def serve(settings: Settings, host: str, port: int) -> int:
+    """Runs the service until SIGTERM or SIGINT; returns an exit status.
+
+    Raises InUse where another one runs on the same data folder, or where the port is taken.
+    """
+    lock = HeldLock(settings.locks / "serve")
+    await_port(host, port)
+    with closing(Database(settings.database)) as database:
+        migrations.upgrade(database)
+    # The API is named, not imported: it stands above this room, and shall not share a process with torch.
+    api = f"uvicorn api.app:create_app --factory --host {host} --port {port} --timeout-graceful-shutdown 3"
+    commands = {
+        "api": [sys.executable, "-m", *api.split(), "--log-level", "warning"],
+        "worker": [sys.executable, "-m", "worker", "worker"],
+    }
+    supervisor = Supervisor(commands, environment_of(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stopping.set())
+    log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
+    try:
+        return supervisor.run()
+    finally:
+        lock.release()
+
+
+def await_port(host: str, port: int) -> None:
+    """Returns once the port is free. Raises InUse where it stays taken."""
+    deadline = time.monotonic() + BIND_S
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    while True:
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                return
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    remedy = "Stop what listens there, or choose another --host or --port."
+                    raise InUse(f"Cannot listen on {host}:{port}: {error.strerror}.", remedy) from error
+        time.sleep(0.2)
+
+
+class Supervisor:
+    """Keeps one process running for each of `commands`, until `stopping` is set or one of them ends again and again."""
+
+    def __init__(self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]):
+        self.commands, self.environment = commands, environment
+        self.stopping = threading.Event()
+        self.children: dict[str, subprocess.Popen] = {}
+        self.born: dict[str, float] = {}
+        self.short_lives = dict.fromkeys(commands, 0)
+
+    def run(self) -> int:
+        """Starts all and watches over them; returns 0 when told to stop, 1 when one of them does not stay up."""
+        status = 0
+        try:
+            for name in self.commands:
+                self._start(name)
+            while not self.stopping.wait(0.2):
+                for name in [name for name, child in self.children.items() if child.poll() is not None]:
+                    if not self._revive(name):
+                        status = 1
+                        self.stopping.set()
+        finally:
+            self._stop_all()
+        return status
+
+    def _start(self, name: str) -> None:
+        parent = os.getpid()
+        self.born[name] = time.monotonic()
+        # A session of its own: Ctrl-C reaches this process only, which then stops the children in good order.
+        self.children[name] = subprocess.Popen(
+            self.commands[name], env=self.environment, start_new_session=True, preexec_fn=lambda: _end_with(parent)
+        )
+
+    def _revive(self, name: str) -> bool:
+        """Starts a child again that has ended. False where that seems pointless."""
+        child = self.children[name]
+        _kill_group(child)
+        lived = time.monotonic() - self.born[name]
+        self.short_lives[name] = self.short_lives[name] + 1 if lived < SHORT_LIFE_S else 0
+        log.warning("the %s ended with status %d", name, child.returncode)
+        if self.short_lives[name] >= SHORT_LIVES:
+            log.error("the %s does not stay up", name)
+            return False
+        self._start(name)
+        return True
+
+    def _stop_all(self) -> None:
+        for child in self.children.values():
+            child.terminate()
+        deadline = time.monotonic() + STOP_S
+        for name, child in self.children.items():
+            try:
+                child.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                log.warning("the %s does not stop: killed", name)
+            _kill_group(child)
+            child.wait()
+
+
+def _kill_group(child: subprocess.Popen) -> None:
+    """Kills what is left of a child and of the processes that it started (ffmpeg)."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _end_with(parent: int) -> None:
+    """In a new child: asks the kernel for a SIGTERM when the parent ends, however it ends. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            os._exit(0)

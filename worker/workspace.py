@@ -1,0 +1,116 @@
+"""Workspace: a worker's scratch folder, and the way between folders and objects. All of it can be made again.
+
+    jobs/<job>/<attempt>/    what one attempt works in; the next attempt takes it over by renaming it
+    cache/<key>/             unpacked objects; an object never changes, so neither does its copy here
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import time
+import zipfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from storage.errors import StoreFull
+from storage.models import Job
+from storage.objects import LocalStore
+
+ABANDONED_S = 3600.0
+
+
+class Workspace:
+    """The scratch folder `root` of the workers of one machine, beside the `store`."""
+
+    def __init__(self, root: Path, store: LocalStore):
+        self.jobs = Path(root) / "jobs"
+        self.cache = Path(root) / "cache"
+        self.store = store
+
+    def attempt(self, job: Job) -> Path:
+        """The folder of this attempt, with what an earlier attempt left on this machine.
+
+        It is renamed for the attempt, so a process thought dead that still writes cannot reach it.
+        """
+        mine = self.jobs / job.id / str(job.attempt)
+        mine.parent.mkdir(parents=True, exist_ok=True)
+        earlier = [int(path.name) for path in mine.parent.iterdir() if path.name.isdecimal()]
+        if earlier:
+            (mine.parent / str(max(earlier))).rename(mine)
+        mine.mkdir(exist_ok=True)
+        return mine
+
+    def clear(self, job: Job) -> None:
+        """Removes all that attempts of this job left."""
+        shutil.rmtree(self.jobs / job.id, ignore_errors=True)
+
+    def push(self, folder: Path, key: str, *, skip: Collection[str] = ()) -> None:
+        """Stores `folder` as one object, without its entries named in `skip`. Raises StoreFull."""
+        with _scratch(folder.parent) as archive:
+            with zipfile.ZipFile(archive, "w") as file:
+                for path in sorted(folder.rglob("*")):
+                    name = path.relative_to(folder)
+                    if path.is_file() and name.parts[0] not in skip:
+                        file.write(path, name)
+            with archive.open("rb") as packed:
+                self.store.put(key, packed)
+
+    def unpack(self, key: str, folder: Path) -> None:
+        """Brings what `push` stored to the new `folder`, whole or not at all. Raises ObjectMissing, StoreFull."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _scratch(folder.parent) as temporary, self.store.open(key) as packed:
+            with zipfile.ZipFile(packed) as file:
+                file.extractall(temporary)
+            temporary.rename(folder)
+
+    def folder(self, key: str) -> Path:
+        """What `push` stored, only to be read; unpacked once. Raises ObjectMissing, StoreFull."""
+        folder = self._cached(key)
+        if not folder.exists():
+            try:
+                self.unpack(key, folder)
+            except OSError:
+                if not folder.exists():  # else another worker of this machine was faster
+                    raise
+        return folder
+
+    def keep(self, folder: Path, key: str) -> None:
+        """Moves a folder that was just pushed to where `folder` will look for it."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        folder.rename(self._cached(key))
+
+    def tidy(self, *, jobs: Collection[str], keys: Collection[str]) -> None:
+        """Removes all but the folders of these jobs and the copies of these objects.
+
+        What is only just being unpacked has a name with a dot and stays; it goes once it is surely abandoned.
+        """
+        wanted = {self._cached(key).name for key in keys}
+        for parent, names in ((self.jobs, set(jobs)), (self.cache, wanted)):
+            for path in parent.iterdir() if parent.exists() else ():
+                new = path.name.startswith(".") and time.time() - path.stat().st_mtime < ABANDONED_S
+                if path.name not in names and not new:
+                    shutil.rmtree(path, ignore_errors=True)
+
+    def _cached(self, key: str) -> Path:
+        return self.cache / key.replace("/", "+")
+
+
+@contextmanager
+def _scratch(parent: Path) -> Iterator[Path]:
+    """A new name in `parent`; what is there at the end of the block is removed."""
+    path = parent / f".{secrets.token_hex(6)}"
+    try:
+        yield path
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull("No space left in the work folder.") from error
+        raise
+    finally:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        elif os.path.lexists(path):
+            path.unlink()
