@@ -1,0 +1,369 @@
+"""Reading and writing media files: the only place that runs ffmpeg.
+
+Files come from strangers, so every run of ffmpeg is fenced: containers and protocols from an allow-list (a playlist
+named .mp4 cannot pull in other files), limits on pixels, CPU time and memory, argument lists without a shell, absolute
+`file:` paths. Children talk to us through pipes: they are killed when the caller stops reading, and end by themselves
+(end of file, broken pipe) should this process die.
+
+One timeline a file: its zero is the container's start, pictures and sound keep the offset that they have there. A damaged
+or truncated file counts as far as it can be decoded.
+"""
+
+from __future__ import annotations
+
+import re
+import resource
+import shutil
+import subprocess
+import tempfile
+import wave
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, islice
+from pathlib import Path
+from typing import IO
+
+import ffmpeg
+import imageio_ffmpeg
+import numpy as np
+
+from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.errors import DiskFull, MediaTooLarge, MediaTooLong, NoAudio, NotMedia, NoVideo
+from adnerf_core.rundir import atomic
+
+MAX_PIXELS = 4096 * 4096
+"""Pixels a frame, at most."""
+
+MAX_SECONDS = 3 * 3600
+"""Length of a file, s, at most."""
+
+MEMORY_BYTES = 3 << 30
+"""Address space of one ffmpeg. 4096 x 4096 pixels with 10 bit take a third of it."""
+
+CPU_SECONDS = 3600
+"""CPU time of one ffmpeg, s. Not wall time: whoever consumes the frames may be slow."""
+
+# `mov` and `matroska` stand for their whole families (MP4, M4A, 3GP; WebM).
+CONTAINERS = "mov,matroska,avi,mpegts,wav,mp3,flac,ogg,aac"
+
+# Threads multiply a decoder's frame buffers; two keep memory bounded on machines with many cores.
+THREADS = 2
+
+SCALING = "bicubic+accurate_rnd+full_chroma_int"
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file holds.
+
+    duration_s: length of what can be read, s; start_s: the container's time of our zero, s; width, height: px of a picture
+    as it is shown (rotated, square pixels), and fps: mean frame rate, all 0 without video.
+    """
+
+    duration_s: float
+    start_s: float
+    has_video: bool
+    has_audio: bool
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+
+
+def probe(path: Path) -> MediaInfo:
+    """Looks into a file: its streams, and by reading it through (not decoding) how long it really is.
+
+    Raises NotMedia (also for containers that are not on the allow-list), MediaTooLarge, MediaTooLong.
+    """
+    source = _open(path)
+    copy = ffmpeg.output(source["V:0?"], source["a:0?"], "pipe:1", format="null", codec="copy")
+    with _running(copy.global_args("-progress", "pipe:1"), loglevel="info") as child:
+        progress = child.stdout.read().decode(errors="replace")
+        child.wait()
+        log = child.log()
+    if not re.search(r"^Input #0", log, re.M):
+        raise child.error() or NotMedia(f"{Path(path).name} is no video or audio file that can be read.")
+    info = _parse(log, progress)
+    if info.width * info.height > MAX_PIXELS:
+        raise MediaTooLarge(f"The pictures have {info.width}x{info.height} pixels.")
+    if not info.has_video and not info.has_audio:
+        raise child.error() or NotMedia(f"{Path(path).name} holds neither pictures nor sound that can be read.")
+    if info.duration_s > MAX_SECONDS:
+        raise MediaTooLong(f"The file lasts {info.duration_s / 3600:.1f} h; the limit is {MAX_SECONDS / 3600:.0f} h.")
+    return info
+
+
+def read_frames(
+    path: Path,
+    *,
+    crop: tuple[int, int, int, int] | None = None,
+    size: tuple[int, int] | None = None,
+    fps: float = FPS,
+    start_s: float = 0.0,
+    duration_s: float | None = None,
+) -> Iterator[np.ndarray]:
+    """Streams pictures, [height, width, 3] uint8 RGB, upright, with square pixels.
+
+    Picture k is the one nearest to `start_s` + k / `fps` on the file's timeline; where the pictures start later than the
+    sound, the first one is repeated up to there. `crop` is (x, y, width, height) in px of the picture as shown, inside
+    it; `size` (width, height) is what that is scaled to. At most `duration_s` are read.
+    Raises NotMedia (nothing can be decoded), NoVideo, MediaTooLarge, MediaTooLong.
+    """
+    info = probe(path)
+    if not info.has_video:
+        raise NoVideo(f"{Path(path).name} has no pictures.")
+    x, y, width, height = crop or (0, 0, info.width, info.height)
+    if min(x, y) < 0 or min(width, height) < 1 or x + width > info.width or y + height > info.height:
+        raise ValueError(f"crop {crop} is not inside {info.width}x{info.height}")
+    pictures = (
+        # Seeking a second early leaves `fps` the picture that is still shown at start_s.
+        _open(path, ss=max(0.0, start_s - 1.0))["V:0"]
+        .filter("setpts", f"PTS-({info.start_s})/TB")
+        .filter("fps", fps, start_time=start_s)
+        .filter("setpts", "N/FRAME_RATE/TB")
+        .filter("scale", info.width, info.height, flags=SCALING)
+        .filter("crop", width, height, x, y, exact=1)
+    )
+    if size is not None:
+        width, height = size
+        pictures = pictures.filter("scale", width, height, flags=SCALING)
+    limit = MAX_SECONDS if duration_s is None else duration_s
+    number = max(1, round(limit * fps))
+    output = ffmpeg.output(pictures, "pipe:1", format="rawvideo", pix_fmt="rgb24", **{"frames:v": number})
+    count = 0
+    with _running(output.global_args("-copyts")) as child:
+        while True:
+            frame = np.empty((height, width, 3), np.uint8)
+            if child.stdout.readinto(memoryview(frame).cast("B")) < frame.nbytes:
+                break
+            count += 1
+            yield frame
+        child.wait()
+        if error := child.error():
+            raise error
+    if count == 0:
+        raise NotMedia(f"No picture of {Path(path).name} can be decoded.")
+
+
+def extract_audio(path: Path, out: Path | None = None, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """The sound as [samples] float32, -1..1, mono, `rate` samples a second; a 16-bit WAV of it goes to `out`, if given.
+
+    Sample t belongs to t / `rate` s on the file's timeline: silence in front where the sound starts later.
+    Raises NotMedia (nothing can be decoded), NoAudio, MediaTooLarge, MediaTooLong, DiskFull.
+    """
+    info = probe(path)
+    sound = _sound(path, info).filter("aformat", sample_rates=rate, channel_layouts="mono", sample_fmts="s16")
+    data = bytearray()
+    output = ffmpeg.output(sound, "pipe:1", format="s16le", t=MAX_SECONDS)
+    with _running(output.global_args("-copyts")) as child:
+        while chunk := child.stdout.read(1 << 20):
+            data += chunk
+        child.wait()
+        if error := child.error():
+            raise error
+    samples = np.frombuffer(data, np.int16, count=len(data) // 2).astype(np.float32)
+    samples /= 32768
+    if len(samples) == 0:
+        raise NotMedia(f"No sound of {Path(path).name} can be decoded.")
+    if out is not None:
+        write_wav(out, samples, rate)
+    return samples
+
+
+def write_wav(path: Path, samples: np.ndarray, rate: int = SAMPLE_RATE) -> None:
+    """Writes [samples] float, -1..1 (beyond: clipped), as a mono 16-bit WAV, whole or not at all. Raises DiskFull."""
+    with atomic(Path(path)) as temporary, wave.open(str(temporary), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", None))
+        for start in range(0, len(samples), 1 << 20):  # in pieces: no copy of hours of sound
+            piece = np.clip(np.asarray(samples[start : start + (1 << 20)]) * 32768, -32768, 32767)
+            file.writeframesraw(np.rint(piece).astype("<i2").tobytes())
+
+
+def write_video(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    *,
+    fps: float = FPS,
+    audio: Path | None = None,
+    duration_s: float | None = None,
+) -> int:
+    """Writes frames, [height, width, 3] uint8 RGB, as an MP4 (H.264 yuv420p, AAC, faststart); returns how many.
+
+    Frames are encoded as they come, so memory stays flat. `audio` is any file with sound, played from its zero, cut or
+    padded with silence to the pictures' length; `duration_s` ends the pictures after round(`duration_s` * `fps`) frames.
+    An odd width or height gets one more column or row of black. The file appears under its name when it is complete.
+    Raises NoAudio and the errors of probe() for `audio`, DiskFull; ValueError for no frame or frames of unequal shape.
+    """
+    info = None if audio is None else probe(audio)
+    frames = islice(frames, None if duration_s is None else max(1, round(duration_s * fps)))
+    with atomic(Path(path)) as temporary:
+        silent = temporary.with_name(f"{temporary.stem}.silent.mp4")
+        try:
+            count = _encode(silent, frames, fps)
+            streams = [ffmpeg.input(_url(silent))["v"]]
+            if audio is not None:
+                seconds = count / fps
+                sound = _sound(audio, info).filter("aformat", sample_rates=48000, channel_layouts="mono|stereo")
+                # By way of integers: a sound file may hold NaN, which the AAC encoder refuses.
+                sound = sound.filter("aformat", sample_fmts="s16")
+                streams.append(sound.filter("apad", whole_dur=seconds).filter("atrim", end=seconds))
+            options = {"c:v": "copy", "c:a": "aac", "b:a": "160k", "movflags": "+faststart"}
+            output = ffmpeg.output(*streams, _url(temporary), format="mp4", **options)
+            with _running(output.global_args("-copyts")) as child:
+                if child.wait() != 0:
+                    raise child.error() or NotMedia(f"The sound of {Path(audio or path).name} cannot be used.")
+        finally:
+            silent.unlink(missing_ok=True)
+    return count
+
+
+def _encode(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
+    """Encodes frames into an MP4 without sound; returns how many."""
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise ValueError("a video needs at least one frame")
+    height, width, _ = shape = first.shape
+    pictures = (
+        ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=fps)
+        .filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
+        # Players take untagged video for BT.709 or BT.601 as they like, so convert to one of them and say which.
+        .filter("scale", flags=SCALING, out_color_matrix="bt709", out_range="tv")
+        .filter("format", "yuv420p")
+    )
+    tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
+    options = {"c:v": "libx264", "preset": "veryfast", "crf": 18, "threads": THREADS, **tags}
+    count = 0
+    with _running(ffmpeg.output(pictures, _url(path), format="mp4", **options), stdin=subprocess.PIPE) as child:
+        try:
+            for frame in chain([first], frames):
+                if frame.shape != shape or frame.dtype != np.uint8:
+                    raise ValueError(f"frame {count} is {frame.shape} {frame.dtype}; {shape} uint8 is needed")
+                child.stdin.write(np.ascontiguousarray(frame).data)
+                count += 1
+            child.stdin.close()
+        except BrokenPipeError:  # ffmpeg gave up: its exit status and log say why
+            pass
+        if child.wait() != 0:
+            raise child.error() or OSError(f"ffmpeg could not encode {path.name}: {child.log()[-500:]}")
+    return count
+
+
+def _sound(path: Path, info: MediaInfo):
+    """The first sound stream of a file from its zero on, gaps filled with silence. Raises NoAudio."""
+    if not info.has_audio:
+        raise NoAudio(f"{Path(path).name} has no sound.")
+    placed = _open(path)["a:0"].filter("asetpts", f"PTS-({info.start_s})/TB")
+    return placed.filter("aresample", **{"async": 1}, first_pts=0)
+
+
+def _url(path: Path) -> str:
+    """A path that ffmpeg takes for nothing but a file, whatever its name looks like."""
+    return f"file:{Path(path).absolute()}"
+
+
+def _open(path: Path, **options):
+    """A stranger's file as an input, fenced. Raises NotMedia."""
+    path = Path(path)
+    if not path.is_file() or path.stat().st_size == 0:
+        raise NotMedia(f"{path.name} is empty or no file.")
+    fence = {"protocol_whitelist": "file", "format_whitelist": CONTAINERS, "max_pixels": MAX_PIXELS, "threads": THREADS}
+    return ffmpeg.input(_url(path), **fence, **options)
+
+
+class _Child(subprocess.Popen):
+    """A running ffmpeg with limits."""
+
+    def __init__(self, command: list[str], stdin: int, log: IO[bytes]):
+        super().__init__(command, stdin=stdin, stdout=subprocess.PIPE, stderr=log)
+        self._log = log
+        # From outside, right after the start: code between fork and exec is unsafe in a process with threads.
+        for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, CPU_SECONDS)):
+            resource.prlimit(self.pid, limit, (value, value))
+
+    def log(self) -> str:
+        """What ffmpeg said, its last 256 kB."""
+        end = self._log.seek(0, 2)
+        self._log.seek(max(0, end - (1 << 18)))
+        return self._log.read().decode(errors="replace")
+
+    def error(self) -> Exception | None:
+        """The error for a limit that was hit or a full disk; None if ffmpeg ended well or only met damaged data."""
+        if self.returncode == 0:
+            return None
+        log = self.log()
+        if "No space left on device" in log or "Disk quota exceeded" in log:
+            return DiskFull("No space left to write a media file.")
+        if "Cannot allocate memory" in log or "Picture size" in log:
+            return MediaTooLarge("Decoding this file takes too much memory.")
+        if self.returncode in (-24, -9):  # SIGXCPU, and SIGKILL at the hard limit
+            return MediaTooLong("Decoding this file takes too long.")
+        return None
+
+
+@contextmanager
+def _running(output, *, stdin: int = subprocess.DEVNULL, loglevel: str = "error") -> Iterator[_Child]:
+    """Runs a built graph; on leaving the block the child is gone, by force if need be."""
+    command = output.global_args("-hide_banner", "-nostats", "-loglevel", loglevel, "-y").compile(cmd=executable())
+    with tempfile.TemporaryFile() as log:
+        child = _Child(command, stdin, log)
+        try:
+            yield child
+        finally:
+            child.kill()
+            child.stdout.close()
+            if child.stdin is not None:
+                with suppress(BrokenPipeError):
+                    child.stdin.close()
+            child.wait()
+
+
+@lru_cache(maxsize=1)
+def executable() -> str:
+    """The ffmpeg to use: the system's where it works and can write H.264, else the one that imageio-ffmpeg brings."""
+    system = shutil.which("ffmpeg")
+    if system is not None:
+        try:
+            command = [system, "-hide_banner", "-encoders"]
+            encoders = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=True
+            ).stdout
+            if b" libx264 " in encoders and b" aac " in encoders:
+                return system
+        except (OSError, subprocess.SubprocessError):
+            pass
+    return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+def _parse(log: str, progress: str) -> MediaInfo:
+    """Reads ffmpeg's description of its input and its report of how far it came."""
+    description = log.split("Output #0")[0]
+    header = re.search(r"^  Duration: (?:N/A|(\d+):(\d+):([\d.]+))(?:, start: (-?[\d.]+))?", description, re.M)
+    hours, minutes, seconds, start = header.groups() if header else (None,) * 4
+    promised = float(hours) * 3600 + float(minutes) * 60 + float(seconds) if hours else 0.0
+    ends = re.findall(r"^out_time=(\d+):(\d+):([\d.]+)", progress, re.M)
+    measured = sum(float(part) * unit for part, unit in zip(ends[-1], (3600, 60, 1), strict=True)) if ends else 0.0
+    # The header is exact where it is true; it is not in truncated files, and missing in what browsers record.
+    duration = promised if abs(promised - measured) < 0.5 else measured
+
+    streams = re.split(r"^ {2,4}(?=Stream #0:\d+)", description, flags=re.M)[1:]
+    videos = [s for s in streams if re.match(r"Stream #\S+: Video: ", s) and "(attached pic)" not in s.split("\n")[0]]
+    audios = [s for s in streams if re.match(r"Stream #\S+: Audio: .*\b[1-9]\d* Hz", s)]
+    width, height, fps = _picture(videos[0]) if videos else (0, 0, 0.0)
+    return MediaInfo(duration, float(start or 0), width > 0, bool(audios), width, height, fps)
+
+
+def _picture(stream: str) -> tuple[int, int, float]:
+    """Width, height (as shown) and frame rate from the description of a video stream; zeros where not given."""
+    line = stream.split("\n")[0]
+    dimensions = re.search(r", (\d+)x(\d+)(?: \[SAR (\d+):(\d+))?", line)
+    if dimensions is None:
+        return 0, 0, 0.0
+    width, height, wide, high = (int(number or 1) for number in dimensions.groups())
+    width = max(1, round(width * wide / high))
+    rotation = re.search(r"rotation of (-?[\d.]+) degrees", stream)
+    if rotation and round(float(rotation[1])) % 180 == 90:
+        width, height = height, width
+    rate = re.search(r", ([\d.]+)(k?) (?:fps|tbr)", line)
+    return width, height, float(rate[1]) * (1000 if rate[2] else 1) if rate else 0.0
