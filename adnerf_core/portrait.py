@@ -199,9 +199,9 @@ class Portrait(nn.Module):
         rays, samples = len(origins), self.march.samples
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
         points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
-        density, features = self.head(points, condition[:, None].expand(-1, samples, -1).reshape(rays * samples, -1))
+        density, features = self.head(points, condition.repeat_interleave(samples, 0))
         weights, left = composite(density.view(rays, samples), self._lengths(edges.diff(dim=-1)))
-        summed = (features.view(-1, rays, samples) * weights).sum(-1).T
+        summed = (features.view(len(features), rays, samples) * weights).sum(-1).T
         opacity = 1 - left
         return opacity[:, None] * self.decoder(summed / opacity.clamp(min=1e-3)[:, None], view), left
 

@@ -177,7 +177,7 @@ class Training:
             if step % REPORT_EVERY == 0 or step == steps - 1:
                 psnr = -10 * math.log10(max(float(error), 1e-9))
                 self.run.append_metrics(
-                    phase=phase, step=step, loss=float(loss), psnr=round(psnr, 2), opacity=float(opacity)
+                    phase=phase, step=step, loss=float(loss.detach()), psnr=round(psnr, 2), opacity=float(opacity)
                 )
             if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < steps:
                 self.save()

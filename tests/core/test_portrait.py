@@ -1,0 +1,130 @@
+"""The two fields and their composition."""
+
+import pytest
+import torch
+
+from adnerf_core.config import FieldConfig, MarchConfig
+from adnerf_core.fields.torso import TorsoField
+from adnerf_core.fields.triplane import HeadField
+from adnerf_core.marching import over
+from adnerf_core.portrait import Geometry, Moments, Portrait, paint, pose_angles
+from adnerf_core.rays import Camera, cast_rays
+
+GEOMETRY = Geometry(
+    camera=Camera(32, 32, 64.0, (16.0, 16.0)),
+    box_center=(0.0, 0.0, -0.5),
+    box_half=(1.0, 1.5, 1.2),
+    nose=0.0,
+    nose_soft=0.02,
+    pose_mean=(0.0, 0.0, 0.0, 0.0, 0.0, -10.0),
+    pose_std=(0.1,) * 6,
+)
+
+
+@pytest.fixture
+def portrait() -> Portrait:
+    torch.manual_seed(0)
+    made = Portrait(FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, 80)
+    with torch.no_grad():
+        made.head.second.bias[0] = 5.0  # dense, so that there is something to see
+        made.torso.decode[-1].bias[3] = 0.0
+    made.grid.refresh(lambda points: torch.ones(len(points)), (0, 1), torch.Generator(), forget=True)
+    return made.requires_grad_(False)
+
+
+def moments(lips: torch.Tensor | None = None) -> Moments:
+    pose = torch.eye(4)
+    pose[2, 3] = 10.0
+    return Moments(pose[None], torch.tensor([0.5]), lips=torch.zeros(1, 6) if lips is None else lips)
+
+
+def test_the_picture_is_torso_over_head_over_background(portrait):
+    pixels = GEOMETRY.camera.pixel_grid()
+    background = torch.rand(len(pixels), 3)
+    seen = portrait(moments(), torch.zeros(len(pixels), dtype=torch.long), pixels, background)
+    assert torch.allclose(seen.color, over(seen.torso, over(seen.head, background)))
+    assert 0.1 < float(seen.head.transmittance.mean()) < 0.99
+    assert 0.1 < float(seen.torso.transmittance.mean()) < 0.99
+
+
+def test_sound_reaches_the_picture_through_the_code(portrait):
+    pixels = GEOMETRY.camera.pixel_grid()
+    background = torch.zeros(len(pixels), 3)
+    at = torch.zeros(len(pixels), dtype=torch.long)
+    windows = torch.rand(1, 16, 80)
+    pose, eyes = moments().poses, moments().eyes
+    heard = portrait(Moments(pose, eyes, windows=windows), at, pixels, background)
+    known = portrait(Moments(pose, eyes, lips=portrait.audio(windows)), at, pixels, background)
+    assert torch.allclose(heard.color, known.color)
+
+
+def test_the_sound_acts_below_the_nose_and_the_eyes_above_it():
+    torch.manual_seed(0)
+    field = HeadField((8, 16), 4, 16, 8, 6, nose=0.0, soft=0.02)
+    points = torch.rand(200, 3) * 2 - 1
+    upper, lower = points[:, 1] > 0.3, points[:, 1] < -0.3
+    rest = torch.zeros(200, 7)
+    speaking, blinking = rest.clone(), rest.clone()
+    speaking[:, :6], blinking[:, 6] = 2.0, 2.0
+    still = torch.cat([field(points, rest)[0][None], field(points, rest)[1]])
+    spoken = torch.cat([field(points, speaking)[0][None], field(points, speaking)[1]])
+    blinked = torch.cat([field(points, blinking)[0][None], field(points, blinking)[1]])
+    assert torch.allclose(still[:, upper], spoken[:, upper], atol=1e-4)
+    assert torch.allclose(still[:, lower], blinked[:, lower], atol=1e-4)
+    assert (still - spoken)[:, lower].abs().mean() > 0.05
+    assert (still - blinked)[:, upper].abs().mean() > 0.01
+
+
+def test_painting_gives_what_the_fields_give(portrait):
+    pixels = GEOMETRY.camera.pixel_grid()
+    background = torch.rand(len(pixels), 3)
+    now = moments()
+    seen = portrait(now, torch.zeros(len(pixels), dtype=torch.long), pixels, background)
+    condition = portrait.condition(now.lips, now.eyes)[0]
+    color, left = paint(portrait, now.poses[0], condition, background, pixels, chunk=100)
+    assert torch.allclose(color, seen.color, atol=1e-5)
+    assert torch.allclose(left, seen.torso.transmittance * seen.head.transmittance, atol=1e-5)
+
+
+def test_no_ray_is_left_out_that_could_meet_the_head(portrait):
+    blocks = portrait.head_blocks(moments().poses[0])
+    rays = cast_rays(GEOMETRY.camera, moments().poses.expand(1024, 4, 4), GEOMETRY.camera.pixel_grid())
+    left = portrait.see_head(rays, torch.zeros(1024, 7)).transmittance.reshape(32, 32)
+    covered = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)
+    assert (left[~covered] > 0.97).all()
+    assert (left < 0.9).any()
+
+
+def test_the_torso_is_only_where_it_was_seen(portrait):
+    region = torch.zeros(32, 32, dtype=torch.bool)
+    region[16:] = True
+    portrait.set_torso_region(region)
+    pixels = GEOMETRY.camera.pixel_grid()
+    left = portrait.see_torso(pixels, torch.zeros(len(pixels), 6)).transmittance.reshape(32, 32)
+    assert (left[:15] == 1).all() and (left[17:] < 1).all()
+
+
+def test_the_torso_field_starts_unwarped_and_follows_the_pose_when_it_has_learnt_to():
+    torch.manual_seed(0)
+    field = TorsoField((8, 16), 4)
+    places = torch.rand(50, 2) * 2 - 1
+    with torch.no_grad():
+        field.decode[0].weight[:, -6:] = 0
+    still = field(places, torch.zeros(50, 6))
+    assert torch.equal(still.color, field(places, torch.ones(50, 6)).color)
+    with torch.no_grad():
+        field.warp[-1].weight.normal_()
+    assert not torch.allclose(field(places, torch.zeros(50, 6)).color, field(places, torch.ones(50, 6)).color)
+
+
+def test_pose_angles_are_those_of_the_head():
+    yaw = torch.tensor(0.3)
+    head = torch.eye(4)
+    head[0, 0], head[0, 2], head[2, 0], head[2, 2] = yaw.cos(), yaw.sin(), -yaw.sin(), yaw.cos()
+    head[:3, 3] = torch.tensor([0.5, -0.2, -9.0])
+    angles = pose_angles(torch.linalg.inv(head)[None])[0]
+    assert torch.allclose(angles, torch.tensor([0.0, 0.3, 0.0, 0.5, -0.2, -9.0]), atol=1e-5)
+
+
+def test_geometry_survives_json():
+    assert Geometry.from_json(GEOMETRY.to_json()) == GEOMETRY

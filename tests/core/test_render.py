@@ -1,0 +1,171 @@
+"""Rendering: as long as the sound, in any view, over any background, in bounded memory."""
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from pydantic import ValidationError
+
+from adnerf_core import media
+from adnerf_core.config import Background, RenderOptions, ViewChange
+from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
+from adnerf_core.progress import Cancelled
+from adnerf_core.rays import project
+from adnerf_core.render import PIVOT, back_and_forth, blinks, draw_frames, render, turn, view_pixels
+from adnerf_core.rundir import RunDir
+from adnerf_core.subject import load_subject
+from adnerf_core.train import train
+from tests.core.test_train import TOY
+from tests.core.toy import CENTER, SIZE, make_toy_dataset
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunDir:
+    root = tmp_path_factory.mktemp("render")
+    return train(make_toy_dataset(root / "dataset"), RunDir(root / "run"), TOY)
+
+
+@pytest.fixture(scope="module")
+def subject(run):
+    return load_subject(run)
+
+
+def tone(path, seconds: float):
+    times = np.arange(round(seconds * 16000)) / 16000
+    media.write_wav(path, (0.3 * np.sin(2 * math.pi * 200 * times)).astype(np.float32))
+    return path
+
+
+def frames(subject, options=RenderOptions(), count=2, plate=None):
+    plate = subject.background if plate is None else plate
+    return list(draw_frames(subject, torch.zeros(count, 6), plate, options, lambda *_: None))
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 1.99, 6.02])
+def test_the_video_is_as_long_as_the_sound_to_a_frame(run, tmp_path, seconds):
+    stages = []
+    done = render(run, tone(tmp_path / "a.wav", seconds), tmp_path / "out.mp4", progress=lambda *now: stages.append(now))
+    info = media.probe(tmp_path / "out.mp4")
+    assert abs(done.duration_s - seconds) <= 0.04 and done.frames == round(seconds * 25)
+    assert info.has_audio and (info.width, info.height, info.fps) == (SIZE, SIZE, 25)
+    assert sum(1 for _ in media.read_frames(tmp_path / "out.mp4")) == done.frames
+    assert stages[-1] == ("render", done.frames, done.frames)
+
+
+def test_too_little_sound_and_no_sound_are_said(run, tmp_path):
+    with pytest.raises(AudioTooShort, match=r"0\.3 s"):
+        render(run, tone(tmp_path / "a.wav", 0.1), tmp_path / "out.mp4")
+    media.write_video(tmp_path / "mute.mp4", iter([np.zeros((64, 64, 3), np.uint8)] * 10), audio=None, duration_s=None)
+    with pytest.raises(NoAudio):
+        render(run, tmp_path / "mute.mp4", tmp_path / "out.mp4")
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_run_that_is_not_finished_is_said(tmp_path):
+    with pytest.raises(NotReady):
+        render(RunDir(tmp_path), tone(tmp_path / "a.wav", 1), tmp_path / "out.mp4")
+
+
+def test_a_cancelled_rendering_leaves_nothing(run, tmp_path):
+    def cancel(stage, done, total):
+        if done == 5:
+            raise Cancelled
+
+    (tmp_path / "out").mkdir()
+    with pytest.raises(Cancelled):
+        render(run, tone(tmp_path / "a.wav", 2), tmp_path / "out" / "out.mp4", progress=cancel)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_size_can_be_chosen(run, tmp_path):
+    done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", RenderOptions(size=96))
+    assert (done.width, done.height) == (96, 96)
+    assert next(media.read_frames(tmp_path / "out.mp4")).shape == (96, 96, 3)
+
+
+def test_a_colour_and_a_picture_stand_behind_the_person(run, tmp_path):
+    corner = slice(0, 8)
+    green = RenderOptions(background=Background(kind="color", color="#10c020"))
+    render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "green.mp4", green)
+    assert np.abs(next(media.read_frames(tmp_path / "green.mp4"))[corner, corner].astype(int) - (16, 192, 32)).max() < 12
+    picture = np.zeros((30, 60, 3), np.uint8)
+    picture[:, 15:] = (0, 0, 255)
+    cv2.imwrite(str(tmp_path / "red.png"), picture)
+    image = RenderOptions(background=Background(kind="image"))
+    render(run, tmp_path / "a.wav", tmp_path / "red.mp4", image, background=tmp_path / "red.png")
+    assert np.abs(next(media.read_frames(tmp_path / "red.mp4"))[corner, corner].astype(int) - (255, 0, 0)).max() < 24
+
+
+@pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n broken"])
+def test_a_background_that_is_no_picture_is_said(run, tmp_path, content):
+    picture = None if content is None else tmp_path / "background.png"
+    if picture:
+        picture.write_bytes(content)
+    with pytest.raises(NotMedia, match="PNG|picture"):
+        options = RenderOptions(background=Background(kind="image"))
+        render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", options, background=picture)
+
+
+def test_options_that_make_no_sense_are_refused():
+    for bad in (
+        {"view": {"yaw_deg": 31}},
+        {"background": {"kind": "color"}},
+        {"background": {"kind": "image", "color": "#ffffff"}},
+        {"size": 63},
+        {"nonsense": 1},
+    ):
+        with pytest.raises(ValidationError):
+            RenderOptions(**bad)
+
+
+def test_turning_moves_the_head_as_the_words_say(subject):
+    camera, pose = subject.portrait.geometry.camera, subject.poses[0]
+    nose = torch.tensor([[0.0, 0.0, 0.3]])
+    at = project(camera, pose, nose)[0]
+    left, up = (project(camera, turn(pose, view), nose)[0] for view in (ViewChange(yaw_deg=15), ViewChange(pitch_deg=15)))
+    assert left[1] > at[1] + 0.5  # the person's left is right in the picture
+    assert up[0] < at[0] - 0.5
+    top = torch.tensor([[0.0, 1.0, PIVOT[2]]])
+    clockwise = project(camera, turn(pose, ViewChange(roll_deg=15)), top)[0]
+    assert clockwise[1] > project(camera, pose, top)[0][1] + 0.5
+    pivot = torch.tensor([PIVOT])
+    view = ViewChange(yaw_deg=-20, pitch_deg=10, roll_deg=5)
+    assert torch.allclose(project(camera, turn(pose, view), pivot), project(camera, pose, pivot), atol=1e-3)
+
+
+def test_zoom_and_shift_move_the_person_and_not_the_background(subject):
+    columns = torch.linspace(0, 1, SIZE)[None, :, None].expand(SIZE, SIZE, 3)
+    plain = frames(subject, count=1, plate=columns)[0].astype(int)
+    moved = frames(subject, RenderOptions(view=ViewChange(x=0.125)), count=1, plate=columns)[0].astype(int)
+    assert np.abs(plain[:6] - moved[:6]).max() <= 1
+    step = SIZE // 8
+    assert np.abs(moved[18:30, 20 + step : 28 + step] - plain[18:30, 20:28]).mean() < 3
+    places = view_pixels(subject.portrait, ViewChange(zoom=2.0), SIZE)
+    assert torch.allclose(places.mean(0), torch.tensor([SIZE / 2, SIZE / 2]))
+    assert float(places.max() - places.min()) < SIZE / 2
+
+
+def test_a_still_pose_does_not_move_but_blinks(subject):
+    options = RenderOptions(pose="still", seed=3)
+    openness = blinks(subject, 500, 3)
+    assert 3 <= int((openness < 0.1).sum()) <= 60 and float(openness.max()) <= 1
+    assert torch.equal(openness, blinks(subject, 500, 3)) and not torch.equal(openness, blinks(subject, 500, 4))
+    first, second = frames(subject, options)
+    assert np.array_equal(first, second)
+    first, second = frames(subject)
+    assert not np.array_equal(first, second)
+
+
+def test_the_track_plays_back_and_forth():
+    assert [back_and_forth(k, 4) for k in range(10)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+    assert [back_and_forth(k, 1) for k in range(3)] == [0, 0, 0]
+
+
+def test_the_head_is_drawn_where_it_was_filmed(subject):
+    picture = frames(subject, count=1)[0].astype(int)
+    row, col = project(subject.portrait.geometry.camera, subject.poses[0], torch.tensor(CENTER[None]).float())[0].long().tolist()
+    assert picture[row, col, 0] > 150 and picture[2, 2, 2] > 120
+
+

@@ -1,0 +1,100 @@
+"""A toy dataset: an ellipsoid that nods and opens a dark mouth, on a block of shoulders; made in a second, without a face tracker."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from adnerf_core.dataset import EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, SubjectDataset
+from adnerf_core.lips import LANDMARKS, LOWER_INNER, UPPER_INNER
+from adnerf_core.media import write_wav
+from adnerf_core.rundir import write_json
+
+SIZE, FRAMES, HELD_OUT_FROM, FOCAL, DISTANCE = 48, 66, 60, 96.0, 10.0
+RADII = np.array([0.9, 1.2, 1.0])
+CENTER = np.array([0.0, 0.0, -0.8])
+
+
+def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
+    """Writes a dataset of SIZE px and FRAMES frames in which the opening of the mouth is the first audio feature."""
+    generator = np.random.default_rng(seed)
+    (root / "frames").mkdir(parents=True)
+    (root / "masks").mkdir()
+    opening = 0.15 + 0.15 * np.sin(np.arange(FRAMES) * 0.9)
+    eyes = 0.5 + 0.5 * np.cos(np.arange(FRAMES) * 0.23)
+    poses = np.stack([_pose(0.1 * math.sin(k * 0.2), 0.05 * math.sin(k * 0.31)) for k in range(FRAMES)])
+    plate = np.full((SIZE, SIZE, 3), (40, 90, 160), np.uint8)
+    depose = np.stack([_landmarks(o) for o in opening])
+    landmarks = np.stack([_seen(poses[k], depose[k]) for k in range(FRAMES)])
+    for k in range(FRAMES):
+        picture, mask = _draw(plate, poses[k], opening[k])
+        cv2.imwrite(str(root / "frames" / f"{k:06d}.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+        cv2.imwrite(str(root / "masks" / f"{k:06d}.png"), mask[..., ::-1])
+    cv2.imwrite(str(root / "background.png"), plate[..., ::-1])
+    features = generator.normal(0, 0.1, (FRAMES * 2, 80)).astype(np.float32)
+    features[:, 0] = np.repeat(opening, 2) * 6
+    np.save(root / "features.npy", features)
+    np.savez(
+        root / "track.npz", valid=np.ones(FRAMES, bool), landmarks=landmarks.astype(np.float32), pose=poses.astype(np.float32),
+        points=depose[0][:8].astype(np.float32), point_ids=np.arange(8), depose=depose.astype(np.float32),
+        opening=opening.astype(np.float32), eyes=eyes.astype(np.float32),
+    )  # fmt: skip
+    write_wav(root / "audio.wav", generator.normal(0, 0.1, FRAMES * 640).astype(np.float32))
+    write_json(root / "footage.json", {"frames": FRAMES, "frames_with_face": FRAMES, "warnings": []})
+    write_json(root / "dataset.json", {
+        "version": 1, "source": {"name": "toy", "sha256": "0"}, "size": SIZE, "frames": FRAMES, "held_out_from": HELD_OUT_FROM,
+        "focal": FOCAL, "center": [SIZE / 2, SIZE / 2], "lag_ms": 0.0, "features": {"name": "mel", "width": 80, "rate": 50},
+    })  # fmt: skip
+    return SubjectDataset(root)
+
+
+def _pose(yaw: float, pitch: float) -> np.ndarray:
+    """Camera-to-world for a head turned by `yaw` and `pitch` (rad) at DISTANCE."""
+    cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
+    head = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    pose = np.eye(4)
+    pose[:3, :3] = head.T
+    pose[:3, 3] = head.T @ np.array([0, 0, DISTANCE])
+    return pose
+
+
+def _landmarks(opening: float) -> np.ndarray:
+    """478 points in the head's frame; only those that training reads are in their place."""
+    points = np.zeros((478, 3))
+    for i, landmark in enumerate(LANDMARKS):
+        angle = 2 * math.pi * i / len(LANDMARKS)
+        points[landmark] = 0.3 * math.cos(angle), -0.5 + opening / 2 * math.sin(angle), 0.1
+    points[list(UPPER_INNER), 1] = -0.5 + opening / 2
+    points[list(LOWER_INNER), 1] = -0.5 - opening / 2
+    for i, landmark in enumerate(EYE_POINTS):
+        points[landmark] = (-0.4 if i < 4 else 0.4) + 0.1 * math.cos(i), 0.3 + 0.05 * math.sin(i), 0.1
+    points[NOSE_TIP], points[NOSE_BRIDGE] = (0, -0.1, 0.3), (0, 0.1, 0.2)
+    return points
+
+
+def _seen(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
+    local = (points - pose[:3, 3]) @ pose[:3, :3]
+    return np.stack(
+        [SIZE / 2 + FOCAL * local[:, 0] / -local[:, 2], SIZE / 2 - FOCAL * local[:, 1] / -local[:, 2], local[:, 2]], -1
+    )
+
+
+def _draw(plate: np.ndarray, pose: np.ndarray, opening: float) -> tuple[np.ndarray, np.ndarray]:
+    """Casts a ray a pixel at the ellipsoid, in closed form."""
+    steps = np.arange(SIZE) + 0.5 - SIZE / 2
+    cols, rows = np.meshgrid(steps, steps)
+    directions = np.stack([cols / FOCAL, -rows / FOCAL, -np.ones_like(cols)], -1) @ pose[:3, :3].T
+    origin, scaled = (pose[:3, 3] - CENTER) / RADII, directions / RADII
+    a, b, c = (scaled**2).sum(-1), (scaled * origin).sum(-1), (origin**2).sum() - 1
+    hit = b**2 - a * c > 0
+    place = CENTER + (origin + scaled * ((-b - np.sqrt(np.maximum(b**2 - a * c, 0))) / a)[..., None]) * RADII
+    head = hit.astype(np.uint8) * 255
+    torso = ((rows > 12) & (np.abs(cols) < 20) & ~hit).astype(np.uint8) * 255
+    color = np.stack([200 + 40 * place[..., 0], 150 + 40 * place[..., 1], np.full_like(cols, 120)], -1)
+    mouth = (np.abs(place[..., 0]) < 0.3) & (np.abs(place[..., 1] + 0.5) < opening / 2)
+    color[mouth] = 10
+    picture = np.where(hit[..., None], color, np.where(torso[..., None] > 0, (60, 60, 60), plate))
+    return picture.clip(0, 255).astype(np.uint8), np.stack([head, torso, np.zeros_like(head)], -1)
