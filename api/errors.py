@@ -109,25 +109,25 @@ class Problem(HTTPException):
         return JSONResponse(body, self.status_code, headers=self.headers, media_type=MEDIA_TYPE)
 
 
-def invalid(detail: str, pointer: str) -> Problem:
-    """A `validation_failed` about one value of the body. `pointer` is a JSON pointer such as `/options/size`."""
-    return Problem("validation_failed", f"{pointer}: {detail}", errors=[{"detail": detail, "pointer": pointer}])
+def invalid(detail: str, field: str) -> Problem:
+    """A `validation_failed` about one field of the body; `detail` is a phrase without a full stop."""
+    return from_validation([{"loc": (field,), "msg": detail}])
 
 
-def from_validation(errors: Iterable[Mapping[str, Any]], prefix: str = "") -> Problem:
-    """Pydantic's or FastAPI's list of errors as one problem. `prefix` is the JSON pointer of the validated value."""
-    entries = [_entry(error, prefix) for error in errors]
+def from_validation(errors: Iterable[Mapping[str, Any]], *inside: str) -> Problem:
+    """Pydantic's or FastAPI's errors (`loc`, `msg`) as one problem. `inside` is where in the body the value stands."""
+    entries = [_entry((*inside, *error["loc"]), error["msg"]) for error in errors]
     first = entries[0]
-    where = first.get("pointer") or first.get("parameter")
+    where = first.get("pointer") or first.get("parameter") or "The body"
     return Problem("validation_failed", f"{where}: {first['detail']}.", errors=entries)
 
 
-def _entry(error: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    place = [str(part).replace("~", "~0").replace("/", "~1") for part in error["loc"]]
-    detail = error["msg"].removeprefix("Value error, ")
-    if place and place[0] in ("query", "path", "header"):
-        return {"detail": detail, "parameter": "/".join(place[1:])}
-    return {"detail": detail, "pointer": prefix + "".join(f"/{part}" for part in place)}
+def _entry(place: tuple[Any, ...], message: str) -> dict[str, str]:
+    detail = message.removeprefix("Value error, ")
+    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in place]
+    if parts and parts[0] in ("query", "path", "header"):
+        return {"detail": detail, "parameter": "/".join(parts[1:])}
+    return {"detail": detail, "pointer": "".join(f"/{part}" for part in parts)}
 
 
 def disk_is_full(error: BaseException) -> bool:

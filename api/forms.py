@@ -8,6 +8,7 @@ behind by a request that breaks off, nor by a process that is killed.
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
@@ -45,7 +46,8 @@ class FileRule(NamedTuple):
 
 
 class ReceivedFile(NamedTuple):
-    """A file of a form, open for reading until the request ends. `name` is what the sender calls it, only to show."""
+    """A file of a form, open for reading until the request ends. `name` is what the sender calls it, only to show:
+    no folders, no control characters, at most 200 characters, perhaps empty."""
 
     file: BinaryIO
     name: str
@@ -62,28 +64,23 @@ class Form:
     def file(self, name: str) -> ReceivedFile:
         """A file that must be there. Raises Problem `validation_failed`."""
         if name not in self.files:
-            raise invalid("Field required: send the file as a part of this name", f"/{name}")
+            raise invalid("Field required: send the file as a part of this name", name)
         return self.files[name]
 
     def parse(self, model: type[Model]) -> Model:
         """The text fields as a pydantic model. Raises Problem `validation_failed`."""
-        return validate(model, self.values)
+        try:
+            return model.model_validate(self.values)
+        except ValidationError as error:
+            raise from_validation(error.errors()) from error
 
 
-def validate(model: type[Model], value: object, pointer: str = "") -> Model:
-    """`value` as a `model`. Raises Problem `validation_failed`; `pointer` is where in the body the value stands."""
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise from_validation(error.errors(), pointer) from error
-
-
-def validate_json(model: type[Model], text: str | bytes, pointer: str = "") -> Model:
-    """JSON text as a `model`. Raises Problem `validation_failed`, for broken JSON as well."""
+def validate_json(model: type[Model], text: str | bytes, *inside: str) -> Model:
+    """JSON text as a `model`. Raises Problem `validation_failed`, for broken JSON too; `inside`: its field, if any."""
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise from_validation(error.errors(), pointer) from error
+        raise from_validation(error.errors(), *inside) from error
 
 
 async def receive_json(request: Request, model: type[Model]) -> Model:
@@ -195,12 +192,12 @@ class _Parts:
         self._filename = options.get(b"filename", b"").decode(errors="replace")
         self._text, self._size = bytearray(), 0
         if self._name in self.form.values or self._name in self.form.files:
-            raise invalid("The form has this field twice; send it once", f"/{self._name}")
+            raise invalid("The form has this field twice; send it once", self._name)
         if self._name in self._rules:
             self._file = self._new_file()
         elif self._name not in self._fields:
             known = ", ".join(f"`{name}`" for name in (*self._rules, *self._fields))
-            raise invalid(f"There is no such field here; there are {known}", f"/{self._name}")
+            raise invalid(f"There is no such field here; there are {known}", self._name)
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         size = self._size = self._size + end - start
@@ -227,7 +224,7 @@ class _Parts:
             try:
                 self.form.values[self._name] = self._text.decode()
             except UnicodeDecodeError as error:
-                raise invalid("This is not UTF-8 text", f"/{self._name}") from error
+                raise invalid("This is not UTF-8 text", self._name) from error
             return
         file, self._file = self._file, None
         if self._size == 0:
@@ -236,7 +233,7 @@ class _Parts:
             raise Problem("empty_file", f"`{self._name}` has no bytes.")
         if self._size < HEAD:
             self._rules[self._name].look(bytes(self._text))
-        shown = self._filename.replace("\\", "/").rsplit("/", 1)[-1]
+        shown = "".join(filter(str.isprintable, re.split(r"[/\\]", self._filename)[-1]))[:200]
         file.seek(0)
         self.form.files[self._name] = ReceivedFile(file, shown, self._size)
 

@@ -58,7 +58,7 @@ def create_subject(
     row = service.submit_subject(
         session,
         store,
-        name=texts.name or PurePath(video.name).stem or "unnamed",
+        name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
         preset=texts.preset,
         consent=texts.consent,
         video=video.file,

@@ -77,13 +77,13 @@ def create_video(
 
 def _options(form: Form) -> RenderOptions:
     """The options, in which a background picture without a word about the background means kind `image`."""
-    options = validate_json(RenderOptions, form.values.pop("options", "{}"), "/options")
+    options = validate_json(RenderOptions, form.values.pop("options", "{}"), "options")
     picture = "background" in form.files
     if picture and "background" not in options.model_fields_set:
         options = options.model_copy(update={"background": Background(kind="image")})
     if picture != (options.background.kind == "image"):
         wrong = "goes with background kind `image` only" if picture else "Field required with background kind `image`"
-        raise invalid(wrong, "/background")
+        raise invalid(wrong, "background")
     return options
 
 

@@ -1,0 +1,227 @@
+import io
+from datetime import datetime, timezone
+
+import pytest
+
+from storage.models import Subject
+from tests.api.conftest import PNG, VIDEO, check_problem
+
+SUBJECT_FIELDS = {"id", "name", "state", "preset", "created_at", "updated_at", "footage", "quality", "jobs", "links"}
+
+
+def post(client, data=None, files=None):
+    data = {"consent": "Ann agreed"} if data is None else data
+    return client.post("/v1/subjects", data=data, files={"video": ("a.mp4", VIDEO)} if files is None else files)
+
+
+def test_a_reference_video_becomes_a_pending_subject_with_a_queued_job(client, make):
+    answer = client.post(
+        "/v1/subjects", data={"name": "Ann", "preset": "draft", "consent": "yes"}, files={"video": ("a.mp4", VIDEO)}
+    )
+    assert answer.status_code == 202
+    subject = answer.json()
+    assert set(subject) == SUBJECT_FIELDS
+    assert subject["id"].startswith("sub_")
+    assert (subject["name"], subject["preset"], subject["state"]) == ("Ann", "draft", "pending")
+    assert subject["footage"] is None and subject["quality"] is None
+    assert answer.headers["location"] == f"/v1/subjects/{subject['id']}" == subject["links"]["self"]
+    assert int(answer.headers["retry-after"]) >= 1
+    (job,) = subject["jobs"]
+    assert (job["kind"], job["state"], job["queue_position"]) == ("preprocess", "queued", 1)
+    assert client.get(subject["links"]["self"]).json() == subject
+    with make.database.session(write=False) as session:
+        row = session.get(Subject, subject["id"])
+    with make.store.open(row.source_key) as source:
+        assert source.read() == VIDEO
+    assert row.consent == "yes"
+
+
+def test_times_are_rfc_3339_in_utc(make):
+    created = make.subject()["created_at"]
+    assert created.endswith("Z")
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(created.replace("Z", "+00:00"))
+    assert 0 <= age.total_seconds() < 60
+
+
+def test_the_preset_is_standard_and_the_name_that_of_the_file_where_none_is_given(client):
+    answer = post(client, files={"video": ("/home/ann/../Ann at home.mp4", VIDEO)})
+    assert answer.json()["preset"] == "standard"
+    assert answer.json()["name"] == "Ann at home"
+
+
+@pytest.mark.parametrize(
+    "tricky", ["../../../etc/passwd", "..\\..\\boot.ini", "/etc/cron.d/x", "..", "a\x07b", "x" * 400]
+)
+def test_a_file_name_names_no_file(client, settings, tricky):
+    before = {path for path in settings.data_dir.parent.rglob("*") if "objects" not in path.parts}
+    subject = post(client, files={"video": (tricky, VIDEO)})
+    assert subject.status_code == 202
+    assert "/" not in subject.json()["name"] and "\\" not in subject.json()["name"]
+    assert subject.json()["name"].isprintable() and 1 <= len(subject.json()["name"]) <= 200
+    after = {path for path in settings.data_dir.parent.rglob("*") if "objects" not in path.parts}
+    assert {path.name for path in after - before} <= {"adnerf.db-wal", "adnerf.db-shm"}
+    assert [path.name for path in settings.objects.rglob("*") if path.is_file()] == ["source"]
+
+
+@pytest.mark.parametrize(
+    ("data", "pointer"),
+    [
+        ({}, "/consent"),
+        ({"consent": "  "}, "/consent"),
+        ({"consent": "yes", "preset": "paper"}, "/preset"),
+        ({"consent": "yes", "name": " "}, "/name"),
+        ({"consent": "yes", "name": "a\nb"}, "/name"),
+        ({"consent": "yes", "name": "x" * 201}, "/name"),
+        ({"consent": "yes", "colour": "red"}, "/colour"),
+        ({"consent": "yes", "upload_id": "upl_1"}, "/upload_id"),
+        ({"consent": "yes", "a/b~c": "1"}, "/a~1b~0c"),
+    ],
+)
+def test_wrong_fields_are_pointed_at(client, settings, data, pointer):
+    body = check_problem(post(client, data), "validation_failed")
+    assert [entry["pointer"] for entry in body["errors"]] == [pointer]
+    assert not settings.objects.exists()
+
+
+def test_a_preset_that_cannot_be_had_is_answered_with_those_that_can(client):
+    body = check_problem(post(client, {"consent": "yes", "preset": "paper"}), "validation_failed")
+    assert "'draft', 'standard' or 'high'" in body["detail"]
+
+
+def test_the_video_must_be_there(client):
+    answer = client.post("/v1/subjects", data={"consent": "yes"}, files={"video": ("", b"")})
+    assert check_problem(answer, "validation_failed")["errors"][0]["pointer"] == "/video"
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "empty_file"),
+        (b"hello, I am a film\n", "not_media"),
+        ("Grüße, ich bin ein Film. ".encode() * 400, "not_media"),
+        (b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n", "not_media"),
+        (b"ffconcat version 1.0\nfile /etc/passwd\n", "not_media"),
+        (PNG, "not_media"),
+        (b"\xff\xd8\xff\xe0" + bytes(100), "not_media"),
+        (b"PK\x03\x04" + bytes(100), "not_media"),
+        (VIDEO + bytes(200_000), "file_too_large"),
+    ],
+)
+def test_what_is_obviously_no_video_is_refused_at_once_and_nothing_is_kept(client, settings, content, code):
+    check_problem(post(client, files={"video": ("film.mp4", content)}), code)
+    assert not settings.objects.exists()
+    assert client.get("/v1/jobs").json()["items"] == []
+
+
+def test_subjects_are_listed_newest_first_page_by_page(client, make):
+    made = [make.subject(name=f"S{number}")["id"] for number in range(5)]
+    seen, cursor, pages = [], None, 0
+    while True:
+        page = client.get("/v1/subjects", params={"limit": 2, **({"cursor": cursor} if cursor else {})}).json()
+        assert set(page) == {"items", "next_cursor"}
+        seen += [subject["id"] for subject in page["items"]]
+        pages += 1
+        cursor = page["next_cursor"]
+        if cursor is None:
+            break
+    assert seen == made[::-1]
+    assert pages == 3
+    assert client.get("/v1/subjects?state=ready").json()["items"] == []
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=../..", "cursor=", "state=happy"])
+def test_wrong_queries_are_pointed_at(client, query):
+    body = check_problem(client.get(f"/v1/subjects?{query}"), "validation_failed")
+    assert body["errors"][0]["parameter"] == query.split("=")[0]
+
+
+def test_the_subject_follows_its_jobs(client, make):
+    path = make.subject()["links"]["self"]
+    make.succeed(dataset_key="d", footage={"duration_s": 9.5, "head_yaw_deg": [-4, 5.5], "warnings": ["It is dark."]})
+    subject = client.get(path).json()
+    assert subject["state"] == "training"
+    assert [(job["kind"], job["state"]) for job in subject["jobs"]] == [
+        ("preprocess", "succeeded"),
+        ("train", "queued"),
+    ]
+    assert subject["footage"]["head_yaw_deg"] == [-4, 5.5]
+    assert subject["footage"]["warnings"] == ["It is dark."]
+    assert subject["footage"]["sharpness"] is None
+    make.succeed(run_key="r", quality={"psnr": 28.1, "lip_sync": 0.7, "something_else": 1})
+    subject = client.get(path).json()
+    assert subject["state"] == "ready"
+    assert subject["quality"]["psnr"] == 28.1
+    assert set(subject["quality"]) == {"psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames"}
+
+
+def test_renaming(client, make):
+    subject = make.subject()
+    path = subject["links"]["self"]
+    answer = client.patch(path, json={"name": "  Beth "})
+    assert answer.status_code == 200
+    assert answer.json()["name"] == "Beth" == client.get(path).json()["name"]
+    assert answer.json()["updated_at"] > subject["updated_at"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({"json": {"name": ""}}, "validation_failed"),
+        ({"json": {"name": 7}}, "validation_failed"),
+        ({"json": {"name": "B", "state": "ready"}}, "validation_failed"),
+        ({"json": ["name"]}, "validation_failed"),
+        ({"content": b'{"name": ', "headers": {"content-type": "application/json"}}, "validation_failed"),
+        ({"content": b"\xff\xfe", "headers": {"content-type": "application/json"}}, "validation_failed"),
+        ({"content": b"", "headers": {"content-type": "application/json"}}, "validation_failed"),
+        ({"data": {"name": "B"}}, "unsupported_media_type"),
+        ({"content": b'{"name": "B"}'}, "unsupported_media_type"),
+        ({"json": {"name": "x" * (2 << 20)}}, "body_too_large"),
+    ],
+)
+def test_bad_renaming_changes_nothing(client, make, request_, code):
+    path = make.subject()["links"]["self"]
+    check_problem(client.patch(path, **request_), code)
+    assert client.get(path).json()["name"] == "Ann"
+
+
+def test_deleting_removes_rows_and_files(client, make, settings):
+    subject = make.ready_subject()
+    video = make.ready_video(subject, b"film")
+    assert client.delete(subject["links"]["self"]).status_code == 204
+    for path in (subject["links"]["self"], video["links"]["self"], video["job"]["links"]["self"]):
+        check_problem(client.get(path), "not_found")
+    assert not [path for path in settings.objects.rglob("*") if path.is_file()]
+    check_problem(client.delete(subject["links"]["self"]), "not_found")
+
+
+def test_the_preview_comes_with_training(client, make):
+    subject = make.subject()
+    path = f"{subject['links']['self']}/preview"
+    assert subject["links"]["preview"] is None
+    check_problem(client.get(path), "preview_not_ready")
+    make.succeed(dataset_key="d")
+    key = make.store.put(f"subjects/{subject['id']}/preview-1.jpg", io.BytesIO(b"\xff\xd8\xff picture")).key
+    make.publish(preview_key=key)
+    assert client.get(subject["links"]["self"]).json()["links"]["preview"] == path
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/jpeg"
+    assert answer.content == b"\xff\xd8\xff picture"
+    again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+    assert client.head(path).headers["content-length"] == str(len(answer.content))
+
+
+@pytest.mark.parametrize("bad", ["sub_0", "job_1", "..", "%2e%2e%2f%2e%2e%2fetc", "x" * 3000, "sub_1'--", "%00"])
+def test_unknown_ids_are_not_found(client, bad):
+    for method, path in (
+        ("GET", f"/v1/subjects/{bad}/preview"),
+        ("DELETE", f"/v1/subjects/{bad}"),
+        ("GET", f"/v1/videos/{bad}/file"),
+        ("DELETE", f"/v1/videos/{bad}"),
+        ("POST", f"/v1/jobs/{bad}/cancel"),
+        ("POST", f"/v1/jobs/{bad}/retry"),
+    ):
+        answer = client.request(method, path)
+        assert answer.status_code in (404, 405), path
+        check_problem(answer, "not_found" if answer.status_code == 404 else "method_not_allowed")
