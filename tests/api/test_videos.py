@@ -1,0 +1,263 @@
+import json
+
+import pytest
+
+from storage.models import Video
+from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem
+
+VIDEO_FIELDS = {
+    "id", "subject_id", "state", "options", "duration_s", "frames", "width", "height", "size_bytes", "created_at",
+    "job", "links",
+}  # fmt: skip
+FILM = bytes(range(256)) * 4000
+
+
+@pytest.fixture
+def subject(make):
+    return make.ready_subject()
+
+
+def post(client, subject, options=None, **files):
+    data = {"subject_id": subject["id"]}
+    if options is not None:
+        data["options"] = options if isinstance(options, str) else json.dumps(options)
+    return client.post("/v1/videos", data=data, files={"audio": ("say.wav", AUDIO)} | files)
+
+
+def test_audio_becomes_a_pending_video_with_a_queued_job(client, make, subject):
+    answer = post(client, subject)
+    assert answer.status_code == 202
+    video = answer.json()
+    assert set(video) == VIDEO_FIELDS
+    assert (video["state"], video["subject_id"]) == ("pending", subject["id"])
+    assert answer.headers["location"] == f"/v1/videos/{video['id']}" == video["links"]["self"]
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (video["job"]["kind"], video["job"]["state"], video["job"]["video_id"]) == ("render", "queued", video["id"])
+    assert video["links"]["file"] is None
+    assert client.get(video["links"]["self"]).json() == video
+    with make.database.session(write=False) as session:
+        row = session.get(Video, video["id"])
+    with make.store.open(row.audio_key) as audio:
+        assert audio.read() == AUDIO
+    assert row.background_key is None
+
+
+def test_all_options_are_kept_and_told(client, subject):
+    options = {
+        "size": 256,
+        "pose": "still",
+        "view": {"yaw_deg": -30, "pitch_deg": 1.5, "roll_deg": 30, "zoom": 1.2, "x": 0.1, "y": -0.1},
+        "background": {"kind": "color", "color": "#00ff7F"},
+        "format": "mp4",
+        "seed": 7,
+    }
+    assert post(client, subject, options).json()["options"] == options
+
+
+def test_the_options_have_defaults(client, subject):
+    options = post(client, subject, {}).json()["options"]
+    assert options == post(client, subject).json()["options"]
+    assert (options["pose"], options["format"], options["background"]["kind"]) == ("track", "mp4", "original")
+
+
+@pytest.mark.parametrize(
+    ("options", "pointer"),
+    [
+        ("{", "/options"),
+        ("[]", "/options"),
+        ("null", "/options"),
+        ("", "/options"),
+        ({"colour": 1}, "/options/colour"),
+        ({"size": 63}, "/options/size"),
+        ({"size": 1025}, "/options/size"),
+        ({"size": "large"}, "/options/size"),
+        ({"format": "webm"}, "/options/format"),
+        ({"pose": "dance"}, "/options/pose"),
+        ({"view": {"yaw_deg": 31}}, "/options/view/yaw_deg"),
+        ({"view": {"yaw": 1}}, "/options/view/yaw"),
+        ('{"view": {"zoom": NaN}}', "/options/view/zoom"),
+        ('{"view": {"x": 1e999}}', "/options/view/x"),
+        ({"background": {"kind": "transparent"}}, "/options/background/kind"),
+        ({"background": {"kind": "color"}}, "/options/background"),
+        ({"background": {"kind": "color", "color": "red"}}, "/options/background/color"),
+        ({"background": {"kind": "image"}}, "/background"),
+        ({"seed": -1}, "/options/seed"),
+        ("[" * 100_000, "/options"),
+    ],
+)
+def test_wrong_options_are_pointed_at(client, subject, options, pointer):
+    body = check_problem(post(client, subject, options), "validation_failed")
+    assert [entry["pointer"] for entry in body["errors"]] == [pointer]
+    assert client.get("/v1/videos").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("options", "possible"),
+    [({"format": "webm"}, "'mp4'"), ({"background": {"kind": "transparent"}}, "'original', 'color' or 'image'")],
+)
+def test_what_cannot_be_done_is_answered_with_what_can(client, subject, options, possible):
+    assert possible in check_problem(post(client, subject, options), "validation_failed")["detail"]
+
+
+def test_a_background_picture_is_kept_and_implies_its_kind(client, make, subject):
+    for options in (None, {"background": {"kind": "image"}}):
+        video = post(client, subject, options, background=("../beach.png", PNG)).json()
+        assert video["options"]["background"]["kind"] == "image"
+        with make.database.session(write=False) as session:
+            key = session.get(Video, video["id"]).background_key
+        with make.store.open(key) as picture:
+            assert picture.read() == PNG
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "code"),
+    [
+        ({"background": ("b.png", PNG)}, {"background": {"kind": "original"}}, "validation_failed"),
+        ({"background": ("b.png", AUDIO)}, None, "not_an_image"),
+        ({"background": ("b.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>")}, None, "not_an_image"),
+        ({"background": ("b.png", b"")}, None, "empty_file"),
+        ({"background": ("b.png", PNG + bytes(50_000))}, None, "file_too_large"),
+        ({"audio": ("a.wav", b"")}, None, "empty_file"),
+        ({"audio": ("a.wav", PNG)}, None, "not_media"),
+        ({"audio": ("a.wav", AUDIO + bytes(100_000))}, None, "file_too_large"),
+        ({"video": ("a.mp4", VIDEO)}, None, "validation_failed"),
+    ],
+)
+def test_wrong_files_are_refused_and_nothing_is_kept(client, settings, subject, files, options, code):
+    check_problem(post(client, subject, options, **files), code)
+    assert client.get("/v1/videos").json()["items"] == []
+    assert [path.name for path in settings.objects.rglob("*") if path.is_file()] == ["source"]
+
+
+@pytest.mark.parametrize("wrong", ["sub_1", "", "../../..", "a/b/../../../..", "/etc", "x" * 99, "job_1"])
+def test_an_unknown_subject_is_not_found_and_leaves_no_trace(client, settings, wrong):
+    check_problem(post(client, {"id": wrong}), "not_found")
+    assert not settings.objects.exists()
+
+
+def test_the_subject_must_be_named(client):
+    answer = client.post("/v1/videos", files={"audio": ("say.wav", AUDIO)})
+    assert check_problem(answer, "validation_failed")["errors"][0]["pointer"] == "/subject_id"
+
+
+def test_a_subject_in_work_or_failed_is_not_ready(client, make):
+    subject = make.subject()
+    check_problem(post(client, subject), "subject_not_ready")
+    make.fail("no_face_found")
+    body = check_problem(post(client, subject), "subject_not_ready")
+    assert "failed" in body["detail"]
+
+
+def test_videos_are_listed_by_subject_and_state(client, make, subject):
+    first, second = make.video(subject), make.video(subject)
+    assert [each["id"] for each in client.get("/v1/videos").json()["items"]] == [second["id"], first["id"]]
+    assert len(client.get("/v1/videos", params={"subject_id": subject["id"]}).json()["items"]) == 2
+    assert client.get("/v1/videos?subject_id=sub_0").json()["items"] == []
+    assert client.get("/v1/videos?state=ready").json()["items"] == []
+    page = client.get("/v1/videos?limit=1").json()
+    page = client.get("/v1/videos", params={"limit": 1, "cursor": page["next_cursor"]}).json()
+    assert [each["id"] for each in page["items"]] == [first["id"]]
+    assert page["next_cursor"] is None
+
+
+def test_a_video_in_work_has_no_file(client, make, subject):
+    video = make.video(subject)
+    path = f"{video['links']['self']}/file"
+    check_problem(client.get(path), "video_not_ready")
+    make.claim()
+    assert client.get(video["links"]["self"]).json()["state"] == "rendering"
+    check_problem(client.get(path), "video_not_ready")
+
+
+def test_a_ready_video_tells_its_measures_and_is_downloaded(client, make, subject):
+    video = make.ready_video(subject, FILM)
+    assert (video["state"], video["frames"], video["size_bytes"]) == ("ready", 50, len(FILM))
+    answer = client.get(video["links"]["file"])
+    assert answer.status_code == 200
+    assert answer.content == FILM
+    assert answer.headers["content-type"] == "video/mp4"
+    assert answer.headers["content-length"] == str(len(FILM))
+    assert answer.headers["accept-ranges"] == "bytes"
+    assert answer.headers["content-disposition"] == f'attachment; filename="{video["id"]}.mp4"'
+    head = client.head(video["links"]["file"])
+    assert head.status_code == 200 and head.content == b""
+    for name in ("etag", "content-length", "content-type", "accept-ranges", "content-disposition"):
+        assert head.headers[name] == answer.headers[name]
+
+
+SIZE = len(FILM)
+
+
+@pytest.mark.parametrize(
+    ("asked", "start", "stop"),
+    [
+        ("bytes=0-0", 0, 1),
+        ("bytes=100-299", 100, 300),
+        ("bytes=1000-", 1000, SIZE),
+        ("bytes=-500", SIZE - 500, SIZE),
+        (f"bytes=-{SIZE * 2}", 0, SIZE),
+        (f"bytes=5-{SIZE * 2}", 5, SIZE),
+        (f"bytes={SIZE - 1}-", SIZE - 1, SIZE),
+        ("Bytes=7-8", 7, 9),
+    ],
+)
+def test_a_range_gives_that_part(client, make, subject, asked, start, stop):
+    path = make.ready_video(subject, FILM)["links"]["file"]
+    answer = client.get(path, headers={"Range": asked})
+    assert answer.status_code == 206
+    assert answer.content == FILM[start:stop]
+    assert answer.headers["content-range"] == f"bytes {start}-{stop - 1}/{SIZE}"
+    assert answer.headers["content-length"] == str(stop - start)
+
+
+def test_ranges_that_are_not_understood_give_the_whole_file(client, make, subject):
+    path = make.ready_video(subject, b"0123456789")["links"]["file"]
+    for asked in (
+        "bytes=",
+        "bytes=-",
+        "bytes=5-2",
+        "bytes=a-b",
+        "lines=1-2",
+        "bytes=0-1,4-5",
+        "x",
+        "bytes=" + "9" * 9999,
+    ):
+        answer = client.get(path, headers={"Range": asked})
+        assert (answer.status_code, answer.content) == (200, b"0123456789"), asked
+    assert client.head(path, headers={"Range": "bytes=2-3"}).headers["content-length"] == "10"
+
+
+def test_a_range_beyond_the_end_cannot_be_satisfied(client, make, subject):
+    path = make.ready_video(subject, b"0123456789")["links"]["file"]
+    for asked in ("bytes=10-", "bytes=99-100", "bytes=-0"):
+        answer = client.get(path, headers={"Range": asked})
+        check_problem(answer, "range_not_satisfiable")
+        assert answer.headers["content-range"] == "bytes */10"
+
+
+def test_conditional_downloads(client, make, subject):
+    path = make.ready_video(subject, b"0123456789")["links"]["file"]
+    tag = client.get(path).headers["etag"]
+    assert tag.startswith('"') and tag.endswith('"')
+    for known in (tag, f'"x", {tag}', f"W/{tag}", "*"):
+        answer = client.get(path, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+    assert client.get(path, headers={"If-None-Match": '"x"'}).status_code == 200
+    assert client.get(path, headers={"Range": "bytes=2-3", "If-Range": tag}).content == b"23"
+    changed = client.get(path, headers={"Range": "bytes=2-3", "If-Range": '"other"'})
+    assert (changed.status_code, changed.content) == (200, b"0123456789")
+
+
+def test_a_file_that_the_store_lost_is_not_found(client, make, settings, subject):
+    video = make.ready_video(subject, b"0123456789")
+    next(settings.objects.rglob("1.mp4")).unlink()
+    check_problem(client.get(video["links"]["file"]), "object_missing")
+
+
+def test_deleting_removes_the_video_and_its_files_only(client, make, settings, subject):
+    video = make.ready_video(subject, FILM)
+    assert client.delete(video["links"]["self"]).status_code == 204
+    check_problem(client.get(video["links"]["self"]), "not_found")
+    check_problem(client.get(video["links"]["file"]), "not_found")
+    assert [path.name for path in settings.objects.rglob("*") if path.is_file()] == ["source"]
+    assert client.get(subject["links"]["self"]).json() == subject
