@@ -11,8 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 
 from storage import migrations
 from storage.db import Database
@@ -36,24 +36,36 @@ def serve(settings: Settings, host: str, port: int) -> int:
 
     Raises InUse where another one runs on the same data folder, or where the port is taken.
     """
+    with only_service(settings):
+        await_port(host, port)
+        # The API is named, not imported: it stands above this room, and shall not share a process with torch.
+        api = f"uvicorn api.app:create_app --factory --host {host} --port {port} --timeout-graceful-shutdown 3"
+        commands = {
+            "api": [sys.executable, "-m", *api.split(), "--log-level", "warning"],
+            "worker": [sys.executable, "-m", "worker", "worker"],
+        }
+        log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
+        return supervise(settings, commands)
+
+
+@contextmanager
+def only_service(settings: Settings) -> Iterator[None]:
+    """Holds the data folder. Raises InUse where another service does."""
     lock = HeldLock(settings.locks / "serve")
-    await_port(host, port)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def supervise(settings: Settings, commands: Mapping[str, Sequence[str]]) -> int:
+    """Brings the database up to date, and runs `commands` until SIGTERM or SIGINT; returns an exit status."""
     with closing(Database(settings.database)) as database:
         migrations.upgrade(database)
-    # The API is named, not imported: it stands above this room, and shall not share a process with torch.
-    api = f"uvicorn api.app:create_app --factory --host {host} --port {port} --timeout-graceful-shutdown 3"
-    commands = {
-        "api": [sys.executable, "-m", *api.split(), "--log-level", "warning"],
-        "worker": [sys.executable, "-m", "worker", "worker"],
-    }
     supervisor = Supervisor(commands, environment_of(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
-    log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
-    try:
-        return supervisor.run()
-    finally:
-        lock.release()
+    return supervisor.run()
 
 
 def await_port(host: str, port: int) -> None:

@@ -1,0 +1,153 @@
+"""A service without HTTP: a database, a store, the use cases, and workers with the stub core."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from stub_core import CORE
+
+from adnerf_core.config import RenderOptions
+from storage import migrations
+from storage.db import Database
+from storage.objects import LocalStore
+from storage.settings import Settings, environment_of
+from worker import service
+from worker.local import LocalWorker
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = Path(__file__).with_name("stub_processes.py")
+
+
+class House:
+    """What tests do with a data folder."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.database = Database(settings.database)
+        migrations.upgrade(self.database)
+        self.store = LocalStore(settings.objects)
+        self.processes: list[subprocess.Popen] = []
+
+    def submit_subject(self, **orders):
+        with self.database.session() as session:
+            video = io.BytesIO(json.dumps(orders).encode())
+            return service.submit_subject(
+                session, self.store, name="Ada", preset="draft", consent="Ada, today", video=video, limit=10_000
+            )
+
+    def submit_video(self, subject_id, background=None, **orders):
+        with self.database.session() as session:
+            return service.submit_video(
+                session,
+                self.store,
+                subject_id=subject_id,
+                options=RenderOptions(),
+                audio=io.BytesIO(json.dumps(orders).encode()),
+                audio_limit=10_000,
+                background=background,
+                background_limit=100,
+            )
+
+    def ready_subject(self):
+        subject = self.submit_subject()
+        self.work()
+        return self.subject(subject)
+
+    def read(self, use_case, *arguments):
+        with self.database.session(write=False) as session:
+            return use_case(session, *arguments)
+
+    def subject(self, subject):
+        return self.read(service.get_subject, subject.id)
+
+    def video(self, video):
+        return self.read(service.get_video, video.id)
+
+    def owner(self, job):
+        """The video or subject that a job is for."""
+        if job.video_id:
+            return self.read(service.get_video, job.video_id)
+        return self.read(service.get_subject, job.subject_id)
+
+    def job(self, job):
+        return self.read(service.get_job, job.id)
+
+    def newest_job(self):
+        return self.read(service.list_jobs).items[0]
+
+    def write(self, use_case, *arguments):
+        with self.database.session() as session:
+            return use_case(session, *arguments)
+
+    def worker(self):
+        """A worker in this process."""
+        return LocalWorker(self.settings, CORE)
+
+    def work(self):
+        """Runs all jobs that are there, in this process."""
+        worker = self.worker()
+        while worker.step():
+            pass
+        worker.presence.leave()
+        worker.database.close()
+
+    def start(self, name="worker"):
+        """A process with the stub core, of its own session: "worker" or "serve"."""
+        process = subprocess.Popen(
+            [sys.executable, str(PROCESSES), name],
+            cwd=ROOT,
+            env=environment_of(self.settings) | {"PYTHONPATH": str(ROOT)},
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def objects(self):
+        """The keys of all objects."""
+        root = self.store.root
+        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+    def unzip(self, key):
+        """A folder that was pushed, as an open archive."""
+        return zipfile.ZipFile(self.store.root / key)
+
+    def steps_made(self, subject):
+        """The numbers of the steps that the training of a ready subject really made, in their order."""
+        with self.unzip(self.subject(subject).run_key) as run:
+            return [json.loads(line)["step"] for line in run.read("metrics.jsonl").splitlines()]
+
+    def until(self, condition, seconds=60.0):
+        """Waits until `condition()` is true, and returns what it returned."""
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, "it did not come true in time"
+            time.sleep(0.02)
+        return value
+
+    def close(self):
+        for process in self.processes:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self.database.close()
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(data_dir=tmp_path / "data", beat_s=0.05, poll_s=0.05, lease_s=30.0)
+
+
+@pytest.fixture
+def house(settings):
+    house = House(settings)
+    yield house
+    house.close()

@@ -1,0 +1,119 @@
+"""A core that does next to nothing, and does it as the uploaded files say: they are orders in JSON.
+
+    {"steps": 5, "pause": 0.01, "at": {"3": "crash"}, "train": {orders for the training}}
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import time
+from types import SimpleNamespace
+
+from adnerf_core.errors import NoFaceFound
+from adnerf_core.progress import Cancelled
+from adnerf_core.rundir import read_json, write_json
+from worker.pipeline import Core
+
+FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}
+QUALITY = {"psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27}
+
+
+def crash():
+    raise RuntimeError("a bug")
+
+
+def refuse():
+    raise NoFaceFound("No face in 290 of 300 frames.")
+
+
+def fill_disk():
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def fill_memory():
+    raise MemoryError
+
+
+def fill_memory_of_torch():
+    raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+
+ACTIONS = {
+    "crash": crash,
+    "refuse": refuse,
+    "fill_disk": fill_disk,
+    "fill_memory": fill_memory,
+    "fill_memory_of_torch": fill_memory_of_torch,
+    "hang": lambda: time.sleep(600),
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+}
+
+
+def work(orders, stage, progress, start=0, after_step=lambda step: None):
+    steps = orders.get("steps", 3)
+    for step in range(start, steps):
+        progress(stage, step, steps)
+        time.sleep(orders.get("pause", 0.0))
+        if action := orders.get("at", {}).get(str(step)):
+            ACTIONS[action]()
+        after_step(step)
+    progress(stage, steps, steps)
+
+
+def preprocess(video, out, config, progress):
+    orders = json.loads(video.read_bytes())
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "footage.json", FOOTAGE)
+    work(orders, "track", progress)
+    write_json(out / "dataset.json", orders.get("train", {}))
+
+
+def train(dataset, run, config, progress):
+    """A checkpoint each step; metrics tell which steps were really made."""
+    orders = read_json(dataset / "dataset.json")
+    write_json(run.manifest, {"dataset": str(dataset), "config": config.model_dump()})
+    done = int(run.checkpoint.read_text()) if run.checkpoint.exists() else 0
+
+    def after_step(step):
+        nonlocal done
+        done = step + 1
+        run.append_metrics(step=step)
+        run.checkpoint.parent.mkdir(exist_ok=True)
+        run.checkpoint.write_text(str(done))
+        if orders.get("previews"):
+            run.previews.mkdir(exist_ok=True)
+            (run.previews / "preview.jpg").write_bytes(b"picture %d" % step)
+
+    try:
+        work(orders, "head", progress, done, after_step)
+    except Cancelled:
+        run.checkpoint.parent.mkdir(exist_ok=True)
+        run.checkpoint.write_text(str(done))
+        raise
+    run.model.write_text("model")
+    write_json(run.result, {})
+
+
+def evaluate(run, progress):
+    progress("evaluate", 1, 1)
+    return QUALITY | {"seconds": 1.0}
+
+
+def render(run, audio, out, options, progress, *, background=None, device="cpu"):
+    behind = background.read_bytes() if background else b""
+    work(json.loads(audio.read_bytes()), "render", progress)
+    out.write_bytes(b"%s says %s before %s" % (run.model.read_bytes(), audio.read_bytes(), behind))
+    return SimpleNamespace(frames=25, duration_s=1.0, width=64, height=64)
+
+
+CORE = Core(
+    preprocess=preprocess,
+    train=train,
+    evaluate=evaluate,
+    render=render,
+    weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},
+    cuda=lambda: False,
+)

@@ -1,0 +1,224 @@
+"""Jobs run to their end, whatever the core does. In one process, with the stub core."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+
+from storage import jobs
+from storage.errors import FileTooLarge, NotFound, PreviewNotReady, StoreFull, SubjectNotReady, VideoNotReady
+from worker import pipeline, service
+
+
+def work_in_background(house):
+    worker = house.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    return worker, thread
+
+
+def test_a_video_and_a_sound_become_a_talking_video(house):
+    subject = house.submit_subject(train={"previews": True})
+    assert (subject.state, [job.kind for job in subject.jobs]) == ("pending", ["preprocess"])
+    house.work()
+    subject = house.subject(subject)
+    assert (subject.state, [job.state for job in subject.jobs]) == ("ready", ["succeeded", "succeeded"])
+    assert subject.footage["frames"] == 300
+    assert subject.quality == {
+        "psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27,
+    }
+    with house.store.open(house.read(service.subject_preview, subject.id)) as picture:
+        assert picture.read() == b"picture 2"
+
+    video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), steps=2)
+    house.work()
+    video = house.read(service.video_file, video.id)
+    assert (video.frames, video.duration_s, video.width, video.job.progress) == (25, 1.0, 64, 1.0)
+    with house.store.open(video.file_key) as file:
+        content = file.read()
+    assert content == b'model says {"steps": 2} before a wall'
+    assert video.size_bytes == len(content)
+
+
+def test_only_what_is_needed_stays(house):
+    subject = house.ready_subject()
+    video = house.submit_video(subject.id)
+    house.work()
+    kinds = {key.split("/")[2] for key in house.objects()}
+    assert kinds == {"source", "datasets", "runs", "videos"}
+    with house.unzip(subject.run_key) as run:
+        assert sorted(run.namelist()) == ["metrics.jsonl", "model.safetensors", "result.json", "run.json"]
+    assert list((house.settings.work / "jobs").iterdir()) == []
+    house.write(service.delete_video, house.store, video.id)
+    assert "videos" not in {key.split("/")[2] for key in house.objects()}
+    house.write(service.delete_subject, house.store, subject.id)
+    house.work()
+    assert house.objects() == []
+    assert list((house.settings.work / "cache").iterdir()) == []
+    with pytest.raises(NotFound):
+        house.subject(subject)
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    {
+        "refuse": "no_face_found",
+        "crash": "internal_error",
+        "fill_disk": "disk_full",
+        "fill_memory": "out_of_memory",
+        "fill_memory_of_torch": "out_of_memory",
+    }.items(),
+)
+def test_whatever_the_core_raises_the_job_fails_with_a_reason(house, action, code):
+    subject = house.submit_subject(at={"1": action})
+    house.work()
+    subject = house.subject(subject)
+    (job,) = subject.jobs
+    assert (subject.state, job.state, job.error["code"]) == ("failed", "failed", code)
+    assert job.error["message"] and job.error["remedy"]
+    assert "a bug" not in str(job.error)
+    assert subject.footage["duration_s"] == 12.0
+    assert house.ready_subject().state == "ready"
+
+
+def test_a_store_without_room_fails_the_job(house, monkeypatch):
+    worker = house.worker()
+    subject = house.submit_subject()
+
+    def refuse(*_, **__):
+        raise StoreFull("No space left in the object store.")
+
+    monkeypatch.setattr(worker.pipeline.store, "put", refuse)
+    assert worker.step()
+    assert house.subject(subject).jobs[0].error["code"] == "disk_full"
+
+
+def test_a_retry_goes_on_with_a_fresh_count(house):
+    subject = house.submit_subject(train={"steps": 4, "at": {"2": "crash"}})
+    house.work()
+    training = house.subject(subject).jobs[1]
+    assert (training.state, training.attempt) == ("failed", 1)
+    house.write(service.retry_job, training.id)
+    house.work()
+    assert (house.job(training).state, house.job(training).attempt) == ("failed", 2)
+    checkpoint = house.subject(subject).checkpoint_key
+    with house.unzip(checkpoint) as archive:
+        assert archive.read("checkpoints/last.safetensors") == b"2"
+        assert archive.read("metrics.jsonl").count(b"\n") == 2  # the first two steps were not made again
+    assert [key for key in house.objects() if "checkpoints" in key] == [checkpoint]
+
+
+@pytest.mark.parametrize("kind", ["preprocess", "train", "render"])
+def test_cancelling_a_running_job_stops_it_and_tidies_up(house, kind):
+    endless = {"steps": 100_000, "pause": 0.01}
+    if kind == "render":
+        house.submit_video(house.ready_subject().id, **endless)
+    else:
+        house.submit_subject(**(endless if kind == "preprocess" else {"train": endless}))
+    worker, thread = work_in_background(house)
+    job = house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0 and job)
+    assert house.write(service.cancel_job, job.id).state == "cancelled"
+    other = house.submit_subject()
+    house.until(lambda: house.subject(other).state == "ready")
+    worker.stopping.set()
+    thread.join()
+    assert house.job(job).state == "cancelled"
+    assert list((house.settings.work / "jobs").iterdir()) == []
+    assert house.owner(job).state == "cancelled"
+
+
+@pytest.mark.parametrize("kind", ["train", "render"])
+def test_deleting_what_is_in_work_stops_it_and_leaves_nothing(house, kind):
+    endless = {"steps": 100_000, "pause": 0.01}
+    if kind == "render":
+        house.submit_video(house.ready_subject().id, **endless)
+    else:
+        house.submit_subject(train=endless | {"previews": True})
+    worker, thread = work_in_background(house)
+    job = house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0 and job)
+    house.write(service.delete_subject, house.store, job.subject_id)
+    house.until(lambda: not list((house.settings.work / "jobs").iterdir()))
+    worker.stopping.set()
+    thread.join()
+    assert house.objects() == []
+
+
+def test_stopping_gives_the_job_back_without_counting(house):
+    subject = house.submit_subject(train={"steps": 60, "pause": 0.01})
+    worker, thread = work_in_background(house)
+    job = house.until(lambda: (job := house.newest_job()).kind == "train" and job.progress > 0.2 and job)
+    worker.stopping.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    given_back = house.job(job)
+    assert (given_back.state, given_back.attempt, given_back.max_attempts) == ("queued", 1, jobs.MAX_ATTEMPTS + 1)
+    assert house.subject(subject).state == "training"
+    house.work()
+    assert house.subject(subject).state == "ready"
+    assert house.steps_made(subject) == list(range(60))
+
+
+def test_a_late_result_is_thrown_away(house, monkeypatch):
+    """The job is taken away between the last look and the last word: the object goes, nothing becomes visible."""
+    video = house.submit_video(house.ready_subject().id)
+    before = house.objects()
+    worker = house.worker()
+    put = worker.pipeline.store.put
+
+    def cancel_then_put(*arguments, **more):
+        house.write(service.cancel_job, video.job.id)
+        return put(*arguments, **more)
+
+    monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
+    assert worker.step()
+    video = house.video(video)
+    assert (video.state, video.file_key) == ("cancelled", None)
+    assert house.objects() == before
+
+
+def test_a_subject_in_work_cannot_speak_yet(house):
+    subject = house.submit_subject()
+    with pytest.raises(SubjectNotReady, match="pending"):
+        house.submit_video(subject.id)
+    with pytest.raises(NotFound):
+        house.submit_video("sub_none")
+    assert [key.split("/")[-1] for key in house.objects()] == ["source"]
+
+
+def test_what_is_refused_leaves_nothing(house):
+    with pytest.raises(FileTooLarge):
+        house.submit_subject(words="x" * 20_000)
+    assert house.objects() == []
+    assert house.read(service.list_subjects).items == []
+
+
+def test_what_is_not_there_yet_is_refused(house):
+    subject = house.ready_subject()
+    with pytest.raises(PreviewNotReady):
+        house.read(service.subject_preview, subject.id)
+    video = house.submit_video(subject.id)
+    with pytest.raises(VideoNotReady, match="pending"):
+        house.read(service.video_file, video.id)
+
+
+def test_places_in_the_queue(house):
+    submitted = [house.submit_subject() for _ in range(3)]
+    found = house.read(service.list_jobs).items
+    places = house.read(service.queue_positions, found)
+    assert [places[subject.jobs[0].id] for subject in submitted] == [1, 2, 3]
+
+
+def test_renaming(house):
+    subject = house.submit_subject()
+    renamed = house.write(service.rename_subject, subject.id, "Lovelace")
+    assert (renamed.name, house.subject(subject).name) == ("Lovelace", "Lovelace")
+    assert renamed.updated_at > subject.updated_at
+
+
+def test_an_unforeseen_error_is_explained_without_its_words(caplog):
+    told = pipeline.explain(KeyError("secret"))
+    assert told["code"] == "internal_error"
+    assert "secret" not in str(told)
+    assert "secret" in caplog.text
