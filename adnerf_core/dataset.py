@@ -15,6 +15,7 @@
         depose          [frames, 478, 3] float32: landmarks with the pose taken out, in the head's frame (for lips and chin); NaN if not valid
         opening         [frames] float32: inner-lip opening in head units (NaN if not valid)
         eyes            [frames] float32: eye openness, 0 shut .. 1 wide (interpolated where not valid)
+        torso           [frames, 4] float32: motion of the upper body (x, y, angle, log scale); see preprocess/torso.py
 
 The head's frame: origin at the centre of the rigid points, x to the person's left (right in the picture), y up, z out of the
 face towards a camera in front of it; unit: the distance between the outer corners of the eyes. The camera looks down its -z
@@ -55,6 +56,7 @@ class Track:
     depose: Float[ndarray, "frames 478 3"]
     opening: Float[ndarray, " frames"]
     eyes: Float[ndarray, " frames"]
+    torso: Float[ndarray, "frames 4"]
 
 
 class SubjectDataset:
@@ -144,6 +146,7 @@ class Batch:
     poses: Float[Tensor, "frames 4 4"]
     lips: Float[Tensor, "frames code"]
     eyes: Float[Tensor, " frames"]
+    torso: Float[Tensor, "frames 4"]
     target: Float[Tensor, "rays 3"]
     background: Float[Tensor, "rays 3"]
     coverage: Float[Tensor, "rays 2"]
@@ -185,6 +188,7 @@ class Footage:
         self.poses = torch.from_numpy(track.pose[numbers]).float().to(device)
         self.lips = torch.from_numpy(lips[numbers]).float().to(device)
         self.eyes = torch.from_numpy(track.eyes[numbers]).float().to(device)
+        self.torso = torch.from_numpy(track.torso[numbers]).float().to(device)
         torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
         self.torso_region = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)[0, 0] > 0
         self.torso_pixels = self.torso_region.nonzero().float() + 0.5
@@ -219,6 +223,7 @@ class Footage:
             poses=self.poses[chosen],
             lips=self.lips[chosen],
             eyes=self.eyes[chosen],
+            torso=self.torso[chosen],
             target=self.pictures[picture, row, col] / 255.0,
             background=self.plate[row, col] / 255.0,
             coverage=self.masks[picture, row, col] / 255.0,

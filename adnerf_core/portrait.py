@@ -58,13 +58,15 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Moments:
-    """What the person does at some moments: head poses, eye openness (0..1) and either the sound or the true lips.
+    """What the person does at some moments: head poses, motion of the torso (x, y, angle, log scale), eye openness (0..1),
+    and either the sound or the true lips.
 
     `lips` are lip codes measured in footage: training has them, and evaluation uses them to tell the field's faults from
     the sound's. Rendering has only `windows` of audio features.
     """
 
     poses: Float[Tensor, "moments 4 4"]
+    torso: Float[Tensor, "moments 4"]
     eyes: Float[Tensor, " moments"]
     windows: Float[Tensor, "moments steps width"] | None = None
     lips: Float[Tensor, "moments code"] | None = None
@@ -140,7 +142,7 @@ class Portrait(nn.Module):
         condition = self.condition(code, moments.eyes)
         rays = cast_rays(self.geometry.camera, moments.poses[moment], pixels)
         head = self.see_head(rays, condition[moment])
-        torso = self.see_torso(pixels, (self.pose_code(moments.poses) + pose_noise)[moment])
+        torso = self.see_torso(pixels, moments.torso[moment], (self.pose_code(moments.poses) + pose_noise)[moment])
         return Seen(over(torso, over(head, background)), head, torso)
 
     def set_torso_region(self, region: Bool[Tensor, "rows cols"]) -> None:
@@ -209,13 +211,15 @@ class Portrait(nn.Module):
         """Distances in head units -> in (mean) half-edges of the box, the unit of density."""
         return spans / self.box_half.mean()
 
-    def see_torso(self, pixels: Float[Tensor, "rays 2"], pose_code: Float[Tensor, "rays 6"]) -> Marched:
+    def see_torso(
+        self, pixels: Float[Tensor, "rays 2"], motion: Float[Tensor, "rays 4"], pose_code: Float[Tensor, "rays 6"]
+    ) -> Marched:
         """Looks the torso up at `pixels` of the geometry's camera; outside the torso's region it is not there."""
         camera = self.geometry.camera
         places = torch.stack([pixels[:, 1] / camera.width, pixels[:, 0] / camera.height], -1) * 2 - 1
         cells = ((places + 1) / 2 * len(self.torso_region)).long().clamp_(0, len(self.torso_region) - 1)
         chosen = self.torso_region[cells[:, 1], cells[:, 0]].nonzero()[:, 0]
-        seen = self.torso(places[chosen], pose_code[chosen])
+        seen = self.torso(places[chosen], motion[chosen], pose_code[chosen])
         color = torch.zeros((len(pixels), 3), device=pixels.device).index_copy(0, chosen, seen.color)
         return Marched(color, torch.ones(len(pixels), device=pixels.device).index_copy(0, chosen, seen.transmittance))
 
@@ -243,6 +247,7 @@ class Portrait(nn.Module):
 def paint(
     portrait: Portrait,
     pose: Float[Tensor, "4 4"],
+    torso: Float[Tensor, " motion"],
     condition: Float[Tensor, " condition"],
     background: Float[Tensor, "pixels 3"],
     pixels: Float[Tensor, "pixels 2"],
@@ -267,5 +272,5 @@ def paint(
         head = portrait.see_head(rays, condition.expand(len(part), -1))
         color[part], left[part] = head.color, head.transmittance
     code = portrait.pose_code((pose if torso_pose is None else torso_pose)[None])
-    torso = portrait.see_torso(pixels, code.expand(len(pixels), -1))
-    return over(torso, over(Marched(color, left), background)), torso.transmittance * left
+    body = portrait.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
+    return over(body, over(Marched(color, left), background)), body.transmittance * left

@@ -36,7 +36,8 @@ class Previewer:
         pose = torch.from_numpy(self.track.pose[k]).float().to(self.device)
         code = torch.from_numpy(self.codes[k : k + 1]).float().to(self.device)
         eyes = torch.tensor([self.track.eyes[k]], dtype=torch.float32, device=self.device)
-        color, _ = paint(self.portrait, pose, self.portrait.condition(code, eyes)[0], self.plate, self.pixels)
+        torso = torch.from_numpy(self.track.torso[k]).float().to(self.device)
+        color, _ = paint(self.portrait, pose, torso, self.portrait.condition(code, eyes)[0], self.plate, self.pixels)
         return to_picture(color, self.size)
 
     def strip(self, run: RunDir, name: str) -> None:

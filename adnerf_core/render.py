@@ -98,16 +98,16 @@ def draw_frames(
     pixels = view_pixels(portrait, options.view, size)
     behind = plate.reshape(-1, 3)
     still = options.pose == "still"
-    resting = subject.poses[most_usual(subject.poses)] if still else None
+    resting = most_usual(subject.poses)
     eyes = blinks(subject, len(codes), options.seed) if still else None
     for k, code in enumerate(codes):
         progress("render", k, len(codes))
-        place = back_and_forth(k, len(subject.poses))
-        pose = resting if still else subject.poses[place]
+        place = resting if still else back_and_forth(k, len(subject.poses))
+        pose = subject.poses[place]
         openness = eyes[k] if still else subject.eyes[place]
         condition = portrait.condition(code[None], openness[None])[0]
         turned = turn(pose, options.view)
-        color, _ = paint(portrait, turned, condition, behind, pixels, torso_pose=pose)
+        color, _ = paint(portrait, turned, subject.torso[place], condition, behind, pixels, torso_pose=pose)
         yield to_picture(color, size)
     progress("render", len(codes), len(codes))
 

@@ -29,6 +29,7 @@ class Subject:
     portrait: Portrait
     features: str
     poses: Float[Tensor, "frames 4 4"]
+    torso: Float[Tensor, "frames 4"]
     eyes: Float[Tensor, " frames"]
     background: Float[Tensor, "size size 3"]
 
@@ -49,7 +50,9 @@ def save_subject(run: RunDir, portrait: Portrait, config: TrainConfig, dataset: 
         save_file({name: value.contiguous() for name, value in portrait.state_dict().items()}, temporary)
     trained = slice(dataset.held_out_from)
     with atomic(run.track) as temporary, temporary.open("wb") as file:
-        np.savez(file, pose=track.pose[trained].astype(np.float32), eyes=track.eyes[trained].astype(np.float32))
+        np.savez(
+            file, pose=track.pose[trained].astype(np.float32), torso=track.torso[trained], eyes=track.eyes[trained]
+        )
     with atomic(run.background) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(dataset.background(config.size), cv2.COLOR_RGB2BGR))
     value: dict[str, Any] = {
@@ -79,12 +82,13 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     )
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:
-        poses, eyes = torch.from_numpy(arrays["pose"]), torch.from_numpy(arrays["eyes"])
+        poses, torso, eyes = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "eyes"))
     return Subject(
         portrait=portrait.to(device).eval().requires_grad_(False),
         features=value["features"]["name"],
-        poses=poses.to(device),
-        eyes=eyes.to(device),
+        poses=poses,
+        torso=torso,
+        eyes=eyes,
         background=picture_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
     )
 

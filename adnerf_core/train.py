@@ -200,7 +200,11 @@ class Training:
         """(loss, squared colour error, mean opacity) of a torso step: the complete picture, with the head as it stands."""
         noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator).to(batch.poses.device)
         seen = self.portrait(
-            Moments(batch.poses, batch.eyes, lips=batch.lips), batch.frame, batch.pixels, batch.background, noise
+            Moments(batch.poses, batch.torso, batch.eyes, lips=batch.lips),
+            batch.frame,
+            batch.pixels,
+            batch.background,
+            noise,
         )
         loss, error = torso_loss(seen, batch)
         return loss, error, 1 - seen.torso.transmittance.detach().mean()

@@ -1,7 +1,8 @@
-"""The upper body: its own field, two-dimensional and deformable, conditioned on the head's pose.
+"""The upper body: its own field, two-dimensional and deformable, conditioned on the head's pose and on its own motion.
 
 The paper renders the torso as a second volume seen by a camera that stands still. Seen so, one evaluation a pixel is enough
-(RAD-NeRF): the pixel is warped into a canonical picture, as the head's pose says, and read there.
+(RAD-NeRF): the pixel is taken back into a canonical picture, by the torso's own tracked motion and by a learnt warp that the
+head's pose steers (the neck turns with the head, the shoulders do not), and read there.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAX_WARP = 0.15
 
 
 class TorsoField(nn.Module):
-    """Places of the picture and the head's pose -> what the torso shows there."""
+    """Places of the picture, the torso's motion and the head's pose -> what the torso shows there."""
 
     def __init__(self, resolutions: tuple[int, int], channels: int, hidden: int = 32):
         super().__init__()
@@ -39,11 +40,22 @@ class TorsoField(nn.Module):
             self.decode[-1].bias[3:], -3.0
         )  # thin at first: the head's own previews need it out of the way
 
-    def forward(self, places: Float[Tensor, "points 2"], pose: Float[Tensor, "points 6"]) -> Marched:
-        """`places` are (x, y) in -1..1 over the picture, y down; `pose` is the head's, standardised (Portrait.pose_code)."""
+    def forward(
+        self, places: Float[Tensor, "points 2"], motion: Float[Tensor, "points 4"], pose: Float[Tensor, "points 6"]
+    ) -> Marched:
+        """`places` are (x, y) in -1..1 over the picture, y down; `motion` is the torso's (x, y, angle, log scale; see
+        preprocess/torso.py); `pose` is the head's, standardised (Portrait.pose_code)."""
+        places = undo(motion, places)
         bands = torch.cat([places * (torch.pi * 2.0**k) for k in range(FREQUENCIES)], -1)
         warp = self.warp(torch.cat([places, bands.sin(), bands.cos(), pose], -1))
         features = self.planes((places + MAX_WARP * torch.tanh(warp))[None]).T
         out = self.decode(torch.cat([features, pose], -1))
         alpha = torch.sigmoid(out[:, 3])
         return Marched(alpha[:, None] * torch.sigmoid(out[:, :3]), 1 - alpha)
+
+
+def undo(motion: Float[Tensor, "points 4"], places: Float[Tensor, "points 2"]) -> Float[Tensor, "points 2"]:
+    """Where in the reference frame the torso seen at `places` was: the inverse of its motion."""
+    x, y = (places - motion[:, :2]).unbind(-1)
+    cos, sin = motion[:, 2].cos(), motion[:, 2].sin()
+    return torch.stack([cos * x + sin * y, cos * y - sin * x], -1) * torch.exp(-motion[:, 3:])

@@ -1,10 +1,12 @@
 """The two fields and their composition."""
 
+import math
+
 import pytest
 import torch
 
 from adnerf_core.config import FieldConfig, MarchConfig
-from adnerf_core.fields.torso import TorsoField
+from adnerf_core.fields.torso import TorsoField, undo
 from adnerf_core.fields.triplane import HeadField
 from adnerf_core.marching import over
 from adnerf_core.portrait import Geometry, Moments, Portrait, paint, pose_angles
@@ -35,7 +37,7 @@ def portrait() -> Portrait:
 def moments(lips: torch.Tensor | None = None) -> Moments:
     pose = torch.eye(4)
     pose[2, 3] = 10.0
-    return Moments(pose[None], torch.tensor([0.5]), lips=torch.zeros(1, 6) if lips is None else lips)
+    return Moments(pose[None], torch.zeros(1, 4), torch.tensor([0.5]), lips=torch.zeros(1, 6) if lips is None else lips)
 
 
 def test_the_picture_is_torso_over_head_over_background(portrait):
@@ -52,9 +54,9 @@ def test_sound_reaches_the_picture_through_the_code(portrait):
     background = torch.zeros(len(pixels), 3)
     at = torch.zeros(len(pixels), dtype=torch.long)
     windows = torch.rand(1, 16, 80)
-    pose, eyes = moments().poses, moments().eyes
-    heard = portrait(Moments(pose, eyes, windows=windows), at, pixels, background)
-    known = portrait(Moments(pose, eyes, lips=portrait.audio(windows)), at, pixels, background)
+    now = moments()
+    heard = portrait(Moments(now.poses, now.torso, now.eyes, windows=windows), at, pixels, background)
+    known = portrait(Moments(now.poses, now.torso, now.eyes, lips=portrait.audio(windows)), at, pixels, background)
     assert torch.allclose(heard.color, known.color)
 
 
@@ -81,7 +83,7 @@ def test_painting_gives_what_the_fields_give(portrait):
     now = moments()
     seen = portrait(now, torch.zeros(len(pixels), dtype=torch.long), pixels, background)
     condition = portrait.condition(now.lips, now.eyes)[0]
-    color, left = paint(portrait, now.poses[0], condition, background, pixels, chunk=100)
+    color, left = paint(portrait, now.poses[0], now.torso[0], condition, background, pixels, chunk=100)
     assert torch.allclose(color, seen.color, atol=1e-5)
     assert torch.allclose(left, seen.torso.transmittance * seen.head.transmittance, atol=1e-5)
 
@@ -100,7 +102,9 @@ def test_the_torso_is_only_where_it_was_seen(portrait):
     region[16:] = True
     portrait.set_torso_region(region)
     pixels = GEOMETRY.camera.pixel_grid()
-    left = portrait.see_torso(pixels, torch.zeros(len(pixels), 6)).transmittance.reshape(32, 32)
+    left = portrait.see_torso(pixels, torch.zeros(len(pixels), 4), torch.zeros(len(pixels), 6)).transmittance.reshape(
+        32, 32
+    )
     assert (left[:15] == 1).all() and (left[17:] < 1).all()
 
 
@@ -110,11 +114,14 @@ def test_the_torso_field_starts_unwarped_and_follows_the_pose_when_it_has_learnt
     places = torch.rand(50, 2) * 2 - 1
     with torch.no_grad():
         field.decode[0].weight[:, -6:] = 0
-    still = field(places, torch.zeros(50, 6))
-    assert torch.equal(still.color, field(places, torch.ones(50, 6)).color)
+    still = field(places, torch.zeros(50, 4), torch.zeros(50, 6))
+    assert torch.equal(still.color, field(places, torch.zeros(50, 4), torch.ones(50, 6)).color)
     with torch.no_grad():
         field.warp[-1].weight.normal_()
-    assert not torch.allclose(field(places, torch.zeros(50, 6)).color, field(places, torch.ones(50, 6)).color)
+    assert not torch.allclose(
+        field(places, torch.zeros(50, 4), torch.zeros(50, 6)).color,
+        field(places, torch.zeros(50, 4), torch.ones(50, 6)).color,
+    )
 
 
 def test_pose_angles_are_those_of_the_head():
@@ -128,3 +135,13 @@ def test_pose_angles_are_those_of_the_head():
 
 def test_geometry_survives_json():
     assert Geometry.from_json(GEOMETRY.to_json()) == GEOMETRY
+
+
+def test_the_torsos_motion_is_undone():
+    generator = torch.Generator().manual_seed(0)
+    places = torch.rand(20, 2, generator=generator) * 2 - 1
+    x, y, angle, scale = 0.1, -0.2, 0.3, 1.1
+    rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    seen = scale * places @ rotation.T + torch.tensor([x, y])
+    motion = torch.tensor([x, y, angle, math.log(scale)]).expand(20, 4)
+    assert torch.allclose(undo(motion, seen), places, atol=1e-6)

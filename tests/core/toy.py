@@ -40,7 +40,7 @@ def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
     np.savez(
         root / "track.npz", valid=np.ones(FRAMES, bool), landmarks=landmarks.astype(np.float32), pose=poses.astype(np.float32),
         points=depose[0][:8].astype(np.float32), point_ids=np.arange(8), depose=depose.astype(np.float32),
-        opening=opening.astype(np.float32), eyes=eyes.astype(np.float32),
+        opening=opening.astype(np.float32), eyes=eyes.astype(np.float32), torso=np.zeros((FRAMES, 4), np.float32),
     )  # fmt: skip
     write_wav(root / "audio.wav", generator.normal(0, 0.1, FRAMES * 640).astype(np.float32))
     write_json(root / "footage.json", {"frames": FRAMES, "frames_with_face": FRAMES, "warnings": []})
