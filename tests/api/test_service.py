@@ -1,0 +1,137 @@
+"""What belongs to no single resource: health, documentation, the shape of errors, what the process loads."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from adnerf_core import errors as core
+from api import present, schemas
+from api.errors import PROBLEMS
+from storage import jobs
+from tests.api.conftest import check_problem
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_health(client, make):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    make.subject()
+    make.subject()
+    make.claim()
+    ready = client.get("/readyz").json()
+    assert (ready["status"], ready["queued"], ready["running"]) == ("ready", 1, 1)
+    assert ready["free_bytes"] > 0
+
+
+def test_not_ready_without_the_database(client, app):
+    app.state.database.close()
+    with app.state.database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE jobs RENAME TO gone")
+    answer = client.get("/readyz")
+    check_problem(answer, "unavailable")
+    assert int(answer.headers["retry-after"]) > 0
+    assert client.get("/healthz").status_code == 200
+
+
+def test_metrics_count_jobs(client, make):
+    make.subject()
+    make.ready_subject()
+    make.subject()
+    text = client.get("/metrics").text
+    figures = dict(re.findall(r"^([a-z_]+\{.*\}) ([0-9.]+)$", text, re.MULTILINE))
+    assert figures['adnerf_jobs{kind="preprocess",state="queued"}'] == "1"
+    assert figures['adnerf_jobs{kind="preprocess",state="succeeded"}'] == "2"
+    assert 0 <= float(figures['adnerf_queue_oldest_age_seconds{kind="preprocess"}']) < 60
+    names = {line.split("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")}
+    assert names == set(re.findall(r"^# TYPE (\S+) gauge$", text, re.MULTILINE))
+
+
+def test_the_framework_s_own_errors_are_problems(client):
+    check_problem(client.get("/v2"), "not_found")
+    answer = client.put("/v1/subjects")
+    check_problem(answer, "method_not_allowed")
+    assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (RuntimeError("secret"), "internal_error"),
+        (OSError(5, "secret"), "internal_error"),
+        (OSError(28, "No space left on device"), "disk_full"),
+        (OperationalError("SELECT", {}, Exception("secret: database is locked")), "unavailable"),
+    ],
+)
+def test_what_goes_wrong_inside_is_a_problem_that_tells_no_secrets(client, monkeypatch, error, code):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(present, "subjects", broken)
+    answer = client.get("/v1/subjects")
+    check_problem(answer, code)
+    assert "secret" not in answer.text
+
+
+def test_the_documentation_is_there(client):
+    assert client.get("/").headers["location"] == "/docs"
+    assert "swagger" in client.get("/docs").text
+
+
+def test_the_type_of_a_problem_leads_to_its_description(client):
+    body = check_problem(client.get("/v1/jobs/job_0"), "not_found")
+    page, _, place = body["type"].partition("#")
+    assert f'id="{place}"' in client.get(page).text
+    assert set(re.findall(r'<tr id="(\w+)">', client.get(page).text)) == set(PROBLEMS)
+
+
+def test_openapi_types_every_answer(client):
+    described = client.get("/openapi.json").json()
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(described)))
+    assert references <= set(described["components"]["schemas"])
+    assert not {"HTTPValidationError", "ValidationError"} & set(described["components"]["schemas"])
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            where = f"{method} {path}"
+            assert operation["summary"] and operation["description"], where
+            for status, answer in operation["responses"].items():
+                if status[0] in "45":
+                    (media_type,) = answer["content"]
+                    assert media_type == "application/problem+json", where
+                    for code, example in answer["content"][media_type]["examples"].items():
+                        schemas.ProblemDetails.model_validate(example["value"])
+                        assert (example["value"]["code"], example["value"]["status"]) == (code, int(status))
+                elif status not in ("204", "304"):
+                    assert answer["content"], f"{where} {status}"
+
+
+def test_openapi_describes_the_forms(client):
+    paths = client.get("/openapi.json").json()["paths"]
+    form = paths["/v1/subjects"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"video", "name", "preset", "consent"}
+    assert set(form["required"]) == {"video", "consent"}
+    assert form["properties"]["video"]["format"] == "binary"
+    form = paths["/v1/videos"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+    assert set(form["properties"]) == {"audio", "background", "subject_id", "options"}
+    assert set(form["required"]) == {"audio", "subject_id"}
+
+
+def test_every_code_has_a_heading_in_the_documentation():
+    headings = set(re.findall(r"^#+ `(\w+)`", (ROOT / "docs" / "api.md").read_text(), re.MULTILINE))
+
+    def codes(kind):
+        return {kind.code} | {code for each in kind.__subclasses__() for code in codes(each)}
+
+    abstract = {core.MediaError.code, core.FootageError.code}
+    assert headings == set(PROBLEMS) | (codes(core.AdnerfError) - abstract) | {jobs.WORKER_LOST["code"]}
+
+
+def test_the_service_loads_no_heavy_library():
+    script = "import sys, api.app; api.app.create_app(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    heavy = {"torch", "cv2", "mediapipe", "scipy", "skimage", "numpy", "matplotlib"}
+    assert not heavy & set(loaded.split())
