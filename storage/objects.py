@@ -11,8 +11,9 @@ import hashlib
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -100,6 +101,14 @@ class LocalStore:
         if not prefix.endswith("/"):
             raise ValueError(f"{prefix!r} must end in a slash")
         shutil.rmtree(self._path(prefix.rstrip("/")), ignore_errors=True)
+
+    def keys(self, *, older_than_s: float) -> Iterator[str]:
+        """The keys of all objects, and of what a killed `put` left, that were written so many seconds ago or earlier."""
+        latest = time.time() - older_than_s
+        for path in self.root.rglob("*"):
+            with suppress(FileNotFoundError):  # it may go while we look
+                if path.is_file() and path.stat().st_mtime <= latest:
+                    yield path.relative_to(self.root).as_posix()
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")

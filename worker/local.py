@@ -10,22 +10,37 @@ import socket
 import threading
 import time
 
-from sqlalchemy import or_, select
 from sqlalchemy.exc import OperationalError
 
 from storage import jobs
 from storage.db import Database
 from storage.errors import StoreFull
-from storage.models import Job, Subject
 from storage.objects import LocalStore
 from storage.settings import Settings
 from worker.locks import Presence
 from worker.pipeline import Core, Pipeline, load_core
+from worker.tidy import tidy
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 5.0
 """Time between looks for jobs whose worker is gone."""
+TIDY_S = 600.0
+"""Time between looks for files that nobody will need."""
+
+
+class Every:
+    """Says when something is due: at first, and then again after `seconds`."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.last = seconds, float("-inf")
+
+    def due(self) -> bool:
+        """Whether it is time, and if so, that it is being done now."""
+        due = time.monotonic() - self.last >= self.seconds
+        if due:
+            self.last = time.monotonic()
+        return due
 
 
 class LocalWorker:
@@ -38,7 +53,7 @@ class LocalWorker:
         self.presence = Presence(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, LocalStore(settings.objects), core)
         self.stopping = threading.Event()
-        self._swept = float("-inf")
+        self._sweeping, self._tidying = Every(SWEEP_S), Every(TIDY_S)
 
     def run(self) -> None:
         """The loop. It outlives every failure of a job, and waits while the database is away."""
@@ -56,10 +71,11 @@ class LocalWorker:
         log.info("worker %s has stopped", self.name)
 
     def step(self) -> bool:
-        """Sweeps where it is time to, then runs one job. False where there was none."""
-        if time.monotonic() - self._swept >= SWEEP_S:
+        """Sweeps and tidies where it is time to, then runs one job. False where there was none."""
+        if self._sweeping.due():
             self.sweep()
-            self._swept = time.monotonic()
+        if self._tidying.due():
+            tidy(self.database, self.pipeline.workspace)
         with self.database.session() as session:
             job = jobs.claim(session, self.name, lease_s=self.settings.lease_s)
         if job is None:
@@ -68,17 +84,11 @@ class LocalWorker:
         return True
 
     def sweep(self) -> None:
-        """Takes jobs from workers that are gone, and removes scratch files that nobody will need."""
+        """Takes jobs from workers that are gone."""
         with self.database.session() as session:
             for job in jobs.sweep(session, dead=self.presence.is_dead):
                 log.warning("%s: its worker is gone; now %s", job.id, job.state)
         self.presence.bury()
-        with self.database.session(write=False) as session:
-            unfinished = session.scalars(select(Job.id).where(Job.state.in_(("queued", "running")))).all()
-            of_use = or_(Subject.state == "ready", Subject.state == "training")
-            subjects = session.scalars(select(Subject).where(of_use)).all()
-        keys = [subject.run_key if subject.state == "ready" else subject.dataset_key for subject in subjects]
-        self.pipeline.workspace.tidy(jobs=unfinished, keys=keys)
 
 
 def run_worker(settings: Settings, core: Core | None = None) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.errors import StoreFull
+from storage.errors import ObjectMissing, StoreFull
 from storage.models import Job
 from storage.objects import LocalStore
 
@@ -63,8 +63,11 @@ class Workspace:
         """Brings what `push` stored to the new `folder`, whole or not at all. Raises ObjectMissing, StoreFull."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _scratch(folder.parent) as temporary, self.store.open(key) as packed:
-            with zipfile.ZipFile(packed) as file:
-                file.extractall(temporary)
+            try:
+                with zipfile.ZipFile(packed) as file:
+                    file.extractall(temporary)
+            except zipfile.BadZipFile as error:
+                raise ObjectMissing(f"Object {key} is damaged.") from error
             temporary.rename(folder)
 
     def folder(self, key: str) -> Path:

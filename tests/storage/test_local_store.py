@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -169,3 +171,11 @@ def test_a_process_killed_while_it_writes_leaves_no_object(store):
     assert not store.exists("a")
     store.put("a", io.BytesIO(b"whole"))
     assert store.size("a") == 5
+
+
+def test_old_objects_are_listed(store):
+    store.put("a/old", io.BytesIO(b"x"))
+    store.put("a/new", io.BytesIO(b"x"))
+    os.utime(store.root / "a" / "old", (0, time.time() - 100))
+    assert list(store.keys(older_than_s=50)) == ["a/old"]
+    assert sorted(store.keys(older_than_s=0)) == ["a/new", "a/old"]

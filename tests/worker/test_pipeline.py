@@ -56,7 +56,6 @@ def test_only_what_is_needed_stays(house):
     house.write(service.delete_subject, house.store, subject.id)
     house.work()
     assert house.objects() == []
-    assert list((house.settings.work / "cache").iterdir()) == []
     with pytest.raises(NotFound):
         house.subject(subject)
 

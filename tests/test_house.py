@@ -1,0 +1,57 @@
+"""The house rules that a machine can check: arrows between the rooms, style, and what loads what."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("adnerf_core", "storage", "worker", "api")
+
+
+def sources(*rooms):
+    return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def test_the_arrows_between_the_rooms(capsys):
+    assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0, capsys.readouterr().out
+
+
+def test_style():
+    checked = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.parametrize("path", [path for path in sources(*ROOMS) if path.name == "__init__.py"], ids=str)
+def test_a_package_is_a_docstring(path):
+    (docstring,) = ast.parse(path.read_text()).body
+    assert isinstance(docstring.value.value, str)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "owner", "rooms"),
+    [
+        ("os.environ", "storage/settings.py", ("storage", "worker", "api")),
+        (".commit()", "storage/db.py", ("storage", "worker", "api")),
+        ("update(Job)", "storage/jobs.py", ("storage", "worker", "api")),
+    ],
+)
+def test_some_things_have_one_place(phrase, owner, rooms):
+    found = {str(path.relative_to(ROOT)) for path in sources(*rooms) if phrase in path.read_text()}
+    assert found == {owner}
+
+
+def test_the_api_starts_quickly_and_without_torch():
+    program = (
+        "import sys, time, api.app\n"
+        "print(time.process_time(), sorted({'torch', 'mediapipe', 'cv2', 'scipy'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    seconds, _, loaded = ran.stdout.partition(" ")
+    assert loaded.strip() == "[]"
+    assert float(seconds) < 2.0, "CPU seconds to import the API"

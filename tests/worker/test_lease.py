@@ -1,0 +1,113 @@
+"""A lease is kept while work goes on, and work that cannot be stopped ends its process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from adnerf_core.progress import Cancelled
+from storage import jobs
+from worker import service
+from worker.lease import STUCK, Lease
+from worker.meter import Meter
+
+
+@pytest.fixture
+def job(house):
+    house.submit_subject()
+    with house.database.session() as session:
+        return jobs.claim(session, "w", lease_s=1.0)
+
+
+class Held:
+    """A lease over a job, and what it did to its process."""
+
+    def __init__(self, house, job, **settings):
+        self.died = threading.Event()
+        self.statuses = []
+        self.stopping = threading.Event()
+        settings = replace(house.settings, **settings)
+        self.lease = Lease(house.database, settings, job, Meter({"track": 1}), self.stopping, self.die)
+
+    def die(self, status):
+        self.statuses.append(status)
+        self.died.set()
+
+
+def test_a_long_silence_of_the_work_does_not_lose_the_lease(house, job):
+    with Held(house, job, lease_s=1.0).lease as lease:
+        lease.progress("track", 1, 4)
+        time.sleep(1.5)  # a native call, longer than the lease
+        with house.database.session() as session:
+            assert jobs.sweep(session) == []
+        lease.check()
+    seen = house.job(job)
+    assert (seen.stage, seen.progress) == ("track", 0.25)
+
+
+def test_a_cancel_stops_the_work_at_its_next_report(house, job):
+    with Held(house, job).lease as lease:
+        lease.progress("track", 1, 4)
+        house.write(service.cancel_job, job.id)
+        lease.lost.wait(5)
+        with pytest.raises(Cancelled):
+            lease.progress("track", 2, 4)
+
+
+def test_work_that_ignores_a_cancel_ends_its_process(house, job):
+    held = Held(house, job, grace_s=0.3)
+    with held.lease:
+        house.write(service.cancel_job, job.id)
+        assert held.died.wait(5)
+    assert held.statuses[0] == STUCK
+
+
+def test_work_that_ignores_a_stop_is_given_back_and_ends_its_process(house, job):
+    held = Held(house, job, grace_s=0.3)
+    with held.lease:
+        held.stopping.set()
+        assert held.died.wait(5)
+    given_back = house.job(job)
+    assert (given_back.state, given_back.max_attempts) == ("queued", jobs.MAX_ATTEMPTS + 1)
+
+
+def test_work_without_progress_ends_its_process(house, job):
+    held = Held(house, job, stall_s=0.5)
+    with held.lease as lease:
+        for step in range(4):
+            lease.progress("track", step, 4)
+            time.sleep(0.2)
+        assert not held.died.is_set()
+        assert held.died.wait(5)
+    assert house.job(job).state == "running"  # the sweep takes it from the dead process, and counts the attempt
+
+
+def test_a_database_that_is_away_for_a_while_does_not_stop_the_work(house, job, monkeypatch):
+    failures = iter([True] * 5)
+    heartbeat = jobs.heartbeat
+
+    def sometimes(*arguments, **more):
+        if next(failures, False):
+            raise OperationalError("UPDATE", {}, Exception("away"))
+        return heartbeat(*arguments, **more)
+
+    monkeypatch.setattr(jobs, "heartbeat", sometimes)
+    with Held(house, job, lease_s=5.0).lease as lease:
+        lease.progress("track", 1, 2)
+        house.until(lambda: house.job(job).progress == 0.5)
+        lease.check()
+
+
+def test_a_database_that_stays_away_stops_the_work_when_the_lease_is_over(house, job, monkeypatch):
+    def never(*_, **__):
+        raise OperationalError("UPDATE", {}, Exception("away"))
+
+    monkeypatch.setattr(jobs, "heartbeat", never)
+    with Held(house, job, lease_s=0.3).lease as lease:
+        assert lease.lost.wait(5)
+        with pytest.raises(Cancelled):
+            lease.check()

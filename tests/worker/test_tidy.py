@@ -1,0 +1,45 @@
+"""Nothing that is needed goes, and nothing that is not needed stays for ever."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+
+from worker import service
+from worker.tidy import tidy
+
+
+def age(house):
+    """Makes all objects two hours old."""
+    for key in house.objects():
+        os.utime(house.store.root / key, (0, time.time() - 7200))
+
+
+def test_every_object_of_a_living_row_stays(house):
+    subject = house.submit_subject(train={"previews": True})
+    house.submit_subject(train={"at": {"2": "crash"}})
+    house.work()
+    house.submit_video(subject.id, background=io.BytesIO(b"a wall"))
+    house.work()
+    needed = house.objects()
+    house.store.put("subjects/sub_gone/source", io.BytesIO(b"its upload was never committed"))
+    house.store.put(f"subjects/{subject.id}/runs/late.zip", io.BytesIO(b"its worker died before it was named"))
+    (house.store.root / "subjects" / subject.id / ".source.0123").write_bytes(b"half an upload")
+    tidy(house.database, house.worker().pipeline.workspace)
+    assert len(house.objects()) == len(needed) + 3  # too new to be sure
+    age(house)
+    tidy(house.database, house.worker().pipeline.workspace)
+    newest = house.read(service.subject_preview, subject.id)
+    assert house.objects() == [key for key in needed if "/previews/" not in key or key == newest]
+
+
+def test_the_copies_of_a_deleted_subject_go(house):
+    subject = house.ready_subject()
+    house.submit_video(subject.id)
+    house.work()
+    cache = house.settings.work / "cache"
+    assert [path.name.split("+")[2] for path in cache.iterdir()] == ["runs"]
+    house.write(service.delete_subject, house.store, subject.id)
+    house.work()
+    assert list(cache.iterdir()) == []
