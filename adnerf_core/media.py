@@ -45,10 +45,13 @@ MEMORY_BYTES = 3 << 30
 CPU_SECONDS = 3600
 """CPU time of one ffmpeg, s. Not wall time: whoever consumes the frames may be slow."""
 
+TRIAL_SECONDS = 20
+"""How long a system's ffmpeg may take to list its encoders, s."""
+
 # `mov` and `matroska` stand for their whole families (MP4, M4A, 3GP; WebM).
 CONTAINERS = "mov,matroska,avi,mpegts,wav,mp3,flac,ogg,aac"
 
-# Threads multiply a decoder's frame buffers; two keep memory bounded on machines with many cores.
+# Threads multiply frame buffers; two keep memory bounded on machines with many cores.
 THREADS = 2
 
 SCALING = "bicubic+accurate_rnd+full_chroma_int"
@@ -81,14 +84,11 @@ def probe(path: Path) -> MediaInfo:
     with _running(copy.global_args("-progress", "pipe:1"), loglevel="info") as child:
         progress = child.stdout.read().decode(errors="replace")
         child.wait()
-        log = child.log()
-    if not re.search(r"^Input #0", log, re.M):
-        raise child.error() or NotMedia(f"{Path(path).name} is no video or audio file that can be read.")
-    info = _parse(log, progress)
-    if info.width * info.height > MAX_PIXELS:
-        raise MediaTooLarge(f"The pictures have {info.width}x{info.height} pixels.")
-    if not info.has_video and not info.has_audio:
-        raise child.error() or NotMedia(f"{Path(path).name} holds neither pictures nor sound that can be read.")
+        info = _parse(child.log(), progress)
+        if info.width * info.height > MAX_PIXELS:
+            raise MediaTooLarge(f"The pictures have {info.width}x{info.height} pixels.")
+        if not info.has_video and not info.has_audio:
+            raise child.error() or NotMedia(f"{Path(path).name} is no video or audio file that can be read.")
     if info.duration_s > MAX_SECONDS:
         raise MediaTooLong(f"The file lasts {info.duration_s / 3600:.1f} h; the limit is {MAX_SECONDS / 3600:.0f} h.")
     return info
@@ -130,7 +130,7 @@ def read_frames(
         pictures = pictures.filter("scale", width, height, flags=SCALING)
     limit = MAX_SECONDS if duration_s is None else duration_s
     number = max(1, round(limit * fps))
-    output = ffmpeg.output(pictures, "pipe:1", format="rawvideo", pix_fmt="rgb24", **{"frames:v": number})
+    output = ffmpeg.output(pictures, "pipe:1", format="rawvideo", pix_fmt="rgb24", threads=THREADS, **{"frames:v": number})
     count = 0
     with _running(output.global_args("-copyts")) as child:
         while True:
@@ -295,7 +295,7 @@ class _Child(subprocess.Popen):
         log = self.log()
         if "No space left on device" in log or "Disk quota exceeded" in log:
             return DiskFull("No space left to write a media file.")
-        if "Cannot allocate memory" in log or "Picture size" in log:
+        if re.search(r"Cannot allocate memory|get_buffer\(\) failed|pthread_create\(\) failed|Picture size", log):
             return MediaTooLarge("Decoding this file takes too much memory.")
         if self.returncode in (-24, -9):  # SIGXCPU, and SIGKILL at the hard limit
             return MediaTooLong("Decoding this file takes too long.")
@@ -305,7 +305,8 @@ class _Child(subprocess.Popen):
 @contextmanager
 def _running(output, *, stdin: int = subprocess.DEVNULL, loglevel: str = "error") -> Iterator[_Child]:
     """Runs a built graph; on leaving the block the child is gone, by force if need be."""
-    command = output.global_args("-hide_banner", "-nostats", "-loglevel", loglevel, "-y").compile(cmd=executable())
+    arguments = f"-hide_banner -nostats -loglevel {loglevel} -y -filter_complex_threads {THREADS}".split()
+    command = output.global_args(*arguments).compile(cmd=executable())
     with tempfile.TemporaryFile() as log:
         child = _Child(command, stdin, log)
         try:
@@ -327,7 +328,7 @@ def executable() -> str:
         try:
             command = [system, "-hide_banner", "-encoders"]
             encoders = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=True
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_SECONDS, check=True
             ).stdout
             if b" libx264 " in encoders and b" aac " in encoders:
                 return system
@@ -338,7 +339,7 @@ def executable() -> str:
 
 def _parse(log: str, progress: str) -> MediaInfo:
     """Reads ffmpeg's description of its input and its report of how far it came."""
-    description = log.split("Output #0")[0]
+    description = re.split(r"^Output #0", log, maxsplit=1, flags=re.M)[0]
     header = re.search(r"^  Duration: (?:N/A|(\d+):(\d+):([\d.]+))(?:, start: (-?[\d.]+))?", description, re.M)
     hours, minutes, seconds, start = header.groups() if header else (None,) * 4
     promised = float(hours) * 3600 + float(minutes) * 60 + float(seconds) if hours else 0.0

@@ -1,0 +1,449 @@
+"""media.py against a real ffmpeg, on files that the tests make: pictures whose brightness tells their time, and a beep."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import struct
+import subprocess
+import threading
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from adnerf_core import media
+from adnerf_core.errors import DiskFull, MediaTooLarge, MediaTooLong, NoAudio, NotMedia, NoVideo
+
+# Brightness rises by 2 a frame of 25 a second; the beep lasts from 1.0 to 1.2 s.
+CLOCK = "nullsrc=s=64x48:r={rate}:d=2,geq=lum='20+50*T':cb=128:cr=128"
+BEEP = "aevalsrc='0.5*sin(2*PI*1000*t)*between(t,1,1.2)':s=48000:d=2"
+
+
+def ffmpeg(*arguments: str | Path) -> None:
+    command = [media.executable(), "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
+
+
+def clip(path: Path, *options: str, rate: str = "25", video: bool = True, audio: bool = True) -> Path:
+    """Two seconds of clock and beep, with encoder options."""
+    pictures = ["-f", "lavfi", "-i", CLOCK.format(rate=rate)] if video else []
+    sound = ["-f", "lavfi", "-i", BEEP] if audio else []
+    ffmpeg(*pictures, *sound, *options, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> Path:
+    return clip(tmp_path_factory.mktemp("media") / "plain.mp4", "-pix_fmt", "yuv420p", "-movflags", "+faststart")
+
+
+def times(frames) -> np.ndarray:
+    """What each picture's brightness says about its time, s. (The clock is limited-range luma: 16..235 becomes 0..255.)"""
+    gray = np.array([frame[8:-8, 8:-8].mean() for frame in frames])
+    return (gray * 219 / 255 + 16 - 20) / 50
+
+
+def beep_start(samples: np.ndarray, rate: int = 16000) -> float:
+    loud = np.flatnonzero(np.abs(samples) > 0.2)
+    assert 0.19 < (loud[-1] - loud[0]) / rate < 0.21
+    return loud[0] / rate
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("a.mp4", ["-pix_fmt", "yuv420p"]),
+        ("a.m4v", ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"]),
+        ("a.mov", ["-c:v", "mjpeg", "-c:a", "pcm_s16le"]),
+        ("a.mkv", ["-c:v", "libx264", "-c:a", "flac"]),
+        ("a.webm", ["-c:v", "libvpx", "-deadline", "realtime", "-c:a", "libopus"]),
+        ("a.avi", ["-c:v", "mpeg4", "-q:v", "2", "-c:a", "libmp3lame"]),
+        ("a.ts", ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-c:a", "aac"]),
+        ("tenbit.mkv", ["-c:v", "ffv1", "-pix_fmt", "yuv420p10le"]),
+    ],
+)
+def test_containers(tmp_path, name, options):
+    path = clip(tmp_path / name, *options)
+    info = media.probe(path)
+    assert (info.has_video, info.has_audio, info.width, info.height) == (True, True, 64, 48)
+    assert info.fps == pytest.approx(25, abs=0.5) and info.duration_s == pytest.approx(2, abs=0.12)
+    seen = times(media.read_frames(path))
+    assert abs(len(seen) - 50) <= 1
+    assert np.abs(seen - np.arange(len(seen)) / 25).max() < 0.05
+    assert beep_start(media.extract_audio(path)) == pytest.approx(1, abs=0.035)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.mp3", "a.m4a", "a.flac", "a.ogg", "a.opus", "a.aac"])
+def test_sound_files(tmp_path, name):
+    path = clip(tmp_path / name, video=False)
+    info = media.probe(path)
+    assert (info.has_video, info.has_audio, info.width) == (False, True, 0)
+    samples = media.extract_audio(path)
+    assert samples.dtype == np.float32 and samples.ndim == 1 and len(samples) == pytest.approx(32000, abs=1500)
+    assert beep_start(samples) == pytest.approx(1, abs=0.03) and np.abs(samples).max() == pytest.approx(0.5, abs=0.1)
+    with pytest.raises(NoVideo):
+        next(media.read_frames(path))
+
+
+@pytest.mark.parametrize("rate", ["30", "60", "30000/1001", "12"])
+def test_frames_stand_at_their_time_whatever_the_rate(tmp_path, rate):
+    path = clip(tmp_path / "a.mp4", "-pix_fmt", "yuv420p", rate=rate)
+    seen = times(media.read_frames(path))
+    assert abs(len(seen) - 50) <= 1
+    source_frame = 1 / Fraction(rate)
+    assert np.abs(seen - np.arange(len(seen)) / 25).max() < max(0.02, source_frame) + 0.012
+
+
+def test_variable_frame_rate(tmp_path):
+    slow_then_fast = "select='if(lt(t,1),not(mod(n,5)),1)'"  # 5 frames in the first second, 25 in the second
+    path = clip(tmp_path / "a.mkv", "-vf", slow_then_fast, "-fps_mode", "passthrough", "-pix_fmt", "yuv420p")
+    seen = times(media.read_frames(path))
+    lateness = np.arange(50) / 25 - seen
+    assert len(seen) == 50 and lateness[26:] == pytest.approx(0, abs=0.03)
+    assert lateness[:25].max() == pytest.approx(0.16, abs=0.03) and lateness.min() > -0.03
+
+
+def test_part_of_a_file(plain):
+    seen = times(media.read_frames(plain, start_s=0.8, duration_s=0.4))
+    assert seen == pytest.approx(0.8 + np.arange(10) / 25, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "late.ts"])
+def test_pictures_that_start_late(tmp_path, plain, name):
+    path = tmp_path / name
+    ffmpeg("-itsoffset", "0.48", "-i", plain, "-i", plain, "-map", "0:v", "-map", "1:a", "-c", "copy", path)
+    seen = times(media.read_frames(path))
+    assert abs(len(seen) - 62) <= 1
+    assert seen[:12] == pytest.approx(0, abs=0.02)
+    assert seen[12:61] == pytest.approx(np.arange(49) / 25, abs=0.06)  # MPEG-TS adds the AAC priming
+    assert beep_start(media.extract_audio(path)) == pytest.approx(1, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["late.mp4", "late.mkv", "late.ts"])
+def test_sound_that_starts_late(tmp_path, plain, name):
+    path = tmp_path / name
+    ffmpeg("-i", plain, "-itsoffset", "0.48", "-i", plain, "-map", "0:v", "-map", "1:a", "-c", "copy", path)
+    assert times(media.read_frames(path)) == pytest.approx(np.arange(50) / 25, abs=0.06)
+    samples = media.extract_audio(path)
+    assert beep_start(samples) == pytest.approx(1.48, abs=0.03)
+    assert len(samples) == pytest.approx(2.48 * 16000, abs=800)
+
+
+def test_rotation_is_applied(tmp_path):
+    flat, turned = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    ffmpeg("-f", "lavfi", "-i", "color=black:s=64x48:d=1,drawbox=0:0:16:16:white:fill", "-pix_fmt", "yuv420p", flat)
+    ffmpeg("-display_rotation", "-90", "-i", flat, "-c", "copy", turned)
+    info = media.probe(turned)
+    assert (info.width, info.height) == (48, 64)
+    frame = next(media.read_frames(turned))
+    assert frame.shape == (64, 48, 3)
+    assert frame[4, 44].min() > 200 and frame[4, 4].max() < 50  # clockwise: top left comes to the top right
+
+
+def test_pixels_become_square(tmp_path):
+    path = clip(tmp_path / "wide.mp4", "-vf", "setsar=2", "-pix_fmt", "yuv420p")
+    info = media.probe(path)
+    assert (info.width, info.height) == (128, 48)
+    assert next(media.read_frames(path)).shape == (48, 128, 3)
+
+
+def test_odd_sizes_crop_and_scale(tmp_path):
+    path = tmp_path / "odd.mkv"
+    source = "color=black:s=63x47:d=1,format=rgb24,drawbox=20:10:21:15:red:fill"
+    ffmpeg("-f", "lavfi", "-i", source, "-c:v", "ffv1", "-pix_fmt", "bgr0", path)
+    assert next(media.read_frames(path)).shape == (47, 63, 3)
+    cropped = next(media.read_frames(path, crop=(20, 10, 21, 15)))
+    assert cropped.shape == (15, 21, 3) and cropped[..., 0].min() > 250 and cropped[..., 1:].max() < 5
+    assert next(media.read_frames(path, crop=(20, 10, 21, 15), size=(32, 24))).shape == (24, 32, 3)
+    with pytest.raises(ValueError, match="not inside"):
+        next(media.read_frames(path, crop=(20, 10, 50, 15)))
+
+
+def test_colours_survive_writing_and_reading(tmp_path):
+    frame = np.zeros((48, 64, 3), np.uint8)
+    frame[:24, :32], frame[:24, 32:], frame[24:, :32], frame[24:, 32:] = (220, 40, 40), (40, 200, 60), (50, 60, 210), (128,) * 3
+    media.write_video(tmp_path / "a.mp4", repeat(frame, 5))
+    back = next(media.read_frames(tmp_path / "a.mp4"))
+    for y, x in ((12, 16), (12, 48), (36, 16), (36, 48)):
+        assert back[y, x] == pytest.approx(frame[y, x], abs=4)
+
+
+@pytest.mark.parametrize("sound_s", [1.5, 2, 30])
+def test_written_video_has_its_frames_and_sound_in_sync(tmp_path, sound_s):
+    rate = 44100
+    sound = np.zeros(int(sound_s * rate), np.float32)
+    sound[rate : int(rate * 1.2)] = 0.5 * np.sin(np.arange(int(rate * 0.2)) * 0.15)
+    media.write_wav(tmp_path / "in.wav", sound, rate)
+    frames = (np.full((63, 65, 3), 255 if k == 25 else 30, np.uint8) for k in range(51))
+    out = tmp_path / "out.mp4"
+    assert media.write_video(out, frames, audio=tmp_path / "in.wav") == 51
+    info = media.probe(out)
+    assert (info.width, info.height, info.fps) == (66, 64, 25) and info.duration_s == pytest.approx(2.04, abs=0.011)
+    back = np.array([frame.mean() for frame in media.read_frames(out)])
+    assert len(back) == 51 and back.argmax() == 25
+    samples = media.extract_audio(out)
+    assert len(samples) == pytest.approx(2.04 * 16000, abs=16)
+    assert beep_start(samples) == pytest.approx(1, abs=0.003)
+    data = out.read_bytes()
+    assert data.index(b"moov") < data.index(b"mdat")
+    assert sorted(os.listdir(tmp_path)) == ["in.wav", "out.mp4"]
+
+
+def test_written_video_ends_where_it_is_told(tmp_path, plain):
+    black = np.zeros((32, 32, 3), np.uint8)
+    assert media.write_video(tmp_path / "a.mp4", repeat(black), audio=plain, duration_s=1.5) == 38
+    assert len(media.extract_audio(tmp_path / "a.mp4")) == pytest.approx(1.52 * 16000, abs=16)
+
+
+def test_writing_keeps_to_whole_files(tmp_path):
+    out = tmp_path / "a.mp4"
+
+    def broken():
+        yield np.zeros((32, 32, 3), np.uint8)
+        raise RuntimeError("renderer")
+
+    with pytest.raises(RuntimeError, match="renderer"):
+        media.write_video(out, broken())
+    with pytest.raises(ValueError, match="at least one"):
+        media.write_video(out, [])
+    with pytest.raises(ValueError, match="frame 1"):
+        media.write_video(out, [np.zeros((32, 32, 3), np.uint8), np.zeros((32, 34, 3), np.uint8)])
+    (tmp_path / "text.wav").write_text("no sound")
+    with pytest.raises(NotMedia):
+        media.write_video(out, [np.zeros((32, 32, 3), np.uint8)], audio=tmp_path / "text.wav")
+    assert not out.exists() and os.listdir(tmp_path) == ["text.wav"]
+
+
+def test_sound_with_nan_is_usable(tmp_path):
+    samples = np.zeros(16000, np.float32)
+    samples[4000:8000] = np.nan
+    samples[8000:9000] = np.inf
+    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 64036, b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", 64000)
+    path = tmp_path / "nan.wav"
+    path.write_bytes(header + samples.tobytes())
+    assert np.isfinite(media.extract_audio(path)).all() and np.abs(media.extract_audio(path)).max() <= 1
+    assert media.write_video(tmp_path / "a.mp4", repeat(np.zeros((32, 32, 3), np.uint8), 25), audio=path) == 25
+
+
+def test_wav_round_trip(tmp_path):
+    samples = np.array([0, 0.25, -0.5, 1.5, -2], np.float32).repeat(100)
+    media.write_wav(tmp_path / "a.wav", samples, 16000)
+    back = media.extract_audio(tmp_path / "a.wav", out=tmp_path / "b.wav")
+    assert back == pytest.approx(samples.clip(-1, 1), abs=1e-4)
+    assert (tmp_path / "b.wav").read_bytes() == (tmp_path / "a.wav").read_bytes()
+
+
+def test_truncated_files_count_as_far_as_they_go(tmp_path, plain):
+    whole = plain.read_bytes()
+    cut = tmp_path / "cut.mp4"
+    cut.write_bytes(whole[: len(whole) * 6 // 10])
+    assert 0.2 < media.probe(cut).duration_s < 1.9
+    assert 5 <= len(list(media.read_frames(cut))) < 50
+    assert 0.1 < len(media.extract_audio(cut)) / 16000 < 1.9
+    index_only = tmp_path / "index.mp4"
+    index_only.write_bytes(whole[: whole.index(b"mdat") + 4])
+    with pytest.raises(NotMedia):
+        list(media.read_frames(index_only))
+    with pytest.raises(NotMedia):
+        media.extract_audio(index_only)
+    headless = tmp_path / "headless.mp4"
+    headless.write_bytes(whole[whole.index(b"mdat") - 4 :])
+    with pytest.raises(NotMedia):
+        media.probe(headless)
+
+
+def test_damage_in_the_middle_is_survived(tmp_path, plain):
+    data = bytearray(plain.read_bytes())
+    middle = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2
+    data[middle : middle + 300] = bytes(range(256)) + bytes(44)
+    path = tmp_path / "damaged.mp4"
+    path.write_bytes(data)
+    assert 25 <= len(list(media.read_frames(path))) <= 50
+    assert len(media.extract_audio(path)) > 16000
+
+
+def test_what_is_no_media(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("hello, this is no video\n" * 99)
+    (tmp_path / "text.mp3").write_text("hello, this is no sound\n" * 99)
+    (tmp_path / "text.aac").write_text("hello, this is no sound\n" * 99)
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "picture.mp4").write_bytes((tmp_path / "picture.png").read_bytes())
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(100_000))
+    for path in [*tmp_path.iterdir(), tmp_path, tmp_path / "missing.mp4"]:
+        with pytest.raises(NotMedia) as caught:
+            media.probe(path)
+        assert caught.value.code == "not_media" and str(tmp_path) not in caught.value.message and caught.value.remedy
+
+
+@pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.txt", "list.wav"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{secret}\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{secret}'\n",
+        "#EXTM3U\n#EXTINF:9,\nfile:{secret}\n#EXT-X-ENDLIST\n",
+    ],
+)
+def test_playlists_cannot_reach_other_files(tmp_path, plain, name, text):
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(plain.read_bytes())
+    os.utime(secret, (1, os.stat(secret).st_mtime))  # so old that any read moves the time of access
+    evil = tmp_path / name
+    evil.write_text(text.format(secret=secret))
+    for use in (media.probe, lambda path: next(media.read_frames(path)), media.extract_audio):
+        with pytest.raises(NotMedia):
+            use(evil)
+    with pytest.raises(NotMedia):
+        media.write_video(tmp_path / "out.mp4", [np.zeros((32, 32, 3), np.uint8)], audio=evil)
+    assert os.stat(secret).st_atime == 1 and not (tmp_path / "out.mp4").exists()
+
+
+def test_a_cover_picture_is_no_video(tmp_path):
+    cv2.imwrite(str(tmp_path / "cover.jpg"), np.zeros((64, 64, 3), np.uint8))
+    song = clip(tmp_path / "song.mp3", video=False)
+    path = tmp_path / "covered.mp3"
+    ffmpeg("-i", song, "-i", tmp_path / "cover.jpg", "-map", "0", "-map", "1", "-c", "copy", "-disposition:v", "attached_pic", path)
+    assert not media.probe(path).has_video and media.probe(path).has_audio
+    with pytest.raises(NoVideo):
+        next(media.read_frames(path))
+
+
+def test_video_without_sound(tmp_path):
+    path = clip(tmp_path / "mute.mp4", "-pix_fmt", "yuv420p", audio=False)
+    assert not media.probe(path).has_audio
+    with pytest.raises(NoAudio):
+        media.extract_audio(path)
+    with pytest.raises(NoAudio):
+        media.write_video(tmp_path / "out.mp4", [np.zeros((32, 32, 3), np.uint8)], audio=path)
+
+
+def resized(path: Path, width: int, height: int) -> Path:
+    """A small Motion JPEG clip whose headers claim another size."""
+    small = path.with_name("small.avi")
+    ffmpeg("-f", "lavfi", "-i", "color=gray:s=160x144:d=0.2", "-c:v", "mjpeg", small)
+    data = small.read_bytes().replace(struct.pack("<ii", 160, 144), struct.pack("<ii", width, height))
+    data = data.replace(struct.pack(">HH", 144, 160), struct.pack(">HH", height, width))
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("size", [(16000, 16000), (30000, 30000)])
+def test_huge_pictures_are_refused_in_little_memory(tmp_path, size):
+    path = resized(tmp_path / "huge.avi", *size)
+    for use in (media.probe, lambda path: next(media.read_frames(path))):
+        with pytest.raises(MediaTooLarge) as caught:
+            use(path)
+        assert caught.value.code == "media_too_large"
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 600_000  # kB
+
+
+def test_memory_limit(tmp_path, monkeypatch):
+    path = tmp_path / "large.avi"
+    ffmpeg("-f", "lavfi", "-i", "color=gray:s=4000x4000", "-frames:v", "1", "-c:v", "mjpeg", path)
+    assert next(media.read_frames(path)).shape == (4000, 4000, 3)
+    monkeypatch.setattr(media, "MEMORY_BYTES", 300 << 20)
+    with pytest.raises(MediaTooLarge):
+        next(media.read_frames(path))
+
+
+def test_ten_hours_of_silence(tmp_path, monkeypatch):
+    minute = tmp_path / "minute.aac"
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono:d=60", minute)
+    hours = tmp_path / "hours.aac"
+    hours.write_bytes(minute.read_bytes() * 600)
+    for use in (media.probe, media.extract_audio):
+        with pytest.raises(MediaTooLong) as caught:
+            use(hours)
+        assert caught.value.code == "media_too_long" and "10.0 h" in caught.value.message
+    monkeypatch.setattr(media, "MAX_SECONDS", 1e9)
+    monkeypatch.setattr(media, "CPU_SECONDS", 1)
+    with pytest.raises(MediaTooLong, match="takes too long"):
+        media.extract_audio(hours)
+
+
+@pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "%03d.mp4", "spa ce'\"\\.mp4", "http:..mp4", "ünï\n.mp4", "[x],;=.mp4"])
+def test_strange_names(tmp_path, monkeypatch, plain, name):
+    monkeypatch.chdir(tmp_path)
+    path = Path(name)
+    path.write_bytes(plain.read_bytes())
+    assert media.probe(path).has_video
+    written = Path("out" + name)
+    assert media.write_video(written, media.read_frames(path, duration_s=0.2), audio=path) == 5
+    assert media.probe(written).duration_s == pytest.approx(0.2, abs=0.011)
+
+
+def children() -> set[str]:
+    pid = os.getpid()
+    return {c for t in os.listdir(f"/proc/{pid}/task") for c in Path(f"/proc/{pid}/task/{t}/children").read_text().split()}
+
+
+def test_no_child_stays_behind(plain):
+    before = children()
+    frames = media.read_frames(plain)
+    next(frames)
+    assert len(children() - before) == 1
+    frames.close()
+    assert children() <= before
+
+
+def test_readers_in_several_threads(plain):
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(len(list(media.read_frames(plain))))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [50] * 4
+
+
+def script(path: Path, text: str) -> str:
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def test_full_disk(tmp_path, monkeypatch):
+    fake = script(tmp_path / "ffmpeg", "cat >/dev/null; echo 'Error writing trailer: No space left on device' >&2; exit 1")
+    monkeypatch.setattr(media, "executable", lambda: fake)
+    with pytest.raises(DiskFull):
+        media.write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)])
+
+
+@pytest.mark.parametrize("text", ["exit 1", "echo ' V..... mpeg4 '", "sleep 60"])
+def test_a_useless_system_ffmpeg_is_passed_over(tmp_path, monkeypatch, text):
+    script(tmp_path / "ffmpeg", text)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(media, "TRIAL_SECONDS", 0.3)
+    media.executable.cache_clear()
+    try:
+        assert media.executable() != str(tmp_path / "ffmpeg")
+    finally:
+        media.executable.cache_clear()
+
+
+def test_a_working_system_ffmpeg_comes_first(tmp_path, monkeypatch):
+    (tmp_path / "ffmpeg").symlink_to(media.executable())
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    media.executable.cache_clear()
+    try:
+        assert media.executable() == str(tmp_path / "ffmpeg")
+    finally:
+        media.executable.cache_clear()
+
+
+def test_the_reference_clip(tmp_path):
+    path = Path(__file__).parents[3] / "shared" / "media" / "reference.mp4"
+    if not path.exists():
+        pytest.skip("shared/media is not here")
+    info = media.probe(path)
+    assert (info.width, info.height, info.fps) == (512, 512, 30) and info.duration_s == pytest.approx(50.43, abs=0.02)
+    frames = list(media.read_frames(path, size=(64, 64), duration_s=0.4))
+    assert np.array_equal(frames[0], frames[1])  # its pictures start at 80 ms
+    assert not np.array_equal(frames[3], frames[4])
+    assert len(media.extract_audio(path)) == pytest.approx(50.43 * 16000, abs=320)
