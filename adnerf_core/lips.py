@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 OUTER_LIP = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 INNER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
@@ -33,7 +33,7 @@ class LipShape:
     def __init__(self, mean: Float[np.ndarray, "points 3"], directions: Float[np.ndarray, "width points 3"]):
         self.mean = np.asarray(mean, np.float32)
         self.directions = np.asarray(directions, np.float32)
-        self._inverse = np.linalg.pinv(self.directions.reshape(len(directions), -1)).astype(np.float32)
+        self._inverse = np.linalg.pinv(self.directions.reshape(len(directions), -1), rcond=1e-4).astype(np.float32)
 
     @classmethod
     def fit(cls, depose: Float[np.ndarray, "n 478 3"], width: int = 6) -> LipShape:
@@ -75,11 +75,11 @@ class LipShape:
     def _rows(landmarks: tuple[int, ...]) -> list[int]:
         return [LANDMARKS.index(landmark) for landmark in landmarks]
 
-    def to_arrays(self) -> dict[str, Float[np.ndarray, "..."]]:
+    def to_arrays(self) -> dict[str, np.ndarray]:
         """Plain arrays that from_arrays turns back into the same shape."""
         return {"mean": self.mean, "directions": self.directions}
 
     @classmethod
-    def from_arrays(cls, arrays: Mapping[str, Float[np.ndarray, "..."]]) -> LipShape:
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> LipShape:
         """The inverse of to_arrays."""
         return cls(arrays["mean"], arrays["directions"])

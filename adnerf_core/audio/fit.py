@@ -1,0 +1,134 @@
+"""fit_encoder: supervised regression from sound to the lips seen in the footage."""
+
+from __future__ import annotations
+
+import copy
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+from torch.nn import functional as F
+
+from adnerf_core.audio.augment import augment
+from adnerf_core.audio.encoder import MEMBERS, AudioEncoder
+from adnerf_core.audio.windows import windows
+from adnerf_core.progress import Progress, silent
+
+BATCH = 64
+RATE, DECAY, MEMORY = 2e-3, 1e-2, 0.99
+"""Peak learning rate, weight decay, and memory (part kept a step) of the averaged weights that are used in the end."""
+BLOCKS = 5
+"""Contiguous parts of the footage; each net of the ensemble learns without one of them, and MEMBERS / BLOCKS share one."""
+MOST_GAIN = 1.6
+
+
+class Agreement(NamedTuple):
+    """How predictions on parts that their nets never saw go with the truth, for each number of the code.
+
+    correlation of the truth with the ensemble; spread: the ensemble's standard deviation over the truth's.
+    """
+
+    correlation: Float[Tensor, " code"]
+    spread: Float[Tensor, " code"]
+
+
+def fit_encoder(
+    encoder: AudioEncoder,
+    features: Float[Tensor, "steps width"],
+    codes: Float[Tensor, "frames code"],
+    valid: Bool[Tensor, " frames"],
+    *,
+    frames: range,
+    steps: int,
+    seed: int,
+    importance: Float[Tensor, " code"] | None = None,
+    progress: Progress = silent,
+) -> dict[str, float]:
+    """Trains `encoder` in place so that the sound around a frame gives the frame's lip code.
+
+    Only `frames` (the training part) that are `valid` are learned from; `codes` may be NaN elsewhere. `importance` weighs
+    the numbers of the code (LipShape.importance; equal where None). The same seed, data and initial weights give the same
+    result. Stage of progress: "audio".
+
+    Returns, from cross-validation inside the training part: `correlation` (of the code's most important number), `spread`
+    (predicted over true, before the gain) and `gain`.
+    """
+    numbers = torch.tensor(frames, device=valid.device)
+    numbers = numbers[valid[numbers]]
+    importance = torch.full_like(codes[0], 1 / codes.shape[1]) if importance is None else importance.to(codes)
+    block = torch.arange(len(numbers), device=numbers.device) * BLOCKS // len(numbers)
+    learns = block[:, None] != torch.arange(MEMBERS, device=numbers.device) % BLOCKS
+    standardise(encoder, features)
+    average = copy.deepcopy(encoder).requires_grad_(False)
+    encoder.requires_grad_(True)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        progress("audio", step, steps)
+        drawn = torch.randint(len(numbers), (BATCH,), generator=generator).to(numbers.device)
+        heard = augment(windows(features, numbers[drawn]), generator)
+        said = encoder.members(heard)
+        truth = codes[numbers[drawn], None].expand_as(said)
+        error = (F.smooth_l1_loss(said, truth, reduction="none") * importance).sum(-1)
+        loss = (error * learns[drawn]).sum() / BATCH
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        keep = min(MEMORY, (1 + step) / (10 + step))
+        for kept, new in zip(average.parameters(), encoder.parameters(), strict=True):
+            kept.lerp_(new.detach(), 1 - keep)
+    encoder.load_state_dict(average.state_dict())
+    encoder.requires_grad_(False)
+    agreement = cross_validate(encoder, features, codes, numbers, learns)
+    encoder.gain.copy_(calibrate(agreement))
+    progress("audio", steps, steps)
+    first = int(importance.argmax())
+    return {
+        "correlation": float(agreement.correlation[first]),
+        "spread": float(agreement.spread[first]),
+        "gain": float(encoder.gain[first]),
+    }
+
+
+def standardise(encoder: AudioEncoder, features: Float[Tensor, "steps width"]) -> None:
+    """Tells the encoder the mean and the spread of the features that it will learn from."""
+    encoder.mean.copy_(features.mean(0))
+    encoder.spread.copy_(features.std(0).clamp(min=0.1))
+
+
+@torch.no_grad()
+def cross_validate(
+    encoder: AudioEncoder,
+    features: Float[Tensor, "steps width"],
+    codes: Float[Tensor, "frames code"],
+    numbers: Int64[Tensor, " n"],
+    learns: Bool[Tensor, "n members"],
+) -> Agreement:
+    """Judges the ensemble by what each net says about the frames `numbers` that it did not learn from.
+
+    The nets that left the same frames out make mistakes of their own, which a large ensemble averages away: what is left of
+    the variance is what two of them share, their covariance.
+    """
+    said = torch.cat([encoder.members(windows(features, part)) for part in numbers.split(512)])
+    unseen = said[~learns].view(len(numbers), MEMBERS // BLOCKS, -1)
+    unseen = unseen - unseen.mean((0, 1))
+    truth = codes[numbers] - codes[numbers].mean(0)
+    together, own = unseen.sum(1).square().mean(0), unseen.square().sum(1).mean(0)
+    pairs = unseen.shape[1] * (unseen.shape[1] - 1)
+    spread = ((together - own) / pairs).clamp(min=1e-6).sqrt()
+    true_spread = truth.std(0).clamp(min=1e-6)
+    correlation = (unseen.mean(1) * truth).mean(0) / (spread * true_spread)
+    return Agreement(correlation.clamp(-1, 1), spread / true_spread)
+
+
+def calibrate(agreement: Agreement) -> Float[Tensor, " code"]:
+    """The gain for each number of the code.
+
+    Least squares wants a spread of `correlation` times the truth's: mouths that hardly open. The truth's own spread makes
+    the mistakes as large as the lips' motion. Halfway between them (the geometric mean) looks alive and stays in time.
+    """
+    wanted = agreement.correlation.clamp(min=0).sqrt()
+    return (wanted / agreement.spread).clamp(max=MOST_GAIN)
