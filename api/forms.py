@@ -112,7 +112,7 @@ async def received_form(
         raise Problem("unsupported_media_type", message, remedy="Send multipart/form-data, as `curl -F` does.")
     limit = sum(rule.limit for rule in files.values()) + SMALL
     folder.mkdir(parents=True, exist_ok=True)
-    if _announced(request) > shutil.disk_usage(folder).free:
+    if 2 * _announced(request) > shutil.disk_usage(folder).free:  # twice: the store makes a copy of its own
         raise Problem("disk_full")
     with ExitStack() as open_files:
         parts = _Parts(fields, files, lambda: open_files.enter_context(tempfile.TemporaryFile(buffering=0, dir=folder)))
@@ -163,7 +163,7 @@ class _Parts:
         self._fields, self._rules, self._new_file = fields, files, new_file
         self._room = SMALL  # for all text together
         self._header, self._headers = (bytearray(), bytearray()), {}
-        self._name, self._filename = "", ""
+        self._name, self._filename, self._seen = "", "", set()
         self._text = bytearray()  # a text field's value, or the head of a file
         self._size = 0
         self._file: BinaryIO | None = None
@@ -191,8 +191,9 @@ class _Parts:
         self._name = options.get(b"name", b"").decode(errors="replace")
         self._filename = options.get(b"filename", b"").decode(errors="replace")
         self._text, self._size = bytearray(), 0
-        if self._name in self.form.values or self._name in self.form.files:
+        if self._name in self._seen:  # also bounds how many files one form can open
             raise invalid("The form has this field twice; send it once", self._name)
+        self._seen.add(self._name)
         if self._name in self._rules:
             self._file = self._new_file()
         elif self._name not in self._fields:

@@ -204,5 +204,6 @@ class Ready(Output):
 
     status: str
     free_bytes: int = Field(description="space left where uploads go")
+    workers: int = Field(description="worker processes alive on this machine; without one, jobs wait")
     queued: int = Field(description="jobs that wait")
-    running: int = Field(description="jobs that a worker has; more than none waiting and none running: no worker is up")
+    running: int = Field(description="jobs that a worker has")

@@ -20,6 +20,8 @@ from storage.errors import PreviewNotReady, SubjectNotReady, VideoNotReady
 from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id, now
 from storage.objects import LocalStore
 from storage.rows import Page
+from storage.settings import Settings
+from worker.locks import is_abandoned
 
 
 class QueueFigure(NamedTuple):
@@ -205,3 +207,8 @@ def queue_figures(session: Session) -> list[QueueFigure]:
     """How many jobs there are of each kind and state."""
     query = select(Job.kind, Job.state, func.count(), func.min(Job.queued_at)).group_by(Job.kind, Job.state)
     return [QueueFigure(*row) for row in session.execute(query.order_by(Job.kind, Job.state))]
+
+
+def workers_here(settings: Settings) -> int:
+    """How many worker processes of this machine are alive; those of other machines cannot be seen."""
+    return sum(not is_abandoned(path) for path in (settings.locks / "workers").glob("[!.]*"))

@@ -25,11 +25,12 @@ def healthz() -> schemas.Health:
 
 @router.get("/readyz", summary="Can requests be served?", responses=documents.problems())
 def readyz(session: Reading, settings: SettingsDep) -> schemas.Ready:
-    """Asks the database and the disk; 503 where one does not answer. The queue's figures are information."""
+    """Asks the database and the disk; 503 where one does not answer. Workers and queue are information."""
     figures = service.queue_figures(session)
     return schemas.Ready(
         status="ready",
         free_bytes=shutil.disk_usage(settings.data_dir).free,
+        workers=service.workers_here(settings),
         queued=sum(figure.jobs for figure in figures if figure.state == "queued"),
         running=sum(figure.jobs for figure in figures if figure.state == "running"),
     )

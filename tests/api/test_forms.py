@@ -68,6 +68,7 @@ def test_the_order_of_parts_and_a_missing_file_name_do_not_matter(client):
         (CONSENT + FILM + END, {}, "unsupported_media_type"),
         (CONSENT + CONSENT + FILM + END, FORM, "validation_failed"),
         (CONSENT + FILM + FILM + END, FORM, "validation_failed"),
+        (CONSENT + part("video", b"") * 2 + END, FORM, "validation_failed"),
         (part("consent", b"\xff\xfe") + FILM + END, FORM, "validation_failed"),
         (b"--cut\r\nContent-Disposition: form-data\r\n\r\nx\r\n" + END, FORM, "validation_failed"),
         (b"--cut\r\n\r\nx\r\n" + END, FORM, "validation_failed"),

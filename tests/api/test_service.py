@@ -14,6 +14,7 @@ from api import present, schemas
 from api.errors import PROBLEMS
 from storage import jobs
 from tests.api.conftest import check_problem
+from worker.locks import HeldLock, Presence
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,6 +27,17 @@ def test_health(client, make):
     ready = client.get("/readyz").json()
     assert (ready["status"], ready["queued"], ready["running"]) == ("ready", 1, 1)
     assert ready["free_bytes"] > 0
+    assert ready["workers"] == 0
+
+
+def test_living_workers_are_counted(client, settings):
+    living = Presence(settings.locks / "workers", "living")
+    dying = HeldLock(settings.locks / "workers" / "dying")
+    assert client.get("/readyz").json()["workers"] == 2
+    dying.release()  # as the kernel does when a process is killed: the file stays
+    assert client.get("/readyz").json()["workers"] == 1
+    living.leave()
+    assert client.get("/readyz").json()["workers"] == 0
 
 
 def test_not_ready_without_the_database(client, app):
