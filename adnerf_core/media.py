@@ -290,13 +290,15 @@ class _Child(subprocess.Popen):
 
     def error(self) -> Exception | None:
         """The error for a limit that was hit or a full disk; None if ffmpeg ended well or only met damaged data."""
+        log = self.log()
+        if re.search(r"Cannot allocate memory|get_buffer\(\) failed|Resource temporarily unavailable", log):
+            return MediaTooLarge("Decoding this file takes too much memory.")
         if self.returncode == 0:
             return None
-        log = self.log()
         if "No space left on device" in log or "Disk quota exceeded" in log:
             return DiskFull("No space left to write a media file.")
-        if re.search(r"Cannot allocate memory|get_buffer\(\) failed|pthread_create\(\) failed|Picture size", log):
-            return MediaTooLarge("Decoding this file takes too much memory.")
+        if "Picture size" in log:
+            return MediaTooLarge(f"The pictures have more than {MAX_PIXELS} pixels.")
         if self.returncode in (-24, -9):  # SIGXCPU, and SIGKILL at the hard limit
             return MediaTooLong("Decoding this file takes too long.")
         return None
