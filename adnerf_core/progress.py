@@ -21,3 +21,9 @@ class Progress(Protocol):
 
 def silent(stage: str, done: float, total: float) -> None:
     """The Progress of a caller who does not want to know."""
+
+
+STAGE_WEIGHTS: dict[str, dict[str, float]] = {
+    "preprocess": {"survey": 0.09, "track": 0.25, "pose": 0.03, "align": 0.01, "parse": 0.59, "plate": 0.03},
+}
+"""Share of the time that each stage of a job's kind takes, in their order, for a true overall progress."""

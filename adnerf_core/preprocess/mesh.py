@@ -32,12 +32,6 @@ JAW = (
 )  # fmt: skip
 """Outline of the lower face, from the right ear over the chin to the left ear."""
 
-OVAL = (10, 338, 297, 332, 284, 251, 389) + JAW[::-1] + (162, 21, 54, 103, 67, 109)
-"""Outline of the whole face, closed."""
-
-INNER_LIPS = ((13, 14), (82, 87), (312, 317))
-"""Pairs (upper, lower) across the gap between the lips."""
-
 RIGHT_EYE = ((33, 133), ((159, 145), (158, 153), (160, 144)))
 LEFT_EYE = ((263, 362), ((386, 374), (385, 380), (387, 373)))
 """Each eye: (outer, inner corner), then pairs (upper, lower) of lid points."""

@@ -62,6 +62,10 @@ class Motions:
         pose[:, :3, 3] = -np.einsum("fji,fj->fi", self.rotation, self.translation)
         return pose
 
+    def yaw_deg(self) -> Float[np.ndarray, " frames"]:
+        """Turn of the head to its own left (right in the picture), degrees."""
+        return np.degrees(np.arctan2(self.rotation[:, 0, 2], self.rotation[:, 2, 2]))
+
 
 @dataclass(frozen=True)
 class HeadTrack:
@@ -185,9 +189,9 @@ def orthographic_motions(
     return Motions(rotation, np.stack([shift[:, 0] / scale, shift[:, 1] / scale, -depth], 1))
 
 
-def project(points: Float[np.ndarray, "n 3"], focal: float, motions: Motions) -> Float[np.ndarray, "frames n 2"]:
-    """Points of the head in each frame: u right, v up, px from the centre of the picture."""
-    camera = np.einsum("fij,nj->fni", motions.rotation, points) + motions.translation[:, None]
+def project(points: Float[np.ndarray, "*frames n 3"], focal: float, motions: Motions) -> Float[np.ndarray, "frames n 2"]:
+    """Points of the head (the same or others in each frame) as seen: u right, v up, px from the picture's centre."""
+    camera = points @ motions.rotation.transpose(0, 2, 1) + motions.translation[:, None]
     return focal * camera[..., :2] / -camera[..., 2:]
 
 

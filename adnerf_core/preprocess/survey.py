@@ -198,36 +198,51 @@ def choose_crop(faces: Float[np.ndarray, "looks 4"], width: int, height: int) ->
 
 
 class CameraWatch:
-    """Follows the background from look to look; `shift` is how far it got from where it started."""
+    """Follows the background; `shift` is how far it got from where it started, in widths of the picture.
+
+    Each picture is compared with a key picture that is replaced only after the background has moved, so that a still
+    camera adds up no errors.
+    """
 
     def __init__(self):
         self.shift = 0.0
-        self._before: np.ndarray | None = None
+        self._key: np.ndarray | None = None
         self._place = np.eye(3)
 
     def look(self, frame: UInt8[np.ndarray, "height width 3"], face: Box | None) -> None:
         """Adds the next picture. `face`: where the person's face is, to leave the person out."""
-        step = 320 / frame.shape[1]
-        gray = cv2.cvtColor(cv2.resize(frame, None, fx=step, fy=step, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
-        before, self._before = self._before, gray
-        if before is None or face is None:
+        scale = 320 / frame.shape[1]
+        gray = cv2.cvtColor(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        if self._key is None or face is None:
+            self._key = gray
             return
-        outside = np.full(gray.shape, 255, np.uint8)
-        x, y, w, h = (np.array(face) * step).astype(int)
-        outside[max(0, y - h) :, max(0, x - w // 2) : x + w + w // 2] = 0
-        outside[max(0, y + h) :, max(0, x - w - w // 2) : x + 2 * w + w // 2] = 0
-        corners = cv2.goodFeaturesToTrack(before, 200, 0.01, 6, mask=outside)
-        if corners is None or len(corners) < 12:
+        step = _background_step(self._key, gray, tuple(scale * v for v in face))
+        if step is None:
+            self._key = gray
             return
-        moved, there, _ = cv2.calcOpticalFlowPyrLK(before, gray, corners, None, winSize=(15, 15), maxLevel=3)
-        there = there[:, 0] == 1
-        if there.sum() < 12:
-            return
-        matrix, agree = cv2.estimateAffinePartial2D(corners[there], moved[there], ransacReprojThreshold=1.0)
-        if matrix is None or agree.mean() < 0.5:
-            return
-        self._place = np.vstack([matrix, [0, 0, 1]]) @ self._place
+        place = step @ self._place
         rows, columns = gray.shape
-        frame_corners = np.array([(0, 0, 1), (columns, 0, 1), (0, rows, 1), (columns, rows, 1)], float).T
-        drift = np.linalg.norm((self._place @ frame_corners - frame_corners)[:2], axis=0)
+        corners = np.array([(0, 0, 1), (columns, 0, 1), (0, rows, 1), (columns, rows, 1)], float).T
+        drift = np.linalg.norm((place @ corners - corners)[:2], axis=0)
         self.shift = max(self.shift, float(np.median(drift)) / columns)
+        if np.median(np.linalg.norm((step @ corners - corners)[:2], axis=0)) > 2.0:
+            self._key, self._place = gray, place
+
+
+def _background_step(before: np.ndarray, after: np.ndarray, face: Box) -> Float[np.ndarray, "3 3"] | None:
+    """How the background moves between two grey pictures; None where too little of it can be seen or it does not agree."""
+    outside = np.full(before.shape, 255, np.uint8)
+    x, y, w, h = (int(v) for v in face)
+    outside[max(0, y - h) :, max(0, x - w // 2) : x + w + w // 2] = 0  # hair, neck
+    outside[max(0, y + h) :, max(0, x - w - w // 2) : x + 2 * w + w // 2] = 0  # shoulders
+    corners = cv2.goodFeaturesToTrack(before, 200, 0.01, 6, mask=outside)
+    if corners is None or len(corners) < 12:
+        return None
+    moved, there, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, winSize=(15, 15), maxLevel=3)
+    there = there[:, 0] == 1
+    if there.sum() < 12:
+        return None
+    matrix, agree = cv2.estimateAffinePartial2D(corners[there], moved[there], ransacReprojThreshold=1.0)
+    if matrix is None or agree.mean() < 0.5:
+        return None
+    return np.vstack([matrix, [0, 0, 1]])
