@@ -13,18 +13,17 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from stub_core import CORE
 
 from adnerf_core.config import RenderOptions
 from storage import migrations
 from storage.db import Database
 from storage.objects import LocalStore
 from storage.settings import Settings, environment_of
+from tests.worker.stub_core import CORE
 from worker import service
 from worker.local import LocalWorker
 
 ROOT = Path(__file__).parents[2]
-PROCESSES = Path(__file__).with_name("stub_processes.py")
 
 
 class House:
@@ -103,9 +102,9 @@ class House:
     def start(self, name="worker"):
         """A process with the stub core, of its own session: "worker" or "serve"."""
         process = subprocess.Popen(
-            [sys.executable, str(PROCESSES), name],
+            [sys.executable, "-m", "tests.worker.stub_processes", name],
             cwd=ROOT,
-            env=environment_of(self.settings) | {"PYTHONPATH": str(ROOT)},
+            env=environment_of(self.settings),
             start_new_session=True,
         )
         self.processes.append(process)

@@ -67,6 +67,7 @@ def preprocess(video, out, config, progress):
     orders = json.loads(video.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "footage.json", FOOTAGE)
+    (out / "frames").write_bytes(b"f" * orders.get("bytes", 0))
     work(orders, "track", progress)
     write_json(out / "dataset.json", orders.get("train", {}))
 

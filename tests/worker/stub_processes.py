@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
-from stub_core import CORE
-
 from storage.settings import load
+from tests.worker.stub_core import CORE
 from worker.local import run_worker
 from worker.serve import only_service, supervise
 
@@ -18,4 +17,4 @@ if __name__ == "__main__":
         run_worker(settings, CORE)
     else:
         with only_service(settings):
-            sys.exit(supervise(settings, {"worker": [sys.executable, __file__, "worker"]}))
+            sys.exit(supervise(settings, {"worker": [sys.executable, "-m", __spec__.name, "worker"]}))

@@ -13,11 +13,11 @@ from storage.errors import InUse
 from worker import service
 from worker.locks import HeldLock, Presence
 
-SLOW = {"steps": 40, "pause": 0.02}
+SLOW = {"steps": 40, "pause": 0.05}
 
 
 def submit(house, kind):
-    """Something whose job of this kind takes a second."""
+    """Something whose job of this kind takes two seconds."""
     if kind == "render":
         return house.submit_video(house.ready_subject().id, **SLOW)
     return house.submit_subject(**(SLOW if kind == "preprocess" else {"train": SLOW}))
@@ -130,8 +130,8 @@ def test_a_worker_in_a_native_call_still_stops_and_gives_its_job_back(house):
 
 def test_a_frozen_worker_loses_its_job_and_cannot_spoil_it(house):
     """Stopped, not dead: the lease runs out, another worker finishes, and the first one wakes up."""
-    house.settings = replace(house.settings, lease_s=1.0)
-    video = house.submit_video(house.ready_subject().id, steps=20, pause=0.05)
+    house.settings = replace(house.settings, lease_s=4.0)
+    video = house.submit_video(house.ready_subject().id, **SLOW)
     frozen = house.start()
     job = halfway(house, "render")
     os.kill(frozen.pid, signal.SIGSTOP)
