@@ -10,11 +10,8 @@ import socket
 import threading
 import time
 
-from sqlalchemy.exc import OperationalError
-
 from storage import jobs
 from storage.db import Database
-from storage.errors import StoreFull
 from storage.objects import LocalStore
 from storage.settings import Settings
 from worker.locks import Presence
@@ -56,13 +53,13 @@ class LocalWorker:
         self._sweeping, self._tidying = Every(SWEEP_S), Every(TIDY_S)
 
     def run(self) -> None:
-        """The loop. It outlives every failure of a job, and waits while the database is away."""
+        """The loop. It outlives whatever goes wrong in a round: a database that is away, a disk that is full."""
         log.info("worker %s is ready", self.name)
         while not self.stopping.is_set():
             try:
                 worked = self.step()
-            except (OperationalError, StoreFull):
-                log.exception("the database does not answer")
+            except Exception:
+                log.exception("a round of the loop failed")
                 worked = False
             if not worked:
                 self.stopping.wait(self.settings.poll_s)

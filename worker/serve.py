@@ -59,9 +59,13 @@ def only_service(settings: Settings) -> Iterator[None]:
 
 
 def supervise(settings: Settings, commands: Mapping[str, Sequence[str]]) -> int:
-    """Brings the database up to date, and runs `commands` until SIGTERM or SIGINT; returns an exit status."""
+    """Runs `commands` until SIGTERM or SIGINT; returns an exit status. The embedded database is brought up to date first.
+
+    A database server is left alone: others may use it, so its migrations are a step of their own (`alembic upgrade head`).
+    """
     with closing(Database(settings.database)) as database:
-        migrations.upgrade(database)
+        if database.sqlite:
+            migrations.upgrade(database)
     supervisor = Supervisor(commands, environment_of(settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
