@@ -35,7 +35,7 @@ STILL_LIPS = 0.015
 LOOK_EVERY = FPS
 """Frames between those in which the face's sharpness and brightness are measured."""
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-PNG = [cv2.IMWRITE_PNG_COMPRESSION, 2]
+PNG = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 
 DEFAULTS = PreprocessConfig()
 
@@ -240,12 +240,11 @@ def _parse(work: Work, tick: Tick) -> dict[str, Any]:
         at, cuts = np.flatnonzero(arrays["valid"]), arrays["cuts"]
     frames = (_read_image(work.frame(k)) for k in at)
     shares = []
-    for n, (head, torso) in enumerate(parsing.parse(frames, cuts[at])):
-        mask = np.stack([head, torso, np.zeros_like(head)], -1)
-        _write_image(work.mask(at[n]), np.rint(255 * mask).astype(np.uint8), PNG)
-        shares.append((head.mean(), torso.mean()))
+    for n, mask in enumerate(parsing.parse(frames, cuts[at])):
+        _write_image(work.mask(at[n]), mask, PNG)
+        shares.append(cv2.mean(mask)[:2])
         tick(n + 1, len(at))
-    head_share, torso_share = np.mean(shares, axis=0)
+    head_share, torso_share = np.mean(shares, axis=0) / 255
     return {"head_share": round(float(head_share), 4), "torso_share": round(float(torso_share), 4)}
 
 

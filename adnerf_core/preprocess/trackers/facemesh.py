@@ -21,6 +21,7 @@ class FaceMesh:
             raise MissingBackend("The facemesh tracker needs: pip install --no-deps mediapipe==0.10.21") from error
         with quiet():
             self._solution = Solution(static_image_mode=False, max_num_faces=1, refine_landmarks=True)
+            self._solution.process(np.zeros((64, 64, 3), np.uint8))  # its threads chat while they start
         self._settled = False
 
     def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks 3"] | None:
