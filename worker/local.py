@@ -24,20 +24,8 @@ SWEEP_S = 5.0
 """Time between looks for jobs whose worker is gone."""
 TIDY_S = 600.0
 """Time between looks for files that nobody will need."""
-
-
-class Every:
-    """Says when something is due: at first, and then again after `seconds`."""
-
-    def __init__(self, seconds: float):
-        self.seconds, self.last = seconds, float("-inf")
-
-    def due(self) -> bool:
-        """Whether it is time, and if so, that it is being done now."""
-        due = time.monotonic() - self.last >= self.seconds
-        if due:
-            self.last = time.monotonic()
-        return due
+HOUSEKEEPING_S = 5.0
+"""How long the end of a worker waits for the end of its housekeeping."""
 
 
 class LocalWorker:
@@ -50,11 +38,12 @@ class LocalWorker:
         self.presence = Presence(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, LocalStore(settings.objects), core)
         self.stopping = threading.Event()
-        self._sweeping, self._tidying = Every(SWEEP_S), Every(TIDY_S)
 
     def run(self) -> None:
         """The loop. It outlives whatever goes wrong in a round: a database that is away, a disk that is full."""
         log.info("worker %s is ready", self.name)
+        keeper = threading.Thread(target=self._keep_house, name="housekeeping", daemon=True)
+        keeper.start()
         while not self.stopping.is_set():
             try:
                 worked = self.step()
@@ -63,16 +52,13 @@ class LocalWorker:
                 worked = False
             if not worked:
                 self.stopping.wait(self.settings.poll_s)
+        keeper.join(HOUSEKEEPING_S)
         self.presence.leave()
         self.database.close()
         log.info("worker %s has stopped", self.name)
 
     def step(self) -> bool:
-        """Sweeps and tidies where it is time to, then runs one job. False where there was none."""
-        if self._sweeping.due():
-            self.sweep()
-        if self._tidying.due():
-            tidy(self.database, self.pipeline.workspace)
+        """Runs one job. False where there was none."""
         with self.database.session() as session:
             job = jobs.claim(session, self.name, lease_s=self.settings.lease_s)
         if job is None:
@@ -86,6 +72,19 @@ class LocalWorker:
             for job in jobs.sweep(session, dead=self.presence.is_dead):
                 log.warning("%s: its worker is gone; now %s", job.id, job.state)
         self.presence.bury()
+
+    def _keep_house(self) -> None:
+        """Sweeps and tidies now and then, also while a long job runs."""
+        tidied = float("-inf")
+        while not self.stopping.is_set():
+            try:
+                self.sweep()
+                if time.monotonic() - tidied >= TIDY_S:
+                    tidied = time.monotonic()
+                    tidy(self.database, self.pipeline.workspace)
+            except Exception:
+                log.exception("housekeeping failed")
+            self.stopping.wait(SWEEP_S)
 
 
 def run_worker(settings: Settings, core: Core | None = None) -> None:

@@ -64,7 +64,8 @@ class Presence:
     def bury(self) -> None:
         """Removes what dead workers left. Only after their jobs were taken from them."""
         for path in self.folder.iterdir():
-            if path.name != self.name and is_abandoned(path):
+            starting = path.name.startswith(".")  # made, but not held yet
+            if path.name != self.name and not starting and is_abandoned(path):
                 path.unlink(missing_ok=True)
 
     def leave(self) -> None:

@@ -124,8 +124,8 @@ class Pipeline:
                 attempt.publish(footage=read_json(out / "footage.json"))
         key = attempt.key("datasets", ".zip")
         attempt.push(out, key)
-        self.workspace.keep(out, key)
         attempt.succeed(key, dataset_key=key)
+        self.workspace.keep(out, key)  # the training that follows is likely to run here
 
     def _train(self, attempt: _Attempt) -> None:
         subject, run = attempt.owner(), RunDir(attempt.folder / "run")

@@ -25,12 +25,13 @@ KEYS = (
 
 def tidy(database: Database, workspace: Workspace) -> None:
     """Removes scratch files of finished jobs, copies of objects that no job will read, and objects without a row."""
+    entries = workspace.entries()  # before the rows are read: what a job makes from now on is not touched
     with database.session(write=False) as session:
         unfinished = _all(session, select(Job.id).where(Job.state.in_(("queued", "running"))))
         datasets = _all(session, select(Subject.dataset_key).where(Subject.state == "training"))
         runs = _all(session, select(Subject.run_key).where(Subject.state == "ready"))
         named = set().union(*(_all(session, select(column).where(column.is_not(None))) for column in KEYS))
-    workspace.tidy(jobs=unfinished, keys=datasets | runs)
+    workspace.remove(entries, but_jobs=unfinished, but_keys=datasets | runs)
     for key in workspace.store.keys(older_than_s=ABANDONED_S):
         if key not in named:
             log.info("removing the abandoned object %s", key)

@@ -86,17 +86,18 @@ class Workspace:
         self.cache.mkdir(parents=True, exist_ok=True)
         folder.rename(self._cached(key))
 
-    def tidy(self, *, jobs: Collection[str], keys: Collection[str]) -> None:
-        """Removes all but the folders of these jobs and the copies of these objects.
+    def entries(self) -> list[Path]:
+        """All folders of jobs and all copies of objects, but none that is only just being unpacked."""
+        new = time.time() - ABANDONED_S
+        found = [path for parent in (self.jobs, self.cache) if parent.exists() for path in parent.iterdir()]
+        return [path for path in found if not (path.name.startswith(".") and path.stat().st_mtime > new)]
 
-        What is only just being unpacked has a name with a dot and stays; it goes once it is surely abandoned.
-        """
-        wanted = {self._cached(key).name for key in keys}
-        for parent, names in ((self.jobs, set(jobs)), (self.cache, wanted)):
-            for path in parent.iterdir() if parent.exists() else ():
-                new = path.name.startswith(".") and time.time() - path.stat().st_mtime < ABANDONED_S
-                if path.name not in names and not new:
-                    shutil.rmtree(path, ignore_errors=True)
+    def remove(self, entries: Collection[Path], *, but_jobs: Collection[str], but_keys: Collection[str]) -> None:
+        """Removes these `entries`, except the folders of some jobs and the copies of some objects."""
+        kept = {self.jobs / job for job in but_jobs} | {self._cached(key) for key in but_keys}
+        for path in entries:
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
 
     def _cached(self, key: str) -> Path:
         return self.cache / key.replace("/", "+")

@@ -8,12 +8,17 @@ import time
 
 from worker import service
 from worker.tidy import tidy
+from worker.workspace import Workspace
 
 
 def age(house):
     """Makes all objects two hours old."""
     for key in house.objects():
         os.utime(house.store.root / key, (0, time.time() - 7200))
+
+
+def tidied(house):
+    tidy(house.database, Workspace(house.settings.work, house.store))
 
 
 def test_every_object_of_a_living_row_stays(house):
@@ -26,10 +31,10 @@ def test_every_object_of_a_living_row_stays(house):
     house.store.put("subjects/sub_gone/source", io.BytesIO(b"its upload was never committed"))
     house.store.put(f"subjects/{subject.id}/runs/late.zip", io.BytesIO(b"its worker died before it was named"))
     (house.store.root / "subjects" / subject.id / ".source.0123").write_bytes(b"half an upload")
-    tidy(house.database, house.worker().pipeline.workspace)
+    tidied(house)
     assert len(house.objects()) == len(needed) + 3  # too new to be sure
     age(house)
-    tidy(house.database, house.worker().pipeline.workspace)
+    tidied(house)
     newest = house.read(service.subject_preview, subject.id)
     assert house.objects() == [key for key in needed if "/previews/" not in key or key == newest]
 
@@ -39,7 +44,8 @@ def test_the_copies_of_a_deleted_subject_go(house):
     house.submit_video(subject.id)
     house.work()
     cache = house.settings.work / "cache"
-    assert [path.name.split("+")[2] for path in cache.iterdir()] == ["runs"]
+    tidied(house)
+    assert [path.name.split("+")[2] for path in cache.iterdir()] == ["runs"]  # no job reads the dataset any more
     house.write(service.delete_subject, house.store, subject.id)
-    house.work()
+    tidied(house)
     assert list(cache.iterdir()) == []

@@ -98,13 +98,15 @@ def test_a_full_disk_is_named(workspace, tmp_path, monkeypatch):
     assert names(tmp_path) == ["run"]
 
 
-def test_tidying_keeps_what_is_wanted_and_what_is_only_just_made(workspace, tmp_path):
+def test_what_is_wanted_and_what_was_only_just_made_stays(workspace, tmp_path):
     attempt_at(workspace, 1), attempt_at(workspace, 1, "job_2")
     for key in ("runs/1", "runs/2"):
         workspace.keep(fill(tmp_path / "run"), key)
     new, old = workspace.cache / ".new", workspace.cache / ".old"
     new.mkdir(), old.mkdir()
     os.utime(old, (0, time.time() - 7200))
-    workspace.tidy(jobs=["job_2"], keys=["runs/2", "runs/3"])
-    assert names(workspace.jobs) == ["job_2"]
+    entries = workspace.entries()
+    attempt_at(workspace, 1, "job_3")
+    workspace.remove(entries, but_jobs=["job_2"], but_keys=["runs/2", "runs/3"])
+    assert names(workspace.jobs) == ["job_2", "job_3"]
     assert names(workspace.cache) == [".new", "runs+2"]
