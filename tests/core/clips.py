@@ -1,0 +1,69 @@
+"""Small made clips for the preprocessing tests: a still portrait, moved and given a mouth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.data import astronaut
+
+from adnerf_core import media
+from adnerf_core.config import FPS, SAMPLE_RATE
+
+MOUTH = (219, 146)
+"""Between the lips in the astronaut's portrait, px."""
+
+
+def portrait(edge: int = 256) -> np.ndarray:
+    """The astronaut's head and shoulders as a square picture, face 35 % of its height."""
+    return cv2.resize(astronaut()[0:320, 62:382], (edge, edge), interpolation=cv2.INTER_AREA)
+
+
+def syllables(frames: int, seed: int = 0) -> np.ndarray:
+    """An opening of the mouth, 0..1, that goes up and down irregularly as in speech; a value a frame."""
+    rng = np.random.default_rng(seed)
+    opening, k = np.zeros(frames + 40), 0
+    while k < frames:
+        length = int(rng.integers(4, 9))
+        opening[k : k + length] = rng.uniform(0.3, 1.0) * np.sin(np.pi * np.arange(length) / length)
+        k += length + int(rng.choice([0, 1, 12], p=[0.5, 0.35, 0.15]))
+    return opening[:frames]
+
+
+def voice(opening: np.ndarray, late_s: float = 0.0) -> np.ndarray:
+    """Noise as loud as the mouth is open, `late_s` after it."""
+    samples = np.arange(len(opening) * SAMPLE_RATE // FPS)
+    loud = np.interp(samples / SAMPLE_RATE - late_s, np.arange(len(opening)) / FPS, opening, left=0)
+    return (0.2 * loud * np.random.default_rng(1).standard_normal(len(samples))).astype(np.float32)
+
+
+def speaker(opening: np.ndarray, edge: int = 256) -> Iterator[np.ndarray]:
+    """The portrait speaking: chin and lower lip go down over a dark gap, the head sways a little before the background."""
+    picture = portrait(512).astype(np.float32)
+    scale = 512 / 320
+    mouth = (np.array(MOUTH) - (62, 0)) * scale
+    y, x = np.mgrid[0:512, 0:512].astype(np.float32)
+    across = np.exp(-0.5 * ((x - mouth[0]) / 16) ** 2)
+    below = y - mouth[1]
+    for k, wide in enumerate(opening):
+        gap = 22 * wide * across
+        source = np.where(below > 0, y - gap * np.exp(-np.maximum(below - gap, 0) / 60), y)
+        talking = cv2.remap(picture, x, source.astype(np.float32), cv2.INTER_LINEAR)
+        inside = np.clip(np.minimum(below, gap - below) / 1.5, 0, 1)[..., None] * (gap > 2)[..., None]
+        talking = talking * (1 - inside) + np.array([60, 20, 20]) * inside
+        near = np.exp(-0.5 * (((x - 256) / 150) ** 4 + ((y - 190) / 170) ** 4))
+        dx, dy = 5 * np.sin(k / 9) * near, 3 * np.sin(k / 13) * near
+        moved = cv2.remap(talking.astype(np.float32), x - dx, y - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        yield cv2.resize(np.clip(moved, 0, 255).astype(np.uint8), (edge, edge), interpolation=cv2.INTER_AREA)
+
+
+def write(path: Path, frames, sound: np.ndarray | None) -> Path:
+    """Writes a clip, with `sound` (samples) unless that is None."""
+    audio = None
+    if sound is not None:
+        audio = path.with_suffix(".wav")
+        media.write_wav(audio, sound, SAMPLE_RATE)
+    media.write_video(path, frames, audio=audio)
+    return path

@@ -1,0 +1,288 @@
+"""The whole path from a video to a dataset: on a made speaker, on footage that must be refused, and on a real clip."""
+
+from __future__ import annotations
+
+import json
+import math
+from itertools import repeat
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from adnerf_core import media
+from adnerf_core.config import FPS, SAMPLE_RATE, PreprocessConfig
+from adnerf_core.errors import (
+    AdnerfError,
+    FaceOutOfView,
+    FaceTooSmall,
+    MovingCamera,
+    NoAudio,
+    NoFaceFound,
+    NoSpeech,
+    NotMedia,
+    NoVideo,
+    SceneCut,
+    SeveralFaces,
+    SilentAudio,
+    TooShort,
+)
+from adnerf_core.preprocess.run import STAGES, preprocess
+from adnerf_core.progress import Cancelled
+from tests.core import clips
+
+REFERENCE = Path(__file__).parents[3] / "shared" / "media" / "reference.mp4"
+FRAMES = 9 * FPS
+FOOTAGE = {
+    "duration_s", "fps", "width", "height", "frames", "frames_with_face", "face_px", "head_yaw_deg", "sharpness", "warnings",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    """Nine seconds of the made speaker, the sound 150 ms late."""
+    opening = clips.syllables(FRAMES)
+    path = tmp_path_factory.mktemp("clip") / "speaker.mp4"
+    return clips.write(path, clips.speaker(opening), clips.voice(opening, late_s=0.15))
+
+
+@pytest.fixture(scope="module")
+def dataset(clip, tmp_path_factory):
+    return preprocess(clip, tmp_path_factory.mktemp("straight") / "dataset")
+
+
+def test_a_dataset_is_complete(dataset, clip):
+    frames, size = dataset.frames, dataset.size
+    assert (frames, size) == (FRAMES, 256)
+    assert dataset.held_out_from == frames - round(frames / 11)
+    manifest = dataset.manifest
+    assert manifest["source"]["name"] == clip.name and manifest["config"] == PreprocessConfig().model_dump(mode="json")
+    assert manifest["crop"] == [0, 0, 256, 256] and manifest["center"] == [128, 128]
+    assert manifest["reprojection_px"] < 0.9
+    assert manifest["lag_ms"] == pytest.approx(100, abs=40)  # these lips do not lead their sound by 50 ms
+    assert set(manifest["seconds"]) == set(STAGES)
+
+    track = dataset.track()
+    assert track.valid.all()
+    assert track.landmarks.shape == track.depose.shape == (frames, 478, 3)
+    assert track.pose.shape == (frames, 4, 4) and track.points.shape == (len(track.point_ids), 3)
+    assert np.all(track.pose[:, 2, 3] > 2) and np.all(track.pose[:, 2, 2] > 0.9)  # in front of the face, facing it
+    assert 0 <= track.eyes.min() and track.eyes.max() <= 1
+    truth = clips.syllables(FRAMES)
+    assert np.corrcoef(track.opening, truth)[0, 1] > 0.8
+
+    sound = media.extract_audio(dataset.audio)
+    assert len(sound) == frames * SAMPLE_RATE // FPS
+    assert np.load(dataset.root / "features.npy").shape == (2 * frames, 80)
+    names = {path.name for path in dataset.root.iterdir()}
+    assert names == {
+        "dataset.json", "footage.json", "frames", "masks", "background.png", "audio.wav", "features.npy", "track.npz",
+    }  # fmt: skip
+    assert len(list((dataset.root / "frames").iterdir())) == len(list((dataset.root / "masks").iterdir())) == frames
+
+
+def test_points_fall_on_the_landmarks_as_the_format_says(dataset):
+    """World to picture with nothing but dataset.py's description: within 1.5 px."""
+    track = dataset.track()
+    world_to_camera = np.linalg.inv(track.pose[100])
+    camera = track.points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
+    x, y = dataset.manifest["focal"] * camera[:, :2].T / -camera[:, 2]
+    placed = np.stack([dataset.size / 2 + x, dataset.size / 2 - y], 1)
+    assert np.linalg.norm(placed - track.landmarks[100, track.point_ids, :2], axis=1).max() < 1.5
+
+
+def test_the_footage_report_says_what_limits_quality(dataset):
+    report = json.loads((dataset.root / "footage.json").read_text())
+    assert set(report) == FOOTAGE
+    assert report["frames"] == report["frames_with_face"] == FRAMES
+    assert report["duration_s"] == pytest.approx(9, abs=0.1) and report["fps"] == FPS
+    assert 70 < report["face_px"] < 110
+    said = " ".join(report["warnings"])
+    for part in ("Only 9 s", "px high", "hardly turns", "ms late"):
+        assert part in said
+
+
+def test_masks_and_plate_show_who_is_where(dataset):
+    assert_masks_are_sane(dataset, range(0, FRAMES, 25))
+    plate = cv2.imread(str(dataset.root / "background.png"))
+    corner = clips.portrait()[:60, :50, ::-1]
+    assert np.abs(plate[:60, :50].astype(float) - corner).mean() < 4  # seen all the time
+    assert 0.3 < dataset.manifest["hole_share"] < 0.7
+    assert plate.std() > 5 and plate.min() > 0
+
+
+def assert_masks_are_sane(dataset, chosen) -> None:
+    """Nose and brow are head, the neck is torso, the corners are background; the rim hardly moves from frame to frame."""
+    track, size = dataset.track(), dataset.size
+    before = None
+    for k in chosen:
+        mask = cv2.imread(str(dataset.root / "masks" / f"{k:06d}.png")).astype(int)
+        head, torso = mask[..., 2], mask[..., 1]
+        assert mask.shape == (size, size, 3) and not mask[..., 0].any() and (head + torso).max() <= 256
+        x, y = track.landmarks[k, [1, 151, 50, 280], :2].round().astype(int).T
+        assert head[y, x].min() > 240
+        chin, forehead = track.landmarks[k, [152, 10], :2]
+        x, y = (chin + 0.15 * (chin - forehead)).round().astype(int)
+        assert torso[y, x] > 200 and head[y, x] < 30
+        assert max(head[:9, :9].max(), torso[:9, :9].max(), head[:9, -9:].max()) < 30
+        assert 0.08 < head.mean() / 255 < 0.5 and 0.1 < torso.mean() / 255 < 0.6
+        assert before is None or np.abs(head - before).mean() < 20
+        before = head
+
+
+@pytest.mark.parametrize("stage", ["track", "align", "parse"])
+def test_a_stopped_preprocessing_goes_on_and_ends_the_same(stage, clip, dataset, tmp_path):
+    """Stopped in the middle of a stage; the stages before it are not run again; every file is as after a straight run."""
+
+    def stop(at, done, total):
+        if at == stage and done >= total / 2:
+            raise Cancelled
+
+    ran = []
+    with pytest.raises(Cancelled):
+        preprocess(clip, tmp_path, progress=stop)
+    assert not (tmp_path / "dataset.json").exists()
+    again = preprocess(clip, tmp_path, progress=lambda at, done, total: ran.append(at))
+    assert list(dict.fromkeys(ran)) == list(STAGES)[list(STAGES).index(stage) :]
+    assert {**again.manifest, "seconds": None} == {**dataset.manifest, "seconds": None}
+    files = sorted(path.relative_to(dataset.root) for path in dataset.root.rglob("*") if path.is_file())
+    assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
+    for name in files:
+        if name.suffix in (".jpg", ".png", ".npy", ".wav"):
+            assert (tmp_path / name).read_bytes() == (dataset.root / name).read_bytes(), name
+    for name in ("landmarks", "pose", "depose", "eyes"):
+        np.testing.assert_array_equal(getattr(again.track(), name), getattr(dataset.track(), name))
+
+
+def test_a_finished_dataset_is_kept_and_another_video_replaces_it(clip, dataset, tmp_path):
+    def forbidden(*_):
+        raise AssertionError("nothing is left to do")
+
+    assert preprocess(clip, dataset.root, progress=forbidden).frames == FRAMES
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "frames" / "000999.jpg").touch()
+    (tmp_path / "dataset.json").write_text((dataset.root / "dataset.json").read_text())
+    with pytest.raises(NoAudio):
+        preprocess(clips.write(tmp_path / "mute.mp4", repeat(clips.portrait(), FRAMES), None), tmp_path)
+    assert not (tmp_path / "dataset.json").exists() and not (tmp_path / "frames").exists()
+
+
+VOICE = clips.voice(clips.syllables(FRAMES))
+
+
+def two_people():
+    return repeat(np.hstack([clips.portrait(320), clips.portrait(320)[:, ::-1]]), FRAMES)
+
+
+def two_shots():
+    picture = clips.portrait(320)
+    closer = cv2.resize(picture[30:250, 50:270], (320, 320))
+    return (closer if k > 100 else picture for k in range(FRAMES))
+
+
+def a_pan():
+    picture = cv2.resize(astronaut(), (640, 640))
+    return (picture[0:400, k : k + 400] for k in np.linspace(0, 150, FRAMES).astype(int))
+
+
+def someone_far_away():
+    room = cv2.resize(np.random.default_rng(0).integers(90, 160, (12, 16, 3), np.uint8), (640, 480))
+    room[300:460, 240:400] = clips.portrait(160)
+    return repeat(room, FRAMES)
+
+
+def an_empty_room():
+    return repeat(cv2.resize(np.random.default_rng(0).integers(90, 160, (12, 16, 3), np.uint8), (320, 240)), FRAMES)
+
+
+def someone_who_leaves():
+    """The picture fades to grey and back: nobody for about 3 s."""
+    picture = clips.portrait(320)
+    for k in range(FRAMES):
+        there = np.clip((abs(k - 112) - 35) / 20, 0, 1)
+        yield np.rint(picture * there + 128 * (1 - there)).astype(np.uint8)
+
+
+def a_still_picture(frames=FRAMES):
+    return repeat(clips.portrait(320), frames)
+
+
+@pytest.mark.parametrize(
+    ("frames", "sound", "error"),
+    [
+        (two_people, VOICE, SeveralFaces),
+        (two_shots, VOICE, SceneCut),
+        (a_pan, VOICE, MovingCamera),
+        (someone_far_away, VOICE, FaceTooSmall),
+        (an_empty_room, VOICE, NoFaceFound),
+        (someone_who_leaves, VOICE, FaceOutOfView),
+        (a_still_picture, VOICE, NoSpeech),
+        (a_still_picture, np.zeros_like(VOICE), SilentAudio),
+        (lambda: a_still_picture(5 * FPS), VOICE, TooShort),
+    ],
+    ids=lambda value: getattr(value, "code", None) or getattr(value, "__name__", "sound"),
+)
+def test_footage_that_cannot_work_is_refused(frames, sound, error, tmp_path):
+    video = clips.write(tmp_path / "clip.mp4", frames(), sound)
+    with pytest.raises(AdnerfError) as caught:
+        preprocess(video, tmp_path / "dataset")
+    assert type(caught.value) is error, caught.value
+    assert not (tmp_path / "dataset" / "dataset.json").exists()
+    report = json.loads((tmp_path / "dataset" / "footage.json").read_text())
+    assert set(report) == FOOTAGE
+
+
+def test_a_cut_is_said_where_it_is(tmp_path):
+    video = clips.write(tmp_path / "clip.mp4", two_shots(), VOICE)
+    with pytest.raises(SceneCut, match=r"at 4\.04 s"):
+        preprocess(video, tmp_path / "dataset")
+
+
+def test_files_that_are_no_video_are_refused(tmp_path):
+    text, sound = tmp_path / "text.mp4", tmp_path / "sound.wav"
+    text.write_text("no video at all\n" * 50)
+    media.write_wav(sound, VOICE, SAMPLE_RATE)
+    for path, error in ((text, NotMedia), (sound, NoVideo), (tmp_path / "missing.mp4", NotMedia)):
+        with pytest.raises(error):
+            preprocess(path, tmp_path / "dataset")
+
+
+def test_a_person_in_a_wide_picture_is_cropped_to_head_and_shoulders(tmp_path):
+    """The speaker stands right in a picture four times as large; two frames of blindness in the middle are skipped."""
+    wide = np.full((480, 854, 3), 150, np.uint8)
+    wide[::40] = 170
+
+    def frames():
+        for k, frame in enumerate(clips.speaker(clips.syllables(FRAMES), 320)):
+            wide[150:470, 500:820] = 128 if k in (120, 121) else frame
+            yield wide
+
+    video = clips.write(tmp_path / "wide.mp4", frames(), VOICE)
+    found = preprocess(video, tmp_path / "dataset", PreprocessConfig(max_size=160))
+    x, y, width, height = found.manifest["crop"]
+    assert found.size == 160 and width == height
+    assert 480 < x < 660 and x + width <= 854 and 130 < y < 200 and 200 < width < 330
+    track = found.track()
+    assert np.flatnonzero(~track.valid).tolist() == [120, 121]
+    assert not (tmp_path / "dataset" / "frames" / "000120.jpg").exists()
+    assert not (tmp_path / "dataset" / "masks" / "000121.png").exists()
+    assert np.isfinite(track.pose).all() and np.isfinite(track.eyes).all() and np.isnan(track.opening[120])
+    nose = track.landmarks[10, 1, :2] / 160
+    assert 0.3 < nose[0] < 0.7 and 0.3 < nose[1] < 0.65
+
+
+def test_a_real_clip(tmp_path):
+    """Nine seconds of real footage: reprojection at most 0.8 px at 512 px, sane masks, the offset found (-33 ms)."""
+    if not REFERENCE.exists():
+        pytest.skip("../shared/media/reference.mp4 is not here")
+    found = preprocess(REFERENCE, tmp_path, PreprocessConfig(max_seconds=9))
+    assert found.frames == FRAMES and found.size == 512
+    assert found.manifest["reprojection_px"] < 0.8
+    assert found.track().valid.all()
+    assert math.isclose(found.manifest["lag_ms"], -33, abs_tol=40)
+    assert_masks_are_sane(found, range(5, FRAMES, 20))
+    report = json.loads((tmp_path / "footage.json").read_text())
+    assert report["face_px"] == pytest.approx(255, abs=15)
+    assert not any("blurred" in said or "dark" in said or "camera" in said for said in report["warnings"])
