@@ -42,6 +42,7 @@ from adnerf_core.rundir import read_json
 VERSION = 1
 NOSE_TIP, NOSE_BRIDGE = 1, 6
 EYE_POINTS = (33, 133, 159, 145, 263, 362, 386, 374)
+BROW_POINTS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,14 @@ class Track:
     opening: Float[ndarray, " frames"]
     eyes: Float[ndarray, " frames"]
     torso: Float[ndarray, "frames 4"]
+
+    def upper_face(self) -> Float[ndarray, "frames 2"]:
+        """What the eyes and brows do: eye openness (-1 shut .. 1 wide) and height of the brows (about -1 .. 1, 0 usual)."""
+        seen = np.flatnonzero(self.valid)
+        height = self.depose[seen][:, BROW_POINTS, 1].mean(1)
+        low, usual, high = np.percentile(height, (5, 50, 95))
+        brows = np.interp(np.arange(len(self.valid)), seen, (height - usual) / max(high - low, 0.02) * 2)
+        return np.stack([2 * self.eyes - 1, brows.clip(-2, 2)], -1).astype(np.float32)
 
 
 class SubjectDataset:
@@ -145,7 +154,7 @@ class Batch:
     """The batch's frames, as numbers in the footage."""
     poses: Float[Tensor, "frames 4 4"]
     lips: Float[Tensor, "frames code"]
-    eyes: Float[Tensor, " frames"]
+    upper: Float[Tensor, "frames 2"]
     torso: Float[Tensor, "frames 4"]
     target: Float[Tensor, "rays 3"]
     background: Float[Tensor, "rays 3"]
@@ -180,14 +189,14 @@ class Footage:
             boxes[i] = [
                 _head_box(mask, unit),
                 _box(points[list(LIPS)], 0.12 * unit),
-                _box(points[list(EYE_POINTS)], 0.12 * unit),
+                _box(points[list(EYE_POINTS + BROW_POINTS)], 0.12 * unit),
             ]
         self.boxes = torch.from_numpy(boxes.clip(0, size)).to(device)
         self.plate = torch.from_numpy(dataset.background(size)).to(device)
         self.numbers = torch.from_numpy(numbers).to(device)
         self.poses = torch.from_numpy(track.pose[numbers]).float().to(device)
         self.lips = torch.from_numpy(lips[numbers]).float().to(device)
-        self.eyes = torch.from_numpy(track.eyes[numbers]).float().to(device)
+        self.upper = torch.from_numpy(track.upper_face()[numbers]).to(device)
         self.torso = torch.from_numpy(track.torso[numbers]).float().to(device)
         torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
         self.torso_region = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)[0, 0] > 0
@@ -196,7 +205,7 @@ class Footage:
     def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str) -> Batch:
         """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
 
-        Head phase: 15 % in the mouth's box, 5 % in the eyes', the rest in the head's. Torso phase: in the torso's region.
+        Head phase: 15 % in the mouth's box, 10 % in that of eyes and brows, the rest in the head's. Torso phase: in the torso's region.
         """
         generator = torch.Generator().manual_seed((seed << 32) + step)
         chosen = torch.randint(len(self.numbers), (frames,), generator=generator)
@@ -206,7 +215,7 @@ class Footage:
         if phase == "head":
             which = torch.zeros(each, dtype=torch.long, device=self.device)
             which[: int(0.15 * each)] = 1
-            which[int(0.15 * each) : int(0.2 * each)] = 2
+            which[int(0.15 * each) : int(0.25 * each)] = 2
             box = self.boxes[chosen][:, which]
             pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
             pixels = pixels.floor().clamp_(0, self.camera.width - 1) + 0.5
@@ -222,7 +231,7 @@ class Footage:
             numbers=self.numbers[chosen],
             poses=self.poses[chosen],
             lips=self.lips[chosen],
-            eyes=self.eyes[chosen],
+            upper=self.upper[chosen],
             torso=self.torso[chosen],
             target=self.pictures[picture, row, col] / 255.0,
             background=self.plate[row, col] / 255.0,

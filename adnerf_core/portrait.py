@@ -58,8 +58,8 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Moments:
-    """What the person does at some moments: head poses, motion of the torso (x, y, angle, log scale), eye openness (0..1),
-    and either the sound or the true lips.
+    """What the person does at some moments: head poses, motion of the torso (x, y, angle, log scale), eyes and brows (see
+    Track.upper_face), and either the sound or the true lips.
 
     `lips` are lip codes measured in footage: training has them, and evaluation uses them to tell the field's faults from
     the sound's. Rendering has only `windows` of audio features.
@@ -67,7 +67,7 @@ class Moments:
 
     poses: Float[Tensor, "moments 4 4"]
     torso: Float[Tensor, "moments 4"]
-    eyes: Float[Tensor, " moments"]
+    upper: Float[Tensor, "moments 2"]
     windows: Float[Tensor, "moments steps width"] | None = None
     lips: Float[Tensor, "moments code"] | None = None
 
@@ -96,7 +96,7 @@ def pose_angles(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 6"]:
 class Portrait(nn.Module):
     """Audio encoder, head field and torso field of one subject.
 
-    The condition of the head is [lip code..., eye openness]. The torso has the head's pose as its condition.
+    The condition of the head is [lip code..., eye openness, brow height]. The torso has the head's pose as its condition.
     """
 
     box_center: Tensor
@@ -139,7 +139,7 @@ class Portrait(nn.Module):
         """Sound -> lip code -> the head's field, over the background; the torso's field over that. `moment` says which of
         the moments a ray belongs to; `pose_noise` is added to the torso's condition (training)."""
         code = self.audio(moments.windows) if moments.lips is None else moments.lips
-        condition = self.condition(code, moments.eyes)
+        condition = self.condition(code, moments.upper)
         rays = cast_rays(self.geometry.camera, moments.poses[moment], pixels)
         head = self.see_head(rays, condition[moment])
         torso = self.see_torso(pixels, moments.torso[moment], (self.pose_code(moments.poses) + pose_noise)[moment])
@@ -152,10 +152,10 @@ class Portrait(nn.Module):
 
     @staticmethod
     def condition(
-        code: Float[Tensor, "moments code"], eyes: Float[Tensor, " moments"]
+        code: Float[Tensor, "moments code"], upper: Float[Tensor, "moments 2"]
     ) -> Float[Tensor, "moments condition"]:
-        """The head's condition from a lip code and the eyes' openness (0..1, centred here)."""
-        return torch.cat([code, 2 * eyes[:, None] - 1], -1)
+        """The head's condition from a lip code and what eyes and brows do (Track.upper_face)."""
+        return torch.cat([code, upper], -1)
 
     def pose_code(self, poses: Float[Tensor, "moments 4 4"]) -> Float[Tensor, "moments 6"]:
         """The torso's condition: pose_angles, standardised by the training poses."""

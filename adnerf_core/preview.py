@@ -26,6 +26,7 @@ class Previewer:
         self, portrait: Portrait, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]
     ):
         self.portrait, self.dataset, self.track, self.codes = portrait, dataset, track, codes
+        self.upper = torch.from_numpy(track.upper_face())
         self.device = str(portrait.box_center.device)
         self.size = portrait.geometry.camera.width
         self.pixels = portrait.geometry.camera.pixel_grid(self.device)
@@ -35,9 +36,15 @@ class Previewer:
         """Frame `k` of the footage as the portrait shows it, RGB. `k` must be a valid frame."""
         pose = torch.from_numpy(self.track.pose[k]).float().to(self.device)
         code = torch.from_numpy(self.codes[k : k + 1]).float().to(self.device)
-        eyes = torch.tensor([self.track.eyes[k]], dtype=torch.float32, device=self.device)
         torso = torch.from_numpy(self.track.torso[k]).float().to(self.device)
-        color, _ = paint(self.portrait, pose, torso, self.portrait.condition(code, eyes)[0], self.plate, self.pixels)
+        color, _ = paint(
+            self.portrait,
+            pose,
+            torso,
+            self.portrait.condition(code, self.upper[k : k + 1].to(self.device))[0],
+            self.plate,
+            self.pixels,
+        )
         return to_picture(color, self.size)
 
     def strip(self, run: RunDir, name: str) -> None:

@@ -24,6 +24,8 @@ def silent(stage: str, done: float, total: float) -> None:
 
 
 STAGE_WEIGHTS: dict[str, dict[str, float]] = {
-    "preprocess": {"survey": 0.09, "track": 0.25, "pose": 0.03, "align": 0.01, "parse": 0.59, "plate": 0.03},
+    "preprocess": {"survey": 0.09, "track": 0.25, "pose": 0.03, "align": 0.01, "parse": 0.53, "torso": 0.06, "plate": 0.03},
+    "train": {"audio": 0.05, "head": 0.6, "torso": 0.2, "evaluate": 0.15},
+    "render": {"render": 1.0},
 }
 """Share of the time that each stage of a job's kind takes, in their order, for a true overall progress."""

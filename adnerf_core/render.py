@@ -74,6 +74,7 @@ def render(
     codes = lip_codes(subject, waveform, count)
     frames = draw_frames(subject, codes, plate, options, progress)
     media.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
+    progress("render", count, count)
     return Rendered(count, count / FPS, size, size)
 
 
@@ -99,17 +100,16 @@ def draw_frames(
     behind = plate.reshape(-1, 3)
     still = options.pose == "still"
     resting = most_usual(subject.poses)
-    eyes = blinks(subject, len(codes), options.seed) if still else None
+    upper = blinks(subject, len(codes), options.seed) if still else None
     for k, code in enumerate(codes):
         progress("render", k, len(codes))
         place = resting if still else back_and_forth(k, len(subject.poses))
         pose = subject.poses[place]
-        openness = eyes[k] if still else subject.eyes[place]
-        condition = portrait.condition(code[None], openness[None])[0]
+        now = upper[k] if still else subject.upper[place]
+        condition = portrait.condition(code[None], now[None])[0]
         turned = turn(pose, options.view)
         color, _ = paint(portrait, turned, subject.torso[place], condition, behind, pixels, torso_pose=pose)
         yield to_picture(color, size)
-    progress("render", len(codes), len(codes))
 
 
 def to_picture(color: Float[Tensor, "pixels 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
@@ -131,16 +131,18 @@ def most_usual(poses: Float[Tensor, "frames 4 4"]) -> int:
     return int((((angles - angles.mean(0)) / angles.std(0).clamp(min=1e-3)) ** 2).sum(-1).argmin())
 
 
-def blinks(subject: Subject, count: int, seed: int) -> Float[Tensor, " frames"]:
-    """Eye openness with natural blinks, for a pose that stands still: the subject's usual openness, shut now and then."""
+def blinks(subject: Subject, count: int, seed: int) -> Float[Tensor, "frames 2"]:
+    """Eyes with natural blinks and quiet brows, for a pose that stands still: as open as usual, shut now and then."""
     generator = np.random.default_rng(seed)
-    usual = float(subject.eyes.median())
-    openness = np.full(count + len(BLINK), usual, np.float32)
+    usual = subject.upper.median(0).values
+    openness = np.full(count + len(BLINK), float(usual[0]), np.float32)
     at = generator.uniform(0.5, BLINK_EVERY_S[1]) * FPS
     while at < count:
-        openness[int(at) : int(at) + len(BLINK)] = usual * np.array(BLINK)
+        openness[int(at) : int(at) + len(BLINK)] = (1 + float(usual[0])) * np.array(BLINK) - 1
         at += generator.uniform(*BLINK_EVERY_S) * FPS
-    return torch.from_numpy(openness[:count]).to(subject.eyes.device)
+    upper = usual.repeat(count, 1)
+    upper[:, 0] = torch.from_numpy(openness[:count])
+    return upper
 
 
 def turn(pose: Float[Tensor, "4 4"], view: ViewChange) -> Float[Tensor, "4 4"]:

@@ -5,7 +5,7 @@ metrics.jsonl       one line a report: {"phase", "step", "loss", "psnr", ...}
 checkpoints/        last.safetensors: everything that exact resume needs
 previews/           the same held-out frames at each checkpoint, as JPEG; preview.jpg is the newest
 model.safetensors   the finished portrait, with subject.json: what rendering needs besides
-track.npz           pose track and eye openness of the footage, for rendering without the dataset
+track.npz           poses, motion of the torso, eyes and brows of the footage, for rendering without the dataset
 background.png      the clean plate at the run's size
 result.json         last of all: its presence means that training is done
 evaluation.json     figures; contact_sheet.png and side_by_side.mp4 stand beside it

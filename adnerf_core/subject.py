@@ -30,7 +30,7 @@ class Subject:
     features: str
     poses: Float[Tensor, "frames 4 4"]
     torso: Float[Tensor, "frames 4"]
-    eyes: Float[Tensor, " frames"]
+    upper: Float[Tensor, "frames 2"]
     background: Float[Tensor, "size size 3"]
 
     @property
@@ -51,7 +51,10 @@ def save_subject(run: RunDir, portrait: Portrait, config: TrainConfig, dataset: 
     trained = slice(dataset.held_out_from)
     with atomic(run.track) as temporary, temporary.open("wb") as file:
         np.savez(
-            file, pose=track.pose[trained].astype(np.float32), torso=track.torso[trained], eyes=track.eyes[trained]
+            file,
+            pose=track.pose[trained].astype(np.float32),
+            torso=track.torso[trained],
+            upper=track.upper_face()[trained],
         )
     with atomic(run.background) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(dataset.background(config.size), cv2.COLOR_RGB2BGR))
@@ -82,13 +85,13 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     )
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:
-        poses, torso, eyes = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "eyes"))
+        poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))
     return Subject(
         portrait=portrait.to(device).eval().requires_grad_(False),
         features=value["features"]["name"],
         poses=poses,
         torso=torso,
-        eyes=eyes,
+        upper=upper,
         background=picture_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
     )
 

@@ -85,7 +85,8 @@ class Training:
         self.dataset, self.run, self.config, self.progress = dataset, run, config, progress
         self.track = dataset.track()
         trained = np.flatnonzero(self.track.valid[: dataset.held_out_from])
-        self.codes = LipShape.fit(self.track.depose[trained], config.field.lip_code).encode(self.track.depose)
+        self.shape = LipShape.fit(self.track.depose[trained], config.field.lip_code)
+        self.codes = self.shape.encode(self.track.depose)
         self.optimizer: torch.optim.Optimizer | None = None
         self.position: Position = {"phase": "audio", "step": 0, "restarts": 0}
         stands = read_position(run)
@@ -134,6 +135,7 @@ class Training:
             frames=range(self.dataset.held_out_from),
             steps=self.config.audio_steps,
             seed=self.config.seed,
+            importance=torch.from_numpy(self.shape.importance),
             progress=self.progress,
         )
         self.run.append_metrics(phase="audio", **figures)
@@ -189,7 +191,7 @@ class Training:
     def head_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the head must be) of a head step. The lips are the true ones."""
         lips = batch.lips + CODE_NOISE * torch.randn(batch.lips.shape, generator=generator).to(batch.lips.device)
-        condition = self.portrait.condition(lips, batch.eyes)
+        condition = self.portrait.condition(lips, batch.upper)
         rays = cast_rays(self.portrait.geometry.camera, batch.poses[batch.frame], batch.pixels)
         head = self.portrait.see_head(rays, condition[batch.frame], generator)
         loss, error = head_loss(head, batch, self.position["restarts"])
@@ -200,7 +202,7 @@ class Training:
         """(loss, squared colour error, mean opacity) of a torso step: the complete picture, with the head as it stands."""
         noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator).to(batch.poses.device)
         seen = self.portrait(
-            Moments(batch.poses, batch.torso, batch.eyes, lips=batch.lips),
+            Moments(batch.poses, batch.torso, batch.upper, lips=batch.lips),
             batch.frame,
             batch.pixels,
             batch.background,
@@ -214,7 +216,7 @@ class Training:
         """Brings the density grid up to date, under the conditions of one of the batch's moments."""
         if step < UNIFORM_STEPS or (step > UNIFORM_STEPS and step % REFRESH_EVERY):
             return
-        condition = self.portrait.condition(batch.lips[:1], batch.eyes[:1])[0]
+        condition = self.portrait.condition(batch.lips[:1], batch.upper[:1])[0]
         first = step == UNIFORM_STEPS
         part = (0, 1) if first else (step // REFRESH_EVERY % REFRESH_PARTS, REFRESH_PARTS)
         self.portrait.grid.refresh(

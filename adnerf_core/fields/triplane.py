@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from adnerf_core.fields.planes import Planes
 
+UPPER_FACE = 2
+"""Numbers of the condition that eyes and brows have."""
 DENSITY_SCALE = 40.0
 DENSITY_SHIFT = 5.0
 """softplus(x - 5) * 40 begins at 0.27 a box half-edge: nearly empty. A dense start glues all samples to the front of the box."""
@@ -17,8 +19,8 @@ DENSITY_SHIFT = 5.0
 class HeadField(nn.Module):
     """Points of the head's box and a condition -> density, features.
 
-    The condition (lip code from the sound, eye openness) enters the first layer beside the plane features, each part gated
-    by location: the sound acts below the middle of the nose, the eyes above it. So neither can move what is not its own, and
+    The condition (lip code from the sound; openness of the eyes and height of the brows) enters the first layer beside the plane features, each part gated
+    by location: the sound acts below the middle of the nose, the eyes and brows above it. So neither can move what is not its own, and
     hair and forehead stay still while the person speaks (the idea of ER-NeRF's location-wise attention, with a fixed gate).
     """
 
@@ -38,7 +40,7 @@ class HeadField(nn.Module):
         super().__init__()
         self.lip_code = lip_code
         self.planes = Planes(3, resolutions, channels)
-        self.first = nn.Linear(self.planes.width + lip_code + 1, hidden)
+        self.first = nn.Linear(self.planes.width + lip_code + UPPER_FACE, hidden)
         self.second = nn.Linear(hidden, 1 + features)
         self.register_buffer("nose", torch.tensor([nose, soft]))
 
@@ -49,7 +51,7 @@ class HeadField(nn.Module):
         x, y, z = points.unbind(-1)
         grid = torch.stack([torch.stack([x, y], -1), torch.stack([x, z], -1), torch.stack([y, z], -1)])
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
-        gated = condition.T * torch.cat([lower.expand(self.lip_code, -1), (1 - lower)[None]])
+        gated = condition.T * torch.cat([lower.expand(self.lip_code, -1), (1 - lower).expand(UPPER_FACE, -1)])
         inputs = torch.cat([self.planes(grid), gated])
         hidden = torch.relu(torch.addmm(self.first.bias[:, None], self.first.weight, inputs))
         out = torch.addmm(self.second.bias[:, None], self.second.weight, hidden)

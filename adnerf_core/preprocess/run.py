@@ -25,6 +25,7 @@ from adnerf_core.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, NoVideo, TooShort
 from adnerf_core.lips import mouth_opening
 from adnerf_core.preprocess import align, background, expression, mesh, parsing, pose, report, survey, tracking
+from adnerf_core.preprocess.torso import track_torso
 from adnerf_core.progress import Progress, silent
 from adnerf_core.rundir import atomic, read_json, write_json
 
@@ -248,6 +249,26 @@ def _parse(work: Work, tick: Tick) -> dict[str, Any]:
     return {"head_share": round(float(head_share), 4), "torso_share": round(float(torso_share), 4)}
 
 
+def _torso(work: Work, tick: Tick) -> dict[str, Any]:
+    """Follows the upper body, against the frame in the middle of the footage."""
+    with np.load(work.track) as arrays:
+        track = dict(arrays)
+    at = np.flatnonzero(track["valid"])
+    reference = int(at[len(at) // 2])
+    body = cv2.erode((_read_image(work.mask(reference))[..., 1] > 200).astype(np.uint8), np.ones((9, 9))) > 0
+    track["torso"] = track_torso(
+        [int(k) for k in at],
+        len(track["valid"]),
+        reference,
+        lambda k: _read_image(work.frame(k)),
+        body,
+        lambda k: tick(k, len(track["valid"])),
+    )
+    with atomic(work.track) as temporary:
+        np.savez(temporary, **track)
+    return {"torso_tracked": bool(track["torso"].any())}
+
+
 def _plate(work: Work, tick: Tick) -> dict[str, Any]:
     """Writes the clean plate."""
     with np.load(work.track) as arrays:
@@ -271,6 +292,7 @@ STAGES: dict[str, Callable[[Work, Tick], dict[str, Any]]] = {
     "pose": _pose,
     "align": _align,
     "parse": _parse,
+    "torso": _torso,
     "plate": _plate,
 }
 

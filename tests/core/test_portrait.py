@@ -37,7 +37,7 @@ def portrait() -> Portrait:
 def moments(lips: torch.Tensor | None = None) -> Moments:
     pose = torch.eye(4)
     pose[2, 3] = 10.0
-    return Moments(pose[None], torch.zeros(1, 4), torch.tensor([0.5]), lips=torch.zeros(1, 6) if lips is None else lips)
+    return Moments(pose[None], torch.zeros(1, 4), torch.zeros(1, 2), lips=torch.zeros(1, 6) if lips is None else lips)
 
 
 def test_the_picture_is_torso_over_head_over_background(portrait):
@@ -55,8 +55,8 @@ def test_sound_reaches_the_picture_through_the_code(portrait):
     at = torch.zeros(len(pixels), dtype=torch.long)
     windows = torch.rand(1, 16, 80)
     now = moments()
-    heard = portrait(Moments(now.poses, now.torso, now.eyes, windows=windows), at, pixels, background)
-    known = portrait(Moments(now.poses, now.torso, now.eyes, lips=portrait.audio(windows)), at, pixels, background)
+    heard = portrait(Moments(now.poses, now.torso, now.upper, windows=windows), at, pixels, background)
+    known = portrait(Moments(now.poses, now.torso, now.upper, lips=portrait.audio(windows)), at, pixels, background)
     assert torch.allclose(heard.color, known.color)
 
 
@@ -65,9 +65,9 @@ def test_the_sound_acts_below_the_nose_and_the_eyes_above_it():
     field = HeadField((8, 16), 4, 16, 8, 6, nose=0.0, soft=0.02)
     points = torch.rand(200, 3) * 2 - 1
     upper, lower = points[:, 1] > 0.3, points[:, 1] < -0.3
-    rest = torch.zeros(200, 7)
+    rest = torch.zeros(200, 8)
     speaking, blinking = rest.clone(), rest.clone()
-    speaking[:, :6], blinking[:, 6] = 2.0, 2.0
+    speaking[:, :6], blinking[:, 6:] = 2.0, 2.0
     still = torch.cat([field(points, rest)[0][None], field(points, rest)[1]])
     spoken = torch.cat([field(points, speaking)[0][None], field(points, speaking)[1]])
     blinked = torch.cat([field(points, blinking)[0][None], field(points, blinking)[1]])
@@ -82,7 +82,7 @@ def test_painting_gives_what_the_fields_give(portrait):
     background = torch.rand(len(pixels), 3)
     now = moments()
     seen = portrait(now, torch.zeros(len(pixels), dtype=torch.long), pixels, background)
-    condition = portrait.condition(now.lips, now.eyes)[0]
+    condition = portrait.condition(now.lips, now.upper)[0]
     color, left = paint(portrait, now.poses[0], now.torso[0], condition, background, pixels, chunk=100)
     assert torch.allclose(color, seen.color, atol=1e-5)
     assert torch.allclose(left, seen.torso.transmittance * seen.head.transmittance, atol=1e-5)
@@ -91,7 +91,7 @@ def test_painting_gives_what_the_fields_give(portrait):
 def test_no_ray_is_left_out_that_could_meet_the_head(portrait):
     blocks = portrait.head_blocks(moments().poses[0])
     rays = cast_rays(GEOMETRY.camera, moments().poses.expand(1024, 4, 4), GEOMETRY.camera.pixel_grid())
-    left = portrait.see_head(rays, torch.zeros(1024, 7)).transmittance.reshape(32, 32)
+    left = portrait.see_head(rays, torch.zeros(1024, 8)).transmittance.reshape(32, 32)
     covered = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert (left[~covered] > 0.97).all()
     assert (left < 0.9).any()

@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from adnerf_core.dataset import EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, SubjectDataset
+from adnerf_core.config import PRESETS
+from adnerf_core.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, SubjectDataset
 from adnerf_core.lips import LANDMARKS, LOWER_INNER, UPPER_INNER
 from adnerf_core.media import write_wav
 from adnerf_core.rundir import write_json
@@ -16,6 +17,21 @@ from adnerf_core.rundir import write_json
 SIZE, FRAMES, HELD_OUT_FROM, FOCAL, DISTANCE = 48, 66, 60, 96.0, 10.0
 RADII = np.array([0.9, 1.2, 1.0])
 CENTER = np.array([0.0, 0.0, -0.8])
+
+_BASE = PRESETS["draft"]
+TOY = _BASE.model_copy(
+    update={
+        "size": 48,
+        "audio_steps": 30,
+        "head_steps": 200,
+        "torso_steps": 150,
+        "rays": 1024,
+        "checkpoint_every": 80,
+        "field": _BASE.field.model_copy(update={"planes": (12, 32), "torso_planes": (12, 32)}),
+    }
+)
+SHORT = TOY.model_copy(update={"head_steps": 30, "torso_steps": 12, "rays": 256, "checkpoint_every": 10})
+"""TOY learns to see in ten seconds; SHORT only goes through the motions."""
 
 
 def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
@@ -71,6 +87,8 @@ def _landmarks(opening: float) -> np.ndarray:
     points[list(LOWER_INNER), 1] = -0.5 - opening / 2
     for i, landmark in enumerate(EYE_POINTS):
         points[landmark] = (-0.4 if i < 4 else 0.4) + 0.1 * math.cos(i), 0.3 + 0.05 * math.sin(i), 0.1
+    for i, landmark in enumerate(BROW_POINTS):
+        points[landmark] = (-0.4 if i < 5 else 0.4), 0.6, 0.1
     points[NOSE_TIP], points[NOSE_BRIDGE] = (0, -0.1, 0.3), (0, 0.1, 0.2)
     return points
 
