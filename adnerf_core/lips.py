@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Float
 
@@ -45,17 +43,6 @@ class LipShape:
         directions = components[:width] * (spread[:width, None] / np.sqrt(len(points)))
         return cls(mean, directions.reshape(width, -1, 3))
 
-    @property
-    def width(self) -> int:
-        """Numbers in a code."""
-        return len(self.directions)
-
-    @property
-    def importance(self) -> Float[np.ndarray, " width"]:
-        """Part of the modelled variance that each component explains; sums to 1, largest first."""
-        variance = (self.directions**2).sum((1, 2))
-        return variance / variance.sum()
-
     def encode(self, depose: Float[np.ndarray, "n 478 3"]) -> Float[np.ndarray, "n width"]:
         """Codes of de-posed landmarks: mean 0 and variance 1 over the frames that were fitted. NaN where NaN comes in."""
         centred = depose[:, LANDMARKS].astype(np.float32) - self.mean
@@ -67,19 +54,6 @@ class LipShape:
 
     def opening(self, codes: Float[np.ndarray, "n width"]) -> Float[np.ndarray, " n"]:
         """How far apart the inner lips are, head units; below 0 where a code presses them into one another."""
-        return self.decode(codes)[:, self._rows(UPPER_INNER), 1].mean(1) - (
-            self.decode(codes)[:, self._rows(LOWER_INNER), 1].mean(1)
-        )
-
-    @staticmethod
-    def _rows(landmarks: tuple[int, ...]) -> list[int]:
-        return [LANDMARKS.index(landmark) for landmark in landmarks]
-
-    def to_arrays(self) -> dict[str, np.ndarray]:
-        """Plain arrays that from_arrays turns back into the same shape."""
-        return {"mean": self.mean, "directions": self.directions}
-
-    @classmethod
-    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> LipShape:
-        """The inverse of to_arrays."""
-        return cls(arrays["mean"], arrays["directions"])
+        height = self.decode(codes)[..., 1]
+        upper, lower = ([LANDMARKS.index(landmark) for landmark in side] for side in (UPPER_INNER, LOWER_INNER))
+        return height[:, upper].mean(1) - height[:, lower].mean(1)

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-STRETCH, SHIFT = 0.08, 0.4
+STRETCH, SHIFT = 0.04, 0.2
 """Largest change of the vocal tract's length (part of it) and of the lowest band (bands): other people's formants."""
 EQUALISER, WAVES = 0.15, 3
 """Standard deviation (of a logarithm) of each of so many waves over the bands that make another microphone's response."""
-MASKED_STEPS, MASKED_BANDS, BAND_MASKS = 3, 10, 2
+MASKED_STEPS, MASKED_BANDS, BAND_MASKS = 2, 8, 2
 """Longest stretch of time and widest of frequency that is blanked: no single sound or band may decide alone."""
 
 
