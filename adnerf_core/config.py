@@ -118,7 +118,7 @@ class RenderOptions(Config):
     """What a client may choose for one video."""
 
     size: int | None = Field(
-        None, ge=64, le=1024, multiple_of=2, description="edge of the video, px; default: the subject's own"
+        None, ge=64, le=1024, description="edge of the video, px (odd ones are made even); default: the subject's own"
     )
     pose: Literal["track", "still"] = "track"
     view: ViewChange = ViewChange()

@@ -31,6 +31,7 @@ TORSO_REACH = 2.0
 """How far (standard deviations of the training poses) the torso follows a pose: beyond, it knows nothing."""
 CODE_BATCH = 512
 LARGEST_PICTURE = 4096 * 4096
+PLAIN = RenderOptions()
 BLINK = (0.75, 0.35, 0.05, 0.0, 0.2, 0.5, 0.8, 0.95)
 """Openness during a blink, a frame each (0.3 s; the lid falls faster than it rises)."""
 BLINK_EVERY_S = (2.0, 6.0)
@@ -50,7 +51,7 @@ def render(
     run: RunDir,
     audio: Path,
     out: Path,
-    options: RenderOptions = RenderOptions(),
+    options: RenderOptions = PLAIN,
     progress: Progress = silent,
     *,
     background: Path | None = None,
@@ -62,7 +63,7 @@ def render(
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, DiskFull.
     """
     subject = load_subject(run, device)
-    size = options.size or subject.size
+    size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
     waveform = media.extract_audio(audio)
     seconds = len(waveform) / SAMPLE_RATE

@@ -13,7 +13,7 @@ from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
 from adnerf_core.progress import Cancelled
 from adnerf_core.rays import project
-from adnerf_core.render import PIVOT, back_and_forth, blinks, draw_frames, render, turn, view_pixels
+from adnerf_core.render import PIVOT, PLAIN, back_and_forth, blinks, draw_frames, render, turn, view_pixels
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
 from tests.core.toy import CENTER, SIZE
@@ -35,7 +35,7 @@ def tone(path, seconds: float):
     return path
 
 
-def frames(subject, options=RenderOptions(), count=2, plate=None):
+def frames(subject, options=PLAIN, count=2, plate=None):
     plate = subject.background if plate is None else plate
     return list(draw_frames(subject, torch.zeros(count, 6), plate, options, lambda *_: None))
 
@@ -79,7 +79,7 @@ def test_a_cancelled_rendering_leaves_nothing(run, tmp_path):
 
 
 def test_the_size_can_be_chosen(run, tmp_path):
-    done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", RenderOptions(size=96))
+    done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", RenderOptions(size=97))
     assert (done.width, done.height) == (96, 96)
     assert next(media.read_frames(tmp_path / "out.mp4")).shape == (96, 96, 3)
 
@@ -104,7 +104,7 @@ def test_a_background_that_is_no_picture_is_said(run, tmp_path, content):
     picture = None if content is None else tmp_path / "background.png"
     if picture:
         picture.write_bytes(content)
-    with pytest.raises(NotMedia, match="PNG|picture"):
+    with pytest.raises(NotMedia, match=r"PNG|picture"):
         options = RenderOptions(background=Background(kind="image"))
         render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", options, background=picture)
 
@@ -115,6 +115,7 @@ def test_options_that_make_no_sense_are_refused():
         {"background": {"kind": "color"}},
         {"background": {"kind": "image", "color": "#ffffff"}},
         {"size": 63},
+        {"size": 1025},
         {"nonsense": 1},
     ):
         with pytest.raises(ValidationError):
