@@ -1,0 +1,103 @@
+"""Speech made on the spot: espeak-ng, from the espeakng-loader wheel, through ctypes.
+
+espeak-ng is GPL-3 and stays a tool of the demo: the service does not import it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from typing import NamedTuple
+
+import espeakng_loader
+import numpy as np
+
+_SYNCHRONOUS, _PHONEME_EVENTS, _IPA, _DONT_EXIT = 2, 1, 2, 0x8000
+_UTF8 = 1
+_RATE_PARAMETER, _PITCH_PARAMETER = 1, 3
+_END_OF_LIST, _PHONEME = 0, 7
+
+# The library has one global state.
+_lock = threading.Lock()
+
+
+class Phoneme(NamedTuple):
+    """One sound: its IPA name ("" is a pause) and the time from which it is heard, s."""
+
+    name: str
+    start: float
+
+
+class Speech(NamedTuple):
+    """samples: [n] float32, -1..1, `rate` a second; phonemes in order of time."""
+
+    samples: np.ndarray
+    rate: int
+    phonemes: list[Phoneme]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / self.rate
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    ]
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+def speak(text: str, *, voice: str = "en-us+f3", words_per_minute: int = 160, pitch: int = 48) -> Speech:
+    """Says `text`, with a moment of silence before and after.
+
+    `voice` is a name that espeak-ng knows, `pitch` runs from 0 to 99. The first call of a process always gives the same
+    speech; later ones differ by a few samples, since the library's clock runs on.
+    Raises ValueError for a voice that does not exist, RuntimeError if the library does not start.
+    """
+    pieces: list[np.ndarray] = []
+    phonemes: list[Phoneme] = []
+
+    @_Callback
+    def receive(samples, count, events):
+        if samples and count > 0:
+            pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        index = 0
+        while events[index].type != _END_OF_LIST:
+            event = events[index]
+            if event.type == _PHONEME:
+                phonemes.append(Phoneme(event.name.decode(errors="ignore").strip("ˈˌ "), event.audio_position / 1000))
+            index += 1
+        return 0
+
+    with _lock:
+        library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = espeakng_loader.get_data_path().encode()
+        rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data, _PHONEME_EVENTS | _IPA | _DONT_EXIT)
+        if rate <= 0:
+            raise RuntimeError("espeak-ng could not start")
+        try:
+            library.espeak_SetSynthCallback(receive)
+            library.espeak_ng_SetRandSeed(1)  # its breath noise
+            if library.espeak_SetVoiceByName(voice.encode()) != 0:
+                raise ValueError(f"espeak-ng knows no voice {voice!r}")
+            library.espeak_SetParameter(_RATE_PARAMETER, words_per_minute, 0)
+            library.espeak_SetParameter(_PITCH_PARAMETER, pitch, 0)
+            encoded = text.encode()
+            size = ctypes.c_size_t(len(encoded) + 1)
+            library.espeak_Synth(encoded, size, 0, 1, 0, _UTF8, None, None)
+        finally:
+            library.espeak_Terminate()
+
+    pause = 0.3
+    silence = np.zeros(round(pause * rate), np.int16)
+    samples = np.concatenate([silence, *pieces, silence]).astype(np.float32) / 32768
+    return Speech(samples, rate, [Phoneme(p.name, p.start + pause) for p in phonemes])
