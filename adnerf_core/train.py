@@ -85,8 +85,7 @@ class Training:
         self.dataset, self.run, self.config, self.progress = dataset, run, config, progress
         self.track = dataset.track()
         trained = np.flatnonzero(self.track.valid[: dataset.held_out_from])
-        self.shape = LipShape.fit(self.track.depose[trained], config.field.lip_code)
-        self.codes = self.shape.encode(self.track.depose)
+        self.codes = LipShape.fit(self.track.depose[trained], config.field.lip_code).encode(self.track.depose)
         self.optimizer: torch.optim.Optimizer | None = None
         self.position: Position = {"phase": "audio", "step": 0, "restarts": 0}
         stands = read_position(run)
@@ -135,7 +134,6 @@ class Training:
             frames=range(self.dataset.held_out_from),
             steps=self.config.audio_steps,
             seed=self.config.seed,
-            importance=torch.from_numpy(self.shape.importance),
             progress=self.progress,
         )
         self.run.append_metrics(phase="audio", **figures)
