@@ -1,0 +1,178 @@
+"""The main job from end to end, over HTTP, on one machine: footage -> subject -> speech -> video.
+
+Without --video, the footage is a synthetic speaker that the demo makes itself; without --audio, it makes the speech.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
+from rich.table import Table
+
+from adnerf_core.errors import AdnerfError
+from adnerf_core.media import probe, read_frames, write_wav
+from demo.client import DemoFailed, service
+from demo.speaker import make_speaker
+from demo.speech import speak
+
+SAY = (
+    "I have never said these words before. They were written after my picture was taken, "
+    "and a model that watched me for a moment moves my lips for them."
+)
+"""What the subject is made to say: nothing of it is in the footage."""
+
+
+class Timeline:
+    """Progress bars of all that happens, and how long each part took, as seen from outside."""
+
+    def __init__(self, console: Console):
+        eta = TextColumn("{task.fields[eta]}", style="cyan")
+        bar = (TextColumn("{task.description:<22}"), BarColumn(30), TaskProgressColumn(), eta)
+        self.bars = Progress(*bar, console=console)
+        self.seconds: dict[str, dict[str, float]] = {}
+        self._tasks: dict[str, TaskID] = {}
+        self._last = time.monotonic()
+
+    def local(self, name: str, done: float, total: float) -> None:
+        """Work of the demo itself: `done` of `total`."""
+        self._show(name, name, done / total, None if done < total else 0.0)
+        self._count(name, "")
+
+    def job(self, job: dict[str, Any]) -> None:
+        """A look at a job of the service."""
+        kind, stage = job["kind"], job["stage"] or ""
+        if job["state"] == "queued":
+            self._show(job["id"], f"{kind} (place {job['queue_position'] or 1})", 0.0, None)
+        elif job["state"] == "running":
+            self._show(job["id"], f"{kind}: {stage}" if stage else kind, job["progress"], job["eta_s"])
+            self._count(kind, stage)
+        elif job["state"] == "succeeded":
+            self._show(job["id"], kind, 1.0, 0.0)
+            started, finished = (datetime.fromisoformat(job[f"{end}ed_at"]) for end in ("start", "finish"))
+            self.seconds.setdefault(kind, {})["total"] = (finished - started).total_seconds()
+        self._last = time.monotonic()
+
+    def table(self) -> Table:
+        """The time that each part took."""
+        table = Table("part", "stage", title="Time", title_justify="left")
+        table.add_column("seconds", justify="right")
+        for name, stages in self.seconds.items():
+            total = stages.get("total", sum(stages.values()))
+            table.add_row(name, "", f"{total:.1f}", style="bold")
+            for stage, seconds in stages.items():
+                if stage not in ("", "total"):
+                    table.add_row("", stage, f"{seconds:.1f}")
+        return table
+
+    def _show(self, key: str, text: str, part: float, eta_s: float | None) -> None:
+        if key not in self._tasks:
+            self._tasks[key] = self.bars.add_task(text, total=1.0, eta="")
+        minutes, seconds = divmod(round(eta_s or 0), 60)
+        eta = "" if eta_s is None or part >= 1 else f"about {minutes}:{seconds:02} left"
+        self.bars.update(self._tasks[key], description=text, completed=part, eta=eta)
+
+    def _count(self, name: str, stage: str) -> None:
+        stages = self.seconds.setdefault(name, {})
+        stages[stage] = stages.get(stage, 0.0) + time.monotonic() - self._last
+        self._last = time.monotonic()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the command line, runs the demo, says what came of it; returns an exit status."""
+    options = _parser().parse_args(arguments)
+    console = Console()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the service is stopped on the way out
+    try:
+        run(options.video, options.audio, options.preset, options.out, console)
+    except (DemoFailed, AdnerfError) as error:
+        console.print(f"\n[bold red]{error.code}[/]: {error.message}\n{error.remedy}".rstrip(), highlight=False)
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped; the service has been stopped too.")
+        return 130
+    return 0
+
+
+def run(video: Path | None, audio: Path | None, preset: str, out: Path, console: Console) -> Path:
+    """The whole way; returns the path of the video. Raises DemoFailed and the core's errors."""
+    for given in (video, audio):
+        if given is not None:
+            probe(given)  # complain before anything is started
+    out.mkdir(parents=True, exist_ok=True)
+    timeline = Timeline(console)
+    result = out / "talking.mp4"
+    # One folder a run: jobs that an earlier, interrupted demo left behind do not stand in the queue.
+    data = out / f"service-{datetime.now():%Y%m%d-%H%M%S}"
+    with timeline.bars:
+        consent = f"given to whoever ran the demo, for {video.name}" if video else "synthetic speaker, nobody's footage"
+        if video is None:
+            video = out / "speaker.mp4"
+            make_speaker(video, progress=lambda done, total: timeline.local("synthetic speaker", done, total))
+        if audio is None:
+            audio = out / "speech.wav"
+            speech = speak(SAY)
+            write_wav(audio, speech.samples, speech.rate)
+            timeline.local("speech", 1, 1)
+        with service(data, out / "service.log") as client:
+            timeline.local("service start", 1, 1)
+            subject = client.create_subject(video, preset, consent)
+            subject = client.follow(subject["links"]["self"], timeline.job)
+            spoken = client.create_video(subject["id"], audio)
+            spoken = client.follow(spoken["links"]["self"], timeline.job)
+            client.download(spoken["links"]["file"], result)
+    sheet = contact_sheet(result, out / "talking.png")
+    report(console, timeline, subject, spoken)
+    console.print(f"\nThe video:     [bold]{result}[/]\nA few frames:  {sheet}\nThe footage:   {video}", highlight=False)
+    console.print(f"To go on with this subject:  adnerf serve --data-dir {data}", highlight=False)
+    return result
+
+
+def report(console: Console, timeline: Timeline, subject: dict[str, Any], video: dict[str, Any]) -> None:
+    """Prints the times, the subject's quality figures and what the video is like."""
+    console.print()
+    console.print(timeline.table())
+    figures = Table("quality, on footage that training never saw", title="Subject", title_justify="left")
+    figures.add_column("value", justify="right")
+    for name, value in (subject["quality"] or {}).items():
+        if value is not None:
+            figures.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
+    console.print(figures)
+    for warning in (subject["footage"] or {}).get("warnings", []):
+        console.print(f"[yellow]footage: {warning}[/]")
+    seconds, frames = video["duration_s"], video["frames"]
+    console.print(f"{frames} frames of {video['width']}x{video['height']}, {seconds:.2f} s", highlight=False)
+
+
+def contact_sheet(video: Path, out: Path, columns: int = 6, rows: int = 2) -> Path:
+    """Writes a PNG with frames of `video`, evenly spread in time; returns `out`."""
+    info = probe(video)
+    step = info.duration_s / (columns * rows)
+    frames = list(read_frames(video, fps=1 / step, start_s=step / 2))[: columns * rows]
+    frames += [np.zeros_like(frames[0])] * (columns * rows - len(frames))
+    sheet = np.vstack([np.hstack(frames[row * columns :][:columns]) for row in range(rows)])
+    cv2.imwrite(str(out), sheet[..., ::-1])
+    return out
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("python -m demo", description=__doc__)
+    parser.add_argument("--video", type=Path, help="footage of a person speaking (default: a synthetic speaker)")
+    parser.add_argument("--audio", type=Path, help="what the person shall say (default: synthesised speech)")
+    parser.add_argument("--preset", choices=["draft", "standard"], default="draft", help="default: %(default)s")
+    parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
