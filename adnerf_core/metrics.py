@@ -34,7 +34,9 @@ def sharpness(picture: Picture, weights: Float[ndarray, "rows cols"]) -> float:
     return float(np.average(np.abs(cv2.Laplacian(gray, cv2.CV_32F)), weights=weights))
 
 
-def landmark_distance(points: Float[ndarray, "n points 2"], truth: Float[ndarray, "n points 2"]) -> Float[ndarray, " n"]:
+def landmark_distance(
+    points: Float[ndarray, "n points 2"], truth: Float[ndarray, "n points 2"]
+) -> Float[ndarray, " n"]:
     """Mean distance of points from the true ones, both centred on their mean: shape counts, place does not."""
     off = (points - points.mean(1, keepdims=True)) - (truth - truth.mean(1, keepdims=True))
     return np.linalg.norm(off, axis=-1).mean(1)

@@ -31,8 +31,9 @@ def augment(windows: Float[Tensor, "n steps bands"], generator: torch.Generator)
 def warp(windows: Float[Tensor, "n steps bands"], generator: torch.Generator) -> Float[Tensor, "n steps bands"]:
     """Stretches and shifts the bands of each window, by linear interpolation."""
     n, _, bands = windows.shape
-    stretch, shift = (2 * torch.rand((2, n, 1), generator=generator) - 1) * torch.tensor([STRETCH, SHIFT])[:, None, None]
-    place = (torch.arange(bands) * (1 + stretch) + shift).clamp(0, bands - 1).to(windows.device)
+    stretch, shift = 2 * torch.rand((2, n, 1), generator=generator) - 1
+    place = torch.arange(bands) * (1 + STRETCH * stretch) + SHIFT * shift
+    place = place.clamp(0, bands - 1).to(windows.device)
     lower = place.long().clamp(max=bands - 2)
     weight = (place - lower)[:, None]
     lower = lower[:, None].expand_as(windows)

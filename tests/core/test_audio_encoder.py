@@ -1,0 +1,174 @@
+"""From sound to lip codes: the ensemble, its augmentation, its training and its gain."""
+
+import numpy as np
+import pytest
+import torch
+
+from adnerf_core.audio import fit
+from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, gaps, warp
+from adnerf_core.audio.encoder import MEMBERS, AudioEncoder
+from adnerf_core.audio.fit import MOST_GAIN, Agreement, calibrate, cross_validate, fit_encoder
+from adnerf_core.audio.windows import windows
+from adnerf_core.progress import Cancelled
+
+BANDS, FRAMES, TRAINED = 16, 300, range(250)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def speech():
+    """Features in which one group of bands tells the first number of the code, and nothing the second."""
+    g = generator(1)
+    steps = torch.nn.functional.avg_pool1d(torch.randn(1, 1, 2 * FRAMES + 8, generator=g), 9, 1)[0, 0] * 3
+    features = torch.rand(2 * FRAMES, BANDS, generator=g) + 2
+    features[:, 4:8] += steps[:, None] - steps.min()
+    codes = torch.stack([steps[::2] / steps.std(), torch.randn(FRAMES, generator=g)], 1)
+    return features, codes, torch.ones(FRAMES, dtype=torch.bool)
+
+
+def fitted(speech, *, seed=0, steps=8, valid=None, codes=None, frames=TRAINED):
+    features, true_codes, all_valid = speech
+    torch.manual_seed(seed)
+    encoder = AudioEncoder(BANDS, 2)
+    figures = fit_encoder(
+        encoder,
+        features,
+        true_codes if codes is None else codes,
+        all_valid if valid is None else valid,
+        frames=frames,
+        steps=steps,
+        seed=seed,
+    )
+    return encoder, figures
+
+
+@pytest.fixture(scope="module")
+def trained(speech):
+    return fitted(speech, steps=120)
+
+
+def test_lips_that_follow_the_sound_are_found_on_sound_never_heard(speech, trained):
+    encoder, figures = trained
+    features, codes, _ = speech
+    said = encoder(windows(features, torch.arange(250, FRAMES)))
+    assert np.corrcoef(said[:, 0], codes[250:, 0])[0, 1] > 0.75
+    assert figures["correlation"] > 0.7 and figures["gain"] == pytest.approx(float(encoder.gain[0]))
+
+
+def test_what_the_sound_does_not_tell_is_turned_down(speech, trained):
+    encoder, _ = trained
+    features, codes, _ = speech
+    said = encoder(windows(features, torch.arange(250, FRAMES)))
+    assert said[:, 1].std() < 0.5 * codes[:, 1].std()
+
+
+def test_equal_seeds_give_equal_encoders_and_others_do_not(speech):
+    (one, _), (same, _), (other, _) = (fitted(speech, seed=s) for s in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), same.state_dict().values(), strict=True))
+    assert not torch.equal(one.last.weight, other.last.weight)
+
+
+def test_nothing_is_learned_from_held_out_or_faceless_frames(speech):
+    _, codes, valid = speech
+    spoiled, some = codes.clone(), valid.clone()
+    spoiled[250:] = 100.0
+    spoiled[40:60] = torch.nan
+    some[40:60] = False
+    wild, _ = fitted(speech, codes=spoiled, valid=some)
+    spoiled[250:], spoiled[40:60] = 0.0, -100.0
+    calm, _ = fitted(speech, codes=spoiled, valid=some)
+    assert torch.equal(wild.last.weight, calm.last.weight) and torch.equal(wild.gain, calm.gain)
+    assert torch.isfinite(wild.last.weight).all()
+
+
+def test_the_state_dict_holds_everything(speech):
+    encoder, _ = fitted(speech)
+    copy = AudioEncoder(BANDS, 2)
+    copy.load_state_dict(encoder.state_dict())
+    window = windows(speech[0], torch.arange(5))
+    assert torch.equal(copy(window), encoder(window))
+    assert not torch.equal(AudioEncoder(BANDS, 2)(window), encoder(window))
+
+
+def test_the_answer_is_the_mean_of_the_members_times_the_gain():
+    encoder = AudioEncoder(BANDS, 2)
+    encoder.gain.copy_(torch.tensor([1.5, 0.5]))
+    window = torch.randn(3, 16, BANDS, generator=generator())
+    assert torch.allclose(encoder(window), encoder.members(window).mean(1) * torch.tensor([1.5, 0.5]))
+
+
+def test_progress_is_told_and_may_cancel(speech):
+    features, codes, valid = speech
+    told = []
+
+    def progress(stage, done, total):
+        told.append((stage, done, total))
+        if done == 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        fit_encoder(AudioEncoder(BANDS, 2), features, codes, valid, frames=TRAINED, steps=5, seed=0, progress=progress)
+    assert told == [("audio", step, 5) for step in range(4)]
+
+
+def test_cross_validation_sees_through_the_mistakes_of_single_nets():
+    """Members that say truth / 2 plus noise of their own: the ensemble's spread is 1/2 and its correlation 1."""
+    n = 4000
+    truth = torch.randn(n, 1, generator=generator())
+    noise = torch.randn(n, MEMBERS, 1, generator=generator(1))
+    steps = torch.zeros(2 * n, 1)
+
+    class Talker(AudioEncoder):
+        def members(self, windows):
+            start = self.asked
+            self.asked += len(windows)
+            return truth[start : self.asked, None] / 2 + noise[start : self.asked]
+
+    encoder = Talker(1, 1)
+    encoder.asked = 0
+    numbers = torch.arange(n)
+    learns = (numbers * fit.BLOCKS // n)[:, None] != torch.arange(MEMBERS) % fit.BLOCKS
+    agreement = cross_validate(encoder, steps, truth, numbers, learns)
+    assert agreement.spread[0] == pytest.approx(0.5, abs=0.05)
+    assert agreement.correlation[0] == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    "correlation, spread, gain",
+    [(1.0, 0.8, 1.25), (0.64, 0.64, 1.25), (0.25, 0.5, 1.0), (0.81, 0.3, MOST_GAIN), (-0.2, 0.5, 0.0)],
+)
+def test_gain_lies_halfway_between_least_squares_and_the_true_spread(correlation, spread, gain):
+    agreement = Agreement(torch.tensor([correlation]), torch.tensor([spread]))
+    assert calibrate(agreement).item() == pytest.approx(gain, abs=1e-6)
+
+
+def test_augmentation_keeps_silence_silent_and_stays_in_range():
+    assert augment(torch.zeros(8, 16, 80), generator()).abs().max() == 0
+    heard = augment(torch.rand(64, 16, 80, generator=generator()) * 7, generator())
+    assert torch.isfinite(heard).all() and heard.min() >= 0 and heard.max() < 9
+
+
+def test_every_window_is_heard_differently_and_a_seed_repeats_it():
+    same = torch.rand(1, 16, 80, generator=generator()).expand(4, -1, -1)
+    heard = augment(same, generator(3))
+    assert torch.equal(heard, augment(same, generator(3)))
+    assert not torch.allclose(heard[0], heard[1])
+
+
+def test_warp_moves_bands_and_equaliser_does_not():
+    peak = torch.zeros(200, 16, 80)
+    peak[:, :, 50] = 5.0
+    moved = warp(peak, generator()).argmax(2)[:, 0]
+    assert moved.min() < 50 < moved.max() and (moved - 50).abs().max() <= 4
+    louder = equalise(peak, generator())
+    assert (louder.argmax(2) == 50).all() and louder[:, 0, 50].std() > 0.05
+
+
+def test_gaps_are_single_stretches_no_longer_than_asked():
+    blank = gaps(500, 16, MASKED_STEPS, generator(), torch.zeros(1))
+    lengths = blank.sum(1)
+    assert lengths.max() == MASKED_STEPS and lengths.min() == 0
+    assert (blank.int().diff(dim=1).clamp(min=0).sum(1) <= 1).all()

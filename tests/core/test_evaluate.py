@@ -1,0 +1,120 @@
+"""Evaluation of the toy's run: every figure means what it says."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from adnerf_core import evaluate as evaluation
+from adnerf_core import media
+from adnerf_core.dataset import SubjectDataset
+from adnerf_core.errors import NotReady
+from adnerf_core.evaluate import LipCodes, cut_sound, evaluate, find_face
+from adnerf_core.rundir import RunDir
+from tests.core.toy import FRAMES, HELD_OUT_FROM, SIZE
+
+HELD_OUT = FRAMES - HELD_OUT_FROM
+
+
+class Marker:
+    """A face tracker for the toy: lips where the dark mouth is, as high as it is dark; else nothing."""
+
+    def __call__(self, frame):
+        if frame.shape[0] != SIZE:
+            return None
+        rows, cols = np.nonzero(frame[:, 12:36].mean(-1) < 80)
+        rows, cols = rows[rows < 40], cols[rows < 40] + 12
+        if len(rows) < 3:
+            return None
+        points = np.random.default_rng(0).uniform(0, SIZE, (478, 3)).astype(np.float32)
+        middle, half = rows.mean(), len(rows) / 12
+        points[[82, 13, 312], 1], points[[87, 14, 317], 1] = middle - half, middle + half
+        points[[82, 13, 312, 87, 14, 317], 0] = cols.mean()
+        return points
+
+    def close(self):
+        pass
+
+
+@pytest.fixture
+def judged(toy_run, monkeypatch):
+    monkeypatch.setattr(evaluation, "load_tracker", lambda name: Marker())
+    told = []
+    figures = evaluate(toy_run, lambda *progress: told.append(progress))
+    return figures, told
+
+
+def test_figures_pictures_and_progress(judged, toy_run):
+    figures, told = judged
+    assert json.loads(toy_run.evaluation.read_text()) == figures
+    assert {"psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames"} <= figures.keys()
+    assert figures["held_out_frames"] == HELD_OUT and figures["size"] == SIZE
+    assert 0.5 < figures["ssim"] < 1 and figures["psnr"] > 20
+    assert figures["mouth_psnr_true_lips"] > figures["mouth_psnr_wrong_sound"]
+    assert figures["true_torso_psnr"] > figures["psnr"] - 0.1
+    assert figures["frames_per_second"] > 1 and figures["frame_cpu_seconds"] > 0
+    assert told == [("evaluate", k, HELD_OUT) for k in range(HELD_OUT + 1)]
+
+
+def test_the_contact_sheet_shows_truth_rendering_and_difference(judged, toy_run, toy_dataset):
+    sheet = cv2.cvtColor(cv2.imread(str(toy_run.contact_sheet)), cv2.COLOR_BGR2RGB).astype(int)
+    assert sheet.shape == (HELD_OUT * SIZE, 3 * SIZE, 3)
+    truth, render, difference = np.split(sheet, 3, axis=1)
+    assert np.array_equal(truth[:SIZE], toy_dataset.picture(HELD_OUT_FROM, SIZE))
+    assert np.array_equal(difference, (4 * np.abs(truth - render)).clip(0, 255))
+
+
+def test_the_side_by_side_plays_the_held_out_part_with_its_sound(judged, toy_run):
+    info = media.probe(toy_run.side_by_side)
+    assert (info.width, info.height, info.has_audio) == (2 * SIZE, SIZE, True)
+    assert info.duration_s == pytest.approx(HELD_OUT / 25, abs=0.05)
+
+
+def test_a_gap_in_the_footage_stays_a_gap_in_the_video(toy_run, toy_dataset, monkeypatch):
+    track = toy_dataset.track()
+    track.valid[[HELD_OUT_FROM + 2, HELD_OUT_FROM + 3]] = False
+    monkeypatch.setattr(SubjectDataset, "track", lambda self: track)
+    monkeypatch.setattr(evaluation, "load_tracker", lambda name: Marker())
+    figures = evaluate(toy_run)
+    assert figures["held_out_frames"] == HELD_OUT - 2
+    assert sum(1 for _ in media.read_frames(toy_run.side_by_side)) == HELD_OUT
+
+
+def test_footage_without_a_held_out_face_is_refused(toy_run, toy_dataset, monkeypatch):
+    track = toy_dataset.track()
+    track.valid[HELD_OUT_FROM:] = False
+    monkeypatch.setattr(SubjectDataset, "track", lambda self: track)
+    with pytest.raises(NotReady, match="longer footage"):
+        evaluate(toy_run)
+
+
+def test_an_unfinished_run_is_refused(tmp_path):
+    with pytest.raises(NotReady):
+        evaluate(RunDir(tmp_path))
+
+
+def test_wrong_sounds_are_other_moments_and_all_different():
+    codes = torch.arange(25.0)[:, None]
+    wrong = LipCodes(codes, codes).wrong()
+    shifts = {int(w[0, 0]) for w in wrong}
+    assert len(shifts) == evaluation.WRONG_SOUNDS == 4 and 0 not in shifts
+    assert all(sorted(w[:, 0].tolist()) == codes[:, 0].tolist() for w in wrong)
+    assert all((w - codes).abs().min() >= 5 for w in wrong)
+
+
+def test_landmarks_are_given_for_a_picture_of_512_px():
+    picture = np.zeros((128, 128, 3), np.uint8)
+    found = find_face(lambda p: np.full((478, 3), 32.0), picture)
+    assert found.shape == (478, 2) and (found == 128).all()
+    assert np.isnan(find_face(lambda p: None, picture)).all()
+
+
+def test_the_sound_is_cut_to_the_frames(tmp_path):
+    samples = (np.arange(16000) % 640 == 0).astype(np.float32) * 0.5
+    samples[640 * 10] = 0.25
+    media.write_wav(tmp_path / "all.wav", samples, 16000)
+    cut = media.extract_audio(cut_sound(tmp_path / "all.wav", 10, 20, tmp_path / "cut.wav"))
+    assert len(cut) == 6400
+    assert cut[0] == pytest.approx(0.25, abs=1e-3) and cut[640] == pytest.approx(0.5, abs=1e-3)

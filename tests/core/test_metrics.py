@@ -1,0 +1,98 @@
+"""Figures of merit against closed forms."""
+
+import numpy as np
+import pytest
+
+from adnerf_core import metrics
+from adnerf_core.preprocess.mesh import LEFT_EYE, RIGHT_EYE
+
+
+@pytest.fixture
+def picture() -> np.ndarray:
+    return np.random.default_rng(0).integers(20, 200, (32, 40, 3), dtype=np.uint8)
+
+
+def test_psnr_of_a_constant_error(picture):
+    assert metrics.psnr(picture + np.uint8(10), picture) == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)
+
+
+def test_psnr_of_equal_pictures_is_finite(picture):
+    assert metrics.psnr(picture, picture) == metrics.BEST_PSNR
+
+
+def test_psnr_counts_pixels_by_their_weight(picture):
+    other = picture.copy()
+    other[:16] += 10
+    upper = np.zeros((32, 40), np.float32)
+    upper[:16] = 0.5
+    full, half = metrics.psnr(other, picture), metrics.psnr(other, picture, upper)
+    assert half == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)
+    assert full == pytest.approx(half + 10 * np.log10(2), abs=1e-4)
+    assert metrics.psnr(other, picture, 1 - 2 * upper) == metrics.BEST_PSNR
+
+
+def test_ssim_is_one_for_equal_pictures_and_falls_with_noise(picture):
+    noise = np.random.default_rng(1).integers(-40, 40, picture.shape)
+    noisy = (picture + noise).clip(0, 255).astype(np.uint8)
+    assert metrics.ssim(picture, picture) == pytest.approx(1)
+    assert metrics.ssim(np.full_like(picture, 110), picture) < 0.2 < metrics.ssim(noisy, picture) < 0.98
+
+
+def test_sharpness_of_a_checkerboard_and_of_a_ramp():
+    weights = np.zeros((16, 16), np.float32)
+    weights[2:-2, 2:-2] = 1
+    rows, cols = np.mgrid[:16, :16]
+    board = np.repeat(((rows + cols) % 2 * 10)[..., None], 3, -1).astype(np.uint8)
+    ramp = np.repeat((10 * cols)[..., None], 3, -1).astype(np.uint8)
+    assert metrics.sharpness(board, weights) == pytest.approx(40)
+    assert metrics.sharpness(ramp, weights) == pytest.approx(0)
+
+
+def test_landmark_distance_ignores_place_and_measures_shape():
+    truth = np.random.default_rng(0).normal(0, 10, (5, 40, 2))
+    assert np.allclose(metrics.landmark_distance(truth + [30, -7], truth), 0)
+    spread = truth.copy()
+    spread[:, :20] += [3, 4]
+    assert np.allclose(metrics.landmark_distance(spread, truth), 2.5)  # half of 5 px, to either side of the mean
+
+
+def test_correlation_and_amplitude_of_a_scaled_series():
+    truth = np.sin(np.arange(50))
+    assert metrics.correlation(3 * truth + 1, truth) == pytest.approx(1)
+    assert metrics.correlation(-truth, truth) == pytest.approx(-1)
+    assert metrics.amplitude(3 * truth + 1, truth) == pytest.approx(3)
+
+
+def test_frames_without_a_face_do_not_count():
+    truth = np.sin(np.arange(50))
+    series = 2 * truth
+    series[10:20] = np.nan
+    truth = np.where(np.arange(50) == 15, 1e6, truth)
+    assert metrics.correlation(series, truth) == pytest.approx(1)
+    assert metrics.amplitude(series, truth) == pytest.approx(2)
+
+
+@pytest.mark.parametrize("series", [np.full(9, np.nan), np.ones(9)])
+def test_what_cannot_be_measured_is_none(series):
+    assert metrics.correlation(series, np.arange(9.0)) is None
+    assert metrics.amplitude(np.arange(9.0), series) is None
+
+
+def test_eye_aspect_is_height_over_length():
+    landmarks = np.zeros((1, 478, 2))
+    for corners, lids in (RIGHT_EYE, LEFT_EYE):
+        landmarks[0, corners[1]] = (20, 0)
+        for upper, lower in lids:
+            landmarks[0, upper], landmarks[0, lower] = (10, -3), (10, 3)
+    assert metrics.eye_aspect(landmarks) == pytest.approx(0.3)
+
+
+def test_jitter_is_the_second_difference():
+    time = np.arange(20.0)
+    points = np.zeros((20, 2, 2))
+    points[:, 0, 0] = time**2  # apart from their common mean, each point moves by time^2 / 2
+    assert metrics.jitter(points) == pytest.approx(1)
+    points[:, 0, 0] = 7 * time
+    assert metrics.jitter(points) == pytest.approx(0)
+    points[::2] = np.nan
+    assert metrics.jitter(points) is None
