@@ -50,7 +50,7 @@ class Core:
     train: Callable[..., object]
     """(dataset folder, run, config, progress)"""
     evaluate: Callable[..., Mapping[str, Any]]
-    """(run, progress) -> figures"""
+    """(run, progress, device=) -> figures"""
     render: Callable[..., Any]
     """(run, audio, out, options, progress, background=, device=) -> frames, duration_s, width, height"""
     weights: Mapping[str, Mapping[str, float]]
@@ -137,7 +137,7 @@ class Pipeline:
             self.core.train(self.workspace.folder(subject.dataset_key), run, config, outcrop.progress)
         finally:
             outcrop.publish()
-        figures = self.core.evaluate(run, attempt.lease.progress)
+        figures = self.core.evaluate(run, attempt.lease.progress, device=config.device)
         key = attempt.key("runs", ".zip")
         attempt.push(run.root, key, skip=("checkpoints", "previews"))
         quality = {name: figures.get(name) for name in QUALITY}

@@ -100,9 +100,9 @@ class House:
         worker.database.close()
 
     def start(self, name="worker"):
-        """A process with the stub core, of its own session: "worker" or "serve"."""
+        """A process of its own session: "worker", "serve" or "real_worker" (see processes.py)."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker.stub_processes", name],
+            [sys.executable, "-m", "tests.worker.processes", name],
             cwd=ROOT,
             env=environment_of(self.settings),
             start_new_session=True,

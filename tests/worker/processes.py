@@ -1,0 +1,38 @@
+"""Processes for tests: `worker` and `serve` with the stub core, `real_worker` with the real one and a tiny training.
+
+Settings come by the environment, as for the real command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import sys
+
+from storage.settings import load
+from tests.worker.stub_core import CORE
+from worker.local import run_worker
+from worker.pipeline import Core, load_core
+from worker.serve import only_service, supervise
+
+TINY = {"size": 48, "audio_steps": 20, "head_steps": 60, "torso_steps": 20, "rays": 256, "checkpoint_every": 10}
+
+
+def tiny_core() -> Core:
+    """The real core, but for a training that only goes through the motions."""
+    core = load_core()
+
+    def train(dataset, run, config, progress):
+        return core.train(dataset, run, config.model_copy(update=TINY), progress)
+
+    return dataclasses.replace(core, train=train)
+
+
+if __name__ == "__main__":
+    what = sys.argv[1]
+    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {what} %(message)s")
+    settings = load()
+    if what == "serve":
+        with only_service(settings):
+            sys.exit(supervise(settings, {"worker": [sys.executable, "-m", __spec__.name, "worker"]}))
+    run_worker(settings, CORE if what == "worker" else tiny_core())
