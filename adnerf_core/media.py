@@ -116,10 +116,13 @@ def read_frames(
     x, y, width, height = crop or (0, 0, info.width, info.height)
     if min(x, y) < 0 or min(width, height) < 1 or x + width > info.width or y + height > info.height:
         raise ValueError(f"crop {crop} is not inside {info.width}x{info.height}")
+    # `fps` shows the last picture of the half-open step around k / fps; shifted by this, that is the nearest one. The bound
+    # is for variable rates, whose mean says little about single pictures.
+    shift = max(-0.02, 0.5 / fps - 0.5 / info.fps) if info.fps else 0.0
     pictures = (
         # Seeking a second early leaves `fps` the picture that is still shown at start_s.
         _open(path, ss=max(0.0, start_s - 1.0))["V:0"]
-        .filter("setpts", f"PTS-({info.start_s})/TB")
+        .filter("setpts", f"PTS-({info.start_s - shift})/TB")
         .filter("fps", fps, start_time=start_s)
         .filter("setpts", "N/FRAME_RATE/TB")
         .filter("scale", info.width, info.height, flags=SCALING)

@@ -92,7 +92,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line, runs the demo, says what came of it; returns an exit status."""
     options = _parser().parse_args(arguments)
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the service is stopped on the way out
     try:
         run(options.video, options.audio, options.preset, options.out, console)
     except (DemoFailed, AdnerfError) as error:
@@ -157,8 +156,7 @@ def report(console: Console, timeline: Timeline, subject: dict[str, Any], video:
 def contact_sheet(video: Path, out: Path, columns: int = 6, rows: int = 2) -> Path:
     """Writes a PNG with frames of `video`, evenly spread in time; returns `out`."""
     info = probe(video)
-    step = info.duration_s / (columns * rows)
-    frames = list(read_frames(video, fps=1 / step, start_s=step / 2))[: columns * rows]
+    frames = list(read_frames(video, fps=columns * rows / info.duration_s))[: columns * rows]
     frames += [np.zeros_like(frames[0])] * (columns * rows - len(frames))
     sheet = np.vstack([np.hstack(frames[row * columns :][:columns]) for row in range(rows)])
     cv2.imwrite(str(out), sheet[..., ::-1])
@@ -175,4 +173,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the service is stopped on the way out
     sys.exit(main())

@@ -1,12 +1,23 @@
-"""The demo: its speech, its lips, its speaker."""
+"""The demo: its speech, its lips, its speaker, and its way through the service."""
 
 from __future__ import annotations
 
+import io
+import os
+from itertools import pairwise, repeat
+from pathlib import Path
+
+import cv2
+import httpx
 import numpy as np
 import pytest
+from rich.console import Console
 
 from adnerf_core import media
 from adnerf_core.preprocess.trackers.facemesh import FaceMesh
+from demo import client
+from demo.__main__ import Timeline, contact_sheet, main
+from demo.client import Client, DemoFailed
 from demo.lips import mouth_track
 from demo.portrait import Puppet, Shape
 from demo.speaker import WIDEST, perform
@@ -92,3 +103,124 @@ def test_a_tracker_sees_what_the_speaker_does(speaker_video):
     assert np.corrcoef(eyes, speaker_video.truth.eyes)[0, 1] > 0.8
     sound = media.extract_audio(speaker_video.path)
     assert len(sound) == pytest.approx(9 * 16000, abs=16) and np.abs(sound).max() > 0.1
+
+
+def job(**changes) -> dict:
+    moments = {"created_at": "2026-01-01T00:00:00Z", "started_at": None, "finished_at": None}
+    fields = {"id": "job_1", "kind": "train", "state": "queued", "stage": None, "progress": 0.0, "eta_s": None}
+    return fields | moments | {"queue_position": None, "error": None} | changes
+
+
+def client_of(*answers: dict | tuple[int, dict]) -> Client:
+    """A client whose service gives these answers, one after the other."""
+    left = list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        given = left.pop(0)
+        status, body = given if isinstance(given, tuple) else (200, given)
+        return httpx.Response(status, json=body)
+
+    return Client("http://demo", transport=httpx.MockTransport(answer))
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(client, "POLL_S", 0.0)
+
+
+def test_following_a_subject_through_its_jobs(impatient):
+    done = {"state": "succeeded", "progress": 1.0}
+    pre = [job(id="job_0", kind="preprocess", **changes) for changes in ({"state": "running"}, done)]
+    train = [job(queue_position=1), job(state="running", stage="head", progress=0.5, eta_s=61.0), job(**done)]
+    seen = []
+    answers = [
+        {"state": "preprocessing", "jobs": [pre[0], train[0]]},
+        {"state": "training", "jobs": [pre[1], train[0]]},
+        {"state": "training", "jobs": [pre[1], train[1]]},
+        {"state": "ready", "jobs": [pre[1], train[2]], "id": "sub_1"},
+    ]
+    assert client_of(*answers).follow("/v1/subjects/sub_1", seen.append)["id"] == "sub_1"
+    assert seen == [pre[0], train[0], pre[1], train[0], train[1], train[2]]
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+def test_a_job_that_ends_badly(impatient, end):
+    error = {"code": "no_face_found", "message": "No face.", "remedy": "Show one."} if end == "failed" else None
+    broken = {"state": end, "jobs": [job(state=end, error=error)]}
+    with pytest.raises(DemoFailed) as caught:
+        client_of(broken).follow("/v1/subjects/sub_1", lambda job: None)
+    assert caught.value.code == ("no_face_found" if error else "cancelled")
+    assert caught.value.remedy == ("Show one." if error else "")
+
+
+def test_problems_keep_their_code_and_words(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    problem = {"code": "not_media", "detail": "This is no video. Send one."}
+    with pytest.raises(DemoFailed, match=r"no video\. Send one") as caught:
+        client_of((415, problem)).create_subject(tmp_path / "a.mp4", "draft", "mine")
+    assert caught.value.code == "not_media"
+    with pytest.raises(DemoFailed) as caught:
+        Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(502, text="<html>"))).get("/x")
+    assert caught.value.code == "http_502"
+
+
+def test_a_download_is_whole_or_not_there(tmp_path):
+    class Cut(httpx.SyncByteStream):
+        def __iter__(self):
+            yield b"half"
+            raise httpx.ReadError("gone")
+
+    to = tmp_path / "a.mp4"
+    with pytest.raises(httpx.ReadError):
+        Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Cut()))).download("/f", to)
+    assert not to.exists()
+    Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"all"))).download("/f", to)
+    assert to.read_bytes() == b"all"
+
+
+def test_the_timeline_shows_stage_percent_and_time_left():
+    console = Console(file=io.StringIO(), width=120, force_terminal=True)
+    timeline = Timeline(console)
+    timeline.job(job(queue_position=2))
+    assert "place 2" in shown(timeline)
+    timeline.job(job(state="running", stage="head", progress=0.42, eta_s=61.0))
+    assert "train: head" in shown(timeline) and "42%" in shown(timeline) and "1:01 left" in shown(timeline)
+    ends = {"started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:01:30.5Z"}
+    timeline.job(job(state="succeeded", progress=1.0, **ends))
+    assert "100%" in shown(timeline) and "left" not in shown(timeline)
+    assert timeline.seconds["train"]["total"] == 90.5 and timeline.seconds["train"]["head"] >= 0
+
+
+def shown(timeline: Timeline) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(timeline.bars.get_renderable())
+    return console.file.getvalue()
+
+
+def test_contact_sheet(tmp_path, speaker_video):
+    sheet = contact_sheet(speaker_video.path, tmp_path / "sheet.png", columns=3, rows=2)
+    picture = cv2.imread(str(sheet))
+    assert picture.shape == (512, 768, 3)
+    tiles = [picture[y : y + 256, x : x + 256].astype(float) for y in (0, 256) for x in (0, 256, 512)]
+    assert all(tile.mean() > 50 for tile in tiles)
+    assert min(np.abs(a - b).mean() for a, b in pairwise(tiles)) > 0.5
+
+
+def test_wrong_files_are_refused_before_anything_starts(tmp_path, capsys):
+    text = tmp_path / "text.mp4"
+    text.write_text("no video")
+    assert main(["--video", str(text), "--out", str(tmp_path / "out")]) == 1
+    assert "not_media" in capsys.readouterr().out and not (tmp_path / "out").exists()
+
+
+def test_a_real_service_is_started_asked_and_stopped(tmp_path, capsys):
+    """Footage without a face goes the whole way to a failed job; nothing of the service runs on."""
+    empty = tmp_path / "room.mp4"
+    frame = np.full((128, 128, 3), 90, np.uint8)
+    media.write_wav(tmp_path / "hiss.wav", np.random.default_rng(0).normal(0, 0.1, 16000 * 9).astype(np.float32))
+    media.write_video(empty, repeat(frame, 225), audio=tmp_path / "hiss.wav")
+    assert main(["--video", str(empty), "--audio", str(tmp_path / "hiss.wav"), "--out", str(tmp_path / "out")]) == 1
+    told = capsys.readouterr().out
+    assert "no_face_found" in told and "Record one person" in told
+    running = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
+    assert not [path for path in running if path.exists() and str(tmp_path).encode() in path.read_bytes()]
