@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 
 START_S, STOP_S = 120.0, 45.0
-POLL_S = 0.4
+POLL_S = 0.7
 ENDS = ("succeeded", "failed", "cancelled")
 
 

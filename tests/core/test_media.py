@@ -414,6 +414,16 @@ def test_full_disk(tmp_path, monkeypatch):
         media.write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)])
 
 
+def test_a_really_full_disk(small_disk):
+    random = np.random.default_rng(0)
+    noise = (random.integers(0, 256, (256, 256, 3), np.uint8) for _ in range(1000))
+    with pytest.raises(DiskFull):
+        media.write_video(small_disk / "a.mp4", noise)
+    with pytest.raises(DiskFull):
+        media.write_wav(small_disk / "a.wav", np.zeros(3_000_000, np.float32))
+    assert os.listdir(small_disk) == []
+
+
 @pytest.mark.parametrize("text", ["exit 1", "echo ' V..... mpeg4 '", "sleep 60"])
 def test_a_useless_system_ffmpeg_is_passed_over(tmp_path, monkeypatch, text):
     script(tmp_path / "ffmpeg", text)
