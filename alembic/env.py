@@ -14,7 +14,11 @@ def render_type(kind, value, _context):
 def migrate(connection) -> None:
     """Runs what was asked for in one transaction; `batch`, because SQLite alters a table by copying it."""
     context.configure(
-        connection=connection, target_metadata=Base.metadata, render_as_batch=True, render_item=render_type
+        connection=connection,
+        target_metadata=Base.metadata,
+        render_as_batch=True,
+        render_item=render_type,
+        transactional_ddl=True,  # SQLite can, with the transactions of storage/db.py
     )
     with context.begin_transaction():
         context.run_migrations()

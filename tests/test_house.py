@@ -18,6 +18,10 @@ def sources(*rooms):
     return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
 
 
+def _name(path):
+    return str(path.relative_to(ROOT))
+
+
 def test_the_arrows_between_the_rooms(capsys):
     assert lint_imports(config_filename=str(ROOT / "pyproject.toml"), no_cache=True) == 0, capsys.readouterr().out
 
@@ -27,7 +31,7 @@ def test_style():
     assert checked.returncode == 0, checked.stdout
 
 
-@pytest.mark.parametrize("path", [path for path in sources(*ROOMS) if path.name == "__init__.py"], ids=str)
+@pytest.mark.parametrize("path", [path for path in sources(*ROOMS) if path.name == "__init__.py"], ids=_name)
 def test_a_package_is_a_docstring(path):
     (docstring,) = ast.parse(path.read_text()).body
     assert isinstance(docstring.value.value, str)
@@ -42,7 +46,7 @@ def test_a_package_is_a_docstring(path):
     ],
 )
 def test_some_things_have_one_place(phrase, owner, rooms):
-    found = {str(path.relative_to(ROOT)) for path in sources(*rooms) if phrase in path.read_text()}
+    found = {_name(path) for path in sources(*rooms) if phrase in path.read_text()}
     assert found == {owner}
 
 

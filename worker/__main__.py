@@ -19,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line and does what it says; returns an exit status."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.command} %(levelname)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps are of no interest on every start
     try:
         settings = load()
         if options.data_dir is not None:

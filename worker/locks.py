@@ -20,7 +20,7 @@ class HeldLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._descriptor)
-            raise InUse(f"Another process works with {path.parent.parent}: it holds {path.name}.") from None
+            raise InUse(f"Another process holds {path}.") from None
 
     def rename(self, path: Path) -> None:
         """Gives the file another name while it is held."""

@@ -51,7 +51,10 @@ def serve(settings: Settings, host: str, port: int) -> int:
 @contextmanager
 def only_service(settings: Settings) -> Iterator[None]:
     """Holds the data folder. Raises InUse where another service does."""
-    lock = HeldLock(settings.locks / "serve")
+    try:
+        lock = HeldLock(settings.locks / "serve")
+    except InUse as error:
+        raise InUse(f"Another service runs on {settings.data_dir}.") from error
     try:
         yield
     finally:

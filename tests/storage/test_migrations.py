@@ -60,3 +60,18 @@ def test_the_alembic_command_finds_the_database_by_the_settings(tmp_path):
     database = Database(settings.database)
     assert tables(database) == set(Base.metadata.tables)
     database.close()
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(settings, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("killed in the middle")
+
+    monkeypatch.setattr("alembic.operations.Operations.create_index", fail)
+    database = Database(settings.database)
+    with pytest.raises(RuntimeError, match="middle"):
+        migrations.upgrade(database)
+    assert inspect(database.engine).get_table_names() == []
+    monkeypatch.undo()
+    migrations.upgrade(database)
+    assert tables(database) == set(Base.metadata.tables)
+    database.close()
