@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from storage.errors import StorageError
 
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_PAGE = "/errors"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Kind(NamedTuple):
@@ -135,6 +137,13 @@ def disk_is_full(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def _allowed(request: Request) -> list[str]:
+    """All methods that the path of `request` takes; the framework's own answer names those of one of its routes."""
+    routes = request.app.router.routes
+    tries = {method: {**request.scope, "method": method} for method in METHODS}
+    return [method for method in METHODS if any(route.matches(tries[method])[0] == Match.FULL for route in routes)]
+
+
 def install(app: FastAPI) -> None:
     """Registers the handlers that turn every exception into a problem."""
 
@@ -144,7 +153,8 @@ def install(app: FastAPI) -> None:
             return error.response()
         code = _BY_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal_error")
         message = f"{request.method} {request.url.path} is not possible."
-        return Problem(code, message, headers=error.headers).response()
+        headers = {"Allow": ", ".join(_allowed(request))} if code == "method_not_allowed" else error.headers
+        return Problem(code, message, headers=headers).response()
 
     @app.exception_handler(RequestValidationError)
     def validation(request: Request, error: RequestValidationError) -> Response:

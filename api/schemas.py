@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from adnerf_core.config import PresetName, RenderOptions
 from api.errors import PROBLEMS
@@ -13,17 +13,16 @@ from storage.models import JobKind, JobState, SubjectState, VideoState
 
 T = TypeVar("T")
 
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000, pattern=r"\S")]
 Name = Annotated[
     str,
-    StringConstraints(strip_whitespace=True, min_length=1, max_length=200),
-    AfterValidator(lambda text: _printable(text)),
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=200,
+        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",  # no control characters, not only spaces
+    ),
 ]
-
-
-def _printable(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("control characters are not allowed")
-    return text
 
 
 class Input(BaseModel):
@@ -43,9 +42,7 @@ class SubjectForm(Input):
 
     name: Name | None = Field(None, description="what to call the subject; default: the name of the file")
     preset: PresetName = Field("standard", description="how long to train, and how fine")
-    consent: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)] = Field(
-        description="who agreed to be shown, and to what; kept with the subject"
-    )
+    consent: Text = Field(description="who agreed to be shown, and to what; kept with the subject")
 
 
 class SubjectPatch(Input):

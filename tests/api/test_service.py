@@ -65,9 +65,15 @@ def test_metrics_count_jobs(client, make):
 
 def test_the_framework_s_own_errors_are_problems(client):
     check_problem(client.get("/v2"), "not_found")
-    answer = client.put("/v1/subjects")
-    check_problem(answer, "method_not_allowed")
-    assert answer.headers["allow"]
+    for method, path, allowed in (
+        ("PUT", "/v1/subjects", "GET, POST"),
+        ("POST", "/v1/subjects/sub_0", "GET, PATCH, DELETE"),
+        ("DELETE", "/v1/videos/vid_0/file", "GET, HEAD"),
+        ("GET", "/v1/jobs/job_0/cancel", "POST"),
+    ):
+        answer = client.request(method, path)
+        check_problem(answer, "method_not_allowed")
+        assert answer.headers["allow"] == allowed
 
 
 @pytest.mark.parametrize(
