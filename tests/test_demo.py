@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import threading
+from contextlib import closing, contextmanager
 from itertools import pairwise, repeat
 from pathlib import Path
 
@@ -14,7 +16,9 @@ import pytest
 from rich.console import Console
 
 from adnerf_core import media
+from adnerf_core.config import PRESETS
 from adnerf_core.preprocess.trackers.facemesh import FaceMesh
+from api.app import create_app
 from demo import client
 from demo.__main__ import Timeline, contact_sheet, main
 from demo.client import Client, DemoFailed
@@ -22,6 +26,12 @@ from demo.lips import mouth_track
 from demo.portrait import Puppet, Shape
 from demo.speaker import WIDEST, perform
 from demo.speech import Phoneme, Speech, speak
+from storage import migrations
+from storage.db import Database
+from storage.settings import Settings
+from tests.api.conftest import serving
+from worker.local import LocalWorker
+from worker.pipeline import load_core
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +234,54 @@ def test_a_real_service_is_started_asked_and_stopped(tmp_path, capsys):
     assert "no_face_found" in told and "Record one person" in told
     running = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
     assert not [path for path in running if path.exists() and str(tmp_path).encode() in path.read_bytes()]
+
+
+TINY = PRESETS["draft"].model_copy(
+    update={
+        "size": 64,
+        "audio_steps": 150,
+        "head_steps": 200,
+        "torso_steps": 150,
+        "rays": 1024,
+        "field": PRESETS["draft"].field.model_copy(update={"planes": (16, 48), "torso_planes": (16, 48)}),
+    }
+)
+
+
+def test_the_whole_way(tmp_path, monkeypatch, capsys, speaker_video):
+    """Footage, subject, speech, video, with the real core, API and worker; only the training is made short."""
+
+    @contextmanager
+    def service_here(data: Path, log: Path):
+        settings = Settings(data_dir=data)
+        data.mkdir()
+        with closing(Database(settings.database)) as database:
+            migrations.upgrade(database)
+        worker = LocalWorker(settings, load_core())
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            with serving(create_app(settings)) as url, Client(url) as client:
+                yield client
+        finally:
+            worker.stopping.set()
+            thread.join()
+
+    monkeypatch.setattr("demo.__main__.service", service_here)
+    monkeypatch.setitem(PRESETS, "draft", TINY)
+    words = speak("Mama, papa, pop a map.")
+    say = tmp_path / "say.wav"
+    media.write_wav(say, words.samples, words.rate)
+    out = tmp_path / "out"
+    assert main(["--video", str(speaker_video.path), "--audio", str(say), "--out", str(out)]) == 0
+
+    told = capsys.readouterr().out
+    for word in ("talking.mp4", "preprocess", "train", "render", "head", "psnr", "lip_sync"):
+        assert word in told
+    frames = list(media.read_frames(out / "talking.mp4"))
+    assert frames[0].shape == (64, 64, 3) and len(frames) == pytest.approx(words.seconds * 25, abs=1)
+    assert len(media.extract_audio(out / "talking.mp4")) == pytest.approx(len(frames) * 640, abs=16)
+    footage = list(media.read_frames(speaker_video.path, size=(64, 64)))
+    error = np.mean((np.mean(frames, axis=0) - np.mean(footage, axis=0)) ** 2)
+    assert 10 * np.log10(255**2 / error) > 17  # a short training; 10 without the person
+    assert (out / "talking.png").stat().st_size > 5000
