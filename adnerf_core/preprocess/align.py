@@ -29,7 +29,7 @@ RIDGE = 0.3
 SURE, DOUBTFUL = 1.2, 1.0
 """Correlation times root of seconds: unrelated sound reaches 0.95 at its best lag, so above SURE the offset is believed.
 Below DOUBTFUL there is no sign that lips and sound belong together."""
-SPREAD_S = 0.04
+SPREAD_S = 0.06
 """Uncertainty of the offset (jackknife), s, up to which it is believed."""
 TREND_FRAMES = 2 * FPS
 """Slower changes of the opening are posture, not speech."""

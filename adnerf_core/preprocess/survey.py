@@ -30,6 +30,8 @@ EDGE = 960
 """Longer edge of the pictures surveyed, px, at most."""
 DETECT_EVERY = FPS // 2
 MAX_LOOKS = 400
+CONFIDENCE = 0.7
+"""Score from which a face is one: blobs and textures reach 0.65, faces lie above 0.75."""
 MIN_FACE_PX = 80
 MIN_FACE_SHARE = 0.2
 """Of the pictures looked at, how many must show the face."""
@@ -74,7 +76,7 @@ class FaceDetector:
         except ImportError as error:
             raise MissingBackend("Finding faces needs: pip install --no-deps mediapipe==0.10.21") from error
         with quiet():
-            self._solution = FaceDetection(model_selection=1, min_detection_confidence=0.6)
+            self._solution = FaceDetection(model_selection=1)
             self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
     def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> list[Box]:
@@ -104,7 +106,8 @@ class FaceDetector:
     def _detect(self, tile: np.ndarray) -> list[Box]:
         height, width, _ = tile.shape
         found = self._solution.process(np.ascontiguousarray(tile)).detections or []
-        boxes = [detection.location_data.relative_bounding_box for detection in found]
+        sure = [detection for detection in found if detection.score[0] >= CONFIDENCE]
+        boxes = [detection.location_data.relative_bounding_box for detection in sure]
         return [(b.xmin * width, b.ymin * height, b.width * width, b.height * height) for b in boxes]
 
     def close(self) -> None:

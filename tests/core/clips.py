@@ -41,22 +41,21 @@ def voice(opening: np.ndarray, late_s: float = 0.0) -> np.ndarray:
 
 def speaker(opening: np.ndarray, edge: int = 256) -> Iterator[np.ndarray]:
     """The portrait speaking: chin and lower lip go down over a dark gap, the head sways a little before the background."""
-    picture = portrait(512).astype(np.float32)
-    scale = 512 / 320
-    mouth = (np.array(MOUTH) - (62, 0)) * scale
-    y, x = np.mgrid[0:512, 0:512].astype(np.float32)
-    across = np.exp(-0.5 * ((x - mouth[0]) / 16) ** 2)
+    picture = portrait(edge)
+    unit = edge / 320  # px of the portrait's own
+    mouth = (np.array(MOUTH) - (62, 0)) * unit
+    y, x = np.mgrid[0:edge, 0:edge].astype(np.float32)
+    across = np.exp(-0.5 * ((x - mouth[0]) / (10 * unit)) ** 2)
     below = y - mouth[1]
+    near = np.exp(-0.5 * (((x / unit - 160) / 94) ** 4 + ((y / unit - 119) / 106) ** 4))
     for k, wide in enumerate(opening):
-        gap = 22 * wide * across
-        source = np.where(below > 0, y - gap * np.exp(-np.maximum(below - gap, 0) / 60), y)
-        talking = cv2.remap(picture, x, source.astype(np.float32), cv2.INTER_LINEAR)
-        inside = np.clip(np.minimum(below, gap - below) / 1.5, 0, 1)[..., None] * (gap > 2)[..., None]
-        talking = talking * (1 - inside) + np.array([60, 20, 20]) * inside
-        near = np.exp(-0.5 * (((x - 256) / 150) ** 4 + ((y - 190) / 170) ** 4))
-        dx, dy = 5 * np.sin(k / 9) * near, 3 * np.sin(k / 13) * near
-        moved = cv2.remap(talking.astype(np.float32), x - dx, y - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        yield cv2.resize(np.clip(moved, 0, 255).astype(np.uint8), (edge, edge), interpolation=cv2.INTER_AREA)
+        gap = 14 * unit * wide * across
+        source = np.where(below > 0, y - gap * np.exp(-np.maximum(below - gap, 0) / (38 * unit)), y)
+        talking = cv2.remap(picture, x, source, cv2.INTER_LINEAR)
+        inside = (np.clip(np.minimum(below, gap - below) / unit, 0, 1) * (gap > unit))[..., None]
+        talking = np.rint(talking * (1 - inside) + np.array([60, 20, 20]) * inside).astype(np.uint8)
+        dx, dy = 3 * unit * np.sin(k / 9) * near, 2 * unit * np.sin(k / 13) * near
+        yield cv2.remap(talking, x - dx, y - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 def write(path: Path, frames, sound: np.ndarray | None) -> Path:
