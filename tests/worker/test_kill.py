@@ -129,9 +129,13 @@ def test_a_worker_in_a_native_call_still_stops_and_gives_its_job_back(house):
 
 
 def test_a_frozen_worker_loses_its_job_and_cannot_spoil_it(house):
-    """Stopped, not dead: the lease runs out, another worker finishes, and the first one wakes up."""
-    house.settings = replace(house.settings, lease_s=4.0)
-    video = house.submit_video(house.ready_subject().id, **SLOW)
+    """Stopped, not dead: the lease runs out, another worker finishes, and the first one wakes up.
+
+    It must not be frozen while it writes: on SQLite it would keep the database to itself until it goes on. So the
+    heartbeats are far apart here, and it is frozen just after one of them.
+    """
+    house.settings = replace(house.settings, lease_s=4.0, beat_s=1.0)
+    video = house.submit_video(house.ready_subject().id, steps=100, pause=0.05)
     frozen = house.start()
     job = halfway(house, "render")
     os.kill(frozen.pid, signal.SIGSTOP)
