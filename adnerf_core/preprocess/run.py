@@ -20,7 +20,7 @@ import numpy as np
 
 from adnerf_core import media
 from adnerf_core.audio.features import load_features
-from adnerf_core.config import FPS, PreprocessConfig
+from adnerf_core.config import FPS, SAMPLE_RATE, PreprocessConfig
 from adnerf_core.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, NoVideo, TooShort
 from adnerf_core.lips import mouth_opening
@@ -210,9 +210,10 @@ def _pose(work: Work, tick: Tick) -> dict[str, Any]:
 def _align(work: Work, tick: Tick) -> dict[str, Any]:
     """Measures the offset between sound and lips, and stores the sound without it, and its features."""
     tick(0, 1)
-    samples = media.extract_audio(work.video)
     with np.load(work.track) as arrays:
         opening = arrays["opening"]
+    seconds = len(opening) / FPS + align.LAGS_S[-1]
+    samples = media.extract_audio(work.video)[: int(seconds * SAMPLE_RATE)]
     low, high = np.nanquantile(opening, (0.05, 0.95))
     if high - low < STILL_LIPS:
         raise NoSpeech("The lips do not move.")

@@ -43,8 +43,9 @@ WHOLE_FACES = 3.0
 """A picture whose shorter edge has no more heights of the face than this is a portrait already and is kept whole."""
 SILENCE = 0.003
 """Amplitude (99.9th percentile) below which nothing can be heard."""
-CUT_LEVELS, CUT_RATIO = 18.0, 5.0
-"""Mean change of a thumbnail between frames that is a cut: grey levels, and times the change usual around it."""
+CUT_LEVELS, CUT_RATIO = 12.0, 6.0
+"""Mean change of a thumbnail between frames that is a cut: grey levels, and times the change usual around it. Lively
+people reach 6 and 5; a cut to another framing of the same scene 20 and more."""
 CAMERA_LIMIT = 0.02
 """Movement of the background, in widths of the picture, that is refused."""
 CAMERA_EVERY = 5
