@@ -121,7 +121,9 @@ def _read(path: Path, size: int) -> UInt8[ndarray, "size size 3"]:
 BACKGROUND, HEAD, NECK, TORSO, EDGE = range(5)
 """What a pixel means for the head field: see `zones`."""
 
-NECK_DEPTH, EDGE_DEPTH = 0.35, 0.6
+REGION = 64
+"""Cells an edge of the map that says where the torso was ever seen."""
+NECK_DEPTH, EDGE_DEPTH = 0.25, 0.5
 """How far below the head's mask the neck belongs to the head field too, and where the torso proper begins (head units)."""
 
 
@@ -137,9 +139,9 @@ def zones(mask: UInt8[ndarray, "size size 2"], unit: float) -> UInt8[ndarray, "s
     zone = np.full(head.shape, EDGE, np.uint8)
     zone[(head < 13) & (torso < 13)] = BACKGROUND
     zone[head > 242] = HEAD
-    body = torso > 128
-    zone[body & (away < NECK_DEPTH)] = NECK
-    zone[body & (away > EDGE_DEPTH)] = TORSO
+    # The border between head and neck is skin on both sides: it must be solid, or the jaw gets a speckled rim.
+    zone[(zone != HEAD) & (head + torso.astype(int) > 242) & (away < NECK_DEPTH)] = NECK
+    zone[(torso > 128) & (away > EDGE_DEPTH)] = TORSO
     return zone
 
 
@@ -199,8 +201,11 @@ class Footage:
         self.upper = torch.from_numpy(track.upper_face()[numbers]).to(device)
         self.torso = torch.from_numpy(track.torso[numbers]).float().to(device)
         torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
-        self.torso_region = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)[0, 0] > 0
-        self.torso_pixels = self.torso_region.nonzero().float() + 0.5
+        near = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)
+        self.torso_region = torch.nn.functional.adaptive_max_pool2d(near, REGION)[0, 0] > 0
+        pixels = self.camera.pixel_grid(device)
+        cells = (pixels * (REGION / size)).long()
+        self.torso_pixels = pixels[self.torso_region[cells[:, 0], cells[:, 1]]]
 
     def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str) -> Batch:
         """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.config import FieldConfig, MarchConfig
+from adnerf_core.dataset import REGION
 from adnerf_core.fields.torso import TorsoField
 from adnerf_core.fields.triplane import HeadField, RayDecoder
 from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over
@@ -126,7 +127,7 @@ class Portrait(nn.Module):
         self.register_buffer("box_half", torch.tensor(geometry.box_half))
         self.register_buffer("pose_mean", torch.tensor(geometry.pose_mean))
         self.register_buffer("pose_std", torch.tensor(geometry.pose_std))
-        self.register_buffer("torso_region", torch.ones(64, 64, dtype=torch.bool))
+        self.register_buffer("torso_region", torch.ones(REGION, REGION, dtype=torch.bool))
 
     def forward(
         self,
@@ -147,8 +148,7 @@ class Portrait(nn.Module):
 
     def set_torso_region(self, region: Bool[Tensor, "rows cols"]) -> None:
         """Says in which part of the picture the torso was ever seen; nothing of it is rendered elsewhere."""
-        cells = len(self.torso_region)
-        self.torso_region = nn.functional.adaptive_max_pool2d(region[None, None].float(), cells)[0, 0] > 0
+        self.torso_region = region
 
     @staticmethod
     def condition(
@@ -217,7 +217,7 @@ class Portrait(nn.Module):
         """Looks the torso up at `pixels` of the geometry's camera; outside the torso's region it is not there."""
         camera = self.geometry.camera
         places = torch.stack([pixels[:, 1] / camera.width, pixels[:, 0] / camera.height], -1) * 2 - 1
-        cells = ((places + 1) / 2 * len(self.torso_region)).long().clamp_(0, len(self.torso_region) - 1)
+        cells = ((places + 1) / 2 * REGION).long().clamp_(0, REGION - 1)
         chosen = self.torso_region[cells[:, 1], cells[:, 0]].nonzero()[:, 0]
         seen = self.torso(places[chosen], motion[chosen], pose_code[chosen])
         color = torch.zeros((len(pixels), 3), device=pixels.device).index_copy(0, chosen, seen.color)

@@ -120,6 +120,7 @@ class Training:
         while self.position["phase"] == "head":
             if self.fields("head", self.config.head_steps):
                 self.position = {**self.position, "phase": "torso", "step": 0}
+                self.save()
             else:
                 self.restart()
         self.fields("torso", self.config.torso_steps)

@@ -21,7 +21,8 @@ class HeadField(nn.Module):
 
     The condition (lip code from the sound; openness of the eyes and height of the brows) enters the first layer beside the
     plane features, each part gated by location: the sound acts below the middle of the nose, eyes and brows above it. So
-    neither can move what is not its own, and hair and forehead stay still while the person speaks (the idea of ER-NeRF's location-wise attention, with a fixed gate).
+    neither can move what is not its own, and hair and forehead stay still while the person speaks (the idea of ER-NeRF's
+    location-wise attention, with a fixed gate).
     """
 
     nose: Tensor

@@ -98,8 +98,8 @@ def test_no_ray_is_left_out_that_could_meet_the_head(portrait):
 
 
 def test_the_torso_is_only_where_it_was_seen(portrait):
-    region = torch.zeros(32, 32, dtype=torch.bool)
-    region[16:] = True
+    region = torch.zeros(64, 64, dtype=torch.bool)
+    region[32:] = True
     portrait.set_torso_region(region)
     pixels = GEOMETRY.camera.pixel_grid()
     left = portrait.see_torso(pixels, torch.zeros(len(pixels), 4), torch.zeros(len(pixels), 6)).transmittance.reshape(

@@ -1,0 +1,29 @@
+"""What pixels of footage mean for the fields."""
+
+import numpy as np
+
+from adnerf_core.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, zones
+
+UNIT = 20.0
+
+
+def column(*parts: tuple[int, int, int]) -> np.ndarray:
+    """A mask whose rows, from the top, are (how many, head, torso)."""
+    rows = np.concatenate([np.tile([[head, torso]], (count, 1)) for count, head, torso in parts])
+    return np.repeat(rows[:, None], 5, 1).astype(np.uint8)
+
+
+def test_zones_from_the_hair_down():
+    mask = column((5, 0, 0), (1, 128, 0), (10, 255, 0), (1, 128, 127), (30, 0, 255))
+    zone = zones(mask, UNIT)[:, 2]
+    assert (zone[:5] == BACKGROUND).all()
+    assert zone[5] == EDGE  # hair against the background: partly either
+    assert (zone[6:16] == HEAD).all()
+    assert zone[16] == NECK  # the jaw against the neck is solid
+    assert (zone[17:21] == NECK).all()  # 0.25 units of neck belong to the head's field too
+    assert (zone[22:26] == EDGE).all() and (zone[-15:] == TORSO).all()
+
+
+def test_what_is_no_person_is_background_even_beside_the_neck():
+    mask = column((10, 255, 0), (10, 0, 0))
+    assert (zones(mask, UNIT)[10:] == BACKGROUND).all()
