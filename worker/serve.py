@@ -44,7 +44,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
             "api": [sys.executable, "-m", *api.split(), "--log-level", "warning"],
             "worker": [sys.executable, "-m", "worker", "worker"],
         }
-        if not socket.gethostbyname(host).startswith("127."):
+        if host not in ("localhost", "::1") and not host.startswith("127."):
             log.warning("there are no keys yet: whoever reaches %s can see, make and delete everything", host)
         log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
         return supervise(settings, commands)
