@@ -1,6 +1,7 @@
 # Two commands are all a newcomer needs: `make demo` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 BIN := .venv/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/pip install --quiet
 # Speed and repeatability: several OpenMP threads on busy cores are slower than one (docs/decisions/0002-fast-field.md).
 TEST_ENV := OMP_NUM_THREADS=1
 
@@ -13,9 +14,9 @@ env: .venv/.ready   ## make .venv with the commands `adnerf` and `python -m adne
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
 	  { echo "Python 3.10, 3.11 or 3.12 is needed (MediaPipe has no later build): make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet torch==2.13.0
-	$(BIN)/pip install --quiet --no-deps mediapipe==0.10.21
-	$(BIN)/pip install --quiet -e '.[demo,dev]'
+	$(PIP) torch==2.13.0
+	$(PIP) -e '.[demo,dev]'
+	$(PIP) --no-deps mediapipe==0.10.21
 	touch $@
 
 demo: env       ## a subject from a video, then a talking video; VIDEO=me.mp4 AUDIO=say.wav PRESET=draft|standard
