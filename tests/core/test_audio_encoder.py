@@ -138,9 +138,9 @@ def test_cross_validation_sees_through_the_mistakes_of_single_nets():
 
 @pytest.mark.parametrize(
     "correlation, spread, gain",
-    [(1.0, 0.8, 1.25), (0.64, 0.64, 1.25), (0.25, 0.5, 1.0), (0.81, 0.3, MOST_GAIN), (-0.2, 0.5, 0.0)],
+    [(1.0, 0.8, 1.25), (0.4096, 0.8, 1.0), (0.0625, 0.4, 1.25), (0.81, 0.3, MOST_GAIN), (-0.2, 0.5, 0.0)],
 )
-def test_gain_lies_halfway_between_least_squares_and_the_true_spread(correlation, spread, gain):
+def test_gain_lies_between_least_squares_and_the_true_spread(correlation, spread, gain):
     agreement = Agreement(torch.tensor([correlation]), torch.tensor([spread]))
     assert calibrate(agreement).item() == pytest.approx(gain, abs=1e-6)
 
