@@ -13,7 +13,7 @@ BLINK = 0.5
 
 
 def take_out_pose(
-    landmarks: Float[np.ndarray, "frames landmarks 3"], track: HeadTrack, size: float
+    landmarks: Float[np.ndarray, "frames landmarks 3"], track: HeadTrack, size: int
 ) -> Float[np.ndarray, "frames landmarks 3"]:
     """Landmarks in the head's frame.
 

@@ -85,7 +85,7 @@ class HeadTrack:
 
 
 def fit(
-    landmarks: Float[np.ndarray, "frames landmarks 3"], flow: Float[np.ndarray, "frames rigid 2"], size: float
+    landmarks: Float[np.ndarray, "frames landmarks 3"], flow: Float[np.ndarray, "frames rigid 2"], size: int
 ) -> HeadTrack:
     """Fits the head's shape and its motion.
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from adnerf_core.config import SAMPLE_RATE
 
 GOOD_SECONDS = 30.0
-GOOD_FACE_PX = 200
+GOOD_FACE_PX = 200.0
 GOOD_SHARPNESS = 4.0
 DARK, BRIGHT = 50.0, 225.0
 """Mean grey level of the face that is too dark, too bright."""

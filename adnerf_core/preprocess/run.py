@@ -192,7 +192,7 @@ def _pose(work: Work, tick: Tick) -> dict[str, Any]:
             cuts=parsing.jaw_cuts(depose, head, size).astype(np.float32),
         )
     _require_face(head.valid, work.config.min_seconds)
-    for k in np.flatnonzero(~head.valid):
+    for k in np.flatnonzero(~head.valid).tolist():
         work.frame(k).unlink(missing_ok=True)
     yaw = head.motions.yaw_deg()[head.valid]
     tick(1, 1)
@@ -239,7 +239,7 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
 def _parse(work: Work, tick: Tick) -> dict[str, Any]:
     """Writes the masks."""
     with np.load(work.track) as arrays:
-        at, cuts = np.flatnonzero(arrays["valid"]), arrays["cuts"]
+        at, cuts = np.flatnonzero(arrays["valid"]).tolist(), arrays["cuts"]
     frames = (_read_image(work.frame(k)) for k in at)
     shares = []
     for n, mask in enumerate(parsing.parse(frames, cuts[at])):
@@ -254,11 +254,11 @@ def _torso(work: Work, tick: Tick) -> dict[str, Any]:
     """Follows the upper body, against the frame in the middle of the footage."""
     with np.load(work.track) as arrays:
         track = dict(arrays)
-    at = np.flatnonzero(track["valid"])
-    reference = int(at[len(at) // 2])
+    at = np.flatnonzero(track["valid"]).tolist()
+    reference = at[len(at) // 2]
     body = cv2.erode((_read_image(work.mask(reference))[..., 1] > 200).astype(np.uint8), np.ones((9, 9))) > 0
     track["torso"] = track_torso(
-        [int(k) for k in at],
+        at,
         len(track["valid"]),
         reference,
         lambda k: _read_image(work.frame(k)),
@@ -274,7 +274,7 @@ def _plate(work: Work, tick: Tick) -> dict[str, Any]:
     """Writes the clean plate."""
     with np.load(work.track) as arrays:
         at = np.flatnonzero(arrays["valid"])
-    at = at[np.unique(np.linspace(0, len(at) - 1, background.PLATE_FRAMES).astype(int))]
+    at = at[np.unique(np.linspace(0, len(at) - 1, background.PLATE_FRAMES).astype(int))].tolist()
 
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for n, k in enumerate(at):

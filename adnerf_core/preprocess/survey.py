@@ -46,6 +46,7 @@ SILENCE = 0.003
 CUT_LEVELS, CUT_RATIO = 12.0, 6.0
 """Mean change of a thumbnail between frames that is a cut: grey levels, and times the change usual around it. Lively
 people reach 6 and 5; a cut to another framing of the same scene 20 and more."""
+FLASH_FRAMES = 5
 CAMERA_LIMIT = 0.02
 """Movement of the background, in widths of the picture, that is refused."""
 CAMERA_EVERY = 5
@@ -174,13 +175,16 @@ def survey(frames: Iterable[np.ndarray], width: int, height: int, seen: Callable
 
 
 def find_cuts(changes: Float[np.ndarray, " changes"]) -> list[int]:
-    """Frames before which the picture jumps: `changes` [k] is the mean change from frame k to k + 1, in grey levels."""
-    cuts = []
+    """Frames before which the picture jumps: `changes` [k] is the mean change from frame k to k + 1, in grey levels.
+
+    A jump with another one close by is a flash or a hand before the lens, after which the take goes on.
+    """
+    jumps = []
     for k in np.flatnonzero(changes > CUT_LEVELS):
         around = np.concatenate([changes[max(0, k - FPS) : k], changes[k + 1 : k + 1 + FPS]])
         if changes[k] > CUT_RATIO * np.median(around):
-            cuts.append(int(k) + 1)
-    return cuts
+            jumps.append(int(k) + 1)
+    return [cut for cut in jumps if not any(0 < abs(cut - other) <= FLASH_FRAMES for other in jumps)]
 
 
 def choose_crop(faces: Float[np.ndarray, "looks 4"], width: int, height: int) -> tuple[int, int, int, int]:

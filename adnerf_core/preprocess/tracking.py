@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -15,6 +15,7 @@ from adnerf_core.config import TrackerName
 from adnerf_core.preprocess import mesh
 
 
+@runtime_checkable
 class FaceTracker(Protocol):
     """Finds the mesh of the one face in the frames of a video, given in order."""
 

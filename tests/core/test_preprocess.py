@@ -136,7 +136,7 @@ def assert_masks_are_sane(dataset, chosen) -> None:
         assert np.abs(mask - read_mask(dataset, k + 1)).mean() < 3
 
 
-@pytest.mark.parametrize("stage", ["track", "align", "parse"])
+@pytest.mark.parametrize("stage", ["track", "parse"])
 def test_a_stopped_preprocessing_goes_on_and_ends_the_same(stage, clip, dataset, tmp_path):
     """Stopped in the middle of a stage; the stages before it are not run again; every file is as after a straight run."""
 

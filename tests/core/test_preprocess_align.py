@@ -52,4 +52,4 @@ def test_shifted_sound_is_in_its_place(lag_s):
     aligned = align.shift_sound(samples, lag_s, frames=4 * FPS)
     assert len(aligned) == 4 * SAMPLE_RATE
     assert np.flatnonzero(aligned).tolist() == [SAMPLE_RATE]
-    assert len(align.shift_sound(samples, 0, frames=FPS)) == SAMPLE_RATE
+    assert len(align.shift_sound(samples, 0.0, frames=FPS)) == SAMPLE_RATE

@@ -1,0 +1,96 @@
+"""The survey's parts: cuts, the crop, the camera."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from skimage.data import astronaut
+
+from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.errors import SilentAudio
+from adnerf_core.preprocess import survey
+
+
+def test_cuts_are_jumps_that_stay():
+    changes = np.abs(np.random.default_rng(0).normal(1.0, 0.3, 200))
+    assert survey.find_cuts(changes) == []
+    changes[49] = 20  # a cut
+    changes[[99, 101]] = 20  # a flash of two frames
+    changes[150:160] = 14  # a quick gesture
+    assert survey.find_cuts(changes) == [50]
+    changes[0] = changes[-1] = 30
+    assert survey.find_cuts(changes) == [1, 50, 200]
+
+
+@pytest.mark.parametrize(
+    ("face", "picture", "expected"),
+    [
+        ((150, 130, 250, 250), (512, 512), (0, 0, 512, 512)),  # a portrait already
+        ((700, 200, 300, 300), (1920, 1080), (505, 20, 690, 690)),
+        ((0, 0, 200, 200), (1280, 720), (0, 0, 460, 460)),  # stays inside
+        ((400, 700, 400, 400), (1080, 1920), (0, 380, 1080, 1080)),  # a telephone held upright
+    ],
+)
+def test_the_crop_is_square_inside_and_shows_head_and_shoulders(face, picture, expected):
+    faces = np.tile(np.array(face, float), (20, 1))
+    crop = survey.choose_crop(faces, *picture)
+    np.testing.assert_allclose(crop, expected, atol=2)
+    assert crop[2] == crop[3] and crop[2] % 2 == 0
+    assert crop[0] + crop[2] <= picture[0] and crop[1] + crop[3] <= picture[1]
+
+
+def test_the_crop_leaves_room_for_movement():
+    faces = np.tile(np.array((700, 200, 200, 200), float), (40, 1))
+    faces[:, 0] += np.linspace(-100, 100, 40)
+    x, _, edge, _ = survey.choose_crop(faces, 1920, 1080)
+    assert edge > survey.CROP_FACES * 200 + 150
+    assert x < 600 - 50 and x + edge > 1000 + 50
+
+
+@pytest.mark.parametrize(("path", "moved"), [("still", 0.0), ("pan", 0.25), ("slow pan", 0.05), ("shake", 0.0125)])
+def test_the_camera_is_watched(path, moved):
+    """Windows of 400 px over a picture, noise added; the person, who moves, is left out. Found to 0.3 % of the width."""
+    frames = 60
+    x = {
+        "still": np.zeros(frames),
+        "pan": np.linspace(0, 100, frames),
+        "slow pan": np.linspace(0, 20, frames),
+        "shake": 5 * (np.arange(frames) // 8 % 2),
+    }[path]
+    picture, rng = astronaut().astype(float), np.random.default_rng(0)
+    watch = survey.CameraWatch()
+    for k, left in enumerate(x.astype(int)):
+        view = picture[:400, left : left + 400].copy()
+        person = np.roll(picture[60:200, 180:280], int(10 * np.sin(k)), axis=1)
+        view[60:200, 180 - left : 280 - left] = person
+        noisy = np.clip(view + rng.normal(0, 3, view.shape), 0, 255).astype(np.uint8)
+        watch.look(noisy, (180.0 - left, 60.0, 100.0, 140.0))
+    assert watch.shift == pytest.approx(moved, abs=0.003)
+
+
+def test_silence_is_refused_and_a_whisper_is_not():
+    noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
+    for silent in (np.zeros(SAMPLE_RATE, np.float32), 1e-4 * noise, noise[:0]):
+        with pytest.raises(SilentAudio):
+            survey.require_sound(silent)
+    survey.require_sound(0.01 * noise)
+
+
+def test_the_survey_looks_at_a_bounded_number_of_pictures(monkeypatch):
+    """Ten times the footage, the same number of looks at most."""
+    looked = []
+
+    class Detector:
+        def __call__(self, frame):
+            looked.append(1)
+            return [(100.0, 60.0, 120.0, 120.0)]
+
+        def close(self): ...
+
+    monkeypatch.setattr(survey, "FaceDetector", Detector)
+    monkeypatch.setattr(survey, "MAX_LOOKS", 20)
+    monkeypatch.setattr(survey.CameraWatch, "look", lambda *_: None)
+    frame = np.zeros((240, 320, 3), np.uint8)
+    found = survey.survey((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
+    assert found.frames == 40 * FPS and found.face_px == 120
+    assert len(looked) < 50
