@@ -55,6 +55,9 @@ class DensityGrid(nn.Module):
         seen = density(points + noise * (2 / self.resolution))
         self.cells[chosen] = seen if forget else torch.maximum(self.cells[chosen] * DECAY, seen)
 
-    def occupied(self, threshold: float) -> Float[Tensor, "cells 3"]:
-        """Centres of the cells denser than `threshold`."""
-        return self.centers()[self.cells > threshold]
+    def occupied(self, threshold: float) -> Float[Tensor, "cubes 3"]:
+        """Centres of the cubes of 2 x 2 x 2 cells that hold a cell denser than `threshold`."""
+        edge = self.resolution
+        cubes = nn.functional.max_pool3d(self.cells.view(1, 1, edge, edge, edge), 2)[0, 0]
+        z, y, x = (cubes > threshold).nonzero().unbind(-1)
+        return (torch.stack([x, y, z], -1) + 0.5) * (4 / edge) - 1

@@ -233,14 +233,17 @@ class Portrait(nn.Module):
         """Which BLOCK x BLOCK squares of the picture the head may be seen in from `pose`, by the density grid."""
         camera = self.geometry.camera
         rows, cols = -(-camera.height // BLOCK), -(-camera.width // BLOCK)
-        mean_length = 2 / self.march.grid
-        points = self.grid.occupied(EMPTY / mean_length / 4) * self.box_half + self.box_center
+        cell = 2 / self.march.grid
+        points = self.grid.occupied(EMPTY / cell / 4) * self.box_half + self.box_center
         blocks = torch.zeros((rows, cols), device=pose.device)
         place = (project(camera, pose, points) / BLOCK).long()
         inside = (place >= 0).all(-1) & (place[:, 0] < rows) & (place[:, 1] < cols)
         place = place[inside]
         blocks[place[:, 0], place[:, 1]] = 1
-        return nn.functional.max_pool2d(blocks[None, None], 3, 1, 1)[0, 0] > 0
+        # A centre stands for its cube, which may be wider than a block: spread it that far, and by one block more.
+        cube = float(2 * cell * self.box_half.max() * camera.focal / torch.linalg.norm(pose[:3, 3] - self.box_center))
+        reach = 1 + int(cube / 2 / BLOCK)
+        return nn.functional.max_pool2d(blocks[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
 
 
 @torch.no_grad()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Cancelled(Exception):
     """Raised by a Progress to stop the work. What stands is kept (a training writes a checkpoint first)."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called often (several times a second at most matters to anyone; the callee throttles).
 
@@ -24,7 +25,15 @@ def silent(stage: str, done: float, total: float) -> None:
 
 
 STAGE_WEIGHTS: dict[str, dict[str, float]] = {
-    "preprocess": {"survey": 0.09, "track": 0.25, "pose": 0.03, "align": 0.01, "parse": 0.53, "torso": 0.06, "plate": 0.03},
+    "preprocess": {
+        "survey": 0.09,
+        "track": 0.25,
+        "pose": 0.03,
+        "align": 0.01,
+        "parse": 0.53,
+        "torso": 0.06,
+        "plate": 0.03,
+    },
     "train": {"audio": 0.05, "head": 0.6, "torso": 0.2, "evaluate": 0.15},
     "render": {"render": 1.0},
 }

@@ -16,16 +16,14 @@ class Planes(nn.Module):
         self.levels = nn.ParameterList(torch.randn(count, channels, r, r) * spread for r in resolutions)
         self.width = count * channels * len(resolutions)
 
-    def forward(self, places: Float[Tensor, "planes points 2"]) -> Float[Tensor, "features points"]:
-        """Features at `places` (x, y) on each plane, channels first; outside of [-1, 1] the border is repeated.
+    def forward(self, places: Float[Tensor, "planes points 2"]) -> list[Float[Tensor, "features points"]]:
+        """Features at `places` (x, y) on each plane, channels first, one tensor a resolution; the border is repeated outside.
 
         The grid is shaped [planes, 1, points, 2]: torch then works on one long row, 20 times faster than on one long column.
+        The resolutions are not joined, since copying them costs as much as reading them (see HeadField).
         """
-        return torch.cat(
-            [
-                F.grid_sample(
-                    level, places[:, None], mode="bilinear", padding_mode="border", align_corners=False
-                ).flatten(0, 2)
-                for level in self.levels
-            ]
-        )
+        grid = places[:, None]
+        return [
+            F.grid_sample(level, grid, mode="bilinear", padding_mode="border", align_corners=False).flatten(0, 2)
+            for level in self.levels
+        ]

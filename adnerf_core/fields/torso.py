@@ -48,7 +48,7 @@ class TorsoField(nn.Module):
         places = undo(motion, places)
         bands = torch.cat([places * (torch.pi * 2.0**k) for k in range(FREQUENCIES)], -1)
         warp = self.warp(torch.cat([places, bands.sin(), bands.cos(), pose], -1))
-        features = self.planes((places + MAX_WARP * torch.tanh(warp))[None]).T
+        features = torch.cat(self.planes((places + MAX_WARP * torch.tanh(warp))[None])).T
         out = self.decode(torch.cat([features, pose], -1))
         alpha = torch.sigmoid(out[:, 3])
         return Marched(alpha[:, None] * torch.sigmoid(out[:, :3]), 1 - alpha)

@@ -53,9 +53,14 @@ class HeadField(nn.Module):
         grid = torch.stack([torch.stack([x, y], -1), torch.stack([x, z], -1), torch.stack([y, z], -1)])
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
         gated = condition.T * torch.cat([lower.expand(self.lip_code, -1), (1 - lower).expand(UPPER_FACE, -1)])
-        inputs = torch.cat([self.planes(grid), gated])
-        hidden = torch.relu(torch.addmm(self.first.bias[:, None], self.first.weight, inputs))
-        out = torch.addmm(self.second.bias[:, None], self.second.weight, hidden)
+        parts = [*self.planes(grid), gated]
+        weights = self.first.weight.split([len(part) for part in parts], dim=1)
+        hidden = torch.addmm(self.first.bias[:, None], weights[0], parts[0])
+        for weight, part in zip(weights[1:], parts[1:], strict=True):
+            hidden = hidden.addmm_(
+                weight, part
+            )  # the sum of the products is the product of the joined, without joining
+        out = torch.addmm(self.second.bias[:, None], self.second.weight, hidden.relu_())
         return F.softplus(out[0] - DENSITY_SHIFT) * DENSITY_SCALE, out[1:]
 
 

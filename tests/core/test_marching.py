@@ -80,6 +80,6 @@ def test_the_density_grid_finds_cells_by_place_and_forgets_slowly():
     generator = torch.Generator().manual_seed(0)
     grid.refresh(lambda points: (points[:, 0] > 0).float() * 9, (0, 1), generator, forget=True)
     assert grid.lookup(torch.tensor([[0.9, 0.0, -0.9], [-0.9, 0.0, 0.9]])).tolist() == [9.0, 0.0]
-    assert (grid.occupied(1.0)[:, 0] > 0).all() and len(grid.occupied(1.0)) == 8**3 // 2
+    assert (grid.occupied(1.0)[:, 0] > 0).all() and len(grid.occupied(1.0)) == 4**3 // 2
     grid.refresh(lambda points: torch.zeros(len(points)), (0, 1), generator)
     assert 5 < float(grid.lookup(torch.tensor([0.9, 0.0, 0.0]))) < 9
