@@ -67,9 +67,9 @@ class Work:
         return self.scratch / f"{stage}.json"
 
     def known(self) -> dict[str, Any]:
-        """The figures of all stages that are done."""
+        """The figures of the file itself and of all stages that are done."""
         figures: dict[str, Any] = {}
-        for stage in STAGES:
+        for stage in ("media", *STAGES):
             if self.record(stage).exists():
                 figures |= read_json(self.record(stage))
         return figures
@@ -116,6 +116,8 @@ def preprocess(
 def _survey(work: Work, tick: Tick) -> dict[str, Any]:
     """Looks at the whole footage once and refuses what cannot work."""
     info = media.probe(work.video)
+    shape = {"duration_s": info.duration_s, "fps": info.fps, "width": info.width, "height": info.height}
+    write_json(work.record("media"), shape)
     if not info.has_video:
         raise NoVideo(f"{work.video.name} has no pictures.")
     if not info.has_audio:
@@ -127,15 +129,15 @@ def _survey(work: Work, tick: Tick) -> dict[str, Any]:
     small = survey.survey_size(info.width, info.height)
     frames = media.read_frames(work.video, size=small, duration_s=seconds)
     found = survey.survey(frames, info.width, info.height, lambda done: tick(done, seconds * FPS))
-    shape = {"duration_s": info.duration_s, "fps": info.fps, "width": info.width, "height": info.height}
     size = min(work.config.max_size, found.crop[2]) // 2 * 2
-    return shape | asdict(found) | {"size": size}
+    return asdict(found) | {"size": size}
 
 
 def _track(work: Work, tick: Tick) -> dict[str, Any]:
     """Crops and stores the frames that show the face, with its landmarks."""
     known = work.known()
     size, total = known["size"], known["frames"]
+    shutil.rmtree(work.out / "frames", ignore_errors=True)  # a killed run leaves half-written files
     tracker = tracking.load_tracker(work.config.tracker, work.config.tracker_model)
     frames = media.read_frames(work.video, crop=tuple(known["crop"]), size=(size, size), duration_s=total / FPS)
     landmarks, flow, looks = [], [], []
@@ -240,6 +242,7 @@ def _parse(work: Work, tick: Tick) -> dict[str, Any]:
     """Writes the masks."""
     with np.load(work.track) as arrays:
         at, cuts = np.flatnonzero(arrays["valid"]).tolist(), arrays["cuts"]
+    shutil.rmtree(work.out / "masks", ignore_errors=True)
     frames = (_read_image(work.frame(k)) for k in at)
     shares = []
     for n, mask in enumerate(parsing.parse(frames, cuts[at])):
