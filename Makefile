@@ -26,6 +26,7 @@ test: env       ## all tests
 	$(TEST_ENV) $(BIN)/python -m pytest
 
 check: env      ## style and the arrows between the rooms
+	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 

@@ -133,7 +133,9 @@ def read_frames(
         pictures = pictures.filter("scale", width, height, flags=SCALING)
     limit = MAX_SECONDS if duration_s is None else duration_s
     number = max(1, round(limit * fps))
-    output = ffmpeg.output(pictures, "pipe:1", format="rawvideo", pix_fmt="rgb24", threads=THREADS, **{"frames:v": number})
+    output = ffmpeg.output(
+        pictures, "pipe:1", format="rawvideo", pix_fmt="rgb24", threads=THREADS, **{"frames:v": number}
+    )
     count = 0
     with _running(output.global_args("-copyts")) as child:
         while True:

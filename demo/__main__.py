@@ -132,7 +132,9 @@ def run(video: Path | None, audio: Path | None, preset: str, out: Path, console:
             client.download(spoken["links"]["file"], result)
     sheet = contact_sheet(result, out / "talking.png")
     report(console, timeline, subject, spoken)
-    console.print(f"\nThe video:     [bold]{result}[/]\nA few frames:  {sheet}\nThe footage:   {video}", highlight=False)
+    console.print(
+        f"\nThe video:     [bold]{result}[/]\nA few frames:  {sheet}\nThe footage:   {video}", highlight=False
+    )
     console.print(f"To go on with this subject:  adnerf serve --data-dir {data}", highlight=False)
     return result
 

@@ -46,7 +46,9 @@ def mouth_track(phonemes: list[Phoneme], times: np.ndarray) -> tuple[np.ndarray,
         if length <= 0:
             continue
         # Diphthongs move; whatever else is long is held, and so counts several times.
-        parts = [name[:1], SECOND_HALF[name[:2]]] if name[:2] in SECOND_HALF else [name[:1]] * max(1, round(length / 0.1))
+        parts = (
+            [name[:1], SECOND_HALF[name[:2]]] if name[:2] in SECOND_HALF else [name[:1]] * max(1, round(length / 0.1))
+        )
         for index, part in enumerate(parts):
             centers.append(start + length * (index + 0.5) / len(parts) - LEAD_S)
             halves.append(length / len(parts) / 2)

@@ -195,7 +195,9 @@ class Mouth(_Patch):
         soft = 0.025 * unit
         edge = line(self.lower, x) - 0.01 * unit
         teeth = (smoothstep((y - line(self.upper, x) + soft) / soft) * smoothstep((edge - y) / soft))[..., None]
-        tongue = (smoothstep((y - lower + 0.12 * unit) / (0.12 * unit)) * np.clip(opening / 0.25, 0, 1) * profile)[..., None]
+        tongue = (smoothstep((y - lower + 0.12 * unit) / (0.12 * unit)) * np.clip(opening / 0.25, 0, 1) * profile)[
+            ..., None
+        ]
         hollow = DARK + (TONGUE - DARK) * tongue
         return (hollow * (1 - teeth) + self.own * 0.92 * teeth) * (0.45 + 0.55 * profile[..., None])
 

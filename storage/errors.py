@@ -1,19 +1,19 @@
 """The errors of what is kept. Each class has a stable `code` and says the remedy, as the core's do.
 
-    StorageError                code                  raised when
-    ├── NotFound                not_found             no such subject, video or job (any more)
-    ├── Conflict
-    │   ├── MoveNotAllowed      move_not_allowed      the job's state does not allow this move
-    │   ├── SubjectNotReady     subject_not_ready     the subject is still in work, or failed
-    │   ├── VideoNotReady       video_not_ready       the video is still in work, or failed
-    │   └── PreviewNotReady     preview_not_ready     there is no preview picture yet
-    ├── Refused                 (what was sent cannot be taken in)
-    │   ├── EmptyFile           empty_file            a file of zero bytes
-    │   └── FileTooLarge        file_too_large        more bytes than the limit
-    ├── StoreFull               disk_full             no space left in the object store or the database
-    ├── ObjectMissing           object_missing        the store lacks an object that a row names
-    ├── InUse                   in_use                another service runs on the same data folder
-    └── BadSetting              bad_setting           an environment variable has an unusable value
+StorageError                code                  raised when
+├── NotFound                not_found             no such subject, video or job (any more)
+├── Conflict
+│   ├── MoveNotAllowed      move_not_allowed      the job's state does not allow this move
+│   ├── SubjectNotReady     subject_not_ready     the subject is still in work, or failed
+│   ├── VideoNotReady       video_not_ready       the video is still in work, or failed
+│   └── PreviewNotReady     preview_not_ready     there is no preview picture yet
+├── Refused                 (what was sent cannot be taken in)
+│   ├── EmptyFile           empty_file            a file of zero bytes
+│   └── FileTooLarge        file_too_large        more bytes than the limit
+├── StoreFull               disk_full             no space left in the object store or the database
+├── ObjectMissing           object_missing        the store lacks an object that a row names
+├── InUse                   in_use                another service runs on the same data folder
+└── BadSetting              bad_setting           an environment variable has an unusable value
 """
 
 from __future__ import annotations

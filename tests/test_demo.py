@@ -74,7 +74,9 @@ def test_movement_is_the_same_for_the_same_seed(sentence):
     first, again, other = perform(sentence, 1), perform(sentence, 1), perform(sentence, 2)
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
     assert not np.array_equal(first.yaw, other.yaw) and np.array_equal(first.opening, other.opening)
-    assert len(first.yaw) == round(sentence.seconds * 25) and 0 <= first.eyes.min() <= 1 and first.opening.max() <= WIDEST
+    assert (
+        len(first.yaw) == round(sentence.seconds * 25) and 0 <= first.eyes.min() <= 1 and first.opening.max() <= WIDEST
+    )
 
 
 def test_background_keeps_still_behind_a_moving_head(puppet):
@@ -182,9 +184,13 @@ def test_a_download_is_whole_or_not_there(tmp_path):
 
     to = tmp_path / "a.mp4"
     with pytest.raises(httpx.ReadError):
-        Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Cut()))).download("/f", to)
+        Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Cut()))).download(
+            "/f", to
+        )
     assert not to.exists()
-    Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"all"))).download("/f", to)
+    Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"all"))).download(
+        "/f", to
+    )
     assert to.read_bytes() == b"all"
 
 

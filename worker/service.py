@@ -44,9 +44,7 @@ def submit_subject(
     folder = f"subjects/{subject_id}/"
     after_rollback(session, lambda: store.delete_prefix(folder))
     source = store.put(folder + "source", video, limit=limit)
-    subject = Subject(
-        id=subject_id, name=name, state="pending", preset=preset, consent=consent, source_key=source.key
-    )
+    subject = Subject(id=subject_id, name=name, state="pending", preset=preset, consent=consent, source_key=source.key)
     session.add(subject)
     session.flush()
     jobs.create(session, "preprocess", subject_id)

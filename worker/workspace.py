@@ -1,7 +1,7 @@
 """Workspace: a worker's scratch folder, and the way between folders and objects. All of it can be made again.
 
-    jobs/<job>/<attempt>/    what one attempt works in; the next attempt takes it over by renaming it
-    cache/<key>/             unpacked objects; an object never changes, so neither does its copy here
+jobs/<job>/<attempt>/    what one attempt works in; the next attempt takes it over by renaming it
+cache/<key>/             unpacked objects; an object never changes, so neither does its copy here
 """
 
 from __future__ import annotations

@@ -86,7 +86,9 @@ def shift_sound(samples: Float[np.ndarray, " samples"], lag_s: float, frames: in
     return aligned
 
 
-def _sound_around(mel: Float[np.ndarray, "steps bands"], times: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n window"]:
+def _sound_around(
+    mel: Float[np.ndarray, "steps bands"], times: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n window"]:
     """Tapered windows of `mel` around times, s, between steps by interpolation; silence beyond the ends."""
     reach = np.arange(-REACH, REACH + 1)
     place = np.clip(times[:, None] * RATE - 0.5 + reach, -1, len(mel))  # a step's centre is half a step after its start

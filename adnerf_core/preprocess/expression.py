@@ -22,7 +22,9 @@ def take_out_pose(
     """
     pose = track.motions.camera_to_world()
     centred = landmarks[..., :2].astype(np.float64) - size / 2
-    sight = np.stack([centred[..., 0] / track.focal, -centred[..., 1] / track.focal, -np.ones_like(centred[..., 0])], -1)
+    sight = np.stack(
+        [centred[..., 0] / track.focal, -centred[..., 1] / track.focal, -np.ones_like(centred[..., 0])], -1
+    )
     sight = np.einsum("fij,fnj->fni", pose[:, :3, :3], sight)
     eye = pose[:, None, :3, 3]
     reach = (track.face[:, 2] - eye[..., 2]) / sight[..., 2]

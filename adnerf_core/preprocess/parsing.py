@@ -93,7 +93,9 @@ def split(
     return cv2.merge([np.rint(channel).astype(np.uint8) for channel in (head, person - head, np.zeros_like(head))])
 
 
-def refine(frame: UInt8[np.ndarray, "size size 3"], mask: Float[np.ndarray, "edge edge"]) -> Float[np.ndarray, "size size"]:
+def refine(
+    frame: UInt8[np.ndarray, "size size 3"], mask: Float[np.ndarray, "edge edge"]
+) -> Float[np.ndarray, "size size"]:
     """Guided filter: the mask as a locally linear function of brightness, so that its edge falls on the picture's edge.
 
     The function is found at the mask's resolution and applied at the frame's.
@@ -126,7 +128,9 @@ def jaw_cuts(
     """
     right, left = (mesh.JAW.index(lobe) for lobe in LOBES)
     known = np.flatnonzero(track.valid)
-    jaw = interp1d(known, depose[known][:, mesh.JAW[right : left + 1]], axis=0, bounds_error=False, fill_value="extrapolate")
+    jaw = interp1d(
+        known, depose[known][:, mesh.JAW[right : left + 1]], axis=0, bounds_error=False, fill_value="extrapolate"
+    )
     jaw = gaussian_filter1d(jaw(np.clip(np.arange(len(depose)), known[0], known[-1])), JAW_FRAMES, axis=0)
     ears = jaw[:, [0, -1]].mean(0)
     sides = []

@@ -189,7 +189,9 @@ def orthographic_motions(
     return Motions(rotation, np.stack([shift[:, 0] / scale, shift[:, 1] / scale, -depth], 1))
 
 
-def project(points: Float[np.ndarray, "*frames n 3"], focal: float, motions: Motions) -> Float[np.ndarray, "frames n 2"]:
+def project(
+    points: Float[np.ndarray, "*frames n 3"], focal: float, motions: Motions
+) -> Float[np.ndarray, "frames n 2"]:
     """Points of the head (the same or others in each frame) as seen: u right, v up, px from the picture's centre."""
     camera = points @ motions.rotation.transpose(0, 2, 1) + motions.translation[:, None]
     return focal * camera[..., :2] / -camera[..., 2:]

@@ -67,19 +67,37 @@ def warnings(known: dict[str, Any]) -> list[str]:
     if (share := value("speech_share", 1.0)) < SPEECH_SHARE:
         said.append(f"Speech fills only {100 * share:.0f} % of the sound: cut out the pauses or speak more.")
     if (share := value("face_share", 1.0)) < 0.95:
-        said.append(f"The face could be followed in {100 * share:.0f} % of the frames only: keep it in view and unhidden.")
+        said.append(
+            f"The face could be followed in {100 * share:.0f} % of the frames only: keep it in view and unhidden."
+        )
     if (shift := value("camera_shift", 0.0)) > 0.008:
-        said.append(f"The camera or the background moves a little ({100 * shift:.1f} %): use a stand and a still background.")
+        said.append(
+            f"The camera or the background moves a little ({100 * shift:.1f} %): use a stand and a still background."
+        )
     if known.get("lag_sure") is False:
         said.append("The offset between sound and lips could not be measured and was left as it is: check their sync.")
     elif abs(lag := value("lag_ms", 0.0)) >= 60:
-        said.append(f"The sound was {abs(lag):.0f} ms {'late' if lag > 0 else 'early'} and was moved: check the recorder's sync.")
+        said.append(
+            f"The sound was {abs(lag):.0f} ms {'late' if lag > 0 else 'early'} and was moved: check the recorder's sync."
+        )
     if (hole := value("hole_share", 0.0)) > 0.55:
-        said.append(f"{100 * hole:.0f} % of the background is never seen and was guessed: choose another background at rendering.")
+        said.append(
+            f"{100 * hole:.0f} % of the background is never seen and was guessed: choose another background at rendering."
+        )
     return said
 
 
 def footage(known: dict[str, Any]) -> dict[str, Any]:
     """The report as a client sees it; figures that are not known (footage refused early) are null."""
-    names = ("duration_s", "fps", "width", "height", "frames", "frames_with_face", "face_px", "head_yaw_deg", "sharpness")
+    names = (
+        "duration_s",
+        "fps",
+        "width",
+        "height",
+        "frames",
+        "frames_with_face",
+        "face_px",
+        "head_yaw_deg",
+        "sharpness",
+    )
     return {name: known.get(name) for name in names} | {"warnings": warnings(known)}

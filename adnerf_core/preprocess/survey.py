@@ -220,7 +220,9 @@ class CameraWatch:
     def look(self, frame: UInt8[np.ndarray, "height width 3"], face: Box | None) -> None:
         """Adds the next picture. `face`: where the person's face is, to leave the person out."""
         scale = 320 / frame.shape[1]
-        gray = cv2.cvtColor(cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        gray = cv2.cvtColor(
+            cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
+        )
         if self._key is None or face is None:
             self._key = gray
             return

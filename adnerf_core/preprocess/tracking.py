@@ -66,7 +66,9 @@ def track(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[Tracke
 
 
 def picture_flow(
-    before: UInt8[np.ndarray, "height width"], after: UInt8[np.ndarray, "height width"], points: Float[np.ndarray, "n 2"]
+    before: UInt8[np.ndarray, "height width"],
+    after: UInt8[np.ndarray, "height width"],
+    points: Float[np.ndarray, "n 2"],
 ) -> Float[np.ndarray, "n 2"]:
     """How far the picture moves at `points` of `before`, px; NaN where following it back does not return."""
     window = max(9, before.shape[0] // 24) | 1

@@ -165,7 +165,12 @@ def test_odd_sizes_crop_and_scale(tmp_path):
 
 def test_colours_survive_writing_and_reading(tmp_path):
     frame = np.zeros((48, 64, 3), np.uint8)
-    frame[:24, :32], frame[:24, 32:], frame[24:, :32], frame[24:, 32:] = (220, 40, 40), (40, 200, 60), (50, 60, 210), (128,) * 3
+    frame[:24, :32], frame[:24, 32:], frame[24:, :32], frame[24:, 32:] = (
+        (220, 40, 40),
+        (40, 200, 60),
+        (50, 60, 210),
+        (128,) * 3,
+    )
     media.write_video(tmp_path / "a.mp4", repeat(frame, 5))
     back = next(media.read_frames(tmp_path / "a.mp4"))
     for y, x in ((12, 16), (12, 48), (36, 16), (36, 48)):
@@ -222,7 +227,9 @@ def test_sound_with_nan_is_usable(tmp_path):
     samples = np.zeros(16000, np.float32)
     samples[4000:8000] = np.nan
     samples[8000:9000] = np.inf
-    header = struct.pack("<4sI4s4sIHHIIHH4sI", b"RIFF", 64036, b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", 64000)
+    header = struct.pack(
+        "<4sI4s4sIHHIIHH4sI", b"RIFF", 64036, b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", 64000
+    )
     path = tmp_path / "nan.wav"
     path.write_bytes(header + samples.tobytes())
     assert np.isfinite(media.extract_audio(path)).all() and np.abs(media.extract_audio(path)).max() <= 1
@@ -307,7 +314,21 @@ def test_a_cover_picture_is_no_video(tmp_path):
     cv2.imwrite(str(tmp_path / "cover.jpg"), np.zeros((64, 64, 3), np.uint8))
     song = clip(tmp_path / "song.mp3", video=False)
     path = tmp_path / "covered.mp3"
-    ffmpeg("-i", song, "-i", tmp_path / "cover.jpg", "-map", "0", "-map", "1", "-c", "copy", "-disposition:v", "attached_pic", path)
+    ffmpeg(
+        "-i",
+        song,
+        "-i",
+        tmp_path / "cover.jpg",
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-disposition:v",
+        "attached_pic",
+        path,
+    )
     assert not media.probe(path).has_video and media.probe(path).has_audio
     with pytest.raises(NoVideo):
         next(media.read_frames(path))
@@ -378,7 +399,9 @@ def test_ten_hours_of_silence(tmp_path, monkeypatch):
         media.extract_audio(hours)
 
 
-@pytest.mark.parametrize("name", ["-i.mp4", "a:b.mp4", "%03d.mp4", "spa ce'\"\\.mp4", "http:..mp4", "ünï\n.mp4", "[x],;=.mp4"])
+@pytest.mark.parametrize(
+    "name", ["-i.mp4", "a:b.mp4", "%03d.mp4", "spa ce'\"\\.mp4", "http:..mp4", "ünï\n.mp4", "[x],;=.mp4"]
+)
 def test_strange_names(tmp_path, monkeypatch, plain, name):
     monkeypatch.chdir(tmp_path)
     path = Path(name)
@@ -391,7 +414,9 @@ def test_strange_names(tmp_path, monkeypatch, plain, name):
 
 def children() -> set[str]:
     pid = os.getpid()
-    return {c for t in os.listdir(f"/proc/{pid}/task") for c in Path(f"/proc/{pid}/task/{t}/children").read_text().split()}
+    return {
+        c for t in os.listdir(f"/proc/{pid}/task") for c in Path(f"/proc/{pid}/task/{t}/children").read_text().split()
+    }
 
 
 def test_no_child_stays_behind(plain):
@@ -420,7 +445,9 @@ def script(path: Path, text: str) -> str:
 
 
 def test_full_disk(tmp_path, monkeypatch):
-    fake = script(tmp_path / "ffmpeg", "cat >/dev/null; echo 'Error writing trailer: No space left on device' >&2; exit 1")
+    fake = script(
+        tmp_path / "ffmpeg", "cat >/dev/null; echo 'Error writing trailer: No space left on device' >&2; exit 1"
+    )
     monkeypatch.setattr(media, "executable", lambda: fake)
     with pytest.raises(DiskFull):
         media.write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)])

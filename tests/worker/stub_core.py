@@ -1,6 +1,6 @@
 """A core that does next to nothing, and does it as the uploaded files say: they are orders in JSON.
 
-    {"steps": 5, "pause": 0.01, "at": {"3": "crash"}, "train": {orders for the training}}
+{"steps": 5, "pause": 0.01, "at": {"3": "crash"}, "train": {orders for the training}}
 """
 
 from __future__ import annotations

@@ -27,7 +27,12 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
     assert (subject.state, [job.state for job in subject.jobs]) == ("ready", ["succeeded", "succeeded"])
     assert subject.footage["frames"] == 300
     assert subject.quality == {
-        "psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27,
+        "psnr": 30.0,
+        "ssim": 0.95,
+        "mouth_psnr": 28.0,
+        "lmd_px": 1.2,
+        "lip_sync": 0.8,
+        "held_out_frames": 27,
     }
     with house.store.open(house.read(service.subject_preview, subject.id)) as picture:
         assert picture.read() == b"picture 2"
