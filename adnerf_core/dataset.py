@@ -125,6 +125,8 @@ REGION = 64
 """Cells an edge of the map that says where the torso was ever seen."""
 NECK_DEPTH, EDGE_DEPTH = 0.25, 0.5
 """How far below the head's mask the neck belongs to the head field too, and where the torso proper begins (head units)."""
+RIM = 0.03
+"""How far inside the person's outline the mask is believed (head units)."""
 
 
 def zones(mask: UInt8[ndarray, "size size 2"], unit: float) -> UInt8[ndarray, "size size"]:
@@ -132,16 +134,18 @@ def zones(mask: UInt8[ndarray, "size size 2"], unit: float) -> UInt8[ndarray, "s
 
     The head field also learns the strip of neck next to the head (NECK), under the torso that is composited in front of it:
     where the torso thins out at the jaw, skin is behind it and not the background, so there is no hole at the neck and no rim.
-    Beyond it follows a strip that is left open (EDGE, as are the soft borders), and the torso proper, where the head is empty.
+    Beyond it follows a strip that is left open (EDGE), and the torso proper, where the head is empty. Open too is the rim of
+    the person's outline, where masks err: what is called head there may be the background.
     """
-    head, torso = mask[..., 0], mask[..., 1]
+    head, torso = mask[..., 0], mask[..., 1].astype(int)
+    inside = cv2.distanceTransform((head + torso > 242).astype(np.uint8), cv2.DIST_L2, 3) / unit > RIM
     away = cv2.distanceTransform((head < 128).astype(np.uint8), cv2.DIST_L2, 3) / unit
     zone = np.full(head.shape, EDGE, np.uint8)
     zone[(head < 13) & (torso < 13)] = BACKGROUND
-    zone[head > 242] = HEAD
+    zone[(head > 242) & inside] = HEAD
     # The border between head and neck is skin on both sides: it must be solid, or the jaw gets a speckled rim.
-    zone[(zone != HEAD) & (head + torso.astype(int) > 242) & (away < NECK_DEPTH)] = NECK
-    zone[(torso > 128) & (away > EDGE_DEPTH)] = TORSO
+    zone[(zone != HEAD) & inside & (away < NECK_DEPTH)] = NECK
+    zone[(torso > 242) & inside & (away > EDGE_DEPTH)] = TORSO
     return zone
 
 
@@ -211,6 +215,9 @@ class Footage:
         """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
 
         Head phase: 15 % in the mouth's box, 10 % in that of eyes and brows, the rest in the head's. Torso phase: in the torso's region.
+
+        Where a pixel is surely person or surely not, noise stands behind and not the plate: matter in the colour of the plate
+        would fit the footage as well as emptiness does, until the head turns or the background is changed.
         """
         generator = torch.Generator().manual_seed((seed << 32) + step)
         chosen = torch.randint(len(self.numbers), (frames,), generator=generator)
@@ -230,6 +237,10 @@ class Footage:
         pixels = pixels.reshape(-1, 2)
         row, col = pixels.long().unbind(-1)
         picture = chosen[frame]
+        zone = self.zones[picture, row, col]
+        noise = torch.rand((len(pixels), 3), generator=generator).to(self.device)
+        background = torch.where((zone == EDGE)[:, None], self.plate[row, col] / 255.0, noise)
+        empty = (zone == BACKGROUND) | ((zone == TORSO) & (phase == "head"))
         return Batch(
             pixels=pixels,
             frame=frame,
@@ -238,10 +249,10 @@ class Footage:
             lips=self.lips[chosen],
             upper=self.upper[chosen],
             torso=self.torso[chosen],
-            target=self.pictures[picture, row, col] / 255.0,
-            background=self.plate[row, col] / 255.0,
+            target=torch.where(empty[:, None], background, self.pictures[picture, row, col] / 255.0),
+            background=background,
             coverage=self.masks[picture, row, col] / 255.0,
-            zone=self.zones[picture, row, col],
+            zone=zone,
         )
 
 

@@ -12,6 +12,8 @@ from adnerf_core.marching import Marched, over
 from adnerf_core.portrait import Seen
 
 OPACITY_WEIGHT = 0.02
+SPARSITY = 0.01
+"""Cost of opacity on the rim, where the mask does not tell."""
 CLEAR = 0.05
 """Torso coverage below which a border pixel is one between head and background, and its colour is known."""
 
@@ -19,17 +21,18 @@ CLEAR = 0.05
 def head_loss(head: Marched, batch: Batch, restarts: int = 0) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """(loss, mean squared colour error) of the head phase.
 
-    The head, the neck under the torso (see dataset.zones) and the background must look as in the footage; where the torso
-    proper is, the plate must be seen through the head's field; in between nothing is asked. After a restart the masks pull
-    four times as hard.
+    The head, the neck under the torso (see dataset.zones) and the background must look as in the footage, and the head's
+    field must be empty where the torso proper is; in the strip between neck and torso nothing is asked. The person's rim may
+    be either, but is empty where that explains the picture as well. After a restart the masks pull four times as hard.
     """
-    target = torch.where((batch.zone == TORSO)[:, None], batch.background, batch.target)
-    known = (batch.zone != EDGE) | (batch.coverage[:, 1] < CLEAR)
-    error = ((over(head, batch.background) - target) ** 2).mean(-1) * known
+    rim = (batch.zone == EDGE) & (batch.coverage[:, 1] < CLEAR)
+    known = (batch.zone != EDGE) | rim
+    error = ((over(head, batch.background) - batch.target) ** 2).mean(-1) * known
     color = error.sum() / known.sum().clamp(min=1)
     solid = (batch.zone == HEAD) | (batch.zone == NECK)
     empty = (batch.zone == BACKGROUND) | (batch.zone == TORSO)
-    return color + OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty), color.detach()
+    sparse = SPARSITY * ((1 - head.transmittance) * rim).mean()
+    return color + sparse + OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty), color.detach()
 
 
 def torso_loss(seen: Seen, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

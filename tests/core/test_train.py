@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from adnerf_core import train as training
 from adnerf_core.config import TrainConfig
-from adnerf_core.dataset import Footage, SubjectDataset
+from adnerf_core.dataset import BACKGROUND, HEAD, Footage, SubjectDataset
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.progress import Cancelled
 from adnerf_core.rundir import RunDir
@@ -131,9 +131,17 @@ def test_rays_of_a_step_depend_on_seed_and_step_alone(toy_dataset):
     one, again, other = (footage.sample_rays(0, step, 64, 4, "head") for step in (5, 5, 6))
     assert torch.equal(one.pixels, again.pixels) and torch.equal(one.target, again.target)
     assert not torch.equal(one.pixels, other.pixels)
-    row, col = one.pixels.long().unbind(-1)
-    k = int(one.numbers[one.frame[10]])
-    assert torch.equal(one.target[10] * 255, torch.from_numpy(toy_dataset.picture(k, 48))[row[10], col[10]].float())
+
+
+def test_rays_show_the_footage_or_what_stands_behind(toy_dataset):
+    footage = Footage(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
+    batch = footage.sample_rays(0, 5, 256, 4, "head")
+    head, empty = (batch.zone == HEAD).nonzero()[0, 0], batch.zone == BACKGROUND
+    row, col = batch.pixels[head].long().tolist()
+    picture = toy_dataset.picture(int(batch.numbers[batch.frame[head]]), 48)
+    assert torch.equal((batch.target[head] * 255).round(), torch.from_numpy(picture)[row, col].float())
+    assert torch.equal(batch.target[empty], batch.background[empty])
+    assert float(batch.background[empty].std()) > 0.2  # noise, not the plate
 
 
 def test_training_sees_nothing_of_the_held_out_part(toy_dataset):
