@@ -43,6 +43,13 @@ def box_span(
     return near, far, far > near
 
 
+def widen(weights: Float[Tensor, "rays bins"]) -> Float[Tensor, "rays bins"]:
+    """Each bin's weight, or a neighbour's where that is larger, averaged over pairs: an upper envelope (Mip-NeRF, section 3)."""
+    ends = torch.cat([weights[:, :1], weights, weights[:, -1:]], -1)
+    pairs = torch.maximum(ends[:, :-1], ends[:, 1:])
+    return (pairs[:, :-1] + pairs[:, 1:]) / 2
+
+
 def draw_intervals(
     weights: Float[Tensor, "rays bins"],
     near: Float[Tensor, " rays"],

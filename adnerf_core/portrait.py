@@ -14,12 +14,14 @@ from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.dataset import REGION
 from adnerf_core.fields.torso import TorsoField
 from adnerf_core.fields.triplane import HeadField, RayDecoder
-from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over
+from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over, widen
 from adnerf_core.occupancy import DensityGrid
 from adnerf_core.rays import Camera, Rays, cast_rays, project
 
 EMPTY = 0.02
 """Opacity along a whole ray, by the density grid, below which the ray is not marched."""
+THICKEST = 0.7
+"""Optical depth of a bin of the ray, by the density grid, at most (see _expect)."""
 KEPT = 0.05
 """Share of the empty rays that training marches all the same, so that matter can appear where none was seen."""
 BLOCK = 4
@@ -192,8 +194,10 @@ class Portrait(nn.Module):
         places = near[:, None] + middle * (far - near)[:, None]
         density = self.grid.lookup(origins[:, None] + places[..., None] * directions[:, None])
         delta = self._lengths((far - near)[:, None] / bins)
-        weights, left = composite(density, delta.expand_as(density))
-        return weights, 1 - left
+        # A cell holds the largest density of all its places and conditions, so the surface may lie a little behind it:
+        # believe no bin to be opaque, and look before and behind it as well, or the surface is missed and shows speckles.
+        weights, left = composite((density * delta).clamp(max=THICKEST), torch.ones_like(density))
+        return widen(weights), 1 - left
 
     def _march(
         self, origins: Tensor, directions: Tensor, view: Tensor, edges: Tensor, condition: Tensor

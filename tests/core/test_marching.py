@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over
+from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over, widen
 from adnerf_core.occupancy import DensityGrid
 
 
@@ -83,3 +83,10 @@ def test_the_density_grid_finds_cells_by_place_and_forgets_slowly():
     assert (grid.occupied(1.0)[:, 0] > 0).all() and len(grid.occupied(1.0)) == 4**3 // 2
     grid.refresh(lambda points: torch.zeros(len(points)), (0, 1), generator)
     assert 5 < float(grid.lookup(torch.tensor([0.9, 0.0, 0.0]))) < 9
+
+
+def test_widening_reaches_the_neighbours_and_keeps_the_peak():
+    weights = torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0]])
+    assert widen(weights).tolist() == [[0.0, 0.5, 1.0, 0.5, 0.0]]
+    flat = torch.full((1, 6), 0.3)
+    assert torch.allclose(widen(flat), flat)
