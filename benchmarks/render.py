@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from adnerf_core.portrait import paint
+from adnerf_core.portrait import BLOCK, paint
 from adnerf_core.rays import cast_rays
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import Subject, load_subject
@@ -54,7 +54,9 @@ def measure(subject: Subject, count: int) -> dict[str, float]:
         code = torch.zeros(1, portrait.audio.lip_code)
         condition = portrait.condition(code, subject.upper[k : k + 1])[0]
         whole.append(cpu_seconds(lambda: paint(portrait, pose, motion, condition, behind, pixels)))  # noqa: B023
-        wanted = portrait.head_blocks(pose).repeat_interleave(4, 0).repeat_interleave(4, 1)[:size, :size].reshape(-1)
+        wanted = (
+            portrait.head_blocks(pose).repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)[:size, :size].reshape(-1)
+        )
         rays = cast_rays(portrait.geometry.camera, pose.expand(int(wanted.sum()), 4, 4), pixels[wanted])
         each = condition.expand(len(rays.origins), -1)
         head.append(cpu_seconds(lambda: portrait.see_head(rays, each)))  # noqa: B023
