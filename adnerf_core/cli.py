@@ -65,7 +65,12 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_preprocess, _add_train, _add_render, _add_evaluate):
+        add(commands)
+    return parser
 
+
+def _add_preprocess(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser(
         "preprocess", help="a reference video becomes a dataset: tracked, parsed, aligned with its sound"
     )
@@ -91,6 +96,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     p.set_defaults(run=_preprocess)
 
+
+def _add_train(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser(
         "train", help="a dataset becomes a run: the audio encoder, the head's field, the torso's field"
     )
@@ -108,6 +115,8 @@ def make_parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, default=0, help="equal seeds give equal runs (default: %(default)s)")
     p.set_defaults(run=_train)
 
+
+def _add_render(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser("render", help="speech becomes a video of the run's subject saying it")
     p.add_argument("subject", type=Path, metavar="RUN", help="folder that train wrote")
     p.add_argument("audio", type=Path, help="speech; any common format, or a video's sound")
@@ -135,6 +144,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     p.set_defaults(run=_render)
 
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser("evaluate", help="figures and pictures on the part of the footage that training never saw")
     p.add_argument("subject", type=Path, metavar="RUN", help="folder that train wrote; its dataset must still be there")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
@@ -142,7 +153,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--device", choices=get_args(DeviceName), default="cpu", help="where to render (default: %(default)s)"
     )
     p.set_defaults(run=_evaluate)
-    return parser
 
 
 def _preprocess(given: argparse.Namespace) -> None:

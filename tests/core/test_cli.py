@@ -1,0 +1,45 @@
+"""The core's command line: what it prints, and what it returns."""
+
+import json
+
+import numpy as np
+import pytest
+
+from adnerf_core import media
+from adnerf_core.cli import main
+
+
+def test_every_command_explains_itself(capsys):
+    for command in ("preprocess", "train", "render", "evaluate"):
+        with pytest.raises(SystemExit) as stop:
+            main([command, "--help"])
+        assert stop.value.code == 0
+        assert "--" in capsys.readouterr().out
+
+
+def test_a_video_is_rendered_from_a_run(toy_run, tmp_path, capsys):
+    media.write_wav(tmp_path / "a.wav", np.zeros(16000, np.float32))
+    out = tmp_path / "out.mp4"
+    view = ["--yaw", "10", "--zoom", "1.2", "--background", "#204060", "--pose", "still", "--size", "64"]
+    assert main(["render", str(toy_run.root), str(tmp_path / "a.wav"), "--out", str(out), *view]) == 0
+    assert "25 frames of 64x64" in capsys.readouterr().out
+    assert media.probe(out).width == 64
+
+
+def test_errors_tell_code_and_remedy_and_return_1(tmp_path, capsys):
+    (tmp_path / "a.mp4").write_text("no media")
+    assert main(["preprocess", str(tmp_path / "a.mp4"), "--out", str(tmp_path / "dataset")]) == 1
+    assert capsys.readouterr().err.splitlines()[-2].startswith("not_media: ")
+    assert main(["train", str(tmp_path / "nothing"), "--out", str(tmp_path / "run")]) == 1
+    assert "not_ready: " in capsys.readouterr().err
+
+
+def test_options_that_make_no_sense_return_2(toy_run, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["render", str(toy_run.root), "a.wav", "--out", str(tmp_path / "out.mp4"), "--yaw", "45"])
+    assert stop.value.code == 2 and "yaw_deg" in capsys.readouterr().err
+
+
+def test_the_run_says_what_it_was_made_with(toy_run):
+    written = json.loads(toy_run.manifest.read_text())
+    assert {"dataset", "source", "config", "versions"} <= written.keys()
