@@ -121,6 +121,8 @@ def _read(path: Path, size: int) -> UInt8[ndarray, "size size 3"]:
 BACKGROUND, HEAD, NECK, TORSO, EDGE = range(5)
 """What a pixel means for the head field: see `zones`."""
 
+BLINKING = 0.1
+"""Share of the frames, those with the eyes most shut, from which one frame of every batch is drawn: blinks are rare."""
 REGION = 64
 """Cells an edge of the map that says where the torso was ever seen."""
 NECK_DEPTH, EDGE_DEPTH = 0.25, 0.5
@@ -203,6 +205,7 @@ class Footage:
         self.poses = torch.from_numpy(track.pose[numbers]).float().to(device)
         self.lips = torch.from_numpy(lips[numbers]).float().to(device)
         self.upper = torch.from_numpy(track.upper_face()[numbers]).to(device)
+        self.shut = self.upper[:, 0].argsort()[: max(1, int(BLINKING * len(numbers)))].cpu()
         self.torso = torch.from_numpy(track.torso[numbers]).float().to(device)
         torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
         near = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)
@@ -221,6 +224,7 @@ class Footage:
         """
         generator = torch.Generator().manual_seed((seed << 32) + step)
         chosen = torch.randint(len(self.numbers), (frames,), generator=generator)
+        chosen[0] = self.shut[int(chosen[0]) % len(self.shut)]
         each = rays // frames
         uniform = torch.rand((frames, each, 2), generator=generator).to(self.device)
         chosen = chosen.to(self.device)
