@@ -55,7 +55,7 @@ class MarchConfig(Config):
 
     grid: int = Field(64, description="cells an edge of the cached density grid")
     lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
-    samples: int = Field(12, description="field evaluations a surviving ray")
+    samples: int = Field(16, description="field evaluations a surviving ray")
 
 
 class TrainConfig(Config):

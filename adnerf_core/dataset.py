@@ -217,7 +217,7 @@ class Footage:
     def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str) -> Batch:
         """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
 
-        Head phase: 15 % in the mouth's box, 10 % in that of eyes and brows, the rest in the head's. Torso phase: in the torso's region.
+        Head phase: 15 % in the mouth's box, 15 % in that of eyes and brows, the rest in the head's. Torso phase: in the torso's region.
 
         Where a pixel is surely person or surely not, noise stands behind and not the plate: matter in the colour of the plate
         would fit the footage as well as emptiness does, until the head turns or the background is changed.
@@ -231,7 +231,7 @@ class Footage:
         if phase == "head":
             which = torch.zeros(each, dtype=torch.long, device=self.device)
             which[: int(0.15 * each)] = 1
-            which[int(0.15 * each) : int(0.25 * each)] = 2
+            which[int(0.15 * each) : int(0.3 * each)] = 2
             box = self.boxes[chosen][:, which]
             pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
             pixels = pixels.floor().clamp_(0, self.camera.width - 1) + 0.5
