@@ -27,8 +27,6 @@ from adnerf_core.subject import Subject, load_subject, picture_tensor
 SHORTEST_S, LONGEST_S = 0.3, 7200.0
 PIVOT = (0.0, -0.6, -0.9)
 """What a changed view turns the head about, head frame: the top of the spine, so that the neck stays where it is."""
-TORSO_REACH = 2.0
-"""How far (standard deviations of the training poses) the torso follows a pose: beyond, it knows nothing."""
 CODE_BATCH = 512
 LARGEST_PICTURE = 4096 * 4096
 PLAIN = RenderOptions()
