@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, make_url, text
 from sqlalchemy.exc import OperationalError
@@ -20,9 +21,14 @@ BUSY_TIMEOUT_MS = 30_000
 
 
 class Database:
-    """One process's connection to the database at `url`. Threads may share it; a fork may not."""
+    """One process's connection to the database at `url`. Threads may share it; a fork may not.
 
-    def __init__(self, url: str):
+    `on_queued`, where it is set, is called with the WakeUp (storage/jobs.py) of each job that was queued, once that is
+    durable. It must not raise: what it was called for is done.
+    """
+
+    def __init__(self, url: str, on_queued: Callable[[Any], object] | None = None):
+        self.on_queued = on_queued
         self.url = make_url(url)
         if self.sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -46,6 +52,7 @@ class Database:
         Raises StoreFull where the disk has no space left.
         """
         session = Session(self.engine if write else self._reader, expire_on_commit=False)
+        session.info["on_queued"] = self.on_queued
         outcome = "rolled_back"
         try:
             with session:

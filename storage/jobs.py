@@ -9,22 +9,30 @@
     retry       failed, cancelled     queued      a client
     requeue     running               queued      the sweep: the worker is gone
     give_up     running               failed      the sweep: the worker is gone for the third time
+    time_out    running               failed      the worker whose attempt it is, when its time is over
 
 Every move is one UPDATE that names the states it may come from, and for a worker its attempt: no row, no move. So a
 cancel, a lost lease and a late write of a worker thought dead are all seen in the same way, and of two workers that
-claim one job only one gets it. What the job is for (a subject or a video) follows in the same transaction.
+claim one job only one gets it. What the job is for (a subject or a video) follows in the same transaction; always the
+job before its owner, so that transactions which lock rows one by one cannot wait for each other in a circle.
+
+Wake-ups: where a broker tells workers of jobs, every move to `queued` also sets `wake_at`, in its own transaction; that is
+the wake-up, written down. Once the transaction is durable, `Database.on_queued` is called with it and sends it. What was
+not sent (the process or the broker was gone) or not heeded (the broker lost it) is found by `due_wakeups`. A worker that
+polls the database needs none of this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from storage import rows
+from storage.db import after_commit
 from storage.errors import MoveNotAllowed
 from storage.models import Job, JobKind, Subject, Video, new_id, now
 
@@ -48,6 +56,7 @@ MOVES: dict[str, tuple[tuple[str, ...], str]] = {
     "retry": (("failed", "cancelled"), "queued"),
     "requeue": (("running",), "queued"),
     "give_up": (("running",), "failed"),
+    "time_out": (("running",), "failed"),
 }
 
 OWNER_STATE: dict[tuple[str, str], str] = {
@@ -67,6 +76,14 @@ _FRESH = {"worker": None, "lease_until": None, "stage": None, "progress": 0.0, "
 _OVER = {"worker": None, "lease_until": None, "eta_s": None}
 
 
+class WakeUp(NamedTuple):
+    """That there is a job for a worker, and since when nobody was told."""
+
+    job_id: str
+    kind: JobKind
+    due: datetime
+
+
 def create(session: Session, kind: JobKind, subject_id: str, video_id: str | None = None) -> Job:
     """A new queued job. Its subject or video must be there."""
     job = Job(
@@ -76,10 +93,12 @@ def create(session: Session, kind: JobKind, subject_id: str, video_id: str | Non
         subject_id=subject_id,
         video_id=video_id,
         max_attempts=MAX_ATTEMPTS,
+        wake_at=now(),
     )
     session.add(job)
     session.flush()
     _update_owner(session, job)
+    _wake(session, job)
     return job
 
 
@@ -157,6 +176,17 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
     return _move(session, "release", *_fence(job_id, attempt), **values) is not None
 
 
+def time_out(session: Session, job_id: str, attempt: int, limit_s: float) -> bool:
+    """The job failed for having run more than `limit_s` seconds. False: it is not this attempt's any more."""
+    error = {
+        "code": "time_limit",
+        "message": f"The job did not end within {limit_s:.0f} s, the most that its kind may take.",
+        "remedy": "Send less (a shorter video or audio, a lighter preset), or raise the limit; then retry.",
+    }
+    values = _OVER | {"error": error, "finished_at": now()}
+    return _move(session, "time_out", *_fence(job_id, attempt), **values) is not None
+
+
 def cancel(session: Session, job_id: str) -> Job:
     """Cancels a job; a worker that runs it sees this at its next heartbeat. Raises NotFound, MoveNotAllowed."""
     return _move_by_client(session, "cancel", job_id, **_OVER | {"finished_at": now()})
@@ -176,7 +206,8 @@ def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: Fals
     They are queued again at their old place, or failed when it happened for the last time that is allowed.
     """
     swept = []
-    for job in session.scalars(select(Job).where(Job.state == "running")).all():
+    running = select(Job).where(Job.state == "running").order_by(Job.id).with_for_update(skip_locked=True)
+    for job in session.scalars(running).all():
         if job.lease_until > now() and not dead(job.worker):
             continue
         fence = *_fence(job.id, job.attempt), Job.lease_until == job.lease_until
@@ -187,6 +218,24 @@ def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: Fals
         if moved is not None:
             swept.append(moved)
     return swept
+
+
+def due_wakeups(session: Session, *, limit: int = 100) -> list[WakeUp]:
+    """The wake-ups of queued jobs that were never sent, or sent and not heeded in time; those due longest first."""
+    query = select(Job.id, Job.kind, Job.wake_at).where(Job.wake_at <= now()).order_by(Job.wake_at).limit(limit)
+    return [WakeUp(*row) for row in session.execute(query)]
+
+
+def mark_sent(session: Session, wakeups: Iterable[WakeUp], *, again_s: float) -> None:
+    """Notes that these were sent; each is due again after `again_s` seconds if nobody has claimed the job by then."""
+    for wakeup in wakeups:  # a job that was queued anew meanwhile has another `wake_at`, which stays
+        mine = update(Job).where(Job.id == wakeup.job_id, Job.wake_at == wakeup.due).values(wake_at=_until(again_s))
+        session.execute(mine, execution_options={"synchronize_session": False})
+
+
+def forget(session: Session, *where: ColumnElement[bool]) -> None:
+    """Removes jobs; a worker that runs one sees it at its next heartbeat. Before their owner is removed."""
+    session.execute(delete(Job).where(*where), execution_options={"synchronize_session": False})
 
 
 def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
@@ -215,12 +264,22 @@ def _move(session: Session, move: str, *where: ColumnElement[bool], owner_values
     """One compare-and-set UPDATE; None where no row was in a state to be moved."""
     sources, target = MOVES[move]
     values |= {"state": target, "revision": Job.revision + 1, "updated_at": now()}
+    values["wake_at"] = now() if target == "queued" else None
     statement = update(Job).where(*where, Job.state.in_(sources)).values(**values).returning(Job)
     options = {"synchronize_session": False, "populate_existing": True}
     job = session.scalars(statement, execution_options=options).one_or_none()
     if job is not None:
         _update_owner(session, job, **(owner_values or {}))
+        if target == "queued":
+            _wake(session, job)
     return job
+
+
+def _wake(session: Session, job: Job) -> None:
+    on_queued = session.info.get("on_queued")
+    if on_queued is not None:
+        wakeup = WakeUp(job.id, job.kind, job.wake_at)
+        after_commit(session, lambda: on_queued(wakeup))
 
 
 def _move_by_client(session: Session, move: str, job_id: str, **values: Any) -> Job:

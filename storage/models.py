@@ -1,4 +1,4 @@
-"""The rows: Subject, Video, Job. Ids are opaque, carry a prefix, and sort by the time they were made."""
+"""The rows: Subject, Video, Job, Worker. Ids are opaque, carry a prefix, and sort by the time they were made."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ class Subject(Base):
     """A person of whom videos can be made. Keys name objects in the store."""
 
     __tablename__ = "subjects"
+    __table_args__ = (Index(None, "state", "id"),)
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     name: Mapped[str]
@@ -74,7 +75,7 @@ class Subject(Base):
     run_key: Mapped[str | None]
     preview_key: Mapped[str | None]
     jobs: Mapped[list[Job]] = relationship(
-        primaryjoin="and_(Job.subject_id == Subject.id, Job.kind != 'render')",
+        primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
         order_by="Job.id",
         viewonly=True,
         lazy="selectin",
@@ -85,9 +86,10 @@ class Video(Base):
     """A subject saying something. `file_key`, `sha256` and the measures are there once it is ready."""
 
     __tablename__ = "videos"
+    __table_args__ = (Index(None, "state", "id"), Index(None, "subject_id", "id"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
-    subject_id: Mapped[str] = mapped_column(ForeignKey("subjects.id", ondelete="CASCADE"), index=True)
+    subject_id: Mapped[str] = mapped_column(ForeignKey("subjects.id", ondelete="CASCADE"))
     state: Mapped[VideoState] = mapped_column(String(16))
     options: Mapped[dict[str, Any]] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
@@ -109,15 +111,21 @@ class Job(Base):
 
     `attempt` is raised by every claim and never goes down, so that it can fence what an earlier claim still writes;
     a start that shall not count raises `max_attempts` instead. `revision` is raised by every change of the row.
+    `wake_at` is when a worker has to be told of a queued job (again); None once one has it.
     """
 
     __tablename__ = "jobs"
-    __table_args__ = (Index(None, "state", "queued_at", "id"),)
+    __table_args__ = (
+        Index(None, "state", "queued_at", "id"),  # the queue, in the order of claims
+        Index(None, "state", "id"),  # the others: listings, newest first
+        Index(None, "kind", "id"),
+        Index(None, "subject_id", "id"),
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     kind: Mapped[JobKind] = mapped_column(String(16))
     state: Mapped[JobState] = mapped_column(String(16))
-    subject_id: Mapped[str] = mapped_column(ForeignKey("subjects.id", ondelete="CASCADE"), index=True)
+    subject_id: Mapped[str] = mapped_column(ForeignKey("subjects.id", ondelete="CASCADE"))
     video_id: Mapped[str | None] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), index=True)
     stage: Mapped[str | None] = mapped_column(String(32))
     progress: Mapped[float] = mapped_column(default=0.0)
@@ -127,9 +135,26 @@ class Job(Base):
     error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     worker: Mapped[str | None] = mapped_column(String(80))
     lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    wake_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
     revision: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     queued_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     started_at: Mapped[datetime | None] = mapped_column(UtcTime)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class Worker(Base):
+    """A worker process, as it tells of itself; storage/workers.py writes it.
+
+    `device` has `name`, and for a GPU `memory_bytes` and, while it works, `used_bytes`.
+    """
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    host: Mapped[str]
+    queues: Mapped[list[str]] = mapped_column(JSON)
+    device: Mapped[dict[str, Any]] = mapped_column(JSON)
+    started_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcTime, default=now)

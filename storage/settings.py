@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from storage.errors import BadSetting
@@ -14,12 +14,28 @@ PREFIX = "ADNERF_"
 
 @dataclass(frozen=True)
 class Settings:
-    """One process's settings; the defaults are one machine with SQLite and a folder."""
+    """One process's settings; the defaults are one machine with SQLite and a folder. What may hold a secret is not printed."""
 
     data_dir: Path = Path("data")
     """Everything that is kept on this machine: database, objects, work folders."""
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     """SQLAlchemy URL; empty: SQLite in the data folder."""
+    broker_url: str = field(default="", repr=False)
+    """Celery's broker, such as `redis://host:6379/0`; empty: workers look for jobs in the database by themselves."""
+    store_url: str = ""
+    """Object store, such as `s3://bucket` or `s3://bucket/folder`; empty: a folder in the data folder."""
+    s3_endpoint_url: str = ""
+    """Address of an S3-compatible store; empty: Amazon's."""
+    s3_public_url: str = ""
+    """The same address as clients see it, for links to downloads; empty: `s3_endpoint_url`."""
+    s3_region: str = "us-east-1"
+    """Region of the bucket."""
+    s3_access_key: str = ""
+    """Key to the bucket; empty: boto3 looks for credentials in its own places (roles, profiles)."""
+    s3_secret_key: str = field(default="", repr=False)
+    """The secret of `s3_access_key`."""
+    link_s: float = 3600.0
+    """How long a signed link to a download can be used."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: CUDA where it is there."""
     max_video_bytes: int = 2 << 30
@@ -38,6 +54,18 @@ class Settings:
     """How long work may take to stop when told to, before its worker process ends itself."""
     poll_s: float = 0.5
     """Time between looks at the queue when it is empty."""
+    worker_silence_s: float = 60.0
+    """A worker that was not heard of for so long counts as gone."""
+    preprocess_limit_s: float = 4 * 3600.0
+    """The longest that one attempt at preprocessing may take; then it fails."""
+    train_limit_s: float = 48 * 3600.0
+    """The same for training."""
+    render_limit_s: float = 12 * 3600.0
+    """The same for rendering."""
+
+    def limit_s(self, kind: str) -> float:
+        """The longest that one attempt at a job of this kind may take, in seconds."""
+        return getattr(self, f"{kind}_limit_s")
 
     @property
     def database(self) -> str:
@@ -63,17 +91,17 @@ class Settings:
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings that the environment asks for. Raises BadSetting for a value that does not parse."""
     given = {}
-    for field in fields(Settings):
-        name = PREFIX + field.name.upper()
+    for setting in fields(Settings):
+        name = PREFIX + setting.name.upper()
         text = environment.get(name, "")
         if text:
-            given[field.name] = _parse(name, text, type(field.default))
+            given[setting.name] = _parse(name, text, type(setting.default))
     return Settings(**given)
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
     """The environment for a child process that must see the same settings."""
-    ours = {PREFIX + field.name.upper(): str(getattr(settings, field.name)) for field in fields(Settings)}
+    ours = {PREFIX + setting.name.upper(): str(getattr(settings, setting.name)) for setting in fields(Settings)}
     return {**os.environ, **ours}
 
 

@@ -82,6 +82,7 @@ def rename_subject(session: Session, subject_id: str, name: str) -> Subject:
 def delete_subject(session: Session, store: LocalStore, subject_id: str) -> None:
     """Removes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
     rows.get(session, Subject, subject_id)
+    jobs.forget(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
 
@@ -153,6 +154,7 @@ def list_videos(
 def delete_video(session: Session, store: LocalStore, video_id: str) -> None:
     """Removes the video, its job (a worker that runs it stops) and their files. Raises NotFound."""
     video = rows.get(session, Video, video_id)
+    jobs.forget(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{video.subject_id}/videos/{video_id}/"))
 
