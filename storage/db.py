@@ -57,6 +57,8 @@ class Database:
         try:
             with session:
                 yield session
+                for action in session.info.get("closing", []):
+                    action()
                 session.commit()
                 outcome = "committed"
         except OperationalError as error:
@@ -75,6 +77,11 @@ class Database:
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
+
+
+def before_commit(session: Session, action: Callable[[], object]) -> None:
+    """Runs `action` as the last thing in the transaction of `session`; not where that came to nothing before."""
+    session.info.setdefault("closing", []).append(action)
 
 
 def after_commit(session: Session, action: Callable[[], object]) -> None:

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, get_args
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
-from storage import rows
+from storage import rows, tallies
 from storage.db import after_commit
 from storage.errors import MoveNotAllowed
 from storage.models import Job, JobKind, Subject, Video, new_id, now
@@ -270,6 +270,7 @@ def _move(session: Session, move: str, *where: ColumnElement[bool], owner_values
     job = session.scalars(statement, execution_options=options).one_or_none()
     if job is not None:
         _update_owner(session, job, **(owner_values or {}))
+        tallies.add(session, tallies.MOVE, job.kind, move)
         if target == "queued":
             _wake(session, job)
     return job

@@ -1,4 +1,4 @@
-"""The rows: Subject, Video, Job, Worker. Ids are opaque, carry a prefix, and sort by the time they were made."""
+"""The rows: Subject, Video, Job, Worker, Tally. Ids are opaque, carry a prefix, and sort by the time they were made."""
 
 from __future__ import annotations
 
@@ -158,3 +158,15 @@ class Worker(Base):
     device: Mapped[dict[str, Any]] = mapped_column(JSON)
     started_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     heartbeat_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class Tally(Base):
+    """How often something has happened to jobs of one kind, and how long it took; storage/tallies.py writes it."""
+
+    __tablename__ = "tallies"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    kind: Mapped[JobKind] = mapped_column(String(16), primary_key=True)
+    label: Mapped[str] = mapped_column(String(32), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger, default=0)
+    seconds: Mapped[float] = mapped_column(default=0.0)

@@ -1,0 +1,66 @@
+"""Logs: one line an event, for people on a terminal, for machines (JSON) everywhere else.
+
+Every line says what it belongs to: `request_id` in the API, `job_id`, `kind` and `attempt` in a worker. These come from
+`bound`, so that whatever is logged inside the block, by any library, carries them. Logs hold ids only: no names of
+subjects or files, no query strings, no settings.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import EventDict
+
+bound: Callable[..., AbstractContextManager[None]] = structlog.contextvars.bound_contextvars
+"""bound(job_id=..., attempt=...): a block whose log lines carry these values."""
+
+QUIET = {"alembic": logging.WARNING, "httpx": logging.WARNING, "botocore": logging.WARNING}
+"""Libraries that say more than anybody wants to read."""
+
+
+def configure(style: str = "auto", stream: TextIO | None = None) -> None:
+    """Sends all log lines of this process to `stream` (default: stderr). `style`: `json`, `human`, or `auto`."""
+    stream = stream or sys.stderr
+    terminal = stream.isatty()
+    human = style == "human" or (style == "auto" and terminal)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.contextvars.merge_contextvars,
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderer(human, terminal)],
+        )
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for name, level in QUIET.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def thread(target: Callable[[], Any], name: str) -> threading.Thread:
+    """A daemon thread, not yet started, whose log lines carry what is bound here."""
+    return threading.Thread(target=contextvars.copy_context().run, args=(target,), name=name, daemon=True)
+
+
+def _renderer(human: bool, colors: bool) -> list[Callable[..., Any]]:
+    if human:
+        plain = structlog.dev.plain_traceback
+        return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain, pad_event_to=0)]
+    return [structlog.processors.format_exc_info, _named, structlog.processors.JSONRenderer()]
+
+
+def _named(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """The same names in the same order in every line: time, level, logger, message, then what is bound."""
+    head = {"time": "timestamp", "level": "level", "logger": "logger", "message": "event"}
+    return {new: event.pop(old) for new, old in head.items()} | event
