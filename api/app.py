@@ -12,7 +12,7 @@ from api import documents, errors
 from api.routes import health, jobs, subjects, videos
 from storage import settings as environment
 from storage.db import Database
-from storage.objects import LocalStore
+from storage.objects import open_store
 from storage.settings import Settings
 
 DESCRIPTION = """
@@ -28,7 +28,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app = FastAPI(title="adnerf", version=version("adnerf"), description=DESCRIPTION, lifespan=_lifespan)
     app.state.settings = settings
     app.state.database = Database(settings.database)
-    app.state.store = LocalStore(settings.objects)
+    app.state.store = open_store(settings)
     errors.install(app)
     for routes in (subjects, videos, jobs, health):
         app.include_router(routes.router)

@@ -9,7 +9,7 @@ from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
 from storage.db import Database
-from storage.objects import LocalStore
+from storage.objects import ObjectStore
 from storage.settings import Settings
 
 
@@ -21,13 +21,13 @@ def _database(request: Request) -> Database:
     return request.app.state.database
 
 
-def _store(request: Request) -> LocalStore:
+def _store(request: Request) -> ObjectStore:
     return request.app.state.store
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
-StoreDep = Annotated[LocalStore, Depends(_store)]
+StoreDep = Annotated[ObjectStore, Depends(_store)]
 
 
 def _reading(database: DatabaseDep) -> Iterator[Session]:

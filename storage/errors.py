@@ -11,7 +11,9 @@ StorageError                code                  raised when
 │   ├── EmptyFile           empty_file            a file of zero bytes
 │   └── FileTooLarge        file_too_large        more bytes than the limit
 ├── StoreFull               disk_full             no space left in the object store or the database
+├── StoreAway               store_away            the object store does not answer, or refuses
 ├── ObjectMissing           object_missing        the store lacks an object that a row names
+├── ObjectDamaged           object_damaged        the store's object is not what was stored
 ├── InUse                   in_use                another service runs on the same data folder
 └── BadSetting              bad_setting           an environment variable has an unusable value
 """
@@ -90,6 +92,16 @@ class StoreFull(StorageError):
 class ObjectMissing(StorageError):
     code = "object_missing"
     remedy = "Restore the object store from its backup, or make the subject anew."
+
+
+class ObjectDamaged(StorageError):
+    code = "object_damaged"
+    remedy = "Try again; if it stays so, restore the object store from its backup, or make the subject anew."
+
+
+class StoreAway(StorageError):
+    code = "store_away"
+    remedy = "Look whether the object store runs and its keys are right, then try again."
 
 
 class InUse(StorageError):

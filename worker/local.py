@@ -12,7 +12,7 @@ import time
 
 from storage import jobs
 from storage.db import Database
-from storage.objects import LocalStore
+from storage.objects import open_store
 from storage.settings import Settings
 from worker.locks import Presence
 from worker.pipeline import Core, Pipeline, load_core
@@ -36,7 +36,7 @@ class LocalWorker:
         self.database = Database(settings.database)
         self.name = f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.presence = Presence(settings.locks / "workers", self.name)
-        self.pipeline = Pipeline(settings, self.database, LocalStore(settings.objects), core)
+        self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
         self.stopping = threading.Event()
 
     def run(self) -> None:

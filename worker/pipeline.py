@@ -26,7 +26,7 @@ from storage import jobs, rows
 from storage.db import Database
 from storage.errors import NotFound, StorageError
 from storage.models import Job, Subject, Video
-from storage.objects import LocalStore
+from storage.objects import ObjectStore
 from storage.settings import Settings
 from worker.lease import Lease
 from worker.meter import Meter
@@ -83,7 +83,7 @@ def load_core() -> Core:
 class Pipeline:
     """What running a job needs, and the three ways of running one."""
 
-    def __init__(self, settings: Settings, database: Database, store: LocalStore, core: Core):
+    def __init__(self, settings: Settings, database: Database, store: ObjectStore, core: Core):
         self.settings, self.database, self.store, self.core = settings, database, store, core
         self.workspace = Workspace(settings.work, store)
 

@@ -18,7 +18,7 @@ from storage import jobs, rows
 from storage.db import after_commit, after_rollback
 from storage.errors import PreviewNotReady, SubjectNotReady, VideoNotReady
 from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id, now
-from storage.objects import LocalStore
+from storage.objects import ObjectStore
 from storage.rows import Page
 from storage.settings import Settings
 from worker.locks import is_abandoned
@@ -34,7 +34,7 @@ class QueueFigure(NamedTuple):
 
 
 def submit_subject(
-    session: Session, store: LocalStore, *, name: str, preset: PresetName, consent: str, video: BinaryIO, limit: int
+    session: Session, store: ObjectStore, *, name: str, preset: PresetName, consent: str, video: BinaryIO, limit: int
 ) -> Subject:
     """A new subject from a reference video (a file open for reading), and the job that preprocesses it.
 
@@ -79,7 +79,7 @@ def rename_subject(session: Session, subject_id: str, name: str) -> Subject:
     return get_subject(session, subject_id)
 
 
-def delete_subject(session: Session, store: LocalStore, subject_id: str) -> None:
+def delete_subject(session: Session, store: ObjectStore, subject_id: str) -> None:
     """Removes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
     rows.get(session, Subject, subject_id)
     jobs.forget(session, Job.subject_id == subject_id)
@@ -97,7 +97,7 @@ def subject_preview(session: Session, subject_id: str) -> str:
 
 def submit_video(
     session: Session,
-    store: LocalStore,
+    store: ObjectStore,
     *,
     subject_id: str,
     options: RenderOptions,
@@ -151,7 +151,7 @@ def list_videos(
     return rows.page(session, Video, limit=limit, cursor=cursor, state=state, subject_id=subject_id)
 
 
-def delete_video(session: Session, store: LocalStore, video_id: str) -> None:
+def delete_video(session: Session, store: ObjectStore, video_id: str) -> None:
     """Removes the video, its job (a worker that runs it stops) and their files. Raises NotFound."""
     video = rows.get(session, Video, video_id)
     jobs.forget(session, Job.video_id == video_id)

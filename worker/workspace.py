@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from storage.errors import ObjectMissing, StoreFull
+from storage.errors import ObjectDamaged, StoreFull
 from storage.models import Job
-from storage.objects import LocalStore
+from storage.objects import ObjectStore
 
 ABANDONED_S = 3600.0
 
@@ -26,7 +26,7 @@ ABANDONED_S = 3600.0
 class Workspace:
     """The scratch folder `root` of the workers of one machine, beside the `store`."""
 
-    def __init__(self, root: Path, store: LocalStore):
+    def __init__(self, root: Path, store: ObjectStore):
         self.jobs = Path(root) / "jobs"
         self.cache = Path(root) / "cache"
         self.store = store
@@ -60,18 +60,22 @@ class Workspace:
                 self.store.put(key, packed)
 
     def unpack(self, key: str, folder: Path) -> None:
-        """Brings what `push` stored to the new `folder`, whole or not at all. Raises ObjectMissing, StoreFull."""
+        """Brings what `push` stored to the new `folder`, whole or not at all.
+
+        Raises ObjectMissing, ObjectDamaged, StoreFull.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _scratch(folder.parent) as temporary, self.store.open(key) as packed:
+        with _scratch(folder.parent) as temporary, _scratch(folder.parent) as packed:
+            self.store.fetch(key, packed)
             try:
                 with zipfile.ZipFile(packed) as file:
                     file.extractall(temporary)
             except zipfile.BadZipFile as error:
-                raise ObjectMissing(f"Object {key} is damaged.") from error
+                raise ObjectDamaged(f"Object {key} is no archive.") from error
             temporary.rename(folder)
 
     def folder(self, key: str) -> Path:
-        """What `push` stored, only to be read; unpacked once. Raises ObjectMissing, StoreFull."""
+        """What `push` stored, only to be read; unpacked once. Raises ObjectMissing, ObjectDamaged, StoreFull."""
         folder = self._cached(key)
         if not folder.exists():
             try:

@@ -6,7 +6,7 @@ import pytest
 
 from storage import migrations
 from storage.db import Database
-from storage.objects import LocalStore
+from storage.objects import open_store
 from storage.settings import Settings
 
 
@@ -25,4 +25,4 @@ def database(settings):
 
 @pytest.fixture
 def store(settings):
-    return LocalStore(settings.objects)
+    return open_store(settings)

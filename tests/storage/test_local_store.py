@@ -13,7 +13,8 @@ import time
 import pytest
 
 from storage.errors import EmptyFile, FileTooLarge, ObjectMissing, StoreFull
-from storage.objects import CHUNK, LocalStore
+from storage.local_store import LocalStore
+from storage.objects import CHUNK
 
 PAYLOAD = bytes(range(256)) * (CHUNK // 100)
 
@@ -147,7 +148,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
 
 def test_a_process_killed_while_it_writes_leaves_no_object(store):
     program = (
-        "import io, os, signal, sys; from pathlib import Path; from storage.objects import LocalStore\n"
+        "import io, os, signal, sys; from pathlib import Path; from storage.local_store import LocalStore\n"
         "class Killing(io.BytesIO):\n"
         "    def read(self, size=-1):\n"
         "        if self.tell(): os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -17,7 +17,7 @@ import pytest
 from adnerf_core.config import RenderOptions
 from storage import migrations
 from storage.db import Database
-from storage.objects import LocalStore
+from storage.objects import open_store
 from storage.settings import Settings, environment_of
 from tests.worker.stub_core import CORE
 from worker import service
@@ -33,7 +33,7 @@ class House:
         self.settings = settings
         self.database = Database(settings.database)
         migrations.upgrade(self.database)
-        self.store = LocalStore(settings.objects)
+        self.store = open_store(settings)
         self.processes: list[subprocess.Popen] = []
 
     def submit_subject(self, **orders):

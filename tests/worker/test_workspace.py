@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from storage.errors import ObjectMissing, StoreFull
-from storage.objects import LocalStore
+from storage.errors import ObjectDamaged, StoreFull
+from storage.local_store import LocalStore
 from worker.workspace import Workspace
 
 
@@ -67,7 +67,7 @@ def test_an_object_is_unpacked_once(workspace, tmp_path):
     folder = workspace.folder("runs/1")
     workspace.store.delete("runs/1")
     assert workspace.folder("runs/1") == folder
-    with pytest.raises(ObjectMissing):
+    with pytest.raises(ObjectDamaged):
         workspace.folder("runs/2")
 
 
@@ -82,7 +82,7 @@ def test_a_damaged_object_leaves_no_half_folder(workspace, tmp_path):
     workspace.push(fill(tmp_path / "run"), "runs/1")
     path = workspace.store.root / "runs" / "1"
     path.write_bytes(path.read_bytes().replace(b"b", b"c", 1))
-    with pytest.raises(ObjectMissing, match="damaged"):
+    with pytest.raises(ObjectDamaged, match="damaged"):
         workspace.folder("runs/1")
     assert names(workspace.cache) == []
 
