@@ -18,7 +18,7 @@ SAMPLE_RATE = 16_000
 TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Literal["mel"]
 DeviceName = Literal["cpu", "cuda"]
-PresetName = Literal["draft", "standard", "high"]
+PresetName = Literal["draft", "standard", "high", "paper"]
 
 
 class Config(BaseModel):
@@ -58,6 +58,26 @@ class MarchConfig(Config):
     samples: int = Field(16, description="field evaluations a surviving ray")
 
 
+class PaperConfig(Config):
+    """AD-NeRF's own networks, sampling and schedule (ICCV 2021); the defaults are the published ones."""
+
+    layers: int = Field(8, ge=2, description="of the trunk of each net; its input is joined again after the half")
+    width: int = Field(256, description="of the trunk; the colour's layers are half as wide")
+    audio_code: int = Field(64, description="numbers that the sound contributes to the condition")
+    point_bands: int = Field(10, description="frequencies of the positional encoding of places")
+    view_bands: int = Field(4, description="likewise of viewing directions")
+    pose_bands: int = Field(3, description="likewise of the head's pose, for the torso")
+    coarse: int = Field(64, description="stratified samples a ray")
+    fine: int = Field(128, description="samples a ray drawn from what the coarse net saw")
+    torso_rays: int = Field(1024, description="rays a step of the torso phase")
+    face_share: float = Field(0.95, ge=0, le=1, description="share of the rays that is cast where the phase looks")
+    attention_from: float = Field(0.5, ge=0, le=1, description="part of the head phase after which AudioAttNet works")
+    rate: float = Field(5e-4, description="Adam's learning rate")
+    decay_steps: int = Field(250_000, description="steps in which the learning rate falls to a tenth")
+    warmup_steps: int = Field(2_000, description="steps in which the masks help the fields to become opaque")
+    chunk: int = Field(1024, description="rays rendered at once, which bounds the memory")
+
+
 class TrainConfig(Config):
     """Schedule of one run. `size` None means: 256 px on a CPU, 512 px with CUDA."""
 
@@ -73,6 +93,7 @@ class TrainConfig(Config):
     checkpoint_every: int = Field(500, description="steps between checkpoints")
     field: FieldConfig = FieldConfig()
     march: MarchConfig = MarchConfig()
+    paper: PaperConfig | None = Field(None, description="the paper's networks in the place of `field` and `march`")
 
 
 PRESETS: dict[str, TrainConfig] = {
@@ -84,6 +105,16 @@ PRESETS: dict[str, TrainConfig] = {
         head_steps=8000,
         torso_steps=4000,
         field=FieldConfig(planes=(64, 384), torso_planes=(96, 512)),
+    ),
+    "paper": TrainConfig(
+        preset="paper",
+        audio_steps=0,
+        head_steps=400_000,
+        torso_steps=400_000,
+        rays=2048,
+        frames_per_step=1,
+        checkpoint_every=5_000,
+        paper=PaperConfig(),
     ),
 }
 

@@ -21,13 +21,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core import media, metrics
-from adnerf_core.audio.windows import windows
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.dataset import SubjectDataset, Track, head_unit
 from adnerf_core.errors import NotReady
 from adnerf_core.lips import LIPS, LipShape, mouth_opening
 from adnerf_core.metrics import Picture
-from adnerf_core.portrait import paint
 from adnerf_core.preprocess.tracking import FaceTracker, load_tracker
 from adnerf_core.progress import Progress, silent
 from adnerf_core.rundir import RunDir, atomic, write_json
@@ -74,10 +72,10 @@ def evaluate(run: RunDir, progress: Progress = silent, *, device: str = "cpu") -
 
 @dataclass(frozen=True)
 class LipCodes:
-    """Lip codes of the held-out frames: predicted from the sound, and measured in the footage."""
+    """Codes of the held-out frames: from the sound; and measured in the footage, where codes are shapes of the lips."""
 
     heard: Float[Tensor, "frames code"]
-    seen: Float[Tensor, "frames code"]
+    seen: Float[Tensor, "frames code"] | None
 
     def wrong(self) -> list[Float[Tensor, "frames code"]]:
         """Codes heard at other moments of the held-out part, far from the right ones and from one another."""
@@ -90,9 +88,11 @@ def heard_and_seen(subject: Subject, dataset: SubjectDataset, track: Track, fram
     """The lip codes of `frames`. The shape's components come from the training part, as in training."""
     device = subject.poses.device
     trained = track.valid[: dataset.held_out_from]
-    shape = LipShape.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.audio.lip_code)
     features = torch.from_numpy(dataset.features()).to(device)
-    heard = subject.portrait.audio(windows(features, torch.from_numpy(frames).to(device)))
+    heard = subject.portrait.hear(features, torch.from_numpy(frames).to(device))
+    if not subject.portrait.lip_code:
+        return LipCodes(heard, None)
+    shape = LipShape.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
     return LipCodes(heard, torch.from_numpy(shape.encode(track.depose[frames])).to(device))
 
 
@@ -119,7 +119,7 @@ class Painter:
         )
         condition = portrait.condition(code[None], self.upper[frame : frame + 1])[0]
         picture = torch.zeros_like(self.plate)
-        picture[inside], _ = paint(portrait, pose, torso, condition, self.plate[inside], self.pixels[inside])
+        picture[inside], _ = portrait.paint(pose, torso, condition, self.plate[inside], self.pixels[inside])
         picture = picture.clamp(0, 1) * 255 + 0.5
         return picture.byte().cpu().numpy().reshape(self.size, self.size, 3)
 
@@ -170,7 +170,9 @@ class Judge:
         self._score(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
         head, torso, box = mask[..., 0].astype(np.float32), mask[..., 1:], mouth.astype(np.float32)
         pasted = (render * (1 - torso) + truth * torso + 0.5).astype(np.uint8)
-        with_true_lips = painter(frame, self.lips.seen[i], mouth)
+        if self.lips.seen is not None:
+            with_true_lips = painter(frame, self.lips.seen[i], mouth)
+            self._score(mouth_psnr_true_lips=metrics.psnr(with_true_lips, truth, box))
         wrong = [painter(frame, codes[i], mouth) for codes in self.lips.wrong()]
         self._score(
             psnr=metrics.psnr(render, truth),
@@ -179,7 +181,6 @@ class Judge:
             true_torso_psnr=metrics.psnr(pasted, truth),
             mouth_psnr=metrics.psnr(render, truth, box),
             mouth_psnr_wrong_sound=float(np.mean([metrics.psnr(picture, truth, box) for picture in wrong])),
-            mouth_psnr_true_lips=metrics.psnr(with_true_lips, truth, box),
             head_sharpness=metrics.sharpness(render, head) / max(metrics.sharpness(truth, head), 1e-6),
             mouth_sharpness=metrics.sharpness(render, box) / max(metrics.sharpness(truth, box), 1e-6),
         )
@@ -196,7 +197,8 @@ class Judge:
         """All figures, means over the frames; None where no face is found in the rendering.
 
         psnr, ssim; head_psnr: where the head's mask is; true_torso_psnr: with the footage's torso pasted in; mouth_psnr: box
-        around the lips, then with the sound of other moments (mean of WRONG_SOUNDS) and with the lips as seen.
+        around the lips, then with the sound of other moments (mean of WRONG_SOUNDS) and with the lips as seen (None where the
+        sound enters the field directly).
         lmd_px: distance of lip landmarks found in the rendering from those of the footage, px at 512; lmd_floor_px: the same
         for the footage itself, found again at the run's size after a JPEG; lip_sync: correlation of rendered and true mouth
         opening; lip_sync_ceiling: the same for the footage itself; lip_amplitude: spread of the opening over the true one;
@@ -208,7 +210,7 @@ class Judge:
         stored, truth, render = (np.stack(self.landmarks[name]) for name in ("stored", "truth", "render"))
         lips = list(LIPS)
         opening = {"stored": mouth_opening(stored), "truth": mouth_opening(truth), "render": mouth_opening(render)}
-        figures = {name: float(values.mean()) for name, values in scores.items()} | {
+        figures = {"mouth_psnr_true_lips": None} | {name: float(values.mean()) for name, values in scores.items()} | {
             "lmd_px": finite_mean(metrics.landmark_distance(render[:, lips], stored[:, lips])),
             "lmd_floor_px": finite_mean(metrics.landmark_distance(truth[:, lips], stored[:, lips])),
             "lip_sync": metrics.correlation(opening["render"], opening["stored"]),

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from adnerf_core.audio.encoder import AudioEncoder
+from adnerf_core.audio.windows import windows
 from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.dataset import REGION
 from adnerf_core.fields.torso import TorsoField
@@ -152,6 +153,20 @@ class Portrait(nn.Module):
         """Says in which part of the picture the torso was ever seen; nothing of it is rendered elsewhere."""
         self.torso_region = region
 
+    @property
+    def device(self) -> torch.device:
+        """Where the portrait's weights are."""
+        return self.box_center.device
+
+    @property
+    def lip_code(self) -> int:
+        """Width of the code, which is one of the lips' shape (see Likeness)."""
+        return self.audio.lip_code
+
+    def hear(self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]) -> Float[Tensor, "n code"]:
+        """See Likeness.hear."""
+        return self.audio(windows(features, frames))
+
     @staticmethod
     def condition(
         code: Float[Tensor, "moments code"], upper: Float[Tensor, "moments 2"]
@@ -249,35 +264,29 @@ class Portrait(nn.Module):
         reach = 1 + int(cube / 2 / BLOCK)
         return nn.functional.max_pool2d(blocks[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
 
-
-@torch.no_grad()
-def paint(
-    portrait: Portrait,
-    pose: Float[Tensor, "4 4"],
-    torso: Float[Tensor, " motion"],
-    condition: Float[Tensor, " condition"],
-    background: Float[Tensor, "pixels 3"],
-    pixels: Float[Tensor, "pixels 2"],
-    *,
-    torso_pose: Float[Tensor, "4 4"] | None = None,
-    chunk: int = 16384,
-) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
-    """One moment of the portrait at any set of pixels, as (colour 0..1, light left from the background).
-
-    `pixels` are places of the footage's camera, so a shifted or zoomed picture asks for shifted or scaled pixels.
-    `torso_pose` is the pose the torso follows (the head's own by default). Rays that cannot meet the head are not cast.
-    """
-    camera = portrait.geometry.camera
-    blocks = portrait.head_blocks(pose)
-    place = (pixels / BLOCK).long()
-    inside = (pixels >= 0).all(-1) & (place[:, 0] < blocks.shape[0]) & (place[:, 1] < blocks.shape[1])
-    place = torch.where(inside[:, None], place, 0)
-    head_pixels = (inside & blocks[place[:, 0], place[:, 1]]).nonzero()[:, 0]
-    color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
-    for part in head_pixels.split(chunk):
-        rays = cast_rays(camera, pose.expand(len(part), 4, 4), pixels[part])
-        head = portrait.see_head(rays, condition.expand(len(part), -1))
-        color[part], left[part] = head.color, head.transmittance
-    code = portrait.pose_code((pose if torso_pose is None else torso_pose)[None])
-    body = portrait.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
-    return over(body, over(Marched(color, left), background)), body.transmittance * left
+    @torch.no_grad()
+    def paint(
+        self,
+        pose: Float[Tensor, "4 4"],
+        torso: Float[Tensor, " motion"],
+        condition: Float[Tensor, " condition"],
+        background: Float[Tensor, "pixels 3"],
+        pixels: Float[Tensor, "pixels 2"],
+        *,
+        torso_pose: Float[Tensor, "4 4"] | None = None,
+        chunk: int = 16384,
+    ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
+        """See Likeness.paint. Rays that cannot meet the head are not cast."""
+        blocks = self.head_blocks(pose)
+        place = (pixels / BLOCK).long()
+        inside = (pixels >= 0).all(-1) & (place[:, 0] < blocks.shape[0]) & (place[:, 1] < blocks.shape[1])
+        place = torch.where(inside[:, None], place, 0)
+        head_pixels = (inside & blocks[place[:, 0], place[:, 1]]).nonzero()[:, 0]
+        color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
+        for part in head_pixels.split(chunk):
+            rays = cast_rays(self.geometry.camera, pose.expand(len(part), 4, 4), pixels[part])
+            head = self.see_head(rays, condition.expand(len(part), -1))
+            color[part], left[part] = head.color, head.transmittance
+        code = self.pose_code((pose if torso_pose is None else torso_pose)[None])
+        body = self.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
+        return over(body, over(Marched(color, left), background)), body.transmittance * left

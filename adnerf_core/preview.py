@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from adnerf_core.dataset import SubjectDataset, Track
-from adnerf_core.portrait import Portrait, paint
+from adnerf_core.likeness import Likeness
 from adnerf_core.render import most_usual, to_picture
 from adnerf_core.rundir import RunDir, atomic
 from adnerf_core.subject import picture_tensor
@@ -23,11 +23,11 @@ class Previewer:
     """Renders frames of the footage with their true lips."""
 
     def __init__(
-        self, portrait: Portrait, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]
+        self, portrait: Likeness, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]
     ):
         self.portrait, self.dataset, self.track, self.codes = portrait, dataset, track, codes
         self.upper = torch.from_numpy(track.upper_face())
-        self.device = str(portrait.box_center.device)
+        self.device = str(portrait.device)
         self.size = portrait.geometry.camera.width
         self.pixels = portrait.geometry.camera.pixel_grid(self.device)
         self.plate = picture_tensor(dataset.background(self.size), self.device).reshape(-1, 3)
@@ -37,8 +37,7 @@ class Previewer:
         pose = torch.from_numpy(self.track.pose[k]).float().to(self.device)
         code = torch.from_numpy(self.codes[k : k + 1]).float().to(self.device)
         torso = torch.from_numpy(self.track.torso[k]).float().to(self.device)
-        color, _ = paint(
-            self.portrait,
+        color, _ = self.portrait.paint(
             pose,
             torso,
             self.portrait.condition(code, self.upper[k : k + 1].to(self.device))[0],

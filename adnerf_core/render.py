@@ -16,10 +16,10 @@ from torch import Tensor
 
 from adnerf_core import media
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.windows import windows
 from adnerf_core.config import FPS, SAMPLE_RATE, Background, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong, NotMedia
-from adnerf_core.portrait import Portrait, paint, pose_angles
+from adnerf_core.likeness import Likeness
+from adnerf_core.portrait import pose_angles
 from adnerf_core.progress import Progress, silent
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import Subject, load_subject, picture_tensor
@@ -83,7 +83,7 @@ def lip_codes(subject: Subject, waveform: Float[np.ndarray, " samples"], count: 
     device = subject.poses.device
     features = torch.from_numpy(load_features(subject.features)(waveform)).to(device)
     numbers = torch.arange(count, device=device)
-    return torch.cat([subject.portrait.audio(windows(features, part)) for part in numbers.split(CODE_BATCH)])
+    return torch.cat([subject.portrait.hear(features, part) for part in numbers.split(CODE_BATCH)])
 
 
 def draw_frames(
@@ -107,7 +107,7 @@ def draw_frames(
         now = upper[k] if still else subject.upper[place]
         condition = portrait.condition(code[None], now[None])[0]
         turned = turn(pose, options.view)
-        color, _ = paint(portrait, turned, subject.torso[place], condition, behind, pixels, torso_pose=pose)
+        color, _ = portrait.paint(turned, subject.torso[place], condition, behind, pixels, torso_pose=pose)
         yield to_picture(color, size)
 
 
@@ -161,10 +161,10 @@ def turn(pose: Float[Tensor, "4 4"], view: ViewChange) -> Float[Tensor, "4 4"]:
     return turned
 
 
-def view_pixels(portrait: Portrait, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:
+def view_pixels(portrait: Likeness, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:
     """Where in the footage's camera each pixel of a `size` px video looks: `view` scales and shifts the person, not the background."""
     camera = portrait.geometry.camera
-    steps = (torch.arange(size, device=portrait.box_center.device) + 0.5) / size - 0.5
+    steps = (torch.arange(size, device=portrait.device) + 0.5) / size - 0.5
     rows, cols = torch.meshgrid(steps - view.y, steps - view.x, indexing="ij")
     places = torch.stack([rows / view.zoom + 0.5, cols / view.zoom + 0.5], -1).reshape(-1, 2)
     return places * torch.tensor([camera.height, camera.width], device=places.device)

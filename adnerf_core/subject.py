@@ -13,9 +13,11 @@ from numpy import ndarray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adnerf_core.config import FieldConfig, MarchConfig, TrainConfig
+from adnerf_core.config import TrainConfig
 from adnerf_core.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
+from adnerf_core.likeness import Likeness
+from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.portrait import Geometry, Portrait
 from adnerf_core.rundir import RunDir, atomic, read_json, write_json
 
@@ -26,7 +28,7 @@ VERSION = 1
 class Subject:
     """A portrait with the pose track of its training footage and its clean plate."""
 
-    portrait: Portrait
+    portrait: Likeness
     features: str
     poses: Float[Tensor, "frames 4 4"]
     torso: Float[Tensor, "frames 4"]
@@ -39,12 +41,16 @@ class Subject:
         return self.portrait.geometry.camera.width
 
 
-def build_portrait(config: TrainConfig, geometry: Geometry, feature_width: int) -> Portrait:
-    """A portrait with fresh weights."""
+def build_portrait(config: TrainConfig, geometry: Geometry, feature_width: int) -> Portrait | PaperPortrait:
+    """A portrait with fresh weights, made of the networks that `config` asks for."""
+    if config.paper is not None:
+        return PaperPortrait(config.paper, geometry, feature_width)
     return Portrait(config.field, config.march, geometry, feature_width)
 
 
-def save_subject(run: RunDir, portrait: Portrait, config: TrainConfig, dataset: SubjectDataset, track: Track) -> None:
+def save_subject(
+    run: RunDir, portrait: Portrait | PaperPortrait, config: TrainConfig, dataset: SubjectDataset, track: Track
+) -> None:
     """Writes everything that load_subject needs into `run`."""
     with atomic(run.model) as temporary:
         save_file({name: value.contiguous() for name, value in portrait.state_dict().items()}, temporary)
@@ -63,6 +69,7 @@ def save_subject(run: RunDir, portrait: Portrait, config: TrainConfig, dataset: 
         "geometry": portrait.geometry.to_json(),
         "field": config.field.model_dump(),
         "march": config.march.model_dump(),
+        "paper": config.paper.model_dump() if config.paper else None,
         "features": dataset.manifest["features"],
     }
     write_json(run.subject, value)
@@ -77,12 +84,8 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     value = read_json(run.subject)
     if value.get("version") != VERSION:
         raise NotReady(f"{run.root} was written by another version.", "Train it again.")
-    portrait = Portrait(
-        FieldConfig(**value["field"]),
-        MarchConfig(**value["march"]),
-        Geometry.from_json(value["geometry"]),
-        value["features"]["width"],
-    )
+    networks = TrainConfig(field=value["field"], march=value["march"], paper=value.get("paper"))
+    portrait = build_portrait(networks, Geometry.from_json(value["geometry"]), value["features"]["width"])
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:
         poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))

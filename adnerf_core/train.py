@@ -8,6 +8,8 @@ from importlib.metadata import version
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.audio.fit import fit_encoder
@@ -52,7 +54,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
         update={"size": config.size or (512 if config.device == "cuda" else min(256, dataset.size))}
     )
     write_manifest(run, dataset, config)
-    training = Training(dataset, run, config, progress)
+    training = training_class(config)(dataset, run, config, progress)
     try:
         training.phases()
     except Cancelled:
@@ -62,6 +64,15 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     training.previewer().final(run)
     write_json(run.result, {"size": config.size, "restarts": training.position["restarts"]})
     return run
+
+
+def training_class(config: TrainConfig) -> type[Training]:
+    """Who trains what `config` describes."""
+    if config.paper is None:
+        return Training
+    from adnerf_core.paper.training import PaperTraining  # which builds on this module
+
+    return PaperTraining
 
 
 def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) -> None:
@@ -84,8 +95,7 @@ class Training:
     def __init__(self, dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress):
         self.dataset, self.run, self.config, self.progress = dataset, run, config, progress
         self.track = dataset.track()
-        trained = np.flatnonzero(self.track.valid[: dataset.held_out_from])
-        self.codes = LipShape.fit(self.track.depose[trained], config.field.lip_code).encode(self.track.depose)
+        self.codes = self.true_codes()
         self.optimizer: torch.optim.Optimizer | None = None
         self.position: Position = {"phase": "audio", "step": 0, "restarts": 0}
         stands = read_position(run)
@@ -93,6 +103,12 @@ class Training:
         if stands:
             self.position = stands
             load_model(run, self.portrait)
+
+    def true_codes(self) -> Float[ndarray, "frames code"]:
+        """The lips of all frames as codes; NaN where there are none."""
+        trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
+        shape = LipShape.fit(self.track.depose[trained], self.config.field.lip_code)
+        return shape.encode(self.track.depose)
 
     def start(self, restarts: int) -> None:
         """A fresh portrait; every restart has another seed."""
@@ -115,8 +131,7 @@ class Training:
             self.audio()
             self.position = {**self.position, "phase": "head", "step": 0}
             self.save()
-        self.footage = Footage(self.dataset, self.config.size, self.codes, self.config.device)
-        self.portrait.set_torso_region(self.footage.torso_region)
+        self.look()
         while self.position["phase"] == "head":
             if self.fields("head", self.config.head_steps):
                 self.position = {**self.position, "phase": "torso", "step": 0}
@@ -124,6 +139,11 @@ class Training:
             else:
                 self.restart()
         self.fields("torso", self.config.torso_steps)
+
+    def look(self) -> None:
+        """Reads the footage, and tells the portrait what it needs of it."""
+        self.footage = Footage(self.dataset, self.config.size, self.codes, self.config.device)
+        self.portrait.set_torso_region(self.footage.torso_region)
 
     def audio(self) -> None:
         """Sound to lip codes, by regression on the lips of the footage: short, so it starts over when interrupted."""
@@ -140,31 +160,32 @@ class Training:
         self.run.append_metrics(phase="audio", **figures)
 
     def restart(self) -> None:
-        """After a collapse: another seed, and the masks pull harder (head_loss). The audio encoder is kept."""
+        """After a collapse: another seed, and the masks pull harder (head_loss)."""
         restarts = self.position["restarts"] + 1
         if restarts > RESTARTS:
             raise TrainingCollapsed(f"The head stayed empty in {restarts} trainings from different starts.")
+        self.start_anew(restarts)
+        self.optimizer = None
+        self.position = {"phase": "head", "step": 0, "restarts": restarts}
+
+    def start_anew(self, restarts: int) -> None:
+        """A fresh portrait; the audio encoder is kept."""
         audio = self.portrait.audio
         self.start(restarts)
         self.portrait.audio = audio
         self.portrait.set_torso_region(self.footage.torso_region)
-        self.optimizer = None
-        self.position = {"phase": "head", "step": 0, "restarts": restarts}
 
     def fields(self, phase: str, steps: int) -> bool:
         """The steps that are left of one phase. False where the head has collapsed."""
         self.portrait.requires_grad_(False)
-        modules = (self.portrait.head, self.portrait.decoder) if phase == "head" else (self.portrait.torso,)
-        self.optimizer = make_optimizer(modules)
+        self.optimizer = self.make_optimizer(phase)
         if self.position["step"] > 0:
             load_optimizer(self.run, self.optimizer)
         for step in range(self.position["step"], steps):
             self.progress(phase, step, steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = group["initial_lr"] * learning_rate(step, steps)
-            batch = self.footage.sample_rays(
-                self.config.seed, step, self.config.rays, self.config.frames_per_step, phase
-            )
+                group["lr"] = group["initial_lr"] * self.learning_rate(step, steps)
+            batch = self.sample(phase, step)
             generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
             loss, error, opacity = (self.head_step if phase == "head" else self.torso_step)(batch, generator)
             self.optimizer.zero_grad()
@@ -186,6 +207,19 @@ class Training:
         self.optimizer = None
         self.progress(phase, steps, steps)
         return True
+
+    def make_optimizer(self, phase: str) -> torch.optim.Optimizer:
+        """For the weights that `phase` trains; all others stay as they are."""
+        modules = (self.portrait.head, self.portrait.decoder) if phase == "head" else (self.portrait.torso,)
+        return make_optimizer(modules)
+
+    def learning_rate(self, step: int, steps: int) -> float:
+        """The part of the initial rate that is used at `step`."""
+        return learning_rate(step, steps)
+
+    def sample(self, phase: str, step: int) -> Batch:
+        """The rays of one step; they depend on the seed and the step alone."""
+        return self.footage.sample_rays(self.config.seed, step, self.config.rays, self.config.frames_per_step, phase)
 
     def head_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the head must be) of a head step. The lips are the true ones."""

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from adnerf_core.portrait import BLOCK, paint
+from adnerf_core.portrait import BLOCK
 from adnerf_core.rays import cast_rays
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import Subject, load_subject
@@ -53,7 +53,7 @@ def measure(subject: Subject, count: int) -> dict[str, float]:
         pose, motion = subject.poses[k], subject.torso[k]
         code = torch.zeros(1, portrait.audio.lip_code)
         condition = portrait.condition(code, subject.upper[k : k + 1])[0]
-        whole.append(cpu_seconds(lambda: paint(portrait, pose, motion, condition, behind, pixels)))  # noqa: B023
+        whole.append(cpu_seconds(lambda: portrait.paint(pose, motion, condition, behind, pixels)))  # noqa: B023
         wanted = (
             portrait.head_blocks(pose).repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)[:size, :size].reshape(-1)
         )

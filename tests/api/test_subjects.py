@@ -68,7 +68,7 @@ def test_a_file_name_names_no_file(client, settings, tricky):
     [
         ({}, "/consent"),
         ({"consent": "  "}, "/consent"),
-        ({"consent": "yes", "preset": "paper"}, "/preset"),
+        ({"consent": "yes", "preset": "fastest"}, "/preset"),
         ({"consent": "yes", "name": " "}, "/name"),
         ({"consent": "yes", "name": "a\nb"}, "/name"),
         ({"consent": "yes", "name": "x" * 201}, "/name"),
@@ -84,8 +84,13 @@ def test_wrong_fields_are_pointed_at(client, settings, data, pointer):
 
 
 def test_a_preset_that_cannot_be_had_is_answered_with_those_that_can(client):
-    body = check_problem(post(client, {"consent": "yes", "preset": "paper"}), "validation_failed")
-    assert "'draft', 'standard' or 'high'" in body["detail"]
+    body = check_problem(post(client, {"consent": "yes", "preset": "fastest"}), "validation_failed")
+    assert "'draft', 'standard', 'high' or 'paper'" in body["detail"]
+
+
+def test_the_papers_networks_can_be_asked_for(client):
+    answer = post(client, {"consent": "yes", "preset": "paper"})
+    assert answer.status_code == 202 and answer.json()["preset"] == "paper"
 
 
 def test_the_video_must_be_there(client):

@@ -9,7 +9,7 @@ from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.fields.torso import TorsoField, undo
 from adnerf_core.fields.triplane import HeadField
 from adnerf_core.marching import over
-from adnerf_core.portrait import Geometry, Moments, Portrait, paint, pose_angles
+from adnerf_core.portrait import Geometry, Moments, Portrait, pose_angles
 from adnerf_core.rays import Camera, cast_rays
 
 GEOMETRY = Geometry(
@@ -83,7 +83,7 @@ def test_painting_gives_what_the_fields_give(portrait):
     now = moments()
     seen = portrait(now, torch.zeros(len(pixels), dtype=torch.long), pixels, background)
     condition = portrait.condition(now.lips, now.upper)[0]
-    color, left = paint(portrait, now.poses[0], now.torso[0], condition, background, pixels, chunk=100)
+    color, left = portrait.paint(now.poses[0], now.torso[0], condition, background, pixels, chunk=100)
     assert torch.allclose(color, seen.color, atol=1e-5)
     assert torch.allclose(left, seen.torso.transmittance * seen.head.transmittance, atol=1e-5)
 

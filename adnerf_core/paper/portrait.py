@@ -1,0 +1,183 @@
+"""PaperPortrait: AD-NeRF's own networks. The sound enters both fields directly, and both are volumes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from adnerf_core.audio.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
+from adnerf_core.audio.windows import windows
+from adnerf_core.config import PaperConfig
+from adnerf_core.fields.encoding import encode, encoded_width
+from adnerf_core.fields.mlp import PaperField
+from adnerf_core.marching import Marched, composite, over
+from adnerf_core.paper.sampling import importance, stratified
+from adnerf_core.portrait import Geometry, pose_angles
+from adnerf_core.rays import cast_rays
+
+HEAD_UNIT_M = 0.09
+"""A head unit (outer corner to outer corner of the eyes), m: the paper's scene, and so its encoding, is measured in metres."""
+NEARER_M, FARTHER_M = 0.2, 0.4
+"""How far before and behind the head's usual distance rays are sampled, m."""
+LEAST_DENSITY = 1e-6
+
+
+class Looks(NamedTuple):
+    """What the coarse and what the fine net of a field show along each ray."""
+
+    coarse: Marched
+    fine: Marched
+
+
+class Volume(nn.Module):
+    """A field as the paper renders it: a coarse net says where along the ray the fine one looks more closely."""
+
+    def __init__(self, config: PaperConfig, condition: int):
+        super().__init__()
+        self.samples, self.more = config.coarse, config.fine
+        self.coarse = PaperField(config, condition)
+        self.fine = PaperField(config, condition)
+
+    def forward(
+        self,
+        origins: Float[Tensor, "rays 3"],
+        directions: Float[Tensor, "rays 3"],
+        span: tuple[float, float],
+        condition: Float[Tensor, "rays condition"],
+        generator: torch.Generator | None = None,
+    ) -> Looks:
+        """Marches rays (m; one step of `directions` is one metre of depth) between the depths `span`.
+
+        A `generator` means training: places are drawn at random in their shares.
+        """
+        depths = stratified(*span, len(origins), self.samples, generator, origins.device)
+        coarse, weights = march(self.coarse, origins, directions, depths, condition)
+        middle = (depths[:, 1:] + depths[:, :-1]) / 2
+        more = importance(middle, weights[:, 1:].detach(), self.more, generator)
+        depths = torch.cat([depths, more], -1).sort(-1).values
+        return Looks(coarse, march(self.fine, origins, directions, depths, condition)[0])
+
+
+def march(
+    field: PaperField,
+    origins: Float[Tensor, "rays 3"],
+    directions: Float[Tensor, "rays 3"],
+    depths: Float[Tensor, "rays samples"],
+    condition: Float[Tensor, "rays condition"],
+) -> tuple[Marched, Float[Tensor, "rays intervals"]]:
+    """What `field` shows along rays, and the weights of its samples.
+
+    The last sample is the far plane: it is opaque and has the colour of whatever stands behind, so it is not asked for, and
+    its share is the transmittance of the others (over() then gives the paper's sum).
+    """
+    rays, count = len(depths), depths.shape[1] - 1
+    points = origins[:, None] + depths[:, :-1, None] * directions[:, None]
+    lengths = directions.norm(dim=-1, keepdim=True)
+    views = (directions / lengths)[:, None].expand(-1, count, -1)
+    known = condition[:, None].expand(-1, count, -1)
+    raw, color = field(points.reshape(-1, 3), views.reshape(-1, 3), known.reshape(rays * count, -1))
+    density = raw.view(rays, count).relu() + LEAST_DENSITY
+    weights, left = composite(density, depths.diff(dim=-1) * lengths)
+    return Marched((weights[..., None] * color.view(rays, count, 3)).sum(1), left), weights
+
+
+class PaperPortrait(nn.Module):
+    """AudioNet and AudioAttNet, the head's volume and the torso's volume of one subject. A Likeness.
+
+    The condition is the code of the sound. The torso stands still before a camera at `torso_pose`, and has as its condition
+    the code and the head's pose: angles and translation (m), encoded.
+    """
+
+    torso_pose: Tensor
+    attends: Tensor
+    lip_code = 0
+
+    def __init__(self, config: PaperConfig, geometry: Geometry, feature_width: int):
+        super().__init__()
+        self.config, self.geometry = config, geometry
+        self.audio = AudioNet(feature_width, config.audio_code)
+        self.attention = AudioAttNet(config.audio_code)
+        self.head = Volume(config, config.audio_code)
+        self.torso = Volume(config, config.audio_code + encoded_width(6, config.pose_bands))
+        distance = -geometry.pose_mean[5] * HEAD_UNIT_M
+        self.span = (distance - NEARER_M, distance + FARTHER_M)
+        self.register_buffer("torso_pose", torch.eye(4))
+        self.register_buffer("attends", torch.tensor(False))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the portrait's weights are."""
+        return self.torso_pose.device
+
+    def hear(self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]) -> Float[Tensor, "n code"]:
+        """See Likeness.hear. Neighbours are those in time; before the start and after the end there is silence."""
+        if not self.attends:
+            return self.audio(windows(features, frames))
+        neighbours = frames[:, None] + torch.arange(-BEFORE, AFTER, device=frames.device)
+        codes = self.audio(windows(features, neighbours.flatten()))
+        return self.attention(codes.view(*neighbours.shape, -1))
+
+    @staticmethod
+    def condition(
+        code: Float[Tensor, "moments code"], upper: Float[Tensor, "moments 2"]
+    ) -> Float[Tensor, "moments code"]:
+        """The code itself: in the paper, eyes and brows have no condition of their own."""
+        return code
+
+    def torso_condition(self, code: Float[Tensor, " code"], pose: Float[Tensor, "4 4"]) -> Float[Tensor, " condition"]:
+        """The torso's condition while the camera has `pose` in the head's frame."""
+        angles, translation = pose_angles(pose).split(3)
+        bands = self.config.pose_bands
+        return torch.cat([code, encode(angles, bands), encode(translation * HEAD_UNIT_M, bands)])
+
+    def see_head(
+        self,
+        pose: Float[Tensor, "4 4"],
+        pixels: Float[Tensor, "rays 2"],
+        code: Float[Tensor, " code"],
+        generator: torch.Generator | None = None,
+    ) -> Looks:
+        """The head at `pixels` of the geometry's camera."""
+        return self._see(self.head, pose, pixels, code, generator)
+
+    def see_torso(
+        self,
+        pose: Float[Tensor, "4 4"],
+        pixels: Float[Tensor, "rays 2"],
+        code: Float[Tensor, " code"],
+        generator: torch.Generator | None = None,
+    ) -> Looks:
+        """The torso while the head has `pose`; its own camera does not move."""
+        return self._see(self.torso, self.torso_pose, pixels, self.torso_condition(code, pose), generator)
+
+    def _see(
+        self, volume: Volume, pose: Tensor, pixels: Tensor, condition: Tensor, generator: torch.Generator | None
+    ) -> Looks:
+        rays = cast_rays(self.geometry.camera, pose.expand(len(pixels), 4, 4), pixels)
+        depth = -(rays.directions @ pose[:3, 2])  # of one step: cameras look down -z
+        directions = rays.directions / depth[:, None]
+        known = condition.expand(len(pixels), -1)
+        return volume(rays.origins * HEAD_UNIT_M, directions, self.span, known, generator)
+
+    @torch.no_grad()
+    def paint(
+        self,
+        pose: Float[Tensor, "4 4"],
+        torso: Float[Tensor, " motion"],
+        condition: Float[Tensor, " condition"],
+        background: Float[Tensor, "pixels 3"],
+        pixels: Float[Tensor, "pixels 2"],
+        *,
+        torso_pose: Float[Tensor, "4 4"] | None = None,
+    ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
+        """See Likeness.paint. Every ray is marched in full; the tracked motion of the torso is not used, as in the paper."""
+        color, left = torch.empty_like(background), torch.empty(len(pixels), device=pixels.device)
+        for part in torch.arange(len(pixels), device=pixels.device).split(self.config.chunk):
+            head = self.see_head(pose, pixels[part], condition).fine
+            body = self.see_torso(pose if torso_pose is None else torso_pose, pixels[part], condition).fine
+            color[part] = over(body, over(head, background[part]))
+            left[part] = body.transmittance * head.transmittance
+        return color, left
