@@ -71,7 +71,7 @@ class Workspace:
                 with zipfile.ZipFile(packed) as file:
                     file.extractall(temporary)
             except zipfile.BadZipFile as error:
-                raise ObjectDamaged(f"Object {key} is no archive.") from error
+                raise ObjectDamaged(f"Object {key} is damaged: it is no archive.") from error
             temporary.rename(folder)
 
     def folder(self, key: str) -> Path:

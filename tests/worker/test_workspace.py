@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from storage.errors import ObjectDamaged, StoreFull
+from storage.errors import ObjectDamaged, ObjectMissing, StoreFull
 from storage.local_store import LocalStore
 from worker.workspace import Workspace
 
@@ -67,7 +67,7 @@ def test_an_object_is_unpacked_once(workspace, tmp_path):
     folder = workspace.folder("runs/1")
     workspace.store.delete("runs/1")
     assert workspace.folder("runs/1") == folder
-    with pytest.raises(ObjectDamaged):
+    with pytest.raises(ObjectMissing):
         workspace.folder("runs/2")
 
 
