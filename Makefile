@@ -15,7 +15,7 @@ env: .venv/.ready   ## make .venv with the commands `adnerf` and `python -m adne
 	  { echo "Python 3.10, 3.11 or 3.12 is needed (MediaPipe has no later build): make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
-	$(PIP) -e '.[demo,dev]'
+	$(PIP) -e '.[worker,demo,dev]'
 	$(PIP) --no-deps mediapipe==0.10.21
 	touch $@
 
