@@ -30,7 +30,8 @@ import imageio_ffmpeg
 import numpy as np
 
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.errors import DiskFull, MediaTooLarge, MediaTooLong, NoAudio, NotMedia, NoVideo
+from adnerf_core.containers import MP4, Container, container_of
+from adnerf_core.errors import DiskFull, MediaTooLarge, MediaTooLong, MissingBackend, NoAudio, NotMedia, NoVideo
 from adnerf_core.rundir import atomic
 
 MAX_PIXELS = 4096 * 4096
@@ -193,28 +194,33 @@ def write_video(
     audio: Path | None = None,
     duration_s: float | None = None,
 ) -> int:
-    """Writes frames, [height, width, 3] uint8 RGB, as an MP4 (H.264 yuv420p, AAC, faststart); returns how many.
+    """Writes frames, [height, width, 3] uint8 RGB, as a video; returns how many.
 
+    The name decides: .mp4 (H.264 yuv420p, AAC, faststart) or .webm (VP9, Opus). Frames of a WebM may have a fourth channel,
+    alpha, with colours that are not multiplied by it: so the format wants it.
     Frames are encoded as they come, so memory stays flat. `audio` is any file with sound, played from its zero, cut or
     padded with silence to the pictures' length; `duration_s` ends the pictures after round(`duration_s` * `fps`) frames.
     An odd width or height gets one more column or row of black. The file appears under its name when it is complete.
-    Raises NoAudio and the errors of probe() for `audio`, DiskFull; ValueError for no frame or frames of unequal shape.
+    Raises NoAudio and the errors of probe() for `audio`, MissingBackend where ffmpeg lacks an encoder, DiskFull; ValueError
+    for no frame, frames of unequal shape, another ending of the name.
     """
+    container = container_of(path)
+    check_encoders(container)
     info = None if audio is None else probe(audio)
     frames = islice(frames, None if duration_s is None else max(1, round(duration_s * fps)))
     with atomic(Path(path)) as temporary:
-        silent = temporary.with_name(f"{temporary.stem}.silent.mp4")
+        silent = temporary.with_name(f"{temporary.stem}.silent{temporary.suffix}")
         try:
-            count = _encode(silent, frames, fps)
+            count = _encode(silent, frames, fps, container)
             streams = [ffmpeg.input(_url(silent))["v"]]
             if audio is not None:
                 seconds = count / fps
                 sound = _sound(audio, info).filter("aformat", sample_rates=48000, channel_layouts="mono|stereo")
-                # By way of integers: a sound file may hold NaN, which the AAC encoder refuses.
+                # By way of integers: a sound file may hold NaN, which the encoders refuse.
                 sound = sound.filter("aformat", sample_fmts="s16")
                 streams.append(sound.filter("apad", whole_dur=seconds).filter("atrim", end=seconds))
-            options = {"c:v": "copy", "c:a": "aac", "b:a": "160k", "movflags": "+faststart"}
-            output = ffmpeg.output(*streams, _url(temporary), format="mp4", **options)
+            options = {"c:v": "copy", **container.audio, **container.muxing}
+            output = ffmpeg.output(*streams, _url(temporary), format=container.format, **options)
             with _running(output.global_args("-copyts")) as child:
                 if child.wait() != 0:
                     raise child.error() or NotMedia(f"The sound of {Path(audio or path).name} cannot be used.")
@@ -223,24 +229,39 @@ def write_video(
     return count
 
 
-def _encode(path: Path, frames: Iterable[np.ndarray], fps: float) -> int:
-    """Encodes frames into an MP4 without sound; returns how many."""
+def check_encoders(container: Container) -> None:
+    """Raises MissingBackend where ffmpeg cannot write such files."""
+    missing = [name for name in container.encoders if name not in _encoders(executable())]
+    if missing:
+        raise MissingBackend(
+            f"This ffmpeg cannot write {container.format.upper()}: it lacks {' and '.join(missing)}.",
+            "Install an ffmpeg that has them (Debian's has), or ask for the format mp4.",
+        )
+
+
+def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: Container) -> int:
+    """Encodes frames into a file without sound; returns how many."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         raise ValueError("a video needs at least one frame")
-    height, width, _ = shape = first.shape
+    height, width, channels = shape = first.shape
+    alpha = channels == 4
+    if alpha and container.alpha is None:
+        raise ValueError(f"{container.format} has no alpha channel")
+    source = {"format": "rawvideo", "pix_fmt": "rgba" if alpha else "rgb24", "video_size": (width, height)}
     pictures = (
-        ffmpeg.input("pipe:0", format="rawvideo", pix_fmt="rgb24", video_size=(width, height), framerate=fps)
+        ffmpeg.input("pipe:0", framerate=fps, **source)
         .filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
         # Players take untagged video for BT.709 or BT.601 as they like, so convert to one of them and say which.
         .filter("scale", flags=SCALING, out_color_matrix="bt709", out_range="tv")
-        .filter("format", "yuv420p")
+        .filter("format", "yuva420p" if alpha else "yuv420p")
     )
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
-    options = {"c:v": "libx264", "preset": "veryfast", "crf": 18, "threads": THREADS, **tags}
+    options = {**container.video, **(container.alpha if alpha else {}), "threads": THREADS, **tags}
     count = 0
-    with _running(ffmpeg.output(pictures, _url(path), format="mp4", **options), stdin=subprocess.PIPE) as child:
+    output = ffmpeg.output(pictures, _url(path), format=container.format, **options)
+    with _running(output, stdin=subprocess.PIPE) as child:
         try:
             for frame in chain([first], frames):
                 if frame.shape != shape or frame.dtype != np.uint8:
@@ -331,17 +352,25 @@ def _running(output, *, stdin: int = subprocess.DEVNULL, loglevel: str = "error"
 def executable() -> str:
     """The ffmpeg to use: the system's where it works and can write H.264, else the one that imageio-ffmpeg brings."""
     system = shutil.which("ffmpeg")
-    if system is not None:
-        try:
-            command = [system, "-hide_banner", "-encoders"]
-            encoders = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TRIAL_SECONDS, check=True
-            ).stdout
-            if b" libx264 " in encoders and b" aac " in encoders:
-                return system
-        except (OSError, subprocess.SubprocessError):
-            pass
+    if system is not None and _encoders(system).issuperset(MP4.encoders):
+        return system
     return imageio_ffmpeg.get_ffmpeg_exe()
+
+
+@lru_cache(maxsize=4)
+def _encoders(command: str) -> frozenset[str]:
+    """The names of the encoders that an ffmpeg has; none where it does not work."""
+    try:
+        listing = subprocess.run(
+            [command, "-hide_banner", "-encoders"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TRIAL_SECONDS,
+            check=True,
+        ).stdout.decode(errors="replace")
+    except (OSError, subprocess.SubprocessError):
+        return frozenset()
+    return frozenset(re.findall(r"^ [VAS][A-Z.]{5} (\S+)", listing, re.M))
 
 
 def _parse(log: str, progress: str) -> MediaInfo:

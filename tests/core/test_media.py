@@ -446,7 +446,9 @@ def script(path: Path, text: str) -> str:
 
 def test_full_disk(tmp_path, monkeypatch):
     fake = script(
-        tmp_path / "ffmpeg", "cat >/dev/null; echo 'Error writing trailer: No space left on device' >&2; exit 1"
+        tmp_path / "ffmpeg",
+        "case $2 in -encoders) echo ' V....D libx264'; echo ' A....D aac'; exit;; esac\n"
+        "cat >/dev/null; echo 'Error writing trailer: No space left on device' >&2; exit 1",
     )
     monkeypatch.setattr(media, "executable", lambda: fake)
     with pytest.raises(DiskFull):
