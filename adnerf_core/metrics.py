@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
+from numpy.lib.stride_tricks import sliding_window_view
+from scipy.signal import savgol_coeffs
 from skimage.metrics import structural_similarity
 
+from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.preprocess.mesh import LEFT_EYE, RIGHT_EYE
 
 Picture = UInt8[ndarray, "rows cols 3"]
 
 BEST_PSNR = 99.0
 """What equal pictures are given instead of infinity, dB."""
+SMOOTH, TRIM = 7, 0.05
+"""Frames that a parabola is fitted to, and the share of the frames that is left out, in jitter."""
+QUIET_DB, QUIET_MARGIN = 30.0, 3
+"""How far below speech a pause is, dB; how many frames of it next to speech do not count: lips move before the sound."""
 
 
 def psnr(picture: Picture, truth: Picture, weights: Float[ndarray, "rows cols"] | None = None) -> float:
@@ -69,10 +78,29 @@ def eye_aspect(landmarks: Float[ndarray, "n 478 2"]) -> Float[ndarray, " n"]:
 
 
 def jitter(points: Float[ndarray, "n points 2"]) -> float | None:
-    """How much points tremble: mean length of their second difference over time, px a frame^2, each frame centred.
+    """How much points tremble beside their own smooth motion, px; frames in order of time, NaN where there is none.
 
-    Frames with NaN break the series; None where no three neighbours are left.
+    Off a parabola fitted to the SMOOTH frames around (which follows motion below about 3 Hz), the middle distance of all points
+    of a frame, the mean of that over the frames without the TRIM worst: so neither one stray landmark nor one frame in which the
+    detector failed decides. The detector's own noise counts, so compare with its figure for the truth. None where no SMOOTH
+    frames stand together.
     """
-    centred = points - points.mean(1, keepdims=True)
-    lengths = np.linalg.norm(np.diff(centred, 2, axis=0), axis=-1)
-    return float(np.nanmean(lengths)) if np.isfinite(lengths).any() else None
+    if len(points) < SMOOTH:
+        return None
+    near = sliding_window_view(points, SMOOTH, axis=0)
+    smooth = near @ savgol_coeffs(SMOOTH, 2, use="dot")
+    off = np.linalg.norm(points[SMOOTH // 2 : len(points) - SMOOTH // 2] - smooth, axis=-1)
+    off = np.sort(np.median(off[np.isfinite(off).all(1)], axis=1))
+    return float(off[: math.ceil(len(off) * (1 - TRIM))].mean()) if len(off) else None
+
+
+def quiet_frames(samples: Float[ndarray, " samples"], frames: int) -> Bool[ndarray, " frames"]:
+    """Which of the first `frames` video frames lie inside a pause of the sound (16 kHz, -1..1), QUIET_MARGIN from speech.
+
+    Quiet is what is QUIET_DB below the loud parts, as in the footage report.
+    """
+    hop = SAMPLE_RATE // FPS
+    padded = np.pad(samples[: frames * hop], (0, max(0, frames * hop - len(samples))))
+    level = 20 * np.log10(np.sqrt(np.mean(padded.reshape(frames, hop) ** 2, axis=1)) + 1e-6)
+    speech = level > np.quantile(level, 0.95) - QUIET_DB
+    return ~np.convolve(speech, np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)

@@ -8,7 +8,7 @@ model.safetensors   the finished portrait, with subject.json: what rendering nee
 track.npz           poses, motion of the torso, eyes and brows of the footage, for rendering without the dataset
 background.png      the clean plate at the run's size
 result.json         last of all: its presence means that training is done
-evaluation.json     figures; contact_sheet.png and side_by_side.mp4 stand beside it
+evaluation.json     figures; report.html, contact_sheet.png and side_by_side.mp4 stand beside it
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class RunDir:
         self.background = self.root / "background.png"
         self.result = self.root / "result.json"
         self.evaluation = self.root / "evaluation.json"
+        self.report = self.root / "report.html"
         self.contact_sheet = self.root / "contact_sheet.png"
         self.side_by_side = self.root / "side_by_side.mp4"
 

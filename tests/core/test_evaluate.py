@@ -11,8 +11,11 @@ from adnerf_core import evaluate as evaluation
 from adnerf_core import media
 from adnerf_core.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
-from adnerf_core.evaluate import LipCodes, cut_sound, evaluate, find_face
+from adnerf_core.evaluate import cut_sound, evaluate
+from adnerf_core.judge import find_face
+from adnerf_core.painter import WRONG_SOUNDS, LipCodes, Painter
 from adnerf_core.rundir import RunDir
+from adnerf_core.subject import load_subject
 from tests.core.toy import FRAMES, HELD_OUT_FROM, SIZE
 
 HELD_OUT = FRAMES - HELD_OUT_FROM
@@ -42,7 +45,7 @@ class Marker:
 def judged(toy_run, monkeypatch):
     monkeypatch.setattr(evaluation, "load_tracker", lambda name: Marker())
     told = []
-    figures = evaluate(toy_run, lambda *progress: told.append(progress))
+    figures = evaluate(toy_run, lambda *progress: told.append(progress), name="Toy & <Co>")
     return figures, told
 
 
@@ -55,7 +58,28 @@ def test_figures_pictures_and_progress(judged, toy_run):
     assert figures["mouth_psnr_true_lips"] > figures["mouth_psnr_wrong_sound"]
     assert figures["true_torso_psnr"] > figures["psnr"] - 0.1
     assert figures["frames_per_second"] > 1 and figures["frame_cpu_seconds"] > 0
+    assert figures["lip_sync_true_lips"] >= figures["lip_sync"] - 0.1
+    assert figures["quiet_opening"] is None  # the toy never pauses
+    assert "lpips" not in figures
     assert told == [("evaluate", k, HELD_OUT) for k in range(HELD_OUT + 1)]
+
+
+def test_the_report_stands_beside_the_figures(judged, toy_run):
+    page = toy_run.report.read_text()
+    assert "Toy &amp; &lt;Co&gt;: how good it is" in page
+    assert (
+        page.count("data:image/jpeg;base64,") == 3 * 3
+    )  # the held-out part is so short: one best, median and worst moment
+    assert f"{judged[0]['head_psnr']:.1f} dB" in page
+
+
+def test_the_picture_with_true_lips_differs_in_the_lower_face_only(toy_run, toy_dataset):
+    painter = Painter(load_subject(toy_run), toy_dataset, toy_dataset.track())
+    part, mouth = painter.lower_face(HELD_OUT_FROM), painter.mouth(HELD_OUT_FROM)
+    assert (part & mouth).sum() == mouth.sum() > 0 and not part.all()
+    code = torch.zeros(painter.subject.portrait.lip_code)
+    whole, lower = painter(HELD_OUT_FROM, code), painter(HELD_OUT_FROM, code, part)
+    assert np.array_equal(lower[part], whole[part]) and not lower[~part].any()
 
 
 def test_the_contact_sheet_shows_truth_rendering_and_difference(judged, toy_run, toy_dataset):
@@ -99,7 +123,7 @@ def test_wrong_sounds_are_other_moments_and_all_different():
     codes = torch.arange(25.0)[:, None]
     wrong = LipCodes(codes, codes).wrong()
     shifts = {int(w[0, 0]) for w in wrong}
-    assert len(shifts) == evaluation.WRONG_SOUNDS == 4 and 0 not in shifts
+    assert len(shifts) == WRONG_SOUNDS == 4 and 0 not in shifts
     assert all(sorted(w[:, 0].tolist()) == codes[:, 0].tolist() for w in wrong)
     assert all((w - codes).abs().min() >= 5 for w in wrong)
 

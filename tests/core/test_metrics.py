@@ -87,12 +87,45 @@ def test_eye_aspect_is_height_over_length():
     assert metrics.eye_aspect(landmarks) == pytest.approx(0.3)
 
 
-def test_jitter_is_the_second_difference():
-    time = np.arange(20.0)
-    points = np.zeros((20, 2, 2))
-    points[:, 0, 0] = time**2  # apart from their common mean, each point moves by time^2 / 2
-    assert metrics.jitter(points) == pytest.approx(1)
-    points[:, 0, 0] = 7 * time
-    assert metrics.jitter(points) == pytest.approx(0)
-    points[::2] = np.nan
+def motion(frames: int = 60) -> np.ndarray:
+    """Ten points that sway together as a head does, [frames, 10, 2] px."""
+    time = np.arange(frames) / 25
+    sway = np.stack([20 * np.sin(2 * np.pi * 0.4 * time), 8 * np.cos(2 * np.pi * 0.6 * time)], -1)
+    return sway[:, None] + np.random.default_rng(0).normal(0, 50, (1, 10, 2))
+
+
+def test_smooth_motion_does_not_tremble():
+    assert metrics.jitter(motion()) < 0.02
+
+
+def test_jitter_grows_with_what_shakes_the_head():
+    shake = np.random.default_rng(1).normal(0, 1, (60, 1, 2))
+    once, twice = metrics.jitter(motion() + shake), metrics.jitter(motion() + 2 * shake)
+    assert 0.5 < once < 1.5
+    assert twice == pytest.approx(2 * once, rel=0.05)
+
+
+def test_jitter_is_not_decided_by_a_stray_point_or_a_frame_that_failed():
+    points = motion() + np.random.default_rng(1).normal(0, 0.5, (60, 1, 2))
+    calm = metrics.jitter(points)
+    points[:, 3] += np.random.default_rng(2).normal(0, 30, (60, 2))
+    assert metrics.jitter(points) == pytest.approx(calm, rel=0.25)
+    points[30] += 5
+    assert metrics.jitter(points) < 2 * calm
+
+
+def test_jitter_needs_frames_that_stand_together():
+    points = motion()
+    points[30] = np.nan
+    assert metrics.jitter(points) < 0.02
+    points[::4] = np.nan
     assert metrics.jitter(points) is None
+    assert metrics.jitter(motion(5)) is None
+
+
+def test_quiet_is_inside_a_pause():
+    samples = np.random.default_rng(0).normal(0, 0.1, 100 * 640).astype(np.float32)
+    samples[40 * 640 : 60 * 640] *= 0.001
+    quiet = metrics.quiet_frames(samples, 102)
+    assert np.flatnonzero(quiet[:97]).tolist() == list(range(43, 57))
+    assert metrics.quiet_frames(samples[: 30 * 640], 30).sum() == 0

@@ -1,0 +1,63 @@
+"""Verdicts: every figure is judged by its range, and says what to do."""
+
+import pytest
+
+from adnerf_core.verdicts import MEASURES, advice, judge
+
+GOOD = {
+    "lip_sync": 0.8, "lip_sync_ceiling": 0.99, "lip_sync_true_lips": 0.95, "lip_amplitude": 0.9, "lmd_px": 1.1, "lmd_floor_px": 0.2,
+    "quiet_opening": 0.12, "quiet_opening_true": 0.1, "mouth_psnr": 28.0, "mouth_psnr_wrong_sound": 25.0, "blink": 0.9,
+    "head_psnr": 31.0, "psnr": 30.0, "true_torso_psnr": 33.0, "ssim": 0.95, "head_sharpness": 0.9, "mouth_sharpness": 0.9,
+    "head_jitter_px": 0.2, "head_jitter_true_px": 0.25,
+}  # fmt: skip
+
+
+def verdicts(**changes):
+    return {each.measure.title: each.verdict for each in judge(GOOD | changes)}
+
+
+def test_good_figures_are_good_and_want_no_advice():
+    assert set(verdicts().values()) == {"good"}
+    assert advice(judge(GOOD)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "title", "verdict"),
+    [
+        ({"lip_sync": 0.74}, "Lips follow the sound", "fair"),
+        ({"lip_sync": 0.2}, "Lips follow the sound", "poor"),
+        ({"lip_amplitude": 1.3}, "How far the mouth opens", "fair"),
+        ({"lip_amplitude": 0.4}, "How far the mouth opens", "poor"),
+        ({"lmd_px": 2.4}, "Shape of the lips", "poor"),
+        ({"mouth_psnr": 25.2}, "Right sound against wrong sound", "poor"),
+        ({"quiet_opening": 0.3}, "Lips at rest in silence", "fair"),
+        ({"head_jitter_px": 0.5}, "Steadiness of the head", "poor"),
+        ({"head_sharpness": 1.5}, "Fine detail in the head", "poor"),
+        ({"blink": None}, "Blinks", "unknown"),
+        ({"quiet_opening": None}, "Lips at rest in silence", "unknown"),
+    ],
+)
+def test_ranges(changes, title, verdict):
+    judged = verdicts(**changes)
+    assert judged.pop(title) == verdict
+    assert set(judged.values()) == {"good"}
+
+
+def test_what_is_worst_is_advised_first_and_once():
+    said = advice(judge(GOOD | {"lip_sync": 0.1, "lmd_px": 3.0, "blink": 0.7}))
+    assert len(said) == 2
+    assert "speech" in said[0] and "glasses" in said[1]
+
+
+def test_lpips_is_a_line_only_where_it_was_measured():
+    assert "Likeness to the eye (LPIPS)" not in verdicts()
+    assert verdicts(lpips=0.05)["Likeness to the eye (LPIPS)"] == "good"
+
+
+def test_every_measure_explains_itself():
+    for measure in MEASURES:
+        assert measure.meaning.endswith(".") and measure.advice.endswith(".")
+        assert "poor" in measure.ranges and "inf" not in measure.ranges
+        assert measure.fair[0] <= measure.good[0] <= measure.good[1] <= measure.fair[1]
+    assert MEASURES[0].show(None) == "not measured"
+    assert [judge(GOOD)[k].measure.show(judge(GOOD)[k].value) for k in (0, 3, 7)] == ["0.80", "1.10 px", "31.0 dB"]
