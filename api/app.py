@@ -11,9 +11,9 @@ from fastapi import FastAPI
 from api import documents, errors
 from api.routes import health, jobs, subjects, videos
 from storage import settings as environment
-from storage.db import Database
 from storage.objects import open_store
 from storage.settings import Settings
+from worker.broker import open_database
 
 DESCRIPTION = """
 A reference video of someone speaking makes a **subject**; a subject and an audio make a **video** of that person saying
@@ -27,7 +27,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or environment.load()
     app = FastAPI(title="adnerf", version=version("adnerf"), description=DESCRIPTION, lifespan=_lifespan)
     app.state.settings = settings
-    app.state.database = Database(settings.database)
+    app.state.database = open_database(settings)
     app.state.store = open_store(settings)
     errors.install(app)
     for routes in (subjects, videos, jobs, health):

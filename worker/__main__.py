@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from storage.errors import StorageError
-from storage.settings import load
+from storage.errors import BadSetting, StorageError
+from storage.settings import Settings, environment_of, load
+from worker.broker import QUEUES, kinds_of
 from worker.local import run_worker
-from worker.serve import serve
+from worker.serve import API, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line and does what it says; returns an exit status."""
+    """Parses the command line and does what it says; returns an exit status, unless another program takes over."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.command} %(levelname)s %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps are of no interest on every start
@@ -24,13 +26,56 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = load()
         if options.data_dir is not None:
             settings = dataclasses.replace(settings, data_dir=options.data_dir)
-        if options.command == "worker":
-            run_worker(settings)
-            return 0
-        return serve(settings, options.host, options.port)
+        return COMMANDS[options.command](settings, options) or 0
     except StorageError as error:
         print(f"adnerf: {error}", file=sys.stderr)
         return 1
+
+
+def _serve(settings: Settings, options: argparse.Namespace) -> int:
+    return serve(settings, options.host, options.port)
+
+
+def _api(settings: Settings, options: argparse.Namespace) -> None:
+    _become(settings, *API, "--host", options.host, "--port", str(options.port))
+
+
+def _worker(settings: Settings, options: argparse.Namespace) -> None:
+    if not settings.broker_url:
+        run_worker(settings, kinds=kinds_of(options.queues))
+        return
+    # Nobody listens to the workers' talk among themselves: the database tells who is alive.
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    queues = ",".join(options.queues)
+    name = f"worker-{os.getpid()}@%h"
+    _become(
+        settings, *_celery(settings), "worker", "--queues", queues, "--hostname", name, "--loglevel", "INFO", *quiet
+    )
+
+
+def _beat(settings: Settings, _options: argparse.Namespace) -> None:
+    _become(settings, *_celery(settings), "beat")
+
+
+COMMANDS = {"serve": _serve, "api": _api, "worker": _worker, "beat": _beat}
+
+
+def _celery(settings: Settings) -> tuple[str, ...]:
+    if not settings.broker_url:
+        raise BadSetting("There is no broker.", "Set ADNERF_BROKER_URL, such as redis://127.0.0.1:6379/0.")
+    return ("celery", "--app", "worker.celery_app")
+
+
+def _become(settings: Settings, module: str, *arguments: str) -> None:
+    """Replaces this process by a Python module that is run as a program, so that signals reach it directly."""
+    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment_of(settings))
+
+
+def _queues(text: str) -> list[str]:
+    queues = [name.strip() for name in text.split(",")]
+    if unknown := set(queues) - set(QUEUES.values()):
+        raise argparse.ArgumentTypeError(f"no such queue: {', '.join(sorted(unknown))}")
+    return queues
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,10 +85,21 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument(
         "--data-dir", type=Path, help="where everything is kept (default: ADNERF_DATA_DIR, else ./data)"
     )
-    both = commands.add_parser("serve", parents=[common], help="run the API and one worker; Ctrl-C stops both")
-    both.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    both.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
-    commands.add_parser("worker", parents=[common], help="run one more worker beside a service")
+    listening = argparse.ArgumentParser(add_help=False)
+    listening.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    listening.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    commands.add_parser("serve", parents=[common, listening], help="run the API and one worker; Ctrl-C stops both")
+    commands.add_parser("api", parents=[common, listening], help="run the API only")
+    working = commands.add_parser(
+        "worker", parents=[common], help="run a worker: on Celery where ADNERF_BROKER_URL is set, else beside a service"
+    )
+    working.add_argument(
+        "--queues",
+        type=_queues,
+        default=list(QUEUES.values()),
+        help=f"what it works on, of {','.join(QUEUES.values())} (default: all)",
+    )
+    commands.add_parser("beat", parents=[common], help="run the sweep for Celery workers: one or more, anywhere")
     return parser
 
 

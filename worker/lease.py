@@ -24,9 +24,10 @@ STUCK = os.EX_TEMPFAIL
 class Lease:
     """Holds `job` for as long as the `with` block lasts; `progress` is what the core is given.
 
-    Work stops, by Cancelled out of `progress`, when the job is `lost` (cancelled, deleted, or given to another worker)
-    or when `stopping` is set (this process was told to end). Work that does not stop within settings.grace_s, or shows
-    no progress for settings.stall_s, cannot be stopped from inside: then the whole process ends by `die`.
+    Work stops, by Cancelled out of `progress`, when the job is `lost` (cancelled, deleted, or given to another worker),
+    when it has run for longer than settings allow its kind (`overdue`), or when `stopping` is set (this process was told
+    to end). Work that does not stop within settings.grace_s, or shows no progress for settings.stall_s, cannot be
+    stopped from inside: then the whole process ends by `die`.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class Lease:
     ):
         self.database, self.settings, self.job, self.meter, self.die = database, settings, job, meter, die
         self.stopping = stopping
-        self.lost = threading.Event()
+        self.lost, self.overdue = threading.Event(), threading.Event()
+        self.limit_s = settings.limit_s(job.kind)
         self._over = threading.Event()
-        self._renewed = self._reported = time.monotonic()
+        self._begun = self._renewed = self._reported = time.monotonic()
         self._told_to_stop: float | None = None
         self._thread = threading.Thread(target=self._beat, name=f"lease of {job.id}", daemon=True)
 
@@ -62,13 +64,28 @@ class Lease:
 
     def check(self) -> None:
         """Raises Cancelled when the work must stop."""
-        if self.lost.is_set() or self.stopping.is_set():
+        if self._must_stop():
             raise Cancelled
+
+    def give_up(self) -> bool:
+        """Says in the database how work that was stopped ends. True: the job is in the queue again."""
+        with self.database.session() as session:
+            if self.overdue.is_set():
+                ended, what = jobs.time_out(session, self.job.id, self.job.attempt, self.limit_s), "took too long"
+            else:
+                ended, what = jobs.release(session, self.job.id, self.job.attempt), "given back"
+        log.info("%s: %s", self.job.id, what if ended else "cancelled")
+        return ended and not self.overdue.is_set()
+
+    def _must_stop(self) -> bool:
+        return self.lost.is_set() or self.overdue.is_set() or self.stopping.is_set()
 
     def _beat(self) -> None:
         while not self._over.wait(self.settings.beat_s):
             if not self.lost.is_set():
                 self._renew()
+            if time.monotonic() - self._begun > self.limit_s:
+                self.overdue.set()
             self._end_if_stuck()
 
     def _renew(self) -> None:
@@ -87,7 +104,7 @@ class Lease:
 
     def _end_if_stuck(self) -> None:
         moment = time.monotonic()
-        if self._told_to_stop is None and (self.lost.is_set() or self.stopping.is_set()):
+        if self._told_to_stop is None and self._must_stop():
             self._told_to_stop = moment
         if self._told_to_stop is not None and moment - self._told_to_stop > self.settings.grace_s:
             reason = "does not stop"
@@ -96,7 +113,8 @@ class Lease:
         else:
             return
         log.error("%s %s: the worker process ends itself", self.job.id, reason)
-        if self.stopping.is_set():
-            with self.database.session() as session:
-                jobs.release(session, self.job.id, self.job.attempt)
-        self.die(STUCK)
+        try:
+            if self.overdue.is_set() or self.stopping.is_set():
+                self.give_up()
+        finally:
+            self.die(STUCK)

@@ -32,7 +32,7 @@ class HeldLock:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether the process that held this lock is gone. A file that is not there tells nothing: False."""
+    """Whether the process that held this lock is gone. A file that is not there (another machine's) tells nothing: False."""
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -56,10 +56,6 @@ class Presence:
         self.folder, self.name = folder, name
         self._lock = HeldLock(folder / f".{name}")
         self._lock.rename(folder / name)
-
-    def is_dead(self, worker: str) -> bool:
-        """Whether `worker` ran on this machine and is gone. Of other machines' workers nothing is known: False."""
-        return worker != self.name and is_abandoned(self.folder / worker)
 
     def bury(self) -> None:
         """Removes what dead workers left. Only after their jobs were taken from them."""

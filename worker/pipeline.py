@@ -55,14 +55,12 @@ class Core:
     """(run, audio, out, options, progress, background=, device=) -> frames, duration_s, width, height"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
-    cuda: Callable[[], bool]
-    """Whether there is a CUDA device."""
+    gpu: Callable[[], dict[str, Any] | None]
+    """The CUDA device: `name`, `memory_bytes`, `used_bytes`; None where there is none."""
 
 
 def load_core() -> Core:
     """The real core. Loads torch, so only a worker process calls this."""
-    import torch
-
     from adnerf_core.dataset import SubjectDataset
     from adnerf_core.evaluate import evaluate
     from adnerf_core.preprocess.run import preprocess
@@ -76,8 +74,18 @@ def load_core() -> Core:
         evaluate=evaluate,
         render=render,
         weights=STAGE_WEIGHTS,
-        cuda=torch.cuda.is_available,
+        gpu=describe_gpu,
     )
+
+
+def describe_gpu() -> dict[str, Any] | None:
+    """The CUDA device that this process would use: its name, its memory, and how much of that is in use by anybody."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    free, whole = torch.cuda.mem_get_info()
+    return {"name": torch.cuda.get_device_name(), "memory_bytes": whole, "used_bytes": whole - free}
 
 
 class Pipeline:
@@ -99,10 +107,7 @@ class Pipeline:
                 kinds[job.kind](_Attempt(self, job, lease))
                 log.info("%s: done", job.id)
             except (Cancelled, NotFound):  # NotFound: the subject or video was deleted
-                with self.database.session() as session:
-                    released = jobs.release(session, job.id, job.attempt)
-                log.info("%s: %s", job.id, "given back" if released else "cancelled")
-                if released:
+                if lease.give_up():
                     return
             except Exception as error:
                 self._fail(job, explain(error))
@@ -166,7 +171,7 @@ class Pipeline:
     def _device(self) -> str:
         if self.settings.device != "auto":
             return self.settings.device
-        return "cuda" if self.core.cuda() else "cpu"
+        return "cuda" if self.core.gpu() else "cpu"
 
 
 class _Attempt:

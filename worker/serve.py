@@ -30,6 +30,9 @@ SHORT_LIFE_S, SHORT_LIVES = 10.0, 3
 """A child that ends so many times in a row within so short a time will not do better next time."""
 PR_SET_PDEATHSIG = 1
 
+API = ("uvicorn", "api.app:create_app", "--factory", "--timeout-graceful-shutdown", "3")
+"""The API is named, not imported: it stands above this room, and shall not share a process with torch."""
+
 
 def serve(settings: Settings, host: str, port: int) -> int:
     """Runs the service until SIGTERM or SIGINT; returns an exit status.
@@ -38,10 +41,8 @@ def serve(settings: Settings, host: str, port: int) -> int:
     """
     with only_service(settings):
         await_port(host, port)
-        # The API is named, not imported: it stands above this room, and shall not share a process with torch.
-        api = f"uvicorn api.app:create_app --factory --host {host} --port {port} --timeout-graceful-shutdown 3"
         commands = {
-            "api": [sys.executable, "-m", *api.split(), "--log-level", "warning"],
+            "api": [sys.executable, "-m", *API, "--host", host, "--port", str(port), "--log-level", "warning"],
             "worker": [sys.executable, "-m", "worker", "worker"],
         }
         if host not in ("localhost", "::1") and not host.startswith("127."):

@@ -116,5 +116,5 @@ CORE = Core(
     evaluate=evaluate,
     render=render,
     weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},
-    cuda=lambda: False,
+    gpu=lambda: None,
 )

@@ -11,7 +11,7 @@ import pytest
 from storage import jobs
 from storage.errors import InUse
 from worker import service
-from worker.locks import HeldLock, Presence
+from worker.locks import HeldLock, Presence, is_abandoned
 
 SLOW = {"steps": 40, "pause": 0.05}
 
@@ -186,10 +186,10 @@ def test_a_service_whose_worker_does_not_stay_up_ends(house):
 
 def test_workers_know_the_dead_from_the_living_and_from_strangers(tmp_path):
     ada, bob = Presence(tmp_path, "ada"), Presence(tmp_path, "bob")
-    assert not ada.is_dead("bob")
+    assert not is_abandoned(tmp_path / "bob")
     bob._lock.release()  # as the kernel does when the process ends
-    assert ada.is_dead("bob")
-    assert not ada.is_dead("ada") and not ada.is_dead("a worker of another machine")
+    assert is_abandoned(tmp_path / "bob")
+    assert not is_abandoned(tmp_path / "ada") and not is_abandoned(tmp_path / "a worker of another machine")
     ada.bury()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ada"]
     ada.leave()

@@ -1,0 +1,10 @@
+"""The Celery application with the stub core: `celery --app tests.worker.celery_stub`, also in its spawned processes."""
+
+from __future__ import annotations
+
+from tests.worker.stub_core import CORE
+from worker import tasks
+from worker.celery_app import app
+
+tasks.load_core = lambda: CORE
+app.conf.include = (*app.conf.include, __name__)

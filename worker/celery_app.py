@@ -1,0 +1,13 @@
+"""The Celery application of the environment, for `celery -A worker.celery_app worker` and `... beat`."""
+
+from __future__ import annotations
+
+from storage.errors import BadSetting
+from storage.settings import load
+from worker.broker import make_app
+
+_settings = load()
+if not _settings.broker_url:
+    raise BadSetting("There is no broker.", "Set ADNERF_BROKER_URL, such as redis://127.0.0.1:6379/0.")
+
+app = make_app(_settings.broker_url)

@@ -1,0 +1,126 @@
+"""Runner: what every worker process is made of, whether it polls the database or is woken by a broker."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Collection
+from contextlib import suppress
+
+from storage import jobs, workers
+from storage.db import Database
+from storage.models import JobKind
+from storage.objects import open_store
+from storage.settings import Settings
+from worker.broker import QUEUES, Broker
+from worker.locks import Presence, is_abandoned
+from worker.pipeline import Core, Pipeline
+from worker.tidy import tidy
+
+log = logging.getLogger(__name__)
+
+SWEEP_S = 5.0
+"""Time between looks for jobs whose worker is gone, and between signs of life."""
+TIDY_S = 600.0
+"""Time between looks for files that nobody will need."""
+HOUSEKEEPING_S = 5.0
+"""How long the end of a worker waits for the end of its housekeeping."""
+
+
+class Runner:
+    """Claims jobs of `kinds` and runs them, one at a time; several runners may work beside each other."""
+
+    def __init__(
+        self, settings: Settings, core: Core, kinds: Collection[JobKind] = jobs.KINDS, broker: Broker | None = None
+    ):
+        self.settings, self.core, self.broker = settings, core, broker
+        self.database = Database(settings.database, on_queued=broker.hasten if broker else None)
+        self.host = socket.gethostname()
+        self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.presence = Presence(settings.locks / "workers", self.name)
+        self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
+        self.kinds = self._able(kinds)
+        self.stopping = threading.Event()
+        self._chores: list[threading.Thread] = []
+
+    def step(self, kinds: Collection[JobKind] | None = None, stopping: threading.Event | None = None) -> bool:
+        """Runs the oldest queued job of `kinds` (default: all of this runner's). False where there was none.
+
+        When `stopping` (default: the runner's own) is set, the job is given back.
+        """
+        with self.database.session() as session:
+            job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
+        if job is None:
+            return False
+        self.pipeline.run(job, stopping or self.stopping)
+        return True
+
+    def keep_house(self) -> None:
+        """From now until the end: tells that this worker lives, sweeps, and tidies; also while a long job runs."""
+        chores = {
+            "sign of life": (self._sign, SWEEP_S),
+            "sweep": (self._sweep, SWEEP_S),
+            "tidying": (self._tidy, TIDY_S),
+        }
+        for name, (chore, seconds) in chores.items():
+            thread = threading.Thread(target=self._repeat, args=(name, chore, seconds), name=name, daemon=True)
+            thread.start()
+            self._chores.append(thread)
+
+    def end(self) -> None:
+        """The end of this worker, when it holds no job any more."""
+        self.stopping.set()
+        for thread in self._chores:
+            thread.join(HOUSEKEEPING_S)
+        with suppress(Exception), self.database.session() as session:  # else its silence will tell
+            workers.leave(session, self.name)
+        self.presence.leave()
+        self.database.close()
+        log.info("worker %s has stopped", self.name)
+
+    def _able(self, kinds: Collection[JobKind]) -> tuple[JobKind, ...]:
+        """Those of `kinds` that can be run here: where a GPU is asked for and there is none, only preprocessing."""
+        if self.settings.device == "cuda" and self.core.gpu() is None:
+            log.error("ADNERF_DEVICE is cuda, but there is no CUDA device: training and rendering are left to others")
+            return tuple(kind for kind in kinds if kind == "preprocess")
+        return tuple(kinds)
+
+    def _repeat(self, name: str, chore: Callable[[], None], seconds: float) -> None:
+        while not self.stopping.is_set():
+            try:
+                chore()
+            except Exception:
+                log.exception("%s failed", name)
+            self.stopping.wait(seconds)
+
+    def _sign(self) -> None:
+        uses_gpu = self.settings.device != "cpu" and self.kinds != ("preprocess",)
+        device = (self.core.gpu() if uses_gpu else None) or {"name": "cpu"}
+        queues = [QUEUES[kind] for kind in self.kinds]
+        with self.database.session() as session:
+            if not workers.heartbeat(session, self.name, device=device):
+                workers.enter(session, self.name, host=self.host, queues=queues, device=device)
+
+    def _sweep(self) -> None:
+        sweep(self.settings, self.database, self.broker)
+        self.presence.bury()
+
+    def _tidy(self) -> None:
+        tidy(self.database, self.pipeline.workspace)
+
+
+def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:
+    """Takes jobs from workers that are gone, and sends the wake-ups that were never sent or got lost.
+
+    Of workers on this machine their lock files tell at once, of the others their leases when they run out.
+    """
+    with database.session() as session:
+        for job in jobs.sweep(session, dead=lambda worker: is_abandoned(settings.locks / "workers" / worker)):
+            log.warning("%s: its worker is gone; now %s", job.id, job.state)
+        for name in workers.bury(session, silent_s=settings.worker_silence_s):
+            log.warning("worker %s has not been heard of for %.0f s", name, settings.worker_silence_s)
+    if broker is not None:
+        broker.catch_up(database)
