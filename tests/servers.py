@@ -27,7 +27,7 @@ import boto3
 import psycopg
 import redis
 
-START_S = 60.0
+START_S = 180.0
 """How long a server may take to answer; machines that build and test are busy ones."""
 END_S = 10.0
 """How long a server may take to end in good order."""

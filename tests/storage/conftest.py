@@ -1,6 +1,8 @@
-"""A fresh database and store for each test."""
+"""A fresh database and store for each test; on each kind of database, and of store, where nothing else is said."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 
@@ -15,14 +17,21 @@ def settings(tmp_path):
     return Settings(data_dir=tmp_path / "data")
 
 
-@pytest.fixture
-def database(settings):
-    database = Database(settings.database)
-    migrations.upgrade(database)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, settings):
+    """A database with empty tables."""
+    if request.param == "postgresql":
+        database = Database(request.getfixturevalue("postgresql_url"))
+    else:
+        database = Database(settings.database)
+        migrations.upgrade(database)
     yield database
     database.close()
 
 
-@pytest.fixture
-def store(settings):
+@pytest.fixture(params=["folder", "s3"])
+def store(request, settings):
+    """A store without objects."""
+    if request.param == "s3":
+        settings = dataclasses.replace(settings, **request.getfixturevalue("s3_settings"))
     return open_store(settings)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import event, select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
-from storage import rows
+from storage import migrations, rows
 from storage.db import Database, after_commit, after_rollback
 from storage.errors import BadSetting, NotFound, StoreFull
 from storage.models import Job, Subject, Video, new_id
 from storage.settings import Settings, environment_of, load
+from tests.servers import PostgreSQL, running
 
 
 def subject(**values):
@@ -48,6 +49,7 @@ def test_actions_run_once_it_is_durable(database):
     assert seen == [["Ada"]]
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_readers_do_not_wait_for_a_writer_and_writers_wait_for_each_other(database):
     order = []
 
@@ -115,6 +117,7 @@ def test_what_is_not_there_is_named(database):
         rows.get(session, Job, "job_1")
 
 
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_a_full_disk_is_named(database):
     with database.engine.connect() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
@@ -125,6 +128,42 @@ def test_a_full_disk_is_named(database):
     event.listen(database.engine, "checkout", limit)
     with pytest.raises(StoreFull), database.session() as session:
         session.add(subject(name="x" * 1_000_000))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_full_disk_of_the_server_is_named(database):
+    block = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'"
+    with pytest.raises(StoreFull), database.session() as session:
+        session.execute(text(f"DO $$ BEGIN {block}; END $$"))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_reading_session_cannot_write(database):
+    with pytest.raises(InternalError, match="read-only"), database.session(write=False) as session:
+        session.add(subject())
+
+
+@pytest.fixture
+def own_postgresql():
+    """A server that a test may kill."""
+    with running(PostgreSQL) as (server,):
+        yield server
+
+
+def test_a_killed_server_is_found_again_with_all_that_was_committed(own_postgresql):
+    database = Database(own_postgresql.url)
+    migrations.upgrade(database)
+    with database.session() as session:
+        session.add(subject(name="kept"))
+    with pytest.raises(OperationalError), database.session() as session:
+        session.add(subject(name="lost"))
+        session.flush()
+        own_postgresql.kill()
+    with pytest.raises(OperationalError):
+        database.ping()
+    own_postgresql.start()
+    assert names(database) == ["kept"]
+    database.close()
 
 
 def test_ping_tells_a_database_that_answers_from_one_that_does_not(database, tmp_path):

@@ -269,14 +269,15 @@ def claim_all(url, name, results):
     database.close()
 
 
-def test_racing_processes_claim_each_job_once(database, settings):
+def test_racing_processes_claim_each_job_once(database):
+    url = database.url.render_as_string(hide_password=False)
     expected = sorted(new_job(database).id for _ in range(60))
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
-    racers = [context.Process(target=claim_all, args=(settings.database, f"w{n}", results)) for n in range(3)]
+    racers = [context.Process(target=claim_all, args=(url, f"w{n}", results)) for n in range(3)]
     for racer in racers:
         racer.start()
-    claimed = [job_id for _ in racers for job_id in results.get(timeout=60)]
+    claimed = [job_id for _ in racers for job_id in results.get(timeout=300)]
     for racer in racers:
         racer.join()
     assert sorted(claimed) == expected
