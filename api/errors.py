@@ -50,6 +50,7 @@ PROBLEMS: dict[str, Kind] = {
     "upload_stalled": Kind(408, "The body stopped arriving", "Send it again over a steadier connection."),
     "subject_not_ready": Kind(409, "The subject is not ready", "Poll the subject until its state is `ready`."),
     "video_not_ready": Kind(409, "The video is not ready", "Poll the video until its state is `ready`."),
+    "report_not_ready": Kind(409, "There is no report yet", "Poll the subject until its state is `ready`."),
     "move_not_allowed": Kind(
         409,
         "The job's state does not allow this",

@@ -105,6 +105,7 @@ def _subject(row: models.Subject, places: dict[str, int]) -> schemas.Subject:
         links=schemas.SubjectLinks(
             self=path,
             preview=f"{path}/preview" if row.preview_key else None,
+            report=f"{path}/report" if row.report_key else None,
             jobs=f"/v1/jobs?subject_id={row.id}",
             videos=f"/v1/videos?subject_id={row.id}",
         ),

@@ -124,6 +124,7 @@ class Job(Output):
 class SubjectLinks(Output):
     self: str
     preview: str | None = Field(description="null until there is a picture")
+    report: str | None = Field(description="a page for people: how good the subject is; null until training has ended")
     jobs: str
     videos: str
 

@@ -6,7 +6,8 @@ StorageError                code                  raised when
 │   ├── MoveNotAllowed      move_not_allowed      the job's state does not allow this move
 │   ├── SubjectNotReady     subject_not_ready     the subject is still in work, or failed
 │   ├── VideoNotReady       video_not_ready       the video is still in work, or failed
-│   └── PreviewNotReady     preview_not_ready     there is no preview picture yet
+│   ├── PreviewNotReady     preview_not_ready     there is no preview picture yet
+│   └── ReportNotReady      report_not_ready      there is no report yet
 ├── Refused                 (what was sent cannot be taken in)
 │   ├── EmptyFile           empty_file            a file of zero bytes
 │   └── FileTooLarge        file_too_large        more bytes than the limit
@@ -66,6 +67,11 @@ class VideoNotReady(Conflict):
 class PreviewNotReady(Conflict):
     code = "preview_not_ready"
     remedy = "Ask again once training has made some progress."
+
+
+class ReportNotReady(Conflict):
+    code = "report_not_ready"
+    remedy = "Wait until the subject's state is `ready`; a subject that an earlier version made has no report."
 
 
 class Refused(StorageError):

@@ -74,6 +74,7 @@ class Subject(Base):
     checkpoint_key: Mapped[str | None]
     run_key: Mapped[str | None]
     preview_key: Mapped[str | None]
+    report_key: Mapped[str | None]
     jobs: Mapped[list[Job]] = relationship(
         primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
         order_by="Job.id",

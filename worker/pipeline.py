@@ -1,7 +1,7 @@
 """Running one job: the only driver of adnerf_core. Whatever the core raises ends as a state of the job.
 
     preprocess   source object -> dataset object, footage report
-    train        dataset object -> run object, quality; checkpoints and previews on the way
+    train        dataset object -> run object, quality, report; checkpoints and previews on the way
     render       run and audio objects -> video object
 
 A result is stored under a key that carries the attempt, and seen only when the fenced move to `succeeded` names it.
@@ -50,7 +50,7 @@ class Core:
     train: Callable[..., object]
     """(dataset folder, run, config, progress)"""
     evaluate: Callable[..., Mapping[str, Any]]
-    """(run, progress, device=) -> figures"""
+    """(run, progress, device=, name=) -> figures; writes run.report"""
     render: Callable[..., Any]
     """(run, audio, out, options, progress, background=, device=) -> frames, duration_s, width, height"""
     weights: Mapping[str, Mapping[str, float]]
@@ -142,11 +142,13 @@ class Pipeline:
             self.core.train(self.workspace.folder(subject.dataset_key), run, config, outcrop.progress)
         finally:
             outcrop.publish()
-        figures = self.core.evaluate(run, attempt.lease.progress, device=config.device)
-        key = attempt.key("runs", ".zip")
-        attempt.push(run.root, key, skip=("checkpoints", "previews"))
+        figures = self.core.evaluate(run, attempt.lease.progress, device=config.device, name=subject.name)
+        key, report_key = attempt.key("runs", ".zip"), attempt.key("reports", ".html")
+        attempt.push(run.root, key, skip=("checkpoints", "previews", run.report.name))
+        with run.report.open("rb") as file:
+            self.store.put(report_key, file)
         quality = {name: figures.get(name) for name in QUALITY}
-        attempt.succeed(key, run_key=key, quality=quality, checkpoint_key=None)
+        attempt.succeed(key, report_key, run_key=key, report_key=report_key, quality=quality, checkpoint_key=None)
         outcrop.forget_checkpoint()
 
     def _render(self, attempt: _Attempt) -> None:
@@ -208,12 +210,12 @@ class _Attempt:
         with self.pipeline.database.session() as session:
             return jobs.publish(session, self.job.id, self.job.attempt, **values)
 
-    def succeed(self, key: str, **values: Any) -> None:
-        """The job's last word. Where it comes too late, the object `key` goes again and Cancelled is raised."""
+    def succeed(self, *keys: str, **values: Any) -> None:
+        """The job's last word. Where it comes too late, the objects `keys` go again and Cancelled is raised."""
         with self.pipeline.database.session() as session:
             done = jobs.succeed(session, self.job.id, self.job.attempt, **values)
         if not done:
-            self.pipeline.store.delete(key)
+            self.pipeline.store.delete(*keys)
             raise Cancelled
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from adnerf_core.config import PresetName, RenderOptions
 from storage import jobs, rows
 from storage.db import after_commit, after_rollback
-from storage.errors import PreviewNotReady, SubjectNotReady, VideoNotReady
+from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, VideoNotReady
 from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id, now
 from storage.objects import ObjectStore
 from storage.rows import Page
@@ -93,6 +93,14 @@ def subject_preview(session: Session, subject_id: str) -> str:
     if subject.preview_key is None:
         raise PreviewNotReady(f"Subject {subject_id} has no preview yet.")
     return subject.preview_key
+
+
+def subject_report(session: Session, subject_id: str) -> str:
+    """The key of the report (an HTML page). Raises NotFound, ReportNotReady."""
+    subject = rows.get(session, Subject, subject_id)
+    if subject.report_key is None:
+        raise ReportNotReady(f"Subject {subject_id} has no report yet.")
+    return subject.report_key
 
 
 def submit_video(

@@ -18,6 +18,7 @@ ABANDONED_S = 3600.0
 
 KEYS = (
     Subject.source_key, Subject.dataset_key, Subject.checkpoint_key, Subject.run_key, Subject.preview_key,
+    Subject.report_key,
     Video.audio_key, Video.background_key, Video.file_key,
 )  # fmt: skip
 """Every column that names an object."""

@@ -18,6 +18,15 @@ from worker import service
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
+REPORT_HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "Content-Security-Policy": "sandbox; default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""Of a report. It has no script and asks for nothing; should a name ever get past the escaping, it could do nothing either."""
+
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     files = {"video": FileRule(settings.max_video_bytes, sniff.media)}
@@ -123,4 +132,28 @@ def get_preview(subject_id: str, request: Request, session: Reading, store: Stor
         etag=f'"{PurePath(key).name}"',
         media_type="image/jpeg",
         headers={"Cache-Control": "no-cache"},
+    )
+
+
+@router.head("/{subject_id}/report", include_in_schema=False)
+@router.get(
+    "/{subject_id}/report",
+    summary="Read how good a subject is",
+    response_class=Response,
+    responses={
+        200: documents.file("a self-contained page", "text/html"),
+        304: {"description": "not changed"},
+        **problems("not_found", "report_not_ready", "object_missing", "range_not_satisfiable"),
+    },
+)
+def get_report(subject_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
+    """What the held-out footage says about the subject, in words, pictures and figures; it loads nothing and runs nothing."""
+    key = service.subject_report(session, subject_id)
+    return file_response(
+        request,
+        store.open(key),
+        store.size(key),
+        etag=f'"{PurePath(key).name}"',
+        media_type="text/html; charset=utf-8",
+        headers=REPORT_HEADERS,
     )

@@ -217,6 +217,29 @@ def test_the_preview_comes_with_training(client, make):
     assert client.head(path).headers["content-length"] == str(len(answer.content))
 
 
+def test_the_report_comes_at_the_end_and_can_do_nothing(client, make):
+    subject = make.subject()
+    path = f"{subject['links']['self']}/report"
+    assert subject["links"]["report"] is None
+    check_problem(client.get(path), "report_not_ready")
+    make.succeed(dataset_key="d")
+    key = make.store.put(f"subjects/{subject['id']}/reports/1.html", io.BytesIO("<p>Grüße</p>".encode())).key
+    make.succeed(run_key="r", report_key=key)
+    assert client.get(subject["links"]["self"]).json()["links"]["report"] == path
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert answer.text == "<p>Grüße</p>"
+    policy = answer.headers["content-security-policy"].split("; ")
+    assert {"sandbox", "default-src 'none'", "img-src data:", "frame-ancestors 'none'"} <= set(policy)
+    assert not [rule for rule in policy if rule.startswith("script-src") or "allow-scripts" in rule]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+    assert client.head(path).headers["content-length"] == str(len(answer.content))
+    check_problem(client.get("/v1/subjects/sub_0/report"), "not_found")
+
+
 @pytest.mark.parametrize("bad", ["sub_0", "job_1", "..", "%2e%2e%2f%2e%2e%2fetc", "x" * 3000, "sub_1'--", "%00"])
 def test_unknown_ids_are_not_found(client, bad):
     for method, path in (

@@ -98,8 +98,9 @@ def train(dataset, run, config, progress):
     write_json(run.result, {})
 
 
-def evaluate(run, progress, *, device):
+def evaluate(run, progress, *, device, name):
     progress("evaluate", 1, 1)
+    run.report.write_text(f"<p>{name} is good</p>")
     return QUALITY | {"seconds": 1.0}
 
 

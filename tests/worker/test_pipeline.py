@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from storage import jobs
-from storage.errors import FileTooLarge, NotFound, PreviewNotReady, StoreFull, SubjectNotReady, VideoNotReady
+from storage.errors import FileTooLarge, NotFound, PreviewNotReady, ReportNotReady, StoreFull, SubjectNotReady, VideoNotReady
 from worker import pipeline, service
 
 
@@ -36,6 +36,8 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
     }
     with house.store.open(house.read(service.subject_preview, subject.id)) as picture:
         assert picture.read() == b"picture 2"
+    with house.store.open(house.read(service.subject_report, subject.id)) as report:
+        assert report.read() == f"<p>{subject.name} is good</p>".encode()
 
     video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), steps=2)
     house.work()
@@ -52,7 +54,7 @@ def test_only_what_is_needed_stays(house):
     video = house.submit_video(subject.id)
     house.work()
     kinds = {key.split("/")[2] for key in house.objects()}
-    assert kinds == {"source", "datasets", "runs", "videos"}
+    assert kinds == {"source", "datasets", "runs", "reports", "videos"}
     with house.unzip(subject.run_key) as run:
         assert sorted(run.namelist()) == ["metrics.jsonl", "model.safetensors", "result.json", "run.json"]
     assert list((house.settings.work / "jobs").iterdir()) == []
@@ -85,6 +87,23 @@ def test_whatever_the_core_raises_the_job_fails_with_a_reason(house, action, cod
     assert "a bug" not in str(job.error)
     assert subject.footage["duration_s"] == 12.0
     assert house.ready_subject().state == "ready"
+
+
+def test_a_run_that_comes_too_late_leaves_no_report(house, monkeypatch):
+    subject = house.submit_subject()
+    worker = house.worker()
+    assert worker.step()
+    put = worker.pipeline.store.put
+
+    def cancel_then_put(key, file, **more):
+        if "/reports/" in key:
+            house.write(service.cancel_job, house.newest_job().id)
+        return put(key, file, **more)
+
+    monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
+    assert worker.step()
+    assert house.subject(subject).state == "cancelled"
+    assert not [key for key in house.objects() if "/reports/" in key or "/runs/" in key]
 
 
 def test_a_store_without_room_fails_the_job(house, monkeypatch):
@@ -202,6 +221,8 @@ def test_what_is_not_there_yet_is_refused(house):
     subject = house.ready_subject()
     with pytest.raises(PreviewNotReady):
         house.read(service.subject_preview, subject.id)
+    with pytest.raises(ReportNotReady, match="no report yet"):
+        house.read(service.subject_report, house.submit_subject().id)
     video = house.submit_video(subject.id)
     with pytest.raises(VideoNotReady, match="pending"):
         house.read(service.video_file, video.id)

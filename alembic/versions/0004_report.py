@@ -1,0 +1,19 @@
+"""Where a subject's report lies."""
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("subjects", sa.Column("report_key", sa.String()))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("subjects") as table:
+        table.drop_column("report_key")
