@@ -8,7 +8,9 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from api import documents, errors
+from api import documents, errors, metrics
+from api.observe import Observer, RequestFigures
+from api.readiness import Readiness
 from api.routes import health, jobs, subjects, videos
 from storage import settings as environment
 from storage.objects import open_store
@@ -29,6 +31,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = open_database(settings)
     app.state.store = open_store(settings)
+    app.state.readiness = Readiness(settings, app.state.database, app.state.store)
+    app.state.figures = metrics.registry(settings, app.state.database, app.state.readiness)
+    app.add_middleware(Observer, figures=RequestFigures(app.state.figures))
     errors.install(app)
     for routes in (subjects, videos, jobs, health):
         app.include_router(routes.router)
@@ -39,4 +44,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
+    app.state.readiness.close()
     app.state.database.close()

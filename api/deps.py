@@ -1,4 +1,4 @@
-"""What routes depend on: settings, the store, and one transaction a request."""
+"""What routes depend on: settings, the store, who is well, and one transaction a request."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
+from api.readiness import Readiness
 from storage.db import Database
 from storage.objects import ObjectStore
 from storage.settings import Settings
@@ -25,9 +26,14 @@ def _store(request: Request) -> ObjectStore:
     return request.app.state.store
 
 
+def _readiness(request: Request) -> Readiness:
+    return request.app.state.readiness
+
+
 SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
+ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 
 
 def _reading(database: DatabaseDep) -> Iterator[Session]:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
@@ -80,7 +81,7 @@ class Problem(HTTPException):
     """An error to be answered. `code` is a key of PROBLEMS; `message` says what is wrong; the remedy follows it.
 
     `errors` are dicts with `detail` and either `pointer` (a JSON pointer into the body, a form counting as one object)
-    or `parameter` (of the query or path).
+    or `parameter` (of the query or path). `parts` tells how each part of the service is, by name.
     """
 
     def __init__(
@@ -91,12 +92,14 @@ class Problem(HTTPException):
         remedy: str | None = None,
         errors: Sequence[dict[str, str]] = (),
         headers: Mapping[str, str] | None = None,
+        parts: Mapping[str, BaseModel] | None = None,
     ):
         kind = PROBLEMS[code]
         detail = f"{message or kind.title + '.'} {remedy or kind.remedy}"
         super().__init__(kind.status, detail, headers)
         self.code = code
         self.errors = list(errors)
+        self.parts = {name: part.model_dump() for name, part in (parts or {}).items()}
 
     def response(self) -> JSONResponse:
         """The answer: `application/problem+json`."""
@@ -109,6 +112,8 @@ class Problem(HTTPException):
         }
         if self.errors:
             body["errors"] = self.errors
+        if self.parts:
+            body["parts"] = self.parts
         return JSONResponse(body, self.status_code, headers=self.headers, media_type=MEDIA_TYPE)
 
 
@@ -146,7 +151,7 @@ def _allowed(request: Request) -> list[str]:
 
 
 def install(app: FastAPI) -> None:
-    """Registers the handlers that turn every exception into a problem."""
+    """Registers the handlers that turn exceptions into problems. What none of them knows, api/observe.py answers."""
 
     @app.exception_handler(HTTPException)
     def http(request: Request, error: HTTPException) -> Response:
@@ -183,7 +188,3 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     def gone(request: Request, error: ClientDisconnect) -> Response:
         return Response(status_code=400)  # nobody reads it; it keeps a broken upload out of the error log
-
-    @app.exception_handler(Exception)
-    def unexpected(request: Request, error: Exception) -> Response:
-        return Problem("internal_error").response()  # the server logs the traceback by itself

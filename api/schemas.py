@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -182,6 +182,13 @@ class ProblemEntry(Output):
     parameter: str | None = Field(None, description="name of the query or path parameter")
 
 
+class Part(Output):
+    """How one part of the service is."""
+
+    ok: bool
+    detail: str = Field(description="what it is, or what is wrong with it")
+
+
 class ProblemDetails(Output):
     """RFC 9457 problem details."""
 
@@ -191,6 +198,7 @@ class ProblemDetails(Output):
     detail: str = Field(description="what is wrong, and what to do about it")
     code: str = Field(json_schema_extra={"enum": list(PROBLEMS)})
     errors: list[ProblemEntry] | None = None
+    parts: dict[str, Part] | None = Field(None, description="of /readyz: how each part of the service is")
 
 
 class Health(Output):
@@ -200,8 +208,9 @@ class Health(Output):
 class Ready(Output):
     """Whether requests can be served, and whether somebody works on them."""
 
-    status: str
+    status: Literal["ready", "degraded"] = Field(description="`degraded`: a queue has no worker, its jobs wait")
+    parts: dict[str, Part] = Field(description="`database`, `store`, `queue`, `workers`")
     free_bytes: int = Field(description="space left where uploads go")
-    workers: int = Field(description="worker processes alive on this machine; without one, jobs wait")
+    workers: int = Field(description="worker processes alive, on all machines")
     queued: int = Field(description="jobs that wait")
     running: int = Field(description="jobs that a worker has")

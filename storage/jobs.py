@@ -24,6 +24,7 @@ polls the database needs none of this.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, get_args
@@ -35,6 +36,8 @@ from storage import rows, tallies
 from storage.db import after_commit
 from storage.errors import MoveNotAllowed
 from storage.models import Job, JobKind, Subject, Video, new_id, now
+
+log = logging.getLogger(__name__)
 
 KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
@@ -99,6 +102,7 @@ def create(session: Session, kind: JobKind, subject_id: str, video_id: str | Non
     session.flush()
     _update_owner(session, job)
     _wake(session, job)
+    after_commit(session, lambda: log.info("a %s job is queued", kind, extra={"job_id": job.id}))
     return job
 
 

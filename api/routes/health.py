@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from html import escape
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from prometheus_client.exposition import choose_encoder
 
 from api import documents, schemas
-from api.deps import Reading, SettingsDep
-from api.errors import ERRORS_PAGE, PROBLEMS
-from storage.models import now
-from worker import service
+from api.deps import ReadinessDep, Reading, SettingsDep
+from api.errors import ERRORS_PAGE, PROBLEMS, Problem
+from api.readiness import NEEDED
+from storage import figures, workers
 
 router = APIRouter(tags=["health"])
 
@@ -24,33 +25,33 @@ def healthz() -> schemas.Health:
 
 
 @router.get("/readyz", summary="Can requests be served?", responses=documents.problems())
-def readyz(session: Reading, settings: SettingsDep) -> schemas.Ready:
-    """Asks the database and the disk; 503 where one does not answer. Workers and queue are information."""
-    figures = service.queue_figures(session)
+def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> schemas.Ready:
+    """Asks every part. 503 names those that are down in `parts`, where the database, the store or the queue is one.
+
+    Without workers the service is `degraded`: what is sent is taken in, and waits.
+    """
+    parts = {name: schemas.Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
+    down = [name for name in NEEDED if not parts[name].ok]
+    if down:
+        message = f"Down: {', '.join(down)}."
+        raise Problem("unavailable", message, headers={"Retry-After": "5"}, parts=parts)
+    active = figures.queue(session)
+    alive = workers.alive(session, within_s=settings.worker_silence_s)
     return schemas.Ready(
-        status="ready",
+        status="ready" if parts["workers"].ok else "degraded",
+        parts=parts,
         free_bytes=shutil.disk_usage(settings.data_dir).free,
-        workers=service.workers_here(settings),
-        queued=sum(figure.jobs for figure in figures if figure.state == "queued"),
-        running=sum(figure.jobs for figure in figures if figure.state == "running"),
+        workers=len(alive),
+        queued=sum(figure.jobs for figure in active if figure.state == "queued"),
+        running=sum(figure.jobs for figure in active if figure.state == "running"),
     )
 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
-def metrics(session: Reading) -> PlainTextResponse:
-    """Jobs by kind and state, and how long the oldest queued job of each kind has been waiting."""
-    figures = service.queue_figures(session)
-    lines = ["# HELP adnerf_jobs Jobs by kind and state.", "# TYPE adnerf_jobs gauge"]
-    lines += [f'adnerf_jobs{{kind="{one.kind}",state="{one.state}"}} {one.jobs}' for one in figures]
-    lines += [
-        "# HELP adnerf_queue_oldest_age_seconds Age of the oldest queued job.",
-        "# TYPE adnerf_queue_oldest_age_seconds gauge",
-    ]
-    for one in figures:
-        if one.state == "queued":
-            age = (now() - one.oldest_queued_at).total_seconds()
-            lines.append(f'adnerf_queue_oldest_age_seconds{{kind="{one.kind}"}} {age:.3f}')
-    return PlainTextResponse("\n".join(lines) + "\n", media_type="text/plain; version=0.0.4")
+def metrics(request: Request) -> Response:
+    """Queues, jobs, workers, parts that are up, and requests; docs/operations.md tells what to watch."""
+    encode, media_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.figures), media_type=media_type)
 
 
 @router.get(ERRORS_PAGE, include_in_schema=False)

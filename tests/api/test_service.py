@@ -1,4 +1,4 @@
-"""What belongs to no single resource: health, documentation, the shape of errors, what the process loads."""
+"""What belongs to no single resource: documentation, the shape of errors, what the process loads."""
 
 import json
 import re
@@ -14,53 +14,8 @@ from api import present, schemas
 from api.errors import PROBLEMS
 from storage import jobs
 from tests.api.conftest import check_problem
-from worker.locks import HeldLock, Presence
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def test_health(client, make):
-    assert client.get("/healthz").json() == {"status": "ok"}
-    make.subject()
-    make.subject()
-    make.claim()
-    ready = client.get("/readyz").json()
-    assert (ready["status"], ready["queued"], ready["running"]) == ("ready", 1, 1)
-    assert ready["free_bytes"] > 0
-    assert ready["workers"] == 0
-
-
-def test_living_workers_are_counted(client, settings):
-    living = Presence(settings.locks / "workers", "living")
-    dying = HeldLock(settings.locks / "workers" / "dying")
-    assert client.get("/readyz").json()["workers"] == 2
-    dying.release()  # as the kernel does when a process is killed: the file stays
-    assert client.get("/readyz").json()["workers"] == 1
-    living.leave()
-    assert client.get("/readyz").json()["workers"] == 0
-
-
-def test_not_ready_without_the_database(client, app):
-    app.state.database.close()
-    with app.state.database.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE jobs RENAME TO gone")
-    answer = client.get("/readyz")
-    check_problem(answer, "unavailable")
-    assert int(answer.headers["retry-after"]) > 0
-    assert client.get("/healthz").status_code == 200
-
-
-def test_metrics_count_jobs(client, make):
-    make.subject()
-    make.ready_subject()
-    make.subject()
-    text = client.get("/metrics").text
-    figures = dict(re.findall(r"^([a-z_]+\{.*\}) ([0-9.]+)$", text, re.MULTILINE))
-    assert figures['adnerf_jobs{kind="preprocess",state="queued"}'] == "1"
-    assert figures['adnerf_jobs{kind="preprocess",state="succeeded"}'] == "2"
-    assert 0 <= float(figures['adnerf_queue_oldest_age_seconds{kind="preprocess"}']) < 60
-    names = {line.split("{")[0].split()[0] for line in text.splitlines() if not line.startswith("#")}
-    assert names == set(re.findall(r"^# TYPE (\S+) gauge$", text, re.MULTILINE))
 
 
 def test_the_framework_s_own_errors_are_problems(client):
