@@ -39,7 +39,8 @@ EXAMPLES = """examples:
   python -m adnerf_core preprocess me.mp4 --out data/me
   python -m adnerf_core train data/me --out runs/me --preset standard
   python -m adnerf_core render runs/me say.wav --out me_says.mp4 --yaw 10 --background '#20a040'
-  python -m adnerf_core evaluate runs/me --json figures.json"""
+  python -m adnerf_core evaluate runs/me --json figures.json
+  python -m adnerf_core import-adnerf obama data/obama"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,7 +66,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_preprocess, _add_train, _add_render, _add_evaluate):
+    for add in (_add_preprocess, _add_train, _add_render, _add_evaluate, _add_import, _add_export):
         add(commands)
     return parser
 
@@ -155,6 +156,29 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     p.set_defaults(run=_evaluate)
 
 
+def _add_import(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("import-adnerf", help="a folder of AD-NeRF's preprocessing becomes a dataset")
+    p.add_argument("folder", type=Path, help="with transforms_train.json, transforms_val.json, aud.npy, ori_imgs, ...")
+    p.add_argument("dataset", type=Path, help="folder to write")
+    p.add_argument(
+        "--features",
+        choices=get_args(FeatureName),
+        help="compute these from aud.wav, so that new speech can be rendered (default: keep the windows of aud.npy)",
+    )
+    p.add_argument(
+        "--tracker", choices=get_args(TrackerName), default="facemesh", help="face tracker (default: %(default)s)"
+    )
+    p.add_argument("--tracker-model", metavar="FILE", help="model file of the landmarker tracker")
+    p.set_defaults(run=_import)
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("export-adnerf", help="a dataset in the folder layout of AD-NeRF's preprocessing")
+    p.add_argument("dataset", type=Path, help="folder that preprocess wrote")
+    p.add_argument("folder", type=Path, help="folder to write")
+    p.set_defaults(run=_export)
+
+
 def _preprocess(given: argparse.Namespace) -> None:
     from adnerf_core.preprocess.run import preprocess
 
@@ -218,6 +242,30 @@ def _evaluate(given: argparse.Namespace) -> None:
     if given.json:
         given.json.write_text(text + "\n")
     print(text)
+
+
+def _import(given: argparse.Namespace) -> None:
+    from adnerf_core.paper.importing import import_adnerf
+
+    with progress_bar() as progress:
+        dataset = import_adnerf(
+            given.folder,
+            given.dataset,
+            progress,
+            features=given.features,
+            tracker=given.tracker,
+            tracker_model=given.tracker_model,
+        )
+    kept = int(dataset.track().valid.sum())
+    print(f"imported: {dataset.root}, {kept} frames with a face, {dataset.manifest['features']['name']} features")
+
+
+def _export(given: argparse.Namespace) -> None:
+    from adnerf_core.dataset import SubjectDataset
+    from adnerf_core.paper.exporting import export_adnerf
+
+    with progress_bar() as progress:
+        print(f"exported: {export_adnerf(SubjectDataset(given.dataset), given.folder, progress)}")
 
 
 def _checked(model, **values):

@@ -20,6 +20,7 @@
     │   └── FaceOutOfView       face_out_of_view     the face is away for too long at a time
     ├── TrainingCollapsed       training_collapsed   only background is rendered, after all restarts
     ├── NotReady                not_ready            a dataset or run is unfinished or damaged
+    ├── BadFolder               bad_folder           a folder to import is not as AD-NeRF's preprocessing writes it
     ├── MissingBackend          missing_backend      an optional library or model file is not there
     ├── NoSuchDevice            no_such_device       CUDA was asked for and is not there
     ├── DiskFull                disk_full            no space left where output is written
@@ -142,6 +143,11 @@ class TrainingCollapsed(AdnerfError):
 class NotReady(AdnerfError):
     code = "not_ready"
     remedy = "Run the earlier step to its end first."
+
+
+class BadFolder(AdnerfError):
+    code = "bad_folder"
+    remedy = "Name a whole folder of AD-NeRF's: transforms_train.json, transforms_val.json, aud.npy, ori_imgs, parsing, bc.jpg."
 
 
 class MissingBackend(AdnerfError):

@@ -143,6 +143,9 @@ class PaperTraining(Training):
         opacity = 1 - (fine.transmittance.detach() * solid).sum() / solid.sum().clamp(min=1)
         return loss, error.detach(), opacity
 
+    def refine(self, step: int, steps: int) -> None:
+        """Nothing: the paper's track stays as it was given."""
+
     def keep_grid(self, step: int, batch: Look, generator: torch.Generator) -> None:
         """Nothing to keep: the paper samples along the whole ray."""
 
