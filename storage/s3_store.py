@@ -35,7 +35,9 @@ PART = 16 << 20
 BATCH = 1000
 """Most keys that one request deletes."""
 TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
-MISSING = ("404", "NoSuchKey", "NotFound")
+ATTEMPTS = 4
+"""How often a request is made that fails for a passing reason."""
+MISSING = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
 FULL = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage")
 
 
@@ -49,10 +51,12 @@ class S3Store:
         self.bucket = url.netloc
         self.folder = f"{url.path.strip('/')}/".removeprefix("/")
         self.link_s = settings.link_s
-        self._client = _client(settings, settings.s3_endpoint_url)
+        session = boto3.session.Session()
+        self._client = self._public_client = _client(session, settings, settings.s3_endpoint_url)
         # Only an address that clients can reach makes links; of an endpoint of one's own this has to be said.
-        public = settings.s3_public_url or not settings.s3_endpoint_url
-        self._public_client = _client(settings, settings.s3_public_url) if public else None
+        if settings.s3_public_url != settings.s3_endpoint_url:
+            public = settings.s3_public_url
+            self._public_client = _client(session, settings, public) if public else None
 
     def put(self, key: str, source: BinaryIO, *, limit: int | None = None) -> Stored:
         """See ObjectStore. Reads `source` twice: its digest goes ahead, and what is refused is never sent."""
@@ -253,8 +257,8 @@ def _measure(source: BinaryIO, limit: int | None) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def _client(settings: Settings, endpoint_url: str):
-    return boto3.session.Session().client(
+def _client(session: boto3.session.Session, settings: Settings, endpoint_url: str):
+    return session.client(
         "s3",
         endpoint_url=endpoint_url or None,
         region_name=settings.s3_region,
@@ -266,7 +270,7 @@ def _client(settings: Settings, endpoint_url: str):
             s3={"addressing_style": "path" if endpoint_url else "auto"},
             connect_timeout=10,
             read_timeout=60,
-            retries={"mode": "standard", "total_max_attempts": 4},
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             # Checksums are asked for where they are wanted; many stores do not know the newest ones.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
