@@ -148,7 +148,7 @@ class Job(Base):
 class Worker(Base):
     """A worker process, as it tells of itself; storage/workers.py writes it.
 
-    `device` has `name`, and for a GPU `memory_bytes` and, while it works, `used_bytes`.
+    `device` has `name`, `disk_free_bytes`, and for a GPU `memory_bytes` and `used_bytes`.
     """
 
     __tablename__ = "workers"

@@ -36,6 +36,8 @@ class Settings:
     """The secret of `s3_access_key`."""
     link_s: float = 3600.0
     """How long a signed link to a download can be used."""
+    log: str = "auto"
+    """`json` (a line an event, for machines), `human`, or `auto`: `human` on a terminal only."""
     device: str = "auto"
     """`cpu`, `cuda`, or `auto`: CUDA where it is there."""
     max_video_bytes: int = 2 << 30

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from storage.errors import BadSetting, StorageError
 from storage.settings import Settings, environment_of, load
+from worker import logs
 from worker.broker import QUEUES, kinds_of
 from worker.local import run_worker
 from worker.serve import API, serve
@@ -20,10 +20,9 @@ from worker.serve import API, serve
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parses the command line and does what it says; returns an exit status, unless another program takes over."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {options.command} %(levelname)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # its steps are of no interest on every start
     try:
         settings = load()
+        logs.configure(settings.log)
         if options.data_dir is not None:
             settings = dataclasses.replace(settings, data_dir=options.data_dir)
         return COMMANDS[options.command](settings, options) or 0
@@ -37,7 +36,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _api(settings: Settings, options: argparse.Namespace) -> None:
-    _become(settings, *API, "--host", options.host, "--port", str(options.port))
+    _become(settings, API, "--host", options.host, "--port", str(options.port))
 
 
 def _worker(settings: Settings, options: argparse.Namespace) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from celery import signals
+
 from storage.errors import BadSetting
 from storage.settings import load
+from worker import logs
 from worker.broker import make_app
 
 _settings = load()
@@ -11,3 +14,9 @@ if not _settings.broker_url:
     raise BadSetting("There is no broker.", "Set ADNERF_BROKER_URL, such as redis://127.0.0.1:6379/0.")
 
 app = make_app(_settings.broker_url)
+
+
+@signals.setup_logging.connect
+def _log(**_) -> None:
+    """Instead of what Celery would set up, in its main process and in each that works."""
+    logs.configure(_settings.log)

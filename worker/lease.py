@@ -13,6 +13,7 @@ from storage import jobs
 from storage.db import Database
 from storage.models import Job
 from storage.settings import Settings
+from worker import logs
 from worker.meter import Meter
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Lease:
         self._over = threading.Event()
         self._begun = self._renewed = self._reported = time.monotonic()
         self._told_to_stop: float | None = None
-        self._thread = threading.Thread(target=self._beat, name=f"lease of {job.id}", daemon=True)
+        self._thread = logs.thread(self._beat, f"lease of {job.id}")
 
     def __enter__(self) -> Lease:
         self._thread.start()

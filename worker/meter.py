@@ -28,9 +28,17 @@ class Meter:
         self.job_pace: _Pace | None = None
         self.stage_pace: _Pace | None = None
         self.standing = Standing()
+        self.seconds: dict[str, float] = {}
+        """How long each stage has taken until now, in the order in which they began."""
+        self._told_at = 0.0
 
     def report(self, stage: str, done: float, total: float) -> Standing:
         """`done` of `total` units of `stage` are done. A stage without a weight is named, and counts for nothing."""
+        moment = self.clock()
+        if self.standing.stage is not None:
+            self.seconds[self.standing.stage] += moment - self._told_at
+        self._told_at = moment
+        self.seconds.setdefault(stage, 0.0)
         if stage not in self.weights:
             self.standing = Standing(stage, self.standing.progress, self.standing.eta_s)
             return self.standing
@@ -39,7 +47,6 @@ class Meter:
         before = sum(self.weights[name] for name in names[: names.index(stage)])
         weight = self.weights[stage]
         progress = (before + part * weight) / self.whole
-        moment = self.clock()
         if self.job_pace is None or progress < self.standing.progress:  # a training that collapsed starts over
             self.job_pace = _Pace(moment, progress)
         if stage != self.standing.stage or part < self.stage_part:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shutil
 import socket
 import threading
 from collections.abc import Callable, Collection
@@ -15,6 +16,7 @@ from storage.db import Database
 from storage.models import JobKind
 from storage.objects import open_store
 from storage.settings import Settings
+from worker import logs
 from worker.broker import QUEUES, Broker
 from worker.locks import Presence, is_abandoned
 from worker.pipeline import Core, Pipeline
@@ -55,7 +57,8 @@ class Runner:
             job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
         if job is None:
             return False
-        self.pipeline.run(job, stopping or self.stopping)
+        with logs.bound(job_id=job.id, kind=job.kind, attempt=job.attempt):
+            self.pipeline.run(job, stopping or self.stopping)
         return True
 
     def keep_house(self) -> None:
@@ -99,6 +102,7 @@ class Runner:
     def _sign(self) -> None:
         uses_gpu = self.settings.device != "cpu" and self.kinds != ("preprocess",)
         device = (self.core.gpu() if uses_gpu else None) or {"name": "cpu"}
+        device |= {"disk_free_bytes": shutil.disk_usage(self.settings.data_dir).free}
         queues = [QUEUES[kind] for kind in self.kinds]
         with self.database.session() as session:
             if not workers.heartbeat(session, self.name, device=device):

@@ -30,7 +30,7 @@ SHORT_LIFE_S, SHORT_LIVES = 10.0, 3
 """A child that ends so many times in a row within so short a time will not do better next time."""
 PR_SET_PDEATHSIG = 1
 
-API = ("uvicorn", "api.app:create_app", "--factory", "--timeout-graceful-shutdown", "3")
+API = "api"
 """The API is named, not imported: it stands above this room, and shall not share a process with torch."""
 
 
@@ -42,7 +42,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
     with only_service(settings):
         await_port(host, port)
         commands = {
-            "api": [sys.executable, "-m", *API, "--host", host, "--port", str(port), "--log-level", "warning"],
+            "api": [sys.executable, "-m", API, "--host", host, "--port", str(port)],
             "worker": [sys.executable, "-m", "worker", "worker"],
         }
         if host not in ("localhost", "::1") and not host.startswith("127."):

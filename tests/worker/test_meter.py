@@ -90,3 +90,11 @@ def test_a_stage_without_weight_is_named_only(clock):
 
 def test_a_stage_of_nothing_is_done(clock):
     assert Meter({"render": 1}, clock).report("render", 0, 0).progress == 1.0
+
+
+def test_stages_are_timed(clock):
+    meter = Meter(WEIGHTS, clock)
+    for seconds, stage in ((0.0, "audio"), (2.0, "audio"), (3.0, "head"), (1.0, "store"), (4.0, "store")):
+        clock.now += seconds
+        meter.report(stage, 1, 1)
+    assert meter.seconds == {"audio": 5.0, "head": 1.0, "store": 4.0}
