@@ -70,6 +70,9 @@ PROBLEMS: dict[str, Kind] = {
     ),
     "not_an_image": Kind(422, "The file is not an image", "Send a PNG, JPEG or WebP image."),
     "internal_error": Kind(500, "Something went wrong here", "Try again; if it happens again, report it with the log."),
+    "store_away": Kind(
+        503, "The object store does not answer", "Try again in a moment; GET /readyz tells when it is back."
+    ),
     "unavailable": Kind(503, "The service cannot answer now", "Try again after the time in Retry-After."),
     "disk_full": Kind(507, "No space is left for the upload", "Delete subjects or videos, or give the service space."),
 }

@@ -8,6 +8,7 @@ noticed within seconds, on both of its ends.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from storage.errors import StoreFull
+
+log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another."""
@@ -39,7 +42,7 @@ class Database:
     """One process's connection to the database at `url`. Threads may share it; a fork may not.
 
     `on_queued`, where it is set, is called with the WakeUp (storage/jobs.py) of each job that was queued, once that is
-    durable. It must not raise: what it was called for is done.
+    durable.
     """
 
     def __init__(self, url: str, on_queued: Callable[[Any], object] | None = None):
@@ -72,12 +75,14 @@ class Database:
         """
         session = Session(self.engine if write else self._reader, expire_on_commit=False)
         session.info["on_queued"] = self.on_queued
-        outcome = "rolled_back"
+        outcome = "rolled back"
         try:
             with session:
                 yield session
                 for action in session.info.get("closing", []):
                     action()
+                if not self.sqlite:
+                    outcome = "in doubt"  # a server that is lost during the commit may have made it: nothing follows
                 session.commit()
                 outcome = "committed"
         except OperationalError as error:
@@ -86,7 +91,10 @@ class Database:
             raise
         finally:
             for action in session.info.get(outcome, []):
-                action()
+                try:
+                    action()
+                except Exception:  # what is done is done, whatever comes of its consequences
+                    log.exception("after the transaction was %s", outcome)
 
     def ping(self) -> None:
         """Raises SQLAlchemy's OperationalError where the database does not answer."""
@@ -104,13 +112,13 @@ def before_commit(session: Session, action: Callable[[], object]) -> None:
 
 
 def after_commit(session: Session, action: Callable[[], object]) -> None:
-    """Runs `action` once the transaction of `session` is durable, and never if it is not."""
+    """Runs `action` once the transaction of `session` is durable, and never if it is not. Its errors go to the log."""
     session.info.setdefault("committed", []).append(action)
 
 
 def after_rollback(session: Session, action: Callable[[], object]) -> None:
-    """Runs `action` if the transaction of `session` comes to nothing."""
-    session.info.setdefault("rolled_back", []).append(action)
+    """Runs `action` if the transaction of `session` comes to nothing. Its errors go to the log."""
+    session.info.setdefault("rolled back", []).append(action)
 
 
 def _prepare_sqlite(connection, _record) -> None:

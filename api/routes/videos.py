@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import RedirectResponse
 
 from adnerf_core.config import Background, RenderOptions
 from api import documents, present, schemas, sniff
@@ -13,7 +14,7 @@ from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep,
 from api.documents import problems
 from api.errors import invalid
 from api.forms import FileRule, Form, received_form, validate_json
-from api.ranges import file_response
+from api.ranges import file_response, unchanged
 from storage.models import VideoState
 from worker import service
 
@@ -121,17 +122,26 @@ def delete_video(video_id: str, session: Writing, store: StoreDep) -> None:
         200: documents.file("the whole file", "video/mp4"),
         206: documents.file("the part that Range asks for", "video/mp4"),
         304: {"description": "not changed"},
+        307: {"description": "the file is at the address in Location"},
         **problems("not_found", "video_not_ready", "object_missing", "range_not_satisfiable"),
     },
 )
 def get_file(video_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
-    """The MP4. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256."""
+    """The MP4. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256.
+
+    Where the object store can sign links, the answer is a redirect to one that can be used for a while.
+    """
     video = service.video_file(session, video_id)
+    name, etag, media_type = f"{video_id}.mp4", f'"{video.sha256}"', "video/mp4"
+    if request.method == "GET" and not unchanged(request, etag):
+        link = store.link(video.file_key, name=name, media_type=media_type)
+        if link is not None:
+            return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     return file_response(
         request,
         store.open(video.file_key),
         video.size_bytes,
-        etag=f'"{video.sha256}"',
-        media_type="video/mp4",
-        headers={"Content-Disposition": f'attachment; filename="{video_id}.mp4"', "Cache-Control": "private, no-cache"},
+        etag=etag,
+        media_type=media_type,
+        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-cache"},
     )

@@ -1,0 +1,94 @@
+"""The API on an object store in a bucket: uploads go there, downloads come by a signed link or through the API."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import httpx
+import pytest
+
+from api.app import create_app
+from tests.api.conftest import VIDEO, Maker, check_problem, serving
+from tests.servers import BUCKET, S3, running
+
+CONTENT = bytes(range(256)) * 300
+
+
+def service(settings):
+    """The service on these settings: a client of it, and a Maker."""
+    app = create_app(settings)
+    with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        yield client, Maker(client, app)
+
+
+@pytest.fixture
+def linked(settings, s3_settings):
+    yield from service(dataclasses.replace(settings, **s3_settings))
+
+
+@pytest.fixture
+def streamed(settings, s3_settings):
+    """The bucket has an address that clients cannot reach."""
+    yield from service(dataclasses.replace(settings, **s3_settings | {"s3_public_url": ""}))
+
+
+def test_uploads_lie_in_the_bucket(linked, s3_server):
+    _, make = linked
+    subject = make.subject()
+    place = f"{make.store.folder}subjects/{subject['id']}/source"
+    assert s3_server.client().get_object(Bucket=BUCKET, Key=place)["Body"].read() == VIDEO
+
+
+def test_a_download_is_a_redirect_to_a_signed_link(linked):
+    client, make = linked
+    video = make.ready_video(make.ready_subject(), CONTENT)
+    answer = client.get(video["links"]["file"])
+    assert answer.status_code == 307
+    assert answer.headers["cache-control"] == "no-store"
+    file = httpx.get(answer.headers["location"])
+    assert file.content == CONTENT
+    assert file.headers["content-type"] == "video/mp4"
+    assert f"{video['id']}.mp4" in file.headers["content-disposition"]
+    part = client.get(video["links"]["file"], headers={"Range": "bytes=5-9"}, follow_redirects=True)
+    assert (part.status_code, part.content) == (206, CONTENT[5:10])
+
+
+def test_what_needs_no_content_is_answered_at_once(linked):
+    client, make = linked
+    link = make.ready_video(make.ready_subject(), CONTENT)["links"]["file"]
+    head = client.head(link)
+    assert (head.status_code, head.headers["content-length"]) == (200, str(len(CONTENT)))
+    again = client.get(link, headers={"If-None-Match": head.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+def test_without_an_address_for_clients_the_file_is_streamed(streamed):
+    client, make = streamed
+    link = make.ready_video(make.ready_subject(), CONTENT)["links"]["file"]
+    whole = client.get(link)
+    assert (whole.status_code, whole.content) == (200, CONTENT)
+    part = client.get(link, headers={"Range": "bytes=1000-"})
+    assert (part.status_code, part.content) == (206, CONTENT[1000:])
+
+
+def test_deleting_a_subject_empties_its_folder(linked):
+    client, make = linked
+    subject = make.ready_subject()
+    make.ready_video(subject, CONTENT)
+    assert len(list(make.store.keys(older_than_s=-3600))) == 3
+    assert client.delete(subject["links"]["self"]).status_code == 204
+    assert list(make.store.keys(older_than_s=-3600)) == []
+
+
+def test_a_store_that_is_away_is_named_and_what_does_not_need_it_goes_on(settings):
+    with running(S3) as (server,):
+        for client, make in service(dataclasses.replace(settings, **server.settings)):
+            subject = make.ready_subject()
+            server.kill()
+            refused = client.post(
+                "/v1/subjects", data={"name": "Ann", "consent": "yes"}, files={"video": ("a.mp4", VIDEO)}
+            )
+            check_problem(refused, "store_away")
+            assert client.get(subject["links"]["self"]).status_code == 200
+            assert client.delete(subject["links"]["self"]).status_code == 204
+            assert client.get("/v1/subjects").json()["items"] == []
