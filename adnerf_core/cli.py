@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import get_args
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -41,6 +41,9 @@ EXAMPLES = """examples:
   python -m adnerf_core render runs/me say.wav --out me_says.mp4 --yaw 10 --background '#20a040'
   python -m adnerf_core evaluate runs/me --json figures.json
   python -m adnerf_core import-adnerf obama data/obama"""
+
+
+FEATURES_HELP = "audio features: mel, mel+phones, wav2vec2[:WEIGHTS] or hubert[:WEIGHTS], a folder or a hub id"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +89,7 @@ def _add_preprocess(commands: argparse._SubParsersAction) -> None:
         "--tracker-model", metavar="FILE", help="model file of the landmarker tracker (face_landmarker.task)"
     )
     p.add_argument(
-        "--features", choices=get_args(FeatureName), default="mel", help="audio features (default: %(default)s)"
+        "--features", type=_feature_name, default="mel", metavar="NAME", help=f"{FEATURES_HELP} (default: %(default)s)"
     )
     p.add_argument(
         "--max-size",
@@ -162,7 +165,8 @@ def _add_import(commands: argparse._SubParsersAction) -> None:
     p.add_argument("dataset", type=Path, help="folder to write")
     p.add_argument(
         "--features",
-        choices=get_args(FeatureName),
+        type=_feature_name,
+        metavar="NAME",
         help="compute these from aud.wav, so that new speech can be rendered (default: keep the windows of aud.npy)",
     )
     p.add_argument(
@@ -266,6 +270,14 @@ def _export(given: argparse.Namespace) -> None:
 
     with progress_bar() as progress:
         print(f"exported: {export_adnerf(SubjectDataset(given.dataset), given.folder, progress)}")
+
+
+def _feature_name(text: str) -> str:
+    """Raises the parser's kind of error for what is no FeatureName."""
+    try:
+        return TypeAdapter(FeatureName).validate_python(text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} are no {FEATURES_HELP}") from error
 
 
 def _checked(model, **values):

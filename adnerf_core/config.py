@@ -5,7 +5,7 @@ A run stores its resolved configuration in run.json, so defaults may change with
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -16,7 +16,8 @@ SAMPLE_RATE = 16_000
 """Samples a second of audio, everywhere inside."""
 
 TrackerName = Literal["facemesh", "landmarker"]
-FeatureName = Literal["mel"]
+FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
+"""Audio features: mel, mel+phones, or wav2vec2 or hubert, with the folder or hub id of their weights after a colon."""
 DeviceName = Literal["cpu", "cuda"]
 PresetName = Literal["draft", "standard", "high", "paper"]
 

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from adnerf_core.audio.features import feature_kind
 from adnerf_core.audio.fit import fit_encoder
 from adnerf_core.checkpoint import Position, load_model, load_optimizer, read_position, save_checkpoint
 from adnerf_core.config import TrainConfig
@@ -152,6 +153,7 @@ class Training:
             torch.from_numpy(self.dataset.features()).to(self.config.device),
             torch.from_numpy(self.codes).to(self.config.device),
             torch.from_numpy(self.track.valid).to(self.config.device),
+            spectrum=feature_kind(self.dataset.manifest["features"]["name"]).spectrum,
             frames=range(self.dataset.held_out_from),
             steps=self.config.audio_steps,
             seed=self.config.seed,

@@ -16,16 +16,21 @@ MASKED_STEPS, MASKED_BANDS, BAND_MASKS = 2, 8, 2
 """Longest stretch of time and widest of frequency that is blanked: no single sound or band may decide alone."""
 
 
-def augment(windows: Float[Tensor, "n steps bands"], generator: torch.Generator) -> Float[Tensor, "n steps bands"]:
-    """Each window of mel features (>= 0, see Mel) heard from another mouth through another microphone, with gaps.
+def augment(
+    windows: Float[Tensor, "n steps width"], spectrum: int, generator: torch.Generator
+) -> Float[Tensor, "n steps width"]:
+    """Each window heard from another mouth through another microphone, with gaps.
 
-    `generator` is one of the CPU, so that a seed means the same on every device.
+    The first `spectrum` numbers of a step are mel features (>= 0, see Mel); the others have gaps in time only. `generator` is
+    one of the CPU, so that a seed means the same on every device.
     """
-    heard = equalise(warp(windows, generator), generator)
-    heard = heard.masked_fill(gaps(len(heard), heard.shape[1], MASKED_STEPS, generator, heard)[:, :, None], 0.0)
-    for _ in range(BAND_MASKS):
-        heard = heard.masked_fill(gaps(len(heard), heard.shape[2], MASKED_BANDS, generator, heard)[:, None], 0.0)
-    return heard
+    heard, others = windows.split((spectrum, windows.shape[2] - spectrum), dim=2)
+    if spectrum:
+        heard = equalise(warp(heard, generator), generator)
+        for _ in range(BAND_MASKS):
+            heard = heard.masked_fill(gaps(len(heard), spectrum, MASKED_BANDS, generator, heard)[:, None], 0.0)
+    heard = torch.cat([heard, others], 2)
+    return heard.masked_fill(gaps(len(heard), heard.shape[1], MASKED_STEPS, generator, heard)[:, :, None], 0.0)
 
 
 def warp(windows: Float[Tensor, "n steps bands"], generator: torch.Generator) -> Float[Tensor, "n steps bands"]:

@@ -1,35 +1,59 @@
-"""Audio features: the table of extractors, and the protocol that they share."""
+"""Audio features: what all extractors have in common, and the table of them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from importlib import import_module
-from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
 
-AUDIO_FEATURES = {"mel": "adnerf_core.audio.mel:Mel"}
-"""Extractors by name (config.FeatureName), loaded when first asked for."""
+from adnerf_core.audio.blocks import RATE, Block, blocks
+
+AUDIO_FEATURES = {
+    "mel": "adnerf_core.audio.mel:Mel",
+    "mel+phones": "adnerf_core.audio.mel_phones:MelPhones",
+    "wav2vec2": "adnerf_core.audio.pretrained:Wav2Vec2",
+    "hubert": "adnerf_core.audio.pretrained:Hubert",
+    "deepspeech": "adnerf_core.audio.deepspeech:DeepSpeech",
+}
+"""Extractors by the first part of their name (config.FeatureName), loaded when first asked for."""
 
 
-class AudioFeatures(Protocol):
+class AudioFeatures(ABC):
     """Turns a waveform into one row of numbers a step.
 
     Step s describes the 1 / `rate` s of sound from s / `rate` s on; silence is a row of zeros, or close to it,
     so that zeros may stand for what lies before the start and after the end.
     """
 
-    rate: int
+    rate: int = RATE
     """Steps a second."""
     width: int
     """Numbers a step."""
+    spectrum: int = 0
+    """How many of them, from the first on, are a spectrum (>= 0, see Mel) that augment may hear through another mouth."""
+
+    @abstractmethod
+    def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
+        """Features of each block of a sound, in memory that does not grow with its length."""
 
     def __call__(self, waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
         """Features of mono float samples in -1..1 at config.SAMPLE_RATE; a part of a step at the end counts as one."""
-        ...
+        return np.concatenate(list(self.stream(blocks([waveform]))))
+
+
+def feature_kind(name: str) -> type[AudioFeatures]:
+    """The class of the extractor called `name`: a key of AUDIO_FEATURES, and after a colon anything. Raises KeyError."""
+    module, _, attribute = AUDIO_FEATURES[name.partition(":")[0]].partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def load_features(name: str) -> AudioFeatures:
-    """The extractor called `name` in AUDIO_FEATURES. Raises KeyError for any other name."""
-    module, _, attribute = AUDIO_FEATURES[name].partition(":")
-    return getattr(import_module(module), attribute)()
+    """The extractor called `name`; after a colon stands the folder or hub id of weights, where it needs some.
+
+    Raises KeyError for a name that is not in the table, MissingBackend where something that the extractor needs is missing.
+    """
+    kind, _, model = name.partition(":")
+    return feature_kind(kind)(model) if model else feature_kind(kind)()

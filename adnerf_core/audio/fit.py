@@ -40,6 +40,7 @@ def fit_encoder(
     codes: Float[Tensor, "frames code"],
     valid: Bool[Tensor, " frames"],
     *,
+    spectrum: int,
     frames: range,
     steps: int,
     seed: int,
@@ -47,8 +48,9 @@ def fit_encoder(
 ) -> dict[str, float]:
     """Trains `encoder` in place so that the sound around a frame gives the frame's lip code.
 
-    Only `frames` (the training part) that are `valid` are learned from; `codes` may be NaN elsewhere. All numbers
-    of the code count alike: weighing them by the variance they explain starves the small motions, in which m, b and p show.
+    `spectrum` says how much of the features is one (see AudioFeatures). Only `frames` (the training part) that are `valid` are
+    learned from; `codes` may be NaN elsewhere. All numbers of the code count alike: weighing them by the variance they explain
+    starves the small motions, in which m, b and p show.
     The same seed, data and initial weights give the same result. Stage of progress: "audio".
 
     Returns, for the first number of the code, from cross-validation inside the training part: `correlation` of predicted
@@ -67,7 +69,7 @@ def fit_encoder(
     for step in range(steps):
         progress("audio", step, steps)
         drawn = torch.randint(len(numbers), (BATCH,), generator=generator).to(numbers.device)
-        heard = augment(windows(features, numbers[drawn]), generator)
+        heard = augment(windows(features, numbers[drawn]), spectrum, generator)
         said = encoder.members(heard)
         truth = codes[numbers[drawn], None].expand_as(said)
         error = F.smooth_l1_loss(said, truth, reduction="none").mean(-1)

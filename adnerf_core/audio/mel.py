@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 from jaxtyping import Float
+from scipy.signal import lfilter
 
+from adnerf_core.audio.blocks import HOP, RATE, Block
+from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.config import SAMPLE_RATE
 
-RATE = 50
 BANDS = 80
-HOP = SAMPLE_RATE // RATE
 WINDOW = 512
 TRANSFORM = 1024
 LOWEST_HZ, HIGHEST_HZ = 60.0, 7600.0
@@ -17,8 +20,11 @@ KNEE = 0.003
 """Part of a band's usual level at which the scale turns from linear (silence is 0) to logarithmic."""
 FAINTEST = 1e-4
 """Amplitude (of 1) that is never raised to the level of speech: the hiss of a silent room stays close to zero."""
-TYPICAL_HZ, TYPICAL_S = 500.0, 5.0
-"""Speech falls off above this frequency; a clip's own spectrum counts as much as this typical one when it has this length."""
+TYPICAL_HZ = 500.0
+"""Speech falls off above this frequency."""
+MEMORY_S = 5.0
+KEEP = np.exp(-1 / (MEMORY_S * RATE))
+"""What was heard is forgotten with this time constant, s, that is, so much of it is kept from step to step."""
 
 
 def mel_filters() -> tuple[Float[np.ndarray, "bins bands"], Float[np.ndarray, " bands"]]:
@@ -31,41 +37,44 @@ def mel_filters() -> tuple[Float[np.ndarray, "bins bands"], Float[np.ndarray, " 
     return filters / filters.sum(0), middle
 
 
-class Mel:
-    """BANDS log-mel bands, RATE steps a second, >= 0: 0 for silence, log(1 / KNEE) = 5.8 where a band is as strong as usual."""
+class Mel(AudioFeatures):
+    """BANDS log-mel bands, RATE steps a second, >= 0: 0 for silence, log(1 / KNEE) = 5.8 where a band is as strong as usual.
 
-    rate = RATE
-    width = BANDS
+    What is usual is what was heard lately (MEMORY_S), so that sound of any length can come in blocks. It starts from a
+    typical spectrum at the loudness of the first block.
+    """
+
+    width = spectrum = BANDS
 
     def __init__(self):
         self.filters, centers = mel_filters()
         self.typical = 1 / np.sqrt(1 + (centers / TYPICAL_HZ) ** 2)
 
-    def __call__(self, waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
-        """Features of mono samples in -1..1 at SAMPLE_RATE: ceil(samples / HOP) steps. See AudioFeatures."""
-        bands = self.amplitudes(waveform)
-        return np.log1p(bands / (KNEE * self.usual_level(bands))).astype(np.float32)
+    def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
+        """See AudioFeatures."""
+        memory = None
+        for block in blocks:
+            bands = self.amplitudes(block)
+            if memory is None:
+                memory = self.start(bands)
+            # The mean amplitude, weighted by the amplitude itself, so that pauses do not count.
+            sums, memory = lfilter([1.0], [1.0, -KEEP], np.stack([bands**2, bands]), axis=1, zi=memory)
+            level = np.maximum(sums[0] / np.maximum(sums[1], FAINTEST), FAINTEST)
+            yield np.log1p(bands / (KNEE * level)).astype(np.float32)
 
-    def amplitudes(self, waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
-        """Root mean square amplitude of each band; a sine of amplitude 1 has about 1 in its own."""
-        steps = -(-len(waveform) // HOP)
-        margin = (WINDOW - HOP) // 2
-        padded = np.pad(waveform.astype(np.float32), (margin, steps * HOP - len(waveform) + margin))
+    def amplitudes(self, block: Block) -> Float[np.ndarray, "steps width"]:
+        """Root mean square amplitude of each band of a block; a sine of amplitude 1 has about 1 in its own."""
+        reach = (WINDOW - HOP) // 2
+        first = block.before - reach
+        last = first + (block.steps - 1) * HOP + WINDOW
+        samples = block.samples[max(0, first) : last]
+        padded = np.pad(samples, (max(0, -first), last - max(0, first) - len(samples)))
         frames = np.lib.stride_tricks.sliding_window_view(padded, WINDOW)[::HOP]
-        shape = np.hanning(WINDOW).astype(np.float32)
-        bands = np.empty((steps, BANDS))
-        for start in range(0, steps, 4096):  # in parts: the spectra of an hour at once would fill the memory
-            spectrum = np.abs(np.fft.rfft(frames[start : start + 4096] * shape, TRANSFORM)) * (4 / WINDOW)
-            bands[start : start + 4096] = np.sqrt(spectrum**2 @ self.filters)
-        return bands
+        spectrum = np.abs(np.fft.rfft(frames * np.hanning(WINDOW).astype(np.float32), TRANSFORM)) * (4 / WINDOW)
+        return np.sqrt(spectrum**2 @ self.filters)
 
-    def usual_level(self, bands: Float[np.ndarray, "steps width"]) -> Float[np.ndarray, " width"]:
-        """The amplitude each band has while somebody speaks.
-
-        The mean over the clip, weighted by the amplitude itself, so that pauses do not count; drawn towards the spectrum
-        of typical speech at the clip's loudness, since a short clip has not had every sound yet.
-        """
+    def start(self, bands: Float[np.ndarray, "steps width"]) -> Float[np.ndarray, "2 1 width"]:
+        """What lfilter remembers of the time before a first block: MEMORY_S of typical speech, as loud as the block is."""
         own = (bands**2).sum(0) / np.maximum(bands.sum(0), FAINTEST)
-        typical = self.typical * (own.mean() / self.typical.mean())
-        seconds = len(bands) / RATE
-        return np.maximum((own * seconds + typical * TYPICAL_S) / (seconds + TYPICAL_S), FAINTEST)
+        usual = self.typical * (own.mean() / self.typical.mean())
+        return MEMORY_S * RATE * np.stack([usual**2, usual])[:, None]

@@ -38,6 +38,7 @@ def fitted(speech, *, seed=0, steps=8, valid=None, codes=None, frames=TRAINED):
         features,
         true_codes if codes is None else codes,
         all_valid if valid is None else valid,
+        spectrum=BANDS,
         frames=frames,
         steps=steps,
         seed=seed,
@@ -110,7 +111,17 @@ def test_progress_is_told_and_may_cancel(speech):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        fit_encoder(AudioEncoder(BANDS, 2), features, codes, valid, frames=TRAINED, steps=5, seed=0, progress=progress)
+        fit_encoder(
+            AudioEncoder(BANDS, 2),
+            features,
+            codes,
+            valid,
+            spectrum=BANDS,
+            frames=TRAINED,
+            steps=5,
+            seed=0,
+            progress=progress,
+        )
     assert told == [("audio", step, 5) for step in range(4)]
 
 
@@ -146,15 +157,15 @@ def test_gain_lies_between_least_squares_and_the_true_spread(correlation, spread
 
 
 def test_augmentation_keeps_silence_silent_and_stays_in_range():
-    assert augment(torch.zeros(8, 16, 80), generator()).abs().max() == 0
-    heard = augment(torch.rand(64, 16, 80, generator=generator()) * 7, generator())
+    assert augment(torch.zeros(8, 16, 80), 80, generator()).abs().max() == 0
+    heard = augment(torch.rand(64, 16, 80, generator=generator()) * 7, 80, generator())
     assert torch.isfinite(heard).all() and heard.min() >= 0 and heard.max() < 9
 
 
 def test_every_window_is_heard_differently_and_a_seed_repeats_it():
     same = torch.rand(1, 16, 80, generator=generator()).expand(4, -1, -1)
-    heard = augment(same, generator(3))
-    assert torch.equal(heard, augment(same, generator(3)))
+    heard = augment(same, 80, generator(3))
+    assert torch.equal(heard, augment(same, 80, generator(3)))
     assert not torch.allclose(heard[0], heard[1])
 
 
