@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from storage import jobs, workers
 from storage.db import Database
+from storage.janitor import Janitor
 from storage.models import JobKind
 from storage.objects import open_store
 from storage.settings import Settings
@@ -44,6 +45,7 @@ class Runner:
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.presence = Presence(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
+        self.janitor = Janitor(self.database, self.pipeline.store)
         self.kinds = self._able(kinds)
         self.stopping = threading.Event()
         self._chores: list[threading.Thread] = []
@@ -114,6 +116,7 @@ class Runner:
 
     def _tidy(self) -> None:
         tidy(self.database, self.pipeline.workspace)
+        self.janitor.round()
 
 
 def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:

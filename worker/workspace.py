@@ -103,6 +103,10 @@ class Workspace:
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 
+    def key(self, entry: Path) -> str:
+        """The key of the object of which `entry` is a copy."""
+        return entry.name.replace("+", "/")
+
     def _cached(self, key: str) -> Path:
         return self.cache / key.replace("/", "+")
 

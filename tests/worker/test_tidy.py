@@ -6,6 +6,7 @@ import io
 import os
 import time
 
+from storage.janitor import Janitor
 from worker import service
 from worker.tidy import tidy
 from worker.workspace import Workspace
@@ -19,6 +20,7 @@ def age(house):
 
 def tidied(house):
     tidy(house.database, Workspace(house.settings.work, house.store))
+    Janitor(house.database, house.store).round()
 
 
 def test_every_object_of_a_living_row_stays(house):
