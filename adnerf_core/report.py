@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy import ndarray
+from scipy.ndimage import uniform_filter1d
 
 from adnerf_core import verdicts
 from adnerf_core.charts import Chart, Series, chart
@@ -31,6 +32,8 @@ SHOTS, APART = 2, FPS // 2
 JPEG_QUALITY = 88
 TABLE_ROWS = 40
 """Rows of the table of numbers under a chart, at most."""
+SMOOTH = 9
+"""Reports of a training whose mean is drawn."""
 PHASES = {"head": "Head", "torso": "Shoulders"}
 
 
@@ -153,19 +156,23 @@ def opening_rows(evidence: Evidence) -> list[tuple[float, float, float]]:
 
 
 def training_charts(run: RunDir) -> list[Chart]:
-    """A curve of the PSNR over the steps for each phase in metrics.jsonl that has one."""
+    """A curve of the PSNR over the steps for each phase in metrics.jsonl that has one, and its running mean.
+
+    The first tenth of a phase is left out where there is enough after it: its steep rise would flatten all the rest.
+    """
     lines = run.metrics.read_text().splitlines() if run.metrics.exists() else []
     reports = [report for report in map(json.loads, lines) if "psnr" in report]
     made = []
     for phase in dict.fromkeys(report["phase"] for report in reports):
-        steps, psnr = np.array([(r["step"], r["psnr"]) for r in reports if r["phase"] == phase], float).T
+        rows = np.array([(r["step"], r["psnr"]) for r in reports if r["phase"] == phase], float)
         title = PHASES.get(phase, phase.capitalize())
-        alt = (
-            f"Training of the {title.lower()}: from {psnr[0]:.1f} dB to {psnr[-1]:.1f} dB in {steps[-1] + 1:.0f} steps."
+        alt = f"Training of the {title.lower()}: from {rows[0, 1]:.1f} dB to {rows[-1, 1]:.1f} dB in {rows[-1, 0] + 1:.0f} steps."
+        steps, psnr = rows[len(rows) // 10 :].T
+        line = (
+            Series("single steps", "faint", psnr),
+            Series(f"mean of {SMOOTH}", "rendered", uniform_filter1d(psnr, SMOOTH)),
         )
-        made.append(
-            chart(title, alt, steps, [Series("PSNR of a step's rays", "rendered", psnr)], x_label="step", y_label="dB")
-        )
+        made.append(chart(title, alt, steps, line, x_label="step", y_label="PSNR of the step's rays, dB"))
     return made
 
 

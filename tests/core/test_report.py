@@ -156,7 +156,7 @@ def test_a_curve_for_each_phase(run):
     head, torso = training_charts(run)
     assert (head.title, torso.title) == ("Head", "Shoulders")
     assert head.alt == "Training of the head: from 20.0 dB to 24.5 dB in 451 steps."
-    assert head.lines[0][1].count("L") == 9
+    assert [path.count("L") for _, path in head.lines] == [8, 8]  # nine of ten reports
     run.metrics.unlink()
     assert training_charts(run) == []
 
