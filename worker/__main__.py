@@ -5,10 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
+from storage import workers
+from storage.db import Database
 from storage.errors import BadSetting, StorageError
 from storage.settings import Settings, environment_of, load
 from worker import logs
@@ -56,7 +60,15 @@ def _beat(settings: Settings, _options: argparse.Namespace) -> None:
     _become(settings, *_celery(settings), "beat")
 
 
-COMMANDS = {"serve": _serve, "api": _api, "worker": _worker, "beat": _beat}
+def _alive(settings: Settings, _options: argparse.Namespace) -> int:
+    host = socket.gethostname()
+    with closing(Database(settings.database)) as database, database.session(write=False) as session:
+        here = [worker for worker in workers.alive(session, within_s=settings.worker_silence_s) if worker.host == host]
+    print(f"{len(here)} alive on {host}")
+    return 0 if here else 1
+
+
+COMMANDS = {"serve": _serve, "api": _api, "worker": _worker, "beat": _beat, "alive": _alive}
 
 
 def _celery(settings: Settings) -> tuple[str, ...]:
@@ -99,6 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"what it works on, of {','.join(QUEUES.values())} (default: all)",
     )
     commands.add_parser("beat", parents=[common], help="run the sweep for Celery workers: one or more, anywhere")
+    commands.add_parser("alive", parents=[common], help="tell whether a worker of this host is alive (exit status 0)")
     return parser
 
 

@@ -10,7 +10,7 @@ from celery.schedules import schedule
 from storage.db import Database
 from storage.settings import load
 from worker.broker import Broker
-from worker.runner import SWEEP_S, sweep
+from worker.runner import sweep
 
 log = logging.getLogger(__name__)
 
@@ -27,14 +27,16 @@ class Sweeper(Scheduler):
     def setup_schedule(self) -> None:
         """One entry; nothing is kept on disk."""
         self.settings = load()
-        self.broker = Broker(self.app)
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        self.broker = Broker(self.app, self.settings)
         self.database = Database(self.settings.database, on_queued=self.broker.hasten)
-        self.add(name="sweep", task="adnerf.sweep", schedule=schedule(SWEEP_S))
+        self.add(name="sweep", task="adnerf.sweep", schedule=schedule(self.settings.sweep_s))
 
     def apply_entry(self, entry: ScheduleEntry, producer=None) -> None:
         """Called by beat when the entry is due."""
         try:
             sweep(self.settings, self.database, self.broker)
+            (self.settings.data_dir / "beat").touch()  # by which a supervisor sees that it goes on
         except Exception:
             log.exception("the sweep failed")
 

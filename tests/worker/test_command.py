@@ -7,6 +7,7 @@ import threading
 
 import pytest
 
+from storage import workers
 from worker import serve
 from worker.__main__ import main
 from worker.serve import only_service
@@ -60,3 +61,16 @@ def test_help_tells_what_there_is(arguments, status, told, capsys):
         main(arguments)
     assert ended.value.code == status
     assert told in "".join(capsys.readouterr())
+
+
+def test_whether_a_worker_of_this_host_is_alive(house, capsys, monkeypatch):
+    """What the health check of a worker's container asks."""
+    monkeypatch.setenv("ADNERF_DATABASE_URL", house.settings.database)
+    assert main(["alive"]) == 1
+    with house.database.session() as session:
+        workers.enter(session, "elsewhere", host="elsewhere", queues=["cpu"], device={})
+    assert main(["alive"]) == 1
+    with house.database.session() as session:
+        workers.enter(session, "here", host=socket.gethostname(), queues=["cpu"], device={})
+    assert main(["alive"]) == 0
+    assert "1 alive" in capsys.readouterr().out
