@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 FPS = 25
 """Frames a second, everywhere inside: footage is resampled to it and videos are rendered at it."""
@@ -19,6 +19,7 @@ TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
 """Audio features: mel, mel+phones, or wav2vec2 or hubert, with the folder or hub id of their weights after a colon."""
 DeviceName = Literal["cpu", "cuda"]
+VideoFormat = Literal["mp4", "webm"]
 PresetName = Literal["draft", "standard", "high", "paper"]
 
 
@@ -131,10 +132,21 @@ class ViewChange(Config):
     y: float = Field(0.0, ge=-0.5, le=0.5, description="shift down, in heights of the picture")
 
 
-class Background(Config):
-    """What stands behind the person. `image` takes the file given beside the options."""
+class ViewLimits(Config):
+    """How far a view can turn a subject, [least, most] degrees of each angle of ViewChange.
 
-    kind: Literal["original", "color", "image"] = "original"
+    Further round the footage shows nothing of the head: more than that is asked for in vain, these are used instead.
+    """
+
+    yaw_deg: tuple[float, float]
+    pitch_deg: tuple[float, float]
+    roll_deg: tuple[float, float]
+
+
+class Background(Config):
+    """What stands behind the person. `image` takes the file given beside the options, `transparent` needs format webm."""
+
+    kind: Literal["original", "color", "image", "transparent"] = "original"
     color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", description="for kind `color`: #rrggbb")
 
     @model_validator(mode="after")
@@ -155,5 +167,13 @@ class RenderOptions(Config):
     pose: Literal["track", "still"] = "track"
     view: ViewChange = ViewChange()
     background: Background = Background()
-    format: Literal["mp4"] = "mp4"
-    seed: int = Field(0, ge=0, lt=2**31)
+    format: VideoFormat = Field("mp4", validate_default=True, description="mp4: H.264, AAC; webm: VP9, Opus")
+    seed: int = Field(0, ge=0, lt=2**31, description="of the blinks and the sway of a still pose")
+
+    @field_validator("format")
+    @classmethod
+    def _alpha_needs_webm(cls, value: str, info: ValidationInfo) -> str:
+        background = info.data.get("background")  # absent where it was refused itself
+        if value != "webm" and background is not None and background.kind == "transparent":
+            raise ValueError("background kind `transparent` needs format `webm`: mp4 has no transparency")
+        return value

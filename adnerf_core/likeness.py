@@ -53,6 +53,6 @@ class Likeness(Protocol):
         """One moment at any set of pixels, as (colour 0..1, light left from the background), in bounded memory.
 
         `pixels` are places of the footage's camera, so a shifted or zoomed picture asks for shifted or scaled pixels.
-        `torso_pose` is the pose the torso follows (the head's own by default).
+        `torso_pose` is the pose the torso follows, where the head is turned against it (None: they go together).
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from adnerf_core.anatomy import asked_at
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FieldConfig, MarchConfig
@@ -23,6 +25,8 @@ EMPTY = 0.02
 """Opacity along a whole ray, by the density grid, below which the ray is not marched."""
 THICKEST = 0.7
 """Optical depth of a bin of the ray, by the density grid, at most (see _expect)."""
+THICKEST_ASIDE = 0.3
+"""Likewise in a changed view: rays graze surfaces of which the grid knows less, and cracks would show between them."""
 KEPT = 0.05
 """Share of the empty rays that training marches all the same, so that matter can appear where none was seen."""
 BLOCK = 4
@@ -74,6 +78,10 @@ class Moments:
     upper: Float[Tensor, "moments 2"]
     windows: Float[Tensor, "moments steps width"] | None = None
     lips: Float[Tensor, "moments code"] | None = None
+
+
+Asked = Callable[[Float[Tensor, "*n 3"]], Float[Tensor, "*n 3"]]
+"""Places of the head's box -> where the head's field is looked up for them."""
 
 
 class Seen(NamedTuple):
@@ -183,13 +191,20 @@ class Portrait(nn.Module):
         return (points - self.box_center) / self.box_half
 
     def see_head(
-        self, rays: Rays, condition: Float[Tensor, "rays condition"], generator: torch.Generator | None = None
+        self,
+        rays: Rays,
+        condition: Float[Tensor, "rays condition"],
+        generator: torch.Generator | None = None,
+        asked: Asked | None = None,
     ) -> Marched:
-        """Marches the head field. A `generator` means training: intervals are jittered and some empty rays kept."""
+        """Marches the head field. A `generator` means training: intervals are jittered and some empty rays kept.
+
+        `asked` says where in its box the field has what belongs to a place (None: there).
+        """
         origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
         near, far, meets = box_span(origins, directions)
         with torch.no_grad():
-            weights, opacity = self._expect(origins, directions, near, far)
+            weights, opacity = self._expect(origins, directions, near, far, asked)
             worth = meets & (opacity > EMPTY)
             if generator is not None:
                 worth |= meets & (torch.rand(len(near), generator=generator).to(near.device) < KEPT)
@@ -197,29 +212,40 @@ class Portrait(nn.Module):
             jitter = None if generator is None else torch.rand(len(near), generator=generator).to(near.device)[chosen]
             edges = draw_intervals(weights[chosen], near[chosen], far[chosen], self.march.samples, jitter=jitter)
         color, left = self._march(
-            origins[chosen], directions[chosen], rays.directions[chosen], edges, condition[chosen]
+            origins[chosen], directions[chosen], rays.directions[chosen], edges, condition[chosen], asked
         )
         all_color = torch.zeros_like(origins).index_copy(0, chosen, color)
         return Marched(all_color, torch.ones_like(near).index_copy(0, chosen, left))
 
-    def _expect(self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+    def _expect(
+        self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, asked: Asked | None
+    ) -> tuple[Tensor, Tensor]:
         """By the cached density grid: where along each ray light is stopped, and how much of it."""
         bins = self.march.lookups
         middle = (torch.arange(bins, device=near.device) + 0.5) / bins
         places = near[:, None] + middle * (far - near)[:, None]
-        density = self.grid.lookup(origins[:, None] + places[..., None] * directions[:, None])
+        points = origins[:, None] + places[..., None] * directions[:, None]
+        density = self.grid.lookup(points if asked is None else asked(points))
         delta = self._lengths((far - near)[:, None] / bins)
         # A cell holds the largest density of all its places and conditions, so the surface may lie a little behind it:
         # believe no bin to be opaque, and look before and behind it as well, or the surface is missed and shows speckles.
-        weights, left = composite((density * delta).clamp(max=THICKEST), torch.ones_like(density))
+        thickest = THICKEST if asked is None else THICKEST_ASIDE
+        weights, left = composite((density * delta).clamp(max=thickest), torch.ones_like(density))
         return widen(weights), 1 - left
 
     def _march(
-        self, origins: Tensor, directions: Tensor, view: Tensor, edges: Tensor, condition: Tensor
+        self,
+        origins: Tensor,
+        directions: Tensor,
+        view: Tensor,
+        edges: Tensor,
+        condition: Tensor,
+        asked: Asked | None,
     ) -> tuple[Tensor, Tensor]:
         rays, samples = len(origins), self.march.samples
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
         points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
+        points = points if asked is None else asked(points)
         density, features = self.head(points, condition.repeat_interleave(samples, 0))
         weights, left = composite(density.view(rays, samples), self._lengths(edges.diff(dim=-1)))
         summed = (features.view(len(features), rays, samples) * weights).sum(-1).T
@@ -264,6 +290,15 @@ class Portrait(nn.Module):
         reach = 1 + int(cube / 2 / BLOCK)
         return nn.functional.max_pool2d(blocks[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
 
+    def joined(self, pose: Float[Tensor, "4 4"], torso_pose: Float[Tensor, "4 4"]) -> Asked:
+        """Where the field is asked when the head at `pose` sits on a body that belongs to a head at `torso_pose`."""
+        to_body = torso_pose @ torch.linalg.inv(pose)
+
+        def asked(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+            return self.to_box(asked_at(points * self.box_half + self.box_center, to_body)).clamp(-1, 1)
+
+        return asked
+
     @torch.no_grad()
     def paint(
         self,
@@ -277,7 +312,9 @@ class Portrait(nn.Module):
         chunk: int = 16384,
     ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
         """See Likeness.paint. Rays that cannot meet the head are not cast."""
-        blocks = self.head_blocks(pose)
+        blocks, asked = self.head_blocks(pose), None
+        if torso_pose is not None:
+            blocks, asked = blocks | self.head_blocks(torso_pose), self.joined(pose, torso_pose)
         place = (pixels / BLOCK).long()
         inside = (pixels >= 0).all(-1) & (place[:, 0] < blocks.shape[0]) & (place[:, 1] < blocks.shape[1])
         place = torch.where(inside[:, None], place, 0)
@@ -285,7 +322,7 @@ class Portrait(nn.Module):
         color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
         for part in head_pixels.split(chunk):
             rays = cast_rays(self.geometry.camera, pose.expand(len(part), 4, 4), pixels[part])
-            head = self.see_head(rays, condition.expand(len(part), -1))
+            head = self.see_head(rays, condition.expand(len(part), -1), asked=asked)
             color[part], left[part] = head.color, head.transmittance
         code = self.pose_code((pose if torso_pose is None else torso_pose)[None])
         body = self.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))

@@ -11,9 +11,10 @@ from jaxtyping import Float, UInt8
 
 from adnerf_core.dataset import SubjectDataset, Track
 from adnerf_core.likeness import Likeness
-from adnerf_core.render import most_usual, to_picture
+from adnerf_core.render import to_picture
 from adnerf_core.rundir import RunDir, atomic
 from adnerf_core.subject import picture_tensor
+from adnerf_core.views import most_usual
 
 PREVIEWS = 4
 QUALITY = 90
@@ -44,7 +45,7 @@ class Previewer:
             self.plate,
             self.pixels,
         )
-        return to_picture(color, self.size)
+        return to_picture(color.reshape(self.size, self.size, 3).cpu().numpy())
 
     def strip(self, run: RunDir, name: str) -> None:
         """Writes previews/`name`.jpg: held-out frames, the footage above and the portrait below. The newest is preview.jpg too."""

@@ -1,0 +1,54 @@
+"""What the person does besides speaking: the footage played to and fro, or a quiet pose that lives."""
+
+from itertools import islice
+
+import pytest
+import torch
+
+from adnerf_core.life import BLINK, back_and_forth, blinks, playing, standing, sway
+from adnerf_core.subject import load_subject
+from adnerf_core.views import head_angles
+
+
+@pytest.fixture
+def subject(toy_run):
+    return load_subject(toy_run)
+
+
+def first(count, stream):
+    return torch.stack(list(islice(stream, count)))
+
+
+def test_the_track_plays_back_and_forth(subject):
+    assert [back_and_forth(k, 4) for k in range(10)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+    assert [back_and_forth(k, 1) for k in range(3)] == [0, 0, 0]
+    last = len(subject.poses) - 1
+    played = list(islice(playing(subject), last + 2))
+    assert torch.equal(played[last].pose, subject.poses[last])
+    assert torch.equal(played[last + 1].pose, subject.poses[last - 1])
+
+
+def test_blinks_are_rare_whole_and_drawn_from_the_seed():
+    usual = torch.tensor([0.6, 0.1])
+    eyes = first(1500, blinks(usual, 3))
+    shut = (eyes[:, 0] < -0.9).int()
+    assert 8 <= int((shut.diff() > 0).sum()) <= 35  # a minute's worth
+    assert int((eyes[:, 0] != usual[0]).sum()) >= 8 * (len(BLINK) - 1)
+    assert eyes[:, 0].max() == usual[0] and (eyes[:, 1] == usual[1]).all()
+    assert torch.equal(eyes, first(1500, blinks(usual, 3))) and not torch.equal(eyes, first(1500, blinks(usual, 4)))
+
+
+def test_the_sway_is_slow_and_small():
+    waves = first(5000, sway(1))
+    assert 0.5 < float(waves.std()) < 1.5 and float(waves.abs().max()) < 3
+    assert float(waves.diff(dim=0).abs().max()) < 0.3
+    correlation = torch.corrcoef(waves.T)
+    assert (correlation - torch.eye(3)).abs().max() < 0.5
+
+
+def test_a_still_pose_breathes_about_the_most_usual_one(subject):
+    moments = list(islice(standing(subject, 0), 200))
+    angles = head_angles(torch.stack([moment.pose for moment in moments]))
+    filmed = head_angles(subject.poses)
+    assert (angles.std(0) < 0.6 * filmed.std(0).clamp(min=0.05)).all() and (angles.std(0) > 0)[:2].all()
+    assert all(torch.equal(moment.torso, moments[0].torso) for moment in moments)

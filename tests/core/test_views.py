@@ -1,0 +1,111 @@
+"""Changed views: which way the head turns, how far, and what follows it."""
+
+import pytest
+import torch
+
+from adnerf_core.anatomy import BACK, CHIN, WIDEST, close_back, join_neck
+from adnerf_core.config import ViewChange
+from adnerf_core.rays import project
+from adnerf_core.subject import load_subject
+from adnerf_core.views import FOLLOW, MARGINS_DEG, PIVOT, ROOM_DEG, View, head_angles, measure_limits, most_usual, turn
+
+
+@pytest.fixture
+def subject(toy_run):
+    return load_subject(toy_run)
+
+
+def by(yaw=0.0, pitch=0.0, roll=0.0):
+    return torch.tensor([yaw, pitch, roll])
+
+
+def track(yaw, pitch=None, roll=None):
+    """Poses of a head at these angles (degrees), ten units away."""
+    pose = torch.eye(4)
+    pose[2, 3] = 10
+    none = [0.0] * len(yaw)
+    return torch.stack([turn(pose, by(*angles)) for angles in zip(yaw, pitch or none, roll or none, strict=True)])
+
+
+def test_turning_moves_the_head_as_the_words_say(subject):
+    camera, pose = subject.portrait.geometry.camera, subject.poses[0]
+    nose, top = torch.tensor([[0.0, 0.0, 0.3]]), torch.tensor([[0.0, 1.0, PIVOT[2]]])
+
+    def moved(point, **angles):
+        return (project(camera, turn(pose, by(**angles)), point) - project(camera, pose, point))[0]
+
+    assert moved(nose, yaw=15)[1] > 0.5  # the person's left is right in the picture
+    assert moved(nose, pitch=15)[0] < -0.5
+    assert moved(top, roll=15)[1] > 0.5  # clockwise
+    assert moved(torch.tensor([PIVOT]), yaw=-20, pitch=10, roll=5).abs().max() < 1e-3
+
+
+def test_angles_are_added_to_the_heads_own():
+    poses = track([4.0, -7.0], [2.0, 5.0], [-3.0, 1.0])
+    assert torch.allclose(head_angles(poses), torch.tensor([[4.0, 2, -3], [-7, 5, 1]]), atol=1e-4)
+    assert torch.allclose(head_angles(turn(poses[0], by(10, -6, 8))), torch.tensor([14.0, -4, 5]), atol=1e-4)
+
+
+def test_limits_are_what_was_filmed_and_a_margin_from_the_usual_pose():
+    poses = track(torch.linspace(-6, 10, 101).tolist())
+    limits = measure_limits(poses)
+    usual = float(head_angles(poses[most_usual(poses)])[0])
+    low, high = limits.yaw_deg
+    assert 0 < usual < 5
+    assert low == pytest.approx(-6 + 0.32 - MARGINS_DEG[0] - usual, abs=0.1)
+    assert high == pytest.approx(10 - 0.32 + MARGINS_DEG[0] - usual, abs=0.1)
+    assert limits.pitch_deg == pytest.approx((-MARGINS_DEG[1], MARGINS_DEG[1]), abs=0.2)
+    assert measure_limits(track([-40.0, 0.0, 40.0])).yaw_deg == (-30, 30)
+
+
+def test_a_view_is_clamped_and_eased_and_no_frame_jumps():
+    poses = track(torch.linspace(-5, 5, 60).tolist())
+    limits = measure_limits(poses)
+    view = View(poses, ViewChange(yaw_deg=30, roll_deg=-4, x=0.1))
+    assert view.change == ViewChange(yaw_deg=limits.yaw_deg[1], roll_deg=-4, x=0.1)
+    usual = float(head_angles(poses[most_usual(poses)])[0])
+    yaw = torch.stack([head_angles(view.head(pose))[0] for pose in poses])
+    steps = yaw.diff()
+    assert yaw.max() < usual + limits.yaw_deg[1] + ROOM_DEG
+    assert (steps > 0).all() and steps.max() < 0.2 and (steps.diff().abs() < 0.05).all()
+    within = View(poses, ViewChange(yaw_deg=5))
+    assert torch.allclose(head_angles(within.head(poses[3])), head_angles(poses[3]) + by(5), atol=1e-3)
+    assert torch.allclose(head_angles(within.body(poses[3])), head_angles(poses[3]) + FOLLOW * by(5), atol=1e-3)
+    assert not View(poses, ViewChange(zoom=1.5)).turns
+
+
+def test_the_neck_follows_the_body_and_the_face_does_not():
+    to_body = torch.eye(4)
+    to_body[:3, 3] = torch.tensor([0.5, 0, 0])
+    face = torch.tensor([[0.0, 0, 0.2], [0.0, CHIN, 0.1], [0.8, -0.5, -0.8]])
+    neck = torch.tensor([[0.0, -1.9, -0.5], [0.6, -1.8, -0.9]])
+    assert torch.equal(join_neck(face, to_body), face)
+    assert torch.allclose(join_neck(neck, to_body), neck + to_body[:3, 3])
+    down = torch.stack([torch.zeros(50), torch.linspace(-1, -2, 50), torch.full((50,), -0.5)], -1)
+    assert (join_neck(down, to_body)[:, 0].diff() >= 0).all()
+
+
+def test_the_back_of_the_head_closes():
+    front = torch.tensor([[0.9, 0.5, 0.0], [0.3, -1.0, WIDEST]])
+    assert torch.allclose(close_back(front), front)
+    depths = torch.linspace(WIDEST, BACK + 0.01, 20)
+    asked = close_back(torch.stack([torch.full_like(depths, 0.5), torch.full_like(depths, 0.8), depths], -1))
+    assert (asked[:, :2].diff(dim=0) > 0).all() and asked[-1, 0] > 3  # the outline narrows to a point
+    assert (asked[:, 2] >= depths - 1e-6).all()
+
+
+def test_the_body_turns_less_than_the_head(subject):
+    """Shoulders stand while the head turns: the torso is looked up for the body's pose, not for the head's."""
+    view = View(subject.poses, ViewChange(yaw_deg=8))
+    pose = subject.poses[0]
+    condition = subject.portrait.condition(torch.zeros(1, 6), subject.upper[:1])[0]
+    pixels = subject.portrait.geometry.camera.pixel_grid()
+    behind = torch.zeros(len(pixels), 3)
+
+    def paint(head, body):
+        color, _ = subject.portrait.paint(head, subject.torso[0], condition, behind, pixels, torso_pose=body)
+        return color.reshape(subject.size, subject.size, 3)
+
+    plain, turned = paint(pose, None), paint(view.head(pose), view.body(pose))
+    change = (plain - turned).abs().mean(-1)
+    assert change[16:32, 12:36].mean() > 4 * change[44:, 4:44].mean()
