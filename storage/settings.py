@@ -56,6 +56,10 @@ class Settings:
     """How long work may take to stop when told to, before its worker process ends itself."""
     poll_s: float = 0.5
     """Time between looks at the queue when it is empty."""
+    sweep_s: float = 5.0
+    """Time between looks for jobs whose worker is gone or whose wake-up was not sent, and between a worker's signs of life."""
+    wake_again_s: float = 20.0
+    """A queued job that nobody has claimed for so long is looked at again: perhaps the broker lost its wake-up."""
     worker_silence_s: float = 60.0
     """A worker that was not heard of for so long counts as gone."""
     preprocess_limit_s: float = 4 * 3600.0

@@ -32,8 +32,6 @@ QUEUES: dict[JobKind, str] = {"preprocess": "cpu", "train": "gpu_train", "render
 WAKE = "adnerf.wake"
 """The one task that there is; its one argument is a kind of job."""
 
-AGAIN_S = 20.0
-"""A job that nobody has claimed for so long is looked at again: perhaps the broker lost its wake-up."""
 FORGETFUL_S = 7 * 86400
 """When Redis gives a message that was taken and not acknowledged to another worker. Longer than any job may take: the
 lease in the database tells of lost workers, and much earlier."""
@@ -91,15 +89,19 @@ def open_database(settings: Settings) -> Database:
     """The database; where there is a broker, a job that is queued in it wakes a worker."""
     database = Database(settings.database)
     if settings.broker_url:
-        database.on_queued = Broker(make_app(settings.broker_url)).hasten
+        database.on_queued = Broker(make_app(settings.broker_url), settings).hasten
     return database
 
 
 class Broker:
     """Sends wake-ups. A broker that is away is no error: they stand in the database until `catch_up` reaches it."""
 
-    def __init__(self, app: Celery):
-        self.app = app
+    def __init__(self, app: Celery, settings: Settings):
+        from kombu.exceptions import OperationalError
+        from redis.exceptions import RedisError
+
+        self.app, self.settings = app, settings
+        self.away = (OperationalError, RedisError, OSError)  # what `send` and `waiting` raise where it is away
         self._hasty: queue.SimpleQueue[JobKind] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._send_hasty, name="wake-ups", daemon=True)
         self._start = threading.Lock()
@@ -112,28 +114,29 @@ class Broker:
                 self._thread.start()
 
     def catch_up(self, database: Database) -> None:
-        """Sends the wake-ups that are due, except as many as are waiting in the broker anyway.
-
-        Raises kombu's OperationalError where the broker is away.
-        """
+        """Sends the wake-ups that are due, except as many as are waiting in the broker anyway."""
         with database.session(write=False) as session:
             due = jobs.due_wakeups(session)
-        for kind, count in Counter(wakeup.kind for wakeup in due).items():
-            missing = count - self.waiting(kind)
-            if missing > 0:
-                log.info("%d wake-ups for %s sent", missing, QUEUES[kind])
-            for _ in range(missing):
-                self.send(kind)
+        try:
+            for kind, count in Counter(wakeup.kind for wakeup in due).items():
+                missing = count - self.waiting(kind)
+                for _ in range(missing):
+                    self.send(kind)
+                if missing > 0:
+                    log.info("%d wake-ups sent to %s", missing, QUEUES[kind])
+        except self.away as error:
+            log.warning("the broker is away (%s); the next sweep will try again", error)
+            return
         if due:
             with database.session() as session:
-                jobs.mark_sent(session, due, again_s=AGAIN_S)
+                jobs.mark_sent(session, due, again_s=self.settings.wake_again_s)
 
     def send(self, kind: JobKind) -> None:
-        """Sends one wake-up. Raises kombu's OperationalError where the broker is away."""
+        """Sends one wake-up. Raises one of `away`."""
         self.app.send_task(WAKE, [kind], queue=QUEUES[kind])
 
     def waiting(self, kind: JobKind) -> int:
-        """How many wake-ups no worker has taken yet. Raises kombu's OperationalError where the broker is away."""
+        """How many wake-ups of this kind no worker has taken yet. Raises one of `away`."""
         with self.app.connection_for_write() as connection, connection.channel() as channel:
             return self.app.amqp.queues[QUEUES[kind]].bind(channel).queue_declare().message_count
 

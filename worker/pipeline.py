@@ -10,6 +10,7 @@ A result is stored under a key that carries the attempt, and seen only when the 
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -30,6 +31,7 @@ from storage.objects import ObjectStore
 from storage.settings import Settings
 from worker.lease import Lease
 from worker.meter import Meter
+from worker.warm import Warm
 from worker.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -51,12 +53,16 @@ class Core:
     """(dataset folder, run, config, progress)"""
     evaluate: Callable[..., Mapping[str, Any]]
     """(run, progress, device=, name=) -> figures; writes run.report"""
+    load: Callable[[RunDir, str], Any]
+    """(run, device) -> subject"""
     render: Callable[..., Any]
-    """(run, audio, out, options, progress, background=, device=) -> frames, duration_s, width, height"""
+    """(run, audio, out, options, progress, background=, device=, load=) -> frames, duration_s, width, height"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
     gpu: Callable[[], dict[str, Any] | None]
     """The CUDA device: `name`, `memory_bytes`, `used_bytes`; None where there is none."""
+    free: Callable[[], object]
+    """Gives back the memory of the device that nothing uses any more."""
 
 
 def load_core() -> Core:
@@ -66,15 +72,18 @@ def load_core() -> Core:
     from adnerf_core.preprocess.run import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.render import render
+    from adnerf_core.subject import load_subject
     from adnerf_core.train import train
 
     return Core(
         preprocess=preprocess,
         train=lambda dataset, run, config, progress: train(SubjectDataset(dataset), run, config, progress),
         evaluate=evaluate,
+        load=load_subject,
         render=render,
         weights=STAGE_WEIGHTS,
         gpu=describe_gpu,
+        free=free_memory,
     )
 
 
@@ -88,12 +97,21 @@ def describe_gpu() -> dict[str, Any] | None:
     return {"name": torch.cuda.get_device_name(), "memory_bytes": whole, "used_bytes": whole - free}
 
 
+def free_memory() -> None:
+    """Gives the CUDA memory that no tensor uses back to the device, where other processes can have it."""
+    import torch
+
+    gc.collect()  # a failed job leaves its tensors in the frames of its exception, which are a circle
+    torch.cuda.empty_cache()
+
+
 class Pipeline:
     """What running a job needs, and the three ways of running one."""
 
     def __init__(self, settings: Settings, database: Database, store: ObjectStore, core: Core):
         self.settings, self.database, self.store, self.core = settings, database, store, core
         self.workspace = Workspace(settings.work, store)
+        self.warm = Warm(core.load, core.free)
 
     def run(self, job: Job, stopping: threading.Event) -> None:
         """Runs a claimed job to its end: succeeded, failed, given back (when `stopping` is set), or lost.
@@ -102,16 +120,22 @@ class Pipeline:
         """
         kinds = {"preprocess": self._preprocess, "train": self._train, "render": self._render}
         log.info("%s (%s): attempt %d", job.id, job.kind, job.attempt)
+        done = queued_again = False
+        if job.kind != "render":
+            self.warm.drop()  # the memory is for this job
         with Lease(self.database, self.settings, job, Meter(self.core.weights[job.kind]), stopping) as lease:
             try:
                 kinds[job.kind](_Attempt(self, job, lease))
+                done = True
                 log.info("%s: done", job.id)
             except (Cancelled, NotFound):  # NotFound: the subject or video was deleted
-                if lease.give_up():
-                    return
+                queued_again = lease.give_up()
             except Exception as error:
                 self._fail(job, explain(error))
-        self.workspace.clear(job)
+        if not (done and job.kind == "render"):
+            self.warm.drop()  # here, not above: while an exception is handled, its frames hold what they worked on
+        if not queued_again:
+            self.workspace.clear(job)  # else the next attempt goes on from what stands
 
     def _fail(self, job: Job, error: dict[str, str]) -> None:
         log.warning("%s: %s: %s", job.id, error["code"], error["message"])
@@ -161,7 +185,14 @@ class Pipeline:
         options = RenderOptions(**video.options)
         out = attempt.folder / f"video.{options.format}"
         made = self.core.render(
-            run, audio, out, options, attempt.lease.progress, background=background, device=self._device()
+            run,
+            audio,
+            out,
+            options,
+            attempt.lease.progress,
+            background=background,
+            device=self._device(),
+            load=self.warm.load,
         )
         key = attempt.key(f"videos/{video.id}", out.suffix)
         attempt.lease.check()

@@ -8,6 +8,7 @@ import secrets
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
@@ -25,8 +26,6 @@ from worker.tidy import tidy
 
 log = logging.getLogger(__name__)
 
-SWEEP_S = 5.0
-"""Time between looks for jobs whose worker is gone, and between signs of life."""
 TIDY_S = 600.0
 """Time between looks for files that nobody will need."""
 HOUSEKEEPING_S = 5.0
@@ -66,8 +65,8 @@ class Runner:
     def keep_house(self) -> None:
         """From now until the end: tells that this worker lives, sweeps, and tidies; also while a long job runs."""
         chores = {
-            "sign of life": (self._sign, SWEEP_S),
-            "sweep": (self._sweep, SWEEP_S),
+            "sign of life": (self._sign, self.settings.sweep_s),
+            "sweep": (self._sweep, self.settings.sweep_s),
             "tidying": (self._tidy, TIDY_S),
         }
         for name, (chore, seconds) in chores.items():
@@ -78,8 +77,9 @@ class Runner:
     def end(self) -> None:
         """The end of this worker, when it holds no job any more."""
         self.stopping.set()
+        deadline = time.monotonic() + HOUSEKEEPING_S
         for thread in self._chores:
-            thread.join(HOUSEKEEPING_S)
+            thread.join(max(0.0, deadline - time.monotonic()))
         with suppress(Exception), self.database.session() as session:  # else its silence will tell
             workers.leave(session, self.name)
         self.presence.leave()

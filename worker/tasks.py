@@ -57,7 +57,8 @@ def _begin(**_) -> None:
     """A new process that works. Where it cannot begin, no other could: then the whole worker ends."""
     global _runner
     try:
-        _runner = Runner(load(), load_core(), kinds_of(current_app.conf.adnerf_queues), Broker(current_app))
+        settings, kinds = load(), kinds_of(current_app.conf.adnerf_queues)
+        _runner = Runner(settings, load_core(), kinds, Broker(current_app, settings))
     except Exception:
         log.exception("the worker cannot begin")
         os.kill(os.getppid(), signal.SIGTERM)

@@ -1,6 +1,6 @@
 """Workspace: a worker's scratch folder, and the way between folders and objects. All of it can be made again.
 
-jobs/<job>/<attempt>/    what one attempt works in; the next attempt takes it over by renaming it
+jobs/<job>/<attempt>/    what one attempt works in; the next one takes it over by renaming it
 cache/<key>/             unpacked objects; an object never changes, so neither does its copy here
 """
 
@@ -13,7 +13,7 @@ import shutil
 import time
 import zipfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from storage.errors import ObjectDamaged, StoreFull
@@ -32,16 +32,19 @@ class Workspace:
         self.store = store
 
     def attempt(self, job: Job) -> Path:
-        """The folder of this attempt, with what an earlier attempt left on this machine.
+        """The folder of this attempt, with what the attempt before it left on this machine.
 
-        It is renamed for the attempt, so a process thought dead that still writes cannot reach it.
+        It is renamed for the attempt, so a process thought dead that still writes cannot reach it. What still earlier
+        attempts left was overtaken on another machine.
         """
         mine = self.jobs / job.id / str(job.attempt)
         mine.parent.mkdir(parents=True, exist_ok=True)
-        earlier = [int(path.name) for path in mine.parent.iterdir() if path.name.isdecimal()]
-        if earlier:
-            (mine.parent / str(max(earlier))).rename(mine)
+        with suppress(FileNotFoundError):
+            mine.with_name(str(job.attempt - 1)).rename(mine)
         mine.mkdir(exist_ok=True)
+        for path in mine.parent.iterdir():
+            if path != mine:
+                shutil.rmtree(path, ignore_errors=True)
         return mine
 
     def clear(self, job: Job) -> None:

@@ -18,7 +18,11 @@ from adnerf_core.rundir import read_json, write_json
 from worker.pipeline import Core
 
 FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}
+LOADED = []
+"""The runs that were loaded, and a None where the memory was freed."""
 QUALITY = {"psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27}
+
+VIEW_LIMITS = {"yaw_deg": [-12.0, 14.0], "pitch_deg": [-13.0, 11.0], "roll_deg": [-18.0, 17.0]}
 
 
 def crash():
@@ -95,6 +99,7 @@ def train(dataset, run, config, progress):
         run.checkpoint.write_text(str(done))
         raise
     run.model.write_text("model")
+    write_json(run.subject, {"view_limits": VIEW_LIMITS})
     write_json(run.result, {})
 
 
@@ -104,18 +109,31 @@ def evaluate(run, progress, *, device, name):
     return QUALITY | {"seconds": 1.0}
 
 
-def render(run, audio, out, options, progress, *, background=None, device="cpu"):
+def load(run, device):
+    LOADED.append(run.root)
+    return run.model.read_bytes()
+
+
+def free():
+    LOADED.append(None)
+
+
+def render(run, audio, out, options, progress, *, background=None, device="cpu", load=load):
+    subject = load(run, device)
     behind = background.read_bytes() if background else b""
     work(json.loads(audio.read_bytes()), "render", progress)
-    out.write_bytes(b"%s says %s before %s" % (run.model.read_bytes(), audio.read_bytes(), behind))
-    return SimpleNamespace(frames=25, duration_s=1.0, width=64, height=64)
+    out.write_bytes(b"%s says %s before %s" % (subject, audio.read_bytes(), behind))
+    view = options.view.model_copy(update={"yaw_deg": min(options.view.yaw_deg, VIEW_LIMITS["yaw_deg"][1])})
+    return SimpleNamespace(frames=25, duration_s=1.0, width=64, height=64, view=view)
 
 
 CORE = Core(
     preprocess=preprocess,
     train=train,
     evaluate=evaluate,
+    load=load,
     render=render,
     weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},
     gpu=lambda: None,
+    free=free,
 )

@@ -36,9 +36,16 @@ def fill(folder):
 def test_an_attempt_takes_over_what_stands(workspace):
     first = attempt_at(workspace, 1)
     (first / "half").write_text("done")
-    third = attempt_at(workspace, 3)
-    assert (third / "half").read_text() == "done"
+    second = attempt_at(workspace, 2)
+    assert (second / "half").read_text() == "done"
     assert not first.exists()  # a process thought dead can no longer write into the work of its successor
+    assert names(second.parent) == ["2"]
+
+
+def test_what_was_overtaken_on_another_machine_is_not_taken_over(workspace):
+    (attempt_at(workspace, 1) / "half").write_text("done")
+    third = attempt_at(workspace, 3)
+    assert names(third) == []
     assert names(third.parent) == ["3"]
 
 
