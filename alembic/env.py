@@ -1,9 +1,14 @@
 """Migrates the database of storage/settings.py, or the connection that storage/migrations.py hands over."""
 
+from sqlalchemy import text
+
 from alembic import context
 from storage.db import Database
 from storage.models import Base, UtcTime
 from storage.settings import load
+
+LOCK = 0x61646E657266
+"""Any number that nobody else takes for a lock of this database."""
 
 
 def render_type(kind, value, _context):
@@ -13,6 +18,8 @@ def render_type(kind, value, _context):
 
 def migrate(connection) -> None:
     """Runs what was asked for in one transaction; `batch`, because SQLite alters a table by copying it."""
+    if connection.dialect.name == "postgresql":  # of two that are started at once, one waits; SQLite locks anyway
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

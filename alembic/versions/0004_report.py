@@ -15,5 +15,4 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("subjects") as table:
-        table.drop_column("report_key")
+    op.drop_column("subjects", "report_key")  # not as a batch: SQLite would copy the table, and delete what hangs on it
