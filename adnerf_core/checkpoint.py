@@ -16,9 +16,16 @@ Position = dict[str, int | str]
 """Where a training stands: phase, step and restarts."""
 
 
-def save_checkpoint(run: RunDir, model: nn.Module, optimizer: torch.optim.Optimizer | None, position: Position) -> None:
-    """Writes one file that holds `model`, the optimizer's state and the `position`, whole or not at all."""
+def save_checkpoint(
+    run: RunDir,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer | None,
+    position: Position,
+    beside: dict[str, Tensor] | None = None,
+) -> None:
+    """Writes one file that holds `model`, the optimizer's state, the `position` and the tensors `beside`, whole or not at all."""
     tensors = {f"model.{name}": value.contiguous() for name, value in model.state_dict().items()}
+    tensors |= {f"beside.{name}": value.contiguous() for name, value in (beside or {}).items()}
     if optimizer is not None:
         for index, state in optimizer.state_dict()["state"].items():
             for name, value in state.items():
@@ -44,6 +51,13 @@ def load_model(run: RunDir, model: nn.Module) -> None:
         model.load_state_dict({name[6:]: value for name, value in _tensors(run).items() if name.startswith("model.")})
     except RuntimeError as error:
         raise NotReady(f"{run.checkpoint} does not fit this configuration.", "Train in a new folder.") from error
+
+
+def load_beside(run: RunDir) -> dict[str, Tensor]:
+    """The tensors that were kept beside the model; none where there is no checkpoint."""
+    if not run.checkpoint.exists():
+        return {}
+    return {name[7:]: value for name, value in _tensors(run).items() if name.startswith("beside.")}
 
 
 def load_optimizer(run: RunDir, optimizer: torch.optim.Optimizer) -> None:

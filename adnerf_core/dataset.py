@@ -183,7 +183,6 @@ class Footage:
         self.camera = dataset.camera.resized(size)
         numbers = np.flatnonzero(track.valid[: dataset.held_out_from])
         unit = head_unit(self.camera, track)
-        scale = size / dataset.size
         self.pictures = torch.empty((len(numbers), size, size, 3), dtype=torch.uint8, device=device)
         self.masks = torch.empty((len(numbers), size, size, 2), dtype=torch.uint8, device=device)
         self.zones = torch.empty((len(numbers), size, size), dtype=torch.uint8, device=device)
@@ -193,12 +192,7 @@ class Footage:
             self.pictures[i] = torch.from_numpy(dataset.picture(int(k), size)).to(device)
             self.masks[i] = torch.from_numpy(mask).to(device)
             self.zones[i] = torch.from_numpy(zones(mask, unit)).to(device)
-            points = track.landmarks[k, :, :2] * scale
-            boxes[i] = [
-                _head_box(mask, unit),
-                _box(points[list(LIPS)], 0.12 * unit),
-                _box(points[list(EYE_POINTS + BROW_POINTS)], 0.12 * unit),
-            ]
+            boxes[i] = [_head_box(mask, unit), *face_boxes(dataset, track, int(k), size)]
         self.boxes = torch.from_numpy(boxes.clip(0, size)).to(device)
         self.plate = torch.from_numpy(dataset.background(size)).to(device)
         self.numbers = torch.from_numpy(numbers).to(device)
@@ -207,12 +201,26 @@ class Footage:
         self.upper = torch.from_numpy(track.upper_face()[numbers]).to(device)
         self.shut = self.upper[:, 0].argsort()[: max(1, int(BLINKING * len(numbers)))].cpu()
         self.torso = torch.from_numpy(track.torso[numbers]).float().to(device)
+        self.exposure = torch.ones((len(numbers), 3), device=device)
+        self.trusted = torch.arange(len(numbers))
         torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
         near = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)
         self.torso_region = torch.nn.functional.adaptive_max_pool2d(near, REGION)[0, 0] > 0
         pixels = self.camera.pixel_grid(device)
         cells = (pixels * (REGION / size)).long()
         self.torso_pixels = pixels[self.torso_region[cells[:, 0], cells[:, 1]]]
+
+    def adopt(
+        self,
+        poses: Float[Tensor, "frames 4 4"],
+        exposure: Float[Tensor, "frames 3"],
+        trusted: Int[Tensor, " trusted"],
+    ) -> None:
+        """Takes a better track (see refine.py): poses, how bright each frame is (its colours are divided by it), and the frames
+        that may be learned from."""
+        self.poses, self.exposure, self.trusted = poses, exposure, trusted.cpu()
+        shut = self.upper[self.trusted.to(poses.device), 0].argsort()[: max(1, int(BLINKING * len(self.trusted)))]
+        self.shut = self.trusted[shut.cpu()]
 
     def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str) -> Batch:
         """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
@@ -223,7 +231,7 @@ class Footage:
         would fit the footage as well as emptiness does, until the head turns or the background is changed.
         """
         generator = torch.Generator().manual_seed((seed << 32) + step)
-        chosen = torch.randint(len(self.numbers), (frames,), generator=generator)
+        chosen = self.trusted[torch.randint(len(self.trusted), (frames,), generator=generator)]
         chosen[0] = self.shut[int(chosen[0]) % len(self.shut)]
         each = rays // frames
         uniform = torch.rand((frames, each, 2), generator=generator).to(self.device)
@@ -253,7 +261,9 @@ class Footage:
             lips=self.lips[chosen],
             upper=self.upper[chosen],
             torso=self.torso[chosen],
-            target=torch.where(empty[:, None], background, self.pictures[picture, row, col] / 255.0),
+            target=torch.where(
+                empty[:, None], background, self.pictures[picture, row, col] / (255.0 * self.exposure[picture])
+            ),
             background=background,
             coverage=self.masks[picture, row, col] / 255.0,
             zone=zone,
@@ -263,6 +273,14 @@ class Footage:
 def head_unit(camera: Camera, track: Track) -> float:
     """The length of one head unit (outer corner to outer corner of the eyes), px of `camera`."""
     return camera.focal / float(np.median(np.linalg.norm(track.pose[track.valid, :3, 3], axis=-1)))
+
+
+def face_boxes(dataset: SubjectDataset, track: Track, frame: int, size: int) -> Float[ndarray, "2 4"]:
+    """The boxes (row, col, row, col; px of a picture of `size` px) around the mouth, and around eyes and brows, of a valid frame."""
+    margin = 0.12 * head_unit(dataset.camera.resized(size), track)
+    points = track.landmarks[frame, :, :2] * (size / dataset.size)
+    boxes = [_box(points[list(part)], margin) for part in (LIPS, EYE_POINTS + BROW_POINTS)]
+    return np.array(boxes, np.float32)
 
 
 def _box(points: Float[ndarray, "points 2"], margin: float) -> tuple[float, float, float, float]:

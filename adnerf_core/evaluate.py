@@ -1,7 +1,7 @@
 """Evaluation: figures and pictures on the part of the footage that training never saw, and the report that explains them.
 
-Head pose, torso motion and upper face (eyes, brows) are those of the held-out footage, the lips come from its sound alone:
-so a frame of the footage and its rendering show the same moment and can be compared pixel by pixel.
+Head pose (refined, see refine.py), torso motion and upper face (eyes, brows) are those of the held-out footage, the lips come
+from its sound alone: so a frame of the footage and its rendering show the same moment and can be compared pixel by pixel.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from adnerf_core.judge import Judge, Watchers, difference
 from adnerf_core.lpips import load_lpips
 from adnerf_core.metrics import Picture
 from adnerf_core.painter import Painter, heard_and_seen
+from adnerf_core.portrait import Portrait
 from adnerf_core.preprocess.tracking import load_tracker
 from adnerf_core.progress import Progress, silent
+from adnerf_core.refine import align_held_out
 from adnerf_core.report import Evidence, write_report
 from adnerf_core.rundir import RunDir, atomic, read_json, write_json
 from adnerf_core.subject import load_subject
@@ -46,8 +48,10 @@ def evaluate(
     held_out = held_out[:MOST_FRAMES]
     if len(held_out) == 0:
         raise NotReady("No held-out frame of the dataset shows the face.", "Preprocess longer footage.")
-    painter = Painter(subject, dataset, track)
     lips = heard_and_seen(subject, dataset, track, held_out)
+    if isinstance(subject.portrait, Portrait):
+        track = align_held_out(subject.portrait, dataset, track, held_out, lips.heard)
+    painter = Painter(subject, dataset, track)
     quiet = metrics.quiet_frames(media.extract_audio(dataset.audio), dataset.frames)
     with ExitStack() as stack:
         watchers = Watchers(*(stack.enter_context(closing(load_tracker("facemesh"))) for _ in range(3)))

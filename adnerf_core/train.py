@@ -14,9 +14,9 @@ from torch import Tensor
 
 from adnerf_core.audio.features import feature_kind
 from adnerf_core.audio.fit import fit_encoder
-from adnerf_core.checkpoint import Position, load_model, load_optimizer, read_position, save_checkpoint
+from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
 from adnerf_core.config import TrainConfig
-from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset
+from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.geometry import measure_geometry
 from adnerf_core.lips import LipShape
@@ -25,6 +25,7 @@ from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
 from adnerf_core.rays import cast_rays
+from adnerf_core.refine import Fit, Looks, chances, corrected, moved, refine
 from adnerf_core.rundir import RunDir, write_json
 from adnerf_core.subject import build_portrait, save_subject
 
@@ -39,6 +40,10 @@ POSE_NOISE = 0.1
 COLLAPSE_STEP, COLLAPSE_OPACITY, RESTARTS = 400, 0.3, 2
 """A head that is still emptier than this at this step shows background only: start anew, otherwise, so many times."""
 REPORT_EVERY = 50
+REFINE_AT = (0.15, 0.3, 0.45, 0.6)
+"""The track is refined once after each of these parts of the head phase: late enough for a face, early enough to be used."""
+REFINE_EVERY = 2
+"""Every so many-th frame is looked at; the others lie between."""
 
 
 def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress = silent) -> RunDir:
@@ -61,7 +66,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     except Cancelled:
         training.save()
         raise
-    save_subject(run, training.portrait, config, dataset, training.track)
+    save_subject(run, training.portrait, config, dataset, training.best_track())
     training.previewer().final(run)
     write_json(run.result, {"size": config.size, "restarts": training.position["restarts"]})
     return run
@@ -98,6 +103,7 @@ class Training:
         self.track = dataset.track()
         self.codes = self.true_codes()
         self.optimizer: torch.optim.Optimizer | None = None
+        self.fit: Fit | None = None
         self.position: Position = {"phase": "audio", "step": 0, "restarts": 0}
         stands = read_position(run)
         self.start(stands["restarts"] if stands else 0)
@@ -120,11 +126,19 @@ class Training:
 
     def save(self) -> None:
         """Writes the checkpoint."""
-        save_checkpoint(self.run, self.portrait, self.optimizer, self.position)
+        save_checkpoint(
+            self.run, self.portrait, self.optimizer, self.position, self.fit._asdict() if self.fit else None
+        )
 
     def previewer(self) -> Previewer:
         """Renders the portrait as it stands."""
-        return Previewer(self.portrait, self.dataset, self.track, self.codes)
+        return Previewer(self.portrait, self.dataset, self.best_track(), self.codes)
+
+    def best_track(self) -> Track:
+        """The track as it was refined."""
+        if self.fit is None:
+            return self.track
+        return corrected(self.track, self.footage.numbers.cpu().numpy(), self.fit.change.cpu().numpy())
 
     def phases(self) -> None:
         """Runs what is left of the three phases."""
@@ -145,6 +159,31 @@ class Training:
         """Reads the footage, and tells the portrait what it needs of it."""
         self.footage = Footage(self.dataset, self.config.size, self.codes, self.config.device)
         self.portrait.set_torso_region(self.footage.torso_region)
+        self.tracked = self.footage.poses
+        kept = load_beside(self.run)
+        self.adopt(Fit(**kept).to(self.config.device) if kept else Fit.none(len(self.tracked), self.config.device))
+
+    def adopt(self, fit: Fit) -> None:
+        """Goes on with another fit of the track."""
+        self.fit = fit
+        self.footage.adopt(moved(self.tracked, fit.change), fit.exposure, fit.trusted())
+
+    def refine(self, step: int, steps: int) -> None:
+        """Moves the poses of the footage to where the portrait, as it stands, looks most like it."""
+        footage, count = self.footage, len(self.tracked)
+        chosen = torch.arange(0, count, REFINE_EVERY, device=self.tracked.device)
+        looks = Looks(
+            footage.pictures[chosen],
+            chances(footage.masks[chosen], footage.boxes[chosen, 1]),
+            self.portrait.condition(footage.lips[chosen], footage.upper[chosen]),
+            footage.plate / 255,
+        )
+        generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
+        before = Fit(*(values[chosen] for values in self.fit))
+        fit = refine(
+            self.portrait, looks, self.tracked[chosen], before, generator, lambda: self.progress("head", step, steps)
+        )
+        self.adopt(fit.between(chosen, count))
 
     def audio(self) -> None:
         """Sound to lip codes, by regression on the lips of the footage: short, so it starts over when interrupted."""
@@ -176,6 +215,7 @@ class Training:
         self.start(restarts)
         self.portrait.audio = audio
         self.portrait.set_torso_region(self.footage.torso_region)
+        self.adopt(Fit.none(len(self.tracked), self.config.device))
 
     def fields(self, phase: str, steps: int) -> bool:
         """The steps that are left of one phase. False where the head has collapsed."""
@@ -185,6 +225,8 @@ class Training:
             load_optimizer(self.run, self.optimizer)
         for step in range(self.position["step"], steps):
             self.progress(phase, step, steps)
+            if phase == "head" and step in [round(part * steps) for part in REFINE_AT]:
+                self.refine(step, steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * self.learning_rate(step, steps)
             batch = self.sample(phase, step)

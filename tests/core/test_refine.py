@@ -1,0 +1,120 @@
+"""The track, refined by what the portrait shows: poses, light, and frames that do not belong."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from adnerf_core.dataset import Footage
+from adnerf_core.lips import LipShape
+from adnerf_core.rays import project
+from adnerf_core.refine import Fit, Looks, align_held_out, chances, corrected, moved, refine
+from adnerf_core.subject import load_subject
+from tests.core.toy import HELD_OUT_FROM
+
+WRONG = torch.tensor([0.06, -0.08, 0.0, 0.1, 0.08, 0.0])
+"""What the track is spoilt by: 6 degrees and a tenth of a head unit, which is two pixels of the toy."""
+
+
+@pytest.fixture(scope="module")
+def portrait(toy_run):
+    return load_subject(toy_run).portrait
+
+
+@pytest.fixture
+def footage(toy_dataset):
+    track = toy_dataset.track()
+    codes = LipShape.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    return Footage(toy_dataset, 48, codes, "cpu")
+
+
+def looks_of(portrait, footage, pictures=None):
+    condition = portrait.condition(footage.lips, footage.upper)
+    where = chances(footage.masks, footage.boxes[:, 1])
+    return Looks(footage.pictures if pictures is None else pictures, where, condition, footage.plate / 255)
+
+
+def after(rounds, portrait, looks, poses):
+    fit, generator = Fit.none(len(poses), "cpu"), torch.Generator().manual_seed(1)
+    for _ in range(rounds):
+        fit = refine(portrait, looks, poses, fit, generator)
+    return fit
+
+
+def distance(toy_dataset, poses, truth):
+    """Mean distance, px, of the tip of the nose, the eyes and the chin as seen from two sets of poses."""
+    points = torch.tensor([[0.0, -0.3, 0.2], [0.5, 0.0, 0.0], [-0.5, 0.0, 0.0], [0.0, -1.1, 0.0]])
+    seen = [torch.stack([project(toy_dataset.camera, p, points) for p in some]) for some in (poses, truth)]
+    return torch.linalg.norm(seen[0] - seen[1], dim=-1).mean()
+
+
+def test_moved_turns_about_the_heads_origin_then_shifts():
+    pose = torch.eye(4)
+    pose[2, 3] = 10.0
+    turned = moved(pose, torch.tensor([0.0, torch.pi / 2, 0.0, 0.0, 0.0, 1.0]))
+    assert torch.allclose(turned[:3, 3], torch.tensor([10.0, 0.0, 1.0]), atol=1e-5)
+    assert torch.allclose(turned[:3, :3] @ turned[:3, :3].T, torch.eye(3), atol=1e-5)
+    assert torch.equal(moved(pose, torch.zeros(6)), pose)
+
+
+def test_rays_are_cast_at_the_head_and_its_outline_but_not_at_the_mouth(footage):
+    where = chances(footage.masks, footage.boxes[:, 1])
+    far = (footage.masks[..., 1] > 128) & (footage.masks[..., 0] == 0)
+    top, left, bottom, right = footage.boxes[0, 1].round().int().tolist()
+    assert where[footage.masks[..., 0] > 242].sum() > 0.8 * where.sum() and where[far].sum() == 0
+    assert where[0, top + 1 : bottom - 1, left + 1 : right - 1].sum() == 0
+
+
+def test_spoilt_poses_are_found_again(portrait, footage, toy_dataset):
+    looks = looks_of(portrait, footage)
+    spoilt = moved(footage.poses, WRONG.expand(len(footage.poses), 6))
+    # The portrait was trained on a track of its own, which lies a little beside the toy's.
+    own = moved(footage.poses, after(5, portrait, looks, footage.poses).change)
+    found = moved(spoilt, after(5, portrait, looks, spoilt).change)
+    assert distance(toy_dataset, found, own) < 0.4 * distance(toy_dataset, spoilt, own)
+
+
+def test_a_change_of_light_is_told_from_the_face(portrait, footage):
+    pictures = footage.pictures.clone()
+    pictures[20:40] = (pictures[20:40].float() * 0.7).byte()
+    fit = after(3, portrait, looks_of(portrait, footage, pictures), footage.poses)
+    assert torch.allclose(fit.exposure[24:36].mean(), torch.tensor(0.7), atol=0.06)
+    assert torch.allclose(fit.exposure[:16].mean(), torch.tensor(1.0), atol=0.06)
+    assert len(fit.trusted()) == len(footage.poses)
+
+
+def test_strange_frames_are_left_out_and_do_not_spoil_their_neighbours(portrait, footage):
+    pictures = footage.pictures.clone()
+    strange = [10, 30, 31]
+    pictures[strange] = 255 - pictures[strange]
+    fit = after(2, portrait, looks_of(portrait, footage, pictures), footage.poses)
+    alone = after(2, portrait, looks_of(portrait, footage), footage.poses)
+    assert set(range(len(footage.poses))) - set(fit.trusted().tolist()) == set(strange)
+    assert (fit.change - alone.change)[[9, 11, 29, 32], :5].abs().max() < 0.03
+    footage.adopt(footage.poses, fit.exposure, fit.trusted())
+    drawn = torch.cat([footage.sample_rays(0, step, 64, 4, "head").numbers for step in range(200)])
+    assert not set(drawn.tolist()) & set(strange)
+
+
+def test_held_out_poses_are_aligned_and_others_left(toy_dataset, portrait):
+    track = toy_dataset.track()
+    frames = np.arange(HELD_OUT_FROM, len(track.pose))
+    codes = LipShape.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    pose = track.pose.copy()
+    pose[frames] = moved(torch.from_numpy(pose[frames]).float(), WRONG.expand(len(frames), 6)).numpy()
+    spoilt = replace(track, pose=pose)
+    aligned = align_held_out(portrait, toy_dataset, spoilt, frames, torch.from_numpy(codes[frames]).float())
+    truth = torch.from_numpy(track.pose[frames]).float()
+    before, now = (distance(toy_dataset, torch.from_numpy(t.pose[frames]).float(), truth) for t in (spoilt, aligned))
+    assert now < 0.5 * before
+    assert np.array_equal(aligned.pose[:HELD_OUT_FROM], spoilt.pose[:HELD_OUT_FROM])
+
+
+def test_corrections_lie_between_where_a_frame_has_none(toy_dataset):
+    track = toy_dataset.track()
+    change = np.zeros((2, 6), np.float32)
+    change[1, 3] = 0.2
+    moved_track = corrected(track, np.array([0, 10]), change)
+    shift = moved_track.pose[:, 0, 3] - track.pose[:, 0, 3]
+    assert np.allclose(shift[[0, 5, 10, 20]], [0, 0.1, 0.2, 0.2], atol=1e-5)
