@@ -124,7 +124,7 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     p = commands.add_parser("render", help="speech becomes a video of the run's subject saying it")
     p.add_argument("subject", type=Path, metavar="RUN", help="folder that train wrote")
     p.add_argument("audio", type=Path, help="speech; any common format, or a video's sound")
-    p.add_argument("--out", type=Path, required=True, metavar="OUT.mp4", help="video to write")
+    p.add_argument("--out", type=Path, required=True, metavar="OUT.mp4", help="video to write, .mp4 or .webm")
     p.add_argument("--size", type=int, metavar="PX", help="edge of the video (default: the subject's own)")
     p.add_argument(
         "--pose",
@@ -140,9 +140,12 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     p.add_argument("--x", type=float, default=0.0, help="shift to the right, in widths of the picture")
     p.add_argument("--y", type=float, default=0.0, help="shift down, in heights of the picture")
     p.add_argument(
-        "--background", default="original", metavar="B", help="original, a colour as #rrggbb, or a picture file"
+        "--background",
+        default="original",
+        metavar="B",
+        help="original, transparent (for .webm), #rrggbb, or a picture file",
     )
-    p.add_argument("--seed", type=int, default=0, help="of the blinks in a still pose (default: %(default)s)")
+    p.add_argument("--seed", type=int, default=0, help="of blinks and sway in a still pose (default: %(default)s)")
     p.add_argument(
         "--device", choices=get_args(DeviceName), default="cpu", help="where to render (default: %(default)s)"
     )
@@ -212,7 +215,8 @@ def _train(given: argparse.Namespace) -> None:
 def _render(given: argparse.Namespace) -> None:
     from adnerf_core.render import render
 
-    kind = "original" if given.background == "original" else "color" if given.background.startswith("#") else "image"
+    named = given.background in ("original", "transparent")
+    kind = given.background if named else "color" if given.background.startswith("#") else "image"
     options = _checked(
         RenderOptions,
         size=given.size,
@@ -227,6 +231,7 @@ def _render(given: argparse.Namespace) -> None:
             y=given.y,
         ),
         background=_checked(Background, kind=kind, color=given.background if kind == "color" else None),
+        format=given.out.suffix.lower().removeprefix("."),
         seed=given.seed,
     )
     picture = Path(given.background) if kind == "image" else None
@@ -235,6 +240,11 @@ def _render(given: argparse.Namespace) -> None:
             RunDir(given.subject), given.audio, given.out, options, progress, background=picture, device=given.device
         )
     print(f"{given.out}: {done.duration_s:.2f} s, {done.frames} frames of {done.width}x{done.height}")
+    if done.view != options.view:
+        used = done.view
+        print(
+            f"the footage supports less: yaw {used.yaw_deg:g}, pitch {used.pitch_deg:g}, roll {used.roll_deg:g} degrees"
+        )
 
 
 def _evaluate(given: argparse.Namespace) -> None:

@@ -20,6 +20,7 @@ from adnerf_core.likeness import Likeness
 from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.portrait import Geometry, Portrait
 from adnerf_core.rundir import RunDir, atomic, read_json, write_json
+from adnerf_core.views import measure_limits
 
 VERSION = 1
 
@@ -71,6 +72,7 @@ def save_subject(
         "march": config.march.model_dump(),
         "paper": config.paper.model_dump() if config.paper else None,
         "features": dataset.manifest["features"],
+        "view_limits": measure_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
     }
     write_json(run.subject, value)
 

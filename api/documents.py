@@ -53,9 +53,9 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def file(description: str, media_type: str) -> dict[str, Any]:
-    """One of the `responses` of a route: a file."""
-    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+def file(description: str, *media_types: str) -> dict[str, Any]:
+    """One of the `responses` of a route: a file of one of these types."""
+    content = {each: {"schema": {"type": "string", "format": "binary"}} for each in media_types}
     return {"description": description, "content": content}
 
 

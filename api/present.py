@@ -101,6 +101,7 @@ def _subject(row: models.Subject, places: dict[str, int]) -> schemas.Subject:
         updated_at=row.updated_at,
         footage=row.footage,
         quality=row.quality,
+        view_limits=row.view_limits,
         jobs=[_job(each, places) for each in row.jobs],
         links=schemas.SubjectLinks(
             self=path,
@@ -119,6 +120,7 @@ def _video(row: models.Video, places: dict[str, int]) -> schemas.Video:
         subject_id=row.subject_id,
         state=row.state,
         options=row.options,
+        view=row.view,
         duration_s=row.duration_s,
         frames=row.frames,
         width=row.width,

@@ -7,7 +7,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from adnerf_core.config import PresetName, RenderOptions
+from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
 from api.errors import PROBLEMS
 from storage.models import JobKind, JobState, SubjectState, VideoState
 
@@ -140,6 +140,7 @@ class Subject(Output):
     updated_at: datetime
     footage: Footage | None
     quality: Quality | None
+    view_limits: ViewLimits | None = Field(description="how far a video's `view` can turn it; null until it is ready")
     jobs: list[Job]
     links: SubjectLinks
 
@@ -147,7 +148,7 @@ class Subject(Output):
 class VideoLinks(Output):
     self: str
     subject: str
-    file: str | None = Field(description="the MP4; null until the video is ready")
+    file: str | None = Field(description="the MP4 or WebM; null until the video is ready")
 
 
 class Video(Output):
@@ -157,6 +158,7 @@ class Video(Output):
     subject_id: str
     state: VideoState
     options: RenderOptions
+    view: ViewChange | None = Field(description="what was used of options.view, within the subject's limits")
     duration_s: float | None
     frames: int | None
     width: int | None

@@ -75,6 +75,7 @@ class Subject(Base):
     run_key: Mapped[str | None]
     preview_key: Mapped[str | None]
     report_key: Mapped[str | None]
+    view_limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     jobs: Mapped[list[Job]] = relationship(
         primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
         order_by="Job.id",
@@ -104,6 +105,7 @@ class Video(Base):
     frames: Mapped[int | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
+    view: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     job: Mapped[Job] = relationship(viewonly=True, lazy="selectin")
 
 
@@ -118,6 +120,7 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         Index(None, "state", "queued_at", "id"),  # the queue, in the order of claims
+        Index(None, "state", "kind", "queued_at", "id"),  # the same for workers of one kind of jobs, and for figures
         Index(None, "state", "id"),  # the others: listings, newest first
         Index(None, "kind", "id"),
         Index(None, "subject_id", "id"),

@@ -23,7 +23,7 @@ from adnerf_core.config import PRESETS, PreprocessConfig, RenderOptions
 from adnerf_core.errors import AdnerfError, DiskFull, NotReady, OutOfMemory
 from adnerf_core.progress import Cancelled
 from adnerf_core.rundir import RunDir, read_json
-from storage import jobs, rows
+from storage import jobs, rows, tallies
 from storage.db import Database
 from storage.errors import NotFound, StorageError
 from storage.models import Job, Subject, Video
@@ -56,7 +56,7 @@ class Core:
     load: Callable[[RunDir, str], Any]
     """(run, device) -> subject"""
     render: Callable[..., Any]
-    """(run, audio, out, options, progress, background=, device=, load=) -> frames, duration_s, width, height"""
+    """(run, audio, out, options, progress, background=, device=, load=) -> frames, duration_s, width, height, view"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
     gpu: Callable[[], dict[str, Any] | None]
@@ -171,8 +171,11 @@ class Pipeline:
         attempt.push(run.root, key, skip=("checkpoints", "previews", run.report.name))
         with run.report.open("rb") as file:
             self.store.put(report_key, file)
-        quality = {name: figures.get(name) for name in QUALITY}
-        attempt.succeed(key, report_key, run_key=key, report_key=report_key, quality=quality, checkpoint_key=None)
+        told = {
+            "quality": {name: figures.get(name) for name in QUALITY},
+            "view_limits": read_json(run.subject)["view_limits"],
+        }
+        attempt.succeed(key, report_key, run_key=key, report_key=report_key, checkpoint_key=None, **told)
         outcrop.forget_checkpoint()
 
     def _render(self, attempt: _Attempt) -> None:
@@ -199,6 +202,7 @@ class Pipeline:
         with out.open("rb") as file:
             stored = self.store.put(key, file)
         measures = {name: getattr(made, name) for name in ("frames", "duration_s", "width", "height")}
+        measures["view"] = made.view.model_dump()
         attempt.succeed(key, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)
 
     def _device(self) -> str:
@@ -245,6 +249,9 @@ class _Attempt:
         """The job's last word. Where it comes too late, the objects `keys` go again and Cancelled is raised."""
         with self.pipeline.database.session() as session:
             done = jobs.succeed(session, self.job.id, self.job.attempt, **values)
+            if done:
+                for stage, seconds in self.lease.meter.seconds.items():
+                    tallies.add(session, tallies.STAGE, self.job.kind, stage, seconds)
         if not done:
             self.pipeline.store.delete(*keys)
             raise Cancelled

@@ -20,6 +20,8 @@ from worker import service
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
+MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
+
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     files = {
@@ -119,20 +121,21 @@ def delete_video(video_id: str, session: Writing, store: StoreDep) -> None:
     summary="Download a video",
     response_class=Response,
     responses={
-        200: documents.file("the whole file", "video/mp4"),
-        206: documents.file("the part that Range asks for", "video/mp4"),
+        200: documents.file("the whole file", *MEDIA_TYPES.values()),
+        206: documents.file("the part that Range asks for", *MEDIA_TYPES.values()),
         304: {"description": "not changed"},
         307: {"description": "the file is at the address in Location"},
         **problems("not_found", "video_not_ready", "object_missing", "range_not_satisfiable"),
     },
 )
 def get_file(video_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
-    """The MP4. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256.
+    """The MP4 or WebM. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256.
 
     Where the object store can sign links, the answer is a redirect to one that can be used for a while.
     """
     video = service.video_file(session, video_id)
-    name, etag, media_type = f"{video_id}.mp4", f'"{video.sha256}"', "video/mp4"
+    kind = video.options["format"]
+    name, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
     if request.method == "GET" and not unchanged(request, etag):
         link = store.link(video.file_key, name=name, media_type=media_type)
         if link is not None:

@@ -25,6 +25,7 @@ from storage.settings import Settings
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(6000)
 AUDIO = b"RIFF\x24\x20\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(6000)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(5000)
+VIEW_LIMITS = {"yaw_deg": [-12.5, 13.0], "pitch_deg": [-9.0, 8.0], "roll_deg": [-15.0, 15.0]}
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +98,8 @@ class Maker:
         """A subject of which videos can be made. Nothing else may be queued."""
         subject = self.subject()
         self.succeed(dataset_key="dataset", footage={"duration_s": 9.5, "frames": 237, "warnings": ["It is dark."]})
-        self.succeed(run_key="run", quality={"psnr": 28.1, "held_out_frames": 20, "frames_a_second": 3.0})
+        quality = {"psnr": 28.1, "held_out_frames": 20, "frames_a_second": 3.0}
+        self.succeed(run_key="run", quality=quality, view_limits=VIEW_LIMITS)
         return self.client.get(subject["links"]["self"]).json()
 
     def video(self, subject: dict, **fields) -> dict:
@@ -107,11 +109,13 @@ class Maker:
         assert answer.status_code == 202, answer.text
         return answer.json()
 
-    def ready_video(self, subject: dict, content: bytes) -> dict:
+    def ready_video(self, subject: dict, content: bytes, **fields) -> dict:
         """A video with `content` as its file."""
-        video = self.video(subject)
+        video = self.video(subject, **fields)
         stored = self.store.put(f"subjects/{subject['id']}/videos/{video['id']}/1.mp4", io.BytesIO(content))
-        measures = {"duration_s": 2.0, "frames": 50, "width": 128, "height": 128}
+        view = video["options"]["view"]
+        view["yaw_deg"] = min(view["yaw_deg"], VIEW_LIMITS["yaw_deg"][1])
+        measures = {"duration_s": 2.0, "frames": 50, "width": 128, "height": 128, "view": view}
         self.succeed(file_key=stored.key, sha256=stored.sha256, size_bytes=stored.size, **measures)
         return self.client.get(video["links"]["self"]).json()
 

@@ -6,7 +6,19 @@ import pytest
 from storage.models import Subject
 from tests.api.conftest import PNG, VIDEO, check_problem
 
-SUBJECT_FIELDS = {"id", "name", "state", "preset", "created_at", "updated_at", "footage", "quality", "jobs", "links"}
+SUBJECT_FIELDS = {
+    "id",
+    "name",
+    "state",
+    "preset",
+    "created_at",
+    "updated_at",
+    "footage",
+    "quality",
+    "view_limits",
+    "jobs",
+    "links",
+}
 
 
 def post(client, data=None, files=None):
@@ -23,7 +35,7 @@ def test_a_reference_video_becomes_a_pending_subject_with_a_queued_job(client, m
     assert set(subject) == SUBJECT_FIELDS
     assert subject["id"].startswith("sub_")
     assert (subject["name"], subject["preset"], subject["state"]) == ("Ann", "draft", "pending")
-    assert subject["footage"] is None and subject["quality"] is None
+    assert subject["footage"] is subject["quality"] is subject["view_limits"] is None
     assert answer.headers["location"] == f"/v1/subjects/{subject['id']}" == subject["links"]["self"]
     assert int(answer.headers["retry-after"]) >= 1
     (job,) = subject["jobs"]

@@ -6,7 +6,7 @@ from storage.models import Video
 from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem
 
 VIDEO_FIELDS = {
-    "id", "subject_id", "state", "options", "duration_s", "frames", "width", "height", "size_bytes", "created_at",
+    "id", "subject_id", "state", "options", "view", "duration_s", "frames", "width", "height", "size_bytes", "created_at",
     "job", "links",
 }  # fmt: skip
 FILM = bytes(range(256)) * 4000
@@ -47,8 +47,8 @@ def test_all_options_are_kept_and_told(client, subject):
         "size": 256,
         "pose": "still",
         "view": {"yaw_deg": -30, "pitch_deg": 1.5, "roll_deg": 30, "zoom": 1.2, "x": 0.1, "y": -0.1},
-        "background": {"kind": "color", "color": "#00ff7F"},
-        "format": "mp4",
+        "background": {"kind": "transparent", "color": None},
+        "format": "webm",
         "seed": 7,
     }
     assert post(client, subject, options).json()["options"] == options
@@ -71,13 +71,15 @@ def test_the_options_have_defaults(client, subject):
         ({"size": 63}, "/options/size"),
         ({"size": 1025}, "/options/size"),
         ({"size": "large"}, "/options/size"),
-        ({"format": "webm"}, "/options/format"),
+        ({"format": "avi"}, "/options/format"),
         ({"pose": "dance"}, "/options/pose"),
         ({"view": {"yaw_deg": 31}}, "/options/view/yaw_deg"),
         ({"view": {"yaw": 1}}, "/options/view/yaw"),
         ('{"view": {"zoom": NaN}}', "/options/view/zoom"),
         ('{"view": {"x": 1e999}}', "/options/view/x"),
-        ({"background": {"kind": "transparent"}}, "/options/background/kind"),
+        ({"background": {"kind": "transparent"}}, "/options/format"),
+        ({"background": {"kind": "transparent"}, "format": "mp4"}, "/options/format"),
+        ({"background": {"kind": "none"}}, "/options/background/kind"),
         ({"background": {"kind": "color"}}, "/options/background"),
         ({"background": {"kind": "color", "color": "red"}}, "/options/background/color"),
         ({"background": {"kind": "image"}}, "/background"),
@@ -93,7 +95,11 @@ def test_wrong_options_are_pointed_at(client, subject, options, pointer):
 
 @pytest.mark.parametrize(
     ("options", "possible"),
-    [({"format": "webm"}, "'mp4'"), ({"background": {"kind": "transparent"}}, "'original', 'color' or 'image'")],
+    [
+        ({"format": "avi"}, "'mp4' or 'webm'"),
+        ({"background": {"kind": "transparent"}}, "needs format `webm`"),
+        ({"background": {"kind": "none"}}, "'original', 'color', 'image' or 'transparent'"),
+    ],
 )
 def test_what_cannot_be_done_is_answered_with_what_can(client, subject, options, possible):
     assert possible in check_problem(post(client, subject, options), "validation_failed")["detail"]
@@ -183,6 +189,23 @@ def test_a_ready_video_tells_its_measures_and_is_downloaded(client, make, subjec
     assert head.status_code == 200 and head.content == b""
     for name in ("etag", "content-length", "content-type", "accept-ranges", "content-disposition"):
         assert head.headers[name] == answer.headers[name]
+
+
+@pytest.mark.parametrize("kind", ["mp4", "webm"])
+def test_a_video_is_called_what_it_is(client, make, subject, kind):
+    video = make.ready_video(subject, FILM, options=json.dumps({"format": kind}))
+    headers = client.get(video["links"]["file"], headers={"Range": "bytes=0-9"}).headers
+    assert headers["content-type"] == f"video/{kind}"
+    assert headers["content-disposition"] == f'attachment; filename="{video["id"]}.{kind}"'
+
+
+def test_what_was_used_of_the_view_is_told(client, make, subject):
+    limits = subject["view_limits"]
+    assert limits == {"yaw_deg": [-12.5, 13.0], "pitch_deg": [-9.0, 8.0], "roll_deg": [-15.0, 15.0]}
+    asked = {"yaw_deg": 30.0, "pitch_deg": 0.0, "roll_deg": 0.0, "zoom": 1.0, "x": 0.0, "y": 0.0}
+    video = make.ready_video(subject, FILM, options=json.dumps({"view": asked}))
+    assert video["options"]["view"] == asked and video["view"] == asked | {"yaw_deg": 13.0}
+    assert post(client, subject).json()["view"] is None
 
 
 SIZE = len(FILM)

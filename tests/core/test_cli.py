@@ -26,6 +26,17 @@ def test_a_video_is_rendered_from_a_run(toy_run, tmp_path, capsys):
     assert media.probe(out).width == 64
 
 
+def test_a_name_decides_the_format_and_what_was_not_used_is_said(toy_run, tmp_path, capsys):
+    media.write_wav(tmp_path / "a.wav", np.zeros(8000, np.float32))
+    out = tmp_path / "out.webm"
+    more = ["--yaw", "-30", "--background", "transparent", "--size", "64"]
+    assert main(["render", str(toy_run.root), str(tmp_path / "a.wav"), "--out", str(out), *more]) == 0
+    assert "the footage supports less: yaw -" in capsys.readouterr().out and media.probe(out).width == 64
+    with pytest.raises(SystemExit):
+        main(["render", str(toy_run.root), "a.wav", "--out", str(out.with_suffix(".mp4")), *more])
+    assert "needs format `webm`" in capsys.readouterr().err
+
+
 def test_errors_tell_code_and_remedy_and_return_1(tmp_path, capsys):
     (tmp_path / "a.mp4").write_text("no media")
     assert main(["preprocess", str(tmp_path / "a.mp4"), "--out", str(tmp_path / "dataset")]) == 1

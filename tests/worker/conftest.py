@@ -25,6 +25,8 @@ from worker.local import LocalWorker
 
 ROOT = Path(__file__).parents[2]
 
+PLAIN = RenderOptions()
+
 
 class House:
     """What tests do with a data folder."""
@@ -43,13 +45,13 @@ class House:
                 session, self.store, name="Ada", preset="draft", consent="Ada, today", video=video, limit=10_000
             )
 
-    def submit_video(self, subject_id, background=None, **orders):
+    def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
         with self.database.session() as session:
             return service.submit_video(
                 session,
                 self.store,
                 subject_id=subject_id,
-                options=RenderOptions(),
+                options=options,
                 audio=io.BytesIO(json.dumps(orders).encode()),
                 audio_limit=10_000,
                 background=background,

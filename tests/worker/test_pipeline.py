@@ -7,8 +7,18 @@ import threading
 
 import pytest
 
+from adnerf_core.config import RenderOptions, ViewChange
 from storage import jobs
-from storage.errors import FileTooLarge, NotFound, PreviewNotReady, ReportNotReady, StoreFull, SubjectNotReady, VideoNotReady
+from storage.errors import (
+    FileTooLarge,
+    NotFound,
+    PreviewNotReady,
+    ReportNotReady,
+    StoreFull,
+    SubjectNotReady,
+    VideoNotReady,
+)
+from tests.worker.stub_core import VIEW_LIMITS
 from worker import pipeline, service
 
 
@@ -34,14 +44,17 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         "lip_sync": 0.8,
         "held_out_frames": 27,
     }
+    assert subject.view_limits == VIEW_LIMITS
     with house.store.open(house.read(service.subject_preview, subject.id)) as picture:
         assert picture.read() == b"picture 2"
     with house.store.open(house.read(service.subject_report, subject.id)) as report:
         assert report.read() == f"<p>{subject.name} is good</p>".encode()
 
-    video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), steps=2)
+    asked = RenderOptions(view=ViewChange(yaw_deg=30, roll_deg=-3))
+    video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), options=asked, steps=2)
     house.work()
     video = house.read(service.video_file, video.id)
+    assert (video.view["yaw_deg"], video.view["roll_deg"]) == (VIEW_LIMITS["yaw_deg"][1], -3)
     assert (video.frames, video.duration_s, video.width, video.job.progress) == (25, 1.0, 64, 1.0)
     with house.store.open(video.file_key) as file:
         content = file.read()
@@ -56,7 +69,13 @@ def test_only_what_is_needed_stays(house):
     kinds = {key.split("/")[2] for key in house.objects()}
     assert kinds == {"source", "datasets", "runs", "reports", "videos"}
     with house.unzip(subject.run_key) as run:
-        assert sorted(run.namelist()) == ["metrics.jsonl", "model.safetensors", "result.json", "run.json"]
+        assert sorted(run.namelist()) == [
+            "metrics.jsonl",
+            "model.safetensors",
+            "result.json",
+            "run.json",
+            "subject.json",
+        ]
     assert list((house.settings.work / "jobs").iterdir()) == []
     house.write(service.delete_video, house.store, video.id)
     assert "videos" not in {key.split("/")[2] for key in house.objects()}
