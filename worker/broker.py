@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from storage import jobs
 from storage.db import Database
 from storage.jobs import WakeUp
-from storage.models import JobKind
+from storage.models import JobKind, now
 from storage.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ WAKE = "adnerf.wake"
 FORGETFUL_S = 7 * 86400
 """When Redis gives a message that was taken and not acknowledged to another worker. Longer than any job may take: the
 lease in the database tells of lost workers, and much earlier."""
+ON_ITS_WAY_S = 1.0
+"""A younger wake-up is being sent by the process that made it."""
 CONNECT_S, ANSWER_S = 2.0, 5.0
 """How long to wait for a broker that is away."""
 
@@ -116,7 +118,7 @@ class Broker:
     def catch_up(self, database: Database) -> None:
         """Sends the wake-ups that are due, except as many as are waiting in the broker anyway."""
         with database.session(write=False) as session:
-            due = jobs.due_wakeups(session)
+            due = [wakeup for wakeup in jobs.due_wakeups(session) if (now() - wakeup.due).total_seconds() > ON_ITS_WAY_S]
         try:
             for kind, count in Counter(wakeup.kind for wakeup in due).items():
                 missing = count - self.waiting(kind)

@@ -88,6 +88,7 @@ def test_beat_takes_the_job_of_a_lost_machine_and_wakes_another(fleet):
     subject = fleet.submit_subject()
     with fleet.database.session() as session:
         jobs.claim(session, "gone", lease_s=0.1)
+    fleet.until(lambda: fleet.waiting() == {"preprocess": 1})
     fleet.redis.flushall()
     fleet.start_beat()
     job = fleet.until(lambda: (job := fleet.newest_job()).state == "queued" and job)
