@@ -118,7 +118,7 @@ class PaperPortrait(nn.Module):
             return self.audio(windows(features, frames))
         neighbours = frames[:, None] + torch.arange(-BEFORE, AFTER, device=frames.device)
         codes = self.audio(windows(features, neighbours.flatten()))
-        return self.attention(codes.view(*neighbours.shape, -1))
+        return self.attention(codes.view(*neighbours.shape, self.config.audio_code))
 
     @staticmethod
     def condition(

@@ -1,0 +1,228 @@
+"""The paper's networks and its way of looking along a ray, against counts and closed forms."""
+
+import math
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from adnerf_core.audio.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
+from adnerf_core.audio.windows import windows
+from adnerf_core.config import PaperConfig
+from adnerf_core.fields.encoding import encode, encoded_width
+from adnerf_core.fields.mlp import PaperField
+from adnerf_core.marching import over
+from adnerf_core.paper.portrait import HEAD_UNIT_M, PaperPortrait, Volume, march
+from adnerf_core.paper.sampling import importance, stratified
+from tests.core.test_portrait import GEOMETRY
+
+PUBLISHED = PaperConfig()
+SMALL = PaperConfig(layers=4, width=16, audio_code=8, coarse=8, fine=8)
+HEAD_CONDITION, TORSO_CONDITION = 64, 106
+
+
+@pytest.fixture(scope="module")
+def published() -> PaperPortrait:
+    return PaperPortrait(PUBLISHED, GEOMETRY, 29)
+
+
+def count(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def test_the_encoding_is_the_value_and_its_waves():
+    encoded = encode(torch.tensor([[0.5, -1.0]]), 2)[0]
+    expected = [0.5, -1.0]
+    for band in (1, 2):
+        expected += [math.sin(band * 0.5), math.sin(-band), math.cos(band * 0.5), math.cos(-band)]
+    assert torch.allclose(encoded, torch.tensor(expected), atol=1e-6)
+    assert (encoded_width(3, 10), encoded_width(3, 4), encoded_width(3, 3)) == (63, 27, 21)
+
+
+def test_a_net_has_the_published_number_of_parameters(published):
+    # By hand: input, four layers, one with the input again, two layers; density, feature, three of colour, colour.
+    def by_hand(entry: int) -> int:
+        trunk = (entry + 1) * 256 + 4 * 257 * 256 + (256 + entry + 1) * 256 + 2 * 257 * 256
+        return trunk + 257 + 257 * 256 + (256 + 27 + 1) * 128 + 2 * 129 * 128 + 129 * 3
+
+    assert count(published.head.coarse) == count(published.head.fine) == by_hand(63 + HEAD_CONDITION)
+    assert count(published.torso.coarse) == count(published.torso.fine) == by_hand(63 + TORSO_CONDITION)
+    assert round(count(published.head.fine) / 1e6, 2) == 0.66
+
+
+def test_multiply_adds_of_a_point_are_the_weights(published):
+    field = published.head.fine
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        field(torch.rand(10, 3), torch.rand(10, 3), torch.rand(10, HEAD_CONDITION))
+    assert counter.get_total_flops() == 2 * 10 * sum(
+        weight.numel() for weight in field.parameters() if weight.ndim == 2
+    )
+
+
+def test_a_ray_asks_the_nets_of_a_field_for_the_published_number_of_samples(published):
+    asked = []
+    nets = (published.head.coarse, published.head.fine)
+    hooks = [net.register_forward_hook(lambda net, given, out: asked.append(len(given[0]))) for net in nets]
+    with torch.no_grad():
+        published.see_head(torch.eye(4), torch.full((1, 2), 16.0), torch.zeros(64))
+    for hook in hooks:
+        hook.remove()
+    assert asked == [64 - 1, 64 + 128 - 1]  # the last sample is the far plane
+
+
+def test_density_depends_on_the_sound_and_not_on_the_direction():
+    torch.manual_seed(0)
+    field = PaperField(SMALL, 8)
+    points, views, code = (
+        torch.rand(50, 3),
+        torch.nn.functional.normalize(torch.randn(50, 3), dim=-1),
+        torch.rand(50, 8),
+    )
+    density, color = field(points, views, code)
+    turned, other_color = field(points, -views, code)
+    assert torch.equal(density, turned) and not torch.allclose(color, other_color)
+    assert (density - field(points, views, code + 1)[0]).abs().min() > 0
+    assert (color >= 0).all() and (color <= 1).all()
+
+
+class Slab(torch.nn.Module):
+    """Density 3 per metre and one colour everywhere."""
+
+    def forward(self, points, views, condition):
+        return torch.full((len(points),), 3.0), torch.tensor([0.2, 0.4, 0.6]).expand(len(points), 3)
+
+
+def test_the_far_plane_is_opaque_and_has_the_colour_behind():
+    depths = torch.linspace(1.0, 2.0, 11).expand(4, 11)
+    directions = torch.tensor([0.0, 0.6, -1.0]).expand(4, 3)
+    marched, _ = march(Slab(), torch.zeros(4, 3), directions, depths, torch.zeros(4, 1))
+    passed = math.exp(-3.0 * math.sqrt(1.36))  # one metre of depth, on a ray that is longer than deep
+    assert torch.allclose(marched.transmittance, torch.full((4,), passed), rtol=1e-4)
+    plate = torch.rand(4, 3)
+    expected = (1 - passed) * torch.tensor([0.2, 0.4, 0.6]) + passed * plate
+    assert torch.allclose(over(marched, plate), expected, atol=1e-5)
+
+
+def test_the_far_plane_equals_a_last_sample_of_the_plates_colour():
+    """The sum as the paper writes it, with alpha and an endless last interval."""
+    torch.manual_seed(1)
+    field = PaperField(SMALL, 8)
+    torch.nn.init.constant_(field.density.bias, 4.0)
+    depths = torch.linspace(0.7, 1.3, 20).expand(5, 20)
+    origins, code, plate = torch.rand(5, 3), torch.rand(5, 8), torch.rand(5, 3)
+    directions = torch.tensor([0.1, 0.0, -1.0]).expand(5, 3)
+    points = origins[:, None] + depths[..., None] * directions[:, None]
+    views = torch.nn.functional.normalize(directions, dim=-1)[:, None].expand(5, 20, 3)
+    raw, color = field(points.reshape(-1, 3), views.reshape(-1, 3), code[:, None].expand(5, 20, 8).reshape(-1, 8))
+    color = color.view(5, 20, 3).clone()
+    color[:, -1] = plate
+    delta = torch.cat([depths.diff(dim=-1), torch.full((5, 1), 1e10)], -1) * directions.norm(dim=-1, keepdim=True)
+    alpha = 1 - torch.exp(-(raw.view(5, 20).relu() + 1e-6) * delta)
+    light, picture = torch.ones(5), torch.zeros(5, 3)
+    for i in range(20):
+        picture += (light * alpha[:, i])[:, None] * color[:, i]
+        light = light * (1 - alpha[:, i])
+    assert torch.allclose(over(march(field, origins, directions, depths, code)[0], plate), picture, atol=1e-5)
+
+
+def test_stratified_samples_stay_in_their_share():
+    depths = stratified(1.0, 2.0, 300, 11, torch.Generator().manual_seed(0), torch.device("cpu"))
+    edges = torch.tensor([1.0, *(1.05 + 0.1 * i for i in range(10)), 2.0])
+    assert (depths >= edges[:-1] - 1e-6).all() and (depths <= edges[1:] + 1e-6).all()
+    assert float(depths[:, 5].std()) > 0.02
+    even = stratified(1.0, 2.0, 2, 11, None, torch.device("cpu"))
+    assert torch.allclose(even, torch.linspace(1, 2, 11).expand(2, 11))
+
+
+def test_importance_samples_follow_the_weights():
+    edges = torch.linspace(0, 1, 6).expand(1, 6)
+    weights = torch.tensor([[0.0, 3.0, 0.0, 1.0, 0.0]])
+    for generator in (None, torch.Generator().manual_seed(0)):
+        drawn = importance(edges, weights, 4000, generator)
+        shares = torch.histc(drawn, 5, 0, 1) / 4000
+        assert torch.allclose(shares, torch.tensor([0.0, 0.75, 0.0, 0.25, 0.0]), atol=0.03)
+
+
+def test_an_empty_ray_is_sampled_evenly():
+    drawn = importance(torch.linspace(2, 4, 9).expand(1, 9), torch.zeros(1, 8), 5, None)
+    assert torch.allclose(drawn, torch.linspace(2, 4, 5)[None], atol=1e-3)
+
+
+def test_the_fine_net_looks_where_the_coarse_one_sees_matter():
+    torch.manual_seed(0)
+    volume, seen = Volume(SMALL, 8), []
+
+    def wall(points, views, condition):
+        return torch.where(points[:, 2] < -0.5, 200.0, -1.0), torch.zeros(len(points), 3)
+
+    volume.coarse.forward = wall
+    volume.fine.register_forward_hook(lambda net, given, out: seen.append(given[0][:, 2]))
+    with torch.no_grad():
+        volume(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, -1.0]]), (0.0, 1.0), torch.zeros(1, 8))
+    assert int(((seen[0] < -0.42) & (seen[0] > -0.72)).sum()) >= SMALL.fine
+
+
+def test_a_window_becomes_a_code_in_four_halvings():
+    net = AudioNet(29, 64)
+    convolutions = [layer for layer in net.layers if isinstance(layer, torch.nn.Conv1d)]
+    lengths, hidden = [], torch.rand(1, 29, 16)
+    for layer in convolutions:
+        hidden = layer(hidden)
+        lengths.append(hidden.shape[-1])
+    assert lengths == [8, 4, 2, 1] and [layer.out_channels for layer in convolutions] == [32, 32, 64, 64]
+    assert net(torch.rand(3, 16, 29)).shape == (3, 64)
+
+
+def test_attention_weighs_eight_neighbours():
+    torch.manual_seed(0)
+    attention, codes = AudioAttNet(8), torch.randn(5, BEFORE + AFTER, 8)
+    weights = attention.weights(codes)
+    assert weights.shape == (5, 8) and (weights >= 0).all()
+    assert torch.allclose(weights.sum(-1), torch.ones(5))
+    assert torch.allclose(attention(codes)[2], weights[2] @ codes[2], atol=1e-6)
+    same = torch.ones(1, 8, 8) * 0.7
+    assert torch.allclose(attention(same), same[:, 0])
+
+
+def test_hearing_attends_to_neighbours_in_time_once_told_to():
+    torch.manual_seed(0)
+    portrait = PaperPortrait(SMALL, GEOMETRY, 5).requires_grad_(False)
+    features, frames = torch.randn(60, 5), torch.tensor([0, 10, 29])
+    assert torch.equal(portrait.hear(features, frames), portrait.audio(windows(features, frames)))
+    portrait.attends.fill_(True)
+    neighbours = portrait.audio(windows(features, torch.arange(6, 14)))
+    expected = portrait.attention(neighbours[None])[0]
+    assert torch.allclose(portrait.hear(features, frames)[1], expected, atol=1e-6)
+
+
+def test_the_torsos_camera_stands_still_and_its_condition_moves():
+    portrait = PaperPortrait(PUBLISHED, GEOMETRY, 29)
+    pose, code = torch.eye(4), torch.rand(64)
+    pose[2, 3] = 9.0
+    condition = portrait.torso_condition(code, pose)
+    assert condition.shape == (TORSO_CONDITION,)
+    assert torch.equal(condition[:64], code) and torch.equal(condition[64:67], torch.zeros(3))
+    assert torch.allclose(condition[64 + 21 : 64 + 24], torch.tensor([0.0, 0.0, -9.0 * HEAD_UNIT_M]))
+    seen = []
+    portrait.torso.coarse.register_forward_hook(lambda net, given, out: seen.append(given))
+    with torch.no_grad():
+        for place in (9.0, 11.0):
+            pose[2, 3] = place
+            portrait.see_torso(pose, torch.full((1, 2), 16.0), code)
+    assert torch.equal(seen[0][0], seen[1][0]) and not torch.equal(seen[0][2], seen[1][2])
+
+
+def test_painting_in_parts_is_torso_over_head_over_background():
+    torch.manual_seed(0)
+    portrait = PaperPortrait(SMALL.model_copy(update={"chunk": 7}), GEOMETRY, 5).requires_grad_(False)
+    for volume in (portrait.head, portrait.torso):
+        torch.nn.init.constant_(volume.fine.density.bias, 2.0)
+    pose, code, pixels, plate = torch.eye(4), torch.rand(8), torch.rand(20, 2) * 32, torch.rand(20, 3)
+    pose[2, 3] = 10.0
+    color, left = portrait.paint(
+        pose, torch.zeros(4), portrait.condition(code[None], torch.zeros(1, 2))[0], plate, pixels
+    )
+    head, torso = portrait.see_head(pose, pixels, code).fine, portrait.see_torso(pose, pixels, code).fine
+    assert torch.allclose(color, torso.color + torso.transmittance[:, None] * over(head, plate), atol=1e-5)
+    assert torch.allclose(left, torso.transmittance * head.transmittance, atol=1e-5)
+    assert 0.05 < float(left.mean()) < 0.95
