@@ -143,7 +143,8 @@ class Judge:
         """
         scores = {name: np.array(values) for name, values in self.scores.items()}
         seconds, cpu = scores.pop("seconds"), scores.pop("cpu_seconds")
-        figures = {name: float(values.mean()) for name, values in scores.items()} | self._lip_figures()
+        figures = {"mouth_psnr_true_lips": None} | {name: float(values.mean()) for name, values in scores.items()}
+        figures |= self._lip_figures()
         stored, render = self.seen("stored"), self.seen("render")
         figures |= {
             "blink": metrics.correlation(metrics.eye_aspect(render), metrics.eye_aspect(stored)),
@@ -173,8 +174,8 @@ class Judge:
             "lip_jitter_px": metrics.jitter(lips["render"] - lips["render"].mean(1, keepdims=True)),
             "lip_jitter_true_px": metrics.jitter(lips["truth"] - lips["truth"].mean(1, keepdims=True)),
         }
-        if "true_lips" in opening:
-            figures["lip_sync_true_lips"] = metrics.correlation(opening["true_lips"], true)
+        known = "true_lips" in opening
+        figures["lip_sync_true_lips"] = metrics.correlation(opening["true_lips"], true) if known else None
         return figures
 
 
