@@ -27,6 +27,7 @@ in the queue. Errors are `application/problem+json` (RFC 9457) with a stable `co
 def create_app(settings: Settings | None = None) -> FastAPI:
     """The application on `settings` (default: from the environment). The database must have its tables."""
     settings = settings or environment.load()
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
     app = FastAPI(title="adnerf", version=version("adnerf"), description=DESCRIPTION, lifespan=_lifespan)
     app.state.settings = settings
     app.state.database = open_database(settings)

@@ -21,7 +21,7 @@ from structlog.typing import EventDict
 bound: Callable[..., AbstractContextManager[None]] = structlog.contextvars.bound_contextvars
 """bound(job_id=..., attempt=...): a block whose log lines carry these values."""
 
-QUIET = {"alembic": logging.WARNING, "httpx": logging.WARNING, "botocore": logging.WARNING}
+QUIET = dict.fromkeys(("alembic", "botocore", "httpx", "multiprocessing"), logging.WARNING)
 """Libraries that say more than anybody wants to read."""
 
 

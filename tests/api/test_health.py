@@ -65,6 +65,13 @@ def test_all_is_well(client, make, enter):
     assert all(part["ok"] for part in ready["parts"].values())
 
 
+def test_the_data_folder_is_made(settings, tmp_path):
+    """Beside a database server and a bucket, nobody else needs it."""
+    elsewhere = dataclasses.replace(settings, data_dir=tmp_path / "new" / "data", database_url=settings.database)
+    with serving(create_app(elsewhere)) as url:
+        assert httpx.get(f"{url}/readyz").json()["free_bytes"] > 0
+
+
 def test_a_queue_without_a_worker_is_named_and_requests_are_still_taken(client, enter):
     enter("w1", queues=["cpu", "gpu_train"])
     answer = client.get("/readyz")
