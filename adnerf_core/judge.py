@@ -162,7 +162,7 @@ class Judge:
         true = opening["stored"]
         quiet = self.quiet[self.frames[0] : self.frames[-1] + 1]
         quiet = quiet if quiet.sum() >= FEWEST_QUIET else np.zeros_like(quiet)
-        wide = float(np.nanpercentile(true, WIDE_OPEN))
+        wide = max(float(np.nanpercentile(true, WIDE_OPEN)), 1e-6)
         figures = {
             "lmd_px": finite_mean(metrics.landmark_distance(lips["render"], lips["stored"])),
             "lmd_floor_px": finite_mean(metrics.landmark_distance(lips["truth"], lips["stored"])),
