@@ -152,26 +152,32 @@ def read_frames(
         raise NotMedia(f"No picture of {Path(path).name} can be decoded.")
 
 
-def extract_audio(path: Path, out: Path | None = None, rate: int = SAMPLE_RATE) -> np.ndarray:
-    """The sound as [samples] float32, -1..1, mono, `rate` samples a second; a 16-bit WAV of it goes to `out`, if given.
+def stream_audio(path: Path, rate: int = SAMPLE_RATE, duration_s: float = MAX_SECONDS) -> Iterator[np.ndarray]:
+    """The sound of a file in pieces of [samples] float32, -1..1, mono, `rate` samples a second, `duration_s` of it at most.
 
-    Sample t belongs to t / `rate` s on the file's timeline: silence in front where the sound starts later.
+    Sample t of them all belongs to t / `rate` s on the file's timeline: silence in front where the sound starts later.
     Raises NotMedia (nothing can be decoded), NoAudio, MediaTooLarge, MediaTooLong, DiskFull.
     """
     info = probe(path)
     sound = _sound(path, info).filter("aformat", sample_rates=rate, channel_layouts="mono", sample_fmts="s16")
-    data = bytearray()
-    output = ffmpeg.output(sound, "pipe:1", format="s16le", t=MAX_SECONDS)
+    output = ffmpeg.output(sound, "pipe:1", format="s16le", t=duration_s)
+    heard = False
     with _running(output.global_args("-copyts")) as child:
         while chunk := child.stdout.read(1 << 20):
-            data += chunk
+            heard = True
+            yield np.frombuffer(chunk, np.int16, count=len(chunk) // 2).astype(np.float32) / 32768
         child.wait()
         if error := child.error():
             raise error
-    samples = np.frombuffer(data, np.int16, count=len(data) // 2).astype(np.float32)
-    samples /= 32768
-    if len(samples) == 0:
+    if not heard:
         raise NotMedia(f"No sound of {Path(path).name} can be decoded.")
+
+
+def extract_audio(
+    path: Path, out: Path | None = None, rate: int = SAMPLE_RATE, duration_s: float = MAX_SECONDS
+) -> np.ndarray:
+    """The whole of stream_audio in memory, [samples]; a 16-bit WAV of it goes to `out`, if given."""
+    samples = np.concatenate(list(stream_audio(path, rate, duration_s)))
     if out is not None:
         write_wav(out, samples, rate)
     return samples

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adnerf_core import media
 from adnerf_core.audio.features import load_features
+from adnerf_core.audio.hearing import hear
 from adnerf_core.backdrop import cut_out, make_background
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
@@ -60,27 +61,35 @@ def render(
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
-    waveform = media.extract_audio(audio)
-    seconds = len(waveform) / SAMPLE_RATE
-    if seconds < SHORTEST_S:
-        raise AudioTooShort(f"The audio is {seconds:.2f} s long; at least {SHORTEST_S} s are needed.")
-    if seconds > LONGEST_S:
-        raise MediaTooLong(f"The audio is {seconds:.0f} s long; at most {LONGEST_S:.0f} s can be rendered at once.")
-    count = max(1, round(seconds * FPS))
-    codes = lip_codes(subject, waveform, count)
+    codes = lip_codes(subject, audio)
+    count = len(codes)
     frames = draw_frames(subject, codes, plate, options, progress)
     media.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
     progress("render", count, count)
     return Rendered(count, count / FPS, size, size, View(subject.poses, options.view).change)
 
 
-@torch.no_grad()
-def lip_codes(subject: Subject, waveform: Float[np.ndarray, " samples"], count: int) -> Float[Tensor, "frames code"]:
-    """The lip codes of the first `count` frames of a sound (16 kHz, -1..1)."""
-    device = subject.poses.device
-    features = torch.from_numpy(load_features(subject.features)(waveform)).to(device)
-    numbers = torch.arange(count, device=device)
-    return torch.cat([subject.portrait.hear(features, part) for part in numbers.split(CODE_BATCH)])
+def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
+    """The lip codes of a file's sound, 25 a second; beside them, memory does not grow with its length.
+
+    Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend.
+    """
+    samples = 0
+
+    def pieces() -> Iterator[Float[np.ndarray, " samples"]]:
+        nonlocal samples
+        for piece in media.stream_audio(audio):
+            samples += len(piece)
+            if samples > LONGEST_S * SAMPLE_RATE:
+                raise MediaTooLong(
+                    f"The audio is longer than {LONGEST_S:.0f} s, which is all that is rendered at once."
+                )
+            yield piece
+
+    codes = hear(subject.portrait, load_features(subject.features), pieces(), subject.poses.device)
+    if samples < SHORTEST_S * SAMPLE_RATE:
+        raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {SHORTEST_S} s are needed.")
+    return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
 
 
 def draw_frames(
