@@ -24,6 +24,7 @@ with y up (OpenGL), so a frontal pose is close to the identity with a translatio
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -222,10 +223,36 @@ class Footage:
         shut = self.upper[self.trusted.to(poses.device), 0].argsort()[: max(1, int(BLINKING * len(self.trusted)))]
         self.shut = self.trusted[shut.cpu()]
 
-    def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str) -> Batch:
+    def _scattered(
+        self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
+    ) -> Float[Tensor, "frames each 2"]:
+        """Pixels of the head phase: 15 % in the mouth's box, 15 % in that of eyes and brows, the rest in the head's."""
+        each = uniform.shape[1]
+        which = torch.zeros(each, dtype=torch.long, device=self.device)
+        which[: int(0.15 * each)] = 1
+        which[int(0.15 * each) : int(0.3 * each)] = 2
+        box = self.boxes[chosen][:, which]
+        pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
+        return pixels.floor().clamp_(0, self.camera.width - 1) + 0.5
+
+    def _squares(
+        self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
+    ) -> Float[Tensor, "frames square 2"]:
+        """All pixels of one square a frame, row by row: its centre is in the mouth's box (half of the squares), in that of eyes
+        and brows (15 %), or in the head's."""
+        edge = square_edge(uniform.shape[1], self.camera.width)
+        die = uniform[:, 1, 0]
+        which = (die < 0.5).long() + 2 * ((die >= 0.5) & (die < 0.65)).long()
+        box = self.boxes[chosen, which]
+        corner = box[:, :2] + uniform[:, 0] * (box[:, 2:] - box[:, :2]) - edge / 2
+        corner = corner.floor().clamp_(0, self.camera.width - edge)
+        steps = torch.arange(edge, device=self.device) + 0.5
+        return corner[:, None] + torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+
+    def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str, squares: bool = False) -> Batch:
         """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
 
-        Head phase: 15 % in the mouth's box, 15 % in that of eyes and brows, the rest in the head's. Torso phase: in the torso's region.
+        They lie scattered, or (head phase, `squares`) as one square of neighbouring pixels a frame.
 
         Where a pixel is surely person or surely not, noise stands behind and not the plate: matter in the colour of the plate
         would fit the footage as well as emptiness does, until the head turns or the background is changed.
@@ -233,18 +260,13 @@ class Footage:
         generator = torch.Generator().manual_seed((seed << 32) + step)
         chosen = self.trusted[torch.randint(len(self.trusted), (frames,), generator=generator)]
         chosen[0] = self.shut[int(chosen[0]) % len(self.shut)]
-        each = rays // frames
-        uniform = torch.rand((frames, each, 2), generator=generator).to(self.device)
+        uniform = torch.rand((frames, rays // frames, 2), generator=generator).to(self.device)
         chosen = chosen.to(self.device)
-        if phase == "head":
-            which = torch.zeros(each, dtype=torch.long, device=self.device)
-            which[: int(0.15 * each)] = 1
-            which[int(0.15 * each) : int(0.3 * each)] = 2
-            box = self.boxes[chosen][:, which]
-            pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
-            pixels = pixels.floor().clamp_(0, self.camera.width - 1) + 0.5
-        else:
+        if phase == "torso":
             pixels = self.torso_pixels[(uniform[..., 0] * len(self.torso_pixels)).long()]
+        else:
+            pixels = (self._squares if squares else self._scattered)(chosen, uniform)
+        each = pixels.shape[1]
         frame = torch.arange(frames, device=self.device).repeat_interleave(each)
         pixels = pixels.reshape(-1, 2)
         row, col = pixels.long().unbind(-1)
@@ -273,6 +295,11 @@ class Footage:
 def head_unit(camera: Camera, track: Track) -> float:
     """The length of one head unit (outer corner to outer corner of the eyes), px of `camera`."""
     return camera.focal / float(np.median(np.linalg.norm(track.pose[track.valid, :3, 3], axis=-1)))
+
+
+def square_edge(rays: int, size: int) -> int:
+    """Edge, px, of the largest square of at most `rays` pixels in a picture of `size` px."""
+    return min(math.isqrt(rays), size)
 
 
 def face_boxes(dataset: SubjectDataset, track: Track, frame: int, size: int) -> Float[ndarray, "2 4"]:

@@ -13,16 +13,25 @@ from adnerf_core.portrait import Seen
 OPACITY_WEIGHT = 0.02
 SPARSITY = 0.01
 """Cost of opacity on the rim, where the mask does not tell."""
+COMPACT = 7e-4
+"""Cost of matter that is spread along a ray: surfaces, not fog, hold when the head turns, and need few samples."""
+FOG, CLEARING = 0.2, 0.5
+"""Compactness costs nothing for this part of the head phase, and grows over the next: fog first, or the shape is fixed too early."""
+DIFFERENCE, LIVELINESS = 0.03, 0.08
+"""Weights of detail_loss: differences between neighbours, and how much of them there is."""
 CLEAR = 0.05
 """Torso coverage below which a border pixel is one between head and background, and its colour is known."""
 
 
-def head_loss(head: Marched, batch: Batch, restarts: int = 0) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+def head_loss(
+    head: Marched, batch: Batch, done: float, restarts: int = 0
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """(loss, mean squared colour error) of the head phase.
 
     The head, the neck under the torso (see dataset.zones) and the background must look as in the footage, and the head's
     field must be empty where the torso proper is; in the strip between neck and torso nothing is asked. The person's rim may
     be either, but is empty where that explains the picture as well. After a restart the masks pull four times as hard.
+    `done` is the part of the phase that is over.
     """
     rim = (batch.zone == EDGE) & (batch.coverage[:, 1] < CLEAR)
     known = (batch.zone != EDGE) | rim
@@ -31,7 +40,26 @@ def head_loss(head: Marched, batch: Batch, restarts: int = 0) -> tuple[Float[Ten
     solid = (batch.zone == HEAD) | (batch.zone == NECK)
     empty = (batch.zone == BACKGROUND) | (batch.zone == TORSO)
     sparse = SPARSITY * ((1 - head.transmittance) * rim).mean()
-    return color + sparse + OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty), color.detach()
+    compact = COMPACT * min(1.0, max(0.0, (done - FOG) / CLEARING)) * head.spread.mean()
+    masks = OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty)
+    return color + sparse + compact + masks, color.detach()
+
+
+def detail_loss(head: Marched, batch: Batch, edge: int) -> Float[Tensor, ""]:
+    """For batches of squares of `edge` x `edge` px: neighbouring pixels must differ as they do in the footage.
+
+    Squared errors of single pixels are least where doubt is averaged into blur. Absolute errors of differences are least at
+    the commonest sharp picture, and the last term asks each square for as much fine detail as the true one has.
+    """
+    known = ((batch.zone == HEAD) | (batch.zone == BACKGROUND)).view(-1, edge, edge, 1)
+    seen, target = (c.view(-1, edge, edge, 3) for c in (over(head, batch.background), batch.target))
+    loss = seen.new_zeros(())
+    for axis in (1, 2):
+        both = known.narrow(axis, 1, edge - 1) & known.narrow(axis, 0, edge - 1)
+        found, wanted = seen.diff(dim=axis) * both, target.diff(dim=axis) * both
+        amounts = found.abs().mean((1, 2, 3)) - wanted.abs().mean((1, 2, 3))
+        loss = loss + DIFFERENCE * (found - wanted).abs().mean() + LIVELINESS * amounts.abs().mean()
+    return loss
 
 
 def torso_loss(seen: Seen, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

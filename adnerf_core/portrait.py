@@ -17,7 +17,7 @@ from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.dataset import REGION
 from adnerf_core.fields.torso import TorsoField
 from adnerf_core.fields.triplane import HeadField, RayDecoder
-from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over, widen
+from adnerf_core.marching import Marched, box_span, composite, distortion, draw_intervals, over, widen
 from adnerf_core.occupancy import DensityGrid
 from adnerf_core.rays import Camera, Rays, cast_rays, project
 
@@ -211,11 +211,14 @@ class Portrait(nn.Module):
             chosen = worth.nonzero()[:, 0]
             jitter = None if generator is None else torch.rand(len(near), generator=generator).to(near.device)[chosen]
             edges = draw_intervals(weights[chosen], near[chosen], far[chosen], self.march.samples, jitter=jitter)
-        color, left = self._march(
+        color, left, weights = self._march(
             origins[chosen], directions[chosen], rays.directions[chosen], edges, condition[chosen], asked
         )
-        all_color = torch.zeros_like(origins).index_copy(0, chosen, color)
-        return Marched(all_color, torch.ones_like(near).index_copy(0, chosen, left))
+        color = torch.zeros_like(origins).index_copy(0, chosen, color)
+        left = torch.ones_like(near).index_copy(0, chosen, left)
+        if generator is None:
+            return Marched(color, left)
+        return Marched(color, left, torch.zeros_like(near).index_copy(0, chosen, distortion(weights, edges)))
 
     def _expect(
         self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, asked: Asked | None
@@ -241,8 +244,9 @@ class Portrait(nn.Module):
         edges: Tensor,
         condition: Tensor,
         asked: Asked | None,
-    ) -> tuple[Tensor, Tensor]:
-        rays, samples = len(origins), self.march.samples
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(premultiplied colour, transmittance, weights of the samples) along rays cut at `edges`."""
+        rays, samples = len(origins), edges.shape[1] - 1
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
         points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
         points = points if asked is None else asked(points)
@@ -250,7 +254,7 @@ class Portrait(nn.Module):
         weights, left = composite(density.view(rays, samples), self._lengths(edges.diff(dim=-1)))
         summed = (features.view(len(features), rays, samples) * weights).sum(-1).T
         opacity = 1 - left
-        return opacity[:, None] * self.decoder(summed / opacity.clamp(min=1e-3)[:, None], view), left
+        return opacity[:, None] * self.decoder(summed / opacity.clamp(min=1e-3)[:, None], view), left, weights
 
     def _lengths(self, spans: Tensor) -> Tensor:
         """Distances in head units -> in (mean) half-edges of the box, the unit of density."""

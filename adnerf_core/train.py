@@ -16,11 +16,11 @@ from adnerf_core.audio.features import feature_kind
 from adnerf_core.audio.fit import fit_encoder
 from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
 from adnerf_core.config import TrainConfig
-from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track
+from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.geometry import measure_geometry
 from adnerf_core.lips import LipShape
-from adnerf_core.losses import head_loss, torso_loss
+from adnerf_core.losses import detail_loss, head_loss, torso_loss
 from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
@@ -40,6 +40,8 @@ POSE_NOISE = 0.1
 COLLAPSE_STEP, COLLAPSE_OPACITY, RESTARTS = 400, 0.3, 2
 """A head that is still emptier than this at this step shows background only: start anew, otherwise, so many times."""
 REPORT_EVERY = 50
+SQUARES_FROM = 0.8
+"""The part of the head phase from which on rays come in squares, and detail counts (losses.detail_loss)."""
 REFINE_AT = (0.15, 0.3, 0.45, 0.6)
 """The track is refined once after each of these parts of the head phase: late enough for a face, early enough to be used."""
 REFINE_EVERY = 2
@@ -263,7 +265,13 @@ class Training:
 
     def sample(self, phase: str, step: int) -> Batch:
         """The rays of one step; they depend on the seed and the step alone."""
-        return self.footage.sample_rays(self.config.seed, step, self.config.rays, self.config.frames_per_step, phase)
+        config = self.config
+        squares = self.in_squares(phase, step)
+        return self.footage.sample_rays(config.seed, step, config.rays, config.frames_per_step, phase, squares)
+
+    def in_squares(self, phase: str, step: int) -> bool:
+        """Whether the rays of a step come in squares."""
+        return phase == "head" and step >= SQUARES_FROM * self.config.head_steps
 
     def head_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the head must be) of a head step. The lips are the true ones."""
@@ -271,7 +279,11 @@ class Training:
         condition = self.portrait.condition(lips, batch.upper)
         rays = cast_rays(self.portrait.geometry.camera, batch.poses[batch.frame], batch.pixels)
         head = self.portrait.see_head(rays, condition[batch.frame], generator)
-        loss, error = head_loss(head, batch, self.position["restarts"])
+        step = self.position["step"]
+        loss, error = head_loss(head, batch, step / self.config.head_steps, self.position["restarts"])
+        if self.in_squares("head", step):
+            each = self.config.rays // self.config.frames_per_step
+            loss = loss + detail_loss(head, batch, square_edge(each, self.config.size))
         solid = batch.zone == HEAD
         return loss, error, 1 - (head.transmittance.detach() * solid).sum() / solid.sum().clamp(min=1)
 

@@ -16,6 +16,8 @@ from adnerf_core.marching import Marched
 
 POSE_WIDTH = 6
 FREQUENCIES = 3
+REACH = 1.2
+"""How much of the canonical picture there is, in half-widths of the picture: what moves in from outside it is kept there."""
 MAX_WARP = 0.15
 """How far a pixel may be warped, in half-widths of the picture."""
 
@@ -48,7 +50,7 @@ class TorsoField(nn.Module):
         places = undo(motion, places)
         bands = torch.cat([places * (torch.pi * 2.0**k) for k in range(FREQUENCIES)], -1)
         warp = self.warp(torch.cat([places, bands.sin(), bands.cos(), pose], -1))
-        features = torch.cat(self.planes((places + MAX_WARP * torch.tanh(warp))[None])).T
+        features = torch.cat(self.planes(((places + MAX_WARP * torch.tanh(warp)) / REACH)[None])).T
         out = self.decode(torch.cat([features, pose], -1))
         alpha = torch.sigmoid(out[:, 3])
         return Marched(alpha[:, None] * torch.sigmoid(out[:, :3]), 1 - alpha)

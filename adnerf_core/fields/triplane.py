@@ -11,6 +11,8 @@ from adnerf_core.fields.planes import Planes
 
 UPPER_FACE = 2
 """Numbers of the condition that eyes and brows have."""
+WARP = 40
+"""Texels an edge of the warp: what it bends, skin, is smooth."""
 DENSITY_SCALE = 40.0
 DENSITY_SHIFT = 5.0
 """softplus(x - 5) * 40 begins at 0.27 a box half-edge: nearly empty. A dense start glues all samples to the front of the box."""
@@ -23,6 +25,10 @@ class HeadField(nn.Module):
     plane features, each part gated by location: the sound acts below the middle of the nose, eyes and brows above it. So
     neither can move what is not its own, and hair and forehead stay still while the person speaks (the idea of ER-NeRF's
     location-wise attention, with a fixed gate).
+
+    Besides, the condition bends space before the planes are read: every number of it has a field of displacements in x and y
+    (a small plane, learned), which are added up, gated alike. Planes hold still pictures; bent, lips and lids move in them
+    and stay sharp, where the small net alone would have to blend one shape into the other.
     """
 
     nose: Tensor
@@ -43,6 +49,7 @@ class HeadField(nn.Module):
         self.planes = Planes(3, resolutions, channels)
         self.first = nn.Linear(self.planes.width + lip_code + UPPER_FACE, hidden)
         self.second = nn.Linear(hidden, 1 + features)
+        self.warp = nn.Parameter(torch.zeros(1, 2 * (lip_code + UPPER_FACE), WARP, WARP))
         self.register_buffer("nose", torch.tensor([nose, soft]))
 
     def forward(
@@ -50,9 +57,13 @@ class HeadField(nn.Module):
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "features points"]]:
         """Density (per box half-edge, >= 0) and features, channels first: that spares transposing the planes' output."""
         x, y, z = points.unbind(-1)
-        grid = torch.stack([torch.stack([x, y], -1), torch.stack([x, z], -1), torch.stack([y, z], -1)])
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
         gated = condition.T * torch.cat([lower.expand(self.lip_code, -1), (1 - lower).expand(UPPER_FACE, -1)])
+        places = torch.stack([x, y], -1)[None, None]
+        moves = F.grid_sample(self.warp, places, padding_mode="border", align_corners=False)
+        shift = (moves.view(2, len(gated), -1) * gated).sum(1)
+        x, y = x + shift[0], y + shift[1]
+        grid = torch.stack([torch.stack([x, y], -1), torch.stack([x, z], -1), torch.stack([y, z], -1)])
         parts = [*self.planes(grid), gated]
         weights = self.first.weight.split([len(part) for part in parts], dim=1)
         hidden = torch.addmm(self.first.bias[:, None], weights[0], parts[0])

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from adnerf_core.marching import Marched, box_span, composite, draw_intervals, over, widen
+from adnerf_core.marching import Marched, box_span, composite, distortion, draw_intervals, over, widen
 from adnerf_core.occupancy import DensityGrid
 
 
@@ -90,3 +90,16 @@ def test_widening_reaches_the_neighbours_and_keeps_the_peak():
     assert widen(weights).tolist() == [[0.0, 0.5, 1.0, 0.5, 0.0]]
     flat = torch.full((1, 6), 0.3)
     assert torch.allclose(widen(flat), flat)
+
+
+def test_distortion_is_the_mean_distance_of_what_is_drawn():
+    edges = torch.tensor([[0.0, 0.1, 0.4, 0.5, 1.0]])
+    weights = torch.tensor([[0.1, 0.3, 0.2, 0.4]])
+    middle, delta = (edges[:, 1:] + edges[:, :-1])[0] / 2, edges.diff()[0]
+    pairs = (
+        sum(weights[0, i] * weights[0, j] * (middle[i] - middle[j]).abs() for i in range(4) for j in range(4))
+        + (weights[0] ** 2 * delta / 3).sum()
+    )
+    assert torch.allclose(distortion(weights, edges)[0], pairs)
+    one = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
+    assert torch.allclose(distortion(one, edges), torch.tensor([0.1])), "one interval, drawn from evenly: a third of it"

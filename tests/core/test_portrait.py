@@ -145,3 +145,19 @@ def test_the_torsos_motion_is_undone():
     seen = scale * places @ rotation.T + torch.tensor([x, y])
     motion = torch.tensor([x, y, angle, math.log(scale)]).expand(20, 4)
     assert torch.allclose(undo(motion, seen), places, atol=1e-6)
+
+
+def test_the_condition_bends_what_it_may_and_nothing_else():
+    from adnerf_core.fields.triplane import HeadField
+
+    torch.manual_seed(0)
+    field = HeadField((8, 16), 4, 16, 4, lip_code=2, nose=0.0, soft=0.02)
+    torch.nn.init.zeros_(field.first.weight[:, -4:])
+    below, above = torch.tensor([[0.1, -0.5, 0.2]]), torch.tensor([[0.1, 0.5, 0.2]])
+    lips = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    with torch.no_grad():
+        field.warp[:, 0] = 0.3  # the first number of the lips' code moves everything by 0.3 in x
+        shifted = torch.tensor([[0.3, 0.0, 0.0]])
+        still = torch.zeros(1, 4)
+        assert torch.allclose(field(below, lips)[1], field(below + shifted, still)[1], atol=1e-5)
+        assert torch.allclose(field(above, lips)[1], field(above, still)[1], atol=1e-5)

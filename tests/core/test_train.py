@@ -144,6 +144,15 @@ def test_rays_show_the_footage_or_what_stands_behind(toy_dataset):
     assert float(batch.background[empty].std()) > 0.2  # noise, not the plate
 
 
+def test_squares_are_whole_and_lie_in_the_picture(toy_dataset):
+    footage = Footage(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
+    for step in range(20):
+        batch = footage.sample_rays(0, step, 1024, 4, "head", squares=True)
+        pixels = batch.pixels.view(4, 16, 16, 2)
+        assert (pixels.diff(dim=1)[..., 0] == 1).all() and (pixels.diff(dim=2)[..., 1] == 1).all()
+        assert pixels.min() >= 0.5 and pixels.max() <= 47.5 and len(batch.frame) == 1024
+
+
 def test_training_sees_nothing_of_the_held_out_part(toy_dataset):
     footage = Footage(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
     assert int(footage.numbers.max()) < HELD_OUT_FROM

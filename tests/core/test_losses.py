@@ -1,0 +1,57 @@
+"""What training minimises: matter gathered at surfaces, and detail instead of its mean."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from adnerf_core.dataset import HEAD, Batch
+from adnerf_core.losses import COMPACT, detail_loss, head_loss
+from adnerf_core.marching import Marched
+
+EDGE = 8
+
+
+def batch_of(target: torch.Tensor, zone: int = HEAD) -> Batch:
+    rays = len(target)
+    values = {field.name: torch.zeros(rays, 3) for field in dataclasses.fields(Batch)}
+    values |= {"target": target, "zone": torch.full((rays,), zone, dtype=torch.uint8), "coverage": torch.ones(rays, 2)}
+    return Batch(**values)
+
+
+def solid(color: torch.Tensor, spread: float = 0.0) -> Marched:
+    return Marched(color, torch.zeros(len(color)), torch.full((len(color),), spread))
+
+
+@pytest.fixture
+def stripes() -> torch.Tensor:
+    """Two squares of alternating columns, dark and bright."""
+    columns = (torch.arange(EDGE) % 2).float() * 0.6 + 0.2
+    return columns.expand(2, EDGE, EDGE).reshape(-1, 1).expand(-1, 3).contiguous()
+
+
+def test_detail_is_asked_for_and_not_its_mean(stripes):
+    batch = batch_of(stripes)
+    blurred, shifted = torch.full_like(stripes, 0.5), stripes + 0.1
+    assert detail_loss(solid(stripes), batch, EDGE) == 0
+    assert detail_loss(solid(shifted), batch, EDGE) == pytest.approx(0, abs=1e-6)
+    assert detail_loss(solid(blurred), batch, EDGE) > 0.02
+    # Squared error prefers grey to stripes in the wrong place by two to one; here grey has lost that lead.
+    wrong = 1 - stripes
+    squares = [((one - stripes) ** 2).mean() for one in (wrong, blurred)]
+    details = [detail_loss(solid(one), batch, EDGE) for one in (wrong, blurred)]
+    assert squares[0] > 3.5 * squares[1] and details[0] < details[1]
+
+
+def test_detail_counts_where_the_head_or_the_background_is_sure(stripes):
+    from adnerf_core.dataset import EDGE as UNSURE
+
+    assert detail_loss(solid(torch.full_like(stripes, 0.5)), batch_of(stripes, UNSURE), EDGE) == 0
+
+
+def test_matter_may_be_fog_at_first_and_shall_be_compact_later(stripes):
+    batch = batch_of(stripes)
+    thin, thick = solid(stripes, 0.1), solid(stripes, 1.1)
+    early, late = ([head_loss(one, batch, done)[0] for one in (thin, thick)] for done in (0.1, 0.9))
+    assert early[0] == early[1]
+    assert late[1] - late[0] == pytest.approx(COMPACT, rel=1e-3)
