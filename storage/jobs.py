@@ -25,11 +25,11 @@ polls the database needs none of this.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from storage import rows, tallies
@@ -110,7 +110,7 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
     """The oldest queued job of these kinds, now leased to `worker` for `lease_s` seconds; None if there is none."""
     oldest = (
         select(Job.id)
-        .where(Job.state == "queued", Job.kind.in_(list(kinds)))
+        .where(Job.state == "queued", *_of_kinds(set(kinds)))
         .order_by(Job.queued_at, Job.id)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -243,11 +243,32 @@ def forget(session: Session, *where: ColumnElement[bool]) -> None:
 
 
 def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
-    """The place in the queue (1: the next to be claimed) of those of the jobs that are queued."""
-    place = func.row_number().over(order_by=(Job.queued_at, Job.id)).label("place")
-    queue = select(Job.id, place).where(Job.state == "queued").subquery()
-    found = session.execute(select(queue.c.id, queue.c.place).where(queue.c.id.in_(list(job_ids))))
-    return {job_id: number for job_id, number in found}
+    """The place in the queue (1: the next to be claimed) of those of the jobs that are queued.
+
+    Counts the queue up to the first of them, numbers it from there to the last, and looks no further.
+    """
+    order = (Job.queued_at, Job.id)
+    wanted = select(*order).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*order)
+    places = [tuple(row) for row in session.execute(wanted)]
+    if not places:
+        return {}
+    (_, first), *others = places
+    ahead = select(func.count()).select_from(Job).where(Job.state == "queued", tuple_(*order) < places[0])
+    positions = {first: session.scalars(ahead).one() + 1}
+    if others:
+        behind = func.row_number().over(order_by=order).label("behind")
+        between = (Job.state == "queued", tuple_(*order) > places[0], tuple_(*order) <= places[-1])
+        numbered = select(Job.id, behind).where(*between).subquery()
+        found = select(numbered).where(numbered.c.id.in_([job_id for _, job_id in others]))
+        positions |= {job_id: positions[first] + number for job_id, number in session.execute(found)}
+    return positions
+
+
+def _of_kinds(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:
+    """The condition in the form for which there is an index: none at all, or one kind."""
+    if len(kinds) == len(KINDS):
+        return ()
+    return (Job.kind == next(iter(kinds)) if len(kinds) == 1 else Job.kind.in_(kinds),)
 
 
 def _until(lease_s: float):

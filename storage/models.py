@@ -124,6 +124,7 @@ class Job(Base):
         Index(None, "state", "id"),  # the others: listings, newest first
         Index(None, "kind", "id"),
         Index(None, "subject_id", "id"),
+        Index(None, "subject_id", "kind", "id"),  # a subject's own jobs among those of its many videos
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)

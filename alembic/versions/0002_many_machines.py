@@ -25,6 +25,8 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("wake_at", TIME))
     op.execute("UPDATE jobs SET wake_at = queued_at WHERE state = 'queued'")
     op.create_index("ix_jobs_wake_at", "jobs", ["wake_at"])
+    op.create_index("ix_jobs_state_kind_queued_at_id", "jobs", ["state", "kind", "queued_at", "id"])
+    op.create_index("ix_jobs_subject_id_kind_id", "jobs", ["subject_id", "kind", "id"])
     for table, column in LISTINGS:
         op.create_index(f"ix_{table}_{column}_id", table, [column, "id"])
     for table in REPLACED:  # by the same with the id
@@ -47,5 +49,7 @@ def downgrade() -> None:
         op.create_index(f"ix_{table}_subject_id", table, ["subject_id"])
     for table, column in LISTINGS:
         op.drop_index(f"ix_{table}_{column}_id", table)
+    op.drop_index("ix_jobs_subject_id_kind_id", "jobs")
+    op.drop_index("ix_jobs_state_kind_queued_at_id", "jobs")
     op.drop_index("ix_jobs_wake_at", "jobs")
     op.drop_column("jobs", "wake_at")
