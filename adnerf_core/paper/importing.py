@@ -58,6 +58,7 @@ def import_adnerf(
     found = Layout.read(folder)
     windows = found.windows()
     size = _size(found)
+    plate = _square(found.picture("bc.jpg"), size, "bc.jpg")
     (out / "dataset.json").unlink(missing_ok=True)
     count = found.entries[-1].number + 1
     held_out_from = next(entry.number for entry in found.entries if entry.held_out)
@@ -71,7 +72,7 @@ def import_adnerf(
             if seen is not None:
                 landmarks[entry.number] = seen
     progress("import", len(found.entries), len(found.entries))
-    cv2.imwrite(str(out / "background.png"), _square(found.picture("bc.jpg"), size, "bc.jpg"))
+    cv2.imwrite(str(out / "background.png"), plate)
     valid = np.isfinite(landmarks[:, 0, 0])
     if valid[:held_out_from].sum() < FEWEST_FRAMES or not valid[held_out_from:].any():
         raise NoFaceFound(f"A face was found in {valid.sum()} of the {len(found.entries)} pictures of {folder}.")
@@ -106,16 +107,10 @@ def import_adnerf(
 
 
 def _size(found: Layout) -> int:
-    rows, cols, _ = found.picture(_source(found, found.entries[0].image)).shape
+    rows, cols, _ = found.picture(found.frame(found.entries[0].image)).shape
     if rows != cols:
         raise BadFolder(f"The pictures of {found.folder} are {cols}x{rows}; square ones are needed.")
     return rows
-
-
-def _source(found: Layout, image: str) -> str:
-    """The frame as it was, or the person before the plate where that alone was kept."""
-    own = f"ori_imgs/{image}.jpg"
-    return own if (found.folder / own).exists() else f"com_imgs/{image}.jpg"
 
 
 def _frame(out: Path, k: int) -> Path:
@@ -134,7 +129,7 @@ def _square(picture: ndarray, size: int, name: str) -> ndarray:
 
 def write_frame(found: Layout, entry: layout.Entry, size: int, out: Path) -> ndarray:
     """Copies one picture and turns its parsing into a mask; returns the picture, in OpenCV's order. Raises BadFolder."""
-    source = _source(found, entry.image)
+    source = found.frame(entry.image)
     picture = _square(found.picture(source), size, source)
     name = f"parsing/{entry.image}.png"
     parsing = _square(found.picture(name), size, name)

@@ -114,6 +114,11 @@ class Layout:
             raise BadFolder(f"{path} has {len(windows)} windows, but a frame has aud_id {self.entries[-1].number}.")
         return windows.astype(np.float32)
 
+    def frame(self, image: str) -> str:
+        """The place of a frame as it was, or of the person before the plate where that alone was kept."""
+        own = f"ori_imgs/{image}.jpg"
+        return own if (self.folder / own).exists() else f"com_imgs/{image}.jpg"
+
     def picture(self, place: str) -> UInt8[ndarray, "rows cols 3"]:
         """A picture of the folder, in OpenCV's order of colours. Raises BadFolder where it is missing or damaged."""
         picture = cv2.imread(str(self.folder / place), cv2.IMREAD_COLOR)
