@@ -13,7 +13,7 @@ from adnerf_core.config import ViewChange, ViewLimits
 from adnerf_core.portrait import pose_angles
 
 ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
-MARGINS_DEG = (8.0, 7.0, 12.0)
+MARGINS_DEG = (10.0, 5.0, 12.0)
 """How far beyond what was filmed the picture still holds: an ear's far side shows first, then the nose's; a tilt shows nothing new."""
 WIDEST_DEG = 30.0
 """What a client can ask for, either way."""
