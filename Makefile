@@ -30,7 +30,11 @@ check: env      ## style and the arrows between the rooms
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 
+constraints: env    ## note the versions of .venv for the images, after the tests have passed with them
+	{ echo '# The versions that the images install: those that the tests ran with. Written by `make constraints`.'; \
+	  $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
+
 clean:          ## remove the environment and the demo's output
 	rm -rf .venv demo-output
 
-.PHONY: help env demo test check clean
+.PHONY: help env demo test check constraints clean

@@ -1,0 +1,183 @@
+"""What the container files promise. No Docker engine is needed: the files are read, and their commands are tried."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shlex
+import subprocess
+import sys
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from storage.settings import PREFIX, Settings
+from worker import __main__ as command
+from worker.broker import QUEUES
+
+ROOT = Path(__file__).parent.parent
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+ONCE = ("migrations",)
+FILES = ("Dockerfile", "Dockerfile.gpu")
+TAG = re.compile(r"[\w./-]+:v?\d+\.[\w.-]+")
+"""An image with a tag that names at least major and minor."""
+
+
+def instructions(name: str) -> list[tuple[str, str]]:
+    """The instructions of a Dockerfile: (word, the rest on one line)."""
+    text = re.sub(r"^#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE).replace("\\\n", " ")
+    return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line.strip()]
+
+
+def example() -> dict[str, str]:
+    """What .env.example sets."""
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_compose_keeps_to_the_schema():
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
+    checked = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_every_part_is_there():
+    assert set(SERVICES) == {
+        "migrations", "api", "beat", "worker-cpu", "worker-gpu", "postgres", "redis", "store",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_service_is_hardened(name):
+    service = SERVICES[name]
+    assert not service.get("privileged") and not service.get("cap_add")
+    assert service["cap_drop"] == ["ALL"]
+    assert service["read_only"] is True and "/tmp" in service["tmpfs"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    if "build" not in service:  # our own images say it themselves
+        assert service["user"].split(":")[0] not in ("root", "0")
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in ONCE])
+def test_a_service_is_watched_and_comes_back(name):
+    service = SERVICES[name]
+    assert service["restart"] == "unless-stopped"
+    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    limits = service["deploy"]["resources"]["limits"]
+    assert limits["memory"] and limits["cpus"]
+    mounts = {volume.split(":")[0] for volume in service["volumes"]}
+    assert mounts <= set(COMPOSE["volumes"])
+
+
+def test_migrations_come_first_and_once():
+    migrations = SERVICES["migrations"]
+    assert migrations["restart"] == "on-failure"
+    for name in ("api", "beat", "worker-cpu", "worker-gpu"):
+        needs = SERVICES[name]["depends_on"]
+        assert needs["migrations"]["condition"] == "service_completed_successfully"
+        assert all(needs[server]["condition"] == "service_healthy" for server in ("postgres", "redis", "store"))
+
+
+def test_images_are_pinned():
+    bases = {rest.split()[0] for name in FILES for word, rest in instructions(name) if word == "FROM"}
+    servers = {service["image"] for service in SERVICES.values() if "build" not in service}
+    for image in bases | servers:
+        assert TAG.fullmatch(image), image
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_image_runs_as_nobody_of_importance(name):
+    words = instructions(name)
+    stages = [index for index, (word, _) in enumerate(words) if word == "FROM"]
+    final = dict(words[stages[-1] :])  # the last of each word counts
+    assert final["USER"].isdecimal() and int(final["USER"]) > 0
+    assert "HEALTHCHECK" in final
+    assert not any(word == "ADD" for word, _ in words)
+    assert not re.search(r"SECRET|PASSWORD|TOKEN", " ".join(rest for word, rest in words if word in ("ENV", "ARG")))
+
+
+def test_only_the_worker_s_image_has_torch():
+    installed = {name: " ".join(rest for word, rest in instructions(name) if word == "RUN") for name in FILES}
+    assert "torch" not in installed["Dockerfile"] and "[worker]" not in installed["Dockerfile"]
+    assert "torch==" in installed["Dockerfile.gpu"] and "--no-deps mediapipe==" in installed["Dockerfile.gpu"]
+    makefile = (ROOT / "Makefile").read_text()
+    for pinned in re.findall(r"(?:torch|mediapipe)==[\d.]+", installed["Dockerfile.gpu"]):
+        assert pinned in makefile  # what the tests ran with
+
+
+def test_images_have_what_they_copy_and_nothing_else():
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert all((ROOT / path).exists() for path in kept)
+    assert {"pyproject.toml", "constraints.txt", "alembic.ini", "alembic", "api", "worker", "storage"} <= kept
+    assert not {".env", ".git", "data", "tests"} & kept
+
+
+def test_the_versions_of_the_images_are_those_that_are_asked_for():
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
+    pins = {canonicalize_name(name): version for name, version in pins.items()}
+    for text in requires("adnerf"):
+        wanted = Requirement(text)
+        if wanted.marker is None or wanted.marker.evaluate({"extra": "worker"}):
+            assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), text
+
+
+def test_settings_exist_and_secrets_come_from_outside():
+    known = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+    text = (ROOT / "docker-compose.yml").read_text()
+    for service in SERVICES.values():
+        ours = {name for name in service.get("environment", {}) if name.startswith(PREFIX)}
+        assert ours <= known
+    given = example()
+    asked = dict(re.findall(r"\$\{(\w+):([-?])", text))
+    assert set(asked) == set(given)
+    assert {name for name, how in asked.items() if how == "?"} == {
+        "POSTGRES_PASSWORD",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+    }
+    for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
+        assert given[name] == default, name
+    assert not any(given[name] for name, how in asked.items() if how == "?")
+    ignored = subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=ROOT)
+    assert ignored.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [SERVICES[name]["command"] for name in SERVICES if "build" in SERVICES[name]]
+    + [SERVICES[name]["healthcheck"]["test"][1:] for name in ("worker-cpu", "worker-gpu")]
+    + [json.loads(dict(instructions(name))["CMD"]) for name in FILES],
+    ids=shlex.join,
+)
+def test_commands_are_understood(words):
+    words = [example()["CPU_QUEUES"] if word.startswith("${") else word for word in words]
+    if words[0] == "alembic":
+        assert words == ["alembic", "upgrade", "head"]
+        return
+    assert words[0] == "adnerf"
+    options = command._parser().parse_args(words[1:])
+    assert options.command in command.COMMANDS
+
+
+def test_the_queues_are_all_served():
+    served = " ".join(" ".join(SERVICES[name]["command"]) for name in ("worker-cpu", "worker-gpu"))
+    served = served.replace("${CPU_QUEUES:-cpu}", example()["CPU_QUEUES"])
+    assert set(QUEUES.values()) == set(re.split(r"[ ,]+", served)) & set(QUEUES.values())
+    (device,) = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
+
+
+def test_servers_are_not_reachable_from_outside():
+    assert COMPOSE["networks"]["backend"]["internal"] is True
+    for name in ("postgres", "redis"):
+        assert SERVICES[name]["networks"] == ["backend"] and "ports" not in SERVICES[name]
+    for name, service in SERVICES.items():
+        for port in service.get("ports", []):
+            variable = re.match(r"\$\{(\w+):", port)[1]
+            assert example()[variable].startswith("127.0.0.1:"), name

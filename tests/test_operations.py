@@ -1,0 +1,85 @@
+"""docs/operations.md says what is so: settings, figures, alerts."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import promql_parser
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from api import metrics, readiness
+from api.observe import RequestFigures
+from storage import migrations, tallies, workers
+from storage.db import Database
+from storage.objects import open_store
+from storage.settings import PREFIX, Settings
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGE = (DOCS / "operations.md").read_text()
+RULES = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"][0]["rules"]
+
+
+@pytest.fixture
+def exposed(tmp_path) -> dict[str, set[str]]:
+    """Labels by name of every sample that the API tells."""
+    settings = Settings(data_dir=tmp_path)
+    database, store = Database(settings.database), open_store(settings)
+    migrations.upgrade(database)
+    with database.session() as session:
+        workers.enter(session, "w", host="h", queues=["cpu"], device={"name": "cpu", "disk_free_bytes": 1})
+        tallies.add(session, tallies.STAGE, "train", "head", 1.0)
+    asked = readiness.Readiness(settings, database, store)
+    registry = metrics.registry(settings, database, asked)
+    RequestFigures(registry).seconds.labels("GET", "/v1/jobs/{job_id}", "200").observe(0.1)
+    text = generate_latest(registry).decode()
+    asked.close()
+    database.close()
+    found: dict[str, set[str]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            found.setdefault(sample.name, set()).update(sample.labels)
+    return found
+
+
+def test_the_settings_are_those_of_the_code():
+    told = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| `?([^`|]*?)`? \|", PAGE, re.MULTILINE))
+    assert told == {PREFIX + field.name.upper(): str(field.default) for field in dataclasses.fields(Settings)}
+
+
+def test_the_figures_are_those_of_the_service(exposed):
+    table = PAGE[PAGE.index("| figure |") : PAGE.index("`GET /healthz` tells")]
+    told = re.findall(r"`(adnerf_\w+)(?:\{([\w,]+)\})?`", table)
+    for name, labels in told:
+        assert set(filter(None, labels.split(","))) <= exposed.get(name, exposed.get(f"{name}_count")), name
+    bases = {re.sub(r"_(sum|count|bucket|created)$", "", name) for name in exposed if name.startswith("adnerf_")}
+    assert bases == {name for name, _ in told}
+
+
+def selectors(node):
+    """All vector selectors below a parsed expression."""
+    if isinstance(node, promql_parser.VectorSelector):
+        yield node
+    for child in ("expr", "lhs", "rhs", "vector_selector"):
+        if getattr(node, child, None) is not None:
+            yield from selectors(getattr(node, child))
+    for argument in getattr(node, "args", None) or []:
+        yield from selectors(argument)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_asks_for_what_there_is(rule, exposed):
+    found = list(selectors(promql_parser.parse(rule["expr"])))
+    assert found
+    for selector in found:
+        labels = {matcher.name for matcher in selector.matchers.matchers}
+        assert labels <= exposed[selector.name] | {"le"}, selector.name
+    assert rule["annotations"]["summary"] and rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_every_alert_is_explained():
+    assert re.findall(r"^\| `(Adnerf\w+)` \|", PAGE, re.MULTILINE) == [rule["alert"] for rule in RULES]
