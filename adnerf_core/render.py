@@ -16,6 +16,7 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.audio.hearing import hear
 from adnerf_core.backdrop import cut_out, make_background
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
+from adnerf_core.containers import container_of
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.life import moments
 from adnerf_core.likeness import Likeness
@@ -54,10 +55,11 @@ def render(
     """Writes a video (by options.format, which the ending of `out` must be) of the subject of `run` saying `audio`, as long
     as the audio to a frame.
 
-    `background` is the picture for options.background of kind `image`; `load` may give a subject that is in memory. Memory does not grow with the length of the video.
-    Equal arguments give equal pixels.
+    `background` is the picture for options.background of kind `image`; `load` may give a subject that is in memory. Memory does
+    not grow with the length of the video. Equal arguments give equal pixels.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
+    media.check_encoders(container_of(out))  # before hours of sound are listened to
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
