@@ -47,12 +47,10 @@ def _worker(settings: Settings, options: argparse.Namespace) -> None:
     if not settings.broker_url:
         run_worker(settings, kinds=kinds_of(options.queues))
         return
-    # Nobody listens to the workers' talk among themselves: the database tells who is alive.
-    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     queues = ",".join(options.queues)
     name = f"worker-{os.getpid()}@%h"
     _become(
-        settings, *_celery(settings), "worker", "--queues", queues, "--hostname", name, "--loglevel", "INFO", *quiet
+        settings, *_celery(settings), "worker", "--queues", queues, "--hostname", name, "--loglevel", "INFO", *QUIET
     )
 
 
@@ -69,6 +67,10 @@ def _alive(settings: Settings, _options: argparse.Namespace) -> int:
 
 
 COMMANDS = {"serve": _serve, "api": _api, "worker": _worker, "beat": _beat, "alive": _alive}
+
+
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+"""Workers need not talk among themselves: the database tells who is alive."""
 
 
 def _celery(settings: Settings) -> tuple[str, ...]:

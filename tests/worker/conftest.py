@@ -119,7 +119,8 @@ class House:
 
     def unzip(self, key):
         """A folder that was pushed, as an open archive."""
-        return zipfile.ZipFile(self.store.root / key)
+        with self.store.open(key) as archive:
+            return zipfile.ZipFile(io.BytesIO(archive.read()))
 
     def steps_made(self, subject):
         """The numbers of the steps that the training of a ready subject really made, in their order."""

@@ -14,6 +14,7 @@ from storage import workers
 from storage.settings import environment_of
 from tests.worker.conftest import ROOT, House
 from worker import service
+from worker.__main__ import QUIET
 from worker.broker import QUEUES, Broker, make_app, open_database
 
 
@@ -45,7 +46,7 @@ class Fleet(House):
 
     def start_worker(self, *queues, **more):
         """A worker for these queues (default: all)."""
-        return self.celery("worker", "--queues", ",".join(queues or QUEUES.values()), **more)
+        return self.celery("worker", "--queues", ",".join(queues or QUEUES.values()), *QUIET, **more)
 
     def start_beat(self):
         return self.celery("beat")
@@ -60,8 +61,12 @@ class Fleet(House):
 
         return self.until(begun)
 
+    def until(self, condition, seconds=180.0):
+        """Waits until `condition()` is true; patiently, because Celery's processes take a while to start."""
+        return super().until(condition, seconds)
+
     def until_ready(self, *owners):
-        self.until(lambda: all(self._reread(owner).state == "ready" for owner in owners), seconds=120)
+        self.until(lambda: all(self._reread(owner).state == "ready" for owner in owners))
 
     def crew(self):
         """The workers that are there, as they tell of themselves."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -27,9 +28,8 @@ def settings(settings, redis_server, postgresql_url):
 
 @pytest.fixture
 def fleet(settings):
-    fleet = Fleet(settings)
-    yield fleet
-    fleet.close()
+    with closing(Fleet(settings)) as fleet:
+        yield fleet
 
 
 def results(fleet, folder):
@@ -66,10 +66,8 @@ def test_a_broker_that_forgets_everything_loses_nothing(fleet):
     assert {job.attempt for job in fleet.read(service.list_jobs).items} == {1}
 
 
-def test_what_was_submitted_while_the_broker_was_away_runs_when_it_is_back(fleet):
-    with running(Redis) as (server,):
-        fleet.close()
-        fleet = Fleet(replace(fleet.settings, broker_url=server.url))
+def test_what_was_submitted_while_the_broker_was_away_runs_when_it_is_back(settings):
+    with running(Redis) as (server,), closing(Fleet(replace(settings, broker_url=server.url))) as fleet:
         server.kill()
         begun = time.monotonic()
         subject = fleet.submit_subject()
@@ -80,7 +78,6 @@ def test_what_was_submitted_while_the_broker_was_away_runs_when_it_is_back(fleet
         fleet.until_ready(subject)
         beat.terminate()
         assert beat.wait(30) == 0
-        fleet.close()
 
 
 def test_beat_takes_the_job_of_a_lost_machine_and_wakes_another(fleet):
@@ -139,7 +136,11 @@ def exists(pid):
 
 def test_a_training_moves_to_another_machine(settings, s3_settings):
     """Told to stop on one, killed on the second, finished on the third; they share the database and the bucket."""
-    fleet = Fleet(replace(settings, **s3_settings, lease_s=3.0))
+    with closing(Fleet(replace(settings, **s3_settings, lease_s=3.0))) as fleet:
+        move(fleet)
+
+
+def move(fleet):
     subject = fleet.submit_subject(train={"steps": 60, "pause": 0.1})
     first = fleet.start_worker()
     job = fleet.running("train")
@@ -157,7 +158,6 @@ def test_a_training_moves_to_another_machine(settings, s3_settings):
     steps = fleet.steps_made(subject)
     assert sorted(set(steps)) == list(range(60))
     assert len(steps) <= 62  # at most what was made after the last checkpoint is made again
-    fleet.close()
 
 
 def test_a_cancel_frees_the_worker_for_the_next_job(fleet):
