@@ -1,0 +1,233 @@
+"""The paper's preset on the toy: it learns as the paper says, and goes the same way as the fast one from command to video."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from adnerf_core import media
+from adnerf_core import train as training
+from adnerf_core.cli import main
+from adnerf_core.config import PRESETS, PaperConfig
+from adnerf_core.marching import Marched, over
+from adnerf_core.paper.portrait import PaperPortrait
+from adnerf_core.paper.training import PaperTraining, draw_pixels, face_rect
+from adnerf_core.progress import Cancelled, silent
+from adnerf_core.rundir import RunDir
+from adnerf_core.subject import load_subject
+from tests.core.test_portrait import GEOMETRY
+from tests.core.test_train import StopAt, metrics
+from tests.core.toy import FRAMES, HELD_OUT_FROM, SIZE
+
+NETS = PaperConfig(
+    layers=4, width=32, audio_code=8, coarse=12, fine=12, torso_rays=96, warmup_steps=100, rate=3e-3, decay_steps=400
+)
+TINY = PRESETS["paper"].model_copy(
+    update={"size": SIZE, "head_steps": 220, "torso_steps": 90, "rays": 192, "checkpoint_every": 1000, "paper": NETS}
+)
+SHORT = TINY.model_copy(update={"head_steps": 12, "torso_steps": 6, "rays": 32})
+
+
+@pytest.fixture(scope="module")
+def paper_run(toy_dataset, tmp_path_factory) -> RunDir:
+    """A run of TINY, by the command line."""
+    root = tmp_path_factory.mktemp("paper") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(PRESETS, "paper", TINY)
+        assert main(["train", str(toy_dataset.root), "--out", str(root), "--preset", "paper"]) == 0
+    return RunDir(root)
+
+
+@pytest.fixture
+def short_training(toy_dataset, tmp_path) -> PaperTraining:
+    """A training that has looked at the footage, before its first step."""
+    made = PaperTraining(toy_dataset, RunDir(tmp_path / "run"), SHORT, silent)
+    made.look()
+    return made
+
+
+def test_the_preset_is_the_papers_schedule():
+    paper = PRESETS["paper"]
+    assert (paper.head_steps, paper.torso_steps, paper.rays, paper.paper.torso_rays) == (400_000, 400_000, 2048, 1024)
+    assert (paper.paper.coarse, paper.paper.fine, paper.paper.layers, paper.paper.width) == (64, 128, 8, 256)
+
+
+def test_both_volumes_learn(paper_run):
+    head, torso = metrics(paper_run, "head"), metrics(paper_run, "torso")
+    assert head[-1]["psnr"] > head[0]["psnr"] + 5 and head[-1]["opacity"] > 0.8
+    assert torso[-1]["psnr"] > torso[0]["psnr"] + 1
+
+
+def test_the_trained_subject_is_made_of_the_papers_networks(paper_run):
+    portrait = load_subject(paper_run).portrait
+    assert isinstance(portrait, PaperPortrait) and portrait.attends
+    assert portrait.config == NETS and not any(weight.requires_grad for weight in portrait.parameters())
+
+
+def test_the_picture_shows_the_head_before_the_plate(paper_run, toy_dataset):
+    subject = load_subject(paper_run)
+    track, k = toy_dataset.track(), HELD_OUT_FROM
+    features = torch.from_numpy(toy_dataset.features())
+    condition = subject.portrait.hear(features, torch.tensor([k]))[0]
+    color, left = subject.portrait.paint(
+        torch.from_numpy(track.pose[k]).float(),
+        torch.zeros(4),
+        condition,
+        torch.ones(SIZE * SIZE, 3),
+        subject.portrait.geometry.camera.pixel_grid(),
+    )
+    head = torch.from_numpy(toy_dataset.mask(k, SIZE)[..., 0] > 127).flatten()
+    truth = torch.from_numpy(toy_dataset.picture(k, SIZE)).reshape(-1, 3)[head] / 255
+    assert float(left[head].mean()) < 0.3  # solid
+    assert float((color[head] - truth).abs().mean()) < 0.12  # and not white, which is what stands behind
+
+
+def test_a_video_is_rendered_from_the_command_line(paper_run, tmp_path, capsys):
+    media.write_wav(tmp_path / "a.wav", np.zeros(6400, np.float32))
+    out = tmp_path / "out.mp4"
+    view = ["--yaw", "5", "--background", "#204060", "--pose", "still", "--size", "64"]
+    assert main(["render", str(paper_run.root), str(tmp_path / "a.wav"), "--out", str(out), *view]) == 0
+    assert "10 frames of 64x64" in capsys.readouterr().out
+    assert media.probe(out).width == 64
+
+
+def test_the_run_is_evaluated_without_true_lips(paper_run, tmp_path):
+    assert main(["evaluate", str(paper_run.root), "--json", str(tmp_path / "figures.json")]) == 0
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["psnr"] > 12 and figures["held_out_frames"] == FRAMES - HELD_OUT_FROM
+    assert figures["mouth_psnr_true_lips"] is None and figures["mouth_psnr_wrong_sound"] > 5
+
+
+def test_a_few_rays_are_learnt_by_heart():
+    torch.manual_seed(0)
+    portrait = PaperPortrait(NETS.model_copy(update={"width": 48}), GEOMETRY, 5)
+    pose, code = torch.eye(4), torch.zeros(8)
+    pose[2, 3] = 10.0
+    pixels = torch.rand(48, 2) * 32
+    inside = ((pixels - 16).norm(dim=-1) < 8)[:, None]
+    plate = torch.tensor([0.1, 0.2, 0.8]).expand(48, 3)
+    target = torch.where(inside, torch.tensor([0.9, 0.4, 0.1]), plate)
+    optimizer = torch.optim.Adam(portrait.head.parameters(), lr=3e-3)
+    for step in range(150):
+        seen = portrait.see_head(pose, pixels, code, torch.Generator().manual_seed(step))
+        loss = sum(((over(one, plate) - target) ** 2).mean() for one in seen)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert float(loss.detach()) < 2e-3
+
+
+@pytest.mark.parametrize("stage, step", [("head", 8), ("torso", 3)])
+def test_resume_equals_a_straight_run(toy_dataset, tmp_path, stage, step):
+    straight = training.train(toy_dataset, RunDir(tmp_path / "straight"), SHORT)
+    broken = RunDir(tmp_path / "broken")
+    with pytest.raises(Cancelled):
+        training.train(toy_dataset, broken, SHORT, StopAt(stage, step))
+    training.train(toy_dataset, broken, SHORT)
+    one, other = load_file(straight.model), load_file(broken.model)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def weights_at(toy_dataset, run: RunDir, stage: str, step: int) -> dict[str, torch.Tensor]:
+    """The weights of SHORT at some step, from the checkpoint of a run that was stopped there."""
+    with pytest.raises(Cancelled):
+        training.train(toy_dataset, run, SHORT, StopAt(stage, step))
+    return {name[6:]: value for name, value in load_file(run.checkpoint).items() if name.startswith("model.")}
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """The parts of the portrait of which any weight differs."""
+    return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_what_is_trained_when(toy_dataset, tmp_path):
+    run = RunDir(tmp_path / "run")
+    start, half, head = (weights_at(toy_dataset, run, *at) for at in (("head", 0), ("head", 6), ("torso", 0)))
+    training.train(toy_dataset, run, SHORT)
+    assert changed(start, half) == {"audio", "head"}
+    assert changed(half, head) == {"audio", "attention", "attends", "head"}
+    assert changed(head, load_file(run.model)) == {"torso"}
+
+
+def test_the_torsos_camera_is_the_first_frames(short_training, toy_dataset):
+    assert torch.equal(short_training.portrait.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))
+
+
+@pytest.mark.parametrize("phase, rays", [("head", SHORT.rays), ("torso", NETS.torso_rays)])
+def test_rays_are_those_of_one_frame_mostly_where_the_phase_looks(short_training, phase, rays):
+    looks = [short_training.sample(phase, step) for step in range(20)]
+    assert all(len(look.pixels) == rays for look in looks)
+    shares = []
+    for look in looks:
+        if phase == "head":
+            x, y, width, height = short_training.faces[look.number]
+        else:
+            x, y, width, height = 0, SIZE // 2, SIZE, SIZE // 2
+        row, col = look.pixels.unbind(-1)
+        shares.append(((row > y) & (row < y + height) & (col > x) & (col < x + width)).float().mean())
+    assert np.allclose(shares, round(0.95 * rays) / rays)
+    again = short_training.sample(phase, 7)
+    assert torch.equal(again.pixels, looks[7].pixels) and not torch.equal(again.pixels, looks[8].pixels)
+
+
+def test_the_head_is_learnt_alone_and_the_torso_with_it(short_training, toy_dataset):
+    plate = torch.from_numpy(toy_dataset.background(SIZE))
+    for phase, part in (("head", 0), ("torso", 1)):
+        look = short_training.sample(phase, 3)
+        row, col = look.pixels.long().unbind(-1)
+        mask = torch.from_numpy(toy_dataset.mask(look.number, SIZE))[row, col] > 127
+        picture = torch.from_numpy(toy_dataset.picture(look.number, SIZE))[row, col] / 255
+        shown = mask[:, :1] if phase == "head" else mask.any(-1, keepdim=True)
+        assert torch.allclose(look.target, torch.where(shown, picture, plate[row, col] / 255), atol=1e-6)
+        assert torch.equal(look.coverage > 0.5, mask[:, part])
+
+
+def test_the_faces_rectangle_has_the_chin_in_it():
+    points = np.random.default_rng(0).uniform((300, 100), (400, 260), (478, 2))
+    points[6], points[152] = (350, 150), (350, 260)
+    x, y, width, height = face_rect(points, 512)
+    low, high = points.min(0), points.max(0)
+    assert x <= low[0] and x + width >= high[0] and y + height > points[152, 1]
+    assert width < height  # x and y are not mixed up: this face is narrow
+
+
+def test_pixels_are_drawn_inside_and_outside():
+    inside = torch.zeros(10, 20, dtype=torch.bool)
+    inside[2:4, 15:] = True
+    drawn = draw_pixels(inside, 100, 0.8, torch.Generator().manual_seed(0))
+    assert int(inside[drawn[:, 0], drawn[:, 1]].sum()) == 80
+    everywhere = draw_pixels(torch.ones(4, 4, dtype=torch.bool), 30, 0.95, torch.Generator().manual_seed(0))
+    nowhere = draw_pixels(torch.zeros(4, 4, dtype=torch.bool), 30, 0.95, torch.Generator().manual_seed(0))
+    assert len(everywhere) == len(nowhere) == 30
+
+
+def test_after_the_warm_up_the_loss_is_the_papers(short_training):
+    look = short_training.sample("head", 0)
+    n = len(look.pixels)
+    coarse, fine = (Marched(torch.rand(n, 3), torch.rand(n)) for _ in range(2))
+    paper = sum(
+        ((one.color + one.transmittance[:, None] * look.plate - look.target) ** 2).mean() for one in (coarse, fine)
+    )
+    losses = []
+    for step in (0, NETS.warmup_steps):
+        short_training.position["step"] = step
+        losses.append(float(short_training.judge(coarse, fine, look.plate, look)[0]))
+    assert losses[0] > losses[1] + 1e-3
+    assert losses[1] == pytest.approx(float(paper), rel=1e-5)
+
+
+def test_a_collapse_starts_everything_anew(toy_dataset, tmp_path, monkeypatch):
+    step = PaperTraining.head_step
+
+    def empty_at_first(self, batch, generator):
+        loss, error, opacity = step(self, batch, generator)
+        return loss, error, opacity * 0 if self.position["restarts"] == 0 else opacity * 0 + 1
+
+    monkeypatch.setattr(training, "COLLAPSE_STEP", 3)
+    monkeypatch.setattr(PaperTraining, "head_step", empty_at_first)
+    run = training.train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
+    assert json.loads(run.result.read_text())["restarts"] == 1
+    assert torch.equal(load_subject(run).portrait.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))
