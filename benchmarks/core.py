@@ -5,7 +5,7 @@ ratios hold on a busy machine; frames at several sizes; preprocessing by stage; 
 
 One thread, CPU time. A frame of the paper is estimated from a share of its pixels, because whole it takes minutes. Without
 --run a subject is made first: the demo's synthetic speaker, preprocessed and trained briefly. With a CUDA device the steps and
-frames are measured there as well.
+frames are measured there as well (written for it, not tried on one yet).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,16 +80,19 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512], help="of frames, px")
     parser.add_argument("--paper-width", type=int, default=256, help="of the paper's nets, as published: %(default)s")
-    parser.add_argument("--skip", nargs="+", choices=("preprocess", "memory"), default=[], help="what to leave out")
+    parser.add_argument(
+        "--skip", nargs="+", choices=("contest", "preprocess", "memory"), default=[], help="what to leave out"
+    )
     parser.add_argument("--piece", choices=MEMORY, help=argparse.SUPPRESS)
     return parser
 
 
 def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Everything, on the CPU, and the steps and frames on CUDA where there is a device."""
-    figures: dict[str, Any] = {"cpu": duel(given, "cpu")}
-    if torch.cuda.is_available():
-        figures["cuda"] = duel(given, "cuda")
+    """What is not to be skipped; the contest of the two sides on CUDA, too, where there is a device."""
+    figures: dict[str, Any] = {}
+    if "contest" not in given.skip:
+        for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+            figures[device] = duel(given, device)
     if "preprocess" not in given.skip:
         figures["preprocess_cpu_s_per_minute"] = stages(given.video, work / "measured")
     if "memory" not in given.skip:
@@ -117,6 +120,8 @@ def duel(given: argparse.Namespace, device: str) -> dict[str, Any]:
         for size, frame in sizes.items():
             taken.setdefault(f"size {size}", []).append(clock(frame))
     middle = {name: statistics.median(values) for name, values in taken.items()}
+    works = {f"step {side}": steps[side] for side in SIDES} | {f"frame {side}": frames[side] for side in SIDES}
+    peaks = {name: device_memory(work) for name, work in works.items()} if device == "cuda" else {}
     return {
         "rays": given.rays,
         "step_s": {side: digits(middle[f"step {side}"]) for side in SIDES},
@@ -126,11 +131,19 @@ def duel(given: argparse.Namespace, device: str) -> dict[str, Any]:
         "paper_frame_estimated_from_share": digits(1 / frames["paper"].whole),
         "evaluations_a_pixel": {side: digits(evaluations(frames[side], given.rounds)) for side in SIDES},
         "frames_per_second": {str(size): digits(1 / middle[f"size {size}"]) for size in given.sizes},
+        **({"peak_device_memory_mb": peaks} if peaks else {}),
         "rounds": {name: [digits(value) for value in values] for name, values in taken.items()},
     }
 
 
-def repeat(work, times: int) -> None:
+def device_memory(work: Callable[[], object]) -> int:
+    """Peak memory of the CUDA device during `work`, MB, with what both sides keep there."""
+    torch.cuda.reset_peak_memory_stats()
+    work()
+    return torch.cuda.max_memory_allocated() >> 20
+
+
+def repeat(work: Callable[[], object], times: int) -> None:
     """Calls `work` so many times."""
     for _ in range(times):
         work()
@@ -139,7 +152,7 @@ def repeat(work, times: int) -> None:
 class StageClock:
     """A Progress that adds up CPU time by stage, that of ended children (ffmpeg) included."""
 
-    def __init__(self, now=lambda: sum(os.times()[:4])):
+    def __init__(self, now: Callable[[], float] = lambda: sum(os.times()[:4])):
         self.now, self.last = now, now()
         self.seconds: dict[str, float] = {}
 
