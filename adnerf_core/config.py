@@ -34,7 +34,7 @@ class PreprocessConfig(Config):
 
     tracker: TrackerName = "facemesh"
     tracker_model: str | None = Field(None, description="model file of the `landmarker` tracker (face_landmarker.task)")
-    features: FeatureName = "mel"
+    features: FeatureName = "mel+phones"
     max_size: int = Field(512, ge=64, le=1024, description="edge of the stored square portrait, px, at most")
     held_out: float = Field(1 / 11, gt=0, lt=0.5, description="part at the end that training never sees")
     min_seconds: float = Field(8.0, description="usable footage, s, at least")

@@ -9,7 +9,8 @@ OUTER_LIP = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 2
 INNER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 CHIN = (152, 148, 176, 149, 377, 400, 378, 175, 199, 200, 18, 83, 313)
 UPPER_INNER, LOWER_INNER = (82, 13, 312), (87, 14, 317)
-"""Landmarks of MediaPipe's face mesh; the last two face one another across the opening of the mouth."""
+OUTER_HEIGHT, OUTER_WIDTH = (0, 17), (61, 291)
+"""Landmarks of MediaPipe's face mesh; the last four face one another across the mouth."""
 
 LIPS = OUTER_LIP + INNER_LIP
 LANDMARKS = LIPS + CHIN
@@ -19,6 +20,12 @@ def mouth_opening(landmarks: Float[np.ndarray, "n 478 axes"]) -> Float[np.ndarra
     """Distance between the middle of the upper and of the lower inner lip, in the unit of `landmarks` (2-D or 3-D)."""
     upper, lower = landmarks[:, UPPER_INNER].mean(1), landmarks[:, LOWER_INNER].mean(1)
     return np.linalg.norm(upper - lower, axis=-1)
+
+
+def mouth_distances(landmarks: Float[np.ndarray, "n 478 axes"]) -> Float[np.ndarray, "n 3"]:
+    """Opening between the inner lips, height over the outer lips, and width of the mouth, in the unit of `landmarks`."""
+    across = [np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1) for a, b in (OUTER_HEIGHT, OUTER_WIDTH)]
+    return np.stack([mouth_opening(landmarks), *across], 1)
 
 
 class LipShape:

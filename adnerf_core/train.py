@@ -196,7 +196,7 @@ class Training:
             torch.from_numpy(self.track.valid).to(self.config.device),
             spectrum=feature_kind(self.dataset.manifest["features"]["name"]).spectrum,
             frames=range(self.dataset.held_out_from),
-            steps=self.config.audio_steps,
+            steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
             seed=self.config.seed,
             progress=self.progress,
         )

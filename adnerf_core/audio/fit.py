@@ -20,8 +20,11 @@ RATE, DECAY, MEMORY = 3e-3, 0.3, 0.99
 """Peak learning rate, weight decay, and memory (part kept a step) of the averaged weights that are used in the end."""
 BLOCKS = 5
 """Contiguous parts of the footage; each net of the ensemble learns without one of them, and MEMBERS / BLOCKS share one."""
-LIVELINESS, MOST_GAIN = 0.75, 1.6
-"""See calibrate: 0 is least squares, 1 the spread of the true lips."""
+OF_PRIOR = 0.15
+"""Weight of the prior in the mean of its weights and those that the subject's footage led to (Wortsman et al., 2022): other
+voices gain by it, and the own one too."""
+MORE_ERROR, MOST_GAIN = 1.1, 1.6
+"""See calibrate."""
 
 
 class Agreement(NamedTuple):
@@ -44,6 +47,7 @@ def fit_encoder(
     frames: range,
     steps: int,
     seed: int,
+    from_prior: bool = False,
     progress: Progress = silent,
 ) -> dict[str, float]:
     """Trains `encoder` in place so that the sound around a frame gives the frame's lip code.
@@ -51,6 +55,7 @@ def fit_encoder(
     `spectrum` says how much of the features is one (see AudioFeatures). Only `frames` (the training part) that are `valid` are
     learned from; `codes` may be NaN elsewhere. All numbers of the code count alike: weighing them by the variance they explain
     starves the small motions, in which m, b and p show.
+    `from_prior` says that the encoder holds the prior (see start_from_prior), of which something is to remain.
     The same seed, data and initial weights give the same result. Stage of progress: "audio".
 
     Returns, for the first number of the code, from cross-validation inside the training part: `correlation` of predicted
@@ -60,7 +65,9 @@ def fit_encoder(
     numbers = numbers[valid[numbers]]
     block = torch.arange(len(numbers), device=numbers.device) * BLOCKS // len(numbers)
     learns = block[:, None] != torch.arange(MEMBERS, device=numbers.device) % BLOCKS
-    standardise(encoder, features)
+    if not from_prior:
+        standardise(encoder, features)
+    start = copy.deepcopy(encoder.state_dict())
     average = copy.deepcopy(encoder).requires_grad_(False)
     encoder.requires_grad_(True)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=DECAY)
@@ -81,7 +88,8 @@ def fit_encoder(
         keep = min(MEMORY, (1 + step) / (10 + step))
         for kept, new in zip(average.parameters(), encoder.parameters(), strict=True):
             kept.lerp_(new.detach(), 1 - keep)
-    encoder.load_state_dict(average.state_dict())
+    weight = OF_PRIOR if from_prior else 0.0
+    encoder.load_state_dict({name: new.lerp(start[name], weight) for name, new in average.state_dict().items()})
     encoder.requires_grad_(False)
     agreement = cross_validate(encoder, features, codes, numbers, learns)
     encoder.gain.copy_(calibrate(agreement))
@@ -127,9 +135,11 @@ def cross_validate(
 def calibrate(agreement: Agreement) -> Float[Tensor, " code"]:
     """The gain for each number of the code.
 
-    Least squares wants a spread of `correlation` times the truth's: mouths that hardly open. The truth's own spread makes
-    the mistakes as large as the lips' motion. Most of the way to it (LIVELINESS, geometrically) looks alive and stays in
-    time; on held-out footage the rendered lips then also lie closest to the true ones.
+    Least squares wants a spread of `correlation` times the truth's: mouths that hardly open. More spread looks alive, and
+    costs error. The gain is what brings the error on frames never learnt from to MORE_ERROR times the least there can be,
+    but neither beyond the truth's own spread nor beyond where lips that never move would be closer to the truth.
     """
-    wanted = agreement.correlation.clamp(min=0) ** (1 - LIVELINESS)
-    return (wanted / agreement.spread).clamp(max=MOST_GAIN)
+    least = agreement.correlation.clamp(min=0)
+    # With the truth's spread as unit, a spread s has the squared error 1 - 2 s r + s^2, least (1 - r^2) at s = r.
+    alive = least + ((MORE_ERROR**2 - 1) * (1 - least**2)).sqrt()
+    return (alive.minimum(2 * least).clamp(max=1) / agreement.spread).clamp(max=MOST_GAIN)
