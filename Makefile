@@ -25,6 +25,9 @@ demo: env       ## a subject from a video, then a talking video; VIDEO=me.mp4 AU
 test: env       ## all tests
 	$(TEST_ENV) $(BIN)/python -m pytest
 
+chaos: env      ## the promises under fire: kill -9 of every part, cut networks, poison; about half an hour
+	$(TEST_ENV) $(BIN)/python -m benchmarks.chaos $(CHAOS)
+
 check: env      ## style and the arrows between the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -37,4 +40,4 @@ constraints: env    ## note the versions of .venv for the images, after the test
 clean:          ## remove the environment and the demo's output
 	rm -rf .venv demo-output
 
-.PHONY: help env demo test check constraints clean
+.PHONY: help env demo test chaos check constraints clean

@@ -68,15 +68,15 @@ class Cable:
                 threading.Thread(target=self._carry, args=(source, sink), name="cable", daemon=True).start()
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with suppress(OSError):
-            while data := source.recv(CHUNK):
-                self._flows.wait()
-                sink.sendall(data)
-        for end in (source, sink):
+        with source:  # only here: its number may be another socket's as soon as it is closed
             with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        with self._lock:
-            self._ends -= {source, sink}
+                while data := source.recv(CHUNK):
+                    self._flows.wait()
+                    sink.sendall(data)
+            with self._lock:
+                self._ends -= {source}
+            with suppress(OSError):
+                sink.shutdown(socket.SHUT_RDWR)  # ends the other direction too
 
     def _drop(self) -> None:
         with self._lock:

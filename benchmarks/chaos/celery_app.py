@@ -11,5 +11,7 @@ from worker.celery_app import app
 tasks.load_core = lambda: CORE
 app.conf.include = (*app.conf.include, __name__)
 if seconds := os.environ.get(VISIBILITY):
-    app.conf.broker_transport_options = app.conf.broker_transport_options | {"visibility_timeout": float(seconds)}
+    # Looked for every second, at every look: Kombu's own rhythm would hide what is tried here.
+    eager = {"visibility_timeout": float(seconds), "unacked_restore_interval": 1, "unacked_restore_throttle": 1}
+    app.conf.broker_transport_options = app.conf.broker_transport_options | eager
     app.conf.visibility_timeout = float(seconds)

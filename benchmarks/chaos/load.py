@@ -20,8 +20,17 @@ GROWTH_MIB = 32
 """More memory than so much is not flat."""
 
 
-def load(on: Servers, folder: Path, *, upload_mib: int, requests: int, jobs: int, **settings: Any) -> Outcome:
-    """As many spinning workers as there are processors; one upload beside polling; then so many subjects sent."""
+def load(
+    on: Servers,
+    folder: Path,
+    *,
+    upload_mib: int,
+    requests: int,
+    jobs: int,
+    busy_workers: int = os.cpu_count() or 1,
+    **settings: Any,
+) -> Outcome:
+    """Workers that use up a processor each; one upload beside polling; then so many subjects sent."""
     outcome = Outcome("load")
     stage = Stage(
         on, folder, **settings | {"store_url": ""}
@@ -29,7 +38,7 @@ def load(on: Servers, folder: Path, *, upload_mib: int, requests: int, jobs: int
     try:
         url = stage.api(machine="a")
         client = Client(url)
-        workers = [f"worker-{number}" for number in range(os.cpu_count() or 1)]
+        workers = [f"worker-{number}" for number in range(busy_workers)]
         busy = [stage.until(lambda: client.subject(**BUSY))["jobs"][0]["id"] for _ in workers]
         for name in workers:
             stage.worker(name)

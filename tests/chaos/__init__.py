@@ -1,0 +1,1 @@
+"""Chaos, in short: the experiments of benchmarks/chaos with a handful of kills."""

@@ -1,0 +1,105 @@
+"""The judges of the chaos can say no: what is lost, damaged or done twice is found."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from types import SimpleNamespace
+
+import pytest
+
+from benchmarks.chaos.cable import Cable
+from benchmarks.chaos.clients import Ledger
+from benchmarks.chaos.core import Step
+from benchmarks.chaos.outcome import Outcome, spread
+from benchmarks.chaos.storm import Interrupted, audit, recoveries, repeated
+
+
+def job(job_id, kind="render", state="succeeded", error=None):
+    return SimpleNamespace(id=job_id, kind=kind, state=state, error=error, subject_id=f"of {job_id}", attempt=1)
+
+
+def audited(*jobs, promised, published):
+    outcome = Outcome("storm")
+    ledger = Ledger(promised=dict.fromkeys(promised, "render"))
+    audit(outcome, SimpleNamespace(moves=lambda move: published), {job.id: job for job in jobs}, ledger)
+    return outcome
+
+
+def test_jobs_that_all_ended_once_are_well():
+    outcome = audited(job("a"), job("b", state="failed", error={"code": "no_face"}), promised="ab", published=1)
+    assert outcome.broken == []
+    assert outcome.figures["failed_with_reason"] == {"no_face": 1}
+
+
+@pytest.mark.parametrize(
+    ("jobs", "promised", "published", "said"),
+    [
+        ([job("a")], "ab", 1, "lost: ['b']"),
+        ([job("a"), job("b", state="running")], "ab", 1, "lost: ['b']"),
+        ([job("a"), job("b", state="queued")], "a", 1, "lost: ['b']"),
+        ([job("a", kind="preprocess")], "a", 1, "lost: ['training of of a']"),
+        ([job("a")], "a", 2, "2 results for 1 jobs"),
+        ([job("a", state="failed")], "a", 0, "a job failed without a reason"),
+    ],
+)
+def test_what_is_lost_or_done_twice_is_found(jobs, promised, published, said):
+    assert said in audited(*jobs, promised=promised, published=published).broken
+
+
+def test_files_that_are_damaged_or_change_are_found():
+    def digest(content):
+        return f'"{hashlib.sha256(content).hexdigest()}"'
+
+    ledger = Ledger()
+    ledger.serve("vid", b"whole", b"whole", digest(b"whole"))
+    assert ledger.damaged == []
+    ledger.serve("vid", b"who", b"whole", digest(b"who"))
+    ledger.serve("vid", b"whole", b"whole", digest(b"other"))
+    ledger.serve("vid", b"new", b"new", digest(b"new"))
+    assert len(ledger.damaged) == 3
+
+
+def test_work_done_again_and_recovery_are_read_from_the_journal():
+    steps = [
+        Step(1.0, "a", 1, "track", 0, 7),
+        Step(2.0, "a", 1, "track", 1, 7),
+        Step(5.0, "a", 2, "track", 0, 8),
+        Step(6.0, "a", 2, "track", 1, 8),
+        Step(7.0, "b", 1, "head", 0, 8),
+    ]
+    stage = SimpleNamespace(steps=lambda: steps)
+    work = repeated(stage)
+    assert (work["steps"], work["again"], work["share_track"], work["share_head"]) == (5, 2, 0.5, 0.0)
+    kills = [Interrupted("worker", 2.5, "a", 1), Interrupted("worker process", 8.0, "b", 1)]
+    seen = SimpleNamespace(interrupted=kills)
+    assert recoveries(stage, seen) == recoveries(stage, seen, "worker") == [2.5]
+    assert recoveries(stage, seen, "worker process") == []
+
+
+def test_percentiles_are_values_that_were_measured():
+    assert spread([3.0, 1.0, 2.0]) == {"count": 3, "p50": 2.0, "p95": 3.0, "max": 3.0}
+    assert spread([]) == {"count": 0}
+
+
+def test_a_cable_holds_back_what_it_delivers_later_and_refuses_when_it_is_cut():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        cable = Cable(server.getsockname()[1])
+        with socket.create_connection(("127.0.0.1", cable.port)) as near:
+            far, _ = server.accept()
+            near.sendall(b"before")
+            assert far.recv(100) == b"before"
+            cable.freeze()
+            near.sendall(b"frozen")
+            far.settimeout(0.2)
+            with pytest.raises(TimeoutError):
+                far.recv(100)
+            cable.mend()
+            far.settimeout(10)
+            assert far.recv(100) == b"frozen"
+            cable.cut()
+            assert far.recv(100) == b""
+            far.close()
+        with socket.create_connection(("127.0.0.1", cable.port)) as refused:
+            assert refused.recv(100) == b""
+        cable.close()
