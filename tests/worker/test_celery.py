@@ -14,6 +14,7 @@ from storage import jobs
 from tests.servers import Redis, running
 from tests.worker.fleet import Fleet, claimer
 from worker import service
+from worker.broker import WAKE
 
 SLOW = {"steps": 40, "pause": 0.05}
 ENDLESS = {"steps": 100_000, "pause": 0.01}
@@ -180,24 +181,17 @@ def test_work_in_a_native_call_does_not_hold_up_the_end_of_a_worker(fleet):
     assert (fleet.job(job).state, fleet.job(job).max_attempts) == ("queued", jobs.MAX_ATTEMPTS + 1)
 
 
-def test_a_wake_up_in_the_wrong_queue_is_put_back_into_its_own(fleet):
-    fleet.submit_subject()
-    fleet.work()  # nothing is left but the wake-ups
-    fleet.redis.flushall()
-    fleet.start_worker("cpu")
-    fleet.broker.app.send_task("adnerf.wake", ["train"], queue="cpu")
-    fleet.until(lambda: fleet.waiting() == {"train": 1})
-
-
 def test_a_worker_without_the_gpu_that_it_was_promised_leaves_training_to_others(fleet):
     fleet.settings = replace(fleet.settings, device="cuda")
-    fleet.start_worker()
+    fleet.start_worker("cpu")
+    fleet.start_worker("gpu_train")
     subject = fleet.submit_subject()
     fleet.until(lambda: fleet.subject(subject).state == "training")
-    (worker,) = fleet.until(fleet.crew)
-    assert worker.queues == ["cpu"]
+    crew = fleet.until(lambda: len(found := fleet.crew()) == 2 and found)
+    assert sorted(worker.queues for worker in crew) == [[], ["cpu"]]
+    fleet.broker.app.send_task(WAKE, ["render"], queue="cpu")  # astray
+    fleet.until(lambda: fleet.waiting().get("render") == 1)
     (_, training) = fleet.subject(subject).jobs
-    fleet.until(lambda: fleet.waiting().get("train"))
     assert (fleet.job(training).state, fleet.job(training).attempt) == ("queued", 0)
 
 

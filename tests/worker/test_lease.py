@@ -75,6 +75,23 @@ def test_work_that_ignores_a_stop_is_given_back_and_ends_its_process(house, job)
     assert (given_back.state, given_back.max_attempts) == ("queued", jobs.MAX_ATTEMPTS + 1)
 
 
+def test_work_that_takes_too_long_fails(house, job):
+    with Held(house, job, preprocess_limit_s=0.3).lease as lease:
+        lease.overdue.wait(5)
+        with pytest.raises(Cancelled):
+            lease.progress("track", 1, 4)
+        assert not lease.give_up()
+    failed = house.job(job)
+    assert (failed.state, failed.error["code"]) == ("failed", "time_limit")
+
+
+def test_work_that_takes_too_long_and_does_not_stop_fails_and_ends_its_process(house, job):
+    held = Held(house, job, preprocess_limit_s=0.3, grace_s=0.3)
+    with held.lease:
+        assert held.died.wait(5)
+    assert house.job(job).error["code"] == "time_limit"
+
+
 def test_work_without_progress_ends_its_process(house, job):
     held = Held(house, job, stall_s=1.5)
     with held.lease as lease:

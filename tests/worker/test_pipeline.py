@@ -18,7 +18,7 @@ from storage.errors import (
     SubjectNotReady,
     VideoNotReady,
 )
-from tests.worker.stub_core import VIEW_LIMITS
+from tests.worker.stub_core import LOADED, VIEW_LIMITS
 from worker import pipeline, service
 
 
@@ -200,6 +200,28 @@ def test_stopping_gives_the_job_back_without_counting(house):
     house.work()
     assert house.subject(subject).state == "ready"
     assert house.steps_made(subject) == list(range(60))
+
+
+def test_the_last_subject_stays_in_memory_until_another_job_needs_the_room(house):
+    ada, bob = house.ready_subject(), house.ready_subject()
+    LOADED.clear()
+    for subject in (ada, ada, bob):
+        house.submit_video(subject.id)
+    worker = house.worker()
+    while worker.step():
+        pass
+    loads = [run.name for run in LOADED if run is not None]
+    assert [ada.run_key in name.replace("+", "/") for name in loads] == [True, False]
+    assert LOADED[-1] is not None
+    house.submit_video(bob.id, at={"1": "crash"})
+    worker.step()
+    assert LOADED[-1] is None  # a failed job keeps nothing
+    house.submit_video(bob.id)
+    worker.step()
+    house.submit_subject()
+    worker.step()
+    assert LOADED[-1] is None  # nor does a subject stay in the way of training
+    worker.end()
 
 
 def test_a_late_result_is_thrown_away(house, monkeypatch):
