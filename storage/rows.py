@@ -22,9 +22,10 @@ class Page(Generic[Row]):
     next_cursor: str | None
 
 
-def get(session: Session, model: type[Row], row_id: str) -> Row:
-    """The row as it is now. Raises NotFound."""
-    row = session.get(model, row_id, populate_existing=True)
+def get(session: Session, model: type[Row], row_id: str, *, hold: bool = False) -> Row:
+    """The row as it is now; with `hold`, nobody removes it before this transaction ends. Raises NotFound."""
+    lock = {"key_share": True, "read": True} if hold else None  # SQLite: writers wait for each other anyway
+    row = session.get(model, row_id, populate_existing=True, with_for_update=lock)
     if row is None:
         raise NotFound(f"There is no {model.__name__.lower()} {row_id}.")
     return row

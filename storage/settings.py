@@ -27,7 +27,7 @@ class Settings:
     s3_endpoint_url: str = ""
     """Address of an S3-compatible store; empty: Amazon's."""
     s3_public_url: str = ""
-    """The same address as clients see it, for links to downloads; empty: `s3_endpoint_url`."""
+    """The same address as clients see it, for links to downloads; empty, with `s3_endpoint_url`: the API streams them."""
     s3_region: str = "us-east-1"
     """Region of the bucket."""
     s3_access_key: str = ""

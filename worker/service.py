@@ -56,9 +56,12 @@ def get_subject(session: Session, subject_id: str) -> Subject:
     return rows.get(session, Subject, subject_id)
 
 
-def ready_subject(session: Session, subject_id: str) -> Subject:
-    """The subject, of which videos can be made. Raises NotFound, SubjectNotReady."""
-    subject = rows.get(session, Subject, subject_id)
+def ready_subject(session: Session, subject_id: str, *, hold: bool = False) -> Subject:
+    """The subject, of which videos can be made; with `hold`, it is there until the end of this transaction.
+
+    Raises NotFound, SubjectNotReady.
+    """
+    subject = rows.get(session, Subject, subject_id, hold=hold)
     if subject.state != "ready":
         raise SubjectNotReady(f"Subject {subject_id} is {subject.state}.")
     return subject
@@ -127,7 +130,7 @@ def submit_video(
     background_key = None
     if background is not None:
         background_key = store.put(folder + "background", background, limit=background_limit).key
-    ready_subject(session, subject_id)
+    ready_subject(session, subject_id, hold=True)
     video = Video(
         id=video_id,
         subject_id=subject_id,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import delete, event, select, text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
 from storage import migrations, rows
@@ -191,3 +191,29 @@ def test_settings_pass_through_an_environment():
 def test_unusable_settings_are_refused(text):
     with pytest.raises(BadSetting, match="ADNERF_LEASE_S"):
         load({"ADNERF_LEASE_S": text})
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_row_that_is_held_is_removed_only_later(database):
+    """So that what is about to hang on it is not without it at the commit."""
+    with database.session() as session:
+        session.add(subject(id="sub_1"))
+    order = []
+
+    def remove():
+        with database.session() as session:
+            session.execute(delete(Subject).where(Subject.id == "sub_1"))
+            order.append("removed")
+
+    with database.session() as session:
+        rows.get(session, Subject, "sub_1", hold=True)
+        other = threading.Thread(target=remove)
+        other.start()
+        other.join(0.5)
+        session.add(Video(id="vid_1", subject_id="sub_1", state="pending", options={}, audio_key="k"))
+        session.flush()
+        order.append("added")
+    other.join()
+    assert order == ["added", "removed"]
+    with database.session(write=False) as session:
+        assert session.scalars(select(Video)).all() == []

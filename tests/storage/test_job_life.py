@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import select
@@ -149,6 +150,18 @@ def test_a_failure_tells_why_and_a_retry_forgets_it(database):
     assert after.max_attempts - after.attempt == jobs.MAX_ATTEMPTS
 
 
+def test_a_job_whose_time_is_over_fails(database):
+    job = job_in(database, "running")
+    with database.session() as session:
+        assert not jobs.time_out(session, job.id, attempt=7, limit_s=60)
+        assert jobs.time_out(session, job.id, 1, limit_s=60)
+        assert not jobs.time_out(session, job.id, 1, limit_s=60)
+    after = read(database, Job, job.id)
+    assert (after.state, after.error["code"]) == ("failed", "time_limit")
+    assert "60 s" in after.error["message"]
+    assert owner_state(database, job) == "failed"
+
+
 def test_a_heartbeat_renews_the_lease_and_tells_the_standing(database):
     job = job_in(database, "running")
     with database.session() as session:
@@ -247,6 +260,29 @@ def test_a_worker_may_ask_for_some_kinds_only(database):
     video = new_job(database, "render")
     assert claim(database, kinds=["train"]) is None
     assert claim(database, kinds=["train", "render"]).id == video.id
+
+
+def test_deleting_and_succeeding_at_once_do_not_wait_in_a_circle(database):
+    """Both lock the job before its owner; the other way round, PostgreSQL would have to fail one of them."""
+    for _ in range(8):
+        job = job_in(database, "running")
+        start = threading.Barrier(2)
+
+        def succeed(job=job, start=start):
+            start.wait()
+            return make(database, "succeed", job)
+
+        def remove(job=job, start=start):
+            start.wait()
+            with database.session() as session:
+                jobs.forget(session, Job.subject_id == job.subject_id)
+                session.delete(rows.get(session, Subject, job.subject_id))
+
+        with ThreadPoolExecutor(2) as pool:
+            for done in [pool.submit(succeed), pool.submit(remove)]:
+                done.result()
+        with database.session(write=False) as session:
+            assert session.scalars(select(Job)).all() == session.scalars(select(Subject)).all() == []
 
 
 def test_deleting_what_a_job_is_for_ends_it(database):
