@@ -1,0 +1,19 @@
+"""The benchmark of the API, made small: it measures what it says."""
+
+from __future__ import annotations
+
+import json
+
+from benchmarks import api_load
+
+
+def test_the_api_is_measured(tmp_path, monkeypatch, capsys):
+    out = tmp_path / "load.json"
+    small = ["--requests", "3", "--upload-mib", "4", "--jobs", "5", "--json", str(out)]
+    monkeypatch.setattr("sys.argv", ["api_load", *small])
+    api_load.main()
+    figures = json.loads(out.read_text())
+    assert all(0 < one["p50_ms"] <= one["p99_ms"] for one in (*figures["alone"].values(), figures["at_once"]))
+    assert figures["upload"]["memory_peak_mib"] >= figures["upload"]["memory_before_mib"] > 20
+    assert list(figures["submit"]["memory_mib_by_jobs"]) == ["0", "1", "2", "3", "4", "5"]
+    assert "304" in capsys.readouterr().out
