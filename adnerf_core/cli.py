@@ -153,13 +153,20 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
-    p = commands.add_parser("evaluate", help="figures and pictures on the part of the footage that training never saw")
+    p = commands.add_parser(
+        "evaluate",
+        help="figures and pictures on the part of the footage that training never saw, or with another's voice",
+    )
     p.add_argument("subject", type=Path, metavar="RUN", help="folder that train wrote; its dataset must still be there")
+    p.add_argument(
+        "--reference", type=Path, metavar="VIDEO", help="another speaker: compare the lips that speech is given with theirs"
+    )
+    p.add_argument("--audio", type=Path, help="what the other speaker says (default: the sound of --reference)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     p.add_argument(
         "--device", choices=get_args(DeviceName), default="cpu", help="where to render (default: %(default)s)"
     )
-    p.set_defaults(run=_evaluate)
+    p.set_defaults(run=_evaluate, parser=p)
 
 
 def _add_import(commands: argparse._SubParsersAction) -> None:
@@ -249,9 +256,16 @@ def _render(given: argparse.Namespace) -> None:
 
 def _evaluate(given: argparse.Namespace) -> None:
     from adnerf_core.evaluate import evaluate
+    from adnerf_core.other_voice import other_voice
 
+    if given.audio and not given.reference:
+        given.parser.error("--audio needs --reference, a video of the one who speaks")
+    run = RunDir(given.subject)
     with progress_bar() as progress:
-        figures = evaluate(RunDir(given.subject), progress, device=given.device)
+        if given.reference:
+            figures = other_voice(run, given.reference, given.audio, progress, device=given.device)
+        else:
+            figures = evaluate(run, progress, device=given.device)
     text = json.dumps(figures, indent=1)
     if given.json:
         given.json.write_text(text + "\n")

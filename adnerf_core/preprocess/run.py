@@ -20,7 +20,7 @@ import numpy as np
 
 from adnerf_core import media
 from adnerf_core.audio.features import load_features
-from adnerf_core.config import FPS, SAMPLE_RATE, PreprocessConfig
+from adnerf_core.config import FPS, PreprocessConfig
 from adnerf_core.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, NoVideo, TooShort
 from adnerf_core.lips import mouth_opening

@@ -43,7 +43,7 @@ def test_a_subject_starts_with_the_lips_that_the_prior_says(spoken):
     mixture = torch.tensor([[1.0, 0.2, 0.0], [0.0, -0.5, 1.0]])
     codes = (lips - lips.mean(0)) / lips.std(0) @ mixture.T
     encoder = AudioEncoder(WIDTH, 2)
-    start_from_prior(encoder, codes, lips)
+    start_from_prior(encoder.requires_grad_(False), codes, lips)
     said = encoder(windows(features, every(lips)))
     assert min(np.corrcoef(said[:, number], codes[:, number])[0, 1] for number in range(2)) > 0.3
 
@@ -54,7 +54,7 @@ def test_something_of_the_prior_remains(spoken):
     weights = []
     for from_prior in (True, False):
         encoder = AudioEncoder(WIDTH, 2)
-        start_from_prior(encoder, codes, lips)
+        start_from_prior(encoder.requires_grad_(False), codes, lips)
         start = encoder.last.weight.clone()
         fit_encoder(
             encoder, features, codes, torch.ones(len(codes), dtype=torch.bool), spectrum=80, frames=range(len(codes)),
@@ -69,7 +69,7 @@ def test_the_lips_close_on_m_and_run_ahead_of_the_sound():
     times = np.arange(0, 1.2, 0.01)
     opening, _, width = mouth(phonemes, times).T
     closed = times[opening[20:60].argmin() + 20]
-    assert opening.min() < 0.15 and closed == pytest.approx(0.35 - LEAD_S[0], abs=0.03)
+    assert opening.min() < 0.25 and closed == pytest.approx(0.35 - LEAD_S[0], abs=0.03)
     assert width[80] < 0.25 < width[20]
     assert mouth(phonemes[:1], times).shape == (len(times), DISTANCES)
 
