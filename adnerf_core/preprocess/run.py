@@ -124,7 +124,7 @@ def _survey(work: Work, tick: Tick) -> dict[str, Any]:
         raise NoAudio(f"{work.video.name} has no sound.")
     if info.duration_s < work.config.min_seconds:
         raise TooShort(f"The footage lasts {info.duration_s:.1f} s.")
-    survey.require_sound(media.extract_audio(work.video))
+    survey.require_sound(media.extract_audio(work.video, duration_s=work.config.max_seconds))
     seconds = min(info.duration_s, work.config.max_seconds)
     small = survey.survey_size(info.width, info.height)
     frames = media.read_frames(work.video, size=small, duration_s=seconds)
@@ -215,7 +215,7 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
     with np.load(work.track) as arrays:
         opening = arrays["opening"]
     seconds = len(opening) / FPS + align.LAGS_S[-1]
-    samples = media.extract_audio(work.video)[: int(seconds * SAMPLE_RATE)]
+    samples = media.extract_audio(work.video, duration_s=seconds)
     low, high = np.nanquantile(opening, (0.05, 0.95))
     if high - low < STILL_LIPS:
         raise NoSpeech("The lips do not move.")
