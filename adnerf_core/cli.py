@@ -89,7 +89,11 @@ def _add_preprocess(commands: argparse._SubParsersAction) -> None:
         "--tracker-model", metavar="FILE", help="model file of the landmarker tracker (face_landmarker.task)"
     )
     p.add_argument(
-        "--features", type=_feature_name, default="mel+phones", metavar="NAME", help=f"{FEATURES_HELP} (default: %(default)s)"
+        "--features",
+        type=_feature_name,
+        default="mel+phones",
+        metavar="NAME",
+        help=f"{FEATURES_HELP} (default: %(default)s)",
     )
     p.add_argument(
         "--max-size",
