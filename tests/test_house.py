@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from storage.settings import Settings, environment_of
+
 ROOT = Path(__file__).parent.parent
 ROOMS = ("adnerf_core", "storage", "worker", "api")
 
@@ -56,12 +58,18 @@ def test_some_things_have_one_place(phrase, owner, rooms):
     assert found == {owner}
 
 
-def test_the_api_starts_quickly_and_without_torch():
+@pytest.mark.parametrize("broker", ["", "redis://127.0.0.1:1/0"])
+def test_the_api_starts_quickly_and_without_torch(broker, tmp_path):
+    """Also with a broker, which is not there: only then is Celery loaded."""
     program = (
         "import sys, time, api.app\n"
+        "api.app.create_app()\n"
+        f"assert ('celery' in sys.modules) is {bool(broker)}\n"
         "print(time.process_time(), sorted({'torch', 'mediapipe', 'cv2', 'scipy'} & set(sys.modules)))"
     )
-    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    environment = environment_of(Settings(data_dir=tmp_path, broker_url=broker))
+    command = [sys.executable, "-c", program]
+    ran = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
     seconds, _, loaded = ran.stdout.partition(" ")
     assert loaded.strip() == "[]"
     assert float(seconds) < 2.0, "CPU seconds to import the API"

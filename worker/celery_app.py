@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
+
 from celery import signals
+from celery.exceptions import CPendingDeprecationWarning
 
 from storage.errors import BadSetting
 from storage.settings import load
@@ -14,6 +17,9 @@ if not _settings.broker_url:
     raise BadSetting("There is no broker.", "Set ADNERF_BROKER_URL, such as redis://127.0.0.1:6379/0.")
 
 app = make_app(_settings.broker_url)
+
+# Celery warns, at each lost connection, who lets tasks go on without one. It is meant: see make_app.
+warnings.filterwarnings("ignore", "\nIn Celery 5.1 we introduced", CPendingDeprecationWarning)
 
 
 @signals.setup_logging.connect

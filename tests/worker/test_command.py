@@ -8,8 +8,11 @@ import threading
 import pytest
 
 from storage import workers
+from tests.worker.stub_core import CORE
 from worker import serve
 from worker.__main__ import main
+from worker.broker import kinds_of
+from worker.local import LocalWorker
 from worker.serve import only_service
 
 
@@ -47,6 +50,21 @@ def test_data_in_use_are_refused(settings, capsys):
     assert "--data-dir" in capsys.readouterr().err
 
 
+def test_beat_without_a_broker_is_refused(capsys):
+    assert main(["beat"]) == 1
+    assert "ADNERF_BROKER_URL" in capsys.readouterr().err
+
+
+def test_a_local_worker_keeps_to_its_queues(house):
+    video = house.submit_video(house.ready_subject().id)
+    waiting = house.submit_subject()
+    worker = LocalWorker(house.settings, CORE, kinds_of(["gpu_render"]))
+    assert worker.step()
+    assert not worker.step()
+    assert (house.video(video).state, house.subject(waiting).state) == ("ready", "pending")
+    worker.end()
+
+
 def test_an_unusable_setting_is_refused(monkeypatch, capsys):
     monkeypatch.setenv("ADNERF_LEASE_S", "soon")
     assert main(["worker"]) == 1
@@ -54,7 +72,13 @@ def test_an_unusable_setting_is_refused(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status", "told"), [([], 2, "serve"), (["fly"], 2, "serve"), (["serve", "--help"], 0, "--data-dir")]
+    ("arguments", "status", "told"),
+    [
+        ([], 2, "serve"),
+        (["fly"], 2, "serve"),
+        (["worker", "--queues", "gpu"], 2, "no such queue"),
+        (["serve", "--help"], 0, "--data-dir"),
+    ],
 )
 def test_help_tells_what_there_is(arguments, status, told, capsys):
     with pytest.raises(SystemExit) as ended:
