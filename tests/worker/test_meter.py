@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from storage import tallies
 from worker.meter import Meter
 
 WEIGHTS = {"audio": 1.0, "head": 6.0, "torso": 3.0}
@@ -98,3 +99,12 @@ def test_stages_are_timed(clock):
         clock.now += seconds
         meter.report(stage, 1, 1)
     assert meter.seconds == {"audio": 5.0, "head": 1.0, "store": 4.0}
+
+
+def test_the_times_of_a_job_that_succeeded_are_tallied(house):
+    house.submit_subject(train={"at": {"1": "crash"}})
+    house.work()
+    with house.database.session(write=False) as session:
+        timed = {(each.kind, each.label): each.count for each in tallies.all_of(session) if each.name == tallies.STAGE}
+    assert timed["preprocess", "track"] == 1
+    assert not any(kind == "train" for kind, _ in timed)
