@@ -57,7 +57,10 @@ class MarchConfig(Config):
 
     grid: int = Field(64, description="cells an edge of the cached density grid")
     lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
-    samples: int = Field(16, description="field evaluations a surviving ray")
+    samples: int = Field(16, description="field evaluations a surviving ray, in training")
+    scout: int = Field(12, description="in rendering, those of the ray that goes ahead for a block of pixels")
+    few: int = Field(7, description="those of the block's own rays where it met a surface")
+    rim: int = Field(13, description="and where it did not: along outlines, in an open mouth")
 
 
 class PaperConfig(Config):

@@ -122,8 +122,8 @@ def _read(path: Path, size: int) -> UInt8[ndarray, "size size 3"]:
 BACKGROUND, HEAD, NECK, TORSO, EDGE = range(5)
 """What a pixel means for the head field: see `zones`."""
 
-BLINKING = 0.1
-"""Share of the frames, those with the eyes most shut, from which one frame of every batch is drawn: blinks are rare."""
+BLINKING = 3
+"""One frame of every batch is drawn with a chance that grows with this power of how far the eyes are shut: blinks are rare."""
 REGION = 64
 """Cells an edge of the map that says where the torso was ever seen."""
 NECK_DEPTH, EDGE_DEPTH = 0.25, 0.5
@@ -200,7 +200,7 @@ class Footage:
         self.poses = torch.from_numpy(track.pose[numbers]).float().to(device)
         self.lips = torch.from_numpy(lips[numbers]).float().to(device)
         self.upper = torch.from_numpy(track.upper_face()[numbers]).to(device)
-        self.shut = self.upper[:, 0].argsort()[: max(1, int(BLINKING * len(numbers)))].cpu()
+        self.shut = self._blinks(torch.arange(len(numbers)))
         self.torso = torch.from_numpy(track.torso[numbers]).float().to(device)
         self.exposure = torch.ones((len(numbers), 3), device=device)
         self.trusted = torch.arange(len(numbers))
@@ -220,8 +220,12 @@ class Footage:
         """Takes a better track (see refine.py): poses, how bright each frame is (its colours are divided by it), and the frames
         that may be learned from."""
         self.poses, self.exposure, self.trusted = poses, exposure, trusted.cpu()
-        shut = self.upper[self.trusted.to(poses.device), 0].argsort()[: max(1, int(BLINKING * len(self.trusted)))]
-        self.shut = self.trusted[shut.cpu()]
+        self.shut = self._blinks(self.trusted)
+
+    def _blinks(self, trusted: Int[Tensor, " trusted"]) -> Float[Tensor, " frames"]:
+        """The chance of each frame (any scale) to be drawn for its shut eyes."""
+        shut = ((1 - self.upper[:, 0].cpu()) / 2).clamp(0.01, 1) ** BLINKING
+        return torch.zeros_like(shut).index_copy(0, trusted, shut[trusted])
 
     def _scattered(
         self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
@@ -259,7 +263,7 @@ class Footage:
         """
         generator = torch.Generator().manual_seed((seed << 32) + step)
         chosen = self.trusted[torch.randint(len(self.trusted), (frames,), generator=generator)]
-        chosen[0] = self.shut[int(chosen[0]) % len(self.shut)]
+        chosen[0] = torch.multinomial(self.shut, 1, generator=generator)[0]
         uniform = torch.rand((frames, rays // frames, 2), generator=generator).to(self.device)
         chosen = chosen.to(self.device)
         if phase == "torso":

@@ -20,6 +20,7 @@ from adnerf_core.fields.triplane import HeadField, RayDecoder
 from adnerf_core.marching import Marched, box_span, composite, distortion, draw_intervals, over, widen
 from adnerf_core.occupancy import DensityGrid
 from adnerf_core.rays import Camera, Rays, cast_rays, project
+from adnerf_core.scout import scout
 
 EMPTY = 0.02
 """Opacity along a whole ray, by the density grid, below which the ray is not marched."""
@@ -196,29 +197,35 @@ class Portrait(nn.Module):
         condition: Float[Tensor, "rays condition"],
         generator: torch.Generator | None = None,
         asked: Asked | None = None,
+        samples: int | None = None,
     ) -> Marched:
         """Marches the head field. A `generator` means training: intervals are jittered and some empty rays kept.
 
-        `asked` says where in its box the field has what belongs to a place (None: there).
+        `asked` says where in its box the field has what belongs to a place (None: there); `samples` is the number of
+        intervals a ray (None: as in training).
         """
-        origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
-        near, far, meets = box_span(origins, directions)
-        with torch.no_grad():
-            weights, opacity = self._expect(origins, directions, near, far, asked)
-            worth = meets & (opacity > EMPTY)
-            if generator is not None:
-                worth |= meets & (torch.rand(len(near), generator=generator).to(near.device) < KEPT)
-            chosen = worth.nonzero()[:, 0]
-            jitter = None if generator is None else torch.rand(len(near), generator=generator).to(near.device)[chosen]
-            edges = draw_intervals(weights[chosen], near[chosen], far[chosen], self.march.samples, jitter=jitter)
-        color, left, weights = self._march(
-            origins[chosen], directions[chosen], rays.directions[chosen], edges, condition[chosen], asked
-        )
-        color = torch.zeros_like(origins).index_copy(0, chosen, color)
-        left = torch.ones_like(near).index_copy(0, chosen, left)
+        chosen, edges = self._cut(rays, samples or self.march.samples, asked, generator)
+        color, left, weights = self._march(rays.of(chosen), edges, condition[chosen], asked)
+        color = torch.zeros_like(rays.origins).index_copy(0, chosen, color)
+        left = torch.ones_like(color[:, 0]).index_copy(0, chosen, left)
         if generator is None:
             return Marched(color, left)
-        return Marched(color, left, torch.zeros_like(near).index_copy(0, chosen, distortion(weights, edges)))
+        return Marched(color, left, torch.zeros_like(left).index_copy(0, chosen, distortion(weights, edges)))
+
+    @torch.no_grad()
+    def _cut(
+        self, rays: Rays, samples: int, asked: Asked | None, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Which rays are worth marching, by the density grid, and the edges of their intervals."""
+        origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
+        near, far, meets = box_span(origins, directions)
+        weights, opacity = self._expect(origins, directions, near, far, asked)
+        worth = meets & (opacity > EMPTY)
+        if generator is not None:
+            worth |= meets & (torch.rand(len(near), generator=generator).to(near.device) < KEPT)
+        chosen = worth.nonzero()[:, 0]
+        jitter = None if generator is None else torch.rand(len(near), generator=generator).to(near.device)[chosen]
+        return chosen, draw_intervals(weights[chosen], near[chosen], far[chosen], samples, jitter=jitter)
 
     def _expect(
         self, origins: Tensor, directions: Tensor, near: Tensor, far: Tensor, asked: Asked | None
@@ -237,24 +244,23 @@ class Portrait(nn.Module):
         return widen(weights), 1 - left
 
     def _march(
-        self,
-        origins: Tensor,
-        directions: Tensor,
-        view: Tensor,
-        edges: Tensor,
-        condition: Tensor,
-        asked: Asked | None,
+        self, rays: Rays, edges: Tensor, condition: Tensor, asked: Asked | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(premultiplied colour, transmittance, weights of the samples) along rays cut at `edges`."""
-        rays, samples = len(origins), edges.shape[1] - 1
+        count, samples = len(edges), edges.shape[1] - 1
+        origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
         points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
         points = points if asked is None else asked(points)
         density, features = self.head(points, condition.repeat_interleave(samples, 0))
-        weights, left = composite(density.view(rays, samples), self._lengths(edges.diff(dim=-1)))
-        summed = (features.view(len(features), rays, samples) * weights).sum(-1).T
+        weights, left = composite(density.view(count, samples), self._lengths(edges.diff(dim=-1)))
+        summed = (features.view(len(features), count, samples) * weights).sum(-1).T
         opacity = 1 - left
-        return opacity[:, None] * self.decoder(summed / opacity.clamp(min=1e-3)[:, None], view), left, weights
+        return (
+            opacity[:, None] * self.decoder(summed / opacity.clamp(min=1e-3)[:, None], rays.directions),
+            left,
+            weights,
+        )
 
     def _lengths(self, spans: Tensor) -> Tensor:
         """Distances in head units -> in (mean) half-edges of the box, the unit of density."""
@@ -321,13 +327,27 @@ class Portrait(nn.Module):
             blocks, asked = blocks | self.head_blocks(torso_pose), self.joined(pose, torso_pose)
         place = (pixels / BLOCK).long()
         inside = (pixels >= 0).all(-1) & (place[:, 0] < blocks.shape[0]) & (place[:, 1] < blocks.shape[1])
-        place = torch.where(inside[:, None], place, 0)
-        head_pixels = (inside & blocks[place[:, 0], place[:, 1]]).nonzero()[:, 0]
+        block = torch.where(inside, place[:, 0] * blocks.shape[1] + place[:, 1], 0)
+        wanted = torch.zeros_like(blocks).view(-1).index_fill(0, block[inside], True).view(blocks.shape)
+        around = nn.functional.max_pool2d(wanted[None, None].float(), 3, 1, 1)[0, 0] > 0
+
+        def march(middles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            rays = cast_rays(self.geometry.camera, pose.expand(len(middles), 4, 4), middles)
+            chosen, edges = self._cut(rays, self.march.scout, asked)
+            return chosen, edges, self._march(rays.of(chosen), edges, condition.expand(len(chosen), -1), asked)[2]
+
+        found = scout(blocks & around, BLOCK, self.march.few, march)
         color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
-        for part in head_pixels.split(chunk):
-            rays = cast_rays(self.geometry.camera, pose.expand(len(part), 4, 4), pixels[part])
-            head = self.see_head(rays, condition.expand(len(part), -1), asked=asked)
-            color[part], left[part] = head.color, head.transmittance
+        for blocks_of_a_kind, simple in ((found.simple, True), (found.hard, False)):
+            these = (inside & blocks_of_a_kind.view(-1)[block]).nonzero()[:, 0]
+            for part in these.split(chunk):
+                rays = cast_rays(self.geometry.camera, pose.expand(len(part), 4, 4), pixels[part])
+                each = condition.expand(len(part), -1)
+                if simple:
+                    color[part], left[part], _ = self._march(rays, found.edges.flatten(0, 1)[block[part]], each, asked)
+                else:
+                    head = self.see_head(rays, each, asked=asked, samples=self.march.rim)
+                    color[part], left[part] = head.color, head.transmittance
         code = self.pose_code((pose if torso_pose is None else torso_pose)[None])
         body = self.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
         return over(body, over(Marched(color, left), background)), body.transmittance * left

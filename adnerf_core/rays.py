@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -43,6 +43,10 @@ class Rays:
 
     origins: Float[Tensor, "rays 3"]
     directions: Float[Tensor, "rays 3"]
+
+    def of(self, chosen: Int[Tensor, " chosen"]) -> Rays:
+        """Those of the rays."""
+        return Rays(self.origins[chosen], self.directions[chosen])
 
 
 def cast_rays(camera: Camera, poses: Float[Tensor, "rays 4 4"], pixels: Float[Tensor, "rays 2"]) -> Rays:

@@ -36,7 +36,7 @@ STRETCH = 1.5
 """Steps are made so much longer than the linear model says: far from the optimum the robust one falls short."""
 LONGEST = 0.1
 """Longest step in each number."""
-SMOOTH = 1.0
+SMOOTH = 2.0
 """Standard deviation, frames, of the Gaussian that corrections are averaged with: a head has mass."""
 RIM, RIM_SHARE = 6, 0.25
 """Width of the outline on either side, px of a 256 px picture, and its share of the rays."""

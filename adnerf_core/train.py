@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from adnerf_core.audio import prior
 from adnerf_core.audio.features import feature_kind
 from adnerf_core.audio.fit import fit_encoder
 from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
@@ -19,7 +20,7 @@ from adnerf_core.config import TrainConfig
 from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.geometry import measure_geometry
-from adnerf_core.lips import LipShape
+from adnerf_core.lips import LipShape, mouth_distances
 from adnerf_core.losses import detail_loss, head_loss, torso_loss
 from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer
@@ -189,15 +190,23 @@ class Training:
 
     def audio(self) -> None:
         """Sound to lip codes, by regression on the lips of the footage: short, so it starts over when interrupted."""
+        name = self.dataset.manifest["features"]["name"]
+        if from_prior := name == prior.FEATURES:
+            trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
+            pairs = self.codes[trained], mouth_distances(self.track.depose[trained])
+            prior.start_from_prior(
+                self.portrait.audio, *(torch.from_numpy(one).float().to(self.config.device) for one in pairs)
+            )
         figures = fit_encoder(
             self.portrait.audio,
             torch.from_numpy(self.dataset.features()).to(self.config.device),
             torch.from_numpy(self.codes).to(self.config.device),
             torch.from_numpy(self.track.valid).to(self.config.device),
-            spectrum=feature_kind(self.dataset.manifest["features"]["name"]).spectrum,
+            spectrum=feature_kind(name).spectrum,
             frames=range(self.dataset.held_out_from),
             steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
             seed=self.config.seed,
+            from_prior=from_prior,
             progress=self.progress,
         )
         self.run.append_metrics(phase="audio", **figures)
@@ -321,7 +330,7 @@ def make_optimizer(modules: tuple[torch.nn.Module, ...]) -> torch.optim.Adam:
             parameter.requires_grad_(True)
             (planes if name.startswith("planes.") else nets).append(parameter)
     groups = [{"params": planes, "initial_lr": PLANES_RATE}, {"params": nets, "initial_lr": NETS_RATE}]
-    return torch.optim.Adam(groups, lr=NETS_RATE, betas=(0.9, 0.99), eps=1e-12)
+    return torch.optim.Adam(groups, lr=NETS_RATE, betas=(0.9, 0.99), eps=1e-12, fused=True)
 
 
 def learning_rate(step: int, steps: int) -> float:

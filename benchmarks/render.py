@@ -12,16 +12,16 @@ import resource
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 
-from adnerf_core.portrait import BLOCK
-from adnerf_core.rays import cast_rays
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import Subject, load_subject
+from benchmarks.pieces import counting
 
 
 def main() -> None:
@@ -47,30 +47,21 @@ def measure(subject: Subject, count: int) -> dict[str, float]:
     """CPU seconds a frame, whole and by field; field evaluations a pixel; peak memory of the process, MB."""
     portrait, size = subject.portrait, subject.size
     pixels, behind = portrait.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
-    places = [k * len(subject.poses) // count for k in range(count)]
-    whole, head, torso, evaluations = [], [], [], []
-    for k in places:
-        pose, motion = subject.poses[k], subject.torso[k]
-        code = torch.zeros(1, portrait.audio.lip_code)
-        condition = portrait.condition(code, subject.upper[k : k + 1])[0]
-        whole.append(cpu_seconds(lambda: portrait.paint(pose, motion, condition, behind, pixels)))  # noqa: B023
-        wanted = (
-            portrait.head_blocks(pose).repeat_interleave(BLOCK, 0).repeat_interleave(BLOCK, 1)[:size, :size].reshape(-1)
-        )
-        rays = cast_rays(portrait.geometry.camera, pose.expand(int(wanted.sum()), 4, 4), pixels[wanted])
-        each = condition.expand(len(rays.origins), -1)
-        head.append(cpu_seconds(lambda: portrait.see_head(rays, each)))  # noqa: B023
-        seen = portrait.see_head(rays, each)
-        marched = int((seen.transmittance < 1).sum())
-        evaluations.append(
-            (marched * portrait.march.samples + int(portrait.torso_region.float().mean() * size**2)) / size**2
-        )
+    whole, torso, evaluations = [], [], []
+    for place in (k * len(subject.poses) // count for k in range(count)):
+        pose, motion = subject.poses[place], subject.torso[place]
+        code = torch.zeros(1, portrait.lip_code)
+        condition = portrait.condition(code, subject.upper[place : place + 1])[0]
+        frame = partial(portrait.paint, pose, motion, condition, behind, pixels)
+        whole.append(cpu_seconds(frame))
+        with counting(portrait) as counts:
+            frame()
+        evaluations.append(sum(counts) / size**2)
         steps = motion.expand(len(pixels), -1), portrait.pose_code(pose[None]).expand(len(pixels), -1)
-        torso.append(cpu_seconds(lambda: portrait.see_torso(pixels, *steps)))  # noqa: B023
+        torso.append(cpu_seconds(partial(portrait.see_torso, pixels, *steps)))
     return {
         "size_px": size,
         "frame_cpu_s": round(statistics.median(whole), 4),
-        "head_cpu_s": round(statistics.median(head), 4),
         "torso_cpu_s": round(statistics.median(torso), 4),
         "field_evaluations_a_pixel": round(statistics.median(evaluations), 2),
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

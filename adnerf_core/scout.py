@@ -1,0 +1,91 @@
+"""Scouts: one ray a block of the picture goes ahead and tells the others where to look.
+
+A frame's pixels need not search their rays one by one. One ray through the middle of each BLOCK x BLOCK pixels is marched with
+care; where it and its eight neighbours found a surface close together, the block's pixels march a few intervals around it, all
+cut alike, and look nothing up. The others (outlines, the depth of an open mouth) are marched as in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from adnerf_core.marching import draw_intervals
+
+BINS = 96
+"""Steps in depth between the nearest and the farthest point of the head's box that a scout meets."""
+SOLID = 0.8
+"""Opacity that all nine scouts must have found: less is the outline, or loose hair."""
+WIDE = 0.6
+"""Depth, head units, within which the nine must have found it."""
+TRACE = 0.01
+"""Opacity that nine scouts together must have found for a block to be marched at all."""
+EVEN = 0.03
+"""Share of a block's intervals that is spread evenly (see draw_intervals)."""
+AROUND = 0.5
+"""What the scouts' word is worth one step before and behind."""
+
+Scouting = Callable[
+    [Float[Tensor, "pixels 2"]], tuple[Int[Tensor, " rays"], Float[Tensor, "rays edges"], Float[Tensor, "rays samples"]]
+]
+"""Marches the rays through some pixels: which of them were worth it, the edges of their intervals (distance, head units), and
+the weights of these."""
+
+
+class Scouted(NamedTuple):
+    """Which blocks are simple, which are not (the rest shows no head), and how a simple block's rays are cut."""
+
+    simple: Bool[Tensor, "rows cols"]
+    hard: Bool[Tensor, "rows cols"]
+    edges: Float[Tensor, "rows cols few+1"]
+
+
+def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, march: Scouting) -> Scouted:
+    """Sends a ray through the middle of each of `blocks`, whose edge is `edge` px; simple ones get `few` intervals."""
+    sent = blocks.nonzero()
+    edges = torch.zeros((*blocks.shape, few + 1), device=blocks.device)
+    nothing = Scouted(torch.zeros_like(blocks), torch.zeros_like(blocks), edges)
+    chosen, cuts, weights = march((sent + 0.5) * edge)
+    if len(chosen) == 0:
+        return nothing
+    sent = sent[chosen]
+    found = torch.zeros((*blocks.shape, BINS), device=blocks.device)
+    near, far = cuts[:, 0].min(), cuts[:, -1].max()
+    found[sent[:, 0], sent[:, 1]] = rebin(cuts, weights, near, far)
+    opacity = found.sum(-1)
+    least = -_over_neighbours(-opacity[..., None])[..., 0]
+    shared = _over_neighbours(found)
+    marched = shared.sum(-1) > TRACE
+    if not marched.any():
+        return nothing
+    shared = shared[marched]
+    shared = torch.maximum(shared, AROUND * F.max_pool1d(shared[:, None], 3, 1, 1)[:, 0])
+    edges[marched] = draw_intervals(shared, near.expand(len(shared)), far.expand(len(shared)), few, EVEN)
+    simple = marched & (least > SOLID) & (edges[..., -2] - edges[..., 1] < WIDE)
+    return Scouted(simple, marched & ~simple, edges)
+
+
+def rebin(
+    edges: Float[Tensor, "rays edges"],
+    weights: Float[Tensor, "rays samples"],
+    near: Float[Tensor, ""],
+    far: Float[Tensor, ""],
+) -> Float[Tensor, "rays bins"]:
+    """The weights of intervals that differ from ray to ray, over BINS equal ones from `near` to `far`; each sum is kept."""
+    total = F.pad(weights.cumsum(-1), (1, 0))
+    steps = torch.linspace(0, 1, BINS + 1, device=edges.device)
+    places = (near + steps * (far - near)).expand(len(edges), -1).contiguous()
+    right = torch.searchsorted(edges.contiguous(), places).clamp(1, edges.shape[1] - 1)
+    low, high = edges.gather(1, right - 1), edges.gather(1, right)
+    part = ((places - low) / (high - low).clamp(min=1e-8)).clamp(0, 1)
+    return torch.lerp(total.gather(1, right - 1), total.gather(1, right), part).diff(dim=-1)
+
+
+def _over_neighbours(values: Float[Tensor, "rows cols n"]) -> Float[Tensor, "rows cols n"]:
+    """The largest of each block and its eight neighbours; blocks outside the picture do not count."""
+    return F.max_pool2d(values.permute(2, 0, 1)[None], 3, 1, 1)[0].permute(1, 2, 0)
