@@ -13,6 +13,7 @@ import socket
 import threading
 from collections import Counter
 from collections.abc import Collection
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from storage import jobs
@@ -117,8 +118,9 @@ class Broker:
 
     def catch_up(self, database: Database) -> None:
         """Sends the wake-ups that are due, except as many as are waiting in the broker anyway."""
+        latest = now() - timedelta(seconds=ON_ITS_WAY_S)
         with database.session(write=False) as session:
-            due = [wakeup for wakeup in jobs.due_wakeups(session) if (now() - wakeup.due).total_seconds() > ON_ITS_WAY_S]
+            due = [wakeup for wakeup in jobs.due_wakeups(session) if wakeup.due < latest]
         try:
             for kind, count in Counter(wakeup.kind for wakeup in due).items():
                 missing = count - self.waiting(kind)
