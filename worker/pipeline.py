@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from adnerf_core.config import PRESETS, PreprocessConfig, RenderOptions
 from adnerf_core.errors import AdnerfError, DiskFull, NotReady, OutOfMemory
 from adnerf_core.progress import Cancelled
@@ -114,7 +116,8 @@ class Pipeline:
         self.warm = Warm(core.load, core.free)
 
     def run(self, job: Job, stopping: threading.Event) -> None:
-        """Runs a claimed job to its end: succeeded, failed, given back (when `stopping` is set), or lost.
+        """Runs a claimed job to its end: succeeded, failed, lost, or given back (when `stopping` is set, and when the
+        database was away in between).
 
         Raises only where the database or the disk keeps it from telling that end; the lease then runs out.
         """
@@ -129,6 +132,9 @@ class Pipeline:
                 done = True
                 log.info("%s: done", job.id)
             except (Cancelled, NotFound):  # NotFound: the subject or video was deleted
+                queued_again = lease.give_up()
+            except (OperationalError, InterfaceError) as error:  # the database was away: the job is not to blame
+                log.warning("%s: the database was away: %s", job.id, error)
                 queued_again = lease.give_up()
             except Exception as error:
                 self._fail(job, explain(error))

@@ -60,7 +60,7 @@ def load(
             "memory_mib_after_it": after,
         }
         for name in workers:
-            stage.programs.pop(name).kill()
+            stage.remove(name)
         outcome.figures["memory_mib_by_jobs"] = memory = {}
         for number in range(jobs + 1):
             if number % max(1, jobs // 5) == 0:

@@ -127,13 +127,19 @@ class Stage:
         more = {} if visibility_s is None else {VISIBILITY: str(visibility_s)}
         self._run(name, machine, *celery, cable=cable, **more)
 
-    def end(self, name: str, number: signal.Signals = signal.SIGTERM) -> float:
+    def end(self, name: str) -> float:
         """Tells a program to stop, for good; returns the seconds until it had."""
         program = self.programs.pop(name)
         begun = time.monotonic()
-        program.process.send_signal(number)
+        program.process.terminate()
         program.process.wait(PATIENCE_S)
         return time.monotonic() - begun
+
+    def remove(self, name: str) -> None:
+        """kill -9, for good."""
+        program = self.programs.pop(name)
+        program.kill()
+        program.process.wait()
 
     def jobs(self, *where: Any) -> list[Job]:
         """Jobs as the database has them, oldest first."""
@@ -171,9 +177,8 @@ class Stage:
         """The end of all programs; the servers stay."""
         self._over.set()
         self._supervisor.join()
-        for program in self.programs.values():
-            program.kill()
-            program.process.wait()
+        for name in list(self.programs):
+            self.remove(name)
         self.redis.close()
         self.database.close()
 

@@ -6,6 +6,7 @@ import io
 import threading
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from adnerf_core.config import RenderOptions, ViewChange
 from storage import jobs
@@ -135,6 +136,22 @@ def test_a_store_without_room_fails_the_job(house, monkeypatch):
     monkeypatch.setattr(worker.pipeline.store, "put", refuse)
     assert worker.step()
     assert house.subject(subject).jobs[0].error["code"] == "disk_full"
+
+
+def test_a_database_that_was_away_for_a_moment_does_not_fail_the_job(house, monkeypatch):
+    outages = [OperationalError("UPDATE", {}, Exception("server closed the connection unexpectedly"))]
+    publish = jobs.publish
+
+    def away_once(*arguments, **values):
+        if outages:
+            raise outages.pop()
+        return publish(*arguments, **values)
+
+    monkeypatch.setattr(jobs, "publish", away_once)
+    subject = house.ready_subject()
+    preprocessing, _ = subject.jobs
+    assert (preprocessing.state, preprocessing.attempt, preprocessing.error) == ("succeeded", 2, None)
+    assert preprocessing.max_attempts == jobs.MAX_ATTEMPTS + 1  # it does not count
 
 
 def test_a_retry_goes_on_with_a_fresh_count(house):
