@@ -7,10 +7,9 @@ upload does not hold up other writers; call them in a fresh session.
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import PresetName, RenderOptions
@@ -20,17 +19,6 @@ from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, Vid
 from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id, now
 from storage.objects import ObjectStore
 from storage.rows import Page
-from storage.settings import Settings
-from worker.locks import is_abandoned
-
-
-class QueueFigure(NamedTuple):
-    """Jobs of one kind in one state: how many, and since when the oldest of them was queued."""
-
-    kind: JobKind
-    state: JobState
-    jobs: int
-    oldest_queued_at: datetime
 
 
 def submit_subject(
@@ -212,14 +200,3 @@ def cancel_job(session: Session, job_id: str) -> Job:
 def retry_job(session: Session, job_id: str) -> Job:
     """Queues a failed or cancelled job again; it goes on from what stands. Raises NotFound, MoveNotAllowed."""
     return jobs.retry(session, job_id)
-
-
-def queue_figures(session: Session) -> list[QueueFigure]:
-    """How many jobs there are of each kind and state."""
-    query = select(Job.kind, Job.state, func.count(), func.min(Job.queued_at)).group_by(Job.kind, Job.state)
-    return [QueueFigure(*row) for row in session.execute(query.order_by(Job.kind, Job.state))]
-
-
-def workers_here(settings: Settings) -> int:
-    """How many worker processes of this machine are alive; those of other machines cannot be seen."""
-    return sum(not is_abandoned(path) for path in (settings.locks / "workers").glob("[!.]*"))
