@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from celery import current_app, signals
 from celery.worker import state
+from sqlalchemy.exc import OperationalError
 
 from storage.models import JobKind
 from storage.settings import load
@@ -37,13 +38,21 @@ _runner: Runner | None = None
 def wake(kind: JobKind) -> None:
     """Runs the oldest queued job of this kind, if there still is one."""
     if kind not in _runner.kinds:
-        log.warning("woken for %s, which this worker does not do: put back", kind)
-        time.sleep(PUT_BACK_S)
-        _runner.broker.send(kind)
+        log.warning("woken for %s, which this worker does not do", kind)
+        _put_back(kind)
         return
     stopping = threading.Event()
-    with set_by_signals(stopping, signal.SIGTERM):
-        _runner.step([kind], stopping)
+    try:
+        with set_by_signals(stopping, signal.SIGTERM):
+            _runner.step([kind], stopping)
+    except OperationalError as error:  # perhaps others reach it: an idle worker that does not would use up all wake-ups
+        log.warning("the database is away (%s)", error)
+        _put_back(kind)
+
+
+def _put_back(kind: JobKind) -> None:
+    time.sleep(PUT_BACK_S)
+    _runner.broker.send(kind)
 
 
 @signals.celeryd_after_setup.connect

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -45,8 +46,8 @@ def experiments(kills: int, limit_s: float) -> dict[str, Callable[[Servers, Path
         "freeze": partial(network_cut, how="freeze", **QUICK_LEASE),
         "cut": partial(network_cut, how="cut", **QUICK_LEASE),
         "repeats": partial(repeats, deliveries=5, job_s=20.0, visibility_s=5.0),
-        "cancels": partial(cancels, count=20),
-        "hand-overs": partial(hand_overs, count=6),
+        "cancels": partial(cancels, count=20, within_s=5.0),
+        "hand-overs": partial(hand_overs, count=6, within_s=30.0),
         "poison": poison,
         "load": partial(load, upload_mib=500, requests=300, jobs=1000),
     }
@@ -118,4 +119,5 @@ def say(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: what was started is ended
     sys.exit(main())

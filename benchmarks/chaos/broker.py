@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import make_url
 
 from benchmarks.chaos.cable import Cable
-from benchmarks.chaos.clients import Client
+from benchmarks.chaos.clients import staged
 from benchmarks.chaos.outcome import Outcome
-from benchmarks.chaos.stage import Servers, Stage
+from benchmarks.chaos.stage import Servers
 from benchmarks.chaos.storm import END_STATES, repeated
 from storage.models import Job, Subject
 from storage.rows import get
 from worker.broker import Broker, make_app
-
-
-@contextmanager
-def staged(on: Servers, folder: Path, **settings: Any) -> Iterator[tuple[Stage, Client]]:
-    """A stage with an API, and a client of it."""
-    stage = Stage(on, folder, **settings)
-    try:
-        client = Client(stage.api())
-        yield stage, client
-        client.close()
-    finally:
-        stage.close()
 
 
 def flush(on: Servers, folder: Path, *, subjects: int, flushes: int, **settings: Any) -> Outcome:
@@ -76,7 +62,7 @@ def repeats(
             broker.send("preprocess")
         stage.until(lambda: stage.jobs(Job.subject_id == subject["id"], Job.kind == "train", Job.state == "succeeded"))
         jobs = stage.jobs()
-        woken = sum("adnerf.wake" in line and "received" in line for line in lines(stage, "worker-"))
+        woken = sum("adnerf.wake" in line and "received" in line for line in stage.lines("worker-"))
         outcome.figures = {
             "deliveries": woken,
             "job_s": job_s,
@@ -114,9 +100,8 @@ def network_cut(on: Servers, folder: Path, *, how: str, **settings: Any) -> Outc
         over = time.time()
         zombie = [step for step in stage.steps(job_id, attempt=1) if step.moment > cut]
         cable.mend()
-        stage.until(lambda: not (stage.folder / "far" / "work" / "jobs" / job_id).exists())
         stage.end("near")
-        again = stage.until(lambda: client.subject(steps=1, train={"steps": 1}))  # the far one works again
+        again = stage.until(lambda: client.subject(steps=1, train={"steps": 1}))  # the far one is done, and works again
         stage.until(lambda: client.read(f"/v1/subjects/{again['id']}")["state"] == "ready")
         with stage.database.session(write=False) as session:
             key = get(session, Subject, subject["id"]).dataset_key
@@ -133,9 +118,3 @@ def network_cut(on: Servers, folder: Path, *, how: str, **settings: Any) -> Outc
     outcome.hold(outcome.figures["results"] == 1, "the job has not one result")
     outcome.hold(outcome.figures["zombie_writes_accepted"] == 0, "the zombie's result is the one that is seen")
     return outcome
-
-
-def lines(stage: Stage, name: str) -> list[str]:
-    """What the programs whose names begin so have logged."""
-    logs = stage.folder.glob(f"{name}*.log")
-    return [line for log in logs for line in log.read_text(errors="replace").splitlines()]

@@ -6,12 +6,16 @@ import hashlib
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
 
 from benchmarks.chaos.core import order, rendered
+from benchmarks.chaos.stage import Servers, Stage
 
 POLL_S = 1.0
 SUBJECT = {"name": "Ada", "preset": "draft", "consent": "Ada, today"}
@@ -169,3 +173,10 @@ class Crowd:
                 return owner["state"]
             time.sleep(POLL_S)
         return None
+
+
+@contextmanager
+def staged(on: Servers, folder: Path, **settings: Any) -> Iterator[tuple[Stage, Client]]:
+    """A stage with an API, and a client of it."""
+    with closing(Stage(on, folder, **settings)) as stage, closing(Client(stage.api())) as client:
+        yield stage, client

@@ -164,6 +164,11 @@ class Stage:
             if job_id in (None, step.job_id) and attempt in (None, step.attempt)
         ]
 
+    def lines(self, name: str) -> list[str]:
+        """What the programs whose names begin so have logged."""
+        logs = self.folder.glob(f"{name}*.log")
+        return [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+
     def until(self, condition: Callable[[], Value], seconds: float = PATIENCE_S) -> Value:
         """Waits until `condition()` is true, and returns what it returned."""
         deadline = time.monotonic() + seconds

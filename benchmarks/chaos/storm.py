@@ -48,9 +48,8 @@ class Storm:
     interrupted: list[Interrupted] = field(default_factory=list)
     away: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SHARES})
     """Seconds from the kill of a part until the service was whole again, by its own word."""
-
-    def __post_init__(self):
-        self._healing: dict[str, threading.Thread] = {}
+    healing: dict[str, threading.Thread] = field(default_factory=dict)
+    """What waits for a part to be up again."""
 
     def strike(self) -> None:
         """One kill, of something that is up; none where the chosen worker is not at work."""
@@ -63,11 +62,11 @@ class Storm:
 
     def calm(self) -> None:
         """Waits until all that was killed is up again."""
-        for thread in self._healing.values():
+        for thread in self.healing.values():
             thread.join()
 
     def _heals(self, target: str) -> bool:
-        return target in self._healing and self._healing[target].is_alive()
+        return target in self.healing and self.healing[target].is_alive()
 
     def _kill_worker(self, target: str) -> None:
         running = [] if self._heals("postgresql") else self.stage.jobs(Job.state == "running")
@@ -98,8 +97,8 @@ class Storm:
             self.stage.until(lambda: answers(self.url))
             self.away[target].append(time.time() - begun)
 
-        self._healing[target] = threading.Thread(target=heal, name=f"healing {target}")
-        self._healing[target].start()
+        self.healing[target] = threading.Thread(target=heal, name=f"healing {target}")
+        self.healing[target].start()
 
 
 def claimer(job: Job) -> int:

@@ -17,6 +17,8 @@ from benchmarks.chaos.storm import storm
 pytestmark = pytest.mark.timeout(1200)  # machines that test are busy ones; each takes seconds on a quiet one
 
 QUICK = {"sweep_s": 0.5, "wake_again_s": 2.0, "beat_s": 0.2}
+BUSY_S = 120.0
+"""How long anything may take on a busy machine. What is promised is measured by `make chaos`, on a quiet one."""
 
 
 @pytest.fixture(scope="module")
@@ -65,13 +67,13 @@ def test_a_message_that_comes_again_and_again_makes_one_result(on, tmp_path):
 
 
 def test_a_cancelled_job_frees_its_worker(on, tmp_path):
-    outcome = cancels(on, tmp_path / "cancels", count=2, **QUICK)
+    outcome = cancels(on, tmp_path / "cancels", count=2, within_s=BUSY_S, **QUICK)
     assert outcome.broken == []
     assert outcome.figures["seconds_until_the_worker_is_free"]["count"] == 2
 
 
 def test_a_worker_that_is_told_to_stop_hands_its_training_over(on, tmp_path):
-    outcome = hand_overs(on, tmp_path / "hand_overs", count=1, **QUICK)
+    outcome = hand_overs(on, tmp_path / "hand_overs", count=1, within_s=BUSY_S, **QUICK)
     assert outcome.broken == []
     assert outcome.figures["attempts_counted"] == 0
 
