@@ -113,8 +113,10 @@ def network_cut(on: Servers, folder: Path, *, how: str, **settings: Any) -> Outc
             "seconds_cut": round(over - cut, 1),
             "results": stage.moves("succeed") - 3,  # beside its training, and both jobs of the other subject
             "zombie_writes_accepted": int(f"{job_id}-2." not in key),
+            "wake_ups_used_up_in_vain": sum("raised unexpected" in line for line in stage.lines("far")),
         }
     cable.close()
     outcome.hold(outcome.figures["results"] == 1, "the job has not one result")
     outcome.hold(outcome.figures["zombie_writes_accepted"] == 0, "the zombie's result is the one that is seen")
+    outcome.hold(outcome.figures["wake_ups_used_up_in_vain"] == 0, "the cut worker kept others from being woken")
     return outcome

@@ -32,9 +32,8 @@ def load(
 ) -> Outcome:
     """Workers that use up a processor each; one upload beside polling; then so many subjects sent."""
     outcome = Outcome("load")
-    stage = Stage(
-        on, folder, **settings | {"store_url": ""}
-    )  # a folder: the upload shall not fill a toy store's memory
+    folder_store = {"store_url": ""}  # the upload shall not fill the memory of a toy store
+    stage = Stage(on, folder, **settings | folder_store)
     try:
         url = stage.api(machine="a")
         client = Client(url)
