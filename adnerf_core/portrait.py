@@ -20,7 +20,7 @@ from adnerf_core.fields.triplane import HeadField, RayDecoder
 from adnerf_core.marching import Marched, box_span, composite, distortion, draw_intervals, over, widen
 from adnerf_core.occupancy import DensityGrid
 from adnerf_core.rays import Camera, Rays, cast_rays, project
-from adnerf_core.scout import scout
+from adnerf_core.scout import Scouted, scout
 
 EMPTY = 0.02
 """Opacity along a whole ray, by the density grid, below which the ray is not marched."""
@@ -329,25 +329,35 @@ class Portrait(nn.Module):
         inside = (pixels >= 0).all(-1) & (place[:, 0] < blocks.shape[0]) & (place[:, 1] < blocks.shape[1])
         block = torch.where(inside, place[:, 0] * blocks.shape[1] + place[:, 1], 0)
         wanted = torch.zeros_like(blocks).view(-1).index_fill(0, block[inside], True).view(blocks.shape)
-        around = nn.functional.max_pool2d(wanted[None, None].float(), 3, 1, 1)[0, 0] > 0
-
-        def march(middles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            rays = cast_rays(self.geometry.camera, pose.expand(len(middles), 4, 4), middles)
-            chosen, edges = self._cut(rays, self.march.scout, asked)
-            return chosen, edges, self._march(rays.of(chosen), edges, condition.expand(len(chosen), -1), asked)[2]
-
-        found = scout(blocks & around, BLOCK, self.march.few, march)
+        near = blocks & (nn.functional.max_pool2d(wanted[None, None].float(), 3, 1, 1)[0, 0] > 0)
+        if asked is None:
+            found, samples = self._scout(pose, condition, near), self.march.rim
+        else:
+            # Seen from aside, the surface lies at other depths a pixel further on: seven intervals would fall behind it.
+            found, samples = Scouted.hard_only(near, self.march.few), self.march.samples
         color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
-        for blocks_of_a_kind, simple in ((found.simple, True), (found.hard, False)):
-            these = (inside & blocks_of_a_kind.view(-1)[block]).nonzero()[:, 0]
+        for kind, simple in ((found.simple, True), (found.hard, False)):
+            these = (inside & kind.view(-1)[block]).nonzero()[:, 0]
             for part in these.split(chunk):
                 rays = cast_rays(self.geometry.camera, pose.expand(len(part), 4, 4), pixels[part])
                 each = condition.expand(len(part), -1)
                 if simple:
                     color[part], left[part], _ = self._march(rays, found.edges.flatten(0, 1)[block[part]], each, asked)
                 else:
-                    head = self.see_head(rays, each, asked=asked, samples=self.march.rim)
+                    head = self.see_head(rays, each, asked=asked, samples=samples)
                     color[part], left[part] = head.color, head.transmittance
         code = self.pose_code((pose if torso_pose is None else torso_pose)[None])
         body = self.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
         return over(body, over(Marched(color, left), background)), body.transmittance * left
+
+    def _scout(
+        self, pose: Float[Tensor, "4 4"], condition: Float[Tensor, " condition"], blocks: Bool[Tensor, "rows cols"]
+    ) -> Scouted:
+        """Sends the scouts of a frame."""
+
+        def march(middles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            rays = cast_rays(self.geometry.camera, pose.expand(len(middles), 4, 4), middles)
+            chosen, edges = self._cut(rays, self.march.scout, None)
+            return chosen, edges, self._march(rays.of(chosen), edges, condition.expand(len(chosen), -1), None)[2]
+
+        return scout(blocks, BLOCK, self.march.few, march)

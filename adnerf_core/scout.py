@@ -19,7 +19,7 @@ from adnerf_core.marching import draw_intervals
 
 BINS = 96
 """Steps in depth between the nearest and the farthest point of the head's box that a scout meets."""
-SOLID = 0.8
+SOLID = 0.9
 """Opacity that all nine scouts must have found: less is the outline, or loose hair."""
 WIDE = 0.6
 """Depth, head units, within which the nine must have found it."""
@@ -27,8 +27,6 @@ TRACE = 0.01
 """Opacity that nine scouts together must have found for a block to be marched at all."""
 EVEN = 0.03
 """Share of a block's intervals that is spread evenly (see draw_intervals)."""
-AROUND = 0.5
-"""What the scouts' word is worth one step before and behind."""
 
 Scouting = Callable[
     [Float[Tensor, "pixels 2"]], tuple[Int[Tensor, " rays"], Float[Tensor, "rays edges"], Float[Tensor, "rays samples"]]
@@ -43,6 +41,11 @@ class Scouted(NamedTuple):
     simple: Bool[Tensor, "rows cols"]
     hard: Bool[Tensor, "rows cols"]
     edges: Float[Tensor, "rows cols few+1"]
+
+    @classmethod
+    def hard_only(cls, blocks: Bool[Tensor, "rows cols"], few: int) -> Scouted:
+        """Where no scout was sent: `blocks` are marched with care."""
+        return cls(torch.zeros_like(blocks), blocks, torch.zeros((*blocks.shape, few + 1), device=blocks.device))
 
 
 def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, march: Scouting) -> Scouted:
@@ -64,7 +67,7 @@ def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, march: Scoutin
     if not marched.any():
         return nothing
     shared = shared[marched]
-    shared = torch.maximum(shared, AROUND * F.max_pool1d(shared[:, None], 3, 1, 1)[:, 0])
+    shared = F.max_pool1d(shared[:, None], 3, 1, 1)[:, 0]  # and one step before and behind
     edges[marched] = draw_intervals(shared, near.expand(len(shared)), far.expand(len(shared)), few, EVEN)
     simple = marched & (least > SOLID) & (edges[..., -2] - edges[..., 1] < WIDE)
     return Scouted(simple, marched & ~simple, edges)
