@@ -71,7 +71,7 @@ def fit_encoder(
     average = copy.deepcopy(encoder).requires_grad_(False)
     encoder.requires_grad_(True)
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=max(0.1, 2 / steps))
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         progress("audio", step, steps)
