@@ -163,7 +163,10 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("subject", type=Path, metavar="RUN", help="folder that train wrote; its dataset must still be there")
     p.add_argument(
-        "--reference", type=Path, metavar="VIDEO", help="another speaker: compare the lips that speech is given with theirs"
+        "--reference",
+        type=Path,
+        metavar="VIDEO",
+        help="another speaker: compare the lips that speech is given with theirs",
     )
     p.add_argument("--audio", type=Path, help="what the other speaker says (default: the sound of --reference)")
     p.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
