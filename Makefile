@@ -19,19 +19,24 @@ env: .venv/.ready   ## make .venv with the commands `adnerf` and `python -m adne
 	$(PIP) --no-deps mediapipe==0.10.21
 	touch $@
 
+.venv/.browser: .venv/.ready  # a Chromium for the tests of the page, where the system has none
+	$(BIN)/python -m tests.page.browser
+	touch $@
+
 demo: env       ## a subject from a video, then a talking video; VIDEO=me.mp4 AUDIO=say.wav PRESET=draft|standard
 	$(BIN)/python -m demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(AUDIO),--audio '$(AUDIO)') $(if $(PRESET),--preset $(PRESET))
 
-test: env       ## all tests
-	$(TEST_ENV) $(BIN)/python -m pytest
+test: env .venv/.browser    ## all tests
+	$(TEST_ENV) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 chaos: env      ## the promises under fire: kill -9 of every part, cut networks, poison; about half an hour
 	$(TEST_ENV) $(BIN)/python -m benchmarks.chaos $(CHAOS)
 
-check: env      ## style and the arrows between the rooms
+check: env      ## style, the arrows between the rooms, and known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.audit
 
 constraints: env    ## note the versions of .venv for the images, after the tests have passed with them
 	{ echo '# The versions that the images install: those that the tests ran with. Written by `make constraints`.'; \

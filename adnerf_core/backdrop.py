@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import cv2
@@ -57,13 +58,20 @@ def read_picture(path: Path | None) -> UInt8[ndarray, "rows cols 3"]:
             "Background kind `image` needs a picture.", "Send the picture beside the options, as `background`."
         )
     try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-            if image.width * image.height > LARGEST_PICTURE:
-                raise NotMedia(
-                    f"The background has {image.width}x{image.height} pixels.", "Scale it down to 4096x4096 at most."
-                )
-            return np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # Pillow's, of what it bridges over and of sizes that are refused here anyway
+            with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
+                if image.width * image.height > LARGEST_PICTURE:
+                    raise NotMedia(
+                        f"The background has {image.width}x{image.height} pixels.",
+                        "Scale it down to 4096x4096 at most.",
+                    )
+                return np.asarray(image.convert("RGB"))
+    except Image.DecompressionBombError as error:
+        raise NotMedia("The background has far too many pixels.", "Scale it down to 4096x4096 at most.") from error
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise NotMedia("The background is no picture that can be read.", "Send a PNG, JPEG or WebP file.") from error
 
 

@@ -5,22 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 from adnerf_core.config import (
     PRESETS,
@@ -34,16 +24,19 @@ from adnerf_core.config import (
 )
 from adnerf_core.errors import AdnerfError
 from adnerf_core.rundir import RunDir
+from adnerf_core.terminal import progress_bar
 
 EXAMPLES = """examples:
   python -m adnerf_core preprocess me.mp4 --out data/me
   python -m adnerf_core train data/me --out runs/me --preset standard
   python -m adnerf_core render runs/me say.wav --out me_says.mp4 --yaw 10 --background '#20a040'
+  python -m adnerf_core detect-mark me_says.mp4
   python -m adnerf_core evaluate runs/me --json figures.json
   python -m adnerf_core import-adnerf obama data/obama"""
 
 
 FEATURES_HELP = "audio features: mel, mel+phones, wav2vec2[:WEIGHTS] or hubert[:WEIGHTS], a folder or a hub id"
+KEY_HELP = "file with a secret, 32 hexadecimal digits or more (default: a key that is public)"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_preprocess, _add_train, _add_render, _add_evaluate, _add_import, _add_export):
+    for add in (_add_preprocess, _add_train, _add_render, _add_detect, _add_evaluate, _add_import, _add_export):
         add(commands)
     return parser
 
@@ -151,9 +144,26 @@ def _add_render(commands: argparse._SubParsersAction) -> None:
     )
     p.add_argument("--seed", type=int, default=0, help="of blinks and sway in a still pose (default: %(default)s)")
     p.add_argument(
+        "--label", nargs="?", const=True, default=False, metavar="WORDS", help="show words in a corner (AI-generated)"
+    )
+    p.add_argument(
         "--device", choices=get_args(DeviceName), default="cpu", help="where to render (default: %(default)s)"
     )
+    p.add_argument(
+        "--mark",
+        type=_mark_number,
+        metavar="NUMBER",
+        help="number of up to 48 bits, written into the pictures invisibly",
+    )
+    p.add_argument("--key-file", type=_key, dest="key", metavar="FILE", help=f"{KEY_HELP}, to write the mark with")
     p.set_defaults(run=_render)
+
+
+def _add_detect(commands: argparse._SubParsersAction) -> None:
+    p = commands.add_parser("detect-mark", help="the number that was written into a video, as JSON")
+    p.add_argument("video", type=Path, help="any common format; scaled, cut or coded again since it was rendered")
+    p.add_argument("--key-file", type=_key, dest="key", metavar="FILE", help=f"{KEY_HELP}, that it was written with")
+    p.set_defaults(run=_detect)
 
 
 def _add_evaluate(commands: argparse._SubParsersAction) -> None:
@@ -227,6 +237,7 @@ def _train(given: argparse.Namespace) -> None:
 
 
 def _render(given: argparse.Namespace) -> None:
+    from adnerf_core.mark import PUBLIC_KEY, Mark
     from adnerf_core.render import render
 
     named = given.background in ("original", "transparent")
@@ -247,11 +258,20 @@ def _render(given: argparse.Namespace) -> None:
         background=_checked(Background, kind=kind, color=given.background if kind == "color" else None),
         format=given.out.suffix.lower().removeprefix("."),
         seed=given.seed,
+        label=given.label,
     )
     picture = Path(given.background) if kind == "image" else None
+    mark = None if given.mark is None else Mark(given.mark, given.key or PUBLIC_KEY)
     with progress_bar() as progress:
         done = render(
-            RunDir(given.subject), given.audio, given.out, options, progress, background=picture, device=given.device
+            RunDir(given.subject),
+            given.audio,
+            given.out,
+            options,
+            progress,
+            background=picture,
+            device=given.device,
+            mark=mark,
         )
     print(f"{given.out}: {done.duration_s:.2f} s, {done.frames} frames of {done.width}x{done.height}")
     if done.view != options.view:
@@ -259,6 +279,13 @@ def _render(given: argparse.Namespace) -> None:
         print(
             f"the footage supports less: yaw {used.yaw_deg:g}, pitch {used.pitch_deg:g}, roll {used.roll_deg:g} degrees"
         )
+
+
+def _detect(given: argparse.Namespace) -> None:
+    from adnerf_core.mark import PUBLIC_KEY, detect
+
+    found = detect(given.video, given.key or PUBLIC_KEY)
+    print(json.dumps({"found": False} if found is None else {"found": True, **asdict(found)}))
 
 
 def _evaluate(given: argparse.Namespace) -> None:
@@ -311,6 +338,30 @@ def _feature_name(text: str) -> str:
         raise argparse.ArgumentTypeError(f"{text!r} are no {FEATURES_HELP}") from error
 
 
+def _mark_number(text: str) -> int:
+    """Raises the parser's kind of error for what cannot be a mark's number."""
+    from adnerf_core.mark import BITS
+
+    if not text.isdecimal() or int(text) >> BITS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 2**{BITS} - 1")
+    return int(text)
+
+
+def _key(text: str) -> bytes:
+    """The bytes that a key file says. Raises the parser's kind of error for what cannot be one."""
+    from adnerf_core.mark import KEY_BYTES
+
+    try:
+        key = bytes.fromhex(Path(text).read_text())
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} holds no hexadecimal digits") from error
+    if len(key) < KEY_BYTES:
+        raise argparse.ArgumentTypeError(f"{text} has {len(key)} bytes; a key has {KEY_BYTES} or more")
+    return key
+
+
 def _checked(model, **values):
     """A configuration model, or the parser's kind of exit with its complaint in words."""
     try:
@@ -319,25 +370,3 @@ def _checked(model, **values):
         for problem in error.errors():
             print(f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}", file=sys.stderr)
         raise SystemExit(2) from error
-
-
-@contextmanager
-def progress_bar() -> Iterator:
-    """A Progress that draws one bar a stage on the terminal (on stderr)."""
-    bars = Progress(
-        TextColumn("{task.description:>10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    tasks: dict[str, TaskID] = {}
-
-    def progress(stage: str, done: float, total: float) -> None:
-        if stage not in tasks:
-            tasks[stage] = bars.add_task(stage, total=total)
-        bars.update(tasks[stage], completed=done, total=total)
-
-    with bars:
-        yield progress

@@ -15,6 +15,9 @@ FPS = 25
 SAMPLE_RATE = 16_000
 """Samples a second of audio, everywhere inside."""
 
+MARK_BITS = 48
+"""Bits of the number that a video can carry invisibly (mark.py)."""
+
 TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
 """Audio features: mel, mel+phones, or wav2vec2 or hubert, with the folder or hub id of their weights after a colon."""
@@ -44,7 +47,8 @@ class PreprocessConfig(Config):
 class FieldConfig(Config):
     """Shape of the two fields and of the audio encoder."""
 
-    planes: tuple[int, int] = Field((48, 160), description="resolutions of the head's tri-planes, texels an edge")
+    planes: tuple[int, int] = Field((48, 160), description="resolutions of the head's plane x, y, texels an edge")
+    sides: int = Field(64, description="and of its planes x, z and y, z")
     channels: int = Field(8, description="features a plane and resolution")
     hidden: int = Field(64, description="width of the head's MLP")
     ray_features: int = Field(16, description="features accumulated along a ray and decoded once")
@@ -57,10 +61,10 @@ class MarchConfig(Config):
 
     grid: int = Field(64, description="cells an edge of the cached density grid")
     lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
-    samples: int = Field(16, description="field evaluations a surviving ray, in training")
-    scout: int = Field(12, description="in rendering, those of the ray that goes ahead for a block of pixels")
-    few: int = Field(7, description="those of the block's own rays where it met a surface")
-    rim: int = Field(13, description="and where it did not: along outlines, in an open mouth")
+    samples: int = Field(12, description="field evaluations a surviving ray, in training")
+    scout: int = Field(8, description="in rendering, those of the ray that goes ahead for a block of pixels")
+    few: int = Field(8, description="those of the block's own rays where it met a surface")
+    careful: int = Field(14, description="and where it did not: along outlines, in an open mouth; and in changed views")
 
 
 class PaperConfig(Config):
@@ -91,7 +95,7 @@ class TrainConfig(Config):
     seed: int = 0
     device: DeviceName = "cpu"
     audio_steps: int = 600
-    head_steps: int = 3000
+    head_steps: int = 5000
     torso_steps: int = 1500
     rays: int = Field(4096, description="rays a step, drawn from `frames_per_step` frames")
     frames_per_step: int = 4
@@ -161,6 +165,9 @@ class Background(Config):
         return self
 
 
+LabelText = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
+
+
 class RenderOptions(Config):
     """What a client may choose for one video."""
 
@@ -172,6 +179,7 @@ class RenderOptions(Config):
     background: Background = Background()
     format: VideoFormat = Field("mp4", validate_default=True, description="mp4: H.264, AAC; webm: VP9, Opus")
     seed: int = Field(0, ge=0, lt=2**31, description="of the blinks and the sway of a still pose")
+    label: bool | LabelText = Field(False, description="words shown in a corner; true: `AI-generated`")
 
     @field_validator("format")
     @classmethod

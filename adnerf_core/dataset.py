@@ -33,6 +33,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from adnerf_core.errors import NotReady
@@ -43,6 +44,8 @@ from adnerf_core.rundir import read_json
 VERSION = 1
 NOSE_TIP, NOSE_BRIDGE = 1, 6
 EYE_POINTS = (33, 133, 159, 145, 263, 362, 386, 374)
+BROW_FRAMES = 2.0
+"""Standard deviation of the Gaussian that the height of the brows is averaged with, frames."""
 BROW_POINTS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
 
 
@@ -61,12 +64,16 @@ class Track:
     torso: Float[ndarray, "frames 4"]
 
     def upper_face(self) -> Float[ndarray, "frames 2"]:
-        """What the eyes and brows do: eye openness (-1 shut .. 1 wide) and height of the brows (about -1 .. 1, 0 usual)."""
+        """What the eyes and brows do: eye openness (-1 shut .. 1 wide) and height of the brows (about -1 .. 1, 0 usual).
+
+        Brows move slowly: averaged over BROW_FRAMES, since what the tracker trembles would make the forehead tremble.
+        """
         seen = np.flatnonzero(self.valid)
         height = self.depose[seen][:, BROW_POINTS, 1].mean(1)
         low, usual, high = np.percentile(height, (5, 50, 95))
         brows = np.interp(np.arange(len(self.valid)), seen, (height - usual) / max(high - low, 0.02) * 2)
-        return np.stack([2 * self.eyes - 1, brows.clip(-2, 2)], -1).astype(np.float32)
+        brows = gaussian_filter1d(brows.clip(-2, 2), BROW_FRAMES, mode="nearest")
+        return np.stack([2 * self.eyes - 1, brows], -1).astype(np.float32)
 
 
 class SubjectDataset:
@@ -124,6 +131,11 @@ BACKGROUND, HEAD, NECK, TORSO, EDGE = range(5)
 
 BLINKING = 3
 """One frame of every batch is drawn with a chance that grows with this power of how far the eyes are shut: blinks are rare."""
+SCATTERED, SCATTERED_BLINK = (0.15, 0.15), (0.15, 0.5)
+"""Shares of the scattered pixels that lie in the mouth's box and in that of eyes and brows (the rest: in the head's); and
+those of the frame that was drawn for its shut eyes."""
+SQUARES, SQUARES_BLINK = (0.55, 0.15), (0.3, 0.55)
+"""Likewise of the centres of squares."""
 REGION = 64
 """Cells an edge of the map that says where the torso was ever seen."""
 NECK_DEPTH, EDGE_DEPTH = 0.25, 0.5
@@ -227,27 +239,34 @@ class Footage:
         shut = ((1 - self.upper[:, 0].cpu()) / 2).clamp(0.01, 1) ** BLINKING
         return torch.zeros_like(shut).index_copy(0, trusted, shut[trusted])
 
+    def _boxes(
+        self,
+        chosen: Int[Tensor, " frames"],
+        die: Float[Tensor, "frames each"],
+        usual: tuple[float, float],
+        blink: tuple[float, float],
+    ) -> Float[Tensor, "frames each 4"]:
+        """The boxes (row, col, row, col) that `die` (0..1) throws by these shares; `blink` is for the first frame."""
+        shares = die.new_tensor([blink] + [usual] * (len(chosen) - 1)).cumsum(1)
+        mouth, eyes = (die < upto for upto in shares[..., None].unbind(1))
+        which = torch.where(mouth, 1, torch.where(eyes, 2, 0))
+        return self.boxes[chosen[:, None], which]
+
     def _scattered(
         self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
     ) -> Float[Tensor, "frames each 2"]:
-        """Pixels of the head phase: 15 % in the mouth's box, 15 % in that of eyes and brows, the rest in the head's."""
-        each = uniform.shape[1]
-        which = torch.zeros(each, dtype=torch.long, device=self.device)
-        which[: int(0.15 * each)] = 1
-        which[int(0.15 * each) : int(0.3 * each)] = 2
-        box = self.boxes[chosen][:, which]
+        """Pixels of the head phase, in the boxes of the head's parts by SCATTERED."""
+        die = torch.arange(uniform.shape[1], device=self.device) / uniform.shape[1]
+        box = self._boxes(chosen, die.expand(len(chosen), -1), SCATTERED, SCATTERED_BLINK)
         pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
         return pixels.floor().clamp_(0, self.camera.width - 1) + 0.5
 
     def _squares(
         self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
     ) -> Float[Tensor, "frames square 2"]:
-        """All pixels of one square a frame, row by row: its centre is in the mouth's box (half of the squares), in that of eyes
-        and brows (15 %), or in the head's."""
+        """All pixels of one square a frame, row by row; the centres are in the boxes of the head's parts by SQUARES."""
         edge = square_edge(uniform.shape[1], self.camera.width)
-        die = uniform[:, 1, 0]
-        which = (die < 0.5).long() + 2 * ((die >= 0.5) & (die < 0.65)).long()
-        box = self.boxes[chosen, which]
+        box = self._boxes(chosen, uniform[:, 1, :1], SQUARES, SQUARES_BLINK)[:, 0]
         corner = box[:, :2] + uniform[:, 0] * (box[:, 2:] - box[:, :2]) - edge / 2
         corner = corner.floor().clamp_(0, self.camera.width - edge)
         steps = torch.arange(edge, device=self.device) + 0.5

@@ -17,7 +17,7 @@ COMPACT = 5e-4
 """Cost of matter that is spread along a ray: surfaces, not fog, hold when the head turns, and need few samples."""
 FOG, CLEARING = 0.2, 0.5
 """Compactness costs nothing for this part of the head phase, and grows over the next: fog first, or the shape is fixed too early."""
-DIFFERENCE, LIVELINESS = 0.03, 0.05
+DIFFERENCE, LIVELINESS = 0.03, 0.055
 """Weights of detail_loss: differences between neighbours, and how much of them there is."""
 CLEAR = 0.05
 """Torso coverage below which a border pixel is one between head and background, and its colour is known."""

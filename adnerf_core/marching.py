@@ -1,7 +1,7 @@
 """Volume rendering: pure functions on tensors; the field comes in as a callback.
 
 A ray is cut into intervals; interval i of length delta_i with density sigma_i lets through exp(-sigma_i delta_i) of the light
-behind it (NeRF, equation 3). Intervals are drawn where a cached density grid expects matter, so that sixteen of them do what
+behind it (NeRF, equation 3). Intervals are drawn where a cached density grid expects matter, so that a dozen of them do what
 256 uniform samples do (docs/decisions/0002-fast-field.md). Features, not colours, are summed along a ray and decoded once.
 """
 

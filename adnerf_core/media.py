@@ -2,8 +2,8 @@
 
 Files come from strangers, so every run of ffmpeg is fenced: containers and protocols from an allow-list (a playlist
 named .mp4 cannot pull in other files), limits on pixels, CPU time and memory, argument lists without a shell, absolute
-`file:` paths. Children talk to us through pipes: they are killed when the caller stops reading, and end by themselves
-(end of file, broken pipe) should this process die.
+`file:` paths, an environment without the secrets that ours may hold. Children talk to us through pipes: they are killed
+when the caller stops reading, and end by themselves (end of file, broken pipe) should this process die.
 
 One timeline a file: its zero is the container's start, pictures and sound keep the offset that they have there. A damaged
 or truncated file counts as far as it can be decoded.
@@ -11,6 +11,7 @@ or truncated file counts as far as it can be decoded.
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import shutil
@@ -43,6 +44,9 @@ MAX_SECONDS = 3 * 3600
 MEMORY_BYTES = 3 << 30
 """Address space of one ffmpeg. 4096 x 4096 pixels with 10 bit take a third of it."""
 
+MIN_RATE = 4000
+"""Samples a second below which sound cannot be speech: one sample a second would make hours of a file of a few kilobytes."""
+
 CPU_SECONDS = 3600
 """CPU time of one ffmpeg, s. Not wall time: whoever consumes the frames may be slow."""
 
@@ -51,6 +55,10 @@ TRIAL_SECONDS = 20
 
 # `mov` and `matroska` stand for their whole families (MP4, M4A, 3GP; WebM).
 CONTAINERS = "mov,matroska,avi,mpegts,wav,mp3,flac,ogg,aac"
+
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
+"""What ffmpeg is told of our environment: what a program may need to run at all. Passwords of databases and keys of buckets
+stand there too, and are nothing for a process that takes strange files apart."""
 
 # Threads multiply frame buffers; two keep memory bounded on machines with many cores.
 THREADS = 2
@@ -63,7 +71,9 @@ class MediaInfo:
     """What a file holds.
 
     duration_s: length of what can be read, s; start_s: the container's time of our zero, s; width, height: px of a picture
-    as it is shown (rotated, square pixels), and fps: mean frame rate, all 0 without video.
+    as it is shown (rotated, square pixels), fps: the frame rate by its own word (in Matroska that of the pictures' usual
+    distance, whatever holes are between them), and pictures: how many the file holds, all 0 without video; sample_rate:
+    samples a second of the sound, 0 without.
     """
 
     duration_s: float
@@ -73,6 +83,8 @@ class MediaInfo:
     width: int = 0
     height: int = 0
     fps: float = 0.0
+    pictures: int = 0
+    sample_rate: int = 0
 
 
 def probe(path: Path) -> MediaInfo:
@@ -88,8 +100,10 @@ def probe(path: Path) -> MediaInfo:
         info = _parse(child.log(), progress)
         if info.width * info.height > MAX_PIXELS:
             raise MediaTooLarge(f"The pictures have {info.width}x{info.height} pixels.")
+        if not info.has_video and (error := child.error()):  # such as pictures too large to say how large they are
+            raise error
         if not info.has_video and not info.has_audio:
-            raise child.error() or NotMedia(f"{Path(path).name} is no video or audio file that can be read.")
+            raise NotMedia(f"{Path(path).name} is no video or audio file that can be read.")
     if info.duration_s > MAX_SECONDS:
         raise MediaTooLong(f"The file lasts {info.duration_s / 3600:.1f} h; the limit is {MAX_SECONDS / 3600:.0f} h.")
     return info
@@ -120,9 +134,11 @@ def read_frames(
     # `fps` shows the last picture of the half-open step around k / fps; shifted by this, that is the nearest one. The bound
     # is for variable rates, whose mean says little about single pictures.
     shift = max(-0.02, 0.5 / fps - 0.5 / info.fps) if info.fps else 0.0
+    # Seeking a second early leaves `fps` the picture that is still shown at start_s. To the very start nobody seeks: a
+    # Matroska file whose end is cut off, and with it the index, cannot do that.
+    seek = {"ss": start_s - 1.0} if start_s > 1.0 else {}
     pictures = (
-        # Seeking a second early leaves `fps` the picture that is still shown at start_s.
-        _open(path, ss=max(0.0, start_s - 1.0))["V:0"]
+        _open(path, **seek)["V:0"]
         .filter("setpts", f"PTS-({info.start_s - shift})/TB")
         .filter("fps", fps, start_time=start_s)
         .filter("setpts", "N/FRAME_RATE/TB")
@@ -156,7 +172,8 @@ def stream_audio(path: Path, rate: int = SAMPLE_RATE, duration_s: float = MAX_SE
     """The sound of a file in pieces of [samples] float32, -1..1, mono, `rate` samples a second, `duration_s` of it at most.
 
     Sample t of them all belongs to t / `rate` s on the file's timeline: silence in front where the sound starts later.
-    Raises NotMedia (nothing can be decoded), NoAudio, MediaTooLarge, MediaTooLong, DiskFull.
+    Raises NotMedia (nothing can be decoded, or fewer than MIN_RATE samples a second), NoAudio, MediaTooLarge, MediaTooLong,
+    DiskFull.
     """
     info = probe(path)
     sound = _sound(path, info).filter("aformat", sample_rates=rate, channel_layouts="mono", sample_fmts="s16")
@@ -212,16 +229,16 @@ def write_video(
     """
     container = container_of(path)
     check_encoders(container)
-    info = None if audio is None else probe(audio)
+    sound = None if audio is None else _sound(audio, probe(audio))
     frames = islice(frames, None if duration_s is None else max(1, round(duration_s * fps)))
     with atomic(Path(path)) as temporary:
         silent = temporary.with_name(f"{temporary.stem}.silent{temporary.suffix}")
         try:
             count = _encode(silent, frames, fps, container)
             streams = [ffmpeg.input(_url(silent))["v"]]
-            if audio is not None:
+            if sound is not None:
                 seconds = count / fps
-                sound = _sound(audio, info).filter("aformat", sample_rates=48000, channel_layouts="mono|stereo")
+                sound = sound.filter("aformat", sample_rates=48000, channel_layouts="mono|stereo")
                 # By way of integers: a sound file may hold NaN, which the encoders refuse.
                 sound = sound.filter("aformat", sample_fmts="s16")
                 streams.append(sound.filter("apad", whole_dur=seconds).filter("atrim", end=seconds))
@@ -283,9 +300,13 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: Con
 
 
 def _sound(path: Path, info: MediaInfo):
-    """The first sound stream of a file from its zero on, gaps filled with silence. Raises NoAudio."""
+    """The first sound stream of a file from its zero on, gaps filled with silence. Raises NoAudio, NotMedia."""
     if not info.has_audio:
         raise NoAudio(f"{Path(path).name} has no sound.")
+    if info.sample_rate < MIN_RATE:
+        raise NotMedia(
+            f"The sound of {Path(path).name} has {info.sample_rate} samples a second; speech needs {MIN_RATE}."
+        )
     placed = _open(path)["a:0"].filter("asetpts", f"PTS-({info.start_s})/TB")
     return placed.filter("aresample", **{"async": 1}, first_pts=0)
 
@@ -308,7 +329,7 @@ class _Child(subprocess.Popen):
     """A running ffmpeg with limits."""
 
     def __init__(self, command: list[str], stdin: int, log: IO[bytes]):
-        super().__init__(command, stdin=stdin, stdout=subprocess.PIPE, stderr=log)
+        super().__init__(command, stdin=stdin, stdout=subprocess.PIPE, stderr=log, env=_environment())
         self._log = log
         # From outside, right after the start: code between fork and exec is unsafe in a process with threads.
         for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, CPU_SECONDS)):
@@ -354,6 +375,11 @@ def _running(output, *, stdin: int = subprocess.DEVNULL, loglevel: str = "error"
             child.wait()
 
 
+def _environment() -> dict[str, str]:
+    """The environment of every ffmpeg."""
+    return {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+
+
 @lru_cache(maxsize=1)
 def executable() -> str:
     """The ffmpeg to use: the system's where it works and can write H.264, else the one that imageio-ffmpeg brings."""
@@ -371,6 +397,7 @@ def _encoders(command: str) -> frozenset[str]:
             [command, "-hide_banner", "-encoders"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            env=_environment(),
             timeout=TRIAL_SECONDS,
             check=True,
         ).stdout.decode(errors="replace")
@@ -389,12 +416,15 @@ def _parse(log: str, progress: str) -> MediaInfo:
     measured = sum(float(part) * unit for part, unit in zip(ends[-1], (3600, 60, 1), strict=True)) if ends else 0.0
     # The header is exact where it is true; it is not in truncated files, and missing in what browsers record.
     duration = promised if abs(promised - measured) < 0.5 else measured
+    counts = re.findall(r"^frame=\s*(\d+)", progress, re.M)
 
     streams = re.split(r"^ {2,4}(?=Stream #0:\d+)", description, flags=re.M)[1:]
     videos = [s for s in streams if re.match(r"Stream #\S+: Video: ", s) and "(attached pic)" not in s.split("\n")[0]]
-    audios = [s for s in streams if re.match(r"Stream #\S+: Audio: .*\b[1-9]\d* Hz", s)]
+    rates = [int(found[1]) for s in streams if (found := re.match(r"Stream #\S+: Audio: .*\b([1-9]\d*) Hz", s))]
     width, height, fps = _picture(videos[0]) if videos else (0, 0, 0.0)
-    return MediaInfo(duration, float(start or 0), width > 0, bool(audios), width, height, fps)
+    pictures = int(counts[-1]) if counts and width else 0
+    rate = rates[0] if rates else 0
+    return MediaInfo(duration, float(start or 0), width > 0, bool(rates), width, height, fps, pictures, rate)
 
 
 def _picture(stream: str) -> tuple[int, int, float]:

@@ -27,9 +27,27 @@ class DensityGrid(nn.Module):
 
     def lookup(self, points: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
         """The cached density at `points` (nearest cell; points outside the box take the nearest cell inside)."""
-        index = ((points + 1) * (self.resolution / 2)).long().clamp_(0, self.resolution - 1)
-        flat = (index[..., 2] * self.resolution + index[..., 1]) * self.resolution + index[..., 0]
-        return torch.take(self.cells, flat)
+        scaled = ((axis + 1) * (self.resolution / 2) for axis in points.unbind(-1))
+        return self._take(*scaled)
+
+    def along(
+        self,
+        origins: Float[Tensor, "rays 3"],
+        directions: Float[Tensor, "rays 3"],
+        places: Float[Tensor, "rays places"],
+    ) -> Float[Tensor, "rays places"]:
+        """`lookup` of the points origin + place * direction, axis by axis, which spares making them."""
+        half = self.resolution / 2
+        axes = zip(((origins + 1) * half).T, (directions * half).T, strict=True)
+        return self._take(*(torch.addcmul(origin[:, None], places, direction[:, None]) for origin, direction in axes))
+
+    def _take(
+        self, x: Float[Tensor, "*batch"], y: Float[Tensor, "*batch"], z: Float[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch"]:
+        """The densities at coordinates counted in cells."""
+        x, y, z = (axis.int().clamp_(0, self.resolution - 1) for axis in (x, y, z))
+        flat = z.mul_(self.resolution).add_(y).mul_(self.resolution).add_(x)
+        return self.cells.index_select(0, flat.flatten()).view(flat.shape)
 
     def centers(self) -> Float[Tensor, "cells 3"]:
         """The centres of all cells, in storage order."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from adnerf_core.anatomy import asked_at
-from adnerf_core.audio.encoder import AudioEncoder
+from adnerf_core.audio.encoder import Listeners
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.dataset import REGION
@@ -20,10 +21,13 @@ from adnerf_core.fields.triplane import HeadField, RayDecoder
 from adnerf_core.marching import Marched, box_span, composite, distortion, draw_intervals, over, widen
 from adnerf_core.occupancy import DensityGrid
 from adnerf_core.rays import Camera, Rays, cast_rays, project
-from adnerf_core.scout import Scouted, scout
+from adnerf_core.scout import Looked, Scouted, scout
 
-EMPTY = 0.02
-"""Opacity along a whole ray, by the density grid, below which the ray is not marched."""
+EMPTY, FAINT = 0.02, 0.1
+"""Opacity along a whole ray, by the density grid, below which the ray is not marched: in training and in changed views, and in
+rendering, where it is known that the grid, which holds the densest that a cell ever was, sees more than there is."""
+HIDDEN = 0.01
+"""Transmittance of the torso below which nothing of the head is seen through it."""
 THICKEST = 0.7
 """Optical depth of a bin of the ray, by the density grid, at most (see _expect)."""
 THICKEST_ASIDE = 0.3
@@ -31,7 +35,7 @@ THICKEST_ASIDE = 0.3
 KEPT = 0.05
 """Share of the empty rays that training marches all the same, so that matter can appear where none was seen."""
 BLOCK = 4
-"""Edge of the squares, px, in which a picture is searched for the head before any ray is cast."""
+"""Edge of the squares, px, in which a picture is searched for the head before any ray is cast (see block_edge)."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def pose_angles(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 6"]:
 
 
 class Portrait(nn.Module):
-    """Audio encoder, head field and torso field of one subject.
+    """Audio encoders, head field and torso field of one subject.
 
     The condition of the head is [lip code..., eye openness, brow height]. The torso has the head's pose as its condition.
     """
@@ -118,20 +122,13 @@ class Portrait(nn.Module):
     pose_std: Tensor
     torso_region: Tensor
 
-    def __init__(self, config: FieldConfig, march: MarchConfig, geometry: Geometry, feature_width: int):
+    def __init__(self, config: FieldConfig, march: MarchConfig, geometry: Geometry, hears: Sequence[int]):
+        """`hears`: see Listeners."""
         super().__init__()
         self.march = march
         self.geometry = geometry
-        self.audio = AudioEncoder(feature_width, config.lip_code)
-        self.head = HeadField(
-            config.planes,
-            config.channels,
-            config.hidden,
-            config.ray_features,
-            config.lip_code,
-            geometry.nose,
-            geometry.nose_soft,
-        )
+        self.audio = Listeners(hears, config.lip_code)
+        self.head = HeadField(config, geometry.nose, geometry.nose_soft)
         self.decoder = RayDecoder(config.ray_features)
         self.torso = TorsoField(config.torso_planes, config.channels)
         self.grid = DensityGrid(march.grid)
@@ -154,7 +151,7 @@ class Portrait(nn.Module):
         code = self.audio(moments.windows) if moments.lips is None else moments.lips
         condition = self.condition(code, moments.upper)
         rays = cast_rays(self.geometry.camera, moments.poses[moment], pixels)
-        head = self.see_head(rays, condition[moment])
+        head = self.see_head(rays, condition, moment)
         torso = self.see_torso(pixels, moments.torso[moment], (self.pose_code(moments.poses) + pose_noise)[moment])
         return Seen(over(torso, over(head, background)), head, torso)
 
@@ -194,18 +191,21 @@ class Portrait(nn.Module):
     def see_head(
         self,
         rays: Rays,
-        condition: Float[Tensor, "rays condition"],
+        condition: Float[Tensor, "moments condition"],
+        moment: Int[Tensor, " rays"] | None = None,
         generator: torch.Generator | None = None,
         asked: Asked | None = None,
         samples: int | None = None,
     ) -> Marched:
-        """Marches the head field. A `generator` means training: intervals are jittered and some empty rays kept.
+        """Marches the head field, each ray under the condition of its `moment` (None: there is one).
 
+        A `generator` means training: intervals are jittered and some empty rays kept.
         `asked` says where in its box the field has what belongs to a place (None: there); `samples` is the number of
         intervals a ray (None: as in training).
         """
         chosen, edges = self._cut(rays, samples or self.march.samples, asked, generator)
-        color, left, weights = self._march(rays.of(chosen), edges, condition[chosen], asked)
+        moment = None if moment is None else moment[chosen]
+        color, left, weights = self._march(rays.of(chosen), edges, condition, moment, asked)
         color = torch.zeros_like(rays.origins).index_copy(0, chosen, color)
         left = torch.ones_like(color[:, 0]).index_copy(0, chosen, left)
         if generator is None:
@@ -220,7 +220,7 @@ class Portrait(nn.Module):
         origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
         near, far, meets = box_span(origins, directions)
         weights, opacity = self._expect(origins, directions, near, far, asked)
-        worth = meets & (opacity > EMPTY)
+        worth = meets & (opacity > (FAINT if generator is None and asked is None else EMPTY))
         if generator is not None:
             worth |= meets & (torch.rand(len(near), generator=generator).to(near.device) < KEPT)
         chosen = worth.nonzero()[:, 0]
@@ -234,8 +234,10 @@ class Portrait(nn.Module):
         bins = self.march.lookups
         middle = (torch.arange(bins, device=near.device) + 0.5) / bins
         places = near[:, None] + middle * (far - near)[:, None]
-        points = origins[:, None] + places[..., None] * directions[:, None]
-        density = self.grid.lookup(points if asked is None else asked(points))
+        if asked is None:
+            density = self.grid.along(origins, directions, places)
+        else:
+            density = self.grid.lookup(asked(origins[:, None] + places[..., None] * directions[:, None]))
         delta = self._lengths((far - near)[:, None] / bins)
         # A cell holds the largest density of all its places and conditions, so the surface may lie a little behind it:
         # believe no bin to be opaque, and look before and behind it as well, or the surface is missed and shows speckles.
@@ -244,7 +246,7 @@ class Portrait(nn.Module):
         return widen(weights), 1 - left
 
     def _march(
-        self, rays: Rays, edges: Tensor, condition: Tensor, asked: Asked | None
+        self, rays: Rays, edges: Tensor, condition: Tensor, moment: Tensor | None, asked: Asked | None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(premultiplied colour, transmittance, weights of the samples) along rays cut at `edges`."""
         count, samples = len(edges), edges.shape[1] - 1
@@ -252,7 +254,7 @@ class Portrait(nn.Module):
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
         points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
         points = points if asked is None else asked(points)
-        density, features = self.head(points, condition.repeat_interleave(samples, 0))
+        density, features = self.head(points, condition, None if moment is None else moment.repeat_interleave(samples))
         weights, left = composite(density.view(count, samples), self._lengths(edges.diff(dim=-1)))
         summed = (features.view(len(features), count, samples) * weights).sum(-1).T
         opacity = 1 - left
@@ -282,22 +284,43 @@ class Portrait(nn.Module):
         self, points: Float[Tensor, "points 3"], condition: Float[Tensor, " condition"]
     ) -> Float[Tensor, " points"]:
         """The head's density at points of its box, under one condition."""
-        return self.head(points, condition.expand(len(points), -1))[0]
+        return self.head(points, condition[None])[0]
 
-    def head_blocks(self, pose: Float[Tensor, "4 4"]) -> Bool[Tensor, "rows cols"]:
-        """Which BLOCK x BLOCK squares of the picture the head may be seen in from `pose`, by the density grid."""
+    def block_edge(self, pixels: Float[Tensor, "pixels 2"]) -> int:
+        """Edge, px of the camera, of squares that hold about BLOCK x BLOCK of neighbouring `pixels`, or more: where a picture has
+        fewer pixels than the footage's camera, blocks are larger, or there would be a scout for every few of them."""
+        inside = pixels[self._inside(pixels)]
+        if len(inside) == 0:
+            return BLOCK
+        cells = (inside / BLOCK).long()
+        filled = torch.zeros(self._blocks(BLOCK), device=pixels.device)
+        filled[cells[:, 0], cells[:, 1]] = 1
+        return BLOCK * max(1, round(BLOCK * math.sqrt(float(filled.sum()) / len(inside))))
+
+    def _blocks(self, edge: int) -> tuple[int, int]:
+        """Rows and columns of blocks in the camera's picture."""
         camera = self.geometry.camera
-        rows, cols = -(-camera.height // BLOCK), -(-camera.width // BLOCK)
+        return -(-camera.height // edge), -(-camera.width // edge)
+
+    def _inside(self, pixels: Float[Tensor, "pixels 2"]) -> Bool[Tensor, " pixels"]:
+        """Which places lie in the camera's picture."""
+        camera = self.geometry.camera
+        return (pixels >= 0).all(-1) & (pixels[:, 0] < camera.height) & (pixels[:, 1] < camera.width)
+
+    def head_blocks(self, pose: Float[Tensor, "4 4"], edge: int = BLOCK) -> Bool[Tensor, "rows cols"]:
+        """Which squares of `edge` px of the picture the head may be seen in from `pose`, by the density grid."""
+        camera = self.geometry.camera
+        rows, cols = self._blocks(edge)
         cell = 2 / self.march.grid
         points = self.grid.occupied(EMPTY / cell / 4) * self.box_half + self.box_center
         blocks = torch.zeros((rows, cols), device=pose.device)
-        place = (project(camera, pose, points) / BLOCK).long()
+        place = (project(camera, pose, points) / edge).long()
         inside = (place >= 0).all(-1) & (place[:, 0] < rows) & (place[:, 1] < cols)
         place = place[inside]
         blocks[place[:, 0], place[:, 1]] = 1
         # A centre stands for its cube, which may be wider than a block: spread it that far, and by one block more.
         cube = float(2 * cell * self.box_half.max() * camera.focal / torch.linalg.norm(pose[:3, 3] - self.box_center))
-        reach = 1 + int(cube / 2 / BLOCK)
+        reach = 1 + int(cube / 2 / edge)
         return nn.functional.max_pool2d(blocks[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
 
     def joined(self, pose: Float[Tensor, "4 4"], torso_pose: Float[Tensor, "4 4"]) -> Asked:
@@ -321,43 +344,49 @@ class Portrait(nn.Module):
         torso_pose: Float[Tensor, "4 4"] | None = None,
         chunk: int = 16384,
     ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
-        """See Likeness.paint. Rays that cannot meet the head are not cast."""
-        blocks, asked = self.head_blocks(pose), None
-        if torso_pose is not None:
-            blocks, asked = blocks | self.head_blocks(torso_pose), self.joined(pose, torso_pose)
-        place = (pixels / BLOCK).long()
-        inside = (pixels >= 0).all(-1) & (place[:, 0] < blocks.shape[0]) & (place[:, 1] < blocks.shape[1])
-        block = torch.where(inside, place[:, 0] * blocks.shape[1] + place[:, 1], 0)
-        wanted = torch.zeros_like(blocks).view(-1).index_fill(0, block[inside], True).view(blocks.shape)
-        near = blocks & (nn.functional.max_pool2d(wanted[None, None].float(), 3, 1, 1)[0, 0] > 0)
-        if asked is None:
-            found, samples = self._scout(pose, condition, near), self.march.rim
-        else:
-            # Seen from aside, the surface lies at other depths a pixel further on: seven intervals would fall behind it.
-            found, samples = Scouted.hard_only(near, self.march.few), self.march.samples
-        color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
-        for kind, simple in ((found.simple, True), (found.hard, False)):
-            these = (inside & kind.view(-1)[block]).nonzero()[:, 0]
-            for part in these.split(chunk):
-                rays = cast_rays(self.geometry.camera, pose.expand(len(part), 4, 4), pixels[part])
-                each = condition.expand(len(part), -1)
-                if simple:
-                    color[part], left[part], _ = self._march(rays, found.edges.flatten(0, 1)[block[part]], each, asked)
-                else:
-                    head = self.see_head(rays, each, asked=asked, samples=samples)
-                    color[part], left[part] = head.color, head.transmittance
+        """See Likeness.paint. Rays that cannot meet the head, or meet the torso first, are not cast into the head's field."""
         code = self.pose_code((pose if torso_pose is None else torso_pose)[None])
         body = self.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
+        edge = self.block_edge(pixels)
+        blocks, asked = self.head_blocks(pose, edge), None
+        if torso_pose is not None:
+            blocks, asked = blocks | self.head_blocks(torso_pose, edge), self.joined(pose, torso_pose)
+        visible = self._inside(pixels) & (body.transmittance > HIDDEN)
+        place = (pixels / edge).long()
+        block = torch.where(visible, place[:, 0] * blocks.shape[1] + place[:, 1], 0)
+        wanted = torch.zeros_like(blocks).view(-1).index_fill(0, block[visible], True).view(blocks.shape)
+        near = blocks & (nn.functional.max_pool2d(wanted[None, None].float(), 3, 1, 1)[0, 0] > 0)
+        # Seen from aside, the surface lies at other depths a pixel further on: few intervals would fall behind it.
+        aside = asked is not None
+        found = Scouted.hard_only(near, self.march.few) if aside else self._scout(pose, condition, near, edge)
+        color, left = torch.zeros_like(background), torch.ones(len(pixels), device=pixels.device)
+        for kind, simple in ((found.simple, True), (found.hard, False)):
+            these = (visible & kind.view(-1)[block]).nonzero()[:, 0]
+            for part in these.split(chunk):
+                rays = cast_rays(self.geometry.camera, pose.expand(len(part), 4, 4), pixels[part])
+                if simple:
+                    edges = found.cuts(pixels[part] / edge)
+                    color[part], left[part], _ = self._march(rays, edges, condition[None], None, asked)
+                else:
+                    head = self.see_head(rays, condition[None], asked=asked, samples=self.march.careful)
+                    color[part], left[part] = head.color, head.transmittance
         return over(body, over(Marched(color, left), background)), body.transmittance * left
 
     def _scout(
-        self, pose: Float[Tensor, "4 4"], condition: Float[Tensor, " condition"], blocks: Bool[Tensor, "rows cols"]
+        self,
+        pose: Float[Tensor, "4 4"],
+        condition: Float[Tensor, " condition"],
+        blocks: Bool[Tensor, "rows cols"],
+        edge: int,
     ) -> Scouted:
-        """Sends the scouts of a frame."""
+        """Sends the scouts of a frame, to blocks of `edge` px."""
 
-        def march(middles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-            rays = cast_rays(self.geometry.camera, pose.expand(len(middles), 4, 4), middles)
-            chosen, edges = self._cut(rays, self.march.scout, None)
-            return chosen, edges, self._march(rays.of(chosen), edges, condition.expand(len(chosen), -1), None)[2]
+        def look(pixels: Tensor, edges: Tensor | None = None) -> Looked:
+            rays = cast_rays(self.geometry.camera, pose.expand(len(pixels), 4, 4), pixels)
+            chosen = torch.arange(len(pixels), device=pixels.device)
+            if edges is None:
+                chosen, edges = self._cut(rays, self.march.scout, None)
+            color, left, weights = self._march(rays.of(chosen), edges, condition[None], None, None)
+            return Looked(chosen, edges, weights, torch.cat([color, left[:, None]], -1))
 
-        return scout(blocks, BLOCK, self.march.few, march)
+        return scout(blocks, edge, self.march.few, look)

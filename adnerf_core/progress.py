@@ -34,7 +34,7 @@ STAGE_WEIGHTS: dict[str, dict[str, float]] = {
         "torso": 0.06,
         "plate": 0.03,
     },
-    "train": {"audio": 0.04, "head": 0.7, "torso": 0.14, "evaluate": 0.12},
+    "train": {"audio": 0.04, "head": 0.69, "torso": 0.14, "evaluate": 0.12, "views": 0.01},
     "render": {"render": 1.0},
 }
 """Share of the time that each stage of a job's kind takes, in their order, for a true overall progress."""

@@ -8,6 +8,7 @@ outline, leaving out the mouth, which moves by itself. The same rays tell how br
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -38,6 +39,8 @@ LONGEST = 0.1
 """Longest step in each number."""
 SMOOTH = 2.0
 """Standard deviation, frames, of the Gaussian that corrections are averaged with: a head has mass."""
+STEADY = 0.5
+"""Likewise of the poses that are rendered: so little takes what the tracker trembles by, and leaves what the head does."""
 RIM, RIM_SHARE = 6, 0.25
 """Width of the outline on either side, px of a 256 px picture, and its share of the rays."""
 RAYS = 512
@@ -51,12 +54,14 @@ HELD_OUT_ROUNDS = 4
 
 @dataclass(frozen=True)
 class Looks:
-    """Frames of footage to align with, in order of time: the pictures, how probable it is that a ray is cast through each
-    pixel (any scale), the head's condition, and the clean plate (colours 0..1)."""
+    """Footage to align with: its pictures, masks, boxes of the mouth (row, col, row, col), the head's condition, and the clean
+    plate (colours 0..1). `frames` says which of them, in order of time: footage is large, and not copied for that."""
 
-    pictures: UInt8[Tensor, "frames size size 3"]
-    chances: Float[Tensor, "frames size size"]
-    condition: Float[Tensor, "frames condition"]
+    frames: Int[Tensor, " frames"]
+    pictures: UInt8[Tensor, "all size size 3"]
+    masks: UInt8[Tensor, "all size size 2"]
+    mouths: Float[Tensor, "all 4"]
+    condition: Float[Tensor, "all condition"]
     plate: Float[Tensor, "size size 3"]
 
 
@@ -154,13 +159,14 @@ def align_held_out(
     mouths = torch.from_numpy(np.stack([face_boxes(dataset, track, int(k), size)[0] for k in frames])).to(device)
     upper = torch.from_numpy(track.upper_face()[frames]).to(device)
     plate = torch.from_numpy(dataset.background(size)).to(device) / 255
-    looks = Looks(pictures, chances(masks, mouths), portrait.condition(codes, upper), plate)
+    each = torch.arange(len(frames), device=device)
+    looks = Looks(each, pictures, masks, mouths, portrait.condition(codes, upper), plate)
     poses = torch.from_numpy(track.pose[frames]).float().to(device)
     fit, generator = Fit.none(len(frames), device), torch.Generator().manual_seed(0)
     for _ in range(HELD_OUT_ROUNDS):
         fit = refine(portrait, looks, poses, fit, generator)
     pose = track.pose.copy()
-    pose[frames] = moved(poses, fit.change).cpu().numpy()
+    pose[frames] = steady(moved(poses, fit.change)).cpu().numpy()
     return replace(track, pose=pose)
 
 
@@ -172,18 +178,27 @@ def corrected(track: Track, numbers: Int[ndarray, " n"], change: Float[ndarray, 
     return replace(track, pose=pose.astype(track.pose.dtype))
 
 
+def steady(poses: Float[Tensor, "frames 4 4"]) -> Float[Tensor, "frames 4 4"]:
+    """Poses averaged over time (STEADY); the mean of rotations is the rotation next to the mean of their matrices."""
+    mean = _smooth(poses.flatten(1), STEADY).view_as(poses)
+    left, _, right = torch.linalg.svd(mean[:, :3, :3])
+    mean[:, :3, :3], mean[:, 3] = left @ right, poses[:, 3]
+    return mean
+
+
 def _step(
     portrait: Portrait, looks: Looks, poses: Tensor, fit: Fit, part: Tensor, generator: torch.Generator
 ) -> tuple[Float[Tensor, "part 6"], Float[Tensor, "part 3"], Float[Tensor, " part"]]:
     """Of the frames `part`: the Gauss-Newton step of the pose, the exposure, and the misfit."""
     steps, trust = torch.tensor(STEP, device=poses.device), torch.tensor(TRUST, device=poses.device)
-    size = looks.pictures.shape[1]
-    chosen = torch.multinomial(looks.chances[part].flatten(1).cpu(), RAYS, True, generator=generator).to(poses.device)
-    target = looks.pictures[part].flatten(1, 2).gather(1, chosen[..., None].expand(-1, -1, 3)) / 255
+    size, frames = looks.pictures.shape[1], looks.frames[part]
+    where = chances(looks.masks[frames], looks.mouths[frames]).flatten(1).cpu()
+    chosen = torch.multinomial(where, RAYS, True, generator=generator).to(poses.device)
+    target = looks.pictures[frames].flatten(1, 2).gather(1, chosen[..., None].expand(-1, -1, 3)) / 255
     pixels = torch.stack([chosen // size, chosen % size], -1) + 0.5
     tries = torch.cat([steps.new_zeros(1, 6), torch.diag(steps)])
     tried = moved(poses[:, None], fit.change[part, None] + tries)
-    seen = _look(portrait, tried, pixels, looks.condition[part], looks.plate.flatten(0, 1)[chosen])
+    seen = _look(portrait, tried, pixels, looks.condition[frames], looks.plate.flatten(0, 1)[chosen])
     seen = seen * fit.exposure[part, None, None]
     misfit = seen[:, 0] - target
     error = misfit.flatten(1)
@@ -209,12 +224,14 @@ def _look(
         return values.expand(*shape, *values.shape[3:]).flatten(0, 2)
 
     rays = cast_rays(portrait.geometry.camera, each(tried[:, :, None]), each(pixels[:, None]))
-    head = portrait.see_head(rays, each(condition[:, None, None]))
+    moment = torch.arange(len(tried), device=pixels.device)
+    head = portrait.see_head(rays, condition, each(moment[:, None, None]))
     return over(head, each(behind[:, None])).unflatten(0, shape)
 
 
-def _smooth(values: Float[Tensor, "frames n"]) -> Float[Tensor, "frames n"]:
-    reach = round(3 * SMOOTH)
-    window = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=values.device) / SMOOTH) ** 2)
+def _smooth(values: Float[Tensor, "frames n"], spread: float = SMOOTH) -> Float[Tensor, "frames n"]:
+    reach = math.ceil(3 * spread)
+    steps = torch.arange(-reach, reach + 1, device=values.device, dtype=values.dtype)
+    window = torch.exp(-0.5 * (steps / spread) ** 2)
     padded = F.pad(values.T[:, None], (reach, reach), mode="replicate")
     return F.conv1d(padded, (window / window.sum())[None, None])[:, 0].T

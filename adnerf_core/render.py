@@ -18,8 +18,10 @@ from adnerf_core.backdrop import cut_out, make_background
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.containers import container_of
 from adnerf_core.errors import AudioTooShort, MediaTooLong
+from adnerf_core.label import WORDS, Label
 from adnerf_core.life import moments
 from adnerf_core.likeness import Likeness
+from adnerf_core.mark import Mark, Marker
 from adnerf_core.progress import Progress, silent
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import Subject, load_subject
@@ -51,12 +53,13 @@ def render(
     background: Path | None = None,
     device: str = "cpu",
     load: Callable[[RunDir, str], Subject] = load_subject,
+    mark: Mark | None = None,
 ) -> Rendered:
     """Writes a video (by options.format, which the ending of `out` must be) of the subject of `run` saying `audio`, as long
     as the audio to a frame.
 
-    `background` is the picture for options.background of kind `image`; `load` may give a subject that is in memory. Memory does
-    not grow with the length of the video. Equal arguments give equal pixels.
+    `background` is the picture for options.background of kind `image`; `load` may give a subject that is in memory; `mark` is
+    written into the pictures, invisibly. Memory does not grow with the length of the video. Equal arguments give equal pixels.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
     media.check_encoders(container_of(out))  # before hours of sound are listened to
@@ -66,13 +69,17 @@ def render(
     codes = lip_codes(subject, audio)
     count = len(codes)
     frames = draw_frames(subject, codes, plate, options, progress)
+    if options.label:
+        frames = Label(WORDS if options.label is True else options.label, size).over(frames)
+    if mark is not None:
+        frames = Marker(mark.number, mark.key, size, size).over(frames)
     media.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
     progress("render", count, count)
     return Rendered(count, count / FPS, size, size, View(subject.poses, options.view).change)
 
 
 def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
-    """The lip codes of a file's sound, 25 a second; beside them, memory does not grow with its length.
+    """The lip codes of a file's sound, 25 a second; the sound is read and heard in pieces.
 
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend.
     """

@@ -9,6 +9,7 @@ track.npz           poses, motion of the torso, eyes and brows of the footage, f
 background.png      the clean plate at the run's size
 result.json         last of all: its presence means that training is done
 evaluation.json     figures; report.html, contact_sheet.png and side_by_side.mp4 stand beside it
+views.jpg           a sheet of pictures of the subject turned
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class RunDir:
         self.report = self.root / "report.html"
         self.contact_sheet = self.root / "contact_sheet.png"
         self.side_by_side = self.root / "side_by_side.mp4"
+        self.views = self.root / "views.jpg"
 
     @property
     def done(self) -> bool:

@@ -1,14 +1,15 @@
 """Scouts: one ray a block of the picture goes ahead and tells the others where to look.
 
-A frame's pixels need not search their rays one by one. One ray through the middle of each BLOCK x BLOCK pixels is marched with
-care; where it and its eight neighbours found a surface close together, the block's pixels march a few intervals around it, all
-cut alike, and look nothing up. The others (outlines, the depth of an open mouth) are marched as in training.
+A frame's pixels need not search their rays one by one. One ray through the middle of each block of 4 x 4 pixels is marched with
+care; where it and its eight neighbours found a surface close together, the block's pixels march a few intervals around it, cut in
+proportion between the nearest scouts', and look nothing up. Whether these few show the same is tried at the middles: between them a
+thin surface may be missed, above all where a block is wide, in small pictures. The others (outlines, the depth of an open mouth) are
+marched as in training.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,18 +22,34 @@ BINS = 96
 """Steps in depth between the nearest and the farthest point of the head's box that a scout meets."""
 SOLID = 0.9
 """Opacity that all nine scouts must have found: less is the outline, or loose hair."""
-WIDE = 0.6
+WIDE = 0.8
 """Depth, head units, within which the nine must have found it."""
+SAME = 0.03
+"""Colour and transmittance, 0..1, by which the few intervals may differ from what scouts have seen, there and next to it."""
 TRACE = 0.01
 """Opacity that nine scouts together must have found for a block to be marched at all."""
-EVEN = 0.03
+OWN = 0.6
+"""What a block's own scout counts beside the largest of the nine: more sees the surface sharper, and misses more of its edges."""
+EVEN = 0.05
 """Share of a block's intervals that is spread evenly (see draw_intervals)."""
 
-Scouting = Callable[
-    [Float[Tensor, "pixels 2"]], tuple[Int[Tensor, " rays"], Float[Tensor, "rays edges"], Float[Tensor, "rays samples"]]
-]
-"""Marches the rays through some pixels: which of them were worth it, the edges of their intervals (distance, head units), and
-the weights of these."""
+
+class Looked(NamedTuple):
+    """What rays have met: which of the pixels were worth it, the edges of their intervals (distance, head units), the weights
+    of these, and what was seen."""
+
+    chosen: Int[Tensor, " rays"]
+    edges: Float[Tensor, "rays edges"]
+    weights: Float[Tensor, "rays samples"]
+    view: Float[Tensor, "rays 4"]
+    """Premultiplied colour, and transmittance."""
+
+
+class Looking(Protocol):
+    """Marches the rays through some pixels."""
+
+    def __call__(self, pixels: Float[Tensor, "pixels 2"], edges: Float[Tensor, "pixels edges"] | None = None) -> Looked:
+        """With care where nothing is said of the intervals; all of them, cut at `edges`, where these are given."""
 
 
 class Scouted(NamedTuple):
@@ -47,13 +64,23 @@ class Scouted(NamedTuple):
         """Where no scout was sent: `blocks` are marched with care."""
         return cls(torch.zeros_like(blocks), blocks, torch.zeros((*blocks.shape, few + 1), device=blocks.device))
 
+    def cuts(self, places: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels few+1"]:
+        """How rays through `places` (row, col; in blocks) of simple blocks are cut: between the four nearest scouts, in proportion.
 
-def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, march: Scouting) -> Scouted:
+        Cut alike within a block, rays would show the blocks, and the picture would tremble as they pass over the head.
+        """
+        rows, cols, _ = self.edges.shape
+        grid = places.flip(-1) / places.new_tensor([cols, rows]) * 2 - 1
+        edges = self.edges.permute(2, 0, 1)[None]
+        return F.grid_sample(edges, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
+
+
+def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, look: Looking) -> Scouted:
     """Sends a ray through the middle of each of `blocks`, whose edge is `edge` px; simple ones get `few` intervals."""
     sent = blocks.nonzero()
     edges = torch.zeros((*blocks.shape, few + 1), device=blocks.device)
     nothing = Scouted(torch.zeros_like(blocks), torch.zeros_like(blocks), edges)
-    chosen, cuts, weights = march((sent + 0.5) * edge)
+    chosen, cuts, weights, view = look((sent + 0.5) * edge)
     if len(chosen) == 0:
         return nothing
     sent = sent[chosen]
@@ -62,7 +89,7 @@ def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, march: Scoutin
     found[sent[:, 0], sent[:, 1]] = rebin(cuts, weights, near, far)
     opacity = found.sum(-1)
     least = -_over_neighbours(-opacity[..., None])[..., 0]
-    shared = _over_neighbours(found)
+    shared = torch.lerp(_over_neighbours(found), found, OWN)
     marched = shared.sum(-1) > TRACE
     if not marched.any():
         return nothing
@@ -70,6 +97,12 @@ def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, march: Scoutin
     shared = F.max_pool1d(shared[:, None], 3, 1, 1)[:, 0]  # and one step before and behind
     edges[marched] = draw_intervals(shared, near.expand(len(shared)), far.expand(len(shared)), few, EVEN)
     simple = marched & (least > SOLID) & (edges[..., -2] - edges[..., 1] < WIDE)
+    views = torch.zeros((*blocks.shape, 4), device=blocks.device)
+    views[sent[:, 0], sent[:, 1]] = view
+    again = look((simple.nonzero() + 0.5) * edge, edges[simple]).view
+    other = torch.zeros(blocks.shape, device=blocks.device)
+    other[simple] = (again - views[simple]).abs().amax(-1)
+    simple = simple & (_over_neighbours(other[..., None])[..., 0] < SAME)
     return Scouted(simple, marched & ~simple, edges)
 
 

@@ -13,6 +13,7 @@ from numpy import ndarray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from adnerf_core.audio.features import parts
 from adnerf_core.config import TrainConfig
 from adnerf_core.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
@@ -22,7 +23,7 @@ from adnerf_core.portrait import Geometry, Portrait
 from adnerf_core.rundir import RunDir, atomic, read_json, write_json
 from adnerf_core.views import measure_limits
 
-VERSION = 2
+VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Subject:
         return self.portrait.geometry.camera.width
 
 
-def build_portrait(config: TrainConfig, geometry: Geometry, feature_width: int) -> Portrait | PaperPortrait:
-    """A portrait with fresh weights, made of the networks that `config` asks for."""
+def build_portrait(config: TrainConfig, geometry: Geometry, features: dict[str, Any]) -> Portrait | PaperPortrait:
+    """A portrait with fresh weights, made of the networks that `config` asks for, which hears `features` (`name`, `width`)."""
     if config.paper is not None:
-        return PaperPortrait(config.paper, geometry, feature_width)
-    return Portrait(config.field, config.march, geometry, feature_width)
+        return PaperPortrait(config.paper, geometry, features["width"])
+    return Portrait(config.field, config.march, geometry, parts(features["name"], features["width"]))
 
 
 def save_subject(
@@ -87,7 +88,7 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     if value.get("version") != VERSION:
         raise NotReady(f"{run.root} was written by another version.", "Train it again.")
     networks = TrainConfig(field=value["field"], march=value["march"], paper=value.get("paper"))
-    portrait = build_portrait(networks, Geometry.from_json(value["geometry"]), value["features"]["width"])
+    portrait = build_portrait(networks, Geometry.from_json(value["geometry"]), value["features"])
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:
         poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 import numpy as np
@@ -16,7 +19,7 @@ from adnerf_core.audio import prior
 from adnerf_core.audio.features import feature_kind
 from adnerf_core.audio.fit import fit_encoder
 from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
-from adnerf_core.config import TrainConfig
+from adnerf_core.config import FPS, TrainConfig
 from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.geometry import measure_geometry
@@ -26,14 +29,15 @@ from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
 from adnerf_core.rays import cast_rays
-from adnerf_core.refine import Fit, Looks, chances, corrected, moved, refine
+from adnerf_core.refine import Fit, Looks, corrected, moved, refine, steady
 from adnerf_core.rundir import RunDir, write_json
 from adnerf_core.subject import build_portrait, save_subject
 
 PLANES_RATE, NETS_RATE = 1e-2, 2e-3
 UNIFORM_STEPS = 100
 """Steps before the density grid is believed: a grid that is believed too early never finds what it missed."""
-REFRESH_EVERY, REFRESH_PARTS = 16, 4
+REFRESH_RAYS, REFRESH_PARTS = 16 * 4096, 4
+"""A part of the density grid, one of so many, is looked at again after so many rays: what that costs is a share of what steps cost."""
 CODE_NOISE = 0.1
 """Standard deviation of the noise on lip codes: the field must not tell frames apart by their codes."""
 POSE_NOISE = 0.1
@@ -65,7 +69,8 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     write_manifest(run, dataset, config)
     training = training_class(config)(dataset, run, config, progress)
     try:
-        training.phases()
+        with flushed():
+            training.phases()
     except Cancelled:
         training.save()
         raise
@@ -73,6 +78,22 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     training.previewer().final(run)
     write_json(run.result, {"size": config.size, "restarts": training.position["restarts"]})
     return run
+
+
+@contextmanager
+def flushed() -> Iterator[None]:
+    """Inside the block, numbers too small for a whole mantissa are zero, in this thread.
+
+    Gradients behind an opaque surface are such numbers. CPUs are many times slower with them, and they change nothing.
+    """
+    for kind in (np.float32, np.float64):
+        np.finfo(kind)  # numpy looks at these numbers once, and warns where it cannot find them
+    flushes = torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        if flushes:
+            torch.set_flush_denormal(False)
 
 
 def training_class(config: TrainConfig) -> type[Training]:
@@ -125,7 +146,7 @@ class Training:
         torch.manual_seed(self.config.seed + 7919 * restarts)
         geometry = measure_geometry(self.dataset, self.track, self.config.size)
         features = self.dataset.manifest["features"]
-        self.portrait = build_portrait(self.config, geometry, features["width"]).to(self.config.device)
+        self.portrait = build_portrait(self.config, geometry, features).to(self.config.device)
 
     def save(self) -> None:
         """Writes the checkpoint."""
@@ -138,10 +159,11 @@ class Training:
         return Previewer(self.portrait, self.dataset, self.best_track(), self.codes)
 
     def best_track(self) -> Track:
-        """The track as it was refined."""
+        """The track as it was refined, steady."""
         if self.fit is None:
             return self.track
-        return corrected(self.track, self.footage.numbers.cpu().numpy(), self.fit.change.cpu().numpy())
+        track = corrected(self.track, self.footage.numbers.cpu().numpy(), self.fit.change.cpu().numpy())
+        return dataclasses.replace(track, pose=steady(torch.from_numpy(track.pose)).numpy())
 
     def phases(self) -> None:
         """Runs what is left of the three phases."""
@@ -176,9 +198,11 @@ class Training:
         footage, count = self.footage, len(self.tracked)
         chosen = torch.arange(0, count, REFINE_EVERY, device=self.tracked.device)
         looks = Looks(
-            footage.pictures[chosen],
-            chances(footage.masks[chosen], footage.boxes[chosen, 1]),
-            self.portrait.condition(footage.lips[chosen], footage.upper[chosen]),
+            chosen,
+            footage.pictures,
+            footage.masks,
+            footage.boxes[:, 1],
+            self.portrait.condition(footage.lips, footage.upper),
             footage.plate / 255,
         )
         generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
@@ -190,26 +214,30 @@ class Training:
 
     def audio(self) -> None:
         """Sound to lip codes, by regression on the lips of the footage: short, so it starts over when interrupted."""
-        name = self.dataset.manifest["features"]["name"]
-        if from_prior := name == prior.FEATURES:
-            trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
-            pairs = self.codes[trained], mouth_distances(self.track.depose[trained])
-            prior.start_from_prior(
-                self.portrait.audio, *(torch.from_numpy(one).float().to(self.config.device) for one in pairs)
-            )
-        figures = fit_encoder(
-            self.portrait.audio,
-            torch.from_numpy(self.dataset.features()).to(self.config.device),
-            torch.from_numpy(self.codes).to(self.config.device),
-            torch.from_numpy(self.track.valid).to(self.config.device),
-            spectrum=feature_kind(name).spectrum,
-            frames=range(self.dataset.held_out_from),
-            steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
-            seed=self.config.seed,
-            from_prior=from_prior,
-            progress=self.progress,
+        name, device, listeners = self.dataset.manifest["features"]["name"], self.config.device, self.portrait.audio
+        features, codes, valid = (
+            torch.from_numpy(one).to(device) for one in (self.dataset.features(), self.codes, self.track.valid)
         )
-        self.run.append_metrics(phase="audio", **figures)
+        count = len(listeners.hears)
+        listeners.trust(int(self.track.valid[: self.dataset.held_out_from].sum()) / FPS)
+        for number, (encoder, width) in enumerate(zip(listeners.encoders, listeners.hears, strict=True)):
+            if from_prior := number == 0 and name == prior.FEATURES:
+                trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
+                distances = torch.from_numpy(mouth_distances(self.track.depose[trained])).float().to(device)
+                prior.start_from_prior(encoder, codes[trained].float(), distances)
+            figures = fit_encoder(
+                encoder,
+                features[:, :width],
+                codes,
+                valid,
+                spectrum=min(width, feature_kind(name).spectrum),
+                frames=range(self.dataset.held_out_from),
+                steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
+                seed=self.config.seed,
+                from_prior=from_prior,
+                progress=lambda _, done, total, part=number: self.progress("audio", part + done / total, count),
+            )
+            self.run.append_metrics(phase="audio", hears=width, **figures)
 
     def restart(self) -> None:
         """After a collapse: another seed, and the masks pull harder (head_loss)."""
@@ -221,7 +249,7 @@ class Training:
         self.position = {"phase": "head", "step": 0, "restarts": restarts}
 
     def start_anew(self, restarts: int) -> None:
-        """A fresh portrait; the audio encoder is kept."""
+        """A fresh portrait; what hears the sound is kept."""
         audio = self.portrait.audio
         self.start(restarts)
         self.portrait.audio = audio
@@ -287,7 +315,7 @@ class Training:
         lips = batch.lips + CODE_NOISE * torch.randn(batch.lips.shape, generator=generator).to(batch.lips.device)
         condition = self.portrait.condition(lips, batch.upper)
         rays = cast_rays(self.portrait.geometry.camera, batch.poses[batch.frame], batch.pixels)
-        head = self.portrait.see_head(rays, condition[batch.frame], generator)
+        head = self.portrait.see_head(rays, condition, batch.frame, generator)
         step = self.position["step"]
         loss, error = head_loss(head, batch, step / self.config.head_steps, self.position["restarts"])
         if self.in_squares("head", step):
@@ -312,14 +340,20 @@ class Training:
     @torch.no_grad()
     def keep_grid(self, step: int, batch: Batch, generator: torch.Generator) -> None:
         """Brings the density grid up to date, under the conditions of one of the batch's moments."""
-        if step < UNIFORM_STEPS or (step > UNIFORM_STEPS and step % REFRESH_EVERY):
+        every = refresh_every(self.config.rays)
+        if step < UNIFORM_STEPS or (step > UNIFORM_STEPS and step % every):
             return
         condition = self.portrait.condition(batch.lips[:1], batch.upper[:1])[0]
         first = step == UNIFORM_STEPS
-        part = (0, 1) if first else (step // REFRESH_EVERY % REFRESH_PARTS, REFRESH_PARTS)
+        part = (0, 1) if first else (step // every % REFRESH_PARTS, REFRESH_PARTS)
         self.portrait.grid.refresh(
             lambda points: self.portrait.head_density(points, condition), part, generator, forget=first
         )
+
+
+def refresh_every(rays: int) -> int:
+    """Steps of so many rays between two refreshes of the density grid."""
+    return max(1, REFRESH_RAYS // rays)
 
 
 def make_optimizer(modules: tuple[torch.nn.Module, ...]) -> torch.optim.Adam:
@@ -328,7 +362,7 @@ def make_optimizer(modules: tuple[torch.nn.Module, ...]) -> torch.optim.Adam:
     for module in modules:
         for name, parameter in module.named_parameters():
             parameter.requires_grad_(True)
-            (planes if name.startswith("planes.") else nets).append(parameter)
+            (planes if "levels." in name else nets).append(parameter)
     groups = [{"params": planes, "initial_lr": PLANES_RATE}, {"params": nets, "initial_lr": NETS_RATE}]
     return torch.optim.Adam(groups, lr=NETS_RATE, betas=(0.9, 0.99), eps=1e-12, fused=True)
 

@@ -3,14 +3,34 @@
 from __future__ import annotations
 
 import argparse
+import socket
+import sys
+from contextlib import closing, suppress
 
 import uvicorn
 
+from api.app import create_app
+from api.watch import Watch
+from storage import keys
+from storage.db import Database, needed_at_start
+from storage.errors import StorageError
 from storage.settings import load
 from worker import logs
 
 GRACE_S = 3
 """How long answers may take to end when the process is told to stop."""
+
+
+class Server(uvicorn.Server):
+    """A server that ends the answers which have no end of their own, before it waits for all answers to end."""
+
+    def __init__(self, config: uvicorn.Config, watch: Watch):
+        super().__init__(config)
+        self._watch = watch
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._watch.close()
+        await super().shutdown(sockets)
 
 
 def main() -> None:
@@ -19,18 +39,30 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     options = parser.parse_args()
-    settings = load()
-    logs.configure(settings.log)
-    uvicorn.run(
-        "api.app:create_app",
-        factory=True,
+    try:
+        settings = load()
+        logs.configure(settings.log)
+        with (
+            closing(Database(settings.database)) as database,
+            needed_at_start(),
+            database.session(write=False) as session,
+        ):
+            keys.check_listening(session, options.host)
+    except StorageError as error:
+        sys.exit(f"adnerf: {error}")
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
         host=options.host,
         port=options.port,
         timeout_graceful_shutdown=GRACE_S,
         log_config=None,  # what uvicorn says goes the way of all our lines
         log_level="warning",
+        proxy_headers=False,  # nobody's word on where a request comes from is taken
         access_log=False,  # api/observe.py writes one, without query strings
     )
+    with suppress(KeyboardInterrupt):  # uvicorn has stopped in good order by then
+        Server(config, app.state.watch).run()
 
 
 if __name__ == "__main__":

@@ -6,16 +6,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+from anyio import Semaphore
 from fastapi import FastAPI
 
-from api import documents, errors, metrics
+from api import documents, errors, idempotency, metrics, security
+from api.deps import WRITERS
+from api.gate import Gate
 from api.observe import Observer, RequestFigures
+from api.rates import Rates
 from api.readiness import Readiness
-from api.routes import health, jobs, subjects, videos
+from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
+from api.tags import Tags
+from api.tus import TusMiddleware
+from api.watch import Watch
 from storage import settings as environment
 from storage.objects import open_store
 from storage.settings import Settings
 from worker.broker import open_database
+from worker.webhooks import check_settings
 
 DESCRIPTION = """
 A reference video of someone speaking makes a **subject**; a subject and an audio make a **video** of that person saying
@@ -28,16 +36,33 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     """The application on `settings` (default: from the environment). The database must have its tables."""
     settings = settings or environment.load()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    app = FastAPI(title="adnerf", version=version("adnerf"), description=DESCRIPTION, lifespan=_lifespan)
+    check_settings(settings)
+    app = FastAPI(
+        title="adnerf",
+        version=version("adnerf"),
+        description=DESCRIPTION,
+        lifespan=_lifespan,
+        docs_url=None,  # api/routes/docs.py has it
+        redoc_url=None,
+    )
     app.state.settings = settings
     app.state.database = open_database(settings)
     app.state.store = open_store(settings)
+    app.state.writers = Semaphore(WRITERS)
     app.state.readiness = Readiness(settings, app.state.database, app.state.store)
+    app.state.watch = Watch(app.state.database)
     app.state.figures = metrics.registry(settings, app.state.database, app.state.readiness)
+    app.add_middleware(Tags)
+    app.add_middleware(Gate, database=app.state.database, rates=Rates(settings))
     app.add_middleware(Observer, figures=RequestFigures(app.state.figures))
+    app.add_middleware(TusMiddleware)
+    security.install(app, settings)
     errors.install(app)
-    for routes in (subjects, videos, jobs, health):
+    idempotency.install(app)
+    for routes in (subjects, consents, videos, verify, jobs, uploads, webhooks, keys, owners, health):
         app.include_router(routes.router)
+    page.install(app)
+    docs.install(app)
     documents.complete(app)
     return app
 
@@ -45,5 +70,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
+    app.state.watch.close()
     app.state.readiness.close()
     app.state.database.close()

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated
 
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
 from api.readiness import Readiness
+from api.watch import Watch
 from storage.db import Database
 from storage.objects import ObjectStore
 from storage.settings import Settings
+
+WRITERS = 10
+"""Requests that write at once; the others wait without a thread.
+
+Whoever has a lock of the database needs a thread again before the transaction can end. So those who wait for that lock must
+leave some of the threads (there are 40) and of the database's connections (15) to others.
+"""
 
 
 def _settings(request: Request) -> Settings:
@@ -30,10 +38,15 @@ def _readiness(request: Request) -> Readiness:
     return request.app.state.readiness
 
 
+def _watch(request: Request) -> Watch:
+    return request.app.state.watch
+
+
 SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
 ReadinessDep = Annotated[Readiness, Depends(_readiness)]
+WatchDep = Annotated[Watch, Depends(_watch)]
 
 
 def _reading(database: DatabaseDep) -> Iterator[Session]:
@@ -41,8 +54,16 @@ def _reading(database: DatabaseDep) -> Iterator[Session]:
         yield session
 
 
-def _writing(database: DatabaseDep) -> Iterator[Session]:
+async def _turn(request: Request) -> AsyncIterator[None]:
+    async with request.app.state.writers:
+        yield
+
+
+def _writing(
+    request: Request, database: DatabaseDep, turn: Annotated[None, Depends(_turn, scope="function")]
+) -> Iterator[Session]:
     with database.session() as session:
+        request.state.session = session  # what else has to be durable with it: api/idempotency.py
         yield session
 
 

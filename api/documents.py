@@ -7,10 +7,13 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from api import schemas
+from api import idempotency, links, schemas, tus
 from api.errors import MEDIA_TYPE, PROBLEMS
 
 ALWAYS = ("internal_error", "unavailable")
+
+GATE_CODES = ("unauthorized", "keys_needed", "forbidden", "rate_limited")
+"""What any request may be answered with for which a key is needed."""
 
 FORM_CODES = (
     "malformed_body",
@@ -25,6 +28,9 @@ FORM_CODES = (
 )
 """What any form with files may be answered with."""
 
+UPLOAD_CODES = ("not_found", "upload_incomplete", "upload_used", "store_away", "object_missing")
+"""What a form may be answered with in which an upload can take the place of a file."""
+
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     """The `responses` of a route that may answer with these codes (and with those that every route may)."""
@@ -34,14 +40,18 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     return {status: _response(status, found) for status, found in sorted(by_status.items())}
 
 
-def form(model: type[BaseModel], *, required: tuple[str, ...] = (), **files: str) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes a multipart form: the fields of `model`, and files by description."""
+def form(model: type[BaseModel], *, either: tuple[str, ...] = (), **files: str) -> dict[str, Any]:
+    """The `openapi_extra` of a route that takes a multipart form: the fields of `model`, and files by description.
+
+    Of the fields in `either` exactly one is needed.
+    """
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
     schema["properties"] |= {
         name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()
     }
-    schema["required"] = [*required, *schema.get("required", [])]
+    if either:
+        schema["oneOf"] = [{"required": [name]} for name in either]
     encoding = {name: {"contentType": "application/json"} for name in schema["properties"] if name == "options"}
     content = {"schema": schema} | ({"encoding": encoding} if encoding else {})
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
@@ -53,10 +63,40 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
+def bytes_body(media_type: str, *, required: bool = True) -> dict[str, Any]:
+    """The `openapi_extra` of a route that takes bytes as they are."""
+    content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
+    return {"requestBody": {"required": required, "content": content}}
+
+
+def headed(description: str, **headers: str) -> dict[str, Any]:
+    """One of the `responses` of a route: with these headers, by name and description."""
+    described = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
+    return {"description": description, "headers": described}
+
+
 def file(description: str, *media_types: str) -> dict[str, Any]:
     """One of the `responses` of a route: a file of one of these types."""
     content = {each: {"schema": {"type": "string", "format": "binary"}} for each in media_types}
     return {"description": description, "content": content}
+
+
+def events(description: str, model: type[BaseModel]) -> dict[str, Any]:
+    """One of the `responses` of a route: server-sent events, each with a `model` as its data; the schema is of one event."""
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"$ref": f"#/components/schemas/{model.__name__}"},
+    }
+    event = {
+        "type": "object",
+        "properties": {
+            "event": {"type": "string", "description": "what has changed"},
+            "id": {"type": "string", "description": "a number that grows, for Last-Event-ID"},
+            "data": data,
+        },
+    }
+    return {"description": description, "content": {"text/event-stream": {"schema": event}}}
 
 
 def accepted(what: str) -> dict[str, Any]:
@@ -84,12 +124,62 @@ def complete(app: FastAPI) -> None:
             for name in ("HTTPValidationError", "ValidationError"):
                 components.pop(name, None)
             for path in described["paths"].values():
-                for operation in path.values():
+                for method, operation in path.items():
+                    if "security" in operation:  # the route takes a CallerDep
+                        _add_problems(operation, GATE_CODES)
+                    for parameter in operation.get("parameters", []):
+                        _forget_null(parameter["schema"])
+                        if (
+                            parameter["name"] == tus.HEADER
+                        ):  # the route takes requests without, to refuse them as tus wants
+                            parameter["required"] = True
+                            parameter["schema"].pop("default", None)
+                    if method == "post":
+                        _describe_keys(operation)
+                    elif method == "get":
+                        _describe_tags(operation)
                     if MEDIA_TYPE not in operation["responses"].get("422", {}).get("content", {MEDIA_TYPE: None}):
                         del operation["responses"]["422"]  # an id in a path is any text: nothing to validate
+            links.add(described)
         return app.openapi_schema
 
     app.openapi = openapi
+
+
+def _add_problems(operation: dict[str, Any], codes: tuple[str, ...]) -> None:
+    """Adds problems to those that an operation may be answered with."""
+    answers = operation["responses"]
+    for status, response in problems(*codes).items():
+        said = answers.get(str(status), {}).get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+        examples = response["content"][MEDIA_TYPE]["examples"]
+        answers[str(status)] = _response(int(status), list(dict.fromkeys([*said, *examples])))
+
+
+def _forget_null(schema: dict[str, Any]) -> None:
+    """Takes null out of the schema of a parameter: it can be left out, but neither headers nor queries have a null."""
+    kinds = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    if len(kinds) == 1:
+        del schema["anyOf"]
+        schema |= kinds[0]
+
+
+def _describe_tags(operation: dict[str, Any]) -> None:
+    """Adds what a tag brings to the answers of a GET of JSON (api/tags.py)."""
+    answers = operation["responses"]
+    if "application/json" in answers["200"].get("content", {}):
+        tag = {"description": "goes into If-None-Match", "schema": {"type": "string"}}
+        answers["200"].setdefault("headers", {})["ETag"] = tag
+        answers["304"] = {"description": "not changed since the ETag in If-None-Match"}
+
+
+def _describe_keys(operation: dict[str, Any]) -> None:
+    """Adds what an Idempotency-Key brings to the answers of a POST."""
+    _add_problems(operation, idempotency.CODES)
+    answers = operation["responses"]
+    replayed = {"description": "`true`: the answer to an earlier request with this key", "schema": {"type": "string"}}
+    for status, response in answers.items():
+        if status.startswith("2"):
+            response.setdefault("headers", {})[idempotency.REPLAYED] = replayed
 
 
 def _response(status: int, codes: list[str]) -> dict[str, Any]:
@@ -104,6 +194,7 @@ def _response(status: int, codes: list[str]) -> dict[str, Any]:
                 "status": status,
                 "detail": f"{kind.title}. {kind.remedy}",
                 "code": code,
+                "remedy": kind.remedy,
             },
         }
     schema = {"$ref": "#/components/schemas/ProblemDetails"}

@@ -42,6 +42,20 @@ class Kind(NamedTuple):
 PROBLEMS: dict[str, Kind] = {
     "malformed_body": Kind(400, "The body cannot be read", "Send the body in the form that its Content-Type names."),
     "bad_request": Kind(400, "The request cannot be understood", "Compare the request with /docs."),
+    "unauthorized": Kind(
+        401, "A key is needed", "Send `Authorization: Bearer` with a key that `adnerf keys create` has made."
+    ),
+    "keys_needed": Kind(
+        403,
+        "Without keys the service is for its own machine only",
+        "Make a first key on that machine: adnerf keys create --owner local --name first --scopes read,write,admin.",
+    ),
+    "forbidden": Kind(403, "The key may not do this", "Use a key that has the scope."),
+    "quota_exceeded": Kind(
+        403,
+        "A quota is used up",
+        "Remove what is not needed any more, wait, or ask the operator for more: `quota` says of what.",
+    ),
     "not_found": Kind(404, "There is no such thing", "Check the id; list what there is with GET on the collection."),
     "preview_not_ready": Kind(404, "There is no preview yet", "Ask again once training has made some progress."),
     "object_missing": Kind(404, "The file is gone from the store", "Make it anew, or restore the store's backup."),
@@ -50,18 +64,57 @@ PROBLEMS: dict[str, Kind] = {
     ),
     "upload_stalled": Kind(408, "The body stopped arriving", "Send it again over a steadier connection."),
     "subject_not_ready": Kind(409, "The subject is not ready", "Poll the subject until its state is `ready`."),
+    "consent_withdrawn": Kind(
+        409,
+        "Consent to show this person was withdrawn",
+        "Nothing more can be made or shown of this subject; who agrees again makes a new one.",
+    ),
     "video_not_ready": Kind(409, "The video is not ready", "Poll the video until its state is `ready`."),
     "report_not_ready": Kind(409, "There is no report yet", "Poll the subject until its state is `ready`."),
+    "views_not_ready": Kind(409, "There are no pictures of views yet", "Poll the subject until its state is `ready`."),
     "move_not_allowed": Kind(
         409,
         "The job's state does not allow this",
         "Read the job again: queued and running jobs can be cancelled, failed and cancelled ones retried.",
+    ),
+    "idempotency_in_flight": Kind(
+        409,
+        "The same request is being carried out",
+        "Send it again after Retry-After: it is answered as the first one.",
+    ),
+    "answer_not_kept": Kind(
+        409,
+        "The request was carried out; its answer held a secret",
+        "A secret is shown once: if it did not arrive, remove what was made and make it anew with another key.",
+    ),
+    "offset_mismatch": Kind(
+        409, "The bytes do not follow on those that are there", "Ask by HEAD how much there is, and go on from there."
+    ),
+    "upload_incomplete": Kind(
+        409, "The upload is not complete", "Send the rest of it first; HEAD /v1/uploads/{id} tells from where."
+    ),
+    "upload_used": Kind(
+        409, "The upload was used already", "Go on with what was made of it, or upload the file again."
+    ),
+    "tus_version_unsupported": Kind(
+        412, "The version of tus is not spoken here", "Send Tus-Resumable: 1.0.0, as tus clients do."
+    ),
+    "key_revoked": Kind(409, "The key was revoked", "Make another key; what was revoked stays so."),
+    "too_many_webhooks": Kind(
+        409, "There are as many webhooks as are allowed", "Delete one, or let one webhook hear of more events."
+    ),
+    "webhook_disabled": Kind(409, "The webhook is switched off", 'Switch it on with PATCH {"enabled": true}.'),
+    "webhooks_off": Kind(
+        409, "Webhooks are not set up here", "The operator has to set ADNERF_WEBHOOK_KEY, to the same value everywhere."
     ),
     "body_too_large": Kind(413, "The body is too large", "Send less; only files may be large."),
     "file_too_large": Kind(413, "The file is too large", "Shorten the file or encode it at a lower bit rate."),
     "unsupported_media_type": Kind(415, "The body has another type than is needed here", "Set the Content-Type."),
     "range_not_satisfiable": Kind(416, "The range lies outside the file", "Ask for a range within Content-Range."),
     "validation_failed": Kind(422, "The request has wrong or missing values", "Correct what `errors` points at."),
+    "idempotency_key_reused": Kind(
+        422, "The Idempotency-Key belongs to another request", "Give each new request a key of its own."
+    ),
     "empty_file": Kind(422, "The file is empty", "Send the file itself; check that it is not still being written."),
     "not_media": Kind(
         422,
@@ -69,6 +122,20 @@ PROBLEMS: dict[str, Kind] = {
         "Send an MP4, MOV, MKV, WebM or AVI video, or WAV, MP3, M4A, FLAC, OGG or AAC audio.",
     ),
     "not_an_image": Kind(422, "The file is not an image", "Send a PNG, JPEG or WebP image."),
+    "too_many_uploads": Kind(
+        429,
+        "Too many uploads were begun and not used",
+        "Finish and use some, or delete them: GET /v1/uploads lists them.",
+    ),
+    "checksum_mismatch": Kind(
+        460, "The bytes are not those of the checksum", "Send them again: nothing of this body was kept."
+    ),
+    "rate_limited": Kind(429, "Too many requests", "Wait for Retry-After; RateLimit tells how many are left."),
+    "url_refused": Kind(
+        422,
+        "The address is none that is called from here",
+        "Name a receiver on the public internet: https, port 443 or 8443, no user name in it.",
+    ),
     "internal_error": Kind(500, "Something went wrong here", "Try again; if it happens again, report it with the log."),
     "store_away": Kind(
         503, "The object store does not answer", "Try again in a moment; GET /readyz tells when it is back."
@@ -84,7 +151,8 @@ class Problem(HTTPException):
     """An error to be answered. `code` is a key of PROBLEMS; `message` says what is wrong; the remedy follows it.
 
     `errors` are dicts with `detail` and either `pointer` (a JSON pointer into the body, a form counting as one object)
-    or `parameter` (of the query or path). `parts` tells how each part of the service is, by name.
+    or `parameter` (of the query or path). `parts` tells how each part of the service is, by name;
+    `quota` what is used up.
     """
 
     def __init__(
@@ -96,13 +164,14 @@ class Problem(HTTPException):
         errors: Sequence[dict[str, str]] = (),
         headers: Mapping[str, str] | None = None,
         parts: Mapping[str, BaseModel] | None = None,
+        quota: Mapping[str, Any] | None = None,
     ):
         kind = PROBLEMS[code]
-        detail = f"{message or kind.title + '.'} {remedy or kind.remedy}"
-        super().__init__(kind.status, detail, headers)
-        self.code = code
+        self.code, self.remedy = code, remedy or kind.remedy
+        super().__init__(kind.status, f"{message or kind.title + '.'} {self.remedy}", headers)
         self.errors = list(errors)
         self.parts = {name: part.model_dump() for name, part in (parts or {}).items()}
+        self.quota = quota
 
     def response(self) -> JSONResponse:
         """The answer: `application/problem+json`."""
@@ -112,11 +181,14 @@ class Problem(HTTPException):
             "status": self.status_code,
             "detail": self.detail,
             "code": self.code,
+            "remedy": self.remedy,
         }
         if self.errors:
             body["errors"] = self.errors
         if self.parts:
             body["parts"] = self.parts
+        if self.quota:
+            body["quota"] = self.quota
         return JSONResponse(body, self.status_code, headers=self.headers, media_type=MEDIA_TYPE)
 
 
@@ -153,6 +225,13 @@ def _allowed(request: Request) -> list[str]:
     return [method for method in METHODS if any(route.matches(tries[method])[0] == Match.FULL for route in routes)]
 
 
+def database_away(error: OperationalError | PoolTimeout) -> Problem:
+    """What is answered while the database does not; the error goes to the log."""
+    log.error("the database did not answer: %s", error)
+    message = "The database is busy or cannot be reached."
+    return Problem("unavailable", message, headers={"Retry-After": "5"})
+
+
 def install(app: FastAPI) -> None:
     """Registers the handlers that turn exceptions into problems. What none of them knows, api/observe.py answers."""
 
@@ -173,7 +252,8 @@ def install(app: FastAPI) -> None:
     def storage(request: Request, error: StorageError) -> Response:
         if error.code not in PROBLEMS:
             raise error
-        return Problem(error.code, error.message, remedy=error.remedy).response()
+        quota = getattr(error, "quota", None)
+        return Problem(error.code, error.message, remedy=error.remedy, quota=quota).response()
 
     @app.exception_handler(OSError)
     def operating_system(request: Request, error: OSError) -> Response:
@@ -184,9 +264,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(OperationalError)
     @app.exception_handler(PoolTimeout)
     def database(request: Request, error: OperationalError | PoolTimeout) -> Response:
-        log.error("the database did not answer: %s", error)
-        message = "The database is busy or cannot be reached."
-        return Problem("unavailable", message, headers={"Retry-After": "5"}).response()
+        return database_away(error).response()
 
     @app.exception_handler(ClientDisconnect)
     def gone(request: Request, error: ClientDisconnect) -> Response:

@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import anyio
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json, to_json
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
@@ -46,8 +48,7 @@ class FileRule(NamedTuple):
 
 
 class ReceivedFile(NamedTuple):
-    """A file of a form, open for reading until the request ends. `name` is what the sender calls it, only to show:
-    no folders, no control characters, at most 200 characters, perhaps empty."""
+    """A file that was sent, open for reading until the request ends. `name` is its `shown_name`."""
 
     file: BinaryIO
     name: str
@@ -76,11 +77,30 @@ class Form:
 
 
 def validate_json(model: type[Model], text: str | bytes, *inside: str) -> Model:
-    """JSON text as a `model`. Raises Problem `validation_failed`, for broken JSON too; `inside`: its field, if any."""
+    """JSON text as a `model`. Raises Problem `validation_failed`, for broken JSON too; `inside`: its field, if any.
+
+    Types are those of JSON Schema, so that the document at /openapi.json is true: `false` and "5" are no numbers, 5.0 is an integer.
+    """
     try:
-        return model.model_validate_json(text)
+        return model.model_validate_json(_with_whole_numbers(text), strict=True)
     except ValidationError as error:
         raise from_validation(error.errors(), *inside) from error
+
+
+def _with_whole_numbers(text: str | bytes) -> str | bytes:
+    """`text` with 5 in the place of 5.0; as it is where it is no JSON."""
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: whole(each) for name, each in value.items()}
+        if isinstance(value, list):
+            return [whole(each) for each in value]
+        return int(value) if isinstance(value, float) and value.is_integer() else value
+
+    try:
+        return to_json(whole(from_json(text)))
+    except ValueError:
+        return text
 
 
 async def receive_json(request: Request, model: type[Model]) -> Model:
@@ -92,8 +112,9 @@ async def receive_json(request: Request, model: type[Model]) -> Model:
     if media_type != b"application/json":
         raise Problem("unsupported_media_type", "JSON is needed here.", remedy="Send Content-Type: application/json.")
     body = bytearray()
-    async for chunk in _chunks(request, SMALL):
+    async for chunk in body_chunks(request, SMALL, Problem("body_too_large", f"At most {SMALL} bytes are taken.")):
         body += chunk
+    request.state.body_digest = sha256(body).hexdigest()  # for api/idempotency.py
     return validate_json(model, bytes(body))
 
 
@@ -112,37 +133,43 @@ async def received_form(
         raise Problem("unsupported_media_type", message, remedy="Send multipart/form-data, as `curl -F` does.")
     limit = sum(rule.limit for rule in files.values()) + SMALL
     folder.mkdir(parents=True, exist_ok=True)
-    if 2 * _announced(request) > shutil.disk_usage(folder).free:  # twice: the store makes a copy of its own
+    if 2 * announced(request) > shutil.disk_usage(folder).free:  # twice: the store makes a copy of its own
         raise Problem("disk_full")
     with ExitStack() as open_files:
         parts = _Parts(fields, files, lambda: open_files.enter_context(tempfile.TemporaryFile(buffering=0, dir=folder)))
         try:
             parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())
-            async for chunk in _chunks(request, limit):
+            async for chunk in body_chunks(
+                request, limit, Problem("file_too_large", f"At most {limit} bytes are taken.")
+            ):
                 await anyio.to_thread.run_sync(parser.write, chunk)  # disk and parser stay off the event loop
         except FormParserError as error:
             raise Problem("malformed_body", "This is no well-formed multipart body.") from error
         if not parts.ended:
             raise Problem("malformed_body", "The multipart body ends before its last boundary.")
+        request.state.body_digest = parts.digest.hexdigest()  # for api/idempotency.py
         yield parts.form
 
 
-def _announced(request: Request) -> int:
+def announced(request: Request) -> int:
     """Bytes that the sender means to send, 0 where it does not say."""
     length = request.headers.get("content-length", "")
     return int(length) if length.isdecimal() else 0
 
 
-async def _chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises Problem `upload_stalled`, or, before the first byte where it can, `body_too_large`
-    (`file_too_large` where the body may hold files)."""
-    size = _announced(request)
+def shown_name(name: str) -> str:
+    """What a sender calls a file, only to show: no folders, no control characters, at most 200 characters, perhaps empty."""
+    return "".join(filter(str.isprintable, re.split(r"[/\\]", name)[-1]))[:200]
+
+
+async def body_chunks(request: Request, limit: int, too_large: Problem) -> AsyncIterator[bytes]:
+    """The body as it arrives. Raises Problem `upload_stalled`, and beyond `limit` bytes `too_large`: before the first byte
+    where the sender says how many there are."""
+    if announced(request) > limit:
+        raise too_large
     stream = request.stream()
     received = 0
     while True:
-        if max(size, received) > limit:
-            code = "body_too_large" if limit <= SMALL else "file_too_large"
-            raise Problem(code, f"At most {limit} bytes are taken.")
         try:
             with anyio.fail_after(STALL_S):
                 chunk = await anext(stream, None)
@@ -151,6 +178,8 @@ async def _chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
         if chunk is None:
             return
         received += len(chunk)
+        if received > limit:
+            raise too_large
         yield chunk
 
 
@@ -160,6 +189,7 @@ class _Parts:
     def __init__(self, fields: Collection[str], files: Mapping[str, FileRule], new_file: Callable[[], BinaryIO]):
         self.form = Form()
         self.ended = False
+        self.digest = sha256()  # of what the form says; the boundary, which each sending draws anew, is no part of it
         self._fields, self._rules, self._new_file = fields, files, new_file
         self._room = SMALL  # for all text together
         self._header, self._headers = (bytearray(), bytearray()), {}
@@ -191,6 +221,7 @@ class _Parts:
         self._name = options.get(b"name", b"").decode(errors="replace")
         self._filename = options.get(b"filename", b"").decode(errors="replace")
         self._text, self._size = bytearray(), 0
+        self._content = sha256()
         if self._name in self._seen:  # also bounds how many files one form can open
             raise invalid("The form has this field twice; send it once", self._name)
         self._seen.add(self._name)
@@ -202,6 +233,7 @@ class _Parts:
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         size = self._size = self._size + end - start
+        self._content.update(memoryview(data)[start:end])
         if self._file is None:
             self._room -= end - start
             if self._room < 0:
@@ -221,6 +253,7 @@ class _Parts:
             rest = rest[self._file.write(rest) :]
 
     def _part_end(self) -> None:
+        self.digest.update(repr((self._name, self._filename, self._content.digest())).encode())
         if self._file is None:
             try:
                 self.form.values[self._name] = self._text.decode()
@@ -234,9 +267,8 @@ class _Parts:
             raise Problem("empty_file", f"`{self._name}` has no bytes.")
         if self._size < HEAD:
             self._rules[self._name].look(bytes(self._text))
-        shown = "".join(filter(str.isprintable, re.split(r"[/\\]", self._filename)[-1]))[:200]
         file.seek(0)
-        self.form.files[self._name] = ReceivedFile(file, shown, self._size)
+        self.form.files[self._name] = ReceivedFile(file, shown_name(self._filename), self._size)
 
     def _end(self) -> None:
         self.ended = True

@@ -19,7 +19,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from api.readiness import Part, Readiness
-from storage import figures, jobs, tallies
+from storage import figures, jobs, tallies, webhooks
 from storage.db import Database
 from storage.figures import Figures
 from storage.models import now
@@ -73,7 +73,7 @@ class ServiceCollector(Collector):
         free = {(socket.gethostname(), "api"): shutil.disk_usage(self.settings.data_dir).free}
         read = self._figures() if parts["database"].ok else None
         if read is not None:
-            yield from (*_queues(read), *_counts(read), *_workers(read))
+            yield from (*_queues(read), *_counts(read), *_workers(read), *_deliveries(read))
             free |= {(each.host, "worker"): each.device["disk_free_bytes"] for each in read.workers}
         disk = GaugeMetricFamily(
             "adnerf_disk_free_bytes", "Free space where the data folder lies.", labels=("host", "process")
@@ -130,6 +130,23 @@ def _counts(read: Figures) -> Iterator[Metric]:
         if each.name == tallies.STAGE:
             stages.add_metric((each.kind, each.label), count_value=each.count, sum_value=each.seconds)
     yield from (attempts, lost, ended, stages)
+
+
+def _deliveries(read: Figures) -> Iterator[Metric]:
+    attempts = CounterMetricFamily(
+        "adnerf_webhook_attempts",
+        "Attempts at telling a webhook; those that failed are made again.",
+        labels=("outcome",),
+    )
+    counted = Counter({each.label: each.count for each in read.tallies if each.name == tallies.DELIVERY})
+    for outcome in webhooks.OUTCOMES:
+        attempts.add_metric((outcome,), counted[outcome])
+    since = read.delivery_due_since
+    late = 0.0 if since is None else (now() - since).total_seconds()
+    yield attempts
+    yield GaugeMetricFamily(
+        "adnerf_webhook_oldest_due_seconds", "For how long a delivery has been due that nobody makes; 0: none is.", late
+    )
 
 
 def _workers(read: Figures) -> Iterator[Metric]:

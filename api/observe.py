@@ -87,4 +87,7 @@ class Observer:
         self.figures.seconds.labels(method, route, str(status)).observe(seconds)
         level = logging.DEBUG if route in WATCHED and status < 500 else logging.INFO
         ids = {name: value for name, value in scope.get("path_params", {}).items() if SAFE.fullmatch(str(value))}
+        caller = scope.get("state", {}).get("caller")  # api/gate.py has put it there
+        if caller is not None and caller.key_id is not None:
+            ids["key_id"] = caller.key_id
         log.log(level, "%s %s %d", method, route, status, extra={"status": status, "seconds": round(seconds, 4), **ids})

@@ -8,9 +8,12 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from api import schemas
-from storage import models
+from storage import consents, models
 from storage.rows import Page
 from worker import service
+
+MADE_OF_UPLOADS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}
+"""By the beginning of an id: where it is found."""
 
 Row = TypeVar("Row")
 Out = TypeVar("Out")
@@ -19,6 +22,11 @@ Out = TypeVar("Out")
 def job(session: Session, row: models.Job) -> schemas.Job:
     """A job with its place in the queue."""
     return _job(row, service.queue_positions(session, [row]))
+
+
+def placed_job(row: models.Job, places: dict[str, int]) -> schemas.Job:
+    """A job of which it is known whether it has a place in the queue."""
+    return _job(row, places)
 
 
 def subject(session: Session, row: models.Subject) -> schemas.Subject:
@@ -46,6 +54,28 @@ def videos(session: Session, page: Page[models.Video]) -> schemas.Page[schemas.V
     return _page(session, page, _video, (row.job for row in page.items))
 
 
+def upload(row: models.Upload) -> schemas.Upload:
+    """An upload."""
+    state = "used" if row.used_by else "complete" if row.received == row.size else "receiving"
+    used_by = row.used_by and f"/v1/{MADE_OF_UPLOADS[row.used_by[:3]]}/{row.used_by}"
+    return schemas.Upload(
+        id=row.id,
+        name=row.name,
+        state=state,
+        size_bytes=row.size,
+        received_bytes=row.received,
+        used_by=row.used_by,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        links=schemas.UploadLinks(self=f"/v1/uploads/{row.id}", used_by=used_by),
+    )
+
+
+def uploads(page: Page[models.Upload]) -> schemas.Page[schemas.Upload]:
+    """A page of uploads."""
+    return schemas.Page(items=[upload(row) for row in page.items], next_cursor=page.next_cursor)
+
+
 def retry_after(waited_for: Iterable[schemas.Job]) -> dict[str, str]:
     """The header Retry-After: a tenth of the time left, 1 to 10 s; none where no job is queued or running."""
     active = [job for job in waited_for if job.state in ("queued", "running")]
@@ -53,6 +83,20 @@ def retry_after(waited_for: Iterable[schemas.Job]) -> dict[str, str]:
         return {}
     left = min((job.eta_s for job in active if job.eta_s is not None), default=20.0)
     return {"Retry-After": str(round(min(max(left / 10, 1), 10)))}
+
+
+def consent(row: models.Subject) -> schemas.Consent:
+    """The record of a subject's consent."""
+    return schemas.Consent(
+        by=row.consent_by,
+        text=row.consent,
+        owner=row.owner,
+        given_at=row.created_at,
+        footage_sha256=row.footage_sha256,
+        digest=consents.digest(row),
+        withdrawn_at=row.withdrawn_at,
+        purged_at=row.purged_at,
+    )
 
 
 def _page(
@@ -92,6 +136,7 @@ def _job(row: models.Job, places: dict[str, int]) -> schemas.Job:
 
 def _subject(row: models.Subject, places: dict[str, int]) -> schemas.Subject:
     path = f"/v1/subjects/{row.id}"
+    shown = row.withdrawn_at is None
     return schemas.Subject(
         id=row.id,
         name=row.name,
@@ -102,11 +147,14 @@ def _subject(row: models.Subject, places: dict[str, int]) -> schemas.Subject:
         footage=row.footage,
         quality=row.quality,
         view_limits=row.view_limits,
+        views=row.views,
+        consent=consent(row),
         jobs=[_job(each, places) for each in row.jobs],
         links=schemas.SubjectLinks(
             self=path,
-            preview=f"{path}/preview" if row.preview_key else None,
-            report=f"{path}/report" if row.report_key else None,
+            preview=f"{path}/preview" if shown and row.preview_key else None,
+            report=f"{path}/report" if shown and row.report_key else None,
+            views=f"{path}/views" if shown and row.views_key else None,
             jobs=f"/v1/jobs?subject_id={row.id}",
             videos=f"/v1/videos?subject_id={row.id}",
         ),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.errors import Problem
 
@@ -68,15 +69,28 @@ def file_response(
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return StreamingResponse(_read(file, start, stop), status, headers, media_type)
+    return _Streaming(file, _read(file, start, stop), status, headers, media_type)
+
+
+class _Streaming(StreamingResponse):
+    """An answer that closes `file` at its end, also where the client goes away in the middle."""
+
+    def __init__(self, file: BinaryIO, *answer: Any):
+        super().__init__(*answer)
+        self._file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._file.close()
 
 
 def _read(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
-    with file:
-        file.seek(start)
-        while start < stop:
-            chunk = file.read(min(CHUNK, stop - start))
-            if not chunk:
-                raise OSError("the file is shorter than it was")
-            start += len(chunk)
-            yield chunk
+    file.seek(start)
+    while start < stop:
+        chunk = file.read(min(CHUNK, stop - start))
+        if not chunk:
+            raise OSError("the file is shorter than it was")
+        start += len(chunk)
+        yield chunk

@@ -5,15 +5,25 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
 from api.errors import PROBLEMS
+from storage.keys import OWNER, Scope
 from storage.models import JobKind, JobState, SubjectState, VideoState
+from storage.quotas import QuotaName
 
 T = TypeVar("T")
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000, pattern=r"\S")]
+Text = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=10_000,
+        pattern=r"^[^\x00]*[^\s\x00][^\x00]*$",  # no NUL, which PostgreSQL cannot store, and not only spaces
+    ),
+]
 Name = Annotated[
     str,
     StringConstraints(
@@ -23,6 +33,7 @@ Name = Annotated[
         pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",  # no control characters, not only spaces
     ),
 ]
+OwnerName = Annotated[str, StringConstraints(pattern=f"^{OWNER}$")]
 
 
 class Input(BaseModel):
@@ -43,6 +54,14 @@ class SubjectForm(Input):
     name: Name | None = Field(None, description="what to call the subject; default: the name of the file")
     preset: PresetName = Field("standard", description="how long to train, and how fine")
     consent: Text = Field(description="who agreed to be shown, and to what; kept with the subject")
+    consent_by: Name | None = Field(None, description="the name of who agreed, where the text does not say it")
+    upload_id: str | None = Field(None, max_length=100, description="a complete upload, instead of the file `video`")
+
+
+class Withdrawal(Input):
+    """How consent is withdrawn."""
+
+    purge: bool = Field(False, description="also remove footage, models and videos; the record itself stays")
 
 
 class SubjectPatch(Input):
@@ -55,6 +74,7 @@ class VideoForm(Input):
     """The text fields of POST /v1/videos; the files `audio` and, if wanted, `background` come beside them."""
 
     subject_id: str = Field(max_length=100, description="a subject that is ready")
+    upload_id: str | None = Field(None, max_length=100, description="a complete upload, instead of the file `audio`")
     options: RenderOptions = Field(RenderOptions(), description="JSON: see RenderOptions")
 
 
@@ -121,10 +141,34 @@ class Job(Output):
     links: JobLinks
 
 
+class Views(Output):
+    """How the sheet of pictures of a subject turned is laid out; its angles are those of `view`, within `view_limits`."""
+
+    columns: int
+    rows: int
+    yaw_deg: list[float] = Field(description="of each column, from left to right")
+    pitch_deg: list[float] = Field(description="of each row, from top to bottom")
+    tile_px: int = Field(description="edge of one picture")
+
+
+class Consent(Output):
+    """The record of who agreed to be shown. It is in force until it is withdrawn, once and for ever."""
+
+    by: str | None = Field(description="who agreed, where that was sent apart from the text")
+    text: str = Field(description="who agreed to be shown, and to what, as it was sent")
+    owner: str = Field(description="on whose behalf the subject was made, and who answers for the text")
+    given_at: datetime = Field(description="when the text was taken in, together with the footage")
+    footage_sha256: str | None = Field(description="of the reference video; null for a subject of an earlier version")
+    digest: str = Field(description="SHA-256 of the record: what content credentials name (docs/authenticity.md)")
+    withdrawn_at: datetime | None
+    purged_at: datetime | None = Field(description="when footage, models and videos were removed on request")
+
+
 class SubjectLinks(Output):
     self: str
     preview: str | None = Field(description="null until there is a picture")
     report: str | None = Field(description="a page for people: how good the subject is; null until training has ended")
+    views: str | None = Field(description="a sheet of pictures of the subject turned; null until training has ended")
     jobs: str
     videos: str
 
@@ -141,6 +185,8 @@ class Subject(Output):
     footage: Footage | None
     quality: Quality | None
     view_limits: ViewLimits | None = Field(description="how far a video's `view` can turn it; null until it is ready")
+    views: Views | None = Field(description="what links.views shows; null until it is ready")
+    consent: Consent
     jobs: list[Job]
     links: SubjectLinks
 
@@ -169,6 +215,25 @@ class Video(Output):
     links: VideoLinks
 
 
+class UploadLinks(Output):
+    self: str
+    used_by: str | None = Field(description="the subject or video that was made of it")
+
+
+class Upload(Output):
+    """A file that arrives in pieces, by tus."""
+
+    id: str = Field(examples=["upl_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
+    name: str = Field(description="what the sender calls it; perhaps empty")
+    state: Literal["receiving", "complete", "used"]
+    size_bytes: int
+    received_bytes: int
+    used_by: str | None = Field(description="id of the subject or video that was made of it: an upload is used once")
+    created_at: datetime
+    expires_at: datetime = Field(description="when it is removed if nothing more of it comes")
+    links: UploadLinks
+
+
 class Page(Output, Generic[T]):
     """A part of a list, newest first."""
 
@@ -191,6 +256,13 @@ class Part(Output):
     detail: str = Field(description="what it is, or what is wrong with it")
 
 
+class ExceededQuota(Output):
+    """A quota that would not do."""
+
+    name: QuotaName
+    limit: float
+
+
 class ProblemDetails(Output):
     """RFC 9457 problem details."""
 
@@ -199,8 +271,10 @@ class ProblemDetails(Output):
     status: int
     detail: str = Field(description="what is wrong, and what to do about it")
     code: str = Field(json_schema_extra={"enum": list(PROBLEMS)})
+    remedy: str = Field(description="the end of `detail` by itself: what to do about it")
     errors: list[ProblemEntry] | None = None
     parts: dict[str, Part] | None = Field(None, description="of /readyz: how each part of the service is")
+    quota: ExceededQuota | None = Field(None, description="of `quota_exceeded`: what is used up")
 
 
 class Health(Output):
@@ -216,3 +290,81 @@ class Ready(Output):
     workers: int = Field(description="worker processes alive, on all machines")
     queued: int = Field(description="jobs that wait")
     running: int = Field(description="jobs that a worker has")
+
+
+class KeyForm(Input):
+    """What a new key shall be."""
+
+    owner: OwnerName = Field(description="whose things it sees and changes")
+    name: Name = Field(description="what to call it, such as the machine that it is for")
+    scopes: list[Scope] = Field(["read", "write"], min_length=1, description="what it may do")
+    expires_at: AwareDatetime | None = Field(None, description="when it stops working; null: never")
+
+
+class KeyRotation(Input):
+    """How a key gets a new secret."""
+
+    grace_s: float = Field(86_400.0, ge=0, le=30 * 86_400.0, description="how long the secret before works on")
+    expires_at: AwareDatetime | None = Field(None, description="when the key stops working; null: as before")
+
+
+class Key(Output):
+    """An API key, without its secret, of which only a hash is kept."""
+
+    id: str = Field(examples=["key_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
+    owner: str
+    name: str
+    scopes: list[Scope]
+    created_at: datetime
+    last_used_at: datetime | None = Field(description="to within a minute; null: never")
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewKey(Key):
+    """A key with its token, which is shown this once."""
+
+    token: str = Field(description="goes into `Authorization: Bearer`; it cannot be had again")
+
+
+class Quota(Output):
+    """How much is allowed, and how much of it is used."""
+
+    limit: float
+    used: float
+
+
+class Quotas(Output):
+    """What an owner may have and have done."""
+
+    subjects: Quota = Field(description="subjects there are")
+    queued_jobs: Quota = Field(description="jobs that wait")
+    verifications: Quota = Field(description="files to be verified that were not looked at yet")
+    daily_seconds: Quota = Field(description="seconds of video rendered since midnight UTC")
+    stored_bytes: Quota = Field(description="bytes of what was sent and made")
+
+
+class QuotaPatch(Input):
+    """Quotas that shall differ from those of the settings; null: no longer."""
+
+    subjects: int | None = Field(None, ge=0, le=1 << 53)
+    queued_jobs: int | None = Field(None, ge=0, le=1 << 53)
+    verifications: int | None = Field(None, ge=0, le=1 << 53)
+    daily_seconds: float | None = Field(None, ge=0, le=10**12)
+    stored_bytes: int | None = Field(None, ge=0, le=1 << 53)
+
+
+class Owner(Output):
+    """Somebody who has subjects and videos."""
+
+    name: str
+    quotas: Quotas
+
+
+class Me(Output):
+    """Who asks."""
+
+    owner: str = Field(description="whose things the key sees; `local` on a service without keys")
+    scopes: list[Scope]
+    key: Key | None = Field(description="null on a service without keys")
+    quotas: Quotas

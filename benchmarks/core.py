@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -32,13 +33,11 @@ from adnerf_core.config import FPS, PRESETS
 from adnerf_core.dataset import SubjectDataset
 from adnerf_core.preprocess.run import preprocess
 from adnerf_core.rundir import RunDir, read_json
-from adnerf_core.train import train
+from adnerf_core.train import refresh_every, train
 from benchmarks.pieces import Clock, Contest, evaluations
 
 SIDES = ("fast", "paper")
 RATIO_SIZE = 128
-FAST_STEPS = 16
-"""Steps of the fast fields a round: as many as lie between two refreshes of the density grid, so that one is among them."""
 FAST_FRAMES = 4
 SPEAKER_SECONDS, SPEAKER_STEPS = 12.0, 400
 MEMORY = ("step fast", "step paper", "frame fast", "frame paper", "preprocess")
@@ -107,7 +106,8 @@ def duel(given: argparse.Namespace, device: str) -> dict[str, Any]:
     steps = {side: contest.steps(side) for side in SIDES}
     frames = {"fast": contest.frames("fast", RATIO_SIZE), "paper": contest.frames("paper", RATIO_SIZE, given.share)}
     sizes = {size: contest.frames("fast", size) for size in given.sizes}
-    repeats = {"fast": (FAST_STEPS, FAST_FRAMES), "paper": (1, 1)}
+    # As many steps of the fast fields as lie between two refreshes of the density grid, so that one is among them.
+    repeats = {"fast": (refresh_every(given.rays), FAST_FRAMES), "paper": (1, 1)}
     for warm in (steps["fast"], frames["fast"], *sizes.values()):
         warm()
     taken: dict[str, list[float]] = {}
@@ -189,7 +189,15 @@ def piece(given: argparse.Namespace, work: Path) -> dict[str, Any]:
         contest = Contest(RunDir(given.run), "cpu", given.rays, given.paper_width)
         share = 1.0 if side == "fast" else given.share
         (contest.steps(side) if what == "step" else contest.frames(side, RATIO_SIZE, share))()
-    return {"peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}
+    return {"peak_memory_mb": peak_memory_mb()}
+
+
+def peak_memory_mb() -> int:
+    """The most memory this process has held. Linux's ru_maxrss will not do: a child's begins with what its parent held."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) // 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def make_speaker(work: Path) -> Path:

@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 
 from storage import jobs, migrations
 from storage.db import Database
-from storage.models import Job, Subject, Video, now
+from storage.models import LOCAL, Job, Subject, Video, now
 from worker import service
 
 VIDEOS_A_SUBJECT = 100
@@ -41,7 +41,7 @@ def fill(database: Database, count: int) -> None:
     for number in range(count):
         moment = start + timedelta(seconds=number)
         ident = f"{number:032x}"
-        every = {"created_at": moment, "updated_at": moment}
+        every = {"owner": LOCAL, "created_at": moment, "updated_at": moment}
         if number % (VIDEOS_A_SUBJECT + 2) == 0:
             subject_id = f"sub_{ident}"
             subject = {"id": subject_id, "name": "Ann", "state": "ready", "preset": "draft", "consent": "yes"}
@@ -79,19 +79,19 @@ def questions(session: Session) -> dict[str, Callable[[], object]]:
     middle = some(Job.state == "succeeded", Job.id > f"job_{session.query(Job).count() // 2:032x}")
     subject, video = some(column=Subject.id), some(column=Video.id)
     first, last = some(Job.state == "queued"), some(Job.state == "queued", newest=True)
-    newest = service.list_jobs(session, state="queued", limit=50).items
+    newest = service.list_jobs(session, owner=LOCAL, state="queued", limit=50).items
     return {
-        "jobs, first page": lambda: service.list_jobs(session),
-        "jobs, a page in the middle": lambda: service.list_jobs(session, cursor=middle),
-        "jobs that failed": lambda: service.list_jobs(session, state="failed"),
-        "jobs that run": lambda: service.list_jobs(session, state="running"),
-        "trainings": lambda: service.list_jobs(session, kind="train"),
-        "jobs of a subject": lambda: service.list_jobs(session, subject_id=subject),
-        "jobs of a video": lambda: service.list_jobs(session, video_id=video),
-        "subjects": lambda: service.list_subjects(session),
-        "subjects that are ready": lambda: service.list_subjects(session, state="ready"),
-        "videos of a subject": lambda: service.list_videos(session, subject_id=subject),
-        "videos that are pending": lambda: service.list_videos(session, state="pending"),
+        "jobs, first page": lambda: service.list_jobs(session, owner=LOCAL),
+        "jobs, a page in the middle": lambda: service.list_jobs(session, owner=LOCAL, cursor=middle),
+        "jobs that failed": lambda: service.list_jobs(session, owner=LOCAL, state="failed"),
+        "jobs that run": lambda: service.list_jobs(session, owner=LOCAL, state="running"),
+        "trainings": lambda: service.list_jobs(session, owner=LOCAL, kind="train"),
+        "jobs of a subject": lambda: service.list_jobs(session, owner=LOCAL, subject_id=subject),
+        "jobs of a video": lambda: service.list_jobs(session, owner=LOCAL, video_id=video),
+        "subjects": lambda: service.list_subjects(session, owner=LOCAL),
+        "subjects that are ready": lambda: service.list_subjects(session, owner=LOCAL, state="ready"),
+        "videos of a subject": lambda: service.list_videos(session, owner=LOCAL, subject_id=subject),
+        "videos that are pending": lambda: service.list_videos(session, owner=LOCAL, state="pending"),
         "place of the first in the queue": lambda: jobs.queue_positions(session, [first]),
         "place of the last in the queue": lambda: jobs.queue_positions(session, [last]),
         "places of the 50 newest": lambda: service.queue_positions(session, newest),

@@ -21,7 +21,7 @@ from adnerf_core.progress import silent
 from adnerf_core.render import view_pixels
 from adnerf_core.rundir import RunDir, read_json
 from adnerf_core.subject import Subject, load_subject
-from adnerf_core.train import REFRESH_EVERY, training_class
+from adnerf_core.train import flushed, refresh_every, training_class
 
 EXCERPT = 24
 """Frames of the footage that steps are drawn from: reading all of them would take longer than what is measured."""
@@ -74,9 +74,10 @@ class Steps:
         self.training.look()
         self.training.portrait.requires_grad_(False)
         self.training.optimizer = self.training.make_optimizer("head")
-        self.number = 10 * REFRESH_EVERY
+        self.number = 10 * refresh_every(config.rays)
         self.training.position = {"phase": "head", "step": self.number, "restarts": 0}
 
+    @flushed()
     def __call__(self) -> None:
         """One step."""
         training, self.number = self.training, self.number + 1

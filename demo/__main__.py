@@ -6,13 +6,13 @@ Without --video, the footage is a synthetic speaker that the demo makes itself; 
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,9 +20,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
 from rich.table import Table
 
-from adnerf_core.errors import AdnerfError
+from adnerf_client import AdnerfError, Job, Subject, Video
+from adnerf_core.errors import AdnerfError as CoreError
 from adnerf_core.media import probe, read_frames, write_wav
-from demo.client import DemoFailed, service
+from demo.service import PATIENCE_S, service
 from demo.speaker import make_speaker
 from demo.speech import speak
 
@@ -49,18 +50,17 @@ class Timeline:
         self._show(name, name, done / total, None if done < total else 0.0)
         self._count(name, "")
 
-    def job(self, job: dict[str, Any]) -> None:
-        """A look at a job of the service."""
-        kind, stage = job["kind"], job["stage"] or ""
-        if job["state"] == "queued":
-            self._show(job["id"], f"{kind} (place {job['queue_position'] or 1})", 0.0, None)
-        elif job["state"] == "running":
-            self._show(job["id"], f"{kind}: {stage}" if stage else kind, job["progress"], job["eta_s"])
+    def job(self, job: Job) -> None:
+        """A job of the service has changed."""
+        kind, stage = job.kind, job.stage or ""
+        if job.state == "queued":
+            self._show(job.id, f"{kind} (place {job.queue_position or 1})", 0.0, None)
+        elif job.state == "running":
+            self._show(job.id, f"{kind}: {stage}" if stage else kind, job.progress, job.eta_s)
             self._count(kind, stage)
-        elif job["state"] == "succeeded":
-            self._show(job["id"], kind, 1.0, 0.0)
-            started, finished = (datetime.fromisoformat(job[f"{end}ed_at"]) for end in ("start", "finish"))
-            self.seconds.setdefault(kind, {})["total"] = (finished - started).total_seconds()
+        elif job.state == "succeeded":
+            self._show(job.id, kind, 1.0, 0.0)
+            self.seconds.setdefault(kind, {})["total"] = (job.finished_at - job.started_at).total_seconds()
         self._last = time.monotonic()
 
     def table(self) -> Table:
@@ -94,8 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     try:
         run(options.video, options.audio, options.preset, options.out, console)
-    except (DemoFailed, AdnerfError) as error:
-        console.print(f"\n[bold red]{error.code}[/]: {error.message}\n{error.remedy}".rstrip(), highlight=False)
+    except (AdnerfError, CoreError) as error:
+        console.print(f"\n[bold red]{error.code}[/]: {error}", highlight=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         console.print("\nStopped; the service has been stopped too.")
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(video: Path | None, audio: Path | None, preset: str, out: Path, console: Console) -> Path:
-    """The whole way; returns the path of the video. Raises DemoFailed and the core's errors."""
+    """The whole way; returns the path of the video. Raises the client's errors and the core's."""
     for given in (video, audio):
         if given is not None:
             probe(given)  # complain before anything is started
@@ -125,34 +125,38 @@ def run(video: Path | None, audio: Path | None, preset: str, out: Path, console:
             timeline.local("speech", 1, 1)
         with service(data, out / "service.log") as client:
             timeline.local("service start", 1, 1)
-            subject = client.create_subject(video, preset, consent)
-            subject = client.follow(subject["links"]["self"], timeline.job)
-            spoken = client.create_video(subject["id"], audio)
-            spoken = client.follow(spoken["links"]["self"], timeline.job)
-            client.download(spoken["links"]["file"], result)
+            subject = client.subjects.create(video, preset=preset, consent=consent)
+            subject = client.wait(subject, progress=timeline.job, away=PATIENCE_S)
+            spoken = client.videos.create(subject, audio)
+            spoken = client.wait(spoken, progress=timeline.job, away=PATIENCE_S)
+            client.videos.download(spoken, result)
     sheet = contact_sheet(result, out / "talking.png")
     report(console, timeline, subject, spoken)
     console.print(
         f"\nThe video:     [bold]{result}[/]\nA few frames:  {sheet}\nThe footage:   {video}", highlight=False
     )
-    console.print(f"To go on with this subject:  adnerf serve --data-dir {data}", highlight=False)
+    command = os.path.relpath(Path(sys.executable).with_name("adnerf"))
+    console.print(
+        f"To go on with this subject:  {command} serve --data-dir {data}   and open http://127.0.0.1:8000",
+        highlight=False,
+        soft_wrap=True,
+    )
     return result
 
 
-def report(console: Console, timeline: Timeline, subject: dict[str, Any], video: dict[str, Any]) -> None:
+def report(console: Console, timeline: Timeline, subject: Subject, video: Video) -> None:
     """Prints the times, the subject's quality figures and what the video is like."""
     console.print()
     console.print(timeline.table())
     figures = Table("quality, on footage that training never saw", title="Subject", title_justify="left")
     figures.add_column("value", justify="right")
-    for name, value in (subject["quality"] or {}).items():
+    for name, value in subject.quality or ():
         if value is not None:
             figures.add_row(name, f"{value:.3f}" if isinstance(value, float) else str(value))
     console.print(figures)
-    for warning in (subject["footage"] or {}).get("warnings", []):
+    for warning in subject.footage.warnings if subject.footage else ():
         console.print(f"[yellow]footage: {warning}[/]")
-    seconds, frames = video["duration_s"], video["frames"]
-    console.print(f"{frames} frames of {video['width']}x{video['height']}, {seconds:.2f} s", highlight=False)
+    console.print(f"{video.frames} frames of {video.width}x{video.height}, {video.duration_s:.2f} s", highlight=False)
 
 
 def contact_sheet(video: Path, out: Path, columns: int = 6, rows: int = 2) -> Path:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from storage.errors import StoreFull
+from storage.errors import DatabaseNotReady, StoreFull
 
 log = logging.getLogger(__name__)
 
@@ -50,14 +50,14 @@ class Database:
         self.url = make_url(url)
         if self.sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        if self.sqlite:
-            self.engine = create_engine(self.url)
+        if self.sqlite:  # hidden: names and texts of consent shall not reach the log by way of an error
+            self.engine = create_engine(self.url, hide_parameters=True)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
             self._reader = self.engine.execution_options(read_only=True)
         else:
             # A server may have been started anew since a connection was last used; asking first costs a round trip.
-            self.engine = create_engine(self.url, pool_pre_ping=True, connect_args=POSTGRESQL)
+            self.engine = create_engine(self.url, hide_parameters=True, pool_pre_ping=True, connect_args=POSTGRESQL)
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @property
@@ -102,8 +102,18 @@ class Database:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections; those in use when they are given back, which the pool would keep for nobody."""
+        event.listen(self.engine, "checkin", lambda _connection, entry: entry.close())
         self.engine.dispose()
+
+
+@contextmanager
+def needed_at_start() -> Iterator[None]:
+    """Raises DatabaseNotReady where the block finds the database away, or without a table."""
+    try:
+        yield
+    except (OperationalError, ProgrammingError) as error:
+        raise DatabaseNotReady(f"The database cannot be used: {str(error.orig).strip()}.") from error
 
 
 def before_commit(session: Session, action: Callable[[], object]) -> None:

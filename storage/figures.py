@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from storage import tallies, workers
+from storage import tallies, webhooks, workers
 from storage.models import Job, JobKind, JobState, Worker
 from storage.tallies import Tallied
 
@@ -31,11 +31,18 @@ class Figures(NamedTuple):
     """Those that are alive."""
     tallies: list[Tallied]
     """Everything that was counted since the database was made."""
+    delivery_due_since: datetime | None
+    """When the delivery to a webhook was due that has been for longest; None: none is."""
 
 
 def read(session: Session, *, worker_silence_s: float) -> Figures:
     """The figures now. A worker that was not heard of for `worker_silence_s` seconds does not count."""
-    return Figures(queue(session), workers.alive(session, within_s=worker_silence_s), tallies.all_of(session))
+    return Figures(
+        queue(session),
+        workers.alive(session, within_s=worker_silence_s),
+        tallies.all_of(session),
+        webhooks.due_since(session),
+    )
 
 
 def queue(session: Session) -> list[QueueFigure]:

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple, get_args
 from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from storage import rows, tallies
+from storage import consents, events, quotas, rows, tallies, webhooks
 from storage.db import after_commit
 from storage.errors import MoveNotAllowed
 from storage.models import Job, JobKind, Subject, Video, new_id, now
@@ -88,9 +88,10 @@ class WakeUp(NamedTuple):
 
 
 def create(session: Session, kind: JobKind, subject_id: str, video_id: str | None = None) -> Job:
-    """A new queued job. Its subject or video must be there."""
+    """A new queued job, of the subject's owner. Its subject or video must be there."""
     job = Job(
         id=new_id("job"),
+        owner=session.scalars(select(Subject.owner).where(Subject.id == subject_id)).one(),
         kind=kind,
         state="queued",
         subject_id=subject_id,
@@ -100,6 +101,7 @@ def create(session: Session, kind: JobKind, subject_id: str, video_id: str | Non
     )
     session.add(job)
     session.flush()
+    events.note(session, job, "state")
     _update_owner(session, job)
     _wake(session, job)
     after_commit(session, lambda: log.info("a %s job is queued", kind, extra={"job_id": job.id}))
@@ -107,7 +109,10 @@ def create(session: Session, kind: JobKind, subject_id: str, video_id: str | Non
 
 
 def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobKind] = KINDS) -> Job | None:
-    """The oldest queued job of these kinds, now leased to `worker` for `lease_s` seconds; None if there is none."""
+    """The oldest queued job of these kinds, now leased to `worker` for `lease_s` seconds; None if there is none.
+
+    Should its subject's consent have been withdrawn just when it was queued, it is cancelled instead: None.
+    """
     oldest = (
         select(Job.id)
         .where(Job.state == "queued", *_of_kinds(set(kinds)))
@@ -116,7 +121,7 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    return _move(
+    job = _move(
         session,
         "claim",
         Job.id == oldest,
@@ -128,6 +133,10 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
             "started_at": func.coalesce(Job.started_at, now()),
         },
     )
+    if job is not None and not consents.in_force(session, job.subject_id):
+        cancel(session, job.id)
+        return None
+    return job
 
 
 class Standing(NamedTuple):
@@ -140,7 +149,10 @@ class Standing(NamedTuple):
 
 def heartbeat(session: Session, job_id: str, attempt: int, standing: Standing, *, lease_s: float) -> bool:
     """Renews the lease and tells how far the job is. False: the job is not this attempt's any more."""
-    return _touch(session, job_id, attempt, lease_until=_until(lease_s), **standing._asdict())
+    if not _touch(session, job_id, attempt, lease_until=_until(lease_s), **standing._asdict()):
+        return False
+    events.note_stage(session, job_id, standing.stage)
+    return True
 
 
 def publish(session: Session, job_id: str, attempt: int, **owner_values: Any) -> bool:
@@ -151,18 +163,21 @@ def publish(session: Session, job_id: str, attempt: int, **owner_values: Any) ->
     return True
 
 
-def succeed(session: Session, job_id: str, attempt: int, **owner_values: Any) -> bool:
+def succeed(session: Session, job_id: str, attempt: int, *, stored: int = 0, **owner_values: Any) -> bool:
     """The job is done: its results in `owner_values` become visible, and after `preprocess` the `train` job is made.
 
+    `stored` is how many bytes they take in the store, for the quota of the subject's owner.
     False: the job is not this attempt's any more; nothing became visible.
     """
     job = _move(
         session,
         "succeed",
         *_fence(job_id, attempt),
-        owner_values=owner_values,
+        owner_values=owner_values | {"stored": stored},
         **_OVER | {"progress": 1.0, "finished_at": now()},
     )
+    if job is not None and job.kind == "render":
+        quotas.render(session, job.owner, owner_values.get("duration_s", 0.0))
     if job is not None and job.kind == "preprocess":
         create(session, "train", job.subject_id)
     return job is not None
@@ -294,8 +309,10 @@ def _move(session: Session, move: str, *where: ColumnElement[bool], owner_values
     options = {"synchronize_session": False, "populate_existing": True}
     job = session.scalars(statement, execution_options=options).one_or_none()
     if job is not None:
+        events.note(session, job, "state")
         _update_owner(session, job, **(owner_values or {}))
         tallies.add(session, tallies.MOVE, job.kind, move)
+        webhooks.announce(session, job)
         if target == "queued":
             _wake(session, job)
     return job
@@ -319,5 +336,7 @@ def _move_by_client(session: Session, move: str, job_id: str, **values: Any) -> 
 def _update_owner(session: Session, job: Job, **values: Any) -> None:
     owner, owner_id = (Video, job.video_id) if job.video_id else (Subject, job.subject_id)
     values |= {"state": OWNER_STATE[job.kind, job.state], "updated_at": now()}
+    if stored := values.pop("stored", 0):
+        values["stored_bytes"] = owner.stored_bytes + stored
     statement = update(owner).where(owner.id == owner_id).values(**values)
     session.execute(statement, execution_options={"synchronize_session": "fetch"})

@@ -46,6 +46,36 @@ class Settings:
     """Largest audio that is taken in."""
     max_image_bytes: int = 20 << 20
     """Largest background image that is taken in."""
+    max_open_uploads: int = 20
+    """Resumable uploads that one owner may have begun and not used yet."""
+    upload_idle_s: float = 24 * 3600.0
+    """A resumable upload of which nothing came, and which was not used, for so long is given up."""
+    upload_total_s: float = 72 * 3600.0
+    """A resumable upload so long after its beginning is given up."""
+    quota_subjects: int = 10_000
+    """Subjects that one owner may have."""
+    quota_queued_jobs: int = 10_000
+    """Jobs of one owner that may wait at once."""
+    quota_verifications: int = 20
+    """Files of one owner of which it was asked whether they were made here, and that was not answered yet."""
+    quota_daily_seconds: float = 7 * 86_400.0
+    """Seconds of video that are rendered for one owner in a day (UTC), before new ones are refused."""
+    quota_stored_bytes: int = 1 << 43
+    """Bytes of one owner that may be stored."""
+    cors_origins: str = ""
+    """Origins whose pages may use the service from a browser, such as `https://a.example,https://b.example`; empty: none."""
+    rate_limit: str = "1200/minute"
+    """Requests that one key may make, such as `20/second` or `1200/minute`; `off`: any number."""
+    address_rate_limit: str = "6000/minute"
+    """The same for one address, of requests without a key."""
+    signing_dir: str = ""
+    """Folder of what workers sign and mark videos with, the same for all of them; empty: `signing` in the data folder."""
+    sign_certificate: str = ""
+    """File with your own certificate for content credentials and its issuers' (PEM); empty: one for development is made."""
+    sign_key: str = ""
+    """File with its private key (PEM), which only workers should be able to read."""
+    timestamp_url: str = ""
+    """Time stamping authority (RFC 3161) that is asked at each signature; empty: none, and nothing goes out."""
     lease_s: float = 75.0
     """A running job that was not heard of for so long is given to another worker."""
     beat_s: float = 1.0
@@ -68,6 +98,15 @@ class Settings:
     """The same for training."""
     render_limit_s: float = 12 * 3600.0
     """The same for rendering."""
+    webhook_key: str = field(default="", repr=False)
+    """Makes the secrets of webhooks, 32 characters at least; empty: a file in the data folder, if the database is there."""
+    webhook_networks: str = ""
+    """Networks that webhooks may reach beside the public internet, by http and at any port too: `10.1.0.0/16, fd00::/8`."""
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """The largest file of any kind."""
+        return max(self.max_video_bytes, self.max_audio_bytes, self.max_image_bytes)
 
     def limit_s(self, kind: str) -> float:
         """The longest that one attempt at a job of this kind may take, in seconds."""
@@ -89,6 +128,11 @@ class Settings:
         return self.data_dir / "work"
 
     @property
+    def signing(self) -> Path:
+        """The folder of what videos are signed and marked with."""
+        return Path(self.signing_dir) if self.signing_dir else self.data_dir / "signing"
+
+    @property
     def locks(self) -> Path:
         """The folder of the lock files by which processes of this machine see each other alive."""
         return self.data_dir / "locks"
@@ -103,6 +147,15 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         if text:
             given[setting.name] = _parse(name, text, type(setting.default))
     return Settings(**given)
+
+
+PLAIN = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "IMAGEIO_FFMPEG_EXE")
+"""What any program may need to run at all, and none of it secret."""
+
+
+def bare_environment() -> dict[str, str]:
+    """The environment for a child process that looks at strange files: it needs no settings, and shall know no secrets."""
+    return {name: os.environ[name] for name in PLAIN if name in os.environ} | {"OMP_NUM_THREADS": "1"}
 
 
 def environment_of(settings: Settings) -> dict[str, str]:

@@ -3,13 +3,14 @@
     name     label                     counted
     move     claim, succeed, ...       when a job's state changes (storage/jobs.py)
     stage    track, head, render, ...  when a worker has finished a stage of a job; `seconds` is the time that it took
+    delivery delivered, failed, ...    when an attempt at telling a webhook has ended; the kind is `webhook`
 
 There is one row for each name, kind of job and label: a few dozen, however many jobs there were.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from sqlalchemy import select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
@@ -19,7 +20,9 @@ from sqlalchemy.orm import Session
 from storage.db import before_commit
 from storage.models import JobKind, Tally
 
-MOVE, STAGE = "move", "stage"
+MOVE, STAGE, DELIVERY = "move", "stage", "delivery"
+
+Kind = JobKind | Literal["webhook"]
 
 _INSERT = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
 
@@ -28,13 +31,13 @@ class Tallied(NamedTuple):
     """One row: how often, and for how many seconds together."""
 
     name: str
-    kind: JobKind
+    kind: Kind
     label: str
     count: int
     seconds: float
 
 
-def add(session: Session, name: str, kind: JobKind, label: str, seconds: float = 0.0) -> None:
+def add(session: Session, name: str, kind: Kind, label: str, seconds: float = 0.0) -> None:
     """Counts one more, with the transaction of `session` (one of Database.session).
 
     Written as the last thing before the commit and in one order, so that the few rows which everybody writes are locked

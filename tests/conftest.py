@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import pickle
 import secrets
+import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +27,94 @@ class SpeakerVideo(NamedTuple):
     truth: tuple
 
 
-@pytest.fixture(scope="session")
-def speaker_video(tmp_path_factory) -> SpeakerVideo:
-    """Nine seconds of the synthetic speaker, 256 px."""
-    from demo.speaker import make_speaker  # loads MediaPipe, which other tests need not wait for
+LONG = (
+    "chaos/test_short.py",
+    "worker/test_kill_real.py",
+    "test_demo.py",
+    "core/test_preprocess.py",
+    "worker/test_celery.py",
+    "worker/test_kill.py",
+    "api/test_bad_media.py",
+    "core/test_train.py",
+    "page/test_main_job.py",
+    "page/test_trouble.py",
+    "page/test_everyone.py",
+    "core/test_refine.py",
+    "core/test_paper_training.py",
+    "test_benchmarks.py",
+    "test_mark_benchmark.py",
+    "test_badfiles.py",
+    "core/test_media.py",
+    "core/test_cli.py",
+    "api/test_fuzz.py",
+)
+"""Files that take long, about the longest first."""
 
-    path = tmp_path_factory.mktemp("speaker") / "speaker.mp4"
-    return SpeakerVideo(path, make_speaker(path, size=256, seconds=9))
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begins with the files that take longest: begun last, one of them would keep one process busy and the others idle."""
+    order = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+@pytest.fixture(scope="session")
+def once(request, tmp_path_factory):
+    """once(name, make): a folder that make(folder) has filled, by whichever process of this run of the tests came first.
+
+    It is everybody's: nobody may change what is in it.
+    """
+    base = tmp_path_factory.getbasetemp()
+    if hasattr(
+        request.config, "workerinput"
+    ):  # one of several processes, each of which has a folder in that of the run
+        base = base.parent
+
+    def once(name: str, make: Callable[[Path], object]) -> Path:
+        folder, ready = base / name, base / f"{name}.ready"
+        with (base / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not ready.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                ready.touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def speaker_video(once) -> SpeakerVideo:
+    """Nine seconds of the synthetic speaker, 256 px."""
+
+    def make(folder: Path) -> None:
+        from demo.speaker import make_speaker  # loads MediaPipe, which other tests need not wait for
+
+        truth = make_speaker(folder / "speaker.mp4", size=256, seconds=9)
+        (folder / "truth").write_bytes(pickle.dumps(truth))
+
+    folder = once("speaker", make)
+    return SpeakerVideo(folder / "speaker.mp4", pickle.loads((folder / "truth").read_bytes()))
+
+
+@pytest.fixture(scope="session")
+def toy_dataset(once):
+    """The toy of the core's tests (tests/core/toy.py), a SubjectDataset."""
+    from adnerf_core.dataset import SubjectDataset  # loads torch, likewise
+    from tests.core.toy import make_toy_dataset
+
+    return SubjectDataset(once("toy_dataset", make_toy_dataset))
+
+
+@pytest.fixture(scope="session")
+def toy_run(toy_dataset, once, tmp_path_factory):
+    """The toy, trained: a RunDir, this process's own copy, which may be evaluated and drawn."""
+    from adnerf_core.rundir import RunDir
+    from adnerf_core.train import train
+    from tests.core.toy import TOY
+
+    trained = once("toy_run", lambda folder: train(toy_dataset, RunDir(folder), TOY))
+    return RunDir(shutil.copytree(trained, tmp_path_factory.mktemp("toy") / "run"))
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -39,7 +40,7 @@ class ServerMissing(RuntimeError):
     """A server's program is not installed; the message says what to do."""
 
 
-class Server:
+class Server(ABC):
     """A server process on the loopback address. `url` is where it is reached."""
 
     url: str
@@ -85,11 +86,13 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **more)
 
+    @abstractmethod
     def _launch(self) -> subprocess.Popen:
-        raise NotImplementedError
+        """Starts the program."""
 
+    @abstractmethod
     def _ask(self) -> None:
-        raise NotImplementedError
+        """Returns where the server answers; raises where it does not yet."""
 
 
 class Redis(Server):

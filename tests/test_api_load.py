@@ -1,10 +1,10 @@
-"""The benchmark of the API, made small: it measures what it says."""
+"""The benchmarks of the API, made small: they measure what they say."""
 
 from __future__ import annotations
 
 import json
 
-from benchmarks import api_load
+from benchmarks import api_load, listeners
 
 
 def test_the_api_is_measured(tmp_path, monkeypatch, capsys):
@@ -17,3 +17,13 @@ def test_the_api_is_measured(tmp_path, monkeypatch, capsys):
     assert figures["upload"]["memory_peak_mib"] >= figures["upload"]["memory_before_mib"] > 20
     assert list(figures["submit"]["memory_mib_by_jobs"]) == ["0", "1", "2", "3", "4", "5"]
     assert "304" in capsys.readouterr().out
+
+
+def test_listeners_are_measured(tmp_path):
+    out = tmp_path / "listeners.json"
+    figures = listeners.main(["--listeners", "4", "--jobs", "2", "--seconds", "1", "--json", str(out)])
+    assert json.loads(out.read_text()) == figures
+    for moment in ("alone", "followed", "told"):
+        assert figures[moment]["memory_mib"] > 20 and figures[moment]["core_share"] >= 0
+    assert 0 < figures["alone"]["p50_ms"] <= figures["alone"]["p99_ms"]
+    assert figures["all_have_heard_s"] > 0

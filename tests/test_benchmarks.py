@@ -7,26 +7,17 @@ import json
 import pytest
 import torch
 
-from adnerf_core.rundir import RunDir
-from adnerf_core.train import train
 from benchmarks import core
 from benchmarks.pieces import Contest, counting, evaluations
-from tests.core.toy import SIZE, TOY, make_toy_dataset
+from tests.core.toy import SIZE
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> RunDir:
-    folder = tmp_path_factory.mktemp("benchmarks")
-    config = TOY.model_copy(update={"audio_steps": 5, "head_steps": 120, "torso_steps": 5})
-    return train(make_toy_dataset(folder / "dataset"), RunDir(folder / "run"), config)
+def contest(toy_run) -> Contest:
+    return Contest(toy_run, "cpu", rays=64, paper_width=16)
 
 
-@pytest.fixture(scope="module")
-def contest(run) -> Contest:
-    return Contest(run, "cpu", rays=64, paper_width=16)
-
-
-def test_a_small_benchmark_prints_and_writes_its_figures(run, tmp_path, capsys):
+def test_a_small_benchmark_prints_and_writes_its_figures(toy_run, tmp_path, capsys):
     out = tmp_path / "results" / "core.json"
     small = [
         "--rounds",
@@ -43,7 +34,7 @@ def test_a_small_benchmark_prints_and_writes_its_figures(run, tmp_path, capsys):
         "preprocess",
         "memory",
     ]
-    figures = core.main(["--run", str(run.root), "--json", str(out), *small])
+    figures = core.main(["--run", str(toy_run.root), "--json", str(out), *small])
     assert json.loads(out.read_text()) == figures == json.loads(capsys.readouterr().out.splitlines()[-1])
     cpu = figures["cpu"]
     assert cpu["step_ratio"] == pytest.approx(cpu["step_s"]["paper"] / cpu["step_s"]["fast"], rel=0.02)
@@ -51,7 +42,7 @@ def test_a_small_benchmark_prints_and_writes_its_figures(run, tmp_path, capsys):
     assert cpu["paper_frame_estimated_from_share"] == pytest.approx(0.002, rel=0.02)
     assert cpu["frames_per_second"].keys() == {"32"}
     assert figures["machine"]["cores"] >= 1 and figures["run"]["size_px"] == SIZE
-    assert sorted(path.name for path in run.root.iterdir() if path.name.startswith("bench")) == []
+    assert sorted(path.name for path in toy_run.root.iterdir() if path.name.startswith("bench")) == []
 
 
 def test_a_step_trains_and_a_frame_has_its_pixels(contest):
@@ -78,8 +69,8 @@ def test_evaluations_are_counted_where_the_fields_are_asked(contest):
     assert counts == []
 
 
-def test_a_child_tells_its_own_memory(run):
-    given = core.make_parser().parse_args(["--run", str(run.root), "--rays", "16", "--paper-width", "8"])
+def test_a_child_tells_its_own_memory(toy_run):
+    given = core.make_parser().parse_args(["--run", str(toy_run.root), "--rays", "16", "--paper-width", "8"])
     assert 50 < core.in_a_child(given, "frame fast")["peak_memory_mb"] < 4000
 
 

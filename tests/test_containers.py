@@ -140,6 +140,7 @@ def test_settings_exist_and_secrets_come_from_outside():
         "POSTGRES_PASSWORD",
         "S3_ACCESS_KEY",
         "S3_SECRET_KEY",
+        "WEBHOOK_KEY",
     }
     for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
         assert given[name] == default, name

@@ -10,20 +10,19 @@ from itertools import pairwise, repeat
 from pathlib import Path
 
 import cv2
-import httpx
 import numpy as np
 import pytest
 from rich.console import Console
 
-from adnerf_core import media
+from adnerf_client import Client, Job
+from adnerf_core import media, refine
 from adnerf_core.config import PRESETS
 from adnerf_core.preprocess.trackers.facemesh import FaceMesh
 from api.app import create_app
-from demo import client
 from demo.__main__ import Timeline, contact_sheet, main
-from demo.client import Client, DemoFailed
 from demo.lips import mouth_track
 from demo.portrait import Puppet, Shape
+from demo.service import ServiceLost, service
 from demo.speaker import WIDEST, perform
 from demo.speech import Phoneme, Speech, speak
 from storage import migrations
@@ -32,6 +31,8 @@ from storage.settings import Settings
 from tests.api.conftest import serving
 from worker.local import LocalWorker
 from worker.pipeline import load_core
+
+MOMENT = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture(scope="module")
@@ -117,81 +118,18 @@ def test_a_tracker_sees_what_the_speaker_does(speaker_video):
     assert len(sound) == pytest.approx(9 * 16000, abs=16) and np.abs(sound).max() > 0.1
 
 
-def job(**changes) -> dict:
-    moments = {"created_at": "2026-01-01T00:00:00Z", "started_at": None, "finished_at": None}
-    fields = {"id": "job_1", "kind": "train", "state": "queued", "stage": None, "progress": 0.0, "eta_s": None}
-    return fields | moments | {"queue_position": None, "error": None} | changes
+def job(**changes) -> Job:
+    fields = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "sub_1", "created_at": MOMENT}
+    return Job.model_validate(fields | changes)
 
 
-def client_of(*answers: dict | tuple[int, dict]) -> Client:
-    """A client whose service gives these answers, one after the other."""
-    left = list(answers)
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        given = left.pop(0)
-        status, body = given if isinstance(given, tuple) else (200, given)
-        return httpx.Response(status, json=body)
-
-    return Client("http://demo", transport=httpx.MockTransport(answer))
-
-
-@pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr(client, "POLL_S", 0.0)
-
-
-def test_following_a_subject_through_its_jobs(impatient):
-    done = {"state": "succeeded", "progress": 1.0}
-    pre = [job(id="job_0", kind="preprocess", **changes) for changes in ({"state": "running"}, done)]
-    train = [job(queue_position=1), job(state="running", stage="head", progress=0.5, eta_s=61.0), job(**done)]
-    seen = []
-    answers = [
-        {"state": "preprocessing", "jobs": [pre[0], train[0]]},
-        {"state": "training", "jobs": [pre[1], train[0]]},
-        {"state": "training", "jobs": [pre[1], train[1]]},
-        {"state": "ready", "jobs": [pre[1], train[2]], "id": "sub_1"},
-    ]
-    assert client_of(*answers).follow("/v1/subjects/sub_1", seen.append)["id"] == "sub_1"
-    assert seen == [pre[0], train[0], pre[1], train[0], train[1], train[2]]
-
-
-@pytest.mark.parametrize("end", ["failed", "cancelled"])
-def test_a_job_that_ends_badly(impatient, end):
-    error = {"code": "no_face_found", "message": "No face.", "remedy": "Show one."} if end == "failed" else None
-    broken = {"state": end, "jobs": [job(state=end, error=error)]}
-    with pytest.raises(DemoFailed) as caught:
-        client_of(broken).follow("/v1/subjects/sub_1", lambda job: None)
-    assert caught.value.code == ("no_face_found" if error else "cancelled")
-    assert caught.value.remedy == ("Show one." if error else "")
-
-
-def test_problems_keep_their_code_and_words(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(b"x")
-    problem = {"code": "not_media", "detail": "This is no video. Send one."}
-    with pytest.raises(DemoFailed, match=r"no video\. Send one") as caught:
-        client_of((415, problem)).create_subject(tmp_path / "a.mp4", "draft", "mine")
-    assert caught.value.code == "not_media"
-    with pytest.raises(DemoFailed) as caught:
-        Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(502, text="<html>"))).get("/x")
-    assert caught.value.code == "http_502"
-
-
-def test_a_download_is_whole_or_not_there(tmp_path):
-    class Cut(httpx.SyncByteStream):
-        def __iter__(self):
-            yield b"half"
-            raise httpx.ReadError("gone")
-
-    to = tmp_path / "a.mp4"
-    with pytest.raises(httpx.ReadError):
-        Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, stream=Cut()))).download(
-            "/f", to
-        )
-    assert not to.exists()
-    Client("http://demo", transport=httpx.MockTransport(lambda _: httpx.Response(200, content=b"all"))).download(
-        "/f", to
-    )
-    assert to.read_bytes() == b"all"
+def test_a_service_that_does_not_start_is_told(tmp_path):
+    """Its data folder is a file."""
+    data = tmp_path / "data"
+    data.write_text("in the way")
+    with pytest.raises(ServiceLost, match="log says why"), service(data, tmp_path / "log"):
+        raise AssertionError("it started")
+    assert (tmp_path / "log").stat().st_size > 0
 
 
 def test_the_timeline_shows_stage_percent_and_time_left():
@@ -201,7 +139,7 @@ def test_the_timeline_shows_stage_percent_and_time_left():
     assert "place 2" in shown(timeline)
     timeline.job(job(state="running", stage="head", progress=0.42, eta_s=61.0))
     assert "train: head" in shown(timeline) and "42%" in shown(timeline) and "1:01 left" in shown(timeline)
-    ends = {"started_at": "2026-01-01T00:00:00Z", "finished_at": "2026-01-01T00:01:30.5Z"}
+    ends = {"started_at": MOMENT, "finished_at": "2026-01-01T00:01:30.5Z"}
     timeline.job(job(state="succeeded", progress=1.0, **ends))
     assert "100%" in shown(timeline) and "left" not in shown(timeline)
     assert timeline.seconds["train"]["total"] == 90.5 and timeline.seconds["train"]["head"] >= 0
@@ -275,6 +213,7 @@ def test_the_whole_way(tmp_path, monkeypatch, capsys, speaker_video):
 
     monkeypatch.setattr("demo.__main__.service", service_here)
     monkeypatch.setitem(PRESETS, "draft", TINY)
+    monkeypatch.setattr(refine, "RAYS", 128)  # meant for larger pictures; it would take most of the time
     words = speak("Mama, papa, pop a map.")
     say = tmp_path / "say.wav"
     media.write_wav(say, words.samples, words.rate)

@@ -1,4 +1,4 @@
-"""The `adnerf` command."""
+"""The commands of `adnerf` that run a service (`adnerf/__main__.py` has all of them)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from adnerf_core import threads
 from storage import workers
-from storage.db import Database
+from storage.db import Database, needed_at_start
 from storage.errors import BadSetting, StorageError
 from storage.settings import Settings, environment_of, load
-from worker import logs
+from worker import keys, logs, owners
 from worker.broker import QUEUES, kinds_of
 from worker.local import run_worker
 from worker.serve import API, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line and does what it says; returns an exit status, unless another program takes over."""
-    options = _parser().parse_args(arguments)
+    """`python -m worker`: these commands alone; returns an exit status, unless another program takes over."""
+    return run(_parser().parse_args(arguments))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Does what the command line says; returns an exit status, unless another program takes over."""
+    threads.sleep_while_waiting()
     try:
         settings = load()
         logs.configure(settings.log)
@@ -60,13 +66,25 @@ def _beat(settings: Settings, _options: argparse.Namespace) -> None:
 
 def _alive(settings: Settings, _options: argparse.Namespace) -> int:
     host = socket.gethostname()
-    with closing(Database(settings.database)) as database, database.session(write=False) as session:
+    with (
+        closing(Database(settings.database)) as database,
+        needed_at_start(),
+        database.session(write=False) as session,
+    ):
         here = [worker for worker in workers.alive(session, within_s=settings.worker_silence_s) if worker.host == host]
     print(f"{len(here)} alive on {host}")
     return 0 if here else 1
 
 
-COMMANDS = {"serve": _serve, "api": _api, "worker": _worker, "beat": _beat, "alive": _alive}
+COMMANDS = {
+    "serve": _serve,
+    "api": _api,
+    "worker": _worker,
+    "beat": _beat,
+    "alive": _alive,
+    "keys": keys.carry_out,
+    "owners": owners.carry_out,
+}
 
 
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
@@ -91,9 +109,8 @@ def _queues(text: str) -> list[str]:
     return queues
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("adnerf", description="Talking-head videos as a service.")
-    commands = parser.add_subparsers(dest="command", required=True)
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Adds a parser for each command; `run` is what carries them out."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument(
         "--data-dir", type=Path, help="where everything is kept (default: ADNERF_DATA_DIR, else ./data)"
@@ -114,6 +131,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("beat", parents=[common], help="run the sweep for Celery workers: one or more, anywhere")
     commands.add_parser("alive", parents=[common], help="tell whether a worker of this host is alive (exit status 0)")
+    keys.add_commands(commands, common)
+    owners.add_commands(commands, common)
+    for name in COMMANDS:
+        commands.choices[name].set_defaults(run=run)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("adnerf", description="Talking-head videos as a service.")
+    add_commands(parser.add_subparsers(dest="command", required=True))
     return parser
 
 

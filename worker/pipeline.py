@@ -1,7 +1,7 @@
 """Running one job: the only driver of adnerf_core. Whatever the core raises ends as a state of the job.
 
     preprocess   source object -> dataset object, footage report
-    train        dataset object -> run object, quality, report; checkpoints and previews on the way
+    train        dataset object -> run object, quality, report, views; checkpoints and previews on the way
     render       run and audio objects -> video object
 
 A result is stored under a key that carries the attempt, and seen only when the fenced move to `succeeded` names it.
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -27,7 +28,7 @@ from adnerf_core.progress import Cancelled
 from adnerf_core.rundir import RunDir, read_json
 from storage import jobs, rows, tallies
 from storage.db import Database
-from storage.errors import NotFound, StorageError
+from storage.errors import NotFound, ObjectMissing, StorageError
 from storage.models import Job, Subject, Video
 from storage.objects import ObjectStore
 from storage.settings import Settings
@@ -55,16 +56,20 @@ class Core:
     """(dataset folder, run, config, progress)"""
     evaluate: Callable[..., Mapping[str, Any]]
     """(run, progress, device=, name=) -> figures; writes run.report"""
+    views: Callable[..., Mapping[str, Any]]
+    """(run, progress, device=) -> layout; writes run.views"""
     load: Callable[[RunDir, str], Any]
     """(run, device) -> subject"""
     render: Callable[..., Any]
-    """(run, audio, out, options, progress, background=, device=, load=) -> frames, duration_s, width, height, view"""
+    """(run, audio, out, options, progress, background=, device=, load=, mark=) -> frames, duration_s, width, height, view"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
     gpu: Callable[[], dict[str, Any] | None]
     """The CUDA device: `name`, `memory_bytes`, `used_bytes`; None where there is none."""
     free: Callable[[], object]
     """Gives back the memory of the device that nothing uses any more."""
+    seal: Callable[[Settings], Any]
+    """(settings) -> what marks and signs videos, as worker/seal.py does"""
 
 
 def load_core() -> Core:
@@ -74,18 +79,22 @@ def load_core() -> Core:
     from adnerf_core.preprocess.run import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.render import render
+    from adnerf_core.sheet import draw_views
     from adnerf_core.subject import load_subject
     from adnerf_core.train import train
+    from worker.seal import Seal
 
     return Core(
         preprocess=preprocess,
         train=lambda dataset, run, config, progress: train(SubjectDataset(dataset), run, config, progress),
         evaluate=evaluate,
+        views=draw_views,
         load=load_subject,
         render=render,
         weights=STAGE_WEIGHTS,
         gpu=describe_gpu,
         free=free_memory,
+        seal=Seal,
     )
 
 
@@ -114,6 +123,7 @@ class Pipeline:
         self.settings, self.database, self.store, self.core = settings, database, store, core
         self.workspace = Workspace(settings.work, store)
         self.warm = Warm(core.load, core.free)
+        self.seal = core.seal(settings)
 
     def run(self, job: Job, stopping: threading.Event) -> None:
         """Runs a claimed job to its end: succeeded, failed, lost, or given back (when `stopping` is set, and when the
@@ -173,22 +183,29 @@ class Pipeline:
         finally:
             outcrop.publish()
         figures = self.core.evaluate(run, attempt.lease.progress, device=config.device, name=subject.name)
-        key, report_key = attempt.key("runs", ".zip"), attempt.key("reports", ".html")
-        attempt.push(run.root, key, skip=("checkpoints", "previews", run.report.name))
-        with run.report.open("rb") as file:
-            self.store.put(report_key, file)
+        layout = self.core.views(run, attempt.lease.progress, device=config.device)
+        key, report_key, views_key = (
+            attempt.key(*place) for place in (("runs", ".zip"), ("reports", ".html"), ("views", ".jpg"))
+        )
+        attempt.push(run.root, key, skip=("checkpoints", "previews", run.report.name, run.views.name))
+        for path, place in ((run.report, report_key), (run.views, views_key)):
+            with path.open("rb") as file:
+                self.store.put(place, file)
         told = {
             "quality": {name: figures.get(name) for name in QUALITY},
             "view_limits": read_json(run.subject)["view_limits"],
+            "views": dict(layout),
         }
-        attempt.succeed(key, report_key, run_key=key, report_key=report_key, checkpoint_key=None, **told)
+        keys = {"run_key": key, "report_key": report_key, "views_key": views_key}
+        attempt.succeed(*keys.values(), checkpoint_key=None, **keys, **told)
         outcrop.forget_checkpoint()
 
     def _render(self, attempt: _Attempt) -> None:
         video = attempt.owner()
         with self.database.session(write=False) as session:
-            run_key = rows.get(session, Subject, video.subject_id).run_key
-        run = RunDir(self.workspace.folder(run_key))
+            subject = rows.get(session, Subject, video.subject_id)
+        self.seal.check()  # before the hours of a long rendering
+        run = RunDir(self.workspace.folder(subject.run_key))
         audio = attempt.file(video.audio_key, "audio")
         background = attempt.file(video.background_key, "background") if video.background_key else None
         options = RenderOptions(**video.options)
@@ -202,14 +219,21 @@ class Pipeline:
             background=background,
             device=self._device(),
             load=self.warm.load,
+            mark=self.seal.mark(video.mark),
         )
-        key = attempt.key(f"videos/{video.id}", out.suffix)
         attempt.lease.check()
-        with out.open("rb") as file:
+        signed, manifest = self.seal.sign(out, video, subject)
+        with self.database.session() as session:
+            self.seal.enlist(session)
+        key, beside = (attempt.key(f"videos/{video.id}", suffix) for suffix in (signed.suffix, ".c2pa"))
+        with signed.open("rb") as file:
             stored = self.store.put(key, file)
+        if manifest is not None:
+            self.store.put(beside, io.BytesIO(manifest))
         measures = {name: getattr(made, name) for name in ("frames", "duration_s", "width", "height")}
         measures["view"] = made.view.model_dump()
-        attempt.succeed(key, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)
+        measures["credentials_key"] = None if manifest is None else beside
+        attempt.succeed(key, beside, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)
 
     def _device(self) -> str:
         if self.settings.device != "auto":
@@ -253,14 +277,20 @@ class _Attempt:
 
     def succeed(self, *keys: str, **values: Any) -> None:
         """The job's last word. Where it comes too late, the objects `keys` go again and Cancelled is raised."""
+        stored = sum(self._size(key) for key in keys)
         with self.pipeline.database.session() as session:
-            done = jobs.succeed(session, self.job.id, self.job.attempt, **values)
+            done = jobs.succeed(session, self.job.id, self.job.attempt, stored=stored, **values)
             if done:
                 for stage, seconds in self.lease.meter.seconds.items():
                     tallies.add(session, tallies.STAGE, self.job.kind, stage, seconds)
         if not done:
             self.pipeline.store.delete(*keys)
             raise Cancelled
+
+    def _size(self, key: str) -> int:
+        with suppress(ObjectMissing):  # not every job makes all that it might have to take back
+            return self.pipeline.store.size(key)
+        return 0
 
 
 class _Outcrop:

@@ -12,17 +12,20 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from storage import jobs, workers
+from storage import answers, events, jobs, webhooks, workers
 from storage.db import Database
+from storage.errors import BadCertificate
 from storage.janitor import Janitor
 from storage.models import JobKind
 from storage.objects import open_store
 from storage.settings import Settings
 from worker import logs
 from worker.broker import QUEUES, Broker
+from worker.courier import HANDS, Courier
 from worker.locks import Presence, is_abandoned
 from worker.pipeline import Core, Pipeline
 from worker.tidy import tidy
+from worker.verifier import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +48,9 @@ class Runner:
         self.presence = Presence(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
         self.janitor = Janitor(self.database, self.pipeline.store)
+        self.verifier = Verifier(settings, self.database, self.pipeline.store)
         self.kinds = self._able(kinds)
+        self._check_seal()
         self.stopping = threading.Event()
         self._chores: list[threading.Thread] = []
 
@@ -63,12 +68,16 @@ class Runner:
         return True
 
     def keep_house(self) -> None:
-        """From now until the end: tells that this worker lives, sweeps, and tidies; also while a long job runs."""
+        """From now until the end: tells that this worker lives, sweeps, tidies, verifies, tells webhooks; also beside a job."""
         chores = {
             "sign of life": (self._sign, self.settings.sweep_s),
             "sweep": (self._sweep, self.settings.sweep_s),
             "tidying": (self._tidy, TIDY_S),
         }
+        if "preprocess" in self.kinds:
+            courier = Courier(self.settings, self.database, self.stopping)
+            chores["verifying"] = (self.verifier.round, self.settings.poll_s)
+            chores |= {f"webhooks {hand}": (courier.round, self.settings.sweep_s) for hand in range(1, HANDS + 1)}
         for name, (chore, seconds) in chores.items():
             thread = threading.Thread(target=self._repeat, args=(name, chore, seconds), name=name, daemon=True)
             thread.start()
@@ -92,6 +101,14 @@ class Runner:
             log.error("ADNERF_DEVICE is cuda, but there is no CUDA device: training and rendering are left to others")
             return tuple(kind for kind in kinds if kind == "preprocess")
         return tuple(kinds)
+
+    def _check_seal(self) -> None:
+        """Tells at once what would fail every video; all else can be done without."""
+        if "render" in self.kinds:
+            try:
+                self.pipeline.seal.check()
+            except BadCertificate as error:
+                log.error("videos cannot be sealed, their jobs will fail: %s", error)
 
     def _repeat(self, name: str, chore: Callable[[], None], seconds: float) -> None:
         while not self.stopping.is_set():
@@ -117,6 +134,11 @@ class Runner:
     def _tidy(self) -> None:
         tidy(self.database, self.pipeline.workspace)
         self.janitor.round()
+        self.verifier.tidy()
+        with self.database.session() as session:
+            answers.forget_old(session)
+            events.trim(session)
+            webhooks.trim(session)
 
 
 def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:

@@ -14,8 +14,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
-from storage import migrations
-from storage.db import Database
+from storage import keys, migrations
+from storage.db import Database, needed_at_start
 from storage.errors import InUse
 from storage.settings import Settings, environment_of
 from worker.locks import HeldLock
@@ -37,16 +37,16 @@ API = "api"
 def serve(settings: Settings, host: str, port: int) -> int:
     """Runs the service until SIGTERM or SIGINT; returns an exit status.
 
-    Raises InUse where another one runs on the same data folder, or where the port is taken.
+    Raises InUse where another one runs on the same data folder, or where the port is taken, and NotSafe where others
+    could reach it and there are no keys.
     """
     with only_service(settings):
+        _prepare(settings, host)
         await_port(host, port)
         commands = {
             "api": [sys.executable, "-m", API, "--host", host, "--port", str(port)],
             "worker": [sys.executable, "-m", "worker", "worker"],
         }
-        if host not in ("localhost", "::1") and not host.startswith("127."):
-            log.warning("there are no keys yet: whoever reaches %s can see, make and delete everything", host)
         log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
         return supervise(settings, commands)
 
@@ -65,17 +65,25 @@ def only_service(settings: Settings) -> Iterator[None]:
 
 
 def supervise(settings: Settings, commands: Mapping[str, Sequence[str]]) -> int:
-    """Runs `commands` until SIGTERM or SIGINT; returns an exit status. The embedded database is brought up to date first.
+    """Runs `commands` until SIGTERM or SIGINT; returns an exit status."""
+    supervisor = Supervisor(commands, environment_of(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stopping.set())
+    return supervisor.run()
+
+
+def _prepare(settings: Settings, host: str) -> None:
+    """Brings the embedded database up to date, and looks whether the service may listen on `host`.
 
     A database server is left alone: others may use it, so its migrations are a step of their own (`alembic upgrade head`).
     """
     with closing(Database(settings.database)) as database:
         if database.sqlite:
             migrations.upgrade(database)
-    supervisor = Supervisor(commands, environment_of(settings))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: supervisor.stopping.set())
-    return supervisor.run()
+        with needed_at_start(), database.session(write=False) as session:
+            keys.check_listening(session, host)
+            if not keys.any_made(session):
+                log.info("there are no keys yet: this machine is answered and no other; `adnerf keys create` makes one")
 
 
 def await_port(host: str, port: int) -> None:

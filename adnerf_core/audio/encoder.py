@@ -1,6 +1,8 @@
-"""AudioEncoder: from a window of sound to the lip code, as AD-NeRF's AudioNet, but a small ensemble of it."""
+"""AudioEncoder: from a window of sound to the lip code, as AD-NeRF's AudioNet, but a small ensemble of it; and Listeners."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -12,6 +14,8 @@ from adnerf_core.audio.windows import LENGTH
 MEMBERS = 10
 CHANNELS = 32
 SLOPE = 0.02
+ENOUGH_S = 60.0
+"""Seconds of speech after which the second of two Listeners counts as much as the first."""
 
 
 class AudioEncoder(nn.Module):
@@ -54,3 +58,31 @@ class AudioEncoder(nn.Module):
     def forward(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n code"]:
         """Lip codes (standard deviations, see LipShape) in the middle of `windows` (see windows.windows)."""
         return self.members(windows).mean(1) * self.gain
+
+
+class Listeners(nn.Module):
+    """One AudioEncoder or two, each of which hears some of the features; what they say together is the answer.
+
+    The first hears all. The second hears the spectrum alone, where the features are that and something more: trained on
+    its own, it finds what the first, which leans on phones and on a prior, passes over. It knows the subject's voice only, and
+    the better the more there is of it: `share` is what it counts for, 0 .. 1.
+    """
+
+    share: Tensor
+
+    def __init__(self, hears: Sequence[int], lip_code: int):
+        """`hears` has for each encoder how many numbers of a step, from the first on, it hears (see features.parts)."""
+        super().__init__()
+        self.lip_code = lip_code
+        self.hears = tuple(hears)
+        self.encoders = nn.ModuleList(AudioEncoder(width, lip_code) for width in self.hears)
+        self.register_buffer("share", torch.tensor(0.0))
+
+    def trust(self, seconds: float) -> None:
+        """Sets `share` by how much speech there was to learn from (docs/fidelity.md)."""
+        self.share.fill_(seconds / (seconds + ENOUGH_S))
+
+    def forward(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n code"]:
+        """Lip codes (standard deviations) in the middle of `windows`."""
+        said = [encoder(windows[..., :width]) for width, encoder in zip(self.hears, self.encoders, strict=True)]
+        return said[0] if len(said) == 1 else torch.lerp(*said, self.share)

@@ -57,3 +57,9 @@ def load_features(name: str) -> AudioFeatures:
     """
     kind, _, model = name.partition(":")
     return feature_kind(kind)(model) if model else feature_kind(kind)()
+
+
+def parts(name: str, width: int) -> tuple[int, ...]:
+    """How many of the `width` numbers a step of the features `name` each of a subject's encoders hears (see Listeners)."""
+    spectrum = feature_kind(name).spectrum
+    return (width, spectrum) if 0 < spectrum < width else (width,)

@@ -20,9 +20,9 @@ RATE, DECAY, MEMORY = 3e-3, 0.3, 0.99
 """Peak learning rate, weight decay, and memory (part kept a step) of the averaged weights that are used in the end."""
 BLOCKS = 5
 """Contiguous parts of the footage; each net of the ensemble learns without one of them, and MEMBERS / BLOCKS share one."""
-OF_PRIOR = 0.15
+OF_PRIOR = 0.3
 """Weight of the prior in the mean of its weights and those that the subject's footage led to (Wortsman et al., 2022): other
-voices gain by it, and the own one too."""
+voices gain by it."""
 MORE_ERROR, MOST_GAIN = 1.1, 1.6
 """See calibrate."""
 

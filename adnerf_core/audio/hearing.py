@@ -30,7 +30,7 @@ def hear(
 ) -> Float[Tensor, "frames code"]:
     """The codes of all frames of a sound (mono at SAMPLE_RATE, -1..1) that comes in pieces; a part of a frame counts as one.
 
-    Beside the codes, memory does not grow with the length. The codes are those that the whole sound has at once.
+    Features are kept for two blocks at most, whatever the length. The codes are those that the whole sound has at once.
     """
     held, first = torch.zeros((0, extractor.width), device=device), 0  # features from frame `first` on
     codes: list[Tensor] = []

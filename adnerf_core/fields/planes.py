@@ -1,4 +1,4 @@
-"""Feature planes at two resolutions, read bilinearly: the encoding of both fields."""
+"""Feature planes, read bilinearly: the encoding of both fields."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 
 class Planes(nn.Module):
-    """`count` planes over [-1, 1]^2, each at a coarse and a fine resolution (texels an edge), `channels` features each."""
+    """`count` planes over [-1, 1]^2, each at all of `resolutions` (texels an edge), with `channels` features at each."""
 
-    def __init__(self, count: int, resolutions: tuple[int, int], channels: int, spread: float = 0.1):
+    def __init__(self, count: int, resolutions: tuple[int, ...], channels: int, spread: float = 0.1):
         super().__init__()
         self.levels = nn.ParameterList(torch.randn(count, channels, r, r) * spread for r in resolutions)
         self.width = count * channels * len(resolutions)
@@ -20,7 +20,6 @@ class Planes(nn.Module):
         """Features at `places` (x, y) on each plane, channels first, one tensor a resolution; the border is repeated outside.
 
         The grid is shaped [planes, 1, points, 2]: torch then works on one long row, 20 times faster than on one long column.
-        The resolutions are not joined, since copying them costs as much as reading them (see HeadField).
         """
         grid = places[:, None]
         return [

@@ -22,7 +22,7 @@ from adnerf_core import media
 from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, PreprocessConfig
 from adnerf_core.dataset import VERSION, SubjectDataset
-from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, NoVideo, TooShort
+from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, NotMedia, NoVideo, TooShort
 from adnerf_core.lips import mouth_opening
 from adnerf_core.preprocess import align, background, expression, mesh, parsing, pose, report, survey, tracking
 from adnerf_core.preprocess.torso import track_torso
@@ -33,6 +33,9 @@ MAX_AWAY_S = 2.0
 """The face may be away for so long at a time, s."""
 STILL_LIPS = 0.015
 """Range of the mouth's opening, head units, below which nobody speaks."""
+MIN_FPS = 5.0
+"""Pictures a second, on average, below which a file is damaged: times that leap would be filled with copies of one picture.
+What counts is how many there are, for the rate that a header tells may be that of the pictures without the leap."""
 LOOK_EVERY = FPS
 """Frames between those in which the face's sharpness and brightness are measured."""
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
@@ -124,6 +127,8 @@ def _survey(work: Work, tick: Tick) -> dict[str, Any]:
         raise NoAudio(f"{work.video.name} has no sound.")
     if info.duration_s < work.config.min_seconds:
         raise TooShort(f"The footage lasts {info.duration_s:.1f} s.")
+    if info.pictures < MIN_FPS * info.duration_s:
+        raise NotMedia(f"{work.video.name} has {info.pictures} pictures for its {info.duration_s:.0f} s.")
     survey.require_sound(media.extract_audio(work.video, duration_s=work.config.max_seconds))
     seconds = min(info.duration_s, work.config.max_seconds)
     small = survey.survey_size(info.width, info.height)

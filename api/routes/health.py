@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from html import escape
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client.exposition import choose_encoder
 
-from api import documents, schemas
+from api import documents, meanings, schemas
 from api.deps import ReadinessDep, Reading, SettingsDep
-from api.errors import ERRORS_PAGE, PROBLEMS, Problem
+from api.errors import ERRORS_PAGE, Problem
 from api.readiness import NEEDED
 from storage import figures, workers
 
@@ -57,16 +56,4 @@ def metrics(request: Request) -> Response:
 @router.get(ERRORS_PAGE, include_in_schema=False)
 def errors() -> HTMLResponse:
     """What each problem means and what to do about it: where the `type` of a problem leads."""
-    rows = "".join(
-        f'<tr id="{code}"><th>{code}<td>{kind.status}<td>{escape(kind.title)}<td>{escape(kind.remedy)}'
-        for code, kind in PROBLEMS.items()
-    )
-    style = "body{font:1em sans-serif;margin:2em} th,td{text-align:left;padding:.3em 1em} :target{background:#fd8}"
-    head = f"<!doctype html><html lang=en><meta charset=utf-8><title>Problems</title><style>{style}</style>"
-    return HTMLResponse(f"{head}<h1>Problems</h1><table>{rows}</table></html>")
-
-
-@router.get("/", include_in_schema=False)
-def root() -> RedirectResponse:
-    """To the documentation."""
-    return RedirectResponse("/docs")
+    return HTMLResponse(meanings.page(), headers={"Content-Security-Policy": meanings.POLICY})

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
+from typing import Annotated
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Header, Response
+from fastapi.sse import EventSourceResponse
 
-from api import present, schemas
-from api.deps import Cursor, Limit, Reading, Writing
+from api import documents, present, schemas
+from api.auth import CallerDep
+from api.deps import Cursor, Limit, Reading, SettingsDep, WatchDep, Writing
 from api.documents import problems
-from api.ranges import unchanged
+from api.idempotency import PostOnce
+from api.watch import begin
 from storage.models import JobKind, JobState
 from worker import service
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=PostOnce)
 
 
 @router.get("", summary="List jobs, newest first", responses=problems("validation_failed"))
 def list_jobs(
+    caller: CallerDep,
     session: Reading,
     state: JobState | None = None,
     kind: JobKind | None = None,
@@ -28,35 +32,65 @@ def list_jobs(
 ) -> schemas.Page[schemas.Job]:
     """A page of jobs; `subject_id` includes the jobs of the subject's videos."""
     page = service.list_jobs(
-        session, state=state, kind=kind, subject_id=subject_id, video_id=video_id, limit=limit, cursor=cursor
+        session,
+        owner=caller.owner,
+        state=state,
+        kind=kind,
+        subject_id=subject_id,
+        video_id=video_id,
+        limit=limit,
+        cursor=cursor,
     )
     return present.jobs(session, page)
 
 
+@router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
+def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Job:
+    """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
+    job = present.job(session, service.get_job(session, job_id, owner=caller.owner))
+    response.headers.update(present.retry_after([job]))
+    return job
+
+
 @router.get(
-    "/{job_id}",
-    summary="Read a job",
-    response_model=schemas.Job,
-    responses={304: {"description": "not changed since the ETag in If-None-Match"}, **problems("not_found")},
+    "/{job_id}/events",
+    summary="Follow a job",
+    response_class=Response,
+    responses={
+        200: documents.events(
+            "`state`, `stage`, `progress` or `queue`: what has changed of the job, and the job", schemas.Job
+        ),
+        204: {"description": "the job is over, and Last-Event-ID says that its end was heard: no need to come back"},
+        **problems("not_found"),
+    },
 )
-def get_job(job_id: str, request: Request, session: Reading) -> Response:
-    """The job. Poll it with If-None-Match, at the pace of Retry-After."""
-    job = present.job(session, service.get_job(session, job_id))
-    body = job.model_dump_json().encode()
-    etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-    headers = {"ETag": etag, "Cache-Control": "no-cache", **present.retry_after([job])}
-    if unchanged(request, etag):
-        return Response(status_code=304, headers=headers)
-    return Response(body, headers=headers, media_type="application/json")
+def follow_job(
+    job_id: str,
+    caller: CallerDep,
+    session: Reading,
+    watch: WatchDep,
+    last_event_id: Annotated[str | None, Header(description="goes on after the event with this id")] = None,
+) -> Response:
+    """Server-sent events: how the job is, then every change as it comes, until the job is over."""
+    job = service.get_job(session, job_id, owner=caller.owner)
+    beginning = begin(session, job, last_event_id)
+    if beginning.ended:
+        return Response(status_code=204)  # the one status after which a browser's EventSource does not come back
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or nginx would keep events back
+    return EventSourceResponse(watch.follow(job.id, beginning, caller.token), headers=headers)
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems("not_found", "move_not_allowed"))
-def cancel_job(job_id: str, session: Writing) -> schemas.Job:
+def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> schemas.Job:
     """The cancelled job. It must be queued or running; running work stops within seconds."""
-    return present.job(session, service.cancel_job(session, job_id))
+    return present.job(session, service.cancel_job(session, job_id, owner=caller.owner))
 
 
-@router.post("/{job_id}/retry", summary="Retry a job", responses=problems("not_found", "move_not_allowed"))
-def retry_job(job_id: str, session: Writing) -> schemas.Job:
+@router.post(
+    "/{job_id}/retry",
+    summary="Retry a job",
+    responses=problems("not_found", "move_not_allowed", "consent_withdrawn", "quota_exceeded"),
+)
+def retry_job(job_id: str, caller: CallerDep, settings: SettingsDep, session: Writing) -> schemas.Job:
     """The job, queued again. It must have failed or been cancelled; it goes on from what stands."""
-    return present.job(session, service.retry_job(session, job_id))
+    return present.job(session, service.retry_job(session, settings, job_id, owner=caller.owner))

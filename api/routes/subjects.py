@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from api import documents, present, schemas, sniff
-from api.deps import Cursor, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.auth import CallerDep
+from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
 from api.documents import problems
 from api.forms import FileRule, Form, receive_json, received_form
+from api.idempotency import PostOnce
 from api.ranges import file_response
+from api.room import room_for
+from api.sent import sent_file
 from storage.models import SubjectState
+from storage.objects import ObjectStore
+from storage.settings import Settings
 from worker import service
 
-router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
+router = APIRouter(prefix="/v1/subjects", tags=["subjects"], route_class=PostOnce)
 
 REPORT_HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -28,8 +34,12 @@ REPORT_HEADERS = {
 """Of a report. It has no script and asks for nothing; should a name ever get past the escaping, it could do nothing either."""
 
 
+def _rules(settings: Settings) -> dict[str, FileRule]:
+    return {"video": FileRule(settings.max_video_bytes, sniff.media)}
+
+
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = {"video": FileRule(settings.max_video_bytes, sniff.media)}
+    files = _rules(settings)
     fields = schemas.SubjectForm.model_fields
     async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
         yield form
@@ -45,17 +55,22 @@ async def _patch(request: Request) -> schemas.SubjectPatch:
     summary="Make a subject of a reference video",
     responses={
         202: documents.accepted("the subject"),
-        **problems(*documents.FORM_CODES),
+        **problems(*documents.FORM_CODES, *documents.UPLOAD_CODES, "quota_exceeded"),
     },
+    dependencies=[room_for("subjects", "queued_jobs", "stored_bytes")],
     openapi_extra=documents.form(
-        schemas.SubjectForm, required=("video",), video="the person speaking, facing the camera, 8 s to 10 min"
+        schemas.SubjectForm,
+        either=("video", "upload_id"),
+        video="the person speaking, facing the camera, 8 s to 10 min",
     ),
 )
 def create_subject(
+    caller: CallerDep,  # first: nobody's body is read before
     form: Annotated[Form, Depends(_form, scope="function")],
     response: Response,
     settings: SettingsDep,
     store: StoreDep,
+    database: DatabaseDep,
     session: Writing,
 ) -> schemas.Subject:
     """Takes the video in and answers at once; two jobs follow, `preprocess` and then `train`.
@@ -63,16 +78,21 @@ def create_subject(
     Poll the subject or its jobs. Footage that cannot work makes `preprocess` fail with the reason and the remedy.
     """
     texts = form.parse(schemas.SubjectForm)
-    video = form.file("video")
-    row = service.submit_subject(
-        session,
-        store,
-        name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
-        preset=texts.preset,
-        consent=texts.consent,
-        video=video.file,
-        limit=settings.max_video_bytes,
-    )
+    rule, sources = _rules(settings)["video"], {"owner": caller.owner, "database": database, "store": store}
+    with sent_file(form, "video", texts.upload_id, rule, **sources) as video:
+        row = service.submit_subject(
+            session,
+            store,
+            settings,
+            owner=caller.owner,
+            name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
+            preset=texts.preset,
+            consent=texts.consent,
+            consent_by=texts.consent_by,
+            video=video.file,
+            limit=rule.limit,
+            upload_id=texts.upload_id,
+        )
     subject = present.subject(session, row)
     response.headers.update({"Location": subject.links.self, **present.retry_after(subject.jobs)})
     return subject
@@ -80,16 +100,20 @@ def create_subject(
 
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))
 def list_subjects(
-    session: Reading, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
+    caller: CallerDep, session: Reading, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> schemas.Page[schemas.Subject]:
     """A page of subjects."""
-    return present.subjects(session, service.list_subjects(session, state=state, limit=limit, cursor=cursor))
+    return present.subjects(
+        session, service.list_subjects(session, owner=caller.owner, state=state, limit=limit, cursor=cursor)
+    )
 
 
 @router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
-def get_subject(subject_id: str, session: Reading) -> schemas.Subject:
-    """The subject with its jobs, oldest first."""
-    return present.subject(session, service.get_subject(session, subject_id))
+def get_subject(subject_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Subject:
+    """The subject with its jobs, oldest first. Poll it with If-None-Match, at the pace of Retry-After."""
+    subject = present.subject(session, service.get_subject(session, subject_id, owner=caller.owner))
+    response.headers.update(present.retry_after(subject.jobs))
+    return subject
 
 
 @router.patch(
@@ -99,16 +123,16 @@ def get_subject(subject_id: str, session: Reading) -> schemas.Subject:
     openapi_extra=documents.json_body(schemas.SubjectPatch),
 )
 def patch_subject(
-    subject_id: str, patch: Annotated[schemas.SubjectPatch, Depends(_patch)], session: Writing
+    caller: CallerDep, subject_id: str, patch: Annotated[schemas.SubjectPatch, Depends(_patch)], session: Writing
 ) -> schemas.Subject:
     """The subject with its new name."""
-    return present.subject(session, service.rename_subject(session, subject_id, patch.name))
+    return present.subject(session, service.rename_subject(session, subject_id, patch.name, owner=caller.owner))
 
 
 @router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
-def delete_subject(subject_id: str, session: Writing, store: StoreDep) -> None:
+def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
     """Removes the subject, its videos and all their files. Work on it stops within seconds."""
-    service.delete_subject(session, store, subject_id)
+    service.delete_subject(session, store, subject_id, owner=caller.owner)
 
 
 @router.head("/{subject_id}/preview", include_in_schema=False)
@@ -119,20 +143,30 @@ def delete_subject(subject_id: str, session: Writing, store: StoreDep) -> None:
     responses={
         200: documents.file("the newest picture", "image/jpeg"),
         304: {"description": "not changed"},
-        **problems("not_found", "preview_not_ready", "object_missing", "range_not_satisfiable"),
+        **problems("not_found", "preview_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_preview(subject_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
+def get_preview(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
     """What training has come to so far."""
-    key = service.subject_preview(session, subject_id)
-    return file_response(
-        request,
-        store.open(key),
-        store.size(key),
-        etag=f'"{PurePath(key).name}"',
-        media_type="image/jpeg",
-        headers={"Cache-Control": "no-cache"},
-    )
+    key = service.subject_preview(session, subject_id, owner=caller.owner)
+    return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+
+
+@router.head("/{subject_id}/views", include_in_schema=False)
+@router.get(
+    "/{subject_id}/views",
+    summary="See a subject turned",
+    response_class=Response,
+    responses={
+        200: documents.file("a sheet of pictures, laid out as the subject's `views` says", "image/jpeg"),
+        304: {"description": "not changed"},
+        **problems("not_found", "views_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
+    },
+)
+def get_views(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
+    """The subject turned, from limit to limit: to choose the `view` of a video by."""
+    key = service.subject_views(session, subject_id, owner=caller.owner)
+    return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/report", include_in_schema=False)
@@ -143,17 +177,16 @@ def get_preview(subject_id: str, request: Request, session: Reading, store: Stor
     responses={
         200: documents.file("a self-contained page", "text/html"),
         304: {"description": "not changed"},
-        **problems("not_found", "report_not_ready", "object_missing", "range_not_satisfiable"),
+        **problems("not_found", "report_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_report(subject_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
+def get_report(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
     """What the held-out footage says about the subject, in words, pictures and figures; it loads nothing and runs nothing."""
-    key = service.subject_report(session, subject_id)
-    return file_response(
-        request,
-        store.open(key),
-        store.size(key),
-        etag=f'"{PurePath(key).name}"',
-        media_type="text/html; charset=utf-8",
-        headers=REPORT_HEADERS,
-    )
+    key = service.subject_report(session, subject_id, owner=caller.owner)
+    return _shown(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+
+
+def _shown(request: Request, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]) -> Response:
+    """An object that is shown as it is; what is made anew has another key, which is its tag."""
+    size, tag = store.size(key), f'"{PurePath(key).name}"'
+    return file_response(request, store.open(key), size, etag=tag, media_type=media_type, headers=headers)

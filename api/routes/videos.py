@@ -10,24 +10,33 @@ from fastapi.responses import RedirectResponse
 
 from adnerf_core.config import Background, RenderOptions
 from api import documents, present, schemas, sniff
+from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
 from api.documents import problems
 from api.errors import invalid
 from api.forms import FileRule, Form, received_form, validate_json
+from api.idempotency import PostOnce
 from api.ranges import file_response, unchanged
+from api.room import room_for
+from api.sent import sent_file
 from storage.models import VideoState
+from storage.settings import Settings
 from worker import service
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"])
+router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=PostOnce)
 
 MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
 
 
-async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = {
+def _rules(settings: Settings) -> dict[str, FileRule]:
+    return {
         "audio": FileRule(settings.max_audio_bytes, sniff.media),
         "background": FileRule(settings.max_image_bytes, sniff.image),
     }
+
+
+async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
+    files = _rules(settings)
     fields = schemas.VideoForm.model_fields
     async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
         yield form
@@ -39,16 +48,25 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     summary="Make a video of a subject and speech",
     responses={
         202: documents.accepted("the video"),
-        **problems(*documents.FORM_CODES, "not_an_image", "not_found", "subject_not_ready"),
+        **problems(
+            *documents.FORM_CODES,
+            *documents.UPLOAD_CODES,
+            "not_an_image",
+            "subject_not_ready",
+            "consent_withdrawn",
+            "quota_exceeded",
+        ),
     },
+    dependencies=[room_for("queued_jobs", "daily_seconds", "stored_bytes")],
     openapi_extra=documents.form(
         schemas.VideoForm,
-        required=("audio",),
+        either=("audio", "upload_id"),
         audio="what the subject shall say, at least 0.3 s",
         background="picture behind the person: PNG, JPEG or WebP; goes with background kind `image`",
     ),
 )
 def create_video(
+    caller: CallerDep,  # first: nobody's body is read before
     form: Annotated[Form, Depends(_form, scope="function")],
     response: Response,
     settings: SettingsDep,
@@ -57,22 +75,26 @@ def create_video(
     session: Writing,
 ) -> schemas.Video:
     """Takes the audio in and answers at once; one job follows, `render`. Poll the video or its job."""
-    audio = form.file("audio")
     options = _options(form)
     texts = form.parse(schemas.VideoForm)
     picture = form.files.get("background")
     with database.session(write=False) as reading:
-        service.ready_subject(reading, texts.subject_id)
-    row = service.submit_video(
-        session,
-        store,
-        subject_id=texts.subject_id,
-        options=options,
-        audio=audio.file,
-        audio_limit=settings.max_audio_bytes,
-        background=picture.file if picture else None,
-        background_limit=settings.max_image_bytes,
-    )
+        service.ready_subject(reading, texts.subject_id, owner=caller.owner)
+    rule, sources = _rules(settings)["audio"], {"owner": caller.owner, "database": database, "store": store}
+    with sent_file(form, "audio", texts.upload_id, rule, **sources) as audio:
+        row = service.submit_video(
+            session,
+            store,
+            settings,
+            owner=caller.owner,
+            subject_id=texts.subject_id,
+            options=options,
+            audio=audio.file,
+            audio_limit=rule.limit,
+            upload_id=texts.upload_id,
+            background=picture.file if picture else None,
+            background_limit=settings.max_image_bytes,
+        )
     video = present.video(session, row)
     response.headers.update({"Location": video.links.self, **present.retry_after([video.job])})
     return video
@@ -92,6 +114,7 @@ def _options(form: Form) -> RenderOptions:
 
 @router.get("", summary="List videos, newest first", responses=problems("validation_failed"))
 def list_videos(
+    caller: CallerDep,
     session: Reading,
     state: VideoState | None = None,
     subject_id: str | None = None,
@@ -99,20 +122,24 @@ def list_videos(
     cursor: Cursor = None,
 ) -> schemas.Page[schemas.Video]:
     """A page of videos."""
-    page = service.list_videos(session, state=state, subject_id=subject_id, limit=limit, cursor=cursor)
+    page = service.list_videos(
+        session, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
+    )
     return present.videos(session, page)
 
 
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
-def get_video(video_id: str, session: Reading) -> schemas.Video:
-    """The video with its job."""
-    return present.video(session, service.get_video(session, video_id))
+def get_video(video_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Video:
+    """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
+    video = present.video(session, service.get_video(session, video_id, owner=caller.owner))
+    response.headers.update(present.retry_after([video.job]))
+    return video
 
 
 @router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
-def delete_video(video_id: str, session: Writing, store: StoreDep) -> None:
+def delete_video(video_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
     """Removes the video and its files. Work on it stops within seconds."""
-    service.delete_video(session, store, video_id)
+    service.delete_video(session, store, video_id, owner=caller.owner)
 
 
 @router.head("/{video_id}/file", include_in_schema=False)
@@ -125,15 +152,15 @@ def delete_video(video_id: str, session: Writing, store: StoreDep) -> None:
         206: documents.file("the part that Range asks for", *MEDIA_TYPES.values()),
         304: {"description": "not changed"},
         307: {"description": "the file is at the address in Location"},
-        **problems("not_found", "video_not_ready", "object_missing", "range_not_satisfiable"),
+        **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_file(video_id: str, request: Request, session: Reading, store: StoreDep) -> Response:
+def get_file(video_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
     """The MP4 or WebM. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256.
 
     Where the object store can sign links, the answer is a redirect to one that can be used for a while.
     """
-    video = service.video_file(session, video_id)
+    video = service.video_file(session, video_id, owner=caller.owner)
     kind = video.options["format"]
     name, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
     if request.method == "GET" and not unchanged(request, etag):

@@ -13,27 +13,13 @@ import httpx
 import pytest
 
 from adnerf_core import media
-from adnerf_core.config import PRESETS
-from adnerf_core.rundir import RunDir
-from adnerf_core.train import train
 from api.app import create_app
 from storage.settings import Settings, environment_of
 from tests.api.conftest import Maker, check_problem, serving
-from tests.core.toy import make_toy_dataset
 from worker.workspace import Workspace
 
 SPEECH = ("-f", "lavfi", "-i", "sine=300:duration={seconds}")
 PICTURES = ("-f", "lavfi", "-i", "testsrc=size=160x120:rate=25:duration={seconds}")
-BRIEFLY = PRESETS["draft"].model_copy(
-    update={
-        "size": 48,
-        "audio_steps": 5,
-        "head_steps": 200,
-        "torso_steps": 100,
-        "rays": 1024,
-        "field": PRESETS["draft"].field.model_copy(update={"planes": (12, 32), "torso_planes": (12, 32)}),
-    }
-)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +59,7 @@ def files(tmp_path_factory, worker):
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory, empty_database):
+def service(tmp_path_factory, empty_database, toy_run):
     """A service without worker, and a subject of which videos can be made."""
     data = tmp_path_factory.mktemp("data")
     shutil.copy(empty_database, data / "adnerf.db")
@@ -82,8 +68,7 @@ def service(tmp_path_factory, empty_database):
     with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         make = Maker(client, app)
         subject = make.subject()
-        run = train(make_toy_dataset(data / "toy"), RunDir(data / "run"), BRIEFLY)
-        Workspace(settings.work, make.store).push(run.root, "run.zip")
+        Workspace(settings.work, make.store).push(toy_run.root, "run.zip")
         make.succeed(dataset_key="none")
         make.succeed(run_key="run.zip")
         client.subject_id = subject["id"]

@@ -99,7 +99,7 @@ def test_a_full_store_is_told_and_nothing_is_kept(client, settings, monkeypatch)
 
 def test_a_body_that_stops_arriving_is_given_up(client, settings, monkeypatch):
     monkeypatch.setattr("api.forms.STALL_S", 0.2)
-    head = f"POST /v1/subjects HTTP/1.1\r\nHost: x\r\nContent-Type: {FORM['content-type']}\r\nContent-Length: 99999\r\n\r\n"
+    head = f"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM['content-type']}\r\nContent-Length: 99999\r\n\r\n"
     with raw(client) as connection:
         connection.sendall(head.encode() + CONSENT)
         with http.client.HTTPResponse(connection) as answer:

@@ -9,6 +9,7 @@ import logging
 import pytest
 
 from api import present
+from storage import keys
 from tests.api.conftest import check_problem
 from worker import logs
 
@@ -76,3 +77,14 @@ def test_what_a_request_submits_is_logged_with_its_id(client, make, lines):
     (submitted,) = [line for line in lines() if line["logger"] == "storage.jobs"]
     assert submitted["job_id"] == subject["jobs"][0]["id"]
     assert submitted["request_id"] == of_requests(lines)[0]["request_id"]
+
+
+def test_the_log_says_which_key_was_shown_and_not_what_it_was(client, app, caplog):
+    with app.state.database.session() as session:
+        key, token = keys.create(session, owner="ann", name="k", scopes=["read"])
+    caplog.set_level("INFO", logger="api.observe")
+    client.get("/v1/subjects", headers={"Authorization": f"Bearer {token}"})
+    client.get("/v1/subjects")
+    shown, missing = (record for record in caplog.records if record.name == "api.observe")
+    assert (shown.key_id, shown.status) == (key.id, 200)
+    assert missing.status == 401 and not hasattr(missing, "key_id")

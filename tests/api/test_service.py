@@ -1,5 +1,7 @@
 """What belongs to no single resource: documentation, the shape of errors, what the process loads."""
 
+import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -12,8 +14,11 @@ from sqlalchemy.exc import OperationalError
 from adnerf_core import errors as core
 from api import present, schemas
 from api.errors import PROBLEMS
+from api.meanings import MEANINGS
 from storage import jobs
+from storage.errors import BadCertificate
 from tests.api.conftest import check_problem
+from worker import inspection
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +56,6 @@ def test_what_goes_wrong_inside_is_a_problem_that_tells_no_secrets(client, monke
 
 
 def test_the_documentation_is_there(client):
-    assert client.get("/").headers["location"] == "/docs"
     assert "swagger" in client.get("/docs").text
 
 
@@ -59,7 +63,13 @@ def test_the_type_of_a_problem_leads_to_its_description(client):
     body = check_problem(client.get("/v1/jobs/job_0"), "not_found")
     page, _, place = body["type"].partition("#")
     assert f'id="{place}"' in client.get(page).text
-    assert set(re.findall(r'<tr id="(\w+)">', client.get(page).text)) == set(PROBLEMS)
+    told = client.get(page)
+    sections = set(re.findall(r'<section id="([\w-]+)">', told.text))
+    assert {each for each in sections if not each.startswith("job-")} == set(PROBLEMS) == set(MEANINGS)
+    assert {"job-no_face_found", "job-worker_lost", "job-out_of_memory"} <= sections
+    style = re.search("<style>(.*)</style>", told.text, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in told.headers["content-security-policy"]  # or browsers would show it bare
 
 
 def test_openapi_types_every_answer(client):
@@ -78,19 +88,20 @@ def test_openapi_types_every_answer(client):
                     for code, example in answer["content"][media_type]["examples"].items():
                         schemas.ProblemDetails.model_validate(example["value"])
                         assert (example["value"]["code"], example["value"]["status"]) == (code, int(status))
-                elif status not in ("204", "304", "307"):
+                elif method != "head" and status not in ("204", "304", "307"):
                     assert answer["content"], f"{where} {status}"
 
 
 def test_openapi_describes_the_forms(client):
     paths = client.get("/openapi.json").json()["paths"]
     form = paths["/v1/subjects"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"video", "name", "preset", "consent"}
-    assert set(form["required"]) == {"video", "consent"}
+    assert set(form["properties"]) == {"video", "upload_id", "name", "preset", "consent", "consent_by"}
+    assert set(form["required"]) == {"consent"}
+    assert form["oneOf"] == [{"required": ["video"]}, {"required": ["upload_id"]}]
     assert form["properties"]["video"]["format"] == "binary"
     form = paths["/v1/videos"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"audio", "background", "subject_id", "options"}
-    assert set(form["required"]) == {"audio", "subject_id"}
+    assert set(form["properties"]) == {"audio", "upload_id", "background", "subject_id", "options"}
+    assert set(form["required"]) == {"subject_id"}
 
 
 def test_every_code_has_a_heading_in_the_documentation():
@@ -102,7 +113,9 @@ def test_every_code_has_a_heading_in_the_documentation():
     abstract = {core.MediaError.code, core.FootageError.code}
     of_the_command_alone = {core.BadFolder.code}
     assert headings == set(PROBLEMS) | (codes(core.AdnerfError) - abstract - of_the_command_alone) | {
-        jobs.WORKER_LOST["code"]
+        jobs.WORKER_LOST["code"],
+        BadCertificate.code,
+        inspection.TOO_MUCH["code"],
     }
 
 

@@ -93,7 +93,7 @@ def body(mebibytes: int, ended: bool = True):
 def announced(length: int) -> bytes:
     """A request's head that promises `length` bytes."""
     return (
-        b"POST /v1/subjects HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=cut\r\n"
+        b"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=cut\r\n"
         b"Content-Length: %d\r\n\r\n" % length
     )
 

@@ -16,6 +16,8 @@ SUBJECT_FIELDS = {
     "footage",
     "quality",
     "view_limits",
+    "views",
+    "consent",
     "jobs",
     "links",
 }
@@ -80,6 +82,7 @@ def test_a_file_name_names_no_file(client, settings, tricky):
     [
         ({}, "/consent"),
         ({"consent": "  "}, "/consent"),
+        ({"consent": "Ann agreed\0"}, "/consent"),
         ({"consent": "yes", "preset": "fastest"}, "/preset"),
         ({"consent": "yes", "name": " "}, "/name"),
         ({"consent": "yes", "name": "a\nb"}, "/name"),
@@ -250,6 +253,26 @@ def test_the_report_comes_at_the_end_and_can_do_nothing(client, make):
     assert again.status_code == 304 and again.content == b""
     assert client.head(path).headers["content-length"] == str(len(answer.content))
     check_problem(client.get("/v1/subjects/sub_0/report"), "not_found")
+
+
+def test_the_views_come_at_the_end_with_their_layout(client, make):
+    subject = make.subject()
+    path = f"{subject['links']['self']}/views"
+    assert subject["links"]["views"] is subject["views"] is None
+    check_problem(client.get(path), "views_not_ready")
+    make.succeed(dataset_key="d")
+    key = make.store.put(f"subjects/{subject['id']}/views/1.jpg", io.BytesIO(b"\xff\xd8\xff sheet")).key
+    layout = {"columns": 3, "rows": 1, "yaw_deg": [-12.5, 0.0, 13.0], "pitch_deg": [0.0], "tile_px": 128}
+    make.succeed(run_key="r", views_key=key, views=layout)
+    shown = client.get(subject["links"]["self"]).json()
+    assert (shown["views"], shown["links"]["views"]) == (layout, path)
+    answer = client.get(path)
+    assert (answer.headers["content-type"], answer.content) == ("image/jpeg", b"\xff\xd8\xff sheet")
+    again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert again.status_code == 304 and again.content == b""
+    check_problem(client.get("/v1/subjects/sub_0/views"), "not_found")
+    client.post(f"{subject['links']['self']}/withdraw-consent", json={})
+    check_problem(client.get(path), "consent_withdrawn")
 
 
 @pytest.mark.parametrize("bad", ["sub_0", "job_1", "..", "%2e%2e%2f%2e%2e%2fetc", "x" * 3000, "sub_1'--", "%00"])

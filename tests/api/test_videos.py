@@ -50,6 +50,7 @@ def test_all_options_are_kept_and_told(client, subject):
         "background": {"kind": "transparent", "color": None},
         "format": "webm",
         "seed": 7,
+        "label": "made by a machine",
     }
     assert post(client, subject, options).json()["options"] == options
 

@@ -8,7 +8,8 @@ import torch
 
 from adnerf_core.audio import fit
 from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, gaps, warp
-from adnerf_core.audio.encoder import MEMBERS, AudioEncoder
+from adnerf_core.audio.encoder import ENOUGH_S, MEMBERS, AudioEncoder, Listeners
+from adnerf_core.audio.features import parts
 from adnerf_core.audio.fit import MORE_ERROR, MOST_GAIN, Agreement, calibrate, cross_validate, fit_encoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.progress import Cancelled
@@ -197,3 +198,29 @@ def test_gaps_are_single_stretches_no_longer_than_asked():
     lengths = blank.sum(1)
     assert lengths.max() == MASKED_STEPS and lengths.min() == 0
     assert (blank.int().diff(dim=1).clamp(min=0).sum(1) <= 1).all()
+
+
+def test_features_that_are_a_spectrum_and_more_are_heard_twice():
+    assert parts("mel", 80) == (80,) and parts("wav2vec2:folder", 768) == (768,) and parts("deepspeech", 29) == (29,)
+    assert parts("mel+phones", 119) == (119, 80)
+
+
+def test_the_second_listener_hears_the_spectrum_alone_and_counts_by_how_much_it_learnt_from():
+    torch.manual_seed(0)
+    both = Listeners((BANDS, 6), 2).requires_grad_(False)
+    first, second = both.encoders
+    window, other = torch.randn(2, 3, 16, BANDS, generator=generator())
+    other[..., :6] = window[..., :6]
+    assert torch.equal(both(window), first(window))
+    both.trust(ENOUGH_S)
+    assert torch.allclose(both(window), (first(window) + second(window[..., :6])) / 2, atol=1e-6)
+    assert torch.allclose(both(other) - both(window), (first(other) - first(window)) / 2, atol=1e-6)
+    both.trust(ENOUGH_S / 3)
+    assert both.share == pytest.approx(0.25)
+
+
+def test_a_listener_alone_is_believed():
+    alone = Listeners((BANDS,), 2).requires_grad_(False)
+    alone.trust(1000.0)
+    window = torch.randn(3, 16, BANDS, generator=generator())
+    assert torch.equal(alone(window), alone.encoders[0](window))

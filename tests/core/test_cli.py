@@ -10,7 +10,7 @@ from adnerf_core.cli import main
 
 
 def test_every_command_explains_itself(capsys):
-    for command in ("preprocess", "train", "render", "evaluate"):
+    for command in ("preprocess", "train", "render", "detect-mark", "evaluate"):
         with pytest.raises(SystemExit) as stop:
             main([command, "--help"])
         assert stop.value.code == 0
@@ -35,6 +35,39 @@ def test_a_name_decides_the_format_and_what_was_not_used_is_said(toy_run, tmp_pa
     with pytest.raises(SystemExit):
         main(["render", str(toy_run.root), "a.wav", "--out", str(out.with_suffix(".mp4")), *more])
     assert "needs format `webm`" in capsys.readouterr().err
+
+
+def test_a_number_is_written_into_a_video_and_read_again(toy_run, tmp_path, capsys):
+    media.write_wav(tmp_path / "a.wav", np.zeros(32000, np.float32))
+    (tmp_path / "key").write_text("0f" * 16 + "\n")
+    out, key = str(tmp_path / "out.mp4"), ["--key-file", str(tmp_path / "key")]
+    rendering = ["render", str(toy_run.root), str(tmp_path / "a.wav"), "--out", out, "--pose", "still"]
+    assert main([*rendering, "--mark", "81985529216486", *key]) == 0
+    capsys.readouterr()
+    assert main(["detect-mark", out, *key]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["found"] and found["number"] == 81985529216486 and found["false_alarm"] < 1e-12
+    assert main(["detect-mark", out]) == 0  # with the public key
+    assert json.loads(capsys.readouterr().out) == {"found": False}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--mark", str(1 << 48)], "no number from 0"),
+        (["--mark", "-1"], "--mark"),
+        (["--key-file", "short"], "a key has 16 or more"),
+        (["--key-file", "words"], "no hexadecimal digits"),
+        (["--key-file", "nowhere"], "No such file"),
+    ],
+)
+def test_what_is_no_mark_returns_2(tmp_path, monkeypatch, capsys, arguments, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short").write_text("0f0f")
+    (tmp_path / "words").write_text("no secret at all")
+    with pytest.raises(SystemExit) as stop:
+        main(["render", "run", "a.wav", "--out", "out.mp4", *arguments])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
 
 
 def test_errors_tell_code_and_remedy_and_return_1(tmp_path, capsys):

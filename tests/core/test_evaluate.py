@@ -1,6 +1,7 @@
 """Evaluation of the toy's run: every figure means what it says."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -41,11 +42,12 @@ class Marker:
         pass
 
 
-@pytest.fixture
-def judged(toy_run, monkeypatch):
-    monkeypatch.setattr(evaluation, "load_tracker", lambda name: Marker())
+@pytest.fixture(scope="module")
+def judged(toy_run):
     told = []
-    figures = evaluate(toy_run, lambda *progress: told.append(progress), name="Toy & <Co>")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evaluation, "load_tracker", lambda name: Marker())
+        figures = evaluate(toy_run, lambda *progress: told.append(progress), name="Toy & <Co>")
     return figures, told
 
 
@@ -96,14 +98,15 @@ def test_the_side_by_side_plays_the_held_out_part_with_its_sound(judged, toy_run
     assert info.duration_s == pytest.approx(HELD_OUT / 25, abs=0.05)
 
 
-def test_a_gap_in_the_footage_stays_a_gap_in_the_video(toy_run, toy_dataset, monkeypatch):
+def test_a_gap_in_the_footage_stays_a_gap_in_the_video(toy_run, toy_dataset, tmp_path, monkeypatch):
+    run = RunDir(shutil.copytree(toy_run.root, tmp_path / "run"))
     track = toy_dataset.track()
     track.valid[[HELD_OUT_FROM + 2, HELD_OUT_FROM + 3]] = False
     monkeypatch.setattr(SubjectDataset, "track", lambda self: track)
     monkeypatch.setattr(evaluation, "load_tracker", lambda name: Marker())
-    figures = evaluate(toy_run)
+    figures = evaluate(run)
     assert figures["held_out_frames"] == HELD_OUT - 2
-    assert sum(1 for _ in media.read_frames(toy_run.side_by_side)) == HELD_OUT
+    assert sum(1 for _ in media.read_frames(run.side_by_side)) == HELD_OUT
 
 
 def test_footage_without_a_held_out_face_is_refused(toy_run, toy_dataset, monkeypatch):

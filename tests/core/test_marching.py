@@ -103,3 +103,13 @@ def test_distortion_is_the_mean_distance_of_what_is_drawn():
     assert torch.allclose(distortion(weights, edges)[0], pairs)
     one = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
     assert torch.allclose(distortion(one, edges), torch.tensor([0.1])), "one interval, drawn from evenly: a third of it"
+
+
+def test_the_grid_along_rays_is_the_grid_at_their_points():
+    generator = torch.Generator().manual_seed(0)
+    grid = DensityGrid(8)
+    grid.cells.copy_(torch.rand(512, generator=generator))
+    origins, directions = torch.rand(2, 20, 3, generator=generator) - 0.5
+    places = 4 * torch.rand(20, 9, generator=generator) - 2  # some of them outside the box
+    points = origins[:, None] + places[..., None] * directions[:, None]
+    assert torch.equal(grid.along(origins, directions, places), grid.lookup(points))

@@ -236,6 +236,23 @@ def test_sound_with_nan_is_usable(tmp_path):
     assert media.write_video(tmp_path / "a.mp4", repeat(np.zeros((32, 32, 3), np.uint8), 25), audio=path) == 25
 
 
+@pytest.mark.parametrize("rate", [1, 100, 3999])
+def test_sound_too_coarse_for_speech_is_refused(tmp_path, plain, rate):
+    """A header that makes two hours of 12 kB, and what is as coarse."""
+    path = tmp_path / "coarse.wav"
+    media.write_wav(path, np.tile([0.3, -0.3], 3200), rate)
+    assert media.probe(path).sample_rate == rate
+    for use in (media.extract_audio, lambda sound: media.write_video(tmp_path / "a.mp4", [], audio=sound)):
+        with pytest.raises(NotMedia, match=f"{rate} samples a second"):
+            use(path)
+
+
+def test_telephone_sound_is_heard(tmp_path):
+    path = clip(tmp_path / "phone.wav", "-ar", "8000", "-c:a", "pcm_alaw", video=False)
+    assert media.probe(path).sample_rate == 8000
+    assert beep_start(media.extract_audio(path)) == pytest.approx(1, abs=0.01)
+
+
 def test_wav_round_trip(tmp_path):
     samples = np.array([0, 0.25, -0.5, 1.5, -2], np.float32).repeat(100)
     media.write_wav(tmp_path / "a.wav", samples, 16000)
@@ -263,6 +280,17 @@ def test_truncated_files_count_as_far_as_they_go(tmp_path, plain):
         media.probe(headless)
 
 
+def test_matroska_without_its_end_counts_as_far_as_it_goes(tmp_path):
+    """Its index is the end; without it, and with a single key picture, there is no seeking, not even to the start."""
+    whole, cut = tmp_path / "whole.mkv", tmp_path / "cut.mkv"
+    ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=8", "-c:v", "libx264", "-g", "250", whole)
+    cut.write_bytes(whole.read_bytes()[:-2000])
+    assert len(list(media.read_frames(whole))) == 200
+    assert 190 < len(list(media.read_frames(cut))) < 200
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert 50 < len(list(media.read_frames(cut))) < 150
+
+
 def test_damage_in_the_middle_is_survived(tmp_path, plain):
     data = bytearray(plain.read_bytes())
     middle = data.index(b"mdat") + (len(data) - data.index(b"mdat")) // 2
@@ -271,6 +299,22 @@ def test_damage_in_the_middle_is_survived(tmp_path, plain):
     path.write_bytes(data)
     assert 25 <= len(list(media.read_frames(path))) <= 50
     assert len(media.extract_audio(path)) > 16000
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [
+        ("a.mp4", ["-pix_fmt", "yuv420p"]),
+        ("a.mkv", ["-c:v", "libx264"]),
+        ("a.webm", ["-c:v", "libvpx", "-c:a", "libopus"]),
+        ("a.avi", ["-c:v", "mjpeg", "-c:a", "pcm_s16le"]),
+    ],
+)
+def test_pictures_are_counted_whatever_their_times(tmp_path, name, codecs):
+    path = clip(tmp_path / name, *codecs, "-vf", "setpts='PTS+gt(N,9)*60/TB'", "-fps_mode", "vfr")
+    info = media.probe(path)
+    assert (info.pictures, info.duration_s) == (50, pytest.approx(62, abs=0.1))
+    assert media.probe(clip(tmp_path / "sound.wav", video=False)).pictures == 0
 
 
 def test_what_is_no_media(tmp_path):
@@ -375,6 +419,14 @@ def test_huge_pictures_are_refused_in_little_memory(tmp_path, size):
     assert codes == "media_too_large,media_too_large" and int(kilobytes) < 400_000
 
 
+def test_pictures_too_large_beside_sound_are_not_taken_for_none(tmp_path):
+    path = tmp_path / "huge.mov"
+    pictures = ("-f", "lavfi", "-i", "color=gray:s=6000x6000:r=5:d=0.4", "-c:v", "png", "-pix_fmt", "gray")
+    ffmpeg("-f", "lavfi", "-i", BEEP, *pictures, path)
+    with pytest.raises(MediaTooLarge):
+        media.probe(path)
+
+
 def test_memory_limit(tmp_path, monkeypatch):
     path = tmp_path / "large.avi"
     ffmpeg("-f", "lavfi", "-i", "color=gray:s=4000x4000", "-frames:v", "1", "-c:v", "mjpeg", path)
@@ -426,6 +478,26 @@ def test_no_child_stays_behind(plain):
     assert len(children() - before) == 1
     frames.close()
     assert children() <= before
+
+
+def test_ffmpeg_knows_no_secrets(tmp_path, monkeypatch, plain):
+    """Whoever takes a file apart, reads its sound or writes one is told where programs and libraries lie, nothing else."""
+    monkeypatch.setenv("ADNERF_DATABASE_URL", "postgresql://ann:secret@db/adnerf")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("FFREPORT", f"file={tmp_path}/secret.log")
+    told = []
+
+    class Told(media._Child):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            told.append(Path(f"/proc/{self.pid}/environ").read_bytes())
+
+    monkeypatch.setattr(media, "_Child", Told)
+    assert len(media.extract_audio(plain)) == 32000
+    media.write_video(tmp_path / "out.mp4", media.read_frames(plain, duration_s=0.2), audio=plain)
+    assert len(told) >= 6 and not any(b"secret" in each for each in told)
+    assert any(each.startswith(b"PATH=") or b"\0PATH=" in each for each in told)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
 def test_readers_in_several_threads(plain):

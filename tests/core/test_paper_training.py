@@ -119,9 +119,13 @@ def test_a_few_rays_are_learnt_by_heart():
     assert float(loss.detach()) < 2e-3
 
 
+@pytest.fixture(scope="module")
+def straight(toy_dataset, tmp_path_factory) -> RunDir:
+    return training.train(toy_dataset, RunDir(tmp_path_factory.mktemp("straight") / "run"), SHORT)
+
+
 @pytest.mark.parametrize("stage, step", [("head", 8), ("torso", 3)])
-def test_resume_equals_a_straight_run(toy_dataset, tmp_path, stage, step):
-    straight = training.train(toy_dataset, RunDir(tmp_path / "straight"), SHORT)
+def test_resume_equals_a_straight_run(straight, toy_dataset, tmp_path, stage, step):
     broken = RunDir(tmp_path / "broken")
     with pytest.raises(Cancelled):
         training.train(toy_dataset, broken, SHORT, StopAt(stage, step))

@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
-from adnerf_core.config import FieldConfig, MarchConfig
+from adnerf_core.config import FieldConfig, MarchConfig, ViewChange
 from adnerf_core.fields.torso import TorsoField, undo
 from adnerf_core.fields.triplane import HeadField
 from adnerf_core.marching import over
 from adnerf_core.portrait import Geometry, Moments, Portrait, pose_angles
 from adnerf_core.rays import Camera, cast_rays
+from adnerf_core.render import view_pixels
 from adnerf_core.subject import load_subject
 
 GEOMETRY = Geometry(
@@ -22,12 +23,13 @@ GEOMETRY = Geometry(
     pose_mean=(0.0, 0.0, 0.0, 0.0, 0.0, -10.0),
     pose_std=(0.1,) * 6,
 )
+SMALL = {"planes": (8, 16), "sides": 8, "channels": 4, "hidden": 16}
 
 
 @pytest.fixture
 def portrait() -> Portrait:
     torch.manual_seed(0)
-    made = Portrait(FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, 80)
+    made = Portrait(FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, (80,))
     with torch.no_grad():
         made.head.second.bias[0] = 5.0  # dense, so that there is something to see
         made.torso.decode[-1].bias[3] = 0.0
@@ -63,10 +65,10 @@ def test_sound_reaches_the_picture_through_the_code(portrait):
 
 def test_the_sound_acts_below_the_nose_and_the_eyes_above_it():
     torch.manual_seed(0)
-    field = HeadField((8, 16), 4, 16, 8, 6, nose=0.0, soft=0.02)
+    field = HeadField(FieldConfig(ray_features=8, **SMALL), nose=0.0, soft=0.02)
     points = torch.rand(200, 3) * 2 - 1
     upper, lower = points[:, 1] > 0.3, points[:, 1] < -0.3
-    rest = torch.zeros(200, 8)
+    rest = torch.zeros(1, 8)
     speaking, blinking = rest.clone(), rest.clone()
     speaking[:, :6], blinking[:, 6:] = 2.0, 2.0
     still = torch.cat([field(points, rest)[0][None], field(points, rest)[1]])
@@ -105,10 +107,19 @@ def test_scouts_leave_a_surface_as_it_is(toy_run):
 def test_no_ray_is_left_out_that_could_meet_the_head(portrait):
     blocks = portrait.head_blocks(moments().poses[0])
     rays = cast_rays(GEOMETRY.camera, moments().poses.expand(1024, 4, 4), GEOMETRY.camera.pixel_grid())
-    left = portrait.see_head(rays, torch.zeros(1024, 8)).transmittance.reshape(32, 32)
+    left = portrait.see_head(rays, torch.zeros(1, 8)).transmittance.reshape(32, 32)
     covered = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert (left[~covered] > 0.97).all()
     assert (left < 0.9).any()
+
+
+@pytest.mark.parametrize(("size", "edge"), [(64, 4), (32, 4), (16, 8), (8, 16)])
+def test_blocks_hold_sixteen_pixels_of_the_picture_at_least(portrait, size, edge):
+    pixels = view_pixels(portrait, ViewChange(), size)
+    assert portrait.block_edge(pixels) == edge
+    shifted = view_pixels(portrait, ViewChange(x=0.3, y=-0.2), size)
+    assert portrait.block_edge(shifted) == edge
+    assert portrait.block_edge(shifted - 1000) == 4, "nothing is in the picture"
 
 
 def test_the_torso_is_only_where_it_was_seen(portrait):
@@ -165,7 +176,7 @@ def test_the_condition_bends_what_it_may_and_nothing_else():
     from adnerf_core.fields.triplane import HeadField
 
     torch.manual_seed(0)
-    field = HeadField((8, 16), 4, 16, 4, lip_code=2, nose=0.0, soft=0.02)
+    field = HeadField(FieldConfig(ray_features=4, lip_code=2, **SMALL), nose=0.0, soft=0.02)
     torch.nn.init.zeros_(field.first.weight[:, -4:])
     below, above = torch.tensor([[0.1, -0.5, 0.2]]), torch.tensor([[0.1, 0.5, 0.2]])
     lips = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
@@ -175,3 +186,16 @@ def test_the_condition_bends_what_it_may_and_nothing_else():
         still = torch.zeros(1, 4)
         assert torch.allclose(field(below, lips)[1], field(below + shifted, still)[1], atol=1e-5)
         assert torch.allclose(field(above, lips)[1], field(above, still)[1], atol=1e-5)
+
+
+def test_each_point_is_looked_up_under_the_condition_of_its_own_moment():
+    torch.manual_seed(0)
+    field = HeadField(FieldConfig(ray_features=4, lip_code=2, **SMALL), nose=0.0, soft=0.02)
+    torch.nn.init.normal_(field.warp, std=0.1)
+    points, moment = torch.rand(300, 3) * 2.2 - 1.1, torch.arange(3).repeat(100)
+    conditions = torch.randn(3, 4)
+    density, features = field(points, conditions, moment)
+    for i in range(3):
+        alone, those = field(points[moment == i], conditions[i : i + 1]), moment == i
+        assert torch.allclose(density[those], alone[0], atol=1e-4)
+        assert torch.allclose(features[:, those], alone[1], atol=1e-4)

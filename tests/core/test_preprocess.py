@@ -30,6 +30,7 @@ from adnerf_core.errors import (
 )
 from adnerf_core.preprocess.run import STAGES, preprocess
 from adnerf_core.progress import Cancelled
+from benchmarks.badfiles import good
 from tests.core import clips
 
 MEDIA = Path(__file__).parents[3] / "shared" / "media"
@@ -253,6 +254,16 @@ def test_files_that_are_no_video_are_refused(tmp_path):
     for path, error in ((text, NotMedia), (sound, NoVideo), (tmp_path / "missing.mp4", NotMedia)):
         with pytest.raises(error):
             preprocess(path, tmp_path / "dataset")
+
+
+@pytest.mark.parametrize("name", ["mp4", "mkv", "webm", "avi"])
+def test_times_that_leap_are_refused_before_the_hole_is_looked_at(name, tmp_path):
+    """A second of pictures, eight minutes of nothing, and some more: never is the hole filled with copies and surveyed."""
+    leaps, looked_at = tmp_path / f"leaps.{name}", []
+    leaps.write_bytes(good.leaping(name))
+    with pytest.raises(NotMedia, match="has 30 pictures for its 501 s"):
+        preprocess(leaps, tmp_path / "dataset", progress=lambda *step: looked_at.append(step))
+    assert not looked_at
 
 
 def test_a_person_in_a_wide_picture_is_cropped_to_head_and_shoulders(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from adnerf_core import refine
 from adnerf_core import train as training
 from adnerf_core.config import TrainConfig
 from adnerf_core.dataset import BACKGROUND, HEAD, Footage, SubjectDataset
@@ -15,6 +16,7 @@ from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.progress import Cancelled
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
+from adnerf_core.train import flushed
 from tests.core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
 
@@ -59,9 +61,21 @@ class StopAt:
             raise Cancelled
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_rays(toy_run):
+    """What refining finds is the matter of test_refine; here it takes most of the time. (After `toy_run`, which needs it.)"""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(refine, "RAYS", 16)
+        yield
+
+
+@pytest.fixture(scope="module")
+def straight(few_rays, toy_dataset, tmp_path_factory) -> RunDir:
+    return training.train(toy_dataset, RunDir(tmp_path_factory.mktemp("straight") / "run"), SHORT)
+
+
 @pytest.mark.parametrize("stage, step", [("head", 7), ("head", 20), ("torso", 5)])
-def test_resume_equals_a_straight_run(toy_dataset, tmp_path, stage, step):
-    straight = training.train(toy_dataset, RunDir(tmp_path / "straight"), SHORT)
+def test_resume_equals_a_straight_run(straight, toy_dataset, tmp_path, stage, step):
     broken = RunDir(tmp_path / "broken")
     with pytest.raises(Cancelled):
         training.train(toy_dataset, broken, SHORT, StopAt(stage, step))
@@ -164,3 +178,12 @@ def test_run_json_is_written_before_the_first_step(toy_dataset, tmp_path):
         training.train(toy_dataset, run, SHORT, StopAt("head", 0))
     written = json.loads(run.manifest.read_text())
     assert Path(written["dataset"]) == toy_dataset.root.resolve() and written["config"]["size"] == 48
+
+
+def test_numbers_too_small_to_matter_are_zero_while_training_and_only_then():
+    tiny = torch.full((64,), 1e-30)
+    if not torch.set_flush_denormal(False):
+        pytest.skip("this CPU cannot flush denormal numbers")
+    with flushed():
+        assert not (tiny * 1e-10).any()
+    assert (tiny * 1e-10).all()

@@ -27,7 +27,7 @@ TOY = _BASE.model_copy(
         "torso_steps": 150,
         "rays": 1024,
         "checkpoint_every": 80,
-        "field": _BASE.field.model_copy(update={"planes": (12, 32), "torso_planes": (12, 32)}),
+        "field": _BASE.field.model_copy(update={"planes": (12, 32), "sides": 16, "torso_planes": (12, 32)}),
     }
 )
 SHORT = TOY.model_copy(update={"head_steps": 30, "torso_steps": 12, "rays": 256, "checkpoint_every": 10})

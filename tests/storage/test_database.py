@@ -14,19 +14,28 @@ from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from storage import migrations, rows
 from storage.db import Database, after_commit, after_rollback
 from storage.errors import BadSetting, NotFound, StoreFull
-from storage.models import Job, Subject, Video, new_id
+from storage.models import LOCAL, Job, Subject, Video, new_id
 from storage.settings import Settings, environment_of, load
 from tests.servers import PostgreSQL, running
 
 
 def subject(**values):
-    values = {"id": new_id("sub"), "name": "Ada", "state": "pending", "preset": "draft"} | values
+    values = {"id": new_id("sub"), "owner": LOCAL, "name": "Ada", "state": "pending", "preset": "draft"} | values
     return Subject(consent="Ada", source_key="k", **values)
 
 
 def names(database):
     with database.session(write=False) as session:
         return list(session.scalars(select(Subject.name)))
+
+
+def test_what_no_database_can_hold_is_not_there(database):
+    with database.session() as session:
+        session.add(subject())
+    with database.session(write=False) as session:
+        with pytest.raises(NotFound):
+            rows.get(session, Subject, "sub_\0", owner=LOCAL)
+        assert rows.page(session, Subject, limit=9, owner=LOCAL, id="sub_\0") == rows.Page([], None)
 
 
 def test_a_block_that_raises_leaves_nothing(database):
@@ -81,7 +90,7 @@ def test_a_reading_session_does_not_lock_and_keeps_its_view(database):
 
 def test_rows_must_belong_to_something(database):
     with pytest.raises(IntegrityError), database.session() as session:
-        session.add(Video(id="vid_1", subject_id="sub_none", state="pending", options={}, audio_key="k"))
+        session.add(Video(id="vid_1", owner=LOCAL, subject_id="sub_none", state="pending", options={}, audio_key="k"))
 
 
 def test_times_come_back_in_utc(database):
@@ -166,6 +175,17 @@ def test_a_killed_server_is_found_again_with_all_that_was_committed(own_postgres
     database.close()
 
 
+def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(database):
+    closed = []
+    event.listen(database.engine, "close", lambda connection, _: closed.append(connection))
+    with database.session(write=False) as session:
+        mine = session.connection().connection.dbapi_connection
+        database.close()
+        assert mine not in closed
+        assert session.execute(text("SELECT 2")).scalar_one() == 2
+    assert mine in closed
+
+
 def test_ping_tells_a_database_that_answers_from_one_that_does_not(database, tmp_path):
     database.ping()
     lost = Database(f"sqlite:///{tmp_path / 'folder' / 'x.db'}")
@@ -210,7 +230,7 @@ def test_a_row_that_is_held_is_removed_only_later(database):
         other = threading.Thread(target=remove)
         other.start()
         other.join(0.5)
-        session.add(Video(id="vid_1", subject_id="sub_1", state="pending", options={}, audio_key="k"))
+        session.add(Video(id="vid_1", owner=LOCAL, subject_id="sub_1", state="pending", options={}, audio_key="k"))
         session.flush()
         order.append("added")
     other.join()

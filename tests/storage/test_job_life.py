@@ -13,7 +13,7 @@ from storage import jobs, rows
 from storage.db import Database
 from storage.errors import MoveNotAllowed, NotFound
 from storage.jobs import Standing
-from storage.models import Job, Subject, Video, new_id
+from storage.models import LOCAL, Job, Subject, Video, new_id
 
 ERROR = {"code": "no_face_found", "message": "No face.", "remedy": "Show it."}
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
@@ -28,7 +28,9 @@ ALLOWED = {
 
 
 def new_subject(session, state="pending"):
-    subject = Subject(id=new_id("sub"), name="Ada", state=state, preset="draft", consent="Ada, today", source_key="k")
+    subject = Subject(
+        id=new_id("sub"), owner=LOCAL, name="Ada", state=state, preset="draft", consent="Ada, today", source_key="k"
+    )
     session.add(subject)
     session.flush()
     return subject
@@ -40,7 +42,7 @@ def new_job(database, kind="preprocess"):
         subject = new_subject(session)
         if kind != "render":
             return jobs.create(session, kind, subject.id)
-        video = Video(id=new_id("vid"), subject_id=subject.id, state="pending", options={}, audio_key="k")
+        video = Video(id=new_id("vid"), owner=LOCAL, subject_id=subject.id, state="pending", options={}, audio_key="k")
         session.add(video)
         session.flush()
         return jobs.create(session, kind, subject.id, video.id)

@@ -88,8 +88,8 @@ def test_upgrading_twice_keeps_the_rows(database):
     with database.engine.begin() as connection:
         connection.execute(
             text(
-                "INSERT INTO subjects (id, name, state, preset, consent, source_key, created_at, updated_at)"
-                " VALUES ('sub_1', 'a', 'pending', 'draft', 'me', 'k', '2026-01-01', '2026-01-01')"
+                "INSERT INTO subjects (id, owner, name, state, preset, consent, source_key, created_at, updated_at)"
+                " VALUES ('sub_1', 'local', 'a', 'pending', 'draft', 'me', 'k', '2026-01-01', '2026-01-01')"
             )
         )
     migrations.upgrade(database)

@@ -17,6 +17,7 @@ import pytest
 from adnerf_core.config import RenderOptions
 from storage import migrations
 from storage.db import Database
+from storage.models import LOCAL
 from storage.objects import open_store
 from storage.settings import Settings, environment_of
 from tests.worker.stub_core import CORE
@@ -42,7 +43,15 @@ class House:
         with self.database.session() as session:
             video = io.BytesIO(json.dumps(orders).encode())
             return service.submit_subject(
-                session, self.store, name="Ada", preset="draft", consent="Ada, today", video=video, limit=10_000
+                session,
+                self.store,
+                self.settings,
+                owner=LOCAL,
+                name="Ada",
+                preset="draft",
+                consent="Ada, today",
+                video=video,
+                limit=10_000,
             )
 
     def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
@@ -50,6 +59,8 @@ class House:
             return service.submit_video(
                 session,
                 self.store,
+                self.settings,
+                owner=LOCAL,
                 subject_id=subject_id,
                 options=options,
                 audio=io.BytesIO(json.dumps(orders).encode()),
@@ -63,9 +74,9 @@ class House:
         self.work()
         return self.subject(subject)
 
-    def read(self, use_case, *arguments):
+    def read(self, use_case, *arguments, owner=LOCAL):
         with self.database.session(write=False) as session:
-            return use_case(session, *arguments)
+            return use_case(session, *arguments, owner=owner)
 
     def subject(self, subject):
         return self.read(service.get_subject, subject.id)
@@ -85,9 +96,9 @@ class House:
     def newest_job(self):
         return self.read(service.list_jobs).items[0]
 
-    def write(self, use_case, *arguments):
+    def write(self, use_case, *arguments, owner=LOCAL):
         with self.database.session() as session:
-            return use_case(session, *arguments)
+            return use_case(session, *arguments, owner=owner)
 
     def worker(self):
         """A worker in this process."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 import redis
 
 from storage import workers
+from storage.models import LOCAL
 from storage.settings import environment_of
 from tests.worker.conftest import ROOT, House
 from worker import service
@@ -56,7 +57,7 @@ class Fleet(House):
 
         def begun():
             with self.database.session(write=False) as session:
-                found = service.list_jobs(session, state="running", kind=kind).items
+                found = service.list_jobs(session, owner=LOCAL, state="running", kind=kind).items
             return next((job for job in found if job.progress > 0), None)
 
         return self.until(begun)

@@ -24,6 +24,8 @@ QUALITY = {"psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_s
 
 VIEW_LIMITS = {"yaw_deg": [-12.0, 14.0], "pitch_deg": [-13.0, 11.0], "roll_deg": [-18.0, 17.0]}
 
+VIEWS = {"columns": 3, "rows": 1, "yaw_deg": [-12.0, 0.0, 14.0], "pitch_deg": [0.0], "tile_px": 8}
+
 
 def crash():
     raise RuntimeError("a bug")
@@ -109,6 +111,12 @@ def evaluate(run, progress, *, device, name):
     return QUALITY | {"seconds": 1.0}
 
 
+def views(run, progress, *, device):
+    progress("views", 1, 1)
+    run.views.write_bytes(b"views")
+    return VIEWS
+
+
 def load(run, device):
     LOADED.append(run.root)
     return run.model.read_bytes()
@@ -118,7 +126,26 @@ def free():
     LOADED.append(None)
 
 
-def render(run, audio, out, options, progress, *, background=None, device="cpu", load=load):
+class NoSeal:
+    """What this core renders is text, which can neither be marked nor signed."""
+
+    def __init__(self, settings):
+        pass
+
+    def check(self):
+        pass
+
+    def mark(self, number):
+        return None
+
+    def sign(self, path, video, subject):
+        return path, None
+
+    def enlist(self, session):
+        pass
+
+
+def render(run, audio, out, options, progress, *, background=None, device="cpu", load=load, mark=None):
     subject = load(run, device)
     behind = background.read_bytes() if background else b""
     work(json.loads(audio.read_bytes()), "render", progress)
@@ -131,9 +158,11 @@ CORE = Core(
     preprocess=preprocess,
     train=train,
     evaluate=evaluate,
+    views=views,
     load=load,
     render=render,
     weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},
     gpu=lambda: None,
     free=free,
+    seal=NoSeal,
 )

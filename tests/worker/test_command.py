@@ -87,7 +87,7 @@ def test_help_tells_what_there_is(arguments, status, told, capsys):
     assert told in "".join(capsys.readouterr())
 
 
-def test_whether_a_worker_of_this_host_is_alive(house, capsys, monkeypatch):
+def test_whether_a_worker_of_this_host_is_alive(house, capsys, monkeypatch, tmp_path):
     """What the health check of a worker's container asks."""
     monkeypatch.setenv("ADNERF_DATABASE_URL", house.settings.database)
     assert main(["alive"]) == 1
@@ -98,3 +98,6 @@ def test_whether_a_worker_of_this_host_is_alive(house, capsys, monkeypatch):
         workers.enter(session, "here", host=socket.gethostname(), queues=["cpu"], device={})
     assert main(["alive"]) == 0
     assert "1 alive" in capsys.readouterr().out
+    monkeypatch.setenv("ADNERF_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
+    assert main(["alive"]) == 1
+    assert "alembic upgrade head" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_a_job_that_kills_its_workers_is_given_up_and_the_others_run(house):
         worker = house.start()
         assert worker.wait(60) == -signal.SIGKILL
     house.start()
-    house.until(lambda: house.subject(other).state == "ready")
+    house.until(lambda: house.subject(other).state == "ready" and house.subject(poison).state == "failed")
     (job,) = house.subject(poison).jobs
     assert (job.state, job.attempt, job.error["code"]) == ("failed", jobs.MAX_ATTEMPTS, "worker_lost")
 
@@ -202,6 +202,6 @@ def test_a_retried_job_finishes_after_its_worker_was_lost(house):
     house.write(service.cancel_job, job.id)
     worker.kill()
     worker.wait()
-    house.write(service.retry_job, job.id)
+    house.write(service.retry_job, house.settings, job.id)
     house.start()
     house.until(lambda: house.subject(subject).state == "ready")

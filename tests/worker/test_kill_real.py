@@ -10,16 +10,10 @@ import pytest
 from adnerf_core.config import RenderOptions
 from adnerf_core.media import probe, write_wav
 from adnerf_core.rundir import RunDir
-from demo.speaker import make_speaker
-from storage import jobs
+from storage import certificates, jobs
+from storage.models import LOCAL
 from worker import service
-
-
-@pytest.fixture(scope="module")
-def footage(tmp_path_factory):
-    path = tmp_path_factory.mktemp("footage") / "speaker.mp4"
-    make_speaker(path, size=256, seconds=9)
-    return path
+from worker.credentials import read
 
 
 def kill_during(house, kind, stage):
@@ -31,10 +25,18 @@ def kill_during(house, kind, stage):
     return job
 
 
-def test_a_talking_video_in_spite_of_three_kills(house, footage, tmp_path):
-    with footage.open("rb") as video, house.database.session() as session:
+def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path):
+    with speaker_video.path.open("rb") as video, house.database.session() as session:
         subject = service.submit_subject(
-            session, house.store, name="Eileen", preset="draft", consent="a picture", video=video, limit=50 << 20
+            session,
+            house.store,
+            house.settings,
+            owner=LOCAL,
+            name="Eileen",
+            preset="draft",
+            consent="a picture",
+            video=video,
+            limit=50 << 20,
         )
     killed = [kill_during(house, "preprocess", "parse"), kill_during(house, "train", "torso")]
     worker = house.start("real_worker")
@@ -53,7 +55,14 @@ def test_a_talking_video_in_spite_of_three_kills(house, footage, tmp_path):
     with (tmp_path / "say.wav").open("rb") as audio, house.database.session() as session:
         options = RenderOptions(size=128)
         video = service.submit_video(
-            session, house.store, subject_id=subject.id, options=options, audio=audio, audio_limit=1 << 20
+            session,
+            house.store,
+            house.settings,
+            owner=LOCAL,
+            subject_id=subject.id,
+            options=options,
+            audio=audio,
+            audio_limit=1 << 20,
         )
     killed.append(kill_during(house, "render", "render"))
     house.start("real_worker")
@@ -66,3 +75,6 @@ def test_a_talking_video_in_spite_of_three_kills(house, footage, tmp_path):
     assert (made.width, made.height, made.has_audio) == (128, 128, True)
     assert made.duration_s == pytest.approx(4.0, abs=0.04)
     assert (video.frames, video.duration_s) == (100, 4.0)
+    with house.database.session(write=False) as session:
+        chains = certificates.chains(session)
+    assert read(house.store.root / video.file_key, chains)["video_id"] == video.id

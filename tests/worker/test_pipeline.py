@@ -18,8 +18,9 @@ from storage.errors import (
     StoreFull,
     SubjectNotReady,
     VideoNotReady,
+    ViewsNotReady,
 )
-from tests.worker.stub_core import LOADED, VIEW_LIMITS
+from tests.worker.stub_core import LOADED, VIEW_LIMITS, VIEWS
 from worker import pipeline, service
 
 
@@ -45,11 +46,13 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         "lip_sync": 0.8,
         "held_out_frames": 27,
     }
-    assert subject.view_limits == VIEW_LIMITS
+    assert (subject.view_limits, subject.views) == (VIEW_LIMITS, VIEWS)
     with house.store.open(house.read(service.subject_preview, subject.id)) as picture:
         assert picture.read() == b"picture 2"
     with house.store.open(house.read(service.subject_report, subject.id)) as report:
         assert report.read() == f"<p>{subject.name} is good</p>".encode()
+    with house.store.open(house.read(service.subject_views, subject.id)) as views:
+        assert views.read() == b"views"
 
     asked = RenderOptions(view=ViewChange(yaw_deg=30, roll_deg=-3))
     video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), options=asked, steps=2)
@@ -68,7 +71,7 @@ def test_only_what_is_needed_stays(house):
     video = house.submit_video(subject.id)
     house.work()
     kinds = {key.split("/")[2] for key in house.objects()}
-    assert kinds == {"source", "datasets", "runs", "reports", "videos"}
+    assert kinds == {"source", "datasets", "runs", "reports", "views", "videos"}
     with house.unzip(subject.run_key) as run:
         assert sorted(run.namelist()) == [
             "metrics.jsonl",
@@ -159,7 +162,7 @@ def test_a_retry_goes_on_with_a_fresh_count(house):
     house.work()
     training = house.subject(subject).jobs[1]
     assert (training.state, training.attempt) == ("failed", 1)
-    house.write(service.retry_job, training.id)
+    house.write(service.retry_job, house.settings, training.id)
     house.work()
     assert (house.job(training).state, house.job(training).attempt) == ("failed", 2)
     checkpoint = house.subject(subject).checkpoint_key
@@ -281,6 +284,8 @@ def test_what_is_not_there_yet_is_refused(house):
         house.read(service.subject_preview, subject.id)
     with pytest.raises(ReportNotReady, match="no report yet"):
         house.read(service.subject_report, house.submit_subject().id)
+    with pytest.raises(ViewsNotReady, match="no pictures of views"):
+        house.read(service.subject_views, house.submit_subject().id)
     video = house.submit_video(subject.id)
     with pytest.raises(VideoNotReady, match="pending"):
         house.read(service.video_file, video.id)
@@ -289,7 +294,8 @@ def test_what_is_not_there_yet_is_refused(house):
 def test_places_in_the_queue(house):
     submitted = [house.submit_subject() for _ in range(3)]
     found = house.read(service.list_jobs).items
-    places = house.read(service.queue_positions, found)
+    with house.database.session(write=False) as session:
+        places = service.queue_positions(session, found)
     assert [places[subject.jobs[0].id] for subject in submitted] == [1, 2, 3]
 
 

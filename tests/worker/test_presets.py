@@ -10,6 +10,7 @@ from typing import get_args
 import pytest
 
 from adnerf_core.config import PRESETS, PresetName
+from storage.models import LOCAL
 from worker import service
 
 
@@ -17,7 +18,15 @@ from worker import service
 def test_training_gets_the_chosen_preset(house, preset):
     with house.database.session() as session:
         subject = service.submit_subject(
-            session, house.store, name="Ada", preset=preset, consent="Ada, today", video=io.BytesIO(b"{}"), limit=100
+            session,
+            house.store,
+            house.settings,
+            owner=LOCAL,
+            name="Ada",
+            preset=preset,
+            consent="Ada, today",
+            video=io.BytesIO(b"{}"),
+            limit=100,
         )
     house.work()
     with house.store.open(house.subject(subject).run_key) as file:

@@ -1,0 +1,1 @@
+"""The command `adnerf`: to run a service, and to use one."""

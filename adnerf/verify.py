@@ -1,0 +1,25 @@
+"""`adnerf verify`: whether a video was made here."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from adnerf.asking import add_action
+
+if TYPE_CHECKING:
+    from adnerf.screen import Screen
+    from adnerf_client import Client
+
+
+def add_commands(commands: argparse._SubParsersAction) -> None:
+    """Adds `verify`."""
+    verify = add_action(commands, "verify", _verify, "ask a service whether it made a video")
+    verify.add_argument("file", type=Path)
+
+
+def _verify(client: Client, screen: Screen, options: argparse.Namespace) -> None:
+    with screen.progress() as progress:
+        answer = client.verify(options.file, progress=progress.transfer("upload"))
+    screen.show(answer)

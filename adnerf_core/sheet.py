@@ -1,0 +1,54 @@
+"""A sheet of views: what a subject looks like turned, so that a view can be chosen before a video is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adnerf_core.audio.features import load_features
+from adnerf_core.audio.hearing import hear
+from adnerf_core.backdrop import make_background
+from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
+from adnerf_core.preview import write_jpeg
+from adnerf_core.progress import Progress, silent
+from adnerf_core.render import draw_frames
+from adnerf_core.rundir import RunDir
+from adnerf_core.subject import load_subject
+from adnerf_core.views import measure_limits
+
+COLUMNS, ROWS, TILE = 7, 3, 128
+"""Steps of yaw, of pitch (both odd: the unturned view is among them), and the edge of one picture, px."""
+
+
+def draw_views(run: RunDir, progress: Progress = silent, *, device: str = "cpu") -> dict[str, Any]:
+    """Writes views.jpg into a finished run: the silent subject, turned to its left to the right, nodding up at the top.
+
+    Returns the layout: `columns`, `rows`, `yaw_deg` of each column, `pitch_deg` of each row (degrees, as in ViewChange,
+    from limit to limit), `tile_px`. Stage of progress: "views". Raises NotReady, NoSuchDevice, MissingBackend, DiskFull.
+    """
+    subject = load_subject(run, device)
+    limits = measure_limits(subject.poses)
+    yaws, pitches = steps(limits.yaw_deg, COLUMNS), steps(limits.pitch_deg, ROWS)[::-1]
+    pause = np.zeros(SAMPLE_RATE, np.float32)
+    code = hear(subject.portrait, load_features(subject.features), iter([pause]), subject.poses.device)[10:11]
+    plain = RenderOptions(pose="still")
+    plate = make_background(subject, plain.background, None, TILE, device)
+    sheet = []
+    for row, pitch in enumerate(pitches):
+        line = []
+        for column, yaw in enumerate(yaws):
+            progress("views", row * COLUMNS + column, ROWS * COLUMNS)
+            turned = plain.model_copy(update={"view": ViewChange(yaw_deg=yaw, pitch_deg=pitch)})
+            line += draw_frames(subject, code, plate, turned, silent)
+        sheet.append(np.hstack(line))
+    write_jpeg(run.views, np.vstack(sheet))
+    progress("views", ROWS * COLUMNS, ROWS * COLUMNS)
+    return {"columns": COLUMNS, "rows": ROWS, "yaw_deg": yaws, "pitch_deg": pitches, "tile_px": TILE}
+
+
+def steps(limits: tuple[float, float], count: int) -> list[float]:
+    """An odd `count` of angles from limit to limit, evenly spaced on either side of 0, which is the one in the middle."""
+    low, high = limits
+    shares = np.linspace(-1, 1, count)
+    return [round(float(share * (high if share > 0 else -low)), 1) for share in shares]

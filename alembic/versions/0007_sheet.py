@@ -1,0 +1,20 @@
+"""A sheet of pictures of a subject turned, and how it is laid out."""
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("subjects", sa.Column("views", sa.JSON(none_as_null=True)))
+    op.add_column("subjects", sa.Column("views_key", sa.String()))
+
+
+def downgrade() -> None:
+    op.drop_column("subjects", "views_key")
+    op.drop_column("subjects", "views")

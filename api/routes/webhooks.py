@@ -1,0 +1,217 @@
+"""Webhooks: addresses that are told when work ends, and what became of the telling."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api import documents
+from api import schemas_webhooks as schemas
+from api.auth import CallerDep
+from api.deps import Cursor, Limit, Reading, SettingsDep, Writing
+from api.documents import problems
+from api.forms import receive_json
+from api.idempotency import PostOnce
+from api.schemas import Page
+from storage import models
+from storage.models import DeliveryState, now
+from worker import webhooks
+from worker.keyring import Keyring, open_keyring
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=PostOnce)
+
+BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
+SECRET = {"Cache-Control": "no-store"}
+"""Of an answer that holds a secret: nobody keeps it, neither on its way nor in api/idempotency.py."""
+
+
+async def _input(request: Request) -> schemas.WebhookInput:
+    return await receive_json(request, schemas.WebhookInput)
+
+
+async def _patch(request: Request) -> schemas.WebhookPatch:
+    return await receive_json(request, schemas.WebhookPatch)
+
+
+def _keyring(settings: SettingsDep) -> Keyring:
+    return open_keyring(settings)
+
+
+KeyringDep = Annotated[Keyring, Depends(_keyring)]
+
+
+@router.post(
+    "",
+    status_code=201,
+    summary="Make a webhook",
+    responses={
+        201: documents.headed("made; this answer alone has the secret", Location="where the webhook is"),
+        **problems(*BODY_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
+    },
+    openapi_extra=documents.json_body(schemas.WebhookInput),
+)
+def create_webhook(
+    given: Annotated[schemas.WebhookInput, Depends(_input)],
+    caller: CallerDep,
+    settings: SettingsDep,
+    keyring: KeyringDep,
+    response: Response,
+    session: Writing,
+) -> schemas.WebhookWithSecret:
+    """From now on `url` is told of `events`. Every delivery is signed with the secret (Standard Webhooks)."""
+    row = webhooks.create_webhook(session, settings, owner=caller.owner, **given.model_dump())
+    shown = _with_secret(row, keyring)
+    response.headers.update({"Location": shown.links.self, **SECRET})
+    return shown
+
+
+@router.get("", summary="List webhooks, newest first", responses=problems("validation_failed"))
+def list_webhooks(
+    caller: CallerDep, session: Reading, limit: Limit = 50, cursor: Cursor = None
+) -> Page[schemas.Webhook]:
+    """A page of webhooks, without their secrets."""
+    page = webhooks.list_webhooks(session, owner=caller.owner, limit=limit, cursor=cursor)
+    return Page(items=[_webhook(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{webhook_id}", summary="Read a webhook", responses=problems("not_found"))
+def get_webhook(webhook_id: str, caller: CallerDep, session: Reading) -> schemas.Webhook:
+    """The webhook, without its secret."""
+    return _webhook(webhooks.get_webhook(session, webhook_id, owner=caller.owner))
+
+
+@router.patch(
+    "/{webhook_id}",
+    summary="Change a webhook, switch it off or on",
+    responses=problems(*BODY_CODES, "not_found", "url_refused"),
+    openapi_extra=documents.json_body(schemas.WebhookPatch),
+)
+def patch_webhook(
+    webhook_id: str,
+    patch: Annotated[schemas.WebhookPatch, Depends(_patch)],
+    caller: CallerDep,
+    settings: SettingsDep,
+    session: Writing,
+) -> schemas.Webhook:
+    """The webhook as it is now. What waits for it is sent to its new address; while it is off, no events are noted for it."""
+    values = patch.model_dump(exclude_unset=True)
+    return _webhook(webhooks.change_webhook(session, settings, webhook_id, owner=caller.owner, **values))
+
+
+@router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("not_found"))
+def delete_webhook(webhook_id: str, caller: CallerDep, session: Writing) -> None:
+    """Removes the webhook, what waits for it, and the log of what it was told."""
+    webhooks.delete_webhook(session, webhook_id, owner=caller.owner)
+
+
+@router.post(
+    "/{webhook_id}/rotate", summary="Give a webhook another secret", responses=problems("not_found", "webhooks_off")
+)
+def rotate_secret(
+    webhook_id: str, caller: CallerDep, keyring: KeyringDep, response: Response, session: Writing
+) -> schemas.WebhookWithSecret:
+    """The webhook with its new secret. For 24 hours deliveries are signed with the one before too."""
+    response.headers.update(SECRET)
+    return _with_secret(webhooks.rotate_secret(session, webhook_id, owner=caller.owner), keyring)
+
+
+@router.post(
+    "/{webhook_id}/test",
+    status_code=202,
+    summary="Send a test event",
+    responses={
+        202: documents.headed("noted; it is sent within seconds", Location="where its delivery is"),
+        **problems("not_found", "webhook_disabled"),
+    },
+)
+def test_webhook(webhook_id: str, caller: CallerDep, response: Response, session: Writing) -> schemas.Delivery:
+    """The delivery of an event `webhook.test`; read it again to see what came of it."""
+    shown = _delivery(webhooks.test_webhook(session, webhook_id, owner=caller.owner))
+    response.headers["Location"] = shown.links.self
+    return shown
+
+
+@router.get(
+    "/{webhook_id}/deliveries",
+    summary="List a webhook's deliveries, newest first",
+    responses=problems("not_found", "validation_failed"),
+)
+def list_deliveries(
+    webhook_id: str,
+    caller: CallerDep,
+    session: Reading,
+    state: DeliveryState | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Page[schemas.Delivery]:
+    """A page of what the webhook was told or is to be told, of the last 30 days."""
+    page = webhooks.list_deliveries(session, webhook_id, owner=caller.owner, state=state, limit=limit, cursor=cursor)
+    return Page(items=[_delivery(row) for row in page.items], next_cursor=page.next_cursor)
+
+
+@router.get("/{webhook_id}/deliveries/{delivery_id}", summary="Read a delivery", responses=problems("not_found"))
+def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: Reading) -> schemas.Delivery:
+    """The delivery: its attempts so far, the last answer, and when the next attempt is due."""
+    return _delivery(webhooks.get_delivery(session, webhook_id, delivery_id, owner=caller.owner))
+
+
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/replay",
+    status_code=202,
+    summary="Make a delivery again",
+    responses={202: {"description": "noted; it is sent within seconds"}, **problems("not_found", "webhook_disabled")},
+)
+def replay_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: Writing) -> schemas.Delivery:
+    """The delivery, due again with the same id and body, whatever came of it before."""
+    return _delivery(webhooks.replay_delivery(session, webhook_id, delivery_id, owner=caller.owner))
+
+
+def _webhook(row: models.Webhook) -> schemas.Webhook:
+    return schemas.Webhook(**_columns(row))
+
+
+def _with_secret(row: models.Webhook, keyring: Keyring) -> schemas.WebhookWithSecret:
+    return schemas.WebhookWithSecret(**_columns(row), secret=keyring.secret(row))
+
+
+def _columns(row: models.Webhook) -> dict[str, object]:
+    path = f"/v1/webhooks/{row.id}"
+    both = row.both_sign_until is not None and row.both_sign_until > now()
+    return {
+        "id": row.id,
+        "url": row.url,
+        "events": row.events,
+        "description": row.description,
+        "enabled": row.enabled,
+        "disabled_because": row.disabled_because,
+        "failing_since": row.failing_since,
+        "previous_secret_until": row.both_sign_until if both else None,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+        "links": schemas.WebhookLinks(
+            self=path, deliveries=f"{path}/deliveries", test=f"{path}/test", rotate=f"{path}/rotate"
+        ),
+    }
+
+
+def _delivery(row: models.Delivery) -> schemas.Delivery:
+    webhook = f"/v1/webhooks/{row.webhook_id}"
+    path = f"{webhook}/deliveries/{row.id}"
+    return schemas.Delivery(
+        id=row.id,
+        webhook_id=row.webhook_id,
+        event=row.event,
+        state=row.state,
+        attempts=row.attempts,
+        next_attempt_at=row.next_at if row.state == "pending" else None,
+        last_attempt_at=row.last_at,
+        last_status=row.last_status,
+        last_error=row.last_error,
+        response=row.response,
+        payload=json.loads(row.body),
+        created_at=row.created_at,
+        delivered_at=row.delivered_at,
+        links=schemas.DeliveryLinks(self=path, webhook=webhook, replay=f"{path}/replay"),
+    )

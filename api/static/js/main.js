@@ -1,0 +1,104 @@
+// The page: which view an address shows, the key, and how the service is.
+
+import { key, onKeyNeeded, read, setKey } from "./api.js";
+import { announce } from "./dom.js";
+import { askKey, problemBox } from "./parts.js";
+import { compareView } from "./views/compare.js";
+import { galleryView } from "./views/gallery.js";
+import { createView } from "./views/create.js";
+import { subjectView } from "./views/subject.js";
+import { verifyView } from "./views/verify.js";
+import { videoView } from "./views/video.js";
+import { videosView } from "./views/videos.js";
+import { every } from "./watch.js";
+
+const VIEWS = [
+  [/^\/$/, galleryView, "subjects"],
+  [/^\/new$/, createView, "subjects"],
+  [/^\/subjects\/(\w+)$/, subjectView, "subjects"],
+  [/^\/videos$/, videosView, "videos"],
+  [/^\/videos\/(\w+)$/, videoView, "videos"],
+  [/^\/compare\/(\w+)\/(\w+)$/, compareView, "videos"],
+  [/^\/verify$/, verifyView, "verify"],
+];
+
+const main = document.querySelector("#main");
+let leaving = new AbortController();
+
+/** Shows what the address says. A view gets the place to fill, the parts of its address, and the signal of its end. */
+async function show() {
+  if (location.hash === "#main") return; // the link that skips to the content
+  leaving.abort(new DOMException("left", "AbortError"));
+  leaving = new AbortController();
+  const { signal } = leaving;
+  const path = location.hash.slice(1) || "/";
+  const [view, args, at] = match(path);
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.dataset.at === at) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  main.replaceChildren();
+  main.setAttribute("aria-busy", "true");
+  try {
+    const title = await view(main, args, signal);
+    if (signal.aborted) return;
+    document.title = title ? `${title} – adnerf` : "adnerf";
+    announce(title ?? "Subjects");
+  } catch (error) {
+    if (!signal.aborted) main.replaceChildren(problemBox(error, { retry: show }));
+  } finally {
+    fitBanner();
+    if (!signal.aborted) {
+      main.removeAttribute("aria-busy");
+      if (visited) main.focus({ preventScroll: true });
+      visited = true;
+      scrollTo(0, 0);
+    }
+  }
+}
+
+let visited = false;
+
+function match(path) {
+  for (const [pattern, view, at] of VIEWS) {
+    const found = pattern.exec(path);
+    if (found) return [view, found.slice(1), at];
+  }
+  return [galleryView, [], "subjects"];
+}
+
+const banner = document.querySelector("#banner");
+
+/** Shows the banner, except where the view says the same already. */
+function fitBanner() {
+  banner.hidden = !banner.textContent || main.textContent.includes(banner.textContent);
+}
+
+/** Says where nobody works, or the service is away. */
+async function lookAtService() {
+  let text = "";
+  try {
+    const ready = await read("/readyz");
+    if (ready.status === "degraded") text = "No worker is running: what you send is kept, and waits until one is started.";
+  } catch (error) {
+    text = error.message;
+  }
+  if (banner.textContent !== text) banner.textContent = text;
+  fitBanner();
+}
+
+const forget = document.querySelector("#key");
+forget.addEventListener("click", () => {
+  setKey(null);
+  location.reload();
+});
+onKeyNeeded(async (refused) => {
+  const given = await askKey(refused);
+  forget.hidden = !given && !key();
+  return given;
+});
+forget.hidden = !key();
+
+addEventListener("hashchange", show);
+show();
+every(20, lookAtService);

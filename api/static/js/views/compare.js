@@ -1,0 +1,73 @@
+// Two videos side by side, in step, with one set of controls and the sound of one of them.
+
+import { mediaUrl, read } from "../api.js";
+import { h, icon } from "../dom.js";
+import { choice } from "../parts.js";
+import * as words from "../words.js";
+
+/** Seconds by which the second may be off before it is put right. */
+const APART_S = 0.06;
+
+export async function compareView(main, ids, signal) {
+  const videos = await Promise.all(ids.map((id) => read(`/v1/videos/${id}`, { signal })));
+  const subjects = await Promise.all(videos.map((video) => read(video.links.subject, { signal })));
+  if (videos.some((video) => !video.links.file)) throw new Error("One of the two is not ready. Wait until both can be played.");
+  const urls = await Promise.all(videos.map((video) => mediaUrl(video.links.file, signal)));
+  const names = ["Left", "Right"];
+  const players = videos.map((video, k) => h("video", { src: urls[k], playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` }));
+  const [first, second] = players;
+  second.muted = true;
+
+  const seek = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, "aria-label": "Place in the videos" });
+  const time = h("span", { class: "clock" });
+  const play = h("button", { class: "button primary", type: "button" });
+  const longest = () => Math.max(...players.map((each) => each.duration || 0));
+  const leader = () => (first.duration >= (second.duration || 0) ? first : second);
+  const show = () => {
+    const paused = leader().paused;
+    play.replaceChildren(icon(paused ? "play" : "pause"), paused ? "Play" : "Pause");
+    seek.max = longest();
+    time.textContent = `${words.clock(leader().currentTime)} / ${words.clock(longest())}`;
+    seek.setAttribute("aria-valuetext", time.textContent);
+  };
+  const start = () => Promise.all(players.filter((each) => each.currentTime < each.duration).map((each) => each.play())).catch(() => {});
+  play.addEventListener("click", () => {
+    if (leader().paused) {
+      if (leader().ended) place(0);
+      start();
+    } else for (const each of players) each.pause();
+  });
+  const place = (at) => {
+    for (const each of players) each.currentTime = Math.min(at, each.duration || 0);
+  };
+  seek.addEventListener("input", () => place(seek.valueAsNumber));
+  for (const each of players) {
+    for (const event of ["play", "pause", "loadedmetadata", "ended"]) each.addEventListener(event, show);
+  }
+  for (const each of players) {
+    each.addEventListener("timeupdate", () => {
+      if (each !== leader()) return;
+      seek.value = each.currentTime;
+      show();
+      const other = each === first ? second : first;
+      if (!other.ended && Math.abs(other.currentTime - each.currentTime) > APART_S && each.currentTime < other.duration) other.currentTime = each.currentTime;
+    });
+  }
+  signal.addEventListener("abort", () => players.forEach((each) => each.pause()));
+  show();
+  main.append(
+    h("a", { class: "up", href: "#/videos" }, icon("back"), "Videos"),
+    h("h1", {}, "Side by side"),
+    h(
+      "div",
+      { class: "side" },
+      players.map((player, k) => h("figure", {}, player, h("figcaption", {}, h("a", { href: `#/videos/${ids[k]}` }, subjects[k].name), h("span", { class: "faint small" }, words.choices(videos[k]))))),
+    ),
+    h("div", { class: "transport" }, play, seek, time),
+    choice("Sound of", "sound", names.map((name) => ({ id: name, name })), "Left", (id) => {
+      first.muted = id !== "Left";
+      second.muted = !first.muted;
+    }),
+  );
+  return "Side by side";
+}

@@ -1,0 +1,101 @@
+// One video: its making, playing, keeping.
+
+import { list, mediaUrl, read, write } from "../api.js";
+import { announce, confirm, fill, h, icon } from "../dom.js";
+import { attempt, bar, chip, failure, showJob } from "../parts.js";
+import { active, watchJob } from "../watch.js";
+import * as words from "../words.js";
+
+export async function videoView(main, [id], signal) {
+  const path = `/v1/videos/${id}`;
+  let video = await read(path, { signal });
+  const subject = await read(video.links.subject, { signal });
+  const others = (await list(`/v1/videos?state=ready&subject_id=${subject.id}`, { signal, most: 100 })).filter((each) => each.id !== id);
+  const url = video.links.file && (await mediaUrl(video.links.file, signal));
+  const title = `${subject.name} speaks`;
+  const [head, stage, problem] = [h("div", {}), h("div", {}), h("div", {})];
+  const progress = bar("");
+  main.append(h("a", { class: "up", href: `#/subjects/${subject.id}` }, icon("back"), subject.name), head, problem, stage);
+
+  const act = (text, sign, what, kind = "") => {
+    const button = h("button", { class: `button ${kind}`, type: "button" }, icon(sign), text);
+    button.addEventListener("click", () => attempt(button, problem, what));
+    return button;
+  };
+  const move = (link) => async () => {
+    await write("POST", link);
+    await look();
+  };
+  const remove = () =>
+    act(
+      "Delete",
+      "bin",
+      async () => {
+        const sure = await confirm({ title: "Delete this video?", text: "Its file is removed for ever.", action: "Delete" });
+        if (!sure) return;
+        await write("DELETE", path);
+        location.hash = `#/subjects/${subject.id}`;
+      },
+      "danger",
+    );
+  const working = (job) => [
+    h("section", { class: "panel below", "aria-label": "Progress" }, progress, h("div", { class: "row" }, act("Cancel", "stop", move(job.links.cancel)))),
+  ];
+  const stopped = (job) => [
+    h(
+      "section",
+      { class: "panel below" },
+      job.error ? failure(job) : h("p", {}, "It was cancelled."),
+      h("div", { class: "row" }, !subject.consent.withdrawn_at && act("Try again", "again", move(job.links.retry)), remove()),
+    ),
+  ];
+  const ready = (source) => {
+    const clear = video.options.background.kind === "transparent" ? "clear" : "";
+    return h(
+      "div",
+      { class: "split" },
+      h("video", { class: `player ${clear}`, src: source, controls: true, playsinline: true, preload: "metadata", "aria-label": title }),
+      h(
+        "div",
+        { class: "panel" },
+        h("dl", { class: "facts" }, words.facts(video).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+        h("a", { class: "button primary", href: source, download: `${subject.name}.${video.options.format}` }, icon("down"), `Download, ${words.bytes(video.size_bytes)}`),
+        others.length > 0 && compareWith(id, others),
+        h("p", { class: "faint small" }, "It is signed and carries an invisible mark: ", h("a", { href: "#/verify" }, "anybody can see that it was made here"), "."),
+        h("div", { class: "row" }, remove()),
+      ),
+    );
+  };
+  const show = (source) => {
+    fill(head, video.state, () => [h("div", { class: "head" }, h("h1", {}, title), chip(video.state, words.VIDEO_STATES)), h("p", { class: "faint small" }, words.when(video.created_at))]);
+    fill(stage, [video.state === "ready", active(video.job), video.job.error], () => (video.state === "ready" ? ready(source) : active(video.job) ? working(video.job) : stopped(video.job)));
+    if (active(video.job)) showJob(progress, video.job);
+  };
+  const look = async () => {
+    video = await read(path, { signal });
+    show(video.links.file && (await mediaUrl(video.links.file, signal)));
+    if (active(video.job)) watch();
+  };
+  const hear = (job) => {
+    video.job = job;
+    if (active(job)) show();
+    else {
+      announce(words.VIDEO_STATES[{ succeeded: "ready" }[job.state] ?? job.state]);
+      look().catch(() => {});
+    }
+  };
+  const watch = () => watchJob(video.job.id, hear, signal).catch(() => {});
+  show(url);
+  if (active(video.job)) watch();
+  return title;
+}
+
+function compareWith(id, others) {
+  const choice = h(
+    "select",
+    { "aria-label": "Compare with another video", onchange: () => (location.hash = `#/compare/${id}/${choice.value}`) },
+    h("option", { value: "" }, "Compare with…"),
+    others.map((each) => h("option", { value: each.id }, `${words.when(each.created_at)}, ${words.choices(each)}`)),
+  );
+  return choice;
+}

@@ -1,0 +1,157 @@
+"""Small good files of every kind that is taken in, to be spoilt; and files made on purpose by ffmpeg's own options."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from adnerf_core import media
+from adnerf_core.config import FPS
+from tests.core import clips
+
+SECONDS = 1.2
+PICTURES = ("-f", "lavfi", "-i", "testsrc=size={size}:rate=25:duration={seconds}")
+SPEECH = ("-f", "lavfi", "-i", "aevalsrc='0.3*sin(440*t)':sample_rate=16000:duration={seconds}")
+EXACT = ("-fflags", "+bitexact", "-flags", "+bitexact", "-map_metadata", "-1", "-threads", "1")
+H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+CONTAINERS = {
+    "mp4": H264,
+    "mov": H264,
+    "mkv": H264,
+    "webm": ("-c:v", "libvpx", "-b:v", "200k", "-c:a", "libopus"),
+    "avi": ("-c:v", "mjpeg", "-c:a", "pcm_s16le"),
+    "ts": H264,
+}
+WAVES = ("-filter_complex", "[0:a]showwaves=s=64x48[v]", "-map", "[v]", "-map", "0:a")
+
+
+def encode(name: str, *arguments: str, seconds: float = SECONDS, size: str = "64x48") -> bytes:
+    """What ffmpeg writes as `name`; the same bytes at every call. `{seconds}` and `{size}` stand for those values."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / name
+        filled = [each.format(seconds=seconds, size=size) for each in arguments]
+        command = [media.executable(), "-loglevel", "error", *filled, *EXACT, str(path)]
+        subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+        return path.read_bytes()
+
+
+def film(name: str, *arguments: str, **more) -> bytes:
+    """Moving pictures and a tone."""
+    return encode(name, *PICTURES, *SPEECH, *arguments, **more)
+
+
+def speech(name: str, *arguments: str, **more) -> bytes:
+    """A tone."""
+    return encode(name, *SPEECH, *arguments, **more)
+
+
+def picture(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options) -> bytes:
+    """A picture file."""
+    out = io.BytesIO()
+    Image.radial_gradient("L").resize(size).convert(mode).save(out, kind, **options)
+    return out.getvalue()
+
+
+def leaping(kind: str, seconds: float = 500) -> bytes:
+    """A film whose times leap by `seconds` after ten pictures, in one of CONTAINERS."""
+    leap = f"setpts='PTS+gt(N,9)*{seconds}/TB'"
+    return film(f"a.{kind}", *CONTAINERS[kind], "-vf", leap, "-fps_mode", "vfr")
+
+
+def films() -> dict[str, bytes]:
+    """Good films, by container."""
+    return {
+        **{kind: film(f"a.{kind}", *codecs) for kind, codecs in CONTAINERS.items()},
+        "fragmented": film("a.mp4", *H264, "-movflags", "frag_keyframe+empty_moov"),
+    }
+
+
+def people() -> dict[str, bytes]:
+    """Films of which a subject can be made, by container: spoilt ones reach what comes after the first look."""
+    opening = clips.syllables(9 * FPS)
+    with tempfile.TemporaryDirectory() as folder:
+        film = clips.write(Path(folder) / "a.mp4", clips.speaker(opening), clips.voice(opening))
+        others = {kind: encode(f"a.{kind}", "-i", str(film), *CONTAINERS[kind]) for kind in ("mkv", "webm", "avi")}
+        return {"mp4": film.read_bytes(), **others}
+
+
+def speeches() -> dict[str, bytes]:
+    """Good recordings, by container."""
+    return {
+        "wav": speech("a.wav", seconds=0.4),
+        "mp3": speech("a.mp3", seconds=0.4),
+        "flac": speech("a.flac", seconds=0.4),
+        "ogg": speech("a.ogg", "-c:a", "libvorbis", seconds=0.4),
+        "m4a": speech("a.m4a", seconds=0.4),
+        "aac": speech("a.aac", seconds=0.4),
+    }
+
+
+def pictures() -> dict[str, bytes]:
+    """Good pictures, by kind."""
+    return {"png": picture("PNG"), "jpeg": picture("JPEG"), "webp": picture("WEBP")}
+
+
+def odd_films() -> dict[str, bytes]:
+    """Films that nobody sends, but that ffmpeg writes."""
+    silent = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-shortest")
+    return {
+        "pictures only": encode("a.mp4", *PICTURES, *H264),
+        "sound only": speech("a.m4a"),
+        "two pixels": film("a.mp4", *H264, size="2x2"),
+        "odd size": film("a.avi", "-c:v", "mjpeg", "-c:a", "pcm_s16le", size="63x47"),
+        "a line": film("a.mkv", "-c:v", "ffv1", size="4096x1"),
+        "a column": film("a.mkv", "-c:v", "png", size="1x4096"),
+        "1000 pictures a second": film("a.mp4", *H264, "-r", "1000"),
+        "a picture in ten seconds": film("a.mp4", *H264, "-r", "0.1", seconds=30),
+        "wide pixels": film("a.mov", "-c:v", "mjpeg", "-vf", "setsar=255:max=65535"),
+        "absurd pixels": film("a.mov", "-c:v", "mjpeg", "-vf", "setsar=32000:max=65535"),
+        "thin pixels": film("a.mov", "-c:v", "mjpeg", "-vf", "setsar=1/32000:max=65535"),
+        "starts late": film("a.mp4", *H264, "-output_ts_offset", "5000"),
+        "starts before zero": film("a.mkv", *H264, "-output_ts_offset", "-0.7", "-avoid_negative_ts", "disabled"),
+        "sound long after": film("a.mkv", *H264, "-af", "asetpts=PTS+30/TB"),
+        "variable rate": film("a.mkv", *H264, "-vf", "setpts='if(mod(N,7),PTS,PTS+0.03/TB)'", "-fps_mode", "vfr"),
+        "a hole of four hours": film("a.mkv", *H264, "-vf", "setpts='PTS+gt(N,9)*14400/TB'", "-fps_mode", "vfr"),
+        **{f"a hole of eight minutes, {kind}": leaping(kind) for kind in CONTAINERS},
+        "turned": encode("a.mp4", "-display_rotation", "90", *PICTURES, *SPEECH, *H264),
+        "grey, 16 bit": film("a.mkv", "-c:v", "ffv1", "-pix_fmt", "gray16le"),
+        "with alpha": film("a.mov", "-c:v", "png", "-pix_fmt", "rgba"),
+        "raw": film("a.avi", "-c:v", "rawvideo", "-pix_fmt", "bgr24", "-c:a", "pcm_s16le"),
+        "old codec": film("a.avi", "-c:v", "msmpeg4v2", "-c:a", "adpcm_ms"),
+        "eight channels": film("a.mkv", *H264, "-c:a", "pcm_s16le", "-ac", "8"),
+        "8 kHz": film("a.mkv", *H264, "-c:a", "pcm_alaw", "-ar", "8000"),
+        "many streams": encode("a.mkv", *PICTURES, *SPEECH, *["-map", "0:v"] * 8, *["-map", "1:a"] * 24, *H264),
+        "long title": film("a.mp4", *H264, "-movflags", "use_metadata_tags", "-metadata", "title=" + "A" * 100_000),
+        "silent": encode("a.mp4", *PICTURES, *silent, *H264, seconds=8.2),
+        "nobody": film("a.mp4", *H264, seconds=8.2),
+        "gif": encode("a.gif", *PICTURES),
+        "y4m": encode("a.y4m", *PICTURES, "-pix_fmt", "yuv420p"),
+        "flv": film("a.flv", "-ar", "44100"),
+        "mpeg program": film("a.mpg", "-ar", "44100"),
+        "sound as pictures": encode("a.mkv", *SPEECH, *WAVES, "-c:v", "png"),
+    }
+
+
+def odd_speeches() -> dict[str, bytes]:
+    """Recordings that nobody sends, but that ffmpeg writes."""
+    return {
+        "pictures only": encode("a.mp4", *PICTURES, *H264),
+        "a film": film("a.mp4", *H264, seconds=0.4),
+        "sixteen channels": speech("a.wav", "-ac", "16", seconds=0.4),
+        "float": speech("a.wav", "-c:a", "pcm_f64le", seconds=0.4),
+        "384 kHz": speech("a.wav", "-ar", "384000", seconds=0.4),
+        "100 Hz": speech("a.wav", "-ar", "100", seconds=0.4),
+        "a moment": speech("a.wav", seconds=0.01),
+        "starts late": speech("a.mkv", "-output_ts_offset", "2", seconds=0.4),
+        "a hole of four hours": speech("a.mkv", "-af", "asetpts='PTS+gt(N,5)*14400/TB'", seconds=1),
+        "opus": speech("a.ogg", "-c:a", "libopus", "-ar", "48000", seconds=0.4),
+        "with a cover": encode(
+            "a.mp3", *SPEECH, "-f", "lavfi", "-i", "color=red:s=64x64:d=0.04", "-map", "0", "-map", "1"
+        ),
+        "au": speech("a.au", seconds=0.4),
+        "wma": speech("a.asf", seconds=0.4),
+    }

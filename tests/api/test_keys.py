@@ -1,0 +1,188 @@
+"""Keys over HTTP: an administrator makes them, a client shows them, and nobody sees a secret twice."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from storage import keys
+from storage.errors import StoreFull
+from storage.models import Key, now
+from tests.api.conftest import check_problem
+
+FORM = {"owner": "ann", "name": "laptop", "scopes": ["read", "write"]}
+
+
+def bearer(token):
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.fixture
+def admin(client, app):
+    """The headers of an administrator; from now on everybody needs a key."""
+    return bearer(a_key(app, "operator", "read", "write", "admin"))
+
+
+def a_key(app, owner, *scopes, **values):
+    with app.state.database.session() as session:
+        return keys.create(session, owner=owner, name=owner, scopes=scopes, **values)[1]
+
+
+def made(client, admin, **fields):
+    answer = client.post("/v1/keys", json=FORM | fields, headers=admin)
+    assert answer.status_code == 201, answer.text
+    return answer
+
+
+def test_a_key_is_made_and_works(client, admin):
+    answer = made(client, admin)
+    key = answer.json()
+    assert answer.headers["cache-control"] == "no-store"
+    assert keys.TOKEN.fullmatch(key["token"]) and key["scopes"] == ["read", "write"]
+    assert client.get("/v1/subjects", headers=bearer(key["token"])).json()["items"] == []
+    shown = client.get(answer.headers["location"], headers=admin).json()
+    assert "token" not in shown
+    assert shown.pop("last_used_at") is not None
+    assert shown.items() <= key.items()
+
+
+def test_keys_are_listed_by_owner_and_page_by_page(client, admin):
+    ids = [made(client, admin, owner=owner).json()["id"] for owner in ("ann", "bob", "ann")]
+    page = client.get("/v1/keys?limit=2", headers=admin).json()
+    assert [key["id"] for key in page["items"]] == ids[:0:-1]
+    assert len(client.get("/v1/keys", params={"cursor": page["next_cursor"]}, headers=admin).json()["items"]) == 2
+    of_ann = client.get("/v1/keys?owner=ann", headers=admin).json()["items"]
+    assert [key["id"] for key in of_ann] == [ids[2], ids[0]]
+
+
+def test_rotating_and_revoking(client, admin):
+    key = made(client, admin).json()
+    path = f"/v1/keys/{key['id']}"
+    answer = client.post(f"{path}/rotate", json={"grace_s": 60}, headers=admin)
+    assert answer.headers["cache-control"] == "no-store"
+    again = answer.json()["token"]
+    assert again != key["token"]
+    for token in (key["token"], again):
+        assert client.get("/v1/jobs", headers=bearer(token)).status_code == 200
+    assert client.post(f"{path}/revoke", headers=admin).json()["revoked_at"]
+    for token in (key["token"], again):
+        check_problem(client.get("/v1/jobs", headers=bearer(token)), "unauthorized")
+    check_problem(client.post(f"{path}/revoke", headers=admin), "key_revoked")
+    check_problem(client.post(f"{path}/rotate", json={}, headers=admin), "key_revoked")
+    check_problem(client.post("/v1/keys/key_0/revoke", headers=admin), "not_found")
+
+
+def test_what_a_key_cannot_be(client, admin):
+    yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
+    for wrong in (
+        {"owner": "an n"},
+        {"owner": "../ann"},
+        {"owner": "a" * 65},
+        {"scopes": []},
+        {"scopes": ["everything"]},
+        {"expires_at": yesterday},
+        {"expires_at": "2040-01-01T00:00:00"},
+        {"name": " "},
+        {"token": "adnerf_mine"},
+    ):
+        body = check_problem(client.post("/v1/keys", json=FORM | wrong, headers=admin), "validation_failed")
+        assert body["errors"][0]["pointer"].startswith("/" + next(iter(wrong)))
+
+
+def test_a_secret_is_not_replayed(client, admin):
+    headers = admin | {"Idempotency-Key": "once"}
+    assert client.post("/v1/keys", json=FORM, headers=headers).status_code == 201
+    check_problem(client.post("/v1/keys", json=FORM, headers=headers), "answer_not_kept")
+
+
+def test_without_a_key_there_is_no_way_in(client, app, admin):
+    expired = a_key(app, "ann", "read", expires_at=now() - timedelta(seconds=1))
+    for headers in (
+        {},
+        bearer(expired),
+        bearer("adnerf_x"),
+        {"Authorization": "Basic YTpi"},
+        {b"Authorization": b"Bearer \xff"},
+    ):
+        for path in ("/v1/subjects", "/v1/nothing", "/v1", "/metrics"):
+            answer = client.get(path, headers=headers)
+            check_problem(answer, "unauthorized")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+    for path in ("/healthz", "/readyz", "/openapi.json", "/docs", "/errors"):
+        assert client.get(path).status_code == 200, path
+
+
+def test_somebody_without_a_key_is_answered_before_the_body(client, admin):
+    head = "POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=30) as connection:
+        connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n".encode())  # and nothing of the million
+        assert connection.recv(12) == b"HTTP/1.1 401"
+
+
+@pytest.mark.parametrize("scope", keys.SCOPES)
+def test_each_scope_opens_its_own_doors(client, app, scope):
+    headers = bearer(a_key(app, "ann", scope))
+    doors = {
+        "read": client.get("/v1/subjects", headers=headers),
+        "write": client.delete("/v1/subjects/sub_0", headers=headers),
+        "metrics": client.get("/metrics", headers=headers),
+    }
+    for name, answer in doors.items():
+        if name == scope:
+            assert answer.status_code in (200, 404), name
+        else:
+            assert name in check_problem(answer, "forbidden")["detail"]
+    check_problem(client.get("/v1/keys", headers=headers), "forbidden")
+    both = bearer(a_key(app, "ann", scope, "read"))
+    assert (client.get("/v1/keys", headers=both).status_code == 200) == (scope == "admin")
+
+
+def test_the_first_key_may_be_made_over_http_and_closes_the_door(client):
+    token = client.post("/v1/keys", json=FORM | {"scopes": ["read"]}).json()["token"]
+    check_problem(client.get("/v1/subjects"), "unauthorized")
+    assert client.get("/v1/subjects", headers=bearer(token)).status_code == 200
+    check_problem(client.post("/v1/keys", json=FORM, headers=bearer(token)), "forbidden")
+
+
+def test_secrets_are_not_logged(client, app, admin, caplog):
+    caplog.set_level(logging.DEBUG)
+    token = a_key(app, "ann", "read")
+    secret = keys.TOKEN.fullmatch(token)[2]
+    client.get("/v1/subjects", headers=bearer(token))
+    client.get(f"/v1/subjects?token={token}", headers=bearer(secret))
+    client.get(f"/v1/subjects/{token}", headers=bearer(token))
+    app.state.database.close()
+    with app.state.database.engine.connect() as connection:
+        connection.exec_driver_sql("ALTER TABLE subjects RENAME TO gone")
+        connection.commit()
+    assert client.get("/v1/subjects", headers=bearer(token)).status_code in (500, 503)
+    ours = [record for record in caplog.records if not record.name.startswith("http")]  # those are the client's
+    said = repr([(record.getMessage(), record.__dict__) for record in ours])
+    assert "GET /v1/subjects 200" in said and "no such table" in said
+    assert secret not in said and "'ann'" not in said
+
+
+def test_a_use_that_cannot_be_noted_does_not_matter(client, app, admin, monkeypatch):
+    def refuse(*_):
+        raise StoreFull("No space left.")
+
+    monkeypatch.setattr(keys, "touch", refuse)
+    token = a_key(app, "ann", "read")
+    assert client.get("/v1/subjects", headers=bearer(token)).status_code == 200
+    with app.state.database.session(write=False) as session:
+        assert session.query(Key).filter(Key.owner == "ann").one().last_used_at is None
+
+
+def test_one_request_at_most_waits_to_note_the_use_of_a_key(client, app, admin):
+    token = a_key(app, "ann", "read")
+    with ThreadPoolExecutor(20) as pool:
+        with app.state.database.session() as session:
+            session.query(Key).first()  # from here on nobody else writes
+            asked = [pool.submit(client.get, "/v1/subjects", headers=bearer(token)) for _ in range(20)]
+            wait(asked, timeout=5)
+            assert sum(not answer.done() for answer in asked) <= 1
+        assert {answer.result().status_code for answer in asked} == {200}

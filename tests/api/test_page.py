@@ -1,0 +1,45 @@
+"""The page as it is served: one policy, own files only."""
+
+import re
+
+import pytest
+
+from api.routes.page import STATIC
+
+FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
+
+
+def test_it_lets_nothing_in_but_its_own(client):
+    answer = client.get("/")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    policy = dict(rule.partition(" ")[::2] for rule in answer.headers["content-security-policy"].split("; "))
+    assert (policy["default-src"], policy["script-src"], policy["style-src"]) == ("'none'", "'self'", "'self'")
+    assert policy["frame-ancestors"] == policy["form-action"] == policy["base-uri"] == "'none'"
+    assert not re.search(r"unsafe|http|\*", answer.headers["content-security-policy"])
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_its_files_are_served_and_name_no_other_host(client, path):
+    answer = client.get(f"/static/{path.relative_to(STATIC)}")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
+    assert client.get(answer.url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
+    hosts = set(re.findall(r"https?://[\w.]+", answer.text))
+    assert hosts <= {"http://www.w3.org"}, "the name of SVG's namespace is no address"
+    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", answer.text)
+    assert answer.text.count("\n") < 550 if path.suffix == ".css" else answer.text.count("\n") < 300
+
+
+def test_all_that_the_page_asks_for_is_there(client):
+    for path in FILES:
+        folder = f"/static/{path.relative_to(STATIC).parent}/"
+        imports = re.findall(r'from "(\.[^"]+)"', path.read_text()) if path.suffix == ".js" else []
+        for each in imports:
+            assert client.get(folder + each).status_code == 200, (path, each)
+    for each in re.findall(r'(?:src|href)="(/[^"]*)"', client.get("/").text):
+        assert client.get(each).status_code == 200, each
+
+
+def test_files_outside_the_folder_are_not_served(client):
+    for path in ("/static/../app.py", "/static/%2e%2e/app.py", "/static/js", "/static/nothing.js"):
+        assert client.get(path).status_code == 404

@@ -1,0 +1,165 @@
+"""Quotas: what is one too many is refused, however many ask at once, and nothing of it stays."""
+
+from __future__ import annotations
+
+import dataclasses
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.routes import verify
+from storage import keys, quotas, verifications
+from tests.api.conftest import AUDIO, VIDEO, Maker, check_problem, serving
+
+AT_ONCE = 50
+
+
+def a_key(app, owner, *scopes):
+    with app.state.database.session() as session:
+        return {"Authorization": f"Bearer {keys.create(session, owner=owner, name='k', scopes=scopes)[1]}"}
+
+
+@pytest.fixture
+def tight(settings):
+    """(client, maker) of a service whose quotas are as given to it."""
+    opened = []
+
+    def start(**limits):
+        app = create_app(dataclasses.replace(settings, **{f"quota_{name}": limit for name, limit in limits.items()}))
+        server = serving(app)
+        client = httpx.Client(base_url=server.__enter__(), timeout=60)
+        opened.append((client, server))
+        return client, Maker(client, app)
+
+    yield start
+    for client, server in opened:
+        client.close()
+        server.__exit__(None, None, None)
+
+
+def send_subject(client, **more):
+    data = {"name": "Ann", "consent": "Ann agreed to be shown"}
+    return client.post("/v1/subjects", data=data, files={"video": ("a.mp4", VIDEO)}, **more)
+
+
+def send_video(client, subject, **more):
+    return client.post("/v1/videos", data={"subject_id": subject["id"]}, files={"audio": ("s.wav", AUDIO)}, **more)
+
+
+def refused(answer, name, limit):
+    body = check_problem(answer, "quota_exceeded")
+    assert body["quota"] == {"name": name, "limit": limit}
+    assert name in body["detail"] and "operator" in body["detail"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_of_fifty_at_once_exactly_the_allowed_number_gets_in(request, settings, kind):
+    if kind == "postgresql":
+        settings = dataclasses.replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+    app = create_app(dataclasses.replace(settings, quota_subjects=7))
+    ann, bob = (a_key(app, owner, "read", "write") for owner in ("ann", "bob"))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=120) as client, ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(lambda _: send_subject(client, headers=ann), range(AT_ONCE)))
+        assert sorted(answer.status_code for answer in answers) == [202] * 7 + [403] * (AT_ONCE - 7)
+        refused(next(answer for answer in answers if answer.status_code == 403), "subjects", 7)
+        ids = {answer.json()["id"] for answer in answers if answer.status_code == 202}
+        assert {item["id"] for item in client.get("/v1/subjects", headers=ann).json()["items"]} == ids
+        assert {path.name for path in (settings.objects / "subjects").iterdir()} == ids
+        assert send_subject(client, headers=bob).status_code == 202  # whose quota is another one
+        client.delete(f"/v1/subjects/{ids.pop()}", headers=ann)
+        assert send_subject(client, headers=ann).status_code == 202
+
+
+def test_queued_jobs(tight):
+    client, make = tight(queued_jobs=2)
+    first = [send_subject(client).json() for _ in range(2)]
+    refused(send_subject(client), "queued_jobs", 2)
+    cancelled = first[0]["jobs"][0]["links"]
+    client.post(cancelled["cancel"])
+    assert send_subject(client).status_code == 202
+    refused(client.post(cancelled["retry"]), "queued_jobs", 2)
+    assert client.get(cancelled["self"]).json()["state"] == "cancelled"
+    make.claim()
+    assert client.post(cancelled["retry"]).json()["state"] == "queued"
+
+
+def test_files_to_be_verified(tight, monkeypatch):
+    monkeypatch.setattr(verify, "WAIT_S", 0.0)
+    client, make = tight(verifications=2)
+    files = {"file": ("found.mp4", VIDEO)}
+    asked = [client.post("/v1/verify", files=files) for _ in range(2)]
+    assert [answer.status_code for answer in asked] == [202, 202]
+    refused(client.post("/v1/verify", files=files), "verifications", 2)
+    with make.database.session() as session:
+        assert verifications.fail(session, verifications.claim(session), verifications.LOST)
+    assert client.get("/v1/me").json()["quotas"]["verifications"] == {"limit": 2, "used": 1}
+    assert client.post("/v1/verify", files=files).status_code == 202
+
+
+def test_seconds_of_video_a_day(tight, monkeypatch):
+    client, make = tight(daily_seconds=3)
+    subject = make.ready_subject()
+    videos = [make.ready_video(subject, b"film") for _ in range(2)]  # of two seconds each
+    refused(send_video(client, subject), "daily_seconds", 3)
+    assert client.delete(videos[0]["links"]["self"]).status_code == 204
+    refused(send_video(client, subject), "daily_seconds", 3)  # they were rendered all the same
+    monkeypatch.setattr(quotas, "_day", lambda: "2100-01-01")
+    assert send_video(client, subject).status_code == 202
+
+
+def test_bytes_stored(tight):
+    client, make = tight(stored_bytes=2 * len(VIDEO) + len(AUDIO) + 10)
+    subject = make.ready_subject()
+    video = make.video(subject)
+    make.succeed(duration_s=2.0, stored=10)
+    assert client.get("/v1/me").json()["quotas"]["stored_bytes"]["used"] == len(VIDEO) + len(AUDIO) + 10
+    full = send_subject(client).json()
+    refused(send_subject(client), "stored_bytes", 2 * len(VIDEO) + len(AUDIO) + 10)
+    upload = client.post("/v1/uploads", headers={"Tus-Resumable": "1.0.0", "Upload-Length": "1"})
+    check_problem(upload, "quota_exceeded")
+    client.delete(full["links"]["self"])
+    client.delete(video["links"]["self"])
+    assert client.get("/v1/me").json()["quotas"]["stored_bytes"]["used"] == len(VIDEO)
+
+
+def test_what_is_refused_for_a_quota_is_refused_before_its_body_but_replayed_where_it_was_done(tight):
+    client, _ = tight(subjects=1)
+    once = {"Idempotency-Key": "once"}
+    first = send_subject(client, headers=once)
+    assert (first.status_code, send_subject(client, headers=once).json()) == (202, first.json())
+    check_problem(client.post("/v1/subjects", content=b"no form at all"), "quota_exceeded")
+    check_problem(send_subject(client, headers={"Idempotency-Key": "twice"}), "quota_exceeded")
+
+
+def test_an_administrator_gives_other_quotas(settings):
+    app = create_app(dataclasses.replace(settings, quota_subjects=1))
+    ann, admin = a_key(app, "ann", "read", "write"), a_key(app, "operator", "read", "write", "admin")
+    with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
+        send_subject(client, headers=ann)
+        check_problem(send_subject(client, headers=ann), "quota_exceeded")
+        changed = client.patch("/v1/owners/ann", json={"subjects": 2}, headers=admin).json()
+        assert changed["name"] == "ann" and changed["quotas"]["subjects"] == {"limit": 2, "used": 1}
+        assert send_subject(client, headers=ann).status_code == 202
+        back = client.patch("/v1/owners/ann", json={"subjects": None}, headers=admin).json()
+        assert back["quotas"]["subjects"] == {"limit": 1, "used": 2}
+        assert client.get("/v1/owners/ann", headers=admin).json() == back
+        assert client.get("/v1/me", headers=ann).json()["quotas"] == back["quotas"]
+        for wrong in (-1, 1.5, False, "5", [5]):
+            check_problem(client.patch("/v1/owners/ann", json={"subjects": wrong}, headers=admin), "validation_failed")
+        whole = client.patch("/v1/owners/ann", json={"subjects": 5.0}, headers=admin)
+        assert whole.json()["quotas"]["subjects"]["limit"] == 5
+        check_problem(client.get("/v1/owners/an n", headers=admin), "validation_failed")
+        for method in ("GET", "PATCH"):
+            check_problem(client.request(method, "/v1/owners/ann", json={}, headers=ann), "forbidden")
+
+
+def test_who_am_i(client, app):
+    me = client.get("/v1/me").json()
+    assert (me["owner"], me["key"], "admin" in me["scopes"]) == ("local", None, True)
+    ann = a_key(app, "ann", "read")
+    me = client.get("/v1/me", headers=ann).json()
+    assert (me["owner"], me["scopes"], me["key"]["owner"]) == ("ann", ["read"], "ann")
+    assert set(me["quotas"]) == set(quotas.NAMES)
+    assert all(quota["used"] == 0 < quota["limit"] for quota in me["quotas"].values())

@@ -1,0 +1,312 @@
+"""The commands that use a service: what they print, how they end, and what they load."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from adnerf.__main__ import main
+from adnerf.videos import asked_for
+from adnerf_client.models import Job, Verification
+from tests.client.conftest import CONSENT
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def adnerf(service, monkeypatch, capfd):
+    """`adnerf words...` in this process: (exit status, stdout, stderr)."""
+    monkeypatch.setenv("ADNERF_URL", service.url)
+    monkeypatch.chdir(service.folder)
+
+    def run(*words):
+        status = main([str(word) for word in words])
+        return status, *capfd.readouterr()
+
+    return run
+
+
+def started(service, *words):
+    """`adnerf words...` as a process of its own."""
+    command = [sys.executable, "-m", "adnerf", *(str(word) for word in words)]
+    environment = {**os.environ, "ADNERF_URL": service.url, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command,
+        cwd=service.folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Tests that a shell runs in its background ignore ctrl-c, and would hand that down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def test_the_main_job_by_commands(service, adnerf):
+    service.start_worker()
+    service.file("ann.mp4", train={"previews": True})
+    status, out, err = adnerf(
+        "subjects", "create", "ann.mp4", "--name", "Ånn", "--consent", CONSENT, "--wait", "--json"
+    )
+    subject = json.loads(out)
+    assert (status, subject["name"], subject["state"], subject["quality"]["psnr"]) == (0, "Ånn", "ready", 30.0)
+    assert "preprocess 100%" in err and "train 100%" in err
+
+    service.file("say.wav")
+    status, out, err = adnerf("videos", "create", subject["id"], "say.wav", "-o", "said.webm", "--yaw", "5", "--json")
+    video = json.loads(out)
+    assert (status, video["options"]["format"], video["options"]["view"]["yaw_deg"]) == (0, "webm", 5.0)
+    assert (service.folder / "said.webm").stat().st_size == video["size_bytes"] and "render 100%" in err
+
+    status, out, _ = adnerf("videos", "download", video["id"])
+    assert (status, (service.folder / f"{video['id']}.webm").exists()) == (0, True)
+    status, out, _ = adnerf("subjects", "list")
+    assert status == 0 and subject["id"] in out and "Ånn" in out and "ready" in out
+    status, out, _ = adnerf("subjects", "show", subject["id"])
+    assert "psnr" in out and "30" in out and "succeeded" not in err and "preprocess" in out
+    status, out, _ = adnerf("jobs", "list", "--subject", subject["id"], "--json")
+    assert [job["kind"] for job in json.loads(out)] == ["render", "train", "preprocess"]
+    assert adnerf("jobs", "watch", video["id"])[0] == 0
+    assert adnerf("subjects", "preview", subject["id"], "-o", "p.jpg")[0] == 0
+    assert (service.folder / "p.jpg").read_bytes().startswith(b"picture")
+    status, out, _ = adnerf("subjects", "delete", subject["id"], "--json")
+    assert (status, json.loads(out)) == (0, {"deleted": [subject["id"]]})
+    assert json.loads(adnerf("videos", "list", "--json")[1]) == []
+
+
+def test_a_failed_job(service, adnerf):
+    service.start_worker()
+    service.file("empty.mp4", at={"1": "refuse"})
+    status, out, err = adnerf("subjects", "create", "empty.mp4", "--consent", CONSENT, "--wait")
+    assert status == 1 and "no_face_found" in err and "Record one person" in err
+    status, out, err = adnerf("jobs", "list", "--json")
+    (job,) = json.loads(out)
+    status, out, err = adnerf("jobs", "watch", job["id"], "--json")
+    assert status == 1 and json.loads(out)["error"]["code"] == "no_face_found"
+
+
+def test_what_is_still_running(service, adnerf):
+    service.file("ann.mp4")
+    status, out, err = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--timeout", "0.3", "--json")
+    subject = json.loads(out)
+    assert status == 3 and f"adnerf jobs watch {subject['id']}" in err
+    status, out, err = adnerf("jobs", "watch", subject["id"], "--timeout", "0.3", "--json")
+    assert (status, json.loads(out)["id"]) == (3, subject["id"])
+    status, out, _ = adnerf("jobs", "cancel", subject["jobs"][0]["id"])
+    assert status == 0 and "cancelled" in out
+    status, _, err = adnerf("jobs", "watch", subject["id"])
+    assert status == 1 and "cancelled" in err
+    assert adnerf("jobs", "cancel", subject["jobs"][0]["id"])[0] == 1
+    assert "queued" in adnerf("jobs", "retry", subject["jobs"][0]["id"])[1]
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_work(service, client):
+    subject = client.subjects.create(service.file(), consent=CONSENT)
+    watching = started(service, "jobs", "watch", subject.id)
+    assert "preprocess" in watching.stderr.readline()
+    watching.send_signal(signal.SIGINT)
+    _, told = watching.communicate(timeout=120)
+    assert watching.returncode == 3 and f"adnerf jobs watch {subject.id}" in told and "Traceback" not in told
+    assert client.subjects.get(subject).jobs[0].state == "queued"
+
+
+def test_bars_are_for_terminals(service, client):
+    """On a terminal there are bars; what is printed as JSON stays clean of them."""
+    service.start_worker()
+    subject = client.subjects.create(service.file(), consent=CONSENT)
+    shown, terminal = pty.openpty()
+    command = [sys.executable, "-m", "adnerf", "jobs", "watch", subject.id, "--json", "--url", service.url]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    watching = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=terminal)
+    os.close(terminal)
+    seen: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(shown, seen))
+    reader.start()
+    out, _ = watching.communicate(timeout=120)
+    reader.join()
+    os.close(shown)
+    assert watching.returncode == 0 and json.loads(out)["state"] == "ready"
+    screen = b"".join(seen).decode()
+    assert "━" in screen and "train" in screen and "100%" in screen
+
+
+def _read(terminal, seen):
+    while True:
+        try:
+            seen.append(os.read(terminal, 4096))
+        except OSError:  # the other end is closed
+            return
+
+
+def test_errors_of_many_kinds(service, adnerf):
+    status, out, err = adnerf("subjects", "show", "sub_nobody", "--json")
+    error = json.loads(out)["error"]
+    assert (status, error["code"], error["status"]) == (1, "not_found", 404) and "Traceback" not in err
+    assert adnerf("subjects", "create", "nobody.mp4", "--consent", CONSENT)[0] == 1
+    status, _, err = adnerf("subjects", "list", "--url", "nonsense")
+    assert status == 1 and "http://127.0.0.1:8000" in err
+    status, _, err = adnerf("jobs", "watch", "upl_1")
+    assert status == 1 and "sub_" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["subjects"],
+        ["subjects", "create", "a.mp4"],
+        ["subjects", "create", "--consent", "Ann"],
+        ["videos", "create", "sub_1", "a.wav", "--upload", "upl_1"],
+        ["videos", "create", "sub_1", "a.wav", "--yaw", "left"],
+        ["jobs", "fly"],
+    ],
+)
+def test_wrong_command_lines(adnerf, words):
+    with pytest.raises(SystemExit) as ended:
+        adnerf(*words)
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "options", "picture"),
+    [
+        ([], {}, None),
+        (["-o", "a.webm", "--background", "transparent"], {"format": "webm", "background": {"kind": "transparent"}}, None),
+        (["-o", "a.webm", "--format", "mp4", "--pose", "still"], {"format": "mp4", "pose": "still"}, None),
+        (["--background", "#20a0FF"], {"background": {"kind": "color", "color": "#20a0FF"}}, None),
+        (["--background", "wall.png", "--label"], {"label": True, "background": {"kind": "image"}}, Path("wall.png")),
+        (["--zoom", "1.5", "--x", "-0.1", "--size", "64", "--seed", "0"],
+         {"view": {"zoom": 1.5, "x": -0.1}, "size": 64, "seed": 0}, None),
+    ],
+)  # fmt: skip
+def test_how_a_video_looks(words, options, picture):
+    from adnerf.__main__ import make_parser
+
+    line = ["videos", "create", "sub_1", "a.wav", *words]
+    assert asked_for(make_parser(line).parse_args(line)) == (options, picture)
+
+
+def test_uploads(service, adnerf):
+    service.file("ann.mp4")
+    status, out, err = adnerf("uploads", "create", "ann.mp4", "--json")
+    upload = json.loads(out)
+    assert (status, upload["state"]) == (0, "complete") and f"adnerf uploads resume {upload['id']}" in err
+    assert upload["id"] in adnerf("uploads", "list")[1]
+    status, out, _ = adnerf(
+        "subjects", "create", "--upload", upload["id"], "--consent", CONSENT, "--name", "Ann", "--json"
+    )
+    assert (
+        status == 0
+        and json.loads(adnerf("uploads", "show", upload["id"], "--json")[1])["used_by"] == json.loads(out)["id"]
+    )
+    assert adnerf("uploads", "delete", upload["id"])[0] == 0
+
+
+def test_consent_can_name_the_person_apart(service, adnerf):
+    service.file("ann.mp4")
+    _, out, _ = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--consent-by", "Ånn", "--json")
+    record = json.loads(adnerf("subjects", "consent", json.loads(out)["id"], "--json")[1])
+    assert (record["text"], record["by"]) == (CONSENT, "Ånn")
+
+
+def test_findings_are_shown_in_words(capsys):
+    from adnerf.screen import Screen
+
+    body = {"id": "ver_1", "state": "succeeded", "created_at": "2026-01-01T00:00:00Z", "made_here": False}
+    body["credentials"] = {"present": True, "valid": True, "ours": False}
+    body["credentials"]["problems"] = [{"code": "untrusted", "detail": "nobody knows them"}]
+    body["video"] = {"id": "vid_1", "links": {"self": "/v1/videos/vid_1"}}
+    Screen(as_json=False).show(Verification.model_validate(body))
+    lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["credentials.problems", "untrusted: nobody knows them"] in lines
+    assert ["video.id", "vid_1"] in lines and not any("links" in name for name, _ in lines)
+
+
+def test_progress_in_words():
+    from adnerf.screen import describe, time_left
+
+    job = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "s", "created_at": "2026-01-01T00:00:00Z"}
+    words = [
+        Job.model_validate({**job, **more})
+        for more in (
+            {"queue_position": 3},
+            {"state": "running", "stage": "head", "eta_s": 61},
+            {"state": "running", "eta_s": 7322},
+            {"state": "cancelled"},
+            {"state": "succeeded"},
+        )
+    ]
+    assert [describe(job) for job in words] == [
+        "train (place 3 in the queue)",
+        "train: head",
+        "train",
+        "train (cancelled)",
+        "train",
+    ]
+    assert [time_left(job) for job in words] == ["", "about 1:01 left", "about 2:02:02 left", "", ""]
+
+
+def test_help_loads_little_and_names_every_command():
+    program = (
+        "import sys\nfrom adnerf.__main__ import main\n"
+        "try:\n    main(['subjects', 'list', '--help'])\n"
+        "except SystemExit:\n    print(sorted({'torch', 'sqlalchemy', 'celery', 'httpx', 'pydantic'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+    ran = subprocess.run(
+        [sys.executable, "-m", "adnerf", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert all(
+        f"    {word} " in ran.stdout for word in ("subjects", "videos", "jobs", "uploads", "verify", "serve", "worker")
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        (["sub"], ["subjects"]),
+        (["subjects", "cre"], ["create"]),
+        (["videos", "create", "--form"], ["--format"]),
+        (["completion", "z"], ["zsh"]),
+        (["serve", "--po"], ["--port"]),
+        (["verify", "foun"], ["found.mp4"]),
+    ],
+)
+def test_a_shell_completes(line, completed, completion, tmp_path):
+    (tmp_path / "found.mp4").touch()
+    script = (
+        f"{completion}\nCOMP_WORDS=(adnerf {' '.join(line)}); COMP_CWORD={len(line)}\n"
+        f'_shtab_adnerf adnerf "{line[-1]}" 2>/dev/null; printf "%s\\n" "${{COMPREPLY[@]}}"'
+    )
+    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines() == completed
+
+
+@pytest.fixture(scope="module")
+def completion():
+    """What `adnerf completion bash` prints."""
+    command = [sys.executable, "-m", "adnerf", "completion", "bash"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_the_program_in_the_readme(service):
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len(program.strip().splitlines()) <= 10
+    service.start_worker()
+    service.file("me.mp4")
+    service.file("say.wav")
+    environment = {**os.environ, "ADNERF_URL": service.url, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", "-c", program]
+    ran = subprocess.run(command, cwd=service.folder, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == "1.0 s of Ann, held-out PSNR 30.0 dB" and "train" in ran.stdout
+    assert b"before" in (service.folder / "said.mp4").read_bytes()

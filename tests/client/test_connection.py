@@ -1,0 +1,219 @@
+"""Requests over bad lines to busy services: what is tried again, what is not, and what is told in the end."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+
+from adnerf_client import AdnerfError, Client, NotFound, Problem, Unreachable
+from adnerf_client.errors import BadAnswer, BadUse, Invalid, NotAllowed, NotServed, TooMany, Unavailable
+from tests.client.conftest import CONSENT
+
+JOB = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "sub_1", "created_at": "2026-01-01T00:00:00Z"}
+
+
+def told(*answers, **arguments):
+    """A client whose service gives these answers, (status, headers, JSON) or an exception; and the requests that it got."""
+    left, got = list(answers), []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        got.append(request)
+        given = left.pop(0)
+        if isinstance(given, Exception):
+            raise given
+        status, headers, body = given
+        return httpx.Response(status, headers=headers, json=body)
+
+    return Client("http://service", transport=httpx.MockTransport(answer), **arguments), got
+
+
+@pytest.fixture
+def naps(monkeypatch):
+    """How long the client would have slept."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+def test_a_busy_service_is_asked_again_when_it_says(naps):
+    busy = (503, {"Retry-After": "3"}, {"code": "unavailable", "detail": "Not now. Later."})
+    client, got = told(busy, (429, {"Retry-After": "2"}, {}), (200, {}, JOB))
+    assert client.jobs.get("job_1").kind == "train"
+    assert naps == [3.0, 2.0] and len(got) == 3
+
+
+def test_without_a_word_pauses_grow_and_end(naps):
+    client, got = told((503, {}, {}), (502, {}, {}), (504, {}, {}), (200, {}, JOB))
+    client.jobs.get("job_1")
+    assert [0.125 <= naps[0] <= 0.25, 0.25 <= naps[1] <= 0.5, 0.5 <= naps[2] <= 1.0] == [True] * 3 and len(got) == 4
+
+
+def test_a_quota_that_lasts_longer_than_patience_is_told_at_once(naps):
+    client, got = told((429, {"Retry-After": "3600"}, {"code": "quota_exceeded", "detail": "Enough for today."}))
+    with pytest.raises(TooMany, match="Enough for today") as caught:
+        client.jobs.get("job_1")
+    assert (naps, len(got), caught.value.code, caught.value.retry_after_s) == ([], 1, "quota_exceeded", 3600.0)
+
+
+def test_a_request_that_came_before_and_is_in_flight_is_waited_for(naps):
+    flying = (409, {"Retry-After": "1"}, {"code": "idempotency_in_flight", "detail": "Wait."})
+    client, got = told(flying, (200, {}, JOB))
+    assert client.jobs.retry("job_1").id == "job_1"
+    assert len({request.headers["Idempotency-Key"] for request in got}) == 1 and len(got) == 2
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, Invalid),
+        (401, NotAllowed),
+        (403, NotAllowed),
+        (404, NotFound),
+        (413, Invalid),
+        (422, Invalid),
+        (500, Unavailable),
+    ],
+)
+def test_what_will_not_pass_is_told_at_once(naps, status, kind):
+    entry = {"pointer": "/size", "detail": "too much"}
+    client, got = told(
+        (status, {"X-Request-Id": "r1"}, {"code": "a_code", "detail": "Wrong. Mend it.", "errors": [entry]})
+    )
+    with pytest.raises(kind, match=r"Wrong\. Mend it\.") as caught:
+        client.jobs.get("job_1")
+    error = caught.value
+    assert (error.code, error.status, error.request_id, error.errors) == ("a_code", status, "r1", [entry])
+    assert len(got) == 1 and naps == [] and isinstance(error, Problem)
+
+
+@pytest.mark.parametrize("body", ["<html>Bad Gateway</html>", "[1]", ""])
+def test_an_error_that_is_not_the_service_s_own(naps, body):
+    transport = httpx.MockTransport(lambda request: httpx.Response(418, text=body))
+    with Client("http://service", transport=transport) as client, pytest.raises(Invalid, match="418") as caught:
+        client.jobs.get("job_1")
+    assert caught.value.code == "http_418"
+
+
+@pytest.mark.parametrize("body", ["<html>Welcome</html>", "{}"])
+def test_something_else_listens_there(body):
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, text=body))
+    with Client("http://service", transport=transport) as client, pytest.raises(BadAnswer, match="Check the address"):
+        client.jobs.get("job_1")
+
+
+def test_a_service_that_has_moved_is_told_and_not_taken_for_done():
+    moved = (301, {"Location": "https://service/v1/jobs/job_1"}, {})
+    client, _ = told(moved, moved)
+    for do in (client.jobs.get, client.subjects.delete):
+        with pytest.raises(BadAnswer, match="has moved to https://service"):
+            do("job_1")
+
+
+def test_an_id_is_one_word():
+    client, got = told((404, {}, {}))
+    with pytest.raises(NotFound):
+        client.jobs.get("../subjects?limit=1")
+    assert got[0].url.raw_path == b"/v1/jobs/..%2Fsubjects%3Flimit%3D1"
+
+
+def test_nobody_is_there(monkeypatch):
+    monkeypatch.setattr("adnerf_client.connection.STRANGER_S", 0.3)
+    begun = time.monotonic()
+    with Client("http://127.0.0.1:9", patience_s=600) as client, pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
+        client.jobs.get("job_1")
+    assert time.monotonic() - begun < 300  # a stranger gets less patience than an acquaintance
+
+
+def test_a_long_request_that_breaks_has_its_patience_still(monkeypatch, naps):
+    """Time counts from the first error: an upload of an hour must not use it up."""
+    clock = iter(range(0, 100_000, 1000))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    client, got = told(httpx.ReadError("broke off"), (200, {}, JOB), patience_s=1500)
+    assert client.jobs.get("job_1").id == "job_1" and len(got) == 2
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://service", "http://", "http://service:port", "nonsense"])
+def test_an_address_that_is_none(url):
+    with pytest.raises(BadUse, match=r"http://127\.0\.0\.1:8000"):
+        Client(url)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
+def test_a_key_that_is_none(key):
+    with pytest.raises(BadUse, match="API key") as caught:
+        Client("http://service", key)
+    assert key not in str(caught.value)
+
+
+def test_address_and_key_come_from_the_environment(monkeypatch):
+    monkeypatch.setenv("ADNERF_URL", "http://elsewhere:1")
+    monkeypatch.setenv("ADNERF_API_KEY", "key_of_ann")
+    got = []
+    transport = httpx.MockTransport(lambda request: got.append(request) or httpx.Response(200, json=JOB))
+    Client(transport=transport).jobs.get("job_1")
+    Client("http://here", "another", transport=transport).jobs.get("job_1")
+    assert [str(request.url) for request in got] == ["http://elsewhere:1/v1/jobs/job_1", "http://here/v1/jobs/job_1"]
+    assert [request.headers["Authorization"] for request in got] == ["Bearer key_of_ann", "Bearer another"]
+
+
+def test_a_lost_answer_makes_no_second_subject(service, wire):
+    client = service.client(transport=wire)
+    wire.loses = ["POST", "POST"]
+    subject = client.subjects.create(service.file(), consent=CONSENT)
+    assert len([request for request in wire.sent if request.method == "POST"]) == 3
+    assert [each.id for each in client.subjects.list()] == [subject.id]
+
+
+def test_a_lost_answer_to_a_delete_is_no_error(service, wire):
+    client = service.client(transport=wire)
+    subject = client.subjects.create(service.file(), consent=CONSENT)
+    wire.loses = ["DELETE"]
+    client.subjects.delete(subject)
+    assert list(client.subjects.list()) == []
+    with pytest.raises(NotFound):
+        client.subjects.delete(subject)
+
+
+def test_a_service_that_is_restarted_is_waited_for(service, client):
+    subject = client.subjects.create(service.file(), consent=CONSENT)
+    service.stop()
+    service.start()
+    assert client.subjects.get(subject.id) == subject
+    service.stop()
+    client.subjects._connection.patience_s = 0.3
+    with pytest.raises(Unreachable, match="whether the service runs"):
+        client.subjects.get(subject.id)
+
+
+def test_wrong_values_are_pointed_at(service, client):
+    with pytest.raises(Invalid) as caught:
+        client.subjects.create(service.file(), consent=" ", preset="best")
+    assert caught.value.code == "validation_failed"
+    assert {entry["pointer"] for entry in caught.value.errors} == {"/consent", "/preset"}
+
+
+def test_files_that_are_not_there_or_no_media(service, client):
+    with pytest.raises(BadUse, match=r"nobody\.mp4"):
+        client.subjects.create(service.folder / "nobody.mp4", consent=CONSENT)
+    with pytest.raises(BadUse, match="cannot be read"):
+        client.subjects.create(service.folder, consent=CONSENT)
+    text = service.folder / "text.mp4"
+    text.write_text("not a film")
+    with pytest.raises(Invalid) as caught:
+        client.subjects.create(text, consent=CONSENT)
+    assert caught.value.code == "not_media"
+    assert caught.value.remedy.startswith("Send an MP4") and str(caught.value).count(caught.value.remedy) == 1
+    with pytest.raises(TypeError, match="upload_id"):
+        client.subjects.create(consent=CONSENT)
+    with pytest.raises(BadUse, match="sub_, vid_ or job_"):
+        client.get("upl_1")
+
+
+def test_every_error_has_a_code_and_a_remedy():
+    def below(kind):
+        return [kind, *(each for child in kind.__subclasses__() for each in below(child))]
+
+    kinds = [kind for kind in below(AdnerfError) if not issubclass(kind, Problem)]
+    assert NotServed in kinds and all(kind.code.isidentifier() and kind.remedy.endswith(".") for kind in kinds)

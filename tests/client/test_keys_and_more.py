@@ -1,0 +1,118 @@
+"""Keys, webhooks and verification, through the client and its commands."""
+
+from __future__ import annotations
+
+import json
+
+import httpx
+import pytest
+
+from adnerf.__main__ import main
+from adnerf_client import AdnerfError, Client, NotFound
+from adnerf_client import models as ours
+from adnerf_client.errors import NotAllowed
+from api import schemas_verify, schemas_webhooks
+from storage import keys
+from tests.client.conftest import CONSENT
+
+HOOK = "https://93.184.215.14/hook"  # public, and no name to look up
+
+
+def test_keys_tell_owners_apart(service, monkeypatch, capsys):
+    with service.app.state.database.session() as session:
+        tokens = [keys.create(session, owner=who, name=who, scopes=["read", "write"])[1] for who in ("ann", "bob")]
+    ann, bob = (service.client(api_key=token) for token in tokens)
+    subject = ann.subjects.create(service.file(), consent=CONSENT)
+    assert [each.id for each in ann.subjects.list()] == [subject.id] and list(bob.subjects.list()) == []
+    with pytest.raises(NotFound):
+        bob.subjects.get(subject)
+    for stranger in (service.client(), service.client(api_key="adnerf_wrong")):
+        with pytest.raises(NotAllowed) as caught:
+            stranger.subjects.get(subject)
+        assert caught.value.status == 401 and caught.value.code
+    assert main(["subjects", "list", "--url", service.url, "--api-key", "adnerf_wrong"]) == 1
+    monkeypatch.setenv("ADNERF_API_KEY", tokens[0])
+    assert main(["subjects", "list", "--url", service.url]) == 0
+    told = capsys.readouterr()
+    assert subject.id in told.out and "adnerf_wrong" not in told.err
+
+
+def test_webhooks(service, client):
+    webhook = client.webhooks.create(HOOK, events=["video.ready"], description="the editor")
+    assert webhook.secret.startswith("whsec_") and client.webhooks.get(webhook).secret is None
+    assert client.webhooks.change(webhook, enabled=False).disabled_because == "request"
+    assert client.webhooks.change(webhook, enabled=True).enabled
+    assert client.webhooks.rotate(webhook).secret not in (None, webhook.secret)
+    delivery = client.webhooks.test(webhook)
+    assert [each.id for each in client.webhooks.deliveries(webhook, state="pending")] == [delivery.id]
+    assert client.webhooks.replay(delivery).id == delivery.id
+    assert [each.url for each in client.webhooks.list()] == [HOOK]
+    client.webhooks.delete(webhook)
+    assert list(client.webhooks.list()) == []
+
+
+def test_webhooks_by_commands(service, monkeypatch, capsys):
+    monkeypatch.setenv("ADNERF_URL", service.url)
+
+    def adnerf(*words):
+        assert main(["webhooks", *words]) == 0
+        return capsys.readouterr().out
+
+    webhook = json.loads(adnerf("create", HOOK, "--event", "video.ready", "--event", "subject.ready", "--json"))
+    assert set(webhook["events"]) == {"video.ready", "subject.ready"} and webhook["secret"]
+    assert webhook["id"] in adnerf("list") and "off (request)" in (adnerf("disable", webhook["id"]), adnerf("list"))[1]
+    assert json.loads(adnerf("enable", webhook["id"], "--json"))["enabled"]
+    assert "whsec_" in adnerf("rotate", webhook["id"]) and "webhook.test" in adnerf("test", webhook["id"])
+    assert "pending" in adnerf("deliveries", webhook["id"]) and "whsec_" not in adnerf("show", webhook["id"])
+    adnerf("delete", webhook["id"])
+
+
+def verification(state, **more):
+    moment = "2026-01-01T00:00:00Z"
+    end = {} if state == "queued" else {"finished_at": moment}
+    return {"id": "ver_1", "state": state, "created_at": moment, **end, **more}
+
+
+def test_verifying_waits_for_the_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr("adnerf_client.client.VERIFY_LOOK_S", 0.0)
+    film = tmp_path / "found.mp4"
+    film.write_bytes(b"film")
+    answers = [
+        (202, verification("queued")),
+        (200, verification("queued")),
+        (200, verification("succeeded", made_here=True)),
+    ]
+    got = []
+
+    def answer(request):
+        got.append((request.method, request.url.path))
+        status, body = answers.pop(0)
+        return httpx.Response(status, json=body)
+
+    with Client("http://service", transport=httpx.MockTransport(answer)) as client:
+        assert client.verify(film).made_here is True
+    assert got == [("POST", "/v1/verify"), *[("GET", "/v1/verifications/ver_1")] * 2]
+
+
+def test_a_file_that_cannot_be_verified(tmp_path):
+    film = tmp_path / "found.mp4"
+    film.write_bytes(b"film")
+    error = {"code": "not_media", "message": "It is broken.", "remedy": "Send it whole."}
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=verification("failed", error=error)))
+    with Client("http://service", transport=transport) as client, pytest.raises(AdnerfError, match="whole") as caught:
+        client.verify(film)
+    assert caught.value.code == "not_media"
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [
+        (ours.Webhook, schemas_webhooks.WebhookWithSecret),
+        (ours.Delivery, schemas_webhooks.Delivery),
+        (ours.Verification, schemas_verify.Verification),
+        (ours.Credentials, schemas_verify.CredentialsFound),
+        (ours.Mark, schemas_verify.MarkFound),
+    ],
+)
+def test_fields_are_those_of_the_service(mine, theirs):
+    assert set(mine.model_fields) <= set(theirs.model_fields)

@@ -1,0 +1,105 @@
+"""The main job with the client: a subject, a video, a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from adnerf_client import Background, JobFailed, NotFound, Options, View
+from adnerf_client import models as ours
+from adnerf_core.config import RenderOptions
+from api import schemas
+from tests.client.conftest import CONSENT
+
+
+def test_a_subject_and_a_video_are_made_and_saved(service, client):
+    service.start_worker()
+    subject = client.subjects.create(service.file("änn.mp4"), consent=CONSENT, preset="draft")
+    assert (subject.name, subject.state, subject.preset) == ("änn", "pending", "draft")
+    seen, sent = [], []
+    subject = client.wait(subject, progress=seen.append, timeout=300)
+    assert subject.state == "ready" and subject.quality.psnr == 30.0 and subject.view_limits.yaw_deg == (-12.0, 14.0)
+    assert [(job.kind, job.state) for job in subject.jobs] == [("preprocess", "succeeded"), ("train", "succeeded")]
+    assert {job.id for job in seen} == {job.id for job in subject.jobs}
+    assert [job.state for job in seen if job.ended] == ["succeeded", "succeeded"]
+
+    background = service.folder / "wall.png"
+    background.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
+    options = Options(view=View(yaw_deg=20), background=Background(kind="image"), seed=7)
+    say = service.file("say.wav", words="guten Tag")
+    video = client.videos.create(
+        subject, say, options=options, background=background, progress=lambda *told: sent.append(told)
+    )
+    whole = say.stat().st_size + background.stat().st_size
+    assert sent[-1] == (whole, whole) and sent == sorted(sent)
+    video = client.wait(video, timeout=300)
+    assert (video.options.seed, video.options.view.yaw_deg, video.view.yaw_deg) == (7, 20.0, 14.0)
+    saved = client.videos.download(video, service.folder / "gesagt.mp4")
+    assert "guten Tag".encode("utf-16-le") in saved.read_bytes() and video.size_bytes == saved.stat().st_size
+    assert client.subjects.report(subject, service.folder / "r.html").read_text() == "<p>änn is good</p>"
+
+
+def test_lists_go_through_all_pages(service, client, monkeypatch):
+    monkeypatch.setattr("adnerf_client.collection.PAGE", 2)
+    made = [client.subjects.create(service.file(), consent=CONSENT, name=f"Ann {n}").id for n in range(5)]
+    assert [each.id for each in client.subjects.list()] == made[::-1]
+    assert [each.id for each in client.subjects.list(limit=3)] == made[:1:-1]
+    assert list(client.subjects.list(state="ready")) == []
+    assert [each.subject_id for each in client.jobs.list(subject_id=made[2], kind="preprocess")] == [made[2]]
+    assert list(client.videos.list(subject_id=made[0])) == []
+
+
+def test_what_can_be_done_with_things(service, client):
+    subject = client.subjects.create(service.file(), consent=CONSENT)
+    assert client.subjects.rename(subject, "阿妮 😀").name == "阿妮 😀" == client.subjects.get(subject.id).name
+    (job,) = subject.jobs
+    assert client.jobs.cancel(job).state == "cancelled" and client.jobs.get(job).ended
+    assert client.jobs.retry(job.id).state == "queued"
+    assert client.get(subject.id) == client.subjects.get(subject) and client.get(job.id) == client.jobs.get(job)
+    client.subjects.delete(subject)
+    with pytest.raises(NotFound) as caught:
+        client.subjects.get(subject)
+    assert (caught.value.code, caught.value.status) == ("not_found", 404) and caught.value.request_id
+
+
+def test_footage_that_cannot_work_says_why(service, client):
+    service.start_worker()
+    subject = client.subjects.create(service.file(at={"1": "refuse"}), consent=CONSENT)
+    with pytest.raises(JobFailed) as caught:
+        client.wait(subject, timeout=300)
+    assert caught.value.code == "no_face_found" and "290 of 300" in caught.value.detail
+    assert "Record one person" in caught.value.remedy and caught.value.job.kind == "preprocess"
+
+
+@pytest.mark.parametrize(
+    "name", ["Subject", "Video", "Job", "JobError", "Footage", "Quality", "Upload", "Consent", "Page"]
+)
+def test_every_field_of_the_client_is_one_of_the_service(name):
+    assert set(getattr(ours, name).model_fields) <= set(getattr(schemas, name).model_fields)
+
+
+def test_options_are_those_of_the_service():
+    every = Options(
+        size=64,
+        pose="still",
+        view=View(zoom=2),
+        background=Background(kind="color", color="#204060"),
+        format="webm",
+        seed=3,
+    )
+    read = RenderOptions.model_validate_json(every.model_dump_json(exclude_none=True))
+    assert read.model_dump(exclude_unset=True).keys() == every.model_fields_set
+    assert RenderOptions.model_validate_json(Options().model_dump_json(exclude_none=True)) == RenderOptions()
+
+
+def test_what_a_later_service_adds_is_kept():
+    job = ours.Job.model_validate(
+        {
+            "id": "job_1",
+            "kind": "sing",
+            "state": "dreaming",
+            "subject_id": "sub_1",
+            "created_at": "2026-01-01T00:00:00Z",
+            "mood": "good",
+        }
+    )
+    assert (job.kind, job.state, job.mood, job.ended) == ("sing", "dreaming", "good", False)

@@ -1,0 +1,70 @@
+"""The visible label: in its corner, readable, inside the picture at every size, and on transparent ones too."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from adnerf_core import media
+from adnerf_core.config import RenderOptions
+from adnerf_core.label import WORDS, Label
+from adnerf_core.media import write_wav
+from adnerf_core.render import render
+
+
+def drawn(text, size, color=(90, 140, 60), channels=3):
+    frame = np.full((size, size, channels), (*color, 0)[:channels], np.uint8)
+    return frame, Label(text, size).draw(frame)
+
+
+@pytest.mark.parametrize("size", [64, 128, 256, 512, 1024])
+def test_a_plate_with_light_words_in_the_lower_left_corner(size):
+    frame, labelled = drawn(WORDS, size)
+    rows, cols = np.nonzero((labelled != frame).any(-1))
+    assert rows.min() > 0.7 * size and rows.max() < size - 1
+    assert cols.min() >= 1 and cols.max() < size - 1
+    assert rows.max() - rows.min() < max(22, 0.08 * size)
+    plate = labelled[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1].mean(-1)
+    assert plate.max() > 200 and np.median(plate) < 60  # light words on a dark plate
+    assert (frame == (90, 140, 60)).all()  # what was given is not written to
+
+
+def test_other_words_make_another_picture():
+    assert (drawn("AI-generated", 256)[1] != drawn("AI-generaled", 256)[1]).any()
+    assert (drawn("Создано ИИ", 256)[1] != drawn("СоздаЖо ИИ", 256)[1]).any()  # letters, not boxes for unknown ones
+
+
+@pytest.mark.parametrize("text", ["W" * 40, "i"])
+def test_long_and_short_words_stay_inside(text):
+    frame, labelled = drawn(text, 128)
+    cols = np.nonzero((labelled != frame).any((0, 2)))[0]
+    assert cols.min() >= 1 and cols.max() < 127
+
+
+def test_on_a_transparent_picture_the_label_shows():
+    _, labelled = drawn(WORDS, 128, channels=4)
+    opacity = labelled[..., 3]
+    assert opacity.max() > 240 and np.median(opacity[opacity > 0]) > 120
+    assert (opacity[: 128 // 2] == 0).all()
+
+
+def test_options_take_yes_no_and_words():
+    assert RenderOptions().label is False
+    assert RenderOptions(label=True).label is True
+    assert RenderOptions(label="made by a model").label == "made by a model"
+    for bad in ("", "  ", "x" * 41, "a\nb", 5, None):
+        with pytest.raises(ValidationError):
+            RenderOptions(label=bad)
+
+
+def test_a_rendered_video_has_it(toy_run, tmp_path):
+    write_wav(tmp_path / "say.wav", 0.1 * np.sin(np.arange(8000) * 0.05), 16_000)
+    pictures = {}
+    for label in (False, True):
+        out = tmp_path / f"{label}.mp4"
+        render(toy_run, tmp_path / "say.wav", out, RenderOptions(size=128, label=label))
+        pictures[label] = np.stack(list(media.read_frames(out))).astype(int)
+    change = np.abs(pictures[True] - pictures[False]).mean((0, 3))
+    assert change[64:, :90].max() > 40
+    assert change[:64].mean() < 2

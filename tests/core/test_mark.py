@@ -1,0 +1,193 @@
+"""The invisible mark: written into real videos, which are then ill-treated by a real ffmpeg."""
+
+import subprocess
+
+import cv2
+import numpy as np
+import pytest
+
+from adnerf_core import mark, media
+from adnerf_core.mark import Cut, Marker, detect, into_cells
+from tests.core.clips import speaker, syllables
+
+NUMBER, KEY, OTHER_KEY = 0xC0FFEE_123456, b"0123456789abcdef", b"fedcba9876543210"
+EDGE, FRAMES = 160, 125
+WORSE = ("-c:v", "libx264", "-crf", "28")
+VP9 = ("-c:v", "libvpx-vp9", "-crf", "32", "-b:v", "0", "-deadline", "realtime", "-cpu-used", "8")
+SMALLER = ("-vf", "scale=120:120", *WORSE)
+
+
+@pytest.fixture(scope="module")
+def clip() -> list[np.ndarray]:
+    return list(speaker(syllables(FRAMES), EDGE))
+
+
+@pytest.fixture(scope="module")
+def marked(clip) -> list[np.ndarray]:
+    return list(Marker(NUMBER, KEY, EDGE, EDGE).over(clip))
+
+
+@pytest.fixture(scope="module")
+def video(marked, tmp_path_factory):
+    path = tmp_path_factory.mktemp("mark") / "marked.mp4"
+    media.write_video(path, marked)
+    return path
+
+
+def changed(video, *arguments, name="changed.mp4", before=()):
+    """The video after ffmpeg did `arguments` to it."""
+    out = video.with_name(name)
+    quiet = [media.executable(), "-loglevel", "error", "-y"]
+    subprocess.run([*quiet, *before, "-i", video, *arguments, "-threads", "1", out], check=True)
+    return out
+
+
+def test_the_number_comes_back(video):
+    found = detect(video, KEY)
+    assert found.number == NUMBER and found.score > 20 and found.false_alarm < 1e-60
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        WORSE,
+        SMALLER,
+        ("-r", "30", *WORSE),
+        ("-vf", "eq=brightness=0.06:contrast=1.15:saturation=0.5", *WORSE),
+        ("-vf", "crop=iw*0.95:ih*0.95"),
+        ("-vf", "crop=iw*0.9:ih:0:0"),
+        ("-vf", "pad=iw*16/9:ih:-1:-1"),
+        ("-vf", "scale=200:140,hflip"),
+    ],
+    ids=[
+        "crf28",
+        "crf28 at 75 %",
+        "30 fps",
+        "brightness",
+        "crop",
+        "crop at one side",
+        "bars",
+        "mirrored and stretched",
+    ],
+)
+def test_it_survives(video, arguments):
+    assert detect(changed(video, *arguments), KEY).number == NUMBER
+
+
+def test_it_survives_another_codec(video):
+    webm = changed(video, *VP9, name="out.webm")
+    assert detect(webm, KEY).number == NUMBER
+
+
+def test_two_seconds_out_of_the_middle_are_enough(video):
+    assert detect(changed(video, "-t", "2", *WORSE, before=("-ss", "1.7")), KEY).number == NUMBER
+
+
+def test_the_smallest_picture_survives_too(tmp_path):
+    media.write_video(tmp_path / "small.mp4", Marker(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64)))
+    small = changed(tmp_path / "small.mp4", "-vf", "scale=48:48", *WORSE)
+    assert detect(small, KEY).number == NUMBER
+
+
+def test_a_part_of_a_longer_video_is_found(video, clip, tmp_path):
+    """Ten seconds of another scene, then the marked ones: the cut does not drown them."""
+    others = (np.ascontiguousarray(clip[k % FRAMES][::-1]) for k in range(250))
+    media.write_video(tmp_path / "long.mp4", [*others, *media.read_frames(video)])
+    assert detect(tmp_path / "long.mp4", KEY).number == NUMBER
+
+
+def test_what_is_not_marked_or_with_another_key_gives_nothing(video, clip, tmp_path):
+    assert detect(video, OTHER_KEY) is None
+    media.write_video(tmp_path / "plain.mp4", clip)
+    assert detect(tmp_path / "plain.mp4", KEY) is None
+    media.write_video(tmp_path / "still.mp4", [clip[0]] * 30)
+    assert detect(tmp_path / "still.mp4", KEY) is None
+    media.write_video(tmp_path / "frame.mp4", [clip[0]])
+    assert detect(tmp_path / "frame.mp4", KEY) is None
+
+
+def test_scores_of_unmarked_videos_keep_below_the_bound(clip):
+    """What a video shows has no part in what wrong keys score."""
+    waves = mark.waves_of(*mark.pictures_of(cv2.resize(frame, (64, 64)) for frame in clip))
+    scores = [mark.Signs(b"key number %6d" % k).read(waves, [mark.WHOLE])[1] for k in range(60)]
+    assert np.median(scores) > 5 and max(scores) < 10
+
+
+@pytest.mark.parametrize("edge", [64, 128, 256, 1024])
+def test_it_is_faint_and_steady(edge):
+    rng = np.random.default_rng(0)
+    wall = np.full((edge, edge, 3), 130, np.uint8)
+    wall[: edge // 2] = cv2.resize(rng.integers(60, 200, (edge // 8, edge // 4, 3), np.uint8), (edge, edge // 2))
+    marker = Marker(NUMBER, KEY, edge, edge)
+    changes = [marker.apply(wall, k).astype(int) - wall for k in range(50, 75)]
+    plain = np.stack(changes)[:, edge // 2 + edge // 8 :]
+    assert np.sqrt(np.square(plain).mean()) < 1.7 and np.abs(plain).max() <= 7
+    assert np.abs(np.diff(plain, axis=0)).mean() < 0.5  # steps of 8 bits from frame to frame
+
+
+@pytest.mark.parametrize("size", [(64, 64), (90, 161), (107, 107), (128, 128)])
+def test_no_frame_is_farther_from_its_original_than_promised(clip, size):
+    """Whatever it shows, whenever, and whichever the number and the key."""
+    rng = np.random.default_rng(4)
+    pictures = [
+        cv2.resize(clip[70], size[::-1]),
+        rng.integers(0, 256, (*size, 3), np.uint8),
+        np.full((*size, 3), 128, np.uint8),
+        np.kron(np.indices((2, 2)).sum(0) % 2 * 200 + 20, np.ones((*size, 3)))[: size[0], : size[1]].astype(np.uint8),
+    ]
+    pictures.append(np.dstack([pictures[0], rng.integers(0, 256, size, np.uint8)]))
+    for k in range(8):
+        marker = Marker(NUMBER + k, b"key number %6d" % k, *size)
+        for index, picture in enumerate(pictures * 5):
+            made = marker.apply(picture, 17 * index + k)
+            assert psnr(made[..., :3], picture[..., :3]) >= mark.LEAST_PSNR
+
+
+def test_what_rounding_adds_is_taken_back():
+    """Here most of it rounds up: to 2, 3 and 2 steps, 40.6 dB."""
+    steps = mark.bounded(np.full((64, 64), 2.2, np.float32), mark.TINT)
+    assert mark.LEAST_PSNR <= psnr(steps, np.zeros_like(steps)) < 45
+
+
+def psnr(made, picture):
+    return 10 * np.log10(255**2 / np.mean(np.square(made.astype(float) - picture)))
+
+
+def test_equal_numbers_give_equal_pixels_and_others_do_not(clip, marked):
+    again = Marker(NUMBER, KEY, EDGE, EDGE)
+    assert np.array_equal(again.apply(clip[70], 70), marked[70])
+    assert not np.array_equal(Marker(NUMBER + 1, KEY, EDGE, EDGE).apply(clip[70], 70), marked[70])
+    assert not np.array_equal(Marker(NUMBER, OTHER_KEY, EDGE, EDGE).apply(clip[70], 70), marked[70])
+
+
+def test_what_does_not_show_is_not_marked(clip):
+    alpha = np.zeros((EDGE, EDGE, 1), np.uint8)
+    alpha[:, 60:] = 255
+    frame = np.dstack([clip[0], alpha])
+    made = Marker(NUMBER, KEY, EDGE, EDGE).apply(frame, 12)
+    assert np.array_equal(made[:, :60], frame[:, :60]) and np.array_equal(made[..., 3], frame[..., 3])
+    assert np.abs(made[:, 60:, :3].astype(int) - frame[:, 60:, :3]).mean() > 0.3
+
+
+def test_neither_white_nor_black_turns_over():
+    for value in (0, 255):
+        made = Marker(NUMBER, KEY, 96, 128).apply(np.full((96, 128, 3), value, np.uint8), 3)
+        assert np.abs(made.astype(int) - value).max() <= 9
+
+
+@pytest.mark.parametrize(("number", "key"), [(1 << 48, KEY), (-1, KEY), (1, b"short")])
+def test_what_is_no_mark_is_refused(number, key):
+    with pytest.raises(ValueError, match=r"no number|16 bytes"):
+        Marker(number, key, 64, 64)
+
+
+@pytest.mark.parametrize("cut", [(0.0, 0.0, 0.0, 0.0), (0.1, 0.0, 0.05, 0.025), (-0.4, -0.4, 0.0, 0.0)])
+def test_cells_are_put_where_they_were(cut: Cut):
+    """A ramp of what each place is, seen through the cut, comes back as the ramp of cells that were not cut off."""
+    places = cut[0] + (np.arange(64) + 0.5) / 64 * (1 - cut[0] - cut[1])
+    waves = np.broadcast_to(places[:, None], (1, 2, 64, 64)).astype(np.float32)
+    areas = into_cells(np.ones_like(waves), cut)[0, 0]
+    inside = areas > 0.999 * areas.max()
+    cells = into_cells(waves, cut)[0, 0][inside] / areas[inside]
+    centres = np.broadcast_to((np.arange(mark.CELLS)[:, None] + 0.5) / mark.CELLS, inside.shape)
+    assert inside.mean() > 0.4 and np.allclose(cells, centres[inside], atol=0.02)

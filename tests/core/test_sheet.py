@@ -1,0 +1,37 @@
+"""The sheet of views: its layout, and that the pictures on it turn as it says."""
+
+import cv2
+import numpy as np
+import pytest
+
+from adnerf_core.errors import NotReady
+from adnerf_core.rundir import RunDir, read_json
+from adnerf_core.sheet import COLUMNS, ROWS, TILE, draw_views, steps
+
+
+def test_steps_go_from_limit_to_limit_through_zero():
+    assert steps((-12.0, 3.0), 7) == [-12.0, -8.0, -4.0, 0.0, 1.0, 2.0, 3.0]
+    assert steps((0.0, 30.0), 3) == [0.0, 0.0, 30.0]
+
+
+def test_a_run_gets_a_sheet_that_turns_within_its_limits(toy_run):
+    told = []
+    layout = draw_views(toy_run, lambda *standing: told.append(standing))
+    limits = read_json(toy_run.subject)["view_limits"]
+    assert (layout["yaw_deg"][0], layout["yaw_deg"][-1]) == tuple(limits["yaw_deg"])
+    assert (layout["pitch_deg"][-1], layout["pitch_deg"][0]) == tuple(limits["pitch_deg"])
+    assert (layout["columns"], layout["rows"], layout["tile_px"]) == (COLUMNS, ROWS, TILE)
+    sheet = cv2.imread(str(toy_run.views))
+    assert sheet.shape == (ROWS * TILE, COLUMNS * TILE, 3)
+    tiles = sheet.reshape(ROWS, TILE, COLUMNS, TILE, 3).swapaxes(1, 2).astype(float)
+    middle = tiles[ROWS // 2]
+    usual = middle[COLUMNS // 2]
+    far, near = (np.abs(middle[column] - usual).mean() for column in (0, COLUMNS // 2 - 1))
+    assert far > near > 0, "the further it is turned, the less it looks like the unturned one"
+    assert np.abs(tiles[0, COLUMNS // 2] - tiles[-1, COLUMNS // 2]).mean() > 1
+    assert told[0] == ("views", 0, COLUMNS * ROWS) and told[-1] == ("views", COLUMNS * ROWS, COLUMNS * ROWS)
+
+
+def test_an_unfinished_run_has_none(tmp_path):
+    with pytest.raises(NotReady):
+        draw_views(RunDir(tmp_path))

@@ -1,0 +1,70 @@
+"""What tests do on the page again and again, as a person does it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Locator, Page, expect
+
+CONSENT = "Ann agreed to be shown, 2 May"
+
+
+def begin(page: Page, footage: Path) -> None:
+    """From the gallery: sends footage; ends where the upload begins."""
+    page.goto("/#/new")
+    page.get_by_label("Drop a video here").set_input_files(footage)
+    page.get_by_label("Consent").fill(CONSENT)
+    page.get_by_role("button", name="Send and start").click()
+
+
+def make_subject(page: Page, footage: Path) -> str:
+    """Sends footage and waits until the page of the new subject is there; its address."""
+    begin(page, footage)
+    page.wait_for_url("**/#/subjects/*")
+    return page.url
+
+
+def ready_subject(page: Page, footage: Path) -> str:
+    """The address of a subject that was just made and can speak."""
+    address = make_subject(page, footage)
+    expect(page.get_by_role("button", name="Make the video")).to_be_visible()
+    return address
+
+
+def speak(page: Page, sound: Path) -> str:
+    """On the page of a subject that is ready: makes a video, and waits for it; its address."""
+    page.get_by_label("drop a sound file").set_input_files(sound)
+    page.get_by_role("button", name="Make the video").click()
+    page.wait_for_url("**/#/videos/*")
+    expect(page.locator("video.player")).to_be_visible()
+    return page.url
+
+
+def working(page: Page, text: str) -> Locator:
+    """What the progress of a job says."""
+    return page.get_by_role("region", name="Progress").get_by_text(text)
+
+
+def confirm(page: Page, action: str) -> None:
+    """Presses the button that means it."""
+    page.get_by_role("dialog").get_by_role("button", name=action).click()
+
+
+def assert_accessible(page: Page) -> None:
+    """Asserts that axe finds no violation of WCAG 2.2 A and AA."""
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+    found = Axe().run(page, options=options).response["violations"]
+    assert not found, [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found]
+
+
+def assert_fits(page: Page) -> None:
+    """Asserts that nothing has to be scrolled sideways."""
+    width = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert width[0] <= width[1], width
+
+
+def sent_from(headers: dict[str, str]) -> int:
+    """The offset that a PATCH of an upload names."""
+    return int(re.fullmatch(r"\d+", headers["upload-offset"])[0])

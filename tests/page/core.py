@@ -1,0 +1,115 @@
+"""A core for people who watch: next to no work, but footage, pictures and videos that a browser can show.
+
+Footage may end in orders to the stub core behind it (tests/worker/stub_core.py): see `order`.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+
+from adnerf_core import media
+from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.rundir import write_json
+from tests.worker import stub_core
+
+MARK = b"\nORDERS"
+FOOTAGE = stub_core.FOOTAGE | {
+    "frames_with_face": 297,
+    "face_px": 210.0,
+    "head_yaw_deg": [-4.0, 11.0],
+    "sharpness": 0.8,
+    "warnings": ["The face is rather small: 250 px or more are best."],
+}
+SIZE = 96
+
+
+def order(footage: Path, **orders) -> Path:
+    """Lets `footage` end in orders, which players ignore."""
+    with footage.open("ab") as file:
+        file.write(MARK + json.dumps(orders).encode())
+    return footage
+
+
+def ordered(footage: Path) -> dict:
+    """The orders at the end of `footage`, if any."""
+    _, mark, text = footage.read_bytes().rpartition(MARK)
+    return json.loads(text) if mark else {}
+
+
+def face(turn: float = 0.0, mouth: float = 0.2, size: int = SIZE) -> np.ndarray:
+    """A drawn face, [size, size, 3] uint8 RGB; `turn` -1..1 to the right of the picture, `mouth` 0..1 open."""
+    picture = np.full((size, size, 3), (46, 74, 98), np.uint8)
+    at = size // 2
+
+    def spot(x, y, a, b, color):
+        cv2.ellipse(
+            picture,
+            (at + int(x * size), int(y * size)),
+            (int(a * size), max(1, int(b * size))),
+            0,
+            0,
+            360,
+            color,
+            -1,
+            cv2.LINE_AA,
+        )
+
+    spot(0, 1.02, 0.42, 0.24, (58, 52, 66))
+    spot(0, 0.48, 0.26, 0.34, (226, 178, 150))
+    for eye in (-0.1, 0.1):
+        spot(eye + 0.08 * turn, 0.42, 0.032, 0.022, (40, 32, 30))
+    spot(0.1 * turn, 0.52, 0.02, 0.05, (206, 150, 126))
+    spot(0.07 * turn, 0.66, 0.09, 0.02 + 0.05 * mouth, (140, 44, 56))
+    return picture
+
+
+def jpeg(path: Path, picture: np.ndarray) -> None:
+    """Writes an RGB picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
+
+
+def preprocess(video, out, config, progress):
+    orders = ordered(video)
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "footage.json", FOOTAGE)
+    stub_core.work(orders, "track", progress)
+    write_json(out / "dataset.json", orders.get("train", {}))
+
+
+def train(dataset, run, config, progress):
+    def seen(stage, done, total):
+        progress(stage, done, total)
+        jpeg(run.preview, face(mouth=done / total))
+
+    stub_core.train(dataset, run, config, seen)
+
+
+def views(run, progress, *, device):
+    turns = (-1.0, -0.5, 0.0, 0.5, 1.0)
+    jpeg(run.views, np.hstack([face(turn) for turn in turns]))
+    progress("views", 1, 1)
+    return {"columns": 5, "rows": 1, "yaw_deg": [-12.0, -6.0, 0.0, 7.0, 14.0], "pitch_deg": [0.0], "tile_px": SIZE}
+
+
+def render(run, audio, out, options, progress, *, background=None, device="cpu", load=stub_core.load, mark=None):
+    """As long as the sound, the mouth as wide open as it is loud."""
+    samples = media.extract_audio(audio)
+    count = max(1, round(len(samples) * FPS / SAMPLE_RATE))
+    loud = [float(np.abs(piece).mean()) for piece in np.array_split(samples, count)]
+    loudest = max(loud) or 1.0  # silence: the mouth stays shut
+    turn = options.view.yaw_deg / 14
+    media.write_video(
+        out, (face(turn, level / loudest) for level in loud), fps=FPS, audio=audio, duration_s=count / FPS
+    )
+    progress("render", 1, 1)
+    return SimpleNamespace(frames=count, duration_s=count / FPS, width=SIZE, height=SIZE, view=options.view)
+
+
+CORE = replace(stub_core.CORE, preprocess=preprocess, train=train, views=views, render=render)

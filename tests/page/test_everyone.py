@@ -1,0 +1,111 @@
+"""The page for those who have no mouse, a small screen, a dark room, or a screen reader."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.page.acts import CONSENT, assert_accessible, assert_fits, ready_subject, speak
+from tests.page.conftest import opened
+
+PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+
+
+def focused(page):
+    """The name of what has the focus, as it is read out."""
+    return page.evaluate(
+        "(e => e.ariaLabel || e.labels?.[0]?.innerText || e.innerText || e.tagName)(document.activeElement)"
+    ).strip()
+
+
+def tab_to(page, name, most=40):
+    """Presses Tab until what is called `name` has the focus, which must be seen."""
+    for _ in range(most):
+        page.keyboard.press("Tab")
+        if re.match(name, focused(page)):
+            outline = page.evaluate(
+                "(e => getComputedStyle(e.matches('.drop input') ? e.parentElement : e).outlineStyle)(document.activeElement)"
+            )
+            assert outline != "none", name
+            return
+    raise AssertionError(f"{name} is not reached by Tab")
+
+
+def arrive(page, heading):
+    """Waits until the view with this heading is complete; the focus is at its beginning then."""
+    expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+    expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_by_keyboard_alone(page, footage, say):
+    page.keyboard.press("Tab")
+    assert focused(page) == "Skip to the content"
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+    tab_to(page, "New subject|Make the first subject")
+    page.keyboard.press("Enter")
+    arrive(page, "New subject")
+    tab_to(page, "Drop a video here")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(footage("joy"))
+    expect(page.get_by_role("button", name="Choose another")).to_be_focused()
+    tab_to(page, "Name")
+    tab_to(page, "Standard")
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_label("Draft")).to_be_checked()
+    tab_to(page, "Consent")
+    page.keyboard.type(CONSENT)
+    tab_to(page, "Send and start")
+    page.keyboard.press("Enter")
+    arrive(page, "joy")
+    expect(page.get_by_role("button", name="Make the video")).to_be_visible()
+
+    tab_to(page, "or drop a sound file")
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files(say)
+    expect(page.get_by_role("button", name="Choose another")).to_be_focused()
+    tab_to(page, "Turn")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("slider", name="Turn")).to_have_attribute("aria-valuetext", "1° left")
+    tab_to(page, "Make the video")
+    page.keyboard.press("Enter")
+    arrive(page, "joy speaks")
+    expect(page.locator("video.player")).to_be_visible()
+
+    tab_to(page, "Delete")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    expect(page.get_by_role("button", name="Delete")).to_be_focused()  # back where it was
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    tab_to(page, "Delete")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/#/subjects/*")
+
+
+def test_on_a_phone_in_the_dark(browser, service, footage, say):
+    with opened(browser, service, color_scheme="dark", reduced_motion="reduce", **PHONE) as page:
+        subject = ready_subject(page, footage("kim-with-a-name-that-is-long-enough-to-be-a-nuisance-on-small-screens"))
+        assert_fits(page)
+        assert_accessible(page)
+        video = speak(page, say)
+        for address in ("/", "/#/new", "/#/videos", "/#/verify", subject, video):
+            page.goto(address)
+            expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            assert_fits(page)
+            assert_accessible(page)
+
+
+def test_what_happens_is_said(page, footage):
+    said = page.evaluate_handle(
+        "() => { const texts = []; const place = document.querySelector('#said');"
+        " new MutationObserver(() => texts.push(place.textContent)).observe(place, {childList: true, characterData: true});"
+        " return texts; }"
+    )
+    ready_subject(page, footage("lea", steps=5, pause=0.3, train={"steps": 5, "pause": 0.3}))
+    texts = said.json_value()
+    assert {"New subject", "Learning the head", "Ready"} <= set(texts), texts

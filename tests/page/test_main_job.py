@@ -1,0 +1,106 @@
+"""The main job as a person does it: footage in, watched; speech in; a video out."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.page.acts import assert_accessible, confirm, make_subject, ready_subject, speak, working
+
+
+def test_by_mouse_with_a_recording(page, footage):
+    page.get_by_role("link", name=re.compile("subject", re.I)).and_(page.locator(".button")).click()
+    page.get_by_role("button", name="Send and start").click()
+    expect(page.get_by_role("alert")).to_contain_text("Choose a video first")
+    page.get_by_label("Drop a video here").set_input_files(footage("ann", steps=5, train={"steps": 5}))
+    expect(page.get_by_label("Name")).to_have_value("ann")
+    page.get_by_role("button", name="Send and start").click()
+    expect(page.get_by_role("alert")).to_contain_text("who agreed")
+    expect(page.get_by_label("Consent")).to_be_focused()
+    assert_accessible(page)
+    page.get_by_label("Consent").fill("Ann agreed, 2 May")
+    page.get_by_role("button", name="Send and start").click()
+
+    expect(page.get_by_role("heading", name="ann", exact=True)).to_be_visible()
+    expect(page.get_by_text("The face is rather small")).to_be_visible()
+    expect(page.get_by_role("img", name="ann, as learnt so far")).to_have_js_property("naturalWidth", 96)
+    expect(page.get_by_text("Looks good", exact=False)).to_be_visible()
+    assert_accessible(page)
+
+    record = page.get_by_role("button", name="Record", exact=True)
+    record.click()
+    page.get_by_role("button", name="Stop recording").click()
+    expect(page.get_by_role("alert")).to_contain_text("at least one second")
+    record.click()
+    expect(page.locator(".recorder .clock")).to_have_text("0:02")
+    page.get_by_role("button", name="Stop recording").click()
+    expect(page.locator(".sound audio")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    page.get_by_role("slider", name="Turn").fill("10")
+    expect(page.get_by_role("img", name=re.compile("turn 10° left"))).to_be_visible()
+    page.get_by_text("Colour").click()
+    page.get_by_label("Colour").last.fill("#102030")
+    page.get_by_role("button", name="Make the video").click()
+
+    player = page.locator("video.player")
+    expect(player).to_be_visible()
+    expect(page.get_by_text("#102030")).to_be_visible()
+    expect(page.get_by_text("10° left")).to_be_visible()
+    player.evaluate("video => { video.muted = true; return video.play(); }")
+    expect(player).not_to_have_js_property("currentTime", 0)
+    assert_accessible(page)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename.endswith(".mp4")
+    assert download.value.path().read_bytes()[4:8] == b"ftyp"
+
+
+def test_a_reload_anywhere_keeps_its_place(page, footage):
+    address = make_subject(page, footage("bob", train={"steps": 40, "pause": 0.1}))
+    expect(working(page, "Learning the head")).to_be_visible()
+    page.reload()
+    expect(working(page, "Learning the head")).to_be_visible()
+    assert page.url == address
+    page.get_by_role("link", name="Subjects").first.click()
+    expect(page.get_by_role("link", name=re.compile("bob"))).to_contain_text("Learning")
+    page.go_back()
+    expect(page.get_by_role("heading", name="bob")).to_be_visible()
+
+
+def test_two_videos_side_by_side(page, footage, say):
+    address = ready_subject(page, footage("cat"))
+    for _ in range(2):
+        page.goto(address)
+        speak(page, say)
+    page.get_by_role("link", name="Videos").click()
+    boxes = page.get_by_role("checkbox", name=re.compile("cat"))
+    for k in range(2):
+        boxes.nth(k).check()
+    page.get_by_role("link", name="Compare the two").click()
+    page.get_by_role("button", name="Play").click()
+    left, right = page.locator("video").all()
+    for player in (left, right):
+        expect(player).to_have_js_property("ended", True)
+    expect(right).to_have_js_property("muted", True)
+    page.get_by_label("Right", exact=True).check()
+    expect(right).to_have_js_property("muted", False)
+    expect(left).to_have_js_property("muted", True)
+    assert_accessible(page)
+
+
+def test_renaming_withdrawing_deleting(page, footage, say):
+    address = ready_subject(page, footage("dan"))
+    page.get_by_role("button", name="Rename").click()
+    page.get_by_role("dialog").get_by_label("Name").fill("Daniel")
+    confirm(page, "Rename")
+    expect(page.get_by_role("heading", name="Daniel", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Withdraw consent").click()
+    assert_accessible(page)
+    page.get_by_label("Also remove").check()
+    confirm(page, "Withdraw")
+    expect(page.get_by_text("nothing of this person is made or shown")).to_be_visible()
+    expect(page.get_by_role("button", name="Make the video")).to_have_count(0)
+    page.get_by_role("button", name="Delete").click()
+    confirm(page, "Delete")
+    expect(page).to_have_url(re.compile(r"/#/$"))
+    page.goto(address)
+    expect(page.get_by_role("alert")).to_contain_text("There is no subject")

@@ -1,0 +1,115 @@
+"""What goes wrong, and what people are told and can do."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from storage import keys
+from storage.db import Database
+from storage.settings import Settings
+from tests.page.acts import assert_accessible, begin, make_subject, ready_subject, sent_from, speak, working
+from tests.page.conftest import opened, running
+
+PIECE = 8 << 20
+
+
+def test_footage_that_cannot_work_says_why_and_what_to_do(page, footage):
+    make_subject(page, footage("eve", at={"0": "refuse"}))
+    problem = page.get_by_role("alert")
+    expect(problem).to_contain_text("No face in 290 of 300 frames.")
+    expect(problem).to_contain_text("Record one person, facing the camera")
+    expect(page.get_by_text("The face is rather small")).to_be_visible()
+    assert_accessible(page)
+    expect(page.get_by_role("link", name="Send other footage")).to_be_visible()
+
+
+def test_cancelled_and_taken_up_again(page, footage):
+    make_subject(page, footage("fay", train={"steps": 60, "pause": 0.1}))
+    expect(working(page, "Learning the head")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("It was cancelled.", exact=False)).to_be_visible()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("button", name="Make the video")).to_be_visible()
+
+
+def test_an_upload_is_paused_cut_reloaded_and_still_arrives(page, footage):
+    video = footage("gus", size=3 * PIECE)
+    offsets = []
+    page.on("request", lambda sent: sent.method == "PATCH" and offsets.append(sent_from(sent.headers)))
+    held = []
+
+    def cut_after_the_first(route):
+        if route.request.method != "PATCH" or sent_from(route.request.headers) < PIECE:
+            route.fallback()
+        elif held:
+            route.abort("connectionreset")
+        else:
+            held.append(route)
+
+    page.route("**/v1/uploads/*", cut_after_the_first)
+    with page.expect_request(lambda sent: sent.method == "PATCH" and sent_from(sent.headers) >= PIECE):
+        begin(page, video)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Paused: gus.mp4")).to_be_visible()
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("The connection was cut.", exact=False)).to_be_visible()
+
+    page.on("dialog", lambda dialog: dialog.accept())  # the page warns before it is left
+    page.reload()
+    page.unroute_all()
+    expect(page.get_by_text("A part of gus.mp4 is there already.")).to_be_visible()
+    expect(page.get_by_label("Consent")).to_have_value("Ann agreed to be shown, 2 May")
+    offsets.clear()
+    begin(page, video)
+    page.wait_for_url("**/#/subjects/*")
+    assert offsets[0] >= PIECE, "what had arrived was not sent again"
+    expect(page.get_by_role("button", name="Make the video")).to_be_visible()
+
+
+def test_a_video_from_elsewhere_was_not_made_here(page, footage):
+    page.get_by_role("link", name="Verify").click()
+    page.get_by_label("Drop a video here").set_input_files(footage("hal"))
+    expect(page.get_by_role("heading", name="Nothing says that it was made here")).to_be_visible()
+    assert_accessible(page)
+
+
+def test_a_service_that_is_away_is_said_and_comes_back(page):
+    page.route("**/v1/subjects?*", lambda route: route.abort())
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("Check that it runs")
+    page.unroute_all()
+    page.get_by_role("button", name="Try again").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_role("link", name=re.compile("subject"))).not_to_have_count(0)
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A service that wants keys, and one: (URL, token)."""
+    data = tmp_path / "data"
+    with running(data) as url:
+        database = Database(Settings(data_dir=data).database)
+        with database.session() as session:
+            _, token = keys.create(session, owner="ann", name="browser", scopes=["read", "write"])
+        database.close()
+        yield url, token
+
+
+def test_a_service_with_keys_asks_for_one_and_shows_all_with_it(browser, guarded, footage, say):
+    url, token = guarded
+    with opened(browser, url) as page:
+        page.get_by_label("Key", exact=True).fill("adnerf_nonsense")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.get_by_role("alert")).to_contain_text("The key was not taken")
+        assert_accessible(page)
+        page.get_by_label("Key", exact=True).fill(token)
+        page.get_by_role("button", name="Use it").click()
+        ready_subject(page, footage("ida"))
+        expect(page.get_by_role("img", name="ida, as learnt so far")).to_have_js_property("naturalWidth", 96)
+        speak(page, say)
+        expect(page.locator("video.player")).to_have_js_property("videoWidth", 96)
+        page.reload()
+        expect(page.locator("video.player")).to_be_visible()
+        page.get_by_role("button", name="Forget key").click()
+        expect(page.get_by_label("Key", exact=True)).to_be_visible()

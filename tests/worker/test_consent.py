@@ -1,0 +1,197 @@
+"""Consent withdrawn: in every state that a subject can be in, nothing more is made or shown of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import threading
+
+import pytest
+
+from storage import consents, jobs
+from storage.errors import ConsentWithdrawn, NotFound
+from storage.models import LOCAL, Job, Subject, now
+from tests.worker.conftest import House
+from worker import service
+from worker.consent import withdraw_consent
+
+ENDLESS = {"steps": 100_000, "pause": 0.01}
+
+
+def withdraw(house, subject, *, purge=False, owner=LOCAL):
+    with house.database.session() as session:
+        return withdraw_consent(session, house.store, subject.id, owner=owner, purge=purge)
+
+
+def states(house, subject):
+    """Of the subject, and of all its jobs and videos."""
+    listed = house.read(service.list_jobs).items + house.read(service.list_videos).items
+    return {house.subject(subject).state} | {row.state for row in listed if row.state != "succeeded"}
+
+
+def test_the_record_is_there_from_the_first_moment(house):
+    subject = house.submit_subject()
+    assert (subject.consent, subject.withdrawn_at) == ("Ada, today", None)
+    with house.store.open(subject.source_key) as footage:
+        assert subject.footage_sha256 == hashlib.sha256(footage.read()).hexdigest()
+
+
+def test_the_digest_stands_for_every_word_of_the_record(house):
+    subject = house.submit_subject()
+    digest = consents.digest(subject)
+    assert digest == consents.digest(house.subject(subject))
+    house.work()
+    withdraw(house, subject)
+    assert digest == consents.digest(house.subject(subject))  # what became of the subject is no part of it
+    for name in ("consent", "consent_by", "owner", "footage_sha256"):
+        other = house.subject(subject)
+        setattr(other, name, "another")
+        assert consents.digest(other) != digest, name
+
+
+@pytest.mark.parametrize("done", [0, 1, 2], ids=["pending", "training", "ready"])
+def test_withdrawn_before_or_after_the_work(house, done):
+    subject = house.submit_subject()
+    worker = house.worker()
+    for _ in range(done):
+        assert worker.step()
+    if done == 2:
+        house.submit_video(subject.id)
+    withdraw(house, subject)
+    assert states(house, subject) == {"cancelled"}
+    assert not worker.step()
+    worker.end()
+
+
+@pytest.mark.parametrize("kind", ["preprocess", "train", "render"])
+def test_withdrawn_during_the_work(house, kind):
+    if kind == "render":
+        subject = house.ready_subject()
+        house.submit_video(subject.id, **ENDLESS)
+    else:
+        subject = house.submit_subject(**(ENDLESS if kind == "preprocess" else {"train": ENDLESS}))
+    worker = house.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0)
+    withdraw(house, subject, purge=True)
+    house.until(lambda: not list((house.settings.work / "jobs").iterdir()))
+    worker.stopping.set()
+    thread.join()
+    assert states(house, subject) == {"cancelled"}
+    assert house.objects() == []
+
+
+def test_nothing_is_made_or_shown_of_a_subject_whose_consent_was_withdrawn(house):
+    subject = house.submit_subject(train={"previews": True})
+    house.work()
+    video = house.submit_video(subject.id)
+    house.work()
+    failed = house.submit_video(subject.id, at={"1": "crash"})
+    house.work()
+    withdraw(house, subject)
+    with pytest.raises(ConsentWithdrawn, match="withdrawn"):
+        house.submit_video(subject.id)
+    for shown in (service.subject_preview, service.subject_report):
+        with pytest.raises(ConsentWithdrawn):
+            house.read(shown, subject.id)
+    with pytest.raises(ConsentWithdrawn):
+        house.read(service.video_file, video.id)
+    for job in (failed.job, house.subject(subject).jobs[0]):
+        with pytest.raises((ConsentWithdrawn, jobs.MoveNotAllowed)):
+            house.write(service.retry_job, house.settings, job.id)
+    assert house.job(failed.job).state == "failed"
+    assert house.video(video).state == "cancelled"
+    assert house.video(video).file_key in house.objects()  # it was not asked to purge
+
+
+def test_a_cancelled_training_cannot_be_taken_up_again(house):
+    subject = house.submit_subject()
+    withdraw(house, subject)
+    with pytest.raises(ConsentWithdrawn):
+        house.write(service.retry_job, house.settings, house.subject(subject).jobs[0].id)
+    assert states(house, subject) == {"cancelled"}
+
+
+def test_a_job_that_slipped_past_is_cancelled_when_it_is_claimed(house):
+    """As if it had been queued in the moment of the withdrawal, by a transaction that had not seen it yet."""
+    subject = house.ready_subject()
+    video = house.submit_video(subject.id)
+    other = house.submit_subject()
+    with house.database.session() as session:
+        session.get(Subject, subject.id).withdrawn_at = now()
+    worker = house.worker()
+    assert not worker.step()
+    assert (house.video(video).state, house.job(video.job).state) == ("cancelled", "cancelled")
+    assert worker.step()
+    worker.end()
+    assert house.subject(other).state == "training"
+
+
+def test_withdrawing_again_changes_nothing_and_can_still_purge(house):
+    subject = house.ready_subject()
+    video = house.submit_video(subject.id)
+    house.work()
+    first = withdraw(house, subject)
+    assert withdraw(house, subject).withdrawn_at == first.withdrawn_at
+    assert (first.purged_at, bool(house.objects())) == (None, True)
+    purged = withdraw(house, subject, purge=True)
+    assert withdraw(house, subject, purge=True).purged_at == purged.purged_at
+    assert (house.objects(), purged.withdrawn_at) == ([], first.withdrawn_at)
+    assert (purged.consent, purged.footage_sha256) == (subject.consent, subject.footage_sha256)
+    assert (purged.run_key, purged.source_key, house.video(video).file_key) == (None, "", None)
+    assert house.video(video).mark is not None  # a copy elsewhere can still be told to have been made here
+
+
+def test_of_a_purge_that_the_store_missed_the_janitor_finds_the_rest(house, monkeypatch):
+    subject = house.ready_subject()
+    monkeypatch.setattr(house.store, "delete_prefix", lambda prefix: None)
+    withdraw(house, subject, purge=True)
+    worker = house.worker()
+    worker.janitor.grace_s = 0.0
+    left = house.objects()
+    assert subject.run_key in left
+    assert worker.janitor.round() == left
+    worker.end()
+    assert house.objects() == []
+
+
+def test_another_owner_cannot_withdraw(house):
+    subject = house.ready_subject()
+    with pytest.raises(NotFound):
+        withdraw(house, subject, owner="somebody")
+    assert house.subject(subject).state == "ready"
+
+
+@pytest.mark.parametrize("url", ["", "postgresql"], ids=["sqlite", "postgresql"])
+def test_a_video_asked_for_during_the_withdrawal_is_refused_or_cancelled(request, settings, url):
+    """Many at once: in the end no job of the subject is left, and no worker could have begun one."""
+    if url:
+        settings = dataclasses.replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+    house = House(settings)
+    subject = house.ready_subject()
+    begin = threading.Barrier(5)
+    refused = []
+
+    def ask():
+        begin.wait()
+        for _ in range(3):
+            try:
+                house.submit_video(subject.id)
+            except ConsentWithdrawn:
+                refused.append(1)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    begin.wait()
+    withdraw(house, subject)
+    for asker in askers:
+        asker.join()
+    with house.database.session(write=False) as session:
+        active = session.query(Job).where(Job.subject_id == subject.id, Job.state.in_(("queued", "running"))).count()
+    listed = house.read(service.list_videos).items
+    house.close()
+    assert active == 0
+    assert len(listed) + len(refused) == 12
+    assert {video.state for video in listed} <= {"cancelled"}

@@ -1,0 +1,127 @@
+"""`adnerf keys` and `adnerf owners`: what an operator does at the service's machine."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from storage import keys, quotas
+from storage.errors import Unauthorized
+from storage.models import Key, now
+from storage.settings import Settings, environment_of
+from worker.__main__ import main
+
+
+@pytest.fixture
+def adnerf(house, monkeypatch, capsys):
+    """Runs a command on the service's data; returns what it printed."""
+    for name, value in environment_of(house.settings).items():
+        monkeypatch.setenv(name, value)
+
+    def adnerf(*words, status=0):
+        assert main(words) == status
+        printed = capsys.readouterr()
+        return printed.err if status else printed.out
+
+    return adnerf
+
+
+def found(house, token):
+    with house.database.session(write=False) as session:
+        return keys.find(session, token)
+
+
+def made(adnerf, *words):
+    """The id and the token that are printed."""
+    printed = adnerf("keys", "create", "--name", "laptop", *words)
+    return re.match(r"key_\w+", printed)[0], printed.splitlines()[-1]
+
+
+def test_a_key_is_made_with_what_was_asked_for(adnerf, house):
+    key_id, token = made(adnerf, "--owner", "ann", "--scopes", "read,metrics", "--expires", "90d")
+    key = found(house, token)
+    assert (key.id, key.owner, key.name, key.scopes) == (key_id, "ann", "laptop", ["read", "metrics"])
+    assert 89 < (key.expires_at - now()).total_seconds() / 86_400 < 90
+    plain = found(house, made(adnerf)[1])
+    assert (plain.owner, plain.scopes, plain.expires_at) == ("local", ["read", "write"], None)
+
+
+def test_keys_are_listed_without_their_secrets(adnerf):
+    ids, tokens = zip(*(made(adnerf, "--owner", owner) for owner in ("ann", "bob")), strict=True)
+    listed = adnerf("keys", "list")
+    assert [line.split()[0] for line in listed.splitlines()] == list(ids[::-1])
+    assert "never used" in listed and not any(token in listed for token in tokens)
+    assert adnerf("keys", "list", "--owner", "ann").split()[0] == ids[0]
+
+
+def test_rotating_and_revoking(adnerf, house):
+    key_id, first = made(adnerf)
+    second = adnerf("keys", "rotate", key_id, "--grace", "1h").splitlines()[-1]
+    assert found(house, first).id == found(house, second).id == key_id
+    assert "revoked" in adnerf("keys", "revoke", key_id)
+    for token in (first, second):
+        with pytest.raises(Unauthorized):
+            found(house, token)
+    assert "was revoked" in adnerf("keys", "revoke", key_id, status=1)
+    assert "no key key_0" in adnerf("keys", "rotate", "key_0", status=1)
+    assert "revoked 20" in adnerf("keys", "list")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["create", "--name", "x", "--owner", "an n"],
+        ["create", "--name", "x", "--scopes", "read,everything"],
+        ["create", "--name", "x", "--expires", "tomorrow"],
+        ["create"],
+        ["rotate"],
+        [],
+    ],
+)
+def test_a_wrong_command_line_makes_nothing(adnerf, house, words):
+    with pytest.raises(SystemExit) as ended:
+        main(["keys", *words])
+    assert ended.value.code == 2
+    with house.database.session(write=False) as session:
+        assert session.query(Key).all() == []
+
+
+def test_quotas_of_an_owner(adnerf, house):
+    printed = adnerf("owners", "set", "ann", "--subjects", "20", "--stored-bytes", "10G")
+    assert re.search(r"subjects +0 of 20$", printed, re.MULTILINE)
+    with house.database.session(write=False) as session:
+        ann = quotas.limits(session, house.settings, "ann")
+    assert (ann["subjects"], ann["stored_bytes"]) == (20, 10 << 30)
+    assert ann["queued_jobs"] == house.settings.quota_queued_jobs
+    adnerf("owners", "set", "ann", "--subjects", "default")
+    with house.database.session(write=False) as session:
+        assert quotas.limits(session, house.settings, "ann")["subjects"] == house.settings.quota_subjects
+    made(adnerf, "--owner", "bob")
+    assert re.findall(r"^\w+$", adnerf("owners", "list"), re.MULTILINE) == ["ann", "bob"]
+
+
+@pytest.mark.parametrize("command", ["serve", "api"])
+def test_without_keys_others_are_not_listened_to(house, command):
+    words = [sys.executable, "-m", "worker", command, "--host", "0.0.0.0", "--port", "1"]
+    ended = subprocess.run(words, env=environment_of(house.settings), capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1
+    assert "no key was made yet" in ended.stderr and "adnerf keys create" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "url"),
+    [
+        ("api", "sqlite://"),  # empty: it has no tables
+        ("api", "postgresql+psycopg://nobody@127.0.0.1:1/none"),
+        ("serve", "postgresql+psycopg://nobody@127.0.0.1:1/none"),
+    ],
+)
+def test_a_database_that_is_away_or_has_no_tables_is_told_with_its_remedy(tmp_path, command, url):
+    words = [sys.executable, "-m", "worker", command, "--host", "0.0.0.0", "--port", "1"]
+    environment = environment_of(Settings(data_dir=tmp_path, database_url=url))
+    ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 1 and "Traceback" not in ended.stderr
+    assert "The database cannot be used" in ended.stderr and "alembic upgrade head" in ended.stderr

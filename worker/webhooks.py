@@ -1,0 +1,98 @@
+"""The use cases of webhooks, as worker/service.py has those of the rest: torch-free, inside the caller's transaction.
+
+An address is looked up before the first statement, so that slow name servers do not hold up other writers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from storage import rows, webhooks
+from storage.errors import NotFound
+from storage.models import Delivery, DeliveryState, Webhook, WebhookEvent
+from storage.rows import Page
+from storage.settings import Settings
+from worker import outside
+from worker.keyring import open_keyring
+
+
+def create_webhook(
+    session: Session, settings: Settings, *, owner: str, url: str, events: list[WebhookEvent], description: str
+) -> Webhook:
+    """A new webhook. Raises UrlRefused, TooManyWebhooks."""
+    check_url(settings, url)
+    return webhooks.create(session, owner=owner, url=url, events=events, description=description)
+
+
+def get_webhook(session: Session, webhook_id: str, *, owner: str) -> Webhook:
+    """The webhook. Raises NotFound."""
+    return rows.get(session, Webhook, webhook_id, owner=owner)
+
+
+def list_webhooks(session: Session, *, owner: str, limit: int = 50, cursor: str | None = None) -> Page[Webhook]:
+    """Webhooks, newest first."""
+    return rows.page(session, Webhook, limit=limit, cursor=cursor, owner=owner)
+
+
+def change_webhook(session: Session, settings: Settings, webhook_id: str, *, owner: str, **values: Any) -> Webhook:
+    """Sets some of `url`, `events`, `description`, `enabled`. Raises UrlRefused, NotFound."""
+    if "url" in values:
+        check_url(settings, values["url"])
+    return webhooks.change(session, get_webhook(session, webhook_id, owner=owner), **values)
+
+
+def delete_webhook(session: Session, webhook_id: str, *, owner: str) -> None:
+    """Removes the webhook with all its deliveries, sent or not. Raises NotFound."""
+    session.delete(get_webhook(session, webhook_id, owner=owner))
+
+
+def rotate_secret(session: Session, webhook_id: str, *, owner: str) -> Webhook:
+    """Gives the webhook another secret; the one before signs too for a day. Raises NotFound."""
+    return webhooks.rotate(session, get_webhook(session, webhook_id, owner=owner))
+
+
+def test_webhook(session: Session, webhook_id: str, *, owner: str) -> Delivery:
+    """Sends the event `webhook.test`, soon. Raises NotFound, WebhookDisabled."""
+    return webhooks.test(session, get_webhook(session, webhook_id, owner=owner))
+
+
+def get_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
+    """One of the webhook's deliveries. Raises NotFound."""
+    delivery = rows.get(session, Delivery, delivery_id, owner=owner)
+    if delivery.webhook_id != webhook_id:
+        raise NotFound(f"Webhook {webhook_id} has no delivery {delivery_id}.")
+    return delivery
+
+
+def list_deliveries(
+    session: Session,
+    webhook_id: str,
+    *,
+    owner: str,
+    state: DeliveryState | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> Page[Delivery]:
+    """The webhook's deliveries, newest first. Raises NotFound."""
+    get_webhook(session, webhook_id, owner=owner)
+    return rows.page(session, Delivery, limit=limit, cursor=cursor, owner=owner, webhook_id=webhook_id, state=state)
+
+
+def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
+    """Makes a delivery again, soon, whatever came of it before. Raises NotFound, WebhookDisabled."""
+    delivery = get_delivery(session, webhook_id, delivery_id, owner=owner)
+    return webhooks.replay(session, get_webhook(session, webhook_id, owner=owner), delivery)
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises BadSetting for what would fail later otherwise."""
+    outside.networks(settings.webhook_networks)
+    if settings.webhook_key:
+        open_keyring(settings)
+
+
+def check_url(settings: Settings, url: str) -> None:
+    """Raises UrlRefused where a webhook may not be sent to `url`, as things are now; each delivery asks again."""
+    outside.judge(outside.parse(url), outside.networks(settings.webhook_networks))
