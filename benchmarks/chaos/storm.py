@@ -136,6 +136,8 @@ def storm(
             time.sleep(seen.random.uniform(*pause_s))
         lasted = time.monotonic() - begun
         seen.calm()
+        with suppress(TimeoutError):  # a short storm can be over before any subject is ready
+            stage.until(lambda: crowd.ledger.counts["files"])
         crowd.leave()
         settled = wait_for_all(stage)
         return judge(stage, seen, crowd, {"seconds": round(lasted), "seconds_until_all_had_ended": round(settled)})
