@@ -96,7 +96,7 @@ class TrainConfig(Config):
     device: DeviceName = "cpu"
     audio_steps: int = 600
     head_steps: int = 5000
-    torso_steps: int = 1500
+    torso_steps: int = 4000
     rays: int = Field(4096, description="rays a step, drawn from `frames_per_step` frames")
     frames_per_step: int = 4
     checkpoint_every: int = Field(500, description="steps between checkpoints")
@@ -106,13 +106,12 @@ class TrainConfig(Config):
 
 
 PRESETS: dict[str, TrainConfig] = {
-    "draft": TrainConfig(preset="draft", size=128, head_steps=1500, torso_steps=600),
+    "draft": TrainConfig(preset="draft", size=128, head_steps=1500, torso_steps=1500),
     "standard": TrainConfig(preset="standard", field=FieldConfig(planes=(64, 256), torso_planes=(64, 320))),
     "high": TrainConfig(
         preset="high",
         size=512,
         head_steps=8000,
-        torso_steps=4000,
         field=FieldConfig(planes=(64, 384), torso_planes=(96, 512)),
     ),
     "paper": TrainConfig(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import tee
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +25,13 @@ class MelPhones(AudioFeatures):
 
     def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures."""
-        streams = (part.stream(copy) for part, copy in zip(self.parts, tee(blocks), strict=True))
-        for both in zip(*streams, strict=True):
-            yield np.concatenate(both, axis=1)
+        at_hand: list[Block] = []
+
+        def each() -> Iterator[Block]:  # itertools.tee would keep blocks that both parts are done with
+            while True:
+                yield at_hand.pop()
+
+        streams = [part.stream(each()) for part in self.parts]
+        for block in blocks:
+            at_hand[:] = [block] * len(streams)
+            yield np.concatenate([next(stream) for stream in streams], axis=1)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.interpolate import interp1d
+from scipy.signal import resample_poly
 
 from adnerf_core.audio.blocks import HOP, RATE, Block
 from adnerf_core.audio.features import AudioFeatures
@@ -35,6 +37,9 @@ STAY = 0.6
 """Probability that a state lasts another frame (10 ms)."""
 BELIEF = 0.5
 """Weight of the recogniser's English phone bigram; the rest is uniform, for other languages and for noise."""
+TRACTS = (92, 100, 108)
+"""Lengths of the vocal tract, % of the true one, with which a sound is heard; the mean is believed, since the recogniser knows
+some voices better than others."""
 FAINTEST = 1e-4
 """Amplitude (of 1) below which a step is silent. The recogniser takes a steady level, whichever, for the usual one."""
 
@@ -56,12 +61,22 @@ class Phones(AudioFeatures):
     def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures. Every block is recognised by itself, with its margins."""
         for block in blocks:
-            posteriors = self.posteriors(self.log_likelihoods(block.samples)).sum(-1)
-            # A frame of the recogniser is 25 ms from its start on: these two lie around the middle of the step.
-            frames = FRAMES_PER_STEP * (np.arange(block.steps)[:, None] + block.before // HOP) + (-1, 0)
-            steps = posteriors[frames.clip(0, len(posteriors) - 1)].mean(1)
-            sounds = steps[:, [self._names.index(name) for name in SOUNDS]]
-            yield (sounds * self.audible(block)[:, None]).astype(np.float32)
+            heard = np.mean([self.heard(block.samples, tract) for tract in TRACTS], axis=0)
+            steps = np.arange(block.steps) + block.before // HOP
+            yield (heard[steps.clip(0, len(heard) - 1)] * self.audible(block)[:, None]).astype(np.float32)
+
+    def heard(self, samples: Float[np.ndarray, " samples"], tract: int) -> Float[np.ndarray, "steps width"]:
+        """The posteriors of a sound that is played slower or faster, so that its vocal tract is `tract` % as long."""
+        played = samples if tract == 100 else resample_poly(samples, tract, 100)
+        posteriors = self.posteriors(self.log_likelihoods(played)).sum(-1)
+        sounds = posteriors[:, [self._names.index(name) for name in SOUNDS]]
+        # A frame of the recogniser is 25 ms from its start on: these two lie around the middle of the step.
+        frames = FRAMES_PER_STEP * np.arange(-(-len(played) // HOP))[:, None] + (-1, 0)
+        steps = sounds[frames.clip(0, len(sounds) - 1)].mean(1)
+        if tract == 100:
+            return steps
+        then = (np.arange(-(-len(samples) // HOP)) + 0.5) * tract / 100 - 0.5
+        return interp1d(np.arange(len(steps)), steps, axis=0)(then.clip(0, len(steps) - 1))
 
     @staticmethod
     def audible(block: Block) -> Bool[np.ndarray, " steps"]:

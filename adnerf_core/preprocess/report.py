@@ -15,8 +15,9 @@ GOOD_FACE_PX = 200.0
 GOOD_SHARPNESS = 4.0
 DARK, BRIGHT = 50.0, 225.0
 """Mean grey level of the face that is too dark, too bright."""
-STILL_DEG = 4.0
-"""Range of the head's yaw below which turned views are guesswork."""
+STILL_DEG, TURNED_DEG = 4.0, 40.0
+"""Range of the head's yaw below which turned views are guesswork, and above which the body cannot be told apart from the head:
+what of the shoulders lies beside the cheek then differs from frame to frame."""
 SPEECH_SHARE = 0.4
 
 
@@ -64,6 +65,10 @@ def warnings(known: dict[str, Any]) -> list[str]:
     low, high = known.get("head_yaw_deg") or (-STILL_DEG, STILL_DEG)
     if high - low < STILL_DEG:
         said.append("The head hardly turns: views from the side will be poor; turn the head a little while speaking.")
+    elif high - low > TURNED_DEG:
+        said.append(
+            f"The head turns by {high - low:.0f} degrees: look at the camera, or jaw and shoulders will be ragged where it turns most."
+        )
     if (share := value("speech_share", 1.0)) < SPEECH_SHARE:
         said.append(f"Speech fills only {100 * share:.0f} % of the sound: cut out the pauses or speak more.")
     if (share := value("face_share", 1.0)) < 0.95:

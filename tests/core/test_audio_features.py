@@ -1,6 +1,7 @@
 """Mel features and windows: levels, time, silence."""
 
 import sys
+import weakref
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from adnerf_core.audio import blocks as audio_blocks
 from adnerf_core.audio.blocks import BLOCK, HOP, MARGIN, RATE, Block, blocks
 from adnerf_core.audio.features import feature_kind, load_features
 from adnerf_core.audio.mel import BANDS, KNEE, Mel, mel_filters
-from adnerf_core.audio.phones import SOUNDS, Phones
+from adnerf_core.audio.phones import SOUNDS, TRACTS, Phones
 from adnerf_core.audio.windows import LENGTH, windows
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
@@ -84,17 +85,52 @@ def test_blocks_cover_the_sound_once_with_margins():
     assert list(blocks([])) == []
 
 
-def test_phones_are_heard_where_they_are_said():
-    """A synthetic voice says a sentence: the sounds that it makes are heard at their time."""
+def test_blocks_that_are_done_with_are_let_go(monkeypatch):
+    monkeypatch.setattr(audio_blocks, "BLOCK", SAMPLE_RATE)
+    monkeypatch.setattr(audio_blocks, "MARGIN", SAMPLE_RATE // 4)
+    alive = []
+
+    def watched():
+        for block in blocks([speechlike(8)]):
+            samples = block.samples.copy()
+            alive.append(weakref.ref(samples))
+            yield block._replace(samples=samples)
+            del samples, block
+
+    for done, _ in enumerate(load_features("mel+phones").stream(watched()), 1):
+        assert sum(one() is not None for one in alive) <= 2, f"after {done} blocks"
+    assert done == 8
+
+
+def spoken() -> tuple[np.ndarray, list]:
+    """A sentence of a synthetic voice, and its phonemes."""
     speak = pytest.importorskip("demo.speech").speak
     speech = speak("The shy fish and the sheep see some shoes.", voice="en-us+f3")
     samples = np.interp(
         np.arange(0, speech.seconds, 1 / SAMPLE_RATE), np.arange(len(speech.samples)) / speech.rate, speech.samples
     )
-    heard = Phones()(samples.astype(np.float32))
+    return samples.astype(np.float32), speech.phonemes
+
+
+def test_another_vocal_tract_is_heard_at_the_same_time():
+    samples, _ = spoken()
+    phones = Phones()
+    usual = phones.heard(samples, 100)
+    for tract in TRACTS:
+        heard = phones.heard(samples, tract)
+        assert heard.shape == usual.shape
+        likeness = [float((np.roll(heard, shift, axis=0) * usual).sum()) for shift in range(-4, 5)]
+        assert abs(int(np.argmax(likeness)) - 4) <= 1  # to a step
+        assert max(likeness) > 0.4 * float((usual**2).sum())
+
+
+def test_phones_are_heard_where_they_are_said():
+    """A synthetic voice says a sentence: the sounds that it makes are heard at their time."""
+    samples, phonemes = spoken()
+    heard = Phones()(samples)
     assert heard.min() >= 0 and heard.sum(1).max() <= 1 + 1e-5
     for letter, sounds in (("uː", ("UW",)), ("s", ("S", "Z")), ("iː", ("IY",))):
-        said = np.array([p.start for p in speech.phonemes if p.name == letter])
+        said = np.array([p.start for p in phonemes if p.name == letter])
         assert len(said) >= 1
         steps = ((said + 0.05) * RATE).astype(int)
         share = heard[:, [SOUNDS.index(sound) for sound in sounds]].sum(1)

@@ -28,6 +28,7 @@ from adnerf_core.errors import (
     SilentAudio,
     TooShort,
 )
+from adnerf_core.preprocess.report import warnings
 from adnerf_core.preprocess.run import STAGES, preprocess
 from adnerf_core.progress import Cancelled
 from benchmarks.badfiles import good
@@ -104,6 +105,14 @@ def test_the_footage_report_says_what_limits_quality(dataset):
     said = " ".join(report["warnings"])
     for part in ("Only 6 s", "px high", "hardly turns", "late and was moved"):
         assert part in said
+
+
+@pytest.mark.parametrize(
+    ("yaw", "said"), [((-1, 2), "hardly turns"), ((-8, 9), None), ((-19, 33), "turns by 52 degrees")]
+)
+def test_a_head_that_turns_too_little_or_too_much_is_told(yaw, said):
+    found = warnings({"head_yaw_deg": yaw})
+    assert found == [] if said is None else said in found[0]
 
 
 def test_masks_and_plate_show_who_is_where(dataset):
