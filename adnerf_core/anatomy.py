@@ -19,6 +19,11 @@ JAW_END = 0.8
 """How far from the middle the jaw's line rises."""
 NECK_FROM, NECK_OVER = 0.1, 0.35
 """Below the jaw's line, head units: where the neck begins to follow the body, and the length over which it goes over to it."""
+CHEEK, EAR = 0.6, 0.85
+"""Distances from the middle, on either side, from which on hair may hang before the face, and from which on there is nothing else."""
+HAIR_FROM, HAIR_OVER = -0.2, 0.7
+"""Height at which hair that hangs on the shoulders begins to follow the body, and the length over which it goes over to it: what
+hangs lower than the ear lobes and the margin below them belongs to the torso's field (preprocess/parsing.py)."""
 WIDEST, BACK = -0.9, -2.1
 """Depths at which the head is widest (the ears) and at which it ends, head units."""
 CROWN = 0.3
@@ -27,21 +32,34 @@ UNSEEN = 0.3
 """Depth behind WIDEST is shortened by this: what lies there takes the colours of the outline, which were seen."""
 
 
-def asked_at(points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"]) -> Float[Tensor, "*n 3"]:
+def asked_at(
+    points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float] = (0.0, 0.0)
+) -> Float[Tensor, "*n 3"]:
     """Where the head's field has what belongs to `points` (head frame) of a head that is turned against its body.
 
-    `to_body` takes places of the turned head's frame to the frame of a head that sits straight on the body.
+    `to_body` takes places of the turned head's frame to the frame of a head that sits straight on the body; `hair` says how
+    surely, 0..1, hair hangs on the person's right and left shoulder (Geometry.hair).
     """
-    return close_back(join_neck(points, to_body))
+    return close_back(join_body(points, to_body, hair))
 
 
-def join_neck(points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"]) -> Float[Tensor, "*n 3"]:
-    """Leaves the head where it is and lets the neck below the jaw follow the body, smoothly from one to the other."""
+def join_body(
+    points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float]
+) -> Float[Tensor, "*n 3"]:
+    """Leaves the head where it is and lets the neck below the jaw, and hair that hangs, follow the body, smoothly from one to the
+    other."""
     x, y, _ = points.unbind(-1)
     jaw = CHIN + JAW_RISE * x.clamp(-JAW_END, JAW_END) ** 2
-    share = ((jaw - NECK_FROM - y) / NECK_OVER).clamp(0, 1)
-    share = (share**2 * (3 - 2 * share))[..., None]
+    share = smoothstep((jaw - NECK_FROM - y) / NECK_OVER)
+    hangs = smoothstep((x.abs() - CHEEK) / (EAR - CHEEK)) * torch.where(x < 0, *hair)
+    share = torch.maximum(share, hangs * smoothstep((HAIR_FROM - y) / HAIR_OVER))[..., None]
     return points + share * (points @ to_body[:3, :3].T + to_body[:3, 3] - points)
+
+
+def smoothstep(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """0 below 0, 1 above 1, smooth between."""
+    x = x.clamp(0, 1)
+    return x**2 * (3 - 2 * x)
 
 
 def close_back(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:

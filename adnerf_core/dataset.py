@@ -43,6 +43,8 @@ from adnerf_core.rundir import read_json
 
 VERSION = 1
 NOSE_TIP, NOSE_BRIDGE = 1, 6
+LOBES = (132, 361)
+"""The right and the left ear lobe, where the line of the jaw ends."""
 EYE_POINTS = (33, 133, 159, 145, 263, 362, 386, 374)
 BROW_FRAMES = 2.0
 """Standard deviation of the Gaussian that the height of the brows is averaged with, frames."""

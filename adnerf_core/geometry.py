@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 
-from adnerf_core.dataset import NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
+from adnerf_core.dataset import LOBES, NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
 from adnerf_core.portrait import Geometry, pose_angles
-from adnerf_core.rays import Camera
+from adnerf_core.rays import Camera, project
 
 FRONT, BACK = 0.8, -2.0
 """The head's extent in depth, head units: the tip of the nose and the back of the skull, with margin."""
 MIDDLE = -0.6
 """Depth of the head's silhouette, head units."""
+HAIR_BESIDE, HAIR_ABOVE, HAIR_BELOW = 0.25, 0.15, -0.3
+"""Where hair on the shoulders is looked for, from the ear lobes outwards, up and down, head units: beyond the ears, on either side
+of the cut between head and torso."""
 LOOKS = 60
 """Frames that are enough to see how far the head reaches."""
 
@@ -23,7 +26,8 @@ def measure_geometry(dataset: SubjectDataset, track: Track, size: int) -> Geomet
     """The Geometry of a subject, from the training part of its dataset, for pictures of `size` px."""
     trained = np.flatnonzero(track.valid[: dataset.held_out_from])
     camera = dataset.camera.resized(size)
-    reach = np.stack([_silhouette(dataset, track, int(k)) for k in trained[:: max(1, len(trained) // LOOKS)]])
+    looked_at = trained[:: max(1, len(trained) // LOOKS)]
+    reach = np.stack([_silhouette(dataset, track, int(k)) for k in looked_at])
     low, high = np.percentile(reach[:, 0], 2, axis=0) - 0.1, np.percentile(reach[:, 1], 98, axis=0) + 0.1
     low[1] -= NECK_DEPTH
     center, half = (low + high) / 2, (high - low) / 2
@@ -35,6 +39,7 @@ def measure_geometry(dataset: SubjectDataset, track: Track, size: int) -> Geomet
         box_half=(float(half[0]), float(half[1]), (FRONT - BACK) / 2),
         nose=float((middle - center[1]) / half[1]),
         nose_soft=float(0.06 / half[1]),
+        hair=_hair(dataset, track, looked_at),
         pose_mean=tuple(angles.mean(0).tolist()),
         # A head that hardly moves must not turn tracking noise into a large code.
         pose_std=tuple(np.maximum(angles.std(0).numpy(), [0.01] * 3 + [0.02] * 3).tolist()),
@@ -59,3 +64,20 @@ def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndar
     directions = local @ pose[:3, :3].T
     reach = pose[:3, 3] + directions * ((MIDDLE - pose[2, 3]) / directions[:, 2])[:, None]
     return np.stack([reach[:, :2].min(0), reach[:, :2].max(0)])
+
+
+def _hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n"]) -> tuple[float, float]:
+    """The share of `frames` in which hair hangs down on the person's right, and left: head above the cut and torso below it,
+    where a neck leaves the background free."""
+    lobes = np.nanmean(track.depose[frames][:, LOBES], axis=0)
+    sides = []
+    for lobe, outwards in zip(lobes, (-HAIR_BESIDE, HAIR_BESIDE), strict=True):
+        places = torch.tensor(lobe + [[outwards, HAIR_ABOVE, 0], [outwards, HAIR_BELOW, 0]], dtype=torch.float32)
+        hangs = 0
+        for frame in frames:
+            pixels = project(dataset.camera, torch.from_numpy(track.pose[frame]).float(), places)
+            (row, col), (below_row, below_col) = pixels.long().clamp(0, dataset.size - 1).tolist()
+            mask = dataset.mask(int(frame), dataset.size)
+            hangs += mask[row, col, 0] > 127 and mask[below_row, below_col, 1] > 127
+        sides.append(hangs / len(frames))
+    return sides[0], sides[1]

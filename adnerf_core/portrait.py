@@ -43,8 +43,8 @@ class Geometry:
     """What a portrait knows of its subject besides weights.
 
     camera: of the footage at the run's size; box: centre and half-edges (x, y, z) of the head, head frame; nose, nose_soft:
-    height and softness of the line between what the sound moves and what the eyes move, box units; pose_mean, pose_std: of
-    the head's pose codes (pose_angles) in training.
+    height and softness of the line between what the sound moves and what the eyes move, box units; hair: how surely, 0..1, hair
+    hangs on the person's right and left shoulder; pose_mean, pose_std: of the head's pose codes (pose_angles) in training.
     """
 
     camera: Camera
@@ -52,6 +52,7 @@ class Geometry:
     box_half: tuple[float, float, float]
     nose: float
     nose_soft: float
+    hair: tuple[float, float]
     pose_mean: tuple[float, ...]
     pose_std: tuple[float, ...]
 
@@ -328,7 +329,8 @@ class Portrait(nn.Module):
         to_body = torso_pose @ torch.linalg.inv(pose)
 
         def asked(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-            return self.to_box(asked_at(points * self.box_half + self.box_center, to_body)).clamp(-1, 1)
+            places = points * self.box_half + self.box_center
+            return self.to_box(asked_at(places, to_body, self.geometry.hair)).clamp(-1, 1)
 
         return asked
 

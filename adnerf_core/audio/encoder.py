@@ -14,7 +14,7 @@ from adnerf_core.audio.windows import LENGTH
 MEMBERS = 10
 CHANNELS = 32
 SLOPE = 0.02
-ENOUGH_S = 100.0
+ENOUGH_S = 60.0
 """Seconds of speech after which the second of two Listeners counts as much as the first."""
 
 

@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter1d
 
+from adnerf_core.dataset import LOBES
 from adnerf_core.errors import MissingBackend
 from adnerf_core.preprocess import mesh
 from adnerf_core.preprocess.pose import HeadTrack, project
@@ -27,8 +28,8 @@ JAW_FRAMES = 2.0
 """Standard deviation, frames, of the smoothing of the jaw line in the head's frame (where it moves only with speech)."""
 EAR_REACH = 0.75
 """How far beyond the ears hair still belongs to the head, in units of the head."""
-LOBES, LOBE_DROP = (132, 361), 0.2
-"""Where the jaw line reaches the ear lobes: from there the cut runs outwards, and how far down to clear them."""
+LOBE_DROP = 0.2
+"""From the ear lobes the cut runs outwards, and so far down, to clear them."""
 
 
 class PersonSegmenter:

@@ -20,6 +20,7 @@ GEOMETRY = Geometry(
     box_half=(1.0, 1.5, 1.2),
     nose=0.0,
     nose_soft=0.02,
+    hair=(0.0, 0.0),
     pose_mean=(0.0, 0.0, 0.0, 0.0, 0.0, -10.0),
     pose_std=(0.1,) * 6,
 )

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adnerf_core.anatomy import BACK, CHIN, WIDEST, close_back, join_neck
+from adnerf_core.anatomy import BACK, CHIN, WIDEST, close_back, join_body
 from adnerf_core.config import ViewChange
 from adnerf_core.rays import project
 from adnerf_core.subject import load_subject
@@ -79,10 +79,26 @@ def test_the_neck_follows_the_body_and_the_face_does_not():
     to_body[:3, 3] = torch.tensor([0.5, 0, 0])
     face = torch.tensor([[0.0, 0, 0.2], [0.0, CHIN, 0.1], [0.8, -0.5, -0.8]])
     neck = torch.tensor([[0.0, -1.9, -0.5], [0.6, -1.8, -0.9]])
-    assert torch.equal(join_neck(face, to_body), face)
-    assert torch.allclose(join_neck(neck, to_body), neck + to_body[:3, 3])
+    ears = torch.tensor([[-1.1, -0.6, -0.5], [1.1, -0.6, -0.5]])
+    assert torch.equal(join_body(face, to_body, (0, 0)), face) and torch.equal(join_body(ears, to_body, (0, 0)), ears)
+    assert torch.allclose(join_body(neck, to_body, (0, 0)), neck + to_body[:3, 3])
     down = torch.stack([torch.zeros(50), torch.linspace(-1, -2, 50), torch.full((50,), -0.5)], -1)
-    assert (join_neck(down, to_body)[:, 0].diff() >= 0).all()
+    assert (join_body(down, to_body, (0, 0))[:, 0].diff() >= 0).all()
+
+
+def test_hair_that_hangs_on_a_shoulder_follows_the_body():
+    """On the side where it hangs: all the way where the torso's field takes over, not at all at the temple, the face never."""
+    to_body = torch.eye(4)
+    to_body[:3, 3] = torch.tensor([0.5, 0, 0])
+    right, left = torch.tensor([-1.1, -0.9, -0.5]), torch.tensor([1.1, -0.9, -0.5])
+    straight = join_body(left, to_body, (0, 0))  # as far as the neck's skin goes along
+    assert torch.allclose(join_body(left, to_body, (0, 1)), left + to_body[:3, 3])
+    assert torch.equal(join_body(left, to_body, (1, 0)), straight)
+    assert torch.allclose(join_body(right, to_body, (1, 0)), right + to_body[:3, 3])
+    kept = torch.tensor([[-1.1, 0.0, -0.5], [0.6, -0.6, 0.0], [0.0, CHIN, 0.1]])
+    assert torch.equal(join_body(kept, to_body, (1, 1)), kept)
+    strand = torch.stack([torch.full((50,), 1.1), torch.linspace(0, -2, 50), torch.full((50,), -0.5)], -1)
+    assert (join_body(strand, to_body, (1, 1))[:, 0].diff() >= 0).all()
 
 
 def test_the_back_of_the_head_closes():
