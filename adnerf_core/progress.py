@@ -27,14 +27,14 @@ def silent(stage: str, done: float, total: float) -> None:
 STAGE_WEIGHTS: dict[str, dict[str, float]] = {
     "preprocess": {
         "survey": 0.09,
-        "track": 0.25,
-        "pose": 0.03,
-        "align": 0.01,
-        "parse": 0.53,
+        "track": 0.22,
+        "pose": 0.06,
+        "align": 0.20,
+        "parse": 0.32,
         "torso": 0.06,
-        "plate": 0.03,
+        "plate": 0.05,
     },
-    "train": {"audio": 0.04, "head": 0.69, "torso": 0.14, "evaluate": 0.12, "views": 0.01},
+    "train": {"audio": 0.04, "head": 0.66, "torso": 0.21, "evaluate": 0.08, "views": 0.01},
     "render": {"render": 1.0},
 }
 """Share of the time that each stage of a job's kind takes, in their order, for a true overall progress."""
