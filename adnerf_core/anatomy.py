@@ -3,8 +3,9 @@
 The head's field is right where the footage looked. From further aside, two things come into sight that no frame has shown: the
 strip of neck that the field learnt beside the head (dataset.NECK_DEPTH) swings along with it, and the outline of the head goes
 straight back, a prism along the rays of the footage, ragged where nothing was ever seen. Both are mended by where the field is
-asked (inverse skinning): below the jaw a place follows the body instead of the head, and behind the ears the outline closes like
-a skull. Seen from where the footage looked, neither changes the picture much, and rendering without a change of view skips both.
+asked (inverse skinning): below the jaw a place follows the body instead of the head, hair that hangs on a shoulder already from
+the temple on, and behind the ears the outline closes like a skull. Seen from where the footage looked, neither changes the
+picture much, and rendering without a change of view skips both.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def measure_geometry(dataset: SubjectDataset, track: Track, size: int) -> Geomet
         box_half=(float(half[0]), float(half[1]), (FRONT - BACK) / 2),
         nose=float((middle - center[1]) / half[1]),
         nose_soft=float(0.06 / half[1]),
-        hair=_hair(dataset, track, looked_at),
+        hair=hanging_hair(dataset, track, looked_at),
         pose_mean=tuple(angles.mean(0).tolist()),
         # A head that hardly moves must not turn tracking noise into a large code.
         pose_std=tuple(np.maximum(angles.std(0).numpy(), [0.01] * 3 + [0.02] * 3).tolist()),
@@ -66,7 +66,7 @@ def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndar
     return np.stack([reach[:, :2].min(0), reach[:, :2].max(0)])
 
 
-def _hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n"]) -> tuple[float, float]:
+def hanging_hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n"]) -> tuple[float, float]:
     """The share of `frames` in which hair hangs down on the person's right, and left: head above the cut and torso below it,
     where a neck leaves the background free."""
     lobes = np.nanmean(track.depose[frames][:, LOBES], axis=0)
