@@ -279,7 +279,9 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: Con
         # Players take untagged video for BT.709 or BT.601 as they like, so convert to one of them and say which.
         .filter("scale", flags=SCALING, out_color_matrix="bt709", out_range="tv")
         .filter("format", "yuva420p" if alpha else "yuv420p")
+        .filter("setparams", color_primaries="bt709", color_trc="bt709")
     )
+    # The same for the encoder: newer ffmpegs believe the pictures, older ones the options.
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
     options = {**container.video, **(container.alpha if alpha else {}), "threads": THREADS, **tags}
     count = 0

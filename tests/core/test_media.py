@@ -163,6 +163,15 @@ def test_odd_sizes_crop_and_scale(tmp_path):
         next(media.read_frames(path, crop=(20, 10, 50, 15)))
 
 
+@pytest.mark.parametrize(("name", "channels"), [("a.mp4", 3), ("a.webm", 3), ("a.webm", 4)])
+def test_videos_name_all_three_parts_of_their_colours(tmp_path, name, channels):
+    """Matrix, primaries and transfer: browsers guess what is missing, and show other colours."""
+    path = tmp_path / name
+    media.write_video(path, [np.full((48, 64, channels), 90, np.uint8)] * 3)
+    said = subprocess.run([media.executable(), "-hide_banner", "-i", path], capture_output=True, text=True).stderr
+    assert "(tv, bt709, progressive)" in said or "(tv, bt709)" in said, said  # three times the same is said once
+
+
 def test_colours_survive_writing_and_reading(tmp_path):
     frame = np.zeros((48, 64, 3), np.uint8)
     frame[:24, :32], frame[:24, 32:], frame[24:, :32], frame[24:, 32:] = (

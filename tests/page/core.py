@@ -1,6 +1,6 @@
 """A core for people who watch: next to no work, but footage, pictures and videos that a browser can show.
 
-Footage may end in orders to the stub core behind it (tests/worker/stub_core.py): see `order`.
+Footage and sounds may end in orders to the stub core behind it (tests/worker/stub_core.py): see `order`.
 """
 
 from __future__ import annotations
@@ -100,6 +100,8 @@ def views(run, progress, *, device):
 
 def render(run, audio, out, options, progress, *, background=None, device="cpu", load=stub_core.load, mark=None):
     """As long as the sound, the mouth as wide open as it is loud."""
+    if orders := ordered(audio):
+        stub_core.work(orders, "render", progress)
     samples = media.extract_audio(audio)
     count = max(1, round(len(samples) * FPS / SAMPLE_RATE))
     loud = [float(np.abs(piece).mean()) for piece in np.array_split(samples, count)]

@@ -40,6 +40,9 @@ def test_by_keyboard_alone(page, footage, say):
     page.keyboard.press("Tab")
     assert focused(page) == "Skip to the content"
     page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.reload()  # the address is still that of the view
+    expect(page.get_by_role("link", name=re.compile("New subject|Make the first subject"))).to_be_visible()
     expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
     tab_to(page, "New subject|Make the first subject")
     page.keyboard.press("Enter")

@@ -1,10 +1,13 @@
 """The main job as a person does it: footage in, watched; speech in; a video out."""
 
 import re
+import shutil
+from pathlib import Path
 
 from playwright.sync_api import expect
 
 from tests.page.acts import assert_accessible, confirm, make_subject, ready_subject, speak, working
+from tests.page.core import order
 
 
 def test_by_mouse_with_a_recording(page, footage):
@@ -30,6 +33,7 @@ def test_by_mouse_with_a_recording(page, footage):
     record.click()
     page.get_by_role("button", name="Stop recording").click()
     expect(page.get_by_role("alert")).to_contain_text("at least one second")
+    expect(page.get_by_role("alert")).to_be_in_viewport()
     record.click()
     expect(page.locator(".recorder .clock")).to_have_text("0:02")
     page.get_by_role("button", name="Stop recording").click()
@@ -85,6 +89,27 @@ def test_two_videos_side_by_side(page, footage, say):
     expect(right).to_have_js_property("muted", False)
     expect(left).to_have_js_property("muted", True)
     assert_accessible(page)
+
+
+def test_a_video_says_what_became_of_it(page, footage, say, tmp_path):
+    subject = ready_subject(page, footage("eve"))
+    slow = order(Path(shutil.copy(say, tmp_path / "slow.wav")), steps=200, pause=0.1)
+    page.get_by_label("drop a sound file").set_input_files(slow)
+    page.get_by_role("button", name="Make the video").click()
+    state = page.locator("main .head .chip")
+    expect(state).to_have_text("Rendering")
+    page.get_by_role("button", name="Cancel").click()
+    expect(state).to_have_text("Cancelled")
+    expect(page.locator("main")).to_be_focused()  # the button is gone
+    video = page.url
+    page.goto(subject)
+    page.get_by_role("button", name="Withdraw consent").click()
+    confirm(page, "Withdraw")
+    expect(page.get_by_text("nothing of this person is made or shown")).to_be_visible()
+    page.goto(video)
+    expect(state).to_have_text("Consent withdrawn")
+    expect(page.get_by_text("nothing of this person is made or shown")).to_be_visible()
+    expect(page.get_by_role("button", name="Try again")).to_have_count(0)
 
 
 def test_renaming_withdrawing_deleting(page, footage, say):

@@ -27,7 +27,6 @@ let leaving = new AbortController();
 
 /** Shows what the address says. A view gets the place to fill, the parts of its address, and the signal of its end. */
 async function show() {
-  if (location.hash === "#main") return; // the link that skips to the content
   leaving.abort(new DOMException("left", "AbortError"));
   leaving = new AbortController();
   const { signal } = leaving;
@@ -99,6 +98,11 @@ onKeyNeeded(async (refused) => {
 });
 forget.hidden = !key();
 
+// As a plain link it would replace the address of the view.
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
 addEventListener("hashchange", show);
 show();
 every(20, lookAtService);

@@ -7,7 +7,7 @@ const KINDS = [
   { name: "yaw_deg", label: "Turn", words: (value) => degrees(value, "right", "left") },
   { name: "pitch_deg", label: "Nod", words: (value) => degrees(value, "down", "up") },
   { name: "roll_deg", label: "Tilt", words: (value) => degrees(value, "left", "right") },
-  { name: "zoom", label: "Size", least: 0.5, most: 2, step: 0.05, usual: 1, words: (value) => `${Math.round(value * 100)} %` },
+  { name: "zoom", label: "Zoom", least: 0.5, most: 2, step: 0.05, usual: 1, words: (value) => `${Math.round(value * 100)} %` },
 ];
 
 function degrees(value, below, above) {
@@ -17,13 +17,15 @@ function degrees(value, below, above) {
 /** The chooser for a subject: an element with `value()`, the `view` of a video's options. */
 export function viewPad(subject, signal) {
   const sheet = h("img", { alt: "" });
-  const frame = h("div", { class: "pad-view", role: "img" }, sheet);
+  const frame = h("div", { class: "pad-view", role: "img" }, h("div", { class: "pad-tile" }, sheet));
   const sliders = KINDS.map((kind) => slider(kind, subject.view_limits, update));
   const value = () => Object.fromEntries(sliders.map((each) => [each.kind.name, each.value()]));
 
   function update() {
     const view = value();
     frame.setAttribute("aria-label", `${subject.name}, ${sliders.map((each) => `${each.kind.label.toLowerCase()} ${each.words()}`).join(", ")}`);
+    frame.style.setProperty("--tilt", `${view.roll_deg}deg`);
+    frame.style.setProperty("--zoom", view.zoom);
     if (!subject.views) return;
     const { columns, rows, yaw_deg, pitch_deg } = subject.views;
     sheet.style.setProperty("--columns", columns);

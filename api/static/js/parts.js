@@ -35,7 +35,8 @@ export async function attempt(button, place, work) {
     return null;
   } finally {
     button.disabled = false;
-    if (document.activeElement === document.body) button.focus(); // a button that is disabled loses the focus
+    // A button that is disabled loses the focus, and what it did may have taken it away.
+    if (document.activeElement === document.body) (button.isConnected ? button : document.querySelector("#main")).focus({ preventScroll: true });
   }
 }
 
@@ -46,7 +47,7 @@ export function failure(job) {
     "div",
     { class: "problem", role: "alert" },
     icon("warn"),
-    h("div", {}, h("p", { class: "strong" }, message), h("p", {}, remedy), h("p", { class: "faint small" }, code)),
+    h("div", {}, h("p", { class: "strong" }, message), h("p", {}, remedy), h("p", { class: "faint small" }, code, " ", h("a", { href: `/errors#${code}` }, "What this means"))),
   );
 }
 

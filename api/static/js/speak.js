@@ -39,8 +39,10 @@ export function speakForm(subject, signal, asked) {
   };
   const ask = () => {
     audio = null;
+    const heard = h("div", {}); // what the recorder says is beside its button: the form's end may be far below
     sound.replaceChildren(
-      recorder(take, (error) => problem.replaceChildren(problemBox(error))),
+      recorder(take, (error) => heard.replaceChildren(problemBox(error))),
+      heard,
       dropZone({
         label: "or drop a sound file here",
         hint: "WAV, MP3, M4A, FLAC, OGG or WebM",

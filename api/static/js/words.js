@@ -43,11 +43,17 @@ export const VIDEO_STATES = {
   ready: "Ready",
   failed: "Failed",
   cancelled: "Cancelled",
+  withdrawn: "Consent withdrawn",
 };
+
+/** Likewise of a video of `subject`. */
+export const videoState = (video, subject) => (subject.consent.withdrawn_at ? "withdrawn" : video.state);
+
+export const WITHDRAWN = "Consent was withdrawn: nothing of this person is made or shown any more.";
 
 export const PRESETS = [
   { id: "draft", name: "Draft", text: "128 px. A few minutes: to see whether the footage works." },
-  { id: "standard", name: "Standard", text: "256 px (512 with a GPU). About 13 minutes on two free cores." },
+  { id: "standard", name: "Standard", text: "256 px (512 with a GPU). About 9 minutes on two free cores." },
   { id: "high", name: "High", text: "512 px. Hours without a GPU." },
   { id: "paper", name: "Paper", text: "AD-NeRF as published. A large GPU and most of a day." },
 ];
@@ -140,6 +146,9 @@ export function facts({ options, view, width, height, duration_s }) {
   if (turned.yaw_deg) turns.push(`${Math.abs(turned.yaw_deg)}° ${turned.yaw_deg > 0 ? "left" : "right"}`);
   if (turned.pitch_deg) turns.push(`${Math.abs(turned.pitch_deg)}° ${turned.pitch_deg > 0 ? "up" : "down"}`);
   if (turned.roll_deg) turns.push(`tilted ${Math.abs(turned.roll_deg)}° ${turned.roll_deg > 0 ? "right" : "left"}`);
+  if (turned.zoom !== 1) turns.push(`zoom ${Math.round(turned.zoom * 100)} %`);
+  if (turned.x) turns.push(`${Math.round(Math.abs(turned.x) * 100)} % further ${turned.x > 0 ? "right" : "left"}`);
+  if (turned.y) turns.push(`${Math.round(Math.abs(turned.y) * 100)} % further ${turned.y > 0 ? "down" : "up"}`);
   return [
     ["Length", duration_s && duration(duration_s)],
     ["Picture", width && `${width} × ${height}, ${options.format === "webm" ? "WebM" : "MP4"}`],
@@ -154,6 +163,10 @@ export function facts({ options, view, width, height, duration_s }) {
 export function choices(video) {
   return facts(video)
     .filter(([name, value]) => value !== "as filmed" && name !== "Motion")
-    .map(([name, value]) => ({ View: `turned ${value}`, Background: value.startsWith("#") ? `on ${value}` : `background ${value}` })[name] ?? value)
+    .map(([name, value]) => {
+      if (name === "View") return /^[\d.]+°/.test(value) ? `turned ${value}` : value; // a zoom or a tilt alone is no turn
+      if (name === "Background") return value.startsWith("#") ? `on ${value}` : `background ${value}`;
+      return value;
+    })
     .join(" · ");
 }

@@ -14,7 +14,10 @@ export async function compareView(main, ids, signal) {
   if (videos.some((video) => !video.links.file)) throw new Error("One of the two is not ready. Wait until both can be played.");
   const urls = await Promise.all(videos.map((video) => mediaUrl(video.links.file, signal)));
   const names = ["Left", "Right"];
-  const players = videos.map((video, k) => h("video", { src: urls[k], playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` }));
+  const players = videos.map((video, k) => {
+    const clear = video.options.background.kind === "transparent" ? "clear" : "";
+    return h("video", { class: clear, src: urls[k], playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` });
+  });
   const [first, second] = players;
   second.muted = true;
 

@@ -36,11 +36,17 @@ export async function createView(main, _args, signal) {
   const choose = (chosen) => {
     file = chosen;
     problem.replaceChildren();
-    if (!name.value) {
+    if (!name.value || name.value === typed.filled) {
       name.value = chosen.name.replace(/\.[^.]+$/, "");
       keep("name")(name.value);
+      keep("filled")(name.value); // what nobody typed gives way to the name of the next file
     }
-    const again = h("button", { class: "button small", type: "button", onclick: () => pick() }, "Choose another");
+    const other = () => {
+      pick();
+      problem.replaceChildren();
+      footage.querySelector("input").focus();
+    };
+    const again = h("button", { class: "button small", type: "button", onclick: other }, "Choose another");
     footage.replaceChildren(
       h("video", { src: URL.createObjectURL(chosen), controls: true, muted: true, playsinline: true, "aria-label": `The footage, ${chosen.name}` }),
       h("div", { class: "row between" }, h("span", {}, h("strong", {}, chosen.name), ` ${bytes(chosen.size)}`), again),
@@ -60,6 +66,13 @@ export async function createView(main, _args, signal) {
     );
   };
   pick();
+  // A file that misses the place for it counts, too: the browser would leave the page for it.
+  const drop = (event) => {
+    if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+    event.preventDefault();
+    if (event.type === "drop" && event.dataTransfer.files[0] && !submit.disabled) choose(event.dataTransfer.files[0]);
+  };
+  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, drop, { signal });
 
   const left = unfinished();
   const resume = h("div", { class: "note" });

@@ -45,12 +45,12 @@ export async function subjectView(main, [id], signal) {
     if (job) showJob(progress, job);
     tell(job ? words.stage(job) : words.SUBJECT_STATES[shown]);
     fill(part.footage, subject.footage, () => subject.footage && footagePanel(subject.footage));
-    fill(part.quality, subject.quality, () => qualityPanel(subject));
+    fill(part.quality, [subject.quality, subject.links.report], () => qualityPanel(subject));
     fill(part.more, [shown, subject.name], () => more());
     fill(part.speak, subject.state === "ready" && subject.view_limits, () => subject.state === "ready" && speakForm(subject, signal, asked));
     stage.hidden = !subject.links.preview && ["failed", "cancelled", "withdrawn"].includes(shown);
     stage.classList.toggle("empty", !subject.links.preview);
-    const strip = Boolean(subject.links.preview) && subject.state === "training";
+    const strip = Boolean(subject.links.preview) && subject.state !== "ready";
     stage.classList.toggle("strip", strip);
     caption.textContent = strip ? "Above, moments of the footage; below, the same as learnt so far." : "The newest picture of training appears here.";
     if (subject.links.preview) picture(image, subject.links.preview, signal).catch(() => {});
@@ -99,7 +99,7 @@ export async function subjectView(main, [id], signal) {
         failed.state === "cancelled" && h("p", {}, "It was cancelled. What stands is kept: it can go on from there."),
         h("div", { class: "row" }, ways(failed, button("Try again", "again", failed.links.retry))),
       ],
-      words.subjectState(subject) === "withdrawn" && h("p", {}, "Consent was withdrawn: nothing of this person is made or shown any more."),
+      words.subjectState(subject) === "withdrawn" && h("p", {}, words.WITHDRAWN),
     );
   };
 
@@ -136,7 +136,7 @@ export async function subjectView(main, [id], signal) {
         location.hash = "#/";
       }),
     );
-    const consent = h("details", {}, h("summary", {}, "Consent"), h("p", {}, subject.consent.text), h("p", { class: "faint small" }, `Recorded ${words.when(subject.consent.given_at)}`));
+    const consent = h("details", {}, h("summary", {}, "Consent"), h("p", {}, subject.consent.text), h("p", { class: "faint small" }, `Recorded ${words.when(subject.consent.given_at)}${subject.consent.withdrawn_at ? `, withdrawn ${words.when(subject.consent.withdrawn_at)}` : ""}`));
     return [consent, h("div", { class: "row" }, rename, words.subjectState(subject) !== "withdrawn" && withdraw, remove), problem];
   };
 

@@ -9,7 +9,8 @@ import * as words from "../words.js";
 export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
   let video = await read(path, { signal });
-  const subject = await read(video.links.subject, { signal });
+  let subject = await read(video.links.subject, { signal });
+  const withdrawn = () => Boolean(subject.consent.withdrawn_at);
   const others = (await list(`/v1/videos?state=ready&subject_id=${subject.id}`, { signal, most: 100 })).filter((each) => each.id !== id);
   const url = video.links.file && (await mediaUrl(video.links.file, signal));
   const title = `${subject.name} speaks`;
@@ -45,8 +46,8 @@ export async function videoView(main, [id], signal) {
     h(
       "section",
       { class: "panel below" },
-      job.error ? failure(job) : h("p", {}, "It was cancelled."),
-      h("div", { class: "row" }, !subject.consent.withdrawn_at && act("Try again", "again", move(job.links.retry)), remove()),
+      withdrawn() ? h("p", {}, words.WITHDRAWN) : job.error ? failure(job) : h("p", {}, "It was cancelled."),
+      h("div", { class: "row" }, !withdrawn() && act("Try again", "again", move(job.links.retry)), remove()),
     ),
   ];
   const ready = (source) => {
@@ -67,19 +68,23 @@ export async function videoView(main, [id], signal) {
     );
   };
   const show = (source) => {
-    fill(head, video.state, () => [h("div", { class: "head" }, h("h1", {}, title), chip(video.state, words.VIDEO_STATES)), h("p", { class: "faint small" }, words.when(video.created_at))]);
-    fill(stage, [video.state === "ready", active(video.job), video.job.error], () => (video.state === "ready" ? ready(source) : active(video.job) ? working(video.job) : stopped(video.job)));
+    const state = words.videoState(video, subject);
+    fill(head, state, () => [h("div", { class: "head" }, h("h1", {}, title), chip(state, words.VIDEO_STATES)), h("p", { class: "faint small" }, words.when(video.created_at))]);
+    fill(stage, [state, active(video.job), video.job.error], () => (video.state === "ready" ? ready(source) : active(video.job) ? working(video.job) : stopped(video.job)));
     if (active(video.job)) showJob(progress, video.job);
   };
   const look = async () => {
     video = await read(path, { signal });
+    subject = await read(video.links.subject, { signal });
     show(video.links.file && (await mediaUrl(video.links.file, signal)));
     if (active(video.job)) watch();
   };
   const hear = (job) => {
     video.job = job;
-    if (active(job)) show();
-    else {
+    if (active(job)) {
+      video.state = { running: "rendering" }[job.state] ?? "pending";
+      show();
+    } else {
       announce(words.VIDEO_STATES[{ succeeded: "ready" }[job.state] ?? job.state]);
       look().catch(() => {});
     }

@@ -63,7 +63,8 @@ export function videoCard(choose = null) {
     title.textContent = `${subject.name}, ${words.when(video.created_at)}`;
     tick.setAttribute("aria-label", `Compare ${title.textContent}`);
     about.textContent = words.choices(video);
-    fill(state, video.state, () => chip(video.state, words.VIDEO_STATES));
+    const shown = words.videoState(video, subject);
+    fill(state, shown, () => chip(shown, words.VIDEO_STATES));
     if (active(video.job)) {
       fill(below, "job", () => progress);
       showJob(progress, video.job);

@@ -1,0 +1,119 @@
+"""What is seen: cards that hold what is in them, a view that is shown as it was set, files dropped beside their place."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.page.acts import CONSENT, ready_subject
+from tests.page.conftest import opened
+
+STATES = {"preprocessing": "Checking footage", "withdrawn": "Consent withdrawn"}
+STICKS_OUT = """card => {
+  const right = card.getBoundingClientRect().right;
+  return [...card.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > right).map(e => e.outerHTML.slice(0, 200));
+}"""
+DROP = """(place, [kind, name]) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["film"], name, { type: "video/mp4" }));
+  return place.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+
+def drop(place, name):
+    """Drops a file; whether the browser would now leave the page for it."""
+    return [place.evaluate(DROP, [kind, name]) for kind in ("dragover", "drop")] != [False, False]
+
+
+@pytest.mark.parametrize("width", [360, 390, 1280])
+@pytest.mark.parametrize("state", STATES)
+def test_a_card_holds_its_state_and_its_name(browser, service, state, width):
+    def show(route):
+        given = route.fetch()
+        subject = {
+            "id": "a",
+            "state": "ready",
+            "quality": None,
+            "consent": {"withdrawn_at": None},
+            "jobs": [],
+            "links": {},
+        }
+        if state == "withdrawn":
+            subject["consent"] = {"withdrawn_at": "2026-05-02T10:00:00Z"}
+        else:
+            subject["state"] = state
+        items = [subject | {"id": name, "name": name} for name in ("speaker2", "Ann Lee of the evening news", "n" * 60)]
+        route.fulfill(response=given, json=given.json() | {"items": items})
+
+    with opened(browser, service, viewport={"width": width, "height": 800}) as page:
+        page.route("**/v1/subjects?*", show)
+        page.reload()
+        expect(page.get_by_text(STATES[state])).to_have_count(3)
+        for card in page.locator(".card").all():
+            assert card.evaluate(STICKS_OUT) == []
+        # A name breaks only where it must.
+        lines = page.get_by_text("speaker2").evaluate(
+            "e => { const r = document.createRange(); r.selectNodeContents(e); return r.getClientRects().length; }"
+        )
+        assert lines == 1
+
+
+def test_a_view_is_shown_tilted_and_zoomed(page, footage, say):
+    ready_subject(page, footage("max"))
+    tile = page.locator(".pad-tile")
+    flat = tile.bounding_box()
+    page.get_by_role("slider", name="Zoom").fill("1.75")
+    large = tile.bounding_box()
+    assert large["width"] == pytest.approx(1.75 * flat["width"], rel=0.01)
+    page.get_by_role("slider", name="Tilt").fill("15")
+    matrix = tile.evaluate("e => { const m = new DOMMatrix(getComputedStyle(e).transform); return [m.a, m.b]; }")
+    assert matrix == pytest.approx([1.75 * 0.9659, 1.75 * 0.2588], rel=0.01)  # clockwise
+    page.get_by_label("drop a sound file").set_input_files(say)
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_text("tilted 15° right, zoom 175 %")).to_be_visible()
+
+
+def test_files_dropped_beside_their_place_are_taken(page):
+    page.goto("/#/new")
+    expect(page.get_by_label("Drop a video here")).to_be_attached()
+    name = page.get_by_label("Name")
+    assert not drop(page.get_by_role("heading", name="New subject"), "first.mp4")
+    expect(name).to_have_value("first")
+    assert not drop(page.locator(".footage video"), "second.mp4")
+    expect(name).to_have_value("second")
+    expect(page.locator(".footage")).to_contain_text("second.mp4")
+    name.fill("Ann")
+    assert not drop(page.locator("main"), "third.mp4")
+    expect(name).to_have_value("Ann")
+    page.get_by_role("link", name="Videos").click()
+    expect(page.get_by_role("heading", name="Videos")).to_be_visible()
+    assert drop(page.locator("main"), "fourth.mp4"), "left with its view"
+
+
+def test_another_file_after_one_that_was_refused(page, footage):
+    page.goto("/#/new")
+    page.route(
+        "**/v1/uploads*", lambda route: route.fulfill(status=415, json={"detail": "This is no video.", "code": "bad"})
+    )
+    page.get_by_label("Drop a video here").set_input_files(footage("wrong"))
+    page.get_by_label("Consent").fill(CONSENT)
+    page.get_by_role("button", name="Send and start").click()
+    expect(page.get_by_role("alert")).to_contain_text("This is no video.")
+    page.get_by_role("button", name="Choose another").click()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_label("Drop a video here")).to_be_focused()
+    page.get_by_label("Drop a video here").set_input_files(footage("right"))
+    expect(page.get_by_label("Name")).to_have_value("right")
+
+
+def test_a_video_without_background_lies_on_a_chequerboard_beside_another(page, footage, say):
+    address = ready_subject(page, footage("tia"))
+    page.get_by_text("None", exact=True).click()
+    page.get_by_label("drop a sound file").set_input_files(say)
+    page.get_by_role("button", name="Make the video").click()
+    page.wait_for_url("**/#/videos/*")
+    expect(page.locator("video.player.clear")).to_be_visible()
+    clear = page.url.rpartition("/")[2]
+    page.goto(address)
+    page.goto(f"/#/compare/{clear}/{clear}")
+    expect(page.locator(".side video").first).to_have_css("background-image", re.compile("conic-gradient"))
