@@ -34,7 +34,7 @@ UNSEEN = 0.3
 
 
 def asked_at(
-    points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float] = (0.0, 0.0)
+    points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float]
 ) -> Float[Tensor, "*n 3"]:
     """Where the head's field has what belongs to `points` (head frame) of a head that is turned against its body.
 

@@ -70,14 +70,14 @@ def hanging_hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n
     """The share of `frames` in which hair hangs down on the person's right, and left: head above the cut and torso below it,
     where a neck leaves the background free."""
     lobes = np.nanmean(track.depose[frames][:, LOBES], axis=0)
-    sides = []
-    for lobe, outwards in zip(lobes, (-HAIR_BESIDE, HAIR_BESIDE), strict=True):
-        places = torch.tensor(lobe + [[outwards, HAIR_ABOVE, 0], [outwards, HAIR_BELOW, 0]], dtype=torch.float32)
-        hangs = 0
-        for frame in frames:
-            pixels = project(dataset.camera, torch.from_numpy(track.pose[frame]).float(), places)
-            (row, col), (below_row, below_col) = pixels.long().clamp(0, dataset.size - 1).tolist()
-            mask = dataset.mask(int(frame), dataset.size)
-            hangs += mask[row, col, 0] > 127 and mask[below_row, below_col, 1] > 127
-        sides.append(hangs / len(frames))
-    return sides[0], sides[1]
+    outwards = (-HAIR_BESIDE, HAIR_BESIDE)
+    places = [lobe + (x, y, 0) for lobe, x in zip(lobes, outwards, strict=True) for y in (HAIR_ABOVE, HAIR_BELOW)]
+    places = torch.tensor(np.array(places), dtype=torch.float32)
+    hangs = np.zeros(2)
+    for frame in frames:
+        pixels = project(dataset.camera, torch.from_numpy(track.pose[frame]).float(), places)
+        rows, cols = pixels.long().clamp(0, dataset.size - 1).numpy().T
+        head, torso = dataset.mask(int(frame), dataset.size)[rows, cols].T > 127
+        hangs += head[::2] & torso[1::2]
+    right, left = hangs / len(frames)
+    return float(right), float(left)

@@ -70,7 +70,7 @@ export async function videoView(main, [id], signal) {
   const show = (source) => {
     const state = words.videoState(video, subject);
     fill(head, state, () => [h("div", { class: "head" }, h("h1", {}, title), chip(state, words.VIDEO_STATES)), h("p", { class: "faint small" }, words.when(video.created_at))]);
-    fill(stage, [state, active(video.job), video.job.error], () => (video.state === "ready" ? ready(source) : active(video.job) ? working(video.job) : stopped(video.job)));
+    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error], () => (video.state === "ready" ? ready(source) : active(video.job) ? working(video.job) : stopped(video.job)));
     if (active(video.job)) showJob(progress, video.job);
   };
   const look = async () => {
