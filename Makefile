@@ -16,7 +16,7 @@ env: .venv/.ready   ## make .venv with the commands `adnerf` and `python -m adne
 	$(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
 	$(PIP) -e '.[worker,demo,dev]'
-	$(PIP) --no-deps mediapipe==0.10.21
+	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0
 	touch $@
 
 .venv/.browser: .venv/.ready  # a Chromium for the tests of the page, where the system has none

@@ -41,7 +41,7 @@ from adnerf_core.lips import LIPS
 from adnerf_core.rays import Camera
 from adnerf_core.rundir import read_json
 
-VERSION = 1
+VERSION = 2
 NOSE_TIP, NOSE_BRIDGE = 1, 6
 LOBES = (132, 361)
 """The right and the left ear lobe, where the line of the jaw ends."""

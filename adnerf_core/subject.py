@@ -23,7 +23,7 @@ from adnerf_core.portrait import Geometry, Portrait
 from adnerf_core.rundir import RunDir, atomic, read_json, write_json
 from adnerf_core.views import measure_limits
 
-VERSION = 5
+VERSION = 6
 
 
 @dataclass(frozen=True)

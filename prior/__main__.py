@@ -1,60 +1,88 @@
-"""python -m prior: makes adnerf_core/audio/prior.safetensors again, from nothing but espeak-ng's voices (about 10 CPU-minutes)."""
+"""python -m prior: makes phones.safetensors and prior.safetensors of adnerf_core/audio again, from nothing but espeak-ng's voices.
+
+Takes about 3 CPU-minutes.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from adnerf_core.audio.encoder import AudioEncoder
-from adnerf_core.audio.features import load_features
 from adnerf_core.audio.fit import fit_encoder
-from adnerf_core.audio.prior import DISTANCES, FEATURES, pack_prior
+from adnerf_core.audio.mel import Mel
+from adnerf_core.audio.phones import Phones
+from adnerf_core.audio.prior import DISTANCES, pack_prior
+from adnerf_core.audio.recogniser import Recogniser
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 from adnerf_core.cli import progress_bar
 from adnerf_core.config import FPS
 from adnerf_core.progress import Progress, silent
 from prior.mouth import mouth
+from prior.phones import discriminants, labels
 from prior.speech import utterances
 
-OUT = Path(__file__).parents[1] / "adnerf_core" / "audio" / "prior.safetensors"
+OUT = Path(__file__).parents[1] / "adnerf_core" / "audio"
+
+
+class Corpus(NamedTuple):
+    """Synthetic speech, step by step: its spectrum (Mel), the recogniser's states, what is said; and the mouth at each frame."""
+
+    spectrum: Float[np.ndarray, "steps bands"]
+    states: Float[np.ndarray, "steps width"]
+    said: Shaped[np.ndarray, " steps"]
+    lips: Float[np.ndarray, "frames distances"]
 
 
 def main() -> None:
-    """Parses the command line, makes the prior and writes it."""
+    """Parses the command line, makes both files and writes them."""
     parser = argparse.ArgumentParser(prog="python -m prior", description=__doc__)
     parser.add_argument("--minutes", type=float, default=35.0, help="synthetic speech (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1000, help="of training (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=OUT, help="file to write (default: where the package has it)")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, help="folder to write to (default: where the package has them)"
+    )
     given = parser.parse_args()
     with progress_bar() as progress:
-        features, lips = corpus(60 * given.minutes, given.seed, progress)
-        prior, figures = train_prior(features, lips, given.steps, given.seed, progress)
-    given.out.write_bytes(pack_prior(prior))
-    print(f"{given.out}: {given.out.stat().st_size / 1e3:.0f} kB, correlation {figures['correlation']:.2f}")
+        speech = corpus(60 * given.minutes, given.seed, progress)
+        found = discriminants(speech.states, speech.said, Phones.width)
+        features = np.concatenate([speech.spectrum, found(speech.states)], axis=1).astype(np.float32)
+        prior, figures = train_prior(features, speech.lips, given.steps, given.seed, progress)
+    for name, packed in (("phones", found.pack()), ("prior", pack_prior(prior))):
+        (given.out / f"{name}.safetensors").write_bytes(packed)
+        print(f"{given.out / name}.safetensors: {len(packed) / 1e3:.0f} kB")
+    print(f"correlation {figures['correlation']:.2f}")
 
 
-def corpus(
-    seconds: float, seed: int, progress: Progress = silent
-) -> tuple[Float[np.ndarray, "steps width"], Float[np.ndarray, "frames distances"]]:
-    """Features of at least `seconds` of synthetic speech, and the mouth at each of its frames. Stage of progress: "corpus".
+def corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpus:
+    """At least `seconds` of synthetic speech. Stage of progress: "corpus".
 
     Sentences follow one another without gaps: each begins and ends with a moment of silence, longer than half a window.
     """
     random = np.random.default_rng(seed)
-    extractor = load_features(FEATURES)
-    features, lips = [], []
+    mel, recogniser = Mel(), Recogniser()
+    parts, frames = [], 0
     for utterance in utterances(seconds, random):
-        heard = extractor(utterance.samples)
-        frames = len(heard) // STEPS_PER_FRAME
-        features.append(heard[: frames * STEPS_PER_FRAME])
-        lips.append(mouth(utterance.phonemes, np.arange(frames) / FPS))
-        progress("corpus", min(seconds, sum(map(len, lips)) / FPS), seconds)
-    return np.concatenate(features), np.concatenate(lips)
+        spectrum = mel(utterance.samples)
+        own = len(spectrum) // STEPS_PER_FRAME
+        steps = own * STEPS_PER_FRAME
+        parts.append(
+            Corpus(
+                spectrum[:steps],
+                recogniser(utterance.samples)[:steps],
+                labels(utterance.phonemes, (np.arange(steps) + 0.5) / mel.rate),
+                mouth(utterance.phonemes, np.arange(own) / FPS),
+            )
+        )
+        frames += own
+        progress("corpus", min(seconds, frames / FPS), seconds)
+    return Corpus(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def train_prior(
@@ -72,7 +100,7 @@ def train_prior(
         torch.from_numpy(features),
         torch.from_numpy((lips - lips.mean(0)) / lips.std(0)),
         torch.ones(len(lips), dtype=torch.bool),
-        spectrum=load_features(FEATURES).spectrum,
+        spectrum=Mel.spectrum,
         frames=range(len(lips)),
         steps=steps,
         seed=seed,

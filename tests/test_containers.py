@@ -107,7 +107,7 @@ def test_only_the_worker_s_image_has_torch():
     assert "torch" not in installed["Dockerfile"] and "[worker]" not in installed["Dockerfile"]
     assert "torch==" in installed["Dockerfile.gpu"] and "--no-deps mediapipe==" in installed["Dockerfile.gpu"]
     makefile = (ROOT / "Makefile").read_text()
-    for pinned in re.findall(r"(?:torch|mediapipe)==[\d.]+", installed["Dockerfile.gpu"]):
+    for pinned in re.findall(r"(?:torch|mediapipe|moonshine-voice)==[\d.]+", installed["Dockerfile.gpu"]):
         assert pinned in makefile  # what the tests ran with
 
 

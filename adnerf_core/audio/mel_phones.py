@@ -20,7 +20,7 @@ class MelPhones(AudioFeatures):
     spectrum = Mel.spectrum
 
     def __init__(self):
-        """Raises MissingBackend where pocketsphinx is not installed."""
+        """Raises MissingBackend where the recogniser is not installed."""
         self.parts = Mel(), Phones()
 
     def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
