@@ -16,7 +16,7 @@ from jaxtyping import Float, Shaped
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.fit import fit_encoder
 from adnerf_core.audio.mel import Mel
-from adnerf_core.audio.phones import Phones
+from adnerf_core.audio.phones import Phones, audible
 from adnerf_core.audio.prior import DISTANCES, pack_prior
 from adnerf_core.audio.recogniser import Recogniser
 from adnerf_core.audio.windows import STEPS_PER_FRAME
@@ -31,10 +31,12 @@ OUT = Path(__file__).parents[1] / "adnerf_core" / "audio"
 
 
 class Corpus(NamedTuple):
-    """Synthetic speech, step by step: its spectrum (Mel), the recogniser's states, what is said; and the mouth at each frame."""
+    """Synthetic speech, step by step: its spectrum (Mel), the recogniser's states, how much they count (see audible), and what is
+    said; and the mouth at each frame."""
 
     spectrum: Float[np.ndarray, "steps bands"]
     states: Float[np.ndarray, "steps width"]
+    heard: Float[np.ndarray, " steps"]
     said: Shaped[np.ndarray, " steps"]
     lips: Float[np.ndarray, "frames distances"]
 
@@ -52,7 +54,8 @@ def main() -> None:
     with progress_bar() as progress:
         speech = corpus(60 * given.minutes, given.seed, progress)
         found = discriminants(speech.states, speech.said, Phones.width)
-        features = np.concatenate([speech.spectrum, found(speech.states)], axis=1).astype(np.float32)
+        phones = found(speech.states) * speech.heard[:, None]
+        features = np.concatenate([speech.spectrum, phones], axis=1).astype(np.float32)
         prior, figures = train_prior(features, speech.lips, given.steps, given.seed, progress)
     for name, packed in (("phones", found.pack()), ("prior", pack_prior(prior))):
         (given.out / f"{name}.safetensors").write_bytes(packed)
@@ -63,7 +66,7 @@ def main() -> None:
 def corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpus:
     """At least `seconds` of synthetic speech. Stage of progress: "corpus".
 
-    Sentences follow one another without gaps: each begins and ends with a moment of silence, longer than half a window.
+    Each sentence begins and ends with a moment of silence, longer than half a window.
     """
     random = np.random.default_rng(seed)
     mel, recogniser = Mel(), Recogniser()
@@ -76,6 +79,7 @@ def corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpus:
             Corpus(
                 spectrum[:steps],
                 recogniser(utterance.samples)[:steps],
+                audible(utterance.samples)[:steps],
                 labels(utterance.phonemes, (np.arange(steps) + 0.5) / mel.rate),
                 mouth(utterance.phonemes, np.arange(own) / FPS),
             )

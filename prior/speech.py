@@ -22,6 +22,8 @@ VARIANTS = (
 WORDS_PER_MINUTE, PITCH = (120, 210), (15, 85)
 TRACT = 0.12
 """Change of the vocal tract's length, and with it of pitch and speed, at most: a part of it."""
+PAUSE_S = 1.0
+"""Longest silence before and after a sentence, beside what the voice leaves itself: the recogniser's states run ahead of speech."""
 ENGLISH = 0.35
 """Share of English, which the recogniser of phones knows best."""
 
@@ -49,7 +51,9 @@ def utterances(seconds: float, random: np.random.Generator) -> Iterator[Utteranc
         # Played faster or slower, a voice gets another vocal tract, pitch and speed.
         slower = random.uniform(1 - TRACT, 1 + TRACT)
         samples = resample(speech.samples, round(len(speech.samples) * slower * SAMPLE_RATE / speech.rate))
-        phonemes = [Phoneme(p.name, p.start * slower) for p in speech.phonemes]
+        before, after = (random.uniform(0, PAUSE_S, 2) * SAMPLE_RATE).astype(int)
+        samples = np.pad(samples, (before, after))
+        phonemes = [Phoneme(p.name, before / SAMPLE_RATE + p.start * slower) for p in speech.phonemes]
         seconds -= len(samples) / SAMPLE_RATE
         yield Utterance(record(samples, random), phonemes)
 

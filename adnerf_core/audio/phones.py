@@ -6,16 +6,32 @@ from collections.abc import Iterable, Iterator
 from importlib.resources import files
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from safetensors.numpy import load
+from scipy.ndimage import maximum_filter1d
 
 from adnerf_core.audio.blocks import HOP, RATE, Block
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.recogniser import Recogniser
 
 FILE = files("adnerf_core.audio") / "phones.safetensors"
+FADE_DB = (-50.0, -30.0)
+"""Loudness of a step, beside LOUD, at which it begins to count and from which it counts whole. The recogniser's states run ahead of
+speech by up to .4 s, and lips that followed them would open too early."""
+LOUD = 90
+"""Percentile of a block's steps that is taken for the loudness of its speech."""
 FAINTEST = 1e-4
-"""Amplitude (of 1) below which a step is silent. The recogniser takes a steady level, whichever, for the usual one."""
+"""Amplitude (of 1) below which a step is silent, however faint the rest is."""
+
+
+def audible(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " steps"]:
+    """How much each step of HOP samples counts, 0..1: silence does not, speech and what touches it does."""
+    padded = np.pad(samples, (0, -len(samples) % HOP)).reshape(-1, HOP)
+    amplitude = maximum_filter1d(np.sqrt(np.mean(padded**2, axis=1)), 3)
+    loudness = 20 * np.log10(np.maximum(amplitude, FAINTEST))
+    begins, whole = FADE_DB
+    share = (loudness - np.percentile(loudness, LOUD) - begins) / (whole - begins)
+    return share.clip(0, 1) * (amplitude > FAINTEST)
 
 
 class Phones(AudioFeatures):
@@ -37,13 +53,6 @@ class Phones(AudioFeatures):
     def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures. Every block is recognised by itself, with its margins."""
         for block in blocks:
-            states = self._recogniser(block.samples)[block.before // HOP :][: block.steps]
-            phones = (states - self._silence) @ self._directions
-            yield (phones * self.audible(block)[:, None]).astype(np.float32)
-
-    @staticmethod
-    def audible(block: Block) -> Bool[np.ndarray, " steps"]:
-        """Which steps of a block can be heard."""
-        own = block.samples[block.before : block.before + block.count]
-        padded = np.pad(own, (0, block.steps * HOP - block.count))
-        return np.sqrt(np.mean(padded.reshape(-1, HOP) ** 2, axis=1)) > FAINTEST
+            states, heard = self._recogniser(block.samples), audible(block.samples)
+            phones = (states - self._silence) @ self._directions * heard[:, None]
+            yield phones[block.before // HOP :][: block.steps].astype(np.float32)

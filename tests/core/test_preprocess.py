@@ -78,7 +78,7 @@ def test_a_dataset_is_complete(dataset, clip):
 
     sound = media.extract_audio(dataset.audio)
     assert len(sound) == frames * SAMPLE_RATE // FPS
-    assert np.load(dataset.root / "features.npy").shape == (2 * frames, 119)
+    assert np.load(dataset.root / "features.npy").shape == (2 * frames, 120)
     names = {path.name for path in dataset.root.iterdir()}
     assert names == {
         "dataset.json", "footage.json", "frames", "masks", "background.png", "audio.wav", "features.npy", "track.npz",

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from adnerf_core.config import PRESETS
-from adnerf_core.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, SubjectDataset
+from adnerf_core.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, VERSION, SubjectDataset
 from adnerf_core.lips import LANDMARKS, LOWER_INNER, UPPER_INNER
 from adnerf_core.media import write_wav
 from adnerf_core.rundir import write_json
@@ -61,7 +61,7 @@ def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
     write_wav(root / "audio.wav", generator.normal(0, 0.1, FRAMES * 640).astype(np.float32))
     write_json(root / "footage.json", {"frames": FRAMES, "frames_with_face": FRAMES, "warnings": []})
     write_json(root / "dataset.json", {
-        "version": 1, "source": {"name": "toy", "sha256": "0"}, "size": SIZE, "frames": FRAMES, "held_out_from": HELD_OUT_FROM,
+        "version": VERSION, "source": {"name": "toy", "sha256": "0"}, "size": SIZE, "frames": FRAMES, "held_out_from": HELD_OUT_FROM,
         "focal": FOCAL, "center": [SIZE / 2, SIZE / 2], "lag_ms": 0.0, "features": {"name": "mel", "width": 80, "rate": 50},
     })  # fmt: skip
     return SubjectDataset(root)
