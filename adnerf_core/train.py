@@ -40,8 +40,9 @@ REFRESH_RAYS, REFRESH_PARTS = 16 * 4096, 4
 """A part of the density grid, one of so many, is looked at again after so many rays: what that costs is a share of what steps cost."""
 CODE_NOISE = 0.1
 """Standard deviation of the noise on lip codes: the field must not tell frames apart by their codes."""
-POSE_NOISE = 0.1
-"""Likewise for the pose that the torso follows."""
+POSE_NOISE = 0.4
+"""Likewise on the head's pose where the torso is conditioned on it (standardised). With less, how the shoulders lie in new poses is left to
+chance: the error of their outline differs by 1.5 dB between seeds (docs/fidelity.md)."""
 COLLAPSE_STEP, COLLAPSE_OPACITY, RESTARTS = 400, 0.3, 2
 """A head that is still emptier than this at this step shows background only: start anew, otherwise, so many times."""
 REPORT_EVERY = 50
