@@ -3,6 +3,7 @@
 import sys
 import weakref
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from adnerf_core.audio.blocks import BLOCK, HOP, MARGIN, RATE, Block, blocks
 from adnerf_core.audio.features import feature_kind, load_features
 from adnerf_core.audio.mel import BANDS, KNEE, Mel, mel_filters
 from adnerf_core.audio.phones import Phones, audible
+from adnerf_core.audio.recogniser import WHEEL
 from adnerf_core.audio.windows import LENGTH, windows
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
@@ -167,6 +169,10 @@ def test_what_is_missing_is_named(monkeypatch):
     for name, package in (("mel+phones", "onnxruntime"), ("hubert", "transformers")):
         with pytest.raises(MissingBackend, match=f"pip install.*{package}"):
             load_features(name)
+
+
+def test_the_remedy_names_the_wheel_that_is_installed():
+    assert WHEEL in (Path(__file__).parents[2] / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("there", [False, True])
