@@ -1,6 +1,6 @@
 """python -m prior: makes phones.safetensors and prior.safetensors of adnerf_core/audio again, from nothing but espeak-ng's voices.
 
-Takes about 3 CPU-minutes.
+Takes about a CPU-minute.
 """
 
 from __future__ import annotations

@@ -43,11 +43,11 @@ def discriminants(
 ) -> Discriminants:
     """Linear discriminant analysis (Fisher, 1936): the `count` directions with most between phones, beside the spread within.
 
-    Raises ValueError where fewer than `count` + 1 kinds of phones are said often enough.
+    Pauses count as a kind of phone. Raises ValueError where fewer than `count` + 1 kinds are said often enough.
     """
     kinds, numbers = np.unique(said, return_counts=True)
     common = kinds[numbers >= RARE]
-    if len(common) <= count:
+    if len(common) <= count or "" not in common:
         raise ValueError(
             f"{len(common)} kinds of phones are said often enough, for {count} directions; make more speech."
         )

@@ -29,9 +29,7 @@ PAD = SAMPLE_RATE // 10
 
 
 class Recogniser:
-    """Hidden states of the encoder's last layer."""
-
-    width = 288
+    """Hidden states of the encoder's last layer, 288 numbers each."""
 
     def __init__(self):
         """Raises MissingBackend where ONNX Runtime or the weights are not installed."""
