@@ -61,7 +61,7 @@ def chart(
     left, right = float(x.min()), float(x.max())
     columns = 100 * (x - left) / max(right - left, 1e-9)
 
-    def height(values: ndarray) -> ndarray:
+    def height(values: ndarray | float) -> ndarray | float:
         return 100 - 100 * (values - low) / max(high - low, 1e-9)
 
     x_places = [p for p in round_ticks(left, right) if left <= p <= right]
@@ -73,7 +73,7 @@ def chart(
         lines=[(s, path(columns, height(s.values))) for s in series],
         bands=spans(columns, band) if band is not None else [],
         x_ticks=[Tick(100 * (p - left) / max(right - left, 1e-9), f"{p:g}") for p in x_places],
-        y_ticks=[Tick(float(height(np.array(p))), f"{p:g}") for p in y_places],
+        y_ticks=[Tick(height(p), f"{p:g}") for p in y_places],
     )
 
 

@@ -5,9 +5,9 @@ A run stores its resolved configuration in run.json, so defaults may change with
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FPS = 25
 """Frames a second, everywhere inside: footage is resampled to it and videos are rendered at it."""
@@ -182,7 +182,7 @@ class RenderOptions(Config):
 
     @field_validator("format")
     @classmethod
-    def _alpha_needs_webm(cls, value: str, info: ValidationInfo) -> str:
+    def _alpha_needs_webm(cls, value: str, info: Any) -> str:
         background = info.data.get("background")  # absent where it was refused itself
         if value != "webm" and background is not None and background.kind == "transparent":
             raise ValueError("background kind `transparent` needs format `webm`: mp4 has no transparency")

@@ -146,7 +146,7 @@ RIM = 0.03
 """How far inside the person's outline the mask is believed (head units)."""
 
 
-def zones(mask: UInt8[ndarray, "size size 2"], unit: float) -> UInt8[ndarray, "size size"]:
+def zones(mask: UInt8[ndarray, "rows cols 2"], unit: float) -> UInt8[ndarray, "rows cols"]:
     """Sorts pixels by what the head field should show there; `unit` is the head unit in px.
 
     The head field also learns the strip of neck next to the head (NECK), under the torso that is composited in front of it:
@@ -338,7 +338,7 @@ def face_boxes(dataset: SubjectDataset, track: Track, frame: int, size: int) -> 
 def _box(points: Float[ndarray, "points 2"], margin: float) -> tuple[float, float, float, float]:
     """(row, col, row, col) around points given as (x, y)."""
     (left, top), (right, bottom) = points.min(0) - margin, points.max(0) + margin
-    return top, left, bottom, right
+    return float(top), float(left), float(bottom), float(right)
 
 
 def _head_box(mask: UInt8[ndarray, "size size 2"], unit: float) -> tuple[float, float, float, float]:
@@ -346,4 +346,5 @@ def _head_box(mask: UInt8[ndarray, "size size 2"], unit: float) -> tuple[float, 
     if len(rows) == 0:
         return 0, 0, mask.shape[0], mask.shape[1]
     margin = 0.2 * unit
-    return rows.min() - margin, cols.min() - margin, rows.max() + NECK_DEPTH * unit + margin, cols.max() + margin
+    top, left, bottom, right = (int(edge) for edge in (rows.min(), cols.min(), rows.max(), cols.max()))
+    return top - margin, left - margin, bottom + NECK_DEPTH * unit + margin, right + margin

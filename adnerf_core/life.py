@@ -31,8 +31,8 @@ class Moment(NamedTuple):
     """Pose of the head, motion of the torso, eyes and brows; as Subject has them, one frame each."""
 
     pose: Float[Tensor, "4 4"]
-    torso: Float[Tensor, 4]
-    upper: Float[Tensor, 2]
+    torso: Float[Tensor, " 4"]
+    upper: Float[Tensor, " 2"]
 
 
 def moments(subject: Subject, options: RenderOptions) -> Iterator[Moment]:
@@ -64,7 +64,7 @@ def back_and_forth(k: int, length: int) -> int:
     return place if place < length else 2 * length - 2 - place
 
 
-def blinks(usual: Float[Tensor, 2], seed: int) -> Iterator[Float[Tensor, 2]]:
+def blinks(usual: Float[Tensor, " 2"], seed: int) -> Iterator[Float[Tensor, " 2"]]:
     """Eyes as open as usual, shut now and then; the brows quiet. Without end."""
     generator = np.random.default_rng(seed)
     wait = generator.uniform(0.5, BLINK_EVERY_S[1])
@@ -77,7 +77,7 @@ def blinks(usual: Float[Tensor, 2], seed: int) -> Iterator[Float[Tensor, 2]]:
         wait = generator.uniform(*BLINK_EVERY_S) - len(BLINK) / FPS
 
 
-def sway(seed: int) -> Iterator[Float[Tensor, 3]]:
+def sway(seed: int) -> Iterator[Float[Tensor, " 3"]]:
     """Three slow, smooth, unrelated motions with a variance of one: sums of a few waves. Without end."""
     generator = np.random.default_rng((seed, 1))
     rates = 2 * math.pi * generator.uniform(*SWAY_HZ, (3, WAVES))

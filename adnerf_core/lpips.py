@@ -65,7 +65,7 @@ class Lpips(nn.Module):
             total += ((a - b) ** 2 * weight).sum(1).mean()
         return float(total)
 
-    def _stages(self, picture: Picture) -> list[Float[Tensor, "1 channels rows cols"]]:
+    def _stages(self, picture: Picture) -> list[Float[Tensor, "1 _ _ _"]]:
         values = torch.from_numpy(picture).to(self.mean.device).permute(2, 0, 1)[None].float() / 127.5 - 1
         values, seen = (values - self.mean) / self.spread, []
         for layer in self.features:

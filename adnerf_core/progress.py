@@ -10,6 +10,7 @@ class Cancelled(Exception):
 
 
 @runtime_checkable
+@runtime_checkable
 class Progress(Protocol):
     """Called often (several times a second at most matters to anyone; the callee throttles).
 

@@ -112,7 +112,7 @@ def chances(
     return next(each) * (1 - RIM_SHARE) + next(each) * RIM_SHARE
 
 
-def moved(poses: Float[Tensor, "*n 4 4"], change: Float[Tensor, "*n 6"]) -> Float[Tensor, "*n 4 4"]:
+def moved(poses: Float[Tensor, "*#n 4 4"], change: Float[Tensor, "*#n 6"]) -> Float[Tensor, "*#n 4 4"]:
     """Camera-to-world poses after a turn about the head's origin by a rotation vector (rad), then a shift (head units), both
     in the head's frame: `change` is (rotation, shift)."""
     x, y, z = change[..., :3].unbind(-1)

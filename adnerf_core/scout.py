@@ -9,7 +9,7 @@ marched as in training.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -45,6 +45,7 @@ class Looked(NamedTuple):
     """Premultiplied colour, and transmittance."""
 
 
+@runtime_checkable
 class Looking(Protocol):
     """Marches the rays through some pixels."""
 
@@ -57,14 +58,14 @@ class Scouted(NamedTuple):
 
     simple: Bool[Tensor, "rows cols"]
     hard: Bool[Tensor, "rows cols"]
-    edges: Float[Tensor, "rows cols few+1"]
+    edges: Float[Tensor, "rows cols edges"]
 
     @classmethod
     def hard_only(cls, blocks: Bool[Tensor, "rows cols"], few: int) -> Scouted:
         """Where no scout was sent: `blocks` are marched with care."""
         return cls(torch.zeros_like(blocks), blocks, torch.zeros((*blocks.shape, few + 1), device=blocks.device))
 
-    def cuts(self, places: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels few+1"]:
+    def cuts(self, places: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels edges"]:
         """How rays through `places` (row, col; in blocks) of simple blocks are cut: between the four nearest scouts, in proportion.
 
         Cut alike within a block, rays would show the blocks, and the picture would tremble as they pass over the head.

@@ -79,7 +79,7 @@ class View:
         return turn(pose, FOLLOW * self._by)
 
 
-def turn(pose: Float[Tensor, "4 4"], by: Float[Tensor, 3]) -> Float[Tensor, "4 4"]:
+def turn(pose: Float[Tensor, "4 4"], by: Float[Tensor, " 3"]) -> Float[Tensor, "4 4"]:
     """The camera's pose after `by` is added to the head's angles, about the top of its spine."""
     yaw, pitch, roll = (head_angles(pose) + by).deg2rad().unbind(-1)
     rotation = pose[:3, :3] @ _about(0, -pitch) @ _about(1, yaw) @ _about(2, -roll)

@@ -30,7 +30,7 @@ class Block(NamedTuple):
         return -(-self.count // HOP)
 
 
-def blocks(pieces: Iterable[Float[np.ndarray, " samples"]]) -> Iterator[Block]:
+def blocks(pieces: Iterable[Float[np.ndarray, " _"]]) -> Iterator[Block]:
     """Cuts a sound that comes in pieces of any lengths into blocks, which do not depend on those lengths."""
     held, before = np.zeros(0, np.float32), 0
     for piece in pieces:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ CONTEXT = 16
 """Frames either side that a code may depend on: half a window, and the neighbours that the paper's attention looks at."""
 
 
+@runtime_checkable
 class Hears(Protocol):
     """See likeness.Likeness."""
 
@@ -26,7 +27,7 @@ class Hears(Protocol):
 
 @torch.no_grad()
 def hear(
-    portrait: Hears, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " samples"]], device: torch.device
+    portrait: Hears, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
 ) -> Float[Tensor, "frames code"]:
     """The codes of all frames of a sound (mono at SAMPLE_RATE, -1..1) that comes in pieces; a part of a frame counts as one.
 

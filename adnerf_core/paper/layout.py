@@ -127,7 +127,7 @@ class Layout:
         return picture
 
 
-def features_of(windows: Float[ndarray, "windows steps width"]) -> Float[ndarray, "steps width"]:
+def features_of(windows: Float[ndarray, "windows window width"]) -> Float[ndarray, "steps width"]:
     """The features that overlapping `windows` were cut from: each gives its two middle steps, the last one its end too.
 
     Raises BadFolder where windows disagree about the steps they share.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
@@ -162,7 +162,7 @@ def face_rect(landmarks: Float[ndarray, "478 2"], size: int) -> tuple[int, int, 
     return int(left), int(top), int(right - left), int(bottom - top)
 
 
-def draw_pixels(inside: Tensor, count: int, share: float, generator: torch.Generator) -> Float[Tensor, "count 2"]:
+def draw_pixels(inside: Tensor, count: int, share: float, generator: torch.Generator) -> Int[Tensor, "pixels 2"]:
     """`count` pixels (row, col) of a picture: `share` of them where `inside` [rows, cols] is true, the others elsewhere.
 
     Where one of the two places has no pixel, all come from the other.

@@ -16,6 +16,7 @@ from adnerf_core.preprocess import mesh
 
 
 @runtime_checkable
+@runtime_checkable
 class FaceTracker(Protocol):
     """Finds the mesh of the one face in the frames of a video, given in order."""
 

@@ -1,7 +1,5 @@
 """What training minimises: matter gathered at surfaces, and detail instead of its mean."""
 
-import dataclasses
-
 import pytest
 import torch
 
@@ -14,9 +12,19 @@ EDGE = 8
 
 def batch_of(target: torch.Tensor, zone: int = HEAD) -> Batch:
     rays = len(target)
-    values = {field.name: torch.zeros(rays, 3) for field in dataclasses.fields(Batch)}
-    values |= {"target": target, "zone": torch.full((rays,), zone, dtype=torch.uint8), "coverage": torch.ones(rays, 2)}
-    return Batch(**values)
+    return Batch(
+        frame=torch.zeros(rays, dtype=torch.long),
+        pixels=torch.zeros(rays, 2),
+        numbers=torch.zeros(1, dtype=torch.long),
+        target=target,
+        zone=torch.full((rays,), zone, dtype=torch.uint8),
+        coverage=torch.ones(rays, 2),
+        background=torch.zeros(rays, 3),
+        poses=torch.eye(4).expand(1, 4, 4),
+        torso=torch.zeros(1, 4),
+        upper=torch.zeros(1, 2),
+        lips=torch.zeros(1, 6),
+    )
 
 
 def solid(color: torch.Tensor, spread: float = 0.0) -> Marched:

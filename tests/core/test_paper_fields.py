@@ -85,8 +85,11 @@ def test_density_depends_on_the_sound_and_not_on_the_direction():
     assert (color >= 0).all() and (color <= 1).all()
 
 
-class Slab(torch.nn.Module):
+class Slab(PaperField):
     """Density 3 per metre and one colour everywhere."""
+
+    def __init__(self):
+        torch.nn.Module.__init__(self)
 
     def forward(self, points, views, condition):
         return torch.full((len(points),), 3.0), torch.tensor([0.2, 0.4, 0.6]).expand(len(points), 3)

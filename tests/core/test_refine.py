@@ -136,8 +136,8 @@ def test_held_out_poses_are_aligned_and_others_left(toy_dataset, portrait):
     def error(some):
         """Mean squared difference of the head from the footage, the portrait seen from the poses of a track."""
         painter = Previewer(portrait, toy_dataset, some, codes)
-        heads = [toy_dataset.mask(k, 48)[..., :1] > 242 for k in frames]
-        pairs = [(painter.frame(k).astype(float), toy_dataset.picture(k, 48)) for k in frames]
+        heads = [toy_dataset.mask(k, 48)[..., :1] > 242 for k in map(int, frames)]
+        pairs = [(painter.frame(k).astype(float), toy_dataset.picture(k, 48)) for k in map(int, frames)]
         return np.mean([((a - b) ** 2 * head).sum() / head.sum() for (a, b), head in zip(pairs, heads, strict=True)])
 
     assert error(aligned) < 0.7 * error(spoilt)

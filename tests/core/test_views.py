@@ -16,7 +16,7 @@ def subject(toy_run):
 
 
 def by(yaw=0.0, pitch=0.0, roll=0.0):
-    return torch.tensor([yaw, pitch, roll])
+    return torch.tensor([yaw, pitch, roll], dtype=torch.float32)
 
 
 def track(yaw, pitch=None, roll=None):
