@@ -11,17 +11,17 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from adnerf_core.anatomy import asked_at
 from adnerf_core.audio.encoder import Listeners
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.dataset import REGION
 from adnerf_core.fields.torso import TorsoField
 from adnerf_core.fields.triplane import HeadField, RayDecoder
-from adnerf_core.marching import Marched, box_span, composite, distortion, draw_intervals, over, widen
-from adnerf_core.occupancy import DensityGrid
 from adnerf_core.rays import Camera, Rays, cast_rays, project
-from adnerf_core.scout import Looked, Scouted, scout
+from adnerf_core.rendering.density_grid import DensityGrid
+from adnerf_core.rendering.head_deformation import asked_at
+from adnerf_core.rendering.proposal_rays import Looked, Scouted, scout
+from adnerf_core.rendering.volume_rendering import Marched, box_span, composite, distortion, draw_intervals, over, widen
 
 EMPTY, FAINT = 0.02, 0.1
 """Opacity along a whole ray, by the density grid, below which the ray is not marched: in training and in changed views, and in

@@ -21,9 +21,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.dataset import SubjectDataset, Track, face_boxes
-from adnerf_core.marching import over
 from adnerf_core.portrait import Portrait
 from adnerf_core.rays import cast_rays
+from adnerf_core.rendering.volume_rendering import over
 
 STEP = (2e-3, 2e-3, 2e-3, 2e-3, 2e-3, 2e-2)
 """What a pose is moved by to see how the picture changes: rotation (rad), translation (head units; depth shows least)."""

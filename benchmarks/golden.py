@@ -26,7 +26,7 @@ from adnerf_core.render import render
 from adnerf_core.rundir import RunDir
 from adnerf_core.train import train
 from api.app import create_app
-from tests.core import clips, toy
+from tests.adnerf_core import clips, toy
 from tests.core.test_paper_training import SHORT as SHORT_PAPER
 
 OPTIONS = {

@@ -99,9 +99,9 @@ def speaker_video(once) -> SpeakerVideo:
 
 @pytest.fixture(scope="session")
 def toy_dataset(once):
-    """The toy of the core's tests (tests/core/toy.py), a SubjectDataset."""
+    """The toy of the core's tests (tests/adnerf_core/toy.py), a SubjectDataset."""
     from adnerf_core.dataset import SubjectDataset  # loads torch, likewise
-    from tests.core.toy import make_toy_dataset
+    from tests.adnerf_core.toy import make_toy_dataset
 
     return SubjectDataset(once("toy_dataset", make_toy_dataset))
 
@@ -111,7 +111,7 @@ def toy_run(toy_dataset, once, tmp_path_factory):
     """The toy, trained: a RunDir, this process's own copy, which may be evaluated and drawn."""
     from adnerf_core.rundir import RunDir
     from adnerf_core.train import train
-    from tests.core.toy import TOY
+    from tests.adnerf_core.toy import TOY
 
     trained = once("toy_run", lambda folder: train(toy_dataset, RunDir(folder), TOY))
     return RunDir(shutil.copytree(trained, tmp_path_factory.mktemp("toy") / "run"))

@@ -9,7 +9,7 @@ import torch
 
 from benchmarks import core
 from benchmarks.pieces import Contest, counting, evaluations
-from tests.core.toy import SIZE
+from tests.adnerf_core.toy import SIZE
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from adnerf_core import media
 from benchmarks import mark
-from tests.core.clips import speaker, syllables
+from tests.adnerf_core.clips import speaker, syllables
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from adnerf_core.fields.planes import Planes
-from adnerf_core.marching import Marched
+from adnerf_core.rendering.volume_rendering import Marched
 
 POSE_WIDTH = 6
 FREQUENCIES = 3

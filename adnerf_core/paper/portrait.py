@@ -13,10 +13,10 @@ from adnerf_core.audio.windows import windows
 from adnerf_core.config import PaperConfig
 from adnerf_core.fields.encoding import encode, encoded_width
 from adnerf_core.fields.mlp import PaperField
-from adnerf_core.marching import Marched, composite, over
-from adnerf_core.paper.sampling import importance, stratified
 from adnerf_core.portrait import Geometry, pose_angles
 from adnerf_core.rays import cast_rays
+from adnerf_core.rendering.ray_samplers import importance, stratified
+from adnerf_core.rendering.volume_rendering import Marched, composite, over
 
 HEAD_UNIT_M = 0.09
 """A head unit (outer corner to outer corner of the eyes), m: the paper's scene, and so its encoding, is measured in metres."""

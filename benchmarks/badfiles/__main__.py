@@ -42,7 +42,7 @@ from storage.db import Database
 from storage.models import LOCAL
 from storage.objects import ObjectStore, open_store
 from storage.settings import Settings, environment_of
-from tests.core.toy import SHORT, make_toy_dataset
+from tests.adnerf_core.toy import SHORT, make_toy_dataset
 from tests.servers import free_port
 from worker import service
 from worker.workspace import Workspace

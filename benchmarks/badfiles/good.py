@@ -11,7 +11,7 @@ from PIL import Image
 
 from adnerf_core import media
 from adnerf_core.config import FPS
-from tests.core import clips
+from tests.adnerf_core import clips
 
 SECONDS = 1.2
 PICTURES = ("-f", "lavfi", "-i", "testsrc=size={size}:rate=25:duration={seconds}")

@@ -17,7 +17,7 @@ from adnerf_core.judge import find_face
 from adnerf_core.painter import WRONG_SOUNDS, LipCodes, Painter
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
-from tests.core.toy import FRAMES, HELD_OUT_FROM, SIZE
+from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 
 HELD_OUT = FRAMES - HELD_OUT_FROM
 

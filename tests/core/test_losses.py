@@ -5,7 +5,7 @@ import torch
 
 from adnerf_core.dataset import HEAD, Batch
 from adnerf_core.losses import COMPACT, detail_loss, head_loss
-from adnerf_core.marching import Marched
+from adnerf_core.rendering.volume_rendering import Marched
 
 EDGE = 8
 

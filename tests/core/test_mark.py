@@ -8,7 +8,7 @@ import pytest
 
 from adnerf_core import mark, media
 from adnerf_core.mark import Cut, Marker, detect, into_cells
-from tests.core.clips import speaker, syllables
+from tests.adnerf_core.clips import speaker, syllables
 
 NUMBER, KEY, OTHER_KEY = 0xC0FFEE_123456, b"0123456789abcdef", b"fedcba9876543210"
 EDGE, FRAMES = 160, 125

@@ -8,7 +8,7 @@ import pytest
 from adnerf_core import cli, media, other_voice
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.rundir import RunDir
-from tests.core.clips import syllables, voice, write
+from tests.adnerf_core.clips import syllables, voice, write
 
 
 def test_the_opening_of_the_reference_is_that_of_the_speaker(speaker_video):

@@ -11,9 +11,9 @@ from adnerf_core.audio.windows import windows
 from adnerf_core.config import PaperConfig
 from adnerf_core.fields.encoding import encode, encoded_width
 from adnerf_core.fields.mlp import PaperField
-from adnerf_core.marching import over
 from adnerf_core.paper.portrait import HEAD_UNIT_M, PaperPortrait, Volume, march
-from adnerf_core.paper.sampling import importance, stratified
+from adnerf_core.rendering.ray_samplers import importance, stratified
+from adnerf_core.rendering.volume_rendering import over
 from tests.core.test_portrait import GEOMETRY
 
 PUBLISHED = PaperConfig()

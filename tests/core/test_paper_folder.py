@@ -20,8 +20,8 @@ from adnerf_core.paper.exporting import export_adnerf
 from adnerf_core.paper.importing import Placement, import_adnerf, triangulate
 from adnerf_core.paper.layout import Layout, features_of
 from adnerf_core.preprocess.mesh import RIGID
-from tests.core import clips
-from tests.core.toy import make_toy_dataset
+from tests.adnerf_core import clips
+from tests.adnerf_core.toy import make_toy_dataset
 
 COUNT, HELD_OUT = 44, 40
 EDGE, FOCAL, DISTANCE = 160, 320.0, 9.0

@@ -11,15 +11,15 @@ from adnerf_core import media
 from adnerf_core import train as training
 from adnerf_core.cli import main
 from adnerf_core.config import PRESETS, PaperConfig
-from adnerf_core.marching import Marched, over
 from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.paper.training import PaperTraining, draw_pixels, face_rect
 from adnerf_core.progress import Cancelled, silent
+from adnerf_core.rendering.volume_rendering import Marched, over
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
+from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 from tests.core.test_portrait import GEOMETRY
 from tests.core.test_train import StopAt, metrics
-from tests.core.toy import FRAMES, HELD_OUT_FROM, SIZE
 
 NETS = PaperConfig(
     layers=4, width=32, audio_code=8, coarse=12, fine=12, torso_rays=96, warmup_steps=100, rate=3e-3, decay_steps=400

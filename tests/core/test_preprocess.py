@@ -32,7 +32,7 @@ from adnerf_core.preprocess.report import warnings
 from adnerf_core.preprocess.run import STAGES, preprocess
 from adnerf_core.progress import Cancelled
 from benchmarks.badfiles import good
-from tests.core import clips
+from tests.adnerf_core import clips
 
 MEDIA = Path(__file__).parents[3] / "shared" / "media"
 FRAMES = 9 * FPS

@@ -7,7 +7,7 @@ import pytest
 
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.preprocess import align
-from tests.core import clips
+from tests.adnerf_core import clips
 
 SECONDS = 24
 

@@ -13,7 +13,7 @@ from adnerf_core.preview import Previewer
 from adnerf_core.rays import project
 from adnerf_core.refine import Fit, Looks, align_held_out, chances, corrected, moved, refine, steady
 from adnerf_core.subject import load_subject
-from tests.core.toy import HELD_OUT_FROM
+from tests.adnerf_core.toy import HELD_OUT_FROM
 
 WRONG = torch.tensor([0.06, -0.08, 0.0, 0.1, 0.08, 0.0])
 """What the track is spoilt by: 6 degrees and a tenth of a head unit, which is two pixels of the toy."""

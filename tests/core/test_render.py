@@ -18,8 +18,8 @@ from adnerf_core.rays import project
 from adnerf_core.render import PLAIN, draw_frames, render, view_pixels
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
+from tests.adnerf_core.toy import CENTER, SIZE
 from tests.core.test_containers import decode_alpha
-from tests.core.toy import CENTER, SIZE
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from adnerf_core.errors import MissingBackend
 from adnerf_core.preprocess import mesh, tracking
-from tests.core import clips
+from tests.adnerf_core import clips
 
 TASK = Path(__file__).parents[3] / "shared" / "models" / "face_landmarker.task"
 

@@ -17,7 +17,7 @@ from adnerf_core.progress import Cancelled
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
 from adnerf_core.train import flushed
-from tests.core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
+from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
 
 def metrics(run: RunDir, phase: str) -> list[dict]:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from adnerf_core.anatomy import BACK, CHIN, WIDEST, close_back, join_body
 from adnerf_core.config import ViewChange
 from adnerf_core.rays import project
+from adnerf_core.rendering.head_deformation import BACK, CHIN, WIDEST, close_back, join_body
 from adnerf_core.subject import load_subject
 from adnerf_core.views import FOLLOW, MARGINS_DEG, PIVOT, ROOM_DEG, View, head_angles, measure_limits, most_usual, turn
 

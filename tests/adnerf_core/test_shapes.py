@@ -4,7 +4,7 @@ import jaxtyping
 import pytest
 import torch
 
-from adnerf_core.marching import composite
+from adnerf_core.rendering.volume_rendering import composite
 
 
 def test_a_wrong_shape_is_refused():

@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from adnerf_core.marching import Marched, box_span, composite, distortion, draw_intervals, over, widen
-from adnerf_core.occupancy import DensityGrid
+from adnerf_core.rendering.density_grid import DensityGrid
+from adnerf_core.rendering.volume_rendering import Marched, box_span, composite, distortion, draw_intervals, over, widen
 
 
 def test_constant_density_follows_beer_and_lambert():

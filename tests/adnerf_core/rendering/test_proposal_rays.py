@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from adnerf_core.scout import BINS, Looked, rebin, scout
+from adnerf_core.rendering.proposal_rays import BINS, Looked, rebin, scout
 
 
 def wall(depth: torch.Tensor, opacity: torch.Tensor, thin: torch.Tensor | None = None):

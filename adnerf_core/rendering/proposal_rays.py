@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from adnerf_core.marching import draw_intervals
+from adnerf_core.rendering.volume_rendering import draw_intervals
 
 BINS = 96
 """Steps in depth between the nearest and the farthest point of the head's box that a scout meets."""
