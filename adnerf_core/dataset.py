@@ -36,9 +36,9 @@ from numpy import ndarray
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
+from adnerf_core.cameras.cameras import Camera
 from adnerf_core.errors import NotReady
 from adnerf_core.lips import LIPS
-from adnerf_core.rays import Camera
 from adnerf_core.rundir import read_json
 
 VERSION = 2

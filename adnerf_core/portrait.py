@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from adnerf_core.audio.encoder import Listeners
 from adnerf_core.audio.windows import windows
+from adnerf_core.cameras.cameras import Camera, Rays, cast_rays, project
 from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.dataset import REGION
 from adnerf_core.fields.torso import TorsoField
 from adnerf_core.fields.triplane import HeadField, RayDecoder
-from adnerf_core.rays import Camera, Rays, cast_rays, project
 from adnerf_core.rendering.density_grid import DensityGrid
 from adnerf_core.rendering.head_deformation import asked_at
 from adnerf_core.rendering.proposal_rays import Looked, Scouted, scout

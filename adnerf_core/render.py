@@ -15,6 +15,7 @@ from adnerf_core import media
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.hearing import hear
 from adnerf_core.backdrop import cut_out, make_background
+from adnerf_core.cameras.view_control import View
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.containers import container_of
 from adnerf_core.errors import AudioTooShort, MediaTooLong
@@ -25,7 +26,6 @@ from adnerf_core.mark import Mark, Marker
 from adnerf_core.progress import Progress, silent
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import Subject, load_subject
-from adnerf_core.views import View
 
 SHORTEST_S, LONGEST_S = 0.3, 7200.0
 CODE_BATCH = 512

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from adnerf_core.audio.features import parts
+from adnerf_core.cameras.view_control import measure_limits
 from adnerf_core.config import TrainConfig
 from adnerf_core.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
@@ -21,7 +22,6 @@ from adnerf_core.likeness import Likeness
 from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.portrait import Geometry, Portrait
 from adnerf_core.rundir import RunDir, atomic, read_json, write_json
-from adnerf_core.views import measure_limits
 
 VERSION = 6
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from adnerf_core.audio import prior
 from adnerf_core.audio.features import feature_kind
 from adnerf_core.audio.fit import fit_encoder
+from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
 from adnerf_core.config import FPS, TrainConfig
 from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
@@ -28,7 +29,6 @@ from adnerf_core.losses import detail_loss, head_loss, torso_loss
 from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
-from adnerf_core.rays import cast_rays
 from adnerf_core.refine import Fit, Looks, corrected, moved, refine, steady
 from adnerf_core.rundir import RunDir, write_json
 from adnerf_core.subject import build_portrait, save_subject

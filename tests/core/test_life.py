@@ -5,9 +5,9 @@ from itertools import islice
 import pytest
 import torch
 
+from adnerf_core.cameras.view_control import head_angles
 from adnerf_core.life import BLINK, back_and_forth, blinks, playing, standing, sway
 from adnerf_core.subject import load_subject
-from adnerf_core.views import head_angles
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ import torch
 from pydantic import ValidationError
 
 from adnerf_core import media
+from adnerf_core.cameras.cameras import project
 from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
 from adnerf_core.progress import Cancelled
-from adnerf_core.rays import project
 from adnerf_core.render import PLAIN, draw_frames, render, view_pixels
 from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject

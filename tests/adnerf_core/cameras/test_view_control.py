@@ -3,11 +3,21 @@
 import pytest
 import torch
 
+from adnerf_core.cameras.cameras import project
+from adnerf_core.cameras.view_control import (
+    FOLLOW,
+    MARGINS_DEG,
+    PIVOT,
+    ROOM_DEG,
+    View,
+    head_angles,
+    measure_limits,
+    most_usual,
+    turn,
+)
 from adnerf_core.config import ViewChange
-from adnerf_core.rays import project
 from adnerf_core.rendering.head_deformation import BACK, CHIN, WIDEST, close_back, join_body
 from adnerf_core.subject import load_subject
-from adnerf_core.views import FOLLOW, MARGINS_DEG, PIVOT, ROOM_DEG, View, head_angles, measure_limits, most_usual, turn
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from adnerf_core.rays import Camera, cast_rays, project
+from adnerf_core.cameras.cameras import Camera, cast_rays, project
 
 CAMERA = Camera(100, 200, 150.0, (100.0, 50.0))
 

@@ -1,0 +1,1 @@
+"""Cameras, rays, and changes of the view."""
