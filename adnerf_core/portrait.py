@@ -16,8 +16,8 @@ from adnerf_core.audio.windows import windows
 from adnerf_core.cameras.cameras import Camera, Rays, cast_rays, project
 from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.dataset import REGION
-from adnerf_core.fields.torso import TorsoField
-from adnerf_core.fields.triplane import HeadField, RayDecoder
+from adnerf_core.fields.head_field import HeadField, RayDecoder
+from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.rendering.density_grid import DensityGrid
 from adnerf_core.rendering.head_deformation import asked_at
 from adnerf_core.rendering.proposal_rays import Looked, Scouted, scout

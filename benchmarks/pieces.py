@@ -13,9 +13,9 @@ from torch import Tensor
 
 from adnerf_core.config import PRESETS, TrainConfig, ViewChange
 from adnerf_core.dataset import SubjectDataset, Track
-from adnerf_core.fields.mlp import PaperField
-from adnerf_core.fields.torso import TorsoField
-from adnerf_core.fields.triplane import HeadField
+from adnerf_core.fields.head_field import HeadField
+from adnerf_core.fields.nerf_mlp import PaperField
+from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.progress import silent
 from adnerf_core.render import view_pixels

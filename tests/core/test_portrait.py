@@ -7,8 +7,8 @@ import torch
 
 from adnerf_core.cameras.cameras import Camera, cast_rays
 from adnerf_core.config import FieldConfig, MarchConfig, ViewChange
-from adnerf_core.fields.torso import TorsoField, undo
-from adnerf_core.fields.triplane import HeadField
+from adnerf_core.fields.head_field import HeadField
+from adnerf_core.fields.torso_field import TorsoField, undo
 from adnerf_core.portrait import Geometry, Moments, Portrait, pose_angles
 from adnerf_core.render import view_pixels
 from adnerf_core.rendering.volume_rendering import over
@@ -174,7 +174,7 @@ def test_the_torsos_motion_is_undone():
 
 
 def test_the_condition_bends_what_it_may_and_nothing_else():
-    from adnerf_core.fields.triplane import HeadField
+    from adnerf_core.fields.head_field import HeadField
 
     torch.manual_seed(0)
     field = HeadField(FieldConfig(ray_features=4, lip_code=2, **SMALL), nose=0.0, soft=0.02)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from adnerf_core.config import PaperConfig
-from adnerf_core.fields.encoding import encode, encoded_width
+from adnerf_core.fields.frequency_encoding import encode, encoded_width
 
 COLOR_LAYERS = 3
 DENSE = 0.5

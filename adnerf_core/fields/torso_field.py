@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from adnerf_core.fields.planes import Planes
+from adnerf_core.fields.plane_encoding import Planes
 from adnerf_core.rendering.volume_rendering import Marched
 
 POSE_WIDTH = 6

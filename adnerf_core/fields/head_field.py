@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adnerf_core.config import FieldConfig
-from adnerf_core.fields.planes import Planes
+from adnerf_core.fields.plane_encoding import Planes
 
 UPPER_FACE = 2
 """Numbers of the condition that eyes and brows have."""

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from adnerf_core.audio.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import PaperConfig
-from adnerf_core.fields.encoding import encode, encoded_width
-from adnerf_core.fields.mlp import PaperField
+from adnerf_core.fields.frequency_encoding import encode, encoded_width
+from adnerf_core.fields.nerf_mlp import PaperField
 from adnerf_core.paper.portrait import HEAD_UNIT_M, PaperPortrait, Volume, march
 from adnerf_core.rendering.ray_samplers import importance, stratified
 from adnerf_core.rendering.volume_rendering import over
