@@ -17,12 +17,12 @@ from adnerf_core import media, metrics
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
+from adnerf_core.face.tracking import load_tracker
 from adnerf_core.judge import Judge, Watchers, difference
 from adnerf_core.lpips import load_lpips
 from adnerf_core.metrics import Picture
 from adnerf_core.painter import Painter, heard_and_seen
 from adnerf_core.portrait import Portrait
-from adnerf_core.preprocess.tracking import load_tracker
 from adnerf_core.progress import Progress, silent
 from adnerf_core.refine import align_held_out
 from adnerf_core.report import Evidence, write_report

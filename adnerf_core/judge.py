@@ -12,11 +12,11 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from adnerf_core import metrics
-from adnerf_core.lips import LIPS, mouth_opening
+from adnerf_core.face.landmarks import LANDMARKS, RIGID
+from adnerf_core.face.lip_pca import LIPS, mouth_opening
+from adnerf_core.face.tracking import FaceTracker
 from adnerf_core.metrics import Picture
 from adnerf_core.painter import LipCodes, Painter
-from adnerf_core.preprocess.mesh import LANDMARKS, RIGID
-from adnerf_core.preprocess.tracking import FaceTracker
 from adnerf_core.progress import Progress
 
 LMD_SIZE = 512

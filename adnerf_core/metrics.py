@@ -13,7 +13,7 @@ from scipy.signal import savgol_coeffs
 from skimage.metrics import structural_similarity
 
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.preprocess.mesh import LEFT_EYE, RIGHT_EYE
+from adnerf_core.face.landmarks import LEFT_EYE, RIGHT_EYE
 
 Picture = UInt8[ndarray, "rows cols 3"]
 

@@ -15,9 +15,9 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.audio.hearing import hear
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
-from adnerf_core.lips import mouth_opening
+from adnerf_core.face.lip_pca import mouth_opening
+from adnerf_core.face.tracking import load_tracker
 from adnerf_core.preprocess.align import measure_offset, shift_sound
-from adnerf_core.preprocess.tracking import load_tracker
 from adnerf_core.progress import Progress, silent
 from adnerf_core.render import draw_frames
 from adnerf_core.rundir import RunDir

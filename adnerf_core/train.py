@@ -23,8 +23,8 @@ from adnerf_core.checkpoint import Position, load_beside, load_model, load_optim
 from adnerf_core.config import FPS, TrainConfig
 from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
+from adnerf_core.face.lip_pca import LipShape, mouth_distances
 from adnerf_core.geometry import measure_geometry
-from adnerf_core.lips import LipShape, mouth_distances
 from adnerf_core.losses import detail_loss, head_loss, torso_loss
 from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer

@@ -10,8 +10,8 @@ import skimage.data
 from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 from scipy.interpolate import RBFInterpolator
 
-from adnerf_core.preprocess.quiet import quiet
-from adnerf_core.preprocess.trackers.facemesh import FaceMesh
+from adnerf_core.face.suppress_stderr import quiet
+from adnerf_core.face.trackers.facemesh import FaceMesh
 
 # The part of the picture that is used: head and shoulders. x, y, edge in its px.
 CROP = (76, 0, 300)

@@ -17,7 +17,7 @@ from rich.console import Console
 from adnerf_client import Client, Job
 from adnerf_core import media, refine
 from adnerf_core.config import PRESETS
-from adnerf_core.preprocess.trackers.facemesh import FaceMesh
+from adnerf_core.face.trackers.facemesh import FaceMesh
 from api.app import create_app
 from demo.__main__ import Timeline, contact_sheet, main
 from demo.lips import mouth_track

@@ -17,13 +17,14 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, SAMPLE_RATE, FeatureName, TrackerName
 from adnerf_core.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import BadFolder, NoFaceFound
-from adnerf_core.lips import mouth_opening
+from adnerf_core.face import landmarks as mesh
+from adnerf_core.face.lip_pca import mouth_opening
+from adnerf_core.face.tracking import load_tracker
 from adnerf_core.paper import layout
 from adnerf_core.paper.layout import Layout
-from adnerf_core.preprocess import expression, mesh, report
+from adnerf_core.preprocess import expression, report
 from adnerf_core.preprocess.pose import HeadTrack, Motions, mean_face, similarity
 from adnerf_core.preprocess.torso import track_torso
-from adnerf_core.preprocess.tracking import load_tracker
 from adnerf_core.progress import Progress, silent
 from adnerf_core.rundir import atomic, write_json
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from adnerf_core.preprocess import mesh
+from adnerf_core.face import landmarks as mesh
 from adnerf_core.preprocess.pose import HeadTrack
 
 BLINK = 0.5

@@ -14,9 +14,9 @@ from scipy.ndimage import gaussian_filter1d
 
 from adnerf_core.dataset import LOBES
 from adnerf_core.errors import MissingBackend
-from adnerf_core.preprocess import mesh
+from adnerf_core.face import landmarks
+from adnerf_core.face.suppress_stderr import quiet
 from adnerf_core.preprocess.pose import HeadTrack, project
-from adnerf_core.preprocess.quiet import quiet
 
 NETWORK_EDGE = 256
 """Edge of the pictures that the segmentation network sees."""
@@ -127,10 +127,10 @@ def jaw_cuts(
     Its lower side is the jaw line, low-passed in the head's frame and seen from the smoothed pose, so that the rim between
     jaw and neck does not jitter; from the ear lobes it runs outwards, then up: hair below the lobes is torso.
     """
-    right, left = (mesh.JAW.index(lobe) for lobe in LOBES)
+    right, left = (landmarks.JAW.index(lobe) for lobe in LOBES)
     known = np.flatnonzero(track.valid)
     jaw = interp1d(
-        known, depose[known][:, mesh.JAW[right : left + 1]], axis=0, bounds_error=False, fill_value="extrapolate"
+        known, depose[known][:, landmarks.JAW[right : left + 1]], axis=0, bounds_error=False, fill_value="extrapolate"
     )
     jaw = gaussian_filter1d(jaw(np.clip(np.arange(len(depose)), known[0], known[-1])), JAW_FRAMES, axis=0)
     ears = jaw[:, [0, -1]].mean(0)

@@ -24,7 +24,7 @@ from jaxtyping import Bool, Float
 from scipy.linalg import solveh_banded
 from scipy.spatial.transform import Rotation
 
-from adnerf_core.preprocess import mesh
+from adnerf_core.face import landmarks as mesh
 
 FOCAL_PRIOR = 2.0
 """Expected focal length over the picture's edge: a portrait lens."""

@@ -23,8 +23,10 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, PreprocessConfig
 from adnerf_core.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, NotMedia, NoVideo, TooShort
-from adnerf_core.lips import mouth_opening
-from adnerf_core.preprocess import align, background, expression, mesh, parsing, pose, report, survey, tracking
+from adnerf_core.face import landmarks as mesh
+from adnerf_core.face import tracking
+from adnerf_core.face.lip_pca import mouth_opening
+from adnerf_core.preprocess import align, background, expression, parsing, pose, report, survey
 from adnerf_core.preprocess.torso import track_torso
 from adnerf_core.progress import Progress, silent
 from adnerf_core.rundir import atomic, read_json, write_json

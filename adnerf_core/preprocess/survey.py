@@ -24,7 +24,7 @@ from adnerf_core.errors import (
     SeveralFaces,
     SilentAudio,
 )
-from adnerf_core.preprocess.quiet import quiet
+from adnerf_core.face.suppress_stderr import quiet
 
 EDGE = 960
 """Longer edge of the pictures surveyed, px, at most."""

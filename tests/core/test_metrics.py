@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from adnerf_core import metrics
-from adnerf_core.preprocess.mesh import LEFT_EYE, RIGHT_EYE
+from adnerf_core.face.landmarks import LEFT_EYE, RIGHT_EYE
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from adnerf_core.cli import main
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.dataset import SubjectDataset
 from adnerf_core.errors import BadFolder
+from adnerf_core.face.landmarks import RIGID
 from adnerf_core.paper.exporting import export_adnerf
 from adnerf_core.paper.importing import Placement, import_adnerf, triangulate
 from adnerf_core.paper.layout import Layout, features_of
-from adnerf_core.preprocess.mesh import RIGID
 from tests.adnerf_core import clips
 from tests.adnerf_core.toy import make_toy_dataset
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from adnerf_core.preprocess import expression, mesh, pose
+from adnerf_core.face import landmarks as mesh
+from adnerf_core.preprocess import expression, pose
 
 SIZE = 256
 FOCAL = pose.FOCAL_PRIOR * SIZE

@@ -39,7 +39,7 @@ def test_the_finished_run_has_all_that_rendering_needs(toy_run):
 
 
 def test_the_mouth_follows_the_lip_code(toy_run, toy_dataset):
-    from adnerf_core.lips import LipShape
+    from adnerf_core.face.lip_pca import LipShape
     from adnerf_core.preview import Previewer
 
     track = toy_dataset.track()

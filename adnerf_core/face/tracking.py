@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from adnerf_core.config import TrackerName
-from adnerf_core.preprocess import mesh
+from adnerf_core.face import landmarks as mesh
 
 
 @runtime_checkable
@@ -30,8 +30,8 @@ class FaceTracker(Protocol):
 
 
 TRACKERS: dict[TrackerName, str] = {
-    "facemesh": "adnerf_core.preprocess.trackers.facemesh:FaceMesh",
-    "landmarker": "adnerf_core.preprocess.trackers.landmarker:FaceLandmarker",
+    "facemesh": "adnerf_core.face.trackers.facemesh:FaceMesh",
+    "landmarker": "adnerf_core.face.trackers.landmarker:FaceLandmarker",
 }
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adnerf_core.lips import LANDMARKS, LOWER_INNER, UPPER_INNER, LipShape, mouth_opening
+from adnerf_core.face.lip_pca import LANDMARKS, LOWER_INNER, UPPER_INNER, LipShape, mouth_opening
 
 
 @pytest.fixture

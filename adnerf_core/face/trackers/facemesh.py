@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from adnerf_core.errors import MissingBackend
-from adnerf_core.preprocess.quiet import quiet
+from adnerf_core.face.suppress_stderr import quiet
 
 
 class FaceMesh:

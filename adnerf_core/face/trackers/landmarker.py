@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from adnerf_core.config import FPS
 from adnerf_core.errors import MissingBackend
-from adnerf_core.preprocess.quiet import quiet
+from adnerf_core.face.suppress_stderr import quiet
 
 
 class FaceLandmarker:

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import MissingBackend
-from adnerf_core.preprocess import mesh, tracking
+from adnerf_core.face import landmarks as mesh
+from adnerf_core.face import tracking
 from tests.adnerf_core import clips
 
-TASK = Path(__file__).parents[3] / "shared" / "models" / "face_landmarker.task"
+TASK = Path(__file__).parents[4] / "shared" / "models" / "face_landmarker.task"
 
 
 def moving(count: int, step: int) -> list[np.ndarray]:

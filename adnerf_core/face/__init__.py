@@ -1,0 +1,1 @@
+"""Faces in pictures: tracking, landmarks, and the shape of the lips."""
