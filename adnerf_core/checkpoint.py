@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from adnerf_core.errors import NotReady
-from adnerf_core.rundir import RunDir, atomic
+from adnerf_core.files.run_dir import RunDir, atomic
 
 Position = dict[str, int | str]
 """Where a training stands: phase, step and restarts."""

@@ -23,7 +23,7 @@ from adnerf_core.config import (
     ViewChange,
 )
 from adnerf_core.errors import AdnerfError
-from adnerf_core.rundir import RunDir
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.terminal import progress_bar
 
 EXAMPLES = """examples:

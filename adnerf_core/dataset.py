@@ -39,7 +39,7 @@ from torch import Tensor
 from adnerf_core.cameras.cameras import Camera
 from adnerf_core.errors import NotReady
 from adnerf_core.face.lip_pca import LIPS
-from adnerf_core.rundir import read_json
+from adnerf_core.files.run_dir import read_json
 
 VERSION = 2
 NOSE_TIP, NOSE_BRIDGE = 1, 6

@@ -13,11 +13,13 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from adnerf_core import media, metrics
+from adnerf_core import metrics
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
 from adnerf_core.face.tracking import load_tracker
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.judge import Judge, Watchers, difference
 from adnerf_core.lpips import load_lpips
 from adnerf_core.metrics import Picture
@@ -26,7 +28,6 @@ from adnerf_core.portrait import Portrait
 from adnerf_core.progress import Progress, silent
 from adnerf_core.refine import align_held_out
 from adnerf_core.report import Evidence, write_report
-from adnerf_core.rundir import RunDir, atomic, read_json, write_json
 from adnerf_core.subject import load_subject
 
 MOST_FRAMES = 20 * FPS
@@ -52,14 +53,14 @@ def evaluate(
     if isinstance(subject.portrait, Portrait):
         track = align_held_out(subject.portrait, dataset, track, held_out, lips.heard)
     painter = Painter(subject, dataset, track)
-    quiet = metrics.quiet_frames(media.extract_audio(dataset.audio), dataset.frames)
+    quiet = metrics.quiet_frames(ffmpeg.extract_audio(dataset.audio), dataset.frames)
     with ExitStack() as stack:
         watchers = Watchers(*(stack.enter_context(closing(load_tracker("facemesh"))) for _ in range(3)))
         judge = Judge(painter, lips, watchers, quiet, load_lpips(device))
         pairs = judge.pairs(held_out, progress)
         folder = Path(stack.enter_context(TemporaryDirectory()))
         sound = cut_sound(dataset.audio, int(held_out[0]), int(held_out[-1]) + 1, folder / "sound.wav")
-        media.write_video(run.side_by_side, pairs, fps=FPS, audio=sound)
+        ffmpeg.write_video(run.side_by_side, pairs, fps=FPS, audio=sound)
     figures = judge.figures()
     with atomic(run.contact_sheet) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(np.vstack(judge.sheet), cv2.COLOR_RGB2BGR))
@@ -90,6 +91,6 @@ def gather(judge: Judge, figures: dict[str, float | int | None]) -> Evidence:
 
 def cut_sound(audio: Path, start: int, end: int, out: Path) -> Path:
     """Writes the sound of frames `start` up to `end` to `out`, a WAV."""
-    samples = media.extract_audio(audio)
-    media.write_wav(out, samples[start * SAMPLE_RATE // FPS : end * SAMPLE_RATE // FPS], SAMPLE_RATE)
+    samples = ffmpeg.extract_audio(audio)
+    ffmpeg.write_wav(out, samples[start * SAMPLE_RATE // FPS : end * SAMPLE_RATE // FPS], SAMPLE_RATE)
     return out

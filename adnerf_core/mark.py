@@ -34,9 +34,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from adnerf_core import media, tailbiting
+from adnerf_core import tailbiting
 from adnerf_core.config import FPS
 from adnerf_core.errors import NotMedia
+from adnerf_core.files import ffmpeg
 
 BITS = 48
 """A number is 0 <= number < 2**48."""
@@ -213,10 +214,10 @@ def _windows(
     video: Path,
 ) -> Iterator[tuple[Float[np.ndarray, "frames raster raster"], Float[np.ndarray, " frames"]]]:
     """Pictures (luma) of each window, and their times on the file's timeline, s."""
-    length = media.probe(video).duration_s
+    length = ffmpeg.probe(video).duration_s
     count = min(WINDOWS, max(1, math.ceil(length / WINDOW_S)))
     for start in np.linspace(0, max(0.0, length - WINDOW_S), count).tolist():
-        frames = media.read_frames(video, size=(RASTER, RASTER), fps=2 * RATE, start_s=start, duration_s=WINDOW_S)
+        frames = ffmpeg.read_frames(video, size=(RASTER, RASTER), fps=2 * RATE, start_s=start, duration_s=WINDOW_S)
         try:
             pictures, times = pictures_of(frames)
         except NotMedia:

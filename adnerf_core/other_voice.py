@@ -10,17 +10,18 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from adnerf_core import media, metrics
+from adnerf_core import metrics
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.hearing import hear
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.align import measure_offset, shift_sound
 from adnerf_core.progress import Progress, silent
 from adnerf_core.render import draw_frames
-from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
 
 MOST_FRAMES = 20 * FPS
@@ -43,11 +44,11 @@ def other_voice(
     Stages of progress: "reference", "render". Raises NotMedia, NoVideo, NoAudio, NoFaceFound, NotReady, MissingBackend.
     """
     subject = load_subject(run, device)
-    frames = media.read_frames(reference, duration_s=MOST_FRAMES / FPS)
+    frames = ffmpeg.read_frames(reference, duration_s=MOST_FRAMES / FPS)
     truth = openings(frames, lambda done: progress("reference", done, MOST_FRAMES))
     if np.isfinite(truth).sum() < FPS:
         raise NoFaceFound(f"{reference.name} shows a face in less than a second of its start.")
-    samples = media.extract_audio(audio or reference, duration_s=len(truth) / FPS + 1)
+    samples = ffmpeg.extract_audio(audio or reference, duration_s=len(truth) / FPS + 1)
     offset = measure_offset(samples, truth)
     lag_s = offset.lag_s if offset.sure else 0.0
     speech = shift_sound(samples, lag_s, len(truth))

@@ -11,20 +11,20 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from adnerf_core import media
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.hearing import hear
 from adnerf_core.backdrop import cut_out, make_background
 from adnerf_core.cameras.view_control import View
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
-from adnerf_core.containers import container_of
 from adnerf_core.errors import AudioTooShort, MediaTooLong
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir
+from adnerf_core.files.video_formats import container_of
 from adnerf_core.label import WORDS, Label
 from adnerf_core.life import moments
 from adnerf_core.likeness import Likeness
 from adnerf_core.mark import Mark, Marker
 from adnerf_core.progress import Progress, silent
-from adnerf_core.rundir import RunDir
 from adnerf_core.subject import Subject, load_subject
 
 SHORTEST_S, LONGEST_S = 0.3, 7200.0
@@ -62,7 +62,7 @@ def render(
     written into the pictures, invisibly. Memory does not grow with the length of the video. Equal arguments give equal pixels.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
-    media.check_encoders(container_of(out))  # before hours of sound are listened to
+    ffmpeg.check_encoders(container_of(out))  # before hours of sound are listened to
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
@@ -73,7 +73,7 @@ def render(
         frames = Label(WORDS if options.label is True else options.label, size).over(frames)
     if mark is not None:
         frames = Marker(mark.number, mark.key, size, size).over(frames)
-    media.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
+    ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
     progress("render", count, count)
     return Rendered(count, count / FPS, size, size, View(subject.poses, options.view).change)
 
@@ -87,7 +87,7 @@ def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
 
     def pieces() -> Iterator[Float[np.ndarray, " samples"]]:
         nonlocal samples
-        for piece in media.stream_audio(audio):
+        for piece in ffmpeg.stream_audio(audio):
             samples += len(piece)
             if samples > LONGEST_S * SAMPLE_RATE:
                 raise MediaTooLong(

@@ -23,8 +23,8 @@ from scipy.ndimage import uniform_filter1d
 from adnerf_core import verdicts
 from adnerf_core.charts import Chart, Series, chart
 from adnerf_core.config import FPS
+from adnerf_core.files.run_dir import RunDir, atomic, read_json
 from adnerf_core.metrics import Picture
-from adnerf_core.rundir import RunDir, atomic, read_json
 from adnerf_core.verdicts import Figures
 
 SHOTS, APART = 2, FPS // 2

@@ -11,10 +11,10 @@ from adnerf_core.audio.hearing import hear
 from adnerf_core.backdrop import make_background
 from adnerf_core.cameras.view_control import measure_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preview import write_jpeg
 from adnerf_core.progress import Progress, silent
 from adnerf_core.render import draw_frames
-from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
 
 COLUMNS, ROWS, TILE = 7, 3, 128

@@ -18,10 +18,10 @@ from adnerf_core.cameras.view_control import measure_limits
 from adnerf_core.config import TrainConfig
 from adnerf_core.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
+from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.likeness import Likeness
 from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.portrait import Geometry, Portrait
-from adnerf_core.rundir import RunDir, atomic, read_json, write_json
 
 VERSION = 6
 

@@ -24,13 +24,13 @@ from adnerf_core.config import FPS, TrainConfig
 from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.face.lip_pca import LipShape, mouth_distances
+from adnerf_core.files.run_dir import RunDir, write_json
 from adnerf_core.geometry import measure_geometry
 from adnerf_core.losses import detail_loss, head_loss, torso_loss
 from adnerf_core.portrait import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
 from adnerf_core.refine import Fit, Looks, corrected, moved, refine, steady
-from adnerf_core.rundir import RunDir, write_json
 from adnerf_core.subject import build_portrait, save_subject
 
 PLANES_RATE, NETS_RATE = 1e-2, 2e-3

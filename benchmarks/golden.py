@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from adnerf_core import media
 from adnerf_core.audio.features import load_features
 from adnerf_core.config import Background, PreprocessConfig, RenderOptions, ViewChange
 from adnerf_core.evaluate import evaluate
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.mark import Marker
 from adnerf_core.preprocess.run import preprocess
 from adnerf_core.render import render
-from adnerf_core.rundir import RunDir
 from adnerf_core.train import train
 from api.app import create_app
 from tests.adnerf_core import clips, toy
@@ -56,7 +56,7 @@ def digests(root: Path) -> dict[str, Any]:
     opening = clips.syllables(150)
     clip = clips.write(root / "speaker.mp4", clips.speaker(opening), clips.voice(opening, late_s=0.15))
     sound = root / "sound.wav"
-    media.write_wav(sound, clips.voice(clips.syllables(10)))
+    ffmpeg.write_wav(sound, clips.voice(clips.syllables(10)))
     dataset = preprocess(clip, root / "dataset", PreprocessConfig(min_seconds=5))
     toy_dataset = toy.make_toy_dataset(root / "toy")
     fast, paper = RunDir(root / "fast"), RunDir(root / "paper")
@@ -82,7 +82,7 @@ def frames_of(run: RunDir, sound: Path, options: RenderOptions, root: Path) -> s
     """Digest of the pixels of a video of `sound`."""
     out = root / "video.mp4"
     render(run, sound, out, options)
-    return digest(b"".join(frame.tobytes() for frame in media.read_frames(out)))
+    return digest(b"".join(frame.tobytes() for frame in ffmpeg.read_frames(out)))
 
 
 def folder_digests(folder: Path) -> dict[str, Any]:

@@ -33,7 +33,8 @@ from rich.console import Console
 from rich.table import Table
 from skimage.metrics import structural_similarity
 
-from adnerf_core import mark, media, tailbiting
+from adnerf_core import mark, tailbiting
+from adnerf_core.files import ffmpeg
 
 SECONDS = 10.0
 CLIPS_A_WINDOW = 5
@@ -138,7 +139,7 @@ def synthetic(path: Path) -> Path:
 def windows(footage: list[Path], sizes: list[int], share: float, keys: int, seed: int) -> list[Window]:
     """The windows to measure, the sizes mixed, so that a part of them is a fair part."""
     rng = random.Random(seed)
-    lengths = [media.probe(path).duration_s for path in footage]
+    lengths = [ffmpeg.probe(path).duration_s for path in footage]
     planned = []
     for size in sizes:
         places = [(k % len(footage), rng.random()) for k in range(max(1, round(WINDOWS[size] * share)))]
@@ -157,7 +158,7 @@ def measure(window: Window) -> Figures:
     cv2.setNumThreads(1)
     rng = random.Random(window.seed)
     size, figures = (window.size, window.size), Figures()
-    footage = list(media.read_frames(window.footage, size=size, start_s=window.start_s, duration_s=SECONDS))
+    footage = list(ffmpeg.read_frames(window.footage, size=size, start_s=window.start_s, duration_s=SECONDS))
     # Wrong keys come from a source of their own: clips are the same however many are tried.
     figures.unmarked_scores += unmarked(footage, window.keys, random.Random(f"wrong keys {window.seed}"))
     for clip in range(CLIPS_A_WINDOW):
@@ -172,7 +173,7 @@ def measure(window: Window) -> Figures:
             look(frames, marked, figures)
         with tempfile.TemporaryDirectory() as folder:
             written = Path(folder) / "written.mp4"
-            media.write_video(written, marked)
+            ffmpeg.write_video(written, marked)
             for name, arguments in ATTACKS.items():
                 if name == PROMISED or (not window.quick and (clip == 0 or name in ALWAYS)):
                     video = attacked(written, arguments)
@@ -196,7 +197,7 @@ def attacked(written: Path, arguments: list[str] | None) -> Path:
     if arguments is None:
         return written
     out = written.with_name("attacked.webm" if "libvpx-vp9" in arguments else "attacked.mp4")
-    quiet = [media.executable(), "-loglevel", "error", "-y"]
+    quiet = [ffmpeg.executable(), "-loglevel", "error", "-y"]
     subprocess.run([*quiet, "-i", written, *arguments, "-threads", "1", out], check=True)
     return out
 
@@ -213,7 +214,7 @@ def search(video: Path, name: str, number: int, key: bytes, figures: Figures) ->
 
 def sign_errors(video: Path, number: int, key: bytes) -> float:
     """The share of coded signs that arrive wrong, at the phase that the number fits best."""
-    frames = media.read_frames(video, size=(mark.RASTER, mark.RASTER), fps=2 * mark.RATE, duration_s=mark.WINDOW_S)
+    frames = ffmpeg.read_frames(video, size=(mark.RASTER, mark.RASTER), fps=2 * mark.RATE, duration_s=mark.WINDOW_S)
     waves = mark.waves_of(*mark.pictures_of(frames))
     seen = mark.Signs(key).gather(mark.into_cells(mark.whitened(waves), mark.WHOLE))
     codeword = tailbiting.encode(number, mark.BITS)

@@ -16,10 +16,10 @@ from adnerf_core.dataset import SubjectDataset, Track
 from adnerf_core.fields.head_field import HeadField
 from adnerf_core.fields.nerf_mlp import PaperField
 from adnerf_core.fields.torso_field import TorsoField
+from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.progress import silent
 from adnerf_core.render import view_pixels
-from adnerf_core.rundir import RunDir, read_json
 from adnerf_core.subject import Subject, load_subject
 from adnerf_core.train import flushed, refresh_every, training_class
 

@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from adnerf_core.rundir import RunDir
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.subject import Subject, load_subject
 from benchmarks.pieces import counting
 

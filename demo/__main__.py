@@ -22,7 +22,7 @@ from rich.table import Table
 
 from adnerf_client import AdnerfError, Job, Subject, Video
 from adnerf_core.errors import AdnerfError as CoreError
-from adnerf_core.media import probe, read_frames, write_wav
+from adnerf_core.files.ffmpeg import probe, read_frames, write_wav
 from demo.service import PATIENCE_S, service
 from demo.speaker import make_speaker
 from demo.speech import speak

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from adnerf_core.config import FPS
-from adnerf_core.media import write_video, write_wav
+from adnerf_core.files.ffmpeg import write_video, write_wav
 from demo.lips import mouth_track
 from demo.portrait import Puppet, Shape
 from demo.speech import Speech, speak

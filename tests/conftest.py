@@ -109,7 +109,7 @@ def toy_dataset(once):
 @pytest.fixture(scope="session")
 def toy_run(toy_dataset, once, tmp_path_factory):
     """The toy, trained: a RunDir, this process's own copy, which may be evaluated and drawn."""
-    from adnerf_core.rundir import RunDir
+    from adnerf_core.files.run_dir import RunDir
     from adnerf_core.train import train
     from tests.adnerf_core.toy import TOY
 

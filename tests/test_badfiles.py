@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from adnerf_core import media
 from adnerf_core.backdrop import read_picture
 from adnerf_core.errors import AdnerfError
+from adnerf_core.files import ffmpeg
 from benchmarks.badfiles import good, handmade, spoil
 from benchmarks.badfiles.__main__ import hide
 from benchmarks.badfiles.watch import Canaries, is_ffmpeg, peak_mib
@@ -34,9 +34,9 @@ def canaries(secrets):
 def use(path) -> str:
     """What becomes of a file that is used in every way in which a job uses it: `used`, or the code of its refusal."""
     try:
-        if media.probe(path).has_audio:
-            assert sum(len(piece) for piece in media.stream_audio(path, duration_s=20)) <= 20 * 16000
-        for number, frame in enumerate(media.read_frames(path, size=(32, 24), duration_s=2)):
+        if ffmpeg.probe(path).has_audio:
+            assert sum(len(piece) for piece in ffmpeg.stream_audio(path, duration_s=20)) <= 20 * 16000
+        for number, frame in enumerate(ffmpeg.read_frames(path, size=(32, 24), duration_s=2)):
             assert frame.shape == (24, 32, 3) and number < 50
     except AdnerfError as refusal:
         return refusal.code

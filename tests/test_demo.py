@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from adnerf_client import Client, Job
-from adnerf_core import media, refine
+from adnerf_core import refine
 from adnerf_core.config import PRESETS
 from adnerf_core.face.trackers.facemesh import FaceMesh
+from adnerf_core.files import ffmpeg
 from api.app import create_app
 from demo.__main__ import Timeline, contact_sheet, main
 from demo.lips import mouth_track
@@ -105,7 +106,7 @@ def test_head_turns_the_way_its_shape_says(puppet):
 
 def test_a_tracker_sees_what_the_speaker_does(speaker_video):
     tracker = FaceMesh()
-    seen = [tracker(frame) for frame in media.read_frames(speaker_video.path)]
+    seen = [tracker(frame) for frame in ffmpeg.read_frames(speaker_video.path)]
     tracker.close()
     assert len(seen) == len(speaker_video.truth.opening) == 225 and all(points is not None for points in seen)
     points = np.array(seen)
@@ -114,7 +115,7 @@ def test_a_tracker_sees_what_the_speaker_does(speaker_video):
     eyes = np.linalg.norm(points[:, 159] - points[:, 145], axis=1) / unit
     assert np.corrcoef(opening, speaker_video.truth.opening)[0, 1] > 0.85
     assert np.corrcoef(eyes, speaker_video.truth.eyes)[0, 1] > 0.8
-    sound = media.extract_audio(speaker_video.path)
+    sound = ffmpeg.extract_audio(speaker_video.path)
     assert len(sound) == pytest.approx(9 * 16000, abs=16) and np.abs(sound).max() > 0.1
 
 
@@ -171,8 +172,8 @@ def test_a_real_service_is_started_asked_and_stopped(tmp_path, capsys):
     """Footage without a face goes the whole way to a failed job; nothing of the service runs on."""
     empty = tmp_path / "room.mp4"
     frame = np.full((128, 128, 3), 90, np.uint8)
-    media.write_wav(tmp_path / "hiss.wav", np.random.default_rng(0).normal(0, 0.1, 16000 * 9).astype(np.float32))
-    media.write_video(empty, repeat(frame, 225), audio=tmp_path / "hiss.wav")
+    ffmpeg.write_wav(tmp_path / "hiss.wav", np.random.default_rng(0).normal(0, 0.1, 16000 * 9).astype(np.float32))
+    ffmpeg.write_video(empty, repeat(frame, 225), audio=tmp_path / "hiss.wav")
     assert main(["--video", str(empty), "--audio", str(tmp_path / "hiss.wav"), "--out", str(tmp_path / "out")]) == 1
     told = capsys.readouterr().out
     assert "no_face_found" in told and "Record one person" in told
@@ -216,17 +217,17 @@ def test_the_whole_way(tmp_path, monkeypatch, capsys, speaker_video):
     monkeypatch.setattr(refine, "RAYS", 128)  # meant for larger pictures; it would take most of the time
     words = speak("Mama, papa, pop a map.")
     say = tmp_path / "say.wav"
-    media.write_wav(say, words.samples, words.rate)
+    ffmpeg.write_wav(say, words.samples, words.rate)
     out = tmp_path / "out"
     assert main(["--video", str(speaker_video.path), "--audio", str(say), "--out", str(out)]) == 0
 
     told = capsys.readouterr().out
     for word in ("talking.mp4", "preprocess", "train", "render", "head", "psnr", "lip_sync"):
         assert word in told
-    frames = list(media.read_frames(out / "talking.mp4"))
+    frames = list(ffmpeg.read_frames(out / "talking.mp4"))
     assert frames[0].shape == (64, 64, 3) and len(frames) == pytest.approx(words.seconds * 25, abs=1)
-    assert len(media.extract_audio(out / "talking.mp4")) == pytest.approx(len(frames) * 640, abs=16)
-    footage = list(media.read_frames(speaker_video.path, size=(64, 64)))
+    assert len(ffmpeg.extract_audio(out / "talking.mp4")) == pytest.approx(len(frames) * 640, abs=16)
+    footage = list(ffmpeg.read_frames(speaker_video.path, size=(64, 64)))
     error = np.mean((np.mean(frames, axis=0) - np.mean(footage, axis=0)) ** 2)
     assert 10 * np.log10(255**2 / error) > 17  # a short training; 10 without the person
     assert (out / "talking.png").stat().st_size > 5000

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from adnerf_core import media
+from adnerf_core.files import ffmpeg
 from benchmarks import mark
 from tests.adnerf_core.clips import speaker, syllables
 
@@ -12,7 +12,7 @@ from tests.adnerf_core.clips import speaker, syllables
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
     path = tmp_path_factory.mktemp("mark_benchmark") / "speaker.mp4"
-    media.write_video(path, speaker(syllables(100), 128))
+    ffmpeg.write_video(path, speaker(syllables(100), 128))
     return path
 
 

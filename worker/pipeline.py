@@ -24,8 +24,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 from adnerf_core.config import PRESETS, PreprocessConfig, RenderOptions
 from adnerf_core.errors import AdnerfError, DiskFull, NotReady, OutOfMemory
+from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.progress import Cancelled
-from adnerf_core.rundir import RunDir, read_json
 from storage import jobs, rows, tallies
 from storage.db import Database
 from storage.errors import NotFound, ObjectMissing, StorageError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from adnerf_core.rundir import RunDir
+from adnerf_core.files.run_dir import RunDir
 
 
 class Warm:

@@ -13,11 +13,11 @@ from numpy import ndarray
 
 from adnerf_core.audio.windows import windows
 from adnerf_core.dataset import SubjectDataset
+from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.paper import layout
 from adnerf_core.paper.portrait import HEAD_UNIT_M
 from adnerf_core.paper.training import face_rect
 from adnerf_core.progress import Progress, silent
-from adnerf_core.rundir import atomic, write_json
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 

@@ -12,7 +12,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from adnerf_core import media
 from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, SAMPLE_RATE, FeatureName, TrackerName
 from adnerf_core.dataset import VERSION, SubjectDataset
@@ -20,13 +19,14 @@ from adnerf_core.errors import BadFolder, NoFaceFound
 from adnerf_core.face import landmarks as mesh
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.paper import layout
 from adnerf_core.paper.layout import Layout
 from adnerf_core.preprocess import expression, report
 from adnerf_core.preprocess.pose import HeadTrack, Motions, mean_face, similarity
 from adnerf_core.preprocess.torso import track_torso
 from adnerf_core.progress import Progress, silent
-from adnerf_core.rundir import atomic, write_json
 
 DEEPSPEECH = {"name": "deepspeech", "width": 29, "rate": 50}
 """What the windows of a folder are that does not say it."""
@@ -156,12 +156,12 @@ def write_sound(
     source = found.folder / "aud.wav"
     samples = np.zeros(count * SAMPLE_RATE // FPS, np.float32)
     if source.exists():
-        heard = media.extract_audio(source)[: len(samples)]
+        heard = ffmpeg.extract_audio(source)[: len(samples)]
         samples[: len(heard)] = heard
     elif wanted is not None:
         raise BadFolder(f"{found.folder} has no aud.wav, from which {wanted} features could be computed.")
     out.mkdir(parents=True, exist_ok=True)
-    media.write_wav(out / "audio.wav", samples)
+    ffmpeg.write_wav(out / "audio.wav", samples)
     if wanted is None:
         features = layout.features_of(windows)
         named = found.own.features if found.own else DEEPSPEECH

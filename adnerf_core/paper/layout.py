@@ -28,7 +28,7 @@ from numpy import ndarray
 
 from adnerf_core.audio.windows import LENGTH, STEPS_PER_FRAME
 from adnerf_core.errors import BadFolder, NotReady
-from adnerf_core.rundir import read_json
+from adnerf_core.files.run_dir import read_json
 
 HEAD, NECK, CLOTH, BACKGROUND = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 """Colours of parsing/*.png, in OpenCV's order (blue, green, red)."""

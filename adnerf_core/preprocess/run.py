@@ -18,7 +18,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from adnerf_core import media
 from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, PreprocessConfig
 from adnerf_core.dataset import VERSION, SubjectDataset
@@ -26,10 +25,11 @@ from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, No
 from adnerf_core.face import landmarks as mesh
 from adnerf_core.face import tracking
 from adnerf_core.face.lip_pca import mouth_opening
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import atomic, read_json, write_json
 from adnerf_core.preprocess import align, background, expression, parsing, pose, report, survey
 from adnerf_core.preprocess.torso import track_torso
 from adnerf_core.progress import Progress, silent
-from adnerf_core.rundir import atomic, read_json, write_json
 
 MAX_AWAY_S = 2.0
 """The face may be away for so long at a time, s."""
@@ -120,7 +120,7 @@ def preprocess(
 
 def _survey(work: Work, tick: Tick) -> dict[str, Any]:
     """Looks at the whole footage once and refuses what cannot work."""
-    info = media.probe(work.video)
+    info = ffmpeg.probe(work.video)
     shape = {"duration_s": info.duration_s, "fps": info.fps, "width": info.width, "height": info.height}
     write_json(work.record("media"), shape)
     if not info.has_video:
@@ -131,10 +131,10 @@ def _survey(work: Work, tick: Tick) -> dict[str, Any]:
         raise TooShort(f"The footage lasts {info.duration_s:.1f} s.")
     if info.pictures < MIN_FPS * info.duration_s:
         raise NotMedia(f"{work.video.name} has {info.pictures} pictures for its {info.duration_s:.0f} s.")
-    survey.require_sound(media.extract_audio(work.video, duration_s=work.config.max_seconds))
+    survey.require_sound(ffmpeg.extract_audio(work.video, duration_s=work.config.max_seconds))
     seconds = min(info.duration_s, work.config.max_seconds)
     small = survey.survey_size(info.width, info.height)
-    frames = media.read_frames(work.video, size=small, duration_s=seconds)
+    frames = ffmpeg.read_frames(work.video, size=small, duration_s=seconds)
     found = survey.survey(frames, info.width, info.height, lambda done: tick(done, seconds * FPS))
     size = min(work.config.max_size, found.crop[2]) // 2 * 2
     return asdict(found) | {"size": size}
@@ -146,7 +146,7 @@ def _track(work: Work, tick: Tick) -> dict[str, Any]:
     size, total = known["size"], known["frames"]
     shutil.rmtree(work.out / "frames", ignore_errors=True)  # a killed run leaves half-written files
     tracker = tracking.load_tracker(work.config.tracker, work.config.tracker_model)
-    frames = media.read_frames(work.video, crop=tuple(known["crop"]), size=(size, size), duration_s=total / FPS)
+    frames = ffmpeg.read_frames(work.video, crop=tuple(known["crop"]), size=(size, size), duration_s=total / FPS)
     landmarks, flow, looks = [], [], []
     for k, (frame, points, moved) in enumerate(tracking.track(frames, tracker)):
         landmarks.append(points)
@@ -222,7 +222,7 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
     with np.load(work.track) as arrays:
         opening = arrays["opening"]
     seconds = len(opening) / FPS + align.LAGS_S[-1]
-    samples = media.extract_audio(work.video, duration_s=seconds)
+    samples = ffmpeg.extract_audio(work.video, duration_s=seconds)
     low, high = np.nanquantile(opening, (0.05, 0.95))
     if high - low < STILL_LIPS:
         raise NoSpeech("The lips do not move.")
@@ -231,7 +231,7 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
         raise NoSpeech(f"The lips do not go with the sound (correlation {offset.correlation:.2f} at the best offset).")
     lag_s = offset.lag_s if offset.sure else 0.0
     aligned = align.shift_sound(samples, lag_s, len(opening))
-    media.write_wav(work.out / "audio.wav", aligned)
+    ffmpeg.write_wav(work.out / "audio.wav", aligned)
     features = load_features(work.config.features)
     with atomic(work.out / "features.npy") as temporary:
         np.save(temporary, features(aligned))

@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from adnerf_core.rundir import RunDir, read_json, write_json
+from adnerf_core.files.run_dir import RunDir, read_json, write_json
 from adnerf_core.train import train
 from benchmarks.badfiles import good
 from benchmarks.badfiles.corpus import Case, cases
@@ -51,7 +51,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "badfiles.json"
 PATIENCE_S = 600.0
 MEMORY_MIB = 3072
-"""What one ffmpeg may take at most, MiB: adnerf_core.media.MEMORY_BYTES."""
+"""What one ffmpeg may take at most, MiB: adnerf_core.files.ffmpeg.MEMORY_BYTES."""
 SECRET = "canary-3f1d"
 UNFORESEEN = ("internal_error", "worker_lost", "time_limit")
 """Codes of jobs that tell of a fault here, not in the file."""

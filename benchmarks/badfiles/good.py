@@ -9,8 +9,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from adnerf_core import media
 from adnerf_core.config import FPS
+from adnerf_core.files import ffmpeg
 from tests.adnerf_core import clips
 
 SECONDS = 1.2
@@ -34,7 +34,7 @@ def encode(name: str, *arguments: str, seconds: float = SECONDS, size: str = "64
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         filled = [each.format(seconds=seconds, size=size) for each in arguments]
-        command = [media.executable(), "-loglevel", "error", *filled, *EXACT, str(path)]
+        command = [ffmpeg.executable(), "-loglevel", "error", *filled, *EXACT, str(path)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         return path.read_bytes()
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from adnerf_core.rundir import read_json
+from adnerf_core.files.run_dir import read_json
 from tests.worker import stub_core
 
 JOURNAL = "CHAOS_JOURNAL"

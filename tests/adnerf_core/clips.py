@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from skimage.data import astronaut
 
-from adnerf_core import media
 from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.files import ffmpeg
 
 MOUTH = (219, 146)
 """Between the lips in the astronaut's portrait, px."""
@@ -63,6 +63,6 @@ def write(path: Path, frames, sound: np.ndarray | None) -> Path:
     audio = None
     if sound is not None:
         audio = path.with_suffix(".wav")
-        media.write_wav(audio, sound, SAMPLE_RATE)
-    media.write_video(path, frames, audio=audio)
+        ffmpeg.write_wav(audio, sound, SAMPLE_RATE)
+    ffmpeg.write_video(path, frames, audio=audio)
     return path

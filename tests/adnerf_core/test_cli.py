@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from adnerf_core import media
 from adnerf_core.cli import main
+from adnerf_core.files import ffmpeg
 
 
 def test_every_command_explains_itself(capsys):
@@ -18,27 +18,27 @@ def test_every_command_explains_itself(capsys):
 
 
 def test_a_video_is_rendered_from_a_run(toy_run, tmp_path, capsys):
-    media.write_wav(tmp_path / "a.wav", np.zeros(16000, np.float32))
+    ffmpeg.write_wav(tmp_path / "a.wav", np.zeros(16000, np.float32))
     out = tmp_path / "out.mp4"
     view = ["--yaw", "10", "--zoom", "1.2", "--background", "#204060", "--pose", "still", "--size", "64"]
     assert main(["render", str(toy_run.root), str(tmp_path / "a.wav"), "--out", str(out), *view]) == 0
     assert "25 frames of 64x64" in capsys.readouterr().out
-    assert media.probe(out).width == 64
+    assert ffmpeg.probe(out).width == 64
 
 
 def test_a_name_decides_the_format_and_what_was_not_used_is_said(toy_run, tmp_path, capsys):
-    media.write_wav(tmp_path / "a.wav", np.zeros(8000, np.float32))
+    ffmpeg.write_wav(tmp_path / "a.wav", np.zeros(8000, np.float32))
     out = tmp_path / "out.webm"
     more = ["--yaw", "-30", "--background", "transparent", "--size", "64"]
     assert main(["render", str(toy_run.root), str(tmp_path / "a.wav"), "--out", str(out), *more]) == 0
-    assert "the footage supports less: yaw -" in capsys.readouterr().out and media.probe(out).width == 64
+    assert "the footage supports less: yaw -" in capsys.readouterr().out and ffmpeg.probe(out).width == 64
     with pytest.raises(SystemExit):
         main(["render", str(toy_run.root), "a.wav", "--out", str(out.with_suffix(".mp4")), *more])
     assert "needs format `webm`" in capsys.readouterr().err
 
 
 def test_a_number_is_written_into_a_video_and_read_again(toy_run, tmp_path, capsys):
-    media.write_wav(tmp_path / "a.wav", np.zeros(32000, np.float32))
+    ffmpeg.write_wav(tmp_path / "a.wav", np.zeros(32000, np.float32))
     (tmp_path / "key").write_text("0f" * 16 + "\n")
     out, key = str(tmp_path / "out.mp4"), ["--key-file", str(tmp_path / "key")]
     rendering = ["render", str(toy_run.root), str(tmp_path / "a.wav"), "--out", out, "--pose", "still"]

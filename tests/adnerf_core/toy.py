@@ -11,8 +11,8 @@ import numpy as np
 from adnerf_core.config import PRESETS
 from adnerf_core.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, VERSION, SubjectDataset
 from adnerf_core.face.lip_pca import LANDMARKS, LOWER_INNER, UPPER_INNER
-from adnerf_core.media import write_wav
-from adnerf_core.rundir import write_json
+from adnerf_core.files.ffmpeg import write_wav
+from adnerf_core.files.run_dir import write_json
 
 SIZE, FRAMES, HELD_OUT_FROM, FOCAL, DISTANCE = 48, 66, 60, 96.0, 10.0
 RADII = np.array([0.9, 1.2, 1.0])

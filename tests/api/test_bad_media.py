@@ -12,7 +12,7 @@ import time
 import httpx
 import pytest
 
-from adnerf_core import media
+from adnerf_core.files import ffmpeg
 from api.app import create_app
 from storage.settings import Settings, environment_of
 from tests.api.conftest import Maker, check_problem, serving
@@ -28,7 +28,7 @@ def files(tmp_path_factory, worker):
     folder = tmp_path_factory.mktemp("files")
 
     def make(name: str, *arguments: str, seconds: float = 1) -> bytes:
-        command = [media.executable(), "-loglevel", "error", *arguments, str(folder / name)]
+        command = [ffmpeg.executable(), "-loglevel", "error", *arguments, str(folder / name)]
         subprocess.run([each.format(seconds=seconds) for each in command], check=True, stdin=subprocess.DEVNULL)
         return (folder / name).read_bytes()
 

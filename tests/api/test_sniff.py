@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from adnerf_core import media as core_media
+from adnerf_core.files import ffmpeg as core_media
 from api import sniff
 from api.errors import Problem
 

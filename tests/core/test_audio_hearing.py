@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core import media
 from adnerf_core.audio import blocks as audio_blocks
 from adnerf_core.audio.audionet import AudioAttNet, AudioNet
 from adnerf_core.audio.encoder import AudioEncoder
@@ -16,6 +15,7 @@ from adnerf_core.audio.hearing import hear
 from adnerf_core.audio.mel import BANDS, Mel
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import SAMPLE_RATE
+from adnerf_core.files import ffmpeg
 
 CPU = torch.device("cpu")
 
@@ -86,10 +86,10 @@ def test_memory_does_not_grow_with_the_length(monkeypatch):
 
 
 def test_a_file_is_read_in_pieces_up_to_where_it_is_asked(tmp_path):
-    media.write_wav(tmp_path / "long.wav", syllables(100.0))
-    pieces = list(media.stream_audio(tmp_path / "long.wav"))
+    ffmpeg.write_wav(tmp_path / "long.wav", syllables(100.0))
+    pieces = list(ffmpeg.stream_audio(tmp_path / "long.wav"))
     assert len(pieces) > 2
-    whole = media.extract_audio(tmp_path / "long.wav")
+    whole = ffmpeg.extract_audio(tmp_path / "long.wav")
     assert np.array_equal(np.concatenate(pieces), whole) and len(whole) == 100 * SAMPLE_RATE
-    start = media.extract_audio(tmp_path / "long.wav", duration_s=3.0)
+    start = ffmpeg.extract_audio(tmp_path / "long.wav", duration_s=3.0)
     assert np.array_equal(start, whole[: 3 * SAMPLE_RATE])

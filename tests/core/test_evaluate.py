@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from adnerf_core import evaluate as evaluation
-from adnerf_core import media
 from adnerf_core.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
 from adnerf_core.evaluate import cut_sound, evaluate
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.judge import find_face
 from adnerf_core.painter import WRONG_SOUNDS, LipCodes, Painter
-from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 
@@ -93,7 +93,7 @@ def test_the_contact_sheet_shows_truth_rendering_and_difference(judged, toy_run,
 
 
 def test_the_side_by_side_plays_the_held_out_part_with_its_sound(judged, toy_run):
-    info = media.probe(toy_run.side_by_side)
+    info = ffmpeg.probe(toy_run.side_by_side)
     assert (info.width, info.height, info.has_audio) == (2 * SIZE, SIZE, True)
     assert info.duration_s == pytest.approx(HELD_OUT / 25, abs=0.05)
 
@@ -106,7 +106,7 @@ def test_a_gap_in_the_footage_stays_a_gap_in_the_video(toy_run, toy_dataset, tmp
     monkeypatch.setattr(evaluation, "load_tracker", lambda name: Marker())
     figures = evaluate(run)
     assert figures["held_out_frames"] == HELD_OUT - 2
-    assert sum(1 for _ in media.read_frames(run.side_by_side)) == HELD_OUT
+    assert sum(1 for _ in ffmpeg.read_frames(run.side_by_side)) == HELD_OUT
 
 
 def test_footage_without_a_held_out_face_is_refused(toy_run, toy_dataset, monkeypatch):
@@ -141,7 +141,7 @@ def test_landmarks_are_given_for_a_picture_of_512_px():
 def test_the_sound_is_cut_to_the_frames(tmp_path):
     samples = (np.arange(16000) % 640 == 0).astype(np.float32) * 0.5
     samples[640 * 10] = 0.25
-    media.write_wav(tmp_path / "all.wav", samples, 16000)
-    cut = media.extract_audio(cut_sound(tmp_path / "all.wav", 10, 20, tmp_path / "cut.wav"))
+    ffmpeg.write_wav(tmp_path / "all.wav", samples, 16000)
+    cut = ffmpeg.extract_audio(cut_sound(tmp_path / "all.wav", 10, 20, tmp_path / "cut.wav"))
     assert len(cut) == 6400
     assert cut[0] == pytest.approx(0.25, abs=1e-3) and cut[640] == pytest.approx(0.5, abs=1e-3)

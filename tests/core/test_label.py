@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from adnerf_core import media
 from adnerf_core.config import RenderOptions
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.label import WORDS, Label
-from adnerf_core.media import write_wav
 from adnerf_core.render import render
 
 
@@ -64,7 +64,7 @@ def test_a_rendered_video_has_it(toy_run, tmp_path):
     for label in (False, True):
         out = tmp_path / f"{label}.mp4"
         render(toy_run, tmp_path / "say.wav", out, RenderOptions(size=128, label=label))
-        pictures[label] = np.stack(list(media.read_frames(out))).astype(int)
+        pictures[label] = np.stack(list(ffmpeg.read_frames(out))).astype(int)
     change = np.abs(pictures[True] - pictures[False]).mean((0, 3))
     assert change[64:, :90].max() > 40
     assert change[:64].mean() < 2

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from adnerf_core import mark, media
+from adnerf_core import mark
+from adnerf_core.files import ffmpeg
 from adnerf_core.mark import Cut, Marker, detect, into_cells
 from tests.adnerf_core.clips import speaker, syllables
 
@@ -30,14 +31,14 @@ def marked(clip) -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def video(marked, tmp_path_factory):
     path = tmp_path_factory.mktemp("mark") / "marked.mp4"
-    media.write_video(path, marked)
+    ffmpeg.write_video(path, marked)
     return path
 
 
 def changed(video, *arguments, name="changed.mp4", before=()):
     """The video after ffmpeg did `arguments` to it."""
     out = video.with_name(name)
-    quiet = [media.executable(), "-loglevel", "error", "-y"]
+    quiet = [ffmpeg.executable(), "-loglevel", "error", "-y"]
     subprocess.run([*quiet, *before, "-i", video, *arguments, "-threads", "1", out], check=True)
     return out
 
@@ -84,7 +85,7 @@ def test_two_seconds_out_of_the_middle_are_enough(video):
 
 
 def test_the_smallest_picture_survives_too(tmp_path):
-    media.write_video(tmp_path / "small.mp4", Marker(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64)))
+    ffmpeg.write_video(tmp_path / "small.mp4", Marker(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64)))
     small = changed(tmp_path / "small.mp4", "-vf", "scale=48:48", *WORSE)
     assert detect(small, KEY).number == NUMBER
 
@@ -92,17 +93,17 @@ def test_the_smallest_picture_survives_too(tmp_path):
 def test_a_part_of_a_longer_video_is_found(video, clip, tmp_path):
     """Ten seconds of another scene, then the marked ones: the cut does not drown them."""
     others = (np.ascontiguousarray(clip[k % FRAMES][::-1]) for k in range(250))
-    media.write_video(tmp_path / "long.mp4", [*others, *media.read_frames(video)])
+    ffmpeg.write_video(tmp_path / "long.mp4", [*others, *ffmpeg.read_frames(video)])
     assert detect(tmp_path / "long.mp4", KEY).number == NUMBER
 
 
 def test_what_is_not_marked_or_with_another_key_gives_nothing(video, clip, tmp_path):
     assert detect(video, OTHER_KEY) is None
-    media.write_video(tmp_path / "plain.mp4", clip)
+    ffmpeg.write_video(tmp_path / "plain.mp4", clip)
     assert detect(tmp_path / "plain.mp4", KEY) is None
-    media.write_video(tmp_path / "still.mp4", [clip[0]] * 30)
+    ffmpeg.write_video(tmp_path / "still.mp4", [clip[0]] * 30)
     assert detect(tmp_path / "still.mp4", KEY) is None
-    media.write_video(tmp_path / "frame.mp4", [clip[0]])
+    ffmpeg.write_video(tmp_path / "frame.mp4", [clip[0]])
     assert detect(tmp_path / "frame.mp4", KEY) is None
 
 

@@ -5,14 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from adnerf_core import cli, media, other_voice
+from adnerf_core import cli, other_voice
 from adnerf_core.errors import NoFaceFound
-from adnerf_core.rundir import RunDir
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir
 from tests.adnerf_core.clips import syllables, voice, write
 
 
 def test_the_opening_of_the_reference_is_that_of_the_speaker(speaker_video):
-    frames = list(media.read_frames(speaker_video.path, duration_s=4))
+    frames = list(ffmpeg.read_frames(speaker_video.path, duration_s=4))
     told = []
     seen = other_voice.openings(frames, told.append)
     assert told[-1] == len(seen) == 100
@@ -37,10 +38,10 @@ def test_figures_go_from_the_command_line_to_a_file(toy_run, speaker_video, tmp_
 def test_the_lips_drawn_are_compared_with_those_of_the_reference(toy_run, speaker_video, tmp_path, monkeypatch):
     """Where the speaker's own pictures stand in for the rendering, the figures are perfect."""
     monkeypatch.setattr(other_voice, "MOST_FRAMES", 75)
-    own = list(media.read_frames(speaker_video.path, duration_s=3))
+    own = list(ffmpeg.read_frames(speaker_video.path, duration_s=3))
     monkeypatch.setattr(other_voice, "draw_frames", lambda subject, codes, *rest: own[: len(codes)])
     sound = tmp_path / "sound.wav"
-    media.extract_audio(speaker_video.path, out=sound)
+    ffmpeg.extract_audio(speaker_video.path, out=sound)
     figures = other_voice.other_voice(toy_run, speaker_video.path, sound)
     assert figures["other_voice_sync"] == pytest.approx(1) and figures["other_voice_amplitude"] == pytest.approx(1)
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from adnerf_core import media
 from adnerf_core.audio.windows import windows
 from adnerf_core.cli import main
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.dataset import SubjectDataset
 from adnerf_core.errors import BadFolder
 from adnerf_core.face.landmarks import RIGID
+from adnerf_core.files import ffmpeg
 from adnerf_core.paper.exporting import export_adnerf
 from adnerf_core.paper.importing import Placement, import_adnerf, triangulate
 from adnerf_core.paper.layout import Layout, features_of
@@ -41,7 +41,7 @@ def dataset(tmp_path_factory) -> SubjectDataset:
         cv2.imwrite(str(toy.root / f"masks/{k:06d}.png"), cv2.GaussianBlur(mask, (5, 5), 0))
     cv2.imwrite(str(toy.root / "background.png"), cv2.GaussianBlur(picture, (31, 31), 0))
     np.save(toy.root / "features.npy", toy.features()[: 2 * COUNT])
-    media.write_wav(toy.root / "audio.wav", clips.voice(opening))
+    ffmpeg.write_wav(toy.root / "audio.wav", clips.voice(opening))
     frames = {name: values[:COUNT] for name, values in track.items() if not name.startswith("point")}
     frames["landmarks"] = frames["landmarks"] * (EDGE / toy.size)
     frames["valid"][7] = False
@@ -107,7 +107,7 @@ def test_what_comes_back_is_what_went(dataset, back):
     assert np.allclose(after.pose[before.valid], before.pose[before.valid], atol=1e-5)
     assert np.array_equal(back.features(), dataset.features())
     assert back.manifest["features"] == dataset.manifest["features"]
-    assert np.array_equal(media.extract_audio(back.audio), media.extract_audio(dataset.audio))
+    assert np.array_equal(ffmpeg.extract_audio(back.audio), ffmpeg.extract_audio(dataset.audio))
     assert np.array_equal(back.picture(3, EDGE), dataset.picture(3, EDGE))
     assert np.abs(back.background(EDGE).astype(int) - dataset.background(EDGE)).mean() < 2
     one, other = (d.mask(3, EDGE) > 127 for d in (dataset, back))
@@ -143,7 +143,7 @@ def test_a_folder_of_another_hand_has_deepspeech_windows(copy, tmp_path):
     made = import_adnerf(copy, tmp_path / "dataset")
     assert made.manifest["features"] == {"name": "deepspeech", "width": 29, "rate": 50}
     assert np.array_equal(made.features(), sound)
-    samples = media.extract_audio(made.audio)
+    samples = ffmpeg.extract_audio(made.audio)
     assert len(samples) == COUNT * SAMPLE_RATE // FPS and not samples.any()
     assert any("aud.wav" in warning for warning in json.loads((made.root / "footage.json").read_text())["warnings"])
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adnerf_core import media
 from adnerf_core import train as training
 from adnerf_core.cli import main
 from adnerf_core.config import PRESETS, PaperConfig
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.paper.portrait import PaperPortrait
 from adnerf_core.paper.training import PaperTraining, draw_pixels, face_rect
 from adnerf_core.progress import Cancelled, silent
 from adnerf_core.rendering.volume_rendering import Marched, over
-from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 from tests.core.test_portrait import GEOMETRY
@@ -85,12 +85,12 @@ def test_the_picture_shows_the_head_before_the_plate(paper_run, toy_dataset):
 
 
 def test_a_video_is_rendered_from_the_command_line(paper_run, tmp_path, capsys):
-    media.write_wav(tmp_path / "a.wav", np.zeros(6400, np.float32))
+    ffmpeg.write_wav(tmp_path / "a.wav", np.zeros(6400, np.float32))
     out = tmp_path / "out.mp4"
     view = ["--yaw", "5", "--background", "#204060", "--pose", "still", "--size", "64"]
     assert main(["render", str(paper_run.root), str(tmp_path / "a.wav"), "--out", str(out), *view]) == 0
     assert "10 frames of 64x64" in capsys.readouterr().out
-    assert media.probe(out).width == 64
+    assert ffmpeg.probe(out).width == 64
 
 
 def test_the_run_is_evaluated_without_true_lips(paper_run, tmp_path):

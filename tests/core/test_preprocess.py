@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from adnerf_core import media
 from adnerf_core.config import FPS, SAMPLE_RATE, PreprocessConfig
 from adnerf_core.errors import (
     AdnerfError,
@@ -28,6 +27,7 @@ from adnerf_core.errors import (
     SilentAudio,
     TooShort,
 )
+from adnerf_core.files import ffmpeg
 from adnerf_core.preprocess.report import warnings
 from adnerf_core.preprocess.run import STAGES, preprocess
 from adnerf_core.progress import Cancelled
@@ -76,7 +76,7 @@ def test_a_dataset_is_complete(dataset, clip):
     truth = clips.syllables(SPOKEN)
     assert np.corrcoef(track.opening, truth)[0, 1] > 0.8
 
-    sound = media.extract_audio(dataset.audio)
+    sound = ffmpeg.extract_audio(dataset.audio)
     assert len(sound) == frames * SAMPLE_RATE // FPS
     assert np.load(dataset.root / "features.npy").shape == (2 * frames, 120)
     names = {path.name for path in dataset.root.iterdir()}
@@ -259,7 +259,7 @@ def test_a_cut_is_said_where_it_is(tmp_path):
 def test_files_that_are_no_video_are_refused(tmp_path):
     text, sound = tmp_path / "text.mp4", tmp_path / "sound.wav"
     text.write_text("no video at all\n" * 50)
-    media.write_wav(sound, VOICE, SAMPLE_RATE)
+    ffmpeg.write_wav(sound, VOICE, SAMPLE_RATE)
     for path, error in ((text, NotMedia), (sound, NoVideo), (tmp_path / "missing.mp4", NotMedia)):
         with pytest.raises(error):
             preprocess(path, tmp_path / "dataset")

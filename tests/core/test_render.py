@@ -10,16 +10,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from adnerf_core import media
 from adnerf_core.cameras.cameras import project
 from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from adnerf_core.render import PLAIN, draw_frames, render, view_pixels
-from adnerf_core.rundir import RunDir
 from adnerf_core.subject import load_subject
+from tests.adnerf_core.files.test_video_formats import decode_alpha
 from tests.adnerf_core.toy import CENTER, SIZE
-from tests.core.test_containers import decode_alpha
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def subject(toy_run):
 
 def tone(path, seconds: float):
     times = np.arange(round(seconds * 16000)) / 16000
-    media.write_wav(path, (0.3 * np.sin(2 * math.pi * 200 * times)).astype(np.float32))
+    ffmpeg.write_wav(path, (0.3 * np.sin(2 * math.pi * 200 * times)).astype(np.float32))
     return path
 
 
@@ -49,17 +49,17 @@ def test_the_video_is_as_long_as_the_sound_to_a_frame(run, tmp_path, seconds):
     done = render(
         run, tone(tmp_path / "a.wav", seconds), tmp_path / "out.mp4", progress=lambda *now: stages.append(now)
     )
-    info = media.probe(tmp_path / "out.mp4")
+    info = ffmpeg.probe(tmp_path / "out.mp4")
     assert abs(done.duration_s - seconds) <= 0.04 and done.frames == round(seconds * 25)
     assert info.has_audio and (info.width, info.height, info.fps) == (SIZE, SIZE, 25)
-    assert sum(1 for _ in media.read_frames(tmp_path / "out.mp4")) == done.frames
+    assert sum(1 for _ in ffmpeg.read_frames(tmp_path / "out.mp4")) == done.frames
     assert stages[-1] == ("render", done.frames, done.frames)
 
 
 def test_too_little_sound_and_no_sound_are_said(run, tmp_path):
     with pytest.raises(AudioTooShort, match=r"0\.3 s"):
         render(run, tone(tmp_path / "a.wav", 0.1), tmp_path / "out.mp4")
-    media.write_video(tmp_path / "mute.mp4", iter([np.zeros((64, 64, 3), np.uint8)] * 10), audio=None, duration_s=None)
+    ffmpeg.write_video(tmp_path / "mute.mp4", iter([np.zeros((64, 64, 3), np.uint8)] * 10), audio=None, duration_s=None)
     with pytest.raises(NoAudio):
         render(run, tmp_path / "mute.mp4", tmp_path / "out.mp4")
     assert not (tmp_path / "out.mp4").exists()
@@ -84,7 +84,7 @@ def test_a_cancelled_rendering_leaves_nothing(run, tmp_path):
 def test_the_size_can_be_chosen(run, tmp_path):
     done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", RenderOptions(size=97))
     assert (done.width, done.height) == (96, 96)
-    assert next(media.read_frames(tmp_path / "out.mp4")).shape == (96, 96, 3)
+    assert next(ffmpeg.read_frames(tmp_path / "out.mp4")).shape == (96, 96, 3)
 
 
 def test_a_colour_and_a_picture_stand_behind_the_person(run, tmp_path):
@@ -92,14 +92,14 @@ def test_a_colour_and_a_picture_stand_behind_the_person(run, tmp_path):
     green = RenderOptions(background=Background(kind="color", color="#10c020"))
     render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "green.mp4", green)
     assert (
-        np.abs(next(media.read_frames(tmp_path / "green.mp4"))[corner, corner].astype(int) - (16, 192, 32)).max() < 12
+        np.abs(next(ffmpeg.read_frames(tmp_path / "green.mp4"))[corner, corner].astype(int) - (16, 192, 32)).max() < 12
     )
     picture = np.zeros((30, 60, 3), np.uint8)
     picture[:, 15:] = (0, 0, 255)
     cv2.imwrite(str(tmp_path / "red.png"), picture)
     image = RenderOptions(background=Background(kind="image"))
     render(run, tmp_path / "a.wav", tmp_path / "red.mp4", image, background=tmp_path / "red.png")
-    assert np.abs(next(media.read_frames(tmp_path / "red.mp4"))[corner, corner].astype(int) - (255, 0, 0)).max() < 24
+    assert np.abs(next(ffmpeg.read_frames(tmp_path / "red.mp4"))[corner, corner].astype(int) - (255, 0, 0)).max() < 24
 
 
 @pytest.mark.parametrize("content", [None, b"", b"text", b"\x89PNG\r\n\x1a\n broken"])
@@ -176,7 +176,7 @@ def test_nothing_stands_behind_the_person_where_that_is_wanted(run, tmp_path):
     options = RenderOptions(background=Background(kind="transparent"), format="webm")
     done = render(run, tone(tmp_path / "a.wav", 0.6), tmp_path / "out.webm", options)
     pictures = decode_alpha(tmp_path / "out.webm", SIZE).astype(int)
-    info = media.probe(tmp_path / "out.webm")
+    info = ffmpeg.probe(tmp_path / "out.webm")
     assert len(pictures) == done.frames == 15 and info.has_audio
     alpha = pictures[..., 3]
     assert alpha[:, :5, :5].max() < 12 and alpha[:, 22:26, 22:26].min() > 240
@@ -188,7 +188,7 @@ def test_nothing_stands_behind_the_person_where_that_is_wanted(run, tmp_path):
 
 def test_webm_with_a_background_has_no_alpha(run, tmp_path):
     done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.webm", RenderOptions(format="webm", size=64))
-    pictures = list(media.read_frames(tmp_path / "out.webm"))
+    pictures = list(ffmpeg.read_frames(tmp_path / "out.webm"))
     assert (len(pictures), pictures[0].shape) == (done.frames, (64, 64, 3))
     assert decode_alpha(tmp_path / "out.webm", 64)[..., 3].min() == 255
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import NotReady
+from adnerf_core.files.run_dir import RunDir, write_json
 from adnerf_core.report import APART, SHOTS, Evidence, flat, shots, training_charts, write_report
-from adnerf_core.rundir import RunDir, write_json
 from tests.core.test_verdicts import GOOD
 
 FRAMES = list(range(100, 180))

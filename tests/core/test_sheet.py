@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import NotReady
-from adnerf_core.rundir import RunDir, read_json
+from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.sheet import COLUMNS, ROWS, TILE, draw_views, steps
 
 

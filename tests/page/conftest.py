@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from adnerf_core import media
 from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.files import ffmpeg
 from api.app import create_app
 from storage import migrations
 from storage.db import Database
@@ -96,14 +96,14 @@ def say(tmp_path_factory) -> Path:
     """A second of sound."""
     path = tmp_path_factory.mktemp("sound") / "say.wav"
     times = np.arange(SAMPLE_RATE) / SAMPLE_RATE
-    media.write_wav(path, (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
+    ffmpeg.write_wav(path, (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
     return path
 
 
 @pytest.fixture(scope="package")
 def _footage(tmp_path_factory, say) -> Path:
     path = tmp_path_factory.mktemp("footage") / "footage.mp4"
-    media.write_video(path, (face(mouth=k % 5 / 5) for k in range(FPS)), fps=FPS, audio=say)
+    ffmpeg.write_video(path, (face(mouth=k % 5 / 5) for k in range(FPS)), fps=FPS, audio=say)
     return path
 
 

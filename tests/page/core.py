@@ -13,9 +13,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 
-from adnerf_core import media
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.rundir import write_json
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.run_dir import write_json
 from tests.worker import stub_core
 
 MARK = b"\nORDERS"
@@ -102,12 +102,12 @@ def render(run, audio, out, options, progress, *, background=None, device="cpu",
     """As long as the sound, the mouth as wide open as it is loud."""
     if orders := ordered(audio):
         stub_core.work(orders, "render", progress)
-    samples = media.extract_audio(audio)
+    samples = ffmpeg.extract_audio(audio)
     count = max(1, round(len(samples) * FPS / SAMPLE_RATE))
     loud = [float(np.abs(piece).mean()) for piece in np.array_split(samples, count)]
     loudest = max(loud) or 1.0  # silence: the mouth stays shut
     turn = options.view.yaw_deg / 14
-    media.write_video(
+    ffmpeg.write_video(
         out, (face(turn, level / loudest) for level in loud), fps=FPS, audio=audio, duration_s=count / FPS
     )
     progress("render", 1, 1)

@@ -13,8 +13,8 @@ import time
 from types import SimpleNamespace
 
 from adnerf_core.errors import NoFaceFound
+from adnerf_core.files.run_dir import read_json, write_json
 from adnerf_core.progress import Cancelled
-from adnerf_core.rundir import read_json, write_json
 from worker.pipeline import Core
 
 FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}

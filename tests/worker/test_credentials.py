@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from adnerf_core import media
+from adnerf_core.files import ffmpeg
 from storage.errors import BadCertificate
 from tests.worker.stub_core import CORE
 from worker import credentials
@@ -38,7 +38,7 @@ def clips(tmp_path_factory):
     ramp = np.add.outer(np.arange(64), np.arange(64))
     frames = [np.dstack([(ramp + 3 * k) % 256] * 3).astype(np.uint8) for k in range(25)]
     for suffix in (".mp4", ".webm"):
-        media.write_video(folder / f"clip{suffix}", iter(frames), fps=25)
+        ffmpeg.write_video(folder / f"clip{suffix}", iter(frames), fps=25)
     return folder
 
 
@@ -80,7 +80,7 @@ def test_an_mp4_says_what_made_it(identity, clips, tmp_path):
     assert (found["video_id"], found["created_at"]) == ("vid_1", "2026-05-02T09:30:00Z")
     assert found["generator"].startswith("adnerf ")
     assert "development" in found["issuer"]
-    assert media.probe(video).duration_s == pytest.approx(1.0, abs=0.05)
+    assert ffmpeg.probe(video).duration_s == pytest.approx(1.0, abs=0.05)
 
 
 def test_any_other_reader_that_trusts_the_root_trusts_the_video(identity, clips, tmp_path):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from adnerf_core.config import RenderOptions
-from adnerf_core.media import probe, write_wav
-from adnerf_core.rundir import RunDir
+from adnerf_core.files.ffmpeg import probe, write_wav
+from adnerf_core.files.run_dir import RunDir
 from storage import certificates, jobs
 from storage.models import LOCAL
 from worker import service

@@ -13,8 +13,8 @@ import ffmpeg
 import numpy as np
 import pytest
 
-from adnerf_core import media
 from adnerf_core.config import ViewChange
+from adnerf_core.files import ffmpeg as media
 from adnerf_core.mark import Marker
 from storage import verifications
 from storage.models import LOCAL, Verification, Video

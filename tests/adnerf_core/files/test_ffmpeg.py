@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import pytest
 
-from adnerf_core import media
 from adnerf_core.errors import DiskFull, MediaTooLarge, MediaTooLong, NoAudio, NotMedia, NoVideo
+from adnerf_core.files import ffmpeg as media
 
 # Brightness rises by 4 a frame of 25 a second; the beep lasts from 1.0 to 1.2 s.
 CLOCK = "nullsrc=s=64x48:r={rate}:d=2,geq=lum='20+100*T':cb=128:cr=128"
@@ -569,7 +569,7 @@ def test_a_working_system_ffmpeg_comes_first(tmp_path, monkeypatch):
 
 
 def test_the_reference_clip(tmp_path):
-    path = Path(__file__).parents[3] / "shared" / "media" / "reference.mp4"
+    path = Path(__file__).parents[4] / "shared" / "media" / "reference.mp4"
     if not path.exists():
         pytest.skip("shared/media is not here")
     info = media.probe(path)

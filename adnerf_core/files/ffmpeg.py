@@ -31,9 +31,9 @@ import imageio_ffmpeg
 import numpy as np
 
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.containers import MP4, Container, container_of
 from adnerf_core.errors import DiskFull, MediaTooLarge, MediaTooLong, MissingBackend, NoAudio, NotMedia, NoVideo
-from adnerf_core.rundir import atomic
+from adnerf_core.files.run_dir import atomic
+from adnerf_core.files.video_formats import MP4, Container, container_of
 
 MAX_PIXELS = 4096 * 4096
 """Pixels a frame, at most."""

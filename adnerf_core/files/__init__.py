@@ -1,0 +1,1 @@
+"""Files: video and sound through ffmpeg, images, and the folder of a run."""
