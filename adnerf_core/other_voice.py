@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from adnerf_core import metrics
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.hearing import hear
+from adnerf_core.audio.inference import hear
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.face.lip_pca import mouth_opening

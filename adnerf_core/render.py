@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.hearing import hear
+from adnerf_core.audio.inference import hear
 from adnerf_core.backdrop import cut_out, make_background
 from adnerf_core.cameras.view_control import View
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange

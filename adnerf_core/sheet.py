@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.hearing import hear
+from adnerf_core.audio.inference import hear
 from adnerf_core.backdrop import make_background
 from adnerf_core.cameras.view_control import measure_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange

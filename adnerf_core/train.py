@@ -15,9 +15,9 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from adnerf_core.audio import prior
+from adnerf_core.audio import pretrained_encoder
 from adnerf_core.audio.features import feature_kind
-from adnerf_core.audio.fit import fit_encoder
+from adnerf_core.audio.train_encoder import fit_encoder
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
 from adnerf_core.config import FPS, TrainConfig
@@ -222,10 +222,10 @@ class Training:
         count = len(listeners.hears)
         listeners.trust(int(self.track.valid[: self.dataset.held_out_from].sum()) / FPS)
         for number, (encoder, width) in enumerate(zip(listeners.encoders, listeners.hears, strict=True)):
-            if from_prior := number == 0 and name == prior.FEATURES:
+            if from_prior := number == 0 and name == pretrained_encoder.FEATURES:
                 trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
                 distances = torch.from_numpy(mouth_distances(self.track.depose[trained])).float().to(device)
-                prior.start_from_prior(encoder, codes[trained].float(), distances)
+                pretrained_encoder.start_from_prior(encoder, codes[trained].float(), distances)
             figures = fit_encoder(
                 encoder,
                 features[:, :width],
@@ -233,7 +233,8 @@ class Training:
                 valid,
                 spectrum=min(width, feature_kind(name).spectrum),
                 frames=range(self.dataset.held_out_from),
-                steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
+                steps=self.config.audio_steps
+                // (2 if from_prior else 1),  # what the audio_pretraining knows need not be learnt
                 seed=self.config.seed,
                 from_prior=from_prior,
                 progress=lambda _, done, total, part=number: self.progress("audio", part + done / total, count),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jaxtyping import Float
 
-from adnerf_core.audio.blocks import Block
+from adnerf_core.audio.chunking import Block
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.errors import MissingBackend
 

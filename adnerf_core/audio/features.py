@@ -9,13 +9,13 @@ from importlib import import_module
 import numpy as np
 from jaxtyping import Float
 
-from adnerf_core.audio.blocks import RATE, Block, blocks
+from adnerf_core.audio.chunking import RATE, Block, blocks
 
 AUDIO_FEATURES = {
     "mel": "adnerf_core.audio.mel:Mel",
-    "mel+phones": "adnerf_core.audio.mel_phones:MelPhones",
-    "wav2vec2": "adnerf_core.audio.pretrained:Wav2Vec2",
-    "hubert": "adnerf_core.audio.pretrained:Hubert",
+    "mel+phones": "adnerf_core.audio.mel_phonemes:MelPhones",
+    "wav2vec2": "adnerf_core.audio.huggingface:Wav2Vec2",
+    "hubert": "adnerf_core.audio.huggingface:Hubert",
     "deepspeech": "adnerf_core.audio.deepspeech:DeepSpeech",
 }
 """Extractors by the first part of their name (config.FeatureName), loaded when first asked for."""

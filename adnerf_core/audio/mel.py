@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.signal import lfilter
 
-from adnerf_core.audio.blocks import HOP, RATE, Block
+from adnerf_core.audio.chunking import HOP, RATE, Block
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.config import SAMPLE_RATE
 

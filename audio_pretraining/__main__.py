@@ -1,4 +1,4 @@
-"""python -m prior: makes phones.safetensors and prior.safetensors of adnerf_core/audio again, from nothing but espeak-ng's voices.
+"""python -m audio_pretraining: makes phones.safetensors and audio_pretraining.safetensors of adnerf_core/audio again, from nothing but espeak-ng's voices.
 
 Takes about a CPU-minute.
 """
@@ -14,18 +14,18 @@ import torch
 from jaxtyping import Float, Shaped
 
 from adnerf_core.audio.encoder import AudioEncoder
-from adnerf_core.audio.fit import fit_encoder
 from adnerf_core.audio.mel import Mel
-from adnerf_core.audio.phones import Phones, audible
-from adnerf_core.audio.prior import DISTANCES, pack_prior
-from adnerf_core.audio.recogniser import Recogniser
+from adnerf_core.audio.moonshine import Recogniser
+from adnerf_core.audio.phonemes import Phones, audible
+from adnerf_core.audio.pretrained_encoder import DISTANCES, pack_prior
+from adnerf_core.audio.train_encoder import fit_encoder
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 from adnerf_core.cli import progress_bar
 from adnerf_core.config import FPS
 from adnerf_core.progress import Progress, silent
-from prior.mouth import mouth
-from prior.phones import discriminants, labels
-from prior.speech import utterances
+from audio_pretraining.phoneme_mouth_model import mouth
+from audio_pretraining.phonemes import discriminants, labels
+from audio_pretraining.speech import utterances
 
 OUT = Path(__file__).parents[1] / "adnerf_core" / "audio"
 
@@ -43,7 +43,7 @@ class Corpus(NamedTuple):
 
 def main() -> None:
     """Parses the command line, makes both files and writes them."""
-    parser = argparse.ArgumentParser(prog="python -m prior", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m audio_pretraining", description=__doc__)
     parser.add_argument("--minutes", type=float, default=35.0, help="synthetic speech (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=1000, help="of training (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
@@ -57,7 +57,7 @@ def main() -> None:
         phones = found(speech.states) * speech.heard[:, None]
         features = np.concatenate([speech.spectrum, phones], axis=1).astype(np.float32)
         prior, figures = train_prior(features, speech.lips, given.steps, given.seed, progress)
-    for name, packed in (("phones", found.pack()), ("prior", pack_prior(prior))):
+    for name, packed in (("phones", found.pack()), ("audio_pretraining", pack_prior(prior))):
         (given.out / f"{name}.safetensors").write_bytes(packed)
         print(f"{given.out / name}.safetensors: {len(packed) / 1e3:.0f} kB")
     print(f"correlation {figures['correlation']:.2f}")

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio import fit
+from adnerf_core.audio import train_encoder
 from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, gaps, warp
 from adnerf_core.audio.encoder import ENOUGH_S, MEMBERS, AudioEncoder, Listeners
 from adnerf_core.audio.features import parts
-from adnerf_core.audio.fit import MORE_ERROR, MOST_GAIN, Agreement, calibrate, cross_validate, fit_encoder
+from adnerf_core.audio.train_encoder import MORE_ERROR, MOST_GAIN, Agreement, calibrate, cross_validate, fit_encoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.progress import Cancelled
 
@@ -144,7 +144,7 @@ def test_cross_validation_sees_through_the_mistakes_of_single_nets():
     encoder = Talker(1, 1)
     encoder.asked = 0
     numbers = torch.arange(n)
-    learns = (numbers * fit.BLOCKS // n)[:, None] != torch.arange(MEMBERS) % fit.BLOCKS
+    learns = (numbers * train_encoder.BLOCKS // n)[:, None] != torch.arange(MEMBERS) % train_encoder.BLOCKS
     agreement = cross_validate(encoder, steps, truth, numbers, learns)
     assert agreement.spread[0] == pytest.approx(0.5, abs=0.05)
     assert agreement.correlation[0] == pytest.approx(1, abs=0.06)

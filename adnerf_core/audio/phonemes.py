@@ -10,9 +10,9 @@ from jaxtyping import Float
 from safetensors.numpy import load
 from scipy.ndimage import maximum_filter1d
 
-from adnerf_core.audio.blocks import HOP, RATE, Block
+from adnerf_core.audio.chunking import HOP, RATE, Block
 from adnerf_core.audio.features import AudioFeatures
-from adnerf_core.audio.recogniser import Recogniser
+from adnerf_core.audio.moonshine import Recogniser
 
 FILE = files("adnerf_core.audio") / "phones.safetensors"
 FADE_DB = (-50.0, -30.0)
@@ -38,7 +38,7 @@ class Phones(AudioFeatures):
     """Linear discriminants of phones (Fisher, 1936), RATE steps a second, in standard deviations within a phone.
 
     Silence is the origin. The discriminants are found in synthetic speech of many languages, whose phones are known; what the
-    recogniser tells of voices and rooms counts as spread within phones there, and so is left out. `python -m prior` makes FILE again.
+    recogniser tells of voices and rooms counts as spread within phones there, and so is left out. `python -m audio_pretraining` makes FILE again.
     """
 
     rate = RATE

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adnerf_core.audio.blocks import blocks
+from adnerf_core.audio.chunking import blocks
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 

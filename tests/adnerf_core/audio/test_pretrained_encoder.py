@@ -1,4 +1,4 @@
-"""Phones and prior: what the prior knows of a voice it never heard, how a subject starts from it, and that they can be made again."""
+"""Phones and audio_pretraining: what the audio_pretraining knows of a voice it never heard, how a subject starts from it, and that they can be made again."""
 
 import sys
 
@@ -6,25 +6,25 @@ import numpy as np
 import pytest
 import torch
 
-import prior.__main__ as making
+import audio_pretraining.__main__ as making
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.fit import fit_encoder
-from adnerf_core.audio.prior import DISTANCES, FEATURES, load_prior, start_from_prior
+from adnerf_core.audio.pretrained_encoder import DISTANCES, FEATURES, load_prior, start_from_prior
+from adnerf_core.audio.train_encoder import fit_encoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FPS, SAMPLE_RATE
+from audio_pretraining.phoneme_mouth_model import LEAD_S, mouth
+from audio_pretraining.phonemes import discriminants, labels
+from audio_pretraining.speech import utterances
+from audio_pretraining.texts import TEXTS
 from demo.speech import Phoneme
-from prior.mouth import LEAD_S, mouth
-from prior.phones import discriminants, labels
-from prior.speech import utterances
-from prior.texts import TEXTS
 
 WIDTH = load_features(FEATURES).width
 
 
 @pytest.fixture(scope="module")
 def spoken():
-    """Twenty seconds of synthetic speech that the prior was not made from: features, and the mouth that goes with them."""
+    """Twenty seconds of synthetic speech that the audio_pretraining was not made from: features, and the mouth that goes with them."""
     random = np.random.default_rng(1234)
     extractor = load_features(FEATURES)
     features, lips = [], []
@@ -109,12 +109,12 @@ def test_letters_are_said_from_their_time_on():
 
 
 def test_phones_and_prior_can_be_made_again(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["prior", "--minutes", "1.5", "--steps", "3", "--out", str(tmp_path)])
-    monkeypatch.setattr("prior.phones.RARE", 10)
+    monkeypatch.setattr(sys, "argv", ["audio_pretraining", "--minutes", "1.5", "--steps", "3", "--out", str(tmp_path)])
+    monkeypatch.setattr("audio_pretraining.phonemes.RARE", 10)
     making.main()
-    assert {"phones.safetensors", "prior.safetensors"} == {path.name for path in tmp_path.iterdir()}
-    monkeypatch.setattr("adnerf_core.audio.prior.FILE", tmp_path / "prior.safetensors")
-    monkeypatch.setattr("adnerf_core.audio.phones.FILE", tmp_path / "phones.safetensors")
+    assert {"phones.safetensors", "audio_pretraining.safetensors"} == {path.name for path in tmp_path.iterdir()}
+    monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILE", tmp_path / "audio_pretraining.safetensors")
+    monkeypatch.setattr("adnerf_core.audio.phonemes.FILE", tmp_path / "phones.safetensors")
     made, heard = load_prior(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
     assert torch.isfinite(made.last.weight).all() and heard.shape == (50, WIDTH)
     assert all(path.stat().st_size < 1_000_000 for path in tmp_path.iterdir())

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from scipy.signal import fftconvolve, resample
 
 from adnerf_core.config import SAMPLE_RATE
+from audio_pretraining.texts import TEXTS
 from demo.speech import Phoneme, speak
-from prior.texts import TEXTS
 
 VARIANTS = (
     *(f"m{n}" for n in range(1, 9)),

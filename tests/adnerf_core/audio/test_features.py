@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio import blocks as audio_blocks
-from adnerf_core.audio.blocks import BLOCK, HOP, MARGIN, RATE, Block, blocks
+from adnerf_core.audio import chunking as audio_blocks
+from adnerf_core.audio.chunking import BLOCK, HOP, MARGIN, RATE, Block, blocks
 from adnerf_core.audio.features import feature_kind, load_features
 from adnerf_core.audio.mel import BANDS, KNEE, Mel, mel_filters
-from adnerf_core.audio.phones import Phones, audible
-from adnerf_core.audio.recogniser import WHEEL
+from adnerf_core.audio.moonshine import WHEEL
+from adnerf_core.audio.phonemes import Phones, audible
 from adnerf_core.audio.windows import LENGTH, windows
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
-from prior.phones import labels
+from audio_pretraining.phonemes import labels
 
 
 def speechlike(seconds: float, seed: int = 0) -> np.ndarray:
@@ -118,7 +118,7 @@ def spoken() -> tuple[np.ndarray, list]:
 
 def test_phones_are_heard_where_they_are_said():
     """Steps of one sound lie close together, whoever says it: voices that are heard for the first time are understood."""
-    speech = pytest.importorskip("prior.speech")
+    speech = pytest.importorskip("audio_pretraining.speech")
     phones, spoken = Phones(), list(speech.utterances(90, np.random.default_rng(5)))
     heard = [phones(utterance.samples) for utterance in spoken]
 
@@ -172,7 +172,7 @@ def test_what_is_missing_is_named(monkeypatch):
 
 
 def test_the_remedy_names_the_wheel_that_is_installed():
-    assert WHEEL in (Path(__file__).parents[2] / "Makefile").read_text()
+    assert WHEEL in (Path(__file__).parents[3] / "Makefile").read_text()
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -180,7 +180,7 @@ def test_a_wheel_without_weights_is_named(there, monkeypatch, tmp_path):
     """Later releases of the recogniser come without them."""
     found = ModuleSpec("moonshine_voice", None, is_package=True)
     found.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr("adnerf_core.audio.recogniser.find_spec", lambda name: found if there else None)
+    monkeypatch.setattr("adnerf_core.audio.moonshine.find_spec", lambda name: found if there else None)
     with pytest.raises(MissingBackend, match=r"pip install --no-deps moonshine-voice==0\.1\.0"):
         load_features("mel+phones")
 

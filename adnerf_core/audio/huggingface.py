@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from adnerf_core.audio.blocks import HOP, Block
+from adnerf_core.audio.chunking import HOP, Block
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jaxtyping import Float
 
-from adnerf_core.audio.blocks import Block
+from adnerf_core.audio.chunking import Block
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.mel import Mel
-from adnerf_core.audio.phones import Phones
+from adnerf_core.audio.phonemes import Phones
 
 
 class MelPhones(AudioFeatures):

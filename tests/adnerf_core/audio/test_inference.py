@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio import blocks as audio_blocks
+from adnerf_core.audio import chunking as audio_blocks
 from adnerf_core.audio.audionet import AudioAttNet, AudioNet
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.hearing import hear
+from adnerf_core.audio.inference import hear
 from adnerf_core.audio.mel import BANDS, Mel
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import SAMPLE_RATE

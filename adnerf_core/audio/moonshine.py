@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import interp1d
 
-from adnerf_core.audio.blocks import HOP
+from adnerf_core.audio.chunking import HOP
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
 

@@ -1,1 +1,0 @@
-"""Makes the prior of the sound-to-lips encoder from nothing: synthetic speech, and a mouth that goes with its phonemes."""
