@@ -23,8 +23,8 @@ from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.judge import Judge, Watchers, difference
 from adnerf_core.lpips import load_lpips
 from adnerf_core.metrics import Picture
+from adnerf_core.models.talking_head import Portrait
 from adnerf_core.painter import Painter, heard_and_seen
-from adnerf_core.portrait import Portrait
 from adnerf_core.progress import Progress, silent
 from adnerf_core.refine import align_held_out
 from adnerf_core.report import Evidence, write_report

@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from adnerf_core.cameras.cameras import Camera, project
 from adnerf_core.dataset import LOBES, NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
-from adnerf_core.portrait import Geometry, pose_angles
+from adnerf_core.models.talking_head import Geometry, pose_angles
 
 FRONT, BACK = 0.8, -2.0
 """The head's extent in depth, head units: the tip of the nose and the back of the skull, with margin."""

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from adnerf_core.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, Batch
-from adnerf_core.portrait import Seen
+from adnerf_core.models.talking_head import Seen
 from adnerf_core.rendering.volume_rendering import Marched, over
 
 OPACITY_WEIGHT = 0.02

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.dataset import SubjectDataset, Track, face_boxes
-from adnerf_core.portrait import Portrait
+from adnerf_core.models.talking_head import Portrait
 from adnerf_core.rendering.volume_rendering import over
 
 STEP = (2e-3, 2e-3, 2e-3, 2e-3, 2e-3, 2e-2)

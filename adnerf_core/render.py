@@ -22,8 +22,8 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.files.video_formats import container_of
 from adnerf_core.label import WORDS, Label
 from adnerf_core.life import moments
-from adnerf_core.likeness import Likeness
 from adnerf_core.mark import Mark, Marker
+from adnerf_core.models.base import Likeness
 from adnerf_core.progress import Progress, silent
 from adnerf_core.subject import Subject, load_subject
 

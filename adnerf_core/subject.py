@@ -19,9 +19,9 @@ from adnerf_core.config import TrainConfig
 from adnerf_core.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
-from adnerf_core.likeness import Likeness
-from adnerf_core.paper.portrait import PaperPortrait
-from adnerf_core.portrait import Geometry, Portrait
+from adnerf_core.models.adnerf import PaperPortrait
+from adnerf_core.models.base import Likeness
+from adnerf_core.models.talking_head import Geometry, Portrait
 
 VERSION = 6
 

@@ -27,7 +27,7 @@ from adnerf_core.face.lip_pca import LipShape, mouth_distances
 from adnerf_core.files.run_dir import RunDir, write_json
 from adnerf_core.geometry import measure_geometry
 from adnerf_core.losses import detail_loss, head_loss, torso_loss
-from adnerf_core.portrait import Moments
+from adnerf_core.models.talking_head import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
 from adnerf_core.refine import Fit, Looks, corrected, moved, refine, steady

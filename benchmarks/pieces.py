@@ -17,7 +17,7 @@ from adnerf_core.fields.head_field import HeadField
 from adnerf_core.fields.nerf_mlp import PaperField
 from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.files.run_dir import RunDir, read_json
-from adnerf_core.paper.portrait import PaperPortrait
+from adnerf_core.models.adnerf import PaperPortrait
 from adnerf_core.progress import silent
 from adnerf_core.render import view_pixels
 from adnerf_core.subject import Subject, load_subject

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from adnerf_core.config import ViewChange, ViewLimits
-from adnerf_core.portrait import pose_angles
+from adnerf_core.models.talking_head import pose_angles
 
 ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
 MARGINS_DEG = (10.0, 5.0, 12.0)

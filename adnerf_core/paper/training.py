@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adnerf_core.dataset import NOSE_BRIDGE, Footage
 from adnerf_core.losses import opacity_loss
-from adnerf_core.paper.portrait import PaperPortrait
+from adnerf_core.models.adnerf import PaperPortrait
 from adnerf_core.preview import Previewer
 from adnerf_core.rendering.volume_rendering import Marched, over
 from adnerf_core.train import Training

@@ -12,13 +12,13 @@ from adnerf_core.cli import main
 from adnerf_core.config import PRESETS, PaperConfig
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.paper.portrait import PaperPortrait
+from adnerf_core.models.adnerf import PaperPortrait
 from adnerf_core.paper.training import PaperTraining, draw_pixels, face_rect
 from adnerf_core.progress import Cancelled, silent
 from adnerf_core.rendering.volume_rendering import Marched, over
 from adnerf_core.subject import load_subject
+from tests.adnerf_core.models.test_talking_head import GEOMETRY
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
-from tests.core.test_portrait import GEOMETRY
 from tests.core.test_train import StopAt, metrics
 
 NETS = PaperConfig(

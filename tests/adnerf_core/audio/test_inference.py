@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from adnerf_core.audio import chunking as audio_blocks
-from adnerf_core.audio.audionet import AudioAttNet, AudioNet
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import hear
@@ -16,6 +15,7 @@ from adnerf_core.audio.mel import BANDS, Mel
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.files import ffmpeg
+from adnerf_core.models.audionet import AudioAttNet, AudioNet
 
 CPU = torch.device("cpu")
 

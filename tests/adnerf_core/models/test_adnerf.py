@@ -6,15 +6,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from adnerf_core.audio.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import PaperConfig
 from adnerf_core.fields.frequency_encoding import encode, encoded_width
 from adnerf_core.fields.nerf_mlp import PaperField
-from adnerf_core.paper.portrait import HEAD_UNIT_M, PaperPortrait, Volume, march
+from adnerf_core.models.adnerf import HEAD_UNIT_M, PaperPortrait, Volume, march
+from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
 from adnerf_core.rendering.ray_samplers import importance, stratified
 from adnerf_core.rendering.volume_rendering import over
-from tests.core.test_portrait import GEOMETRY
+from tests.adnerf_core.models.test_talking_head import GEOMETRY
 
 PUBLISHED = PaperConfig()
 SMALL = PaperConfig(layers=4, width=16, audio_code=8, coarse=8, fine=8)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adnerf_core.portrait import Geometry
+from adnerf_core.models.talking_head import Geometry
 
 
 @runtime_checkable

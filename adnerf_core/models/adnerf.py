@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from adnerf_core.audio.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
 from adnerf_core.audio.windows import windows
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.config import PaperConfig
 from adnerf_core.fields.frequency_encoding import encode, encoded_width
 from adnerf_core.fields.nerf_mlp import PaperField
-from adnerf_core.portrait import Geometry, pose_angles
+from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
+from adnerf_core.models.talking_head import Geometry, pose_angles
 from adnerf_core.rendering.ray_samplers import importance, stratified
 from adnerf_core.rendering.volume_rendering import Marched, composite, over
 
