@@ -226,7 +226,7 @@ def _preprocess(given: argparse.Namespace) -> None:
 
 
 def _train(given: argparse.Namespace) -> None:
-    from adnerf_core.dataset import SubjectDataset
+    from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.train import train
 
     changes = {"device": given.device, "seed": given.seed} | ({"size": given.size} if given.size else {})
@@ -323,7 +323,7 @@ def _import(given: argparse.Namespace) -> None:
 
 
 def _export(given: argparse.Namespace) -> None:
-    from adnerf_core.dataset import SubjectDataset
+    from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.paper.exporting import export_adnerf
 
     with progress_bar() as progress:

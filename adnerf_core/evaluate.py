@@ -15,7 +15,7 @@ import numpy as np
 
 from adnerf_core import metrics
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.dataset import SubjectDataset
+from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg

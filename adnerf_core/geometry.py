@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from adnerf_core.cameras.cameras import Camera, project
-from adnerf_core.dataset import LOBES, NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
+from adnerf_core.data.dataset import LOBES, NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
 from adnerf_core.models.talking_head import Geometry, pose_angles
 
 FRONT, BACK = 0.8, -2.0

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from adnerf_core.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, Batch
+from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, Batch
 from adnerf_core.models.talking_head import Seen
 from adnerf_core.rendering.volume_rendering import Marched, over
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 
 from adnerf_core.cameras.view_control import most_usual
-from adnerf_core.dataset import SubjectDataset, Track
+from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.files.run_dir import RunDir, atomic
 from adnerf_core.models.base import Likeness
 from adnerf_core.render import to_picture

@@ -21,7 +21,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.cameras.cameras import cast_rays
-from adnerf_core.dataset import SubjectDataset, Track, face_boxes
+from adnerf_core.data.dataset import SubjectDataset, Track, face_boxes
 from adnerf_core.models.talking_head import Portrait
 from adnerf_core.rendering.volume_rendering import over
 

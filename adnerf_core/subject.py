@@ -16,7 +16,7 @@ from torch import Tensor
 from adnerf_core.audio.features import parts
 from adnerf_core.cameras.view_control import measure_limits
 from adnerf_core.config import TrainConfig
-from adnerf_core.dataset import SubjectDataset, Track
+from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.models.adnerf import PaperPortrait

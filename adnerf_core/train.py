@@ -21,7 +21,7 @@ from adnerf_core.audio.train_encoder import fit_encoder
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
 from adnerf_core.config import FPS, TrainConfig
-from adnerf_core.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
+from adnerf_core.data.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.face.lip_pca import LipShape, mouth_distances
 from adnerf_core.files.run_dir import RunDir, write_json

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adnerf_core.config import PRESETS, TrainConfig, ViewChange
-from adnerf_core.dataset import SubjectDataset, Track
+from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.fields.head_field import HeadField
 from adnerf_core.fields.nerf_mlp import PaperField
 from adnerf_core.fields.torso_field import TorsoField

@@ -100,7 +100,7 @@ def speaker_video(once) -> SpeakerVideo:
 @pytest.fixture(scope="session")
 def toy_dataset(once):
     """The toy of the core's tests (tests/adnerf_core/toy.py), a SubjectDataset."""
-    from adnerf_core.dataset import SubjectDataset  # loads torch, likewise
+    from adnerf_core.data.dataset import SubjectDataset  # loads torch, likewise
     from tests.adnerf_core.toy import make_toy_dataset
 
     return SubjectDataset(once("toy_dataset", make_toy_dataset))

@@ -15,7 +15,7 @@ from adnerf_core.audio.encoder import Listeners
 from adnerf_core.audio.windows import windows
 from adnerf_core.cameras.cameras import Camera, Rays, cast_rays, project
 from adnerf_core.config import FieldConfig, MarchConfig
-from adnerf_core.dataset import REGION
+from adnerf_core.data.dataset import REGION
 from adnerf_core.fields.head_field import HeadField, RayDecoder
 from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.rendering.density_grid import DensityGrid

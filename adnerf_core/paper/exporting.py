@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from adnerf_core.audio.windows import windows
-from adnerf_core.dataset import SubjectDataset
+from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.models.adnerf import HEAD_UNIT_M
 from adnerf_core.paper import layout

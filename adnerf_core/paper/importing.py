@@ -14,7 +14,7 @@ from numpy import ndarray
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, SAMPLE_RATE, FeatureName, TrackerName
-from adnerf_core.dataset import VERSION, SubjectDataset
+from adnerf_core.data.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import BadFolder, NoFaceFound
 from adnerf_core.face import landmarks as mesh
 from adnerf_core.face.lip_pca import mouth_opening

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from adnerf_core.dataset import NOSE_BRIDGE, Footage
+from adnerf_core.data.dataset import NOSE_BRIDGE, Footage
 from adnerf_core.losses import opacity_loss
 from adnerf_core.models.adnerf import PaperPortrait
 from adnerf_core.preview import Previewer

@@ -1,4 +1,4 @@
-"""A reference video becomes a dataset (see adnerf_core/dataset.py for what is written).
+"""A reference video becomes a dataset (see adnerf_core/data/dataset.py for what is written).
 
 The stages stand in a list. Each leaves its figures in a small file when it is done and is skipped where that file stands, so
 that a killed preprocessing goes on where it was. All pictures are streamed; none of the stages holds more than a few dozen.
@@ -20,7 +20,7 @@ import numpy as np
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, PreprocessConfig
-from adnerf_core.dataset import VERSION, SubjectDataset
+from adnerf_core.data.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import AdnerfError, FaceOutOfView, NoAudio, NoSpeech, NotMedia, NoVideo, TooShort
 from adnerf_core.face import landmarks as mesh
 from adnerf_core.face import tracking

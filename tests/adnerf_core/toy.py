@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from adnerf_core.config import PRESETS
-from adnerf_core.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, VERSION, SubjectDataset
+from adnerf_core.data.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, VERSION, SubjectDataset
 from adnerf_core.face.lip_pca import LANDMARKS, LOWER_INNER, UPPER_INNER
 from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.files.run_dir import write_json

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from adnerf_core import evaluate as evaluation
-from adnerf_core.dataset import SubjectDataset
+from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
 from adnerf_core.evaluate import cut_sound, evaluate
 from adnerf_core.files import ffmpeg

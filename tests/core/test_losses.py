@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adnerf_core.dataset import HEAD, Batch
+from adnerf_core.data.dataset import HEAD, Batch
 from adnerf_core.losses import COMPACT, detail_loss, head_loss
 from adnerf_core.rendering.volume_rendering import Marched
 
@@ -52,7 +52,7 @@ def test_detail_is_asked_for_and_not_its_mean(stripes):
 
 
 def test_detail_counts_where_the_head_or_the_background_is_sure(stripes):
-    from adnerf_core.dataset import EDGE as UNSURE
+    from adnerf_core.data.dataset import EDGE as UNSURE
 
     assert detail_loss(solid(torch.full_like(stripes, 0.5)), batch_of(stripes, UNSURE), EDGE) == 0
 

@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from adnerf_core.audio.windows import windows
 from adnerf_core.cli import main
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.dataset import SubjectDataset
+from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import BadFolder
 from adnerf_core.face.landmarks import RIGID
 from adnerf_core.files import ffmpeg

@@ -8,7 +8,7 @@ import torch
 
 from adnerf_core import refine as refining
 from adnerf_core.cameras.cameras import project
-from adnerf_core.dataset import Footage
+from adnerf_core.data.dataset import Footage
 from adnerf_core.face.lip_pca import LipShape
 from adnerf_core.preview import Previewer
 from adnerf_core.refine import Fit, Looks, align_held_out, chances, corrected, moved, refine, steady

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from adnerf_core import refine
 from adnerf_core import train as training
 from adnerf_core.config import TrainConfig
-from adnerf_core.dataset import BACKGROUND, HEAD, Footage, SubjectDataset
+from adnerf_core.data.dataset import BACKGROUND, HEAD, Footage, SubjectDataset
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from adnerf_core.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, zones
+from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, zones
 
 UNIT = 20.0
 

@@ -1,0 +1,1 @@
+"""A dataset on disk, and the ray batches that training draws from it."""
