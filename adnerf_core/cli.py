@@ -237,8 +237,8 @@ def _train(given: argparse.Namespace) -> None:
 
 
 def _render(given: argparse.Namespace) -> None:
-    from adnerf_core.mark import PUBLIC_KEY, Mark
     from adnerf_core.render import render
+    from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, Mark
 
     named = given.background in ("original", "transparent")
     kind = given.background if named else "color" if given.background.startswith("#") else "image"
@@ -282,7 +282,7 @@ def _render(given: argparse.Namespace) -> None:
 
 
 def _detect(given: argparse.Namespace) -> None:
-    from adnerf_core.mark import PUBLIC_KEY, detect
+    from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, detect
 
     found = detect(given.video, given.key or PUBLIC_KEY)
     print(json.dumps({"found": False} if found is None else {"found": True, **asdict(found)}))
@@ -340,7 +340,7 @@ def _feature_name(text: str) -> str:
 
 def _mark_number(text: str) -> int:
     """Raises the parser's kind of error for what cannot be a mark's number."""
-    from adnerf_core.mark import BITS
+    from adnerf_core.watermark.spread_spectrum import BITS
 
     if not text.isdecimal() or int(text) >> BITS:
         raise argparse.ArgumentTypeError(f"{text!r} is no number from 0 to 2**{BITS} - 1")
@@ -349,7 +349,7 @@ def _mark_number(text: str) -> int:
 
 def _key(text: str) -> bytes:
     """The bytes that a key file says. Raises the parser's kind of error for what cannot be one."""
-    from adnerf_core.mark import KEY_BYTES
+    from adnerf_core.watermark.spread_spectrum import KEY_BYTES
 
     try:
         key = bytes.fromhex(Path(text).read_text())

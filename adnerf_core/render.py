@@ -22,10 +22,10 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.files.video_formats import container_of
 from adnerf_core.label import WORDS, Label
 from adnerf_core.life import moments
-from adnerf_core.mark import Mark, Marker
 from adnerf_core.models.base import Likeness
 from adnerf_core.progress import Progress, silent
 from adnerf_core.subject import Subject, load_subject
+from adnerf_core.watermark.spread_spectrum import Mark, Marker
 
 SHORTEST_S, LONGEST_S = 0.3, 7200.0
 CODE_BATCH = 512

@@ -33,8 +33,8 @@ from rich.console import Console
 from rich.table import Table
 from skimage.metrics import structural_similarity
 
-from adnerf_core import mark, tailbiting
 from adnerf_core.files import ffmpeg
+from adnerf_core.watermark import convolutional_code, spread_spectrum
 
 SECONDS = 10.0
 CLIPS_A_WINDOW = 5
@@ -162,9 +162,9 @@ def measure(window: Window) -> Figures:
     # Wrong keys come from a source of their own: clips are the same however many are tried.
     figures.unmarked_scores += unmarked(footage, window.keys, random.Random(f"wrong keys {window.seed}"))
     for clip in range(CLIPS_A_WINDOW):
-        number, key, begin = rng.getrandbits(mark.BITS), rng.randbytes(32), rng.randrange(1500)
+        number, key, begin = rng.getrandbits(spread_spectrum.BITS), rng.randbytes(32), rng.randrange(1500)
         frames = varied(footage, mirrored=bool(clip % 2), gain=rng.uniform(0.8, 1.15))
-        marker = mark.Marker(number, key, *size)
+        marker = spread_spectrum.Marker(number, key, *size)
         clock = time.process_time()
         marked = [marker.apply(frame, begin + k) for k, frame in enumerate(frames)]
         figures.picture["embedding, CPU ms a frame"].append(1000 * (time.process_time() - clock) / len(frames))
@@ -205,7 +205,7 @@ def attacked(written: Path, arguments: list[str] | None) -> Path:
 def search(video: Path, name: str, number: int, key: bytes, figures: Figures) -> None:
     """Searches a marked file, and notes what came of it."""
     before = cpu_seconds()
-    found = mark.detect(video, key)
+    found = spread_spectrum.detect(video, key)
     figures.picture["detection where found, CPU s"] += [cpu_seconds() - before] if found else []
     figures.wrong += found is not None and found.number != number
     figures.found[name].append(int(found is not None and found.number == number))
@@ -214,19 +214,26 @@ def search(video: Path, name: str, number: int, key: bytes, figures: Figures) ->
 
 def sign_errors(video: Path, number: int, key: bytes) -> float:
     """The share of coded signs that arrive wrong, at the phase that the number fits best."""
-    frames = ffmpeg.read_frames(video, size=(mark.RASTER, mark.RASTER), fps=2 * mark.RATE, duration_s=mark.WINDOW_S)
-    waves = mark.waves_of(*mark.pictures_of(frames))
-    seen = mark.Signs(key).gather(mark.into_cells(mark.whitened(waves), mark.WHOLE))
-    codeword = tailbiting.encode(number, mark.BITS)
+    frames = ffmpeg.read_frames(
+        video,
+        size=(spread_spectrum.RASTER, spread_spectrum.RASTER),
+        fps=2 * spread_spectrum.RATE,
+        duration_s=spread_spectrum.WINDOW_S,
+    )
+    waves = spread_spectrum.waves_of(*spread_spectrum.pictures_of(frames))
+    seen = spread_spectrum.Signs(key).gather(
+        spread_spectrum.into_cells(spread_spectrum.whitened(waves), spread_spectrum.WHOLE)
+    )
+    codeword = convolutional_code.encode(number, spread_spectrum.BITS)
     return float(np.mean(np.sign(seen[np.argmax(seen @ codeword)]) != codeword))
 
 
 def unmarked(footage: list[np.ndarray], keys: int, rng: random.Random) -> list[float]:
     """Scores of footage without a mark, searched with so many keys, the picture as a whole."""
-    edge = mark.RASTER
+    edge = spread_spectrum.RASTER
     frames = (cv2.resize(frame, (edge, edge), interpolation=cv2.INTER_AREA) for frame in footage)
-    seen = mark.waves_of(*mark.pictures_of(frames))
-    return [mark.Signs(rng.randbytes(32)).read(seen, [mark.WHOLE])[1] for _ in range(keys)]
+    seen = spread_spectrum.waves_of(*spread_spectrum.pictures_of(frames))
+    return [spread_spectrum.Signs(rng.randbytes(32)).read(seen, [spread_spectrum.WHOLE])[1] for _ in range(keys)]
 
 
 def psnr(frame: np.ndarray, marked: np.ndarray) -> float:
@@ -258,10 +265,13 @@ def summary(by_size: dict[int, Figures], given: int) -> dict:
         "sizes": {str(size): _of_size(figures) for size, figures in sorted(by_size.items())},
         "unmarked": {
             "searches": len(null),
-            "false_alarms": sum(mark.false_alarm(score, mark.PHASES) <= mark.FALSE_ALARM for score in null),
+            "false_alarms": sum(
+                spread_spectrum.false_alarm(score, spread_spectrum.PHASES) <= spread_spectrum.FALSE_ALARM
+                for score in null
+            ),
             "score_median": round(null[len(null) // 2], 2),
             "score_max": round(null[-1], 2),
-            "bound_of_a_false_alarm": mark.FALSE_ALARM,
+            "bound_of_a_false_alarm": spread_spectrum.FALSE_ALARM,
         },
     }
 

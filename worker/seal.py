@@ -1,6 +1,6 @@
 """The seal: what every video gets before it leaves, by which it can be told to have been made here.
 
-An invisible mark goes into the pictures while they are rendered (adnerf_core/mark.py), signed content credentials go into
+An invisible mark goes into the pictures while they are rendered (adnerf_core/watermark/spread_spectrum.py), signed content credentials go into
 the file as the last thing (worker/credentials.py). This module is imported by worker processes only: it loads OpenCV and
 the C2PA library.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from adnerf_core.mark import Mark
+from adnerf_core.watermark.spread_spectrum import Mark
 from storage import certificates, consents
 from storage.errors import BadCertificate
 from storage.models import Subject, Video

@@ -15,7 +15,7 @@ import pytest
 
 from adnerf_core.config import ViewChange
 from adnerf_core.files import ffmpeg as media
-from adnerf_core.mark import Marker
+from adnerf_core.watermark.spread_spectrum import Marker
 from storage import verifications
 from storage.models import LOCAL, Verification, Video
 from storage.settings import bare_environment

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from adnerf_core import mark
 from adnerf_core.files import ffmpeg
-from adnerf_core.mark import Cut, Marker, detect, into_cells
+from adnerf_core.watermark import spread_spectrum
+from adnerf_core.watermark.spread_spectrum import Cut, Marker, detect, into_cells
 from tests.adnerf_core.clips import speaker, syllables
 
 NUMBER, KEY, OTHER_KEY = 0xC0FFEE_123456, b"0123456789abcdef", b"fedcba9876543210"
@@ -109,8 +109,8 @@ def test_what_is_not_marked_or_with_another_key_gives_nothing(video, clip, tmp_p
 
 def test_scores_of_unmarked_videos_keep_below_the_bound(clip):
     """What a video shows has no part in what wrong keys score."""
-    waves = mark.waves_of(*mark.pictures_of(cv2.resize(frame, (64, 64)) for frame in clip))
-    scores = [mark.Signs(b"key number %6d" % k).read(waves, [mark.WHOLE])[1] for k in range(60)]
+    waves = spread_spectrum.waves_of(*spread_spectrum.pictures_of(cv2.resize(frame, (64, 64)) for frame in clip))
+    scores = [spread_spectrum.Signs(b"key number %6d" % k).read(waves, [spread_spectrum.WHOLE])[1] for k in range(60)]
     assert np.median(scores) > 5 and max(scores) < 10
 
 
@@ -141,13 +141,13 @@ def test_no_frame_is_farther_from_its_original_than_promised(clip, size):
         marker = Marker(NUMBER + k, b"key number %6d" % k, *size)
         for index, picture in enumerate(pictures * 5):
             made = marker.apply(picture, 17 * index + k)
-            assert psnr(made[..., :3], picture[..., :3]) >= mark.LEAST_PSNR
+            assert psnr(made[..., :3], picture[..., :3]) >= spread_spectrum.LEAST_PSNR
 
 
 def test_what_rounding_adds_is_taken_back():
     """Here most of it rounds up: to 2, 3 and 2 steps, 40.6 dB."""
-    steps = mark.bounded(np.full((64, 64), 2.2, np.float32), mark.TINT)
-    assert mark.LEAST_PSNR <= psnr(steps, np.zeros_like(steps)) < 45
+    steps = spread_spectrum.bounded(np.full((64, 64), 2.2, np.float32), spread_spectrum.TINT)
+    assert spread_spectrum.LEAST_PSNR <= psnr(steps, np.zeros_like(steps)) < 45
 
 
 def psnr(made, picture):
@@ -190,5 +190,5 @@ def test_cells_are_put_where_they_were(cut: Cut):
     areas = into_cells(np.ones_like(waves), cut)[0, 0]
     inside = areas > 0.999 * areas.max()
     cells = into_cells(waves, cut)[0, 0][inside] / areas[inside]
-    centres = np.broadcast_to((np.arange(mark.CELLS)[:, None] + 0.5) / mark.CELLS, inside.shape)
+    centres = np.broadcast_to((np.arange(spread_spectrum.CELLS)[:, None] + 0.5) / spread_spectrum.CELLS, inside.shape)
     assert inside.mean() > 0.4 and np.allclose(cells, centres[inside], atol=0.02)

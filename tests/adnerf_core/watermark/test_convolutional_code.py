@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from adnerf_core.tailbiting import RATE, decode, encode
+from adnerf_core.watermark.convolutional_code import RATE, decode, encode
 
 BITS = 48
 

@@ -34,10 +34,10 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
-from adnerf_core import tailbiting
 from adnerf_core.config import FPS
 from adnerf_core.errors import NotMedia
 from adnerf_core.files import ffmpeg
+from adnerf_core.watermark import convolutional_code
 
 BITS = 48
 """A number is 0 <= number < 2**48."""
@@ -50,7 +50,7 @@ PUBLIC_KEY = b"this key is no secret"
 
 CELLS, WAVES, PERIOD_S = 12, 12, 5.0
 PLACES = (WAVES, 2, CELLS, CELLS)
-CODED = BITS * tailbiting.RATE
+CODED = BITS * convolutional_code.RATE
 
 LEAST_PSNR = 42.0
 """No marked frame is farther from the unmarked one than this, dB."""
@@ -118,7 +118,7 @@ class Marker:
 
     def __init__(self, number: int, key: bytes, height: int, width: int):
         signs = Signs(key)
-        fields = signs.spread(tailbiting.encode(number, BITS)).reshape(-1, CELLS, CELLS).transpose(1, 2, 0)
+        fields = signs.spread(convolutional_code.encode(number, BITS)).reshape(-1, CELLS, CELLS).transpose(1, 2, 0)
         fields = cv2.resize(fields, (LOOK, LOOK), interpolation=cv2.INTER_CUBIC)
         self._fields = fields / fields.std()
         self._strength = strength(height, width)
@@ -293,8 +293,10 @@ class Signs:
         white = whitened(waves)
         coded = np.concatenate([self.gather(into_cells(white, cut)) for cut in cuts])
         coded = coded[np.argsort(-np.abs(coded).sum(-1))[:DECODED]]
-        numbers = tailbiting.decode(coded)
-        scores = [float(word @ tailbiting.encode(number, BITS)) for word, number in zip(coded, numbers, strict=True)]
+        numbers = convolutional_code.decode(coded)
+        scores = [
+            float(word @ convolutional_code.encode(number, BITS)) for word, number in zip(coded, numbers, strict=True)
+        ]
         best = int(np.argmax(scores))
         return numbers[best], scores[best]
 

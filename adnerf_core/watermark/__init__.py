@@ -1,0 +1,1 @@
+"""An invisible number in the pixels of a video, and its detection."""
