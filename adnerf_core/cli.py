@@ -237,7 +237,7 @@ def _train(given: argparse.Namespace) -> None:
 
 
 def _render(given: argparse.Namespace) -> None:
-    from adnerf_core.render import render
+    from adnerf_core.synthesis.render import render
     from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, Mark
 
     named = given.background in ("original", "transparent")

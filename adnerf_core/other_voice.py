@@ -21,8 +21,8 @@ from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.align import measure_offset, shift_sound
 from adnerf_core.progress import Progress, silent
-from adnerf_core.render import draw_frames
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.render import draw_frames
+from adnerf_core.synthesis.subject import load_subject
 
 MOST_FRAMES = 20 * FPS
 """Frames of the reference that are compared, at most; the first ones."""

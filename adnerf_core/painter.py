@@ -14,7 +14,7 @@ from adnerf_core.data.dataset import NOSE_BRIDGE, SubjectDataset, Track, head_un
 from adnerf_core.face.landmarks import JAW
 from adnerf_core.face.lip_pca import LIPS, LipShape
 from adnerf_core.metrics import Picture
-from adnerf_core.subject import Subject
+from adnerf_core.synthesis.subject import Subject
 
 WRONG_SOUNDS = 4
 MOUTH_MARGIN = 0.12

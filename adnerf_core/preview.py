@@ -13,8 +13,8 @@ from adnerf_core.cameras.view_control import most_usual
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.files.run_dir import RunDir, atomic
 from adnerf_core.models.base import Likeness
-from adnerf_core.render import to_picture
-from adnerf_core.subject import picture_tensor
+from adnerf_core.synthesis.render import to_picture
+from adnerf_core.synthesis.subject import picture_tensor
 
 PREVIEWS = 4
 QUALITY = 90

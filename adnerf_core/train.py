@@ -31,7 +31,7 @@ from adnerf_core.models.talking_head import Moments
 from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
 from adnerf_core.refine import Fit, Looks, corrected, moved, refine, steady
-from adnerf_core.subject import build_portrait, save_subject
+from adnerf_core.synthesis.subject import build_portrait, save_subject
 
 PLANES_RATE, NETS_RATE = 1e-2, 2e-3
 UNIFORM_STEPS = 100

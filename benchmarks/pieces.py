@@ -19,8 +19,8 @@ from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.models.adnerf import PaperPortrait
 from adnerf_core.progress import silent
-from adnerf_core.render import view_pixels
-from adnerf_core.subject import Subject, load_subject
+from adnerf_core.synthesis.render import view_pixels
+from adnerf_core.synthesis.subject import Subject, load_subject
 from adnerf_core.train import flushed, refresh_every, training_class
 
 EXCERPT = 24

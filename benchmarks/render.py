@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.subject import Subject, load_subject
+from adnerf_core.synthesis.subject import Subject, load_subject
 from benchmarks.pieces import counting
 
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from adnerf_core.backdrop import read_picture
 from adnerf_core.errors import AdnerfError
 from adnerf_core.files import ffmpeg
+from adnerf_core.synthesis.background import read_picture
 from benchmarks.badfiles import good, handmade, spoil
 from benchmarks.badfiles.__main__ import hide
 from benchmarks.badfiles.watch import Canaries, is_ffmpeg, peak_mib

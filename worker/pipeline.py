@@ -78,9 +78,9 @@ def load_core() -> Core:
     from adnerf_core.evaluate import evaluate
     from adnerf_core.preprocess.run import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
-    from adnerf_core.render import render
-    from adnerf_core.sheet import draw_views
-    from adnerf_core.subject import load_subject
+    from adnerf_core.synthesis.render import render
+    from adnerf_core.synthesis.subject import load_subject
+    from adnerf_core.synthesis.view_sheet import draw_views
     from adnerf_core.train import train
     from worker.seal import Seal
 

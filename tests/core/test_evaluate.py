@@ -16,7 +16,7 @@ from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.judge import find_face
 from adnerf_core.painter import WRONG_SOUNDS, LipCodes, Painter
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 
 HELD_OUT = FRAMES - HELD_OUT_FROM

@@ -16,7 +16,7 @@ from adnerf_core.models.adnerf import PaperPortrait
 from adnerf_core.paper.training import PaperTraining, draw_pixels, face_rect
 from adnerf_core.progress import Cancelled, silent
 from adnerf_core.rendering.volume_rendering import Marched, over
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 from tests.core.test_train import StopAt, metrics

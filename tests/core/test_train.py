@@ -15,7 +15,7 @@ from adnerf_core.data.dataset import BACKGROUND, HEAD, Footage, SubjectDataset
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.train import flushed
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 

@@ -17,7 +17,7 @@ from adnerf_core.cameras.view_control import (
 )
 from adnerf_core.config import ViewChange
 from adnerf_core.rendering.head_deformation import BACK, CHIN, WIDEST, close_back, join_body
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.subject import load_subject
 
 
 @pytest.fixture

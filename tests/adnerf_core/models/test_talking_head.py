@@ -10,9 +10,9 @@ from adnerf_core.config import FieldConfig, MarchConfig, ViewChange
 from adnerf_core.fields.head_field import HeadField
 from adnerf_core.fields.torso_field import TorsoField, undo
 from adnerf_core.models.talking_head import Geometry, Moments, Portrait, pose_angles
-from adnerf_core.render import view_pixels
 from adnerf_core.rendering.volume_rendering import over
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.render import view_pixels
+from adnerf_core.synthesis.subject import load_subject
 
 GEOMETRY = Geometry(
     camera=Camera(32, 32, 64.0, (16.0, 16.0)),

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from adnerf_core.config import RenderOptions
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.ffmpeg import write_wav
-from adnerf_core.label import WORDS, Label
-from adnerf_core.render import render
+from adnerf_core.synthesis.render import render
+from adnerf_core.synthesis.visible_label import WORDS, Label
 
 
 def drawn(text, size, color=(90, 140, 60), channels=3):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from adnerf_core.config import Background
 from adnerf_core.errors import NotMedia
-from adnerf_core.subject import Subject, picture_tensor
+from adnerf_core.synthesis.subject import Subject, picture_tensor
 
 LARGEST_PICTURE = 4096 * 4096
 HAZE, SOLID = 0.1, 0.9

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import hear
-from adnerf_core.backdrop import cut_out, make_background
 from adnerf_core.cameras.view_control import View
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.files.video_formats import container_of
-from adnerf_core.label import WORDS, Label
-from adnerf_core.life import moments
 from adnerf_core.models.base import Likeness
 from adnerf_core.progress import Progress, silent
-from adnerf_core.subject import Subject, load_subject
+from adnerf_core.synthesis.background import cut_out, make_background
+from adnerf_core.synthesis.idle_motion import moments
+from adnerf_core.synthesis.subject import Subject, load_subject
+from adnerf_core.synthesis.visible_label import WORDS, Label
 from adnerf_core.watermark.spread_spectrum import Mark, Marker
 
 SHORTEST_S, LONGEST_S = 0.3, 7200.0

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adnerf_core.cameras.view_control import head_angles, most_usual, turn
 from adnerf_core.config import FPS, RenderOptions
-from adnerf_core.subject import Subject
+from adnerf_core.synthesis.subject import Subject
 
 BLINK = (0.75, 0.35, 0.05, 0.0, 0.2, 0.5, 0.8, 0.95)
 """Openness during a blink, a frame each (0.3 s; the lid falls faster than it rises)."""

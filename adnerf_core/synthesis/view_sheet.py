@@ -8,14 +8,14 @@ import numpy as np
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import hear
-from adnerf_core.backdrop import make_background
 from adnerf_core.cameras.view_control import measure_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preview import write_jpeg
 from adnerf_core.progress import Progress, silent
-from adnerf_core.render import draw_frames
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.background import make_background
+from adnerf_core.synthesis.render import draw_frames
+from adnerf_core.synthesis.subject import load_subject
 
 COLUMNS, ROWS, TILE = 7, 3, 128
 """Steps of yaw, of pitch (both odd: the unturned view is among them), and the edge of one picture, px."""

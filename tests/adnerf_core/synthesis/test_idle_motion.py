@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from adnerf_core.cameras.view_control import head_angles
-from adnerf_core.life import BLINK, back_and_forth, blinks, playing, standing, sway
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.idle_motion import BLINK, back_and_forth, blinks, playing, standing, sway
+from adnerf_core.synthesis.subject import load_subject
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 
 from adnerf_core.errors import NotReady
 from adnerf_core.files.run_dir import RunDir, read_json
-from adnerf_core.sheet import COLUMNS, ROWS, TILE, draw_views, steps
+from adnerf_core.synthesis.view_sheet import COLUMNS, ROWS, TILE, draw_views, steps
 
 
 def test_steps_go_from_limit_to_limit_through_zero():

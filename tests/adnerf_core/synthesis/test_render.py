@@ -16,8 +16,8 @@ from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
-from adnerf_core.render import PLAIN, draw_frames, render, view_pixels
-from adnerf_core.subject import load_subject
+from adnerf_core.synthesis.render import PLAIN, draw_frames, render, view_pixels
+from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.files.test_video_formats import decode_alpha
 from tests.adnerf_core.toy import CENTER, SIZE
 

@@ -1,0 +1,1 @@
+"""From a trained subject and speech to a video."""
