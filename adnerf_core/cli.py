@@ -211,7 +211,7 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
 
 
 def _preprocess(given: argparse.Namespace) -> None:
-    from adnerf_core.preprocess.run import preprocess
+    from adnerf_core.preprocess.pipeline import preprocess
 
     config = _checked(
         PreprocessConfig,

@@ -19,7 +19,7 @@ from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.preprocess.align import measure_offset, shift_sound
+from adnerf_core.preprocess.av_sync import measure_offset, shift_sound
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.render import draw_frames
 from adnerf_core.synthesis.subject import load_subject

@@ -32,7 +32,7 @@ from rich.table import Table
 from adnerf_core.config import FPS, PRESETS
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import RunDir, read_json
-from adnerf_core.preprocess.run import preprocess
+from adnerf_core.preprocess.pipeline import preprocess
 from adnerf_core.train import refresh_every, train
 from benchmarks.pieces import Clock, Contest, evaluations
 

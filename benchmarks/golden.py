@@ -21,7 +21,7 @@ from adnerf_core.config import Background, PreprocessConfig, RenderOptions, View
 from adnerf_core.evaluate import evaluate
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.preprocess.run import preprocess
+from adnerf_core.preprocess.pipeline import preprocess
 from adnerf_core.synthesis.render import render
 from adnerf_core.train import train
 from adnerf_core.watermark.spread_spectrum import Marker

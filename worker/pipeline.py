@@ -76,7 +76,7 @@ def load_core() -> Core:
     """The real core. Loads torch, so only a worker process calls this."""
     from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.evaluate import evaluate
-    from adnerf_core.preprocess.run import preprocess
+    from adnerf_core.preprocess.pipeline import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.synthesis.render import render
     from adnerf_core.synthesis.subject import load_subject

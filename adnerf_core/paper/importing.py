@@ -23,9 +23,9 @@ from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.paper import layout
 from adnerf_core.paper.layout import Layout
-from adnerf_core.preprocess import expression, report
-from adnerf_core.preprocess.pose import HeadTrack, Motions, mean_face, similarity
-from adnerf_core.preprocess.torso import track_torso
+from adnerf_core.preprocess import expression, footage_report
+from adnerf_core.preprocess.bundle_adjustment import HeadTrack, Motions, mean_face, similarity
+from adnerf_core.preprocess.torso_tracking import track_torso
 from adnerf_core.progress import Progress, silent
 
 DEEPSPEECH = {"name": "deepspeech", "width": 29, "rate": 50}
@@ -88,7 +88,8 @@ def import_adnerf(
     warned = [FRAME_WARNING] if (folder / "aud.wav").exists() else [FRAME_WARNING, SILENT_WARNING]
     known = {"duration_s": count / FPS, "fps": FPS, "width": size, "height": size, "frames": count}
     write_json(
-        out / "footage.json", report.footage(known | {"frames_with_face": int(valid.sum())}) | {"warnings": warned}
+        out / "footage.json",
+        footage_report.footage(known | {"frames_with_face": int(valid.sum())}) | {"warnings": warned},
     )
     write_json(
         out / "dataset.json",

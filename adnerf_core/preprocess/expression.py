@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from adnerf_core.face import landmarks as mesh
-from adnerf_core.preprocess.pose import HeadTrack
+from adnerf_core.preprocess.bundle_adjustment import HeadTrack
 
 BLINK = 0.5
 """Where nobody blinks in the footage, shut eyes are taken to be this part of wide ones (by aspect ratio), or less."""

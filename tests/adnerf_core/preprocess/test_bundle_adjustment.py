@@ -7,10 +7,10 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from adnerf_core.face import landmarks as mesh
-from adnerf_core.preprocess import expression, pose
+from adnerf_core.preprocess import bundle_adjustment, expression
 
 SIZE = 256
-FOCAL = pose.FOCAL_PRIOR * SIZE
+FOCAL = bundle_adjustment.FOCAL_PRIOR * SIZE
 FRAMES = 120
 
 
@@ -24,26 +24,26 @@ def made_head() -> np.ndarray:
     return head - head[list(mesh.RIGID)].mean(0)
 
 
-def made_motions(turns_deg: np.ndarray, places: np.ndarray) -> pose.Motions:
+def made_motions(turns_deg: np.ndarray, places: np.ndarray) -> bundle_adjustment.Motions:
     """turns_deg [frames, 3]: yaw, pitch, roll; places [frames, 3]: head in the camera's frame."""
-    return pose.Motions(Rotation.from_euler("yxz", turns_deg, degrees=True).as_matrix(), places)
+    return bundle_adjustment.Motions(Rotation.from_euler("yxz", turns_deg, degrees=True).as_matrix(), places)
 
 
-def swaying(frames: int = FRAMES) -> pose.Motions:
+def swaying(frames: int = FRAMES) -> bundle_adjustment.Motions:
     t = np.arange(frames) / 25
     turns = np.stack([12 * np.sin(2.1 * t), 6 * np.sin(3.3 * t + 1), 4 * np.sin(1.7 * t)], 1)
     places = np.stack([0.2 * np.sin(1.3 * t), 0.1 * np.cos(2 * t), -6 + 0.2 * np.sin(t)], 1)
     return made_motions(turns, places)
 
 
-def observe(motions: pose.Motions, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def observe(motions: bundle_adjustment.Motions, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Landmarks and flow as a tracker gives them: each frame's landmarks are off by `noise` px, also all together.
 
     The flow of the picture is a tenth as noisy.
     """
     rng = np.random.default_rng(seed)
     head = made_head()
-    seen = pose.project(head, FOCAL, motions) * (1, -1) + SIZE / 2
+    seen = bundle_adjustment.project(head, FOCAL, motions) * (1, -1) + SIZE / 2
     depth = -(head @ motions.rotation[:, 2].T).T * (FOCAL / -motions.translation[:, 2])[:, None]
     flow = np.diff(seen[:, list(mesh.RIGID)], axis=0, prepend=np.nan)
     flow += 0.1 * noise * rng.standard_normal(flow.shape)
@@ -52,7 +52,7 @@ def observe(motions: pose.Motions, noise: float, seed: int = 0) -> tuple[np.ndar
     return np.concatenate([seen, depth[..., None]], -1), flow
 
 
-def turn_error_deg(found: pose.Motions, true: pose.Motions) -> np.ndarray:
+def turn_error_deg(found: bundle_adjustment.Motions, true: bundle_adjustment.Motions) -> np.ndarray:
     """Angle between the found and the true turn of each frame, a constant difference of the head's axes apart."""
     off = Rotation.from_matrix(true.rotation).inv() * Rotation.from_matrix(found.rotation)
     return np.degrees((off * off.mean().inv()).magnitude())
@@ -62,7 +62,7 @@ def test_known_motions_are_recovered():
     """Within 0.3 degrees and 0.03 units (z: 0.15, it follows the focal length), from landmarks 0.5 px off at 256 px."""
     true = swaying()
     landmarks, flow = observe(true, noise=0.5)
-    head = pose.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.fit(landmarks, flow, SIZE)
     assert head.valid.all()
     assert turn_error_deg(head.motions, true).max() < 0.3
     off = head.motions.translation - true.translation
@@ -75,7 +75,7 @@ def test_known_motions_are_recovered():
 
 def test_axes_and_units():
     landmarks, flow = observe(made_motions(np.zeros((60, 3)), np.tile((0.0, 0, -6), (60, 1))), noise=0.1)
-    head = pose.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.fit(landmarks, flow, SIZE)
     frontal = head.motions.camera_to_world()[0]
     np.testing.assert_allclose(frontal[:3, :3], np.eye(3), atol=0.05)
     np.testing.assert_allclose(frontal[:3, 3], (0, 0, 6), atol=0.35)
@@ -88,15 +88,15 @@ def test_axes_and_units():
 def test_yaw_is_positive_to_the_persons_left():
     left = made_motions(np.array([[10.0, 0, 0]]), np.array([[0.0, 0, -6]]))
     assert left.yaw_deg() == pytest.approx([10])
-    nose = pose.project(np.array([[0, 0, 1.0]]), FOCAL, left)[0, 0]
+    nose = bundle_adjustment.project(np.array([[0, 0, 1.0]]), FOCAL, left)[0, 0]
     assert nose[0] > 0  # right in the picture
 
 
 def test_a_still_head_does_not_shake():
     """Landmarks jitter by 0.8 px; the pose moves the head by less than a fifth of that."""
     landmarks, flow = observe(made_motions(np.zeros((FRAMES, 3)), np.tile((0.0, 0, -6), (FRAMES, 1))), noise=0.8)
-    head = pose.fit(landmarks, flow, SIZE)
-    seen = pose.project(head.points, head.focal, head.motions)
+    head = bundle_adjustment.fit(landmarks, flow, SIZE)
+    seen = bundle_adjustment.project(head.points, head.focal, head.motions)
     step = np.diff(seen, axis=0)
     assert np.sqrt(np.mean(np.sum(step**2, -1))) < 0.16
     jitter = np.diff(landmarks[:, list(mesh.RIGID), :2], axis=0)
@@ -108,7 +108,7 @@ def test_fast_motion_is_followed_without_lag_or_damping():
     turns = np.zeros((FRAMES, 3))
     turns[60:66, 0] = 15 * np.sin(np.pi * np.arange(6) / 6)
     true = made_motions(turns, np.tile((0.0, 0, -6), (FRAMES, 1)))
-    head = pose.fit(*observe(true, noise=0.5), SIZE)
+    head = bundle_adjustment.fit(*observe(true, noise=0.5), SIZE)
     yaw = head.motions.yaw_deg() - np.median(head.motions.yaw_deg())
     assert np.argmax(yaw) == 63
     assert yaw.max() > 13.5
@@ -120,7 +120,7 @@ def test_missing_frames_are_filled_in_and_strange_ones_left_out():
     missing = [40, 41, 42, 43, 80]
     landmarks[missing], flow[missing], flow[[k + 1 for k in missing]] = np.nan, np.nan, np.nan
     landmarks[100] += np.random.default_rng(1).normal(0, 8, landmarks[100].shape)
-    head = pose.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.fit(landmarks, flow, SIZE)
     assert sorted(np.flatnonzero(~head.valid)) == [*missing, 100]
     assert turn_error_deg(head.motions, true).max() < 1.0
     assert np.isfinite(head.motions.camera_to_world()).all()
@@ -130,7 +130,7 @@ def test_deposed_landmarks_stand_still_while_the_head_turns():
     """De-posed points of a rigid head keep their place within 0.03 units over turns of 12 degrees."""
     true = swaying()
     landmarks, flow = observe(true, noise=0.0)
-    head = pose.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.fit(landmarks, flow, SIZE)
     depose = expression.take_out_pose(landmarks, head, SIZE)
     assert depose.std(0).max() < 0.03
     face = made_head()

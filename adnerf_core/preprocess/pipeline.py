@@ -27,8 +27,16 @@ from adnerf_core.face import tracking
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import atomic, read_json, write_json
-from adnerf_core.preprocess import align, background, expression, parsing, pose, report, survey
-from adnerf_core.preprocess.torso import track_torso
+from adnerf_core.preprocess import (
+    av_sync,
+    background,
+    bundle_adjustment,
+    expression,
+    footage_check,
+    footage_report,
+    segmentation,
+)
+from adnerf_core.preprocess.torso_tracking import track_torso
 from adnerf_core.progress import Progress, silent
 
 MAX_AWAY_S = 2.0
@@ -112,7 +120,7 @@ def preprocess(
                 figures = stage(work, partial(progress, name))
                 write_json(work.record(name), figures | {f"{name}_s": round(time.perf_counter() - start, 2)})
     except AdnerfError:
-        write_json(work.out / "footage.json", report.footage(work.known()))
+        write_json(work.out / "footage.json", footage_report.footage(work.known()))
         raise
     _publish(work, inputs)
     return SubjectDataset(work.out)
@@ -131,11 +139,11 @@ def _survey(work: Work, tick: Tick) -> dict[str, Any]:
         raise TooShort(f"The footage lasts {info.duration_s:.1f} s.")
     if info.pictures < MIN_FPS * info.duration_s:
         raise NotMedia(f"{work.video.name} has {info.pictures} pictures for its {info.duration_s:.0f} s.")
-    survey.require_sound(ffmpeg.extract_audio(work.video, duration_s=work.config.max_seconds))
+    footage_check.require_sound(ffmpeg.extract_audio(work.video, duration_s=work.config.max_seconds))
     seconds = min(info.duration_s, work.config.max_seconds)
-    small = survey.survey_size(info.width, info.height)
+    small = footage_check.survey_size(info.width, info.height)
     frames = ffmpeg.read_frames(work.video, size=small, duration_s=seconds)
-    found = survey.survey(frames, info.width, info.height, lambda done: tick(done, seconds * FPS))
+    found = footage_check.survey(frames, info.width, info.height, lambda done: tick(done, seconds * FPS))
     size = min(work.config.max_size, found.crop[2]) // 2 * 2
     return asdict(found) | {"size": size}
 
@@ -154,7 +162,7 @@ def _track(work: Work, tick: Tick) -> dict[str, Any]:
         if np.isfinite(points[0, 0]):
             _write_image(work.frame(k), frame, JPEG)
             if k % LOOK_EVERY == 0:
-                looks.append(report.face_look(frame, points))
+                looks.append(footage_report.face_look(frame, points))
         tick(k + 1, total)
     landmarks, flow = np.array(landmarks), np.array(flow)
     _require_face(np.isfinite(landmarks[:, 0, 0]), work.config.min_seconds)
@@ -183,7 +191,7 @@ def _pose(work: Work, tick: Tick) -> dict[str, Any]:
     tick(0, 1)
     with np.load(work.landmarks) as arrays:
         landmarks, flow = arrays["landmarks"], arrays["flow"]
-    head = pose.fit(landmarks, flow, size)
+    head = bundle_adjustment.fit(landmarks, flow, size)
     landmarks[~head.valid] = np.nan
     depose = expression.take_out_pose(landmarks, head, size)
     eyes, eye_range = expression.eye_openness(depose, head.valid)
@@ -198,7 +206,7 @@ def _pose(work: Work, tick: Tick) -> dict[str, Any]:
             depose=depose,
             opening=mouth_opening(depose),
             eyes=eyes,
-            cuts=parsing.jaw_cuts(depose, head, size).astype(np.float32),
+            cuts=segmentation.jaw_cuts(depose, head, size).astype(np.float32),
         )
     _require_face(head.valid, work.config.min_seconds)
     for k in np.flatnonzero(~head.valid).tolist():
@@ -221,16 +229,16 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
     tick(0, 1)
     with np.load(work.track) as arrays:
         opening = arrays["opening"]
-    seconds = len(opening) / FPS + align.LAGS_S[-1]
+    seconds = len(opening) / FPS + av_sync.LAGS_S[-1]
     samples = ffmpeg.extract_audio(work.video, duration_s=seconds)
     low, high = np.nanquantile(opening, (0.05, 0.95))
     if high - low < STILL_LIPS:
         raise NoSpeech("The lips do not move.")
-    offset = align.measure_offset(samples, opening)
+    offset = av_sync.measure_offset(samples, opening)
     if offset.unrelated:
         raise NoSpeech(f"The lips do not go with the sound (correlation {offset.correlation:.2f} at the best offset).")
     lag_s = offset.lag_s if offset.sure else 0.0
-    aligned = align.shift_sound(samples, lag_s, len(opening))
+    aligned = av_sync.shift_sound(samples, lag_s, len(opening))
     ffmpeg.write_wav(work.out / "audio.wav", aligned)
     features = load_features(work.config.features)
     with atomic(work.out / "features.npy") as temporary:
@@ -240,7 +248,7 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
         "lag_ms": round(1000 * lag_s, 1),
         "lag_sure": offset.sure,
         "lag_correlation": round(offset.correlation, 3),
-        "speech_share": report.speech_share(aligned),
+        "speech_share": footage_report.speech_share(aligned),
         "features": {"name": work.config.features, "width": features.width, "rate": features.rate},
     }
 
@@ -252,7 +260,7 @@ def _parse(work: Work, tick: Tick) -> dict[str, Any]:
     shutil.rmtree(work.out / "masks", ignore_errors=True)
     frames = (_read_image(work.frame(k)) for k in at)
     shares = []
-    for n, mask in enumerate(parsing.parse(frames, cuts[at])):
+    for n, mask in enumerate(segmentation.parse(frames, cuts[at])):
         _write_image(work.mask(at[n]), mask, PNG)
         shares.append(cv2.mean(mask)[:2])
         tick(n + 1, len(at))
@@ -313,7 +321,7 @@ def _publish(work: Work, inputs: dict[str, Any]) -> None:
     known = work.known()
     with np.load(work.track) as arrays, atomic(work.out / "track.npz") as temporary:
         np.savez(temporary, **{name: arrays[name] for name in arrays.files if name != "cuts"})
-    write_json(work.out / "footage.json", report.footage(known))
+    write_json(work.out / "footage.json", footage_report.footage(known))
     named = ("size", "frames", "focal", "lag_ms", "crop", "reprojection_px", "features", "eye_range", "hole_share")
     manifest = inputs | {name: known[name] for name in named}
     manifest["center"] = [known["size"] / 2] * 2

@@ -16,7 +16,7 @@ from adnerf_core.data.dataset import LOBES
 from adnerf_core.errors import MissingBackend
 from adnerf_core.face import landmarks
 from adnerf_core.face.suppress_stderr import quiet
-from adnerf_core.preprocess.pose import HeadTrack, project
+from adnerf_core.preprocess.bundle_adjustment import HeadTrack, project
 
 NETWORK_EDGE = 256
 """Edge of the pictures that the segmentation network sees."""

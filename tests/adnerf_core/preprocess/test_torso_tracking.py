@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from adnerf_core.preprocess.torso import track_torso
+from adnerf_core.preprocess.torso_tracking import track_torso
 
 SIZE, COUNT = 160, 21
 TORSO = np.zeros((SIZE, SIZE), bool)

@@ -28,13 +28,13 @@ from adnerf_core.errors import (
     TooShort,
 )
 from adnerf_core.files import ffmpeg
-from adnerf_core.preprocess.report import warnings
-from adnerf_core.preprocess.run import STAGES, preprocess
+from adnerf_core.preprocess.footage_report import warnings
+from adnerf_core.preprocess.pipeline import STAGES, preprocess
 from adnerf_core.progress import Cancelled
 from benchmarks.badfiles import good
 from tests.adnerf_core import clips
 
-MEDIA = Path(__file__).parents[3] / "shared" / "media"
+MEDIA = Path(__file__).parents[4] / "shared" / "media"
 FRAMES = 9 * FPS
 BRIEF = PreprocessConfig(min_seconds=5)
 SPOKEN = 6 * FPS

@@ -8,18 +8,18 @@ from skimage.data import astronaut
 
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import SilentAudio
-from adnerf_core.preprocess import survey
+from adnerf_core.preprocess import footage_check
 
 
 def test_cuts_are_jumps_that_stay():
     changes = np.abs(np.random.default_rng(0).normal(1.0, 0.3, 200))
-    assert survey.find_cuts(changes) == []
+    assert footage_check.find_cuts(changes) == []
     changes[49] = 20  # a cut
     changes[[99, 101]] = 20  # a flash of two frames
     changes[150:160] = 14  # a quick gesture
-    assert survey.find_cuts(changes) == [50]
+    assert footage_check.find_cuts(changes) == [50]
     changes[0] = changes[-1] = 30
-    assert survey.find_cuts(changes) == [1, 50, 200]
+    assert footage_check.find_cuts(changes) == [1, 50, 200]
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_cuts_are_jumps_that_stay():
 )
 def test_the_crop_is_square_inside_and_shows_head_and_shoulders(face, picture, expected):
     faces = np.tile(np.array(face, float), (20, 1))
-    crop = survey.choose_crop(faces, *picture)
+    crop = footage_check.choose_crop(faces, *picture)
     np.testing.assert_allclose(crop, expected, atol=2)
     assert crop[2] == crop[3] and crop[2] % 2 == 0
     assert crop[0] + crop[2] <= picture[0] and crop[1] + crop[3] <= picture[1]
@@ -42,8 +42,8 @@ def test_the_crop_is_square_inside_and_shows_head_and_shoulders(face, picture, e
 def test_the_crop_leaves_room_for_movement():
     faces = np.tile(np.array((700, 200, 200, 200), float), (40, 1))
     faces[:, 0] += np.linspace(-100, 100, 40)
-    x, _, edge, _ = survey.choose_crop(faces, 1920, 1080)
-    assert edge > survey.CROP_FACES * 200 + 150
+    x, _, edge, _ = footage_check.choose_crop(faces, 1920, 1080)
+    assert edge > footage_check.CROP_FACES * 200 + 150
     assert x < 600 - 50 and x + edge > 1000 + 50
 
 
@@ -58,7 +58,7 @@ def test_the_camera_is_watched(path, moved):
         "shake": 5 * (np.arange(frames) // 8 % 2),
     }[path]
     picture, rng = astronaut().astype(float), np.random.default_rng(0)
-    watch = survey.CameraWatch()
+    watch = footage_check.CameraWatch()
     for k, left in enumerate(x.astype(int)):
         view = picture[:400, left : left + 400].copy()
         person = np.roll(picture[60:200, 180:280], int(10 * np.sin(k)), axis=1)
@@ -72,8 +72,8 @@ def test_silence_is_refused_and_a_whisper_is_not():
     noise = np.random.default_rng(0).standard_normal(SAMPLE_RATE).astype(np.float32)
     for silent in (np.zeros(SAMPLE_RATE, np.float32), 1e-4 * noise, noise[:0]):
         with pytest.raises(SilentAudio):
-            survey.require_sound(silent)
-    survey.require_sound(0.01 * noise)
+            footage_check.require_sound(silent)
+    footage_check.require_sound(0.01 * noise)
 
 
 def test_the_survey_looks_at_a_bounded_number_of_pictures(monkeypatch):
@@ -87,10 +87,10 @@ def test_the_survey_looks_at_a_bounded_number_of_pictures(monkeypatch):
 
         def close(self): ...
 
-    monkeypatch.setattr(survey, "FaceDetector", Detector)
-    monkeypatch.setattr(survey, "MAX_LOOKS", 20)
-    monkeypatch.setattr(survey.CameraWatch, "look", lambda *_: None)
+    monkeypatch.setattr(footage_check, "FaceDetector", Detector)
+    monkeypatch.setattr(footage_check, "MAX_LOOKS", 20)
+    monkeypatch.setattr(footage_check.CameraWatch, "look", lambda *_: None)
     frame = np.zeros((240, 320, 3), np.uint8)
-    found = survey.survey((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
+    found = footage_check.survey((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
     assert found.frames == 40 * FPS and found.face_px == 120
     assert len(looked) < 50
