@@ -227,7 +227,7 @@ def _preprocess(given: argparse.Namespace) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     from adnerf_core.data.dataset import SubjectDataset
-    from adnerf_core.train import train
+    from adnerf_core.training.trainer import train
 
     changes = {"device": given.device, "seed": given.seed} | ({"size": given.size} if given.size else {})
     config = _checked(type(PRESETS[given.preset]), **{**PRESETS[given.preset].model_dump(), **changes})

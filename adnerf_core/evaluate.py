@@ -26,9 +26,9 @@ from adnerf_core.metrics import Picture
 from adnerf_core.models.talking_head import Portrait
 from adnerf_core.painter import Painter, heard_and_seen
 from adnerf_core.progress import Progress, silent
-from adnerf_core.refine import align_held_out
 from adnerf_core.report import Evidence, write_report
 from adnerf_core.synthesis.subject import load_subject
+from adnerf_core.training.pose_refinement import align_held_out
 
 MOST_FRAMES = 20 * FPS
 """Held-out frames that are looked at, at most; the first ones."""

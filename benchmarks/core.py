@@ -33,7 +33,7 @@ from adnerf_core.config import FPS, PRESETS
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.preprocess.pipeline import preprocess
-from adnerf_core.train import refresh_every, train
+from adnerf_core.training.trainer import refresh_every, train
 from benchmarks.pieces import Clock, Contest, evaluations
 
 SIDES = ("fast", "paper")

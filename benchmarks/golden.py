@@ -23,11 +23,11 @@ from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.pipeline import preprocess
 from adnerf_core.synthesis.render import render
-from adnerf_core.train import train
+from adnerf_core.training.trainer import train
 from adnerf_core.watermark.spread_spectrum import Marker
 from api.app import create_app
 from tests.adnerf_core import clips, toy
-from tests.core.test_paper_training import SHORT as SHORT_PAPER
+from tests.adnerf_core.training.test_adnerf_trainer import SHORT as SHORT_PAPER
 
 OPTIONS = {
     "plain": RenderOptions(),

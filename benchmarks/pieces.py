@@ -21,7 +21,7 @@ from adnerf_core.models.adnerf import PaperPortrait
 from adnerf_core.progress import silent
 from adnerf_core.synthesis.render import view_pixels
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.train import flushed, refresh_every, training_class
+from adnerf_core.training.trainer import flushed, refresh_every, training_class
 
 EXCERPT = 24
 """Frames of the footage that steps are drawn from: reading all of them would take longer than what is measured."""

@@ -15,10 +15,10 @@ import pytest
 from rich.console import Console
 
 from adnerf_client import Client, Job
-from adnerf_core import refine
 from adnerf_core.config import PRESETS
 from adnerf_core.face.trackers.facemesh import FaceMesh
 from adnerf_core.files import ffmpeg
+from adnerf_core.training import pose_refinement
 from api.app import create_app
 from demo.__main__ import Timeline, contact_sheet, main
 from demo.lips import mouth_track
@@ -214,7 +214,7 @@ def test_the_whole_way(tmp_path, monkeypatch, capsys, speaker_video):
 
     monkeypatch.setattr("demo.__main__.service", service_here)
     monkeypatch.setitem(PRESETS, "draft", TINY)
-    monkeypatch.setattr(refine, "RAYS", 128)  # meant for larger pictures; it would take most of the time
+    monkeypatch.setattr(pose_refinement, "RAYS", 128)  # meant for larger pictures; it would take most of the time
     words = speak("Mama, papa, pop a map.")
     say = tmp_path / "say.wav"
     ffmpeg.write_wav(say, words.samples, words.rate)

@@ -81,7 +81,7 @@ def load_core() -> Core:
     from adnerf_core.synthesis.render import render
     from adnerf_core.synthesis.subject import load_subject
     from adnerf_core.synthesis.view_sheet import draw_views
-    from adnerf_core.train import train
+    from adnerf_core.training.trainer import train
     from worker.seal import Seal
 
     return Core(

@@ -16,8 +16,8 @@ from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.models.adnerf import HEAD_UNIT_M
 from adnerf_core.paper import layout
-from adnerf_core.paper.training import face_rect
 from adnerf_core.progress import Progress, silent
+from adnerf_core.training.adnerf_trainer import face_rect
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 

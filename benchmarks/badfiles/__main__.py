@@ -33,7 +33,7 @@ from rich.progress import track
 from rich.table import Table
 
 from adnerf_core.files.run_dir import RunDir, read_json, write_json
-from adnerf_core.train import train
+from adnerf_core.training.trainer import train
 from benchmarks.badfiles import good
 from benchmarks.badfiles.corpus import Case, cases
 from benchmarks.badfiles.watch import Canaries, Memory, children, peak_mib, watching

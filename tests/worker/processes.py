@@ -20,10 +20,10 @@ TINY = {"size": 48, "audio_steps": 20, "head_steps": 60, "torso_steps": 20, "ray
 
 def tiny_core() -> Core:
     """The real core, but for a training that only goes through the motions."""
-    from adnerf_core import refine  # loads torch
+    from adnerf_core.training import pose_refinement  # loads torch
 
     core = load_core()
-    refine.RAYS = 16  # else it would take most of the time
+    pose_refinement.RAYS = 16  # else it would take most of the time
 
     def train(dataset, run, config, progress):
         return core.train(dataset, run, config.model_copy(update=TINY), progress)

@@ -8,15 +8,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adnerf_core import refine
-from adnerf_core import train as training
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import BACKGROUND, HEAD, Footage, SubjectDataset
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.subject import load_subject
-from adnerf_core.train import flushed
+from adnerf_core.training import pose_refinement
+from adnerf_core.training import trainer as training
+from adnerf_core.training.trainer import flushed
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
 
@@ -40,7 +40,7 @@ def test_the_finished_run_has_all_that_rendering_needs(toy_run):
 
 def test_the_mouth_follows_the_lip_code(toy_run, toy_dataset):
     from adnerf_core.face.lip_pca import LipShape
-    from adnerf_core.preview import Previewer
+    from adnerf_core.training.preview import Previewer
 
     track = toy_dataset.track()
     codes = LipShape.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
@@ -65,7 +65,7 @@ class StopAt:
 def few_rays(toy_run):
     """What refining finds is the matter of test_refine; here it takes most of the time. (After `toy_run`, which needs it.)"""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(refine, "RAYS", 16)
+        patch.setattr(pose_refinement, "RAYS", 16)
         yield
 
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from adnerf_core.data.dataset import HEAD, Batch
-from adnerf_core.losses import COMPACT, detail_loss, head_loss
 from adnerf_core.rendering.volume_rendering import Marched
+from adnerf_core.training.losses import COMPACT, detail_loss, head_loss
 
 EDGE = 8
 

@@ -7,19 +7,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from adnerf_core import train as training
 from adnerf_core.cli import main
 from adnerf_core.config import PRESETS, PaperConfig
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.adnerf import PaperPortrait
-from adnerf_core.paper.training import PaperTraining, draw_pixels, face_rect
 from adnerf_core.progress import Cancelled, silent
 from adnerf_core.rendering.volume_rendering import Marched, over
 from adnerf_core.synthesis.subject import load_subject
+from adnerf_core.training import trainer as training
+from adnerf_core.training.adnerf_trainer import PaperTraining, draw_pixels, face_rect
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
-from tests.core.test_train import StopAt, metrics
+from tests.adnerf_core.training.test_train import StopAt, metrics
 
 NETS = PaperConfig(
     layers=4, width=32, audio_code=8, coarse=12, fine=12, torso_rays=96, warmup_steps=100, rate=3e-3, decay_steps=400

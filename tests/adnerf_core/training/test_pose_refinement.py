@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core import refine as refining
 from adnerf_core.cameras.cameras import project
 from adnerf_core.data.dataset import Footage
 from adnerf_core.face.lip_pca import LipShape
-from adnerf_core.preview import Previewer
-from adnerf_core.refine import Fit, Looks, align_held_out, chances, corrected, moved, refine, steady
 from adnerf_core.synthesis.subject import load_subject
+from adnerf_core.training import pose_refinement as refining
+from adnerf_core.training.pose_refinement import Fit, Looks, align_held_out, chances, corrected, moved, refine, steady
+from adnerf_core.training.preview import Previewer
 from tests.adnerf_core.toy import HELD_OUT_FROM
 
 WRONG = torch.tensor([0.06, -0.08, 0.0, 0.1, 0.08, 0.0])

@@ -19,19 +19,26 @@ from adnerf_core.audio import pretrained_encoder
 from adnerf_core.audio.features import feature_kind
 from adnerf_core.audio.train_encoder import fit_encoder
 from adnerf_core.cameras.cameras import cast_rays
-from adnerf_core.checkpoint import Position, load_beside, load_model, load_optimizer, read_position, save_checkpoint
 from adnerf_core.config import FPS, TrainConfig
 from adnerf_core.data.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.face.lip_pca import LipShape, mouth_distances
 from adnerf_core.files.run_dir import RunDir, write_json
-from adnerf_core.geometry import measure_geometry
-from adnerf_core.losses import detail_loss, head_loss, torso_loss
 from adnerf_core.models.talking_head import Moments
-from adnerf_core.preview import Previewer
 from adnerf_core.progress import Cancelled, Progress, silent
-from adnerf_core.refine import Fit, Looks, corrected, moved, refine, steady
 from adnerf_core.synthesis.subject import build_portrait, save_subject
+from adnerf_core.training.checkpoints import (
+    Position,
+    load_beside,
+    load_model,
+    load_optimizer,
+    read_position,
+    save_checkpoint,
+)
+from adnerf_core.training.losses import detail_loss, head_loss, torso_loss
+from adnerf_core.training.pose_refinement import Fit, Looks, corrected, moved, refine, steady
+from adnerf_core.training.preview import Previewer
+from adnerf_core.training.scene_geometry import measure_geometry
 
 PLANES_RATE, NETS_RATE = 1e-2, 2e-3
 UNIFORM_STEPS = 100
@@ -101,7 +108,7 @@ def training_class(config: TrainConfig) -> type[Training]:
     """Who trains what `config` describes."""
     if config.paper is None:
         return Training
-    from adnerf_core.paper.training import PaperTraining  # which builds on this module
+    from adnerf_core.training.adnerf_trainer import PaperTraining  # which builds on this module
 
     return PaperTraining
 

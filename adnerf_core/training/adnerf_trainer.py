@@ -11,11 +11,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.data.dataset import NOSE_BRIDGE, Footage
-from adnerf_core.losses import opacity_loss
 from adnerf_core.models.adnerf import PaperPortrait
-from adnerf_core.preview import Previewer
 from adnerf_core.rendering.volume_rendering import Marched, over
-from adnerf_core.train import Training
+from adnerf_core.training.losses import opacity_loss
+from adnerf_core.training.preview import Previewer
+from adnerf_core.training.trainer import Training
 
 CHIN = 152
 MASK_WEIGHT = 0.05

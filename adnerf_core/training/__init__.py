@@ -1,0 +1,1 @@
+"""Training a talking head on a dataset."""
