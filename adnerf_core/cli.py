@@ -307,7 +307,7 @@ def _evaluate(given: argparse.Namespace) -> None:
 
 
 def _import(given: argparse.Namespace) -> None:
-    from adnerf_core.paper.importing import import_adnerf
+    from adnerf_core.interop.import_adnerf import import_adnerf
 
     with progress_bar() as progress:
         dataset = import_adnerf(
@@ -324,7 +324,7 @@ def _import(given: argparse.Namespace) -> None:
 
 def _export(given: argparse.Namespace) -> None:
     from adnerf_core.data.dataset import SubjectDataset
-    from adnerf_core.paper.exporting import export_adnerf
+    from adnerf_core.interop.export_adnerf import export_adnerf
 
     with progress_bar() as progress:
         print(f"exported: {export_adnerf(SubjectDataset(given.dataset), given.folder, progress)}")

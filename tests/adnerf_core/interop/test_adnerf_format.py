@@ -17,9 +17,9 @@ from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import BadFolder
 from adnerf_core.face.landmarks import RIGID
 from adnerf_core.files import ffmpeg
-from adnerf_core.paper.exporting import export_adnerf
-from adnerf_core.paper.importing import Placement, import_adnerf, triangulate
-from adnerf_core.paper.layout import Layout, features_of
+from adnerf_core.interop.adnerf_format import Layout, features_of
+from adnerf_core.interop.export_adnerf import export_adnerf
+from adnerf_core.interop.import_adnerf import Placement, import_adnerf, triangulate
 from tests.adnerf_core import clips
 from tests.adnerf_core.toy import make_toy_dataset
 

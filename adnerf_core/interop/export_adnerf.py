@@ -14,8 +14,8 @@ from numpy import ndarray
 from adnerf_core.audio.windows import windows
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import atomic, write_json
+from adnerf_core.interop import adnerf_format
 from adnerf_core.models.adnerf import HEAD_UNIT_M
-from adnerf_core.paper import layout
 from adnerf_core.progress import Progress, silent
 from adnerf_core.training.adnerf_trainer import face_rect
 
@@ -53,7 +53,7 @@ def export_adnerf(dataset: SubjectDataset, out: Path, progress: Progress = silen
         "cy": camera.center[1],
         "adnerf": {"features": dataset.manifest["features"], "head_unit_m": HEAD_UNIT_M},
     }
-    for split in layout.SPLITS:
+    for split in adnerf_format.SPLITS:
         chosen = [entry for entry in entries if (entry["aud_id"] >= dataset.held_out_from) == (split == "val")]
         write_json(out / f"transforms_{split}.json", common | {"frames": chosen})
     progress("export", len(valid), len(valid))
@@ -72,12 +72,12 @@ def write_frame(
     mask = dataset.mask(k, dataset.size).astype(np.float32) / 255
     (out / "ori_imgs").mkdir(exist_ok=True)
     shutil.copyfile(dataset.root / "frames" / f"{k:06d}.jpg", out / "ori_imgs" / f"{k}.jpg")
-    np.savetxt(out / "ori_imgs" / f"{k}.lms", points[list(layout.LANDMARKS_68)], fmt="%.4f")
+    np.savetxt(out / "ori_imgs" / f"{k}.lms", points[list(adnerf_format.LANDMARKS_68)], fmt="%.4f")
     for name, cover in (("head_imgs", mask[..., :1]), ("com_imgs", mask.sum(-1, keepdims=True).clip(0, 1))):
         shown = cover * picture + (1 - cover) * plate
         _write(out / name / f"{k}.jpg", np.rint(shown).astype(np.uint8), JPEG)
     kinds = np.dstack([mask, 1 - mask.sum(-1)]).argmax(-1)
-    colors = np.array([layout.HEAD, layout.CLOTH, layout.BACKGROUND], np.uint8)
+    colors = np.array([adnerf_format.HEAD, adnerf_format.CLOTH, adnerf_format.BACKGROUND], np.uint8)
     _write(out / "parsing" / f"{k}.png", colors[kinds], [])
 
 

@@ -21,8 +21,8 @@ from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import atomic, write_json
-from adnerf_core.paper import layout
-from adnerf_core.paper.layout import Layout
+from adnerf_core.interop import adnerf_format
+from adnerf_core.interop.adnerf_format import Layout
 from adnerf_core.preprocess import expression, footage_report
 from adnerf_core.preprocess.bundle_adjustment import HeadTrack, Motions, mean_face, similarity
 from adnerf_core.preprocess.torso_tracking import track_torso
@@ -129,13 +129,15 @@ def _square(picture: ndarray, size: int, name: str) -> ndarray:
     return picture
 
 
-def write_frame(found: Layout, entry: layout.Entry, size: int, out: Path) -> ndarray:
+def write_frame(found: Layout, entry: adnerf_format.Entry, size: int, out: Path) -> ndarray:
     """Copies one picture and turns its parsing into a mask; returns the picture, in OpenCV's order. Raises BadFolder."""
     source = found.frame(entry.image)
     picture = _square(found.picture(source), size, source)
     name = f"parsing/{entry.image}.png"
     parsing = _square(found.picture(name), size, name)
-    head, neck, cloth = ((parsing == color).all(-1) for color in (layout.HEAD, layout.NECK, layout.CLOTH))
+    head, neck, cloth = (
+        (parsing == color).all(-1) for color in (adnerf_format.HEAD, adnerf_format.NECK, adnerf_format.CLOTH)
+    )
     if not head.any():
         raise BadFolder(f"{found.folder / name} shows no head: pure blue is its colour.")
     mask = np.dstack([np.zeros_like(head), neck | cloth, head]).astype(np.uint8) * 255
@@ -164,7 +166,7 @@ def write_sound(
     out.mkdir(parents=True, exist_ok=True)
     ffmpeg.write_wav(out / "audio.wav", samples)
     if wanted is None:
-        features = layout.features_of(windows)
+        features = adnerf_format.features_of(windows)
         named = found.own.features if found.own else DEEPSPEECH
         if features.shape[1] != named["width"]:
             raise BadFolder(
