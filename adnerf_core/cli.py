@@ -12,6 +12,7 @@ from typing import get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from adnerf_core.cli_progress import progress_bar
 from adnerf_core.config import (
     PRESETS,
     Background,
@@ -24,7 +25,6 @@ from adnerf_core.config import (
 )
 from adnerf_core.errors import AdnerfError
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.terminal import progress_bar
 
 EXAMPLES = """examples:
   python -m adnerf_core preprocess me.mp4 --out data/me
@@ -289,8 +289,8 @@ def _detect(given: argparse.Namespace) -> None:
 
 
 def _evaluate(given: argparse.Namespace) -> None:
-    from adnerf_core.evaluate import evaluate
-    from adnerf_core.other_voice import other_voice
+    from adnerf_core.evaluation.cross_driven import other_voice
+    from adnerf_core.evaluation.evaluate import evaluate
 
     if given.audio and not given.reference:
         given.parser.error("--audio needs --reference, a video of the one who speaks")

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.config import Background, PreprocessConfig, RenderOptions, ViewChange
-from adnerf_core.evaluate import evaluate
+from adnerf_core.evaluation.evaluate import evaluate
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.pipeline import preprocess

@@ -75,7 +75,7 @@ class Core:
 def load_core() -> Core:
     """The real core. Loads torch, so only a worker process calls this."""
     from adnerf_core.data.dataset import SubjectDataset
-    from adnerf_core.evaluate import evaluate
+    from adnerf_core.evaluation.evaluate import evaluate
     from adnerf_core.preprocess.pipeline import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.synthesis.render import render

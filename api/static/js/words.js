@@ -94,7 +94,7 @@ export function when(time) {
 
 export const percent = (share) => `${Math.floor(share * 100)} %`;
 
-// [figure, good, fair, what it is, unit, decimals, how to read it]: the borders of the report (adnerf_core/verdicts.py). Of `lmd_px`
+// [figure, good, fair, what it is, unit, decimals, how to read it]: the borders of the report (adnerf_core/evaluation/scorecard.py). Of `lmd_px`
 // less is better.
 const MEASURES = [
   ["lip_sync", 0.75, 0.5, "Lips follow the sound", "", 2, "1 is perfect, good from 0.75"],

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from adnerf_core.metrics import Picture
+from adnerf_core.evaluation.metrics import Picture
 
 ALEXNET = "alexnet-owt-7be5be79.pth"
 DISTANCE = "weights/v0.1/alex.pth"

@@ -20,12 +20,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy import ndarray
 from scipy.ndimage import uniform_filter1d
 
-from adnerf_core import verdicts
-from adnerf_core.charts import Chart, Series, chart
 from adnerf_core.config import FPS
+from adnerf_core.evaluation import scorecard
+from adnerf_core.evaluation.metrics import Picture
+from adnerf_core.evaluation.scorecard import Figures
+from adnerf_core.evaluation.svg_charts import Chart, Series, chart
 from adnerf_core.files.run_dir import RunDir, atomic, read_json
-from adnerf_core.metrics import Picture
-from adnerf_core.verdicts import Figures
 
 SHOTS, APART = 2, FPS // 2
 """Moments of each kind (best, median, worst), and how many frames they are apart at least: neighbours look alike."""
@@ -69,13 +69,13 @@ def write_report(run: RunDir, evidence: Evidence, footage: dict[str, Any], name:
     Raises NotReady where a file of the run is missing, DiskFull.
     """
     manifest = read_json(run.manifest)
-    judged = verdicts.judge(evidence.figures)
+    judged = scorecard.judge(evidence.figures)
     page = _template().render(
         name=name,
         made=datetime.now(timezone.utc),
         figures=evidence.figures,
         judged=judged,
-        advice=verdicts.advice(judged)[:3],
+        advice=scorecard.advice(judged)[:3],
         counts={verdict: sum(each.verdict == verdict for each in judged) for verdict in ("good", "fair", "poor")},
         footage=footage,
         shots=shots(evidence),

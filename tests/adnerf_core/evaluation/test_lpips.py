@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.lpips import ALEXNET, DISTANCE, MEAN, SPREAD, load_lpips
+from adnerf_core.evaluation.lpips import ALEXNET, DISTANCE, MEAN, SPREAD, load_lpips
 
 SHAPES = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from adnerf_core.verdicts import MEASURES, advice, judge
+from adnerf_core.evaluation.scorecard import MEASURES, advice, judge
 
 GOOD = {
     "lip_sync": 0.8, "lip_sync_ceiling": 0.99, "lip_sync_true_lips": 0.95, "lip_amplitude": 0.9, "lmd_px": 1.1, "lmd_floor_px": 0.2,

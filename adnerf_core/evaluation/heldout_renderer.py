@@ -11,9 +11,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.data.dataset import NOSE_BRIDGE, SubjectDataset, Track, head_unit
+from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.landmarks import JAW
 from adnerf_core.face.lip_pca import LIPS, LipShape
-from adnerf_core.metrics import Picture
 from adnerf_core.synthesis.subject import Subject
 
 WRONG_SOUNDS = 4

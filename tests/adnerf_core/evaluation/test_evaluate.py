@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core import evaluate as evaluation
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
-from adnerf_core.evaluate import cut_sound, evaluate
+from adnerf_core.evaluation import evaluate as evaluation
+from adnerf_core.evaluation.evaluate import cut_sound, evaluate
+from adnerf_core.evaluation.evaluator import find_face
+from adnerf_core.evaluation.heldout_renderer import WRONG_SOUNDS, LipCodes, Painter
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.judge import find_face
-from adnerf_core.painter import WRONG_SOUNDS, LipCodes, Painter
 from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 

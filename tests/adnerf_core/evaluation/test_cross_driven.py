@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from adnerf_core import cli, other_voice
+from adnerf_core import cli
 from adnerf_core.errors import NoFaceFound
+from adnerf_core.evaluation import cross_driven
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from tests.adnerf_core.clips import syllables, voice, write
@@ -15,16 +16,16 @@ from tests.adnerf_core.clips import syllables, voice, write
 def test_the_opening_of_the_reference_is_that_of_the_speaker(speaker_video):
     frames = list(ffmpeg.read_frames(speaker_video.path, duration_s=4))
     told = []
-    seen = other_voice.openings(frames, told.append)
+    seen = cross_driven.openings(frames, told.append)
     assert told[-1] == len(seen) == 100
     assert np.corrcoef(seen, speaker_video.truth.opening[:100])[0, 1] > 0.8
-    half = other_voice.openings([frame[::2, ::2] for frame in frames[:20]])
+    half = cross_driven.openings([frame[::2, ::2] for frame in frames[:20]])
     assert np.allclose(half, seen[:20], atol=0.05)
 
 
 def test_figures_go_from_the_command_line_to_a_file(toy_run, speaker_video, tmp_path, monkeypatch, capsys):
     """The toy has hardly a face, so the figures mean nothing, but they are there; frames and lag are the reference's."""
-    monkeypatch.setattr(other_voice, "MOST_FRAMES", 40)
+    monkeypatch.setattr(cross_driven, "MOST_FRAMES", 40)
     out = tmp_path / "figures.json"
     arguments = ["evaluate", str(toy_run.root), "--reference", str(speaker_video.path), "--json", str(out)]
     assert cli.main(arguments) == 0
@@ -37,12 +38,12 @@ def test_figures_go_from_the_command_line_to_a_file(toy_run, speaker_video, tmp_
 
 def test_the_lips_drawn_are_compared_with_those_of_the_reference(toy_run, speaker_video, tmp_path, monkeypatch):
     """Where the speaker's own pictures stand in for the rendering, the figures are perfect."""
-    monkeypatch.setattr(other_voice, "MOST_FRAMES", 75)
+    monkeypatch.setattr(cross_driven, "MOST_FRAMES", 75)
     own = list(ffmpeg.read_frames(speaker_video.path, duration_s=3))
-    monkeypatch.setattr(other_voice, "draw_frames", lambda subject, codes, *rest: own[: len(codes)])
+    monkeypatch.setattr(cross_driven, "draw_frames", lambda subject, codes, *rest: own[: len(codes)])
     sound = tmp_path / "sound.wav"
     ffmpeg.extract_audio(speaker_video.path, out=sound)
-    figures = other_voice.other_voice(toy_run, speaker_video.path, sound)
+    figures = cross_driven.other_voice(toy_run, speaker_video.path, sound)
     assert figures["other_voice_sync"] == pytest.approx(1) and figures["other_voice_amplitude"] == pytest.approx(1)
 
 
@@ -50,7 +51,7 @@ def test_a_reference_without_a_face_is_refused(toy_run, tmp_path):
     opening = syllables(30)
     empty = write(tmp_path / "empty.mp4", (np.full((64, 64, 3), 90, np.uint8) for _ in opening), voice(opening))
     with pytest.raises(NoFaceFound):
-        other_voice.other_voice(RunDir(toy_run.root), empty)
+        cross_driven.other_voice(RunDir(toy_run.root), empty)
 
 
 def test_audio_alone_is_no_reference(toy_run, tmp_path, capsys):

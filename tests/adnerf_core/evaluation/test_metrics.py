@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adnerf_core import metrics
+from adnerf_core.evaluation import metrics
 from adnerf_core.face.landmarks import LEFT_EYE, RIGHT_EYE
 
 

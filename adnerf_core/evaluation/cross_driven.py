@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from adnerf_core import metrics
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import hear
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
+from adnerf_core.evaluation import metrics
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg

@@ -11,12 +11,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from adnerf_core import metrics
+from adnerf_core.evaluation import metrics
+from adnerf_core.evaluation.heldout_renderer import LipCodes, Painter
+from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.landmarks import LANDMARKS, RIGID
 from adnerf_core.face.lip_pca import LIPS, mouth_opening
 from adnerf_core.face.tracking import FaceTracker
-from adnerf_core.metrics import Picture
-from adnerf_core.painter import LipCodes, Painter
 from adnerf_core.progress import Progress
 
 LMD_SIZE = 512
@@ -133,7 +133,7 @@ class Judge:
 
         psnr, ssim; head_psnr: where the head's mask is; true_torso_psnr: with the footage's torso pasted in; mouth_psnr: box
         around the lips, then with the sound of other moments (mean of four) and with the lips as seen; head_sharpness,
-        mouth_sharpness: fine detail over the truth's; lpips: see adnerf_core/lpips.py (only where its weights are);
+        mouth_sharpness: fine detail over the truth's; lpips: see adnerf_core/evaluation/lpips.py (only where its weights are);
         lmd_px: distance of lip landmarks found in the rendering from those of the footage, px at 512; lmd_floor_px: the same
         for the footage itself, found again at the run's size after a JPEG; lip_sync: correlation of rendered and true mouth
         opening; lip_sync_true_lips: the same with the lips as seen; lip_sync_ceiling: the same for the footage itself;

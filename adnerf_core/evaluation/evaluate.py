@@ -13,20 +13,20 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 
-from adnerf_core import metrics
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
+from adnerf_core.evaluation import metrics
+from adnerf_core.evaluation.evaluator import Judge, Watchers, difference
+from adnerf_core.evaluation.heldout_renderer import Painter, heard_and_seen
+from adnerf_core.evaluation.html_report import Evidence, write_report
+from adnerf_core.evaluation.lpips import load_lpips
+from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
-from adnerf_core.judge import Judge, Watchers, difference
-from adnerf_core.lpips import load_lpips
-from adnerf_core.metrics import Picture
 from adnerf_core.models.talking_head import Portrait
-from adnerf_core.painter import Painter, heard_and_seen
 from adnerf_core.progress import Progress, silent
-from adnerf_core.report import Evidence, write_report
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training.pose_refinement import align_held_out
 

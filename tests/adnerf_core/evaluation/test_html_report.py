@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import NotReady
+from adnerf_core.evaluation.html_report import APART, SHOTS, Evidence, flat, shots, training_charts, write_report
 from adnerf_core.files.run_dir import RunDir, write_json
-from adnerf_core.report import APART, SHOTS, Evidence, flat, shots, training_charts, write_report
-from tests.core.test_verdicts import GOOD
+from tests.adnerf_core.evaluation.test_scorecard import GOOD
 
 FRAMES = list(range(100, 180))
 VOID = {"meta", "img", "br", "hr", "link", "input"}

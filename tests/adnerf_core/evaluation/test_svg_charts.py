@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adnerf_core.charts import Series, chart, path, round_ticks, spans
+from adnerf_core.evaluation.svg_charts import Series, chart, path, round_ticks, spans
 
 
 def test_a_line_goes_from_corner_to_corner_and_its_axes_say_so():

@@ -1,0 +1,1 @@
+"""Figures and pictures on held-out footage, and the report on them."""
