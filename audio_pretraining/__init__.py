@@ -1,1 +1,1 @@
-"""Makes the audio_pretraining of the sound-to-lips encoder from nothing: synthetic speech, and a mouth that goes with its phonemes."""
+"""Makes the prior of the sound-to-lips encoder from nothing: synthetic speech, and a mouth that goes with its phonemes."""

@@ -64,7 +64,7 @@ class Listeners(nn.Module):
     """One AudioEncoder or two, each of which hears some of the features; what they say together is the answer.
 
     The first hears all. The second hears the spectrum alone, where the features are that and something more: trained on
-    its own, it finds what the first, which leans on phones and on a audio_pretraining, passes over. It knows the subject's voice only, and
+    its own, it finds what the first, which leans on phones and on a prior, passes over. It knows the subject's voice only, and
     the better the more there is of it: `share` is what it counts for, 0 .. 1.
     """
 

@@ -1,4 +1,4 @@
-"""The audio_pretraining: what speech in general does to lips, learnt from synthetic speech (python -m audio_pretraining makes it).
+"""The prior: what speech in general does to lips, learnt from synthetic speech (python -m audio_pretraining makes it).
 
 It is an AudioEncoder of the features FEATURES, whose code is the mouth's opening, height and width (lips.mouth_distances),
 each in standard deviations. A subject's encoder starts from it and learns on.
@@ -23,14 +23,14 @@ RIDGE = 0.01
 
 
 def load_prior(width: int) -> AudioEncoder:
-    """The audio_pretraining's encoder, for features of `width` numbers."""
+    """The prior's encoder, for features of `width` numbers."""
     prior = AudioEncoder(width, DISTANCES)
     prior.load_state_dict({name: value.float() for name, value in load(FILE.read_bytes()).items()})
     return prior.requires_grad_(False)
 
 
 def pack_prior(prior: AudioEncoder) -> bytes:
-    """What FILE holds of a audio_pretraining: its weights in half precision."""
+    """What FILE holds of a prior: its weights in half precision."""
     return save({name: value.half().contiguous() for name, value in prior.state_dict().items()})
 
 
@@ -38,7 +38,7 @@ def pack_prior(prior: AudioEncoder) -> bytes:
 def start_from_prior(
     encoder: AudioEncoder, codes: Float[Tensor, "n code"], distances: Float[Tensor, "n distances"]
 ) -> None:
-    """Gives `encoder`, in place, the audio_pretraining's weights, so that it says the lip codes that go with what the audio_pretraining says.
+    """Gives `encoder`, in place, the prior's weights, so that it says the lip codes that go with what the prior says.
 
     `codes` and `distances` (see lips.mouth_distances) of the subject's training frames tell how the two go together.
     """

@@ -21,7 +21,7 @@ RATE, DECAY, MEMORY = 3e-3, 0.3, 0.99
 BLOCKS = 5
 """Contiguous parts of the footage; each net of the ensemble learns without one of them, and MEMBERS / BLOCKS share one."""
 OF_PRIOR = 0.3
-"""Weight of the audio_pretraining in the mean of its weights and those that the subject's footage led to (Wortsman et al., 2022): other
+"""Weight of the prior in the mean of its weights and those that the subject's footage led to (Wortsman et al., 2022): other
 voices gain by it."""
 MORE_ERROR, MOST_GAIN = 1.1, 1.6
 """See calibrate."""
@@ -55,7 +55,7 @@ def fit_encoder(
     `spectrum` says how much of the features is one (see AudioFeatures). Only `frames` (the training part) that are `valid` are
     learned from; `codes` may be NaN elsewhere. All numbers of the code count alike: weighing them by the variance they explain
     starves the small motions, in which m, b and p show.
-    `from_prior` says that the encoder holds the audio_pretraining (see start_from_prior), of which something is to remain.
+    `from_prior` says that the encoder holds the prior (see start_from_prior), of which something is to remain.
     The same seed, data and initial weights give the same result. Stage of progress: "audio".
 
     Returns, for the first number of the code, from cross-validation inside the training part: `correlation` of predicted

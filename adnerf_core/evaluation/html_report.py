@@ -93,7 +93,7 @@ def write_report(run: RunDir, evidence: Evidence, footage: dict[str, Any], name:
 
 
 def _template():
-    loader = PackageLoader("adnerf_core")
+    loader = PackageLoader("adnerf_core.evaluation")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -12,7 +12,7 @@ in OpenGL's camera frame (x right, y up, looking down -z). Three steps, each a v
 3. `smooth`       the motions made to agree with the flow of the picture, which knows the change from frame to frame
                   far better than the landmarks do, and drifts where they do not
 
-The focal length can hardly be seen from a talking head, so it is held near a audio_pretraining instead of trusted.
+The focal length can hardly be seen from a talking head, so it is held near a prior instead of trusted.
 """
 
 from __future__ import annotations

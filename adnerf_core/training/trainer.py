@@ -240,8 +240,7 @@ class Training:
                 valid,
                 spectrum=min(width, feature_kind(name).spectrum),
                 frames=range(self.dataset.held_out_from),
-                steps=self.config.audio_steps
-                // (2 if from_prior else 1),  # what the audio_pretraining knows need not be learnt
+                steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
                 seed=self.config.seed,
                 from_prior=from_prior,
                 progress=lambda _, done, total, part=number: self.progress("audio", part + done / total, count),

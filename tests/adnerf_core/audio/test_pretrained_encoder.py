@@ -1,4 +1,4 @@
-"""Phones and audio_pretraining: what the audio_pretraining knows of a voice it never heard, how a subject starts from it, and that they can be made again."""
+"""Phones and prior: what the prior knows of a voice it never heard, how a subject starts from it, and that they can be made again."""
 
 import sys
 
@@ -24,7 +24,7 @@ WIDTH = load_features(FEATURES).width
 
 @pytest.fixture(scope="module")
 def spoken():
-    """Twenty seconds of synthetic speech that the audio_pretraining was not made from: features, and the mouth that goes with them."""
+    """Twenty seconds of synthetic speech that the prior was not made from: features, and the mouth that goes with them."""
     random = np.random.default_rng(1234)
     extractor = load_features(FEATURES)
     features, lips = [], []
