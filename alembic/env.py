@@ -1,10 +1,10 @@
-"""Migrates the database of storage/settings.py, or the connection that storage/migrations.py hands over."""
+"""Migrates the database of storage/settings.py, or the connection that storage/database/migrations.py hands over."""
 
 from sqlalchemy import text
 
 from alembic import context
-from storage.db import Database
-from storage.models import Base, UtcTime
+from storage.database.engine import Database
+from storage.database.models import Base, UtcTime
 from storage.settings import load
 
 LOCK = 0x61646E657266
@@ -25,7 +25,7 @@ def migrate(connection) -> None:
         target_metadata=Base.metadata,
         render_as_batch=True,
         render_item=render_type,
-        transactional_ddl=True,  # SQLite can, with the transactions of storage/db.py
+        transactional_ddl=True,  # SQLite can, with the transactions of storage/database/engine.py
     )
     with context.begin_transaction():
         context.run_migrations()

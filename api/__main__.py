@@ -11,10 +11,10 @@ import uvicorn
 
 from api.app import create_app
 from api.watch import Watch
-from storage import keys
-from storage.db import Database, needed_at_start
+from storage.database.engine import Database, needed_at_start
 from storage.errors import StorageError
 from storage.settings import load
+from storage.tables import api_keys
 from worker import logs
 
 GRACE_S = 3
@@ -47,7 +47,7 @@ def main() -> None:
             needed_at_start(),
             database.session(write=False) as session,
         ):
-            keys.check_listening(session, options.host)
+            api_keys.check_listening(session, options.host)
     except StorageError as error:
         sys.exit(f"adnerf: {error}")
     app = create_app(settings)

@@ -20,7 +20,7 @@ from api.tags import Tags
 from api.tus import TusMiddleware
 from api.watch import Watch
 from storage import settings as environment
-from storage.objects import open_store
+from storage.objects.base import open_store
 from storage.settings import Settings
 from worker.broker import open_database
 from worker.webhooks import check_settings

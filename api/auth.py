@@ -13,8 +13,8 @@ from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
 from api.errors import Problem
-from storage.keys import SCOPES, Scope
-from storage.models import LOCAL, Key
+from storage.database.models import LOCAL, Key
+from storage.tables.api_keys import SCOPES, Scope
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="adnerf"'}
 READS = ("GET", "HEAD")

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from api.readiness import Readiness
 from api.watch import Watch
-from storage.db import Database
-from storage.objects import ObjectStore
+from storage.database.engine import Database
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
 
 WRITERS = 10

@@ -23,9 +23,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.auth import CHALLENGE, MASTER, READS, Caller, caller_of
 from api.errors import Problem, database_away
 from api.rates import Rates
-from storage import keys
-from storage.db import Database
+from storage.database.engine import Database
 from storage.errors import StorageError, Unauthorized
+from storage.tables import api_keys
 
 log = logging.getLogger(__name__)
 
@@ -98,15 +98,15 @@ class Gate:
         """Who asks; None: somebody without a key. Raises Unauthorized, and the problem `keys_needed`."""
         scheme, _, token = asking.headers.get("authorization", "").partition(" ")
         with self.database.session(write=False) as session:
-            self.keyless = self.keyless and not keys.any_made(session)  # one key, and it is so for ever
+            self.keyless = self.keyless and not api_keys.any_made(session)  # one key, and it is so for ever
             if self.keyless:
                 _check_local(asking)
                 return MASTER
             if scheme.lower() != "bearer":
                 return None
             token = token.strip()
-            key = keys.find(session, token)
-        if keys.is_stale(key):
+            key = api_keys.find(session, token)
+        if api_keys.is_stale(key):
             self._note_use(key.id)
         return caller_of(key, token)
 
@@ -115,7 +115,7 @@ class Gate:
             return  # one thread at most waits for those who write; the next request notes it
         try:
             with self.database.session() as session:
-                keys.touch(session, key_id)
+                api_keys.touch(session, key_id)
         except (OperationalError, StorageError) as error:  # a full disk shall not keep anybody from reading
             log.warning("the use of key %s was not noted: %s", key_id, error)
         finally:
@@ -137,13 +137,13 @@ def _check_local(asking: HTTPConnection) -> None:
     """Raises the problem `keys_needed` where a service without keys is asked by anybody but its own machine."""
     headers = asking.headers
     origin = headers.get("origin")
-    if asking.client is None or not keys.is_loopback(asking.client.host):
+    if asking.client is None or not api_keys.is_loopback(asking.client.host):
         why = "The request comes from another machine"
     elif any(name in headers for name in FORWARDED):
         why = "The request was forwarded by a proxy"
-    elif not keys.is_loopback(_name(f"//{headers.get('host', '')}")):
+    elif not api_keys.is_loopback(_name(f"//{headers.get('host', '')}")):
         why = "The request names another host than this machine"
-    elif origin is not None and not keys.is_loopback(_name(origin)):
+    elif origin is not None and not api_keys.is_loopback(_name(origin)):
         why = "The request was made by a web page from elsewhere"
     else:
         return

@@ -3,7 +3,7 @@
 Every route that takes a POST is a `PostOnce`. In front of the route's own dependencies it notes the key as in flight, so
 that an equal request which comes meanwhile is turned away before its body is read. After them, when the body has been read
 and before the route's function runs, it looks for an answer that was kept. What the function then answers is kept in the
-transaction of what it did (storage/answers.py): a process that dies in between leaves nothing, and the retry is carried out.
+transaction of what it did (storage/tables/idempotency.py): a process that dies in between leaves nothing, and the retry is carried out.
 A route whose transaction ends before its answer is known calls `keep_early` within it.
 
 The notes on what is in flight are this process's own. Where several processes serve the API, equal requests may be at work
@@ -30,9 +30,9 @@ from starlette.exceptions import HTTPException
 from api.auth import CallerDep
 from api.deps import DatabaseDep
 from api.errors import Problem
-from storage import answers
-from storage.answers import Slot
 from storage.errors import StorageError
+from storage.tables import idempotency
+from storage.tables.idempotency import Slot
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -82,7 +82,7 @@ def _recall(request: Request, database: DatabaseDep) -> None:
     if slot is None:
         return
     with database.session(write=False) as session:
-        kept = answers.find(session, slot)
+        kept = idempotency.find(session, slot)
     if kept is None:
         return
     if kept.fingerprint != _fingerprint(request):
@@ -177,8 +177,8 @@ def _keep_with(session: Session, request: Request, response: Response) -> None:
         "body": None if secret else bytes(response.body).decode(),
     }
     if hasattr(request.state, "kept_early"):
-        answers.replace(session, request.state.slot, **kept)
-    elif not answers.keep(session, request.state.slot, **kept):
+        idempotency.replace(session, request.state.slot, **kept)
+    elif not idempotency.keep(session, request.state.slot, **kept):
         _recall(request, request.app.state.database)
         raise _in_flight()
 

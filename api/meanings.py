@@ -14,7 +14,7 @@ from html import escape
 
 from adnerf_core.errors import AdnerfError, BadFolder
 from api.errors import ERRORS_PAGE, PROBLEMS, Kind
-from storage.jobs import WORKER_LOST
+from storage.tables.jobs import WORKER_LOST
 
 MEANINGS: dict[str, str] = {
     "malformed_body": "A multipart body ended early, its boundary is missing or wrong, or one of its headers is too long.",

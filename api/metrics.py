@@ -19,11 +19,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from api.readiness import Part, Readiness
-from storage import figures, jobs, tallies, webhooks
-from storage.db import Database
-from storage.figures import Figures
-from storage.models import now
+from storage.database.engine import Database
+from storage.database.models import now
 from storage.settings import Settings
+from storage.tables import counters, jobs, service_stats, webhooks
+from storage.tables.service_stats import Figures
 from worker.broker import QUEUES
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ class ServiceCollector(Collector):
     def _figures(self) -> Figures | None:
         try:
             with self.database.session(write=False) as session:
-                return figures.read(session, worker_silence_s=self.settings.worker_silence_s)
+                return service_stats.read(session, worker_silence_s=self.settings.worker_silence_s)
         except Exception as error:  # it went in this moment; the other figures are still good
             log.warning("no figures from the database: %s", error)
             return None
@@ -120,14 +120,14 @@ def _counts(read: Figures) -> Iterator[Metric]:
     stages = SummaryMetricFamily(
         "adnerf_stage_seconds", "Time in a stage of jobs that succeeded.", labels=("kind", "stage")
     )
-    moved = Counter({(each.kind, each.label): each.count for each in read.tallies if each.name == tallies.MOVE})
+    moved = Counter({(each.kind, each.label): each.count for each in read.tallies if each.name == counters.MOVE})
     for kind in jobs.KINDS:
         attempts.add_metric((kind,), moved[kind, "claim"])
         lost.add_metric((kind,), sum(moved[kind, move] for move in LOST))
         for state in sorted(set(ENDS.values())):
             ended.add_metric((kind, state), sum(moved[kind, move] for move, end in ENDS.items() if end == state))
     for each in read.tallies:
-        if each.name == tallies.STAGE:
+        if each.name == counters.STAGE:
             stages.add_metric((each.kind, each.label), count_value=each.count, sum_value=each.seconds)
     yield from (attempts, lost, ended, stages)
 
@@ -138,7 +138,7 @@ def _deliveries(read: Figures) -> Iterator[Metric]:
         "Attempts at telling a webhook; those that failed are made again.",
         labels=("outcome",),
     )
-    counted = Counter({each.label: each.count for each in read.tallies if each.name == tallies.DELIVERY})
+    counted = Counter({each.label: each.count for each in read.tallies if each.name == counters.DELIVERY})
     for outcome in webhooks.OUTCOMES:
         attempts.add_metric((outcome,), counted[outcome])
     since = read.delivery_due_since

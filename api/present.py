@@ -8,8 +8,9 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from api import schemas
-from storage import consents, models
-from storage.rows import Page
+from storage.database import models
+from storage.database.queries import Page
+from storage.tables import consents
 from worker import service
 
 MADE_OF_UPLOADS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}

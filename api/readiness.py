@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from typing import NamedTuple
 
-from storage import workers
-from storage.db import Database
-from storage.objects import ObjectStore
+from storage.database.engine import Database
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
+from storage.tables import workers
 from worker.broker import QUEUES
 
 log = logging.getLogger(__name__)

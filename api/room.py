@@ -8,8 +8,8 @@ from fastapi import Depends, Request
 
 from api.auth import CallerDep
 from api.deps import DatabaseDep, SettingsDep
-from storage import quotas
-from storage.quotas import QuotaName
+from storage.tables import quotas
+from storage.tables.quotas import QuotaName
 
 
 def room_for(*names: QuotaName) -> Callable[..., None]:

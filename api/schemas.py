@@ -9,9 +9,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
 from api.errors import PROBLEMS
-from storage.keys import OWNER, Scope
-from storage.models import JobKind, JobState, SubjectState, VideoState
-from storage.quotas import QuotaName
+from storage.database.models import JobKind, JobState, SubjectState, VideoState
+from storage.tables.api_keys import OWNER, Scope
+from storage.tables.quotas import QuotaName
 
 T = TypeVar("T")
 

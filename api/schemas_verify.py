@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from api.schemas import Input, JobError, Output
-from storage.models import VerificationState
+from storage.database.models import VerificationState
 
 
 class VerifyForm(Input):

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from api.schemas import Input, Output
-from storage.models import DeliveryState, WebhookEvent
-from storage.webhooks import EVENTS
+from storage.database.models import DeliveryState, WebhookEvent
+from storage.tables.webhooks import EVENTS
 from worker.outside import LONGEST
 
 

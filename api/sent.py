@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from api.errors import Problem, invalid
 from api.forms import HEAD, FileRule, Form, ReceivedFile
-from storage import uploads
-from storage.db import Database
-from storage.objects import ObjectStore
+from storage.database.engine import Database
+from storage.objects.base import ObjectStore
+from storage.tables import uploads
 
 
 @contextmanager

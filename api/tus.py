@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Problem, from_validation
 from api.forms import body_chunks
-from storage.models import Upload
+from storage.database.models import Upload
 
 VERSION = "1.0.0"
 HEADER = "tus-resumable"

@@ -3,7 +3,7 @@
 A listener costs a connection and a few objects, no thread and no database connection: several hundred may wait at once. So
 here, and only here, is asynchronous code that lives longer than a request: a task that looks, twice a second while somebody
 listens, in a thread of its own, which of the followed jobs have changed. How things came about in between is noted
-(storage/events.py), so a slow look tells late but leaves nothing out. A listener that does not take what it is told is not
+(storage/tables/job_events.py), so a slow look tells late but leaves nothing out. A listener that does not take what it is told is not
 told more, and hears the rest of it later: nothing piles up.
 """
 
@@ -24,10 +24,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from api import present, schemas
-from storage import events, jobs, keys
-from storage.db import Database
+from storage.database.engine import Database
+from storage.database.models import Job
 from storage.errors import Unauthorized
-from storage.models import Job
+from storage.tables import api_keys, job_events, jobs
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def begin(session: Session, job: Job, last_event_id: str | None) -> Beginning:
         return Beginning([Change("state", job.revision, present.placed_job(job, places))], seen, False)
     if heard == job.revision:
         return Beginning([], seen, job.state in OVER)
-    return Beginning(_changes(job, events.since(session, {job.id: heard})[job.id], places), seen, False)
+    return Beginning(_changes(job, job_events.since(session, {job.id: heard})[job.id], places), seen, False)
 
 
 @dataclass(eq=False)
@@ -206,7 +206,7 @@ def _refused(database: Database, tokens: Collection[str]) -> set[str]:
     with database.session(write=False) as session:
         for token in tokens:
             try:
-                keys.find(session, token)
+                api_keys.find(session, token)
             except Unauthorized:
                 found.add(token)
     return found
@@ -228,13 +228,13 @@ def look(database: Database, wanted: dict[str, Collection[Seen]]) -> dict[str, l
         found: dict[str, list[Change] | None] = {
             job_id: None for job_id in wanted if wanted[job_id] and job_id not in standing
         }
-        noted = events.since(session, heard)
+        noted = job_events.since(session, heard)
         for job in session.scalars(select(Job).where(Job.id.in_(list(heard)))):
             found[job.id] = _changes(job, noted[job.id], places)
         return found
 
 
-def _changes(job: Job, noted: list[events.JobEvent], places: dict[str, int]) -> list[Change]:
+def _changes(job: Job, noted: list[job_events.JobEvent], places: dict[str, int]) -> list[Change]:
     """What was noted of `job`, and last how it is now."""
     now = present.placed_job(job, places)
     then = [Change(each.name, each.revision, _as_it_was(now, each)) for each in noted]
@@ -243,5 +243,5 @@ def _changes(job: Job, noted: list[events.JobEvent], places: dict[str, int]) -> 
     return [*then, Change({"running": "progress", "queued": "queue"}.get(job.state, "state"), job.revision, now)]
 
 
-def _as_it_was(now: schemas.Job, event: events.JobEvent) -> schemas.Job:
+def _as_it_was(now: schemas.Job, event: job_events.JobEvent) -> schemas.Job:
     return schemas.Job.model_validate(now.model_dump() | {"queue_position": None} | event.then)

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import make_url
 
-from storage import migrations
-from storage.db import Database
+from storage.database import migrations
+from storage.database.engine import Database
 from storage.settings import Settings, environment_of
 from tests.servers import free_port
 

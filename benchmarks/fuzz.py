@@ -45,11 +45,12 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPosi
 from adnerf_core.config import RenderOptions
 from api.app import create_app
 from api.routes import verify
-from storage import jobs, keys, migrations
-from storage.db import Database
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import Job
 from storage.errors import Unauthorized
-from storage.models import Job
 from storage.settings import Settings
+from storage.tables import api_keys, jobs
 from worker import service
 
 FILES = {
@@ -215,10 +216,10 @@ def bearer(database: Database) -> type:
         def get(self, case: schemathesis.Case, context: schemathesis.AuthContext) -> str:
             try:
                 with database.session(write=False) as session:
-                    keys.find(session, self.token)
+                    api_keys.find(session, self.token)
             except Unauthorized:
                 with database.session() as session:
-                    _, self.token = keys.create(session, owner=OWNER, name="fuzz", scopes=keys.SCOPES)
+                    _, self.token = api_keys.create(session, owner=OWNER, name="fuzz", scopes=api_keys.SCOPES)
             return self.token
 
         def set(self, case: schemathesis.Case, data: str, context: schemathesis.AuthContext) -> None:
@@ -299,7 +300,7 @@ def new_app(folder: Path) -> Iterator[FastAPI]:
     database = Database(settings.database)
     migrations.upgrade(database)
     with database.session() as session:  # from the first key on, the service answers requests from anywhere
-        keys.create(session, owner=OWNER, name="first", scopes=keys.SCOPES)
+        api_keys.create(session, owner=OWNER, name="first", scopes=api_keys.SCOPES)
     database.close()
     with (
         patch.object(verify, "WAIT_S", 0.0),

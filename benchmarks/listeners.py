@@ -21,10 +21,10 @@ from statistics import median, quantiles
 from typing import Any
 
 from benchmarks.api_load import Api, serving
-from storage import jobs
-from storage.db import Database
-from storage.models import Job
+from storage.database.engine import Database
+from storage.database.models import Job
 from storage.settings import Settings
+from storage.tables import jobs
 
 ASKED = 100
 """Requests of which the latency is told."""

@@ -21,9 +21,10 @@ from rich.table import Table
 from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
-from storage import jobs, migrations
-from storage.db import Database
-from storage.models import LOCAL, Job, Subject, Video, now
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import LOCAL, Job, Subject, Video, now
+from storage.tables import jobs
 from worker import service
 
 VIDEOS_A_SUBJECT = 100

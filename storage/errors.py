@@ -167,7 +167,7 @@ class TooManyUploads(Refused):
 
 
 class QuotaExceeded(Refused):
-    """`quota` is the name of one of storage/quotas.py, and the limit that it sets."""
+    """`quota` is the name of one of storage/tables/quotas.py, and the limit that it sets."""
 
     code = "quota_exceeded"
 

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import text
 
-from storage import migrations
-from storage.db import Database
-from storage.models import Base
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import Base
 from tests.servers import S3, PostgreSQL, Redis, running
 
 

@@ -26,8 +26,8 @@ from demo.portrait import Puppet, Shape
 from demo.service import ServiceLost, service
 from demo.speaker import WIDEST, perform
 from demo.speech import Phoneme, Speech, speak
-from storage import migrations
-from storage.db import Database
+from storage.database import migrations
+from storage.database.engine import Database
 from storage.settings import Settings
 from tests.api.conftest import serving
 from worker.local import LocalWorker

@@ -49,8 +49,8 @@ def test_a_package_is_a_docstring(path):
     ("phrase", "owner", "rooms"),
     [
         ("os.environ", "storage/settings.py", ("storage", "worker", "api")),
-        (".commit()", "storage/db.py", ("storage", "worker", "api")),
-        ("update(Job)", "storage/jobs.py", ("storage", "worker", "api")),
+        (".commit()", "storage/database/engine.py", ("storage", "worker", "api")),
+        ("update(Job)", "storage/tables/jobs.py", ("storage", "worker", "api")),
     ],
 )
 def test_some_things_have_one_place(phrase, owner, rooms):

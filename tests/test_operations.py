@@ -14,10 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api import metrics, readiness
 from api.observe import RequestFigures
-from storage import migrations, tallies, workers
-from storage.db import Database
-from storage.objects import open_store
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.objects.base import open_store
 from storage.settings import PREFIX, Settings
+from storage.tables import counters, workers
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "operations.md").read_text()
@@ -32,7 +33,7 @@ def exposed(tmp_path) -> dict[str, set[str]]:
     migrations.upgrade(database)
     with database.session() as session:
         workers.enter(session, "w", host="h", queues=["cpu"], device={"name": "cpu", "disk_free_bytes": 1})
-        tallies.add(session, tallies.STAGE, "train", "head", 1.0)
+        counters.add(session, counters.STAGE, "train", "head", 1.0)
     asked = readiness.Readiness(settings, database, store)
     registry = metrics.registry(settings, database, asked)
     RequestFigures(registry).seconds.labels("GET", "/v1/jobs/{job_id}", "200").observe(0.1)

@@ -12,10 +12,10 @@ from contextlib import closing
 from pathlib import Path
 
 from adnerf_core import threads
-from storage import workers
-from storage.db import Database, needed_at_start
+from storage.database.engine import Database, needed_at_start
 from storage.errors import BadSetting, StorageError
 from storage.settings import Settings, environment_of, load
+from storage.tables import workers
 from worker import keys, logs, owners
 from worker.broker import QUEUES, kinds_of
 from worker.local import run_worker

@@ -7,7 +7,7 @@ import logging
 from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 
-from storage.db import Database
+from storage.database.engine import Database
 from storage.settings import load
 from worker.broker import Broker
 from worker.runner import sweep

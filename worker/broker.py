@@ -16,11 +16,11 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from storage import jobs
-from storage.db import Database
-from storage.jobs import WakeUp
-from storage.models import JobKind, now
+from storage.database.engine import Database
+from storage.database.models import JobKind, now
 from storage.settings import Settings
+from storage.tables import jobs
+from storage.tables.jobs import WakeUp
 
 if TYPE_CHECKING:
     from celery import Celery

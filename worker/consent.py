@@ -13,11 +13,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
-from storage import jobs, rows
-from storage.db import after_commit
+from storage.database import queries
+from storage.database.engine import after_commit
+from storage.database.models import Base, Job, Subject, Video, now
 from storage.errors import MoveNotAllowed, NotFound
-from storage.models import Base, Job, Subject, Video, now
-from storage.objects import ObjectStore
+from storage.objects.base import ObjectStore
+from storage.tables import jobs
 
 
 def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, owner: str, purge: bool) -> Subject:
@@ -27,7 +28,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
     the consent stays, and so do the rows of the videos, by which a file can still be told to have been made here. Asking
     again changes nothing, but for a purge that was not asked for before. Raises NotFound.
     """
-    rows.get(session, Subject, subject_id, owner=owner)
+    queries.get(session, Subject, subject_id, owner=owner)
     _cancel_jobs(session, Job.subject_id == subject_id)
     moment = now()
     changed: dict[str, Any] = {"state": "cancelled", "updated_at": moment}
@@ -39,7 +40,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
         _set(session, Subject, *unpurged, **_without_keys(Subject), purged_at=moment, updated_at=moment)
         _set(session, Video, Video.subject_id == subject_id, **_without_keys(Video))
         after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
-    return rows.get(session, Subject, subject_id, owner=owner)
+    return queries.get(session, Subject, subject_id, owner=owner)
 
 
 def _cancel_jobs(session: Session, *where: ColumnElement[bool]) -> None:

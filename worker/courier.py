@@ -1,7 +1,7 @@
 """Courier: takes what webhooks are to be told to where it goes. Every worker of the queue `cpu` has one.
 
 It works in threads beside the worker's job, so that neither waits for the other: a receiver holds up a thread for at
-most the deadline of worker/outside.py, and one that fails is left alone for longer and longer (storage/webhooks.py).
+most the deadline of worker/outside.py, and one that fails is left alone for longer and longer (storage/tables/webhooks.py).
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 
-from storage import webhooks
-from storage.db import Database
+from storage.database.engine import Database
+from storage.database.models import now
 from storage.errors import UrlRefused, WebhooksOff
-from storage.models import now
 from storage.settings import Settings
-from storage.webhooks import Attempt, Claimed
+from storage.tables import webhooks
+from storage.tables.webhooks import Attempt, Claimed
 from worker import outside
 from worker.keyring import Keyring, open_keyring
 from worker.webhooks import check_settings

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from standardwebhooks.webhooks import Webhook as Signer
 
+from storage.database.models import Webhook
 from storage.errors import BadSetting, WebhooksOff
-from storage.models import Webhook
 from storage.settings import Settings
 
 SHORTEST = 32

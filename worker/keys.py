@@ -9,10 +9,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import select
 
-from storage import keys, migrations
-from storage.db import Database
-from storage.models import LOCAL, Key, now
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import LOCAL, Key, now
 from storage.settings import Settings
+from storage.tables import api_keys
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
@@ -32,7 +33,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     making = verbs.add_parser("create", parents=[common], help="make a key and print its token, this once")
     making.add_argument("--owner", type=owner_name, default=LOCAL, help="whose things it sees (default: %(default)s)")
     making.add_argument("--name", required=True, help="what to call it, such as the machine that it is for")
-    making.add_argument("--scopes", type=_scopes, default=["read", "write"], help=f"of {','.join(keys.SCOPES)}")
+    making.add_argument("--scopes", type=_scopes, default=["read", "write"], help=f"of {','.join(api_keys.SCOPES)}")
     making.add_argument("--expires", type=_span, metavar="90d", help="how long it works (default: for ever)")
     making.set_defaults(carry_out=_create)
     listing = verbs.add_parser("list", parents=[common], help="list keys, newest first")
@@ -40,7 +41,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
     listing.set_defaults(carry_out=_list)
     rotating = verbs.add_parser("rotate", parents=[common], help="give a key a new secret, and print its token")
     rotating.add_argument("key_id", metavar="key_...")
-    rotating.add_argument("--grace", type=_span, default=timedelta(seconds=keys.GRACE_S), metavar="1d",
+    rotating.add_argument("--grace", type=_span, default=timedelta(seconds=api_keys.GRACE_S), metavar="1d",
                           help="how long the secret before works on (default: 1d)")  # fmt: skip
     rotating.add_argument("--expires", type=_span, metavar="90d", help="how long the key works from now on")
     rotating.set_defaults(carry_out=_rotate)
@@ -51,7 +52,7 @@ def add_commands(commands: argparse._SubParsersAction, common: argparse.Argument
 
 def _create(database: Database, options: argparse.Namespace) -> None:
     with database.session() as session:
-        key, token = keys.create(
+        key, token = api_keys.create(
             session,
             owner=options.owner,
             name=options.name,
@@ -72,7 +73,7 @@ def _list(database: Database, options: argparse.Namespace) -> None:
 
 def _rotate(database: Database, options: argparse.Namespace) -> None:
     with database.session() as session:
-        key, token = keys.rotate(
+        key, token = api_keys.rotate(
             session,
             options.key_id,
             grace_s=options.grace.total_seconds(),
@@ -83,7 +84,7 @@ def _rotate(database: Database, options: argparse.Namespace) -> None:
 
 def _revoke(database: Database, options: argparse.Namespace) -> None:
     with database.session() as session:
-        key = keys.revoke(session, options.key_id)
+        key = api_keys.revoke(session, options.key_id)
     print(f"{key.id} of {key.owner} is revoked.")
 
 
@@ -105,7 +106,7 @@ def _from_now(span: timedelta | None) -> datetime | None:
 
 def owner_name(text: str) -> str:
     """A word of the command line as the name of an owner."""
-    if not re.fullmatch(keys.OWNER, text):
+    if not re.fullmatch(api_keys.OWNER, text):
         raise argparse.ArgumentTypeError(
             "up to 64 letters, digits, dots, dashes, underscores and @, a letter or digit first"
         )
@@ -114,7 +115,7 @@ def owner_name(text: str) -> str:
 
 def _scopes(text: str) -> list[str]:
     scopes = [scope.strip() for scope in text.split(",")]
-    if unknown := set(scopes) - set(keys.SCOPES):
+    if unknown := set(scopes) - set(api_keys.SCOPES):
         raise argparse.ArgumentTypeError(f"no such scope: {', '.join(sorted(unknown))}")
     return scopes
 

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable
 
 from adnerf_core.progress import Cancelled
-from storage import jobs
-from storage.db import Database
-from storage.models import Job
+from storage.database.engine import Database
+from storage.database.models import Job
 from storage.settings import Settings
+from storage.tables import jobs
 from worker import logs
 from worker.meter import Meter
 

@@ -6,9 +6,9 @@ import logging
 import signal
 from collections.abc import Collection
 
-from storage import jobs
-from storage.models import JobKind
+from storage.database.models import JobKind
 from storage.settings import Settings
+from storage.tables import jobs
 from worker.pipeline import Core, load_core
 from worker.runner import Runner
 from worker.signals import set_by_signals

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from storage.jobs import Standing
+from storage.tables.jobs import Standing
 
 TRUSTED_PART = 0.02
 """Part of a job (or of a stage) that must have been seen done before its pace is believed."""

@@ -8,11 +8,12 @@ from contextlib import closing
 
 from sqlalchemy import select, union
 
-from storage import migrations, quotas
-from storage.db import Database
-from storage.models import Key, Owner, Subject
-from storage.quotas import QuotaName
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import Key, Owner, Subject
 from storage.settings import Settings
+from storage.tables import quotas
+from storage.tables.quotas import QuotaName
 from worker.keys import owner_name
 
 DEFAULT = "default"

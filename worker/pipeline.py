@@ -26,12 +26,13 @@ from adnerf_core.config import PRESETS, PreprocessConfig, RenderOptions
 from adnerf_core.errors import AdnerfError, DiskFull, NotReady, OutOfMemory
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.progress import Cancelled
-from storage import jobs, rows, tallies
-from storage.db import Database
+from storage.database import queries
+from storage.database.engine import Database
+from storage.database.models import Job, Subject, Video
 from storage.errors import NotFound, ObjectMissing, StorageError
-from storage.models import Job, Subject, Video
-from storage.objects import ObjectStore
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
+from storage.tables import counters, jobs
 from worker.lease import Lease
 from worker.meter import Meter
 from worker.warm import Warm
@@ -203,7 +204,7 @@ class Pipeline:
     def _render(self, attempt: _Attempt) -> None:
         video = attempt.owner()
         with self.database.session(write=False) as session:
-            subject = rows.get(session, Subject, video.subject_id)
+            subject = queries.get(session, Subject, video.subject_id)
         self.seal.check()  # before the hours of a long rendering
         run = RunDir(self.workspace.folder(subject.run_key))
         audio = attempt.file(video.audio_key, "audio")
@@ -252,8 +253,8 @@ class _Attempt:
         """The subject or video that the job is for. Raises NotFound."""
         with self.pipeline.database.session(write=False) as session:
             if self.job.video_id:
-                return rows.get(session, Video, self.job.video_id)
-            return rows.get(session, Subject, self.job.subject_id)
+                return queries.get(session, Video, self.job.video_id)
+            return queries.get(session, Subject, self.job.subject_id)
 
     def file(self, key: str, name: str) -> Path:
         """An object as a file in the attempt's folder."""
@@ -282,7 +283,7 @@ class _Attempt:
             done = jobs.succeed(session, self.job.id, self.job.attempt, stored=stored, **values)
             if done:
                 for stage, seconds in self.lease.meter.seconds.items():
-                    tallies.add(session, tallies.STAGE, self.job.kind, stage, seconds)
+                    counters.add(session, counters.STAGE, self.job.kind, stage, seconds)
         if not done:
             self.pipeline.store.delete(*keys)
             raise Cancelled

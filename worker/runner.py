@@ -12,13 +12,13 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from storage import answers, events, jobs, webhooks, workers
-from storage.db import Database
+from storage.cleanup import Janitor
+from storage.database.engine import Database
+from storage.database.models import JobKind
 from storage.errors import BadCertificate
-from storage.janitor import Janitor
-from storage.models import JobKind
-from storage.objects import open_store
+from storage.objects.base import open_store
 from storage.settings import Settings
+from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
 from worker.broker import QUEUES, Broker
 from worker.courier import HANDS, Courier
@@ -136,8 +136,8 @@ class Runner:
         self.janitor.round()
         self.verifier.tidy()
         with self.database.session() as session:
-            answers.forget_old(session)
-            events.trim(session)
+            idempotency.forget_old(session)
+            job_events.trim(session)
             webhooks.trim(session)
 
 

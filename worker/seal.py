@@ -13,10 +13,10 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from adnerf_core.watermark.spread_spectrum import Mark
-from storage import certificates, consents
+from storage.database.models import Subject, Video
 from storage.errors import BadCertificate
-from storage.models import Subject, Video
 from storage.settings import Settings
+from storage.tables import certificates, consents
 from worker.credentials import Claim, Signer
 from worker.identity import load_identity, load_mark_key
 

@@ -14,10 +14,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
-from storage import keys, migrations
-from storage.db import Database, needed_at_start
+from storage.database import migrations
+from storage.database.engine import Database, needed_at_start
 from storage.errors import InUse
 from storage.settings import Settings, environment_of
+from storage.tables import api_keys
 from worker.locks import HeldLock
 
 log = logging.getLogger(__name__)
@@ -81,8 +82,8 @@ def _prepare(settings: Settings, host: str) -> None:
         if database.sqlite:
             migrations.upgrade(database)
         with needed_at_start(), database.session(write=False) as session:
-            keys.check_listening(session, host)
-            if not keys.any_made(session):
+            api_keys.check_listening(session, host)
+            if not api_keys.any_made(session):
                 log.info("there are no keys yet: this machine is answered and no other; `adnerf keys create` makes one")
 
 

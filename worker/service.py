@@ -1,6 +1,6 @@
 """The use cases, called by the HTTP routes and by tests. No torch here, and no word of HTTP.
 
-Every function works inside the caller's transaction (storage.db.Database.session): what it did is durable, and files
+Every function works inside the caller's transaction (storage.database.engine.Database.session): what it did is durable, and files
 are removed, when that commits. What belongs to another than `owner` is as if it were not there. The two `submit_` functions
 take in files before their first statement, so that a slow upload does not hold up other writers; call them in a fresh
 session.
@@ -15,13 +15,14 @@ from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import MARK_BITS, PresetName, RenderOptions
-from storage import consents, jobs, quotas, rows, uploads
-from storage.db import after_commit, after_rollback
+from storage.database import queries
+from storage.database.engine import after_commit, after_rollback
+from storage.database.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id, now
+from storage.database.queries import Page
 from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, VideoNotReady, ViewsNotReady
-from storage.models import Job, JobKind, JobState, Subject, SubjectState, Video, VideoState, new_id, now
-from storage.objects import ObjectStore
-from storage.rows import Page
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
+from storage.tables import consents, jobs, quotas, uploads
 
 
 def submit_subject(
@@ -70,12 +71,12 @@ def submit_subject(
 
 def get_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
     """The subject with its jobs, oldest first. Raises NotFound."""
-    return rows.get(session, Subject, subject_id, owner=owner)
+    return queries.get(session, Subject, subject_id, owner=owner)
 
 
 def shown_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
     """The subject, of whom pictures may be shown. Raises NotFound, ConsentWithdrawn."""
-    subject = rows.get(session, Subject, subject_id, owner=owner)
+    subject = queries.get(session, Subject, subject_id, owner=owner)
     consents.check(subject)
     return subject
 
@@ -85,7 +86,7 @@ def ready_subject(session: Session, subject_id: str, *, owner: str, hold: bool =
 
     Raises NotFound, ConsentWithdrawn, SubjectNotReady.
     """
-    subject = rows.get(session, Subject, subject_id, owner=owner, hold=hold)
+    subject = queries.get(session, Subject, subject_id, owner=owner, hold=hold)
     consents.check(subject)
     if subject.state != "ready":
         raise SubjectNotReady(f"Subject {subject_id} is {subject.state}.")
@@ -96,12 +97,12 @@ def list_subjects(
     session: Session, *, owner: str, state: SubjectState | None = None, limit: int = 50, cursor: str | None = None
 ) -> Page[Subject]:
     """Subjects, newest first; `cursor` is the `next_cursor` of the page before."""
-    return rows.page(session, Subject, limit=limit, cursor=cursor, owner=owner, state=state)
+    return queries.page(session, Subject, limit=limit, cursor=cursor, owner=owner, state=state)
 
 
 def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) -> Subject:
     """Gives the subject another name. Raises NotFound."""
-    subject = rows.get(session, Subject, subject_id, owner=owner)
+    subject = queries.get(session, Subject, subject_id, owner=owner)
     subject.name, subject.updated_at = name, now()
     session.flush()
     return get_subject(session, subject_id, owner=owner)
@@ -109,7 +110,7 @@ def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) 
 
 def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:
     """Removes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
-    rows.get(session, Subject, subject_id, owner=owner)
+    queries.get(session, Subject, subject_id, owner=owner)
     jobs.forget(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
@@ -190,7 +191,7 @@ def submit_video(
 
 def get_video(session: Session, video_id: str, *, owner: str) -> Video:
     """The video with its job. Raises NotFound."""
-    return rows.get(session, Video, video_id, owner=owner)
+    return queries.get(session, Video, video_id, owner=owner)
 
 
 def list_videos(
@@ -203,12 +204,12 @@ def list_videos(
     cursor: str | None = None,
 ) -> Page[Video]:
     """Videos, newest first."""
-    return rows.page(session, Video, limit=limit, cursor=cursor, owner=owner, state=state, subject_id=subject_id)
+    return queries.page(session, Video, limit=limit, cursor=cursor, owner=owner, state=state, subject_id=subject_id)
 
 
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:
     """Removes the video, its job (a worker that runs it stops) and their files. Raises NotFound."""
-    video = rows.get(session, Video, video_id, owner=owner)
+    video = queries.get(session, Video, video_id, owner=owner)
     jobs.forget(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{video.subject_id}/videos/{video_id}/"))
@@ -216,7 +217,7 @@ def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: 
 
 def video_file(session: Session, video_id: str, *, owner: str) -> Video:
     """The video, sure to have `file_key`, `sha256` and `size_bytes`. Raises NotFound, ConsentWithdrawn, VideoNotReady."""
-    video = rows.get(session, Video, video_id, owner=owner)
+    video = queries.get(session, Video, video_id, owner=owner)
     shown_subject(session, video.subject_id, owner=owner)
     if video.state != "ready":
         raise VideoNotReady(f"Video {video_id} is {video.state}.")
@@ -225,7 +226,7 @@ def video_file(session: Session, video_id: str, *, owner: str) -> Video:
 
 def get_job(session: Session, job_id: str, *, owner: str) -> Job:
     """The job. `revision` changes with every change of it. Raises NotFound."""
-    return rows.get(session, Job, job_id, owner=owner)
+    return queries.get(session, Job, job_id, owner=owner)
 
 
 def list_jobs(
@@ -240,7 +241,7 @@ def list_jobs(
     cursor: str | None = None,
 ) -> Page[Job]:
     """Jobs, newest first; `subject_id` includes the jobs of the subject's videos."""
-    return rows.page(
+    return queries.page(
         session,
         Job,
         limit=limit,
@@ -260,7 +261,7 @@ def queue_positions(session: Session, found: list[Job]) -> dict[str, int]:
 
 def cancel_job(session: Session, job_id: str, *, owner: str) -> Job:
     """Cancels a queued or running job; a running one stops within seconds. Raises NotFound, MoveNotAllowed."""
-    rows.get(session, Job, job_id, owner=owner)
+    queries.get(session, Job, job_id, owner=owner)
     return jobs.cancel(session, job_id)
 
 
@@ -269,8 +270,8 @@ def retry_job(session: Session, settings: Settings, job_id: str, *, owner: str) 
 
     Raises NotFound, MoveNotAllowed, ConsentWithdrawn, QuotaExceeded.
     """
-    rows.get(session, Job, job_id, owner=owner)
+    queries.get(session, Job, job_id, owner=owner)
     job = jobs.retry(session, job_id)
-    consents.check(rows.get(session, Subject, job.subject_id, hold=True))
+    consents.check(queries.get(session, Subject, job.subject_id, hold=True))
     quotas.check(session, settings, owner, "queued_jobs")
     return job

@@ -17,7 +17,7 @@ from celery import current_app, signals
 from celery.worker import state
 from sqlalchemy.exc import OperationalError
 
-from storage.models import JobKind
+from storage.database.models import JobKind
 from storage.settings import load
 from worker.broker import WAKE, Broker, kinds_of
 from worker.celery_app import app

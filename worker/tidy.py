@@ -1,11 +1,11 @@
-"""Tidying: removing scratch files of this machine that no job will read. The store has a janitor (storage/janitor.py)."""
+"""Tidying: removing scratch files of this machine that no job will read. The store has a janitor (storage/cleanup.py)."""
 
 from __future__ import annotations
 
 from sqlalchemy import select
 
-from storage.db import Database
-from storage.models import Job, Subject
+from storage.database.engine import Database
+from storage.database.models import Job, Subject
 from worker.workspace import Workspace
 
 

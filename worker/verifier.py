@@ -15,12 +15,12 @@ from typing import Any
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from storage import certificates, verifications
-from storage.db import Database
+from storage.database.engine import Database
+from storage.database.models import Verification, Video
 from storage.errors import BadCertificate, ObjectMissing
-from storage.models import Verification, Video
-from storage.objects import ObjectStore
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
+from storage.tables import certificates, verifications
 from worker.identity import load_mark_key
 from worker.inspection import inspect
 

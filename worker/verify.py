@@ -11,11 +11,12 @@ from typing import BinaryIO
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage import quotas, rows, uploads, verifications
-from storage.db import after_rollback
-from storage.models import Verification, Video, new_id
-from storage.objects import ObjectStore
+from storage.database import queries
+from storage.database.engine import after_rollback
+from storage.database.models import Verification, Video, new_id
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
+from storage.tables import quotas, uploads, verifications
 
 
 def submit_verification(
@@ -45,7 +46,7 @@ def submit_verification(
 
 def get_verification(session: Session, verification_id: str, *, owner: str) -> Verification:
     """The verification. Raises NotFound."""
-    return rows.get(session, Verification, verification_id, owner=owner)
+    return queries.get(session, Verification, verification_id, owner=owner)
 
 
 def made_video(session: Session, row: Verification, *, owner: str) -> Video | None:

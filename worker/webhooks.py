@@ -9,11 +9,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from storage import rows, webhooks
+from storage.database import queries
+from storage.database.models import Delivery, DeliveryState, Webhook, WebhookEvent
+from storage.database.queries import Page
 from storage.errors import NotFound
-from storage.models import Delivery, DeliveryState, Webhook, WebhookEvent
-from storage.rows import Page
 from storage.settings import Settings
+from storage.tables import webhooks
 from worker import outside
 from worker.keyring import open_keyring
 
@@ -28,12 +29,12 @@ def create_webhook(
 
 def get_webhook(session: Session, webhook_id: str, *, owner: str) -> Webhook:
     """The webhook. Raises NotFound."""
-    return rows.get(session, Webhook, webhook_id, owner=owner)
+    return queries.get(session, Webhook, webhook_id, owner=owner)
 
 
 def list_webhooks(session: Session, *, owner: str, limit: int = 50, cursor: str | None = None) -> Page[Webhook]:
     """Webhooks, newest first."""
-    return rows.page(session, Webhook, limit=limit, cursor=cursor, owner=owner)
+    return queries.page(session, Webhook, limit=limit, cursor=cursor, owner=owner)
 
 
 def change_webhook(session: Session, settings: Settings, webhook_id: str, *, owner: str, **values: Any) -> Webhook:
@@ -60,7 +61,7 @@ def test_webhook(session: Session, webhook_id: str, *, owner: str) -> Delivery:
 
 def get_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
     """One of the webhook's deliveries. Raises NotFound."""
-    delivery = rows.get(session, Delivery, delivery_id, owner=owner)
+    delivery = queries.get(session, Delivery, delivery_id, owner=owner)
     if delivery.webhook_id != webhook_id:
         raise NotFound(f"Webhook {webhook_id} has no delivery {delivery_id}.")
     return delivery
@@ -77,7 +78,7 @@ def list_deliveries(
 ) -> Page[Delivery]:
     """The webhook's deliveries, newest first. Raises NotFound."""
     get_webhook(session, webhook_id, owner=owner)
-    return rows.page(session, Delivery, limit=limit, cursor=cursor, owner=owner, webhook_id=webhook_id, state=state)
+    return queries.page(session, Delivery, limit=limit, cursor=cursor, owner=owner, webhook_id=webhook_id, state=state)
 
 
 def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:

@@ -16,9 +16,9 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from storage.database.models import Job
 from storage.errors import ObjectDamaged, StoreFull
-from storage.models import Job
-from storage.objects import ObjectStore
+from storage.objects.base import ObjectStore
 
 ABANDONED_S = 3600.0
 

@@ -12,7 +12,7 @@ from api import documents, meanings, schemas
 from api.deps import ReadinessDep, Reading, SettingsDep
 from api.errors import ERRORS_PAGE, Problem
 from api.readiness import NEEDED
-from storage import figures, workers
+from storage.tables import service_stats, workers
 
 router = APIRouter(tags=["health"])
 
@@ -34,7 +34,7 @@ def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> 
     if down:
         message = f"Down: {', '.join(down)}."
         raise Problem("unavailable", message, headers={"Retry-After": "5"}, parts=parts)
-    active = figures.queue(session)
+    active = service_stats.queue(session)
     alive = workers.alive(session, within_s=settings.worker_silence_s)
     return schemas.Ready(
         status="ready" if parts["workers"].ok else "degraded",

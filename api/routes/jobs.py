@@ -13,7 +13,7 @@ from api.deps import Cursor, Limit, Reading, SettingsDep, WatchDep, Writing
 from api.documents import problems
 from api.idempotency import PostOnce
 from api.watch import begin
-from storage.models import JobKind, JobState
+from storage.database.models import JobKind, JobState
 from worker import service
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=PostOnce)

@@ -14,7 +14,8 @@ from api.documents import problems
 from api.errors import invalid
 from api.forms import receive_json
 from api.idempotency import PostOnce
-from storage import keys, models, rows
+from storage.database import models, queries
+from storage.tables import api_keys
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=PostOnce)
 
@@ -41,7 +42,7 @@ def create_key(
     caller: AdminDep, form: Annotated[schemas.KeyForm, Depends(_form)], response: Response, session: Writing
 ) -> schemas.NewKey:
     """The new key, with its token, which is shown this once. From the first key on, every request needs one."""
-    row, token = keys.create(
+    row, token = api_keys.create(
         session, owner=form.owner, name=form.name, scopes=form.scopes, expires_at=_future(form.expires_at)
     )
     response.headers.update({"Location": f"/v1/keys/{row.id}", **SECRET})
@@ -57,14 +58,14 @@ def list_keys(
     cursor: Cursor = None,
 ) -> schemas.Page[schemas.Key]:
     """A page of keys: of one owner, or of all."""
-    page = rows.page(session, models.Key, limit=limit, cursor=cursor, owner=owner)
+    page = queries.page(session, models.Key, limit=limit, cursor=cursor, owner=owner)
     return schemas.Page(items=[schemas.Key.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{key_id}", summary="Read a key", responses=problems("not_found"))
 def get_key(key_id: str, caller: AdminDep, session: Reading) -> schemas.Key:
     """The key, without its secret."""
-    return schemas.Key.model_validate(rows.get(session, models.Key, key_id))
+    return schemas.Key.model_validate(queries.get(session, models.Key, key_id))
 
 
 @router.post(
@@ -81,7 +82,7 @@ def rotate_key(
     session: Writing,
 ) -> schemas.NewKey:
     """The key with its new token, which is shown this once; the one before works on for `grace_s`."""
-    row, token = keys.rotate(session, key_id, grace_s=rotation.grace_s, expires_at=_future(rotation.expires_at))
+    row, token = api_keys.rotate(session, key_id, grace_s=rotation.grace_s, expires_at=_future(rotation.expires_at))
     response.headers.update(SECRET)
     return _with_token(row, token)
 
@@ -89,7 +90,7 @@ def rotate_key(
 @router.post("/{key_id}/revoke", summary="Revoke a key", responses=problems("not_found", "key_revoked"))
 def revoke_key(key_id: str, caller: AdminDep, session: Writing) -> schemas.Key:
     """The key, which works no longer; it stays in the list."""
-    return schemas.Key.model_validate(keys.revoke(session, key_id))
+    return schemas.Key.model_validate(api_keys.revoke(session, key_id))
 
 
 def _with_token(row: models.Key, token: str) -> schemas.NewKey:

@@ -12,9 +12,10 @@ from api.auth import AdminDep, CallerDep
 from api.deps import Reading, SettingsDep, Writing
 from api.documents import problems
 from api.forms import receive_json
-from storage import models, quotas
-from storage.keys import OWNER
+from storage.database import models
 from storage.settings import Settings
+from storage.tables import quotas
+from storage.tables.api_keys import OWNER
 
 router = APIRouter(prefix="/v1", tags=["owners"])
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from api.deps import StoreDep
-from storage.objects import ObjectStore
+from storage.objects.base import ObjectStore
 
 STATIC = Path(__file__).parents[1] / "static"
 FRESH = {"Cache-Control": "no-cache"}

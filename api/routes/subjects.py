@@ -17,8 +17,8 @@ from api.idempotency import PostOnce
 from api.ranges import file_response
 from api.room import room_for
 from api.sent import sent_file
-from storage.models import SubjectState
-from storage.objects import ObjectStore
+from storage.database.models import SubjectState
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from worker import service
 

@@ -15,12 +15,13 @@ from api.documents import problems
 from api.errors import Problem
 from api.forms import announced, shown_name
 from api.idempotency import PostOnce, keep_early
-from storage import rows, uploads
-from storage.db import Database
+from storage.database import queries
+from storage.database.engine import Database
+from storage.database.models import Upload
 from storage.errors import OffsetMismatch
-from storage.models import Upload
-from storage.objects import ObjectStore
+from storage.objects.base import ObjectStore
 from storage.settings import Settings
+from storage.tables import uploads
 
 router = APIRouter(prefix=tus.PATH, tags=["uploads"], route_class=PostOnce)
 TUS = [Depends(tus.check_version)]
@@ -150,7 +151,7 @@ def list_uploads(
     caller: CallerDep, session: Reading, limit: Limit = 50, cursor: Cursor = None
 ) -> schemas.Page[schemas.Upload]:
     """A page of the uploads that were begun, complete or not, used or not, until they expire."""
-    return present.uploads(rows.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
+    return present.uploads(queries.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
 
 
 @router.get("/{upload_id}", summary="Read an upload", responses=problems("not_found"))

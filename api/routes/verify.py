@@ -20,8 +20,8 @@ from api.idempotency import PostOnce, keep_early
 from api.room import room_for
 from api.schemas_verify import CredentialsFound, MadeVideo, MarkFound, Verification, VerificationLinks, VerifyForm
 from api.sent import sent_file
-from storage import models
-from storage.db import Database
+from storage.database import models
+from storage.database.engine import Database
 from worker import verify
 
 router = APIRouter(prefix="/v1", tags=["verify"], route_class=PostOnce)

@@ -19,7 +19,7 @@ from api.idempotency import PostOnce
 from api.ranges import file_response, unchanged
 from api.room import room_for
 from api.sent import sent_file
-from storage.models import VideoState
+from storage.database.models import VideoState
 from storage.settings import Settings
 from worker import service
 

@@ -15,8 +15,8 @@ from api.documents import problems
 from api.forms import receive_json
 from api.idempotency import PostOnce
 from api.schemas import Page
-from storage import models
-from storage.models import DeliveryState, now
+from storage.database import models
+from storage.database.models import DeliveryState, now
 from worker import webhooks
 from worker.keyring import Keyring, open_keyring
 

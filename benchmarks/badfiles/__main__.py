@@ -37,11 +37,12 @@ from adnerf_core.training.trainer import train
 from benchmarks.badfiles import good
 from benchmarks.badfiles.corpus import Case, cases
 from benchmarks.badfiles.watch import Canaries, Memory, children, peak_mib, watching
-from storage import jobs, migrations
-from storage.db import Database
-from storage.models import LOCAL
-from storage.objects import ObjectStore, open_store
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import LOCAL
+from storage.objects.base import ObjectStore, open_store
 from storage.settings import Settings, environment_of
+from storage.tables import jobs
 from tests.adnerf_core.toy import SHORT, make_toy_dataset
 from tests.servers import free_port
 from worker import service

@@ -13,8 +13,8 @@ from benchmarks.chaos.clients import staged
 from benchmarks.chaos.outcome import Outcome
 from benchmarks.chaos.stage import Servers
 from benchmarks.chaos.storm import END_STATES, repeated
-from storage.models import Job, Subject
-from storage.rows import get
+from storage.database.models import Job, Subject
+from storage.database.queries import get
 from worker.broker import Broker, make_app
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks.chaos.clients import staged
 from benchmarks.chaos.outcome import Outcome, spread
 from benchmarks.chaos.stage import Servers, Stage
-from storage.jobs import MAX_ATTEMPTS
-from storage.models import Job
+from storage.database.models import Job
+from storage.tables.jobs import MAX_ATTEMPTS
 
 ENDLESS = {"steps": 100_000, "pause": 0.05}
 

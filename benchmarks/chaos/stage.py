@@ -20,11 +20,12 @@ from sqlalchemy import make_url, select
 
 from benchmarks.chaos.cable import Cable
 from benchmarks.chaos.core import JOURNAL, VISIBILITY, Step, read_journal
-from storage import migrations, tallies
-from storage.db import Database
-from storage.models import Job
-from storage.objects import open_store
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import Job
+from storage.objects.base import open_store
 from storage.settings import Settings, environment_of
+from storage.tables import counters
 from tests.servers import S3, PostgreSQL, Redis, free_port, running
 from worker.broker import QUEUES
 
@@ -151,10 +152,10 @@ class Stage:
         return self.jobs(Job.id == job_id)[0]
 
     def moves(self, move: str) -> int:
-        """How often this move was made, of all kinds of jobs (storage/jobs.py)."""
+        """How often this move was made, of all kinds of jobs (storage/tables/jobs.py)."""
         with self.database.session(write=False) as session:
-            rows = tallies.all_of(session)
-        return sum(row.count for row in rows if (row.name, row.label) == (tallies.MOVE, move))
+            rows = counters.all_of(session)
+        return sum(row.count for row in rows if (row.name, row.label) == (counters.MOVE, move))
 
     def steps(self, job_id: str | None = None, attempt: int | None = None) -> list[Step]:
         """The steps that the core has begun."""

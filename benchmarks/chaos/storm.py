@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from benchmarks.chaos.clients import Crowd, Ledger
 from benchmarks.chaos.outcome import Outcome, spread
 from benchmarks.chaos.stage import PATIENCE_S, RESTART_S, Servers, Stage, answers
-from storage.models import Job
+from storage.database.models import Job
 
 SHARES = {"worker": 0.25, "worker process": 0.2, "api": 0.2, "beat": 0.1, "redis": 0.12, "postgresql": 0.13}
 """What is killed how often. `worker`: Celery's main process, half of the time with all its processes; `worker process`:

@@ -18,9 +18,10 @@ import uvicorn
 from api.app import create_app
 from api.errors import PROBLEMS
 from api.schemas import ProblemDetails
-from storage import jobs, migrations
-from storage.db import Database
+from storage.database import migrations
+from storage.database.engine import Database
 from storage.settings import Settings
+from storage.tables import jobs
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(6000)
 AUDIO = b"RIFF\x24\x20\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(6000)

@@ -18,9 +18,9 @@ import pytest
 from sqlalchemy import update
 
 from api import watch
-from storage import events, jobs, keys
-from storage.models import LOCAL, JobEvent, now
+from storage.database.models import LOCAL, JobEvent, now
 from storage.settings import environment_of
+from storage.tables import api_keys, job_events, jobs
 from tests.api.conftest import VIDEO, check_problem
 from tests.servers import free_port
 
@@ -168,13 +168,13 @@ def test_what_is_no_longer_noted_is_not_needed(client, make, quick):
     beat(make, claimed, "track", 0.2)
     with make.database.session() as session:
         session.execute(update(JobEvent).values(at=now() - timedelta(hours=25)))
-        assert events.trim(session) == 3
+        assert job_events.trim(session) == 3
     with following(client, job, heard) as told:
         assert standing(next(told)) == ("progress", "running", "track", 0.2)
     client.post(job["links"]["cancel"])
     with make.database.session() as session:
         session.execute(update(JobEvent).values(at=now() - timedelta(hours=25)))
-        events.trim(session)
+        job_events.trim(session)
     with following(client, job, heard) as told:
         assert [standing(each)[:2] for each in told] == [("state", "cancelled")]
 
@@ -248,16 +248,16 @@ def test_it_ends_with_the_key_that_asked_for_it(client, make, quick, monkeypatch
     ends = {"expired": {"expires_at": now()}, "rotated at once": {"grace_s": 0}}
     job = make.subject()["jobs"][0]
     with make.database.session() as session:
-        key, token = keys.create(session, owner=LOCAL, name="k", scopes=["read"])
-        _, other = keys.create(session, owner=LOCAL, name="other", scopes=["read"])
+        key, token = api_keys.create(session, owner=LOCAL, name="k", scopes=["read"])
+        _, other = api_keys.create(session, owner=LOCAL, name="other", scopes=["read"])
     lost, kept = ({"Authorization": f"Bearer {each}"} for each in (token, other))
     with following(client, job, headers=lost) as told, following(client, job, headers=kept) as others:
         assert next(told).data["state"] == next(others).data["state"] == "queued"
         with make.database.session() as session:
             if end == "revoked":
-                keys.revoke(session, key.id)
+                api_keys.revoke(session, key.id)
             else:
-                keys.rotate(session, key.id, **ends[end])
+                api_keys.rotate(session, key.id, **ends[end])
         assert list(told) == []
         check_problem(client.get(f"{job['links']['self']}/events", headers=lost), "unauthorized")
         make.claim()

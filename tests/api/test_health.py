@@ -13,8 +13,8 @@ from sqlalchemy import update
 
 from api import metrics, readiness
 from api.app import create_app
-from storage import jobs, tallies, workers
-from storage.models import Worker, now
+from storage.database.models import Worker, now
+from storage.tables import counters, jobs, workers
 from tests.api.conftest import check_problem, serving
 
 QUEUES = ("cpu", "gpu_train", "gpu_render")
@@ -159,7 +159,7 @@ def test_figures_of_what_has_happened(client, make, app):
     lost = make.claim()
     with app.state.database.session() as session:
         jobs.sweep(session, dead=lambda worker: True)
-        tallies.add(session, tallies.STAGE, "train", "head", 2.5)
+        counters.add(session, counters.STAGE, "train", "head", 2.5)
     assert make.claim().id == lost.id
     told = figures(client)
     assert told["adnerf_attempts_total", ("kind", "preprocess")] == 3

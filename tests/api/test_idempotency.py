@@ -17,8 +17,8 @@ from sqlalchemy import func, select, update
 
 from api.app import create_app
 from api.idempotency import PostOnce
-from storage import answers
-from storage.models import Answer, Verification, now
+from storage.database.models import Answer, Verification, now
+from storage.tables import idempotency
 from tests.api.conftest import AUDIO, VIDEO, check_problem, serving
 
 KEY = {"Idempotency-Key": "3f1c8a52-again"}
@@ -78,7 +78,7 @@ def test_what_was_refused_may_be_sent_again_with_its_key(client, make):
     assert ask().headers["idempotency-replayed"] == "true"
 
 
-@pytest.mark.parametrize("breaks", ["api.present.subject", "api.present.retry_after", "storage.tallies._write"])
+@pytest.mark.parametrize("breaks", ["api.present.subject", "api.present.retry_after", "storage.tables.counters._write"])
 def test_what_went_wrong_inside_left_nothing_and_is_tried_anew(client, make, monkeypatch, breaks):
     def broken(*_):
         raise RuntimeError("broken")
@@ -103,7 +103,7 @@ def test_an_upload_that_is_begun_is_durable_with_its_answer_or_not_at_all(client
         return client.post("/v1/uploads", headers=KEY | {"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
 
     with monkeypatch.context() as patch:
-        patch.setattr(answers, "keep", lambda *_, **__: 1 / 0)
+        patch.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)
         check_problem(begin(), "internal_error")
     assert client.get("/v1/uploads").json()["items"] == []
     first, again = begin(), begin()
@@ -122,7 +122,7 @@ def test_a_process_that_dies_while_it_waits_for_a_verification_makes_no_second_o
             return session.scalar(select(func.count()).select_from(Verification))
 
     with monkeypatch.context() as patch:
-        patch.setattr(answers, "keep", lambda *_, **__: 1 / 0)
+        patch.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)
         check_problem(ask(), "internal_error")
     assert count() == 0 and not list(make.store.keys(older_than_s=-60))
     with monkeypatch.context() as patch:
@@ -224,7 +224,7 @@ def one_after_all(client, urls) -> Counter:
 def test_of_two_processes_the_slower_one_answers_what_the_quicker_one_did(two_processes, monkeypatch):
     """Both have looked for an answer and found none; then both do the work, and one is rolled back."""
     both = threading.Barrier(2)
-    find = answers.find
+    find = idempotency.find
 
     def wait_for_the_other(session, slot):
         kept = find(session, slot)
@@ -232,7 +232,7 @@ def test_of_two_processes_the_slower_one_answers_what_the_quicker_one_did(two_pr
             both.wait(120)
         return kept
 
-    monkeypatch.setattr(answers, "find", wait_for_the_other)
+    monkeypatch.setattr(idempotency, "find", wait_for_the_other)
     with ThreadPoolExecutor(2) as pool, httpx.Client(timeout=180) as client:
         files = {"video": ("ann.mp4", VIDEO)}
 
@@ -257,9 +257,9 @@ def test_a_key_is_free_again_after_a_day(client, make):
     assert anew.status_code == 202 and anew.json()["id"] != first.json()["id"]
     assert send(client).json() == anew.json()
     with make.database.session() as session:
-        assert answers.forget_old(session) == 0
+        assert idempotency.forget_old(session) == 0
         session.execute(update(Answer).values(created_at=now() - timedelta(hours=25)))
-        assert answers.forget_old(session) == 1
+        assert idempotency.forget_old(session) == 1
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256, "schlüssel".encode()])

@@ -1,6 +1,6 @@
 import pytest
 
-from storage import jobs
+from storage.tables import jobs
 from tests.api.conftest import check_problem
 
 JOB_FIELDS = {

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from storage import keys
+from storage.database.models import Key, now
 from storage.errors import StoreFull
-from storage.models import Key, now
+from storage.tables import api_keys
 from tests.api.conftest import check_problem
 
 FORM = {"owner": "ann", "name": "laptop", "scopes": ["read", "write"]}
@@ -29,7 +29,7 @@ def admin(client, app):
 
 def a_key(app, owner, *scopes, **values):
     with app.state.database.session() as session:
-        return keys.create(session, owner=owner, name=owner, scopes=scopes, **values)[1]
+        return api_keys.create(session, owner=owner, name=owner, scopes=scopes, **values)[1]
 
 
 def made(client, admin, **fields):
@@ -42,7 +42,7 @@ def test_a_key_is_made_and_works(client, admin):
     answer = made(client, admin)
     key = answer.json()
     assert answer.headers["cache-control"] == "no-store"
-    assert keys.TOKEN.fullmatch(key["token"]) and key["scopes"] == ["read", "write"]
+    assert api_keys.TOKEN.fullmatch(key["token"]) and key["scopes"] == ["read", "write"]
     assert client.get("/v1/subjects", headers=bearer(key["token"])).json()["items"] == []
     shown = client.get(answer.headers["location"], headers=admin).json()
     assert "token" not in shown
@@ -123,7 +123,7 @@ def test_somebody_without_a_key_is_answered_before_the_body(client, admin):
         assert connection.recv(12) == b"HTTP/1.1 401"
 
 
-@pytest.mark.parametrize("scope", keys.SCOPES)
+@pytest.mark.parametrize("scope", api_keys.SCOPES)
 def test_each_scope_opens_its_own_doors(client, app, scope):
     headers = bearer(a_key(app, "ann", scope))
     doors = {
@@ -151,7 +151,7 @@ def test_the_first_key_may_be_made_over_http_and_closes_the_door(client):
 def test_secrets_are_not_logged(client, app, admin, caplog):
     caplog.set_level(logging.DEBUG)
     token = a_key(app, "ann", "read")
-    secret = keys.TOKEN.fullmatch(token)[2]
+    secret = api_keys.TOKEN.fullmatch(token)[2]
     client.get("/v1/subjects", headers=bearer(token))
     client.get(f"/v1/subjects?token={token}", headers=bearer(secret))
     client.get(f"/v1/subjects/{token}", headers=bearer(token))
@@ -170,7 +170,7 @@ def test_a_use_that_cannot_be_noted_does_not_matter(client, app, admin, monkeypa
     def refuse(*_):
         raise StoreFull("No space left.")
 
-    monkeypatch.setattr(keys, "touch", refuse)
+    monkeypatch.setattr(api_keys, "touch", refuse)
     token = a_key(app, "ann", "read")
     assert client.get("/v1/subjects", headers=bearer(token)).status_code == 200
     with app.state.database.session(write=False) as session:

@@ -9,7 +9,7 @@ import logging
 import pytest
 
 from api import present
-from storage import keys
+from storage.tables import api_keys
 from tests.api.conftest import check_problem
 from worker import logs
 
@@ -74,14 +74,14 @@ def test_a_mistake_of_ours_is_logged_with_the_id_that_the_client_sees(client, mo
 
 def test_what_a_request_submits_is_logged_with_its_id(client, make, lines):
     subject = make.subject()
-    (submitted,) = [line for line in lines() if line["logger"] == "storage.jobs"]
+    (submitted,) = [line for line in lines() if line["logger"] == "storage.tables.jobs"]
     assert submitted["job_id"] == subject["jobs"][0]["id"]
     assert submitted["request_id"] == of_requests(lines)[0]["request_id"]
 
 
 def test_the_log_says_which_key_was_shown_and_not_what_it_was(client, app, caplog):
     with app.state.database.session() as session:
-        key, token = keys.create(session, owner="ann", name="k", scopes=["read"])
+        key, token = api_keys.create(session, owner="ann", name="k", scopes=["read"])
     caplog.set_level("INFO", logger="api.observe")
     client.get("/v1/subjects", headers={"Authorization": f"Bearer {token}"})
     client.get("/v1/subjects")

@@ -10,7 +10,7 @@ import pytest
 
 from api.app import create_app
 from api.routes import verify
-from storage import keys, quotas, verifications
+from storage.tables import api_keys, quotas, verifications
 from tests.api.conftest import AUDIO, VIDEO, Maker, check_problem, serving
 
 AT_ONCE = 50
@@ -18,7 +18,7 @@ AT_ONCE = 50
 
 def a_key(app, owner, *scopes):
     with app.state.database.session() as session:
-        return {"Authorization": f"Bearer {keys.create(session, owner=owner, name='k', scopes=scopes)[1]}"}
+        return {"Authorization": f"Bearer {api_keys.create(session, owner=owner, name='k', scopes=scopes)[1]}"}
 
 
 @pytest.fixture

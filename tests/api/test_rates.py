@@ -12,15 +12,15 @@ import pytest
 from api import rates
 from api.app import create_app
 from api.rates import Rates
-from storage import keys
 from storage.errors import BadSetting
+from storage.tables import api_keys
 from tests.api.conftest import check_problem, serving
 from tests.servers import Redis, running
 
 
 def tokens(app, *owners):
     with app.state.database.session() as session:
-        made = [keys.create(session, owner=owner, name="k", scopes=["read"])[1] for owner in owners]
+        made = [api_keys.create(session, owner=owner, name="k", scopes=["read"])[1] for owner in owners]
     return [{"Authorization": f"Bearer {token}"} for token in made]
 
 

@@ -15,8 +15,8 @@ from adnerf_core import errors as core
 from api import present, schemas
 from api.errors import PROBLEMS
 from api.meanings import MEANINGS
-from storage import jobs
 from storage.errors import BadCertificate
+from storage.tables import jobs
 from tests.api.conftest import check_problem
 from worker import inspection
 

@@ -3,7 +3,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from storage.models import Subject
+from storage.database.models import Subject
 from tests.api.conftest import PNG, VIDEO, check_problem
 
 SUBJECT_FIELDS = {

@@ -14,9 +14,9 @@ from sqlalchemy import select, update
 
 from api.app import create_app
 from api.errors import METHODS
-from storage import keys
-from storage.models import Base, Key, Subject, Verification, new_id
+from storage.database.models import Base, Key, Subject, Verification, new_id
 from storage.settings import Settings
+from storage.tables import api_keys
 from tests.api.conftest import AUDIO, VIDEO, Maker, check_problem, serving
 
 ADMIN, EVERYBODY, OWN, REFERRING, LIST = "admin", "everybody", "own", "referring", "list"
@@ -61,7 +61,7 @@ class Tenant:
     def __init__(self, app, client, owner):
         self.app, self.client, self.owner = app, client, owner
         with app.state.database.session() as session:
-            key, token = keys.create(session, owner=owner, name=owner, scopes=["read", "write"])
+            key, token = api_keys.create(session, owner=owner, name=owner, scopes=["read", "write"])
         client.headers["Authorization"] = f"Bearer {token}"
         make = Maker(self.client, app)
         subject = make.ready_subject()

@@ -27,7 +27,7 @@ from tusclient.client import TusClient
 
 from api import tus
 from api.app import create_app
-from storage.models import Upload, now
+from storage.database.models import Upload, now
 from storage.settings import environment_of
 from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem, serving
 

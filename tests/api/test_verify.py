@@ -8,8 +8,8 @@ import time
 import pytest
 
 from api.routes import verify as routes
-from storage import verifications
-from storage.models import LOCAL, Video
+from storage.database.models import LOCAL, Video
+from storage.tables import verifications
 from tests.api.conftest import AUDIO, VIDEO, check_problem
 from worker import verifier
 from worker.verifier import Verifier

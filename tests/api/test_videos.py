@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from storage.models import Video
+from storage.database.models import Video
 from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem
 
 VIDEO_FIELDS = {

@@ -8,9 +8,10 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from api import metrics
-from storage import rows, webhooks
-from storage.models import Delivery, Webhook
-from storage.webhooks import EVENTS, Attempt
+from storage.database import queries
+from storage.database.models import Delivery, Webhook
+from storage.tables import webhooks
+from storage.tables.webhooks import EVENTS, Attempt
 from tests.api.conftest import check_problem
 from tests.worker.test_outside import NAMES, NOT_ADDRESSES, NUMBERS
 from worker.outside import LONGEST
@@ -247,7 +248,7 @@ def test_a_deleted_webhook_is_gone_with_its_log(client, app, new):
     for method, path in requests_about(webhook, delivery):
         check_problem(client.request(method, path, json={} if method == "PATCH" else None), "not_found")
     with app.state.database.session(write=False) as session:
-        assert rows.page(session, Delivery, limit=1).items == []
+        assert queries.page(session, Delivery, limit=1).items == []
 
 
 def requests_about(webhook, delivery):
@@ -265,7 +266,7 @@ def test_another_owner_s_webhooks_are_not_there(client, app, new):
     mine = client.post(new()["links"]["test"]).json()
     with app.state.database.session() as session:
         for model, row in ((Webhook, webhook), (Delivery, delivery)):
-            rows.get(session, model, row["id"]).owner = "somebody"
+            queries.get(session, model, row["id"]).owner = "somebody"
     for method, path in requests_about(webhook, delivery):
         check_problem(client.request(method, path, json={} if method == "PATCH" else None), "not_found")
     assert len(client.get("/v1/webhooks").json()["items"]) == 1

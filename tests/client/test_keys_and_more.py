@@ -12,7 +12,7 @@ from adnerf_client import AdnerfError, Client, NotFound
 from adnerf_client import models as ours
 from adnerf_client.errors import NotAllowed
 from api import schemas_verify, schemas_webhooks
-from storage import keys
+from storage.tables import api_keys
 from tests.client.conftest import CONSENT
 
 HOOK = "https://93.184.215.14/hook"  # public, and no name to look up
@@ -20,7 +20,7 @@ HOOK = "https://93.184.215.14/hook"  # public, and no name to look up
 
 def test_keys_tell_owners_apart(service, monkeypatch, capsys):
     with service.app.state.database.session() as session:
-        tokens = [keys.create(session, owner=who, name=who, scopes=["read", "write"])[1] for who in ("ann", "bob")]
+        tokens = [api_keys.create(session, owner=who, name=who, scopes=["read", "write"])[1] for who in ("ann", "bob")]
     ann, bob = (service.client(api_key=token) for token in tokens)
     subject = ann.subjects.create(service.file(), consent=CONSENT)
     assert [each.id for each in ann.subjects.list()] == [subject.id] and list(bob.subjects.list()) == []

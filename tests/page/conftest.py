@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.files import ffmpeg
 from api.app import create_app
-from storage import migrations
-from storage.db import Database
+from storage.database import migrations
+from storage.database.engine import Database
 from storage.settings import Settings
 from tests.api.conftest import serving
 from tests.page import browser as chromium

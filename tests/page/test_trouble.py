@@ -5,9 +5,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from storage import keys
-from storage.db import Database
+from storage.database.engine import Database
 from storage.settings import Settings
+from storage.tables import api_keys
 from tests.page.acts import assert_accessible, begin, make_subject, ready_subject, sent_from, speak, working
 from tests.page.conftest import opened, running
 
@@ -91,7 +91,7 @@ def guarded(tmp_path):
     with running(data) as url:
         database = Database(Settings(data_dir=data).database)
         with database.session() as session:
-            _, token = keys.create(session, owner="ann", name="browser", scopes=["read", "write"])
+            _, token = api_keys.create(session, owner="ann", name="browser", scopes=["read", "write"])
         database.close()
         yield url, token
 

@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from storage import migrations
-from storage.db import Database
-from storage.objects import open_store
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.objects.base import open_store
 from storage.settings import Settings
 
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from adnerf_core.config import RenderOptions
-from storage import migrations
-from storage.db import Database
-from storage.models import LOCAL
-from storage.objects import open_store
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.database.models import LOCAL
+from storage.objects.base import open_store
 from storage.settings import Settings, environment_of
 from tests.worker.stub_core import CORE
 from worker import service

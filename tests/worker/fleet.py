@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import redis
 
-from storage import workers
-from storage.models import LOCAL
+from storage.database.models import LOCAL
 from storage.settings import environment_of
+from storage.tables import workers
 from tests.worker.conftest import ROOT, House
 from worker import service
 from worker.__main__ import QUIET

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from storage import jobs
+from storage.tables import jobs
 from tests.servers import Redis, running
 from tests.worker.fleet import Fleet, claimer
 from worker import service

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from storage import workers
+from storage.tables import workers
 from tests.worker.stub_core import CORE
 from worker import serve
 from worker.__main__ import main

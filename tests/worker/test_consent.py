@@ -8,9 +8,9 @@ import threading
 
 import pytest
 
-from storage import consents, jobs
+from storage.database.models import LOCAL, Job, Subject, now
 from storage.errors import ConsentWithdrawn, NotFound
-from storage.models import LOCAL, Job, Subject, now
+from storage.tables import consents, jobs
 from tests.worker.conftest import House
 from worker import service
 from worker.consent import withdraw_consent

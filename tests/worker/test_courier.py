@@ -11,10 +11,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from storage import rows, webhooks
+from storage.database import queries
+from storage.database.models import LOCAL, Delivery, Webhook, now
 from storage.errors import BadSetting, WebhooksOff
-from storage.models import LOCAL, Delivery, Webhook, now
 from storage.settings import Settings
+from storage.tables import webhooks
 from tests.receivers import Receiver
 from worker import outside
 from worker import webhooks as use_cases
@@ -38,7 +39,7 @@ def send_test(house, webhook):
 
 
 def reread(house, row):
-    return house.read(rows.get, type(row), row.id)
+    return house.read(queries.get, type(row), row.id)
 
 
 def deliver(house):
@@ -65,7 +66,7 @@ def test_a_job_s_end_is_told_and_signed(house):
     first, second = receiver.received
     assert first.headers["webhook-id"] != second.headers["webhook-id"]
     assert first.headers["content-type"] == "application/json"
-    delivery = house.read(rows.get, Delivery, first.headers["webhook-id"])
+    delivery = house.read(queries.get, Delivery, first.headers["webhook-id"])
     assert (delivery.state, delivery.last_status, delivery.response) == ("delivered", 200, "answer 200")
     with pytest.raises(WebhookVerificationError):
         opened(house, webhook, first._replace(body=first.body.replace(b"ready", b"weary")))
@@ -108,8 +109,8 @@ def test_what_is_refused_is_delivered_when_it_is_due_again(house):
 
 def make_due(session, delivery, *, owner):
     """Lets the time pass that the delivery and its webhook have to wait."""
-    rows.get(session, Delivery, delivery.id, owner=owner).next_at = now()
-    rows.get(session, Webhook, delivery.webhook_id, owner=owner).held_until = None
+    queries.get(session, Delivery, delivery.id, owner=owner).next_at = now()
+    queries.get(session, Webhook, delivery.webhook_id, owner=owner).held_until = None
 
 
 def test_an_address_that_leads_inside_by_now_is_not_called(house):

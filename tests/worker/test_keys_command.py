@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from storage import keys, quotas
+from storage.database.models import Key, now
 from storage.errors import Unauthorized
-from storage.models import Key, now
 from storage.settings import Settings, environment_of
+from storage.tables import api_keys, quotas
 from worker.__main__ import main
 
 
@@ -31,7 +31,7 @@ def adnerf(house, monkeypatch, capsys):
 
 def found(house, token):
     with house.database.session(write=False) as session:
-        return keys.find(session, token)
+        return api_keys.find(session, token)
 
 
 def made(adnerf, *words):

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from storage import jobs
 from storage.errors import InUse
+from storage.tables import jobs
 from worker import service
 from worker.locks import HeldLock, Presence, is_abandoned
 

@@ -10,8 +10,8 @@ import pytest
 from adnerf_core.config import RenderOptions
 from adnerf_core.files.ffmpeg import probe, write_wav
 from adnerf_core.files.run_dir import RunDir
-from storage import certificates, jobs
-from storage.models import LOCAL
+from storage.database.models import LOCAL
+from storage.tables import certificates, jobs
 from worker import service
 from worker.credentials import read
 

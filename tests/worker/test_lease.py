@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adnerf_core.progress import Cancelled
-from storage import jobs
+from storage.tables import jobs
 from worker import service
 from worker.lease import STUCK, Lease
 from worker.meter import Meter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage import tallies
+from storage.tables import counters
 from worker.meter import Meter
 
 WEIGHTS = {"audio": 1.0, "head": 6.0, "torso": 3.0}
@@ -105,6 +105,8 @@ def test_the_times_of_a_job_that_succeeded_are_tallied(house):
     house.submit_subject(train={"at": {"1": "crash"}})
     house.work()
     with house.database.session(write=False) as session:
-        timed = {(each.kind, each.label): each.count for each in tallies.all_of(session) if each.name == tallies.STAGE}
+        timed = {
+            (each.kind, each.label): each.count for each in counters.all_of(session) if each.name == counters.STAGE
+        }
     assert timed["preprocess", "track"] == 1
     assert not any(kind == "train" for kind, _ in timed)

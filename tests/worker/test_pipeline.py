@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adnerf_core.config import RenderOptions, ViewChange
-from storage import jobs
 from storage.errors import (
     FileTooLarge,
     NotFound,
@@ -20,6 +19,7 @@ from storage.errors import (
     VideoNotReady,
     ViewsNotReady,
 )
+from storage.tables import jobs
 from tests.worker.stub_core import LOADED, VIEW_LIMITS, VIEWS
 from worker import pipeline, service
 

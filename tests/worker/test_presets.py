@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from adnerf_core.config import PRESETS, PresetName
-from storage.models import LOCAL
+from storage.database.models import LOCAL
 from worker import service
 
 

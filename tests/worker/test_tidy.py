@@ -6,7 +6,7 @@ import io
 import os
 import time
 
-from storage.janitor import Janitor
+from storage.cleanup import Janitor
 from worker import service
 from worker.tidy import tidy
 from worker.workspace import Workspace

@@ -16,9 +16,9 @@ import pytest
 from adnerf_core.config import ViewChange
 from adnerf_core.files import ffmpeg as media
 from adnerf_core.watermark.spread_spectrum import Marker
-from storage import verifications
-from storage.models import LOCAL, Verification, Video
+from storage.database.models import LOCAL, Verification, Video
 from storage.settings import bare_environment
+from storage.tables import verifications
 from tests.worker.conftest import PLAIN
 from tests.worker.stub_core import CORE
 from worker import inspection, service, verifier

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from storage.errors import ObjectDamaged, ObjectMissing, StoreFull
-from storage.local_store import LocalStore
+from storage.objects.local import LocalStore
 from worker.workspace import Workspace
 
 

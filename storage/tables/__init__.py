@@ -1,0 +1,1 @@
+"""Queries and state changes, one module for each table."""

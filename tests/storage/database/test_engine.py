@@ -1,0 +1,239 @@
+"""Transactions, times, pages, and the settings."""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from sqlalchemy import delete, event, select, text
+from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
+
+from storage.database import migrations, queries
+from storage.database.engine import Database, after_commit, after_rollback
+from storage.database.models import LOCAL, Job, Subject, Video, new_id
+from storage.errors import BadSetting, NotFound, StoreFull
+from storage.settings import Settings, environment_of, load
+from tests.servers import PostgreSQL, running
+
+
+def subject(**values):
+    values = {"id": new_id("sub"), "owner": LOCAL, "name": "Ada", "state": "pending", "preset": "draft"} | values
+    return Subject(consent="Ada", source_key="k", **values)
+
+
+def names(database):
+    with database.session(write=False) as session:
+        return list(session.scalars(select(Subject.name)))
+
+
+def test_what_no_database_can_hold_is_not_there(database):
+    with database.session() as session:
+        session.add(subject())
+    with database.session(write=False) as session:
+        with pytest.raises(NotFound):
+            queries.get(session, Subject, "sub_\0", owner=LOCAL)
+        assert queries.page(session, Subject, limit=9, owner=LOCAL, id="sub_\0") == queries.Page([], None)
+
+
+def test_a_block_that_raises_leaves_nothing(database):
+    seen = []
+    with pytest.raises(RuntimeError), database.session() as session:
+        after_commit(session, lambda: seen.append("commit"))
+        after_rollback(session, lambda: seen.append("rollback"))
+        session.add(subject())
+        session.flush()
+        raise RuntimeError
+    assert (names(database), seen) == ([], ["rollback"])
+
+
+def test_actions_run_once_it_is_durable(database):
+    seen = []
+    with database.session() as session:
+        after_commit(session, lambda: seen.append(names(database)))
+        after_rollback(session, lambda: seen.append("rollback"))
+        session.add(subject())
+    assert seen == [["Ada"]]
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_readers_do_not_wait_for_a_writer_and_writers_wait_for_each_other(database):
+    order = []
+
+    def write_later():
+        with database.session() as session:
+            session.add(subject(name="second"))
+            session.flush()
+            order.append("second")
+
+    with database.session() as session:
+        session.add(subject(name="first"))
+        session.flush()
+        other = threading.Thread(target=write_later)
+        other.start()
+        time.sleep(0.2)
+        assert names(database) == []
+        order.append("first")
+    other.join()
+    assert order == names(database) == ["first", "second"]
+
+
+def test_a_reading_session_does_not_lock_and_keeps_its_view(database):
+    with database.session(write=False) as reading:
+        assert reading.scalars(select(Subject)).all() == []
+        with database.session() as writing:
+            writing.add(subject())
+        assert reading.scalars(select(Subject)).all() == []
+
+
+def test_rows_must_belong_to_something(database):
+    with pytest.raises(IntegrityError), database.session() as session:
+        session.add(Video(id="vid_1", owner=LOCAL, subject_id="sub_none", state="pending", options={}, audio_key="k"))
+
+
+def test_times_come_back_in_utc(database):
+    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone(timedelta(hours=2)))
+    with database.session() as session:
+        session.add(subject(id="sub_1", created_at=moment))
+    with database.session(write=False) as session:
+        found = queries.get(session, Subject, "sub_1").created_at
+    assert found == moment
+    assert found.utcoffset() == timedelta(0)
+
+
+def test_pages_cover_all_rows_once_newest_first(database):
+    with database.session() as session:
+        for number in range(7):
+            session.add(subject(name=str(number), state="ready" if number % 2 else "failed"))
+            time.sleep(0.002)  # ids sort by the millisecond
+    with database.session(write=False) as session:
+        found, cursor = [], None
+        while True:
+            page = queries.page(session, Subject, limit=3, cursor=cursor)
+            found.append([row.name for row in page.items])
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        assert found == [["6", "5", "4"], ["3", "2", "1"], ["0"]]
+        ready = queries.page(session, Subject, limit=3, state="ready")
+        assert ([row.name for row in ready.items], ready.next_cursor) == (["5", "3", "1"], None)
+
+
+def test_what_is_not_there_is_named(database):
+    with database.session(write=False) as session, pytest.raises(NotFound, match="no job job_1"):
+        queries.get(session, Job, "job_1")
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_full_disk_is_named(database):
+    with database.engine.connect() as connection:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+
+    def limit(connection, _record, _proxy):  # SQLite says the same as on a full disk
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    event.listen(database.engine, "checkout", limit)
+    with pytest.raises(StoreFull), database.session() as session:
+        session.add(subject(name="x" * 1_000_000))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_full_disk_of_the_server_is_named(database):
+    block = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'"
+    with pytest.raises(StoreFull), database.session() as session:
+        session.execute(text(f"DO $$ BEGIN {block}; END $$"))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_reading_session_cannot_write(database):
+    with pytest.raises(InternalError, match="read-only"), database.session(write=False) as session:
+        session.add(subject())
+
+
+@pytest.fixture
+def own_postgresql():
+    """A server that a test may kill."""
+    with running(PostgreSQL) as (server,):
+        yield server
+
+
+def test_a_killed_server_is_found_again_with_all_that_was_committed(own_postgresql):
+    database = Database(own_postgresql.url)
+    migrations.upgrade(database)
+    with database.session() as session:
+        session.add(subject(name="kept"))
+    with pytest.raises(OperationalError), database.session() as session:
+        session.add(subject(name="lost"))
+        session.flush()
+        own_postgresql.kill()
+    with pytest.raises(OperationalError):
+        database.ping()
+    own_postgresql.start()
+    assert names(database) == ["kept"]
+    database.close()
+
+
+def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(database):
+    closed = []
+    event.listen(database.engine, "close", lambda connection, _: closed.append(connection))
+    with database.session(write=False) as session:
+        mine = session.connection().connection.dbapi_connection
+        database.close()
+        assert mine not in closed
+        assert session.execute(text("SELECT 2")).scalar_one() == 2
+    assert mine in closed
+
+
+def test_ping_tells_a_database_that_answers_from_one_that_does_not(database, tmp_path):
+    database.ping()
+    lost = Database(f"sqlite:///{tmp_path / 'folder' / 'x.db'}")
+    lost.close()
+    (tmp_path / "folder").rmdir()
+    with pytest.raises(OperationalError):
+        lost.ping()
+
+
+def test_settings_come_from_the_environment():
+    settings = load({"ADNERF_DATA_DIR": "/d", "ADNERF_LEASE_S": "2.5", "ADNERF_MAX_AUDIO_BYTES": "10", "HOME": "x"})
+    assert settings == Settings(data_dir=Path("/d"), lease_s=2.5, max_audio_bytes=10)
+    assert settings.database == "sqlite:////d/adnerf.db"
+    assert load({"ADNERF_DATABASE_URL": "postgresql://h/d"}).database == "postgresql://h/d"
+
+
+def test_settings_pass_through_an_environment():
+    settings = Settings(data_dir=Path("elsewhere"), stall_s=7.5)
+    assert load(environment_of(settings)) == settings
+
+
+@pytest.mark.parametrize("text", ["ten", "-1", "0"])
+def test_unusable_settings_are_refused(text):
+    with pytest.raises(BadSetting, match="ADNERF_LEASE_S"):
+        load({"ADNERF_LEASE_S": text})
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+def test_a_row_that_is_held_is_removed_only_later(database):
+    """So that what is about to hang on it is not without it at the commit."""
+    with database.session() as session:
+        session.add(subject(id="sub_1"))
+    order = []
+
+    def remove():
+        with database.session() as session:
+            session.execute(delete(Subject).where(Subject.id == "sub_1"))
+            order.append("removed")
+
+    with database.session() as session:
+        queries.get(session, Subject, "sub_1", hold=True)
+        other = threading.Thread(target=remove)
+        other.start()
+        other.join(0.5)
+        session.add(Video(id="vid_1", owner=LOCAL, subject_id="sub_1", state="pending", options={}, audio_key="k"))
+        session.flush()
+        order.append("added")
+    other.join()
+    assert order == ["added", "removed"]
+    with database.session(write=False) as session:
+        assert session.scalars(select(Video)).all() == []

@@ -1,0 +1,100 @@
+"""With many rows: no question that clients or workers ask reads a whole table, on either database."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import event
+
+from benchmarks.listing import WRITES, fill, questions
+from storage.database import migrations
+from storage.database.engine import Database
+
+JOBS = 4000
+FEW = 250
+"""Rows of a page (50), and of the queue (400) far fewer than all; nothing asked below needs more."""
+LONG = {"place of the last in the queue", "places of the 50 newest"}
+"""These count the queue, of which there are 400 jobs."""
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def crowded(request, tmp_path_factory):
+    """A database with many jobs, and the server that has to be asked to drop it."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path_factory.mktemp('crowd') / 'crowd.db'}")
+    else:
+        server = request.getfixturevalue("postgresql")
+        database = Database(server.create("crowd"))
+    migrations.upgrade(database)
+    fill(database, JOBS)
+    yield database
+    database.close()
+    if not database.sqlite:
+        server.drop("crowd")
+
+
+def statements(session, ask):
+    """What `ask` sends to the database, with parameters."""
+    sent = []
+
+    def note(_connection, _cursor, statement, parameters, _context, _many):
+        sent.append((statement, parameters))
+
+    engine = session.get_bind().engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        ask()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return [(text, values) for text, values in sent if text.startswith(("SELECT", "UPDATE", "WITH"))]
+
+
+def unindexed(session, statement, parameters):
+    """The steps of SQLite's plan that read a table, and not by an index."""
+    plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    steps = [row[-1] for row in plan]
+    return [step for step in steps if step in {f"SCAN {table}" for table in ("subjects", "videos", "jobs")}]
+
+
+def most_rows(session, statement, parameters):
+    """The most rows that one step of PostgreSQL's plan really read."""
+    plan = session.connection().exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
+    nodes, most = [plan.scalar_one()[0]["Plan"]], 0
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", [])
+        read = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+        most = max(most, read * node["Actual Loops"])
+    return most
+
+
+def check(database, session, name, ask):
+    asked = statements(session, ask)
+    assert asked
+    for statement, parameters in asked:
+        if database.sqlite:
+            assert unindexed(session, statement, parameters) == [], f"{name}: {statement}"
+        else:
+            limit = FEW if name not in LONG else JOBS // 5
+            assert most_rows(session, statement, parameters) <= limit, f"{name}: {statement}"
+
+
+def test_no_question_reads_a_whole_table(crowded):
+    with crowded.session(write=False) as session:
+        asked = questions(session)
+        for name, ask in asked.items():
+            check(crowded, session, name, ask)
+    assert set(asked) > LONG
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_no_move_reads_a_whole_table(crowded, name):
+    with crowded.session() as session:
+        check(crowded, session, name, lambda: WRITES[name](session))
+        session.rollback()
+
+
+def test_a_question_without_an_index_would_be_seen(crowded):
+    with crowded.session(write=False) as session:
+        whole = "SELECT * FROM jobs WHERE worker = 'nobody'"
+        found = unindexed(session, whole, ()) if crowded.sqlite else most_rows(session, whole, ())
+    assert found == ["SCAN jobs"] or found == JOBS

@@ -1,0 +1,103 @@
+"""LocalStore: what is particular to files in a folder."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from storage.errors import StoreAway, StoreFull
+from storage.objects.local import LocalStore
+from tests.storage.objects.test_objects import PAYLOAD
+
+
+@pytest.fixture
+def store(settings):
+    return LocalStore(settings.objects)
+
+
+def files(store):
+    return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file())
+
+
+def test_nobody_sees_half_an_object(store):
+    halfway, seen = threading.Event(), threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size=-1):
+            if self.tell() > 0:
+                halfway.set()
+                seen.wait(10)
+            return super().read(size)
+
+    writer = threading.Thread(target=store.put, args=("a", Slow(PAYLOAD)))
+    writer.start()
+    halfway.wait(10)
+    assert not store.exists("a")
+    assert list(store.keys(older_than_s=0)) == []
+    seen.set()
+    writer.join()
+    assert store.size("a") == len(PAYLOAD)
+
+
+def test_fetching_works_where_links_do_not(store, tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(18, "another device")
+
+    store.put("a", io.BytesIO(PAYLOAD))
+    monkeypatch.setattr("os.link", refuse)
+    store.fetch("a", tmp_path / "b")
+    assert (tmp_path / "b").read_bytes() == PAYLOAD
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
+    store = LocalStore(small_disk)
+    store.put("small", io.BytesIO(b"x"))
+    with pytest.raises(StoreFull):
+        store.put("large", io.BytesIO(b"x" * (4 << 20)))
+    assert files(store) == ["small"]
+    store.put("again", io.BytesIO(b"x" * 1000))
+
+
+def test_what_a_killed_process_wrote_is_no_object_and_is_dropped_later(store):
+    program = (
+        "import io, os, signal, sys; from pathlib import Path; from storage.objects.local import LocalStore\n"
+        "class Killing(io.BytesIO):\n"
+        "    def read(self, size=-1):\n"
+        "        if self.tell(): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().read(100)\n"
+        "LocalStore(Path(sys.argv[1])).put('s/a', Killing(b'x' * 1000))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(store.root)], timeout=60)
+    assert ended.returncode == -9
+    assert not store.exists("s/a")
+    assert len(files(store)) == 1
+    assert store.drop_unfinished(older_than_s=60) == 0
+    assert store.drop_unfinished(older_than_s=0) == 1
+    assert files(store) == []
+    store.put("s/a", io.BytesIO(b"whole"))
+    assert store.size("s/a") == 5
+
+
+def test_old_objects_are_listed(store):
+    store.put("a/old", io.BytesIO(b"x"))
+    store.put("a/new", io.BytesIO(b"x"))
+    os.utime(store.root / "a" / "old", (0, time.time() - 100))
+    assert list(store.keys(older_than_s=50)) == ["a/old"]
+    assert sorted(store.keys(older_than_s=0)) == ["a/new", "a/old"]
+
+
+def test_a_folder_has_no_links(store):
+    store.put("a", io.BytesIO(b"x"))
+    assert store.link("a", name="a.mp4", media_type="video/mp4") is None
+
+
+def test_a_folder_that_cannot_be_is_away(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StoreAway, match="Not a directory"):
+        LocalStore(tmp_path / "file" / "objects").ping()

@@ -1,0 +1,314 @@
+"""Webhooks' rows: what is written with an event, who delivers, and what follows from success and failure."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+
+from storage.database import queries
+from storage.database.models import LOCAL, Delivery, Webhook, now
+from storage.errors import NotFound, TooManyWebhooks, WebhookDisabled
+from storage.tables import counters, jobs, webhooks
+from storage.tables.webhooks import EVENTS, GIVE_UP, OUTCOMES, TEST, WAITS, Attempt
+from tests.storage.tables.test_jobs import ERROR, claim, new_job
+
+TAKEN = Attempt(204, "")
+BROKEN = Attempt(500, "no")
+SILENT = Attempt(error="No connection.")
+
+
+def new_webhook(database, *events, owner=LOCAL):
+    with database.session() as session:
+        return webhooks.create(
+            session, owner=owner, url="https://example.com/", events=list(events or EVENTS), description=""
+        )
+
+
+def deliveries(database, webhook=None):
+    """All, oldest first."""
+    with database.session(write=False) as session:
+        found = queries.page(session, Delivery, limit=100, webhook_id=webhook and webhook.id).items
+    return sorted(found, key=lambda delivery: (delivery.next_at, delivery.id))
+
+
+def told(database, webhook=None):
+    return [delivery.event for delivery in deliveries(database, webhook)]
+
+
+def reread(database, row):
+    with database.session(write=False) as session:
+        return queries.get(session, type(row), row.id)
+
+
+def take(database, lease_s=60.0):
+    with database.session() as session:
+        return webhooks.claim(session, lease_s=lease_s)
+
+
+def settle(database, claimed, attempt):
+    with database.session() as session:
+        return webhooks.settle(session, claimed, attempt)
+
+
+def send_test(database, webhook):
+    with database.session() as session:
+        return webhooks.test(session, queries.get(session, Webhook, webhook.id))
+
+
+@contextmanager
+def later(monkeypatch, **time):
+    """The clock of storage/tables/webhooks.py goes ahead by so much."""
+    with monkeypatch.context() as patched:
+        patched.setattr(webhooks, "now", lambda: now() + timedelta(**time))
+        yield
+
+
+def end(database, job, move):
+    with database.session() as session:
+        if move == "cancel":
+            jobs.cancel(session, job.id)
+        elif move == "fail":
+            assert jobs.fail(session, job.id, 1, ERROR)
+        elif move == "time_out":
+            assert jobs.time_out(session, job.id, 1, 5.0)
+        else:
+            assert jobs.succeed(session, job.id, 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "move", "expected"),
+    [
+        ("preprocess", "succeed", ["job.succeeded"]),
+        ("train", "succeed", ["job.succeeded", "subject.ready"]),
+        ("render", "succeed", ["job.succeeded", "video.ready"]),
+        ("preprocess", "fail", ["job.failed", "subject.failed"]),
+        ("train", "time_out", ["job.failed", "subject.failed"]),
+        ("render", "fail", ["job.failed", "video.failed"]),
+        ("train", "cancel", ["job.cancelled"]),
+    ],
+)
+def test_the_end_of_a_job_is_told(database, kind, move, expected):
+    new_webhook(database)
+    job = new_job(database, kind)
+    claim(database)
+    assert told(database) == []
+    end(database, job, move)
+    assert sorted(told(database)) == sorted(expected)
+    for delivery in deliveries(database):
+        body = json.loads(delivery.body)
+        assert (body["type"], delivery.state, delivery.attempts) == (delivery.event, "pending", 0)
+        ids = {"job": job.id, "subject": job.subject_id, "video": job.video_id}
+        assert body["data"]["id"] == ids[delivery.event.partition(".")[0]]
+        assert body["data"]["error"] == reread(database, job).error
+
+
+def test_the_sweep_tells_too(database):
+    new_webhook(database, "job.failed")
+    job = new_job(database)
+    for _ in range(jobs.MAX_ATTEMPTS):
+        claim(database, lease_s=-1)
+        with database.session() as session:
+            jobs.sweep(session)
+    assert told(database) == ["job.failed"]
+    assert json.loads(deliveries(database)[0].body)["data"]["error"]["code"] == "worker_lost"
+    assert reread(database, job).state == "failed"
+
+
+def test_a_webhook_hears_of_its_owner_s_jobs_and_of_what_it_asked_for(database):
+    mine, some = new_webhook(database), new_webhook(database, "job.failed", "video.ready")
+    other, off = new_webhook(database, owner="other"), new_webhook(database)
+    with database.session() as session:
+        webhooks.change(session, queries.get(session, Webhook, off.id), enabled=False)
+    job = new_job(database)
+    with database.session() as session:
+        jobs.cancel(session, job.id)
+    assert told(database, mine) == ["job.cancelled"]
+    assert told(database, some) == told(database, other) == told(database, off) == []
+
+
+def test_what_did_not_happen_is_not_told(database):
+    new_webhook(database)
+    job = new_job(database)
+    with pytest.raises(KeyError), database.session() as session:
+        jobs.cancel(session, job.id)
+        raise KeyError
+    assert told(database) == []
+
+
+def test_one_delivery_of_a_webhook_is_under_way_at_a_time(database):
+    first, second = new_webhook(database), new_webhook(database)
+    for webhook in (first, first, second):
+        send_test(database, webhook)
+    claims = take(database), take(database)
+    assert {claimed.webhook.id for claimed in claims} == {first.id, second.id}
+    assert take(database) is None
+    assert {claimed.delivery.attempts for claimed in claims} == {1}
+    for claimed in claims:
+        assert settle(database, claimed, TAKEN) == "delivered"
+    last = take(database)
+    assert last.webhook.id == first.id
+    assert reread(database, claims[0].delivery).state == "delivered"
+    assert reread(database, claims[0].delivery).delivered_at is not None
+
+
+def test_claims_beside_each_other_never_take_the_same(database):
+    for _ in range(6):
+        send_test(database, new_webhook(database))
+    claimed = []
+
+    def work():
+        while found := take(database):
+            claimed.append(found.delivery.id)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(claimed) == len(set(claimed)) == 6
+
+
+def test_a_lease_that_ran_out_lets_it_be_delivered_again_with_the_same_id(database):
+    delivery = send_test(database, new_webhook(database))
+    lost = take(database, lease_s=-1)
+    again = take(database)
+    assert lost.delivery.id == again.delivery.id == delivery.id
+    assert again.delivery.attempts == 2
+    assert settle(database, lost, TAKEN) is None, "the one that was late"
+    assert settle(database, again, TAKEN) == "delivered"
+
+
+@pytest.mark.parametrize("attempt", [BROKEN, SILENT, Attempt(302, ""), Attempt(404, "")])
+def test_a_failure_is_tried_again_for_three_days_and_then_given_up(database, monkeypatch, attempt):
+    webhook = new_webhook(database)
+    delivery = send_test(database, webhook)
+    passed, waits = timedelta(), []
+    for _ in range(len(WAITS)):
+        with later(monkeypatch, seconds=passed.total_seconds()):
+            begun = webhooks.now()
+            assert settle(database, take(database), attempt) == "failed"
+            assert take(database) is None
+        waits.append(reread(database, delivery).next_at - begun)
+        passed += waits[-1] + timedelta(seconds=1)
+    for wait, expected in zip(waits, WAITS, strict=True):
+        assert 0.79 * expected < wait < 1.21 * expected + timedelta(seconds=5)
+    assert timedelta(days=2.5) < passed < timedelta(days=4)
+    with later(monkeypatch, seconds=passed.total_seconds()):
+        assert settle(database, take(database), attempt) == "given_up"
+    ended = reread(database, delivery)
+    assert (ended.state, ended.attempts, ended.last_status) == ("failed", len(WAITS) + 1, attempt.status)
+    assert ended.last_error == attempt.error
+    with database.session(write=False) as session:
+        counted = {each.label: each.count for each in counters.all_of(session) if each.name == counters.DELIVERY}
+    assert counted == {"failed": len(WAITS), "given_up": 1} and set(counted) < set(OUTCOMES)
+    assert reread(database, webhook).enabled
+
+
+def test_a_webhook_that_fails_is_left_alone_and_forgiven_when_it_takes_something(database, monkeypatch):
+    webhook = new_webhook(database)
+    for _ in range(3):
+        send_test(database, webhook)
+    settle(database, take(database), BROKEN)
+    failing = reread(database, webhook)
+    assert failing.failing_since is not None
+    assert take(database) is None, "the others wait too"
+    with later(monkeypatch, seconds=7):
+        settle(database, take(database), BROKEN)
+    with later(monkeypatch, seconds=13):
+        assert take(database) is None, "for as long again as it has been failing"
+    with later(monkeypatch, hours=1):
+        assert settle(database, take(database), TAKEN) == "delivered"
+        assert take(database) is not None
+    assert reread(database, webhook).failing_since is None
+
+
+def test_a_webhook_that_is_gone_is_switched_off_at_once(database):
+    webhook = new_webhook(database)
+    delivery, waiting = send_test(database, webhook), send_test(database, webhook)
+    assert settle(database, take(database), Attempt(410, "gone")) == "given_up"
+    off = reread(database, webhook)
+    assert (off.enabled, off.disabled_because) == (False, "gone")
+    assert take(database) is None
+    assert sorted(reread(database, each).state for each in (delivery, waiting)) == ["failed", "pending"]
+    with pytest.raises(WebhookDisabled):
+        send_test(database, webhook)
+
+
+def test_a_webhook_that_takes_nothing_for_days_is_switched_off_and_goes_on_when_switched_on(database, monkeypatch):
+    webhook = new_webhook(database)
+    send_test(database, webhook)
+    settle(database, take(database), SILENT)
+    with later(monkeypatch, seconds=GIVE_UP.total_seconds() + 10):
+        settle(database, take(database), SILENT)
+    off = reread(database, webhook)
+    assert (off.enabled, off.disabled_because) == (False, "failing")
+    with database.session() as session:
+        on = webhooks.change(session, queries.get(session, Webhook, webhook.id), enabled=True)
+    assert (on.enabled, on.disabled_because, on.failing_since, on.held_until) == (True, None, None, None)
+    assert settle(database, take(database), TAKEN) == "delivered", "what waited is due at once"
+
+
+def test_a_replay_is_a_new_beginning_with_the_same_id_and_body(database):
+    webhook = new_webhook(database)
+    delivery = send_test(database, webhook)
+    settle(database, take(database), TAKEN)
+    with database.session() as session:
+        webhooks.replay(session, queries.get(session, Webhook, webhook.id), queries.get(session, Delivery, delivery.id))
+    again = take(database)
+    assert (again.delivery.id, again.delivery.body, again.delivery.attempts) == (delivery.id, delivery.body, 1)
+    with database.session() as session:  # while it is under way
+        webhooks.replay(session, queries.get(session, Webhook, webhook.id), queries.get(session, Delivery, delivery.id))
+    assert settle(database, again, TAKEN) is None
+    assert reread(database, delivery).state == "pending"
+
+
+def test_a_deleted_webhook_takes_its_deliveries_along(database):
+    webhook = new_webhook(database)
+    delivery = send_test(database, webhook)
+    claimed = take(database)
+    with database.session() as session:
+        session.delete(queries.get(session, Webhook, webhook.id))
+    assert settle(database, claimed, TAKEN) is None
+    with pytest.raises(NotFound):
+        reread(database, delivery)
+
+
+def test_how_long_it_has_been_due(database):
+    def since():
+        with database.session(write=False) as session:
+            assert webhooks.is_due(session) is (webhooks.due_since(session) is not None)
+            return webhooks.due_since(session)
+
+    assert since() is None
+    delivery = send_test(database, new_webhook(database))
+    assert since() == reread(database, delivery).next_at
+    settle(database, take(database), BROKEN)
+    assert since() is None
+
+
+def test_the_log_is_trimmed(database, monkeypatch):
+    old = send_test(database, new_webhook(database))
+    with database.session() as session:
+        assert webhooks.trim(session) == 0
+    with later(monkeypatch, seconds=webhooks.KEPT.total_seconds() + 10), database.session() as session:
+        assert webhooks.trim(session) == 1
+    with pytest.raises(NotFound):
+        reread(database, old)
+
+
+def test_an_owner_s_webhooks_are_not_without_number(database):
+    for _ in range(webhooks.MOST):
+        new_webhook(database)
+    with pytest.raises(TooManyWebhooks):
+        new_webhook(database)
+    new_webhook(database, owner="other")
+
+
+def test_only_a_test_sends_the_test_event(database):
+    assert TEST not in EVENTS
+    send_test(database, new_webhook(database, "job.failed"))
+    assert told(database) == [TEST]
