@@ -16,6 +16,7 @@ from api.observe import Observer, RequestFigures
 from api.rates import Rates
 from api.readiness import Readiness
 from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
+from api.services.webhooks import check_settings
 from api.tags import Tags
 from api.tus import TusMiddleware
 from api.watch import Watch
@@ -23,7 +24,6 @@ from storage import settings as environment
 from storage.objects.base import open_store
 from storage.settings import Settings
 from worker.broker import open_database
-from worker.webhooks import check_settings
 
 DESCRIPTION = """
 A reference video of someone speaking makes a **subject**; a subject and an audio make a **video** of that person saying

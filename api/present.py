@@ -8,10 +8,10 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from api import schemas
+from api.services import subjects as service
 from storage.database import models
 from storage.database.queries import Page
 from storage.tables import consents
-from worker import service
 
 MADE_OF_UPLOADS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}
 """By the beginning of an id: where it is found."""

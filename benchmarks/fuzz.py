@@ -45,13 +45,13 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPosi
 from adnerf_core.config import RenderOptions
 from api.app import create_app
 from api.routes import verify
+from api.services import subjects
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
 from storage.errors import Unauthorized
 from storage.settings import Settings
 from storage.tables import api_keys, jobs
-from worker import service
 
 FILES = {
     "film": b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(2000),
@@ -177,14 +177,14 @@ class Hands(threading.Thread):
             film, sound = io.BytesIO(FILES["film"]), io.BytesIO(FILES["sound"])
             with self.database.session() as session:
                 about = {"owner": OWNER, "name": "Ann", "preset": "draft", "consent": "Ann agreed"}
-                subject = service.submit_subject(
+                subject = subjects.submit_subject(
                     session, self.store, settings, video=film, limit=settings.max_video_bytes, **about
                 )
             self._succeed(self._claim())
             self._succeed(self._claim())
             with self.database.session() as session:
                 about = {"owner": OWNER, "subject_id": subject.id, "options": RenderOptions()}
-                service.submit_video(
+                subjects.submit_video(
                     session, self.store, settings, audio=sound, audio_limit=settings.max_audio_bytes, **about
                 )
             self._succeed(self._claim())

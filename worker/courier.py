@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 
+from api.services.webhooks import check_settings
 from storage.database.engine import Database
 from storage.database.models import now
 from storage.errors import UrlRefused, WebhooksOff
@@ -17,7 +18,6 @@ from storage.tables import webhooks
 from storage.tables.webhooks import Attempt, Claimed
 from worker import outside
 from worker.keyring import Keyring, open_keyring
-from worker.webhooks import check_settings
 
 log = logging.getLogger(__name__)
 

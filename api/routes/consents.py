@@ -12,7 +12,7 @@ from api.deps import Reading, StoreDep, Writing
 from api.documents import problems
 from api.forms import receive_json
 from api.idempotency import PostOnce
-from worker import consent, service
+from api.services import consents, subjects
 
 router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"], route_class=PostOnce)
 
@@ -24,7 +24,7 @@ async def _withdrawal(request: Request) -> schemas.Withdrawal:
 @router.get("/consent", summary="Read the record of consent", responses=problems("not_found"))
 def get_consent(subject_id: str, caller: CallerDep, session: Reading) -> schemas.Consent:
     """Who agreed to be shown, to what, when, with which footage; it is there for as long as the subject's row is."""
-    return present.consent(service.get_subject(session, subject_id, owner=caller.owner))
+    return present.consent(subjects.get_subject(session, subject_id, owner=caller.owner))
 
 
 @router.post(
@@ -44,5 +44,5 @@ def withdraw_consent(
 
     With `purge` footage, models and videos are removed too; the record itself stays. Asking again changes nothing.
     """
-    row = consent.withdraw_consent(session, store, subject_id, owner=caller.owner, purge=withdrawal.purge)
+    row = consents.withdraw_consent(session, store, subject_id, owner=caller.owner, purge=withdrawal.purge)
     return present.subject(session, row)

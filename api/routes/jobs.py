@@ -12,9 +12,9 @@ from api.auth import CallerDep
 from api.deps import Cursor, Limit, Reading, SettingsDep, WatchDep, Writing
 from api.documents import problems
 from api.idempotency import PostOnce
+from api.services import subjects
 from api.watch import begin
 from storage.database.models import JobKind, JobState
-from worker import service
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=PostOnce)
 
@@ -31,7 +31,7 @@ def list_jobs(
     cursor: Cursor = None,
 ) -> schemas.Page[schemas.Job]:
     """A page of jobs; `subject_id` includes the jobs of the subject's videos."""
-    page = service.list_jobs(
+    page = subjects.list_jobs(
         session,
         owner=caller.owner,
         state=state,
@@ -47,7 +47,7 @@ def list_jobs(
 @router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
 def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Job:
     """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
-    job = present.job(session, service.get_job(session, job_id, owner=caller.owner))
+    job = present.job(session, subjects.get_job(session, job_id, owner=caller.owner))
     response.headers.update(present.retry_after([job]))
     return job
 
@@ -72,7 +72,7 @@ def follow_job(
     last_event_id: Annotated[str | None, Header(description="goes on after the event with this id")] = None,
 ) -> Response:
     """Server-sent events: how the job is, then every change as it comes, until the job is over."""
-    job = service.get_job(session, job_id, owner=caller.owner)
+    job = subjects.get_job(session, job_id, owner=caller.owner)
     beginning = begin(session, job, last_event_id)
     if beginning.ended:
         return Response(status_code=204)  # the one status after which a browser's EventSource does not come back
@@ -83,7 +83,7 @@ def follow_job(
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems("not_found", "move_not_allowed"))
 def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> schemas.Job:
     """The cancelled job. It must be queued or running; running work stops within seconds."""
-    return present.job(session, service.cancel_job(session, job_id, owner=caller.owner))
+    return present.job(session, subjects.cancel_job(session, job_id, owner=caller.owner))
 
 
 @router.post(
@@ -93,4 +93,4 @@ def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> schemas.Job:
 )
 def retry_job(job_id: str, caller: CallerDep, settings: SettingsDep, session: Writing) -> schemas.Job:
     """The job, queued again. It must have failed or been cancelled; it goes on from what stands."""
-    return present.job(session, service.retry_job(session, settings, job_id, owner=caller.owner))
+    return present.job(session, subjects.retry_job(session, settings, job_id, owner=caller.owner))

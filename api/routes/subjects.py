@@ -17,10 +17,10 @@ from api.idempotency import PostOnce
 from api.ranges import file_response
 from api.room import room_for
 from api.sent import sent_file
+from api.services import subjects
 from storage.database.models import SubjectState
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from worker import service
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"], route_class=PostOnce)
 
@@ -80,7 +80,7 @@ def create_subject(
     texts = form.parse(schemas.SubjectForm)
     rule, sources = _rules(settings)["video"], {"owner": caller.owner, "database": database, "store": store}
     with sent_file(form, "video", texts.upload_id, rule, **sources) as video:
-        row = service.submit_subject(
+        row = subjects.submit_subject(
             session,
             store,
             settings,
@@ -104,14 +104,14 @@ def list_subjects(
 ) -> schemas.Page[schemas.Subject]:
     """A page of subjects."""
     return present.subjects(
-        session, service.list_subjects(session, owner=caller.owner, state=state, limit=limit, cursor=cursor)
+        session, subjects.list_subjects(session, owner=caller.owner, state=state, limit=limit, cursor=cursor)
     )
 
 
 @router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
 def get_subject(subject_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Subject:
     """The subject with its jobs, oldest first. Poll it with If-None-Match, at the pace of Retry-After."""
-    subject = present.subject(session, service.get_subject(session, subject_id, owner=caller.owner))
+    subject = present.subject(session, subjects.get_subject(session, subject_id, owner=caller.owner))
     response.headers.update(present.retry_after(subject.jobs))
     return subject
 
@@ -126,13 +126,13 @@ def patch_subject(
     caller: CallerDep, subject_id: str, patch: Annotated[schemas.SubjectPatch, Depends(_patch)], session: Writing
 ) -> schemas.Subject:
     """The subject with its new name."""
-    return present.subject(session, service.rename_subject(session, subject_id, patch.name, owner=caller.owner))
+    return present.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
 
 
 @router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
 def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
     """Removes the subject, its videos and all their files. Work on it stops within seconds."""
-    service.delete_subject(session, store, subject_id, owner=caller.owner)
+    subjects.delete_subject(session, store, subject_id, owner=caller.owner)
 
 
 @router.head("/{subject_id}/preview", include_in_schema=False)
@@ -148,7 +148,7 @@ def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: 
 )
 def get_preview(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
     """What training has come to so far."""
-    key = service.subject_preview(session, subject_id, owner=caller.owner)
+    key = subjects.subject_preview(session, subject_id, owner=caller.owner)
     return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
@@ -165,7 +165,7 @@ def get_preview(subject_id: str, request: Request, caller: CallerDep, session: R
 )
 def get_views(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
     """The subject turned, from limit to limit: to choose the `view` of a video by."""
-    key = service.subject_views(session, subject_id, owner=caller.owner)
+    key = subjects.subject_views(session, subject_id, owner=caller.owner)
     return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
@@ -182,7 +182,7 @@ def get_views(subject_id: str, request: Request, caller: CallerDep, session: Rea
 )
 def get_report(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
     """What the held-out footage says about the subject, in words, pictures and figures; it loads nothing and runs nothing."""
-    key = service.subject_report(session, subject_id, owner=caller.owner)
+    key = subjects.subject_report(session, subject_id, owner=caller.owner)
     return _shown(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
 
 

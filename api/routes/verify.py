@@ -20,9 +20,9 @@ from api.idempotency import PostOnce, keep_early
 from api.room import room_for
 from api.schemas_verify import CredentialsFound, MadeVideo, MarkFound, Verification, VerificationLinks, VerifyForm
 from api.sent import sent_file
+from api.services import verifications
 from storage.database import models
 from storage.database.engine import Database
-from worker import verify
 
 router = APIRouter(prefix="/v1", tags=["verify"], route_class=PostOnce)
 
@@ -70,20 +70,22 @@ def create_verification(
         sent_file(form, "file", texts.upload_id, rule, owner=caller.owner, database=database, store=store) as sent,
         database.session() as session,
     ):
-        row = verify.submit_verification(
+        row = verifications.submit_verification(
             session, store, settings, owner=caller.owner, video=sent.file, upload_id=texts.upload_id
         )
         keep_early(request, session, _response(_present(session, row, caller.owner)))
     _wait(database, row.id, caller.owner)
     with database.session(write=False) as session:
-        answer = _present(session, verify.get_verification(session, row.id, owner=caller.owner), caller.owner)
+        answer = _present(session, verifications.get_verification(session, row.id, owner=caller.owner), caller.owner)
     return _response(answer)
 
 
 @router.get("/verifications/{verification_id}", summary="Read a verification", responses=problems("not_found"))
 def get_verification(verification_id: str, response: Response, caller: CallerDep, session: Reading) -> Verification:
     """The answer, or that it is still looked for. It can be read for a day."""
-    answer = _present(session, verify.get_verification(session, verification_id, owner=caller.owner), caller.owner)
+    answer = _present(
+        session, verifications.get_verification(session, verification_id, owner=caller.owner), caller.owner
+    )
     response.headers.update(_retry_after(answer))
     return answer
 
@@ -96,7 +98,7 @@ def _wait(database: Database, verification_id: str, owner: str) -> None:
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             with database.session(write=False) as session:
-                if verify.get_verification(session, verification_id, owner=owner).finished_at is not None:
+                if verifications.get_verification(session, verification_id, owner=owner).finished_at is not None:
                     return
             time.sleep(LOOK_S)
     finally:
@@ -118,7 +120,7 @@ def _present(session: Session, row: models.Verification, owner: str) -> Verifica
     """A verification, as this owner may see it: which video it is, is told to the video's owner only."""
     findings = row.findings or {}
     credentials, mark = findings.get("credentials"), findings.get("mark")
-    made = verify.made_video(session, row, owner=owner)
+    made = verifications.made_video(session, row, owner=owner)
     done = row.state == "succeeded"
     here = done and (credentials["ours"] or mark is not None)
     return Verification(

@@ -19,9 +19,9 @@ from api.idempotency import PostOnce
 from api.ranges import file_response, unchanged
 from api.room import room_for
 from api.sent import sent_file
+from api.services import subjects
 from storage.database.models import VideoState
 from storage.settings import Settings
-from worker import service
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=PostOnce)
 
@@ -79,10 +79,10 @@ def create_video(
     texts = form.parse(schemas.VideoForm)
     picture = form.files.get("background")
     with database.session(write=False) as reading:
-        service.ready_subject(reading, texts.subject_id, owner=caller.owner)
+        subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
     rule, sources = _rules(settings)["audio"], {"owner": caller.owner, "database": database, "store": store}
     with sent_file(form, "audio", texts.upload_id, rule, **sources) as audio:
-        row = service.submit_video(
+        row = subjects.submit_video(
             session,
             store,
             settings,
@@ -122,7 +122,7 @@ def list_videos(
     cursor: Cursor = None,
 ) -> schemas.Page[schemas.Video]:
     """A page of videos."""
-    page = service.list_videos(
+    page = subjects.list_videos(
         session, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )
     return present.videos(session, page)
@@ -131,7 +131,7 @@ def list_videos(
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
 def get_video(video_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Video:
     """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
-    video = present.video(session, service.get_video(session, video_id, owner=caller.owner))
+    video = present.video(session, subjects.get_video(session, video_id, owner=caller.owner))
     response.headers.update(present.retry_after([video.job]))
     return video
 
@@ -139,7 +139,7 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
 @router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
 def delete_video(video_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
     """Removes the video and its files. Work on it stops within seconds."""
-    service.delete_video(session, store, video_id, owner=caller.owner)
+    subjects.delete_video(session, store, video_id, owner=caller.owner)
 
 
 @router.head("/{video_id}/file", include_in_schema=False)
@@ -160,7 +160,7 @@ def get_file(video_id: str, request: Request, caller: CallerDep, session: Readin
 
     Where the object store can sign links, the answer is a redirect to one that can be used for a while.
     """
-    video = service.video_file(session, video_id, owner=caller.owner)
+    video = subjects.video_file(session, video_id, owner=caller.owner)
     kind = video.options["format"]
     name, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
     if request.method == "GET" and not unchanged(request, etag):

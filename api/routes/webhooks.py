@@ -15,9 +15,9 @@ from api.documents import problems
 from api.forms import receive_json
 from api.idempotency import PostOnce
 from api.schemas import Page
+from api.services import webhooks
 from storage.database import models
 from storage.database.models import DeliveryState, now
-from worker import webhooks
 from worker.keyring import Keyring, open_keyring
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=PostOnce)

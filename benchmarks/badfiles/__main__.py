@@ -34,6 +34,7 @@ from rich.table import Table
 
 from adnerf_core.files.run_dir import RunDir, read_json, write_json
 from adnerf_core.training.trainer import train
+from api.services import subjects
 from benchmarks.badfiles import good
 from benchmarks.badfiles.corpus import Case, cases
 from benchmarks.badfiles.watch import Canaries, Memory, children, peak_mib, watching
@@ -45,7 +46,6 @@ from storage.settings import Settings, environment_of
 from storage.tables import jobs
 from tests.adnerf_core.toy import SHORT, make_toy_dataset
 from tests.servers import free_port
-from worker import service
 from worker.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
@@ -233,7 +233,7 @@ def make_subject(settings: Settings) -> str:
             video.write(b"toy")
             video.seek(0)
             form = {"name": "toy", "preset": "draft", "consent": "nobody: a toy", "video": video, "limit": 10}
-            subject_id = service.submit_subject(session, store, settings, owner=LOCAL, **form).id
+            subject_id = subjects.submit_subject(session, store, settings, owner=LOCAL, **form).id
         push_run(settings, store)
         for values in ({"dataset_key": "none"}, {"run_key": "run.zip"}):
             with database.session() as session:

@@ -317,7 +317,7 @@ class Key(Base):
 class Verification(Base):
     """A video file that is looked at: was it made here? storage/tables/verifications.py writes it; the file goes when it is done.
 
-    `findings` are those of worker/verify.py, `made_id` is the video that the file was found to be, if it is known here.
+    `findings` are those of api/services/verifications.py, `made_id` is the video that the file was found to be, if it is known here.
     """
 
     __tablename__ = "verifications"

@@ -2,7 +2,7 @@
 
 The record is a part of the subject's row (`consent`, `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at`,
 `purged_at`), so that it is there whenever the subject is. It is in force until it is withdrawn, once and for ever: who
-agrees again makes a new subject. Without a record in force no job of the subject is made (worker/service.py), claimed
+agrees again makes a new subject. Without a record in force no job of the subject is made (api/services/subjects.py), claimed
 (storage/tables/jobs.py) or retried.
 """
 

@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from adnerf_core.config import RenderOptions
+from api.services import subjects
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import LOCAL
 from storage.objects.base import open_store
 from storage.settings import Settings, environment_of
 from tests.worker.stub_core import CORE
-from worker import service
 from worker.local import LocalWorker
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +42,7 @@ class House:
     def submit_subject(self, **orders):
         with self.database.session() as session:
             video = io.BytesIO(json.dumps(orders).encode())
-            return service.submit_subject(
+            return subjects.submit_subject(
                 session,
                 self.store,
                 self.settings,
@@ -56,7 +56,7 @@ class House:
 
     def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
         with self.database.session() as session:
-            return service.submit_video(
+            return subjects.submit_video(
                 session,
                 self.store,
                 self.settings,
@@ -79,22 +79,22 @@ class House:
             return use_case(session, *arguments, owner=owner)
 
     def subject(self, subject):
-        return self.read(service.get_subject, subject.id)
+        return self.read(subjects.get_subject, subject.id)
 
     def video(self, video):
-        return self.read(service.get_video, video.id)
+        return self.read(subjects.get_video, video.id)
 
     def owner(self, job):
         """The video or subject that a job is for."""
         if job.video_id:
-            return self.read(service.get_video, job.video_id)
-        return self.read(service.get_subject, job.subject_id)
+            return self.read(subjects.get_video, job.video_id)
+        return self.read(subjects.get_subject, job.subject_id)
 
     def job(self, job):
-        return self.read(service.get_job, job.id)
+        return self.read(subjects.get_job, job.id)
 
     def newest_job(self):
-        return self.read(service.list_jobs).items[0]
+        return self.read(subjects.list_jobs).items[0]
 
     def write(self, use_case, *arguments, owner=LOCAL):
         with self.database.session() as session:

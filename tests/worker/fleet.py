@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import redis
 
+from api.services import subjects
 from storage.database.models import LOCAL
 from storage.settings import environment_of
 from storage.tables import workers
 from tests.worker.conftest import ROOT, House
-from worker import service
 from worker.__main__ import QUIET
 from worker.broker import QUEUES, Broker, make_app, open_database
 
@@ -57,7 +57,7 @@ class Fleet(House):
 
         def begun():
             with self.database.session(write=False) as session:
-                found = service.list_jobs(session, owner=LOCAL, state="running", kind=kind).items
+                found = subjects.list_jobs(session, owner=LOCAL, state="running", kind=kind).items
             return next((job for job in found if job.progress > 0), None)
 
         return self.until(begun)

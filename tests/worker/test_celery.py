@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 
+from api.services import subjects as service
 from storage.tables import jobs
 from tests.servers import Redis, running
 from tests.worker.fleet import Fleet, claimer
-from worker import service
 from worker.broker import WAKE
 
 SLOW = {"steps": 40, "pause": 0.05}

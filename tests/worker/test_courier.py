@@ -11,6 +11,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
+from api.services import webhooks as use_cases
 from storage.database import queries
 from storage.database.models import LOCAL, Delivery, Webhook, now
 from storage.errors import BadSetting, WebhooksOff
@@ -18,7 +19,6 @@ from storage.settings import Settings
 from storage.tables import webhooks
 from tests.receivers import Receiver
 from worker import outside
-from worker import webhooks as use_cases
 from worker.courier import LEASE_S, Courier
 from worker.keyring import open_keyring
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from api.services import subjects
 from storage.errors import InUse
 from storage.tables import jobs
-from worker import service
 from worker.locks import HeldLock, Presence, is_abandoned
 
 SLOW = {"steps": 40, "pause": 0.05}
@@ -199,9 +199,9 @@ def test_a_retried_job_finishes_after_its_worker_was_lost(house):
     subject = house.submit_subject(**SLOW)
     worker = house.start()
     job = halfway(house, "preprocess")
-    house.write(service.cancel_job, job.id)
+    house.write(subjects.cancel_job, job.id)
     worker.kill()
     worker.wait()
-    house.write(service.retry_job, house.settings, job.id)
+    house.write(subjects.retry_job, house.settings, job.id)
     house.start()
     house.until(lambda: house.subject(subject).state == "ready")

@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adnerf_core.config import RenderOptions, ViewChange
+from api.services import subjects
 from storage.errors import (
     FileTooLarge,
     NotFound,
@@ -21,7 +22,7 @@ from storage.errors import (
 )
 from storage.tables import jobs
 from tests.worker.stub_core import LOADED, VIEW_LIMITS, VIEWS
-from worker import pipeline, service
+from worker import pipeline
 
 
 def work_in_background(house):
@@ -47,17 +48,17 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         "held_out_frames": 27,
     }
     assert (subject.view_limits, subject.views) == (VIEW_LIMITS, VIEWS)
-    with house.store.open(house.read(service.subject_preview, subject.id)) as picture:
+    with house.store.open(house.read(subjects.subject_preview, subject.id)) as picture:
         assert picture.read() == b"picture 2"
-    with house.store.open(house.read(service.subject_report, subject.id)) as report:
+    with house.store.open(house.read(subjects.subject_report, subject.id)) as report:
         assert report.read() == f"<p>{subject.name} is good</p>".encode()
-    with house.store.open(house.read(service.subject_views, subject.id)) as views:
+    with house.store.open(house.read(subjects.subject_views, subject.id)) as views:
         assert views.read() == b"views"
 
     asked = RenderOptions(view=ViewChange(yaw_deg=30, roll_deg=-3))
     video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), options=asked, steps=2)
     house.work()
-    video = house.read(service.video_file, video.id)
+    video = house.read(subjects.video_file, video.id)
     assert (video.view["yaw_deg"], video.view["roll_deg"]) == (VIEW_LIMITS["yaw_deg"][1], -3)
     assert (video.frames, video.duration_s, video.width, video.job.progress) == (25, 1.0, 64, 1.0)
     with house.store.open(video.file_key) as file:
@@ -81,9 +82,9 @@ def test_only_what_is_needed_stays(house):
             "subject.json",
         ]
     assert list((house.settings.work / "jobs").iterdir()) == []
-    house.write(service.delete_video, house.store, video.id)
+    house.write(subjects.delete_video, house.store, video.id)
     assert "videos" not in {key.split("/")[2] for key in house.objects()}
-    house.write(service.delete_subject, house.store, subject.id)
+    house.write(subjects.delete_subject, house.store, subject.id)
     house.work()
     assert house.objects() == []
     with pytest.raises(NotFound):
@@ -120,7 +121,7 @@ def test_a_run_that_comes_too_late_leaves_no_report(house, monkeypatch):
 
     def cancel_then_put(key, file, **more):
         if "/reports/" in key:
-            house.write(service.cancel_job, house.newest_job().id)
+            house.write(subjects.cancel_job, house.newest_job().id)
         return put(key, file, **more)
 
     monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
@@ -162,7 +163,7 @@ def test_a_retry_goes_on_with_a_fresh_count(house):
     house.work()
     training = house.subject(subject).jobs[1]
     assert (training.state, training.attempt) == ("failed", 1)
-    house.write(service.retry_job, house.settings, training.id)
+    house.write(subjects.retry_job, house.settings, training.id)
     house.work()
     assert (house.job(training).state, house.job(training).attempt) == ("failed", 2)
     checkpoint = house.subject(subject).checkpoint_key
@@ -181,7 +182,7 @@ def test_cancelling_a_running_job_stops_it_and_tidies_up(house, kind):
         house.submit_subject(**(endless if kind == "preprocess" else {"train": endless}))
     worker, thread = work_in_background(house)
     job = house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0 and job)
-    assert house.write(service.cancel_job, job.id).state == "cancelled"
+    assert house.write(subjects.cancel_job, job.id).state == "cancelled"
     other = house.submit_subject()
     house.until(lambda: house.subject(other).state == "ready")
     worker.stopping.set()
@@ -200,7 +201,7 @@ def test_deleting_what_is_in_work_stops_it_and_leaves_nothing(house, kind):
         house.submit_subject(train=endless | {"previews": True})
     worker, thread = work_in_background(house)
     job = house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0 and job)
-    house.write(service.delete_subject, house.store, job.subject_id)
+    house.write(subjects.delete_subject, house.store, job.subject_id)
     house.until(lambda: not list((house.settings.work / "jobs").iterdir()))
     worker.stopping.set()
     thread.join()
@@ -252,7 +253,7 @@ def test_a_late_result_is_thrown_away(house, monkeypatch):
     put = worker.pipeline.store.put
 
     def cancel_then_put(*arguments, **more):
-        house.write(service.cancel_job, video.job.id)
+        house.write(subjects.cancel_job, video.job.id)
         return put(*arguments, **more)
 
     monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
@@ -275,33 +276,33 @@ def test_what_is_refused_leaves_nothing(house):
     with pytest.raises(FileTooLarge):
         house.submit_subject(words="x" * 20_000)
     assert house.objects() == []
-    assert house.read(service.list_subjects).items == []
+    assert house.read(subjects.list_subjects).items == []
 
 
 def test_what_is_not_there_yet_is_refused(house):
     subject = house.ready_subject()
     with pytest.raises(PreviewNotReady):
-        house.read(service.subject_preview, subject.id)
+        house.read(subjects.subject_preview, subject.id)
     with pytest.raises(ReportNotReady, match="no report yet"):
-        house.read(service.subject_report, house.submit_subject().id)
+        house.read(subjects.subject_report, house.submit_subject().id)
     with pytest.raises(ViewsNotReady, match="no pictures of views"):
-        house.read(service.subject_views, house.submit_subject().id)
+        house.read(subjects.subject_views, house.submit_subject().id)
     video = house.submit_video(subject.id)
     with pytest.raises(VideoNotReady, match="pending"):
-        house.read(service.video_file, video.id)
+        house.read(subjects.video_file, video.id)
 
 
 def test_places_in_the_queue(house):
     submitted = [house.submit_subject() for _ in range(3)]
-    found = house.read(service.list_jobs).items
+    found = house.read(subjects.list_jobs).items
     with house.database.session(write=False) as session:
-        places = service.queue_positions(session, found)
+        places = subjects.queue_positions(session, found)
     assert [places[subject.jobs[0].id] for subject in submitted] == [1, 2, 3]
 
 
 def test_renaming(house):
     subject = house.submit_subject()
-    renamed = house.write(service.rename_subject, subject.id, "Lovelace")
+    renamed = house.write(subjects.rename_subject, subject.id, "Lovelace")
     assert (renamed.name, house.subject(subject).name) == ("Lovelace", "Lovelace")
     assert renamed.updated_at > subject.updated_at
 

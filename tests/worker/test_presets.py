@@ -10,14 +10,14 @@ from typing import get_args
 import pytest
 
 from adnerf_core.config import PRESETS, PresetName
+from api.services import subjects
 from storage.database.models import LOCAL
-from worker import service
 
 
 @pytest.mark.parametrize("preset", get_args(PresetName))
 def test_training_gets_the_chosen_preset(house, preset):
     with house.database.session() as session:
-        subject = service.submit_subject(
+        subject = subjects.submit_subject(
             session,
             house.store,
             house.settings,

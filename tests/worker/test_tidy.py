@@ -6,8 +6,8 @@ import io
 import os
 import time
 
+from api.services import subjects
 from storage.cleanup import Janitor
-from worker import service
 from worker.tidy import tidy
 from worker.workspace import Workspace
 
@@ -37,7 +37,7 @@ def test_every_object_of_a_living_row_stays(house):
     assert len(house.objects()) == len(needed) + 3  # too new to be sure
     age(house)
     tidied(house)
-    newest = house.read(service.subject_preview, subject.id)
+    newest = house.read(subjects.subject_preview, subject.id)
     assert house.objects() == [key for key in needed if "/previews/" not in key or key == newest]
 
 
@@ -48,6 +48,6 @@ def test_the_copies_of_a_deleted_subject_go(house):
     cache = house.settings.work / "cache"
     tidied(house)
     assert [path.name.split("+")[2] for path in cache.iterdir()] == ["runs"]  # no job reads the dataset any more
-    house.write(service.delete_subject, house.store, subject.id)
+    house.write(subjects.delete_subject, house.store, subject.id)
     tidied(house)
     assert list(cache.iterdir()) == []

@@ -16,16 +16,17 @@ import pytest
 from adnerf_core.config import ViewChange
 from adnerf_core.files import ffmpeg as media
 from adnerf_core.watermark.spread_spectrum import Marker
+from api.services import subjects
+from api.services.verifications import get_verification, submit_verification
 from storage.database.models import LOCAL, Verification, Video
 from storage.settings import bare_environment
 from storage.tables import verifications
 from tests.worker.conftest import PLAIN
 from tests.worker.stub_core import CORE
-from worker import inspection, service, verifier
+from worker import inspection, verifier
 from worker.local import LocalWorker
 from worker.seal import Seal
 from worker.verifier import Verifier
-from worker.verify import get_verification, submit_verification
 
 SIZE = 160
 
@@ -65,7 +66,7 @@ def made(house, options=PLAIN, **orders):
     worker = LocalWorker(house.settings, SEALING)
     assert worker.step()
     worker.end()
-    video = house.read(service.video_file, video.id)
+    video = house.read(subjects.video_file, video.id)
     with house.store.open(video.file_key) as file:
         return video, file.read()
 
@@ -111,7 +112,7 @@ def test_what_was_made_here_is_known_again_by_both_ways(house, tmp_path):
     assert [key for key in house.objects() if key.startswith(verifications.PREFIX)] == []
     assert list((house.settings.work / "verifications").iterdir()) == []
 
-    house.write(service.delete_video, house.store, video.id)
+    house.write(subjects.delete_video, house.store, video.id)
     gone = verify(house, content)
     assert (gone.findings["credentials"]["ours"], gone.findings["mark"]["video_id"], gone.made_id) == (True, None, None)
     assert gone.findings["made_at"] == whole["credentials"]["created_at"]
@@ -123,7 +124,7 @@ def test_a_webm_is_known_by_its_bytes(house):
     answer = verify(house, content)
     assert (answer.findings["credentials"]["ours"], answer.made_id) == (True, video.id)
     assert verify(house, content + b"\0").findings["credentials"]["present"] is False
-    house.write(service.delete_video, house.store, video.id)
+    house.write(subjects.delete_video, house.store, video.id)
     assert [key for key in house.objects() if "/videos/" in key] == []
 
 

@@ -1,4 +1,4 @@
-"""The use cases of webhooks, as worker/service.py has those of the rest: torch-free, inside the caller's transaction.
+"""The use cases of webhooks, as api/services/subjects.py has those of the rest: torch-free, inside the caller's transaction.
 
 An address is looked up before the first statement, so that slow name servers do not hold up other writers.
 """

@@ -1,0 +1,1 @@
+"""Use cases: what a client can ask for, without HTTP."""
