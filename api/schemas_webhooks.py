@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from api.schemas import Input, Output
 from storage.database.models import DeliveryState, WebhookEvent
 from storage.tables.webhooks import EVENTS
-from worker.outside import LONGEST
+from worker.webhooks.guarded_http import LONGEST
 
 
 def _distinct(events: list[WebhookEvent]) -> list[WebhookEvent]:

@@ -30,8 +30,8 @@ from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import Settings
 from tests.api.conftest import serving
-from worker.local import LocalWorker
-from worker.pipeline import load_core
+from worker.jobs.pipeline import load_core
+from worker.processes.polling import LocalWorker
 
 MOMENT = "2026-01-01T00:00:00Z"
 

@@ -16,10 +16,11 @@ from storage.database.engine import Database, needed_at_start
 from storage.errors import BadSetting, StorageError
 from storage.settings import Settings, environment_of, load
 from storage.tables import workers
-from worker import keys, logs, owners
+from worker import logs
 from worker.broker import QUEUES, kinds_of
-from worker.local import run_worker
-from worker.serve import API, serve
+from worker.cli import keys, owners
+from worker.processes.polling import run_worker
+from worker.processes.supervisor import API, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

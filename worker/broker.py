@@ -47,7 +47,7 @@ def make_app(broker_url: str) -> Celery:
     from celery import Celery
     from kombu import Exchange, Queue
 
-    app = Celery("adnerf", broker=broker_url, include=["worker.tasks"])
+    app = Celery("adnerf", broker=broker_url, include=["worker.processes.celery_tasks"])
     visibility = {"visibility_timeout": FORGETFUL_S}
     app.conf.update(
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES.values()],
@@ -69,7 +69,7 @@ def make_app(broker_url: str) -> Celery:
         broker_connection_retry=True,
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
-        beat_scheduler="worker.beat:Sweeper",
+        beat_scheduler="worker.processes.beat:Sweeper",
         broker_transport_options=visibility
         | {
             "socket_connect_timeout": CONNECT_S,

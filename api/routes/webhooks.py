@@ -18,7 +18,7 @@ from api.schemas import Page
 from api.services import webhooks
 from storage.database import models
 from storage.database.models import DeliveryState, now
-from worker.keyring import Keyring, open_keyring
+from worker.webhooks.signing import Keyring, open_keyring
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=PostOnce)
 

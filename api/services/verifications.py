@@ -1,7 +1,7 @@
 """Verifying: was this file made here? The use cases, for the API.
 
 It has neither the keys nor the libraries, and does not look into strangers' videos: it stores the file and writes a row,
-which a worker answers (worker/verifier.py).
+which a worker answers (worker/provenance/verifier.py).
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ from storage.database.queries import Page
 from storage.errors import NotFound
 from storage.settings import Settings
 from storage.tables import webhooks
-from worker import outside
-from worker.keyring import open_keyring
+from worker.webhooks import guarded_http
+from worker.webhooks.signing import open_keyring
 
 
 def create_webhook(
@@ -89,11 +89,11 @@ def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owne
 
 def check_settings(settings: Settings) -> None:
     """Raises BadSetting for what would fail later otherwise."""
-    outside.networks(settings.webhook_networks)
+    guarded_http.networks(settings.webhook_networks)
     if settings.webhook_key:
         open_keyring(settings)
 
 
 def check_url(settings: Settings, url: str) -> None:
     """Raises UrlRefused where a webhook may not be sent to `url`, as things are now; each delivery asks again."""
-    outside.judge(outside.parse(url), outside.networks(settings.webhook_networks))
+    guarded_http.judge(guarded_http.parse(url), guarded_http.networks(settings.webhook_networks))

@@ -46,7 +46,7 @@ from storage.settings import Settings, environment_of
 from storage.tables import jobs
 from tests.adnerf_core.toy import SHORT, make_toy_dataset
 from tests.servers import free_port
-from worker.workspace import Workspace
+from worker.jobs.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "badfiles.json"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from benchmarks.chaos.core import CORE, VISIBILITY
-from worker import tasks
 from worker.celery_app import app
+from worker.processes import celery_tasks
 
-tasks.load_core = lambda: CORE
+celery_tasks.load_core = lambda: CORE
 app.conf.include = (*app.conf.include, __name__)
 if seconds := os.environ.get(VISIBILITY):
     # Looked for every second, at every look: Kombu's own rhythm would hide what is tried here.

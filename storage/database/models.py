@@ -249,7 +249,7 @@ class Answer(Base):
 class Webhook(Base):
     """An address that an owner wants to be told at; storage/tables/webhooks.py writes it.
 
-    Its secret is not kept: it follows from the service's key, the id and `generation` (worker/keyring.py).
+    Its secret is not kept: it follows from the service's key, the id and `generation` (worker/webhooks/signing.py).
     """
 
     __tablename__ = "webhooks"

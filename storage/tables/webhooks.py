@@ -2,7 +2,7 @@
 
 `announce` is called where a job comes to an end, in the transaction that ends it, and writes one row for every webhook
 that wants to hear of it. So an event is not lost by a killed process, and none is told that did not happen. Workers
-(worker/courier.py) take these rows to where they go:
+(worker/webhooks/delivery.py) take these rows to where they go:
 
     claim     a delivery that is due; nobody else takes it, nor another one of its webhook, for `lease_s` seconds
     settle    what came of the attempt: delivered, due again later (WAITS), or given up

@@ -16,7 +16,7 @@ from adnerf_core.files import ffmpeg
 from api.app import create_app
 from storage.settings import Settings, environment_of
 from tests.api.conftest import Maker, check_problem, serving
-from worker.workspace import Workspace
+from worker.jobs.workspace import Workspace
 
 SPEECH = ("-f", "lavfi", "-i", "sine=300:duration={seconds}")
 PICTURES = ("-f", "lavfi", "-i", "testsrc=size=160x120:rate=25:duration={seconds}")

@@ -18,7 +18,7 @@ from api.meanings import MEANINGS
 from storage.errors import BadCertificate
 from storage.tables import jobs
 from tests.api.conftest import check_problem
-from worker import inspection
+from worker.provenance import inspection
 
 ROOT = Path(__file__).resolve().parents[2]
 

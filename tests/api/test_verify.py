@@ -11,8 +11,8 @@ from api.routes import verify as routes
 from storage.database.models import LOCAL, Video
 from storage.tables import verifications
 from tests.api.conftest import AUDIO, VIDEO, check_problem
-from worker import verifier
-from worker.verifier import Verifier
+from worker.provenance import verifier
+from worker.provenance.verifier import Verifier
 
 CREDENTIALS = {
     "present": True,

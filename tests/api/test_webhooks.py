@@ -13,8 +13,8 @@ from storage.database.models import Delivery, Webhook
 from storage.tables import webhooks
 from storage.tables.webhooks import EVENTS, Attempt
 from tests.api.conftest import check_problem
-from tests.worker.test_outside import NAMES, NOT_ADDRESSES, NUMBERS
-from worker.outside import LONGEST
+from tests.worker.webhooks.test_guarded_http import NAMES, NOT_ADDRESSES, NUMBERS
+from worker.webhooks.guarded_http import LONGEST
 
 URL = "https://93.184.215.14/hook"  # public, and no name to look up
 

@@ -18,7 +18,7 @@ from benchmarks.chaos.cable import Cable
 from storage.settings import Settings
 from tests.api.conftest import empty_database, serving  # noqa: F401 (the first is a fixture)
 from tests.worker.stub_core import CORE
-from worker.local import LocalWorker
+from worker.processes.polling import LocalWorker
 
 CONSENT = "Ann agreed to be shown, 2 May"
 

@@ -21,7 +21,7 @@ from storage.settings import Settings
 from tests.api.conftest import serving
 from tests.page import browser as chromium
 from tests.page.core import CORE, face, order
-from worker.local import LocalWorker
+from worker.processes.polling import LocalWorker
 
 TIMEOUT_MS = 90_000
 """The machine may be busy; nothing here waits for time to pass."""

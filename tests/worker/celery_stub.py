@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tests.worker.stub_core import CORE
-from worker import tasks
 from worker.celery_app import app
+from worker.processes import celery_tasks
 
-tasks.load_core = lambda: CORE
+celery_tasks.load_core = lambda: CORE
 app.conf.include = (*app.conf.include, __name__)

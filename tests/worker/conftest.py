@@ -22,7 +22,7 @@ from storage.database.models import LOCAL
 from storage.objects.base import open_store
 from storage.settings import Settings, environment_of
 from tests.worker.stub_core import CORE
-from worker.local import LocalWorker
+from worker.processes.polling import LocalWorker
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,9 +11,9 @@ import sys
 
 from storage.settings import load
 from tests.worker.stub_core import CORE
-from worker.local import run_worker
-from worker.pipeline import Core, load_core
-from worker.serve import only_service, supervise
+from worker.jobs.pipeline import Core, load_core
+from worker.processes.polling import run_worker
+from worker.processes.supervisor import only_service, supervise
 
 TINY = {"size": 48, "audio_steps": 20, "head_steps": 60, "torso_steps": 20, "rays": 256, "checkpoint_every": 10}
 

@@ -81,6 +81,8 @@ def test_lines_of_a_job_name_it_and_its_attempt(house):
     subject = house.submit_subject(previews=True)
     house.work()
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
-    told = {(line["job_id"], line["kind"], line["attempt"]) for line in lines if line["logger"] == "worker.pipeline"}
+    told = {
+        (line["job_id"], line["kind"], line["attempt"]) for line in lines if line["logger"] == "worker.jobs.pipeline"
+    }
     made = house.subject(subject).jobs
     assert told == {(job.id, job.kind, 1) for job in made}

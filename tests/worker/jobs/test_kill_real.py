@@ -1,0 +1,80 @@
+"""The real core, killed during each of its three jobs: the made speaker still ends as a talking video."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from adnerf_core.config import RenderOptions
+from adnerf_core.files.ffmpeg import probe, write_wav
+from adnerf_core.files.run_dir import RunDir
+from api.services import subjects
+from storage.database.models import LOCAL
+from storage.tables import certificates, jobs
+from worker.provenance.content_credentials import read
+
+
+def kill_during(house, kind, stage):
+    """Starts a worker, kills it in this stage of a job of this kind, and returns the job."""
+    worker = house.start("real_worker")
+    job = house.until(lambda: (job := house.newest_job()).kind == kind and job.stage == stage and job, seconds=300)
+    worker.kill()
+    worker.wait()
+    return job
+
+
+def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path):
+    with speaker_video.path.open("rb") as video, house.database.session() as session:
+        subject = subjects.submit_subject(
+            session,
+            house.store,
+            house.settings,
+            owner=LOCAL,
+            name="Eileen",
+            preset="draft",
+            consent="a picture",
+            video=video,
+            limit=50 << 20,
+        )
+    killed = [kill_during(house, "preprocess", "parse"), kill_during(house, "train", "torso")]
+    worker = house.start("real_worker")
+    house.until(lambda: house.subject(subject).state == "ready", seconds=300)
+    worker.terminate()
+    assert worker.wait(60) == 0
+    subject = house.subject(subject)
+    assert subject.footage["frames_with_face"] > 200
+    assert subject.quality["held_out_frames"] > 10
+    with house.unzip(subject.run_key) as run:
+        lines = [json.loads(line) for line in run.read(RunDir("").metrics.name).splitlines()]
+    heads = [line["step"] for line in lines if line["phase"] == "head"]
+    assert heads.count(0) == 1  # the head's training went on from its checkpoint
+
+    write_wav(tmp_path / "say.wav", 0.1 * np.sin(np.arange(4 * 16_000) * 0.05), 16_000)
+    with (tmp_path / "say.wav").open("rb") as audio, house.database.session() as session:
+        options = RenderOptions(size=128)
+        video = subjects.submit_video(
+            session,
+            house.store,
+            house.settings,
+            owner=LOCAL,
+            subject_id=subject.id,
+            options=options,
+            audio=audio,
+            audio_limit=1 << 20,
+        )
+    killed.append(kill_during(house, "render", "render"))
+    house.start("real_worker")
+    house.until(lambda: house.video(video).state == "ready", seconds=300)
+    for job in killed:
+        again = house.job(job)
+        assert (again.state, again.attempt, again.max_attempts) == ("succeeded", 2, jobs.MAX_ATTEMPTS)
+    video = house.video(video)
+    made = probe(house.store.root / video.file_key)
+    assert (made.width, made.height, made.has_audio) == (128, 128, True)
+    assert made.duration_s == pytest.approx(4.0, abs=0.04)
+    assert (video.frames, video.duration_s) == (100, 4.0)
+    with house.database.session(write=False) as session:
+        chains = certificates.chains(session)
+    assert read(house.store.root / video.file_key, chains)["video_id"] == video.id

@@ -1,0 +1,314 @@
+"""Jobs run to their end, whatever the core does. In one process, with the stub core."""
+
+from __future__ import annotations
+
+import io
+import threading
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from adnerf_core.config import RenderOptions, ViewChange
+from api.services import subjects
+from storage.errors import (
+    FileTooLarge,
+    NotFound,
+    PreviewNotReady,
+    ReportNotReady,
+    StoreFull,
+    SubjectNotReady,
+    VideoNotReady,
+    ViewsNotReady,
+)
+from storage.tables import jobs
+from tests.worker.stub_core import LOADED, VIEW_LIMITS, VIEWS
+from worker.jobs import pipeline
+
+
+def work_in_background(house):
+    worker = house.worker()
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    return worker, thread
+
+
+def test_a_video_and_a_sound_become_a_talking_video(house):
+    subject = house.submit_subject(train={"previews": True})
+    assert (subject.state, [job.kind for job in subject.jobs]) == ("pending", ["preprocess"])
+    house.work()
+    subject = house.subject(subject)
+    assert (subject.state, [job.state for job in subject.jobs]) == ("ready", ["succeeded", "succeeded"])
+    assert subject.footage["frames"] == 300
+    assert subject.quality == {
+        "psnr": 30.0,
+        "ssim": 0.95,
+        "mouth_psnr": 28.0,
+        "lmd_px": 1.2,
+        "lip_sync": 0.8,
+        "held_out_frames": 27,
+    }
+    assert (subject.view_limits, subject.views) == (VIEW_LIMITS, VIEWS)
+    with house.store.open(house.read(subjects.subject_preview, subject.id)) as picture:
+        assert picture.read() == b"picture 2"
+    with house.store.open(house.read(subjects.subject_report, subject.id)) as report:
+        assert report.read() == f"<p>{subject.name} is good</p>".encode()
+    with house.store.open(house.read(subjects.subject_views, subject.id)) as views:
+        assert views.read() == b"views"
+
+    asked = RenderOptions(view=ViewChange(yaw_deg=30, roll_deg=-3))
+    video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), options=asked, steps=2)
+    house.work()
+    video = house.read(subjects.video_file, video.id)
+    assert (video.view["yaw_deg"], video.view["roll_deg"]) == (VIEW_LIMITS["yaw_deg"][1], -3)
+    assert (video.frames, video.duration_s, video.width, video.job.progress) == (25, 1.0, 64, 1.0)
+    with house.store.open(video.file_key) as file:
+        content = file.read()
+    assert content == b'model says {"steps": 2} before a wall'
+    assert video.size_bytes == len(content)
+
+
+def test_only_what_is_needed_stays(house):
+    subject = house.ready_subject()
+    video = house.submit_video(subject.id)
+    house.work()
+    kinds = {key.split("/")[2] for key in house.objects()}
+    assert kinds == {"source", "datasets", "runs", "reports", "views", "videos"}
+    with house.unzip(subject.run_key) as run:
+        assert sorted(run.namelist()) == [
+            "metrics.jsonl",
+            "model.safetensors",
+            "result.json",
+            "run.json",
+            "subject.json",
+        ]
+    assert list((house.settings.work / "jobs").iterdir()) == []
+    house.write(subjects.delete_video, house.store, video.id)
+    assert "videos" not in {key.split("/")[2] for key in house.objects()}
+    house.write(subjects.delete_subject, house.store, subject.id)
+    house.work()
+    assert house.objects() == []
+    with pytest.raises(NotFound):
+        house.subject(subject)
+
+
+@pytest.mark.parametrize(
+    ("action", "code"),
+    {
+        "refuse": "no_face_found",
+        "crash": "internal_error",
+        "fill_disk": "disk_full",
+        "fill_memory": "out_of_memory",
+        "fill_memory_of_torch": "out_of_memory",
+    }.items(),
+)
+def test_whatever_the_core_raises_the_job_fails_with_a_reason(house, action, code):
+    subject = house.submit_subject(at={"1": action})
+    house.work()
+    subject = house.subject(subject)
+    (job,) = subject.jobs
+    assert (subject.state, job.state, job.error["code"]) == ("failed", "failed", code)
+    assert job.error["message"] and job.error["remedy"]
+    assert "a bug" not in str(job.error)
+    assert subject.footage["duration_s"] == 12.0
+    assert house.ready_subject().state == "ready"
+
+
+def test_a_run_that_comes_too_late_leaves_no_report(house, monkeypatch):
+    subject = house.submit_subject()
+    worker = house.worker()
+    assert worker.step()
+    put = worker.pipeline.store.put
+
+    def cancel_then_put(key, file, **more):
+        if "/reports/" in key:
+            house.write(subjects.cancel_job, house.newest_job().id)
+        return put(key, file, **more)
+
+    monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
+    assert worker.step()
+    assert house.subject(subject).state == "cancelled"
+    assert not [key for key in house.objects() if "/reports/" in key or "/runs/" in key]
+
+
+def test_a_store_without_room_fails_the_job(house, monkeypatch):
+    worker = house.worker()
+    subject = house.submit_subject()
+
+    def refuse(*_, **__):
+        raise StoreFull("No space left in the object store.")
+
+    monkeypatch.setattr(worker.pipeline.store, "put", refuse)
+    assert worker.step()
+    assert house.subject(subject).jobs[0].error["code"] == "disk_full"
+
+
+def test_a_database_that_was_away_for_a_moment_does_not_fail_the_job(house, monkeypatch):
+    outages = [OperationalError("UPDATE", {}, Exception("server closed the connection unexpectedly"))]
+    publish = jobs.publish
+
+    def away_once(*arguments, **values):
+        if outages:
+            raise outages.pop()
+        return publish(*arguments, **values)
+
+    monkeypatch.setattr(jobs, "publish", away_once)
+    subject = house.ready_subject()
+    preprocessing, _ = subject.jobs
+    assert (preprocessing.state, preprocessing.attempt, preprocessing.error) == ("succeeded", 2, None)
+    assert preprocessing.max_attempts == jobs.MAX_ATTEMPTS + 1  # it does not count
+
+
+def test_a_retry_goes_on_with_a_fresh_count(house):
+    subject = house.submit_subject(train={"steps": 4, "at": {"2": "crash"}})
+    house.work()
+    training = house.subject(subject).jobs[1]
+    assert (training.state, training.attempt) == ("failed", 1)
+    house.write(subjects.retry_job, house.settings, training.id)
+    house.work()
+    assert (house.job(training).state, house.job(training).attempt) == ("failed", 2)
+    checkpoint = house.subject(subject).checkpoint_key
+    with house.unzip(checkpoint) as archive:
+        assert archive.read("checkpoints/last.safetensors") == b"2"
+        assert archive.read("metrics.jsonl").count(b"\n") == 2  # the first two steps were not made again
+    assert [key for key in house.objects() if "checkpoints" in key] == [checkpoint]
+
+
+@pytest.mark.parametrize("kind", ["preprocess", "train", "render"])
+def test_cancelling_a_running_job_stops_it_and_tidies_up(house, kind):
+    endless = {"steps": 100_000, "pause": 0.01}
+    if kind == "render":
+        house.submit_video(house.ready_subject().id, **endless)
+    else:
+        house.submit_subject(**(endless if kind == "preprocess" else {"train": endless}))
+    worker, thread = work_in_background(house)
+    job = house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0 and job)
+    assert house.write(subjects.cancel_job, job.id).state == "cancelled"
+    other = house.submit_subject()
+    house.until(lambda: house.subject(other).state == "ready")
+    worker.stopping.set()
+    thread.join()
+    assert house.job(job).state == "cancelled"
+    assert list((house.settings.work / "jobs").iterdir()) == []
+    assert house.owner(job).state == "cancelled"
+
+
+@pytest.mark.parametrize("kind", ["train", "render"])
+def test_deleting_what_is_in_work_stops_it_and_leaves_nothing(house, kind):
+    endless = {"steps": 100_000, "pause": 0.01}
+    if kind == "render":
+        house.submit_video(house.ready_subject().id, **endless)
+    else:
+        house.submit_subject(train=endless | {"previews": True})
+    worker, thread = work_in_background(house)
+    job = house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0 and job)
+    house.write(subjects.delete_subject, house.store, job.subject_id)
+    house.until(lambda: not list((house.settings.work / "jobs").iterdir()))
+    worker.stopping.set()
+    thread.join()
+    assert house.objects() == []
+
+
+def test_stopping_gives_the_job_back_without_counting(house):
+    subject = house.submit_subject(train={"steps": 60, "pause": 0.01})
+    worker, thread = work_in_background(house)
+    job = house.until(lambda: (job := house.newest_job()).kind == "train" and job.progress > 0.2 and job)
+    worker.stopping.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    given_back = house.job(job)
+    assert (given_back.state, given_back.attempt, given_back.max_attempts) == ("queued", 1, jobs.MAX_ATTEMPTS + 1)
+    assert house.subject(subject).state == "training"
+    house.work()
+    assert house.subject(subject).state == "ready"
+    assert house.steps_made(subject) == list(range(60))
+
+
+def test_the_last_subject_stays_in_memory_until_another_job_needs_the_room(house):
+    ada, bob = house.ready_subject(), house.ready_subject()
+    LOADED.clear()
+    for subject in (ada, ada, bob):
+        house.submit_video(subject.id)
+    worker = house.worker()
+    while worker.step():
+        pass
+    loads = [run.name for run in LOADED if run is not None]
+    assert [ada.run_key in name.replace("+", "/") for name in loads] == [True, False]
+    assert LOADED[-1] is not None
+    house.submit_video(bob.id, at={"1": "crash"})
+    worker.step()
+    assert LOADED[-1] is None  # a failed job keeps nothing
+    house.submit_video(bob.id)
+    worker.step()
+    house.submit_subject()
+    worker.step()
+    assert LOADED[-1] is None  # nor does a subject stay in the way of training
+    worker.end()
+
+
+def test_a_late_result_is_thrown_away(house, monkeypatch):
+    """The job is taken away between the last look and the last word: the object goes, nothing becomes visible."""
+    video = house.submit_video(house.ready_subject().id)
+    before = house.objects()
+    worker = house.worker()
+    put = worker.pipeline.store.put
+
+    def cancel_then_put(*arguments, **more):
+        house.write(subjects.cancel_job, video.job.id)
+        return put(*arguments, **more)
+
+    monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
+    assert worker.step()
+    video = house.video(video)
+    assert (video.state, video.file_key) == ("cancelled", None)
+    assert house.objects() == before
+
+
+def test_a_subject_in_work_cannot_speak_yet(house):
+    subject = house.submit_subject()
+    with pytest.raises(SubjectNotReady, match="pending"):
+        house.submit_video(subject.id)
+    with pytest.raises(NotFound):
+        house.submit_video("sub_none")
+    assert [key.split("/")[-1] for key in house.objects()] == ["source"]
+
+
+def test_what_is_refused_leaves_nothing(house):
+    with pytest.raises(FileTooLarge):
+        house.submit_subject(words="x" * 20_000)
+    assert house.objects() == []
+    assert house.read(subjects.list_subjects).items == []
+
+
+def test_what_is_not_there_yet_is_refused(house):
+    subject = house.ready_subject()
+    with pytest.raises(PreviewNotReady):
+        house.read(subjects.subject_preview, subject.id)
+    with pytest.raises(ReportNotReady, match="no report yet"):
+        house.read(subjects.subject_report, house.submit_subject().id)
+    with pytest.raises(ViewsNotReady, match="no pictures of views"):
+        house.read(subjects.subject_views, house.submit_subject().id)
+    video = house.submit_video(subject.id)
+    with pytest.raises(VideoNotReady, match="pending"):
+        house.read(subjects.video_file, video.id)
+
+
+def test_places_in_the_queue(house):
+    submitted = [house.submit_subject() for _ in range(3)]
+    found = house.read(subjects.list_jobs).items
+    with house.database.session(write=False) as session:
+        places = subjects.queue_positions(session, found)
+    assert [places[subject.jobs[0].id] for subject in submitted] == [1, 2, 3]
+
+
+def test_renaming(house):
+    subject = house.submit_subject()
+    renamed = house.write(subjects.rename_subject, subject.id, "Lovelace")
+    assert (renamed.name, house.subject(subject).name) == ("Lovelace", "Lovelace")
+    assert renamed.updated_at > subject.updated_at
+
+
+def test_an_unforeseen_error_is_explained_without_its_words(caplog):
+    told = pipeline.explain(KeyError("secret"))
+    assert told["code"] == "internal_error"
+    assert "secret" not in str(told)
+    assert "secret" in caplog.text

@@ -1,0 +1,53 @@
+"""Nothing that is needed goes, and nothing that is not needed stays for ever."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+
+from api.services import subjects
+from storage.cleanup import Janitor
+from worker.jobs.scratch_cleanup import tidy
+from worker.jobs.workspace import Workspace
+
+
+def age(house):
+    """Makes all objects two hours old."""
+    for key in house.objects():
+        os.utime(house.store.root / key, (0, time.time() - 7200))
+
+
+def tidied(house):
+    tidy(house.database, Workspace(house.settings.work, house.store))
+    Janitor(house.database, house.store).round()
+
+
+def test_every_object_of_a_living_row_stays(house):
+    subject = house.submit_subject(train={"previews": True})
+    house.submit_subject(train={"at": {"2": "crash"}})
+    house.work()
+    house.submit_video(subject.id, background=io.BytesIO(b"a wall"))
+    house.work()
+    needed = house.objects()
+    house.store.put("subjects/sub_gone/source", io.BytesIO(b"its upload was never committed"))
+    house.store.put(f"subjects/{subject.id}/runs/late.zip", io.BytesIO(b"its worker died before it was named"))
+    (house.store.root / "subjects" / subject.id / ".source.0123").write_bytes(b"half an upload")
+    tidied(house)
+    assert len(house.objects()) == len(needed) + 3  # too new to be sure
+    age(house)
+    tidied(house)
+    newest = house.read(subjects.subject_preview, subject.id)
+    assert house.objects() == [key for key in needed if "/previews/" not in key or key == newest]
+
+
+def test_the_copies_of_a_deleted_subject_go(house):
+    subject = house.ready_subject()
+    house.submit_video(subject.id)
+    house.work()
+    cache = house.settings.work / "cache"
+    tidied(house)
+    assert [path.name.split("+")[2] for path in cache.iterdir()] == ["runs"]  # no job reads the dataset any more
+    house.write(subjects.delete_subject, house.store, subject.id)
+    tidied(house)
+    assert list(cache.iterdir()) == []

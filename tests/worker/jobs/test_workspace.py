@@ -1,0 +1,119 @@
+"""Scratch folders: taken over by the next attempt, packed and unpacked whole, tidied."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from storage.errors import ObjectDamaged, ObjectMissing, StoreFull
+from storage.objects.local import LocalStore
+from worker.jobs.workspace import Workspace
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "work", LocalStore(tmp_path / "objects"))
+
+
+def attempt_at(workspace, number, job="job_1"):
+    return workspace.attempt(SimpleNamespace(id=job, attempt=number))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fill(folder):
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (folder / "sub" / "b.txt").write_text("b")
+    return folder
+
+
+def test_an_attempt_takes_over_what_stands(workspace):
+    first = attempt_at(workspace, 1)
+    (first / "half").write_text("done")
+    second = attempt_at(workspace, 2)
+    assert (second / "half").read_text() == "done"
+    assert not first.exists()  # a process thought dead can no longer write into the work of its successor
+    assert names(second.parent) == ["2"]
+
+
+def test_what_was_overtaken_on_another_machine_is_not_taken_over(workspace):
+    (attempt_at(workspace, 1) / "half").write_text("done")
+    third = attempt_at(workspace, 3)
+    assert names(third) == []
+    assert names(third.parent) == ["3"]
+
+
+def test_the_same_attempt_finds_its_folder(workspace):
+    (attempt_at(workspace, 1) / "half").write_text("done")
+    assert names(attempt_at(workspace, 1)) == ["half"]
+
+
+def test_clearing_leaves_the_other_jobs(workspace):
+    attempt_at(workspace, 1), attempt_at(workspace, 1, "job_2")
+    workspace.clear(SimpleNamespace(id="job_1"))
+    assert names(workspace.jobs) == ["job_2"]
+
+
+def test_what_is_pushed_comes_back_without_what_is_skipped(workspace, tmp_path):
+    workspace.push(fill(tmp_path / "run"), "runs/1", skip=("a.txt",))
+    assert names(workspace.folder("runs/1")) == ["sub"]
+    workspace.push(tmp_path / "run", "runs/2")
+    folder = workspace.folder("runs/2")
+    assert (folder / "a.txt").read_text() + (folder / "sub" / "b.txt").read_text() == "ab"
+    assert names(tmp_path) == ["objects", "run", "work"]
+
+
+def test_an_object_is_unpacked_once(workspace, tmp_path):
+    workspace.push(fill(tmp_path / "run"), "runs/1")
+    folder = workspace.folder("runs/1")
+    workspace.store.delete("runs/1")
+    assert workspace.folder("runs/1") == folder
+    with pytest.raises(ObjectMissing):
+        workspace.folder("runs/2")
+
+
+def test_a_folder_that_was_just_pushed_can_be_kept(workspace, tmp_path):
+    folder = fill(tmp_path / "run")
+    workspace.keep(folder, "runs/1")
+    assert not folder.exists()
+    assert names(workspace.folder("runs/1")) == ["a.txt", "sub"]
+
+
+def test_a_damaged_object_leaves_no_half_folder(workspace, tmp_path):
+    workspace.push(fill(tmp_path / "run"), "runs/1")
+    path = workspace.store.root / "runs" / "1"
+    path.write_bytes(path.read_bytes().replace(b"b", b"c", 1))
+    with pytest.raises(ObjectDamaged, match="damaged"):
+        workspace.folder("runs/1")
+    assert names(workspace.cache) == []
+
+
+def test_a_full_disk_is_named(workspace, tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    fill(tmp_path / "run")
+    monkeypatch.setattr("zipfile.ZipFile.write", full)
+    with pytest.raises(StoreFull):
+        workspace.push(tmp_path / "run", "runs/1")
+    assert names(tmp_path) == ["run"]
+
+
+def test_what_is_wanted_and_what_was_only_just_made_stays(workspace, tmp_path):
+    attempt_at(workspace, 1), attempt_at(workspace, 1, "job_2")
+    for key in ("runs/1", "runs/2"):
+        workspace.keep(fill(tmp_path / "run"), key)
+    new, old = workspace.cache / ".new", workspace.cache / ".old"
+    new.mkdir(), old.mkdir()
+    os.utime(old, (0, time.time() - 7200))
+    entries = workspace.entries()
+    attempt_at(workspace, 1, "job_3")
+    workspace.remove(entries, but_jobs=["job_2"], but_keys=["runs/2", "runs/3"])
+    assert names(workspace.jobs) == ["job_2", "job_3"]
+    assert names(workspace.cache) == [".new", "runs+2"]

@@ -1,0 +1,233 @@
+"""Verifying: files made here, changed files, strangers' files; with real pictures, marks, signatures and ffmpeg."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import time
+from types import SimpleNamespace
+
+import ffmpeg
+import numpy as np
+import pytest
+
+from adnerf_core.config import ViewChange
+from adnerf_core.files import ffmpeg as media
+from adnerf_core.watermark.spread_spectrum import Marker
+from api.services import subjects
+from api.services.verifications import get_verification, submit_verification
+from storage.database.models import LOCAL, Verification, Video
+from storage.settings import bare_environment
+from storage.tables import verifications
+from tests.worker.conftest import PLAIN
+from tests.worker.stub_core import CORE
+from worker.processes.polling import LocalWorker
+from worker.provenance import inspection, verifier
+from worker.provenance.provenance import Seal
+from worker.provenance.verifier import Verifier
+
+SIZE = 160
+
+
+def scene(seconds):
+    """Frames of something that moves a little before a wall with a texture."""
+    rng = np.random.default_rng(1)
+    rows, cols = np.mgrid[:SIZE, :SIZE] / SIZE
+    wall = 110 + 50 * cols + rng.normal(0, 6, (SIZE, SIZE))
+    for k in range(seconds * 25):
+        sway = 0.5 + 0.02 * np.sin(k / 17)
+        head = 1 / (1 + np.exp(np.hypot(rows - 0.5, cols - sway) * 60 - 15))
+        gray = wall * (1 - head) + head * (170 + 30 * np.sin(9 * rows + 0.2 * np.sin(k / 5)))
+        yield np.dstack([gray, gray * 0.9, gray * 0.8]).clip(0, 255).astype(np.uint8)
+
+
+def render(run, audio, out, options, progress, *, background=None, device="cpu", load=None, mark=None):
+    seconds = json.loads(audio.read_bytes()).get("seconds", 10)
+    media.write_video(out, Marker(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
+    return SimpleNamespace(frames=250, duration_s=10.0, width=SIZE, height=SIZE, view=ViewChange())
+
+
+SEALING = dataclasses.replace(CORE, render=render, seal=Seal)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    """What `render` makes without a mark."""
+    path = tmp_path_factory.mktemp("scene") / "plain.mp4"
+    media.write_video(path, scene(3), fps=25)
+    return path
+
+
+def made(house, options=PLAIN, **orders):
+    """A video that was rendered, marked and signed, as row and as bytes."""
+    video = house.submit_video(house.ready_subject().id, options=options, **orders)
+    worker = LocalWorker(house.settings, SEALING)
+    assert worker.step()
+    worker.end()
+    video = house.read(subjects.video_file, video.id)
+    with house.store.open(video.file_key) as file:
+        return video, file.read()
+
+
+def verify(house, content, owner=LOCAL):
+    """The verification of a file, answered."""
+    with house.database.session() as session:
+        row = submit_verification(session, house.store, house.settings, owner=owner, video=io.BytesIO(content))
+    assert Verifier(house.settings, house.database, house.store).step()
+    return house.read(get_verification, row.id, owner=owner)
+
+
+def changed(content, folder, **how):
+    """A file after ffmpeg has written it anew."""
+    source, out = folder / "before.mp4", folder / "after.mp4"
+    source.write_bytes(content)
+    ffmpeg.output(ffmpeg.input(str(source))["v"], str(out), **how).overwrite_output().run(
+        cmd=media.executable(), quiet=True
+    )
+    return out.read_bytes()
+
+
+def test_what_was_made_here_is_known_again_by_both_ways(house, tmp_path):
+    video, content = made(house)
+    whole = verify(house, content).findings
+    assert whole["credentials"]["ours"] is True
+    assert (whole["credentials"]["video_id"], whole["mark"]["video_id"]) == (video.id, video.id)
+    assert whole["mark"]["false_alarm"] < 1e-9
+
+    copied = verify(house, changed(content, tmp_path, c="copy"))  # strips the credentials
+    assert (copied.findings["credentials"]["present"], copied.findings["mark"]["video_id"]) == (False, video.id)
+
+    small = changed(content, tmp_path, vcodec="libx264", crf=28, vf=f"scale={SIZE * 3 // 4}:-2")
+    recoded = verify(house, small)
+    assert (recoded.findings["credentials"]["present"], recoded.made_id) == (False, video.id)
+
+    broken = bytearray(content)
+    broken[-2000] ^= 1
+    found = verify(house, bytes(broken)).findings
+    assert (found["credentials"]["valid"], found["credentials"]["ours"]) == (False, False)
+    assert found["mark"]["video_id"] == video.id
+
+    assert [key for key in house.objects() if key.startswith(verifications.PREFIX)] == []
+    assert list((house.settings.work / "verifications").iterdir()) == []
+
+    house.write(subjects.delete_video, house.store, video.id)
+    gone = verify(house, content)
+    assert (gone.findings["credentials"]["ours"], gone.findings["mark"]["video_id"], gone.made_id) == (True, None, None)
+    assert gone.findings["made_at"] == whole["credentials"]["created_at"]
+
+
+def test_a_webm_is_known_by_its_bytes(house):
+    video, content = made(house, PLAIN.model_copy(update={"format": "webm"}), seconds=1)
+    assert video.credentials_key in house.objects()
+    answer = verify(house, content)
+    assert (answer.findings["credentials"]["ours"], answer.made_id) == (True, video.id)
+    assert verify(house, content + b"\0").findings["credentials"]["present"] is False
+    house.write(subjects.delete_video, house.store, video.id)
+    assert [key for key in house.objects() if "/videos/" in key] == []
+
+
+def test_what_was_not_made_here_is_not_known(house, clip):
+    found = verify(house, clip.read_bytes())
+    assert (found.state, found.made_id) == ("succeeded", None)
+    assert (found.findings["credentials"]["present"], found.findings["mark"]) == (False, None)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\x00\x00\x00\x18ftypmp42" + bytes(3000), b"\x1aE\xdf\xa3" + b"x" * 500, b"#EXTM3U\nfile:///etc/passwd\n"],
+    ids=["empty mp4", "broken webm", "playlist"],
+)
+def test_what_is_no_video_is_refused_with_a_reason(house, content):
+    answer = verify(house, content)
+    assert (answer.state, answer.error["code"], answer.findings) == ("failed", "not_media", None)
+    assert "passwd" not in json.dumps(answer.error)
+    assert house.objects() == []
+
+
+def test_a_file_that_takes_too_long_or_too_much_is_given_up(house, clip, monkeypatch):
+    monkeypatch.setattr(inspection, "WALL_S", 0.05)
+    before = time.monotonic()
+    assert verify(house, clip.read_bytes()).error["code"] == "file_too_complex"
+    assert time.monotonic() - before < 60
+
+
+def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, clip, monkeypatch):
+    def die(*_):
+        raise SystemExit
+
+    monkeypatch.setattr(verifier, "inspect", die)
+    monkeypatch.setattr(verifications, "LEASE_S", -1.0)
+    with house.database.session() as session:
+        row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+    looker = Verifier(house.settings, house.database, house.store)
+    for attempt in (1, 2, 3):
+        with pytest.raises(SystemExit):
+            looker.step()
+        assert house.read(get_verification, row.id).attempt == attempt
+    assert not looker.step()
+    assert house.read(get_verification, row.id).error["code"] == "worker_lost"
+
+
+def test_a_late_answer_is_thrown_away(house):
+    with house.database.session() as session:
+        row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+    with house.database.session() as session:
+        first = verifications.claim(session)
+        session.get(Verification, row.id).lease_until = first.created_at
+    with house.database.session() as session:
+        assert verifications.claim(session).attempt == 2
+        first.attempt = 1
+        assert not verifications.fail(session, first, {"code": "late"})
+
+
+def test_a_late_answer_leaves_the_file_to_the_attempt_that_looks_at_it(house, clip, monkeypatch):
+    def late(*_):
+        with house.database.session() as session:
+            session.get(Verification, row.id).lease_until = row.created_at
+        with house.database.session() as session:
+            assert verifications.claim(session).attempt == 2
+        return {"error": {"code": "late", "message": "", "remedy": ""}}
+
+    monkeypatch.setattr(verifier, "inspect", late)
+    with house.database.session() as session:
+        row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+    assert Verifier(house.settings, house.database, house.store).step()
+    row = house.read(get_verification, row.id)
+    assert (row.state, row.attempt, row.error) == ("running", 2, None)
+    assert house.objects() == [row.file_key]
+
+
+def test_answers_and_files_go_after_a_while(house, monkeypatch):
+    with house.database.session() as session:
+        submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+    worker = house.worker()
+    worker.janitor.grace_s = 0.0
+    assert worker.janitor.round() == []
+    monkeypatch.setattr(verifications, "KEPT_S", 0.0)
+    left = house.settings.work / "verifications" / "ver_1-1"  # by a process that was killed
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    worker.verifier.tidy()
+    assert not left.exists()
+    with house.database.session(write=False) as session:
+        assert session.query(Verification).count() == 0
+    assert len(worker.janitor.round()) == 1
+    worker.end()
+    assert house.objects() == []
+
+
+def test_every_video_has_a_number_of_its_own(house):
+    subject = house.ready_subject()
+    marks = [house.video(house.submit_video(subject.id)).mark for _ in range(5)]
+    assert len(set(marks)) == 5
+    with house.database.session(write=False) as session:
+        assert session.query(Video).count() == 5
+
+
+def test_who_looks_at_strange_files_knows_no_secrets(monkeypatch):
+    monkeypatch.setenv("ADNERF_DATABASE_URL", "postgresql://ann:secret@db/adnerf")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    given = bare_environment()
+    assert "PATH" in given and not any("secret" in value for value in given.values())

@@ -1,0 +1,1 @@
+"""Subcommands of `adnerf` for operators: API keys and owners."""

@@ -1,0 +1,1 @@
+"""Running jobs: claim, lease, progress, and the pipeline that calls the core."""

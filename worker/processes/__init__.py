@@ -1,0 +1,1 @@
+"""The processes that run jobs: polling, Celery, beat, and their supervisor."""

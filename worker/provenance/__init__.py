@@ -1,0 +1,1 @@
+"""Where a video comes from: watermark, content credentials, verification."""

@@ -1,0 +1,1 @@
+"""Webhook delivery: signing, and HTTP that reaches public addresses only."""
