@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 import uvicorn
 
 from api.app import create_app
-from api.watch import Watch
+from api.responses.job_events import Watch
 from storage.database.engine import Database, needed_at_start
 from storage.errors import StorageError
 from storage.settings import load
@@ -59,7 +59,7 @@ def main() -> None:
         log_config=None,  # what uvicorn says goes the way of all our lines
         log_level="warning",
         proxy_headers=False,  # nobody's word on where a request comes from is taken
-        access_log=False,  # api/observe.py writes one, without query strings
+        access_log=False,  # api/middleware/request_log.py writes one, without query strings
     )
     with suppress(KeyboardInterrupt):  # uvicorn has stopped in good order by then
         Server(config, app.state.watch).run()

@@ -9,17 +9,21 @@ from importlib.metadata import version
 from anyio import Semaphore
 from fastapi import FastAPI
 
-from api import documents, errors, idempotency, metrics, security
 from api.deps import WRITERS
-from api.gate import Gate
-from api.observe import Observer, RequestFigures
-from api.rates import Rates
-from api.readiness import Readiness
+from api.middleware import security_headers
+from api.middleware.access import Gate
+from api.middleware.etag import Tags
+from api.middleware.rate_limit import Rates
+from api.middleware.request_log import Observer, RequestFigures
+from api.monitoring import metrics
+from api.monitoring.readiness import Readiness
+from api.openapi import responses
+from api.problems import problems
+from api.requests import idempotency
+from api.requests.tus import TusMiddleware
+from api.responses.job_events import Watch
 from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
 from api.services.webhooks import check_settings
-from api.tags import Tags
-from api.tus import TusMiddleware
-from api.watch import Watch
 from storage import settings as environment
 from storage.objects.base import open_store
 from storage.settings import Settings
@@ -56,14 +60,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(Gate, database=app.state.database, rates=Rates(settings))
     app.add_middleware(Observer, figures=RequestFigures(app.state.figures))
     app.add_middleware(TusMiddleware)
-    security.install(app, settings)
-    errors.install(app)
+    security_headers.install(app, settings)
+    problems.install(app)
     idempotency.install(app)
     for routes in (subjects, consents, videos, verify, jobs, uploads, webhooks, keys, owners, health):
         app.include_router(routes.router)
     page.install(app)
     docs.install(app)
-    documents.complete(app)
+    responses.complete(app)
     return app
 
 

@@ -1,6 +1,6 @@
 """Who asks. Every route that shows or changes something takes a `CallerDep`, and asks on behalf of its owner.
 
-`api/gate.py` finds out who it is before a route is even looked for; a route that belongs to keys and quotas takes an
+`api/middleware/access.py` finds out who it is before a route is even looked for; a route that belongs to keys and quotas takes an
 `AdminDep` instead.
 """
 
@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 
-from api.errors import Problem
+from api.problems.problems import Problem
 from storage.database.models import LOCAL, Key
 from storage.tables.api_keys import SCOPES, Scope
 
@@ -34,7 +34,7 @@ class Caller:
     key_id: str | None = None
     """None on a service without keys."""
     token: str | None = field(default=None, repr=False)
-    """What the key was shown as: an answer that goes on for long asks again whether it is still good (api/watch.py)."""
+    """What the key was shown as: an answer that goes on for long asks again whether it is still good (api/responses/job_events.py)."""
 
     def check(self, scope: Scope) -> None:
         """Raises the problem `forbidden` where the key lacks this scope."""

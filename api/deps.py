@@ -8,8 +8,8 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
-from api.readiness import Readiness
-from api.watch import Watch
+from api.monitoring.readiness import Readiness
+from api.responses.job_events import Watch
 from storage.database.engine import Database
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
@@ -63,7 +63,7 @@ def _writing(
     request: Request, database: DatabaseDep, turn: Annotated[None, Depends(_turn, scope="function")]
 ) -> Iterator[Session]:
     with database.session() as session:
-        request.state.session = session  # what else has to be durable with it: api/idempotency.py
+        request.state.session = session  # what else has to be durable with it: api/requests/idempotency.py
         yield session
 
 

@@ -58,7 +58,7 @@ FILES = {
     "sound": b"RIFF\x24\x20\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(2000),
     "picture": b"\x89PNG\r\n\x1a\n" + bytes(200),
 }
-"""What the first look at a file takes for good (api/sniff.py)."""
+"""What the first look at a file takes for good (api/requests/file_type.py)."""
 schemathesis.openapi.format("binary", st.one_of(st.sampled_from(list(FILES.values())), st.binary()))
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")  # tus
 

@@ -12,8 +12,8 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api import metrics, readiness
-from api.observe import RequestFigures
+from api.middleware.request_log import RequestFigures
+from api.monitoring import metrics, readiness
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.objects.base import open_store

@@ -8,35 +8,37 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client.exposition import choose_encoder
 
-from api import documents, meanings, schemas
 from api.deps import ReadinessDep, Reading, SettingsDep
-from api.errors import ERRORS_PAGE, Problem
-from api.readiness import NEEDED
+from api.monitoring.readiness import NEEDED
+from api.openapi import responses
+from api.problems import page
+from api.problems.problems import ERRORS_PAGE, Problem
+from api.schemas import resources
 from storage.tables import service_stats, workers
 
 router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz", summary="Is the process alive?")
-def healthz() -> schemas.Health:
+def healthz() -> resources.Health:
     """The same as long as the process answers; nothing else is asked."""
-    return schemas.Health(status="ok")
+    return resources.Health(status="ok")
 
 
-@router.get("/readyz", summary="Can requests be served?", responses=documents.problems())
-def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> schemas.Ready:
+@router.get("/readyz", summary="Can requests be served?", responses=responses.problems())
+def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> resources.Ready:
     """Asks every part. 503 names those that are down in `parts`, where the database, the store or the queue is one.
 
     Without workers the service is `degraded`: what is sent is taken in, and waits.
     """
-    parts = {name: schemas.Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
+    parts = {name: resources.Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
     down = [name for name in NEEDED if not parts[name].ok]
     if down:
         message = f"Down: {', '.join(down)}."
         raise Problem("unavailable", message, headers={"Retry-After": "5"}, parts=parts)
     active = service_stats.queue(session)
     alive = workers.alive(session, within_s=settings.worker_silence_s)
-    return schemas.Ready(
+    return resources.Ready(
         status="ready" if parts["workers"].ok else "degraded",
         parts=parts,
         free_bytes=shutil.disk_usage(settings.data_dir).free,
@@ -56,4 +58,4 @@ def metrics(request: Request) -> Response:
 @router.get(ERRORS_PAGE, include_in_schema=False)
 def errors() -> HTMLResponse:
     """What each problem means and what to do about it: where the `type` of a problem leads."""
-    return HTMLResponse(meanings.page(), headers={"Content-Security-Policy": meanings.POLICY})
+    return HTMLResponse(page.page(), headers={"Content-Security-Policy": page.POLICY})

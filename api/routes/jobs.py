@@ -7,13 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Response
 from fastapi.sse import EventSourceResponse
 
-from api import documents, present, schemas
 from api.auth import CallerDep
 from api.deps import Cursor, Limit, Reading, SettingsDep, WatchDep, Writing
-from api.documents import problems
-from api.idempotency import PostOnce
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.requests.idempotency import PostOnce
+from api.responses import serializers
+from api.responses.job_events import begin
+from api.schemas import resources
 from api.services import subjects
-from api.watch import begin
 from storage.database.models import JobKind, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=PostOnce)
@@ -29,7 +31,7 @@ def list_jobs(
     video_id: str | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> schemas.Page[schemas.Job]:
+) -> resources.Page[resources.Job]:
     """A page of jobs; `subject_id` includes the jobs of the subject's videos."""
     page = subjects.list_jobs(
         session,
@@ -41,14 +43,14 @@ def list_jobs(
         limit=limit,
         cursor=cursor,
     )
-    return present.jobs(session, page)
+    return serializers.jobs(session, page)
 
 
 @router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
-def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Job:
+def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Job:
     """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
-    job = present.job(session, subjects.get_job(session, job_id, owner=caller.owner))
-    response.headers.update(present.retry_after([job]))
+    job = serializers.job(session, subjects.get_job(session, job_id, owner=caller.owner))
+    response.headers.update(serializers.retry_after([job]))
     return job
 
 
@@ -57,8 +59,8 @@ def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading
     summary="Follow a job",
     response_class=Response,
     responses={
-        200: documents.events(
-            "`state`, `stage`, `progress` or `queue`: what has changed of the job, and the job", schemas.Job
+        200: responses.events(
+            "`state`, `stage`, `progress` or `queue`: what has changed of the job, and the job", resources.Job
         ),
         204: {"description": "the job is over, and Last-Event-ID says that its end was heard: no need to come back"},
         **problems("not_found"),
@@ -81,9 +83,9 @@ def follow_job(
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems("not_found", "move_not_allowed"))
-def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> schemas.Job:
+def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> resources.Job:
     """The cancelled job. It must be queued or running; running work stops within seconds."""
-    return present.job(session, subjects.cancel_job(session, job_id, owner=caller.owner))
+    return serializers.job(session, subjects.cancel_job(session, job_id, owner=caller.owner))
 
 
 @router.post(
@@ -91,6 +93,6 @@ def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> schemas.Job:
     summary="Retry a job",
     responses=problems("not_found", "move_not_allowed", "consent_withdrawn", "quota_exceeded"),
 )
-def retry_job(job_id: str, caller: CallerDep, settings: SettingsDep, session: Writing) -> schemas.Job:
+def retry_job(job_id: str, caller: CallerDep, settings: SettingsDep, session: Writing) -> resources.Job:
     """The job, queued again. It must have failed or been cancelled; it goes on from what stands."""
-    return present.job(session, subjects.retry_job(session, settings, job_id, owner=caller.owner))
+    return serializers.job(session, subjects.retry_job(session, settings, job_id, owner=caller.owner))

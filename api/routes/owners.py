@@ -7,11 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request
 from sqlalchemy.orm import Session
 
-from api import documents, schemas
 from api.auth import AdminDep, CallerDep
 from api.deps import Reading, SettingsDep, Writing
-from api.documents import problems
-from api.forms import receive_json
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.requests.multipart import receive_json
+from api.schemas import resources
 from storage.database import models
 from storage.settings import Settings
 from storage.tables import quotas
@@ -22,46 +23,46 @@ router = APIRouter(prefix="/v1", tags=["owners"])
 OwnerName = Annotated[str, Path(pattern=f"^{OWNER}$")]
 
 
-async def _patch(request: Request) -> schemas.QuotaPatch:
-    return await receive_json(request, schemas.QuotaPatch)
+async def _patch(request: Request) -> resources.QuotaPatch:
+    return await receive_json(request, resources.QuotaPatch)
 
 
 @router.get("/me", summary="Who am I?")
-def get_me(caller: CallerDep, settings: SettingsDep, session: Reading) -> schemas.Me:
+def get_me(caller: CallerDep, settings: SettingsDep, session: Reading) -> resources.Me:
     """Whose things the key sees, what it may do, and how its owner stands."""
     key = None if caller.key_id is None else session.get_one(models.Key, caller.key_id)
-    return schemas.Me(
+    return resources.Me(
         owner=caller.owner,
         scopes=sorted(caller.scopes),
-        key=None if key is None else schemas.Key.model_validate(key),
+        key=None if key is None else resources.Key.model_validate(key),
         quotas=_standing(session, settings, caller.owner),
     )
 
 
 @router.get("/owners/{owner}", summary="How does an owner stand?", responses=problems("validation_failed"))
-def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session: Reading) -> schemas.Owner:
+def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session: Reading) -> resources.Owner:
     """The quotas of an owner. Any name can be asked for: whoever has done nothing has the quotas of the settings."""
-    return schemas.Owner(name=owner, quotas=_standing(session, settings, owner))
+    return resources.Owner(name=owner, quotas=_standing(session, settings, owner))
 
 
 @router.patch(
     "/owners/{owner}",
     summary="Give an owner other quotas",
     responses=problems("validation_failed", "body_too_large", "unsupported_media_type", "upload_stalled"),
-    openapi_extra=documents.json_body(schemas.QuotaPatch),
+    openapi_extra=responses.json_body(resources.QuotaPatch),
 )
 def patch_owner(
     caller: AdminDep,
     owner: OwnerName,
-    patch: Annotated[schemas.QuotaPatch, Depends(_patch)],
+    patch: Annotated[resources.QuotaPatch, Depends(_patch)],
     settings: SettingsDep,
     session: Writing,
-) -> schemas.Owner:
+) -> resources.Owner:
     """Sets the quotas that are named, null: back to that of the settings. What is there already stays, if it is more."""
     quotas.change(session, owner, patch.model_dump(exclude_unset=True))
-    return schemas.Owner(name=owner, quotas=_standing(session, settings, owner))
+    return resources.Owner(name=owner, quotas=_standing(session, settings, owner))
 
 
-def _standing(session: Session, settings: Settings, owner: str) -> schemas.Quotas:
+def _standing(session: Session, settings: Settings, owner: str) -> resources.Quotas:
     found = quotas.report(session, settings, owner)
-    return schemas.Quotas(**{name: quota._asdict() for name, quota in found.items()})
+    return resources.Quotas(**{name: quota._asdict() for name, quota in found.items()})

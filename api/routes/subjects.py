@@ -8,15 +8,18 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api import documents, present, schemas, sniff
 from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
-from api.documents import problems
-from api.forms import FileRule, Form, receive_json, received_form
-from api.idempotency import PostOnce
-from api.ranges import file_response
-from api.room import room_for
-from api.sent import sent_file
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.requests import file_type
+from api.requests.file_source import sent_file
+from api.requests.idempotency import PostOnce
+from api.requests.multipart import FileRule, Form, receive_json, received_form
+from api.requests.quota_precheck import room_for
+from api.responses import serializers
+from api.responses.byte_ranges import file_response
+from api.schemas import resources
 from api.services import subjects
 from storage.database.models import SubjectState
 from storage.objects.base import ObjectStore
@@ -35,18 +38,18 @@ REPORT_HEADERS = {
 
 
 def _rules(settings: Settings) -> dict[str, FileRule]:
-    return {"video": FileRule(settings.max_video_bytes, sniff.media)}
+    return {"video": FileRule(settings.max_video_bytes, file_type.media)}
 
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     files = _rules(settings)
-    fields = schemas.SubjectForm.model_fields
+    fields = resources.SubjectForm.model_fields
     async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
         yield form
 
 
-async def _patch(request: Request) -> schemas.SubjectPatch:
-    return await receive_json(request, schemas.SubjectPatch)
+async def _patch(request: Request) -> resources.SubjectPatch:
+    return await receive_json(request, resources.SubjectPatch)
 
 
 @router.post(
@@ -54,12 +57,12 @@ async def _patch(request: Request) -> schemas.SubjectPatch:
     status_code=202,
     summary="Make a subject of a reference video",
     responses={
-        202: documents.accepted("the subject"),
-        **problems(*documents.FORM_CODES, *documents.UPLOAD_CODES, "quota_exceeded"),
+        202: responses.accepted("the subject"),
+        **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "quota_exceeded"),
     },
     dependencies=[room_for("subjects", "queued_jobs", "stored_bytes")],
-    openapi_extra=documents.form(
-        schemas.SubjectForm,
+    openapi_extra=responses.form(
+        resources.SubjectForm,
         either=("video", "upload_id"),
         video="the person speaking, facing the camera, 8 s to 10 min",
     ),
@@ -72,12 +75,12 @@ def create_subject(
     store: StoreDep,
     database: DatabaseDep,
     session: Writing,
-) -> schemas.Subject:
+) -> resources.Subject:
     """Takes the video in and answers at once; two jobs follow, `preprocess` and then `train`.
 
     Poll the subject or its jobs. Footage that cannot work makes `preprocess` fail with the reason and the remedy.
     """
-    texts = form.parse(schemas.SubjectForm)
+    texts = form.parse(resources.SubjectForm)
     rule, sources = _rules(settings)["video"], {"owner": caller.owner, "database": database, "store": store}
     with sent_file(form, "video", texts.upload_id, rule, **sources) as video:
         row = subjects.submit_subject(
@@ -93,26 +96,26 @@ def create_subject(
             limit=rule.limit,
             upload_id=texts.upload_id,
         )
-    subject = present.subject(session, row)
-    response.headers.update({"Location": subject.links.self, **present.retry_after(subject.jobs)})
+    subject = serializers.subject(session, row)
+    response.headers.update({"Location": subject.links.self, **serializers.retry_after(subject.jobs)})
     return subject
 
 
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))
 def list_subjects(
     caller: CallerDep, session: Reading, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
-) -> schemas.Page[schemas.Subject]:
+) -> resources.Page[resources.Subject]:
     """A page of subjects."""
-    return present.subjects(
+    return serializers.subjects(
         session, subjects.list_subjects(session, owner=caller.owner, state=state, limit=limit, cursor=cursor)
     )
 
 
 @router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
-def get_subject(subject_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Subject:
+def get_subject(subject_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Subject:
     """The subject with its jobs, oldest first. Poll it with If-None-Match, at the pace of Retry-After."""
-    subject = present.subject(session, subjects.get_subject(session, subject_id, owner=caller.owner))
-    response.headers.update(present.retry_after(subject.jobs))
+    subject = serializers.subject(session, subjects.get_subject(session, subject_id, owner=caller.owner))
+    response.headers.update(serializers.retry_after(subject.jobs))
     return subject
 
 
@@ -120,13 +123,13 @@ def get_subject(subject_id: str, caller: CallerDep, response: Response, session:
     "/{subject_id}",
     summary="Rename a subject",
     responses=problems("not_found", "body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed"),
-    openapi_extra=documents.json_body(schemas.SubjectPatch),
+    openapi_extra=responses.json_body(resources.SubjectPatch),
 )
 def patch_subject(
-    caller: CallerDep, subject_id: str, patch: Annotated[schemas.SubjectPatch, Depends(_patch)], session: Writing
-) -> schemas.Subject:
+    caller: CallerDep, subject_id: str, patch: Annotated[resources.SubjectPatch, Depends(_patch)], session: Writing
+) -> resources.Subject:
     """The subject with its new name."""
-    return present.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
+    return serializers.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
 
 
 @router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
@@ -141,7 +144,7 @@ def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: 
     summary="See a subject",
     response_class=Response,
     responses={
-        200: documents.file("the newest picture", "image/jpeg"),
+        200: responses.file("the newest picture", "image/jpeg"),
         304: {"description": "not changed"},
         **problems("not_found", "preview_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
@@ -158,7 +161,7 @@ def get_preview(subject_id: str, request: Request, caller: CallerDep, session: R
     summary="See a subject turned",
     response_class=Response,
     responses={
-        200: documents.file("a sheet of pictures, laid out as the subject's `views` says", "image/jpeg"),
+        200: responses.file("a sheet of pictures, laid out as the subject's `views` says", "image/jpeg"),
         304: {"description": "not changed"},
         **problems("not_found", "views_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
@@ -175,7 +178,7 @@ def get_views(subject_id: str, request: Request, caller: CallerDep, session: Rea
     summary="Read how good a subject is",
     response_class=Response,
     responses={
-        200: documents.file("a self-contained page", "text/html"),
+        200: responses.file("a self-contained page", "text/html"),
         304: {"description": "not changed"},
         **problems("not_found", "report_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },

@@ -8,13 +8,16 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.responses import JSONResponse
 
-from api import documents, present, schemas, tus
 from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
-from api.documents import problems
-from api.errors import Problem
-from api.forms import announced, shown_name
-from api.idempotency import PostOnce, keep_early
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.problems.problems import Problem
+from api.requests import tus
+from api.requests.idempotency import PostOnce, keep_early
+from api.requests.multipart import announced, shown_name
+from api.responses import serializers
+from api.schemas import resources
 from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Upload
@@ -99,14 +102,14 @@ def options(settings: SettingsDep) -> Response:
 @router.post(
     "",
     status_code=201,
-    response_model=schemas.Upload,
+    response_model=resources.Upload,
     dependencies=TUS,
     summary="Begin a resumable upload",
     responses={
-        201: documents.headed("begun", **LOCATION, **STANDING),
+        201: responses.headed("begun", **LOCATION, **STANDING),
         **problems("too_many_uploads", "quota_exceeded", *tus.CODES),
     },
-    openapi_extra=documents.bytes_body(tus.BYTES, required=False),
+    openapi_extra=responses.bytes_body(tus.BYTES, required=False),
 )
 async def create_upload(
     request: Request,
@@ -143,21 +146,21 @@ async def create_upload(
 
 def _begun(upload: Upload) -> Response:
     headers = {"Location": f"{tus.PATH}/{upload.id}", **tus.headers(upload)}
-    return JSONResponse(present.upload(upload).model_dump(mode="json"), 201, headers=headers)
+    return JSONResponse(serializers.upload(upload).model_dump(mode="json"), 201, headers=headers)
 
 
 @router.get("", summary="List uploads, newest first", responses=problems("validation_failed"))
 def list_uploads(
     caller: CallerDep, session: Reading, limit: Limit = 50, cursor: Cursor = None
-) -> schemas.Page[schemas.Upload]:
+) -> resources.Page[resources.Upload]:
     """A page of the uploads that were begun, complete or not, used or not, until they expire."""
-    return present.uploads(queries.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
+    return serializers.uploads(queries.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
 
 
 @router.get("/{upload_id}", summary="Read an upload", responses=problems("not_found"))
-def get_upload(upload_id: str, caller: CallerDep, session: Reading) -> schemas.Upload:
+def get_upload(upload_id: str, caller: CallerDep, session: Reading) -> resources.Upload:
     """How much of it is there, until when it is kept, and what was made of it."""
-    return present.upload(uploads.get(session, upload_id, owner=caller.owner))
+    return serializers.upload(uploads.get(session, upload_id, owner=caller.owner))
 
 
 @router.head(
@@ -166,7 +169,7 @@ def get_upload(upload_id: str, caller: CallerDep, session: Reading) -> schemas.U
     summary="See how much of an upload is there",
     response_class=Response,
     responses={
-        200: documents.headed("found", **STANDING, **{"Upload-Length": "bytes of the whole file"}),
+        200: responses.headed("found", **STANDING, **{"Upload-Length": "bytes of the whole file"}),
         **problems("not_found", "tus_version_unsupported"),
     },
 )
@@ -185,8 +188,8 @@ def head_upload(upload_id: str, caller: CallerDep, session: Reading) -> Response
     dependencies=TUS,
     summary="Send the next bytes of an upload",
     response_class=Response,
-    responses={204: documents.headed("taken in", **STANDING), **problems("not_found", *tus.CODES)},
-    openapi_extra=documents.bytes_body(tus.BYTES),
+    responses={204: responses.headed("taken in", **STANDING), **problems("not_found", *tus.CODES)},
+    openapi_extra=responses.bytes_body(tus.BYTES),
 )
 async def patch_upload(
     upload_id: str,

@@ -11,15 +11,23 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
-from api import documents, sniff
 from api.auth import CallerDep
 from api.deps import DatabaseDep, Reading, SettingsDep, StoreDep
-from api.documents import problems
-from api.forms import FileRule, Form, received_form
-from api.idempotency import PostOnce, keep_early
-from api.room import room_for
-from api.schemas_verify import CredentialsFound, MadeVideo, MarkFound, Verification, VerificationLinks, VerifyForm
-from api.sent import sent_file
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.requests import file_type
+from api.requests.file_source import sent_file
+from api.requests.idempotency import PostOnce, keep_early
+from api.requests.multipart import FileRule, Form, received_form
+from api.requests.quota_precheck import room_for
+from api.schemas.verifications import (
+    CredentialsFound,
+    MadeVideo,
+    MarkFound,
+    Verification,
+    VerificationLinks,
+    VerifyForm,
+)
 from api.services import verifications
 from storage.database import models
 from storage.database.engine import Database
@@ -35,7 +43,7 @@ _waiting = BoundedSemaphore(8)
 
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = {"file": FileRule(settings.max_video_bytes, sniff.media)}
+    files = {"file": FileRule(settings.max_video_bytes, file_type.media)}
     async with received_form(request, fields=VerifyForm.model_fields, files=files, folder=settings.data_dir) as form:
         yield form
 
@@ -45,11 +53,11 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     response_model=Verification,
     summary="Ask whether a video was made here",
     responses={
-        202: documents.accepted("the answer will be") | {"model": Verification},
-        **problems(*documents.FORM_CODES, *documents.UPLOAD_CODES, "quota_exceeded"),
+        202: responses.accepted("the answer will be") | {"model": Verification},
+        **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "quota_exceeded"),
     },
     dependencies=[room_for("verifications")],
-    openapi_extra=documents.form(VerifyForm, either=("file", "upload_id"), file="the video, as it was found"),
+    openapi_extra=responses.form(VerifyForm, either=("file", "upload_id"), file="the video, as it was found"),
 )
 def create_verification(
     caller: CallerDep,  # first: nobody's body is read before
@@ -65,7 +73,7 @@ def create_verification(
     pictures, which stays when a file is cut, scaled or coded anew.
     """
     texts = form.parse(VerifyForm)
-    rule = FileRule(settings.max_video_bytes, sniff.media)
+    rule = FileRule(settings.max_video_bytes, file_type.media)
     with (
         sent_file(form, "file", texts.upload_id, rule, owner=caller.owner, database=database, store=store) as sent,
         database.session() as session,

@@ -9,16 +9,19 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 
 from adnerf_core.config import Background, RenderOptions
-from api import documents, present, schemas, sniff
 from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
-from api.documents import problems
-from api.errors import invalid
-from api.forms import FileRule, Form, received_form, validate_json
-from api.idempotency import PostOnce
-from api.ranges import file_response, unchanged
-from api.room import room_for
-from api.sent import sent_file
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.problems.problems import invalid
+from api.requests import file_type
+from api.requests.file_source import sent_file
+from api.requests.idempotency import PostOnce
+from api.requests.multipart import FileRule, Form, received_form, validate_json
+from api.requests.quota_precheck import room_for
+from api.responses import serializers
+from api.responses.byte_ranges import file_response, unchanged
+from api.schemas import resources
 from api.services import subjects
 from storage.database.models import VideoState
 from storage.settings import Settings
@@ -30,14 +33,14 @@ MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
 
 def _rules(settings: Settings) -> dict[str, FileRule]:
     return {
-        "audio": FileRule(settings.max_audio_bytes, sniff.media),
-        "background": FileRule(settings.max_image_bytes, sniff.image),
+        "audio": FileRule(settings.max_audio_bytes, file_type.media),
+        "background": FileRule(settings.max_image_bytes, file_type.image),
     }
 
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     files = _rules(settings)
-    fields = schemas.VideoForm.model_fields
+    fields = resources.VideoForm.model_fields
     async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
         yield form
 
@@ -47,10 +50,10 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     status_code=202,
     summary="Make a video of a subject and speech",
     responses={
-        202: documents.accepted("the video"),
+        202: responses.accepted("the video"),
         **problems(
-            *documents.FORM_CODES,
-            *documents.UPLOAD_CODES,
+            *responses.FORM_CODES,
+            *responses.UPLOAD_CODES,
             "not_an_image",
             "subject_not_ready",
             "consent_withdrawn",
@@ -58,8 +61,8 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
         ),
     },
     dependencies=[room_for("queued_jobs", "daily_seconds", "stored_bytes")],
-    openapi_extra=documents.form(
-        schemas.VideoForm,
+    openapi_extra=responses.form(
+        resources.VideoForm,
         either=("audio", "upload_id"),
         audio="what the subject shall say, at least 0.3 s",
         background="picture behind the person: PNG, JPEG or WebP; goes with background kind `image`",
@@ -73,10 +76,10 @@ def create_video(
     store: StoreDep,
     database: DatabaseDep,
     session: Writing,
-) -> schemas.Video:
+) -> resources.Video:
     """Takes the audio in and answers at once; one job follows, `render`. Poll the video or its job."""
     options = _options(form)
-    texts = form.parse(schemas.VideoForm)
+    texts = form.parse(resources.VideoForm)
     picture = form.files.get("background")
     with database.session(write=False) as reading:
         subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
@@ -95,8 +98,8 @@ def create_video(
             background=picture.file if picture else None,
             background_limit=settings.max_image_bytes,
         )
-    video = present.video(session, row)
-    response.headers.update({"Location": video.links.self, **present.retry_after([video.job])})
+    video = serializers.video(session, row)
+    response.headers.update({"Location": video.links.self, **serializers.retry_after([video.job])})
     return video
 
 
@@ -120,19 +123,19 @@ def list_videos(
     subject_id: str | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> schemas.Page[schemas.Video]:
+) -> resources.Page[resources.Video]:
     """A page of videos."""
     page = subjects.list_videos(
         session, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )
-    return present.videos(session, page)
+    return serializers.videos(session, page)
 
 
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
-def get_video(video_id: str, caller: CallerDep, response: Response, session: Reading) -> schemas.Video:
+def get_video(video_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Video:
     """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
-    video = present.video(session, subjects.get_video(session, video_id, owner=caller.owner))
-    response.headers.update(present.retry_after([video.job]))
+    video = serializers.video(session, subjects.get_video(session, video_id, owner=caller.owner))
+    response.headers.update(serializers.retry_after([video.job]))
     return video
 
 
@@ -148,8 +151,8 @@ def delete_video(video_id: str, caller: CallerDep, session: Writing, store: Stor
     summary="Download a video",
     response_class=Response,
     responses={
-        200: documents.file("the whole file", *MEDIA_TYPES.values()),
-        206: documents.file("the part that Range asks for", *MEDIA_TYPES.values()),
+        200: responses.file("the whole file", *MEDIA_TYPES.values()),
+        206: responses.file("the part that Range asks for", *MEDIA_TYPES.values()),
         304: {"description": "not changed"},
         307: {"description": "the file is at the address in Location"},
         **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),

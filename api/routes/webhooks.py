@@ -7,14 +7,14 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api import documents
-from api import schemas_webhooks as schemas
 from api.auth import CallerDep
 from api.deps import Cursor, Limit, Reading, SettingsDep, Writing
-from api.documents import problems
-from api.forms import receive_json
-from api.idempotency import PostOnce
-from api.schemas import Page
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.requests.idempotency import PostOnce
+from api.requests.multipart import receive_json
+from api.schemas import webhooks as schemas
+from api.schemas.resources import Page
 from api.services import webhooks
 from storage.database import models
 from storage.database.models import DeliveryState, now
@@ -24,7 +24,7 @@ router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=PostOnc
 
 BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
 SECRET = {"Cache-Control": "no-store"}
-"""Of an answer that holds a secret: nobody keeps it, neither on its way nor in api/idempotency.py."""
+"""Of an answer that holds a secret: nobody keeps it, neither on its way nor in api/requests/idempotency.py."""
 
 
 async def _input(request: Request) -> schemas.WebhookInput:
@@ -47,10 +47,10 @@ KeyringDep = Annotated[Keyring, Depends(_keyring)]
     status_code=201,
     summary="Make a webhook",
     responses={
-        201: documents.headed("made; this answer alone has the secret", Location="where the webhook is"),
+        201: responses.headed("made; this answer alone has the secret", Location="where the webhook is"),
         **problems(*BODY_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
     },
-    openapi_extra=documents.json_body(schemas.WebhookInput),
+    openapi_extra=responses.json_body(schemas.WebhookInput),
 )
 def create_webhook(
     given: Annotated[schemas.WebhookInput, Depends(_input)],
@@ -86,7 +86,7 @@ def get_webhook(webhook_id: str, caller: CallerDep, session: Reading) -> schemas
     "/{webhook_id}",
     summary="Change a webhook, switch it off or on",
     responses=problems(*BODY_CODES, "not_found", "url_refused"),
-    openapi_extra=documents.json_body(schemas.WebhookPatch),
+    openapi_extra=responses.json_body(schemas.WebhookPatch),
 )
 def patch_webhook(
     webhook_id: str,
@@ -122,7 +122,7 @@ def rotate_secret(
     status_code=202,
     summary="Send a test event",
     responses={
-        202: documents.headed("noted; it is sent within seconds", Location="where its delivery is"),
+        202: responses.headed("noted; it is sent within seconds", Location="where its delivery is"),
         **problems("not_found", "webhook_disabled"),
     },
 )

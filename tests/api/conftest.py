@@ -16,8 +16,8 @@ import pytest
 import uvicorn
 
 from api.app import create_app
-from api.errors import PROBLEMS
-from api.schemas import ProblemDetails
+from api.problems.problems import PROBLEMS
+from api.schemas.resources import ProblemDetails
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import Settings

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adnerf_core import errors as core
-from api import present, schemas
-from api.errors import PROBLEMS
-from api.meanings import MEANINGS
+from api.problems.page import MEANINGS
+from api.problems.problems import PROBLEMS
+from api.responses import serializers
+from api.schemas import resources
 from storage.errors import BadCertificate
 from storage.tables import jobs
 from tests.api.conftest import check_problem
@@ -49,7 +50,7 @@ def test_what_goes_wrong_inside_is_a_problem_that_tells_no_secrets(client, monke
     def broken(*_):
         raise error
 
-    monkeypatch.setattr(present, "subjects", broken)
+    monkeypatch.setattr(serializers, "subjects", broken)
     answer = client.get("/v1/subjects")
     check_problem(answer, code)
     assert "secret" not in answer.text
@@ -86,7 +87,7 @@ def test_openapi_types_every_answer(client):
                     (media_type,) = answer["content"]
                     assert media_type == "application/problem+json", where
                     for code, example in answer["content"][media_type]["examples"].items():
-                        schemas.ProblemDetails.model_validate(example["value"])
+                        resources.ProblemDetails.model_validate(example["value"])
                         assert (example["value"]["code"], example["value"]["status"]) == (code, int(status))
                 elif method != "head" and status not in ("204", "304", "307"):
                     assert answer["content"], f"{where} {status}"

@@ -13,7 +13,7 @@ from fastapi import APIRouter
 from sqlalchemy import select, update
 
 from api.app import create_app
-from api.errors import METHODS
+from api.problems.problems import METHODS
 from storage.database.models import Base, Key, Subject, Verification, new_id
 from storage.settings import Settings
 from storage.tables import api_keys

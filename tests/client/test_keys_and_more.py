@@ -11,7 +11,7 @@ from adnerf.__main__ import main
 from adnerf_client import AdnerfError, Client, NotFound
 from adnerf_client import models as ours
 from adnerf_client.errors import NotAllowed
-from api import schemas_verify, schemas_webhooks
+from api.schemas import verifications, webhooks
 from storage.tables import api_keys
 from tests.client.conftest import CONSENT
 
@@ -107,11 +107,11 @@ def test_a_file_that_cannot_be_verified(tmp_path):
 @pytest.mark.parametrize(
     ("mine", "theirs"),
     [
-        (ours.Webhook, schemas_webhooks.WebhookWithSecret),
-        (ours.Delivery, schemas_webhooks.Delivery),
-        (ours.Verification, schemas_verify.Verification),
-        (ours.Credentials, schemas_verify.CredentialsFound),
-        (ours.Mark, schemas_verify.MarkFound),
+        (ours.Webhook, webhooks.WebhookWithSecret),
+        (ours.Delivery, webhooks.Delivery),
+        (ours.Verification, verifications.Verification),
+        (ours.Credentials, verifications.CredentialsFound),
+        (ours.Mark, verifications.MarkFound),
     ],
 )
 def test_fields_are_those_of_the_service(mine, theirs):

@@ -7,7 +7,7 @@ import pytest
 from adnerf_client import Background, JobFailed, NotFound, Options, View
 from adnerf_client import models as ours
 from adnerf_core.config import RenderOptions
-from api import schemas
+from api.schemas import resources
 from tests.client.conftest import CONSENT
 
 
@@ -74,7 +74,7 @@ def test_footage_that_cannot_work_says_why(service, client):
     "name", ["Subject", "Video", "Job", "JobError", "Footage", "Quality", "Upload", "Consent", "Page"]
 )
 def test_every_field_of_the_client_is_one_of_the_service(name):
-    assert set(getattr(ours, name).model_fields) <= set(getattr(schemas, name).model_fields)
+    assert set(getattr(ours, name).model_fields) <= set(getattr(resources, name).model_fields)
 
 
 def test_options_are_those_of_the_service():

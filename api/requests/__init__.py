@@ -1,0 +1,1 @@
+"""Reading requests: bodies, files, uploads, idempotency keys."""

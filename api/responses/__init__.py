@@ -1,0 +1,1 @@
+"""Writing responses: resources as JSON, byte ranges, event streams."""

@@ -1,0 +1,97 @@
+"""How often a client may ask, and that it is told."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+
+import httpx
+import pytest
+
+from api.app import create_app
+from api.middleware import rate_limit
+from api.middleware.rate_limit import Rates
+from storage.errors import BadSetting
+from storage.tables import api_keys
+from tests.api.conftest import check_problem, serving
+from tests.servers import Redis, running
+
+
+def tokens(app, *owners):
+    with app.state.database.session() as session:
+        made = [api_keys.create(session, owner=owner, name="k", scopes=["read"])[1] for owner in owners]
+    return [{"Authorization": f"Bearer {token}"} for token in made]
+
+
+def served(settings, **changes):
+    app = create_app(dataclasses.replace(settings, **changes))
+    return app, serving(app)
+
+
+def test_each_key_has_a_rate_of_its_own_and_is_told_of_it(settings):
+    app, server = served(settings, rate_limit="3/minute", address_rate_limit="2/minute")
+    ann, bob = tokens(app, "ann", "bob")
+    with server as url, httpx.Client(base_url=url) as client:
+        left = [client.get("/v1/jobs", headers=ann) for _ in range(3)]
+        assert [answer.status_code for answer in left] == [200, 200, 200]
+        assert [answer.headers["ratelimit-policy"] for answer in left] == ['"key";q=3;w=60'] * 3
+        told = [re.fullmatch(r'"key";r=(\d+);t=(\d+)', answer.headers["ratelimit"]) for answer in left]
+        assert [int(each[1]) for each in told] == [2, 1, 0]
+        assert all(0 < int(each[2]) <= 60 for each in told)
+        refused = client.get("/v1/jobs", headers=ann)
+        check_problem(refused, "rate_limited")
+        assert 0 < int(refused.headers["retry-after"]) <= 60
+        assert refused.headers["ratelimit"].startswith('"key";r=0;')
+        assert client.get("/v1/jobs", headers=bob).status_code == 200
+        codes = [client.get("/v1/jobs").status_code for _ in range(3)]  # without a key: one rate for the address
+        assert codes == [401, 401, 429]
+        assert client.get("/healthz").status_code == 200
+
+
+def test_after_the_time_in_retry_after_there_is_room_again(settings):
+    app, server = served(settings, rate_limit="2/second")
+    (ann,) = tokens(app, "ann")
+    with server as url, httpx.Client(base_url=url) as client:
+        while (answer := client.get("/v1/jobs", headers=ann)).status_code == 200:
+            pass
+        time.sleep(int(answer.headers["retry-after"]))
+        assert client.get("/v1/jobs", headers=ann).status_code == 200
+
+
+def test_polling_at_the_service_s_own_pace_is_never_too_often(settings):
+    """The shortest Retry-After is a second: a key may poll twenty things at once, all the time."""
+    for policy in Rates(settings).items.values():
+        assert policy.amount / policy.get_expiry() >= 20
+
+
+def test_it_can_be_switched_off(settings):
+    _, server = served(settings, address_rate_limit="off")
+    with server as url:
+        answer = httpx.get(f"{url}/v1/jobs")
+        assert answer.status_code == 200 and "ratelimit" not in answer.headers
+
+
+def test_a_rate_that_makes_no_sense_is_refused(settings):
+    with pytest.raises(BadSetting, match="ADNERF_RATE_LIMIT='often' is not a rate"):
+        Rates(dataclasses.replace(settings, rate_limit="often"))
+
+
+def test_processes_count_together_where_there_is_a_redis(settings, redis_server):
+    shared = dataclasses.replace(settings, broker_url=redis_server.url, rate_limit="10/minute")
+    one, other = Rates(shared), Rates(shared)
+    who = str(time.time())
+    paces = [each.hit("key", who) for _ in range(6) for each in (one, other)]
+    assert [pace.admitted for pace in paces] == [True] * 10 + [False] * 2
+    assert [pace.remaining for pace in paces[:4]] == [9, 8, 7, 6]
+
+
+def test_without_its_redis_each_process_counts_by_itself(settings, monkeypatch):
+    monkeypatch.setattr(rate_limit, "AWAY_S", 0.0)
+    with running(Redis) as (server,):
+        counting = Rates(dataclasses.replace(settings, broker_url=server.url, rate_limit="3/minute"))
+        assert counting.hit("key", "ann").remaining == 2
+        server.kill()
+        assert [counting.hit("key", "ann").admitted for _ in range(4)] == [True, True, True, False]
+        server.start()
+        assert counting.hit("key", "bob").remaining == 2

@@ -1,0 +1,85 @@
+"""The first look at an upload: what is certain is refused, and nothing that could be media."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from adnerf_core.files import ffmpeg as core_media
+from api.problems.problems import Problem
+from api.requests import file_type
+
+REST = bytes(range(256)) * 15
+
+OTHERS = {
+    "a PNG": b"\x89PNG\r\n\x1a\n",
+    "a HEIC photograph named .mp4": b"\0\0\0\x24ftypheic\0\0\0\0mif1heic",
+    "an AVIF": b"\0\0\0\x20ftypavif\0\0\0\0",
+    "a WebP": b"RIFF\x24\0\0\0WEBPVP8 ",
+    "an AIFF": b"FORM\0\0\0\x24AIFFCOMM",
+    "a WMV": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9",
+    "a Flash video": b"FLV\x01\x05",
+    "a transport stream": (b"\x47\x40\x11\x10" + bytes(184)) * 4,
+    "a program stream": b"\0\0\1\xba\x44",
+    "a ZIP": b"PK\x03\x04",
+    "an Office document": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+    "a database": b"SQLite format 3\0",
+    "a TIFF": b"II*\0",
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_what_is_something_else_is_refused_by_its_content(name):
+    with pytest.raises(Problem) as refused:
+        file_type.media(OTHERS[name] + REST if name != "a transport stream" else OTHERS[name])
+    assert refused.value.code == "not_media"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"#EXTM3U\n#EXT-X-VERSION:3\n",
+        b"ffconcat version 1.0\nfile /etc/passwd\n",
+        b"\xef\xbb\xbf<svg>",
+        b"\xff\xfe<\0s\0",
+    ],
+)
+def test_text_is_refused_whatever_it_is_called(text):
+    with pytest.raises(Problem):
+        file_type.media(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("-c:v", "libx264", "a.mp4"),
+        ("-c:v", "libx264", "a.mov"),
+        ("-c:v", "libvpx-vp9", "a.webm"),
+        ("-c:v", "libx264", "a.mkv"),
+        ("-c:v", "mpeg4", "a.avi"),
+        ("-vn", "a.wav"),
+        ("-vn", "a.mp3"),
+        ("-vn", "-id3v2_version", "0", "-write_xing", "0", "b.mp3"),
+        ("-vn", "a.m4a"),
+        ("-vn", "a.flac"),
+        ("-vn", "a.ogg"),
+        ("-vn", "a.aac"),
+    ],
+    ids=lambda arguments: arguments[-1],
+)
+def test_what_ffmpeg_writes_of_the_kinds_that_are_taken_passes(tmp_path, arguments):
+    path = tmp_path / arguments[-1]
+    source = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=0.4", "-f", "lavfi", "-i", "sine=duration=0.4"]
+    command = [core_media.executable(), "-loglevel", "error", *source, "-strict", "-2", *arguments[:-1], str(path)]
+    subprocess.run(command, check=True)
+    file_type.media(path.read_bytes()[:4096])
+
+
+def test_an_image_is_known_by_its_content():
+    for head in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0WEBP"):
+        file_type.image(head + REST)
+    for head in (b"GIF89a", b"RIFF\0\0\0\0WAVE", b"\0\0\0\x18ftypmp42", b"<svg", b""):
+        with pytest.raises(Problem) as refused:
+            file_type.image(head)
+        assert refused.value.code == "not_an_image"

@@ -1,0 +1,113 @@
+"""Multipart bodies as no client library would write them."""
+
+import http.client
+import io
+import json
+import os
+import socket
+import tempfile
+
+import pytest
+
+from tests.api.conftest import VIDEO, check_problem
+
+FORM = {"content-type": "multipart/form-data; boundary=cut"}
+
+
+def part(name: str, content: bytes, *more: str) -> bytes:
+    head = "; ".join([f'Content-Disposition: form-data; name="{name}"', *more])
+    return b"--cut\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n"
+
+
+CONSENT = part("consent", b"yes")
+FILM = part("video", VIDEO, 'filename="a.mp4"')
+END = b"--cut--\r\n"
+
+
+def post(client, body, headers=FORM):
+    return client.post("/v1/subjects", content=body, headers=headers)
+
+
+def test_a_body_may_come_in_pieces_of_any_size(client, make):
+    body = CONSENT + FILM + END
+    for size in (1000, 7, len(body)):
+        pieces = (body[start : start + size] for start in range(0, len(body), size))
+        answer = post(client, pieces)
+        assert answer.status_code == 202, answer.text
+        with make.store.open(f"subjects/{answer.json()['id']}/source") as kept:
+            assert kept.read() == VIDEO
+
+
+def test_a_file_may_hold_what_looks_like_the_boundary(client, make):
+    film = VIDEO + b"\r\n--cu\r\n--cut\r-\r\n--" + VIDEO
+    answer = post(client, CONSENT + part("video", film, 'filename="a.mp4"') + END)
+    with make.store.open(f"subjects/{answer.json()['id']}/source") as kept:
+        assert kept.read() == film
+
+
+def test_the_order_of_parts_and_a_missing_file_name_do_not_matter(client):
+    answer = post(client, part("video", VIDEO) + CONSENT + END)
+    assert answer.status_code == 202
+    assert answer.json()["name"] == "unnamed"
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "code"),
+    [
+        (b"", FORM, "malformed_body"),
+        (b"nonsense", FORM, "malformed_body"),
+        (CONSENT + FILM, FORM, "malformed_body"),
+        (CONSENT + FILM[:-2000], FORM, "malformed_body"),
+        (CONSENT + FILM + END, {"content-type": "multipart/form-data"}, "malformed_body"),
+        (CONSENT + FILM + END, {"content-type": "multipart/form-data; boundary=other"}, "malformed_body"),
+        (CONSENT + FILM + END, {"content-type": f"multipart/form-data; boundary={'x' * 5000}"}, "malformed_body"),
+        (b"--cut\r\n" + b"X-Header: y\r\n" * 5000 + b"\r\n\r\n" + END, FORM, "malformed_body"),
+        (CONSENT + FILM + END, {"content-type": "application/octet-stream"}, "unsupported_media_type"),
+        (b'{"consent": "yes"}', {"content-type": "application/json"}, "unsupported_media_type"),
+        (b"consent=yes", {"content-type": "application/x-www-form-urlencoded"}, "unsupported_media_type"),
+        (CONSENT + FILM + END, {}, "unsupported_media_type"),
+        (CONSENT + CONSENT + FILM + END, FORM, "validation_failed"),
+        (CONSENT + FILM + FILM + END, FORM, "validation_failed"),
+        (CONSENT + part("video", b"") * 2 + END, FORM, "validation_failed"),
+        (part("consent", b"\xff\xfe") + FILM + END, FORM, "validation_failed"),
+        (b"--cut\r\nContent-Disposition: form-data\r\n\r\nx\r\n" + END, FORM, "validation_failed"),
+        (b"--cut\r\n\r\nx\r\n" + END, FORM, "validation_failed"),
+        (part("consent", b"y" * 1_100_000) + FILM + END, FORM, "body_too_large"),
+        (b"".join(part("consent", b"") for _ in range(3)) + END, FORM, "validation_failed"),
+    ],
+)
+def test_bad_bodies_are_refused_and_nothing_is_kept(client, settings, body, headers, code):
+    check_problem(post(client, body, headers), code)
+    assert not settings.objects.exists()
+
+
+def test_a_full_disk_is_told_and_nothing_is_kept(client, settings, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **kwargs: io.FileIO("/dev/full", "r+"))
+    check_problem(post(client, CONSENT + FILM + END), "disk_full")
+    assert not settings.objects.exists()
+
+
+def test_a_full_store_is_told_and_nothing_is_kept(client, settings, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "fsync", full)
+    check_problem(post(client, CONSENT + FILM + END), "disk_full")
+    assert [path for path in settings.objects.rglob("*") if path.is_file()] == []
+    assert client.get("/v1/subjects").json()["items"] == []
+
+
+def test_a_body_that_stops_arriving_is_given_up(client, settings, monkeypatch):
+    monkeypatch.setattr("api.requests.multipart.STALL_S", 0.2)
+    head = f"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM['content-type']}\r\nContent-Length: 99999\r\n\r\n"
+    with raw(client) as connection:
+        connection.sendall(head.encode() + CONSENT)
+        with http.client.HTTPResponse(connection) as answer:
+            answer.begin()
+            body = json.loads(answer.read())
+    assert (answer.status, body["code"]) == (408, "upload_stalled")
+    assert not settings.objects.exists()
+
+
+def raw(client) -> socket.socket:
+    return socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)

@@ -1,0 +1,449 @@
+"""Resumable uploads: the protocol by hand and by a tus client, connections that break, and what uploads are for."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import http.client
+import io
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, wait
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from itertools import pairwise
+from types import SimpleNamespace
+
+import httpx
+import pytest
+from sqlalchemy import update
+from tusclient.client import TusClient
+
+from api.app import create_app
+from api.requests import tus
+from storage.database.models import Upload, now
+from storage.settings import environment_of
+from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem, serving
+
+TUS = {"Tus-Resumable": "1.0.0"}
+FILE = VIDEO + random.Random(5).randbytes(150_000)
+
+
+@pytest.fixture
+def settings(settings):
+    return dataclasses.replace(settings, max_open_uploads=4)
+
+
+def begin(client, content: bytes = FILE, name: str = "ann.mp4", **headers):
+    metadata = f"filename {base64.b64encode(name.encode()).decode()}"
+    headers = {**TUS, "Upload-Length": str(len(content)), "Upload-Metadata": metadata, **headers}
+    answer = client.post("/v1/uploads", headers=headers)
+    assert answer.status_code == 201, answer.text
+    return answer
+
+
+def patch(client, url: str, offset: int, content: bytes, **headers):
+    headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": tus.BYTES, **headers}
+    return client.patch(url, content=content, headers=headers)
+
+
+def offset(client, url: str) -> int:
+    answer = client.head(url, headers=TUS)
+    assert answer.status_code == 200
+    return int(answer.headers["upload-offset"])
+
+
+def upload(client, content: bytes = FILE, name: str = "ann.mp4") -> str:
+    """A complete upload; its id."""
+    url = begin(client, content, name).headers["location"]
+    assert patch(client, url, 0, content).status_code == 204
+    return url.split("/")[-1]
+
+
+def kept(make, key: str) -> bytes:
+    with make.store.open(key) as file:
+        return file.read()
+
+
+def objects(settings) -> list:
+    return sorted(path.name for path in settings.objects.rglob("*") if path.is_file())
+
+
+def test_what_is_offered_is_told(client, settings):
+    for path in ("/v1/uploads", "/v1/uploads/upl_1"):
+        answer = client.options(path)
+        assert answer.status_code == 204
+        assert answer.headers["tus-version"] == answer.headers["tus-resumable"] == "1.0.0"
+        assert answer.headers["tus-max-size"] == str(settings.max_video_bytes)
+        assert answer.headers["tus-checksum-algorithm"] == "sha1,sha256"
+        assert set(answer.headers["tus-extension"].split(",")) == {
+            "creation",
+            "creation-with-upload",
+            "expiration",
+            "termination",
+            "checksum",
+        }
+
+
+def test_an_upload_from_its_beginning_to_its_use(client, make):
+    answer = begin(client)
+    url, shown = answer.headers["location"], answer.json()
+    assert url == shown["links"]["self"] == f"/v1/uploads/{shown['id']}"
+    assert (shown["state"], shown["name"], shown["size_bytes"]) == ("receiving", "ann.mp4", len(FILE))
+    assert answer.headers["upload-offset"] == "0"
+    cuts = [0, 1, 70_000, len(FILE)]
+    for start, stop in pairwise(cuts):
+        answer = patch(client, url, start, FILE[start:stop])
+        assert answer.status_code == 204
+        assert answer.headers["tus-resumable"] == "1.0.0"
+        assert int(answer.headers["upload-offset"]) == offset(client, url) == stop
+    head = client.head(url, headers=TUS)
+    assert head.headers["upload-length"] == str(len(FILE))
+    assert head.headers["cache-control"] == "no-store"
+    assert base64.b64decode(head.headers["upload-metadata"].split(" ")[1]) == b"ann.mp4"
+    assert parsedate_to_datetime(head.headers["upload-expires"]) > now() + timedelta(hours=23)
+    assert client.get(url).json()["state"] == "complete"
+
+    subject = client.post("/v1/subjects", files={"consent": (None, "yes"), "upload_id": (None, shown["id"])})
+    assert subject.status_code == 202, subject.text
+    subject = subject.json()
+    assert subject["name"] == "ann"
+    assert kept(make, f"subjects/{subject['id']}/source") == FILE
+    shown = client.get(url).json()
+    assert (shown["state"], shown["used_by"]) == ("used", subject["id"])
+    assert shown["links"]["used_by"] == subject["links"]["self"]
+    assert [key for key in make.store.keys(older_than_s=0) if key.startswith("uploads/")] == []
+
+
+def test_the_first_bytes_may_come_with_the_beginning(client):
+    headers = {**TUS, "Upload-Length": str(len(FILE)), "Content-Type": tus.BYTES}
+    answer = client.post("/v1/uploads", headers=headers, content=FILE[:1000])
+    assert (answer.status_code, answer.headers["upload-offset"]) == (201, "1000")
+    answer = client.post("/v1/uploads", headers=headers, content=FILE)
+    assert answer.json()["state"] == "complete"
+
+
+def test_a_tus_client(client, make):
+    tusc = TusClient(str(client.base_url.join("/v1/uploads")))
+    film, names = io.BytesIO(FILE), {"filename": "me.mp4"}
+    uploader = tusc.uploader(file_stream=film, chunk_size=50_000, metadata=names, upload_checksum=True)
+    uploader.upload_chunk()
+    again = tusc.uploader(file_stream=film, chunk_size=60_000, url=uploader.url)  # finds out where it was
+    assert again.offset == 50_000
+    again.upload()
+    subject = client.post(
+        "/v1/subjects", files={"consent": (None, "yes"), "upload_id": (None, uploader.url.split("/")[-1])}
+    ).json()
+    assert kept(make, f"subjects/{subject['id']}/source") == FILE
+
+
+def send_a_part(url: httpx.URL, path: str, content: bytes, part: int) -> socket.socket:
+    """A PATCH of the whole of `content`, of which so far only `part` bytes are sent."""
+    connection = socket.create_connection((url.host, url.port), timeout=30)
+    head = [f"PATCH {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}", "Upload-Offset: 0"]
+    head += [f"Content-Type: {tus.BYTES}", "Tus-Resumable: 1.0.0", "", ""]
+    connection.sendall("\r\n".join(head).encode() + content[:part])
+    return connection
+
+
+def await_offset(client, url: str, least: int) -> int:
+    end = time.monotonic() + 60
+    while (there := offset(client, url)) < least:
+        assert time.monotonic() < end, there
+        time.sleep(0.05)
+    return there
+
+
+def test_a_cut_connection_keeps_what_came(client, make):
+    url = begin(client).headers["location"]
+    send_a_part(client.base_url, url, FILE, 100_001).close()
+    assert await_offset(client, url, 1) == 100_001
+    assert patch(client, url, 100_001, FILE[100_001:]).status_code == 204
+    form = {"consent": (None, "yes"), "upload_id": (None, url.split("/")[-1])}
+    subject = client.post("/v1/subjects", files=form).json()
+    assert kept(make, f"subjects/{subject['id']}/source") == FILE
+
+
+def test_a_sender_that_falls_silent_is_told_and_keeps_what_came(client, monkeypatch):
+    monkeypatch.setattr("api.requests.multipart.STALL_S", 0.2)
+    url = begin(client).headers["location"]
+    with send_a_part(client.base_url, url, FILE, 100) as connection:
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 408
+        assert answer.headers["tus-resumable"] == "1.0.0"
+    assert offset(client, url) == 100
+
+
+def test_a_killed_server_has_what_it_counted_and_the_rest_follows(settings, make, client):
+    """What was put away before the kill counts, whole parts of it, and nothing else: no byte is missing, none comes twice."""
+    settings = dataclasses.replace(settings, max_video_bytes=64 << 20)
+    content = random.Random(7).randbytes(2 * tus.PART + 1_000_000)
+
+    def start() -> tuple[subprocess.Popen, httpx.Client]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        command = [sys.executable, "-m", "api", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment_of(settings))
+        asking = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                asking.get("/healthz")
+                return process, asking
+            except httpx.TransportError:
+                time.sleep(0.1)
+        raise AssertionError("the server did not start")
+
+    process, asking = start()
+    try:
+        url = begin(asking, content).headers["location"]
+        with send_a_part(asking.base_url, url, content, len(content) - 500_000):
+            await_offset(asking, url, 2 * tus.PART)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        asking.close()
+        process, asking = start()
+        there = offset(asking, url)
+        assert 2 * tus.PART <= there < len(content) - 500_000
+        assert patch(asking, url, there, content[there:]).status_code == 204
+        with make.database.session(write=False) as session:
+            row = session.get(Upload, url.split("/")[-1])
+            parts = [kept(make, part.key) for part in row.parts]
+        assert hashlib.sha256(b"".join(parts)).digest() == hashlib.sha256(content).digest()
+    finally:
+        process.kill()
+        process.wait()
+        asking.close()
+
+
+def test_of_two_that_send_the_same_bytes_one_wins(client, settings):
+    url = begin(client).headers["location"]
+    barrier, answers = threading.Barrier(4), []
+
+    def send() -> None:
+        with httpx.Client(base_url=client.base_url, timeout=60) as mine:
+            barrier.wait()
+            answers.append(patch(mine, url, 0, FILE[:90_000]))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in answers) == [204, 409, 409, 409]
+    for answer in answers:
+        if answer.status_code == 409:
+            check_problem(answer, "offset_mismatch")
+    assert offset(client, url) == 90_000
+    assert len(objects(settings)) == 1
+
+
+@pytest.mark.parametrize("what", ["begin", "send"])
+def test_those_who_wait_for_the_database_leave_threads_to_others(settings, what):
+    app = create_app(dataclasses.replace(settings, max_open_uploads=100))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=60, limits=httpx.Limits()) as client:
+        uploads = [begin(client).headers["location"] for _ in range(50)]
+        with ThreadPoolExecutor(50) as pool:
+            with app.state.database.session() as session:
+                session.query(Upload).first()  # from here on nobody else writes
+                asks = (pool.submit(begin, client) if what == "begin" else pool.submit(patch, client, at, 0, FILE)
+                        for at in uploads)  # fmt: skip
+                waiting = list(asks)
+                assert not wait(waiting, timeout=1).done
+                assert client.get("/v1/uploads", timeout=5).status_code == 200
+            assert all(answer.result().is_success for answer in waiting)
+
+
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Tus-Resumable": "0.2.2"}, "tus_version_unsupported"),
+        ({"Tus-Resumable": ""}, "tus_version_unsupported"),
+        ({"Upload-Length": ""}, "validation_failed"),
+        ({"Upload-Length": "0"}, "validation_failed"),
+        ({"Upload-Length": "-5"}, "validation_failed"),
+        ({"Upload-Length": "ten"}, "validation_failed"),
+        ({"Upload-Length": "9" * 30}, "validation_failed"),
+        ({"Upload-Length": "200001"}, "file_too_large"),
+        ({"Upload-Metadata": "filename w6k=,filename w6k="}, "validation_failed"),
+        ({"Upload-Metadata": "filename %%%"}, "validation_failed"),
+        ({"Upload-Metadata": "filename a"}, "validation_failed"),
+        ({"Upload-Metadata": "," * 9}, "validation_failed"),
+        ({"Upload-Metadata": "a " + "A" * 9000}, "validation_failed"),
+        ({"Content-Type": "application/json"}, "unsupported_media_type"),
+        ({"Content-Type": tus.BYTES, "Upload-Checksum": "crc32 AAAA"}, "bad_request"),
+        ({"Content-Type": tus.BYTES, "Upload-Checksum": "sha1 ?"}, "bad_request"),
+        ({"Content-Type": tus.BYTES, "Upload-Checksum": "sha1 AAAA"}, "checksum_mismatch"),
+    ],
+)
+def test_bad_beginnings(client, settings, headers, code):
+    content = b"x" if "Content-Type" in headers else b""
+    answer = client.post("/v1/uploads", headers={**TUS, "Upload-Length": "5000", **headers}, content=content)
+    check_problem(answer, code)
+    assert answer.headers["tus-resumable"] == "1.0.0"
+    assert client.get("/v1/uploads").json()["items"] == [] or code == "checksum_mismatch"
+    if code == "tus_version_unsupported":
+        assert answer.headers["tus-version"] == "1.0.0"
+    assert objects(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("headers", "content", "code"),
+    [
+        ({"Upload-Offset": "99"}, b"x", "offset_mismatch"),
+        ({"Upload-Offset": "101"}, b"x", "offset_mismatch"),
+        ({"Upload-Offset": "-1"}, b"x", "validation_failed"),
+        ({"Upload-Offset": ""}, b"x", "validation_failed"),
+        ({"Tus-Resumable": "2.0.0"}, b"x", "tus_version_unsupported"),
+        ({"Content-Type": "video/mp4"}, b"x", "unsupported_media_type"),
+        ({}, FILE[99:], "file_too_large"),
+        ({"Upload-Checksum": "sha256 AAAA"}, b"x", "checksum_mismatch"),
+    ],
+)
+def test_bad_parts_change_nothing(client, headers, content, code):
+    url = begin(client).headers["location"]
+    assert patch(client, url, 0, FILE[:100]).status_code == 204
+    check_problem(patch(client, url, 100, content, **headers), code)
+    assert offset(client, url) == 100
+
+
+def test_a_body_of_unknown_length_ends_at_the_size_of_the_upload(client):
+    url = begin(client).headers["location"]
+    headers = {**TUS, "Upload-Offset": "0", "Content-Type": tus.BYTES}
+    check_problem(client.patch(url, content=iter([FILE, b"x"]), headers=headers), "file_too_large")
+    there = offset(client, url)
+    assert client.patch(url, content=iter([FILE[there:]]), headers=headers | {"Upload-Offset": str(there)}).is_success
+    assert offset(client, url) == len(FILE)
+
+
+@pytest.mark.parametrize("name", tus.CHECKSUMS)
+def test_a_body_with_its_checksum_counts_whole_or_not_at_all(client, name, monkeypatch):
+    monkeypatch.setattr(tus, "PART", 1000)  # what is not checked yet is not put away
+    url = begin(client).headers["location"]
+    right = f"{name} {base64.b64encode(hashlib.new(name, FILE[:5000]).digest()).decode()}"
+    wrong = FILE[:4999] + bytes([FILE[4999] ^ 1])
+    check_problem(patch(client, url, 0, wrong, **{"Upload-Checksum": right}), "checksum_mismatch")
+    assert offset(client, url) == 0
+    assert patch(client, url, 0, FILE[:5000], **{"Upload-Checksum": right}).headers["upload-offset"] == "5000"
+
+
+def test_a_client_that_cannot_patch(client, settings):
+    url = begin(client).headers["location"]
+    headers = {**TUS, "Upload-Offset": "0", "Content-Type": tus.BYTES, "X-HTTP-Method-Override": "PATCH"}
+    assert client.post(url, headers=headers, content=FILE[:10]).status_code == 204
+    assert client.post(url, headers={**TUS, "X-HTTP-Method-Override": "DELETE"}).status_code == 204
+    check_problem(client.get(url), "not_found")
+    assert objects(settings) == []
+
+
+def test_what_is_over_or_never_was_is_not_found(client, make):
+    url = begin(client).headers["location"]
+    with make.database.session() as session:
+        session.execute(update(Upload).values(expires_at=now()))
+    for path in (url, "/v1/uploads/upl_0", "/v1/uploads/%00"):
+        assert client.head(path, headers=TUS).status_code == 404
+        check_problem(client.get(path), "not_found")
+        check_problem(patch(client, path, 0, b"x"), "not_found")
+        check_problem(client.delete(path, headers=TUS), "not_found")
+
+
+def test_uploads_are_listed_and_bounded(client):
+    ids = [begin(client).json()["id"] for _ in range(4)]
+    refused = client.post("/v1/uploads", headers={**TUS, "Upload-Length": "5"})
+    check_problem(refused, "too_many_uploads")
+    assert [each["id"] for each in client.get("/v1/uploads").json()["items"]] == ids[::-1]
+    page = client.get("/v1/uploads", params={"limit": 3}).json()
+    rest = client.get("/v1/uploads", params={"cursor": page["next_cursor"]}).json()
+    assert [each["id"] for each in rest["items"]] == ids[:1]
+    assert client.delete(f"/v1/uploads/{ids[0]}", headers=TUS).status_code == 204
+    begin(client)
+
+
+def test_an_upload_beyond_the_free_space_is_refused_before_it_begins(client, settings, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=9_999))
+    check_problem(client.post("/v1/uploads", headers={**TUS, "Upload-Length": "5000"}), "disk_full")
+
+
+def send_subject(client, **parts):
+    return client.post("/v1/subjects", files={"consent": (None, "yes"), **parts})
+
+
+def test_either_the_file_or_an_upload(client, make):
+    upload_id = upload(client)
+    both = send_subject(client, video=("a.mp4", VIDEO), upload_id=(None, upload_id))
+    assert check_problem(both, "validation_failed")["errors"][0]["pointer"] == "/upload_id"
+    assert check_problem(send_subject(client), "validation_failed")["errors"][0]["pointer"] == "/video"
+    check_problem(send_subject(client, upload_id=(None, "upl_0")), "not_found")
+    url = begin(client).headers["location"]
+    patch(client, url, 0, FILE[:5000])
+    check_problem(send_subject(client, upload_id=(None, url.split("/")[-1])), "upload_incomplete")
+    assert client.get("/v1/subjects").json()["items"] == []
+
+    first = send_subject(client, upload_id=(None, upload_id)).json()
+    again = check_problem(send_subject(client, upload_id=(None, upload_id)), "upload_used")
+    assert first["id"] in again["detail"]
+    assert [each["id"] for each in client.get("/v1/subjects").json()["items"]] == [first["id"]]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [(PNG, "not_media"), (b"#EXTM3U\n/etc/passwd\n", "not_media")],
+)
+def test_what_an_upload_holds_is_looked_at_like_a_file(client, settings, content, code):
+    upload_id = upload(client, content)
+    check_problem(send_subject(client, upload_id=(None, upload_id)), code)
+    assert client.get(f"/v1/uploads/{upload_id}").json()["state"] == "complete"
+
+
+def test_speech_may_be_an_upload(client, make, settings):
+    subject = make.ready_subject()
+
+    def send(**parts):
+        return client.post("/v1/videos", files={"subject_id": (None, subject["id"]), **parts})
+
+    upload_id = upload(client, AUDIO, "say.wav")
+    picture = {"background": ("b.png", PNG)}
+    answer = send(upload_id=(None, upload_id), **picture)
+    assert answer.status_code == 202, answer.text
+    video = answer.json()
+    folder = f"subjects/{subject['id']}/videos/{video['id']}"
+    assert (kept(make, f"{folder}/audio"), kept(make, f"{folder}/background")) == (AUDIO, PNG)
+    assert client.get(f"/v1/uploads/{upload_id}").json()["used_by"] == video["id"]
+    too_long = upload(client, AUDIO + bytes(settings.max_audio_bytes))
+    check_problem(send(upload_id=(None, too_long)), "file_too_large")
+    assert check_problem(send(), "validation_failed")["errors"][0]["pointer"] == "/audio"
+
+
+def test_at_once_used_twice_makes_one(client):
+    upload_id = upload(client)
+    barrier, answers = threading.Barrier(3), []
+
+    def use() -> None:
+        with httpx.Client(base_url=client.base_url, timeout=60) as mine:
+            barrier.wait()
+            answers.append(send_subject(mine, upload_id=(None, upload_id)))
+
+    threads = [threading.Thread(target=use) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answer.status_code for answer in answers)[0] == 202
+    made = client.get("/v1/subjects").json()["items"]
+    assert len(made) == 1
+    assert client.get(f"/v1/uploads/{upload_id}").json()["used_by"] == made[0]["id"]
+
+
+def test_a_service_with_a_bucket(settings, s3_settings):
+    app = create_app(dataclasses.replace(settings, **s3_settings))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        subject = send_subject(client, upload_id=(None, upload(client))).json()
+        with app.state.store.open(f"subjects/{subject['id']}/source") as source:
+            assert source.read() == FILE
