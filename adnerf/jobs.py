@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from adnerf.asking import add_action, add_group, add_waiting, wait
+from adnerf.common import add_action, add_group, add_waiting, wait
 
 if TYPE_CHECKING:
-    from adnerf.screen import Screen
+    from adnerf.output import Screen
     from adnerf_client import Client
 
 COLUMNS = {

@@ -6,10 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adnerf.asking import add_action, add_group
+from adnerf.common import add_action, add_group
 
 if TYPE_CHECKING:
-    from adnerf.screen import Screen
+    from adnerf.output import Screen
     from adnerf_client import Client
 
 COLUMNS = {

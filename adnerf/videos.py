@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from adnerf.asking import add_action, add_group, add_waiting, wait
+from adnerf.common import add_action, add_group, add_waiting, wait
 
 if TYPE_CHECKING:
-    from adnerf.screen import Screen
+    from adnerf.output import Screen
     from adnerf_client import Client
 
 COLUMNS = {

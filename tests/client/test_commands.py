@@ -218,7 +218,7 @@ def test_consent_can_name_the_person_apart(service, adnerf):
 
 
 def test_findings_are_shown_in_words(capsys):
-    from adnerf.screen import Screen
+    from adnerf.output import Screen
 
     body = {"id": "ver_1", "state": "succeeded", "created_at": "2026-01-01T00:00:00Z", "made_here": False}
     body["credentials"] = {"present": True, "valid": True, "ours": False}
@@ -231,7 +231,7 @@ def test_findings_are_shown_in_words(capsys):
 
 
 def test_progress_in_words():
-    from adnerf.screen import describe, time_left
+    from adnerf.output import describe, time_left
 
     job = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "s", "created_at": "2026-01-01T00:00:00Z"}
     words = [

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from adnerf.screen import Screen
+    from adnerf.output import Screen
     from adnerf_client import Client
     from adnerf_client.waiting import Thing
 
@@ -49,7 +49,7 @@ def add_waiting(parser: argparse.ArgumentParser) -> None:
 
 def ask(options: argparse.Namespace, action: Action) -> int:
     """Does `action` with the service that the options name; says what went wrong, and returns an exit status."""
-    from adnerf.screen import Screen
+    from adnerf.output import Screen
     from adnerf_client.client import Client
     from adnerf_client.errors import AdnerfError, StillRunning
 
