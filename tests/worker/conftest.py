@@ -115,7 +115,7 @@ class House:
     def start(self, name="worker"):
         """A process of its own session: "worker", "serve" or "real_worker" (see processes.py)."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker.processes", name],
+            [sys.executable, "-m", "tests.worker.worker_processes", name],
             cwd=ROOT,
             env=environment_of(self.settings),
             start_new_session=True,
