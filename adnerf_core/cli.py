@@ -238,7 +238,7 @@ def _train(given: argparse.Namespace) -> None:
 
 def _render(given: argparse.Namespace) -> None:
     from adnerf_core.synthesis.render import render
-    from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, Mark
+    from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, Watermark
 
     named = given.background in ("original", "transparent")
     kind = given.background if named else "color" if given.background.startswith("#") else "image"
@@ -261,7 +261,7 @@ def _render(given: argparse.Namespace) -> None:
         label=given.label,
     )
     picture = Path(given.background) if kind == "image" else None
-    mark = None if given.mark is None else Mark(given.mark, given.key or PUBLIC_KEY)
+    mark = None if given.mark is None else Watermark(given.mark, given.key or PUBLIC_KEY)
     with progress_bar() as progress:
         done = render(
             RunDir(given.subject),
@@ -289,7 +289,7 @@ def _detect(given: argparse.Namespace) -> None:
 
 
 def _evaluate(given: argparse.Namespace) -> None:
-    from adnerf_core.evaluation.cross_driven import other_voice
+    from adnerf_core.evaluation.cross_driven import evaluate_cross_driven
     from adnerf_core.evaluation.evaluate import evaluate
 
     if given.audio and not given.reference:
@@ -297,7 +297,7 @@ def _evaluate(given: argparse.Namespace) -> None:
     run = RunDir(given.subject)
     with progress_bar() as progress:
         if given.reference:
-            figures = other_voice(run, given.reference, given.audio, progress, device=given.device)
+            figures = evaluate_cross_driven(run, given.reference, given.audio, progress, device=given.device)
         else:
             figures = evaluate(run, progress, device=given.device)
     text = json.dumps(figures, indent=1)

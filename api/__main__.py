@@ -10,8 +10,8 @@ from contextlib import closing, suppress
 import uvicorn
 
 from api.app import create_app
-from api.responses.job_events import Watch
-from storage.database.engine import Database, needed_at_start
+from api.responses.job_events import JobEventHub
+from storage.database.engine import Database, require_database
 from storage.errors import StorageError
 from storage.settings import load
 from storage.tables import api_keys
@@ -24,7 +24,7 @@ GRACE_S = 3
 class Server(uvicorn.Server):
     """A server that ends the answers which have no end of their own, before it waits for all answers to end."""
 
-    def __init__(self, config: uvicorn.Config, watch: Watch):
+    def __init__(self, config: uvicorn.Config, watch: JobEventHub):
         super().__init__(config)
         self._watch = watch
 
@@ -44,7 +44,7 @@ def main() -> None:
         logs.configure(settings.log)
         with (
             closing(Database(settings.database)) as database,
-            needed_at_start(),
+            require_database(),
             database.session(write=False) as session,
         ):
             api_keys.check_listening(session, options.host)

@@ -11,17 +11,17 @@ from fastapi import FastAPI
 
 from api.deps import WRITERS
 from api.middleware import security_headers
-from api.middleware.access import Gate
-from api.middleware.etag import Tags
-from api.middleware.rate_limit import Rates
-from api.middleware.request_log import Observer, RequestFigures
+from api.middleware.access import AccessMiddleware
+from api.middleware.etag import ETagMiddleware
+from api.middleware.rate_limit import RateLimiter
+from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
 from api.monitoring import metrics
 from api.monitoring.readiness import Readiness
 from api.openapi import responses
 from api.problems import problems
 from api.requests import idempotency
 from api.requests.tus import TusMiddleware
-from api.responses.job_events import Watch
+from api.responses.job_events import JobEventHub
 from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
 from api.services.webhooks import check_settings
 from storage import settings as environment
@@ -54,11 +54,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.store = open_store(settings)
     app.state.writers = Semaphore(WRITERS)
     app.state.readiness = Readiness(settings, app.state.database, app.state.store)
-    app.state.watch = Watch(app.state.database)
+    app.state.watch = JobEventHub(app.state.database)
     app.state.figures = metrics.registry(settings, app.state.database, app.state.readiness)
-    app.add_middleware(Tags)
-    app.add_middleware(Gate, database=app.state.database, rates=Rates(settings))
-    app.add_middleware(Observer, figures=RequestFigures(app.state.figures))
+    app.add_middleware(ETagMiddleware)
+    app.add_middleware(AccessMiddleware, database=app.state.database, rates=RateLimiter(settings))
+    app.add_middleware(RequestLogMiddleware, figures=RequestMetrics(app.state.figures))
     app.add_middleware(TusMiddleware)
     security_headers.install(app, settings)
     problems.install(app)
@@ -67,7 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(routes.router)
     page.install(app)
     docs.install(app)
-    responses.complete(app)
+    responses.customize_openapi(app)
     return app
 
 

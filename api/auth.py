@@ -43,7 +43,7 @@ class Caller:
             raise Problem("forbidden", f"This needs a key with the scope `{scope}`; the key has: {has}.")
 
 
-MASTER = Caller(LOCAL, frozenset(SCOPES))
+LOCAL_CALLER = Caller(LOCAL, frozenset(SCOPES))
 """Whoever asks from this machine while there are no keys."""
 
 

@@ -9,7 +9,7 @@ from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
 from api.monitoring.readiness import Readiness
-from api.responses.job_events import Watch
+from api.responses.job_events import JobEventHub
 from storage.database.engine import Database
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
@@ -38,7 +38,7 @@ def _readiness(request: Request) -> Readiness:
     return request.app.state.readiness
 
 
-def _watch(request: Request) -> Watch:
+def _watch(request: Request) -> JobEventHub:
     return request.app.state.watch
 
 
@@ -46,7 +46,7 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
 ReadinessDep = Annotated[Readiness, Depends(_readiness)]
-WatchDep = Annotated[Watch, Depends(_watch)]
+WatchDep = Annotated[JobEventHub, Depends(_watch)]
 
 
 def _reading(database: DatabaseDep) -> Iterator[Session]:

@@ -15,10 +15,10 @@ from jaxtyping import Float, Shaped
 
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.mel import Mel
-from adnerf_core.audio.moonshine import Recogniser
-from adnerf_core.audio.phonemes import Phones, audible
-from adnerf_core.audio.pretrained_encoder import DISTANCES, pack_prior
-from adnerf_core.audio.train_encoder import fit_encoder
+from adnerf_core.audio.moonshine import MoonshineEncoder
+from adnerf_core.audio.phonemes import PhonemeFeatures, voice_activity
+from adnerf_core.audio.pretrained_encoder import DISTANCES, serialize
+from adnerf_core.audio.train_encoder import train_encoder
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 from adnerf_core.cli import progress_bar
 from adnerf_core.config import FPS
@@ -53,11 +53,11 @@ def main() -> None:
     given = parser.parse_args()
     with progress_bar() as progress:
         speech = corpus(60 * given.minutes, given.seed, progress)
-        found = discriminants(speech.states, speech.said, Phones.width)
+        found = discriminants(speech.states, speech.said, PhonemeFeatures.width)
         phones = found(speech.states) * speech.heard[:, None]
         features = np.concatenate([speech.spectrum, phones], axis=1).astype(np.float32)
         prior, figures = train_prior(features, speech.lips, given.steps, given.seed, progress)
-    for name, packed in (("phones", found.pack()), ("audio_pretraining", pack_prior(prior))):
+    for name, packed in (("phones", found.pack()), ("audio_pretraining", serialize(prior))):
         (given.out / f"{name}.safetensors").write_bytes(packed)
         print(f"{given.out / name}.safetensors: {len(packed) / 1e3:.0f} kB")
     print(f"correlation {figures['correlation']:.2f}")
@@ -69,7 +69,7 @@ def corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpus:
     Each sentence begins and ends with a moment of silence, longer than half a window.
     """
     random = np.random.default_rng(seed)
-    mel, recogniser = Mel(), Recogniser()
+    mel, recogniser = Mel(), MoonshineEncoder()
     parts, frames = [], 0
     for utterance in utterances(seconds, random):
         spectrum = mel(utterance.samples)
@@ -79,7 +79,7 @@ def corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpus:
             Corpus(
                 spectrum[:steps],
                 recogniser(utterance.samples)[:steps],
-                audible(utterance.samples)[:steps],
+                voice_activity(utterance.samples)[:steps],
                 labels(utterance.phonemes, (np.arange(steps) + 0.5) / mel.rate),
                 mouth(utterance.phonemes, np.arange(own) / FPS),
             )
@@ -96,10 +96,10 @@ def train_prior(
     seed: int,
     progress: Progress = silent,
 ) -> tuple[AudioEncoder, dict[str, float]]:
-    """An encoder from features to the mouth's distances in standard deviations, and fit_encoder's figures."""
+    """An encoder from features to the mouth's distances in standard deviations, and train_encoder's figures."""
     torch.manual_seed(seed)
     prior = AudioEncoder(features.shape[1], DISTANCES)
-    figures = fit_encoder(
+    figures = train_encoder(
         prior,
         torch.from_numpy(features),
         torch.from_numpy((lips - lips.mean(0)) / lips.std(0)),

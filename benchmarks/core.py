@@ -33,7 +33,7 @@ from adnerf_core.config import FPS, PRESETS
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.preprocess.pipeline import preprocess
-from adnerf_core.training.trainer import refresh_every, train
+from adnerf_core.training.trainer import grid_update_interval, train
 from benchmarks.pieces import Clock, Contest, evaluations
 
 SIDES = ("fast", "paper")
@@ -107,7 +107,7 @@ def duel(given: argparse.Namespace, device: str) -> dict[str, Any]:
     frames = {"fast": contest.frames("fast", RATIO_SIZE), "paper": contest.frames("paper", RATIO_SIZE, given.share)}
     sizes = {size: contest.frames("fast", size) for size in given.sizes}
     # As many steps of the fast fields as lie between two refreshes of the density grid, so that one is among them.
-    repeats = {"fast": (refresh_every(given.rays), FAST_FRAMES), "paper": (1, 1)}
+    repeats = {"fast": (grid_update_interval(given.rays), FAST_FRAMES), "paper": (1, 1)}
     for warm in (steps["fast"], frames["fast"], *sizes.values()):
         warm()
     taken: dict[str, list[float]] = {}

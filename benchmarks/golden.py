@@ -24,7 +24,7 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.pipeline import preprocess
 from adnerf_core.synthesis.render import render
 from adnerf_core.training.trainer import train
-from adnerf_core.watermark.spread_spectrum import Marker
+from adnerf_core.watermark.spread_spectrum import WatermarkEmbedder
 from api.app import create_app
 from tests.adnerf_core import clips, toy
 from tests.adnerf_core.training.test_adnerf_trainer import SHORT as SHORT_PAPER
@@ -64,7 +64,7 @@ def digests(root: Path) -> dict[str, Any]:
     train(toy_dataset, paper, SHORT_PAPER)
     evaluate(fast)
     features = {name: load_features(name)(clips.voice(opening)) for name in ("mel", "mel+phones")}
-    marked = list(Marker(77, b"k" * 32, 64, 64).over(iter(np.full((10, 64, 64, 3), 120, np.uint8))))
+    marked = list(WatermarkEmbedder(77, b"k" * 32, 64, 64).over(iter(np.full((10, 64, 64, 3), 120, np.uint8))))
     return {
         "dataset": folder_digests(dataset.root),
         "toy": folder_digests(toy_dataset.root),

@@ -46,7 +46,7 @@ class Service:
         """Every job has come so far."""
         with self.database.session() as session:
             for job in self.jobs:
-                jobs.heartbeat(session, job.id, job.attempt, jobs.Standing("track", progress, 60.0), lease_s=3600)
+                jobs.heartbeat(session, job.id, job.attempt, jobs.JobProgress("track", progress, 60.0), lease_s=3600)
 
     def latency(self) -> dict[str, float]:
         """Of a request for a job, ms."""

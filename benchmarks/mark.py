@@ -164,7 +164,7 @@ def measure(window: Window) -> Figures:
     for clip in range(CLIPS_A_WINDOW):
         number, key, begin = rng.getrandbits(spread_spectrum.BITS), rng.randbytes(32), rng.randrange(1500)
         frames = varied(footage, mirrored=bool(clip % 2), gain=rng.uniform(0.8, 1.15))
-        marker = spread_spectrum.Marker(number, key, *size)
+        marker = spread_spectrum.WatermarkEmbedder(number, key, *size)
         clock = time.process_time()
         marked = [marker.apply(frame, begin + k) for k, frame in enumerate(frames)]
         figures.picture["embedding, CPU ms a frame"].append(1000 * (time.process_time() - clock) / len(frames))
@@ -197,7 +197,7 @@ def attacked(written: Path, arguments: list[str] | None) -> Path:
     if arguments is None:
         return written
     out = written.with_name("attacked.webm" if "libvpx-vp9" in arguments else "attacked.mp4")
-    quiet = [ffmpeg.executable(), "-loglevel", "error", "-y"]
+    quiet = [ffmpeg.ffmpeg_path(), "-loglevel", "error", "-y"]
     subprocess.run([*quiet, "-i", written, *arguments, "-threads", "1", out], check=True)
     return out
 
@@ -220,9 +220,9 @@ def sign_errors(video: Path, number: int, key: bytes) -> float:
         fps=2 * spread_spectrum.RATE,
         duration_s=spread_spectrum.WINDOW_S,
     )
-    waves = spread_spectrum.waves_of(*spread_spectrum.pictures_of(frames))
-    seen = spread_spectrum.Signs(key).gather(
-        spread_spectrum.into_cells(spread_spectrum.whitened(waves), spread_spectrum.WHOLE)
+    waves = spread_spectrum.temporal_spectrum(*spread_spectrum.luma_pairs(frames))
+    seen = spread_spectrum.SpreadSpectrumCode(key).gather(
+        spread_spectrum.pool_cells(spread_spectrum.whiten(waves), spread_spectrum.WHOLE)
     )
     codeword = convolutional_code.encode(number, spread_spectrum.BITS)
     return float(np.mean(np.sign(seen[np.argmax(seen @ codeword)]) != codeword))
@@ -232,8 +232,11 @@ def unmarked(footage: list[np.ndarray], keys: int, rng: random.Random) -> list[f
     """Scores of footage without a mark, searched with so many keys, the picture as a whole."""
     edge = spread_spectrum.RASTER
     frames = (cv2.resize(frame, (edge, edge), interpolation=cv2.INTER_AREA) for frame in footage)
-    seen = spread_spectrum.waves_of(*spread_spectrum.pictures_of(frames))
-    return [spread_spectrum.Signs(rng.randbytes(32)).read(seen, [spread_spectrum.WHOLE])[1] for _ in range(keys)]
+    seen = spread_spectrum.temporal_spectrum(*spread_spectrum.luma_pairs(frames))
+    return [
+        spread_spectrum.SpreadSpectrumCode(rng.randbytes(32)).read(seen, [spread_spectrum.WHOLE])[1]
+        for _ in range(keys)
+    ]
 
 
 def psnr(frame: np.ndarray, marked: np.ndarray) -> float:

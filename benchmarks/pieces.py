@@ -14,20 +14,20 @@ from torch import Tensor
 from adnerf_core.config import PRESETS, TrainConfig, ViewChange
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.fields.head_field import HeadField
-from adnerf_core.fields.nerf_mlp import PaperField
+from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.files.run_dir import RunDir, read_json
-from adnerf_core.models.adnerf import PaperPortrait
+from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.progress import silent
-from adnerf_core.synthesis.render import view_pixels
+from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.training.trainer import flushed, refresh_every, training_class
+from adnerf_core.training.trainer import flush_denormals, grid_update_interval, trainer_for
 
 EXCERPT = 24
 """Frames of the footage that steps are drawn from: reading all of them would take longer than what is measured."""
 STRIDE = 37
 """Frames of the track between two frames that are rendered: neighbours look alike."""
-FIELDS = (HeadField, TorsoField, PaperField)
+FIELDS = (HeadField, TorsoField, NerfMlp)
 
 
 class Clock:
@@ -68,16 +68,16 @@ class Steps:
         self, dataset: SubjectDataset, config: TrainConfig, run: RunDir, portrait: torch.nn.Module | None = None
     ):
         """`portrait`: a trained one to go on with, since an untrained one has other rays to march than most steps have."""
-        self.training = training_class(config)(dataset, run, config, silent)
+        self.training = trainer_for(config)(dataset, run, config, silent)
         if portrait is not None:
             self.training.portrait = portrait.train()
         self.training.look()
         self.training.portrait.requires_grad_(False)
         self.training.optimizer = self.training.make_optimizer("head")
-        self.number = 10 * refresh_every(config.rays)
+        self.number = 10 * grid_update_interval(config.rays)
         self.training.position = {"phase": "head", "step": self.number, "restarts": 0}
 
-    @flushed()
+    @flush_denormals()
     def __call__(self) -> None:
         """One step."""
         training, self.number = self.training, self.number + 1
@@ -98,7 +98,7 @@ class Frames:
         device = subject.poses.device
         count = len(subject.poses)
         self.codes = subject.portrait.hear(features.to(device), torch.arange(count, device=device))
-        pixels = view_pixels(subject.portrait, ViewChange(), size)
+        pixels = pixel_grid_for_view(subject.portrait, ViewChange(), size)
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0)).to(device)
         chosen = slice(None) if share == 1 else order[: max(1, round(share * len(pixels)))]
         plate = torch.nn.functional.interpolate(subject.background.permute(2, 0, 1)[None], (size, size))[0]
@@ -163,7 +163,7 @@ class Contest:
         subject = load_subject(self.run, self.device)
         if side == "fast":
             return subject
-        portrait = PaperPortrait(self.paper_config.paper, subject.portrait.geometry, self.features.shape[1])
+        portrait = AdNerf(self.paper_config.paper, subject.portrait.geometry, self.features.shape[1])
         return dataclasses.replace(subject, portrait=portrait.to(self.device).eval().requires_grad_(False))
 
     def frames(self, side: str, size: int, share: float = 1.0) -> Frames:

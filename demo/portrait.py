@@ -10,7 +10,7 @@ import skimage.data
 from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 from scipy.interpolate import RBFInterpolator
 
-from adnerf_core.face.suppress_stderr import quiet
+from adnerf_core.face.suppress_stderr import suppress_stderr
 from adnerf_core.face.trackers.facemesh import FaceMesh
 
 # The part of the picture that is used: head and shoulders. x, y, edge in its px.
@@ -242,7 +242,7 @@ def find_landmarks(image: np.ndarray) -> np.ndarray:
 
 def find_person(portrait: np.ndarray) -> np.ndarray:
     """How much of each px is the person: [height, width] uint8."""
-    with quiet(), SelfieSegmentation(model_selection=0) as segmentation:
+    with suppress_stderr(), SelfieSegmentation(model_selection=0) as segmentation:
         likely = segmentation.process(portrait).segmentation_mask
     labels = np.where(likely > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[cv2.erode(likely, np.ones((9, 9))) > 0.9] = cv2.GC_FGD

@@ -1,4 +1,4 @@
-"""Janitor: removes objects that no row names, and what unfinished writing left.
+"""ObjectCleaner: removes objects that no row names, and what unfinished writing left.
 
 Objects are written before the row that names them, so one without a name may be about to get it: it is left alone for a
 time of grace, and for as long as the attempt runs whose key it carries. Of the store's other contents nothing is touched:
@@ -37,7 +37,7 @@ ATTEMPT = re.compile(r"/(job_[0-9a-f]+)-([0-9]+)[^/]*$")
 """The end of a key that an attempt made."""
 
 
-class Janitor:
+class ObjectCleaner:
     """Looks through the store bit by bit: each round goes on where the one before it ended."""
 
     def __init__(self, database: Database, store: ObjectStore, grace_s: float = GRACE_S):

@@ -31,7 +31,7 @@ from storage.database.engine import Database
 from storage.settings import Settings
 from tests.api.conftest import serving
 from worker.jobs.pipeline import load_core
-from worker.processes.polling import LocalWorker
+from worker.processes.polling import PollingWorker
 
 MOMENT = "2026-01-01T00:00:00Z"
 
@@ -202,7 +202,7 @@ def test_the_whole_way(tmp_path, monkeypatch, capsys, speaker_video):
         data.mkdir()
         with closing(Database(settings.database)) as database:
             migrations.upgrade(database)
-        worker = LocalWorker(settings, load_core())
+        worker = PollingWorker(settings, load_core())
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:

@@ -12,7 +12,7 @@ import yaml
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.middleware.request_log import RequestFigures
+from api.middleware.request_log import RequestMetrics
 from api.monitoring import metrics, readiness
 from storage.database import migrations
 from storage.database.engine import Database
@@ -32,11 +32,11 @@ def exposed(tmp_path) -> dict[str, set[str]]:
     database, store = Database(settings.database), open_store(settings)
     migrations.upgrade(database)
     with database.session() as session:
-        workers.enter(session, "w", host="h", queues=["cpu"], device={"name": "cpu", "disk_free_bytes": 1})
+        workers.register(session, "w", host="h", queues=["cpu"], device={"name": "cpu", "disk_free_bytes": 1})
         counters.add(session, counters.STAGE, "train", "head", 1.0)
     asked = readiness.Readiness(settings, database, store)
     registry = metrics.registry(settings, database, asked)
-    RequestFigures(registry).seconds.labels("GET", "/v1/jobs/{job_id}", "200").observe(0.1)
+    RequestMetrics(registry).seconds.labels("GET", "/v1/jobs/{job_id}", "200").observe(0.1)
     text = generate_latest(registry).decode()
     asked.close()
     database.close()

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from adnerf_core import threads
-from storage.database.engine import Database, needed_at_start
+from storage.database.engine import Database, require_database
 from storage.errors import BadSetting, StorageError
 from storage.settings import Settings, environment_of, load
 from storage.tables import workers
@@ -69,7 +69,7 @@ def _alive(settings: Settings, _options: argparse.Namespace) -> int:
     host = socket.gethostname()
     with (
         closing(Database(settings.database)) as database,
-        needed_at_start(),
+        require_database(),
         database.session(write=False) as session,
     ):
         here = [worker for worker in workers.alive(session, within_s=settings.worker_silence_s) if worker.host == host]
@@ -83,8 +83,8 @@ COMMANDS = {
     "worker": _worker,
     "beat": _beat,
     "alive": _alive,
-    "keys": keys.carry_out,
-    "owners": owners.carry_out,
+    "keys": keys.run,
+    "owners": owners.run,
 }
 
 

@@ -33,7 +33,7 @@ QUEUES: dict[JobKind, str] = {"preprocess": "cpu", "train": "gpu_train", "render
 WAKE = "adnerf.wake"
 """The one task that there is; its one argument is a kind of job."""
 
-FORGETFUL_S = 7 * 86400
+VISIBILITY_TIMEOUT_S = 7 * 86400
 """When Redis gives a message that was taken and not acknowledged to another worker. Longer than any job may take: the
 lease in the database tells of lost workers, and much earlier."""
 ON_ITS_WAY_S = 1.0
@@ -48,7 +48,7 @@ def make_app(broker_url: str) -> Celery:
     from kombu import Exchange, Queue
 
     app = Celery("adnerf", broker=broker_url, include=["worker.processes.celery_tasks"])
-    visibility = {"visibility_timeout": FORGETFUL_S}
+    visibility = {"visibility_timeout": VISIBILITY_TIMEOUT_S}
     app.conf.update(
         task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES.values()],
         task_default_queue=QUEUES["preprocess"],

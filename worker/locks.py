@@ -46,7 +46,7 @@ def is_abandoned(path: Path) -> bool:
     return True
 
 
-class Presence:
+class WorkerLock:
     """A worker's name, and the lock file that tells other workers of this machine that it is alive.
 
     The file is made under another name first: nobody may see it before it is held.

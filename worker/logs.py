@@ -1,7 +1,7 @@
 """Logs: one line an event, for people on a terminal, for machines (JSON) everywhere else.
 
 Every line says what it belongs to: `request_id` in the API, `job_id`, `kind` and `attempt` in a worker. These come from
-`bound`, so that whatever is logged inside the block, by any library, carries them. Logs hold ids only: no names of
+`log_context`, so that whatever is logged inside the block, by any library, carries them. Logs hold ids only: no names of
 subjects or files, no query strings, no settings.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict
 
-bound: Callable[..., AbstractContextManager[None]] = structlog.contextvars.bound_contextvars
+log_context: Callable[..., AbstractContextManager[None]] = structlog.contextvars.bound_contextvars
 """bound(job_id=..., attempt=...): a block whose log lines carry these values."""
 
 QUIET = dict.fromkeys(("alembic", "botocore", "httpx", "multiprocessing"), logging.WARNING)
@@ -48,7 +48,7 @@ def configure(style: str = "auto", stream: TextIO | None = None) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def thread(target: Callable[[], Any], name: str) -> threading.Thread:
+def context_thread(target: Callable[[], Any], name: str) -> threading.Thread:
     """A daemon thread, not yet started, whose log lines carry what is bound here."""
     return threading.Thread(target=contextvars.copy_context().run, args=(target,), name=name, daemon=True)
 

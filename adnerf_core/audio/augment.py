@@ -28,9 +28,9 @@ def augment(
     if spectrum:
         heard = equalise(warp(heard, generator), generator)
         for _ in range(BAND_MASKS):
-            heard = heard.masked_fill(gaps(len(heard), spectrum, MASKED_BANDS, generator, heard)[:, None], 0.0)
+            heard = heard.masked_fill(random_mask(len(heard), spectrum, MASKED_BANDS, generator, heard)[:, None], 0.0)
     heard = torch.cat([heard, others], 2)
-    return heard.masked_fill(gaps(len(heard), heard.shape[1], MASKED_STEPS, generator, heard)[:, :, None], 0.0)
+    return heard.masked_fill(random_mask(len(heard), heard.shape[1], MASKED_STEPS, generator, heard)[:, :, None], 0.0)
 
 
 def warp(windows: Float[Tensor, "n steps bands"], generator: torch.Generator) -> Float[Tensor, "n steps bands"]:
@@ -53,7 +53,9 @@ def equalise(windows: Float[Tensor, "n steps bands"], generator: torch.Generator
     return torch.log1p(torch.expm1(windows) * response.exp()[:, None].to(windows.device))
 
 
-def gaps(n: int, length: int, longest: int, generator: torch.Generator, like: Tensor) -> Bool[Tensor, "n length"]:
+def random_mask(
+    n: int, length: int, longest: int, generator: torch.Generator, like: Tensor
+) -> Bool[Tensor, "n length"]:
     """One stretch of 0 to `longest` places a row, true there, on the device of `like`."""
     start = torch.randint(length, (n, 1), generator=generator)
     end = start + torch.randint(longest + 1, (n, 1), generator=generator)

@@ -13,12 +13,12 @@ from adnerf_core.config import SAMPLE_RATE
 RATE = 50
 """Steps a second of all features."""
 HOP = SAMPLE_RATE // RATE
-BLOCK = 20 * SAMPLE_RATE
-MARGIN = 2 * SAMPLE_RATE
+CHUNK_SAMPLES = 20 * SAMPLE_RATE
+CONTEXT_SAMPLES = 2 * SAMPLE_RATE
 
 
-class Block(NamedTuple):
-    """`count` samples (BLOCK, fewer in the last one) from samples[before] on; the rest are margins, up to MARGIN each."""
+class AudioChunk(NamedTuple):
+    """`count` samples (CHUNK_SAMPLES, fewer in the last one) from samples[before] on; the rest are margins, up to CONTEXT_SAMPLES each."""
 
     samples: Float[np.ndarray, " context"]
     before: int
@@ -30,14 +30,16 @@ class Block(NamedTuple):
         return -(-self.count // HOP)
 
 
-def blocks(pieces: Iterable[Float[np.ndarray, " _"]]) -> Iterator[Block]:
+def chunk_audio(pieces: Iterable[Float[np.ndarray, " _"]]) -> Iterator[AudioChunk]:
     """Cuts a sound that comes in pieces of any lengths into blocks, which do not depend on those lengths."""
     held, before = np.zeros(0, np.float32), 0
     for piece in pieces:
         held = np.concatenate([held, piece.astype(np.float32, copy=False)])
-        while len(held) >= before + BLOCK + MARGIN:
-            yield Block(held[: before + BLOCK + MARGIN], before, BLOCK)
-            held, before = held[before + BLOCK - MARGIN :], MARGIN
+        while len(held) >= before + CHUNK_SAMPLES + CONTEXT_SAMPLES:
+            yield AudioChunk(held[: before + CHUNK_SAMPLES + CONTEXT_SAMPLES], before, CHUNK_SAMPLES)
+            held, before = held[before + CHUNK_SAMPLES - CONTEXT_SAMPLES :], CONTEXT_SAMPLES
     while len(held) > before:
-        yield Block(held[: before + BLOCK + MARGIN], before, min(BLOCK, len(held) - before))
-        held, before = held[before + BLOCK - MARGIN :], MARGIN
+        yield AudioChunk(
+            held[: before + CHUNK_SAMPLES + CONTEXT_SAMPLES], before, min(CHUNK_SAMPLES, len(held) - before)
+        )
+        held, before = held[before + CHUNK_SAMPLES - CONTEXT_SAMPLES :], CONTEXT_SAMPLES

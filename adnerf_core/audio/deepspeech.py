@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 from jaxtyping import Float
 
-from adnerf_core.audio.chunking import Block
+from adnerf_core.audio.chunking import AudioChunk
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.errors import MissingBackend
 
@@ -22,6 +22,6 @@ class DeepSpeech(AudioFeatures):
 
     width = 29
 
-    def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
+    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """Raises MissingBackend."""
         raise MissingBackend("The subject hears through DeepSpeech 0.1, which is not here.", REMEDY)

@@ -1,4 +1,4 @@
-"""AudioEncoder: from a window of sound to the lip code, as AD-NeRF's AudioNet, but a small ensemble of it; and Listeners."""
+"""AudioEncoder: from a window of sound to the lip code, as AD-NeRF's AudioNet, but a small ensemble of it; and TwoStreamEncoder."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from adnerf_core.audio.windows import LENGTH
 MEMBERS = 10
 CHANNELS = 32
 SLOPE = 0.02
-ENOUGH_S = 60.0
-"""Seconds of speech after which the second of two Listeners counts as much as the first."""
+HALF_WEIGHT_S = 60.0
+"""Seconds of speech after which the second of two TwoStreamEncoder counts as much as the first."""
 
 
 class AudioEncoder(nn.Module):
@@ -60,7 +60,7 @@ class AudioEncoder(nn.Module):
         return self.members(windows).mean(1) * self.gain
 
 
-class Listeners(nn.Module):
+class TwoStreamEncoder(nn.Module):
     """One AudioEncoder or two, each of which hears some of the features; what they say together is the answer.
 
     The first hears all. The second hears the spectrum alone, where the features are that and something more: trained on
@@ -80,7 +80,7 @@ class Listeners(nn.Module):
 
     def trust(self, seconds: float) -> None:
         """Sets `share` by how much speech there was to learn from (docs/fidelity.md)."""
-        self.share.fill_(seconds / (seconds + ENOUGH_S))
+        self.share.fill_(seconds / (seconds + HALF_WEIGHT_S))
 
     def forward(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n code"]:
         """Lip codes (standard deviations) in the middle of `windows`."""

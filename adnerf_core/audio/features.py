@@ -9,7 +9,7 @@ from importlib import import_module
 import numpy as np
 from jaxtyping import Float
 
-from adnerf_core.audio.chunking import RATE, Block, blocks
+from adnerf_core.audio.chunking import RATE, AudioChunk, chunk_audio
 
 AUDIO_FEATURES = {
     "mel": "adnerf_core.audio.mel:Mel",
@@ -36,15 +36,15 @@ class AudioFeatures(ABC):
     """How many of them, from the first on, are a spectrum (>= 0, see Mel) that augment may hear through another mouth."""
 
     @abstractmethod
-    def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
+    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """Features of each block of a sound, in memory that does not grow with its length."""
 
     def __call__(self, waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
         """Features of mono float samples in -1..1 at config.SAMPLE_RATE; a part of a step at the end counts as one."""
-        return np.concatenate(list(self.stream(blocks([waveform]))))
+        return np.concatenate(list(self.stream(chunk_audio([waveform]))))
 
 
-def feature_kind(name: str) -> type[AudioFeatures]:
+def feature_class(name: str) -> type[AudioFeatures]:
     """The class of the extractor called `name`: a key of AUDIO_FEATURES, and after a colon anything. Raises KeyError."""
     module, _, attribute = AUDIO_FEATURES[name.partition(":")[0]].partition(":")
     return getattr(import_module(module), attribute)
@@ -56,10 +56,10 @@ def load_features(name: str) -> AudioFeatures:
     Raises KeyError for a name that is not in the table, MissingBackend where something that the extractor needs is missing.
     """
     kind, _, model = name.partition(":")
-    return feature_kind(kind)(model) if model else feature_kind(kind)()
+    return feature_class(kind)(model) if model else feature_class(kind)()
 
 
-def parts(name: str, width: int) -> tuple[int, ...]:
+def stream_widths(name: str, width: int) -> tuple[int, ...]:
     """How many of the `width` numbers a step of the features `name` each of a subject's encoders hears (see Listeners)."""
-    spectrum = feature_kind(name).spectrum
+    spectrum = feature_class(name).spectrum
     return (width, spectrum) if 0 < spectrum < width else (width,)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from adnerf_core.audio.chunking import HOP, Block
+from adnerf_core.audio.chunking import HOP, AudioChunk
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
@@ -18,7 +18,7 @@ LEAST_SPREAD = 1e-4
 """Standard deviation of samples below which a block is not brought to 1: silence stays silent."""
 
 
-class Pretrained(AudioFeatures):
+class HuggingFaceFeatures(AudioFeatures):
     """The last hidden states of a network of `kind`, less what it says to silence. HOP samples a step, as the networks have it."""
 
     kind: str
@@ -47,7 +47,7 @@ class Pretrained(AudioFeatures):
         self.width = config.hidden_size
         self.silence = self.hear(np.zeros(SAMPLE_RATE, np.float32)).mean(0)
 
-    def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
+    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures. Every block is heard by itself, with its margins."""
         for block in blocks:
             heard = self.hear(block.samples - block.samples.mean()) - self.silence
@@ -60,13 +60,13 @@ class Pretrained(AudioFeatures):
         return self.network(torch.from_numpy(padded.astype(np.float32))[None]).last_hidden_state[0].numpy()
 
 
-class Wav2Vec2(Pretrained):
+class Wav2Vec2(HuggingFaceFeatures):
     """Baevski et al., 2020."""
 
     kind, hub = "wav2vec2", "facebook/wav2vec2-base-960h"
 
 
-class Hubert(Pretrained):
+class Hubert(HuggingFaceFeatures):
     """Hsu et al., 2021."""
 
     kind, hub = "hubert", "facebook/hubert-base-ls960"

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adnerf_core.audio.chunking import blocks
+from adnerf_core.audio.chunking import chunk_audio
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 
@@ -19,15 +19,15 @@ CONTEXT = 16
 
 
 @runtime_checkable
-class Hears(Protocol):
+class AudioToCode(Protocol):
     """See likeness.Likeness."""
 
     def hear(self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]) -> Float[Tensor, "n code"]: ...
 
 
 @torch.no_grad()
-def hear(
-    portrait: Hears, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
+def encode_stream(
+    portrait: AudioToCode, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
 ) -> Float[Tensor, "frames code"]:
     """The codes of all frames of a sound (mono at SAMPLE_RATE, -1..1) that comes in pieces; a part of a frame counts as one.
 
@@ -36,7 +36,7 @@ def hear(
     held, first = torch.zeros((0, extractor.width), device=device), 0  # features from frame `first` on
     codes: list[Tensor] = []
     done = 0
-    for features in extractor.stream(blocks(pieces)):
+    for features in extractor.stream(chunk_audio(pieces)):
         held = torch.cat([held, torch.from_numpy(features).to(device)])
         ready = first + len(held) // STEPS_PER_FRAME - CONTEXT
         if ready <= done:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.signal import lfilter
 
-from adnerf_core.audio.chunking import HOP, RATE, Block
+from adnerf_core.audio.chunking import HOP, RATE, AudioChunk
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.config import SAMPLE_RATE
 
@@ -16,7 +16,7 @@ BANDS = 80
 WINDOW = 512
 TRANSFORM = 1024
 LOWEST_HZ, HIGHEST_HZ = 60.0, 7600.0
-KNEE = 0.003
+LOG_KNEE = 0.003
 """Part of a band's usual level at which the scale turns from linear (silence is 0) to logarithmic."""
 FAINTEST = 1e-4
 """Amplitude (of 1) that is never raised to the level of speech: the hiss of a silent room stays close to zero."""
@@ -50,7 +50,7 @@ class Mel(AudioFeatures):
         self.filters, centers = mel_filters()
         self.typical = 1 / np.sqrt(1 + (centers / TYPICAL_HZ) ** 2)
 
-    def stream(self, blocks: Iterable[Block]) -> Iterator[Float[np.ndarray, "steps width"]]:
+    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures."""
         memory = None
         for block in blocks:
@@ -60,9 +60,9 @@ class Mel(AudioFeatures):
             # The mean amplitude, weighted by the amplitude itself, so that pauses do not count.
             sums, memory = lfilter([1.0], [1.0, -KEEP], np.stack([bands**2, bands]), axis=1, zi=memory)
             level = np.maximum(sums[0] / np.maximum(sums[1], FAINTEST), FAINTEST)
-            yield np.log1p(bands / (KNEE * level)).astype(np.float32)
+            yield np.log1p(bands / (LOG_KNEE * level)).astype(np.float32)
 
-    def amplitudes(self, block: Block) -> Float[np.ndarray, "steps width"]:
+    def amplitudes(self, block: AudioChunk) -> Float[np.ndarray, "steps width"]:
         """Root mean square amplitude of each band of a block; a sine of amplitude 1 has about 1 in its own."""
         reach = (WINDOW - HOP) // 2
         first = block.before - reach

@@ -1,4 +1,4 @@
-"""Recogniser: a speech recogniser's view of a sound, of which the parts that tell the sounds of speech apart are kept.
+"""MoonshineEncoder: a speech recogniser's view of a sound, of which the parts that tell the sounds of speech apart are kept.
 
 Moonshine tiny (Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands", 2024; MIT) learnt from
 some hundred thousand hours of English in all kinds of voices and rooms. Its weights come in a wheel; only its encoder is run.
@@ -28,7 +28,7 @@ PAD = SAMPLE_RATE // 10
 """Silence put before and after the sound, so that its first and last moments lie between two states."""
 
 
-class Recogniser:
+class MoonshineEncoder:
     """Hidden states of the encoder's last layer, 288 numbers each."""
 
     def __init__(self):

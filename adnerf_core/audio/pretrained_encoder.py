@@ -22,27 +22,27 @@ RIDGE = 0.01
 """Keeps the map to the subject's code small where the three distances go together."""
 
 
-def load_prior(width: int) -> AudioEncoder:
+def load_pretrained(width: int) -> AudioEncoder:
     """The prior's encoder, for features of `width` numbers."""
     prior = AudioEncoder(width, DISTANCES)
     prior.load_state_dict({name: value.float() for name, value in load(FILE.read_bytes()).items()})
     return prior.requires_grad_(False)
 
 
-def pack_prior(prior: AudioEncoder) -> bytes:
+def serialize(prior: AudioEncoder) -> bytes:
     """What FILE holds of a prior: its weights in half precision."""
     return save({name: value.half().contiguous() for name, value in prior.state_dict().items()})
 
 
 @torch.no_grad()
-def start_from_prior(
+def init_from_pretrained(
     encoder: AudioEncoder, codes: Float[Tensor, "n code"], distances: Float[Tensor, "n distances"]
 ) -> None:
     """Gives `encoder`, in place, the prior's weights, so that it says the lip codes that go with what the prior says.
 
     `codes` and `distances` (see lips.mouth_distances) of the subject's training frames tell how the two go together.
     """
-    prior = load_prior(len(encoder.mean)).to(codes.device)
+    prior = load_pretrained(len(encoder.mean)).to(codes.device)
     standard = (distances - distances.mean(0)) / distances.std(0).clamp(min=1e-6)
     stiffness = RIDGE * len(standard) * torch.eye(DISTANCES, device=codes.device)
     to_codes = torch.linalg.solve(standard.T @ standard + stiffness, standard.T @ codes)

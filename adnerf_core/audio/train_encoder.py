@@ -1,4 +1,4 @@
-"""fit_encoder: supervised regression from sound to the lips seen in the footage."""
+"""train_encoder: supervised regression from sound to the lips seen in the footage."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from adnerf_core.audio.windows import windows
 from adnerf_core.progress import Progress, silent
 
 BATCH = 64
-RATE, DECAY, MEMORY = 3e-3, 0.3, 0.99
+RATE, DECAY, EMA_DECAY = 3e-3, 0.3, 0.99
 """Peak learning rate, weight decay, and memory (part kept a step) of the averaged weights that are used in the end."""
 BLOCKS = 5
 """Contiguous parts of the footage; each net of the ensemble learns without one of them, and MEMBERS / BLOCKS share one."""
-OF_PRIOR = 0.3
+PRETRAINED_WEIGHT = 0.3
 """Weight of the prior in the mean of its weights and those that the subject's footage led to (Wortsman et al., 2022): other
 voices gain by it."""
-MORE_ERROR, MOST_GAIN = 1.1, 1.6
+MAX_ERROR_RATIO, MAX_GAIN = 1.1, 1.6
 """See calibrate."""
 
 
-class Agreement(NamedTuple):
+class CrossValidation(NamedTuple):
     """How predictions on parts that their nets never saw go with the truth, for each number of the code.
 
     correlation of the truth with the ensemble; spread: the ensemble's standard deviation over the truth's.
@@ -37,7 +37,7 @@ class Agreement(NamedTuple):
     spread: Float[Tensor, " code"]
 
 
-def fit_encoder(
+def train_encoder(
     encoder: AudioEncoder,
     features: Float[Tensor, "steps width"],
     codes: Float[Tensor, "frames code"],
@@ -85,10 +85,10 @@ def fit_encoder(
         loss.backward()
         optimizer.step()
         schedule.step()
-        keep = min(MEMORY, (1 + step) / (10 + step))
+        keep = min(EMA_DECAY, (1 + step) / (10 + step))
         for kept, new in zip(average.parameters(), encoder.parameters(), strict=True):
             kept.lerp_(new.detach(), 1 - keep)
-    weight = OF_PRIOR if from_prior else 0.0
+    weight = PRETRAINED_WEIGHT if from_prior else 0.0
     encoder.load_state_dict({name: new.lerp(start[name], weight) for name, new in average.state_dict().items()})
     encoder.requires_grad_(False)
     agreement = cross_validate(encoder, features, codes, numbers, learns)
@@ -114,7 +114,7 @@ def cross_validate(
     codes: Float[Tensor, "frames code"],
     numbers: Int64[Tensor, " n"],
     learns: Bool[Tensor, "n members"],
-) -> Agreement:
+) -> CrossValidation:
     """Judges the ensemble by what each net says about the frames `numbers` that it did not learn from.
 
     The nets that left the same frames out make mistakes of their own, which a large ensemble averages away: what is left of
@@ -129,17 +129,17 @@ def cross_validate(
     spread = ((together - own) / pairs).clamp(min=1e-6).sqrt()
     true_spread = truth.std(0).clamp(min=1e-6)
     correlation = (unseen.mean(1) * truth).mean(0) / (spread * true_spread)
-    return Agreement(correlation.clamp(-1, 1), spread / true_spread)
+    return CrossValidation(correlation.clamp(-1, 1), spread / true_spread)
 
 
-def calibrate(agreement: Agreement) -> Float[Tensor, " code"]:
+def calibrate(agreement: CrossValidation) -> Float[Tensor, " code"]:
     """The gain for each number of the code.
 
     Least squares wants a spread of `correlation` times the truth's: mouths that hardly open. More spread looks alive, and
-    costs error. The gain is what brings the error on frames never learnt from to MORE_ERROR times the least there can be,
+    costs error. The gain is what brings the error on frames never learnt from to MAX_ERROR_RATIO times the least there can be,
     but neither beyond the truth's own spread nor beyond where lips that never move would be closer to the truth.
     """
     least = agreement.correlation.clamp(min=0)
     # With the truth's spread as unit, a spread s has the squared error 1 - 2 s r + s^2, least (1 - r^2) at s = r.
-    alive = least + ((MORE_ERROR**2 - 1) * (1 - least**2)).sqrt()
-    return (alive.minimum(2 * least).clamp(max=1) / agreement.spread).clamp(max=MOST_GAIN)
+    alive = least + ((MAX_ERROR_RATIO**2 - 1) * (1 - least**2)).sqrt()
+    return (alive.minimum(2 * least).clamp(max=1) / agreement.spread).clamp(max=MAX_GAIN)

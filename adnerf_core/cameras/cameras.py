@@ -38,24 +38,24 @@ class Camera:
 
 
 @dataclass(frozen=True)
-class Rays:
+class RayBundle:
     """Rays in the head's frame; `directions` have unit length."""
 
     origins: Float[Tensor, "rays 3"]
     directions: Float[Tensor, "rays 3"]
 
-    def of(self, chosen: Int[Tensor, " chosen"]) -> Rays:
+    def of(self, chosen: Int[Tensor, " chosen"]) -> RayBundle:
         """Those of the rays."""
-        return Rays(self.origins[chosen], self.directions[chosen])
+        return RayBundle(self.origins[chosen], self.directions[chosen])
 
 
-def cast_rays(camera: Camera, poses: Float[Tensor, "rays 4 4"], pixels: Float[Tensor, "rays 2"]) -> Rays:
+def cast_rays(camera: Camera, poses: Float[Tensor, "rays 4 4"], pixels: Float[Tensor, "rays 2"]) -> RayBundle:
     """Rays through `pixels` of `camera` at `poses` (one a ray; expand a single one)."""
     x = (pixels[:, 1] - camera.center[0]) / camera.focal
     y = (camera.center[1] - pixels[:, 0]) / camera.focal
     local = torch.stack([x, y, -torch.ones_like(x)], -1)
     directions = (poses[:, :3, :3] @ local[:, :, None])[:, :, 0]
-    return Rays(poses[:, :3, 3], torch.nn.functional.normalize(directions, dim=-1))
+    return RayBundle(poses[:, :3, 3], torch.nn.functional.normalize(directions, dim=-1))
 
 
 def project(camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 2"]:

@@ -129,24 +129,24 @@ def _read(path: Path, size: int) -> UInt8[ndarray, "size size 3"]:
 
 
 BACKGROUND, HEAD, NECK, TORSO, EDGE = range(5)
-"""What a pixel means for the head field: see `zones`."""
+"""What a pixel means for the head field: see `region_labels`."""
 
-BLINKING = 3
+BLINK_EXPONENT = 3
 """One frame of every batch is drawn with a chance that grows with this power of how far the eyes are shut: blinks are rare."""
 SCATTERED, SCATTERED_BLINK = (0.15, 0.15), (0.15, 0.5)
 """Shares of the scattered pixels that lie in the mouth's box and in that of eyes and brows (the rest: in the head's); and
 those of the frame that was drawn for its shut eyes."""
 SQUARES, SQUARES_BLINK = (0.55, 0.15), (0.3, 0.55)
 """Likewise of the centres of squares."""
-REGION = 64
+TORSO_REGION_CELLS = 64
 """Cells an edge of the map that says where the torso was ever seen."""
 NECK_DEPTH, EDGE_DEPTH = 0.25, 0.5
 """How far below the head's mask the neck belongs to the head field too, and where the torso proper begins (head units)."""
-RIM = 0.03
+MASK_MARGIN = 0.03
 """How far inside the person's outline the mask is believed (head units)."""
 
 
-def zones(mask: UInt8[ndarray, "rows cols 2"], unit: float) -> UInt8[ndarray, "rows cols"]:
+def region_labels(mask: UInt8[ndarray, "rows cols 2"], unit: float) -> UInt8[ndarray, "rows cols"]:
     """Sorts pixels by what the head field should show there; `unit` is the head unit in px.
 
     The head field also learns the strip of neck next to the head (NECK), under the torso that is composited in front of it:
@@ -155,7 +155,7 @@ def zones(mask: UInt8[ndarray, "rows cols 2"], unit: float) -> UInt8[ndarray, "r
     the person's outline, where masks err: what is called head there may be the background.
     """
     head, torso = mask[..., 0], mask[..., 1].astype(int)
-    inside = cv2.distanceTransform((head + torso > 242).astype(np.uint8), cv2.DIST_L2, 3) / unit > RIM
+    inside = cv2.distanceTransform((head + torso > 242).astype(np.uint8), cv2.DIST_L2, 3) / unit > MASK_MARGIN
     away = cv2.distanceTransform((head < 128).astype(np.uint8), cv2.DIST_L2, 3) / unit
     zone = np.full(head.shape, EDGE, np.uint8)
     zone[(head < 13) & (torso < 13)] = BACKGROUND
@@ -167,7 +167,7 @@ def zones(mask: UInt8[ndarray, "rows cols 2"], unit: float) -> UInt8[ndarray, "r
 
 
 @dataclass(frozen=True)
-class Batch:
+class RayBatch:
     """Rays of a few frames of footage, and what they should show."""
 
     pixels: Float[Tensor, "rays 2"]
@@ -185,7 +185,7 @@ class Batch:
     zone: UInt8[Tensor, " rays"]
 
 
-class Footage:
+class TrainingFrames:
     """The training frames in memory, at the size of the run; uint8, so a minute at 512 px takes 1.6 GB.
 
     Frame numbers are positions in time; frames without a face are left out.
@@ -197,7 +197,7 @@ class Footage:
         self.device = device
         self.camera = dataset.camera.resized(size)
         numbers = np.flatnonzero(track.valid[: dataset.held_out_from])
-        unit = head_unit(self.camera, track)
+        unit = interocular_px(self.camera, track)
         self.pictures = torch.empty((len(numbers), size, size, 3), dtype=torch.uint8, device=device)
         self.masks = torch.empty((len(numbers), size, size, 2), dtype=torch.uint8, device=device)
         self.zones = torch.empty((len(numbers), size, size), dtype=torch.uint8, device=device)
@@ -206,7 +206,7 @@ class Footage:
             mask = dataset.mask(int(k), size)
             self.pictures[i] = torch.from_numpy(dataset.picture(int(k), size)).to(device)
             self.masks[i] = torch.from_numpy(mask).to(device)
-            self.zones[i] = torch.from_numpy(zones(mask, unit)).to(device)
+            self.zones[i] = torch.from_numpy(region_labels(mask, unit)).to(device)
             boxes[i] = [_head_box(mask, unit), *face_boxes(dataset, track, int(k), size)]
         self.boxes = torch.from_numpy(boxes.clip(0, size)).to(device)
         self.plate = torch.from_numpy(dataset.background(size)).to(device)
@@ -220,9 +220,9 @@ class Footage:
         self.trusted = torch.arange(len(numbers))
         torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
         near = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)
-        self.torso_region = torch.nn.functional.adaptive_max_pool2d(near, REGION)[0, 0] > 0
+        self.torso_region = torch.nn.functional.adaptive_max_pool2d(near, TORSO_REGION_CELLS)[0, 0] > 0
         pixels = self.camera.pixel_grid(device)
-        cells = (pixels * (REGION / size)).long()
+        cells = (pixels * (TORSO_REGION_CELLS / size)).long()
         self.torso_pixels = pixels[self.torso_region[cells[:, 0], cells[:, 1]]]
 
     def adopt(
@@ -238,7 +238,7 @@ class Footage:
 
     def _blinks(self, trusted: Int[Tensor, " trusted"]) -> Float[Tensor, " frames"]:
         """The chance of each frame (any scale) to be drawn for its shut eyes."""
-        shut = ((1 - self.upper[:, 0].cpu()) / 2).clamp(0.01, 1) ** BLINKING
+        shut = ((1 - self.upper[:, 0].cpu()) / 2).clamp(0.01, 1) ** BLINK_EXPONENT
         return torch.zeros_like(shut).index_copy(0, trusted, shut[trusted])
 
     def _boxes(
@@ -267,14 +267,14 @@ class Footage:
         self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
     ) -> Float[Tensor, "frames square 2"]:
         """All pixels of one square a frame, row by row; the centres are in the boxes of the head's parts by SQUARES."""
-        edge = square_edge(uniform.shape[1], self.camera.width)
+        edge = patch_size(uniform.shape[1], self.camera.width)
         box = self._boxes(chosen, uniform[:, 1, :1], SQUARES, SQUARES_BLINK)[:, 0]
         corner = box[:, :2] + uniform[:, 0] * (box[:, 2:] - box[:, :2]) - edge / 2
         corner = corner.floor().clamp_(0, self.camera.width - edge)
         steps = torch.arange(edge, device=self.device) + 0.5
         return corner[:, None] + torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
 
-    def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str, squares: bool = False) -> Batch:
+    def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str, squares: bool = False) -> RayBatch:
         """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
 
         They lie scattered, or (head phase, `squares`) as one square of neighbouring pixels a frame.
@@ -300,7 +300,7 @@ class Footage:
         noise = torch.rand((len(pixels), 3), generator=generator).to(self.device)
         background = torch.where((zone == EDGE)[:, None], self.plate[row, col] / 255.0, noise)
         empty = (zone == BACKGROUND) | ((zone == TORSO) & (phase == "head"))
-        return Batch(
+        return RayBatch(
             pixels=pixels,
             frame=frame,
             numbers=self.numbers[chosen],
@@ -317,19 +317,19 @@ class Footage:
         )
 
 
-def head_unit(camera: Camera, track: Track) -> float:
+def interocular_px(camera: Camera, track: Track) -> float:
     """The length of one head unit (outer corner to outer corner of the eyes), px of `camera`."""
     return camera.focal / float(np.median(np.linalg.norm(track.pose[track.valid, :3, 3], axis=-1)))
 
 
-def square_edge(rays: int, size: int) -> int:
+def patch_size(rays: int, size: int) -> int:
     """Edge, px, of the largest square of at most `rays` pixels in a picture of `size` px."""
     return min(math.isqrt(rays), size)
 
 
 def face_boxes(dataset: SubjectDataset, track: Track, frame: int, size: int) -> Float[ndarray, "2 4"]:
     """The boxes (row, col, row, col; px of a picture of `size` px) around the mouth, and around eyes and brows, of a valid frame."""
-    margin = 0.12 * head_unit(dataset.camera.resized(size), track)
+    margin = 0.12 * interocular_px(dataset.camera.resized(size), track)
     points = track.landmarks[frame, :, :2] * (size / dataset.size)
     boxes = [_box(points[list(part)], margin) for part in (LIPS, EYE_POINTS + BROW_POINTS)]
     return np.array(boxes, np.float32)

@@ -1,4 +1,4 @@
-"""other_voice: does the subject move its lips as another speaker did who said the same?"""
+"""evaluate_cross_driven: does the subject move its lips as another speaker did who said the same?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.inference import hear
+from adnerf_core.audio.inference import encode_stream
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.evaluation import metrics
@@ -19,9 +19,9 @@ from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.preprocess.av_sync import measure_offset, shift_sound
+from adnerf_core.preprocess.av_sync import estimate_av_offset, shift_audio
 from adnerf_core.progress import Progress, silent
-from adnerf_core.synthesis.render import draw_frames
+from adnerf_core.synthesis.render import render_frames
 from adnerf_core.synthesis.subject import load_subject
 
 MOST_FRAMES = 20 * FPS
@@ -31,7 +31,7 @@ EYE_CORNERS = (33, 263)
 STILL = RenderOptions(pose="still")
 
 
-def other_voice(
+def evaluate_cross_driven(
     run: RunDir, reference: Path, audio: Path | None = None, progress: Progress = silent, *, device: str = "cpu"
 ) -> dict[str, float | int | None]:
     """Renders the subject of `run` with the speech of `reference`, a video of another speaker, and compares the mouths.
@@ -49,11 +49,11 @@ def other_voice(
     if np.isfinite(truth).sum() < FPS:
         raise NoFaceFound(f"{reference.name} shows a face in less than a second of its start.")
     samples = ffmpeg.extract_audio(audio or reference, duration_s=len(truth) / FPS + 1)
-    offset = measure_offset(samples, truth)
+    offset = estimate_av_offset(samples, truth)
     lag_s = offset.lag_s if offset.sure else 0.0
-    speech = shift_sound(samples, lag_s, len(truth))
-    codes = hear(subject.portrait, load_features(subject.features), [speech], subject.poses.device)
-    rendered = openings(draw_frames(subject, codes, subject.background, STILL, progress))
+    speech = shift_audio(samples, lag_s, len(truth))
+    codes = encode_stream(subject.portrait, load_features(subject.features), [speech], subject.poses.device)
+    rendered = openings(render_frames(subject, codes, subject.background, STILL, progress))
     progress("render", len(truth), len(truth))
     figures = {
         "other_voice_sync": metrics.correlation(rendered, truth),

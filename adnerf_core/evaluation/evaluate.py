@@ -17,15 +17,15 @@ from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
 from adnerf_core.evaluation import metrics
-from adnerf_core.evaluation.evaluator import Judge, Watchers, difference
-from adnerf_core.evaluation.heldout_renderer import Painter, heard_and_seen
-from adnerf_core.evaluation.html_report import Evidence, write_report
+from adnerf_core.evaluation.evaluator import Evaluator, FaceTrackers, difference
+from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, lip_codes
+from adnerf_core.evaluation.html_report import ReportInputs, write_report
 from adnerf_core.evaluation.lpips import load_lpips
 from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
-from adnerf_core.models.talking_head import Portrait
+from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training.pose_refinement import align_held_out
@@ -37,7 +37,7 @@ MOST_FRAMES = 20 * FPS
 def evaluate(
     run: RunDir, progress: Progress = silent, *, device: str = "cpu", name: str | None = None
 ) -> dict[str, float | int | None]:
-    """Judges a finished run. Returns the figures (see `Judge.figures`), and writes them to evaluation.json, with report.html
+    """Judges a finished run. Returns the figures (see `Evaluator.figures`), and writes them to evaluation.json, with report.html
     (for a person to read; `name` is what it calls the subject), contact_sheet.png (truth, rendering, difference x 4) and
     side_by_side.mp4 (truth, rendering, with the sound) beside it.
 
@@ -49,14 +49,14 @@ def evaluate(
     held_out = held_out[:MOST_FRAMES]
     if len(held_out) == 0:
         raise NotReady("No held-out frame of the dataset shows the face.", "Preprocess longer footage.")
-    lips = heard_and_seen(subject, dataset, track, held_out)
-    if isinstance(subject.portrait, Portrait):
+    lips = lip_codes(subject, dataset, track, held_out)
+    if isinstance(subject.portrait, TalkingHead):
         track = align_held_out(subject.portrait, dataset, track, held_out, lips.heard)
-    painter = Painter(subject, dataset, track)
+    painter = HeldOutRenderer(subject, dataset, track)
     quiet = metrics.quiet_frames(ffmpeg.extract_audio(dataset.audio), dataset.frames)
     with ExitStack() as stack:
-        watchers = Watchers(*(stack.enter_context(closing(load_tracker("facemesh"))) for _ in range(3)))
-        judge = Judge(painter, lips, watchers, quiet, load_lpips(device))
+        watchers = FaceTrackers(*(stack.enter_context(closing(load_tracker("facemesh"))) for _ in range(3)))
+        judge = Evaluator(painter, lips, watchers, quiet, load_lpips(device))
         pairs = judge.pairs(held_out, progress)
         folder = Path(stack.enter_context(TemporaryDirectory()))
         sound = cut_sound(dataset.audio, int(held_out[0]), int(held_out[-1]) + 1, folder / "sound.wav")
@@ -65,20 +65,20 @@ def evaluate(
     with atomic(run.contact_sheet) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(np.vstack(judge.sheet), cv2.COLOR_RGB2BGR))
     footage = read_json(dataset.root / "footage.json")
-    write_report(run, gather(judge, figures), footage, name or dataset.manifest["source"]["name"])
+    write_report(run, report_inputs(judge, figures), footage, name or dataset.manifest["source"]["name"])
     write_json(run.evaluation, figures)
     progress("evaluate", len(held_out), len(held_out))
     return figures
 
 
-def gather(judge: Judge, figures: dict[str, float | int | None]) -> Evidence:
+def report_inputs(judge: Evaluator, figures: dict[str, float | int | None]) -> ReportInputs:
     """What the report shows of what the judge has seen."""
 
     def look(frame: int) -> tuple[Picture, Picture, Picture]:
         truth, render = judge.painter.truth(frame), judge.painter(frame, judge.lips.heard[judge.frames.index(frame)])
         return truth, render, difference(truth, render)
 
-    return Evidence(
+    return ReportInputs(
         figures=figures,
         frames=judge.frames,
         head_psnr=judge.scores["head_psnr"],

@@ -1,4 +1,4 @@
-"""Judge: looks at moment after moment of the held-out footage beside its rendering, and sums up in figures."""
+"""Evaluator: looks at moment after moment of the held-out footage beside its rendering, and sums up in figures."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from adnerf_core.evaluation import metrics
-from adnerf_core.evaluation.heldout_renderer import LipCodes, Painter
+from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, LipCodes
 from adnerf_core.evaluation.metrics import Picture
-from adnerf_core.face.landmarks import LANDMARKS, RIGID
+from adnerf_core.face.landmarks import NUM_LANDMARKS, RIGID_LANDMARKS
 from adnerf_core.face.lip_pca import LIPS, mouth_opening
 from adnerf_core.face.tracking import FaceTracker
 from adnerf_core.progress import Progress
@@ -32,7 +32,7 @@ Distance = Callable[[Picture, Picture], float]
 
 
 @dataclass(frozen=True)
-class Watchers:
+class FaceTrackers:
     """One face tracker for each stream of pictures: a tracker goes by the frame before."""
 
     truth: FaceTracker
@@ -41,15 +41,15 @@ class Watchers:
 
 
 @dataclass
-class Judge:
+class Evaluator:
     """Looks at frame after frame, keeps numbers only (and eight rows of the contact sheet), and sums up.
 
     quiet: whether there is silence, for every frame of the footage; distance: a perceptual one, where there is one.
     """
 
-    painter: Painter
+    painter: HeldOutRenderer
     lips: LipCodes
-    watchers: Watchers
+    watchers: FaceTrackers
     quiet: Bool[ndarray, " footage"]
     distance: Distance | None = None
     frames: list[int] = field(default_factory=list)
@@ -83,13 +83,13 @@ class Judge:
         wrong = [painter(frame, codes[i], box) for codes in self.lips.wrong()]
         self._score(mouth_psnr_wrong_sound=float(np.mean([metrics.psnr(w, truth, box.astype(float)) for w in wrong])))
         self._find("stored", painter.track.landmarks[frame][:, :2] * (LMD_SIZE / painter.dataset.size))
-        self._find("truth", find_face(self.watchers.truth, recompress(truth)))
-        self._find("render", find_face(self.watchers.render, render))
+        self._find("truth", detect_landmarks(self.watchers.truth, recompress(truth)))
+        self._find("render", detect_landmarks(self.watchers.render, render))
         if self.lips.seen is not None:
             part = painter.lower_face(frame)
             true_lips = np.where(part[..., None], painter(frame, self.lips.seen[i], part), render)
             self._score(mouth_psnr_true_lips=metrics.psnr(true_lips, truth, box.astype(float)))
-            self._find("true_lips", find_face(self.watchers.true_lips, true_lips))
+            self._find("true_lips", detect_landmarks(self.watchers.true_lips, true_lips))
         return truth, render
 
     def _compare(self, frame: int, render: Picture, truth: Picture) -> None:
@@ -120,7 +120,7 @@ class Judge:
 
         One row for every moment from the first to the last frame; NaN where there was no face.
         """
-        rows = np.full((self.frames[-1] - self.frames[0] + 1, LANDMARKS, 2), np.nan)
+        rows = np.full((self.frames[-1] - self.frames[0] + 1, NUM_LANDMARKS, 2), np.nan)
         rows[np.array(self.frames) - self.frames[0]] = self.landmarks[name]
         return rows
 
@@ -148,8 +148,8 @@ class Judge:
         stored, render = self.seen("stored"), self.seen("render")
         figures |= {
             "blink": metrics.correlation(metrics.eye_aspect(render), metrics.eye_aspect(stored)),
-            "head_jitter_px": metrics.jitter(render[:, list(RIGID)]),
-            "head_jitter_true_px": metrics.jitter(self.seen("truth")[:, list(RIGID)]),
+            "head_jitter_px": metrics.jitter(render[:, list(RIGID_LANDMARKS)]),
+            "head_jitter_true_px": metrics.jitter(self.seen("truth")[:, list(RIGID_LANDMARKS)]),
             "frames_per_second": 1 / float(np.median(seconds)),
             "frame_cpu_seconds": float(np.median(cpu)),
         }
@@ -190,11 +190,11 @@ def finite_mean(values: Float[ndarray, " n"]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def find_face(tracker: Callable[[Picture], ndarray | None], picture: Picture) -> Float[ndarray, "478 2"]:
+def detect_landmarks(tracker: Callable[[Picture], ndarray | None], picture: Picture) -> Float[ndarray, "478 2"]:
     """Face landmarks (x, y), px of a picture of LMD_SIZE; NaN where there is no face."""
     found = tracker(picture)
     if found is None:
-        return np.full((LANDMARKS, 2), np.nan, np.float32)
+        return np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
     return found[:, :2] * (LMD_SIZE / picture.shape[0])
 
 

@@ -1,4 +1,4 @@
-"""Painter: moments of the held-out footage as the subject renders them, with any lips, whole or in part."""
+"""HeldOutRenderer: moments of the held-out footage as the subject renders them, with any lips, whole or in part."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from adnerf_core.data.dataset import NOSE_BRIDGE, SubjectDataset, Track, head_unit
+from adnerf_core.data.dataset import NOSE_BRIDGE, SubjectDataset, Track, interocular_px
 from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.landmarks import JAW
-from adnerf_core.face.lip_pca import LIPS, LipShape
+from adnerf_core.face.lip_pca import LIPS, LipPca
 from adnerf_core.synthesis.subject import Subject
 
 WRONG_SOUNDS = 4
@@ -35,7 +35,7 @@ class LipCodes:
 
 
 @torch.no_grad()
-def heard_and_seen(subject: Subject, dataset: SubjectDataset, track: Track, frames: ndarray) -> LipCodes:
+def lip_codes(subject: Subject, dataset: SubjectDataset, track: Track, frames: ndarray) -> LipCodes:
     """The lip codes of `frames`. The shape's components come from the training part, as in training."""
     device = subject.poses.device
     trained = track.valid[: dataset.held_out_from]
@@ -43,11 +43,11 @@ def heard_and_seen(subject: Subject, dataset: SubjectDataset, track: Track, fram
     heard = subject.portrait.hear(features, torch.from_numpy(frames).to(device))
     if not subject.portrait.lip_code:
         return LipCodes(heard, None)
-    shape = LipShape.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
+    shape = LipPca.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
     return LipCodes(heard, torch.from_numpy(shape.encode(track.depose[frames])).to(device))
 
 
-class Painter:
+class HeldOutRenderer:
     """Renders moments of the footage, with any lips, whole or in part."""
 
     def __init__(self, subject: Subject, dataset: SubjectDataset, track: Track):
@@ -57,7 +57,7 @@ class Painter:
         self.pixels = subject.portrait.geometry.camera.pixel_grid(self.device)
         self.plate = subject.background.reshape(-1, 3)
         self.upper = torch.from_numpy(track.upper_face()).to(self.device)
-        self.margin = MOUTH_MARGIN * head_unit(subject.portrait.geometry.camera, track)
+        self.margin = MOUTH_MARGIN * interocular_px(subject.portrait.geometry.camera, track)
 
     def __call__(
         self, frame: int, code: Float[Tensor, " code"], part: Bool[ndarray, "size size"] | None = None

@@ -38,7 +38,7 @@ PHASES = {"head": "Head", "torso": "Shoulders"}
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ReportInputs:
     """What an evaluation has seen: figures; frame numbers with the head's PSNR; openings of the mouth over time, px at 512,
     and where there was silence; look: truth, rendering and difference of a frame."""
 
@@ -52,7 +52,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Shot:
+class Example:
     """One moment of the contact sheet; pictures as data URIs."""
 
     kind: str
@@ -63,13 +63,13 @@ class Shot:
     difference: str
 
 
-def write_report(run: RunDir, evidence: Evidence, footage: dict[str, Any], name: str) -> None:
+def write_report(run: RunDir, evidence: ReportInputs, footage: dict[str, Any], name: str) -> None:
     """Writes report.html of a finished run: `footage` is the footage report of its dataset, `name` what to call the subject.
 
     Raises NotReady where a file of the run is missing, DiskFull.
     """
     manifest = read_json(run.manifest)
-    judged = scorecard.judge(evidence.figures)
+    judged = scorecard.score(evidence.figures)
     page = _template().render(
         name=name,
         made=datetime.now(timezone.utc),
@@ -100,7 +100,7 @@ def _template():
     return environment.get_template("report.html")
 
 
-def shots(evidence: Evidence) -> list[Shot]:
+def shots(evidence: ReportInputs) -> list[Example]:
     """The best, the middle and the worst moments, by the PSNR of the head; SHOTS of each, APART."""
     psnr = np.array(evidence.head_psnr)
     by_rank = {
@@ -116,7 +116,7 @@ def shots(evidence: Evidence) -> list[Shot]:
                 chosen.append(i)
         for i in chosen:
             pictures = (data_uri(picture) for picture in evidence.look(evidence.frames[i]))
-            found.append(Shot(kind, evidence.frames[i] / FPS, float(psnr[i]), *pictures))
+            found.append(Example(kind, evidence.frames[i] / FPS, float(psnr[i]), *pictures))
     return found
 
 
@@ -127,12 +127,12 @@ def data_uri(picture: Picture) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
 
 
-def _moments(evidence: Evidence) -> Float[ndarray, " moments"]:
+def _moments(evidence: ReportInputs) -> Float[ndarray, " moments"]:
     """Times of the opening's values, s of the footage."""
     return (evidence.frames[0] + np.arange(len(evidence.opening_true))) / FPS
 
 
-def opening_chart(evidence: Evidence) -> Chart:
+def opening_chart(evidence: ReportInputs) -> Chart:
     """The opening of the mouth, rendered against true, over time; silence is shaded."""
     sync, far = evidence.figures["lip_sync"], evidence.figures["lip_amplitude"]
     alt = f"Two lines over {len(evidence.frames) / FPS:.1f} seconds: the mouth's opening in the footage and in the rendering."
@@ -148,7 +148,7 @@ def opening_chart(evidence: Evidence) -> Chart:
     )  # fmt: skip
 
 
-def opening_rows(evidence: Evidence) -> list[tuple[float, float, float]]:
+def opening_rows(evidence: ReportInputs) -> list[tuple[float, float, float]]:
     """(second, true, rendered) for a table, thinned to TABLE_ROWS; moments without a face are left out."""
     rows = np.stack([_moments(evidence), evidence.opening_true, evidence.opening_rendered], -1)
     rows = rows[np.isfinite(rows).all(1)]

@@ -5,14 +5,14 @@ The numbers are those of MediaPipe's canonical face model.
 
 from __future__ import annotations
 
-LANDMARKS = 478
+NUM_LANDMARKS = 478
 
 EYE_CORNERS = (33, 263)
 """Outer corners of the right and the left eye: their distance is the unit of the head's frame."""
 
 FOREHEAD_TOP, CHIN = 10, 152
 
-RIGID = (
+RIGID_LANDMARKS = (
     # forehead, above what the brows move most
     10, 151, 109, 338, 67, 297, 103, 332, 54, 284, 108, 337, 69, 299, 104, 333, 68, 298,
     # temples

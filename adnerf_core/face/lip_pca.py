@@ -1,4 +1,4 @@
-"""LipShape: the shape of lips and chin as a few numbers, the code that the sound is turned into."""
+"""LipPca: the shape of lips and chin as a few numbers, the code that the sound is turned into."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OUTER_HEIGHT, OUTER_WIDTH = (0, 17), (61, 291)
 """Landmarks of MediaPipe's face mesh; the last four face one another across the mouth."""
 
 LIPS = OUTER_LIP + INNER_LIP
-LANDMARKS = LIPS + CHIN
+LIP_CHIN_LANDMARKS = LIPS + CHIN
 
 
 def mouth_opening(landmarks: Float[np.ndarray, "n 478 axes"]) -> Float[np.ndarray, " n"]:
@@ -28,7 +28,7 @@ def mouth_distances(landmarks: Float[np.ndarray, "n 478 axes"]) -> Float[np.ndar
     return np.stack([mouth_opening(landmarks), *across], 1)
 
 
-class LipShape:
+class LipPca:
     """Principal components of de-posed lip and chin landmarks; a code is how many standard deviations along each.
 
     mean         [points, 3]           the mean shape, head units, head frame (x, y, z; y is up)
@@ -41,9 +41,9 @@ class LipShape:
         self._inverse = np.linalg.pinv(self.directions.reshape(len(directions), -1), rcond=1e-4).astype(np.float32)
 
     @classmethod
-    def fit(cls, depose: Float[np.ndarray, "n 478 3"], width: int = 6) -> LipShape:
+    def fit(cls, depose: Float[np.ndarray, "n 478 3"], width: int = 6) -> LipPca:
         """The `width` strongest components of the frames given: pass those of the training part only, without NaN."""
-        points = depose[:, LANDMARKS].astype(np.float64)
+        points = depose[:, LIP_CHIN_LANDMARKS].astype(np.float64)
         mean = points.mean(0)
         centred = (points - mean).reshape(len(points), -1)
         _, spread, components = np.linalg.svd(centred, full_matrices=False)
@@ -52,15 +52,17 @@ class LipShape:
 
     def encode(self, depose: Float[np.ndarray, "n 478 3"]) -> Float[np.ndarray, "n width"]:
         """Codes of de-posed landmarks: mean 0 and variance 1 over the frames that were fitted. NaN where NaN comes in."""
-        centred = depose[:, LANDMARKS].astype(np.float32) - self.mean
+        centred = depose[:, LIP_CHIN_LANDMARKS].astype(np.float32) - self.mean
         return centred.reshape(len(depose), -1) @ self._inverse
 
     def decode(self, codes: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n points 3"]:
-        """The points LANDMARKS, in head units and in the head's frame, that a code stands for."""
+        """The points LIP_CHIN_LANDMARKS, in head units and in the head's frame, that a code stands for."""
         return self.mean + np.tensordot(codes.astype(np.float32), self.directions, 1)
 
     def opening(self, codes: Float[np.ndarray, "n width"]) -> Float[np.ndarray, " n"]:
         """How far apart the inner lips are, head units; below 0 where a code presses them into one another."""
         height = self.decode(codes)[..., 1]
-        upper, lower = ([LANDMARKS.index(landmark) for landmark in side] for side in (UPPER_INNER, LOWER_INNER))
+        upper, lower = (
+            [LIP_CHIN_LANDMARKS.index(landmark) for landmark in side] for side in (UPPER_INNER, LOWER_INNER)
+        )
         return height[:, upper].mean(1) - height[:, lower].mean(1)

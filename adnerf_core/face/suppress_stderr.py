@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_stderr() -> Iterator[None]:
     """Sends file descriptor 2 to nowhere inside the block. For building a graph and until its first
     result: it chats only then."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)

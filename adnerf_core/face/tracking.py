@@ -44,15 +44,15 @@ def load_tracker(name: TrackerName, model: str | None = None) -> FaceTracker:
     return getattr(import_module(module), cls)(model)
 
 
-Tracked = tuple[np.ndarray, np.ndarray, np.ndarray]
+TrackedFrame = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
-def track(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[Tracked]:
+def track(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[TrackedFrame]:
     """Follows the face: yields each frame with its landmarks [landmarks, 3] and the flow [rigid, 2] since the last frame.
 
     Landmarks are NaN where no face is found; flow (px, x right, y down) is NaN where it is not known. Closes the tracker.
     """
-    rigid = list(mesh.RIGID)
+    rigid = list(mesh.RIGID_LANDMARKS)
     before, points = None, None
     with closing(tracker):
         for frame in frames:
@@ -60,13 +60,13 @@ def track(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[Tracke
             landmarks = tracker(frame)
             flow = np.full((len(rigid), 2), np.nan, np.float32)
             if points is not None and landmarks is not None:
-                flow = picture_flow(before, gray, points)
+                flow = optical_flow(before, gray, points)
             before, points = gray, None if landmarks is None else landmarks[rigid, :2]
-            missing = np.full((mesh.LANDMARKS, 3), np.nan, np.float32)
+            missing = np.full((mesh.NUM_LANDMARKS, 3), np.nan, np.float32)
             yield frame, missing if landmarks is None else landmarks, flow
 
 
-def picture_flow(
+def optical_flow(
     before: UInt8[np.ndarray, "height width"],
     after: UInt8[np.ndarray, "height width"],
     points: Float[np.ndarray, "n 2"],

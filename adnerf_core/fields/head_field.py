@@ -8,11 +8,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adnerf_core.config import FieldConfig
-from adnerf_core.fields.plane_encoding import Planes
+from adnerf_core.fields.plane_encoding import PlaneEncoding
 
 UPPER_FACE = 2
 """Numbers of the condition that eyes and brows have."""
-WARP = 40
+WARP_RESOLUTION = 40
 """Texels an edge of the warp: what it bends, skin, is smooth."""
 DENSITY_SCALE = 40.0
 DENSITY_SHIFT = 5.0
@@ -28,7 +28,7 @@ class HeadField(nn.Module):
     location-wise attention, with a fixed gate).
 
     Besides, the condition bends space before the planes are read: every number of it has a field of displacements in x and y
-    (a small plane, learned), which are added up, gated alike. Planes hold still pictures; bent, lips and lids move in them
+    (a small plane, learned), which are added up, gated alike. PlaneEncoding hold still pictures; bent, lips and lids move in them
     and stay sharp, where the small net alone would have to blend one shape into the other.
 
     The plane that faces the camera (x, y) is fine; the two that hold depth (x, z and y, z) are coarse: footage shows a head from
@@ -41,12 +41,12 @@ class HeadField(nn.Module):
         """`nose` is the height (y, box units) of the middle of the nose, `soft` the half-width of the gate's slope there."""
         super().__init__()
         self.lip_code = config.lip_code
-        self.front = Planes(1, config.planes, config.channels)
-        self.sides = Planes(2, (config.sides,), config.channels)
+        self.front = PlaneEncoding(1, config.planes, config.channels)
+        self.sides = PlaneEncoding(2, (config.sides,), config.channels)
         condition = config.lip_code + UPPER_FACE
         self.first = nn.Linear(self.front.width + self.sides.width + condition, config.hidden)
         self.second = nn.Linear(config.hidden, 1 + config.ray_features)
-        self.warp = nn.Parameter(torch.zeros(1, 2 * condition, WARP, WARP))
+        self.warp = nn.Parameter(torch.zeros(1, 2 * condition, WARP_RESOLUTION, WARP_RESOLUTION))
         self.register_buffer("nose", torch.tensor([nose, soft]))
 
     def forward(
@@ -86,14 +86,14 @@ class HeadField(nn.Module):
         The fields of all numbers are first added up for each moment, since points are many and moments few. The sums stand
         one below the other, so that one look-up serves the points of all moments.
         """
-        fields = self.warp.view(2, -1, WARP, WARP)
+        fields = self.warp.view(2, -1, WARP_RESOLUTION, WARP_RESOLUTION)
         sums = [
             torch.einsum("mn,anrc->amrc", numbers, field)
             for numbers, field in zip(self._parts(condition, 1), self._parts(fields, 1), strict=True)
         ]
-        stacked = torch.cat(sums).view(1, 4, -1, WARP)
+        stacked = torch.cat(sums).view(1, 4, -1, WARP_RESOLUTION)
         # Points stay half a texel within their own field: beyond, the next one's border would be read.
-        edge = 1 - 1 / WARP
+        edge = 1 - 1 / WARP_RESOLUTION
         x, y = x.clamp(-edge, edge), y.clamp(-edge, edge)
         if moment is not None:
             y = (2 * moment + 1 + y) / len(condition) - 1
@@ -105,7 +105,7 @@ class HeadField(nn.Module):
         return values.split([self.lip_code, UPPER_FACE], axis)
 
 
-class RayDecoder(nn.Module):
+class ColorDecoder(nn.Module):
     """Features summed along a ray, and the viewing direction -> colour, once a ray instead of once a sample.
 
     The direction is in the head's frame, so it also tells how the head is turned towards the (still) lights.

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class Planes(nn.Module):
+class PlaneEncoding(nn.Module):
     """`count` planes over [-1, 1]^2, each at all of `resolutions` (texels an edge), with `channels` features at each."""
 
     def __init__(self, count: int, resolutions: tuple[int, ...], channels: int, spread: float = 0.1):

@@ -33,7 +33,7 @@ import numpy as np
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import DiskFull, MediaTooLarge, MediaTooLong, MissingBackend, NoAudio, NotMedia, NoVideo
 from adnerf_core.files.run_dir import atomic
-from adnerf_core.files.video_formats import MP4, Container, container_of
+from adnerf_core.files.video_formats import MP4, VideoFormat, format_for
 
 MAX_PIXELS = 4096 * 4096
 """Pixels a frame, at most."""
@@ -176,7 +176,7 @@ def stream_audio(path: Path, rate: int = SAMPLE_RATE, duration_s: float = MAX_SE
     DiskFull.
     """
     info = probe(path)
-    sound = _sound(path, info).filter("aformat", sample_rates=rate, channel_layouts="mono", sample_fmts="s16")
+    sound = _audio_input(path, info).filter("aformat", sample_rates=rate, channel_layouts="mono", sample_fmts="s16")
     output = ffmpeg.output(sound, "pipe:1", format="s16le", t=duration_s)
     heard = False
     with _running(output.global_args("-copyts")) as child:
@@ -227,9 +227,9 @@ def write_video(
     Raises NoAudio and the errors of probe() for `audio`, MissingBackend where ffmpeg lacks an encoder, DiskFull; ValueError
     for no frame, frames of unequal shape, another ending of the name.
     """
-    container = container_of(path)
+    container = format_for(path)
     check_encoders(container)
-    sound = None if audio is None else _sound(audio, probe(audio))
+    sound = None if audio is None else _audio_input(audio, probe(audio))
     frames = islice(frames, None if duration_s is None else max(1, round(duration_s * fps)))
     with atomic(Path(path)) as temporary:
         silent = temporary.with_name(f"{temporary.stem}.silent{temporary.suffix}")
@@ -252,9 +252,9 @@ def write_video(
     return count
 
 
-def check_encoders(container: Container) -> None:
+def check_encoders(container: VideoFormat) -> None:
     """Raises MissingBackend where ffmpeg cannot write such files."""
-    missing = [name for name in container.encoders if name not in _encoders(executable())]
+    missing = [name for name in container.encoders if name not in _encoders(ffmpeg_path())]
     if missing:
         raise MissingBackend(
             f"This ffmpeg cannot write {container.format.upper()}: it lacks {' and '.join(missing)}.",
@@ -262,7 +262,7 @@ def check_encoders(container: Container) -> None:
         )
 
 
-def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: Container) -> int:
+def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: VideoFormat) -> int:
     """Encodes frames into a file without sound; returns how many."""
     frames = iter(frames)
     first = next(frames, None)
@@ -301,7 +301,7 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: Con
     return count
 
 
-def _sound(path: Path, info: MediaInfo):
+def _audio_input(path: Path, info: MediaInfo):
     """The first sound stream of a file from its zero on, gaps filled with silence. Raises NoAudio, NotMedia."""
     if not info.has_audio:
         raise NoAudio(f"{Path(path).name} has no sound.")
@@ -327,7 +327,7 @@ def _open(path: Path, **options):
     return ffmpeg.input(_url(path), **fence, **options)
 
 
-class _Child(subprocess.Popen):
+class _FfmpegProcess(subprocess.Popen):
     """A running ffmpeg with limits."""
 
     def __init__(self, command: list[str], stdin: int, log: IO[bytes]):
@@ -360,12 +360,12 @@ class _Child(subprocess.Popen):
 
 
 @contextmanager
-def _running(output, *, stdin: int = subprocess.DEVNULL, loglevel: str = "error") -> Iterator[_Child]:
+def _running(output, *, stdin: int = subprocess.DEVNULL, loglevel: str = "error") -> Iterator[_FfmpegProcess]:
     """Runs a built graph; on leaving the block the child is gone, by force if need be."""
     arguments = f"-hide_banner -nostats -loglevel {loglevel} -y -filter_complex_threads {THREADS}".split()
-    command = output.global_args(*arguments).compile(cmd=executable())
+    command = output.global_args(*arguments).compile(cmd=ffmpeg_path())
     with tempfile.TemporaryFile() as log:
-        child = _Child(command, stdin, log)
+        child = _FfmpegProcess(command, stdin, log)
         try:
             yield child
         finally:
@@ -383,7 +383,7 @@ def _environment() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1)
-def executable() -> str:
+def ffmpeg_path() -> str:
     """The ffmpeg to use: the system's where it works and can write H.264, else the one that imageio-ffmpeg brings."""
     system = shutil.which("ffmpeg")
     if system is not None and _encoders(system).issuperset(MP4.encoders):
@@ -423,13 +423,13 @@ def _parse(log: str, progress: str) -> MediaInfo:
     streams = re.split(r"^ {2,4}(?=Stream #0:\d+)", description, flags=re.M)[1:]
     videos = [s for s in streams if re.match(r"Stream #\S+: Video: ", s) and "(attached pic)" not in s.split("\n")[0]]
     rates = [int(found[1]) for s in streams if (found := re.match(r"Stream #\S+: Audio: .*\b([1-9]\d*) Hz", s))]
-    width, height, fps = _picture(videos[0]) if videos else (0, 0, 0.0)
+    width, height, fps = _parse_video_stream(videos[0]) if videos else (0, 0, 0.0)
     pictures = int(counts[-1]) if counts and width else 0
     rate = rates[0] if rates else 0
     return MediaInfo(duration, float(start or 0), width > 0, bool(rates), width, height, fps, pictures, rate)
 
 
-def _picture(stream: str) -> tuple[int, int, float]:
+def _parse_video_stream(stream: str) -> tuple[int, int, float]:
     """Width, height (as shown) and frame rate from the description of a video stream; zeros where not given."""
     line = stream.split("\n")[0]
     dimensions = re.search(r", (\d+)x(\d+)(?: \[SAR (\d+):(\d+))?", line)

@@ -9,7 +9,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Container:
+class VideoFormat:
     """One kind of video file.
 
     video, audio: ffmpeg's encoders and their settings; alpha: what comes on top for pictures with an alpha channel, None where
@@ -28,13 +28,13 @@ class Container:
         return self.video["c:v"], self.audio["c:a"]
 
 
-MP4 = Container(
+MP4 = VideoFormat(
     format="mp4",
     video={"c:v": "libx264", "preset": "veryfast", "crf": 18},
     audio={"c:a": "aac", "b:a": "160k"},
     muxing={"movflags": "+faststart"},
 )
-WEBM = Container(
+WEBM = VideoFormat(
     format="webm",
     # Constant quality needs a bit rate of 0; `realtime` costs a fifth of the time, for an eighth more bytes.
     video={"c:v": "libvpx-vp9", "crf": 22, "b:v": 0, "deadline": "realtime", "cpu-used": 5, "row-mt": 1, "g": 50},
@@ -46,7 +46,7 @@ WEBM = Container(
 CONTAINERS = {".mp4": MP4, ".webm": WEBM}
 
 
-def container_of(path: Path) -> Container:
+def format_for(path: Path) -> VideoFormat:
     """The container that a file's name asks for. Raises ValueError for an ending that is not written."""
     try:
         return CONTAINERS[Path(path).suffix.lower()]

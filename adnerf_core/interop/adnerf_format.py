@@ -45,7 +45,7 @@ LANDMARKS_68 = (
 
 
 @dataclass(frozen=True)
-class Entry:
+class Frame:
     """One frame of a folder."""
 
     number: int
@@ -57,7 +57,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Own:
+class ExportInfo:
     """What a folder tells that export_adnerf wrote."""
 
     features: dict[str, Any]
@@ -66,19 +66,19 @@ class Own:
 
 
 @dataclass(frozen=True)
-class Layout:
+class AdNerfFolder:
     """The transforms of a folder, both parts as one, in the order of time."""
 
     folder: Path
     focal: float
     center: tuple[float, float]
-    entries: tuple[Entry, ...]
-    own: Own | None
+    entries: tuple[Frame, ...]
+    own: ExportInfo | None
 
     @classmethod
-    def read(cls, folder: Path) -> Layout:
+    def read(cls, folder: Path) -> AdNerfFolder:
         """Reads and checks the transforms. Raises BadFolder."""
-        entries: list[Entry] = []
+        entries: list[Frame] = []
         for split in SPLITS:
             transforms = _read(folder / f"transforms_{split}.json")
             try:
@@ -150,19 +150,19 @@ def _read(path: Path) -> Any:
         raise BadFolder(error.message) from error
 
 
-def _own(told: dict[str, Any] | None) -> Own | None:
+def _own(told: dict[str, Any] | None) -> ExportInfo | None:
     if told is None:
         return None
     features = told["features"]
     named = {"name": str(features["name"]), "width": int(features["width"]), "rate": int(features["rate"])}
-    return Own(named, float(told["head_unit_m"]))
+    return ExportInfo(named, float(told["head_unit_m"]))
 
 
-def _entry(frame: dict[str, Any], held_out: bool) -> Entry:
+def _entry(frame: dict[str, Any], held_out: bool) -> Frame:
     pose = np.array(frame["transform_matrix"], float)
     if pose.shape != (4, 4) or not np.isfinite(pose).all():
         raise ValueError(f"transform_matrix of img_id {frame['img_id']} is no finite 4x4 matrix")
     turn = pose[:3, :3]
     if np.abs(turn @ turn.T - np.eye(3)).max() > 1e-3 or np.linalg.det(turn) < 0:
         raise ValueError(f"transform_matrix of img_id {frame['img_id']} is no rigid motion")
-    return Entry(int(frame["aud_id"]), str(int(frame["img_id"])), pose, held_out)
+    return Frame(int(frame["aud_id"]), str(int(frame["img_id"])), pose, held_out)

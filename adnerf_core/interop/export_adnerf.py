@@ -15,7 +15,7 @@ from adnerf_core.audio.windows import windows
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.interop import adnerf_format
-from adnerf_core.models.adnerf import HEAD_UNIT_M
+from adnerf_core.models.adnerf import INTEROCULAR_M
 from adnerf_core.progress import Progress, silent
 from adnerf_core.training.adnerf_trainer import face_rect
 
@@ -43,7 +43,7 @@ def export_adnerf(dataset: SubjectDataset, out: Path, progress: Progress = silen
         points = track.landmarks[k, :, :2]
         write_frame(dataset, k, plate, points, out)
         pose = track.pose[k].astype(float)
-        pose[:3, 3] *= HEAD_UNIT_M
+        pose[:3, 3] *= INTEROCULAR_M
         rect = list(face_rect(points, dataset.size))
         entries.append({"img_id": k, "aud_id": k, "transform_matrix": pose.tolist(), "face_rect": rect})
     camera = dataset.camera
@@ -51,7 +51,7 @@ def export_adnerf(dataset: SubjectDataset, out: Path, progress: Progress = silen
         "focal_len": camera.focal,
         "cx": camera.center[0],
         "cy": camera.center[1],
-        "adnerf": {"features": dataset.manifest["features"], "head_unit_m": HEAD_UNIT_M},
+        "adnerf": {"features": dataset.manifest["features"], "head_unit_m": INTEROCULAR_M},
     }
     for split in adnerf_format.SPLITS:
         chosen = [entry for entry in entries if (entry["aud_id"] >= dataset.held_out_from) == (split == "val")]

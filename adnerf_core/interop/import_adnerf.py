@@ -22,7 +22,7 @@ from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.interop import adnerf_format
-from adnerf_core.interop.adnerf_format import Layout
+from adnerf_core.interop.adnerf_format import AdNerfFolder
 from adnerf_core.preprocess import expression, footage_report
 from adnerf_core.preprocess.bundle_adjustment import HeadTrack, Motions, mean_face, similarity
 from adnerf_core.preprocess.torso_tracking import track_torso
@@ -51,12 +51,12 @@ def import_adnerf(
 
     The windows of aud.npy are kept; `features` names some to be computed from aud.wav in their place, with which new speech
     can be rendered. The 68 landmarks say too little about lips and eyes, so the pictures are tracked anew. Where the folder
-    is not of our own making, its head frame (of a morphable model) is brought to ours: see place_head.
+    is not of our own making, its head frame (of a morphable model) is brought to ours: see align_to_head_frame.
 
     Stages of progress: "import", "torso". Raises BadFolder, NoFaceFound, MissingBackend, DiskFull.
     """
     folder, out = Path(folder), Path(out)
-    found = Layout.read(folder)
+    found = AdNerfFolder.read(folder)
     windows = found.windows()
     size = _size(found)
     plate = _square(found.picture("bc.jpg"), size, "bc.jpg")
@@ -64,7 +64,7 @@ def import_adnerf(
     count = found.entries[-1].number + 1
     held_out_from = next(entry.number for entry in found.entries if entry.held_out)
     named = write_sound(found, windows, count, features, out)
-    landmarks = np.full((count, mesh.LANDMARKS, 3), np.nan, np.float32)
+    landmarks = np.full((count, mesh.NUM_LANDMARKS, 3), np.nan, np.float32)
     with closing(load_tracker(tracker, tracker_model)) as track:
         for n, entry in enumerate(found.entries):
             progress("import", n, len(found.entries))
@@ -81,10 +81,10 @@ def import_adnerf(
         if not valid[entry.number]:
             _frame(out, entry.number).unlink()
             _mask(out, entry.number).unlink()
-    head = place_head(found, landmarks, valid, size)
+    head = align_to_head_frame(found, landmarks, valid, size)
     # take_out_pose has the camera's centre in the middle of the picture.
     moved = landmarks + np.array([size / 2 - found.center[0], size / 2 - found.center[1], 0], np.float32)
-    write_track(head, landmarks, expression.take_out_pose(moved, head, size), out, progress)
+    write_track(head, landmarks, expression.remove_head_pose(moved, head, size), out, progress)
     warned = [FRAME_WARNING] if (folder / "aud.wav").exists() else [FRAME_WARNING, SILENT_WARNING]
     known = {"duration_s": count / FPS, "fps": FPS, "width": size, "height": size, "frames": count}
     write_json(
@@ -108,7 +108,7 @@ def import_adnerf(
     return SubjectDataset(out)
 
 
-def _size(found: Layout) -> int:
+def _size(found: AdNerfFolder) -> int:
     rows, cols, _ = found.picture(found.frame(found.entries[0].image)).shape
     if rows != cols:
         raise BadFolder(f"The pictures of {found.folder} are {cols}x{rows}; square ones are needed.")
@@ -129,7 +129,7 @@ def _square(picture: ndarray, size: int, name: str) -> ndarray:
     return picture
 
 
-def write_frame(found: Layout, entry: adnerf_format.Entry, size: int, out: Path) -> ndarray:
+def write_frame(found: AdNerfFolder, entry: adnerf_format.Frame, size: int, out: Path) -> ndarray:
     """Copies one picture and turns its parsing into a mask; returns the picture, in OpenCV's order. Raises BadFolder."""
     source = found.frame(entry.image)
     picture = _square(found.picture(source), size, source)
@@ -149,7 +149,7 @@ def write_frame(found: Layout, entry: adnerf_format.Entry, size: int, out: Path)
 
 
 def write_sound(
-    found: Layout,
+    found: AdNerfFolder,
     windows: Float[ndarray, "windows steps width"],
     count: int,
     wanted: FeatureName | None,
@@ -181,8 +181,8 @@ def write_sound(
     return named
 
 
-def place_head(
-    found: Layout, landmarks: Float[ndarray, "frames 478 3"], valid: Bool[ndarray, " frames"], size: int
+def align_to_head_frame(
+    found: AdNerfFolder, landmarks: Float[ndarray, "frames 478 3"], valid: Bool[ndarray, " frames"], size: int
 ) -> HeadTrack:
     """The head's shape, and the folder's poses in our head frame; frames without a pose take that of the last one before.
 
@@ -194,11 +194,11 @@ def place_head(
     poses[numbers] = [entry.pose for entry in found.entries]
     poses = poses[numbers[np.searchsorted(numbers, np.arange(len(valid)), side="right").clip(1) - 1]]
     seen = (landmarks[valid] - (*found.center, 0)) * (1, -1, -1)  # x right, y up, z towards the camera
-    rigid = list(mesh.RIGID)
+    rigid = list(mesh.RIGID_LANDMARKS)
     world = triangulate(poses[valid], seen[:, rigid, :2], found.focal)
     face = mean_face(seen)
-    own = found.own and Placement(np.eye(3), found.own.head_unit_m, np.zeros(3))
-    placement = own or Placement.of(world, face[rigid])
+    own = found.own and FrameTransform(np.eye(3), found.own.head_unit_m, np.zeros(3))
+    placement = own or FrameTransform.of(world, face[rigid])
     poses = placement.poses(poses)
     points = placement.points(world)
     turn, scale, shift = similarity(face[rigid], points[None])
@@ -210,7 +210,7 @@ def place_head(
 
 
 @dataclass(frozen=True)
-class Placement:
+class FrameTransform:
     """Where a head lies in a world: X_world = origin + unit * rotation @ X_head."""
 
     rotation: Float[ndarray, "3 3"]
@@ -218,9 +218,9 @@ class Placement:
     origin: Float[ndarray, " 3"]
 
     @classmethod
-    def of(cls, world: Float[ndarray, "rigid 3"], face: Float[ndarray, "rigid 3"]) -> Placement:
+    def of(cls, world: Float[ndarray, "rigid 3"], face: Float[ndarray, "rigid 3"]) -> FrameTransform:
         """Of the head whose rigid points lie at `world`, with the axes of the same points of a mean `face`."""
-        right, left = (mesh.RIGID.index(corner) for corner in mesh.EYE_CORNERS)
+        right, left = (mesh.RIGID_LANDMARKS.index(corner) for corner in mesh.EYE_CORNERS)
         rotation, _, _ = similarity(face, world[None])
         return cls(rotation[0], float(np.linalg.norm(world[left] - world[right])), world.mean(0))
 
@@ -289,7 +289,7 @@ def write_track(
             landmarks=landmarks,
             pose=head.motions.camera_to_world().astype(np.float32),
             points=head.points.astype(np.float32),
-            point_ids=np.array(mesh.RIGID),
+            point_ids=np.array(mesh.RIGID_LANDMARKS),
             depose=depose,
             opening=mouth_opening(depose),
             eyes=expression.eye_openness(depose, head.valid)[0],

@@ -1,4 +1,4 @@
-"""PaperPortrait: AD-NeRF's own networks. The sound enters both fields directly, and both are volumes."""
+"""AdNerf: AD-NeRF's own networks. The sound enters both fields directly, and both are volumes."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from torch import Tensor, nn
 from adnerf_core.audio.windows import windows
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.config import PaperConfig
-from adnerf_core.fields.frequency_encoding import encode, encoded_width
-from adnerf_core.fields.nerf_mlp import PaperField
+from adnerf_core.fields.frequency_encoding import frequency_encode, frequency_encoding_dim
+from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
-from adnerf_core.models.talking_head import Geometry, pose_angles
-from adnerf_core.rendering.ray_samplers import importance, stratified
-from adnerf_core.rendering.volume_rendering import Marched, composite, over
+from adnerf_core.models.talking_head import SceneGeometry, pose_angles
+from adnerf_core.rendering.ray_samplers import importance_sample, stratified_sample
+from adnerf_core.rendering.volume_rendering import RayOutput, over, weights_from_density
 
-HEAD_UNIT_M = 0.09
+INTEROCULAR_M = 0.09
 """A head unit (outer corner to outer corner of the eyes), m: the paper's scene, and so its encoding, is measured in metres."""
 NEARER_M, FARTHER_M = 0.2, 0.4
 """How far before and behind the head's usual distance rays are sampled, m."""
 LEAST_DENSITY = 1e-6
 
 
-class Looks(NamedTuple):
+class CoarseFine(NamedTuple):
     """What the coarse and what the fine net of a field show along each ray."""
 
-    coarse: Marched
-    fine: Marched
+    coarse: RayOutput
+    fine: RayOutput
 
 
-class Volume(nn.Module):
+class CoarseFineField(nn.Module):
     """A field as the paper renders it: a coarse net says where along the ray the fine one looks more closely."""
 
     def __init__(self, config: PaperConfig, condition: int):
         super().__init__()
         self.samples, self.more = config.coarse, config.fine
-        self.coarse = PaperField(config, condition)
-        self.fine = PaperField(config, condition)
+        self.coarse = NerfMlp(config, condition)
+        self.fine = NerfMlp(config, condition)
 
     def forward(
         self,
@@ -48,26 +48,26 @@ class Volume(nn.Module):
         span: tuple[float, float],
         condition: Float[Tensor, "rays condition"],
         generator: torch.Generator | None = None,
-    ) -> Looks:
+    ) -> CoarseFine:
         """Marches rays (m; one step of `directions` is one metre of depth) between the depths `span`.
 
         A `generator` means training: places are drawn at random in their shares.
         """
-        depths = stratified(*span, len(origins), self.samples, generator, origins.device)
-        coarse, weights = march(self.coarse, origins, directions, depths, condition)
+        depths = stratified_sample(*span, len(origins), self.samples, generator, origins.device)
+        coarse, weights = render_rays(self.coarse, origins, directions, depths, condition)
         middle = (depths[:, 1:] + depths[:, :-1]) / 2
-        more = importance(middle, weights[:, 1:].detach(), self.more, generator)
+        more = importance_sample(middle, weights[:, 1:].detach(), self.more, generator)
         depths = torch.cat([depths, more], -1).sort(-1).values
-        return Looks(coarse, march(self.fine, origins, directions, depths, condition)[0])
+        return CoarseFine(coarse, render_rays(self.fine, origins, directions, depths, condition)[0])
 
 
-def march(
-    field: PaperField,
+def render_rays(
+    field: NerfMlp,
     origins: Float[Tensor, "rays 3"],
     directions: Float[Tensor, "rays 3"],
     depths: Float[Tensor, "rays samples"],
     condition: Float[Tensor, "rays condition"],
-) -> tuple[Marched, Float[Tensor, "rays intervals"]]:
+) -> tuple[RayOutput, Float[Tensor, "rays intervals"]]:
     """What `field` shows along rays, and the weights of its samples.
 
     The last sample is the far plane: it is opaque and has the colour of whatever stands behind, so it is not asked for, and
@@ -80,11 +80,11 @@ def march(
     known = condition[:, None].expand(-1, count, -1)
     raw, color = field(points.reshape(-1, 3), views.reshape(-1, 3), known.reshape(rays * count, -1))
     density = raw.view(rays, count).relu() + LEAST_DENSITY
-    weights, left = composite(density, depths.diff(dim=-1) * lengths)
-    return Marched((weights[..., None] * color.view(rays, count, 3)).sum(1), left), weights
+    weights, left = weights_from_density(density, depths.diff(dim=-1) * lengths)
+    return RayOutput((weights[..., None] * color.view(rays, count, 3)).sum(1), left), weights
 
 
-class PaperPortrait(nn.Module):
+class AdNerf(nn.Module):
     """AudioNet and AudioAttNet, the head's volume and the torso's volume of one subject. A Likeness.
 
     The condition is the code of the sound. The torso stands still before a camera at `torso_pose`, and has as its condition
@@ -95,14 +95,14 @@ class PaperPortrait(nn.Module):
     attends: Tensor
     lip_code = 0
 
-    def __init__(self, config: PaperConfig, geometry: Geometry, feature_width: int):
+    def __init__(self, config: PaperConfig, geometry: SceneGeometry, feature_width: int):
         super().__init__()
         self.config, self.geometry = config, geometry
         self.audio = AudioNet(feature_width, config.audio_code)
         self.attention = AudioAttNet(config.audio_code)
-        self.head = Volume(config, config.audio_code)
-        self.torso = Volume(config, config.audio_code + encoded_width(6, config.pose_bands))
-        distance = -geometry.pose_mean[5] * HEAD_UNIT_M
+        self.head = CoarseFineField(config, config.audio_code)
+        self.torso = CoarseFineField(config, config.audio_code + frequency_encoding_dim(6, config.pose_bands))
+        distance = -geometry.pose_mean[5] * INTEROCULAR_M
         self.span = (distance - NEARER_M, distance + FARTHER_M)
         self.register_buffer("torso_pose", torch.eye(4))
         self.register_buffer("attends", torch.tensor(False))
@@ -131,7 +131,7 @@ class PaperPortrait(nn.Module):
         """The torso's condition while the camera has `pose` in the head's frame."""
         angles, translation = pose_angles(pose).split(3)
         bands = self.config.pose_bands
-        return torch.cat([code, encode(angles, bands), encode(translation * HEAD_UNIT_M, bands)])
+        return torch.cat([code, frequency_encode(angles, bands), frequency_encode(translation * INTEROCULAR_M, bands)])
 
     def see_head(
         self,
@@ -139,7 +139,7 @@ class PaperPortrait(nn.Module):
         pixels: Float[Tensor, "rays 2"],
         code: Float[Tensor, " code"],
         generator: torch.Generator | None = None,
-    ) -> Looks:
+    ) -> CoarseFine:
         """The head at `pixels` of the geometry's camera."""
         return self._see(self.head, pose, pixels, code, generator)
 
@@ -149,18 +149,23 @@ class PaperPortrait(nn.Module):
         pixels: Float[Tensor, "rays 2"],
         code: Float[Tensor, " code"],
         generator: torch.Generator | None = None,
-    ) -> Looks:
+    ) -> CoarseFine:
         """The torso while the head has `pose`; its own camera does not move."""
         return self._see(self.torso, self.torso_pose, pixels, self.torso_condition(code, pose), generator)
 
     def _see(
-        self, volume: Volume, pose: Tensor, pixels: Tensor, condition: Tensor, generator: torch.Generator | None
-    ) -> Looks:
+        self,
+        volume: CoarseFineField,
+        pose: Tensor,
+        pixels: Tensor,
+        condition: Tensor,
+        generator: torch.Generator | None,
+    ) -> CoarseFine:
         rays = cast_rays(self.geometry.camera, pose.expand(len(pixels), 4, 4), pixels)
         depth = -(rays.directions @ pose[:3, 2])  # of one step: cameras look down -z
         directions = rays.directions / depth[:, None]
         known = condition.expand(len(pixels), -1)
-        return volume(rays.origins * HEAD_UNIT_M, directions, self.span, known, generator)
+        return volume(rays.origins * INTEROCULAR_M, directions, self.span, known, generator)
 
     @torch.no_grad()
     def paint(

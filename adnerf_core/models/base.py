@@ -1,4 +1,4 @@
-"""Likeness: what rendering, previews and evaluation ask of a portrait, whichever networks it is made of.
+"""TalkingHeadModel: what rendering, previews and evaluation ask of a portrait, whichever networks it is made of.
 
 `portrait.Portrait` (the fast fields) and `paper.portrait.PaperPortrait` (AD-NeRF's own networks) answer it.
 """
@@ -11,14 +11,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adnerf_core.models.talking_head import Geometry
+from adnerf_core.models.talking_head import SceneGeometry
 
 
 @runtime_checkable
-class Likeness(Protocol):
+class TalkingHeadModel(Protocol):
     """One subject's portrait: it hears sound as codes, and paints the moments that conditions describe."""
 
-    geometry: Geometry
+    geometry: SceneGeometry
 
     @property
     def device(self) -> torch.device:

@@ -49,7 +49,7 @@ class Offset:
     unrelated: bool
 
 
-def measure_offset(samples: Float[np.ndarray, " samples"], opening: Float[np.ndarray, " frames"]) -> Offset:
+def estimate_av_offset(samples: Float[np.ndarray, " samples"], opening: Float[np.ndarray, " frames"]) -> Offset:
     """Measures the offset of mono sound at SAMPLE_RATE against the mouth's opening, a value a frame, NaN where unknown.
 
     Sample t and frame k are t / SAMPLE_RATE and k / FPS s after the same zero.
@@ -76,7 +76,7 @@ def measure_offset(samples: Float[np.ndarray, " samples"], opening: Float[np.nda
     )
 
 
-def shift_sound(samples: Float[np.ndarray, " samples"], lag_s: float, frames: int) -> Float[np.ndarray, " aligned"]:
+def shift_audio(samples: Float[np.ndarray, " samples"], lag_s: float, frames: int) -> Float[np.ndarray, " aligned"]:
     """Sound that is `lag_s` late, moved to its place and cut or padded with silence to `frames` frames."""
     start, length = round(lag_s * SAMPLE_RATE), frames * SAMPLE_RATE // FPS
     aligned = np.zeros(length, np.float32)

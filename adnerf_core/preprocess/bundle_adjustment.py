@@ -7,8 +7,8 @@ fitted to the landmarks together. With X a point in the head's frame and (R_k, t
 
 in OpenGL's camera frame (x right, y up, looking down -z). Three steps, each a vectorised Gauss-Newton or closed form:
 
-1. `fit_shape`    bundle adjustment of shape, focal length and motions on a subset of the frames
-2. `fit_motions`  the motion of every frame on its own, given shape and focal length
+1. `bundle_adjust`    bundle adjustment of shape, focal length and motions on a subset of the frames
+2. `estimate_poses`  the motion of every frame on its own, given shape and focal length
 3. `smooth`       the motions made to agree with the flow of the picture, which knows the change from frame to frame
                   far better than the landmarks do, and drifts where they do not
 
@@ -69,7 +69,7 @@ class Motions:
 
 @dataclass(frozen=True)
 class HeadTrack:
-    """What `fit` finds.
+    """What `estimate_head_poses` finds.
 
     points: the rigid points (mesh.RIGID) in the head's frame; face: the mean face, all landmarks, in the same frame;
     focal: px at the picture's edge `size`; valid: frames whose pose is trusted (the others have a filled-in motion);
@@ -84,7 +84,7 @@ class HeadTrack:
     error_px: float
 
 
-def fit(
+def estimate_head_poses(
     landmarks: Float[np.ndarray, "frames landmarks 3"], flow: Float[np.ndarray, "frames rigid 2"], size: int
 ) -> HeadTrack:
     """Fits the head's shape and its motion.
@@ -97,28 +97,28 @@ def fit(
     scale = _REFERENCE_EDGE / size
     seen = landmarks[found] * scale - (_REFERENCE_EDGE / 2, _REFERENCE_EDGE / 2, 0)
     seen *= (1, -1, -1)  # to x right, y up, z towards the camera
-    rigid = list(mesh.RIGID)
+    rigid = list(mesh.RIGID_LANDMARKS)
     observed = seen[:, rigid, :2]
     face = mean_face(seen)
     focal = FOCAL_PRIOR * _REFERENCE_EDGE
     subset = np.unique(np.linspace(0, len(seen) - 1, min(SHAPE_FRAMES, len(seen))).astype(int))
     first = orthographic_motions(face[rigid], seen[subset][:, rigid], focal)
-    points, focal, _ = fit_shape(face[rigid], focal, first, observed[subset])
+    points, focal, _ = bundle_adjust(face[rigid], focal, first, observed[subset])
     points, face = to_head_frame(points, face)
     motions = orthographic_motions(points, seen[:, rigid], focal)
-    motions, error = fit_motions(points, focal, motions, observed)
+    motions, error = estimate_poses(points, focal, motions, observed)
 
     trusted = error <= max(3.0, 3.0 * float(np.median(error)))
     valid = found.copy()
     valid[found] = trusted
     motions, observed = motions[trusted], observed[trusted]
-    moved, linked = _follow(points, focal, motions, valid, flow * (scale, -scale))
-    smoothed = smooth(motions, moved, linked, valid, pose_information(points, focal, motions))
+    moved, linked = _propagate_by_flow(points, focal, motions, valid, flow * (scale, -scale))
+    smoothed = smooth(motions, moved, linked, valid, pose_information_matrix(points, focal, motions))
     residual = project(points, focal, smoothed[valid]) - observed
     return HeadTrack(points, face, focal / scale, smoothed, valid, float(np.sqrt(np.mean(residual**2))))
 
 
-def _follow(points, focal, motions: Motions, valid, flow) -> tuple[Motions, Bool[np.ndarray, " valid"]]:
+def _propagate_by_flow(points, focal, motions: Motions, valid, flow) -> tuple[Motions, Bool[np.ndarray, " valid"]]:
     """The motion of each valid frame as its predecessor's motion and the flow since tell it, and where they do."""
     at = np.flatnonzero(valid)
     arrived = np.roll(project(points, focal, motions), 1, axis=0) + flow[at]
@@ -126,7 +126,7 @@ def _follow(points, focal, motions: Motions, valid, flow) -> tuple[Motions, Bool
     linked = known & (np.diff(at, prepend=-2) == 1)
     moved = Motions(motions.rotation.copy(), motions.translation.copy())
     if linked.any():
-        fitted, _ = fit_motions(points, focal, motions[linked], arrived[linked])
+        fitted, _ = estimate_poses(points, focal, motions[linked], arrived[linked])
         moved.rotation[linked], moved.translation[linked] = fitted.rotation, fitted.translation
     return moved, linked
 
@@ -136,7 +136,7 @@ def mean_face(landmarks: Float[np.ndarray, "frames landmarks 3"]) -> Float[np.nd
 
     A rough shape to start from; its depths are the tracker's guess.
     """
-    rigid = list(mesh.RIGID)
+    rigid = list(mesh.RIGID_LANDMARKS)
     subset = landmarks[np.unique(np.linspace(0, len(landmarks) - 1, min(200, len(landmarks))).astype(int))]
     mean = subset[len(subset) // 2]
     for _ in range(3):
@@ -157,7 +157,7 @@ def to_head_frame(
     points: Float[np.ndarray, "rigid 3"], face: Float[np.ndarray, "landmarks 3"]
 ) -> tuple[Float[np.ndarray, "rigid 3"], Float[np.ndarray, "landmarks 3"]]:
     """Moves both shapes to the head's frame exactly: origin at the centre of `points`, unit between the eye corners."""
-    rigid = list(mesh.RIGID)
+    rigid = list(mesh.RIGID_LANDMARKS)
     right, left = (rigid.index(corner) for corner in mesh.EYE_CORNERS)
     rotation, _, _ = similarity(points, face[rigid][None])
     points = (points - points.mean(0)) @ rotation[0].T / np.linalg.norm(points[left] - points[right])
@@ -223,7 +223,7 @@ def _moved(motions: Motions, step: Float[np.ndarray, "frames 6"]) -> Motions:
     return Motions(turn @ motions.rotation, motions.translation + step[:, 3:])
 
 
-def fit_shape(
+def bundle_adjust(
     shape: Float[np.ndarray, "n 3"], focal: float, motions: Motions, observed: Float[np.ndarray, "frames n 2"]
 ) -> tuple[Float[np.ndarray, "n 3"], float, Motions]:
     """Bundle adjustment: the shape, the focal length (px) and the motions that explain `observed` best.
@@ -261,7 +261,7 @@ def fit_shape(
     return shape, focal, motions
 
 
-def fit_motions(
+def estimate_poses(
     points: Float[np.ndarray, "n 3"], focal: float, motions: Motions, observed: Float[np.ndarray, "frames n 2"]
 ) -> tuple[Motions, Float[np.ndarray, " frames"]]:
     """Each frame's motion on its own, given shape and focal length; and the rms of its residuals in px.
@@ -279,7 +279,9 @@ def fit_motions(
     return motions, np.sqrt(np.nanmean(residual**2, (1, 2)))
 
 
-def pose_information(points: Float[np.ndarray, "n 3"], focal: float, motions: Motions) -> Float[np.ndarray, "6 6"]:
+def pose_information_matrix(
+    points: Float[np.ndarray, "n 3"], focal: float, motions: Motions
+) -> Float[np.ndarray, "6 6"]:
     """How many squared px (mean over the points) a change of the motion is worth, averaged over frames."""
     subset = motions[:: max(1, len(motions.rotation) // 200)]
     _, jm, _, _ = _linearise(points, focal, subset, project(points, focal, subset))

@@ -12,7 +12,7 @@ BLINK = 0.5
 """Where nobody blinks in the footage, shut eyes are taken to be this part of wide ones (by aspect ratio), or less."""
 
 
-def take_out_pose(
+def remove_head_pose(
     landmarks: Float[np.ndarray, "frames landmarks 3"], track: HeadTrack, size: int
 ) -> Float[np.ndarray, "frames landmarks 3"]:
     """Landmarks in the head's frame.

@@ -1,4 +1,4 @@
-"""Survey: one streamed look at the whole footage before any work goes into it.
+"""FootageCheck: one streamed look at the whole footage before any work goes into it.
 
 Finds the person and the square crop, and refuses what no subject can be made of. What it cannot see well (how long the
 face is away, frame by frame) is left to the tracking.
@@ -24,7 +24,7 @@ from adnerf_core.errors import (
     SeveralFaces,
     SilentAudio,
 )
-from adnerf_core.face.suppress_stderr import quiet
+from adnerf_core.face.suppress_stderr import suppress_stderr
 
 EDGE = 960
 """Longer edge of the pictures surveyed, px, at most."""
@@ -56,7 +56,7 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
-class Survey:
+class FootageCheck:
     """What was seen.
 
     frames: how many, at FPS; face_px: height of the face; crop: (x, y, width, height), square, both in px of the source's
@@ -77,7 +77,7 @@ class FaceDetector:
             from mediapipe.python.solutions.face_detection import FaceDetection
         except ImportError as error:
             raise MissingBackend("Finding faces needs: pip install --no-deps mediapipe==0.10.21") from error
-        with quiet():
+        with suppress_stderr():
             self._solution = FaceDetection(model_selection=1)
             self._solution.process(np.zeros((64, 64, 3), np.uint8))
 
@@ -136,14 +136,14 @@ def survey_size(width: int, height: int) -> tuple[int, int]:
     return max(2, round(width * scale)), max(2, round(height * scale))
 
 
-def survey(frames: Iterable[np.ndarray], width: int, height: int, seen: Callable[[int], None]) -> Survey:
+def check_footage(frames: Iterable[np.ndarray], width: int, height: int, seen: Callable[[int], None]) -> FootageCheck:
     """Looks through `frames` (at FPS, scaled to survey_size) of footage that is `width` x `height`.
 
     `seen` is told how many frames have been looked at. Raises NoFaceFound, SceneCut, MovingCamera, SeveralFaces,
     FaceTooSmall.
     """
     scale = width / survey_size(width, height)[0]
-    camera, changes, looks = CameraWatch(), [], []
+    camera, changes, looks = CameraMotionDetector(), [], []
     thumbnail, every, count = None, DETECT_EVERY, 0
     with closing(FaceDetector()) as detect:
         for count, frame in enumerate(frames, start=1):
@@ -171,7 +171,7 @@ def survey(frames: Iterable[np.ndarray], width: int, height: int, seen: Callable
     face_px = float(np.median(faces[:, 3]) * scale)
     if face_px < MIN_FACE_PX:
         raise FaceTooSmall(f"The face is about {face_px:.0f} pixels high.")
-    return Survey(count, face_px, choose_crop(faces * scale, width, height), camera.shift)
+    return FootageCheck(count, face_px, choose_crop(faces * scale, width, height), camera.shift)
 
 
 def find_cuts(changes: Float[np.ndarray, " changes"]) -> list[int]:
@@ -205,7 +205,7 @@ def choose_crop(faces: Float[np.ndarray, "looks 4"], width: int, height: int) ->
     return int(np.clip(x, 0, width - edge)), int(np.clip(y, 0, height - edge)), edge, edge
 
 
-class CameraWatch:
+class CameraMotionDetector:
     """Follows the background; `shift` is how far it got from where it started, in widths of the picture.
 
     Each picture is compared with a key picture that is replaced only after the background has moved, so that a still

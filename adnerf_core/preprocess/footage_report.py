@@ -21,7 +21,7 @@ what of the shoulders lies beside the cheek then differs from frame to frame."""
 SPEECH_SHARE = 0.4
 
 
-def face_look(
+def face_sharpness_brightness(
     frame: UInt8[np.ndarray, "size size 3"], landmarks: Float[np.ndarray, "landmarks 3"]
 ) -> tuple[float, float]:
     """Sharpness and brightness of the face in a frame.

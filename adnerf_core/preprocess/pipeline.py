@@ -57,7 +57,7 @@ Tick = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class PreprocessContext:
     """What the stages share: where things are, and what the stages before found."""
 
     video: Path
@@ -103,7 +103,7 @@ def preprocess(
     footage report is written in any case. Raises the MediaErrors and FootageErrors (see adnerf_core/errors.py) for footage
     that no subject can be made of, MissingBackend, DiskFull, and what `progress` raises.
     """
-    work = Work(Path(video), Path(out), config)
+    work = PreprocessContext(Path(video), Path(out), config)
     source = {"name": work.video.name, "sha256": _digest(work.video)}
     inputs = {"version": VERSION, "source": source, "config": config.model_dump(mode="json")}
     if (work.out / "dataset.json").exists():
@@ -126,7 +126,7 @@ def preprocess(
     return SubjectDataset(work.out)
 
 
-def _survey(work: Work, tick: Tick) -> dict[str, Any]:
+def _survey(work: PreprocessContext, tick: Tick) -> dict[str, Any]:
     """Looks at the whole footage once and refuses what cannot work."""
     info = ffmpeg.probe(work.video)
     shape = {"duration_s": info.duration_s, "fps": info.fps, "width": info.width, "height": info.height}
@@ -143,12 +143,12 @@ def _survey(work: Work, tick: Tick) -> dict[str, Any]:
     seconds = min(info.duration_s, work.config.max_seconds)
     small = footage_check.survey_size(info.width, info.height)
     frames = ffmpeg.read_frames(work.video, size=small, duration_s=seconds)
-    found = footage_check.survey(frames, info.width, info.height, lambda done: tick(done, seconds * FPS))
+    found = footage_check.check_footage(frames, info.width, info.height, lambda done: tick(done, seconds * FPS))
     size = min(work.config.max_size, found.crop[2]) // 2 * 2
     return asdict(found) | {"size": size}
 
 
-def _track(work: Work, tick: Tick) -> dict[str, Any]:
+def _track(work: PreprocessContext, tick: Tick) -> dict[str, Any]:
     """Crops and stores the frames that show the face, with its landmarks."""
     known = work.known()
     size, total = known["size"], known["frames"]
@@ -162,7 +162,7 @@ def _track(work: Work, tick: Tick) -> dict[str, Any]:
         if np.isfinite(points[0, 0]):
             _write_image(work.frame(k), frame, JPEG)
             if k % LOOK_EVERY == 0:
-                looks.append(footage_report.face_look(frame, points))
+                looks.append(footage_report.face_sharpness_brightness(frame, points))
         tick(k + 1, total)
     landmarks, flow = np.array(landmarks), np.array(flow)
     _require_face(np.isfinite(landmarks[:, 0, 0]), work.config.min_seconds)
@@ -185,15 +185,15 @@ def _require_face(found: np.ndarray, min_seconds: float) -> None:
         raise TooShort(f"The face can be followed in {found.sum() / FPS:.1f} s of the footage only.")
 
 
-def _pose(work: Work, tick: Tick) -> dict[str, Any]:
+def _pose(work: PreprocessContext, tick: Tick) -> dict[str, Any]:
     """Finds the head's shape and its motion, and takes the motion out of the landmarks."""
     size = work.known()["size"]
     tick(0, 1)
     with np.load(work.landmarks) as arrays:
         landmarks, flow = arrays["landmarks"], arrays["flow"]
-    head = bundle_adjustment.fit(landmarks, flow, size)
+    head = bundle_adjustment.estimate_head_poses(landmarks, flow, size)
     landmarks[~head.valid] = np.nan
-    depose = expression.take_out_pose(landmarks, head, size)
+    depose = expression.remove_head_pose(landmarks, head, size)
     eyes, eye_range = expression.eye_openness(depose, head.valid)
     with atomic(work.track) as temporary:
         np.savez(
@@ -202,11 +202,11 @@ def _pose(work: Work, tick: Tick) -> dict[str, Any]:
             landmarks=landmarks,
             pose=head.motions.camera_to_world().astype(np.float32),
             points=head.points.astype(np.float32),
-            point_ids=np.array(mesh.RIGID),
+            point_ids=np.array(mesh.RIGID_LANDMARKS),
             depose=depose,
             opening=mouth_opening(depose),
             eyes=eyes,
-            cuts=segmentation.jaw_cuts(depose, head, size).astype(np.float32),
+            cuts=segmentation.jaw_polygons(depose, head, size).astype(np.float32),
         )
     _require_face(head.valid, work.config.min_seconds)
     for k in np.flatnonzero(~head.valid).tolist():
@@ -224,7 +224,7 @@ def _pose(work: Work, tick: Tick) -> dict[str, Any]:
     }
 
 
-def _align(work: Work, tick: Tick) -> dict[str, Any]:
+def _align(work: PreprocessContext, tick: Tick) -> dict[str, Any]:
     """Measures the offset between sound and lips, and stores the sound without it, and its features."""
     tick(0, 1)
     with np.load(work.track) as arrays:
@@ -234,11 +234,11 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
     low, high = np.nanquantile(opening, (0.05, 0.95))
     if high - low < STILL_LIPS:
         raise NoSpeech("The lips do not move.")
-    offset = av_sync.measure_offset(samples, opening)
+    offset = av_sync.estimate_av_offset(samples, opening)
     if offset.unrelated:
         raise NoSpeech(f"The lips do not go with the sound (correlation {offset.correlation:.2f} at the best offset).")
     lag_s = offset.lag_s if offset.sure else 0.0
-    aligned = av_sync.shift_sound(samples, lag_s, len(opening))
+    aligned = av_sync.shift_audio(samples, lag_s, len(opening))
     ffmpeg.write_wav(work.out / "audio.wav", aligned)
     features = load_features(work.config.features)
     with atomic(work.out / "features.npy") as temporary:
@@ -253,14 +253,14 @@ def _align(work: Work, tick: Tick) -> dict[str, Any]:
     }
 
 
-def _parse(work: Work, tick: Tick) -> dict[str, Any]:
+def _parse(work: PreprocessContext, tick: Tick) -> dict[str, Any]:
     """Writes the masks."""
     with np.load(work.track) as arrays:
         at, cuts = np.flatnonzero(arrays["valid"]).tolist(), arrays["cuts"]
     shutil.rmtree(work.out / "masks", ignore_errors=True)
     frames = (_read_image(work.frame(k)) for k in at)
     shares = []
-    for n, mask in enumerate(segmentation.parse(frames, cuts[at])):
+    for n, mask in enumerate(segmentation.segment_frames(frames, cuts[at])):
         _write_image(work.mask(at[n]), mask, PNG)
         shares.append(cv2.mean(mask)[:2])
         tick(n + 1, len(at))
@@ -268,7 +268,7 @@ def _parse(work: Work, tick: Tick) -> dict[str, Any]:
     return {"head_share": round(float(head_share), 4), "torso_share": round(float(torso_share), 4)}
 
 
-def _torso(work: Work, tick: Tick) -> dict[str, Any]:
+def _torso(work: PreprocessContext, tick: Tick) -> dict[str, Any]:
     """Follows the upper body, against the frame in the middle of the footage."""
     with np.load(work.track) as arrays:
         track = dict(arrays)
@@ -288,7 +288,7 @@ def _torso(work: Work, tick: Tick) -> dict[str, Any]:
     return {"torso_tracked": bool(track["torso"].any())}
 
 
-def _plate(work: Work, tick: Tick) -> dict[str, Any]:
+def _plate(work: PreprocessContext, tick: Tick) -> dict[str, Any]:
     """Writes the clean plate."""
     with np.load(work.track) as arrays:
         at = np.flatnonzero(arrays["valid"])
@@ -305,7 +305,7 @@ def _plate(work: Work, tick: Tick) -> dict[str, Any]:
     return {"hole_share": round(hole, 4)}
 
 
-STAGES: dict[str, Callable[[Work, Tick], dict[str, Any]]] = {
+STAGES: dict[str, Callable[[PreprocessContext, Tick], dict[str, Any]]] = {
     "survey": _survey,
     "track": _track,
     "pose": _pose,
@@ -316,7 +316,7 @@ STAGES: dict[str, Callable[[Work, Tick], dict[str, Any]]] = {
 }
 
 
-def _publish(work: Work, inputs: dict[str, Any]) -> None:
+def _publish(work: PreprocessContext, inputs: dict[str, Any]) -> None:
     """Writes the track, the report and, last, the manifest; removes what only the stages needed."""
     known = work.known()
     with np.load(work.track) as arrays, atomic(work.out / "track.npz") as temporary:

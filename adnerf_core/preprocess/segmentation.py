@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter1d
 from adnerf_core.data.dataset import LOBES
 from adnerf_core.errors import MissingBackend
 from adnerf_core.face import landmarks
-from adnerf_core.face.suppress_stderr import quiet
+from adnerf_core.face.suppress_stderr import suppress_stderr
 from adnerf_core.preprocess.bundle_adjustment import HeadTrack, project
 
 NETWORK_EDGE = 256
@@ -40,7 +40,7 @@ class PersonSegmenter:
             from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
         except ImportError as error:
             raise MissingBackend("Segmentation needs: pip install --no-deps mediapipe==0.10.21") from error
-        with quiet():
+        with suppress_stderr():
             self._solution = SelfieSegmentation(model_selection=0)
             self._solution.process(np.zeros((NETWORK_EDGE, NETWORK_EDGE, 3), np.uint8))
 
@@ -53,8 +53,10 @@ class PersonSegmenter:
         self._solution.close()
 
 
-def parse(frames: Iterable[np.ndarray], cuts: Iterable[np.ndarray]) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-    """Masks of consecutive `frames`, [size, size, 3] uint8 RGB, given the polygon (see jaw_cuts) that each is cut along.
+def segment_frames(
+    frames: Iterable[np.ndarray], cuts: Iterable[np.ndarray]
+) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
+    """Masks of consecutive `frames`, [size, size, 3] uint8 RGB, given the polygon (see jaw_polygons) that each is cut along.
 
     Yields one for each frame: R = head, G = torso, 0..255 with soft edges and R + G <= 255.
     """
@@ -66,11 +68,11 @@ def parse(frames: Iterable[np.ndarray], cuts: Iterable[np.ndarray]) -> Iterator[
             person.extend([seen] * (1 if person else STEADY // 2 + 1))  # the first frame stands for those before it
             waiting.append((frame, cut))
             if len(person) == STEADY:
-                yield split(*waiting.popleft(), median_of_five(*person))
+                yield split_head_torso(*waiting.popleft(), median_of_five(*person))
         while waiting:
             person.append(person[-1])  # and the last one for those after it
             if len(person) == STEADY:
-                yield split(*waiting.popleft(), median_of_five(*person))
+                yield split_head_torso(*waiting.popleft(), median_of_five(*person))
 
 
 def median_of_five(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, e: np.ndarray) -> np.ndarray:
@@ -80,12 +82,12 @@ def median_of_five(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, e
     return np.maximum(np.minimum(b, c), np.minimum(np.maximum(b, c), e))
 
 
-def split(
+def split_head_torso(
     frame: UInt8[np.ndarray, "size size 3"], cut: Float[np.ndarray, "n 2"], person: Float[np.ndarray, "edge edge"]
 ) -> UInt8[np.ndarray, "size size 3"]:
     """The mask of one frame: sharpens the coarse person to the frame's own edges and divides it along the cut."""
     size = frame.shape[0]
-    person = refine(frame, keep_largest(person))
+    person = guided_filter(frame, keep_largest(person))
     person = np.clip((person - 0.15) * (255 / 0.7), 0, 255)
     above = np.zeros((size, size), np.uint8)
     cv2.fillPoly(above, [np.rint((cut - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
@@ -94,7 +96,7 @@ def split(
     return cv2.merge([np.rint(channel).astype(np.uint8) for channel in (head, person - head, np.zeros_like(head))])
 
 
-def refine(
+def guided_filter(
     frame: UInt8[np.ndarray, "size size 3"], mask: Float[np.ndarray, "edge edge"]
 ) -> Float[np.ndarray, "size size"]:
     """Guided filter: the mask as a locally linear function of brightness, so that its edge falls on the picture's edge.
@@ -119,7 +121,7 @@ def keep_largest(mask: Float[np.ndarray, "edge edge"]) -> Float[np.ndarray, "edg
     return mask * (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
 
 
-def jaw_cuts(
+def jaw_polygons(
     depose: Float[np.ndarray, "frames landmarks 3"], track: HeadTrack, size: int
 ) -> Float[np.ndarray, "frames n 2"]:
     """For each frame the polygon (px of the frame) of what belongs to the head as far as the person is there.

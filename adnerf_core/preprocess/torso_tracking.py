@@ -49,7 +49,7 @@ def track_torso(
         progress(k)
         if found is not None:
             guess = found
-            motion[k] = _describe(found, size)
+            motion[k] = _similarity_params(found, size)
     known = np.isfinite(motion[:, 0])
     if known.sum() < TRUSTED * max(1, len(list(frames))):
         return np.zeros((count, 4), np.float32)
@@ -79,7 +79,7 @@ def _match(first: np.ndarray, now: np.ndarray, points: np.ndarray, guess: np.nda
     return matrix if matrix is not None and inliers.mean() > INLIERS else None
 
 
-def _describe(matrix: np.ndarray, size: int) -> tuple[float, float, float, float]:
+def _similarity_params(matrix: np.ndarray, size: int) -> tuple[float, float, float, float]:
     """A 2x3 similarity in px as (x, y, angle, log scale) about the picture's centre, in half-edges."""
     center = np.array([size / 2, size / 2])
     moved = (matrix[:, :2] @ center + matrix[:, 2] - center) / (size / 2)

@@ -33,7 +33,7 @@ UNSEEN = 0.3
 """Depth behind WIDEST is shortened by this: what lies there takes the colours of the outline, which were seen."""
 
 
-def asked_at(
+def to_canonical(
     points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float]
 ) -> Float[Tensor, "*n 3"]:
     """Where the head's field has what belongs to `points` (head frame) of a head that is turned against its body.
@@ -41,10 +41,10 @@ def asked_at(
     `to_body` takes places of the turned head's frame to the frame of a head that sits straight on the body; `hair` says how
     surely, 0..1, hair hangs on the person's right and left shoulder (Geometry.hair).
     """
-    return close_back(join_body(points, to_body, hair))
+    return close_skull(skin_neck_to_body(points, to_body, hair))
 
 
-def join_body(
+def skin_neck_to_body(
     points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float]
 ) -> Float[Tensor, "*n 3"]:
     """Leaves the head where it is and lets the neck below the jaw, and hair that hangs, follow the body, smoothly from one to the
@@ -63,7 +63,7 @@ def smoothstep(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return x**2 * (3 - 2 * x)
 
 
-def close_back(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+def close_skull(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
     """Rounds the head behind the ears: cross-sections shrink towards the back as an ellipse's do."""
     x, y, z = points.unbind(-1)
     behind = (WIDEST - z).clamp(min=0)

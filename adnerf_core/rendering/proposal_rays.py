@@ -16,25 +16,25 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from adnerf_core.rendering.volume_rendering import draw_intervals
+from adnerf_core.rendering.volume_rendering import importance_sample_edges
 
 BINS = 96
 """Steps in depth between the nearest and the farthest point of the head's box that a scout meets."""
-SOLID = 0.9
+MIN_OPACITY = 0.9
 """Opacity that all nine scouts must have found: less is the outline, or loose hair."""
-WIDE = 0.8
+MAX_DEPTH_SPREAD = 0.8
 """Depth, head units, within which the nine must have found it."""
-SAME = 0.03
+COLOR_TOLERANCE = 0.03
 """Colour and transmittance, 0..1, by which the few intervals may differ from what scouts have seen, there and next to it."""
-TRACE = 0.01
+MIN_BLOCK_OPACITY = 0.01
 """Opacity that nine scouts together must have found for a block to be marched at all."""
-OWN = 0.6
+SELF_WEIGHT = 0.6
 """What a block's own scout counts beside the largest of the nine: more sees the surface sharper, and misses more of its edges."""
-EVEN = 0.05
-"""Share of a block's intervals that is spread evenly (see draw_intervals)."""
+UNIFORM_SHARE = 0.05
+"""Share of a block's intervals that is spread evenly (see importance_sample_edges)."""
 
 
-class Looked(NamedTuple):
+class RenderedPixels(NamedTuple):
     """What rays have met: which of the pixels were worth it, the edges of their intervals (distance, head units), the weights
     of these, and what was seen."""
 
@@ -46,14 +46,16 @@ class Looked(NamedTuple):
 
 
 @runtime_checkable
-class Looking(Protocol):
+class RenderFn(Protocol):
     """Marches the rays through some pixels."""
 
-    def __call__(self, pixels: Float[Tensor, "pixels 2"], edges: Float[Tensor, "pixels edges"] | None = None) -> Looked:
+    def __call__(
+        self, pixels: Float[Tensor, "pixels 2"], edges: Float[Tensor, "pixels edges"] | None = None
+    ) -> RenderedPixels:
         """With care where nothing is said of the intervals; all of them, cut at `edges`, where these are given."""
 
 
-class Scouted(NamedTuple):
+class BlockProposals(NamedTuple):
     """Which blocks are simple, which are not (the rest shows no head), and how a simple block's rays are cut."""
 
     simple: Bool[Tensor, "rows cols"]
@@ -61,7 +63,7 @@ class Scouted(NamedTuple):
     edges: Float[Tensor, "rows cols edges"]
 
     @classmethod
-    def hard_only(cls, blocks: Bool[Tensor, "rows cols"], few: int) -> Scouted:
+    def hard_only(cls, blocks: Bool[Tensor, "rows cols"], few: int) -> BlockProposals:
         """Where no scout was sent: `blocks` are marched with care."""
         return cls(torch.zeros_like(blocks), blocks, torch.zeros((*blocks.shape, few + 1), device=blocks.device))
 
@@ -76,38 +78,40 @@ class Scouted(NamedTuple):
         return F.grid_sample(edges, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
 
 
-def scout(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, look: Looking) -> Scouted:
+def propose_intervals(blocks: Bool[Tensor, "rows cols"], edge: int, few: int, look: RenderFn) -> BlockProposals:
     """Sends a ray through the middle of each of `blocks`, whose edge is `edge` px; simple ones get `few` intervals."""
     sent = blocks.nonzero()
     edges = torch.zeros((*blocks.shape, few + 1), device=blocks.device)
-    nothing = Scouted(torch.zeros_like(blocks), torch.zeros_like(blocks), edges)
+    nothing = BlockProposals(torch.zeros_like(blocks), torch.zeros_like(blocks), edges)
     chosen, cuts, weights, view = look((sent + 0.5) * edge)
     if len(chosen) == 0:
         return nothing
     sent = sent[chosen]
     found = torch.zeros((*blocks.shape, BINS), device=blocks.device)
     near, far = cuts[:, 0].min(), cuts[:, -1].max()
-    found[sent[:, 0], sent[:, 1]] = rebin(cuts, weights, near, far)
+    found[sent[:, 0], sent[:, 1]] = resample_weights(cuts, weights, near, far)
     opacity = found.sum(-1)
     least = -_over_neighbours(-opacity[..., None])[..., 0]
-    shared = torch.lerp(_over_neighbours(found), found, OWN)
-    marched = shared.sum(-1) > TRACE
+    shared = torch.lerp(_over_neighbours(found), found, SELF_WEIGHT)
+    marched = shared.sum(-1) > MIN_BLOCK_OPACITY
     if not marched.any():
         return nothing
     shared = shared[marched]
     shared = F.max_pool1d(shared[:, None], 3, 1, 1)[:, 0]  # and one step before and behind
-    edges[marched] = draw_intervals(shared, near.expand(len(shared)), far.expand(len(shared)), few, EVEN)
-    simple = marched & (least > SOLID) & (edges[..., -2] - edges[..., 1] < WIDE)
+    edges[marched] = importance_sample_edges(
+        shared, near.expand(len(shared)), far.expand(len(shared)), few, UNIFORM_SHARE
+    )
+    simple = marched & (least > MIN_OPACITY) & (edges[..., -2] - edges[..., 1] < MAX_DEPTH_SPREAD)
     views = torch.zeros((*blocks.shape, 4), device=blocks.device)
     views[sent[:, 0], sent[:, 1]] = view
     again = look((simple.nonzero() + 0.5) * edge, edges[simple]).view
     other = torch.zeros(blocks.shape, device=blocks.device)
     other[simple] = (again - views[simple]).abs().amax(-1)
-    simple = simple & (_over_neighbours(other[..., None])[..., 0] < SAME)
-    return Scouted(simple, marched & ~simple, edges)
+    simple = simple & (_over_neighbours(other[..., None])[..., 0] < COLOR_TOLERANCE)
+    return BlockProposals(simple, marched & ~simple, edges)
 
 
-def rebin(
+def resample_weights(
     edges: Float[Tensor, "rays edges"],
     weights: Float[Tensor, "rays samples"],
     near: Float[Tensor, ""],

@@ -10,7 +10,7 @@ FAINT = 1e-5
 """Weight that every interval has at least, so that an empty ray is sampled evenly."""
 
 
-def stratified(
+def stratified_sample(
     near: float, far: float, rays: int, count: int, generator: torch.Generator | None, device: torch.device
 ) -> Float[Tensor, "rays count"]:
     """`count` depths a ray from `near` to `far`, ascending: evenly spaced; with a `generator`, moved within their share."""
@@ -22,7 +22,7 @@ def stratified(
     return low + (high - low) * torch.rand((rays, count), generator=generator).to(device)
 
 
-def importance(
+def importance_sample(
     edges: Float[Tensor, "rays edges"],
     weights: Float[Tensor, "rays intervals"],
     count: int,

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-class Marched(NamedTuple):
+class RayOutput(NamedTuple):
     """What one field shows along each ray.
 
     color: of the field alone, premultiplied by its opacity, 0..1; transmittance: light left for what stands behind, 0..1;
@@ -26,12 +26,12 @@ class Marched(NamedTuple):
     spread: Float[Tensor, " rays"] | None = None
 
 
-def over(front: Marched, behind: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
+def over(front: RayOutput, behind: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
     """`front` composited over the colour `behind` (Porter and Duff's operator, premultiplied)."""
     return front.color + front.transmittance[:, None] * behind
 
 
-def box_span(
+def intersect_aabb(
     origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
 ) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
     """Where rays enter and leave the box [-1, 1]^3 (slab method), and which of them meet it in front of the camera.
@@ -45,14 +45,14 @@ def box_span(
     return near, far, far > near
 
 
-def widen(weights: Float[Tensor, "rays bins"]) -> Float[Tensor, "rays bins"]:
+def blur_weights(weights: Float[Tensor, "rays bins"]) -> Float[Tensor, "rays bins"]:
     """Each bin's weight, or a neighbour's where that is larger, averaged over pairs: an upper envelope (Mip-NeRF, section 3)."""
     ends = torch.cat([weights[:, :1], weights, weights[:, -1:]], -1)
     pairs = torch.maximum(ends[:, :-1], ends[:, 1:])
     return (pairs[:, :-1] + pairs[:, 1:]) / 2
 
 
-def draw_intervals(
+def importance_sample_edges(
     weights: Float[Tensor, "rays bins"],
     near: Float[Tensor, " rays"],
     far: Float[Tensor, " rays"],
@@ -80,7 +80,7 @@ def draw_intervals(
     return near[:, None] + place * (far - near)[:, None]
 
 
-def composite(
+def weights_from_density(
     density: Float[Tensor, "rays samples"], delta: Float[Tensor, "rays samples"]
 ) -> tuple[Float[Tensor, "rays samples"], Float[Tensor, " rays"]]:
     """Weights of the samples, front to back, and the transmittance behind the last one (they sum to one).
@@ -94,7 +94,9 @@ def composite(
     return weights, torch.exp(-total[:, -1])
 
 
-def distortion(weights: Float[Tensor, "rays samples"], edges: Float[Tensor, "rays edges"]) -> Float[Tensor, " rays"]:
+def distortion_loss(
+    weights: Float[Tensor, "rays samples"], edges: Float[Tensor, "rays edges"]
+) -> Float[Tensor, " rays"]:
     """How far the matter along each ray is spread, in the unit of `edges`: the mean distance between two places drawn from the
     weights, times their sum squared (Mip-NeRF 360, equation 15, in linear time)."""
     middle, delta = (edges[:, 1:] + edges[:, :-1]) / 2, edges.diff(dim=-1)

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from adnerf_core.config import Background
 from adnerf_core.errors import NotMedia
-from adnerf_core.synthesis.subject import Subject, picture_tensor
+from adnerf_core.synthesis.subject import Subject, image_to_tensor
 
 LARGEST_PICTURE = 4096 * 4096
-HAZE, SOLID = 0.1, 0.9
+ALPHA_BLACK, ALPHA_WHITE = 0.1, 0.9
 """Opacities that count as none and as all: what lies between is stretched over the whole range."""
 RIM = 0.004
 """How far inside of what is solid colours are taken for its outline, in widths of the picture."""
@@ -48,7 +48,7 @@ def make_background(
         image = cv2.resize(
             image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
         )
-    return picture_tensor(image, device)
+    return image_to_tensor(image, device)
 
 
 def read_picture(path: Path | None) -> UInt8[ndarray, "rows cols 3"]:
@@ -75,7 +75,7 @@ def read_picture(path: Path | None) -> UInt8[ndarray, "rows cols 3"]:
         raise NotMedia("The background is no picture that can be read.", "Send a PNG, JPEG or WebP file.") from error
 
 
-def cut_out(
+def extract_foreground(
     color: Float[ndarray, "size size 3"], opacity: Float[ndarray, "size size"]
 ) -> Float[ndarray, "size size 4"]:
     """The person alone, as straight colour (not multiplied by opacity) and opacity, 0..1.
@@ -87,7 +87,7 @@ def cut_out(
     """
     reach = max(1, round(RIM * len(opacity)))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    sure = cv2.erode((opacity > SOLID).astype(np.float32), disc, borderType=cv2.BORDER_REPLICATE)
+    sure = cv2.erode((opacity > ALPHA_WHITE).astype(np.float32), disc, borderType=cv2.BORDER_REPLICATE)
     beside, found = np.zeros_like(color), np.zeros_like(opacity)
     # The nearest colours where there are any, else those from further inside.
     for sigma in (reach, 4 * reach, 16 * reach):
@@ -96,7 +96,7 @@ def cut_out(
         share = (1 - found) * np.clip(20 * near, 0, 1)
         beside += share[..., None] * colors
         found += share
-    alpha = np.clip((opacity - HAZE) / (SOLID - HAZE), 0, 1)[..., None]
+    alpha = np.clip((opacity - ALPHA_BLACK) / (ALPHA_WHITE - ALPHA_BLACK), 0, 1)[..., None]
     straight = color / np.maximum(opacity, 1e-3)[..., None]
     trust = np.maximum(alpha**4, sure[..., None])
     return np.concatenate([beside + trust * (straight - beside), alpha], -1).clip(0, 1)

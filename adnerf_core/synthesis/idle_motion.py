@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adnerf_core.cameras.view_control import head_angles, most_usual, turn
+from adnerf_core.cameras.view_control import canonical_frame, head_angles, rotate_head
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.synthesis.subject import Subject
 
@@ -27,7 +27,7 @@ SWAY_HZ = (0.05, 0.35)
 WAVES = 4
 
 
-class Moment(NamedTuple):
+class MotionFrame(NamedTuple):
     """Pose of the head, motion of the torso, eyes and brows; as Subject has them, one frame each."""
 
     pose: Float[Tensor, "4 4"]
@@ -35,28 +35,28 @@ class Moment(NamedTuple):
     upper: Float[Tensor, " 2"]
 
 
-def moments(subject: Subject, options: RenderOptions) -> Iterator[Moment]:
-    """The moments of a video, without end. Moment k is the same however long the video is."""
-    return standing(subject, options.seed) if options.pose == "still" else playing(subject)
+def motion_frames(subject: Subject, options: RenderOptions) -> Iterator[MotionFrame]:
+    """The moments of a video, without end. MotionFrame k is the same however long the video is."""
+    return idle(subject, options.seed) if options.pose == "still" else replay_track(subject)
 
 
-def playing(subject: Subject) -> Iterator[Moment]:
+def replay_track(subject: Subject) -> Iterator[MotionFrame]:
     """The footage's own motion, to its end, then backwards, then again."""
     for k in itertools.count():
-        place = back_and_forth(k, len(subject.poses))
-        yield Moment(subject.poses[place], subject.torso[place], subject.upper[place])
+        place = ping_pong(k, len(subject.poses))
+        yield MotionFrame(subject.poses[place], subject.torso[place], subject.upper[place])
 
 
-def standing(subject: Subject, seed: int) -> Iterator[Moment]:
+def idle(subject: Subject, seed: int) -> Iterator[MotionFrame]:
     """The most usual pose, with a slight sway and natural blinks, both drawn from `seed`."""
-    place = most_usual(subject.poses)
+    place = canonical_frame(subject.poses)
     pose, torso = subject.poses[place], subject.torso[place]
     spread = (SWAY * head_angles(subject.poses).std(0)).clamp(max=SWAY_DEG)
     for wave, upper in zip(sway(seed), blinks(subject.upper.median(0).values, seed), strict=True):
-        yield Moment(turn(pose, spread * wave.to(pose)), torso, upper)
+        yield MotionFrame(rotate_head(pose, spread * wave.to(pose)), torso, upper)
 
 
-def back_and_forth(k: int, length: int) -> int:
+def ping_pong(k: int, length: int) -> int:
     """The k-th place of a track that is played to its end, then backwards, then again (no jump when it is too short)."""
     if length == 1:
         return 0

@@ -12,24 +12,24 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.inference import hear
-from adnerf_core.cameras.view_control import View
+from adnerf_core.audio.inference import encode_stream
+from adnerf_core.cameras.view_control import ViewChangeApplier
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.files.video_formats import container_of
-from adnerf_core.models.base import Likeness
+from adnerf_core.files.video_formats import format_for
+from adnerf_core.models.base import TalkingHeadModel
 from adnerf_core.progress import Progress, silent
-from adnerf_core.synthesis.background import cut_out, make_background
-from adnerf_core.synthesis.idle_motion import moments
+from adnerf_core.synthesis.background import extract_foreground, make_background
+from adnerf_core.synthesis.idle_motion import motion_frames
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.synthesis.visible_label import WORDS, Label
-from adnerf_core.watermark.spread_spectrum import Mark, Marker
+from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
+from adnerf_core.watermark.spread_spectrum import Watermark, WatermarkEmbedder
 
-SHORTEST_S, LONGEST_S = 0.3, 7200.0
+MIN_AUDIO_S, MAX_AUDIO_S = 0.3, 7200.0
 CODE_BATCH = 512
-PLAIN = RenderOptions()
+DEFAULT_OPTIONS = RenderOptions()
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def render(
     run: RunDir,
     audio: Path,
     out: Path,
-    options: RenderOptions = PLAIN,
+    options: RenderOptions = DEFAULT_OPTIONS,
     progress: Progress = silent,
     *,
     background: Path | None = None,
     device: str = "cpu",
     load: Callable[[RunDir, str], Subject] = load_subject,
-    mark: Mark | None = None,
+    mark: Watermark | None = None,
 ) -> Rendered:
     """Writes a video (by options.format, which the ending of `out` must be) of the subject of `run` saying `audio`, as long
     as the audio to a frame.
@@ -62,20 +62,20 @@ def render(
     written into the pictures, invisibly. Memory does not grow with the length of the video. Equal arguments give equal pixels.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
-    ffmpeg.check_encoders(container_of(out))  # before hours of sound are listened to
+    ffmpeg.check_encoders(format_for(out))  # before hours of sound are listened to
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
     codes = lip_codes(subject, audio)
     count = len(codes)
-    frames = draw_frames(subject, codes, plate, options, progress)
+    frames = render_frames(subject, codes, plate, options, progress)
     if options.label:
-        frames = Label(WORDS if options.label is True else options.label, size).over(frames)
+        frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
     if mark is not None:
-        frames = Marker(mark.number, mark.key, size, size).over(frames)
+        frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
     ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
     progress("render", count, count)
-    return Rendered(count, count / FPS, size, size, View(subject.poses, options.view).change)
+    return Rendered(count, count / FPS, size, size, ViewChangeApplier(subject.poses, options.view).change)
 
 
 def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
@@ -89,19 +89,19 @@ def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
         nonlocal samples
         for piece in ffmpeg.stream_audio(audio):
             samples += len(piece)
-            if samples > LONGEST_S * SAMPLE_RATE:
+            if samples > MAX_AUDIO_S * SAMPLE_RATE:
                 raise MediaTooLong(
                     f"The audio is longer than {LONGEST_S:.0f} s, which is all that is rendered at once."
                 )
             yield piece
 
-    codes = hear(subject.portrait, load_features(subject.features), pieces(), subject.poses.device)
-    if samples < SHORTEST_S * SAMPLE_RATE:
+    codes = encode_stream(subject.portrait, load_features(subject.features), pieces(), subject.poses.device)
+    if samples < MIN_AUDIO_S * SAMPLE_RATE:
         raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {SHORTEST_S} s are needed.")
     return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
 
 
-def draw_frames(
+def render_frames(
     subject: Subject,
     codes: Float[Tensor, "frames code"],
     plate: Float[Tensor, "size size 3"],
@@ -110,31 +110,31 @@ def draw_frames(
 ) -> Iterator[UInt8[np.ndarray, "size size channels"]]:
     """The frames of a video, one for each of `codes`: RGB, or RGBA (straight) before a transparent background."""
     portrait, size = subject.portrait, plate.shape[0]
-    view = View(subject.poses, options.view)
-    pixels = view_pixels(portrait, options.view, size)
+    view = ViewChangeApplier(subject.poses, options.view)
+    pixels = pixel_grid_for_view(portrait, options.view, size)
     # Before its own plate the person's outline needs no cutting out: whatever it has of the plate is right there.
     own = options.background.kind == "original"
     behind = (plate if own else torch.zeros_like(plate)).reshape(-1, 3)
     other = plate.cpu().numpy()
-    for k, (code, moment) in enumerate(zip(codes, moments(subject, options), strict=False)):
+    for k, (code, moment) in enumerate(zip(codes, motion_frames(subject, options), strict=False)):
         progress("render", k, len(codes))
         condition = portrait.condition(code[None], moment.upper[None])[0]
         pose, body = (view.head(moment.pose), view.body(moment.pose)) if view.turns else (moment.pose, None)
         color, left = portrait.paint(pose, moment.torso, condition, behind, pixels, torso_pose=body)
         picture = color.reshape(size, size, 3).cpu().numpy()
         if not own:
-            picture = cut_out(picture, 1 - left.reshape(size, size).cpu().numpy())
+            picture = extract_foreground(picture, 1 - left.reshape(size, size).cpu().numpy())
             if options.background.kind != "transparent":
                 picture = other + picture[..., 3:] * (picture[..., :3] - other)
-        yield to_picture(picture)
+        yield to_uint8(picture)
 
 
-def to_picture(color: Float[np.ndarray, "rows cols channels"]) -> UInt8[np.ndarray, "rows cols channels"]:
+def to_uint8(color: Float[np.ndarray, "rows cols channels"]) -> UInt8[np.ndarray, "rows cols channels"]:
     """Colours 0..1 as bytes."""
     return (color.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def view_pixels(portrait: Likeness, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:
+def pixel_grid_for_view(portrait: TalkingHeadModel, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:
     """Where in the footage's camera each pixel of a `size` px video looks: `view` scales and shifts the person, not the background."""
     camera = portrait.geometry.camera
     steps = (torch.arange(size, device=portrait.device) + 0.5) / size - 0.5

@@ -13,15 +13,15 @@ from numpy import ndarray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adnerf_core.audio.features import parts
-from adnerf_core.cameras.view_control import measure_limits
+from adnerf_core.audio.features import stream_widths
+from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
-from adnerf_core.models.adnerf import PaperPortrait
-from adnerf_core.models.base import Likeness
-from adnerf_core.models.talking_head import Geometry, Portrait
+from adnerf_core.models.adnerf import AdNerf
+from adnerf_core.models.base import TalkingHeadModel
+from adnerf_core.models.talking_head import SceneGeometry, TalkingHead
 
 VERSION = 6
 
@@ -30,7 +30,7 @@ VERSION = 6
 class Subject:
     """A portrait with the pose track of its training footage and its clean plate."""
 
-    portrait: Likeness
+    portrait: TalkingHeadModel
     features: str
     poses: Float[Tensor, "frames 4 4"]
     torso: Float[Tensor, "frames 4"]
@@ -43,15 +43,15 @@ class Subject:
         return self.portrait.geometry.camera.width
 
 
-def build_portrait(config: TrainConfig, geometry: Geometry, features: dict[str, Any]) -> Portrait | PaperPortrait:
+def build_model(config: TrainConfig, geometry: SceneGeometry, features: dict[str, Any]) -> TalkingHead | AdNerf:
     """A portrait with fresh weights, made of the networks that `config` asks for, which hears `features` (`name`, `width`)."""
     if config.paper is not None:
-        return PaperPortrait(config.paper, geometry, features["width"])
-    return Portrait(config.field, config.march, geometry, parts(features["name"], features["width"]))
+        return AdNerf(config.paper, geometry, features["width"])
+    return TalkingHead(config.field, config.march, geometry, stream_widths(features["name"], features["width"]))
 
 
 def save_subject(
-    run: RunDir, portrait: Portrait | PaperPortrait, config: TrainConfig, dataset: SubjectDataset, track: Track
+    run: RunDir, portrait: TalkingHead | AdNerf, config: TrainConfig, dataset: SubjectDataset, track: Track
 ) -> None:
     """Writes everything that load_subject needs into `run`."""
     with atomic(run.model) as temporary:
@@ -73,7 +73,7 @@ def save_subject(
         "march": config.march.model_dump(),
         "paper": config.paper.model_dump() if config.paper else None,
         "features": dataset.manifest["features"],
-        "view_limits": measure_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
+        "view_limits": view_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
     }
     write_json(run.subject, value)
 
@@ -88,7 +88,7 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     if value.get("version") != VERSION:
         raise NotReady(f"{run.root} was written by another version.", "Train it again.")
     networks = TrainConfig(field=value["field"], march=value["march"], paper=value.get("paper"))
-    portrait = build_portrait(networks, Geometry.from_json(value["geometry"]), value["features"])
+    portrait = build_model(networks, SceneGeometry.from_json(value["geometry"]), value["features"])
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:
         poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))
@@ -98,10 +98,10 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         poses=poses,
         torso=torso,
         upper=upper,
-        background=picture_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
+        background=image_to_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
     )
 
 
-def picture_tensor(picture: ndarray, device: str) -> Float[Tensor, "rows cols 3"]:
+def image_to_tensor(picture: ndarray, device: str) -> Float[Tensor, "rows cols 3"]:
     """An RGB uint8 picture as colours 0..1."""
     return torch.from_numpy(picture).to(device).float() / 255

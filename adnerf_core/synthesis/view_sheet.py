@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.inference import hear
-from adnerf_core.cameras.view_control import measure_limits
+from adnerf_core.audio.inference import encode_stream
+from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
-from adnerf_core.synthesis.render import draw_frames
+from adnerf_core.synthesis.render import render_frames
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training.preview import write_jpeg
 
@@ -21,17 +21,17 @@ COLUMNS, ROWS, TILE = 7, 3, 128
 """Steps of yaw, of pitch (both odd: the unturned view is among them), and the edge of one picture, px."""
 
 
-def draw_views(run: RunDir, progress: Progress = silent, *, device: str = "cpu") -> dict[str, Any]:
+def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str = "cpu") -> dict[str, Any]:
     """Writes views.jpg into a finished run: the silent subject, turned to its left to the right, nodding up at the top.
 
     Returns the layout: `columns`, `rows`, `yaw_deg` of each column, `pitch_deg` of each row (degrees, as in ViewChange,
     from limit to limit), `tile_px`. Stage of progress: "views". Raises NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
     subject = load_subject(run, device)
-    limits = measure_limits(subject.poses)
-    yaws, pitches = steps(limits.yaw_deg, COLUMNS), steps(limits.pitch_deg, ROWS)[::-1]
+    limits = view_limits(subject.poses)
+    yaws, pitches = symmetric_angles(limits.yaw_deg, COLUMNS), symmetric_angles(limits.pitch_deg, ROWS)[::-1]
     pause = np.zeros(SAMPLE_RATE, np.float32)
-    code = hear(subject.portrait, load_features(subject.features), iter([pause]), subject.poses.device)[10:11]
+    code = encode_stream(subject.portrait, load_features(subject.features), iter([pause]), subject.poses.device)[10:11]
     plain = RenderOptions(pose="still")
     plate = make_background(subject, plain.background, None, TILE, device)
     sheet = []
@@ -40,14 +40,14 @@ def draw_views(run: RunDir, progress: Progress = silent, *, device: str = "cpu")
         for column, yaw in enumerate(yaws):
             progress("views", row * COLUMNS + column, ROWS * COLUMNS)
             turned = plain.model_copy(update={"view": ViewChange(yaw_deg=yaw, pitch_deg=pitch)})
-            line += draw_frames(subject, code, plate, turned, silent)
+            line += render_frames(subject, code, plate, turned, silent)
         sheet.append(np.hstack(line))
     write_jpeg(run.views, np.vstack(sheet))
     progress("views", ROWS * COLUMNS, ROWS * COLUMNS)
     return {"columns": COLUMNS, "rows": ROWS, "yaw_deg": yaws, "pitch_deg": pitches, "tile_px": TILE}
 
 
-def steps(limits: tuple[float, float], count: int) -> list[float]:
+def symmetric_angles(limits: tuple[float, float], count: int) -> list[float]:
     """An odd `count` of angles from limit to limit, evenly spaced on either side of 0, which is the one in the middle."""
     low, high = limits
     shares = np.linspace(-1, 1, count)

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from adnerf_core.errors import MissingBackend
 
-WORDS = "AI-generated"
+DEFAULT_TEXT = "AI-generated"
 """What the label says where nothing else is asked for."""
 HEIGHT, SMALLEST = 0.036, 10
 """Of the letters: the part of the picture's edge; and px, at least, where the words fit so."""
@@ -24,7 +24,7 @@ OVER = 8
 """The label is drawn so many times as large and scaled down: small letters keep their shape."""
 
 
-class Label:
+class VisibleLabel:
     """The label `text` for pictures of `size` px. Raises MissingBackend where the font is not there."""
 
     def __init__(self, text: str, size: int):

@@ -1,4 +1,4 @@
-"""PaperTraining: the paper's schedule in the common loop: sound and head together, then the torso with all else frozen."""
+"""AdNerfTrainer: the paper's schedule in the common loop: sound and head together, then the torso with all else frozen."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from adnerf_core.data.dataset import NOSE_BRIDGE, Footage
-from adnerf_core.models.adnerf import PaperPortrait
-from adnerf_core.rendering.volume_rendering import Marched, over
+from adnerf_core.data.dataset import NOSE_BRIDGE, TrainingFrames
+from adnerf_core.models.adnerf import AdNerf
+from adnerf_core.rendering.volume_rendering import RayOutput, over
 from adnerf_core.training.losses import opacity_loss
 from adnerf_core.training.preview import Previewer
-from adnerf_core.training.trainer import Training
+from adnerf_core.training.trainer import Trainer
 
 CHIN = 152
 MASK_WEIGHT = 0.05
@@ -25,7 +25,7 @@ SURE = 0.95
 
 
 @dataclass(frozen=True)
-class Look:
+class FrameRays:
     """Rays of one frame of footage, and what they should show."""
 
     number: int
@@ -37,10 +37,10 @@ class Look:
     """By the field that the phase trains, 0..1."""
 
 
-class PaperTraining(Training):
+class AdNerfTrainer(Trainer):
     """The differences from the fast training: one image a step, the losses, the rates, and what is trained when."""
 
-    portrait: PaperPortrait
+    portrait: AdNerf
 
     def true_codes(self) -> Float[ndarray, "frames code"]:
         """None: the sound enters the fields directly."""
@@ -57,7 +57,7 @@ class PaperTraining(Training):
 
     def look(self) -> None:
         """Reads the footage; the torso's camera stands where the first frame was seen from."""
-        self.footage = Footage(self.dataset, self.config.size, self.codes, self.config.device)
+        self.footage = TrainingFrames(self.dataset, self.config.size, self.codes, self.config.device)
         self.features = torch.from_numpy(self.dataset.features()).to(self.config.device)
         self.portrait.torso_pose.copy_(self.footage.poses[0])
         landmarks = self.track.landmarks[self.footage.numbers.cpu()] * (self.config.size / self.dataset.size)
@@ -80,7 +80,7 @@ class PaperTraining(Training):
         """Falls to a tenth in every `decay_steps`, however long the phase is."""
         return 0.1 ** (step / self.config.paper.decay_steps)
 
-    def sample(self, phase: str, step: int) -> Look:
+    def sample(self, phase: str, step: int) -> FrameRays:
         """Rays of one frame: most in the face's rectangle (head) or in the picture's lower half (torso), the rest outside.
 
         The head phase looks at the head before the plate, the torso phase at the person before the plate.
@@ -98,7 +98,7 @@ class PaperTraining(Training):
         masks = footage.masks[chosen, row, col] / 255.0
         shown = masks[:, 0] if phase == "head" else masks.sum(-1).clamp(max=1)
         picture = footage.pictures[chosen, row, col] / 255.0
-        return Look(
+        return FrameRays(
             number=int(footage.numbers[chosen]),
             pose=footage.poses[chosen],
             pixels=pixels + 0.5,
@@ -107,13 +107,13 @@ class PaperTraining(Training):
             coverage=masks[:, 0] if phase == "head" else masks[:, 1],
         )
 
-    def head_step(self, batch: Look, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def head_step(self, batch: FrameRays, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the head must be): the head alone, before the plate."""
         self.portrait.attends.fill_(self.position["step"] >= self.config.paper.attention_from * self.config.head_steps)
         head = self.portrait.see_head(batch.pose, batch.pixels, self.hear(batch.number), generator)
         return self.judge(head.coarse, head.fine, batch.plate, batch)
 
-    def torso_step(self, batch: Look, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def torso_step(self, batch: FrameRays, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the torso must be): the complete picture, with the head as it stands."""
         with torch.no_grad():
             code = self.hear(batch.number)
@@ -126,7 +126,7 @@ class PaperTraining(Training):
         return self.portrait.hear(self.features, torch.tensor([number], device=self.features.device))[0]
 
     def judge(
-        self, coarse: Marched, fine: Marched, behind: Float[Tensor, "rays 3"], batch: Look
+        self, coarse: RayOutput, fine: RayOutput, behind: Float[Tensor, "rays 3"], batch: FrameRays
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The paper's loss, both nets against the picture; and in the first steps, opacity against the masks.
 
@@ -146,7 +146,7 @@ class PaperTraining(Training):
     def refine(self, step: int, steps: int) -> None:
         """Nothing: the paper's track stays as it was given."""
 
-    def keep_grid(self, step: int, batch: Look, generator: torch.Generator) -> None:
+    def keep_grid(self, step: int, batch: FrameRays, generator: torch.Generator) -> None:
         """Nothing to keep: the paper samples along the whole ray."""
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from adnerf_core.errors import NotReady
 from adnerf_core.files.run_dir import RunDir, atomic
 
-Position = dict[str, int | str]
+TrainingState = dict[str, int | str]
 """Where a training stands: phase, step and restarts."""
 
 
@@ -20,7 +20,7 @@ def save_checkpoint(
     run: RunDir,
     model: nn.Module,
     optimizer: torch.optim.Optimizer | None,
-    position: Position,
+    position: TrainingState,
     beside: dict[str, Tensor] | None = None,
 ) -> None:
     """Writes one file that holds `model`, the optimizer's state, the `position` and the tensors `beside`, whole or not at all."""
@@ -34,7 +34,7 @@ def save_checkpoint(
         save_file(tensors, temporary, metadata={"position": json.dumps(position)})
 
 
-def read_position(run: RunDir) -> Position | None:
+def read_position(run: RunDir) -> TrainingState | None:
     """The position of the run's checkpoint, None where there is none. Raises NotReady where it is damaged."""
     if not run.checkpoint.exists():
         return None
@@ -53,7 +53,7 @@ def load_model(run: RunDir, model: nn.Module) -> None:
         raise NotReady(f"{run.checkpoint} does not fit this configuration.", "Train in a new folder.") from error
 
 
-def load_beside(run: RunDir) -> dict[str, Tensor]:
+def load_extra(run: RunDir) -> dict[str, Tensor]:
     """The tensors that were kept beside the model; none where there is no checkpoint."""
     if not run.checkpoint.exists():
         return {}

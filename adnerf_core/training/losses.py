@@ -6,25 +6,25 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, Batch
-from adnerf_core.models.talking_head import Seen
-from adnerf_core.rendering.volume_rendering import Marched, over
+from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, RayBatch
+from adnerf_core.models.talking_head import RenderOutputs
+from adnerf_core.rendering.volume_rendering import RayOutput, over
 
 OPACITY_WEIGHT = 0.02
-SPARSITY = 0.01
+SPARSITY_WEIGHT = 0.01
 """Cost of opacity on the rim, where the mask does not tell."""
-COMPACT = 5e-4
+COMPACT_WEIGHT = 5e-4
 """Cost of matter that is spread along a ray: surfaces, not fog, hold when the head turns, and need few samples."""
-FOG, CLEARING = 0.2, 0.5
+COMPACT_START, COMPACT_RAMP = 0.2, 0.5
 """Compactness costs nothing for this part of the head phase, and grows over the next: fog first, or the shape is fixed too early."""
-DIFFERENCE, LIVELINESS = 0.03, 0.055
-"""Weights of detail_loss: differences between neighbours, and how much of them there is."""
+GRADIENT_WEIGHT, GRADIENT_MAGNITUDE_WEIGHT = 0.03, 0.055
+"""Weights of gradient_loss: differences between neighbours, and how much of them there is."""
 CLEAR = 0.05
 """Torso coverage below which a border pixel is one between head and background, and its colour is known."""
 
 
 def head_loss(
-    head: Marched, batch: Batch, done: float, restarts: int = 0
+    head: RayOutput, batch: RayBatch, done: float, restarts: int = 0
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """(loss, mean squared colour error) of the head phase.
 
@@ -39,13 +39,13 @@ def head_loss(
     color = error.sum() / known.sum().clamp(min=1)
     solid = (batch.zone == HEAD) | (batch.zone == NECK)
     empty = (batch.zone == BACKGROUND) | (batch.zone == TORSO)
-    sparse = SPARSITY * ((1 - head.transmittance) * rim).mean()
-    compact = COMPACT * min(1.0, max(0.0, (done - FOG) / CLEARING)) * head.spread.mean()
+    sparse = SPARSITY_WEIGHT * ((1 - head.transmittance) * rim).mean()
+    compact = COMPACT_WEIGHT * min(1.0, max(0.0, (done - COMPACT_START) / COMPACT_RAMP)) * head.spread.mean()
     masks = OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty)
     return color + sparse + compact + masks, color.detach()
 
 
-def detail_loss(head: Marched, batch: Batch, edge: int) -> Float[Tensor, ""]:
+def gradient_loss(head: RayOutput, batch: RayBatch, edge: int) -> Float[Tensor, ""]:
     """For batches of squares of `edge` x `edge` px: neighbouring pixels must differ as they do in the footage.
 
     Squared errors of single pixels are least where doubt is averaged into blur. Absolute errors of differences are least at
@@ -58,11 +58,11 @@ def detail_loss(head: Marched, batch: Batch, edge: int) -> Float[Tensor, ""]:
         both = known.narrow(axis, 1, edge - 1) & known.narrow(axis, 0, edge - 1)
         found, wanted = seen.diff(dim=axis) * both, target.diff(dim=axis) * both
         amounts = found.abs().mean((1, 2, 3)) - wanted.abs().mean((1, 2, 3))
-        loss = loss + DIFFERENCE * (found - wanted).abs().mean() + LIVELINESS * amounts.abs().mean()
+        loss = loss + GRADIENT_WEIGHT * (found - wanted).abs().mean() + GRADIENT_MAGNITUDE_WEIGHT * amounts.abs().mean()
     return loss
 
 
-def torso_loss(seen: Seen, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+def torso_loss(seen: RenderOutputs, batch: RayBatch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """(loss, mean squared colour error) of the torso phase: the complete picture must look as in the footage."""
     error = ((seen.color - batch.target) ** 2).mean()
     solid = (batch.zone == TORSO) | (batch.zone == NECK)
@@ -70,7 +70,7 @@ def torso_loss(seen: Seen, batch: Batch) -> tuple[Float[Tensor, ""], Float[Tenso
     return error + OPACITY_WEIGHT * opacity_loss(seen.torso, solid, empty), error.detach()
 
 
-def opacity_loss(marched: Marched, solid: Tensor, empty: Tensor) -> Float[Tensor, ""]:
+def opacity_loss(marched: RayOutput, solid: Tensor, empty: Tensor) -> Float[Tensor, ""]:
     """Binary cross-entropy of a field's opacity against what the masks are sure of."""
     left = marched.transmittance.clamp(1e-4, 1 - 1e-4)
     sure = solid | empty

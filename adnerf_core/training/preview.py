@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
-from adnerf_core.cameras.view_control import most_usual
+from adnerf_core.cameras.view_control import canonical_frame
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.files.run_dir import RunDir, atomic
-from adnerf_core.models.base import Likeness
-from adnerf_core.synthesis.render import to_picture
-from adnerf_core.synthesis.subject import picture_tensor
+from adnerf_core.models.base import TalkingHeadModel
+from adnerf_core.synthesis.render import to_uint8
+from adnerf_core.synthesis.subject import image_to_tensor
 
 PREVIEWS = 4
 QUALITY = 90
@@ -24,14 +24,14 @@ class Previewer:
     """Renders frames of the footage with their true lips."""
 
     def __init__(
-        self, portrait: Likeness, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]
+        self, portrait: TalkingHeadModel, dataset: SubjectDataset, track: Track, codes: Float[np.ndarray, "frames code"]
     ):
         self.portrait, self.dataset, self.track, self.codes = portrait, dataset, track, codes
         self.upper = torch.from_numpy(track.upper_face())
         self.device = str(portrait.device)
         self.size = portrait.geometry.camera.width
         self.pixels = portrait.geometry.camera.pixel_grid(self.device)
-        self.plate = picture_tensor(dataset.background(self.size), self.device).reshape(-1, 3)
+        self.plate = image_to_tensor(dataset.background(self.size), self.device).reshape(-1, 3)
 
     def frame(self, k: int) -> UInt8[np.ndarray, "size size 3"]:
         """Frame `k` of the footage as the portrait shows it, RGB. `k` must be a valid frame."""
@@ -45,7 +45,7 @@ class Previewer:
             self.plate,
             self.pixels,
         )
-        return to_picture(color.reshape(self.size, self.size, 3).cpu().numpy())
+        return to_uint8(color.reshape(self.size, self.size, 3).cpu().numpy())
 
     def strip(self, run: RunDir, name: str) -> None:
         """Writes previews/`name`.jpg: held-out frames, the footage above and the portrait below. The newest is preview.jpg too."""
@@ -60,7 +60,7 @@ class Previewer:
     def final(self, run: RunDir) -> None:
         """Writes preview.jpg: the finished portrait in its most usual pose."""
         valid = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
-        k = int(valid[most_usual(torch.from_numpy(self.track.pose[valid]))])
+        k = int(valid[canonical_frame(torch.from_numpy(self.track.pose[valid]))])
         write_jpeg(run.preview, self.frame(k))
 
 

@@ -9,7 +9,7 @@ from numpy import ndarray
 
 from adnerf_core.cameras.cameras import Camera, project
 from adnerf_core.data.dataset import LOBES, NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
-from adnerf_core.models.talking_head import Geometry, pose_angles
+from adnerf_core.models.talking_head import SceneGeometry, pose_angles
 
 FRONT, BACK = 0.8, -2.0
 """The head's extent in depth, head units: the tip of the nose and the back of the skull, with margin."""
@@ -18,22 +18,22 @@ MIDDLE = -0.6
 HAIR_BESIDE, HAIR_ABOVE, HAIR_BELOW = 0.25, 0.15, -0.3
 """Where hair on the shoulders is looked for, from the ear lobes outwards, up and down, head units: beyond the ears, on either side
 of the cut between head and torso."""
-LOOKS = 60
+MAX_FRAMES = 60
 """Frames that are enough to see how far the head reaches."""
 
 
-def measure_geometry(dataset: SubjectDataset, track: Track, size: int) -> Geometry:
-    """The Geometry of a subject, from the training part of its dataset, for pictures of `size` px."""
+def estimate_scene_geometry(dataset: SubjectDataset, track: Track, size: int) -> SceneGeometry:
+    """The SceneGeometry of a subject, from the training part of its dataset, for pictures of `size` px."""
     trained = np.flatnonzero(track.valid[: dataset.held_out_from])
     camera = dataset.camera.resized(size)
-    looked_at = trained[:: max(1, len(trained) // LOOKS)]
+    looked_at = trained[:: max(1, len(trained) // MAX_FRAMES)]
     reach = np.stack([_silhouette(dataset, track, int(k)) for k in looked_at])
     low, high = np.percentile(reach[:, 0], 2, axis=0) - 0.1, np.percentile(reach[:, 1], 98, axis=0) + 0.1
     low[1] -= NECK_DEPTH
     center, half = (low + high) / 2, (high - low) / 2
     middle = np.nanmean(track.depose[trained][:, [NOSE_TIP, NOSE_BRIDGE], 1])
     angles = pose_angles(torch.from_numpy(track.pose[trained]).double())
-    return Geometry(
+    return SceneGeometry(
         camera=camera,
         box_center=(float(center[0]), float(center[1]), (FRONT + BACK) / 2),
         box_half=(float(half[0]), float(half[1]), (FRONT - BACK) / 2),

@@ -1,4 +1,4 @@
-"""Training, on one page: the audio encoder, then the head's field, then the torso's, in one run directory."""
+"""Trainer, on one page: the audio encoder, then the head's field, then the torso's, in one run directory."""
 
 from __future__ import annotations
 
@@ -16,29 +16,36 @@ from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.audio import pretrained_encoder
-from adnerf_core.audio.features import feature_kind
-from adnerf_core.audio.train_encoder import fit_encoder
+from adnerf_core.audio.features import feature_class
+from adnerf_core.audio.train_encoder import train_encoder
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.config import FPS, TrainConfig
-from adnerf_core.data.dataset import HEAD, Batch, Footage, SubjectDataset, Track, square_edge
+from adnerf_core.data.dataset import HEAD, RayBatch, SubjectDataset, Track, TrainingFrames, patch_size
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
-from adnerf_core.face.lip_pca import LipShape, mouth_distances
+from adnerf_core.face.lip_pca import LipPca, mouth_distances
 from adnerf_core.files.run_dir import RunDir, write_json
-from adnerf_core.models.talking_head import Moments
+from adnerf_core.models.talking_head import FrameConditions
 from adnerf_core.progress import Cancelled, Progress, silent
-from adnerf_core.synthesis.subject import build_portrait, save_subject
+from adnerf_core.synthesis.subject import build_model, save_subject
 from adnerf_core.training.checkpoints import (
-    Position,
-    load_beside,
+    TrainingState,
+    load_extra,
     load_model,
     load_optimizer,
     read_position,
     save_checkpoint,
 )
-from adnerf_core.training.losses import detail_loss, head_loss, torso_loss
-from adnerf_core.training.pose_refinement import Fit, Looks, corrected, moved, refine, steady
+from adnerf_core.training.losses import gradient_loss, head_loss, torso_loss
+from adnerf_core.training.pose_refinement import (
+    AlignmentFrames,
+    TrackRefinement,
+    apply_pose_delta,
+    refine_poses,
+    refine_track,
+    smooth_poses,
+)
 from adnerf_core.training.preview import Previewer
-from adnerf_core.training.scene_geometry import measure_geometry
+from adnerf_core.training.scene_geometry import estimate_scene_geometry
 
 PLANES_RATE, NETS_RATE = 1e-2, 2e-3
 UNIFORM_STEPS = 100
@@ -53,7 +60,7 @@ chance: the error of their outline differs by 1.5 dB between seeds (docs/fidelit
 COLLAPSE_STEP, COLLAPSE_OPACITY, RESTARTS = 400, 0.3, 2
 """A head that is still emptier than this at this step shows background only: start anew, otherwise, so many times."""
 REPORT_EVERY = 50
-SQUARES_FROM = 0.8
+PATCHES_FROM = 0.8
 """The part of the head phase from which on rays come in squares, and detail counts (losses.detail_loss)."""
 REFINE_AT = (0.15, 0.3, 0.45, 0.6)
 """The track is refined once after each of these parts of the head phase: late enough for a face, early enough to be used."""
@@ -75,9 +82,9 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
         update={"size": config.size or (512 if config.device == "cuda" else min(256, dataset.size))}
     )
     write_manifest(run, dataset, config)
-    training = training_class(config)(dataset, run, config, progress)
+    training = trainer_for(config)(dataset, run, config, progress)
     try:
-        with flushed():
+        with flush_denormals():
             training.phases()
     except Cancelled:
         training.save()
@@ -89,7 +96,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
 
 
 @contextmanager
-def flushed() -> Iterator[None]:
+def flush_denormals() -> Iterator[None]:
     """Inside the block, numbers too small for a whole mantissa are zero, in this thread.
 
     Gradients behind an opaque surface are such numbers. CPUs are many times slower with them, and they change nothing.
@@ -104,13 +111,13 @@ def flushed() -> Iterator[None]:
             torch.set_flush_denormal(False)
 
 
-def training_class(config: TrainConfig) -> type[Training]:
+def trainer_for(config: TrainConfig) -> type[Trainer]:
     """Who trains what `config` describes."""
     if config.paper is None:
-        return Training
-    from adnerf_core.training.adnerf_trainer import PaperTraining  # which builds on this module
+        return Trainer
+    from adnerf_core.training.adnerf_trainer import AdNerfTrainer  # which builds on this module
 
-    return PaperTraining
+    return AdNerfTrainer
 
 
 def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) -> None:
@@ -127,7 +134,7 @@ def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) ->
     )
 
 
-class Training:
+class Trainer:
     """One run: the portrait, its optimizer and the position, which together are the checkpoint."""
 
     def __init__(self, dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress):
@@ -135,8 +142,8 @@ class Training:
         self.track = dataset.track()
         self.codes = self.true_codes()
         self.optimizer: torch.optim.Optimizer | None = None
-        self.fit: Fit | None = None
-        self.position: Position = {"phase": "audio", "step": 0, "restarts": 0}
+        self.fit: TrackRefinement | None = None
+        self.position: TrainingState = {"phase": "audio", "step": 0, "restarts": 0}
         stands = read_position(run)
         self.start(stands["restarts"] if stands else 0)
         if stands:
@@ -146,15 +153,15 @@ class Training:
     def true_codes(self) -> Float[ndarray, "frames code"]:
         """The lips of all frames as codes; NaN where there are none."""
         trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
-        shape = LipShape.fit(self.track.depose[trained], self.config.field.lip_code)
+        shape = LipPca.fit(self.track.depose[trained], self.config.field.lip_code)
         return shape.encode(self.track.depose)
 
     def start(self, restarts: int) -> None:
         """A fresh portrait; every restart has another seed."""
         torch.manual_seed(self.config.seed + 7919 * restarts)
-        geometry = measure_geometry(self.dataset, self.track, self.config.size)
+        geometry = estimate_scene_geometry(self.dataset, self.track, self.config.size)
         features = self.dataset.manifest["features"]
-        self.portrait = build_portrait(self.config, geometry, features).to(self.config.device)
+        self.portrait = build_model(self.config, geometry, features).to(self.config.device)
 
     def save(self) -> None:
         """Writes the checkpoint."""
@@ -170,8 +177,8 @@ class Training:
         """The track as it was refined, steady."""
         if self.fit is None:
             return self.track
-        track = corrected(self.track, self.footage.numbers.cpu().numpy(), self.fit.change.cpu().numpy())
-        return dataclasses.replace(track, pose=steady(torch.from_numpy(track.pose)).numpy())
+        track = refine_track(self.track, self.footage.numbers.cpu().numpy(), self.fit.change.cpu().numpy())
+        return dataclasses.replace(track, pose=smooth_poses(torch.from_numpy(track.pose)).numpy())
 
     def phases(self) -> None:
         """Runs what is left of the three phases."""
@@ -190,22 +197,26 @@ class Training:
 
     def look(self) -> None:
         """Reads the footage, and tells the portrait what it needs of it."""
-        self.footage = Footage(self.dataset, self.config.size, self.codes, self.config.device)
+        self.footage = TrainingFrames(self.dataset, self.config.size, self.codes, self.config.device)
         self.portrait.set_torso_region(self.footage.torso_region)
         self.tracked = self.footage.poses
-        kept = load_beside(self.run)
-        self.adopt(Fit(**kept).to(self.config.device) if kept else Fit.none(len(self.tracked), self.config.device))
+        kept = load_extra(self.run)
+        self.adopt(
+            TrackRefinement(**kept).to(self.config.device)
+            if kept
+            else TrackRefinement.none(len(self.tracked), self.config.device)
+        )
 
-    def adopt(self, fit: Fit) -> None:
+    def adopt(self, fit: TrackRefinement) -> None:
         """Goes on with another fit of the track."""
         self.fit = fit
-        self.footage.adopt(moved(self.tracked, fit.change), fit.exposure, fit.trusted())
+        self.footage.adopt(apply_pose_delta(self.tracked, fit.change), fit.exposure, fit.trusted())
 
     def refine(self, step: int, steps: int) -> None:
         """Moves the poses of the footage to where the portrait, as it stands, looks most like it."""
         footage, count = self.footage, len(self.tracked)
         chosen = torch.arange(0, count, REFINE_EVERY, device=self.tracked.device)
-        looks = Looks(
+        looks = AlignmentFrames(
             chosen,
             footage.pictures,
             footage.masks,
@@ -214,8 +225,8 @@ class Training:
             footage.plate / 255,
         )
         generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
-        before = Fit(*(values[chosen] for values in self.fit))
-        fit = refine(
+        before = TrackRefinement(*(values[chosen] for values in self.fit))
+        fit = refine_poses(
             self.portrait, looks, self.tracked[chosen], before, generator, lambda: self.progress("head", step, steps)
         )
         self.adopt(fit.between(chosen, count))
@@ -232,13 +243,13 @@ class Training:
             if from_prior := number == 0 and name == pretrained_encoder.FEATURES:
                 trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
                 distances = torch.from_numpy(mouth_distances(self.track.depose[trained])).float().to(device)
-                pretrained_encoder.start_from_prior(encoder, codes[trained].float(), distances)
-            figures = fit_encoder(
+                pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances)
+            figures = train_encoder(
                 encoder,
                 features[:, :width],
                 codes,
                 valid,
-                spectrum=min(width, feature_kind(name).spectrum),
+                spectrum=min(width, feature_class(name).spectrum),
                 frames=range(self.dataset.held_out_from),
                 steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
                 seed=self.config.seed,
@@ -262,7 +273,7 @@ class Training:
         self.start(restarts)
         self.portrait.audio = audio
         self.portrait.set_torso_region(self.footage.torso_region)
-        self.adopt(Fit.none(len(self.tracked), self.config.device))
+        self.adopt(TrackRefinement.none(len(self.tracked), self.config.device))
 
     def fields(self, phase: str, steps: int) -> bool:
         """The steps that are left of one phase. False where the head has collapsed."""
@@ -308,7 +319,7 @@ class Training:
         """The part of the initial rate that is used at `step`."""
         return learning_rate(step, steps)
 
-    def sample(self, phase: str, step: int) -> Batch:
+    def sample(self, phase: str, step: int) -> RayBatch:
         """The rays of one step; they depend on the seed and the step alone."""
         config = self.config
         squares = self.in_squares(phase, step)
@@ -316,9 +327,9 @@ class Training:
 
     def in_squares(self, phase: str, step: int) -> bool:
         """Whether the rays of a step come in squares."""
-        return phase == "head" and step >= SQUARES_FROM * self.config.head_steps
+        return phase == "head" and step >= PATCHES_FROM * self.config.head_steps
 
-    def head_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def head_step(self, batch: RayBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the head must be) of a head step. The lips are the true ones."""
         lips = batch.lips + CODE_NOISE * torch.randn(batch.lips.shape, generator=generator).to(batch.lips.device)
         condition = self.portrait.condition(lips, batch.upper)
@@ -328,15 +339,15 @@ class Training:
         loss, error = head_loss(head, batch, step / self.config.head_steps, self.position["restarts"])
         if self.in_squares("head", step):
             each = self.config.rays // self.config.frames_per_step
-            loss = loss + detail_loss(head, batch, square_edge(each, self.config.size))
+            loss = loss + gradient_loss(head, batch, patch_size(each, self.config.size))
         solid = batch.zone == HEAD
         return loss, error, 1 - (head.transmittance.detach() * solid).sum() / solid.sum().clamp(min=1)
 
-    def torso_step(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def torso_step(self, batch: RayBatch, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, mean opacity) of a torso step: the complete picture, with the head as it stands."""
         noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator).to(batch.poses.device)
         seen = self.portrait(
-            Moments(batch.poses, batch.torso, batch.upper, lips=batch.lips),
+            FrameConditions(batch.poses, batch.torso, batch.upper, lips=batch.lips),
             batch.frame,
             batch.pixels,
             batch.background,
@@ -346,9 +357,9 @@ class Training:
         return loss, error, 1 - seen.torso.transmittance.detach().mean()
 
     @torch.no_grad()
-    def keep_grid(self, step: int, batch: Batch, generator: torch.Generator) -> None:
+    def keep_grid(self, step: int, batch: RayBatch, generator: torch.Generator) -> None:
         """Brings the density grid up to date, under the conditions of one of the batch's moments."""
-        every = refresh_every(self.config.rays)
+        every = grid_update_interval(self.config.rays)
         if step < UNIFORM_STEPS or (step > UNIFORM_STEPS and step % every):
             return
         condition = self.portrait.condition(batch.lips[:1], batch.upper[:1])[0]
@@ -359,7 +370,7 @@ class Training:
         )
 
 
-def refresh_every(rays: int) -> int:
+def grid_update_interval(rays: int) -> int:
     """Steps of so many rays between two refreshes of the density grid."""
     return max(1, REFRESH_RAYS // rays)
 

@@ -93,7 +93,7 @@ WHOLE = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
-class Mark:
+class Watermark:
     """A number, 0 <= number < 2**48, and the key to write it with: a secret of KEY_BYTES or more."""
 
     number: int
@@ -110,14 +110,14 @@ class Detection:
     false_alarm: float
 
 
-class Marker:
+class WatermarkEmbedder:
     """Writes one mark into the frames of one video, of `height` x `width` px.
 
     Raises ValueError for a number or a key that is none (see Mark).
     """
 
     def __init__(self, number: int, key: bytes, height: int, width: int):
-        signs = Signs(key)
+        signs = SpreadSpectrumCode(key)
         fields = signs.spread(convolutional_code.encode(number, BITS)).reshape(-1, CELLS, CELLS).transpose(1, 2, 0)
         fields = cv2.resize(fields, (LOOK, LOOK), interpolation=cv2.INTER_CUBIC)
         self._fields = fields / fields.std()
@@ -133,12 +133,12 @@ class Marker:
         phases = 2 * math.pi / PERIOD_S * index / FPS * np.arange(1, WAVES + 1)
         waves = np.stack([np.cos(phases), np.sin(phases)], -1).reshape(-1).astype(np.float32)
         color = np.ascontiguousarray(frame[..., :3])
-        change = cv2.resize(self._fields @ waves * tolerance(color), self._size, interpolation=cv2.INTER_CUBIC)
+        change = cv2.resize(self._fields @ waves * perceptual_mask(color), self._size, interpolation=cv2.INTER_CUBIC)
         change *= self._strength / max(1e-6, float(np.sqrt(np.square(change).mean())))
         alpha = frame[..., 3:]
         if alpha.size:
             change *= alpha[..., 0] / np.float32(255)
-        marked = cv2.add(color, bounded(change, self._tint), dtype=cv2.CV_8U)
+        marked = cv2.add(color, quantize_to_psnr(change, self._tint), dtype=cv2.CV_8U)
         return np.dstack([marked, alpha]) if alpha.size else marked
 
     def over(self, frames: Iterable[UInt8[np.ndarray, "height width channels"]]) -> Iterator[np.ndarray]:
@@ -152,7 +152,7 @@ def strength(height: int, width: int) -> float:
     return min(STRONGEST, max(WEAKEST, 128 / min(height, width) * MIDDLE))
 
 
-def bounded(
+def quantize_to_psnr(
     change: Float[np.ndarray, "height width"], tint: Float[np.ndarray, " channels"]
 ) -> Int16[np.ndarray, "height width channels"]:
     """A change of light as whole steps of R, G and B, weakened where rounding would take it past LEAST_PSNR. What black and white
@@ -163,7 +163,7 @@ def bounded(
     return steps
 
 
-def tolerance(picture: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "look look"]:
+def perceptual_mask(picture: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "look look"]:
     """Where a picture hides more of the mark, and where less: texture and a plain wall. Its mean square is 1."""
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     mean, square = (cv2.resize(each, (LOOK, LOOK), interpolation=cv2.INTER_AREA) for each in (gray, gray * gray))
@@ -178,8 +178,8 @@ def detect(video: Path, key: bytes) -> Detection | None:
     Time and memory are bounded, and the file may be a stranger's. Raises ValueError for a key of less than 16 bytes; NotMedia,
     NoVideo, MediaTooLarge, MediaTooLong.
     """
-    signs = Signs(key)
-    looks = _looks(video)
+    signs = SpreadSpectrumCode(key)
+    looks = _search_plan(video)
     for waves, cuts in looks:
         number, score = signs.read(waves, cuts)
         bound = false_alarm(score, len(looks) * len(cuts) * PHASES)  # each look may give as many false alarms
@@ -193,12 +193,12 @@ def false_alarm(score: float, alignments: int) -> float:
     return math.exp(min(0.0, BITS * math.log(2) + math.log(alignments) - score**2 / 2))
 
 
-def _looks(video: Path) -> list[tuple[Waves, list[Cut]]]:
+def _search_plan(video: Path) -> list[tuple[Waves, list[Cut]]]:
     """What is searched, the likeliest first: waves, and the cuts to try on them."""
     windows, bars = [], WHOLE
     for pictures, times in _windows(video):
-        windows.append(waves_of(pictures, times))
-        bars = bars_of(pictures) if len(windows) == 1 else bars
+        windows.append(temporal_spectrum(pictures, times))
+        bars = find_letterbox(pictures) if len(windows) == 1 else bars
     together = sum(windows)
     looks = [(together, [WHOLE])]
     if bars != WHOLE:
@@ -219,7 +219,7 @@ def _windows(
     for start in np.linspace(0, max(0.0, length - WINDOW_S), count).tolist():
         frames = ffmpeg.read_frames(video, size=(RASTER, RASTER), fps=2 * RATE, start_s=start, duration_s=WINDOW_S)
         try:
-            pictures, times = pictures_of(frames)
+            pictures, times = luma_pairs(frames)
         except NotMedia:
             if start > 0:  # the sound may go on when the pictures have ended
                 return
@@ -227,7 +227,7 @@ def _windows(
         yield pictures, start + times
 
 
-def pictures_of(
+def luma_pairs(
     frames: Iterable[UInt8[np.ndarray, "raster raster 3"]],
 ) -> tuple[Float[np.ndarray, "pictures raster raster"], Float[np.ndarray, " pictures"]]:
     """Luma of frames (RGB, 2 * RATE a second, one or more), the mean of each two, and their times since the first frame, s.
@@ -239,7 +239,7 @@ def pictures_of(
     return (luma[::2] + luma[1::2]) / 2, (np.arange(0, len(luma), 2) + 0.5) / (2 * RATE)
 
 
-def waves_of(
+def temporal_spectrum(
     pictures: Float[np.ndarray, "frames raster raster"], times: Float[np.ndarray, " frames"]
 ) -> Float[np.ndarray, "waves 2 raster raster"]:
     """How much of each wave, cosine and sine, is in each place; nothing of what stands still, little of what jumps."""
@@ -251,7 +251,7 @@ def waves_of(
     return np.tensordot(waves.astype(np.float32), calm - calm.mean(0), 1) / np.float32(len(calm))
 
 
-def bars_of(pictures: Float[np.ndarray, "frames raster raster"]) -> Cut:
+def find_letterbox(pictures: Float[np.ndarray, "frames raster raster"]) -> Cut:
     """The cut that takes off rows and columns of one still colour at the edges."""
     steady = np.ptp(pictures[:: max(1, len(pictures) // 16)], axis=0)
     picture = pictures[0]
@@ -270,7 +270,7 @@ def bars_of(pictures: Float[np.ndarray, "frames raster raster"]) -> Cut:
     return *cut(picture, steady), *cut(picture.T, steady.T)
 
 
-class Signs:
+class SpreadSpectrumCode:
     """What a key says: the sign of each place, and which places share a coded sign. Raises ValueError for a short key."""
 
     def __init__(self, key: bytes):
@@ -290,8 +290,8 @@ class Signs:
 
     def read(self, waves: Waves, cuts: list[Cut]) -> tuple[int, float]:
         """The likeliest number over all phases and `cuts`, and its score."""
-        white = whitened(waves)
-        coded = np.concatenate([self.gather(into_cells(white, cut)) for cut in cuts])
+        white = whiten(waves)
+        coded = np.concatenate([self.gather(pool_cells(white, cut)) for cut in cuts])
         coded = coded[np.argsort(-np.abs(coded).sum(-1))[:DECODED]]
         numbers = convolutional_code.decode(coded)
         scores = [
@@ -312,14 +312,14 @@ class Signs:
         return ((turns @ sums.reshape(WAVES, CODED)).real / length).astype(np.float32)
 
 
-def whitened(waves: Waves) -> Waves:
+def whiten(waves: Waves) -> Waves:
     """Waves weighed by how little moves around each place, for there the mark is seen best."""
     scale = 0.6 * RASTER / CELLS
     power = np.stack([cv2.GaussianBlur(each, (0, 0), scale) for each in (waves**2).sum(1)])
     return waves / np.sqrt(np.maximum(power, 1e-3))[:, None]
 
 
-def into_cells(waves: Float[np.ndarray, "waves 2 raster raster"], cut: Cut) -> Float[np.ndarray, "waves 2 cells cells"]:
+def pool_cells(waves: Float[np.ndarray, "waves 2 raster raster"], cut: Cut) -> Float[np.ndarray, "waves 2 cells cells"]:
     """Sums over the cells that the mark had before the picture was cut."""
     top, bottom, left, right = cut
     return _overlaps(top, bottom) @ waves @ _overlaps(left, right).T

@@ -20,8 +20,8 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import CHALLENGE, MASTER, READS, Caller, caller_of
-from api.middleware.rate_limit import Rates
+from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
+from api.middleware.rate_limit import RateLimiter
 from api.problems.problems import Problem, database_away
 from storage.database.engine import Database
 from storage.errors import StorageError, Unauthorized
@@ -38,7 +38,7 @@ FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "v
 """What proxies add. A request that has one was made by somebody behind the address that it comes from."""
 
 
-class Admission(NamedTuple):
+class AccessDecision(NamedTuple):
     """What the gate has found: who asks, or why not; and what the answer's header says of it."""
 
     caller: Caller | None
@@ -46,10 +46,10 @@ class Admission(NamedTuple):
     headers: dict[str, str]
 
 
-class Gate:
+class AccessMiddleware:
     """ASGI middleware: sets `request.state.caller`, or answers itself."""
 
-    def __init__(self, app: ASGIApp, database: Database, rates: Rates):
+    def __init__(self, app: ASGIApp, database: Database, rates: RateLimiter):
         self.app, self.database, self.rates = app, database, rates
         self.keyless = True
         self._noting = Lock()
@@ -71,7 +71,7 @@ class Gate:
         scope.setdefault("state", {})["caller"] = caller
         await self.app(scope, receive, answer)
 
-    def _admit(self, asking: HTTPConnection, method: str) -> Admission:
+    def _admit(self, asking: HTTPConnection, method: str) -> AccessDecision:
         """Looks at everything but the body. Refused requests are counted too."""
         caller, problem = None, None
         try:
@@ -85,23 +85,23 @@ class Gate:
         except Problem as error:
             problem = error
         except (OperationalError, PoolTimeout) as error:
-            return Admission(None, database_away(error), {})
+            return AccessDecision(None, database_away(error), {})
         if caller is not None and caller.key_id is not None:
             pace = self.rates.hit("key", caller.key_id)
         else:
             pace = self.rates.hit("address", asking.client.host if asking.client else "unknown")
         if pace is not None and not pace.admitted:
             problem = Problem("rate_limited", f"{pace.limit} requests in {pace.window_s} seconds are allowed.")
-        return Admission(caller, problem, pace.headers() if pace else {})
+        return AccessDecision(caller, problem, pace.headers() if pace else {})
 
     def _identify(self, asking: HTTPConnection) -> Caller | None:
         """Who asks; None: somebody without a key. Raises Unauthorized, and the problem `keys_needed`."""
         scheme, _, token = asking.headers.get("authorization", "").partition(" ")
         with self.database.session(write=False) as session:
-            self.keyless = self.keyless and not api_keys.any_made(session)  # one key, and it is so for ever
+            self.keyless = self.keyless and not api_keys.any_exist(session)  # one key, and it is so for ever
             if self.keyless:
                 _check_local(asking)
-                return MASTER
+                return LOCAL_CALLER
             if scheme.lower() != "bearer":
                 return None
             token = token.strip()

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.responses.byte_ranges import unchanged
+from api.responses.byte_ranges import not_modified
 
 BELOW = ("/v1/", "/openapi.json")
 """Where this holds: for resources, not for how the service is at the moment."""
@@ -21,7 +21,7 @@ CACHE = "private, no-cache"
 OF_A_BODY = ("content-length", "content-type")
 
 
-class Tags:
+class ETagMiddleware:
     """ASGI middleware. Answers that come in pieces, that have a tag already or that may not be kept are left as they are."""
 
     def __init__(self, app: ASGIApp):
@@ -61,7 +61,7 @@ def _tag(asked: Request, start: Message, body: Message) -> Message:
     headers = MutableHeaders(scope=start)
     headers["ETag"] = etag = f'"{sha256(body["body"]).hexdigest()[:32]}"'
     headers.setdefault("Cache-Control", CACHE)
-    if not unchanged(asked, etag):
+    if not not_modified(asked, etag):
         return body
     start["status"] = 304
     for name in OF_A_BODY:

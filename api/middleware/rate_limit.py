@@ -31,7 +31,7 @@ AWAY_S = 10.0
 """How long Redis is left alone after it did not answer."""
 
 
-class Pace(NamedTuple):
+class RateLimitStatus(NamedTuple):
     """How a client stands after one more request."""
 
     policy: Policy
@@ -50,7 +50,7 @@ class Pace(NamedTuple):
         return fields if self.admitted else fields | {"Retry-After": str(self.reset_s)}
 
 
-class Rates:
+class RateLimiter:
     """Counts the requests of each key and, where there is none, of each address. Threads may share it."""
 
     def __init__(self, settings: Settings):
@@ -72,7 +72,7 @@ class Rates:
             self.shared = FixedWindowRateLimiter(storage)
         self.shared_again = 0.0
 
-    def hit(self, policy: Policy, who: str) -> Pace | None:
+    def hit(self, policy: Policy, who: str) -> RateLimitStatus | None:
         """Counts one more request of `who`; None where there is no limit."""
         item = self.items[policy]
         if item is None:
@@ -86,11 +86,11 @@ class Rates:
         return _hit(self.here, item, policy, who)
 
 
-def _hit(limiter: FixedWindowRateLimiter, item: RateLimitItem, policy: Policy, who: str) -> Pace:
+def _hit(limiter: FixedWindowRateLimiter, item: RateLimitItem, policy: Policy, who: str) -> RateLimitStatus:
     admitted = limiter.hit(item, policy, who)
     reset_time, remaining = limiter.get_window_stats(item, policy, who)
     reset_s = max(1, math.ceil(reset_time - time.time()))
-    return Pace(policy, item.amount, item.get_expiry(), remaining, reset_s, admitted)
+    return RateLimitStatus(policy, item.amount, item.get_expiry(), remaining, reset_s, admitted)
 
 
 def _parse(name: str, text: str) -> RateLimitItem | None:

@@ -33,7 +33,7 @@ GONE = 499
 """The status of requests whose sender was gone before the answer, as nginx has it."""
 
 
-class RequestFigures:
+class RequestMetrics:
     """Latency and number of requests by method, route and status. Few values each, whatever is asked for."""
 
     def __init__(self, registry: CollectorRegistry):
@@ -47,10 +47,10 @@ class RequestFigures:
         self.in_progress = Gauge("adnerf_http_requests_in_progress", "Requests being answered.", registry=registry)
 
 
-class Observer:
+class RequestLogMiddleware:
     """ASGI middleware: takes or makes the id of a request, and tells of the answer."""
 
-    def __init__(self, app: ASGIApp, figures: RequestFigures):
+    def __init__(self, app: ASGIApp, figures: RequestMetrics):
         self.app, self.figures = app, figures
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,7 +69,7 @@ class Observer:
                 self._tell(scope, status, time.perf_counter() - begun)
             await send(message)
 
-        with logs.bound(request_id=request_id), self.figures.in_progress.track_inprogress():
+        with logs.log_context(request_id=request_id), self.figures.in_progress.track_inprogress():
             try:
                 await self.app(scope, receive, answer)
             except Exception:

@@ -28,7 +28,7 @@ HEADERS = {
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum", "Upload-Defer-Length")
-CORS_ASKED = (
+CORS_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
     IDEMPOTENCY_KEY,
@@ -38,7 +38,7 @@ CORS_ASKED = (
     REQUEST_ID,
     *TUS,
 )
-CORS_TOLD = (
+CORS_RESPONSE_HEADERS = (
     "Content-Disposition",
     "Content-Range",
     "ETag",
@@ -77,7 +77,7 @@ def install(app: FastAPI, settings: Settings) -> None:
             CORSMiddleware,
             allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
             allow_methods=CORS_METHODS,
-            allow_headers=CORS_ASKED,
-            expose_headers=CORS_TOLD,
+            allow_headers=CORS_REQUEST_HEADERS,
+            expose_headers=CORS_RESPONSE_HEADERS,
         )
     app.add_middleware(SecurityHeaders)

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: what this process sees, and what the database and the parts of the service tell.
+"""ServiceStats for Prometheus: what this process sees, and what the database and the parts of the service tell.
 
 Every family has few label values, whatever subjects, videos and jobs there are. What comes from the database is read when
 somebody asks, and kept for a few seconds, so that several who ask cost no more than one.
@@ -18,12 +18,12 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
 from prometheus_client.registry import Collector
 
-from api.monitoring.readiness import Part, Readiness
+from api.monitoring.readiness import ComponentStatus, Readiness
 from storage.database.engine import Database
 from storage.database.models import now
 from storage.settings import Settings
 from storage.tables import counters, jobs, service_stats, webhooks
-from storage.tables.service_stats import Figures
+from storage.tables.service_stats import ServiceStats
 from worker.broker import QUEUES
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class ServiceCollector(Collector):
             disk.add_metric(labels, size)
         yield disk
 
-    def _figures(self) -> Figures | None:
+    def _figures(self) -> ServiceStats | None:
         try:
             with self.database.session(write=False) as session:
                 return service_stats.read(session, worker_silence_s=self.settings.worker_silence_s)
@@ -91,14 +91,14 @@ class ServiceCollector(Collector):
             return None
 
 
-def _up(parts: dict[str, Part]) -> Metric:
+def _up(parts: dict[str, ComponentStatus]) -> Metric:
     family = GaugeMetricFamily("adnerf_up", "Whether a part of the service is well: 1 or 0.", labels=("part",))
     for name, part in parts.items():
         family.add_metric((name,), float(part.ok))
     return family
 
 
-def _queues(read: Figures) -> Iterator[Metric]:
+def _queues(read: ServiceStats) -> Iterator[Metric]:
     moment = now()
     found = {(each.kind, each.state): each for each in read.queue}
     number = GaugeMetricFamily("adnerf_jobs", "Jobs waiting and at work.", labels=("kind", "state"))
@@ -113,7 +113,7 @@ def _queues(read: Figures) -> Iterator[Metric]:
     yield from (number, oldest)
 
 
-def _counts(read: Figures) -> Iterator[Metric]:
+def _counts(read: ServiceStats) -> Iterator[Metric]:
     attempts = CounterMetricFamily("adnerf_attempts", "Jobs taken up by a worker.", labels=("kind",))
     lost = CounterMetricFamily("adnerf_leases_lost", "Jobs whose worker was gone.", labels=("kind",))
     ended = CounterMetricFamily("adnerf_jobs_ended", "Jobs that came to an end.", labels=("kind", "state"))
@@ -132,7 +132,7 @@ def _counts(read: Figures) -> Iterator[Metric]:
     yield from (attempts, lost, ended, stages)
 
 
-def _deliveries(read: Figures) -> Iterator[Metric]:
+def _deliveries(read: ServiceStats) -> Iterator[Metric]:
     attempts = CounterMetricFamily(
         "adnerf_webhook_attempts",
         "Attempts at telling a webhook; those that failed are made again.",
@@ -149,7 +149,7 @@ def _deliveries(read: Figures) -> Iterator[Metric]:
     )
 
 
-def _workers(read: Figures) -> Iterator[Metric]:
+def _workers(read: ServiceStats) -> Iterator[Metric]:
     """By host, not by worker: a worker that starts anew has a new name."""
     serving = Counter(queue for worker in read.workers for queue in worker.queues)
     alive = GaugeMetricFamily("adnerf_workers", "Workers alive that serve a queue.", labels=("queue",))

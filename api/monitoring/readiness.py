@@ -19,11 +19,11 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 3.0
 """A part that has not answered by then counts as down."""
 
-NEEDED = ("database", "store", "queue")
+REQUIRED = ("database", "store", "queue")
 """Parts without which requests cannot be served as they should. Work that no worker is there for waits."""
 
 
-class Part(NamedTuple):
+class ComponentStatus(NamedTuple):
     """Whether one part of the service is well, and a sentence on it that holds no secrets."""
 
     ok: bool
@@ -40,7 +40,7 @@ class Readiness:
         self._asked: dict[str, Future[str]] = {}
         self._lock = threading.Lock()
 
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, ComponentStatus]:
         """Every part by name, asked now."""
         with self._lock:
             for name, ask in self._asks.items():
@@ -84,13 +84,13 @@ class NobodyThere(Exception):
     """A queue has no worker."""
 
 
-def _part(name: str, answer: Future[str]) -> Part:
+def _part(name: str, answer: Future[str]) -> ComponentStatus:
     try:
-        return Part(True, answer.result(PATIENCE_S))
+        return ComponentStatus(True, answer.result(PATIENCE_S))
     except NobodyThere as error:
-        return Part(False, str(error))
+        return ComponentStatus(False, str(error))
     except TooSlow:
-        return Part(False, f"no answer within {PATIENCE_S:.0f} s")
+        return ComponentStatus(False, f"no answer within {PATIENCE_S:.0f} s")
     except Exception as error:
         log.warning("%s is down: %s", name, error)
-        return Part(False, type(error).__name__)  # its words may name hosts and users
+        return ComponentStatus(False, type(error).__name__)  # its words may name hosts and users

@@ -71,7 +71,7 @@ def bytes_body(media_type: str, *, required: bool = True) -> dict[str, Any]:
     return {"requestBody": {"required": required, "content": content}}
 
 
-def headed(description: str, **headers: str) -> dict[str, Any]:
+def response_with_headers(description: str, **headers: str) -> dict[str, Any]:
     """One of the `responses` of a route: with these headers, by name and description."""
     described = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
     return {"description": description, "headers": described}
@@ -101,7 +101,7 @@ def events(description: str, model: type[BaseModel]) -> dict[str, Any]:
     return {"description": description, "content": {"text/event-stream": {"schema": event}}}
 
 
-def accepted(what: str) -> dict[str, Any]:
+def accepted_response(what: str) -> dict[str, Any]:
     """The 202 among the `responses` of a route."""
     return {
         "description": "taken in; the work follows",
@@ -112,7 +112,7 @@ def accepted(what: str) -> dict[str, Any]:
     }
 
 
-def complete(app: FastAPI) -> None:
+def customize_openapi(app: FastAPI) -> None:
     """Makes /openapi.json say that errors are problem details, and not what the framework would answer by itself."""
     framework = app.openapi
 

@@ -13,10 +13,10 @@ from hashlib import sha256
 from html import escape
 
 from adnerf_core.errors import AdnerfError, BadFolder
-from api.problems.problems import ERRORS_PAGE, PROBLEMS, Kind
+from api.problems.problems import ERRORS_PAGE, PROBLEMS, ProblemType
 from storage.tables.jobs import WORKER_LOST
 
-MEANINGS: dict[str, str] = {
+EXPLANATIONS: dict[str, str] = {
     "malformed_body": "A multipart body ended early, its boundary is missing or wrong, or one of its headers is too long.",
     "bad_request": "The request as a whole makes no sense to the server: a header that cannot be right, or a broken line.",
     "unauthorized": "There is no key in the request, or one that is unknown, was revoked, or is out of date.",
@@ -93,7 +93,7 @@ def page() -> str:
     )
 
 
-def _problem(code: str, kind: Kind) -> str:
+def _problem(code: str, kind: ProblemType) -> str:
     example = {"type": f"{ERRORS_PAGE}#{code}", "title": kind.title, "status": kind.status}
     example |= {"detail": f"{kind.title}. {kind.remedy}", "code": code, "remedy": kind.remedy}
     meaning = f"<p>{escape(kind.title)}. {escape(MEANINGS[code])}</p>"

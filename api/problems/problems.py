@@ -31,7 +31,7 @@ ERRORS_PAGE = "/errors"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
-class Kind(NamedTuple):
+class ProblemType(NamedTuple):
     """What all problems of one code have in common."""
 
     status: int
@@ -39,109 +39,129 @@ class Kind(NamedTuple):
     remedy: str
 
 
-PROBLEMS: dict[str, Kind] = {
-    "malformed_body": Kind(400, "The body cannot be read", "Send the body in the form that its Content-Type names."),
-    "bad_request": Kind(400, "The request cannot be understood", "Compare the request with /docs."),
-    "unauthorized": Kind(
+PROBLEMS: dict[str, ProblemType] = {
+    "malformed_body": ProblemType(
+        400, "The body cannot be read", "Send the body in the form that its Content-Type names."
+    ),
+    "bad_request": ProblemType(400, "The request cannot be understood", "Compare the request with /docs."),
+    "unauthorized": ProblemType(
         401, "A key is needed", "Send `Authorization: Bearer` with a key that `adnerf keys create` has made."
     ),
-    "keys_needed": Kind(
+    "keys_needed": ProblemType(
         403,
         "Without keys the service is for its own machine only",
         "Make a first key on that machine: adnerf keys create --owner local --name first --scopes read,write,admin.",
     ),
-    "forbidden": Kind(403, "The key may not do this", "Use a key that has the scope."),
-    "quota_exceeded": Kind(
+    "forbidden": ProblemType(403, "The key may not do this", "Use a key that has the scope."),
+    "quota_exceeded": ProblemType(
         403,
         "A quota is used up",
         "Remove what is not needed any more, wait, or ask the operator for more: `quota` says of what.",
     ),
-    "not_found": Kind(404, "There is no such thing", "Check the id; list what there is with GET on the collection."),
-    "preview_not_ready": Kind(404, "There is no preview yet", "Ask again once training has made some progress."),
-    "object_missing": Kind(404, "The file is gone from the store", "Make it anew, or restore the store's backup."),
-    "method_not_allowed": Kind(
+    "not_found": ProblemType(
+        404, "There is no such thing", "Check the id; list what there is with GET on the collection."
+    ),
+    "preview_not_ready": ProblemType(404, "There is no preview yet", "Ask again once training has made some progress."),
+    "object_missing": ProblemType(
+        404, "The file is gone from the store", "Make it anew, or restore the store's backup."
+    ),
+    "method_not_allowed": ProblemType(
         405, "The method does not go with this path", "Use a method that the Allow header names."
     ),
-    "upload_stalled": Kind(408, "The body stopped arriving", "Send it again over a steadier connection."),
-    "subject_not_ready": Kind(409, "The subject is not ready", "Poll the subject until its state is `ready`."),
-    "consent_withdrawn": Kind(
+    "upload_stalled": ProblemType(408, "The body stopped arriving", "Send it again over a steadier connection."),
+    "subject_not_ready": ProblemType(409, "The subject is not ready", "Poll the subject until its state is `ready`."),
+    "consent_withdrawn": ProblemType(
         409,
         "Consent to show this person was withdrawn",
         "Nothing more can be made or shown of this subject; who agrees again makes a new one.",
     ),
-    "video_not_ready": Kind(409, "The video is not ready", "Poll the video until its state is `ready`."),
-    "report_not_ready": Kind(409, "There is no report yet", "Poll the subject until its state is `ready`."),
-    "views_not_ready": Kind(409, "There are no pictures of views yet", "Poll the subject until its state is `ready`."),
-    "move_not_allowed": Kind(
+    "video_not_ready": ProblemType(409, "The video is not ready", "Poll the video until its state is `ready`."),
+    "report_not_ready": ProblemType(409, "There is no report yet", "Poll the subject until its state is `ready`."),
+    "views_not_ready": ProblemType(
+        409, "There are no pictures of views yet", "Poll the subject until its state is `ready`."
+    ),
+    "move_not_allowed": ProblemType(
         409,
         "The job's state does not allow this",
         "Read the job again: queued and running jobs can be cancelled, failed and cancelled ones retried.",
     ),
-    "idempotency_in_flight": Kind(
+    "idempotency_in_flight": ProblemType(
         409,
         "The same request is being carried out",
         "Send it again after Retry-After: it is answered as the first one.",
     ),
-    "answer_not_kept": Kind(
+    "answer_not_kept": ProblemType(
         409,
         "The request was carried out; its answer held a secret",
         "A secret is shown once: if it did not arrive, remove what was made and make it anew with another key.",
     ),
-    "offset_mismatch": Kind(
+    "offset_mismatch": ProblemType(
         409, "The bytes do not follow on those that are there", "Ask by HEAD how much there is, and go on from there."
     ),
-    "upload_incomplete": Kind(
+    "upload_incomplete": ProblemType(
         409, "The upload is not complete", "Send the rest of it first; HEAD /v1/uploads/{id} tells from where."
     ),
-    "upload_used": Kind(
+    "upload_used": ProblemType(
         409, "The upload was used already", "Go on with what was made of it, or upload the file again."
     ),
-    "tus_version_unsupported": Kind(
+    "tus_version_unsupported": ProblemType(
         412, "The version of tus is not spoken here", "Send Tus-Resumable: 1.0.0, as tus clients do."
     ),
-    "key_revoked": Kind(409, "The key was revoked", "Make another key; what was revoked stays so."),
-    "too_many_webhooks": Kind(
+    "key_revoked": ProblemType(409, "The key was revoked", "Make another key; what was revoked stays so."),
+    "too_many_webhooks": ProblemType(
         409, "There are as many webhooks as are allowed", "Delete one, or let one webhook hear of more events."
     ),
-    "webhook_disabled": Kind(409, "The webhook is switched off", 'Switch it on with PATCH {"enabled": true}.'),
-    "webhooks_off": Kind(
+    "webhook_disabled": ProblemType(409, "The webhook is switched off", 'Switch it on with PATCH {"enabled": true}.'),
+    "webhooks_off": ProblemType(
         409, "Webhooks are not set up here", "The operator has to set ADNERF_WEBHOOK_KEY, to the same value everywhere."
     ),
-    "body_too_large": Kind(413, "The body is too large", "Send less; only files may be large."),
-    "file_too_large": Kind(413, "The file is too large", "Shorten the file or encode it at a lower bit rate."),
-    "unsupported_media_type": Kind(415, "The body has another type than is needed here", "Set the Content-Type."),
-    "range_not_satisfiable": Kind(416, "The range lies outside the file", "Ask for a range within Content-Range."),
-    "validation_failed": Kind(422, "The request has wrong or missing values", "Correct what `errors` points at."),
-    "idempotency_key_reused": Kind(
+    "body_too_large": ProblemType(413, "The body is too large", "Send less; only files may be large."),
+    "file_too_large": ProblemType(413, "The file is too large", "Shorten the file or encode it at a lower bit rate."),
+    "unsupported_media_type": ProblemType(
+        415, "The body has another type than is needed here", "Set the Content-Type."
+    ),
+    "range_not_satisfiable": ProblemType(
+        416, "The range lies outside the file", "Ask for a range within Content-Range."
+    ),
+    "validation_failed": ProblemType(
+        422, "The request has wrong or missing values", "Correct what `errors` points at."
+    ),
+    "idempotency_key_reused": ProblemType(
         422, "The Idempotency-Key belongs to another request", "Give each new request a key of its own."
     ),
-    "empty_file": Kind(422, "The file is empty", "Send the file itself; check that it is not still being written."),
-    "not_media": Kind(
+    "empty_file": ProblemType(
+        422, "The file is empty", "Send the file itself; check that it is not still being written."
+    ),
+    "not_media": ProblemType(
         422,
         "The file is neither video nor audio",
         "Send an MP4, MOV, MKV, WebM or AVI video, or WAV, MP3, M4A, FLAC, OGG or AAC audio.",
     ),
-    "not_an_image": Kind(422, "The file is not an image", "Send a PNG, JPEG or WebP image."),
-    "too_many_uploads": Kind(
+    "not_an_image": ProblemType(422, "The file is not an image", "Send a PNG, JPEG or WebP image."),
+    "too_many_uploads": ProblemType(
         429,
         "Too many uploads were begun and not used",
         "Finish and use some, or delete them: GET /v1/uploads lists them.",
     ),
-    "checksum_mismatch": Kind(
+    "checksum_mismatch": ProblemType(
         460, "The bytes are not those of the checksum", "Send them again: nothing of this body was kept."
     ),
-    "rate_limited": Kind(429, "Too many requests", "Wait for Retry-After; RateLimit tells how many are left."),
-    "url_refused": Kind(
+    "rate_limited": ProblemType(429, "Too many requests", "Wait for Retry-After; RateLimit tells how many are left."),
+    "url_refused": ProblemType(
         422,
         "The address is none that is called from here",
         "Name a receiver on the public internet: https, port 443 or 8443, no user name in it.",
     ),
-    "internal_error": Kind(500, "Something went wrong here", "Try again; if it happens again, report it with the log."),
-    "store_away": Kind(
+    "internal_error": ProblemType(
+        500, "Something went wrong here", "Try again; if it happens again, report it with the log."
+    ),
+    "store_away": ProblemType(
         503, "The object store does not answer", "Try again in a moment; GET /readyz tells when it is back."
     ),
-    "unavailable": Kind(503, "The service cannot answer now", "Try again after the time in Retry-After."),
-    "disk_full": Kind(507, "No space is left for the upload", "Delete subjects or videos, or give the service space."),
+    "unavailable": ProblemType(503, "The service cannot answer now", "Try again after the time in Retry-After."),
+    "disk_full": ProblemType(
+        507, "No space is left for the upload", "Delete subjects or videos, or give the service space."
+    ),
 }
 
 _BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -192,7 +212,7 @@ class Problem(HTTPException):
         return JSONResponse(body, self.status_code, headers=self.headers, media_type=MEDIA_TYPE)
 
 
-def invalid(detail: str, field: str) -> Problem:
+def validation_problem(detail: str, field: str) -> Problem:
     """A `validation_failed` about one field of the body; `detail` is a phrase without a full stop."""
     return from_validation([{"loc": (field,), "msg": detail}])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from api.problems.problems import Problem, invalid
+from api.problems.problems import Problem, validation_problem
 from api.requests.multipart import HEAD, FileRule, Form, ReceivedFile
 from storage.database.engine import Database
 from storage.objects.base import ObjectStore
@@ -13,7 +13,7 @@ from storage.tables import uploads
 
 
 @contextmanager
-def sent_file(
+def file_or_upload(
     form: Form, name: str, upload_id: str | None, rule: FileRule, *, owner: str, database: Database, store: ObjectStore
 ) -> Iterator[ReceivedFile]:
     """The file `name` of `form`, or the upload in its place, by the same rule; open until the block ends.
@@ -25,9 +25,9 @@ def sent_file(
         yield form.file(name)
         return
     if name in form.files:
-        raise invalid(f"Send either `{name}` or `upload_id`", "upload_id")
+        raise validation_problem(f"Send either `{name}` or `upload_id`", "upload_id")
     with database.session(write=False) as session:
-        upload = uploads.whole(session, upload_id, owner=owner)
+        upload = uploads.complete_upload(session, upload_id, owner=owner)
         file = uploads.open_whole(store, upload)
     with file:
         if upload.size > rule.limit:

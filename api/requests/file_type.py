@@ -55,7 +55,7 @@ _PACKET = 188
 """Bytes of a packet of an MPEG transport stream; each begins with 0x47."""
 
 
-def media(head: bytes) -> None:
+def require_media(head: bytes) -> None:
     """Raises Problem `not_media` where `head`, the first bytes of a file, cannot begin a video or an audio."""
     found = next((what for magic, what in _OTHERS.items() if head.startswith(magic)), None)
     for (magic, place, inside), what in _INSIDE.items():
@@ -69,7 +69,7 @@ def media(head: bytes) -> None:
         raise Problem("not_media", f"The file is {found}.")
 
 
-def image(head: bytes) -> None:
+def require_image(head: bytes) -> None:
     """Raises Problem `not_an_image` where `head`, the first bytes of a file, begins no PNG, JPEG or WebP."""
     if not (head.startswith(_IMAGES) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")):
         raise Problem("not_an_image")

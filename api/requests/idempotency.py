@@ -1,10 +1,10 @@
 """Idempotency-Key: a POST that is sent again with the same key is carried out once.
 
-Every route that takes a POST is a `PostOnce`. In front of the route's own dependencies it notes the key as in flight, so
+Every route that takes a POST is a `IdempotentRoute`. In front of the route's own dependencies it notes the key as in flight, so
 that an equal request which comes meanwhile is turned away before its body is read. After them, when the body has been read
 and before the route's function runs, it looks for an answer that was kept. What the function then answers is kept in the
 transaction of what it did (storage/tables/idempotency.py): a process that dies in between leaves nothing, and the retry is carried out.
-A route whose transaction ends before its answer is known calls `keep_early` within it.
+A route whose transaction ends before its answer is known calls `store_response` within it.
 
 The notes on what is in flight are this process's own. Where several processes serve the API, equal requests may be at work
 in two of them; the database lets one transaction keep its answer, the other is rolled back and gets that answer too.
@@ -32,7 +32,7 @@ from api.deps import DatabaseDep
 from api.problems.problems import Problem
 from storage.errors import StorageError
 from storage.tables import idempotency
-from storage.tables.idempotency import Slot
+from storage.tables.idempotency import IdempotencyKey
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -59,13 +59,13 @@ class Replayed(Exception):
         self.response = response
 
 
-async def _hold(request: Request, caller: CallerDep, key: Key = None) -> AsyncIterator[None]:
+async def _reserve(request: Request, caller: CallerDep, key: Key = None) -> AsyncIterator[None]:
     """Notes the request as in flight until what it did is durable. Raises Problem `idempotency_in_flight`."""
     if key is None:
         yield
         return
-    slot = Slot(caller.owner, f"POST {request.scope['route'].path}", key)
-    in_flight: set[Slot] = request.app.state.in_flight  # touched by the event loop only
+    slot = IdempotencyKey(caller.owner, f"POST {request.scope['route'].path}", key)
+    in_flight: set[IdempotencyKey] = request.app.state.in_flight  # touched by the event loop only
     if slot in in_flight:
         raise _in_flight()
     in_flight.add(slot)
@@ -76,9 +76,9 @@ async def _hold(request: Request, caller: CallerDep, key: Key = None) -> AsyncIt
         in_flight.discard(slot)
 
 
-def _recall(request: Request, database: DatabaseDep) -> None:
+def _replay(request: Request, database: DatabaseDep) -> None:
     """Raises Replayed where the request was carried out before, and Problem `idempotency_key_reused` where another was."""
-    slot: Slot | None = getattr(request.state, "slot", None)
+    slot: IdempotencyKey | None = getattr(request.state, "slot", None)
     if slot is None:
         return
     with database.session(write=False) as session:
@@ -92,12 +92,12 @@ def _recall(request: Request, database: DatabaseDep) -> None:
     raise Replayed(Response(kept.body, kept.status, {**kept.headers, REPLAYED: "true"}))
 
 
-class PostOnce(APIRoute):
+class IdempotentRoute(APIRoute):
     """A route whose POSTs are carried out once for each Idempotency-Key. Other methods are left as they are."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any):
         if "POST" in (more.get("methods") or ()):
-            more["dependencies"] = [Depends(_hold, scope="function"), *(more.get("dependencies") or ())]
+            more["dependencies"] = [Depends(_reserve, scope="function"), *(more.get("dependencies") or ())]
             endpoint = _recalling(endpoint)
         super().__init__(path, endpoint, **more)
 
@@ -106,7 +106,7 @@ class PostOnce(APIRoute):
         return _keeping(handler) if "POST" in self.methods else handler
 
 
-def keep_early(request: Request, session: Session, response: Response) -> None:
+def store_response(request: Request, session: Session, response: Response) -> None:
     """Keeps `response` with the transaction of `session`. A route that then answers something else has that kept in its place.
 
     Raises what another process's answer to an equal request leads to; the transaction has to be rolled back then.
@@ -133,7 +133,7 @@ def _recalling(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         return endpoint(**values)
 
     last = inspect.Parameter(
-        "recalled", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[None, Depends(_recall)], default=None
+        "recalled", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[None, Depends(_replay)], default=None
     )
     signature = inspect.signature(endpoint, eval_str=True)
     run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), last])
@@ -148,18 +148,18 @@ def _keeping(handler: Callable) -> Callable:
             response = await handler(request)
         except (HTTPException, StorageError):
             await to_thread.run_sync(
-                _recall, request, request.app.state.database
+                _replay, request, request.app.state.database
             )  # another process may have been quicker
             raise
         kept = getattr(request.state, "kept_early", None)
         if hasattr(request.state, "slot") and response.status_code < 400 and response is not kept:
-            await to_thread.run_sync(_keep, request, response)
+            await to_thread.run_sync(_store, request, response)
         return response
 
     return answer
 
 
-def _keep(request: Request, response: Response) -> None:
+def _store(request: Request, response: Response) -> None:
     session = getattr(request.state, "session", None)
     if session is not None:
         _keep_with(session, request, response)
@@ -178,8 +178,8 @@ def _keep_with(session: Session, request: Request, response: Response) -> None:
     }
     if hasattr(request.state, "kept_early"):
         idempotency.replace(session, request.state.slot, **kept)
-    elif not idempotency.keep(session, request.state.slot, **kept):
-        _recall(request, request.app.state.database)
+    elif not idempotency.store(session, request.state.slot, **kept):
+        _replay(request, request.app.state.database)
         raise _in_flight()
 
 

@@ -26,7 +26,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from api.problems.problems import Problem, from_validation, invalid
+from api.problems.problems import Problem, from_validation, validation_problem
 
 SMALL = 1 << 20
 """Bytes that a body may have beside its files."""
@@ -48,7 +48,7 @@ class FileRule(NamedTuple):
 
 
 class ReceivedFile(NamedTuple):
-    """A file that was sent, open for reading until the request ends. `name` is its `shown_name`."""
+    """A file that was sent, open for reading until the request ends. `name` is its `display_name`."""
 
     file: BinaryIO
     name: str
@@ -65,7 +65,7 @@ class Form:
     def file(self, name: str) -> ReceivedFile:
         """A file that must be there. Raises Problem `validation_failed`."""
         if name not in self.files:
-            raise invalid("Field required: send the file as a part of this name", name)
+            raise validation_problem("Field required: send the file as a part of this name", name)
         return self.files[name]
 
     def parse(self, model: type[Model]) -> Model:
@@ -119,7 +119,7 @@ async def receive_json(request: Request, model: type[Model]) -> Model:
 
 
 @asynccontextmanager
-async def received_form(
+async def parse_multipart(
     request: Request, *, fields: Collection[str], files: Mapping[str, FileRule], folder: Path
 ) -> AsyncIterator[Form]:
     """Reads a multipart body; its files are nameless ones on the disk of `folder`, open until the block ends.
@@ -133,10 +133,12 @@ async def received_form(
         raise Problem("unsupported_media_type", message, remedy="Send multipart/form-data, as `curl -F` does.")
     limit = sum(rule.limit for rule in files.values()) + SMALL
     folder.mkdir(parents=True, exist_ok=True)
-    if 2 * announced(request) > shutil.disk_usage(folder).free:  # twice: the store makes a copy of its own
+    if 2 * content_length(request) > shutil.disk_usage(folder).free:  # twice: the store makes a copy of its own
         raise Problem("disk_full")
     with ExitStack() as open_files:
-        parts = _Parts(fields, files, lambda: open_files.enter_context(tempfile.TemporaryFile(buffering=0, dir=folder)))
+        parts = _MultipartHandler(
+            fields, files, lambda: open_files.enter_context(tempfile.TemporaryFile(buffering=0, dir=folder))
+        )
         try:
             parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())
             async for chunk in body_chunks(
@@ -151,13 +153,13 @@ async def received_form(
         yield parts.form
 
 
-def announced(request: Request) -> int:
+def content_length(request: Request) -> int:
     """Bytes that the sender means to send, 0 where it does not say."""
     length = request.headers.get("content-length", "")
     return int(length) if length.isdecimal() else 0
 
 
-def shown_name(name: str) -> str:
+def display_name(name: str) -> str:
     """What a sender calls a file, only to show: no folders, no control characters, at most 200 characters, perhaps empty."""
     return "".join(filter(str.isprintable, re.split(r"[/\\]", name)[-1]))[:200]
 
@@ -165,7 +167,7 @@ def shown_name(name: str) -> str:
 async def body_chunks(request: Request, limit: int, too_large: Problem) -> AsyncIterator[bytes]:
     """The body as it arrives. Raises Problem `upload_stalled`, and beyond `limit` bytes `too_large`: before the first byte
     where the sender says how many there are."""
-    if announced(request) > limit:
+    if content_length(request) > limit:
         raise too_large
     stream = request.stream()
     received = 0
@@ -183,7 +185,7 @@ async def body_chunks(request: Request, limit: int, too_large: Problem) -> Async
         yield chunk
 
 
-class _Parts:
+class _MultipartHandler:
     """The parser's callbacks: each part goes into `form`, its files into what `new_file` opens."""
 
     def __init__(self, fields: Collection[str], files: Mapping[str, FileRule], new_file: Callable[[], BinaryIO]):
@@ -223,13 +225,13 @@ class _Parts:
         self._text, self._size = bytearray(), 0
         self._content = sha256()
         if self._name in self._seen:  # also bounds how many files one form can open
-            raise invalid("The form has this field twice; send it once", self._name)
+            raise validation_problem("The form has this field twice; send it once", self._name)
         self._seen.add(self._name)
         if self._name in self._rules:
             self._file = self._new_file()
         elif self._name not in self._fields:
             known = ", ".join(f"`{name}`" for name in (*self._rules, *self._fields))
-            raise invalid(f"There is no such field here; there are {known}", self._name)
+            raise validation_problem(f"There is no such field here; there are {known}", self._name)
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
         size = self._size = self._size + end - start
@@ -258,7 +260,7 @@ class _Parts:
             try:
                 self.form.values[self._name] = self._text.decode()
             except UnicodeDecodeError as error:
-                raise invalid("This is not UTF-8 text", self._name) from error
+                raise validation_problem("This is not UTF-8 text", self._name) from error
             return
         file, self._file = self._file, None
         if self._size == 0:
@@ -268,7 +270,7 @@ class _Parts:
         if self._size < HEAD:
             self._rules[self._name].look(bytes(self._text))
         file.seek(0)
-        self.form.files[self._name] = ReceivedFile(file, shown_name(self._filename), self._size)
+        self.form.files[self._name] = ReceivedFile(file, display_name(self._filename), self._size)
 
     def _end(self) -> None:
         self.ended = True

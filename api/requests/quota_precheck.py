@@ -12,7 +12,7 @@ from storage.tables import quotas
 from storage.tables.quotas import QuotaName
 
 
-def room_for(*names: QuotaName) -> Callable[..., None]:
+def require_quota(*names: QuotaName) -> Callable[..., None]:
     """A dependency that raises QuotaExceeded where the caller cannot have one more of each of these quotas.
 
     A request that may be an earlier one sent again is let through: it may have used up the quota itself, and then its answer
@@ -23,6 +23,6 @@ def room_for(*names: QuotaName) -> Callable[..., None]:
         if "idempotency-key" in request.headers:
             return
         with database.session(write=False) as session:
-            quotas.foresee(session, settings, caller.owner, **dict.fromkeys(names, 1))
+            quotas.check_ahead(session, settings, caller.owner, **dict.fromkeys(names, 1))
 
     return Depends(look)

@@ -15,7 +15,7 @@ from api.problems.problems import Problem
 CHUNK = 256 << 10
 
 
-def unchanged(request: Request, etag: str) -> bool:
+def not_modified(request: Request, etag: str) -> bool:
     """Whether If-None-Match names `etag` (quoted): the client has it already, so 304 is the answer."""
     wanted = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     return "*" in wanted or etag.removeprefix("W/") in wanted
@@ -51,7 +51,7 @@ def file_response(
     `etag` is quoted and strong: equal tags mean equal bytes, so that a download cut off can be taken up again.
     """
     headers = {**headers, "Accept-Ranges": "bytes", "ETag": etag}
-    if unchanged(request, etag):
+    if not_modified(request, etag):
         file.close()
         return Response(status_code=304, headers=headers)
     wanted = None

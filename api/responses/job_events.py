@@ -1,4 +1,4 @@
-"""Watch: those who follow jobs by server-sent events, and the one look at the database that serves them all.
+"""JobEventHub: those who follow jobs by server-sent events, and the one look at the database that serves them all.
 
 A listener costs a connection and a few objects, no thread and no database connection: several hundred may wait at once. So
 here, and only here, is asynchronous code that lives longer than a request: a task that looks, twice a second while somebody
@@ -43,7 +43,7 @@ RECONNECT_MS = 2000
 OVER = ("succeeded", "failed", "cancelled")
 
 
-class Seen(NamedTuple):
+class Cursor(NamedTuple):
     """What a listener knows of its job: the last revision, and the place in the queue."""
 
     revision: int
@@ -62,33 +62,33 @@ class Change(NamedTuple):
         return format_sse_event(event=self.name, data_str=self.job.model_dump_json(), id=str(self.revision))
 
 
-class Beginning(NamedTuple):
+class Subscription(NamedTuple):
     """Where a listener begins: what it is told at once, and what it knows then."""
 
     told: list[Change]
-    seen: Seen
+    seen: Cursor
     ended: bool
     """It had heard the end of the job already: there is nothing to follow."""
 
 
-def begin(session: Session, job: Job, last_event_id: str | None) -> Beginning:
+def begin(session: Session, job: Job, last_event_id: str | None) -> Subscription:
     """For a listener that has come so far; an id that is none of this job's counts as none."""
     places = jobs.queue_positions(session, [job.id])
-    seen = Seen(job.revision, places.get(job.id))
+    seen = Cursor(job.revision, places.get(job.id))
     heard = int(last_event_id) if last_event_id and re.fullmatch("[0-9]{1,9}", last_event_id) else None
     if heard is None or heard > job.revision:
-        return Beginning([Change("state", job.revision, serializers.placed_job(job, places))], seen, False)
+        return Subscription([Change("state", job.revision, serializers.job_with_position(job, places))], seen, False)
     if heard == job.revision:
-        return Beginning([], seen, job.state in OVER)
-    return Beginning(_changes(job, job_events.since(session, {job.id: heard})[job.id], places), seen, False)
+        return Subscription([], seen, job.state in OVER)
+    return Subscription(_changes(job, job_events.since(session, {job.id: heard})[job.id], places), seen, False)
 
 
 @dataclass(eq=False)
-class Listener:
+class Subscriber:
     """Somebody who follows one job: what is to be sent next, and what is known once that has been sent."""
 
     pending: list[Change]
-    seen: Seen
+    seen: Cursor
     token: str | None = None
     deleted: bool = False
     refused: bool = False
@@ -102,7 +102,7 @@ class Listener:
         self.pending = [change for change in changes or () if self._is_new(change)]
         if self.pending:
             last = self.pending[-1]
-            self.seen = Seen(last.revision, last.job.queue_position)
+            self.seen = Cursor(last.revision, last.job.queue_position)
         if self.pending or self.deleted:
             self.woken.set()
 
@@ -116,22 +116,22 @@ class Listener:
         return change.revision > self.seen.revision or moved_up
 
 
-class Watch:
+class JobEventHub:
     """The listeners of this process. Its methods belong to the event loop."""
 
     def __init__(self, database: Database):
         self._database = database
-        self._listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self._listeners: defaultdict[str, set[Subscriber]] = defaultdict(set)
         self._looking: asyncio.Task[None] | None = None
         self._thread = anyio.CapacityLimiter(1)
         self._closed = False
 
-    async def follow(self, job_id: str, beginning: Beginning, token: str | None = None) -> AsyncIterator[bytes]:
+    async def follow(self, job_id: str, beginning: Subscription, token: str | None = None) -> AsyncIterator[bytes]:
         """What one listener is sent: every change from `beginning` on, until the job is over or deleted.
 
         It ends before that where the key that `token` shows is revoked, expires or is rotated for good.
         """
-        listener = Listener(beginning.told, beginning.seen, token)
+        listener = Subscriber(beginning.told, beginning.seen, token)
         self._listeners[job_id].add(listener)
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on())
@@ -213,7 +213,7 @@ def _refused(database: Database, tokens: Collection[str]) -> set[str]:
     return found
 
 
-def look(database: Database, wanted: dict[str, Collection[Seen]]) -> dict[str, list[Change] | None]:
+def look(database: Database, wanted: dict[str, Collection[Cursor]]) -> dict[str, list[Change] | None]:
     """Those of the jobs of which there is more than one of the listeners has seen, with what came since; None: deleted."""
     with database.session(write=False) as session:
         query = select(Job.id, Job.revision, Job.state).where(
@@ -237,7 +237,7 @@ def look(database: Database, wanted: dict[str, Collection[Seen]]) -> dict[str, l
 
 def _changes(job: Job, noted: list[job_events.JobEvent], places: dict[str, int]) -> list[Change]:
     """What was noted of `job`, and last how it is now."""
-    now = serializers.placed_job(job, places)
+    now = serializers.job_with_position(job, places)
     then = [Change(each.name, each.revision, _as_it_was(now, each)) for each in noted]
     if then and then[-1].revision == job.revision:
         return [*then[:-1], then[-1]._replace(job=now)]

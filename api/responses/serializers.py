@@ -25,7 +25,7 @@ def job(session: Session, row: models.Job) -> resources.Job:
     return _job(row, service.queue_positions(session, [row]))
 
 
-def placed_job(row: models.Job, places: dict[str, int]) -> resources.Job:
+def job_with_position(row: models.Job, places: dict[str, int]) -> resources.Job:
     """A job of which it is known whether it has a place in the queue."""
     return _job(row, places)
 

@@ -10,13 +10,13 @@ from api.auth import CallerDep
 from api.deps import Reading, StoreDep, Writing
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.requests.idempotency import PostOnce
+from api.requests.idempotency import IdempotentRoute
 from api.requests.multipart import receive_json
 from api.responses import serializers
 from api.schemas import resources
 from api.services import consents, subjects
 
-router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"], route_class=PostOnce)
+router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"], route_class=IdempotentRoute)
 
 
 async def _withdrawal(request: Request) -> resources.Withdrawal:

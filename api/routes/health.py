@@ -9,7 +9,7 @@ from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client.exposition import choose_encoder
 
 from api.deps import ReadinessDep, Reading, SettingsDep
-from api.monitoring.readiness import NEEDED
+from api.monitoring.readiness import REQUIRED
 from api.openapi import responses
 from api.problems import page
 from api.problems.problems import ERRORS_PAGE, Problem
@@ -32,7 +32,7 @@ def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> 
     Without workers the service is `degraded`: what is sent is taken in, and waits.
     """
     parts = {name: resources.Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
-    down = [name for name in NEEDED if not parts[name].ok]
+    down = [name for name in REQUIRED if not parts[name].ok]
     if down:
         message = f"Down: {', '.join(down)}."
         raise Problem("unavailable", message, headers={"Retry-After": "5"}, parts=parts)

@@ -11,14 +11,14 @@ from api.auth import CallerDep
 from api.deps import Cursor, Limit, Reading, SettingsDep, WatchDep, Writing
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.requests.idempotency import PostOnce
+from api.requests.idempotency import IdempotentRoute
 from api.responses import serializers
 from api.responses.job_events import begin
 from api.schemas import resources
 from api.services import subjects
 from storage.database.models import JobKind, JobState
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=PostOnce)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=IdempotentRoute)
 
 
 @router.get("", summary="List jobs, newest first", responses=problems("validation_failed"))

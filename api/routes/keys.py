@@ -11,14 +11,14 @@ from api.auth import AdminDep
 from api.deps import Cursor, Limit, Reading, Writing
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.problems.problems import invalid
-from api.requests.idempotency import PostOnce
+from api.problems.problems import validation_problem
+from api.requests.idempotency import IdempotentRoute
 from api.requests.multipart import receive_json
 from api.schemas import resources
 from storage.database import models, queries
 from storage.tables import api_keys
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=PostOnce)
+router = APIRouter(prefix="/v1/keys", tags=["keys"], route_class=IdempotentRoute)
 
 BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
 SECRET = {"Cache-Control": "no-store"}
@@ -100,5 +100,5 @@ def _with_token(row: models.Key, token: str) -> resources.NewKey:
 
 def _future(moment: datetime | None) -> datetime | None:
     if moment is not None and moment <= datetime.now(timezone.utc):
-        raise invalid("must lie in the future", "expires_at")
+        raise validation_problem("must lie in the future", "expires_at")
     return moment

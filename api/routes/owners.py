@@ -59,10 +59,10 @@ def patch_owner(
     session: Writing,
 ) -> resources.Owner:
     """Sets the quotas that are named, null: back to that of the settings. What is there already stays, if it is more."""
-    quotas.change(session, owner, patch.model_dump(exclude_unset=True))
+    quotas.set_overrides(session, owner, patch.model_dump(exclude_unset=True))
     return resources.Owner(name=owner, quotas=_standing(session, settings, owner))
 
 
 def _standing(session: Session, settings: Settings, owner: str) -> resources.Quotas:
-    found = quotas.report(session, settings, owner)
+    found = quotas.usage(session, settings, owner)
     return resources.Quotas(**{name: quota._asdict() for name, quota in found.items()})

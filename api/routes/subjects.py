@@ -13,10 +13,10 @@ from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep,
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests import file_type
-from api.requests.file_source import sent_file
-from api.requests.idempotency import PostOnce
-from api.requests.multipart import FileRule, Form, receive_json, received_form
-from api.requests.quota_precheck import room_for
+from api.requests.file_source import file_or_upload
+from api.requests.idempotency import IdempotentRoute
+from api.requests.multipart import FileRule, Form, parse_multipart, receive_json
+from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response
 from api.schemas import resources
@@ -25,7 +25,7 @@ from storage.database.models import SubjectState
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 
-router = APIRouter(prefix="/v1/subjects", tags=["subjects"], route_class=PostOnce)
+router = APIRouter(prefix="/v1/subjects", tags=["subjects"], route_class=IdempotentRoute)
 
 REPORT_HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -38,13 +38,13 @@ REPORT_HEADERS = {
 
 
 def _rules(settings: Settings) -> dict[str, FileRule]:
-    return {"video": FileRule(settings.max_video_bytes, file_type.media)}
+    return {"video": FileRule(settings.max_video_bytes, file_type.require_media)}
 
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     files = _rules(settings)
     fields = resources.SubjectForm.model_fields
-    async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=files, folder=settings.data_dir) as form:
         yield form
 
 
@@ -57,10 +57,10 @@ async def _patch(request: Request) -> resources.SubjectPatch:
     status_code=202,
     summary="Make a subject of a reference video",
     responses={
-        202: responses.accepted("the subject"),
+        202: responses.accepted_response("the subject"),
         **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "quota_exceeded"),
     },
-    dependencies=[room_for("subjects", "queued_jobs", "stored_bytes")],
+    dependencies=[require_quota("subjects", "queued_jobs", "stored_bytes")],
     openapi_extra=responses.form(
         resources.SubjectForm,
         either=("video", "upload_id"),
@@ -82,7 +82,7 @@ def create_subject(
     """
     texts = form.parse(resources.SubjectForm)
     rule, sources = _rules(settings)["video"], {"owner": caller.owner, "database": database, "store": store}
-    with sent_file(form, "video", texts.upload_id, rule, **sources) as video:
+    with file_or_upload(form, "video", texts.upload_id, rule, **sources) as video:
         row = subjects.submit_subject(
             session,
             store,

@@ -14,8 +14,8 @@ from api.openapi import responses
 from api.openapi.responses import problems
 from api.problems.problems import Problem
 from api.requests import tus
-from api.requests.idempotency import PostOnce, keep_early
-from api.requests.multipart import announced, shown_name
+from api.requests.idempotency import IdempotentRoute, store_response
+from api.requests.multipart import content_length, display_name
 from api.responses import serializers
 from api.schemas import resources
 from storage.database import queries
@@ -26,7 +26,7 @@ from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import uploads
 
-router = APIRouter(prefix=tus.PATH, tags=["uploads"], route_class=PostOnce)
+router = APIRouter(prefix=tus.PATH, tags=["uploads"], route_class=IdempotentRoute)
 TUS = [Depends(tus.check_version)]
 
 MAX_HEADER = 8192
@@ -106,7 +106,7 @@ def options(settings: SettingsDep) -> Response:
     dependencies=TUS,
     summary="Begin a resumable upload",
     responses={
-        201: responses.headed("begun", **LOCATION, **STANDING),
+        201: responses.response_with_headers("begun", **LOCATION, **STANDING),
         **problems("too_many_uploads", "quota_exceeded", *tus.CODES),
     },
     openapi_extra=responses.bytes_body(tus.BYTES, required=False),
@@ -125,7 +125,7 @@ async def create_upload(
 
     The id then goes into `upload_id` of POST /v1/subjects or POST /v1/videos.
     """
-    name = shown_name(tus.parse_metadata(upload_metadata).get("filename", b"").decode(errors="replace"))
+    name = display_name(tus.parse_metadata(upload_metadata).get("filename", b"").decode(errors="replace"))
 
     def create() -> tuple[Upload, Response]:
         with database.session() as session:
@@ -134,10 +134,10 @@ async def create_upload(
             )
             begun = _begun(upload)
             if not with_bytes:
-                keep_early(request, session, begun)
+                store_response(request, session, begun)
         return upload, begun
 
-    with_bytes = "content-type" in request.headers or announced(request) > 0
+    with_bytes = "content-type" in request.headers or content_length(request) > 0
     checksum = _expected(request, upload_checksum) if with_bytes else None
     async with request.app.state.writers:
         upload, begun = await to_thread.run_sync(create)
@@ -169,7 +169,7 @@ def get_upload(upload_id: str, caller: CallerDep, session: Reading) -> resources
     summary="See how much of an upload is there",
     response_class=Response,
     responses={
-        200: responses.headed("found", **STANDING, **{"Upload-Length": "bytes of the whole file"}),
+        200: responses.response_with_headers("found", **STANDING, **{"Upload-Length": "bytes of the whole file"}),
         **problems("not_found", "tus_version_unsupported"),
     },
 )
@@ -188,7 +188,7 @@ def head_upload(upload_id: str, caller: CallerDep, session: Reading) -> Response
     dependencies=TUS,
     summary="Send the next bytes of an upload",
     response_class=Response,
-    responses={204: responses.headed("taken in", **STANDING), **problems("not_found", *tus.CODES)},
+    responses={204: responses.response_with_headers("taken in", **STANDING), **problems("not_found", *tus.CODES)},
     openapi_extra=responses.bytes_body(tus.BYTES),
 )
 async def patch_upload(

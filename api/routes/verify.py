@@ -16,10 +16,10 @@ from api.deps import DatabaseDep, Reading, SettingsDep, StoreDep
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests import file_type
-from api.requests.file_source import sent_file
-from api.requests.idempotency import PostOnce, keep_early
-from api.requests.multipart import FileRule, Form, received_form
-from api.requests.quota_precheck import room_for
+from api.requests.file_source import file_or_upload
+from api.requests.idempotency import IdempotentRoute, store_response
+from api.requests.multipart import FileRule, Form, parse_multipart
+from api.requests.quota_precheck import require_quota
 from api.schemas.verifications import (
     CredentialsFound,
     MadeVideo,
@@ -32,7 +32,7 @@ from api.services import verifications
 from storage.database import models
 from storage.database.engine import Database
 
-router = APIRouter(prefix="/v1", tags=["verify"], route_class=PostOnce)
+router = APIRouter(prefix="/v1", tags=["verify"], route_class=IdempotentRoute)
 
 WAIT_S = 10.0
 """How long a request waits for its answer."""
@@ -43,8 +43,8 @@ _waiting = BoundedSemaphore(8)
 
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = {"file": FileRule(settings.max_video_bytes, file_type.media)}
-    async with received_form(request, fields=VerifyForm.model_fields, files=files, folder=settings.data_dir) as form:
+    files = {"file": FileRule(settings.max_video_bytes, file_type.require_media)}
+    async with parse_multipart(request, fields=VerifyForm.model_fields, files=files, folder=settings.data_dir) as form:
         yield form
 
 
@@ -53,10 +53,10 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     response_model=Verification,
     summary="Ask whether a video was made here",
     responses={
-        202: responses.accepted("the answer will be") | {"model": Verification},
+        202: responses.accepted_response("the answer will be") | {"model": Verification},
         **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "quota_exceeded"),
     },
-    dependencies=[room_for("verifications")],
+    dependencies=[require_quota("verifications")],
     openapi_extra=responses.form(VerifyForm, either=("file", "upload_id"), file="the video, as it was found"),
 )
 def create_verification(
@@ -73,15 +73,15 @@ def create_verification(
     pictures, which stays when a file is cut, scaled or coded anew.
     """
     texts = form.parse(VerifyForm)
-    rule = FileRule(settings.max_video_bytes, file_type.media)
+    rule = FileRule(settings.max_video_bytes, file_type.require_media)
     with (
-        sent_file(form, "file", texts.upload_id, rule, owner=caller.owner, database=database, store=store) as sent,
+        file_or_upload(form, "file", texts.upload_id, rule, owner=caller.owner, database=database, store=store) as sent,
         database.session() as session,
     ):
         row = verifications.submit_verification(
             session, store, settings, owner=caller.owner, video=sent.file, upload_id=texts.upload_id
         )
-        keep_early(request, session, _response(_present(session, row, caller.owner)))
+        store_response(request, session, _response(_present(session, row, caller.owner)))
     _wait(database, row.id, caller.owner)
     with database.session(write=False) as session:
         answer = _present(session, verifications.get_verification(session, row.id, owner=caller.owner), caller.owner)

@@ -13,35 +13,35 @@ from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.problems.problems import invalid
+from api.problems.problems import validation_problem
 from api.requests import file_type
-from api.requests.file_source import sent_file
-from api.requests.idempotency import PostOnce
-from api.requests.multipart import FileRule, Form, received_form, validate_json
-from api.requests.quota_precheck import room_for
+from api.requests.file_source import file_or_upload
+from api.requests.idempotency import IdempotentRoute
+from api.requests.multipart import FileRule, Form, parse_multipart, validate_json
+from api.requests.quota_precheck import require_quota
 from api.responses import serializers
-from api.responses.byte_ranges import file_response, unchanged
+from api.responses.byte_ranges import file_response, not_modified
 from api.schemas import resources
 from api.services import subjects
 from storage.database.models import VideoState
 from storage.settings import Settings
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=PostOnce)
+router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=IdempotentRoute)
 
 MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
 
 
 def _rules(settings: Settings) -> dict[str, FileRule]:
     return {
-        "audio": FileRule(settings.max_audio_bytes, file_type.media),
-        "background": FileRule(settings.max_image_bytes, file_type.image),
+        "audio": FileRule(settings.max_audio_bytes, file_type.require_media),
+        "background": FileRule(settings.max_image_bytes, file_type.require_image),
     }
 
 
 async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     files = _rules(settings)
     fields = resources.VideoForm.model_fields
-    async with received_form(request, fields=fields, files=files, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=files, folder=settings.data_dir) as form:
         yield form
 
 
@@ -50,7 +50,7 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
     status_code=202,
     summary="Make a video of a subject and speech",
     responses={
-        202: responses.accepted("the video"),
+        202: responses.accepted_response("the video"),
         **problems(
             *responses.FORM_CODES,
             *responses.UPLOAD_CODES,
@@ -60,7 +60,7 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
             "quota_exceeded",
         ),
     },
-    dependencies=[room_for("queued_jobs", "daily_seconds", "stored_bytes")],
+    dependencies=[require_quota("queued_jobs", "daily_seconds", "stored_bytes")],
     openapi_extra=responses.form(
         resources.VideoForm,
         either=("audio", "upload_id"),
@@ -84,7 +84,7 @@ def create_video(
     with database.session(write=False) as reading:
         subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
     rule, sources = _rules(settings)["audio"], {"owner": caller.owner, "database": database, "store": store}
-    with sent_file(form, "audio", texts.upload_id, rule, **sources) as audio:
+    with file_or_upload(form, "audio", texts.upload_id, rule, **sources) as audio:
         row = subjects.submit_video(
             session,
             store,
@@ -111,7 +111,7 @@ def _options(form: Form) -> RenderOptions:
         options = options.model_copy(update={"background": Background(kind="image")})
     if picture != (options.background.kind == "image"):
         wrong = "goes with background kind `image` only" if picture else "Field required with background kind `image`"
-        raise invalid(wrong, "background")
+        raise validation_problem(wrong, "background")
     return options
 
 
@@ -166,7 +166,7 @@ def get_file(video_id: str, request: Request, caller: CallerDep, session: Readin
     video = subjects.video_file(session, video_id, owner=caller.owner)
     kind = video.options["format"]
     name, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
-    if request.method == "GET" and not unchanged(request, etag):
+    if request.method == "GET" and not not_modified(request, etag):
         link = store.link(video.file_key, name=name, media_type=media_type)
         if link is not None:
             return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})

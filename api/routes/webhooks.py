@@ -11,16 +11,16 @@ from api.auth import CallerDep
 from api.deps import Cursor, Limit, Reading, SettingsDep, Writing
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.requests.idempotency import PostOnce
+from api.requests.idempotency import IdempotentRoute
 from api.requests.multipart import receive_json
 from api.schemas import webhooks as schemas
 from api.schemas.resources import Page
 from api.services import webhooks
 from storage.database import models
 from storage.database.models import DeliveryState, now
-from worker.webhooks.signing import Keyring, open_keyring
+from worker.webhooks.signing import WebhookSigner, load_signer
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=PostOnce)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=IdempotentRoute)
 
 BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
 SECRET = {"Cache-Control": "no-store"}
@@ -35,11 +35,11 @@ async def _patch(request: Request) -> schemas.WebhookPatch:
     return await receive_json(request, schemas.WebhookPatch)
 
 
-def _keyring(settings: SettingsDep) -> Keyring:
-    return open_keyring(settings)
+def _keyring(settings: SettingsDep) -> WebhookSigner:
+    return load_signer(settings)
 
 
-KeyringDep = Annotated[Keyring, Depends(_keyring)]
+KeyringDep = Annotated[WebhookSigner, Depends(_keyring)]
 
 
 @router.post(
@@ -47,7 +47,7 @@ KeyringDep = Annotated[Keyring, Depends(_keyring)]
     status_code=201,
     summary="Make a webhook",
     responses={
-        201: responses.headed("made; this answer alone has the secret", Location="where the webhook is"),
+        201: responses.response_with_headers("made; this answer alone has the secret", Location="where the webhook is"),
         **problems(*BODY_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
     },
     openapi_extra=responses.json_body(schemas.WebhookInput),
@@ -122,13 +122,13 @@ def rotate_secret(
     status_code=202,
     summary="Send a test event",
     responses={
-        202: responses.headed("noted; it is sent within seconds", Location="where its delivery is"),
+        202: responses.response_with_headers("noted; it is sent within seconds", Location="where its delivery is"),
         **problems("not_found", "webhook_disabled"),
     },
 )
 def test_webhook(webhook_id: str, caller: CallerDep, response: Response, session: Writing) -> schemas.Delivery:
     """The delivery of an event `webhook.test`; read it again to see what came of it."""
-    shown = _delivery(webhooks.test_webhook(session, webhook_id, owner=caller.owner))
+    shown = _delivery(webhooks.send_test_event(session, webhook_id, owner=caller.owner))
     response.headers["Location"] = shown.links.self
     return shown
 
@@ -172,7 +172,7 @@ def _webhook(row: models.Webhook) -> schemas.Webhook:
     return schemas.Webhook(**_columns(row))
 
 
-def _with_secret(row: models.Webhook, keyring: Keyring) -> schemas.WebhookWithSecret:
+def _with_secret(row: models.Webhook, keyring: WebhookSigner) -> schemas.WebhookWithSecret:
     return schemas.WebhookWithSecret(**_columns(row), secret=keyring.secret(row))
 
 

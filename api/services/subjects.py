@@ -63,7 +63,7 @@ def submit_subject(
     session.add(subject)
     session.flush()
     if upload_id is not None:
-        uploads.use(session, store, upload_id, owner=owner, used_by=subject_id)
+        uploads.consume(session, store, upload_id, owner=owner, used_by=subject_id)
     jobs.create(session, "preprocess", subject_id)
     quotas.check(session, settings, owner, "subjects", "queued_jobs", "stored_bytes")
     return get_subject(session, subject_id, owner=owner)
@@ -74,7 +74,7 @@ def get_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
     return queries.get(session, Subject, subject_id, owner=owner)
 
 
-def shown_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
+def viewable_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
     """The subject, of whom pictures may be shown. Raises NotFound, ConsentWithdrawn."""
     subject = queries.get(session, Subject, subject_id, owner=owner)
     consents.check(subject)
@@ -111,14 +111,14 @@ def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) 
 def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:
     """Removes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
     queries.get(session, Subject, subject_id, owner=owner)
-    jobs.forget(session, Job.subject_id == subject_id)
+    jobs.delete_job(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
 
 
 def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:
     """The key of the newest preview (a JPEG; another picture has another key). Raises NotFound, ConsentWithdrawn, PreviewNotReady."""
-    subject = shown_subject(session, subject_id, owner=owner)
+    subject = viewable_subject(session, subject_id, owner=owner)
     if subject.preview_key is None:
         raise PreviewNotReady(f"Subject {subject_id} has no preview yet.")
     return subject.preview_key
@@ -126,7 +126,7 @@ def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:
 
 def subject_report(session: Session, subject_id: str, *, owner: str) -> str:
     """The key of the report (an HTML page). Raises NotFound, ConsentWithdrawn, ReportNotReady."""
-    subject = shown_subject(session, subject_id, owner=owner)
+    subject = viewable_subject(session, subject_id, owner=owner)
     if subject.report_key is None:
         raise ReportNotReady(f"Subject {subject_id} has no report yet.")
     return subject.report_key
@@ -134,7 +134,7 @@ def subject_report(session: Session, subject_id: str, *, owner: str) -> str:
 
 def subject_views(session: Session, subject_id: str, *, owner: str) -> str:
     """The key of the sheet of views (a JPEG, laid out as Subject.views says). Raises NotFound, ConsentWithdrawn, ViewsNotReady."""
-    subject = shown_subject(session, subject_id, owner=owner)
+    subject = viewable_subject(session, subject_id, owner=owner)
     if subject.views_key is None:
         raise ViewsNotReady(f"Subject {subject_id} has no pictures of views yet.")
     return subject.views_key
@@ -183,7 +183,7 @@ def submit_video(
     session.add(video)
     session.flush()
     if upload_id is not None:
-        uploads.use(session, store, upload_id, owner=owner, used_by=video_id)
+        uploads.consume(session, store, upload_id, owner=owner, used_by=video_id)
     jobs.create(session, "render", subject_id, video_id)
     quotas.check(session, settings, owner, "queued_jobs", "daily_seconds", "stored_bytes")
     return get_video(session, video_id, owner=owner)
@@ -210,7 +210,7 @@ def list_videos(
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:
     """Removes the video, its job (a worker that runs it stops) and their files. Raises NotFound."""
     video = queries.get(session, Video, video_id, owner=owner)
-    jobs.forget(session, Job.video_id == video_id)
+    jobs.delete_job(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{video.subject_id}/videos/{video_id}/"))
 
@@ -218,7 +218,7 @@ def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: 
 def video_file(session: Session, video_id: str, *, owner: str) -> Video:
     """The video, sure to have `file_key`, `sha256` and `size_bytes`. Raises NotFound, ConsentWithdrawn, VideoNotReady."""
     video = queries.get(session, Video, video_id, owner=owner)
-    shown_subject(session, video.subject_id, owner=owner)
+    viewable_subject(session, video.subject_id, owner=owner)
     if video.state != "ready":
         raise VideoNotReady(f"Video {video_id} is {video.state}.")
     return video

@@ -38,7 +38,7 @@ def submit_verification(
     after_rollback(session, lambda: store.delete(key))
     stored = store.put(key, video, limit=settings.max_video_bytes)
     if upload_id is not None:
-        uploads.use(session, store, upload_id, owner=owner, used_by=verification_id)
+        uploads.consume(session, store, upload_id, owner=owner, used_by=verification_id)
     row = verifications.create(session, verification_id, owner=owner, file=stored)
     quotas.check(session, settings, owner, "verifications")
     return row

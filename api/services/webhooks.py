@@ -16,7 +16,7 @@ from storage.errors import NotFound
 from storage.settings import Settings
 from storage.tables import webhooks
 from worker.webhooks import guarded_http
-from worker.webhooks.signing import open_keyring
+from worker.webhooks.signing import load_signer
 
 
 def create_webhook(
@@ -54,7 +54,7 @@ def rotate_secret(session: Session, webhook_id: str, *, owner: str) -> Webhook:
     return webhooks.rotate(session, get_webhook(session, webhook_id, owner=owner))
 
 
-def test_webhook(session: Session, webhook_id: str, *, owner: str) -> Delivery:
+def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Delivery:
     """Sends the event `webhook.test`, soon. Raises NotFound, WebhookDisabled."""
     return webhooks.test(session, get_webhook(session, webhook_id, owner=owner))
 
@@ -91,9 +91,9 @@ def check_settings(settings: Settings) -> None:
     """Raises BadSetting for what would fail later otherwise."""
     guarded_http.networks(settings.webhook_networks)
     if settings.webhook_key:
-        open_keyring(settings)
+        load_signer(settings)
 
 
 def check_url(settings: Settings, url: str) -> None:
     """Raises UrlRefused where a webhook may not be sent to `url`, as things are now; each delivery asks again."""
-    guarded_http.judge(guarded_http.parse(url), guarded_http.networks(settings.webhook_networks))
+    guarded_http.resolve_allowed(guarded_http.parse(url), guarded_http.networks(settings.webhook_networks))

@@ -34,7 +34,7 @@ def encode(name: str, *arguments: str, seconds: float = SECONDS, size: str = "64
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         filled = [each.format(seconds=seconds, size=size) for each in arguments]
-        command = [ffmpeg.executable(), "-loglevel", "error", *filled, *EXACT, str(path)]
+        command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", *filled, *EXACT, str(path)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         return path.read_bytes()
 

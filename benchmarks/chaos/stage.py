@@ -154,7 +154,7 @@ class Stage:
     def moves(self, move: str) -> int:
         """How often this move was made, of all kinds of jobs (storage/tables/jobs.py)."""
         with self.database.session(write=False) as session:
-            rows = counters.all_of(session)
+            rows = counters.all_counts(session)
         return sum(row.count for row in rows if (row.name, row.label) == (counters.MOVE, move))
 
     def steps(self, job_id: str | None = None, attempt: int | None = None) -> list[Step]:

@@ -108,7 +108,7 @@ class Database:
 
 
 @contextmanager
-def needed_at_start() -> Iterator[None]:
+def require_database() -> Iterator[None]:
     """Raises DatabaseNotReady where the block finds the database away, or without a table."""
     try:
         yield

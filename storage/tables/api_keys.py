@@ -39,7 +39,7 @@ GRACE_S = 86_400.0
 """How long the secret before works on after a rotation, where nothing else is asked for."""
 
 
-def any_made(session: Session) -> bool:
+def any_exist(session: Session) -> bool:
     """Whether a key was ever made: from then on, requests need one."""
     return session.scalars(select(Key.id).limit(1)).first() is not None
 
@@ -119,7 +119,7 @@ def is_loopback(host: str) -> bool:
 
 def check_listening(session: Session, host: str) -> None:
     """Raises NotSafe where others could reach `host` and there is no key that they would need."""
-    if not is_loopback(host) and not any_made(session):
+    if not is_loopback(host) and not any_exist(session):
         raise NotSafe(f"Whoever reaches {host} could see, make and delete everything: no key was made yet.")
 
 

@@ -11,7 +11,7 @@ from storage.database.models import Certificate
 _INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def enter(session: Session, serial: str, chain: str) -> None:
+def add(session: Session, serial: str, chain: str) -> None:
     """Notes a certificate (its serial number in decimal, and its chain in PEM) that videos are signed with from now on."""
     insert = _INSERT[session.get_bind().dialect.name]
     session.execute(insert(Certificate).values(serial=serial, chain=chain).on_conflict_do_nothing())

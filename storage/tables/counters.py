@@ -27,7 +27,7 @@ Kind = JobKind | Literal["webhook"]
 _INSERT = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
 
 
-class Tallied(NamedTuple):
+class Count(NamedTuple):
     """One row: how often, and for how many seconds together."""
 
     name: str
@@ -50,10 +50,10 @@ def add(session: Session, name: str, kind: Kind, label: str, seconds: float = 0.
     pending.setdefault((name, kind, label), []).append(seconds)
 
 
-def all_of(session: Session) -> list[Tallied]:
+def all_counts(session: Session) -> list[Count]:
     """All tallies, in a fixed order."""
     columns = (Tally.name, Tally.kind, Tally.label, Tally.count, Tally.seconds)
-    return [Tallied(*row) for row in session.execute(select(*columns).order_by(*columns[:3]))]
+    return [Count(*row) for row in session.execute(select(*columns).order_by(*columns[:3]))]
 
 
 def _write(session: Session, pending: dict[tuple[str, str, str], list[float]]) -> None:

@@ -25,7 +25,7 @@ _INSERT = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
 
 
 @dataclass(frozen=True)
-class Slot:
+class IdempotencyKey:
     """Where an answer is kept: whose request it was, to which route, under which key of the client's."""
 
     owner: str
@@ -38,13 +38,13 @@ class Slot:
         return {"owner": self.owner, "route": self.route, "key": sha256(self.key.encode()).hexdigest()}
 
 
-def find(session: Session, slot: Slot) -> Answer | None:
+def find(session: Session, slot: IdempotencyKey) -> Answer | None:
     """The answer that is kept there."""
     return session.scalars(select(Answer).filter_by(**slot.columns).where(Answer.created_at > _oldest())).one_or_none()
 
 
-def keep(
-    session: Session, slot: Slot, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
+def store(
+    session: Session, slot: IdempotencyKey, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
 ) -> bool:
     """Keeps an answer with the transaction of `session`. False: there is one already, which another transaction kept.
 
@@ -59,14 +59,14 @@ def keep(
 
 
 def replace(
-    session: Session, slot: Slot, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
+    session: Session, slot: IdempotencyKey, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
 ) -> None:
     """Keeps another answer in the place of the one that this request has kept there."""
     mine = update(Answer).filter_by(**slot.columns).where(Answer.fingerprint == fingerprint)
     session.execute(mine.values(status=status, headers=headers, body=body))
 
 
-def forget_old(session: Session) -> int:
+def delete_expired(session: Session) -> int:
     """Removes the answers that have been kept for long enough; returns how many."""
     return session.execute(delete(Answer).where(Answer.created_at <= _oldest())).rowcount
 

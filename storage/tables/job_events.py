@@ -23,7 +23,7 @@ STANDING = ("state", "stage", "progress", "eta_s", "attempt", "max_attempts", "e
 TIMES = ("started_at", "finished_at")
 
 
-def note(session: Session, job: Job, name: Literal["state", "stage"]) -> None:
+def record(session: Session, job: Job, name: Literal["state", "stage"]) -> None:
     """Notes what `job` has come to now: its `name` has changed."""
     then = {field: getattr(job, field) for field in STANDING}
     then |= {field: moment and moment.isoformat() for field in TIMES for moment in [getattr(job, field)]}
@@ -36,7 +36,7 @@ def note_stage(session: Session, job_id: str, stage: str | None) -> None:
     query = select(JobEvent.then).where(JobEvent.job_id == job_id).order_by(JobEvent.revision.desc()).limit(1)
     before = session.scalars(query).one_or_none()
     if before is None or before["stage"] != stage:
-        note(session, session.get_one(Job, job_id, populate_existing=True), "stage")
+        record(session, session.get_one(Job, job_id, populate_existing=True), "stage")
 
 
 def since(session: Session, revisions: Mapping[str, int]) -> dict[str, list[JobEvent]]:

@@ -102,7 +102,7 @@ def create(session: Session, kind: JobKind, subject_id: str, video_id: str | Non
     )
     session.add(job)
     session.flush()
-    job_events.note(session, job, "state")
+    job_events.record(session, job, "state")
     _update_owner(session, job)
     _wake(session, job)
     after_commit(session, lambda: log.info("a %s job is queued", kind, extra={"job_id": job.id}))
@@ -140,7 +140,7 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
     return job
 
 
-class Standing(NamedTuple):
+class JobProgress(NamedTuple):
     """How far a job is: a stage's name, its whole progress 0..1, and the seconds to go where they can be told."""
 
     stage: str | None = None
@@ -148,7 +148,7 @@ class Standing(NamedTuple):
     eta_s: float | None = None
 
 
-def heartbeat(session: Session, job_id: str, attempt: int, standing: Standing, *, lease_s: float) -> bool:
+def heartbeat(session: Session, job_id: str, attempt: int, standing: JobProgress, *, lease_s: float) -> bool:
     """Renews the lease and tells how far the job is. False: the job is not this attempt's any more."""
     if not _touch(session, job_id, attempt, lease_until=_until(lease_s), **standing._asdict()):
         return False
@@ -178,7 +178,7 @@ def succeed(session: Session, job_id: str, attempt: int, *, stored: int = 0, **o
         **_OVER | {"progress": 1.0, "finished_at": now()},
     )
     if job is not None and job.kind == "render":
-        quotas.render(session, job.owner, owner_values.get("duration_s", 0.0))
+        quotas.add_rendered_seconds(session, job.owner, owner_values.get("duration_s", 0.0))
     if job is not None and job.kind == "preprocess":
         create(session, "train", job.subject_id)
     return job is not None
@@ -253,7 +253,7 @@ def mark_sent(session: Session, wakeups: Iterable[WakeUp], *, again_s: float) ->
         session.execute(mine, execution_options={"synchronize_session": False})
 
 
-def forget(session: Session, *where: ColumnElement[bool]) -> None:
+def delete_job(session: Session, *where: ColumnElement[bool]) -> None:
     """Removes jobs; a worker that runs one sees it at its next heartbeat. Before their owner is removed."""
     session.execute(delete(Job).where(*where), execution_options={"synchronize_session": False})
 
@@ -310,10 +310,10 @@ def _move(session: Session, move: str, *where: ColumnElement[bool], owner_values
     options = {"synchronize_session": False, "populate_existing": True}
     job = session.scalars(statement, execution_options=options).one_or_none()
     if job is not None:
-        job_events.note(session, job, "state")
+        job_events.record(session, job, "state")
         _update_owner(session, job, **(owner_values or {}))
         counters.add(session, counters.MOVE, job.kind, move)
-        webhooks.announce(session, job)
+        webhooks.enqueue_events(session, job)
         if target == "queued":
             _wake(session, job)
     return job

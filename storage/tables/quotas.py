@@ -60,7 +60,7 @@ def limits(session: Session, settings: Settings, owner: str) -> dict[QuotaName, 
     return default(settings) | (row.quotas if row else {})
 
 
-def report(
+def usage(
     session: Session, settings: Settings, owner: str, names: Collection[QuotaName] = NAMES
 ) -> dict[QuotaName, Quota]:
     """How the owner stands."""
@@ -74,27 +74,27 @@ def check(session: Session, settings: Settings, owner: str, *names: QuotaName) -
     Until it ends, no other transaction gets past this point for this owner.
     """
     _lock(session, owner)
-    foresee(session, settings, owner, **dict.fromkeys(names, 0))
+    check_ahead(session, settings, owner, **dict.fromkeys(names, 0))
 
 
-def foresee(session: Session, settings: Settings, owner: str, **more: float) -> None:
+def check_ahead(session: Session, settings: Settings, owner: str, **more: float) -> None:
     """Raises QuotaExceeded where the owner would have too much with so much `more`, by quota. Locks nothing.
 
     So a request can be refused before its large file is sent; what counts in the end is `check`.
     """
-    for name, quota in report(session, settings, owner, more.keys()).items():
+    for name, quota in usage(session, settings, owner, more.keys()).items():
         if quota.used >= quota.limit if name == "daily_seconds" else quota.used + more[name] > quota.limit:
             raise QuotaExceeded(name, quota.limit, REMEDIES[name])
 
 
-def change(session: Session, owner: str, quotas: Mapping[QuotaName, float | None]) -> None:
+def set_overrides(session: Session, owner: str, quotas: Mapping[QuotaName, float | None]) -> None:
     """Sets quotas of an owner that differ from those of the settings; None: as the settings say."""
     row = _lock(session, owner)
     row.quotas = {name: limit for name, limit in {**row.quotas, **quotas}.items() if limit is not None}
     session.flush()
 
 
-def render(session: Session, owner: str, seconds: float) -> None:
+def add_rendered_seconds(session: Session, owner: str, seconds: float) -> None:
     """Notes that so many seconds of video were rendered today."""
     statement = _INSERT[session.get_bind().dialect.name](Usage).values(owner=owner, day=_day(), seconds=seconds)
     more = {"seconds": Usage.seconds + statement.excluded.seconds}

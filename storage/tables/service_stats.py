@@ -1,4 +1,4 @@
-"""Figures of the whole service for those who watch it, by queries that read the jobs in work and no others."""
+"""ServiceStats of the whole service for those who watch it, by queries that read the jobs in work and no others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from storage.database.models import Job, JobKind, JobState, Worker
 from storage.tables import counters, webhooks, workers
-from storage.tables.counters import Tallied
+from storage.tables.counters import Count
 
 
 class QueueFigure(NamedTuple):
@@ -22,25 +22,25 @@ class QueueFigure(NamedTuple):
     oldest_queued_at: datetime
 
 
-class Figures(NamedTuple):
+class ServiceStats(NamedTuple):
     """The service at one moment."""
 
     queue: list[QueueFigure]
     """Queued and running jobs."""
     workers: list[Worker]
     """Those that are alive."""
-    tallies: list[Tallied]
+    tallies: list[Count]
     """Everything that was counted since the database was made."""
     delivery_due_since: datetime | None
     """When the delivery to a webhook was due that has been for longest; None: none is."""
 
 
-def read(session: Session, *, worker_silence_s: float) -> Figures:
+def read(session: Session, *, worker_silence_s: float) -> ServiceStats:
     """The figures now. A worker that was not heard of for `worker_silence_s` seconds does not count."""
-    return Figures(
+    return ServiceStats(
         queue(session),
         workers.alive(session, within_s=worker_silence_s),
-        counters.all_of(session),
+        counters.all_counts(session),
         webhooks.due_since(session),
     )
 

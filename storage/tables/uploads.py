@@ -53,7 +53,7 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
     if not settings.store_url and _promised(session) + 2 * size > shutil.disk_usage(settings.data_dir).free:
         raise StoreFull(f"There is no space for {size} bytes.")
     to_come = select(func.coalesce(func.sum(Upload.size - Upload.received), 0)).where(Upload.owner == owner, *_open())
-    quotas.foresee(session, settings, owner, stored_bytes=size + session.scalars(to_come).one())
+    quotas.check_ahead(session, settings, owner, stored_bytes=size + session.scalars(to_come).one())
     upload = Upload(id=new_id("upl"), owner=owner, name=name, size=size, received=0, sent_metadata=metadata)
     upload.created_at = now()
     upload.expires_at = _end(upload, settings)
@@ -100,7 +100,7 @@ def append(
     return get(session, upload_id, owner=owner)
 
 
-def whole(session: Session, upload_id: str, *, owner: str) -> Upload:
+def complete_upload(session: Session, upload_id: str, *, owner: str) -> Upload:
     """The upload, complete and not used yet. Raises NotFound, UploadIncomplete, UploadUsed."""
     upload = get(session, upload_id, owner=owner)
     if upload.used_by is not None:
@@ -111,13 +111,13 @@ def whole(session: Session, upload_id: str, *, owner: str) -> Upload:
 
 
 def open_whole(store: ObjectStore, upload: Upload) -> BinaryIO:
-    """The content of an upload that is `whole`: a seekable file, which the caller closes. Reading raises ObjectMissing."""
-    return io.BufferedReader(_Joined(store, upload.parts, upload.size), CHUNK)
+    """The content of an upload that is `complete_upload`: a seekable file, which the caller closes. Reading raises ObjectMissing."""
+    return io.BufferedReader(_ConcatenatedParts(store, upload.parts, upload.size), CHUNK)
 
 
-def use(session: Session, store: ObjectStore, upload_id: str, *, owner: str, used_by: str) -> None:
+def consume(session: Session, store: ObjectStore, upload_id: str, *, owner: str, used_by: str) -> None:
     """Notes what was made of an upload; its parts go with the commit. Raises NotFound, UploadIncomplete, UploadUsed."""
-    upload = whole(session, upload_id, owner=owner)
+    upload = complete_upload(session, upload_id, owner=owner)
     mine = update(Upload).where(Upload.id == upload_id, Upload.used_by.is_(None)).values(used_by=used_by)
     if session.execute(mine, execution_options={"synchronize_session": False}).rowcount == 0:
         raise UploadUsed(f"Something else was made of upload {upload_id} at the same time.")
@@ -162,7 +162,7 @@ def _drop_parts(session: Session, store: ObjectStore, upload: Upload) -> None:
     after_commit(session, lambda: store.delete(*keys))
 
 
-class _Joined(io.RawIOBase):
+class _ConcatenatedParts(io.RawIOBase):
     """Parts, in their order, as one file of `size` bytes."""
 
     def __init__(self, store: ObjectStore, parts: Sequence[UploadPart], size: int):

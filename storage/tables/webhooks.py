@@ -1,6 +1,6 @@
 """Webhooks: what is told to whom, and how far the telling is. The only writer of the two tables.
 
-`announce` is called where a job comes to an end, in the transaction that ends it, and writes one row for every webhook
+`enqueue_events` is called where a job comes to an end, in the transaction that ends it, and writes one row for every webhook
 that wants to hear of it. So an event is not lost by a killed process, and none is told that did not happen. Workers
 (worker/webhooks/delivery.py) take these rows to where they go:
 
@@ -94,7 +94,7 @@ def change(session: Session, webhook: Webhook, **values: Any) -> Webhook:
         webhook.disabled_because = None if webhook.enabled else "request"
     webhook.updated_at = now()
     if values.get("enabled") or "url" in values:
-        _forgive(webhook)
+        _clear_failures(webhook)
         session.flush()  # always before its deliveries
         waiting = update(Delivery).where(Delivery.webhook_id == webhook.id, Delivery.state == "pending")
         session.execute(waiting.values(next_at=now()), execution_options={"synchronize_session": False})
@@ -110,7 +110,7 @@ def rotate(session: Session, webhook: Webhook) -> Webhook:
     return webhook
 
 
-def announce(session: Session, job: Job) -> None:
+def enqueue_events(session: Session, job: Job) -> None:
     """Writes down who is to be told that `job` is in the state in which it is; nobody of a job that goes on."""
     told = list(_events_of(job))
     if not told:
@@ -161,7 +161,7 @@ def claim(session: Session, *, lease_s: float) -> Claimed | None:
     return Claimed(delivery, webhook)
 
 
-def settle(session: Session, claimed: Claimed, attempt: Attempt) -> str | None:
+def record_attempt(session: Session, claimed: Claimed, attempt: Attempt) -> str | None:
     """What came of a claim; one of OUTCOMES. None: it is not this claim's any more (too late, asked for anew, deleted)."""
     webhook = _locked(session, Webhook, claimed.webhook.id)  # always before its deliveries
     delivery = _locked(session, Delivery, claimed.delivery.id)
@@ -171,14 +171,14 @@ def settle(session: Session, claimed: Claimed, attempt: Attempt) -> str | None:
     delivery.last_status, delivery.last_error, delivery.response = attempt.status, attempt.error, attempt.response
     if attempt.ok:
         delivery.state, delivery.delivered_at, outcome = "delivered", moment, "delivered"
-        _forgive(webhook)
+        _clear_failures(webhook)
     elif attempt.status == GONE or delivery.attempts > len(WAITS):
         delivery.state, outcome = "failed", "given_up"
     else:
         wait = WAITS[delivery.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
         delivery.next_at, outcome = moment + wait, "failed"
     if not attempt.ok:
-        _blame(webhook, attempt, moment)
+        _record_failure(webhook, attempt, moment)
     counters.add(session, counters.DELIVERY, "webhook", outcome)
     session.flush()
     return outcome
@@ -223,7 +223,7 @@ def _send(session: Session, webhook: Webhook, event: str, data: dict[str, Any]) 
     return delivery
 
 
-def _blame(webhook: Webhook, attempt: Attempt, moment: datetime) -> None:
+def _record_failure(webhook: Webhook, attempt: Attempt, moment: datetime) -> None:
     """The webhook failed (again): for how long it is left alone, or that it is switched off."""
     webhook.failing_since = webhook.failing_since or moment
     failing = moment - webhook.failing_since
@@ -233,7 +233,7 @@ def _blame(webhook: Webhook, attempt: Attempt, moment: datetime) -> None:
         webhook.disabled_because = "gone" if attempt.status == GONE else "failing"
 
 
-def _forgive(webhook: Webhook) -> None:
+def _clear_failures(webhook: Webhook) -> None:
     webhook.failing_since = webhook.held_until = None
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from storage.database.models import Worker, now
 
 
-def enter(session: Session, name: str, *, host: str, queues: Sequence[str], device: dict[str, Any]) -> Worker:
+def register(session: Session, name: str, *, host: str, queues: Sequence[str], device: dict[str, Any]) -> Worker:
     """A worker that starts. `device`: `name`, and for a GPU `memory_bytes`."""
     return session.merge(
         Worker(name=name, host=host, queues=list(queues), device=device, started_at=now(), heartbeat_at=now())
@@ -30,7 +30,7 @@ def heartbeat(session: Session, name: str, *, device: dict[str, Any] | None = No
     return session.execute(statement, execution_options={"synchronize_session": False}).rowcount == 1
 
 
-def leave(session: Session, name: str) -> None:
+def deregister(session: Session, name: str) -> None:
     """The worker ends in good order."""
     session.execute(delete(Worker).where(Worker.name == name))
 
@@ -41,7 +41,7 @@ def alive(session: Session, *, within_s: float) -> list[Worker]:
     return list(session.scalars(select(Worker).where(recent).order_by(Worker.name)))
 
 
-def bury(session: Session, *, silent_s: float) -> list[str]:
+def remove_silent(session: Session, *, silent_s: float) -> list[str]:
     """Removes the workers that were not heard of for so many seconds; returns their names."""
     silent = Worker.heartbeat_at <= now() - timedelta(seconds=silent_s)
     return sorted(session.scalars(delete(Worker).where(silent).returning(Worker.name)))

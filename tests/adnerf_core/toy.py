@@ -10,7 +10,7 @@ import numpy as np
 
 from adnerf_core.config import PRESETS
 from adnerf_core.data.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, VERSION, SubjectDataset
-from adnerf_core.face.lip_pca import LANDMARKS, LOWER_INNER, UPPER_INNER
+from adnerf_core.face.lip_pca import LIP_CHIN_LANDMARKS, LOWER_INNER, UPPER_INNER
 from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.files.run_dir import write_json
 
@@ -80,8 +80,8 @@ def _pose(yaw: float, pitch: float) -> np.ndarray:
 def _landmarks(opening: float) -> np.ndarray:
     """478 points in the head's frame; only those that training reads are in their place."""
     points = np.zeros((478, 3))
-    for i, landmark in enumerate(LANDMARKS):
-        angle = 2 * math.pi * i / len(LANDMARKS)
+    for i, landmark in enumerate(LIP_CHIN_LANDMARKS):
+        angle = 2 * math.pi * i / len(LIP_CHIN_LANDMARKS)
         points[landmark] = 0.3 * math.cos(angle), -0.5 + opening / 2 * math.sin(angle), 0.1
     points[list(UPPER_INNER), 1] = -0.5 + opening / 2
     points[list(LOWER_INNER), 1] = -0.5 - opening / 2

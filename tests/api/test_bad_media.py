@@ -28,7 +28,7 @@ def files(tmp_path_factory, worker):
     folder = tmp_path_factory.mktemp("files")
 
     def make(name: str, *arguments: str, seconds: float = 1) -> bytes:
-        command = [ffmpeg.executable(), "-loglevel", "error", *arguments, str(folder / name)]
+        command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", *arguments, str(folder / name)]
         subprocess.run([each.format(seconds=seconds) for each in command], check=True, stdin=subprocess.DEVNULL)
         return (folder / name).read_bytes()
 

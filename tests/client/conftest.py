@@ -18,7 +18,7 @@ from benchmarks.chaos.cable import Cable
 from storage.settings import Settings
 from tests.api.conftest import empty_database, serving  # noqa: F401 (the first is a fixture)
 from tests.worker.stub_core import CORE
-from worker.processes.polling import LocalWorker
+from worker.processes.polling import PollingWorker
 
 CONSENT = "Ann agreed to be shown, 2 May"
 
@@ -47,7 +47,7 @@ class Service:
 
     def start_worker(self) -> None:
         """From now on jobs are worked on."""
-        worker = LocalWorker(self.settings, CORE)
+        worker = PollingWorker(self.settings, CORE)
         thread = threading.Thread(target=worker.run)
         thread.start()
         self._worker.callback(thread.join)

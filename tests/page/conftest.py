@@ -21,7 +21,7 @@ from storage.settings import Settings
 from tests.api.conftest import serving
 from tests.page import browser as chromium
 from tests.page.core import CORE, face, order
-from worker.processes.polling import LocalWorker
+from worker.processes.polling import PollingWorker
 
 TIMEOUT_MS = 90_000
 """The machine may be busy; nothing here waits for time to pass."""
@@ -37,7 +37,7 @@ def running(data: Path, **settings) -> Iterator[str]:
     database = Database(settings.database)
     migrations.upgrade(database)
     database.close()
-    worker = LocalWorker(settings, CORE)
+    worker = PollingWorker(settings, CORE)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

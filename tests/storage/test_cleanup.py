@@ -7,7 +7,7 @@ import io
 import pytest
 
 from storage import cleanup
-from storage.cleanup import Janitor
+from storage.cleanup import ObjectCleaner
 from storage.database import queries
 from storage.database.models import Job, Subject, Video
 from storage.tables import jobs
@@ -27,7 +27,7 @@ def put(store):
 @pytest.fixture
 def impatient(database, store):
     """A janitor without grace."""
-    return Janitor(database, store, grace_s=FUTURE_S)
+    return ObjectCleaner(database, store, grace_s=FUTURE_S)
 
 
 def name_all(database, job):
@@ -61,7 +61,7 @@ def test_a_deleted_subject_leaves_nothing(database, store, put, impatient):
     job = new_job(database, "render")
     put(*name_all(database, job))
     with database.session() as session:
-        jobs.forget(session, Job.subject_id == job.subject_id)
+        jobs.delete_job(session, Job.subject_id == job.subject_id)
         session.delete(queries.get(session, Subject, job.subject_id))
     impatient.round()
     assert keys(store) == []
@@ -81,7 +81,7 @@ def test_what_a_running_attempt_has_written_is_left_alone(database, store, put, 
 
 def test_what_is_new_is_left_alone(database, store, put):
     put("subjects/sub_coming/source")
-    assert Janitor(database, store).round() == []
+    assert ObjectCleaner(database, store).round() == []
     assert keys(store) == ["subjects/sub_coming/source"]
 
 

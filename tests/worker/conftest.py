@@ -22,7 +22,7 @@ from storage.database.models import LOCAL
 from storage.objects.base import open_store
 from storage.settings import Settings, environment_of
 from tests.worker.stub_core import CORE
-from worker.processes.polling import LocalWorker
+from worker.processes.polling import PollingWorker
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +102,7 @@ class House:
 
     def worker(self):
         """A worker in this process."""
-        return LocalWorker(self.settings, CORE)
+        return PollingWorker(self.settings, CORE)
 
     def work(self):
         """Runs all jobs that are there, in this process."""

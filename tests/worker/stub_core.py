@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.files.run_dir import read_json, write_json
 from adnerf_core.progress import Cancelled
-from worker.jobs.pipeline import Core
+from worker.jobs.pipeline import CoreFunctions
 
 FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}
 LOADED = []
@@ -154,7 +154,7 @@ def render(run, audio, out, options, progress, *, background=None, device="cpu",
     return SimpleNamespace(frames=25, duration_s=1.0, width=64, height=64, view=view)
 
 
-CORE = Core(
+CORE = CoreFunctions(
     preprocess=preprocess,
     train=train,
     evaluate=evaluate,

@@ -31,7 +31,7 @@ def root_as_before():
 def test_a_line_for_machines_is_one_json_object(capsys):
     written = io.StringIO()
     logs.configure(Settings().log, written)
-    with logs.bound(job_id="job_1", attempt=2):
+    with logs.log_context(job_id="job_1", attempt=2):
         log.info("one of %d", 2, extra={"seconds": 1.5})
         try:
             raise KeyError("lost")
@@ -49,7 +49,7 @@ def test_a_line_for_machines_is_one_json_object(capsys):
 def test_on_a_terminal_lines_are_for_people():
     screen = Terminal()
     logs.configure("auto", screen)
-    with logs.bound(job_id="job_1"):
+    with logs.log_context(job_id="job_1"):
         log.warning("careful")
     assert "careful" in screen.getvalue() and "job_1" in screen.getvalue()
     assert not screen.getvalue().startswith("{")
@@ -68,8 +68,8 @@ def test_a_style_can_be_asked_for():
 def test_a_thread_carries_what_was_bound_where_it_was_made():
     written = io.StringIO()
     logs.configure("json", written)
-    with logs.bound(job_id="job_1"):
-        thread = logs.thread(lambda: log.info("beat"), "lease")
+    with logs.log_context(job_id="job_1"):
+        thread = logs.context_thread(lambda: log.info("beat"), "lease")
     thread.start()
     thread.join()
     assert json.loads(written.getvalue())["job_id"] == "job_1"

@@ -11,14 +11,14 @@ import sys
 
 from storage.settings import load
 from tests.worker.stub_core import CORE
-from worker.jobs.pipeline import Core, load_core
+from worker.jobs.pipeline import CoreFunctions, load_core
 from worker.processes.polling import run_worker
-from worker.processes.supervisor import only_service, supervise
+from worker.processes.supervisor import single_instance, supervise
 
 TINY = {"size": 48, "audio_steps": 20, "head_steps": 60, "torso_steps": 20, "rays": 256, "checkpoint_every": 10}
 
 
-def tiny_core() -> Core:
+def tiny_core() -> CoreFunctions:
     """The real core, but for a training that only goes through the motions."""
     from adnerf_core.training import pose_refinement  # loads torch
 
@@ -36,6 +36,6 @@ if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {what} %(message)s")
     settings = load()
     if what == "serve":
-        with only_service(settings):
+        with single_instance(settings):
             sys.exit(supervise(settings, {"worker": [sys.executable, "-m", __spec__.name, "worker"]}))
     run_worker(settings, CORE if what == "worker" else tiny_core())

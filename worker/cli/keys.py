@@ -18,7 +18,7 @@ from storage.tables import api_keys
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
-def carry_out(settings: Settings, options: argparse.Namespace) -> int:
+def run(settings: Settings, options: argparse.Namespace) -> int:
     """Does what the command line says; raises StorageError where that is not possible."""
     with closing(Database(settings.database)) as database:
         if database.sqlite:

@@ -20,7 +20,7 @@ DEFAULT = "default"
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def carry_out(settings: Settings, options: argparse.Namespace) -> int:
+def run(settings: Settings, options: argparse.Namespace) -> int:
     """Does what the command line says."""
     with closing(Database(settings.database)) as database:
         if database.sqlite:
@@ -47,14 +47,16 @@ def _list(database: Database, settings: Settings, _options: argparse.Namespace) 
     known = union(select(Owner.name), select(Key.owner), select(Subject.owner)).subquery()
     with database.session(write=False) as session:
         for owner in session.scalars(select(known).order_by(*known.c)):
-            _show(owner, quotas.report(session, settings, owner))
+            _show(owner, quotas.usage(session, settings, owner))
 
 
 def _set(database: Database, settings: Settings, options: argparse.Namespace) -> None:
     given = {name: getattr(options, name) for name in quotas.NAMES if getattr(options, name) is not None}
     with database.session() as session:
-        quotas.change(session, options.owner, {name: None if how == DEFAULT else how for name, how in given.items()})
-        _show(options.owner, quotas.report(session, settings, options.owner))
+        quotas.set_overrides(
+            session, options.owner, {name: None if how == DEFAULT else how for name, how in given.items()}
+        )
+        _show(options.owner, quotas.usage(session, settings, options.owner))
 
 
 def _show(owner: str, standing: dict[QuotaName, quotas.Quota]) -> None:

@@ -14,7 +14,7 @@ from storage.database.models import Job
 from storage.settings import Settings
 from storage.tables import jobs
 from worker import logs
-from worker.jobs.progress import Meter
+from worker.jobs.progress import ProgressEstimator
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ class Lease:
         database: Database,
         settings: Settings,
         job: Job,
-        meter: Meter,
+        meter: ProgressEstimator,
         stopping: threading.Event,
         die: Callable[[int], object] = os._exit,
     ):
@@ -47,7 +47,7 @@ class Lease:
         self._over = threading.Event()
         self._begun = self._renewed = self._reported = time.monotonic()
         self._told_to_stop: float | None = None
-        self._thread = logs.thread(self._beat, f"lease of {job.id}")
+        self._thread = logs.context_thread(self._beat, f"lease of {job.id}")
 
     def __enter__(self) -> Lease:
         self._thread.start()

@@ -8,7 +8,7 @@ from typing import Any
 from adnerf_core.files.run_dir import RunDir
 
 
-class Warm:
+class ModelCache:
     """One loaded subject at most. `load`: (run, device) -> subject; `free` gives back the memory that nothing uses.
 
     A run is known by its folder: that is the unpacked copy of an object, and an object never changes.

@@ -34,8 +34,8 @@ from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import counters, jobs
 from worker.jobs.lease import Lease
-from worker.jobs.model_cache import Warm
-from worker.jobs.progress import Meter
+from worker.jobs.model_cache import ModelCache
+from worker.jobs.progress import ProgressEstimator
 from worker.jobs.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ MEMORY_WORDS = ("out of memory", "can't allocate memory", "insufficient memory",
 
 
 @dataclass(frozen=True)
-class Core:
+class CoreFunctions:
     """What the pipeline asks of adnerf_core; `load_core` fills it with the real thing."""
 
     preprocess: Callable[..., object]
@@ -73,7 +73,7 @@ class Core:
     """(settings) -> what marks and signs videos, as worker/provenance/provenance.py does"""
 
 
-def load_core() -> Core:
+def load_core() -> CoreFunctions:
     """The real core. Loads torch, so only a worker process calls this."""
     from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.evaluation.evaluate import evaluate
@@ -81,21 +81,21 @@ def load_core() -> Core:
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.synthesis.render import render
     from adnerf_core.synthesis.subject import load_subject
-    from adnerf_core.synthesis.view_sheet import draw_views
+    from adnerf_core.synthesis.view_sheet import render_view_sheet
     from adnerf_core.training.trainer import train
-    from worker.provenance.provenance import Seal
+    from worker.provenance.provenance import Provenance
 
-    return Core(
+    return CoreFunctions(
         preprocess=preprocess,
         train=lambda dataset, run, config, progress: train(SubjectDataset(dataset), run, config, progress),
         evaluate=evaluate,
-        views=draw_views,
+        views=render_view_sheet,
         load=load_subject,
         render=render,
         weights=STAGE_WEIGHTS,
         gpu=describe_gpu,
         free=free_memory,
-        seal=Seal,
+        seal=Provenance,
     )
 
 
@@ -120,10 +120,10 @@ def free_memory() -> None:
 class Pipeline:
     """What running a job needs, and the three ways of running one."""
 
-    def __init__(self, settings: Settings, database: Database, store: ObjectStore, core: Core):
+    def __init__(self, settings: Settings, database: Database, store: ObjectStore, core: CoreFunctions):
         self.settings, self.database, self.store, self.core = settings, database, store, core
         self.workspace = Workspace(settings.work, store)
-        self.warm = Warm(core.load, core.free)
+        self.warm = ModelCache(core.load, core.free)
         self.seal = core.seal(settings)
 
     def run(self, job: Job, stopping: threading.Event) -> None:
@@ -137,7 +137,9 @@ class Pipeline:
         done = queued_again = False
         if job.kind != "render":
             self.warm.drop()  # the memory is for this job
-        with Lease(self.database, self.settings, job, Meter(self.core.weights[job.kind]), stopping) as lease:
+        with Lease(
+            self.database, self.settings, job, ProgressEstimator(self.core.weights[job.kind]), stopping
+        ) as lease:
             try:
                 kinds[job.kind](_Attempt(self, job, lease))
                 done = True
@@ -148,7 +150,7 @@ class Pipeline:
                 log.warning("%s: the database was away: %s", job.id, error)
                 queued_again = lease.give_up()
             except Exception as error:
-                self._fail(job, explain(error))
+                self._fail(job, client_error(error))
         if not (done and job.kind == "render"):
             self.warm.drop()  # here, not above: while an exception is handled, its frames hold what they worked on
         if not queued_again:
@@ -178,7 +180,7 @@ class Pipeline:
         if not run.root.exists() and subject.checkpoint_key:  # an earlier attempt was made on another machine
             self.workspace.unpack(subject.checkpoint_key, run.root)
         config = PRESETS[subject.preset].model_copy(update={"device": self._device()})
-        outcrop = _Outcrop(attempt, run)
+        outcrop = _TrainingSnapshots(attempt, run)
         try:
             self.core.train(self.workspace.folder(subject.dataset_key), run, config, outcrop.progress)
         finally:
@@ -294,7 +296,7 @@ class _Attempt:
         return 0
 
 
-class _Outcrop:
+class _TrainingSnapshots:
     """What of a running training is seen and kept outside: the newest preview, and the newest checkpoint."""
 
     def __init__(self, attempt: _Attempt, run: RunDir):
@@ -347,7 +349,7 @@ def _age(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def explain(error: Exception) -> dict[str, str]:
+def client_error(error: Exception) -> dict[str, str]:
     """What a client is told of an exception: code, message, remedy. What nobody foresaw goes to the log only."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         error = DiskFull("No space left where the worker writes.")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
-from storage.cleanup import Janitor
+from storage.cleanup import ObjectCleaner
 from storage.database.engine import Database
 from storage.database.models import JobKind
 from storage.errors import BadCertificate
@@ -21,11 +21,11 @@ from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
 from worker.broker import QUEUES, Broker
-from worker.jobs.pipeline import Core, Pipeline
-from worker.jobs.scratch_cleanup import tidy
-from worker.locks import Presence, is_abandoned
+from worker.jobs.pipeline import CoreFunctions, Pipeline
+from worker.jobs.scratch_cleanup import remove_stale_scratch
+from worker.locks import WorkerLock, is_abandoned
 from worker.provenance.verifier import Verifier
-from worker.webhooks.delivery import HANDS, Courier
+from worker.webhooks.delivery import THREADS, WebhookDeliverer
 
 log = logging.getLogger(__name__)
 
@@ -39,15 +39,19 @@ class Runner:
     """Claims jobs of `kinds` and runs them, one at a time; several runners may work beside each other."""
 
     def __init__(
-        self, settings: Settings, core: Core, kinds: Collection[JobKind] = jobs.KINDS, broker: Broker | None = None
+        self,
+        settings: Settings,
+        core: CoreFunctions,
+        kinds: Collection[JobKind] = jobs.KINDS,
+        broker: Broker | None = None,
     ):
         self.settings, self.core, self.broker = settings, core, broker
         self.database = Database(settings.database, on_queued=broker.hasten if broker else None)
         self.host = socket.gethostname()
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.presence = Presence(settings.locks / "workers", self.name)
+        self.presence = WorkerLock(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
-        self.janitor = Janitor(self.database, self.pipeline.store)
+        self.janitor = ObjectCleaner(self.database, self.pipeline.store)
         self.verifier = Verifier(settings, self.database, self.pipeline.store)
         self.kinds = self._able(kinds)
         self._check_seal()
@@ -63,7 +67,7 @@ class Runner:
             job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
         if job is None:
             return False
-        with logs.bound(job_id=job.id, kind=job.kind, attempt=job.attempt):
+        with logs.log_context(job_id=job.id, kind=job.kind, attempt=job.attempt):
             self.pipeline.run(job, stopping or self.stopping)
         return True
 
@@ -75,9 +79,9 @@ class Runner:
             "tidying": (self._tidy, TIDY_S),
         }
         if "preprocess" in self.kinds:
-            courier = Courier(self.settings, self.database, self.stopping)
+            courier = WebhookDeliverer(self.settings, self.database, self.stopping)
             chores["verifying"] = (self.verifier.round, self.settings.poll_s)
-            chores |= {f"webhooks {hand}": (courier.round, self.settings.sweep_s) for hand in range(1, HANDS + 1)}
+            chores |= {f"webhooks {hand}": (courier.round, self.settings.sweep_s) for hand in range(1, THREADS + 1)}
         for name, (chore, seconds) in chores.items():
             thread = threading.Thread(target=self._repeat, args=(name, chore, seconds), name=name, daemon=True)
             thread.start()
@@ -90,7 +94,7 @@ class Runner:
         for thread in self._chores:
             thread.join(max(0.0, deadline - time.monotonic()))
         with suppress(Exception), self.database.session() as session:  # else its silence will tell
-            workers.leave(session, self.name)
+            workers.deregister(session, self.name)
         self.presence.leave()
         self.database.close()
         log.info("worker %s has stopped", self.name)
@@ -125,18 +129,18 @@ class Runner:
         queues = [QUEUES[kind] for kind in self.kinds]
         with self.database.session() as session:
             if not workers.heartbeat(session, self.name, device=device):
-                workers.enter(session, self.name, host=self.host, queues=queues, device=device)
+                workers.register(session, self.name, host=self.host, queues=queues, device=device)
 
     def _sweep(self) -> None:
         sweep(self.settings, self.database, self.broker)
         self.presence.bury()
 
     def _tidy(self) -> None:
-        tidy(self.database, self.pipeline.workspace)
+        remove_stale_scratch(self.database, self.pipeline.workspace)
         self.janitor.round()
         self.verifier.tidy()
         with self.database.session() as session:
-            idempotency.forget_old(session)
+            idempotency.delete_expired(session)
             job_events.trim(session)
             webhooks.trim(session)
 
@@ -149,7 +153,7 @@ def sweep(settings: Settings, database: Database, broker: Broker | None = None) 
     with database.session() as session:
         for job in jobs.sweep(session, dead=lambda worker: is_abandoned(settings.locks / "workers" / worker)):
             log.warning("%s: its worker is gone; now %s", job.id, job.state)
-        for name in workers.bury(session, silent_s=settings.worker_silence_s):
+        for name in workers.remove_silent(session, silent_s=settings.worker_silence_s):
             log.warning("worker %s has not been heard of for %.0f s", name, settings.worker_silence_s)
     if broker is not None:
         broker.catch_up(database)

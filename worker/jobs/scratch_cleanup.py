@@ -9,7 +9,7 @@ from storage.database.models import Job, Subject
 from worker.jobs.workspace import Workspace
 
 
-def tidy(database: Database, workspace: Workspace) -> None:
+def remove_stale_scratch(database: Database, workspace: Workspace) -> None:
     """Removes the folders of finished jobs, and copies of objects that are not needed (any more)."""
     entries = workspace.entries()  # before the rows are read: what a job makes from now on is not touched
     jobs = {path.name for path in entries if path.parent == workspace.jobs}

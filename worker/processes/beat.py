@@ -15,7 +15,7 @@ from worker.jobs.runner import sweep
 log = logging.getLogger(__name__)
 
 
-class Sweeper(Scheduler):
+class SweepScheduler(Scheduler):
     """Celery's beat, which sweeps by itself instead of asking a worker to.
 
     A task would wait behind hours of training where every worker is busy, and get lost where the broker is away: just

@@ -23,7 +23,7 @@ from worker.broker import WAKE, Broker, kinds_of
 from worker.celery_app import app
 from worker.jobs.pipeline import load_core
 from worker.jobs.runner import Runner
-from worker.processes.signals import set_by_signals
+from worker.processes.signals import event_on_signals
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ def wake(kind: JobKind) -> None:
         return
     stopping = threading.Event()
     try:
-        with set_by_signals(stopping, signal.SIGTERM):
+        with event_on_signals(stopping, signal.SIGTERM):
             _runner.step([kind], stopping)
     except OperationalError as error:  # perhaps others reach it: an idle worker that does not would use up all wake-ups
         log.warning("the database is away (%s)", error)

@@ -9,14 +9,14 @@ from collections.abc import Collection
 from storage.database.models import JobKind
 from storage.settings import Settings
 from storage.tables import jobs
-from worker.jobs.pipeline import Core, load_core
+from worker.jobs.pipeline import CoreFunctions, load_core
 from worker.jobs.runner import Runner
-from worker.processes.signals import set_by_signals
+from worker.processes.signals import event_on_signals
 
 log = logging.getLogger(__name__)
 
 
-class LocalWorker(Runner):
+class PollingWorker(Runner):
     """Claims and runs jobs until `stopping` is set; several may run beside each other."""
 
     def run(self) -> None:
@@ -34,8 +34,8 @@ class LocalWorker(Runner):
         self.end()
 
 
-def run_worker(settings: Settings, core: Core | None = None, kinds: Collection[JobKind] = jobs.KINDS) -> None:
+def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Collection[JobKind] = jobs.KINDS) -> None:
     """A worker process: runs jobs until SIGTERM or SIGINT; what runs then is given back to the queue."""
-    worker = LocalWorker(settings, core or load_core(), kinds)
-    with set_by_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):
+    worker = PollingWorker(settings, core or load_core(), kinds)
+    with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):
         worker.run()

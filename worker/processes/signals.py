@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def set_by_signals(event: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
+def event_on_signals(event: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
     """Sets `event` when one of these signals comes while the block runs. Only in the main thread.
 
     Python runs its signal handlers between two lines of the main thread, which may be in a long native call; so the

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
 from storage.database import migrations
-from storage.database.engine import Database, needed_at_start
+from storage.database.engine import Database, require_database
 from storage.errors import InUse
 from storage.settings import Settings, environment_of
 from storage.tables import api_keys
@@ -41,7 +41,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
     Raises InUse where another one runs on the same data folder, or where the port is taken, and NotSafe where others
     could reach it and there are no keys.
     """
-    with only_service(settings):
+    with single_instance(settings):
         _prepare(settings, host)
         await_port(host, port)
         commands = {
@@ -53,7 +53,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
 
 
 @contextmanager
-def only_service(settings: Settings) -> Iterator[None]:
+def single_instance(settings: Settings) -> Iterator[None]:
     """Holds the data folder. Raises InUse where another service does."""
     try:
         lock = HeldLock(settings.locks / "serve")
@@ -81,9 +81,9 @@ def _prepare(settings: Settings, host: str) -> None:
     with closing(Database(settings.database)) as database:
         if database.sqlite:
             migrations.upgrade(database)
-        with needed_at_start(), database.session(write=False) as session:
+        with require_database(), database.session(write=False) as session:
             api_keys.check_listening(session, host)
-            if not api_keys.any_made(session):
+            if not api_keys.any_exist(session):
                 log.info("there are no keys yet: this machine is answered and no other; `adnerf keys create` makes one")
 
 

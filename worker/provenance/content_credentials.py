@@ -21,7 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from storage.errors import BadCertificate
-from worker.provenance.signing_identity import PURPOSES, Identity
+from worker.provenance.signing_identity import PURPOSES, SigningIdentity
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
 BESIDE = frozenset({".webm"})
@@ -48,7 +48,7 @@ class Claim:
 class Signer:
     """Signs with `identity`; `timestamp_url` is a time stamping authority (RFC 3161), asked at each signature, or empty."""
 
-    def __init__(self, identity: Identity, timestamp_url: str = ""):
+    def __init__(self, identity: SigningIdentity, timestamp_url: str = ""):
         self.identity = identity
         self._url = timestamp_url
 

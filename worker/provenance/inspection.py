@@ -62,7 +62,7 @@ def inspect(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(out)
 
 
-def look(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
+def inspect_here(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     """The same in this process, whose limits are set."""
     from adnerf_core.errors import MediaError
     from adnerf_core.watermark.spread_spectrum import detect
@@ -84,4 +84,4 @@ if __name__ == "__main__":
     for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, CPU_S), (resource.RLIMIT_CORE, 0)):
         _, most = resource.getrlimit(limit)
         resource.setrlimit(limit, (value, most))  # ffmpeg is given limits of its own, which may be higher
-    json.dump(look(Path(sys.argv[1]), json.load(sys.stdin)), sys.stdout)
+    json.dump(inspect_here(Path(sys.argv[1]), json.load(sys.stdin)), sys.stdout)

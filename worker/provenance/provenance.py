@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from adnerf_core.watermark.spread_spectrum import Mark
+from adnerf_core.watermark.spread_spectrum import Watermark
 from storage.database.models import Subject, Video
 from storage.errors import BadCertificate
 from storage.settings import Settings
@@ -21,7 +21,7 @@ from worker.provenance.content_credentials import Claim, Signer
 from worker.provenance.signing_identity import load_identity, load_mark_key
 
 
-class Seal:
+class Provenance:
     """The seal of the service with these settings; what it needs is read, or made, when it is needed first."""
 
     def __init__(self, settings: Settings):
@@ -48,9 +48,9 @@ class Seal:
             self.signer.identity.check_time()
         _ = self.mark_key
 
-    def mark(self, number: int | None) -> Mark | None:
+    def mark(self, number: int | None) -> Watermark | None:
         """What `render` writes into the pictures of the video with this number; None for one that was never given any."""
-        return None if number is None else Mark(number, self.mark_key)
+        return None if number is None else Watermark(number, self.mark_key)
 
     def sign(self, path: Path, video: Video, subject: Subject) -> tuple[Path, bytes | None]:
         """The signed file in the place of `path`, and the manifest where it has to be kept beside it.
@@ -65,4 +65,4 @@ class Seal:
 
     def enlist(self, session: Session) -> None:
         """Notes the certificate, by which this service knows its own files again."""
-        certificates.enter(session, self.signer.identity.serial, self.signer.identity.chain)
+        certificates.add(session, self.signer.identity.serial, self.signer.identity.chain)

@@ -41,7 +41,7 @@ _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 
 @dataclass(frozen=True)
-class Identity:
+class SigningIdentity:
     """A certificate fit to sign with. `chain` is PEM, the certificate first; `key` PKCS#8; `algorithm` C2PA's name for it."""
 
     chain: str
@@ -62,7 +62,7 @@ class Identity:
             )
 
 
-def load_identity(settings: Settings) -> Identity:
+def load_identity(settings: Settings) -> SigningIdentity:
     """The identity of these settings; the development one is made where there is none. Raises BadCertificate."""
     if bool(settings.sign_certificate) != bool(settings.sign_key):
         raise BadCertificate("Only one of ADNERF_SIGN_CERTIFICATE and ADNERF_SIGN_KEY is set.", "Set both, or neither.")
@@ -163,7 +163,7 @@ def _read(path: Path) -> str:
         raise BadCertificate(f"{path} cannot be read ({reason}).") from error
 
 
-def _checked(chain: str, key_text: str) -> Identity:
+def _checked(chain: str, key_text: str) -> SigningIdentity:
     """The identity of a chain and a key in PEM. Raises BadCertificate where they do not do."""
     try:
         certificates = x509.load_pem_x509_certificates(chain.encode())
@@ -181,7 +181,7 @@ def _checked(chain: str, key_text: str) -> Identity:
     if key.public_key() != leaf.public_key():
         raise BadCertificate("The private key does not belong to the certificate.")
     _check_purpose(leaf)
-    identity = Identity(
+    identity = SigningIdentity(
         chain="".join(each.public_bytes(Encoding.PEM).decode() for each in certificates),
         key=_pkcs8(key),
         algorithm=_algorithm(key),

@@ -1,7 +1,7 @@
 """Requests to addresses that clients name, such as webhooks: where they may go, and how long they may take.
 
 A name could lead into the operator's own network, now or when it is looked up for the second time. So there is one
-parser of addresses (WHATWG's, by pydantic), one look-up, and the connection is made to what that look-up gave and `judge`
+parser of addresses (WHATWG's, by pydantic), one look-up, and the connection is made to what that look-up gave and `resolve_allowed`
 let pass; TLS is for the name all the same. There is no way around it: HTTP is spoken by httpcore, which follows no
 redirects, keeps no cookies, and asks no environment for proxies. One deadline holds for the whole exchange, however its
 bytes drip in.
@@ -44,7 +44,7 @@ LOOK_UP_S = 5.0
 TRIES = 3
 """Addresses of one name that are tried."""
 
-PLAIN = re.compile(r"https?://[^/?#\\@\s\x00-\x20\x7f][^\\\s\x00-\x20\x7f]*", re.IGNORECASE)
+URL_PATTERN = re.compile(r"https?://[^/?#\\@\s\x00-\x20\x7f][^\\\s\x00-\x20\x7f]*", re.IGNORECASE)
 """What an address looks like to everybody; parsers differ in what they make of the rest."""
 PUBLIC_IPV6 = IPv6Network("2000::/3")
 NOT_PUBLIC = tuple(
@@ -88,14 +88,14 @@ class Target(NamedTuple):
     path: str
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What came back: the status, and at most EXCERPT bytes of the body."""
 
     status: int
     body: bytes
 
 
-class NoAnswer(Exception):
+class RequestFailed(Exception):
     """The exchange came to nothing; the message says why, in words that tell nothing of the operator's network."""
 
 
@@ -109,7 +109,7 @@ def networks(setting: str) -> tuple[Network, ...]:
 
 def parse(url: str) -> Target:
     """The parts of an http(s) address. Raises UrlRefused."""
-    if len(url) > LONGEST or not PLAIN.fullmatch(url):
+    if len(url) > LONGEST or not URL_PATTERN.fullmatch(url):
         raise UrlRefused("This is not an address that begins with https:// and a host, without user name or spaces.")
     try:
         parsed = Url(url)
@@ -128,7 +128,7 @@ _looking = threading.BoundedSemaphore(16)
 """Look-ups of this process that are not answered yet."""
 
 
-def look_up(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int) -> list[str]:
     """The system's answer, in the order in which addresses should be tried. Raises OSError, ValueError."""
     looking = _looking
     if not looking.acquire(timeout=LOOK_UP_S):
@@ -154,7 +154,7 @@ def _ask(host: str, port: int, answers: queue.SimpleQueue, looking: threading.Se
         looking.release()
 
 
-def judge(target: Target, allowed: Iterable[Network], resolve: Resolve = look_up) -> list[Address]:
+def resolve_allowed(target: Target, allowed: Iterable[Network], resolve: Resolve = resolve) -> list[Address]:
     """The IP addresses of `target`, all of which may be connected to. Raises UrlRefused, in the same words for all."""
     try:
         addresses = [ipaddress.ip_address(text) for text in resolve(target.host, target.port)]
@@ -183,17 +183,17 @@ def post(
     body: bytes,
     *,
     allowed: Iterable[Network] = (),
-    resolve: Resolve = look_up,
+    resolve: Resolve = resolve,
     tls: ssl.SSLContext | None = None,
     deadline_s: float = DEADLINE_S,
-) -> Answer:
-    """POSTs `body` and returns what came back, whatever its status. Raises UrlRefused, NoAnswer.
+) -> Response:
+    """POSTs `body` and returns what came back, whatever its status. Raises UrlRefused, RequestFailed.
 
     `tls`: whose certificates are trusted; default: those of the system and of certifi.
     """
     target = parse(url)
-    addresses = judge(target, allowed, resolve)
-    wire = _Wire(addresses, time.monotonic() + deadline_s)
+    addresses = resolve_allowed(target, allowed, resolve)
+    wire = _PinnedBackend(addresses, time.monotonic() + deadline_s)
     literal = f"[{target.host}]" if ":" in target.host else target.host
     usual = target.port == {"http": 80, "https": 443}[target.scheme]
     named = {"Host": literal if usual else f"{literal}:{target.port}", "Content-Length": str(len(body))}
@@ -203,11 +203,11 @@ def post(
             httpcore.ConnectionPool(ssl_context=tls, network_backend=wire) as pool,
             pool.stream("POST", origin, headers=list({**headers, **named}.items()), content=body) as response,
         ):
-            return Answer(response.status, _beginning(response))
+            return Response(response.status, _beginning(response))
     except httpcore.TimeoutException as error:
-        raise NoAnswer(f"No answer within {deadline_s:.0f} s.") from error
+        raise RequestFailed(f"No answer within {deadline_s:.0f} s.") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
-        raise NoAnswer(_reason(error)) from error
+        raise RequestFailed(_reason(error)) from error
 
 
 def _beginning(response: httpcore.Response) -> bytes:
@@ -230,7 +230,7 @@ def _reason(error: Exception) -> str:
     return "The connection broke, or the answer was not HTTP."
 
 
-class _Wire(httpcore.NetworkBackend):
+class _PinnedBackend(httpcore.NetworkBackend):
     """Connects to the addresses that were judged, whatever host is asked for; all that follows ends at the deadline."""
 
     def __init__(self, addresses: list[Address], ends_at: float):

@@ -1,4 +1,4 @@
-"""Keyring: the secrets of webhooks, and what is signed with them (Standard Webhooks, `v1`).
+"""WebhookSigner: the secrets of webhooks, and what is signed with them (Standard Webhooks, `v1`).
 
 No secret is stored. Each is made from the service's own key, the webhook's id and the number of its rotations whenever it
 is needed, so that a copy of the database gives none away. Whoever has the key has them all, and without it none can be
@@ -27,7 +27,7 @@ SHORTEST = 32
 FILE = "webhook.key"
 
 
-class Keyring:
+class WebhookSigner:
     """What can sign for every webhook."""
 
     def __init__(self, key: str):
@@ -54,7 +54,7 @@ class Keyring:
         return "whsec_" + base64.b64encode(made).decode()
 
 
-def open_keyring(settings: Settings) -> Keyring:
+def load_signer(settings: Settings) -> WebhookSigner:
     """The keyring of these settings; on one machine its key is made when it is needed first.
 
     Raises BadSetting where the key is too short, WebhooksOff where the settings have none, but a database that other
@@ -63,10 +63,10 @@ def open_keyring(settings: Settings) -> Keyring:
     if settings.webhook_key:
         if len(settings.webhook_key) < SHORTEST:
             raise BadSetting(f"ADNERF_WEBHOOK_KEY has less than {SHORTEST} characters.")
-        return Keyring(settings.webhook_key)
+        return WebhookSigner(settings.webhook_key)
     if settings.database_url:
         raise WebhooksOff("This service has no key for webhooks.")
-    return Keyring(_kept(settings.data_dir / FILE))
+    return WebhookSigner(_kept(settings.data_dir / FILE))
 
 
 def _kept(path: Path) -> str:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 
 from adnerf_core.config import FPS
 from adnerf_core.errors import MissingBackend
-from adnerf_core.face.suppress_stderr import quiet
+from adnerf_core.face.suppress_stderr import suppress_stderr
 
 
 class FaceLandmarker:
@@ -28,7 +28,7 @@ class FaceLandmarker:
         except ImportError as error:
             raise MissingBackend("The landmarker tracker needs: pip install --no-deps mediapipe==0.10.21") from error
         options = vision.FaceLandmarkerOptions(BaseOptions(model), running_mode=vision.RunningMode.VIDEO)
-        with quiet():
+        with suppress_stderr():
             self._task = vision.FaceLandmarker.create_from_options(options)
         self._image, self._format = mediapipe.Image, mediapipe.ImageFormat.SRGB
         self._count, self._settled = 0, False
@@ -36,7 +36,7 @@ class FaceLandmarker:
     def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks 3"] | None:
         height, width, _ = frame.shape
         image = self._image(self._format, np.ascontiguousarray(frame))
-        with nullcontext() if self._settled else quiet():
+        with nullcontext() if self._settled else suppress_stderr():
             faces = self._task.detect_for_video(image, self._count * 1000 // FPS).face_landmarks
         self._count += 1
         self._settled |= bool(faces)

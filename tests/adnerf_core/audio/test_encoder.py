@@ -7,10 +7,17 @@ import pytest
 import torch
 
 from adnerf_core.audio import train_encoder
-from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, gaps, warp
-from adnerf_core.audio.encoder import ENOUGH_S, MEMBERS, AudioEncoder, Listeners
-from adnerf_core.audio.features import parts
-from adnerf_core.audio.train_encoder import MORE_ERROR, MOST_GAIN, Agreement, calibrate, cross_validate, fit_encoder
+from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, random_mask, warp
+from adnerf_core.audio.encoder import HALF_WEIGHT_S, MEMBERS, AudioEncoder, TwoStreamEncoder
+from adnerf_core.audio.features import stream_widths
+from adnerf_core.audio.train_encoder import (
+    MAX_ERROR_RATIO,
+    MAX_GAIN,
+    CrossValidation,
+    calibrate,
+    cross_validate,
+    train_encoder,
+)
 from adnerf_core.audio.windows import windows
 from adnerf_core.progress import Cancelled
 
@@ -36,7 +43,7 @@ def fitted(speech, *, seed=0, steps=8, valid=None, codes=None, frames=TRAINED):
     features, true_codes, all_valid = speech
     torch.manual_seed(seed)
     encoder = AudioEncoder(BANDS, 2)
-    figures = fit_encoder(
+    figures = train_encoder(
         encoder,
         features,
         true_codes if codes is None else codes,
@@ -114,7 +121,7 @@ def test_progress_is_told_and_may_cancel(speech):
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        fit_encoder(
+        train_encoder(
             AudioEncoder(BANDS, 2),
             features,
             codes,
@@ -153,21 +160,21 @@ def test_cross_validation_sees_through_the_mistakes_of_single_nets():
 @pytest.mark.parametrize("correlation", [0.3, 0.6, 0.8])
 def test_the_gain_costs_a_tenth_more_error_than_the_least(correlation):
     spread = 0.8 * correlation
-    gain = calibrate(Agreement(torch.tensor([correlation]), torch.tensor([spread]))).item()
+    gain = calibrate(CrossValidation(torch.tensor([correlation]), torch.tensor([spread]))).item()
     generator = np.random.default_rng(0)
     truth = generator.normal(0, 1, 100_000)
     own = generator.normal(0, 1, 100_000)
     said = spread * (correlation * truth + math.sqrt(1 - correlation**2) * own)
     error = [float(np.mean((scale * said - truth) ** 2)) for scale in (gain, correlation / spread)]
-    assert math.sqrt(error[0] / error[1]) <= MORE_ERROR + 0.01
+    assert math.sqrt(error[0] / error[1]) <= MAX_ERROR_RATIO + 0.01
     assert (gain * said).std() > 1.2 * correlation or (gain * said).std() == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize(
-    "correlation, spread, gain", [(1.0, 0.8, 1.25), (0.05, 0.5, 0.2), (0.8, 0.3, MOST_GAIN), (-0.2, 0.5, 0.0)]
+    "correlation, spread, gain", [(1.0, 0.8, 1.25), (0.05, 0.5, 0.2), (0.8, 0.3, MAX_GAIN), (-0.2, 0.5, 0.0)]
 )
 def test_the_gain_has_its_limits(correlation, spread, gain):
-    agreement = Agreement(torch.tensor([correlation]), torch.tensor([spread]))
+    agreement = CrossValidation(torch.tensor([correlation]), torch.tensor([spread]))
     assert calibrate(agreement).item() == pytest.approx(gain, abs=1e-6)
 
 
@@ -194,33 +201,37 @@ def test_warp_moves_bands_and_equaliser_does_not():
 
 
 def test_gaps_are_single_stretches_no_longer_than_asked():
-    blank = gaps(500, 16, MASKED_STEPS, generator(), torch.zeros(1))
+    blank = random_mask(500, 16, MASKED_STEPS, generator(), torch.zeros(1))
     lengths = blank.sum(1)
     assert lengths.max() == MASKED_STEPS and lengths.min() == 0
     assert (blank.int().diff(dim=1).clamp(min=0).sum(1) <= 1).all()
 
 
 def test_features_that_are_a_spectrum_and_more_are_heard_twice():
-    assert parts("mel", 80) == (80,) and parts("wav2vec2:folder", 768) == (768,) and parts("deepspeech", 29) == (29,)
-    assert parts("mel+phones", 120) == (120, 80)
+    assert (
+        stream_widths("mel", 80) == (80,)
+        and stream_widths("wav2vec2:folder", 768) == (768,)
+        and stream_widths("deepspeech", 29) == (29,)
+    )
+    assert stream_widths("mel+phones", 120) == (120, 80)
 
 
 def test_the_second_listener_hears_the_spectrum_alone_and_counts_by_how_much_it_learnt_from():
     torch.manual_seed(0)
-    both = Listeners((BANDS, 6), 2).requires_grad_(False)
+    both = TwoStreamEncoder((BANDS, 6), 2).requires_grad_(False)
     first, second = both.encoders
     window, other = torch.randn(2, 3, 16, BANDS, generator=generator())
     other[..., :6] = window[..., :6]
     assert torch.equal(both(window), first(window))
-    both.trust(ENOUGH_S)
+    both.trust(HALF_WEIGHT_S)
     assert torch.allclose(both(window), (first(window) + second(window[..., :6])) / 2, atol=1e-6)
     assert torch.allclose(both(other) - both(window), (first(other) - first(window)) / 2, atol=1e-6)
-    both.trust(ENOUGH_S / 3)
+    both.trust(HALF_WEIGHT_S / 3)
     assert both.share == pytest.approx(0.25)
 
 
 def test_a_listener_alone_is_believed():
-    alone = Listeners((BANDS,), 2).requires_grad_(False)
+    alone = TwoStreamEncoder((BANDS,), 2).requires_grad_(False)
     alone.trust(1000.0)
     window = torch.randn(3, 16, BANDS, generator=generator())
     assert torch.equal(alone(window), alone.encoders[0](window))

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from adnerf_core.audio import chunking as audio_blocks
-from adnerf_core.audio.chunking import BLOCK, HOP, MARGIN, RATE, Block, blocks
-from adnerf_core.audio.features import feature_kind, load_features
-from adnerf_core.audio.mel import BANDS, KNEE, Mel, mel_filters
+from adnerf_core.audio.chunking import CHUNK_SAMPLES, CONTEXT_SAMPLES, HOP, RATE, AudioChunk, chunk_audio
+from adnerf_core.audio.features import feature_class, load_features
+from adnerf_core.audio.mel import BANDS, LOG_KNEE, Mel, mel_filters
 from adnerf_core.audio.moonshine import WHEEL
-from adnerf_core.audio.phonemes import Phones, audible
+from adnerf_core.audio.phonemes import PhonemeFeatures, voice_activity
 from adnerf_core.audio.windows import LENGTH, windows
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
@@ -62,40 +62,45 @@ def test_every_extractor_keeps_its_promises(name):
     steps = int(np.ceil(1.01 * extractor.rate))
     assert features.shape == (steps, extractor.width) and features.dtype == np.float32
     assert np.abs(extractor(np.zeros_like(samples))).mean() < (0.2 if ":" in name else 1e-6) < features.std()
-    assert feature_kind(name).spectrum in (0, BANDS)
+    assert feature_class(name).spectrum in (0, BANDS)
 
 
 def test_sound_in_pieces_gives_what_it_gives_at_once(name, monkeypatch):
     """Blocks do not depend on how the sound arrives, and their seams do not show but for what is heard beyond the margins."""
-    monkeypatch.setattr(audio_blocks, "BLOCK", 2 * SAMPLE_RATE)
-    monkeypatch.setattr(audio_blocks, "MARGIN", SAMPLE_RATE // 2)
+    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", 2 * SAMPLE_RATE)
+    monkeypatch.setattr(audio_blocks, "CONTEXT_SAMPLES", SAMPLE_RATE // 2)
     samples = speechlike(5.03)
     extractor = load_features(name)
     pieces = np.split(samples, [1, 4000, 4001, 50_000, 79_000])
-    streamed = np.concatenate(list(extractor.stream(blocks(pieces))))
+    streamed = np.concatenate(list(extractor.stream(chunk_audio(pieces))))
     assert np.array_equal(streamed, extractor(samples))
-    whole = next(iter(extractor.stream([Block(samples, 0, len(samples))])))
+    whole = next(iter(extractor.stream([AudioChunk(samples, 0, len(samples))])))
     assert whole.shape == streamed.shape
     assert np.corrcoef(whole[98:102].ravel(), streamed[98:102].ravel())[0, 1] > 0.9
 
 
 def test_blocks_cover_the_sound_once_with_margins():
-    samples = np.arange(3 * BLOCK + 7, dtype=np.float32)
-    found = list(blocks([samples[:5], samples[5:]]))
+    samples = np.arange(3 * CHUNK_SAMPLES + 7, dtype=np.float32)
+    found = list(chunk_audio([samples[:5], samples[5:]]))
     own = [block.samples[block.before : block.before + block.count] for block in found]
     assert np.array_equal(np.concatenate(own), samples)
-    assert [block.before for block in found] == [0, MARGIN, MARGIN, MARGIN]
-    assert [len(block.samples) - block.before - block.count for block in found] == [MARGIN, MARGIN, 7, 0]
-    assert list(blocks([])) == []
+    assert [block.before for block in found] == [0, CONTEXT_SAMPLES, CONTEXT_SAMPLES, CONTEXT_SAMPLES]
+    assert [len(block.samples) - block.before - block.count for block in found] == [
+        CONTEXT_SAMPLES,
+        CONTEXT_SAMPLES,
+        7,
+        0,
+    ]
+    assert list(chunk_audio([])) == []
 
 
 def test_blocks_that_are_done_with_are_let_go(monkeypatch):
-    monkeypatch.setattr(audio_blocks, "BLOCK", SAMPLE_RATE)
-    monkeypatch.setattr(audio_blocks, "MARGIN", SAMPLE_RATE // 4)
+    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", SAMPLE_RATE)
+    monkeypatch.setattr(audio_blocks, "CONTEXT_SAMPLES", SAMPLE_RATE // 4)
     alive = []
 
     def watched():
-        for block in blocks([speechlike(8)]):
+        for block in chunk_audio([speechlike(8)]):
             samples = block.samples.copy()
             alive.append(weakref.ref(samples))
             yield block._replace(samples=samples)
@@ -119,7 +124,7 @@ def spoken() -> tuple[np.ndarray, list]:
 def test_phones_are_heard_where_they_are_said():
     """Steps of one sound lie close together, whoever says it: voices that are heard for the first time are understood."""
     speech = pytest.importorskip("audio_pretraining.speech")
-    phones, spoken = Phones(), list(speech.utterances(90, np.random.default_rng(5)))
+    phones, spoken = PhonemeFeatures(), list(speech.utterances(90, np.random.default_rng(5)))
     heard = [phones(utterance.samples) for utterance in spoken]
 
     def said(later_s: float) -> list[np.ndarray]:
@@ -140,7 +145,7 @@ def test_phones_are_heard_where_they_are_said():
 def test_silence_between_words_is_near_the_origin():
     samples, phonemes = spoken()
     with_hiss = samples + np.random.default_rng(0).normal(0, 1e-3, len(samples)).astype(np.float32)
-    far = np.linalg.norm(Phones()(with_hiss), axis=1)
+    far = np.linalg.norm(PhonemeFeatures()(with_hiss), axis=1)
     before = int(phonemes[0].start * RATE)
     assert before > 5 and far[1 : before - 2].mean() < 0.5 * far[before:].mean()
 
@@ -152,14 +157,14 @@ def test_silence_does_not_count_though_speech_follows():
     quiet += np.random.default_rng(0).normal(0, 3e-4, len(quiet)).astype(np.float32)
     starts = int((0.5 + phonemes[0].start) * RATE)
     for level in (1.0, 0.1):
-        share = audible(level * quiet)
+        share = voice_activity(level * quiet)
         assert share[: starts - 3].max() < 0.2 and share[starts + 2 : starts + 30].mean() > 0.8
-    assert audible(np.zeros(8000, np.float32)).max() == 0
+    assert voice_activity(np.zeros(8000, np.float32)).max() == 0
 
 
 def test_a_recogniser_s_states_do_not_depend_on_the_level():
     samples, _ = spoken()
-    loud, quiet = Phones()(samples), Phones()(0.1 * samples)
+    loud, quiet = PhonemeFeatures()(samples), PhonemeFeatures()(0.1 * samples)
     assert np.corrcoef(loud.ravel(), quiet.ravel())[0, 1] > 0.98
 
 
@@ -207,7 +212,7 @@ def test_the_filters_tile_the_spectrum():
 def test_a_tone_of_amplitude_one_has_about_one_in_its_own_band(hz):
     mel = Mel()
     tone = np.sin(2 * np.pi * hz * np.arange(SAMPLE_RATE) / SAMPLE_RATE)
-    bands = mel.amplitudes(Block(tone, 0, len(tone)))[10:-10].mean(0)
+    bands = mel.amplitudes(AudioChunk(tone, 0, len(tone)))[10:-10].mean(0)
     own = int(np.abs(mel_filters()[1] - hz).argmin())
     assert abs(int(bands.argmax()) - own) <= 1
     assert 0.3 < bands.max() < 1.2
@@ -222,7 +227,7 @@ def test_loudness_and_microphone_make_no_difference():
     plain, other = mel(samples), mel(tilted)
     assert np.allclose(mel(0.2 * samples), plain, atol=0.02)
     loud = plain > 3
-    tilt, flat = (mel.amplitudes(Block(sound, 0, len(sound))) for sound in (tilted, samples))
+    tilt, flat = (mel.amplitudes(AudioChunk(sound, 0, len(sound))) for sound in (tilted, samples))
     raw = np.log(tilt[loud] / flat[loud])
     assert np.abs(other - plain)[loud].mean() < 0.5 * np.abs(raw).mean()
 
@@ -236,7 +241,7 @@ def test_pauses_do_not_make_speech_louder():
 
 def test_the_hiss_of_a_silent_room_is_not_raised_to_speech():
     hiss = np.random.default_rng(0).normal(0, 1e-5, 5 * SAMPLE_RATE).astype(np.float32)
-    assert Mel()(hiss).mean() < np.log1p(1 / KNEE) - 2 < Mel()(speechlike(5)).max()
+    assert Mel()(hiss).mean() < np.log1p(1 / LOG_KNEE) - 2 < Mel()(speechlike(5)).max()
 
 
 def test_step_s_covers_its_own_twenty_milliseconds():

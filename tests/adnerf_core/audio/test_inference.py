@@ -10,7 +10,7 @@ import torch
 from adnerf_core.audio import chunking as audio_blocks
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.inference import hear
+from adnerf_core.audio.inference import encode_stream
 from adnerf_core.audio.mel import BANDS, Mel
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import SAMPLE_RATE
@@ -54,20 +54,20 @@ def syllables(seconds: float) -> np.ndarray:
 @pytest.mark.parametrize("name", ["mel", "mel+phones"])
 @pytest.mark.parametrize("seconds", [0.3, 2.0, 7.033])
 def test_codes_in_parts_are_those_of_the_whole(kind, name, seconds, monkeypatch):
-    monkeypatch.setattr(audio_blocks, "BLOCK", 2 * SAMPLE_RATE)
-    monkeypatch.setattr(audio_blocks, "MARGIN", SAMPLE_RATE // 4)
+    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", 2 * SAMPLE_RATE)
+    monkeypatch.setattr(audio_blocks, "CONTEXT_SAMPLES", SAMPLE_RATE // 4)
     extractor, samples = load_features(name), syllables(seconds)
     portrait = kind(extractor.width)
     with torch.no_grad():
         features = torch.from_numpy(extractor(samples))
         whole = portrait.hear(features, torch.arange(-(-len(features) // 2)))
-    parts = hear(portrait, extractor, np.array_split(samples, 7), CPU)
+    parts = encode_stream(portrait, extractor, np.array_split(samples, 7), CPU)
     assert parts.shape == whole.shape and whole.std() > 0
     assert torch.allclose(parts, whole, atol=1e-5)
 
 
 def test_memory_does_not_grow_with_the_length(monkeypatch):
-    monkeypatch.setattr(audio_blocks, "BLOCK", 4 * SAMPLE_RATE)
+    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", 4 * SAMPLE_RATE)
     portrait, extractor = Direct(BANDS), Mel()
 
     def peak(seconds: int) -> int:
@@ -76,7 +76,7 @@ def test_memory_does_not_grow_with_the_length(monkeypatch):
                 yield syllables(1.0)
 
         tracemalloc.start()
-        codes = hear(portrait, extractor, pieces(), CPU)
+        codes = encode_stream(portrait, extractor, pieces(), CPU)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(codes) == 25 * seconds

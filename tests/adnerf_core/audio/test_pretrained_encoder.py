@@ -9,8 +9,8 @@ import torch
 import audio_pretraining.__main__ as making
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.pretrained_encoder import DISTANCES, FEATURES, load_prior, start_from_prior
-from adnerf_core.audio.train_encoder import fit_encoder
+from adnerf_core.audio.pretrained_encoder import DISTANCES, FEATURES, init_from_pretrained, load_pretrained
+from adnerf_core.audio.train_encoder import train_encoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FPS, SAMPLE_RATE
 from audio_pretraining.phoneme_mouth_model import LEAD_S, mouth
@@ -42,7 +42,7 @@ def every(frames):
 
 def test_the_prior_knows_the_mouth_of_a_voice_it_never_heard(spoken):
     features, lips = spoken
-    said = load_prior(WIDTH)(windows(features, every(lips)))
+    said = load_pretrained(WIDTH)(windows(features, every(lips)))
     agreement = [np.corrcoef(said[:, axis], lips[:, axis])[0, 1] for axis in range(DISTANCES)]
     assert min(agreement) > 0.5
 
@@ -53,7 +53,7 @@ def test_a_subject_starts_with_the_lips_that_the_prior_says(spoken):
     mixture = torch.tensor([[1.0, 0.2, 0.0], [0.0, -0.5, 1.0]])
     codes = (lips - lips.mean(0)) / lips.std(0) @ mixture.T
     encoder = AudioEncoder(WIDTH, 2)
-    start_from_prior(encoder.requires_grad_(False), codes, lips)
+    init_from_pretrained(encoder.requires_grad_(False), codes, lips)
     said = encoder(windows(features, every(lips)))
     assert min(np.corrcoef(said[:, number], codes[:, number])[0, 1] for number in range(2)) > 0.3
 
@@ -64,9 +64,9 @@ def test_something_of_the_prior_remains(spoken):
     weights = []
     for from_prior in (True, False):
         encoder = AudioEncoder(WIDTH, 2)
-        start_from_prior(encoder.requires_grad_(False), codes, lips)
+        init_from_pretrained(encoder.requires_grad_(False), codes, lips)
         start = encoder.last.weight.clone()
-        fit_encoder(
+        train_encoder(
             encoder, features, codes, torch.ones(len(codes), dtype=torch.bool), spectrum=80, frames=range(len(codes)),
             steps=4, seed=0, from_prior=from_prior,
         )  # fmt: skip
@@ -115,7 +115,7 @@ def test_phones_and_prior_can_be_made_again(tmp_path, monkeypatch, capsys):
     assert {"phones.safetensors", "audio_pretraining.safetensors"} == {path.name for path in tmp_path.iterdir()}
     monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILE", tmp_path / "audio_pretraining.safetensors")
     monkeypatch.setattr("adnerf_core.audio.phonemes.FILE", tmp_path / "phones.safetensors")
-    made, heard = load_prior(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
+    made, heard = load_pretrained(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
     assert torch.isfinite(made.last.weight).all() and heard.shape == (50, WIDTH)
     assert all(path.stat().st_size < 1_000_000 for path in tmp_path.iterdir())
     assert str(tmp_path) in capsys.readouterr().out

@@ -5,18 +5,18 @@ import torch
 
 from adnerf_core.cameras.cameras import project
 from adnerf_core.cameras.view_control import (
-    FOLLOW,
+    EASE_DEG,
     MARGINS_DEG,
     PIVOT,
-    ROOM_DEG,
-    View,
+    TORSO_FOLLOW,
+    ViewChangeApplier,
+    canonical_frame,
     head_angles,
-    measure_limits,
-    most_usual,
-    turn,
+    rotate_head,
+    view_limits,
 )
 from adnerf_core.config import ViewChange
-from adnerf_core.rendering.head_deformation import BACK, CHIN, WIDEST, close_back, join_body
+from adnerf_core.rendering.head_deformation import BACK, CHIN, WIDEST, close_skull, skin_neck_to_body
 from adnerf_core.synthesis.subject import load_subject
 
 
@@ -34,7 +34,9 @@ def track(yaw, pitch=None, roll=None):
     pose = torch.eye(4)
     pose[2, 3] = 10
     none = [0.0] * len(yaw)
-    return torch.stack([turn(pose, by(*angles)) for angles in zip(yaw, pitch or none, roll or none, strict=True)])
+    return torch.stack(
+        [rotate_head(pose, by(*angles)) for angles in zip(yaw, pitch or none, roll or none, strict=True)]
+    )
 
 
 def test_turning_moves_the_head_as_the_words_say(subject):
@@ -42,7 +44,7 @@ def test_turning_moves_the_head_as_the_words_say(subject):
     nose, top = torch.tensor([[0.0, 0.0, 0.3]]), torch.tensor([[0.0, 1.0, PIVOT[2]]])
 
     def moved(point, **angles):
-        return (project(camera, turn(pose, by(**angles)), point) - project(camera, pose, point))[0]
+        return (project(camera, rotate_head(pose, by(**angles)), point) - project(camera, pose, point))[0]
 
     assert moved(nose, yaw=15)[1] > 0.5  # the person's left is right in the picture
     assert moved(nose, pitch=15)[0] < -0.5
@@ -53,35 +55,35 @@ def test_turning_moves_the_head_as_the_words_say(subject):
 def test_angles_are_added_to_the_heads_own():
     poses = track([4.0, -7.0], [2.0, 5.0], [-3.0, 1.0])
     assert torch.allclose(head_angles(poses), torch.tensor([[4.0, 2, -3], [-7, 5, 1]]), atol=1e-4)
-    assert torch.allclose(head_angles(turn(poses[0], by(10, -6, 8))), torch.tensor([14.0, -4, 5]), atol=1e-4)
+    assert torch.allclose(head_angles(rotate_head(poses[0], by(10, -6, 8))), torch.tensor([14.0, -4, 5]), atol=1e-4)
 
 
 def test_limits_are_what_was_filmed_and_a_margin_from_the_usual_pose():
     poses = track(torch.linspace(-6, 10, 101).tolist())
-    limits = measure_limits(poses)
-    usual = float(head_angles(poses[most_usual(poses)])[0])
+    limits = view_limits(poses)
+    usual = float(head_angles(poses[canonical_frame(poses)])[0])
     low, high = limits.yaw_deg
     assert 0 < usual < 5
     assert low == pytest.approx(-6 + 0.32 - MARGINS_DEG[0] - usual, abs=0.1)
     assert high == pytest.approx(10 - 0.32 + MARGINS_DEG[0] - usual, abs=0.1)
     assert limits.pitch_deg == pytest.approx((-MARGINS_DEG[1], MARGINS_DEG[1]), abs=0.2)
-    assert measure_limits(track([-40.0, 0.0, 40.0])).yaw_deg == (-30, 30)
+    assert view_limits(track([-40.0, 0.0, 40.0])).yaw_deg == (-30, 30)
 
 
 def test_a_view_is_clamped_and_eased_and_no_frame_jumps():
     poses = track(torch.linspace(-5, 5, 60).tolist())
-    limits = measure_limits(poses)
-    view = View(poses, ViewChange(yaw_deg=30, roll_deg=-4, x=0.1))
+    limits = view_limits(poses)
+    view = ViewChangeApplier(poses, ViewChange(yaw_deg=30, roll_deg=-4, x=0.1))
     assert view.change == ViewChange(yaw_deg=limits.yaw_deg[1], roll_deg=-4, x=0.1)
-    usual = float(head_angles(poses[most_usual(poses)])[0])
+    usual = float(head_angles(poses[canonical_frame(poses)])[0])
     yaw = torch.stack([head_angles(view.head(pose))[0] for pose in poses])
     steps = yaw.diff()
-    assert yaw.max() < usual + limits.yaw_deg[1] + ROOM_DEG
+    assert yaw.max() < usual + limits.yaw_deg[1] + EASE_DEG
     assert (steps > 0).all() and steps.max() < 0.2 and (steps.diff().abs() < 0.05).all()
-    within = View(poses, ViewChange(yaw_deg=5))
+    within = ViewChangeApplier(poses, ViewChange(yaw_deg=5))
     assert torch.allclose(head_angles(within.head(poses[3])), head_angles(poses[3]) + by(5), atol=1e-3)
-    assert torch.allclose(head_angles(within.body(poses[3])), head_angles(poses[3]) + FOLLOW * by(5), atol=1e-3)
-    assert not View(poses, ViewChange(zoom=1.5)).turns
+    assert torch.allclose(head_angles(within.body(poses[3])), head_angles(poses[3]) + TORSO_FOLLOW * by(5), atol=1e-3)
+    assert not ViewChangeApplier(poses, ViewChange(zoom=1.5)).turns
 
 
 def test_the_neck_follows_the_body_and_the_face_does_not():
@@ -90,10 +92,12 @@ def test_the_neck_follows_the_body_and_the_face_does_not():
     face = torch.tensor([[0.0, 0, 0.2], [0.0, CHIN, 0.1], [0.8, -0.5, -0.8]])
     neck = torch.tensor([[0.0, -1.9, -0.5], [0.6, -1.8, -0.9]])
     ears = torch.tensor([[-1.1, -0.6, -0.5], [1.1, -0.6, -0.5]])
-    assert torch.equal(join_body(face, to_body, (0, 0)), face) and torch.equal(join_body(ears, to_body, (0, 0)), ears)
-    assert torch.allclose(join_body(neck, to_body, (0, 0)), neck + to_body[:3, 3])
+    assert torch.equal(skin_neck_to_body(face, to_body, (0, 0)), face) and torch.equal(
+        skin_neck_to_body(ears, to_body, (0, 0)), ears
+    )
+    assert torch.allclose(skin_neck_to_body(neck, to_body, (0, 0)), neck + to_body[:3, 3])
     down = torch.stack([torch.zeros(50), torch.linspace(-1, -2, 50), torch.full((50,), -0.5)], -1)
-    assert (join_body(down, to_body, (0, 0))[:, 0].diff() >= 0).all()
+    assert (skin_neck_to_body(down, to_body, (0, 0))[:, 0].diff() >= 0).all()
 
 
 def test_hair_that_hangs_on_a_shoulder_follows_the_body():
@@ -101,28 +105,28 @@ def test_hair_that_hangs_on_a_shoulder_follows_the_body():
     to_body = torch.eye(4)
     to_body[:3, 3] = torch.tensor([0.5, 0, 0])
     right, left = torch.tensor([-1.1, -0.9, -0.5]), torch.tensor([1.1, -0.9, -0.5])
-    straight = join_body(left, to_body, (0, 0))  # as far as the neck's skin goes along
-    assert torch.allclose(join_body(left, to_body, (0, 1)), left + to_body[:3, 3])
-    assert torch.equal(join_body(left, to_body, (1, 0)), straight)
-    assert torch.allclose(join_body(right, to_body, (1, 0)), right + to_body[:3, 3])
+    straight = skin_neck_to_body(left, to_body, (0, 0))  # as far as the neck's skin goes along
+    assert torch.allclose(skin_neck_to_body(left, to_body, (0, 1)), left + to_body[:3, 3])
+    assert torch.equal(skin_neck_to_body(left, to_body, (1, 0)), straight)
+    assert torch.allclose(skin_neck_to_body(right, to_body, (1, 0)), right + to_body[:3, 3])
     kept = torch.tensor([[-1.1, 0.0, -0.5], [0.6, -0.6, 0.0], [0.0, CHIN, 0.1]])
-    assert torch.equal(join_body(kept, to_body, (1, 1)), kept)
+    assert torch.equal(skin_neck_to_body(kept, to_body, (1, 1)), kept)
     strand = torch.stack([torch.full((50,), 1.1), torch.linspace(0, -2, 50), torch.full((50,), -0.5)], -1)
-    assert (join_body(strand, to_body, (1, 1))[:, 0].diff() >= 0).all()
+    assert (skin_neck_to_body(strand, to_body, (1, 1))[:, 0].diff() >= 0).all()
 
 
 def test_the_back_of_the_head_closes():
     front = torch.tensor([[0.9, 0.5, 0.0], [0.3, -1.0, WIDEST]])
-    assert torch.allclose(close_back(front), front)
+    assert torch.allclose(close_skull(front), front)
     depths = torch.linspace(WIDEST, BACK + 0.01, 20)
-    asked = close_back(torch.stack([torch.full_like(depths, 0.5), torch.full_like(depths, 0.8), depths], -1))
+    asked = close_skull(torch.stack([torch.full_like(depths, 0.5), torch.full_like(depths, 0.8), depths], -1))
     assert (asked[:, :2].diff(dim=0) > 0).all() and asked[-1, 0] > 3  # the outline narrows to a point
     assert (asked[:, 2] >= depths - 1e-6).all()
 
 
 def test_the_body_turns_less_than_the_head(subject):
     """Shoulders stand while the head turns: the torso is looked up for the body's pose, not for the head's."""
-    view = View(subject.poses, ViewChange(yaw_deg=8))
+    view = ViewChangeApplier(subject.poses, ViewChange(yaw_deg=8))
     pose = subject.poses[0]
     condition = subject.portrait.condition(torch.zeros(1, 6), subject.upper[:1])[0]
     pixels = subject.portrait.geometry.camera.pixel_grid()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, zones
+from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, region_labels
 
 UNIT = 20.0
 
@@ -15,7 +15,7 @@ def column(*parts: tuple[int, int, int]) -> np.ndarray:
 
 def test_zones_from_the_hair_down():
     mask = column((5, 0, 0), (1, 128, 0), (10, 255, 0), (1, 128, 127), (30, 0, 255))
-    zone = zones(mask, UNIT)[:, 2]
+    zone = region_labels(mask, UNIT)[:, 2]
     assert (zone[:5] == BACKGROUND).all()
     assert zone[5] == EDGE  # hair against the background: partly either
     assert (zone[6:16] == HEAD).all()
@@ -26,4 +26,4 @@ def test_zones_from_the_hair_down():
 
 def test_what_is_no_person_is_background_even_beside_the_neck():
     mask = column((10, 255, 0), (10, 0, 0))
-    assert (zones(mask, UNIT)[10:] == BACKGROUND).all()
+    assert (region_labels(mask, UNIT)[10:] == BACKGROUND).all()

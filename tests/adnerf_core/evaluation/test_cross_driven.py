@@ -43,7 +43,7 @@ def test_the_lips_drawn_are_compared_with_those_of_the_reference(toy_run, speake
     monkeypatch.setattr(cross_driven, "draw_frames", lambda subject, codes, *rest: own[: len(codes)])
     sound = tmp_path / "sound.wav"
     ffmpeg.extract_audio(speaker_video.path, out=sound)
-    figures = cross_driven.other_voice(toy_run, speaker_video.path, sound)
+    figures = cross_driven.evaluate_cross_driven(toy_run, speaker_video.path, sound)
     assert figures["other_voice_sync"] == pytest.approx(1) and figures["other_voice_amplitude"] == pytest.approx(1)
 
 
@@ -51,7 +51,7 @@ def test_a_reference_without_a_face_is_refused(toy_run, tmp_path):
     opening = syllables(30)
     empty = write(tmp_path / "empty.mp4", (np.full((64, 64, 3), 90, np.uint8) for _ in opening), voice(opening))
     with pytest.raises(NoFaceFound):
-        cross_driven.other_voice(RunDir(toy_run.root), empty)
+        cross_driven.evaluate_cross_driven(RunDir(toy_run.root), empty)
 
 
 def test_audio_alone_is_no_reference(toy_run, tmp_path, capsys):

@@ -12,8 +12,8 @@ from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
 from adnerf_core.evaluation import evaluate as evaluation
 from adnerf_core.evaluation.evaluate import cut_sound, evaluate
-from adnerf_core.evaluation.evaluator import find_face
-from adnerf_core.evaluation.heldout_renderer import WRONG_SOUNDS, LipCodes, Painter
+from adnerf_core.evaluation.evaluator import detect_landmarks
+from adnerf_core.evaluation.heldout_renderer import WRONG_SOUNDS, HeldOutRenderer, LipCodes
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.synthesis.subject import load_subject
@@ -76,7 +76,7 @@ def test_the_report_stands_beside_the_figures(judged, toy_run):
 
 
 def test_the_picture_with_true_lips_differs_in_the_lower_face_only(toy_run, toy_dataset):
-    painter = Painter(load_subject(toy_run), toy_dataset, toy_dataset.track())
+    painter = HeldOutRenderer(load_subject(toy_run), toy_dataset, toy_dataset.track())
     part, mouth = painter.lower_face(HELD_OUT_FROM), painter.mouth(HELD_OUT_FROM)
     assert (part & mouth).sum() == mouth.sum() > 0 and not part.all()
     code = torch.zeros(painter.subject.portrait.lip_code)
@@ -133,9 +133,9 @@ def test_wrong_sounds_are_other_moments_and_all_different():
 
 def test_landmarks_are_given_for_a_picture_of_512_px():
     picture = np.zeros((128, 128, 3), np.uint8)
-    found = find_face(lambda p: np.full((478, 3), 32.0), picture)
+    found = detect_landmarks(lambda p: np.full((478, 3), 32.0), picture)
     assert found.shape == (478, 2) and (found == 128).all()
-    assert np.isnan(find_face(lambda p: None, picture)).all()
+    assert np.isnan(detect_landmarks(lambda p: None, picture)).all()
 
 
 def test_the_sound_is_cut_to_the_frames(tmp_path):

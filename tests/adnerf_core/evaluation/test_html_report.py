@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import NotReady
-from adnerf_core.evaluation.html_report import APART, SHOTS, Evidence, flat, shots, training_charts, write_report
+from adnerf_core.evaluation.html_report import APART, SHOTS, ReportInputs, flat, shots, training_charts, write_report
 from adnerf_core.files.run_dir import RunDir, write_json
 from tests.adnerf_core.evaluation.test_scorecard import GOOD
 
@@ -18,7 +18,7 @@ FRAMES = list(range(100, 180))
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
-def evidence(**changes) -> Evidence:
+def evidence(**changes) -> ReportInputs:
     psnr = 30 + np.sin(np.arange(len(FRAMES)) / 9)
     opening = 10 + 5 * np.sin(np.arange(len(FRAMES)) / 3)
     quiet = np.zeros(len(FRAMES), bool)
@@ -32,7 +32,7 @@ def evidence(**changes) -> Evidence:
         "figures": figures, "frames": FRAMES, "head_psnr": psnr.tolist(), "opening_true": opening, "opening_rendered": 0.8 * opening,
         "quiet": quiet, "look": look,
     }  # fmt: skip
-    return Evidence(**(values | changes))
+    return ReportInputs(**(values | changes))
 
 
 @pytest.fixture

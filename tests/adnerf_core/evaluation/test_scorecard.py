@@ -2,7 +2,7 @@
 
 import pytest
 
-from adnerf_core.evaluation.scorecard import MEASURES, advice, judge
+from adnerf_core.evaluation.scorecard import MEASURES, advice, score
 
 GOOD = {
     "lip_sync": 0.8, "lip_sync_ceiling": 0.99, "lip_sync_true_lips": 0.95, "lip_amplitude": 0.9, "lmd_px": 1.1, "lmd_floor_px": 0.2,
@@ -13,12 +13,12 @@ GOOD = {
 
 
 def verdicts(**changes):
-    return {each.measure.title: each.verdict for each in judge(GOOD | changes)}
+    return {each.measure.title: each.verdict for each in score(GOOD | changes)}
 
 
 def test_good_figures_are_good_and_want_no_advice():
     assert set(verdicts().values()) == {"good"}
-    assert advice(judge(GOOD)) == []
+    assert advice(score(GOOD)) == []
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_ranges(changes, title, verdict):
 
 
 def test_what_is_worst_is_advised_first_and_once():
-    said = advice(judge(GOOD | {"lip_sync": 0.1, "lmd_px": 3.0, "blink": 0.7}))
+    said = advice(score(GOOD | {"lip_sync": 0.1, "lmd_px": 3.0, "blink": 0.7}))
     assert len(said) == 2
     assert "speech" in said[0] and "glasses" in said[1]
 
@@ -60,4 +60,4 @@ def test_every_measure_explains_itself():
         assert "poor" in measure.ranges and "inf" not in measure.ranges
         assert measure.fair[0] <= measure.good[0] <= measure.good[1] <= measure.fair[1]
     assert MEASURES[0].show(None) == "not measured"
-    assert [judge(GOOD)[k].measure.show(judge(GOOD)[k].value) for k in (0, 3, 7)] == ["0.80", "1.10 px", "31.0 dB"]
+    assert [score(GOOD)[k].measure.show(score(GOOD)[k].value) for k in (0, 3, 7)] == ["0.80", "1.10 px", "31.0 dB"]

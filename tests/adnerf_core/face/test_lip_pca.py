@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from adnerf_core.face.lip_pca import LANDMARKS, LOWER_INNER, UPPER_INNER, LipShape, mouth_opening
+from adnerf_core.face.lip_pca import LIP_CHIN_LANDMARKS, LOWER_INNER, UPPER_INNER, LipPca, mouth_opening
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def talking() -> np.ndarray:
     face[list(UPPER_INNER)] = face[list(LOWER_INNER)] = (0, -1, 0)
     jaw, width = np.zeros((478, 3)), np.zeros((478, 3))
     jaw[list(LOWER_INNER), 1] = -1
-    width[list(LANDMARKS[:40]), 0] = np.linspace(-0.3, 0.3, 40)
+    width[list(LIP_CHIN_LANDMARKS[:40]), 0] = np.linspace(-0.3, 0.3, 40)
     width[list(UPPER_INNER + LOWER_INNER)] = 0
     amounts = generator.uniform(0, 1, (200, 2))
     frames = face + amounts[:, :1, None] * jaw + amounts[:, 1:, None] * width
@@ -22,21 +22,21 @@ def talking() -> np.ndarray:
 
 
 def test_codes_are_standardised_and_uncorrelated(talking):
-    codes = LipShape.fit(talking, 6).encode(talking)
+    codes = LipPca.fit(talking, 6).encode(talking)
     assert codes.shape == (200, 6)
     assert np.allclose(np.cov(codes.T, bias=True), np.eye(6), atol=1e-3)
     assert np.abs(codes.mean(0)).max() < 1e-3
 
 
 def test_two_motions_need_two_numbers(talking):
-    shape = LipShape.fit(talking, 2)
-    assert np.abs(shape.decode(shape.encode(talking)) - talking[:, LANDMARKS]).max() < 0.01
-    one = LipShape.fit(talking, 1)
-    assert np.abs(one.decode(one.encode(talking)) - talking[:, LANDMARKS]).max() > 0.05
+    shape = LipPca.fit(talking, 2)
+    assert np.abs(shape.decode(shape.encode(talking)) - talking[:, LIP_CHIN_LANDMARKS]).max() < 0.01
+    one = LipPca.fit(talking, 1)
+    assert np.abs(one.decode(one.encode(talking)) - talking[:, LIP_CHIN_LANDMARKS]).max() > 0.05
 
 
 def test_the_opening_of_a_code_is_the_opening_of_its_landmarks(talking):
-    shape = LipShape.fit(talking, 6)
+    shape = LipPca.fit(talking, 6)
     assert np.allclose(shape.opening(shape.encode(talking)), mouth_opening(talking), atol=0.01)
 
 
@@ -51,13 +51,13 @@ def test_a_motion_that_never_happens_has_a_code_of_zero():
     jaw = np.zeros((478, 3))
     jaw[list(LOWER_INNER), 1] = -1
     frames = (still + np.linspace(0, 1, 50)[:, None, None] * jaw).astype(np.float32)
-    codes = LipShape.fit(frames, 6).encode(frames)
+    codes = LipPca.fit(frames, 6).encode(frames)
     assert codes[:, 0].std() == pytest.approx(1, abs=1e-3)
     assert np.abs(codes[:, 1:]).max() < 1e-2
 
 
 def test_frames_without_a_face_have_no_code(talking):
-    shape = LipShape.fit(talking, 3)
+    shape = LipPca.fit(talking, 3)
     talking[5] = np.nan
     codes = shape.encode(talking)
     assert np.isnan(codes[5]).all() and np.isfinite(np.delete(codes, 5, 0)).all()

@@ -29,7 +29,7 @@ def follow(name: str, model: str | None, frames: list[np.ndarray]) -> tuple[np.n
 
 def assert_on_the_face(landmarks: np.ndarray) -> None:
     """The mesh sits on the astronaut's face as it lies in the portrait."""
-    assert landmarks.shape == (mesh.LANDMARKS, 3)
+    assert landmarks.shape == (mesh.NUM_LANDMARKS, 3)
     right, left = landmarks[list(mesh.EYE_CORNERS), :2]
     forehead, chin = landmarks[[mesh.FOREHEAD_TOP, mesh.CHIN], :2]
     assert 40 < left[0] - right[0] < 80  # the person's left is right in the picture

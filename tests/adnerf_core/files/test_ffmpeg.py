@@ -25,7 +25,7 @@ BEEP = "aevalsrc='0.5*sin(2*PI*1000*t)*between(t,1,1.2)':s=48000:d=2"
 
 
 def ffmpeg(*arguments: str | Path) -> None:
-    command = [media.executable(), "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)]
+    command = [media.ffmpeg_path(), "-hide_banner", "-loglevel", "error", "-y", *map(str, arguments)]
     subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
 
 
@@ -168,7 +168,7 @@ def test_videos_name_all_three_parts_of_their_colours(tmp_path, name, channels):
     """Matrix, primaries and transfer: browsers guess what is missing, and show other colours."""
     path = tmp_path / name
     media.write_video(path, [np.full((48, 64, channels), 90, np.uint8)] * 3)
-    said = subprocess.run([media.executable(), "-hide_banner", "-i", path], capture_output=True, text=True).stderr
+    said = subprocess.run([media.ffmpeg_path(), "-hide_banner", "-i", path], capture_output=True, text=True).stderr
     assert "(tv, bt709, progressive)" in said or "(tv, bt709)" in said, said  # three times the same is said once
 
 
@@ -496,12 +496,12 @@ def test_ffmpeg_knows_no_secrets(tmp_path, monkeypatch, plain):
     monkeypatch.setenv("FFREPORT", f"file={tmp_path}/secret.log")
     told = []
 
-    class Told(media._Child):
+    class Told(media._FfmpegProcess):
         def __init__(self, *arguments):
             super().__init__(*arguments)
             told.append(Path(f"/proc/{self.pid}/environ").read_bytes())
 
-    monkeypatch.setattr(media, "_Child", Told)
+    monkeypatch.setattr(media, "_FfmpegProcess", Told)
     assert len(media.extract_audio(plain)) == 32000
     media.write_video(tmp_path / "out.mp4", media.read_frames(plain, duration_s=0.2), audio=plain)
     assert len(told) >= 6 and not any(b"secret" in each for each in told)
@@ -531,7 +531,7 @@ def test_full_disk(tmp_path, monkeypatch):
         "case $2 in -encoders) echo ' V....D libx264'; echo ' A....D aac'; exit;; esac\n"
         "cat >/dev/null; echo 'Error writing trailer: No space left on device' >&2; exit 1",
     )
-    monkeypatch.setattr(media, "executable", lambda: fake)
+    monkeypatch.setattr(media, "ffmpeg_path", lambda: fake)
     with pytest.raises(DiskFull):
         media.write_video(tmp_path / "a.mp4", [np.zeros((32, 32, 3), np.uint8)])
 
@@ -551,21 +551,21 @@ def test_a_useless_system_ffmpeg_is_passed_over(tmp_path, monkeypatch, text):
     script(tmp_path / "ffmpeg", text)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(media, "TRIAL_SECONDS", 0.3)
-    media.executable.cache_clear()
+    media.ffmpeg_path.cache_clear()
     try:
-        assert media.executable() != str(tmp_path / "ffmpeg")
+        assert media.ffmpeg_path() != str(tmp_path / "ffmpeg")
     finally:
-        media.executable.cache_clear()
+        media.ffmpeg_path.cache_clear()
 
 
 def test_a_working_system_ffmpeg_comes_first(tmp_path, monkeypatch):
-    (tmp_path / "ffmpeg").symlink_to(media.executable())
+    (tmp_path / "ffmpeg").symlink_to(media.ffmpeg_path())
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    media.executable.cache_clear()
+    media.ffmpeg_path.cache_clear()
     try:
-        assert media.executable() == str(tmp_path / "ffmpeg")
+        assert media.ffmpeg_path() == str(tmp_path / "ffmpeg")
     finally:
-        media.executable.cache_clear()
+        media.ffmpeg_path.cache_clear()
 
 
 def test_the_reference_clip(tmp_path):

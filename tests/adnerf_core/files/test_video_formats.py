@@ -9,21 +9,21 @@ import pytest
 
 from adnerf_core.errors import MissingBackend
 from adnerf_core.files import ffmpeg
-from adnerf_core.files.video_formats import WEBM, container_of
+from adnerf_core.files.video_formats import WEBM, format_for
 
 RED, SIZE = (200, 60, 30), 64
 
 
 def decode_alpha(path: Path, size: int = SIZE) -> np.ndarray:
     """The pictures of a WebM as [frames, size, size, 4]; only libvpx's decoder gives the alpha channel."""
-    command = [ffmpeg.executable(), "-loglevel", "error", "-c:v", "libvpx-vp9", "-i", path]
+    command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", "-c:v", "libvpx-vp9", "-i", path]
     command += ["-pix_fmt", "rgba", "-f", "rawvideo", "-"]
     pixels = subprocess.run(command, capture_output=True, check=True).stdout
     return np.frombuffer(pixels, np.uint8).reshape(-1, size, size, 4)
 
 
 def streams(path: Path) -> str:
-    return subprocess.run([ffmpeg.executable(), "-hide_banner", "-i", path], capture_output=True).stderr.decode()
+    return subprocess.run([ffmpeg.ffmpeg_path(), "-hide_banner", "-i", path], capture_output=True).stderr.decode()
 
 
 def tone(path: Path, seconds: float) -> Path:
@@ -65,14 +65,14 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         ffmpeg.write_video(tmp_path / "out.mp4", [picture])
     with pytest.raises(ValueError, match=r"\.mp4 or \.webm"):
         ffmpeg.write_video(tmp_path / "out.gif", [picture[..., :3]])
-    assert container_of(Path("A.WEBM")) is WEBM and list(tmp_path.iterdir()) == []
+    assert format_for(Path("A.WEBM")) is WEBM and list(tmp_path.iterdir()) == []
 
 
 def test_an_encoder_that_is_not_there_is_named_before_any_frame_is_made(tmp_path, monkeypatch):
     poor = tmp_path / "ffmpeg"
     poor.write_text("#!/bin/sh\necho ' V....D libx264  H.264'\necho ' A....D aac  AAC'\n")
     poor.chmod(0o755)
-    monkeypatch.setattr(ffmpeg, "executable", lambda: str(poor))
+    monkeypatch.setattr(ffmpeg, "ffmpeg_path", lambda: str(poor))
 
     def frames():
         raise AssertionError("a frame was made")

@@ -15,11 +15,11 @@ from adnerf_core.cli import main
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import BadFolder
-from adnerf_core.face.landmarks import RIGID
+from adnerf_core.face.landmarks import RIGID_LANDMARKS
 from adnerf_core.files import ffmpeg
-from adnerf_core.interop.adnerf_format import Layout, features_of
+from adnerf_core.interop.adnerf_format import AdNerfFolder, features_of
 from adnerf_core.interop.export_adnerf import export_adnerf
-from adnerf_core.interop.import_adnerf import Placement, import_adnerf, triangulate
+from adnerf_core.interop.import_adnerf import FrameTransform, import_adnerf, triangulate
 from tests.adnerf_core import clips
 from tests.adnerf_core.toy import make_toy_dataset
 
@@ -166,18 +166,20 @@ def turned(yaw: float, pitch: float) -> np.ndarray:
 def test_the_head_is_found_in_another_world():
     """A head in our frame, seen by a turning camera, whose poses are told in a world with other axes, unit and origin."""
     generator = np.random.default_rng(0)
-    face = generator.uniform(-0.5, 0.5, (len(RIGID), 3))
+    face = generator.uniform(-0.5, 0.5, (len(RIGID_LANDMARKS), 3))
     face -= face.mean(0)
-    right, left = RIGID.index(33), RIGID.index(263)
+    right, left = RIGID_LANDMARKS.index(33), RIGID_LANDMARKS.index(263)
     face /= np.linalg.norm(face[left] - face[right])
     poses = np.stack([turned(0.15 * np.sin(k / 5), 0.1 * np.cos(k / 7)) for k in range(60)])
     local = np.einsum("fji,fnj->fni", poses[:, :3, :3], face - poses[:, None, :3, 3])
-    seen = FOCAL * local[..., :2] / -local[..., 2:] + generator.normal(0, 0.3, (60, len(RIGID), 2))
-    there = Placement(Rotation.from_euler("xyz", (0.2, -0.1, 0.05)).as_matrix(), 0.093, np.array([0.01, -0.02, 0.1]))
+    seen = FOCAL * local[..., :2] / -local[..., 2:] + generator.normal(0, 0.3, (60, len(RIGID_LANDMARKS), 2))
+    there = FrameTransform(
+        Rotation.from_euler("xyz", (0.2, -0.1, 0.05)).as_matrix(), 0.093, np.array([0.01, -0.02, 0.1])
+    )
     world = poses.copy()
     world[:, :3, :3] = there.rotation @ poses[:, :3, :3]
     world[:, :3, 3] = there.origin + there.unit * poses[:, :3, 3] @ there.rotation.T
-    found = Placement.of(triangulate(world, seen, FOCAL), face)
+    found = FrameTransform.of(triangulate(world, seen, FOCAL), face)
     assert found.unit == pytest.approx(there.unit, rel=0.02)
     assert np.allclose(found.poses(world)[:, :3, :3], poses[:, :3, :3], atol=0.02)
     assert np.allclose(found.poses(world)[:, :3, 3], poses[:, :3, 3], atol=0.2)
@@ -248,7 +250,7 @@ def test_pictures_of_two_sizes_and_masks_without_a_head_are_refused(copy, tmp_pa
 
 def test_a_frame_may_be_kept_before_the_plate_alone(copy):
     (copy / "ori_imgs" / "0.jpg").unlink()
-    found = Layout.read(copy)
+    found = AdNerfFolder.read(copy)
     assert found.frame("0") == "com_imgs/0.jpg" and found.frame("1") == "ori_imgs/1.jpg"
 
 

@@ -8,11 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import PaperConfig
-from adnerf_core.fields.frequency_encoding import encode, encoded_width
-from adnerf_core.fields.nerf_mlp import PaperField
-from adnerf_core.models.adnerf import HEAD_UNIT_M, PaperPortrait, Volume, march
+from adnerf_core.fields.frequency_encoding import frequency_encode, frequency_encoding_dim
+from adnerf_core.fields.nerf_mlp import NerfMlp
+from adnerf_core.models.adnerf import INTEROCULAR_M, AdNerf, CoarseFineField, render_rays
 from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
-from adnerf_core.rendering.ray_samplers import importance, stratified
+from adnerf_core.rendering.ray_samplers import importance_sample, stratified_sample
 from adnerf_core.rendering.volume_rendering import over
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
 
@@ -22,8 +22,8 @@ HEAD_CONDITION, TORSO_CONDITION = 64, 106
 
 
 @pytest.fixture(scope="module")
-def published() -> PaperPortrait:
-    return PaperPortrait(PUBLISHED, GEOMETRY, 29)
+def published() -> AdNerf:
+    return AdNerf(PUBLISHED, GEOMETRY, 29)
 
 
 def count(module: torch.nn.Module) -> int:
@@ -31,12 +31,12 @@ def count(module: torch.nn.Module) -> int:
 
 
 def test_the_encoding_is_the_value_and_its_waves():
-    encoded = encode(torch.tensor([[0.5, -1.0]]), 2)[0]
+    encoded = frequency_encode(torch.tensor([[0.5, -1.0]]), 2)[0]
     expected = [0.5, -1.0]
     for band in (1, 2):
         expected += [math.sin(band * 0.5), math.sin(-band), math.cos(band * 0.5), math.cos(-band)]
     assert torch.allclose(encoded, torch.tensor(expected), atol=1e-6)
-    assert (encoded_width(3, 10), encoded_width(3, 4), encoded_width(3, 3)) == (63, 27, 21)
+    assert (frequency_encoding_dim(3, 10), frequency_encoding_dim(3, 4), frequency_encoding_dim(3, 3)) == (63, 27, 21)
 
 
 def test_a_net_has_the_published_number_of_parameters(published):
@@ -72,7 +72,7 @@ def test_a_ray_asks_the_nets_of_a_field_for_the_published_number_of_samples(publ
 
 def test_density_depends_on_the_sound_and_not_on_the_direction():
     torch.manual_seed(0)
-    field = PaperField(SMALL, 8)
+    field = NerfMlp(SMALL, 8)
     points, views, code = (
         torch.rand(50, 3),
         torch.nn.functional.normalize(torch.randn(50, 3), dim=-1),
@@ -85,7 +85,7 @@ def test_density_depends_on_the_sound_and_not_on_the_direction():
     assert (color >= 0).all() and (color <= 1).all()
 
 
-class Slab(PaperField):
+class Slab(NerfMlp):
     """Density 3 per metre and one colour everywhere."""
 
     def __init__(self):
@@ -98,7 +98,7 @@ class Slab(PaperField):
 def test_the_far_plane_is_opaque_and_has_the_colour_behind():
     depths = torch.linspace(1.0, 2.0, 11).expand(4, 11)
     directions = torch.tensor([0.0, 0.6, -1.0]).expand(4, 3)
-    marched, _ = march(Slab(), torch.zeros(4, 3), directions, depths, torch.zeros(4, 1))
+    marched, _ = render_rays(Slab(), torch.zeros(4, 3), directions, depths, torch.zeros(4, 1))
     passed = math.exp(-3.0 * math.sqrt(1.36))  # one metre of depth, on a ray that is longer than deep
     assert torch.allclose(marched.transmittance, torch.full((4,), passed), rtol=1e-4)
     plate = torch.rand(4, 3)
@@ -109,7 +109,7 @@ def test_the_far_plane_is_opaque_and_has_the_colour_behind():
 def test_the_far_plane_equals_a_last_sample_of_the_plates_colour():
     """The sum as the paper writes it, with alpha and an endless last interval."""
     torch.manual_seed(1)
-    field = PaperField(SMALL, 8)
+    field = NerfMlp(SMALL, 8)
     torch.nn.init.constant_(field.density.bias, 4.0)
     depths = torch.linspace(0.7, 1.3, 20).expand(5, 20)
     origins, code, plate = torch.rand(5, 3), torch.rand(5, 8), torch.rand(5, 3)
@@ -125,15 +125,15 @@ def test_the_far_plane_equals_a_last_sample_of_the_plates_colour():
     for i in range(20):
         picture += (light * alpha[:, i])[:, None] * color[:, i]
         light = light * (1 - alpha[:, i])
-    assert torch.allclose(over(march(field, origins, directions, depths, code)[0], plate), picture, atol=1e-5)
+    assert torch.allclose(over(render_rays(field, origins, directions, depths, code)[0], plate), picture, atol=1e-5)
 
 
 def test_stratified_samples_stay_in_their_share():
-    depths = stratified(1.0, 2.0, 300, 11, torch.Generator().manual_seed(0), torch.device("cpu"))
+    depths = stratified_sample(1.0, 2.0, 300, 11, torch.Generator().manual_seed(0), torch.device("cpu"))
     edges = torch.tensor([1.0, *(1.05 + 0.1 * i for i in range(10)), 2.0])
     assert (depths >= edges[:-1] - 1e-6).all() and (depths <= edges[1:] + 1e-6).all()
     assert float(depths[:, 5].std()) > 0.02
-    even = stratified(1.0, 2.0, 2, 11, None, torch.device("cpu"))
+    even = stratified_sample(1.0, 2.0, 2, 11, None, torch.device("cpu"))
     assert torch.allclose(even, torch.linspace(1, 2, 11).expand(2, 11))
 
 
@@ -141,19 +141,19 @@ def test_importance_samples_follow_the_weights():
     edges = torch.linspace(0, 1, 6).expand(1, 6)
     weights = torch.tensor([[0.0, 3.0, 0.0, 1.0, 0.0]])
     for generator in (None, torch.Generator().manual_seed(0)):
-        drawn = importance(edges, weights, 4000, generator)
+        drawn = importance_sample(edges, weights, 4000, generator)
         shares = torch.histc(drawn, 5, 0, 1) / 4000
         assert torch.allclose(shares, torch.tensor([0.0, 0.75, 0.0, 0.25, 0.0]), atol=0.03)
 
 
 def test_an_empty_ray_is_sampled_evenly():
-    drawn = importance(torch.linspace(2, 4, 9).expand(1, 9), torch.zeros(1, 8), 5, None)
+    drawn = importance_sample(torch.linspace(2, 4, 9).expand(1, 9), torch.zeros(1, 8), 5, None)
     assert torch.allclose(drawn, torch.linspace(2, 4, 5)[None], atol=1e-3)
 
 
 def test_the_fine_net_looks_where_the_coarse_one_sees_matter():
     torch.manual_seed(0)
-    volume, seen = Volume(SMALL, 8), []
+    volume, seen = CoarseFineField(SMALL, 8), []
 
     def wall(points, views, condition):
         return torch.where(points[:, 2] < -0.5, 200.0, -1.0), torch.zeros(len(points), 3)
@@ -189,7 +189,7 @@ def test_attention_weighs_eight_neighbours():
 
 def test_hearing_attends_to_neighbours_in_time_once_told_to():
     torch.manual_seed(0)
-    portrait = PaperPortrait(SMALL, GEOMETRY, 5).requires_grad_(False)
+    portrait = AdNerf(SMALL, GEOMETRY, 5).requires_grad_(False)
     features, frames = torch.randn(60, 5), torch.tensor([0, 10, 29])
     assert torch.equal(portrait.hear(features, frames), portrait.audio(windows(features, frames)))
     portrait.attends.fill_(True)
@@ -199,13 +199,13 @@ def test_hearing_attends_to_neighbours_in_time_once_told_to():
 
 
 def test_the_torsos_camera_stands_still_and_its_condition_moves():
-    portrait = PaperPortrait(PUBLISHED, GEOMETRY, 29)
+    portrait = AdNerf(PUBLISHED, GEOMETRY, 29)
     pose, code = torch.eye(4), torch.rand(64)
     pose[2, 3] = 9.0
     condition = portrait.torso_condition(code, pose)
     assert condition.shape == (TORSO_CONDITION,)
     assert torch.equal(condition[:64], code) and torch.equal(condition[64:67], torch.zeros(3))
-    assert torch.allclose(condition[64 + 21 : 64 + 24], torch.tensor([0.0, 0.0, -9.0 * HEAD_UNIT_M]))
+    assert torch.allclose(condition[64 + 21 : 64 + 24], torch.tensor([0.0, 0.0, -9.0 * INTEROCULAR_M]))
     seen = []
     portrait.torso.coarse.register_forward_hook(lambda net, given, out: seen.append(given))
     with torch.no_grad():
@@ -217,7 +217,7 @@ def test_the_torsos_camera_stands_still_and_its_condition_moves():
 
 def test_painting_in_parts_is_torso_over_head_over_background():
     torch.manual_seed(0)
-    portrait = PaperPortrait(SMALL.model_copy(update={"chunk": 7}), GEOMETRY, 5).requires_grad_(False)
+    portrait = AdNerf(SMALL.model_copy(update={"chunk": 7}), GEOMETRY, 5).requires_grad_(False)
     for volume in (portrait.head, portrait.torso):
         torch.nn.init.constant_(volume.fine.density.bias, 2.0)
     pose, code, pixels, plate = torch.eye(4), torch.rand(8), torch.rand(20, 2) * 32, torch.rand(20, 3)

@@ -8,13 +8,13 @@ import torch
 from adnerf_core.cameras.cameras import Camera, cast_rays
 from adnerf_core.config import FieldConfig, MarchConfig, ViewChange
 from adnerf_core.fields.head_field import HeadField
-from adnerf_core.fields.torso_field import TorsoField, undo
-from adnerf_core.models.talking_head import Geometry, Moments, Portrait, pose_angles
+from adnerf_core.fields.torso_field import TorsoField, inverse_similarity
+from adnerf_core.models.talking_head import FrameConditions, SceneGeometry, TalkingHead, pose_angles
 from adnerf_core.rendering.volume_rendering import over
-from adnerf_core.synthesis.render import view_pixels
+from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import load_subject
 
-GEOMETRY = Geometry(
+GEOMETRY = SceneGeometry(
     camera=Camera(32, 32, 64.0, (16.0, 16.0)),
     box_center=(0.0, 0.0, -0.5),
     box_half=(1.0, 1.5, 1.2),
@@ -28,9 +28,9 @@ SMALL = {"planes": (8, 16), "sides": 8, "channels": 4, "hidden": 16}
 
 
 @pytest.fixture
-def portrait() -> Portrait:
+def portrait() -> TalkingHead:
     torch.manual_seed(0)
-    made = Portrait(FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, (80,))
+    made = TalkingHead(FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, (80,))
     with torch.no_grad():
         made.head.second.bias[0] = 5.0  # dense, so that there is something to see
         made.torso.decode[-1].bias[3] = 0.0
@@ -38,10 +38,12 @@ def portrait() -> Portrait:
     return made.requires_grad_(False)
 
 
-def moments(lips: torch.Tensor | None = None) -> Moments:
+def moments(lips: torch.Tensor | None = None) -> FrameConditions:
     pose = torch.eye(4)
     pose[2, 3] = 10.0
-    return Moments(pose[None], torch.zeros(1, 4), torch.zeros(1, 2), lips=torch.zeros(1, 6) if lips is None else lips)
+    return FrameConditions(
+        pose[None], torch.zeros(1, 4), torch.zeros(1, 2), lips=torch.zeros(1, 6) if lips is None else lips
+    )
 
 
 def test_the_picture_is_torso_over_head_over_background(portrait):
@@ -59,8 +61,10 @@ def test_sound_reaches_the_picture_through_the_code(portrait):
     at = torch.zeros(len(pixels), dtype=torch.long)
     windows = torch.rand(1, 16, 80)
     now = moments()
-    heard = portrait(Moments(now.poses, now.torso, now.upper, windows=windows), at, pixels, background)
-    known = portrait(Moments(now.poses, now.torso, now.upper, lips=portrait.audio(windows)), at, pixels, background)
+    heard = portrait(FrameConditions(now.poses, now.torso, now.upper, windows=windows), at, pixels, background)
+    known = portrait(
+        FrameConditions(now.poses, now.torso, now.upper, lips=portrait.audio(windows)), at, pixels, background
+    )
     assert torch.allclose(heard.color, known.color)
 
 
@@ -100,7 +104,7 @@ def test_painting_gives_what_the_fields_give(portrait):
 
 def test_scouts_leave_a_surface_as_it_is(toy_run):
     subject = load_subject(toy_run)
-    now = Moments(subject.poses[:1], subject.torso[:1], subject.upper[:1], lips=torch.zeros(1, 6))
+    now = FrameConditions(subject.poses[:1], subject.torso[:1], subject.upper[:1], lips=torch.zeros(1, 6))
     (color, _), (true_color, _) = painted_and_marched(subject.portrait, now, subject.background.reshape(-1, 3))
     assert -10 * torch.log10(((color - true_color) ** 2).mean()) > 32
 
@@ -116,9 +120,9 @@ def test_no_ray_is_left_out_that_could_meet_the_head(portrait):
 
 @pytest.mark.parametrize(("size", "edge"), [(64, 4), (32, 4), (16, 8), (8, 16)])
 def test_blocks_hold_sixteen_pixels_of_the_picture_at_least(portrait, size, edge):
-    pixels = view_pixels(portrait, ViewChange(), size)
+    pixels = pixel_grid_for_view(portrait, ViewChange(), size)
     assert portrait.block_edge(pixels) == edge
-    shifted = view_pixels(portrait, ViewChange(x=0.3, y=-0.2), size)
+    shifted = pixel_grid_for_view(portrait, ViewChange(x=0.3, y=-0.2), size)
     assert portrait.block_edge(shifted) == edge
     assert portrait.block_edge(shifted - 1000) == 4, "nothing is in the picture"
 
@@ -160,7 +164,7 @@ def test_pose_angles_are_those_of_the_head():
 
 
 def test_geometry_survives_json():
-    assert Geometry.from_json(GEOMETRY.to_json()) == GEOMETRY
+    assert SceneGeometry.from_json(GEOMETRY.to_json()) == GEOMETRY
 
 
 def test_the_torsos_motion_is_undone():
@@ -170,7 +174,7 @@ def test_the_torsos_motion_is_undone():
     rotation = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     seen = scale * places @ rotation.T + torch.tensor([x, y])
     motion = torch.tensor([x, y, angle, math.log(scale)]).expand(20, 4)
-    assert torch.allclose(undo(motion, seen), places, atol=1e-6)
+    assert torch.allclose(inverse_similarity(motion, seen), places, atol=1e-6)
 
 
 def test_the_condition_bends_what_it_may_and_nothing_else():

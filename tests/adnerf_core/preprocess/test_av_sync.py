@@ -20,8 +20,8 @@ def lips() -> np.ndarray:
 @pytest.mark.parametrize("late_s", [-0.3, -0.033, 0.0, 0.1, 0.25])
 def test_a_known_delay_is_found(lips, late_s):
     """To 20 ms, whatever the delay. The made lips do not lead their sound as real ones do, hence the difference."""
-    in_sync = av_sync.measure_offset(clips.voice(lips), lips)
-    offset = av_sync.measure_offset(clips.voice(lips, late_s), lips)
+    in_sync = av_sync.estimate_av_offset(clips.voice(lips), lips)
+    offset = av_sync.estimate_av_offset(clips.voice(lips, late_s), lips)
     assert in_sync.sure and offset.sure
     assert in_sync.lag_s == pytest.approx(-av_sync.LIPS_LEAD_S, abs=0.04)
     assert offset.lag_s - in_sync.lag_s == pytest.approx(late_s, abs=0.02)
@@ -30,7 +30,7 @@ def test_a_known_delay_is_found(lips, late_s):
 def test_frames_without_a_face_do_not_matter(lips):
     gaps = lips.copy()
     gaps[100:110] = gaps[300] = np.nan
-    whole, gapped = (av_sync.measure_offset(clips.voice(lips, 0.1), opening) for opening in (lips, gaps))
+    whole, gapped = (av_sync.estimate_av_offset(clips.voice(lips, 0.1), opening) for opening in (lips, gaps))
     assert gapped.sure and gapped.lag_s == pytest.approx(whole.lag_s, abs=0.01)
 
 
@@ -38,9 +38,9 @@ def test_unrelated_sound_is_neither_believed_nor_condemned_early(lips):
     """Other speech: no offset is believed; that there is no connection is said of long clips only."""
     other = clips.voice(clips.syllables(4 * SECONDS * FPS, seed=5))
     long = np.concatenate([clips.syllables(SECONDS * FPS, seed=s) for s in range(4)])
-    short = av_sync.measure_offset(other, lips[: 12 * FPS])
+    short = av_sync.estimate_av_offset(other, lips[: 12 * FPS])
     assert not short.sure and not short.unrelated
-    offset = av_sync.measure_offset(other, long)
+    offset = av_sync.estimate_av_offset(other, long)
     assert not offset.sure and offset.unrelated
 
 
@@ -49,7 +49,7 @@ def test_shifted_sound_is_in_its_place(lag_s):
     """A click that is heard `lag_s` after what is seen at 1 s comes to 1 s; silence fills the rest."""
     samples = np.zeros(3 * SAMPLE_RATE, np.float32)
     samples[round((1 + lag_s) * SAMPLE_RATE)] = 1
-    aligned = av_sync.shift_sound(samples, lag_s, frames=4 * FPS)
+    aligned = av_sync.shift_audio(samples, lag_s, frames=4 * FPS)
     assert len(aligned) == 4 * SAMPLE_RATE
     assert np.flatnonzero(aligned).tolist() == [SAMPLE_RATE]
-    assert len(av_sync.shift_sound(samples, 0.0, frames=FPS)) == SAMPLE_RATE
+    assert len(av_sync.shift_audio(samples, 0.0, frames=FPS)) == SAMPLE_RATE

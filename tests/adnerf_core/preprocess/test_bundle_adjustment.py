@@ -17,11 +17,11 @@ FRAMES = 120
 def made_head() -> np.ndarray:
     """478 points on the front of an ellipsoid, with eyes, forehead and chin where they belong; eye corners 1 apart."""
     rng = np.random.default_rng(0)
-    x, y = rng.uniform(-0.7, 0.7, mesh.LANDMARKS), rng.uniform(-1.0, 0.8, mesh.LANDMARKS)
+    x, y = rng.uniform(-0.7, 0.7, mesh.NUM_LANDMARKS), rng.uniform(-1.0, 0.8, mesh.NUM_LANDMARKS)
     head = np.stack([x, y, 0.8 * np.sqrt(np.maximum(0, 1 - (x / 0.9) ** 2 - (y / 1.3) ** 2))], 1)
     head[list(mesh.EYE_CORNERS)] = [(-0.5, 0.2, 0.3), (0.5, 0.2, 0.3)]
     head[[mesh.FOREHEAD_TOP, mesh.CHIN]] = [(0, 0.9, 0.4), (0, -1.0, 0.4)]
-    return head - head[list(mesh.RIGID)].mean(0)
+    return head - head[list(mesh.RIGID_LANDMARKS)].mean(0)
 
 
 def made_motions(turns_deg: np.ndarray, places: np.ndarray) -> bundle_adjustment.Motions:
@@ -45,7 +45,7 @@ def observe(motions: bundle_adjustment.Motions, noise: float, seed: int = 0) -> 
     head = made_head()
     seen = bundle_adjustment.project(head, FOCAL, motions) * (1, -1) + SIZE / 2
     depth = -(head @ motions.rotation[:, 2].T).T * (FOCAL / -motions.translation[:, 2])[:, None]
-    flow = np.diff(seen[:, list(mesh.RIGID)], axis=0, prepend=np.nan)
+    flow = np.diff(seen[:, list(mesh.RIGID_LANDMARKS)], axis=0, prepend=np.nan)
     flow += 0.1 * noise * rng.standard_normal(flow.shape)
     together = rng.standard_normal((len(seen), 1, 2))
     seen = seen + noise * (rng.standard_normal(seen.shape) + together) / np.sqrt(2)
@@ -62,24 +62,24 @@ def test_known_motions_are_recovered():
     """Within 0.3 degrees and 0.03 units (z: 0.15, it follows the focal length), from landmarks 0.5 px off at 256 px."""
     true = swaying()
     landmarks, flow = observe(true, noise=0.5)
-    head = bundle_adjustment.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.estimate_head_poses(landmarks, flow, SIZE)
     assert head.valid.all()
     assert turn_error_deg(head.motions, true).max() < 0.3
     off = head.motions.translation - true.translation
     assert np.abs(off[:, :2]).max() < 0.03 and np.abs(off[:, 2]).max() < 0.15
     assert head.focal == pytest.approx(FOCAL, rel=0.05)
-    rigid = made_head()[list(mesh.RIGID)]
+    rigid = made_head()[list(mesh.RIGID_LANDMARKS)]
     assert np.linalg.norm(head.points - rigid, axis=1).max() < 0.1
     assert head.error_px == pytest.approx(512 / SIZE * 0.5, rel=0.1)  # the noise that was put in, and no more
 
 
 def test_axes_and_units():
     landmarks, flow = observe(made_motions(np.zeros((60, 3)), np.tile((0.0, 0, -6), (60, 1))), noise=0.1)
-    head = bundle_adjustment.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.estimate_head_poses(landmarks, flow, SIZE)
     frontal = head.motions.camera_to_world()[0]
     np.testing.assert_allclose(frontal[:3, :3], np.eye(3), atol=0.05)
     np.testing.assert_allclose(frontal[:3, 3], (0, 0, 6), atol=0.35)
-    right, left = (mesh.RIGID.index(corner) for corner in mesh.EYE_CORNERS)
+    right, left = (mesh.RIGID_LANDMARKS.index(corner) for corner in mesh.EYE_CORNERS)
     np.testing.assert_allclose(np.linalg.norm(head.points[left] - head.points[right]), 1)
     assert head.points[left, 0] > 0 > head.points[right, 0]
     np.testing.assert_allclose(head.points.mean(0), 0, atol=1e-9)
@@ -95,11 +95,11 @@ def test_yaw_is_positive_to_the_persons_left():
 def test_a_still_head_does_not_shake():
     """Landmarks jitter by 0.8 px; the pose moves the head by less than a fifth of that."""
     landmarks, flow = observe(made_motions(np.zeros((FRAMES, 3)), np.tile((0.0, 0, -6), (FRAMES, 1))), noise=0.8)
-    head = bundle_adjustment.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.estimate_head_poses(landmarks, flow, SIZE)
     seen = bundle_adjustment.project(head.points, head.focal, head.motions)
     step = np.diff(seen, axis=0)
     assert np.sqrt(np.mean(np.sum(step**2, -1))) < 0.16
-    jitter = np.diff(landmarks[:, list(mesh.RIGID), :2], axis=0)
+    jitter = np.diff(landmarks[:, list(mesh.RIGID_LANDMARKS), :2], axis=0)
     assert np.sqrt(np.mean(np.sum(jitter**2, -1))) > 1.0
 
 
@@ -108,7 +108,7 @@ def test_fast_motion_is_followed_without_lag_or_damping():
     turns = np.zeros((FRAMES, 3))
     turns[60:66, 0] = 15 * np.sin(np.pi * np.arange(6) / 6)
     true = made_motions(turns, np.tile((0.0, 0, -6), (FRAMES, 1)))
-    head = bundle_adjustment.fit(*observe(true, noise=0.5), SIZE)
+    head = bundle_adjustment.estimate_head_poses(*observe(true, noise=0.5), SIZE)
     yaw = head.motions.yaw_deg() - np.median(head.motions.yaw_deg())
     assert np.argmax(yaw) == 63
     assert yaw.max() > 13.5
@@ -120,7 +120,7 @@ def test_missing_frames_are_filled_in_and_strange_ones_left_out():
     missing = [40, 41, 42, 43, 80]
     landmarks[missing], flow[missing], flow[[k + 1 for k in missing]] = np.nan, np.nan, np.nan
     landmarks[100] += np.random.default_rng(1).normal(0, 8, landmarks[100].shape)
-    head = bundle_adjustment.fit(landmarks, flow, SIZE)
+    head = bundle_adjustment.estimate_head_poses(landmarks, flow, SIZE)
     assert sorted(np.flatnonzero(~head.valid)) == [*missing, 100]
     assert turn_error_deg(head.motions, true).max() < 1.0
     assert np.isfinite(head.motions.camera_to_world()).all()
@@ -130,17 +130,17 @@ def test_deposed_landmarks_stand_still_while_the_head_turns():
     """De-posed points of a rigid head keep their place within 0.03 units over turns of 12 degrees."""
     true = swaying()
     landmarks, flow = observe(true, noise=0.0)
-    head = bundle_adjustment.fit(landmarks, flow, SIZE)
-    depose = expression.take_out_pose(landmarks, head, SIZE)
+    head = bundle_adjustment.estimate_head_poses(landmarks, flow, SIZE)
+    depose = expression.remove_head_pose(landmarks, head, SIZE)
     assert depose.std(0).max() < 0.03
     face = made_head()
     np.testing.assert_allclose(depose.mean(0)[:, :2], face[:, :2], atol=0.06)
     head.valid[7] = False
-    assert np.isnan(expression.take_out_pose(landmarks, head, SIZE)[7]).all()
+    assert np.isnan(expression.remove_head_pose(landmarks, head, SIZE)[7]).all()
 
 
 def test_eyes_open_and_shut():
-    depose = np.zeros((50, mesh.LANDMARKS, 3), np.float32)
+    depose = np.zeros((50, mesh.NUM_LANDMARKS, 3), np.float32)
     gap = np.full(50, 0.1)
     gap[20:23] = 0.02
     for (outer, inner), lids in (mesh.RIGHT_EYE, mesh.LEFT_EYE):

@@ -58,7 +58,7 @@ def test_the_camera_is_watched(path, moved):
         "shake": 5 * (np.arange(frames) // 8 % 2),
     }[path]
     picture, rng = astronaut().astype(float), np.random.default_rng(0)
-    watch = footage_check.CameraWatch()
+    watch = footage_check.CameraMotionDetector()
     for k, left in enumerate(x.astype(int)):
         view = picture[:400, left : left + 400].copy()
         person = np.roll(picture[60:200, 180:280], int(10 * np.sin(k)), axis=1)
@@ -89,8 +89,8 @@ def test_the_survey_looks_at_a_bounded_number_of_pictures(monkeypatch):
 
     monkeypatch.setattr(footage_check, "FaceDetector", Detector)
     monkeypatch.setattr(footage_check, "MAX_LOOKS", 20)
-    monkeypatch.setattr(footage_check.CameraWatch, "look", lambda *_: None)
+    monkeypatch.setattr(footage_check.CameraMotionDetector, "look", lambda *_: None)
     frame = np.zeros((240, 320, 3), np.uint8)
-    found = footage_check.survey((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
+    found = footage_check.check_footage((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
     assert found.frames == 40 * FPS and found.face_px == 120
     assert len(looked) < 50

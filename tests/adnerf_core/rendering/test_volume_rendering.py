@@ -5,12 +5,20 @@ import math
 import torch
 
 from adnerf_core.rendering.density_grid import DensityGrid
-from adnerf_core.rendering.volume_rendering import Marched, box_span, composite, distortion, draw_intervals, over, widen
+from adnerf_core.rendering.volume_rendering import (
+    RayOutput,
+    blur_weights,
+    distortion_loss,
+    importance_sample_edges,
+    intersect_aabb,
+    over,
+    weights_from_density,
+)
 
 
 def test_constant_density_follows_beer_and_lambert():
     density, delta = torch.full((1, 40), 0.7), torch.full((1, 40), 0.05)
-    weights, left = composite(density, delta)
+    weights, left = weights_from_density(density, delta)
     assert math.isclose(float(left), math.exp(-0.7 * 2.0), rel_tol=1e-5)
     assert math.isclose(float(weights.sum() + left), 1.0, rel_tol=1e-5)
     # The light that stops in the first half is 1 - exp(-sigma / 2 of the way).
@@ -20,7 +28,7 @@ def test_constant_density_follows_beer_and_lambert():
 def test_weights_are_those_of_the_alpha_recursion():
     generator = torch.Generator().manual_seed(0)
     density, delta = torch.rand(5, 9, generator=generator) * 10, torch.rand(5, 9, generator=generator)
-    weights, left = composite(density, delta)
+    weights, left = weights_from_density(density, delta)
     alpha, light = 1 - torch.exp(-density * delta), torch.ones(5)
     for i in range(9):
         assert torch.allclose(weights[:, i], light * alpha[:, i], atol=1e-6)
@@ -29,31 +37,31 @@ def test_weights_are_those_of_the_alpha_recursion():
 
 
 def test_an_opaque_wall_hides_what_is_behind_it_and_nothing_shows_all():
-    weights, left = composite(torch.tensor([[0.0, 1e6, 5.0], [0.0, 0.0, 0.0]]), torch.ones(2, 3))
+    weights, left = weights_from_density(torch.tensor([[0.0, 1e6, 5.0], [0.0, 0.0, 0.0]]), torch.ones(2, 3))
     assert torch.allclose(weights[0], torch.tensor([0.0, 1.0, 0.0]))
     assert left.tolist() == [0.0, 1.0]
 
 
 def test_over_is_torso_then_head_then_background():
     background = torch.tensor([[0.0, 0.0, 1.0]])
-    head = Marched(torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0.5]))
-    torso = Marched(torch.tensor([[0.0, 0.25, 0.0]]), torch.tensor([0.75]))
+    head = RayOutput(torch.tensor([[0.5, 0.0, 0.0]]), torch.tensor([0.5]))
+    torso = RayOutput(torch.tensor([[0.0, 0.25, 0.0]]), torch.tensor([0.75]))
     expected = torch.tensor([[0.75 * 0.5, 0.25, 0.75 * 0.5]])
     assert torch.allclose(over(torso, over(head, background)), expected)
 
 
 def test_over_is_associative():
     generator = torch.Generator().manual_seed(1)
-    a, b = (Marched(torch.rand(4, 3, generator=generator), torch.rand(4, generator=generator)) for _ in range(2))
+    a, b = (RayOutput(torch.rand(4, 3, generator=generator), torch.rand(4, generator=generator)) for _ in range(2))
     behind = torch.rand(4, 3, generator=generator)
-    joined = Marched(a.color + a.transmittance[:, None] * b.color, a.transmittance * b.transmittance)
+    joined = RayOutput(a.color + a.transmittance[:, None] * b.color, a.transmittance * b.transmittance)
     assert torch.allclose(over(a, over(b, behind)), over(joined, behind), atol=1e-6)
 
 
 def test_rays_meet_the_box_where_geometry_says():
     origins = torch.tensor([[0.0, 0.0, 5.0], [0.0, 3.0, 5.0], [0.0, 0.0, 0.0], [0.0, 0.0, 5.0]])
     directions = torch.tensor([[0.0, 0.0, -1.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
-    near, far, meets = box_span(origins, directions)
+    near, far, meets = intersect_aabb(origins, directions)
     assert meets.tolist() == [True, False, True, False]
     assert math.isclose(float(near[0]), 4.0, rel_tol=1e-5) and math.isclose(float(far[0]), 6.0, rel_tol=1e-5)
     assert float(near[2]) == 0.0 and math.isclose(float(far[2]), 1.0, rel_tol=1e-5)
@@ -62,7 +70,7 @@ def test_rays_meet_the_box_where_geometry_says():
 def test_intervals_tile_the_ray_and_gather_where_the_weight_is():
     weights = torch.zeros(1, 10)
     weights[0, 7] = 1.0
-    edges = draw_intervals(weights, torch.tensor([2.0]), torch.tensor([4.0]), 20, uniform=0.1)
+    edges = importance_sample_edges(weights, torch.tensor([2.0]), torch.tensor([4.0]), 20, uniform=0.1)
     assert edges.shape == (1, 21)
     assert float(edges[0, 0]) == 2.0 and math.isclose(float(edges[0, -1]), 4.0, rel_tol=1e-6)
     assert (edges.diff() >= 0).all()
@@ -71,7 +79,7 @@ def test_intervals_tile_the_ray_and_gather_where_the_weight_is():
 
 
 def test_intervals_are_even_without_weights():
-    edges = draw_intervals(torch.zeros(1, 8), torch.tensor([0.0]), torch.tensor([1.0]), 4)
+    edges = importance_sample_edges(torch.zeros(1, 8), torch.tensor([0.0]), torch.tensor([1.0]), 4)
     assert torch.allclose(edges[0, 1:-1], torch.tensor([0.25, 0.5, 0.75]), atol=0.01)
 
 
@@ -87,9 +95,9 @@ def test_the_density_grid_finds_cells_by_place_and_forgets_slowly():
 
 def test_widening_reaches_the_neighbours_and_keeps_the_peak():
     weights = torch.tensor([[0.0, 0.0, 1.0, 0.0, 0.0]])
-    assert widen(weights).tolist() == [[0.0, 0.5, 1.0, 0.5, 0.0]]
+    assert blur_weights(weights).tolist() == [[0.0, 0.5, 1.0, 0.5, 0.0]]
     flat = torch.full((1, 6), 0.3)
-    assert torch.allclose(widen(flat), flat)
+    assert torch.allclose(blur_weights(flat), flat)
 
 
 def test_distortion_is_the_mean_distance_of_what_is_drawn():
@@ -100,9 +108,11 @@ def test_distortion_is_the_mean_distance_of_what_is_drawn():
         sum(weights[0, i] * weights[0, j] * (middle[i] - middle[j]).abs() for i in range(4) for j in range(4))
         + (weights[0] ** 2 * delta / 3).sum()
     )
-    assert torch.allclose(distortion(weights, edges)[0], pairs)
+    assert torch.allclose(distortion_loss(weights, edges)[0], pairs)
     one = torch.tensor([[0.0, 1.0, 0.0, 0.0]])
-    assert torch.allclose(distortion(one, edges), torch.tensor([0.1])), "one interval, drawn from evenly: a third of it"
+    assert torch.allclose(distortion_loss(one, edges), torch.tensor([0.1])), (
+        "one interval, drawn from evenly: a third of it"
+    )
 
 
 def test_the_grid_along_rays_is_the_grid_at_their_points():

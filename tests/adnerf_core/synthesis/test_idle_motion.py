@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from adnerf_core.cameras.view_control import head_angles
-from adnerf_core.synthesis.idle_motion import BLINK, back_and_forth, blinks, playing, standing, sway
+from adnerf_core.synthesis.idle_motion import BLINK, blinks, idle, ping_pong, replay_track, sway
 from adnerf_core.synthesis.subject import load_subject
 
 
@@ -20,10 +20,10 @@ def first(count, stream):
 
 
 def test_the_track_plays_back_and_forth(subject):
-    assert [back_and_forth(k, 4) for k in range(10)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
-    assert [back_and_forth(k, 1) for k in range(3)] == [0, 0, 0]
+    assert [ping_pong(k, 4) for k in range(10)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+    assert [ping_pong(k, 1) for k in range(3)] == [0, 0, 0]
     last = len(subject.poses) - 1
-    played = list(islice(playing(subject), last + 2))
+    played = list(islice(replay_track(subject), last + 2))
     assert torch.equal(played[last].pose, subject.poses[last])
     assert torch.equal(played[last + 1].pose, subject.poses[last - 1])
 
@@ -47,7 +47,7 @@ def test_the_sway_is_slow_and_small():
 
 
 def test_a_still_pose_breathes_about_the_most_usual_one(subject):
-    moments = list(islice(standing(subject, 0), 200))
+    moments = list(islice(idle(subject, 0), 200))
     angles = head_angles(torch.stack([moment.pose for moment in moments]))
     filmed = head_angles(subject.poses)
     assert (angles.std(0) < 0.6 * filmed.std(0).clamp(min=0.05)).all() and (angles.std(0) > 0)[:2].all()

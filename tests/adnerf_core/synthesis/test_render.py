@@ -16,7 +16,7 @@ from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
-from adnerf_core.synthesis.render import PLAIN, draw_frames, render, view_pixels
+from adnerf_core.synthesis.render import DEFAULT_OPTIONS, pixel_grid_for_view, render, render_frames
 from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.files.test_video_formats import decode_alpha
 from tests.adnerf_core.toy import CENTER, SIZE
@@ -38,9 +38,9 @@ def tone(path, seconds: float):
     return path
 
 
-def frames(subject, options=PLAIN, count=2, plate=None):
+def frames(subject, options=DEFAULT_OPTIONS, count=2, plate=None):
     plate = subject.background if plate is None else plate
-    return list(draw_frames(subject, torch.zeros(count, 6), plate, options, lambda *_: None))
+    return list(render_frames(subject, torch.zeros(count, 6), plate, options, lambda *_: None))
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 1.99, 6.02])
@@ -135,7 +135,7 @@ def test_zoom_and_shift_move_the_person_and_not_the_background(subject):
     assert np.abs(plain[:6] - moved[:6]).max() <= 1
     step = SIZE // 8
     assert np.abs(moved[18:30, 20 + step : 28 + step] - plain[18:30, 20:28]).mean() < 3
-    places = view_pixels(subject.portrait, ViewChange(zoom=2.0), SIZE)
+    places = pixel_grid_for_view(subject.portrait, ViewChange(zoom=2.0), SIZE)
     assert torch.allclose(places.mean(0), torch.tensor([SIZE / 2, SIZE / 2]))
     assert float(places.max() - places.min()) < SIZE / 2
 
@@ -203,7 +203,7 @@ def test_memory_does_not_grow_with_the_length(subject, monkeypatch):
     for count in (20, 200):
         codes = torch.zeros(1, 6).expand(count, 6)
         tracemalloc.start()
-        made = sum(1 for _ in draw_frames(subject, codes, subject.background, options, lambda *_: None))
+        made = sum(1 for _ in render_frames(subject, codes, subject.background, options, lambda *_: None))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert made == count

@@ -6,17 +6,17 @@ import pytest
 
 from adnerf_core.errors import NotReady
 from adnerf_core.files.run_dir import RunDir, read_json
-from adnerf_core.synthesis.view_sheet import COLUMNS, ROWS, TILE, draw_views, steps
+from adnerf_core.synthesis.view_sheet import COLUMNS, ROWS, TILE, render_view_sheet, symmetric_angles
 
 
 def test_steps_go_from_limit_to_limit_through_zero():
-    assert steps((-12.0, 3.0), 7) == [-12.0, -8.0, -4.0, 0.0, 1.0, 2.0, 3.0]
-    assert steps((0.0, 30.0), 3) == [0.0, 0.0, 30.0]
+    assert symmetric_angles((-12.0, 3.0), 7) == [-12.0, -8.0, -4.0, 0.0, 1.0, 2.0, 3.0]
+    assert symmetric_angles((0.0, 30.0), 3) == [0.0, 0.0, 30.0]
 
 
 def test_a_run_gets_a_sheet_that_turns_within_its_limits(toy_run):
     told = []
-    layout = draw_views(toy_run, lambda *standing: told.append(standing))
+    layout = render_view_sheet(toy_run, lambda *standing: told.append(standing))
     limits = read_json(toy_run.subject)["view_limits"]
     assert (layout["yaw_deg"][0], layout["yaw_deg"][-1]) == tuple(limits["yaw_deg"])
     assert (layout["pitch_deg"][-1], layout["pitch_deg"][0]) == tuple(limits["pitch_deg"])
@@ -34,4 +34,4 @@ def test_a_run_gets_a_sheet_that_turns_within_its_limits(toy_run):
 
 def test_an_unfinished_run_has_none(tmp_path):
     with pytest.raises(NotReady):
-        draw_views(RunDir(tmp_path))
+        render_view_sheet(RunDir(tmp_path))

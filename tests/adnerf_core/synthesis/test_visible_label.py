@@ -10,17 +10,17 @@ from adnerf_core.config import RenderOptions
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.synthesis.render import render
-from adnerf_core.synthesis.visible_label import WORDS, Label
+from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
 
 
 def drawn(text, size, color=(90, 140, 60), channels=3):
     frame = np.full((size, size, channels), (*color, 0)[:channels], np.uint8)
-    return frame, Label(text, size).draw(frame)
+    return frame, VisibleLabel(text, size).draw(frame)
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512, 1024])
 def test_a_plate_with_light_words_in_the_lower_left_corner(size):
-    frame, labelled = drawn(WORDS, size)
+    frame, labelled = drawn(DEFAULT_TEXT, size)
     rows, cols = np.nonzero((labelled != frame).any(-1))
     assert rows.min() > 0.7 * size and rows.max() < size - 1
     assert cols.min() >= 1 and cols.max() < size - 1
@@ -43,7 +43,7 @@ def test_long_and_short_words_stay_inside(text):
 
 
 def test_on_a_transparent_picture_the_label_shows():
-    _, labelled = drawn(WORDS, 128, channels=4)
+    _, labelled = drawn(DEFAULT_TEXT, 128, channels=4)
     opacity = labelled[..., 3]
     assert opacity.max() > 240 and np.median(opacity[opacity > 0]) > 120
     assert (opacity[: 128 // 2] == 0).all()

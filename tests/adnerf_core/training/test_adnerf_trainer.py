@@ -11,12 +11,12 @@ from adnerf_core.cli import main
 from adnerf_core.config import PRESETS, PaperConfig
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.models.adnerf import PaperPortrait
+from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.progress import Cancelled, silent
-from adnerf_core.rendering.volume_rendering import Marched, over
+from adnerf_core.rendering.volume_rendering import RayOutput, over
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import trainer as training
-from adnerf_core.training.adnerf_trainer import PaperTraining, draw_pixels, face_rect
+from adnerf_core.training.adnerf_trainer import AdNerfTrainer, draw_pixels, face_rect
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 from tests.adnerf_core.training.test_train import StopAt, metrics
@@ -41,9 +41,9 @@ def paper_run(toy_dataset, tmp_path_factory) -> RunDir:
 
 
 @pytest.fixture
-def short_training(toy_dataset, tmp_path) -> PaperTraining:
+def short_training(toy_dataset, tmp_path) -> AdNerfTrainer:
     """A training that has looked at the footage, before its first step."""
-    made = PaperTraining(toy_dataset, RunDir(tmp_path / "run"), SHORT, silent)
+    made = AdNerfTrainer(toy_dataset, RunDir(tmp_path / "run"), SHORT, silent)
     made.look()
     return made
 
@@ -62,7 +62,7 @@ def test_both_volumes_learn(paper_run):
 
 def test_the_trained_subject_is_made_of_the_papers_networks(paper_run):
     portrait = load_subject(paper_run).portrait
-    assert isinstance(portrait, PaperPortrait) and portrait.attends
+    assert isinstance(portrait, AdNerf) and portrait.attends
     assert portrait.config == NETS and not any(weight.requires_grad for weight in portrait.parameters())
 
 
@@ -102,7 +102,7 @@ def test_the_run_is_evaluated_without_true_lips(paper_run, tmp_path):
 
 def test_a_few_rays_are_learnt_by_heart():
     torch.manual_seed(0)
-    portrait = PaperPortrait(NETS.model_copy(update={"width": 48}), GEOMETRY, 5)
+    portrait = AdNerf(NETS.model_copy(update={"width": 48}), GEOMETRY, 5)
     pose, code = torch.eye(4), torch.zeros(8)
     pose[2, 3] = 10.0
     pixels = torch.rand(48, 2) * 32
@@ -211,7 +211,7 @@ def test_pixels_are_drawn_inside_and_outside():
 def test_after_the_warm_up_the_loss_is_the_papers(short_training):
     look = short_training.sample("head", 0)
     n = len(look.pixels)
-    coarse, fine = (Marched(torch.rand(n, 3), torch.rand(n)) for _ in range(2))
+    coarse, fine = (RayOutput(torch.rand(n, 3), torch.rand(n)) for _ in range(2))
     paper = sum(
         ((one.color + one.transmittance[:, None] * look.plate - look.target) ** 2).mean() for one in (coarse, fine)
     )
@@ -224,14 +224,14 @@ def test_after_the_warm_up_the_loss_is_the_papers(short_training):
 
 
 def test_a_collapse_starts_everything_anew(toy_dataset, tmp_path, monkeypatch):
-    step = PaperTraining.head_step
+    step = AdNerfTrainer.head_step
 
     def empty_at_first(self, batch, generator):
         loss, error, opacity = step(self, batch, generator)
         return loss, error, opacity * 0 if self.position["restarts"] == 0 else opacity * 0 + 1
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 3)
-    monkeypatch.setattr(PaperTraining, "head_step", empty_at_first)
+    monkeypatch.setattr(AdNerfTrainer, "head_step", empty_at_first)
     run = training.train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
     assert json.loads(run.result.read_text())["restarts"] == 1
     assert torch.equal(load_subject(run).portrait.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))

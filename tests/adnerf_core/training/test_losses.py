@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from adnerf_core.data.dataset import HEAD, Batch
-from adnerf_core.rendering.volume_rendering import Marched
-from adnerf_core.training.losses import COMPACT, detail_loss, head_loss
+from adnerf_core.data.dataset import HEAD, RayBatch
+from adnerf_core.rendering.volume_rendering import RayOutput
+from adnerf_core.training.losses import COMPACT_WEIGHT, gradient_loss, head_loss
 
 EDGE = 8
 
 
-def batch_of(target: torch.Tensor, zone: int = HEAD) -> Batch:
+def batch_of(target: torch.Tensor, zone: int = HEAD) -> RayBatch:
     rays = len(target)
-    return Batch(
+    return RayBatch(
         frame=torch.zeros(rays, dtype=torch.long),
         pixels=torch.zeros(rays, 2),
         numbers=torch.zeros(1, dtype=torch.long),
@@ -27,8 +27,8 @@ def batch_of(target: torch.Tensor, zone: int = HEAD) -> Batch:
     )
 
 
-def solid(color: torch.Tensor, spread: float = 0.0) -> Marched:
-    return Marched(color, torch.zeros(len(color)), torch.full((len(color),), spread))
+def solid(color: torch.Tensor, spread: float = 0.0) -> RayOutput:
+    return RayOutput(color, torch.zeros(len(color)), torch.full((len(color),), spread))
 
 
 @pytest.fixture
@@ -41,20 +41,20 @@ def stripes() -> torch.Tensor:
 def test_detail_is_asked_for_and_not_its_mean(stripes):
     batch = batch_of(stripes)
     blurred, shifted = torch.full_like(stripes, 0.5), stripes + 0.1
-    assert detail_loss(solid(stripes), batch, EDGE) == 0
-    assert detail_loss(solid(shifted), batch, EDGE) == pytest.approx(0, abs=1e-6)
-    assert detail_loss(solid(blurred), batch, EDGE) > 0.02
+    assert gradient_loss(solid(stripes), batch, EDGE) == 0
+    assert gradient_loss(solid(shifted), batch, EDGE) == pytest.approx(0, abs=1e-6)
+    assert gradient_loss(solid(blurred), batch, EDGE) > 0.02
     # Squared error prefers grey to stripes in the wrong place by two to one; here grey has lost that lead.
     wrong = 1 - stripes
     squares = [((one - stripes) ** 2).mean() for one in (wrong, blurred)]
-    details = [detail_loss(solid(one), batch, EDGE) for one in (wrong, blurred)]
+    details = [gradient_loss(solid(one), batch, EDGE) for one in (wrong, blurred)]
     assert squares[0] > 3.5 * squares[1] and details[0] < details[1]
 
 
 def test_detail_counts_where_the_head_or_the_background_is_sure(stripes):
     from adnerf_core.data.dataset import EDGE as UNSURE
 
-    assert detail_loss(solid(torch.full_like(stripes, 0.5)), batch_of(stripes, UNSURE), EDGE) == 0
+    assert gradient_loss(solid(torch.full_like(stripes, 0.5)), batch_of(stripes, UNSURE), EDGE) == 0
 
 
 def test_matter_may_be_fog_at_first_and_shall_be_compact_later(stripes):
@@ -62,4 +62,4 @@ def test_matter_may_be_fog_at_first_and_shall_be_compact_later(stripes):
     thin, thick = solid(stripes, 0.1), solid(stripes, 1.1)
     early, late = ([head_loss(one, batch, done)[0] for one in (thin, thick)] for done in (0.1, 0.9))
     assert early[0] == early[1]
-    assert late[1] - late[0] == pytest.approx(COMPACT, rel=1e-3)
+    assert late[1] - late[0] == pytest.approx(COMPACT_WEIGHT, rel=1e-3)

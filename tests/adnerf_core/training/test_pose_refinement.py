@@ -7,11 +7,20 @@ import pytest
 import torch
 
 from adnerf_core.cameras.cameras import project
-from adnerf_core.data.dataset import Footage
-from adnerf_core.face.lip_pca import LipShape
+from adnerf_core.data.dataset import TrainingFrames
+from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement as refining
-from adnerf_core.training.pose_refinement import Fit, Looks, align_held_out, chances, corrected, moved, refine, steady
+from adnerf_core.training.pose_refinement import (
+    AlignmentFrames,
+    TrackRefinement,
+    align_held_out,
+    apply_pose_delta,
+    pixel_probabilities,
+    refine_poses,
+    refine_track,
+    smooth_poses,
+)
 from adnerf_core.training.preview import Previewer
 from tests.adnerf_core.toy import HELD_OUT_FROM
 
@@ -35,21 +44,21 @@ def portrait(toy_run):
 @pytest.fixture
 def footage(toy_dataset):
     track = toy_dataset.track()
-    codes = LipShape.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
-    return Footage(toy_dataset, 48, codes, "cpu")
+    codes = LipPca.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    return TrainingFrames(toy_dataset, 48, codes, "cpu")
 
 
 def looks_of(portrait, footage, pictures=None):
     condition = portrait.condition(footage.lips, footage.upper)
     pictures = footage.pictures if pictures is None else pictures
     every = torch.arange(len(pictures))
-    return Looks(every, pictures, footage.masks, footage.boxes[:, 1], condition, footage.plate / 255)
+    return AlignmentFrames(every, pictures, footage.masks, footage.boxes[:, 1], condition, footage.plate / 255)
 
 
 def after(rounds, portrait, looks, poses):
-    fit, generator = Fit.none(len(poses), "cpu"), torch.Generator().manual_seed(1)
+    fit, generator = TrackRefinement.none(len(poses), "cpu"), torch.Generator().manual_seed(1)
     for _ in range(rounds):
-        fit = refine(portrait, looks, poses, fit, generator)
+        fit = refine_poses(portrait, looks, poses, fit, generator)
     return fit
 
 
@@ -63,10 +72,10 @@ def distance(toy_dataset, poses, truth):
 def test_moved_turns_about_the_heads_origin_then_shifts():
     pose = torch.eye(4)
     pose[2, 3] = 10.0
-    turned = moved(pose, torch.tensor([0.0, torch.pi / 2, 0.0, 0.0, 0.0, 1.0]))
+    turned = apply_pose_delta(pose, torch.tensor([0.0, torch.pi / 2, 0.0, 0.0, 0.0, 1.0]))
     assert torch.allclose(turned[:3, 3], torch.tensor([10.0, 0.0, 1.0]), atol=1e-5)
     assert torch.allclose(turned[:3, :3] @ turned[:3, :3].T, torch.eye(3), atol=1e-5)
-    assert torch.equal(moved(pose, torch.zeros(6)), pose)
+    assert torch.equal(apply_pose_delta(pose, torch.zeros(6)), pose)
 
 
 def test_steady_poses_keep_the_motion_and_lose_the_trembling():
@@ -75,9 +84,9 @@ def test_steady_poses_keep_the_motion_and_lose_the_trembling():
     slow[:, 1], slow[:, 3] = 0.3 * times.sin(), 0.1 * times
     noise = 0.01 * torch.randn(75, 6, generator=torch.Generator().manual_seed(0))
     start = torch.eye(4).expand(75, 4, 4)
-    true, shaken = moved(start, slow), moved(start, slow + noise)
-    calm = steady(shaken)
-    assert (steady(true) - true)[3:-3].abs().max() < 1e-3
+    true, shaken = apply_pose_delta(start, slow), apply_pose_delta(start, slow + noise)
+    calm = smooth_poses(shaken)
+    assert (smooth_poses(true) - true)[3:-3].abs().max() < 1e-3
     assert (calm - true)[:, :3].square().mean() < 0.75 * (shaken - true)[:, :3].square().mean()
     turns = calm[:, :3, :3]
     assert torch.allclose(turns @ turns.transpose(1, 2), torch.eye(3).expand(75, 3, 3), atol=1e-5)
@@ -85,7 +94,7 @@ def test_steady_poses_keep_the_motion_and_lose_the_trembling():
 
 
 def test_rays_are_cast_at_the_head_and_its_outline_but_not_at_the_mouth(footage):
-    where = chances(footage.masks, footage.boxes[:, 1])
+    where = pixel_probabilities(footage.masks, footage.boxes[:, 1])
     far = (footage.masks[..., 1] > 128) & (footage.masks[..., 0] == 0)
     top, left, bottom, right = footage.boxes[0, 1].round().int().tolist()
     assert where[footage.masks[..., 0] > 242].sum() > 0.8 * where.sum() and where[far].sum() == 0
@@ -94,10 +103,10 @@ def test_rays_are_cast_at_the_head_and_its_outline_but_not_at_the_mouth(footage)
 
 def test_spoilt_poses_are_found_again(portrait, footage, toy_dataset):
     looks = looks_of(portrait, footage)
-    spoilt = moved(footage.poses, WRONG.expand(len(footage.poses), 6))
+    spoilt = apply_pose_delta(footage.poses, WRONG.expand(len(footage.poses), 6))
     # The portrait was trained on a track of its own, which lies a little beside the toy's.
-    own = moved(footage.poses, after(5, portrait, looks, footage.poses).change)
-    found = moved(spoilt, after(5, portrait, looks, spoilt).change)
+    own = apply_pose_delta(footage.poses, after(5, portrait, looks, footage.poses).change)
+    found = apply_pose_delta(spoilt, after(5, portrait, looks, spoilt).change)
     assert distance(toy_dataset, found, own) < 0.4 * distance(toy_dataset, spoilt, own)
 
 
@@ -126,9 +135,9 @@ def test_strange_frames_are_left_out_and_do_not_spoil_their_neighbours(portrait,
 def test_held_out_poses_are_aligned_and_others_left(toy_dataset, portrait):
     track = toy_dataset.track()
     frames = np.arange(HELD_OUT_FROM, len(track.pose))
-    codes = LipShape.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    codes = LipPca.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
     pose = track.pose.copy()
-    pose[frames] = moved(torch.from_numpy(pose[frames]).float(), WRONG.expand(len(frames), 6)).numpy()
+    pose[frames] = apply_pose_delta(torch.from_numpy(pose[frames]).float(), WRONG.expand(len(frames), 6)).numpy()
     spoilt = replace(track, pose=pose)
     heard = torch.from_numpy(codes[frames]).float()
     aligned = align_held_out(portrait, toy_dataset, spoilt, frames, heard)
@@ -148,6 +157,6 @@ def test_corrections_lie_between_where_a_frame_has_none(toy_dataset):
     track = toy_dataset.track()
     change = np.zeros((2, 6), np.float32)
     change[1, 3] = 0.2
-    moved_track = corrected(track, np.array([0, 10]), change)
+    moved_track = refine_track(track, np.array([0, 10]), change)
     shift = moved_track.pose[:, 0, 3] - track.pose[:, 0, 3]
     assert np.allclose(shift[[0, 5, 10, 20]], [0, 0.1, 0.2, 0.2], atol=1e-5)

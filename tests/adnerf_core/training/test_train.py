@@ -9,14 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 from adnerf_core.config import TrainConfig
-from adnerf_core.data.dataset import BACKGROUND, HEAD, Footage, SubjectDataset
+from adnerf_core.data.dataset import BACKGROUND, HEAD, SubjectDataset, TrainingFrames
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement
 from adnerf_core.training import trainer as training
-from adnerf_core.training.trainer import flushed
+from adnerf_core.training.trainer import flush_denormals
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
 
@@ -39,11 +39,11 @@ def test_the_finished_run_has_all_that_rendering_needs(toy_run):
 
 
 def test_the_mouth_follows_the_lip_code(toy_run, toy_dataset):
-    from adnerf_core.face.lip_pca import LipShape
+    from adnerf_core.face.lip_pca import LipPca
     from adnerf_core.training.preview import Previewer
 
     track = toy_dataset.track()
-    codes = LipShape.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    codes = LipPca.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
     previewer = Previewer(load_subject(toy_run).portrait, toy_dataset, track, codes)
     shut, wide = (int(f(track.opening[HELD_OUT_FROM:])) + HELD_OUT_FROM for f in (np.argmin, np.argmax))
     dark = {k: int((previewer.frame(k)[24:36, 16:32].mean(-1) < 80).sum()) for k in (shut, wide)}
@@ -94,7 +94,7 @@ def test_a_finished_run_is_not_trained_again(toy_run):
 
 def test_collapse_is_detected_and_restarted_with_another_seed(toy_dataset, tmp_path, monkeypatch):
     seen = []
-    step = training.Training.head_step
+    step = training.Trainer.head_step
 
     def empty_at_first(self, batch, generator):
         loss, error, opacity = step(self, batch, generator)
@@ -102,7 +102,7 @@ def test_collapse_is_detected_and_restarted_with_another_seed(toy_dataset, tmp_p
         return loss, error, opacity * 0 if self.position["restarts"] == 0 else opacity * 0 + 1
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 5)
-    monkeypatch.setattr(training.Training, "head_step", empty_at_first)
+    monkeypatch.setattr(training.Trainer, "head_step", empty_at_first)
     run = training.train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
     assert json.loads(run.result.read_text())["restarts"] == 1
     assert seen == [0] * 6 + [1] * SHORT.head_steps
@@ -141,14 +141,14 @@ def test_a_folder_that_is_no_dataset_is_said(tmp_path):
 
 
 def test_rays_of_a_step_depend_on_seed_and_step_alone(toy_dataset):
-    footage = Footage(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
+    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
     one, again, other = (footage.sample_rays(0, step, 64, 4, "head") for step in (5, 5, 6))
     assert torch.equal(one.pixels, again.pixels) and torch.equal(one.target, again.target)
     assert not torch.equal(one.pixels, other.pixels)
 
 
 def test_rays_show_the_footage_or_what_stands_behind(toy_dataset):
-    footage = Footage(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
+    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
     batch = footage.sample_rays(0, 5, 256, 4, "head")
     head, empty = (batch.zone == HEAD).nonzero()[0, 0], batch.zone == BACKGROUND
     row, col = batch.pixels[head].long().tolist()
@@ -159,7 +159,7 @@ def test_rays_show_the_footage_or_what_stands_behind(toy_dataset):
 
 
 def test_squares_are_whole_and_lie_in_the_picture(toy_dataset):
-    footage = Footage(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
+    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
     for step in range(20):
         batch = footage.sample_rays(0, step, 1024, 4, "head", squares=True)
         pixels = batch.pixels.view(4, 16, 16, 2)
@@ -168,7 +168,7 @@ def test_squares_are_whole_and_lie_in_the_picture(toy_dataset):
 
 
 def test_training_sees_nothing_of_the_held_out_part(toy_dataset):
-    footage = Footage(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
+    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
     assert int(footage.numbers.max()) < HELD_OUT_FROM
 
 
@@ -184,6 +184,6 @@ def test_numbers_too_small_to_matter_are_zero_while_training_and_only_then():
     tiny = torch.full((64,), 1e-30)
     if not torch.set_flush_denormal(False):
         pytest.skip("this CPU cannot flush denormal numbers")
-    with flushed():
+    with flush_denormals():
         assert not (tiny * 1e-10).any()
     assert (tiny * 1e-10).all()

@@ -8,7 +8,7 @@ import pytest
 
 from adnerf_core.files import ffmpeg
 from adnerf_core.watermark import spread_spectrum
-from adnerf_core.watermark.spread_spectrum import Cut, Marker, detect, into_cells
+from adnerf_core.watermark.spread_spectrum import Cut, WatermarkEmbedder, detect, pool_cells
 from tests.adnerf_core.clips import speaker, syllables
 
 NUMBER, KEY, OTHER_KEY = 0xC0FFEE_123456, b"0123456789abcdef", b"fedcba9876543210"
@@ -25,7 +25,7 @@ def clip() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def marked(clip) -> list[np.ndarray]:
-    return list(Marker(NUMBER, KEY, EDGE, EDGE).over(clip))
+    return list(WatermarkEmbedder(NUMBER, KEY, EDGE, EDGE).over(clip))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def video(marked, tmp_path_factory):
 def changed(video, *arguments, name="changed.mp4", before=()):
     """The video after ffmpeg did `arguments` to it."""
     out = video.with_name(name)
-    quiet = [ffmpeg.executable(), "-loglevel", "error", "-y"]
+    quiet = [ffmpeg.ffmpeg_path(), "-loglevel", "error", "-y"]
     subprocess.run([*quiet, *before, "-i", video, *arguments, "-threads", "1", out], check=True)
     return out
 
@@ -85,7 +85,7 @@ def test_two_seconds_out_of_the_middle_are_enough(video):
 
 
 def test_the_smallest_picture_survives_too(tmp_path):
-    ffmpeg.write_video(tmp_path / "small.mp4", Marker(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64)))
+    ffmpeg.write_video(tmp_path / "small.mp4", WatermarkEmbedder(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64)))
     small = changed(tmp_path / "small.mp4", "-vf", "scale=48:48", *WORSE)
     assert detect(small, KEY).number == NUMBER
 
@@ -109,8 +109,13 @@ def test_what_is_not_marked_or_with_another_key_gives_nothing(video, clip, tmp_p
 
 def test_scores_of_unmarked_videos_keep_below_the_bound(clip):
     """What a video shows has no part in what wrong keys score."""
-    waves = spread_spectrum.waves_of(*spread_spectrum.pictures_of(cv2.resize(frame, (64, 64)) for frame in clip))
-    scores = [spread_spectrum.Signs(b"key number %6d" % k).read(waves, [spread_spectrum.WHOLE])[1] for k in range(60)]
+    waves = spread_spectrum.temporal_spectrum(
+        *spread_spectrum.luma_pairs(cv2.resize(frame, (64, 64)) for frame in clip)
+    )
+    scores = [
+        spread_spectrum.SpreadSpectrumCode(b"key number %6d" % k).read(waves, [spread_spectrum.WHOLE])[1]
+        for k in range(60)
+    ]
     assert np.median(scores) > 5 and max(scores) < 10
 
 
@@ -119,7 +124,7 @@ def test_it_is_faint_and_steady(edge):
     rng = np.random.default_rng(0)
     wall = np.full((edge, edge, 3), 130, np.uint8)
     wall[: edge // 2] = cv2.resize(rng.integers(60, 200, (edge // 8, edge // 4, 3), np.uint8), (edge, edge // 2))
-    marker = Marker(NUMBER, KEY, edge, edge)
+    marker = WatermarkEmbedder(NUMBER, KEY, edge, edge)
     changes = [marker.apply(wall, k).astype(int) - wall for k in range(50, 75)]
     plain = np.stack(changes)[:, edge // 2 + edge // 8 :]
     assert np.sqrt(np.square(plain).mean()) < 1.7 and np.abs(plain).max() <= 7
@@ -138,7 +143,7 @@ def test_no_frame_is_farther_from_its_original_than_promised(clip, size):
     ]
     pictures.append(np.dstack([pictures[0], rng.integers(0, 256, size, np.uint8)]))
     for k in range(8):
-        marker = Marker(NUMBER + k, b"key number %6d" % k, *size)
+        marker = WatermarkEmbedder(NUMBER + k, b"key number %6d" % k, *size)
         for index, picture in enumerate(pictures * 5):
             made = marker.apply(picture, 17 * index + k)
             assert psnr(made[..., :3], picture[..., :3]) >= spread_spectrum.LEAST_PSNR
@@ -146,7 +151,7 @@ def test_no_frame_is_farther_from_its_original_than_promised(clip, size):
 
 def test_what_rounding_adds_is_taken_back():
     """Here most of it rounds up: to 2, 3 and 2 steps, 40.6 dB."""
-    steps = spread_spectrum.bounded(np.full((64, 64), 2.2, np.float32), spread_spectrum.TINT)
+    steps = spread_spectrum.quantize_to_psnr(np.full((64, 64), 2.2, np.float32), spread_spectrum.TINT)
     assert spread_spectrum.LEAST_PSNR <= psnr(steps, np.zeros_like(steps)) < 45
 
 
@@ -155,31 +160,31 @@ def psnr(made, picture):
 
 
 def test_equal_numbers_give_equal_pixels_and_others_do_not(clip, marked):
-    again = Marker(NUMBER, KEY, EDGE, EDGE)
+    again = WatermarkEmbedder(NUMBER, KEY, EDGE, EDGE)
     assert np.array_equal(again.apply(clip[70], 70), marked[70])
-    assert not np.array_equal(Marker(NUMBER + 1, KEY, EDGE, EDGE).apply(clip[70], 70), marked[70])
-    assert not np.array_equal(Marker(NUMBER, OTHER_KEY, EDGE, EDGE).apply(clip[70], 70), marked[70])
+    assert not np.array_equal(WatermarkEmbedder(NUMBER + 1, KEY, EDGE, EDGE).apply(clip[70], 70), marked[70])
+    assert not np.array_equal(WatermarkEmbedder(NUMBER, OTHER_KEY, EDGE, EDGE).apply(clip[70], 70), marked[70])
 
 
 def test_what_does_not_show_is_not_marked(clip):
     alpha = np.zeros((EDGE, EDGE, 1), np.uint8)
     alpha[:, 60:] = 255
     frame = np.dstack([clip[0], alpha])
-    made = Marker(NUMBER, KEY, EDGE, EDGE).apply(frame, 12)
+    made = WatermarkEmbedder(NUMBER, KEY, EDGE, EDGE).apply(frame, 12)
     assert np.array_equal(made[:, :60], frame[:, :60]) and np.array_equal(made[..., 3], frame[..., 3])
     assert np.abs(made[:, 60:, :3].astype(int) - frame[:, 60:, :3]).mean() > 0.3
 
 
 def test_neither_white_nor_black_turns_over():
     for value in (0, 255):
-        made = Marker(NUMBER, KEY, 96, 128).apply(np.full((96, 128, 3), value, np.uint8), 3)
+        made = WatermarkEmbedder(NUMBER, KEY, 96, 128).apply(np.full((96, 128, 3), value, np.uint8), 3)
         assert np.abs(made.astype(int) - value).max() <= 9
 
 
 @pytest.mark.parametrize(("number", "key"), [(1 << 48, KEY), (-1, KEY), (1, b"short")])
 def test_what_is_no_mark_is_refused(number, key):
     with pytest.raises(ValueError, match=r"no number|16 bytes"):
-        Marker(number, key, 64, 64)
+        WatermarkEmbedder(number, key, 64, 64)
 
 
 @pytest.mark.parametrize("cut", [(0.0, 0.0, 0.0, 0.0), (0.1, 0.0, 0.05, 0.025), (-0.4, -0.4, 0.0, 0.0)])
@@ -187,8 +192,8 @@ def test_cells_are_put_where_they_were(cut: Cut):
     """A ramp of what each place is, seen through the cut, comes back as the ramp of cells that were not cut off."""
     places = cut[0] + (np.arange(64) + 0.5) / 64 * (1 - cut[0] - cut[1])
     waves = np.broadcast_to(places[:, None], (1, 2, 64, 64)).astype(np.float32)
-    areas = into_cells(np.ones_like(waves), cut)[0, 0]
+    areas = pool_cells(np.ones_like(waves), cut)[0, 0]
     inside = areas > 0.999 * areas.max()
-    cells = into_cells(waves, cut)[0, 0][inside] / areas[inside]
+    cells = pool_cells(waves, cut)[0, 0][inside] / areas[inside]
     centres = np.broadcast_to((np.arange(spread_spectrum.CELLS)[:, None] + 0.5) / spread_spectrum.CELLS, inside.shape)
     assert inside.mean() > 0.4 and np.allclose(cells, centres[inside], atol=0.02)

@@ -11,7 +11,7 @@ import pytest
 
 from api.app import create_app
 from api.middleware import rate_limit
-from api.middleware.rate_limit import Rates
+from api.middleware.rate_limit import RateLimiter
 from storage.errors import BadSetting
 from storage.tables import api_keys
 from tests.api.conftest import check_problem, serving
@@ -61,7 +61,7 @@ def test_after_the_time_in_retry_after_there_is_room_again(settings):
 
 def test_polling_at_the_service_s_own_pace_is_never_too_often(settings):
     """The shortest Retry-After is a second: a key may poll twenty things at once, all the time."""
-    for policy in Rates(settings).items.values():
+    for policy in RateLimiter(settings).items.values():
         assert policy.amount / policy.get_expiry() >= 20
 
 
@@ -74,12 +74,12 @@ def test_it_can_be_switched_off(settings):
 
 def test_a_rate_that_makes_no_sense_is_refused(settings):
     with pytest.raises(BadSetting, match="ADNERF_RATE_LIMIT='often' is not a rate"):
-        Rates(dataclasses.replace(settings, rate_limit="often"))
+        RateLimiter(dataclasses.replace(settings, rate_limit="often"))
 
 
 def test_processes_count_together_where_there_is_a_redis(settings, redis_server):
     shared = dataclasses.replace(settings, broker_url=redis_server.url, rate_limit="10/minute")
-    one, other = Rates(shared), Rates(shared)
+    one, other = RateLimiter(shared), RateLimiter(shared)
     who = str(time.time())
     paces = [each.hit("key", who) for _ in range(6) for each in (one, other)]
     assert [pace.admitted for pace in paces] == [True] * 10 + [False] * 2
@@ -89,7 +89,7 @@ def test_processes_count_together_where_there_is_a_redis(settings, redis_server)
 def test_without_its_redis_each_process_counts_by_itself(settings, monkeypatch):
     monkeypatch.setattr(rate_limit, "AWAY_S", 0.0)
     with running(Redis) as (server,):
-        counting = Rates(dataclasses.replace(settings, broker_url=server.url, rate_limit="3/minute"))
+        counting = RateLimiter(dataclasses.replace(settings, broker_url=server.url, rate_limit="3/minute"))
         assert counting.hit("key", "ann").remaining == 2
         server.kill()
         assert [counting.hit("key", "ann").admitted for _ in range(4)] == [True, True, True, False]

@@ -32,7 +32,7 @@ def enter(app):
 
     def enter(name, queues=QUEUES, **device):
         with app.state.database.session() as session:
-            workers.enter(session, name, host="box", queues=queues, device=GPU | device)
+            workers.register(session, name, host="box", queues=queues, device=GPU | device)
 
     return enter
 

@@ -32,7 +32,7 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_what_is_something_else_is_refused_by_its_content(name):
     with pytest.raises(Problem) as refused:
-        file_type.media(OTHERS[name] + REST if name != "a transport stream" else OTHERS[name])
+        file_type.require_media(OTHERS[name] + REST if name != "a transport stream" else OTHERS[name])
     assert refused.value.code == "not_media"
 
 
@@ -47,7 +47,7 @@ def test_what_is_something_else_is_refused_by_its_content(name):
 )
 def test_text_is_refused_whatever_it_is_called(text):
     with pytest.raises(Problem):
-        file_type.media(text)
+        file_type.require_media(text)
 
 
 @pytest.mark.parametrize(
@@ -71,15 +71,15 @@ def test_text_is_refused_whatever_it_is_called(text):
 def test_what_ffmpeg_writes_of_the_kinds_that_are_taken_passes(tmp_path, arguments):
     path = tmp_path / arguments[-1]
     source = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=0.4", "-f", "lavfi", "-i", "sine=duration=0.4"]
-    command = [core_media.executable(), "-loglevel", "error", *source, "-strict", "-2", *arguments[:-1], str(path)]
+    command = [core_media.ffmpeg_path(), "-loglevel", "error", *source, "-strict", "-2", *arguments[:-1], str(path)]
     subprocess.run(command, check=True)
-    file_type.media(path.read_bytes()[:4096])
+    file_type.require_media(path.read_bytes()[:4096])
 
 
 def test_an_image_is_known_by_its_content():
     for head in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0WEBP"):
-        file_type.image(head + REST)
+        file_type.require_image(head + REST)
     for head in (b"GIF89a", b"RIFF\0\0\0\0WAVE", b"\0\0\0\x18ftypmp42", b"<svg", b""):
         with pytest.raises(Problem) as refused:
-            file_type.image(head)
+            file_type.require_image(head)
         assert refused.value.code == "not_an_image"

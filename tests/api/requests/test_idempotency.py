@@ -16,7 +16,7 @@ from fastapi.routing import iter_route_contexts
 from sqlalchemy import func, select, update
 
 from api.app import create_app
-from api.requests.idempotency import PostOnce
+from api.requests.idempotency import IdempotentRoute
 from storage.database.models import Answer, Verification, now
 from storage.tables import idempotency
 from tests.api.conftest import AUDIO, VIDEO, check_problem, serving
@@ -106,7 +106,7 @@ def test_an_upload_that_is_begun_is_durable_with_its_answer_or_not_at_all(client
         return client.post("/v1/uploads", headers=KEY | {"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
 
     with monkeypatch.context() as patch:
-        patch.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)
+        patch.setattr(idempotency, "store", lambda *_, **__: 1 / 0)
         check_problem(begin(), "internal_error")
     assert client.get("/v1/uploads").json()["items"] == []
     first, again = begin(), begin()
@@ -125,7 +125,7 @@ def test_a_process_that_dies_while_it_waits_for_a_verification_makes_no_second_o
             return session.scalar(select(func.count()).select_from(Verification))
 
     with monkeypatch.context() as patch:
-        patch.setattr(idempotency, "keep", lambda *_, **__: 1 / 0)
+        patch.setattr(idempotency, "store", lambda *_, **__: 1 / 0)
         check_problem(ask(), "internal_error")
     assert count() == 0 and not list(make.store.keys(older_than_s=-60))
     with monkeypatch.context() as patch:
@@ -260,9 +260,9 @@ def test_a_key_is_free_again_after_a_day(client, make):
     assert anew.status_code == 202 and anew.json()["id"] != first.json()["id"]
     assert send(client).json() == anew.json()
     with make.database.session() as session:
-        assert idempotency.forget_old(session) == 0
+        assert idempotency.delete_expired(session) == 0
         session.execute(update(Answer).values(created_at=now() - timedelta(hours=25)))
-        assert idempotency.forget_old(session) == 1
+        assert idempotency.delete_expired(session) == 1
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256, "schlüssel".encode()])
@@ -273,7 +273,7 @@ def test_a_key_that_is_none_is_pointed_at(client, key):
 
 
 def test_an_answer_that_holds_a_secret_is_not_kept(app):
-    router = APIRouter(route_class=PostOnce)
+    router = APIRouter(route_class=IdempotentRoute)
     made = []
 
     @router.post("/secret")
@@ -293,6 +293,8 @@ def test_no_route_that_takes_a_post_can_do_without(app):
     posts = [each for each in iter_route_contexts(app.routes) if "POST" in (each.methods or ())]
     assert len(posts) >= 4
     for each in posts:
-        assert isinstance(each.original_route, PostOnce), f"{each.path}: APIRouter(route_class=PostOnce) is needed"
+        assert isinstance(each.original_route, IdempotentRoute), (
+            f"{each.path}: APIRouter(route_class=PostOnce) is needed"
+        )
         parameters = app.openapi()["paths"][each.path]["post"]["parameters"]
         assert "Idempotency-Key" in [parameter["name"] for parameter in parameters]

@@ -74,7 +74,7 @@ def standing(event: Told) -> tuple:
 
 def beat(make, job, stage: str, progress: float) -> None:
     with make.database.session() as session:
-        assert jobs.heartbeat(session, job.id, job.attempt, jobs.Standing(stage, progress, 9.0), lease_s=60)
+        assert jobs.heartbeat(session, job.id, job.attempt, jobs.JobProgress(stage, progress, 9.0), lease_s=60)
 
 
 def test_a_job_is_followed_from_the_queue_to_its_end(client, make, quick):
@@ -230,7 +230,7 @@ def test_a_listener_that_does_not_listen_is_told_no_more_than_it_takes(app, make
     with app.state.database.session(write=False) as session:
         row = session.get(jobs.Job, job["id"])
         beginning = watch.begin(session, row, None)
-    listener = watch.Listener([], beginning.seen)
+    listener = watch.Subscriber([], beginning.seen)
     claimed = make.claim()
     for progress in (0.1, 0.2, 0.3):
         beat(make, claimed, "track", progress)

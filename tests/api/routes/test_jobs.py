@@ -19,7 +19,7 @@ def test_a_job_from_the_queue_to_its_end(client, make):
 
     claimed = make.claim()
     with make.database.session() as session:
-        assert jobs.heartbeat(session, claimed.id, claimed.attempt, jobs.Standing("track", 0.25, 90.0), lease_s=60)
+        assert jobs.heartbeat(session, claimed.id, claimed.attempt, jobs.JobProgress("track", 0.25, 90.0), lease_s=60)
     answer = client.get(path)
     running = answer.json()
     assert (running["state"], running["stage"], running["progress"], running["eta_s"]) == ("running", "track", 0.25, 90)

@@ -46,7 +46,7 @@ def settle(app):
         with app.state.database.session() as session:
             claimed = webhooks.claim(session, lease_s=60)
         with app.state.database.session() as session:
-            return webhooks.settle(session, claimed, Attempt(**attempt))
+            return webhooks.record_attempt(session, claimed, Attempt(**attempt))
 
     return settle
 

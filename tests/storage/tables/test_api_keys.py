@@ -30,11 +30,11 @@ def refused(database, token, words):
 
 def test_a_key_is_found_by_its_token_and_by_nothing_else(database):
     with database.session(write=False) as session:
-        assert not api_keys.any_made(session)
+        assert not api_keys.any_exist(session)
     key, token = made(database, scopes=["write", "read"])
     other, other_token = made(database, owner="bob")
     with database.session(write=False) as session:
-        assert api_keys.any_made(session)
+        assert api_keys.any_exist(session)
     assert (found(database, token).id, found(database, other_token).id) == (key.id, other.id)
     assert found(database, token).scopes == ["read", "write"]
     swapped = f"{token[:39]}_{other_token[40:]}"
@@ -84,7 +84,7 @@ def test_what_was_revoked_stays_so(database):
         with pytest.raises(NotFound), database.session() as session:
             move(session, "key_0")
     with database.session(write=False) as session:
-        assert api_keys.any_made(session)  # it does not fall open
+        assert api_keys.any_exist(session)  # it does not fall open
 
 
 def test_its_use_is_noted_once_a_minute(database):

@@ -12,7 +12,7 @@ ATTEMPTS = 12
 
 def counts(database, name=counters.MOVE):
     with database.session(write=False) as session:
-        return {(each.kind, each.label): each.count for each in counters.all_of(session) if each.name == name}
+        return {(each.kind, each.label): each.count for each in counters.all_counts(session) if each.name == name}
 
 
 def test_moves_are_counted(database):
@@ -60,7 +60,7 @@ def test_times_add_up(database):
             counters.add(session, counters.STAGE, "train", "torso", 1.0)
             counters.add(session, counters.STAGE, "train", "torso", 1.0)
     with database.session(write=False) as session:
-        head, torso = counters.all_of(session)
+        head, torso = counters.all_counts(session)
     assert head == (counters.STAGE, "train", "head", 2, 3.5)
     assert torso == (counters.STAGE, "train", "torso", 4, 4.0)
 

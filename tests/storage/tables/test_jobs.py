@@ -14,7 +14,7 @@ from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video, new_id
 from storage.errors import MoveNotAllowed, NotFound
 from storage.tables import jobs
-from storage.tables.jobs import Standing
+from storage.tables.jobs import JobProgress
 
 ERROR = {"code": "no_face_found", "message": "No face.", "remedy": "Show it."}
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
@@ -168,7 +168,7 @@ def test_a_job_whose_time_is_over_fails(database):
 def test_a_heartbeat_renews_the_lease_and_tells_the_standing(database):
     job = job_in(database, "running")
     with database.session() as session:
-        assert jobs.heartbeat(session, job.id, 1, Standing("track", 0.25, 12.5), lease_s=600)
+        assert jobs.heartbeat(session, job.id, 1, JobProgress("track", 0.25, 12.5), lease_s=600)
     after = read(database, Job, job.id)
     assert (after.stage, after.progress, after.eta_s) == ("track", 0.25, 12.5)
     assert after.lease_until > job.lease_until
@@ -189,7 +189,7 @@ def test_an_earlier_attempt_cannot_write(database, how):
             jobs.retry(session, job.id)
     assert claim(database, worker="w2").attempt == 2
     with database.session() as session:
-        assert not jobs.heartbeat(session, job.id, 1, Standing("late", 0.9), lease_s=60)
+        assert not jobs.heartbeat(session, job.id, 1, JobProgress("late", 0.9), lease_s=60)
         assert not jobs.publish(session, job.id, 1, file_key="late.mp4")
         assert not jobs.succeed(session, job.id, 1, file_key="late.mp4")
         assert not jobs.fail(session, job.id, 1, ERROR)
@@ -203,7 +203,7 @@ def test_a_cancelled_job_is_seen_at_the_next_heartbeat(database):
     job = job_in(database, "running")
     make(database, "cancel", job)
     with database.session() as session:
-        assert not jobs.heartbeat(session, job.id, 1, Standing(), lease_s=60)
+        assert not jobs.heartbeat(session, job.id, 1, JobProgress(), lease_s=60)
         assert not jobs.publish(session, job.id, 1, footage={})
     assert read(database, Subject, job.subject_id).footage is None
 
@@ -278,7 +278,7 @@ def test_deleting_and_succeeding_at_once_do_not_wait_in_a_circle(database):
         def remove(job=job, start=start):
             start.wait()
             with database.session() as session:
-                jobs.forget(session, Job.subject_id == job.subject_id)
+                jobs.delete_job(session, Job.subject_id == job.subject_id)
                 session.delete(queries.get(session, Subject, job.subject_id))
 
         with ThreadPoolExecutor(2) as pool:

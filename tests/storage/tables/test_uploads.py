@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import update
 
-from storage.cleanup import Janitor
+from storage.cleanup import ObjectCleaner
 from storage.database.models import Upload, now
 from storage.errors import (
     FileTooLarge,
@@ -63,7 +63,7 @@ class Uploader:
 
     def use(self, upload_id: str, used_by: str = "sub_1", owner: str = "ann") -> None:
         with self.database.session() as session:
-            uploads.use(session, self.store, upload_id, owner=owner, used_by=used_by)
+            uploads.consume(session, self.store, upload_id, owner=owner, used_by=used_by)
 
     def get(self, upload_id: str, owner: str = "ann") -> Upload:
         with self.database.session(write=False) as session:
@@ -84,7 +84,7 @@ def uploader(database, store, settings):
 def test_parts_one_after_the_other_are_the_file(uploader, database, store):
     upload_id = uploader.whole()
     with database.session(write=False) as session:
-        file = uploads.open_whole(store, uploads.whole(session, upload_id, owner="ann"))
+        file = uploads.open_whole(store, uploads.complete_upload(session, upload_id, owner="ann"))
     with file:
         assert file.read() == CONTENT
         for start in (0, 399, 400, 989, 995, 1000):
@@ -122,7 +122,7 @@ def test_a_use_that_comes_to_nothing_leaves_the_upload(uploader, database, store
     upload_id = uploader.whole()
     before = keys(store)
     with pytest.raises(RuntimeError), database.session() as session:
-        uploads.use(session, store, upload_id, owner="ann", used_by="sub_1")
+        uploads.consume(session, store, upload_id, owner="ann", used_by="sub_1")
         raise RuntimeError
     assert keys(store) == before
     uploader.use(upload_id)
@@ -201,7 +201,7 @@ def test_the_janitor_removes_what_is_over_and_parts_that_no_row_names(uploader, 
         uploader.age(each)
     with pytest.raises(NotFound):
         uploader.get(over)
-    Janitor(database, store, grace_s=FUTURE_S).round()
+    ObjectCleaner(database, store, grace_s=FUTURE_S).round()
     assert keys(store) == named
     with pytest.raises(NotFound):
         uploader.get(used)
@@ -212,6 +212,6 @@ def test_a_part_that_is_gone_is_noticed(uploader, database, store):
     upload_id = uploader.whole()
     store.delete(keys(store)[1])
     with database.session(write=False) as session:
-        file = uploads.open_whole(store, uploads.whole(session, upload_id, owner="ann"))
+        file = uploads.open_whole(store, uploads.complete_upload(session, upload_id, owner="ann"))
     with file, pytest.raises(ObjectMissing):
         file.read()

@@ -51,7 +51,7 @@ def take(database, lease_s=60.0):
 
 def settle(database, claimed, attempt):
     with database.session() as session:
-        return webhooks.settle(session, claimed, attempt)
+        return webhooks.record_attempt(session, claimed, attempt)
 
 
 def send_test(database, webhook):
@@ -203,7 +203,7 @@ def test_a_failure_is_tried_again_for_three_days_and_then_given_up(database, mon
     assert (ended.state, ended.attempts, ended.last_status) == ("failed", len(WAITS) + 1, attempt.status)
     assert ended.last_error == attempt.error
     with database.session(write=False) as session:
-        counted = {each.label: each.count for each in counters.all_of(session) if each.name == counters.DELIVERY}
+        counted = {each.label: each.count for each in counters.all_counts(session) if each.name == counters.DELIVERY}
     assert counted == {"failed": len(WAITS), "given_up": 1} and set(counted) < set(OUTCOMES)
     assert reread(database, webhook).enabled
 

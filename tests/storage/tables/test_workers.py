@@ -10,7 +10,7 @@ GPU = {"name": "H200", "memory_bytes": 1 << 37, "used_bytes": 1 << 30}
 def enter(database, name, **more):
     values = {"host": "a", "queues": ["cpu"], "device": {"name": "cpu"}} | more
     with database.session() as session:
-        workers.enter(session, name, **values)
+        workers.register(session, name, **values)
 
 
 def alive(database, within_s=60.0):
@@ -43,8 +43,8 @@ def test_the_silent_are_not_alive_and_are_buried(database):
     assert [worker.name for worker in alive(database)] == ["w1", "w2"]
     assert alive(database, within_s=0) == []
     with database.session() as session:
-        assert workers.bury(session, silent_s=60) == []
-        assert workers.bury(session, silent_s=0) == ["w1", "w2"]
+        assert workers.remove_silent(session, silent_s=60) == []
+        assert workers.remove_silent(session, silent_s=0) == ["w1", "w2"]
         assert not workers.heartbeat(session, "w1")
     enter(database, "w1")
     assert [worker.name for worker in alive(database)] == ["w1"]
@@ -55,6 +55,6 @@ def test_a_worker_may_enter_again_and_leaves_in_good_order(database):
     enter(database, "w1", host="b")
     assert [worker.host for worker in alive(database)] == ["b"]
     with database.session() as session:
-        workers.leave(session, "w1")
-        workers.leave(session, "w1")
+        workers.deregister(session, "w1")
+        workers.deregister(session, "w1")
     assert alive(database) == []

@@ -12,8 +12,8 @@ from tests.worker.stub_core import CORE
 from worker.__main__ import main
 from worker.broker import kinds_of
 from worker.processes import supervisor
-from worker.processes.polling import LocalWorker
-from worker.processes.supervisor import only_service
+from worker.processes.polling import PollingWorker
+from worker.processes.supervisor import single_instance
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_a_port_that_becomes_free_is_awaited():
 
 
 def test_data_in_use_are_refused(settings, capsys):
-    with only_service(settings):
+    with single_instance(settings):
         assert main(["serve", "--data-dir", str(settings.data_dir)]) == 1
     assert "--data-dir" in capsys.readouterr().err
 
@@ -58,7 +58,7 @@ def test_beat_without_a_broker_is_refused(capsys):
 def test_a_local_worker_keeps_to_its_queues(house):
     video = house.submit_video(house.ready_subject().id)
     waiting = house.submit_subject()
-    worker = LocalWorker(house.settings, CORE, kinds_of(["gpu_render"]))
+    worker = PollingWorker(house.settings, CORE, kinds_of(["gpu_render"]))
     assert worker.step()
     assert not worker.step()
     assert (house.video(video).state, house.subject(waiting).state) == ("ready", "pending")
@@ -92,10 +92,10 @@ def test_whether_a_worker_of_this_host_is_alive(house, capsys, monkeypatch, tmp_
     monkeypatch.setenv("ADNERF_DATABASE_URL", house.settings.database)
     assert main(["alive"]) == 1
     with house.database.session() as session:
-        workers.enter(session, "elsewhere", host="elsewhere", queues=["cpu"], device={})
+        workers.register(session, "elsewhere", host="elsewhere", queues=["cpu"], device={})
     assert main(["alive"]) == 1
     with house.database.session() as session:
-        workers.enter(session, "here", host=socket.gethostname(), queues=["cpu"], device={})
+        workers.register(session, "here", host=socket.gethostname(), queues=["cpu"], device={})
     assert main(["alive"]) == 0
     assert "1 alive" in capsys.readouterr().out
     monkeypatch.setenv("ADNERF_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")

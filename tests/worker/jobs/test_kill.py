@@ -11,7 +11,7 @@ import pytest
 from api.services import subjects
 from storage.errors import InUse
 from storage.tables import jobs
-from worker.locks import HeldLock, Presence, is_abandoned
+from worker.locks import HeldLock, WorkerLock, is_abandoned
 
 SLOW = {"steps": 40, "pause": 0.05}
 
@@ -185,7 +185,7 @@ def test_a_service_whose_worker_does_not_stay_up_ends(house):
 
 
 def test_workers_know_the_dead_from_the_living_and_from_strangers(tmp_path):
-    ada, bob = Presence(tmp_path, "ada"), Presence(tmp_path, "bob")
+    ada, bob = WorkerLock(tmp_path, "ada"), WorkerLock(tmp_path, "bob")
     assert not is_abandoned(tmp_path / "bob")
     bob._lock.release()  # as the kernel does when the process ends
     assert is_abandoned(tmp_path / "bob")

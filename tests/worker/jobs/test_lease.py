@@ -14,7 +14,7 @@ from adnerf_core.progress import Cancelled
 from api.services import subjects
 from storage.tables import jobs
 from worker.jobs.lease import STUCK, Lease
-from worker.jobs.progress import Meter
+from worker.jobs.progress import ProgressEstimator
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ class Held:
         self.statuses = []
         self.stopping = threading.Event()
         settings = replace(house.settings, **settings)
-        self.lease = Lease(house.database, settings, job, Meter({"track": 1}), self.stopping, self.die)
+        self.lease = Lease(house.database, settings, job, ProgressEstimator({"track": 1}), self.stopping, self.die)
 
     def die(self, status):
         self.statuses.append(status)

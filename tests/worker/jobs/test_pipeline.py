@@ -308,7 +308,7 @@ def test_renaming(house):
 
 
 def test_an_unforeseen_error_is_explained_without_its_words(caplog):
-    told = pipeline.explain(KeyError("secret"))
+    told = pipeline.client_error(KeyError("secret"))
     assert told["code"] == "internal_error"
     assert "secret" not in str(told)
     assert "secret" in caplog.text

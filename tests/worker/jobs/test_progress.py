@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from storage.tables import counters
-from worker.jobs.progress import Meter
+from worker.jobs.progress import ProgressEstimator
 
 WEIGHTS = {"audio": 1.0, "head": 6.0, "torso": 3.0}
 
@@ -32,7 +32,7 @@ def walk(meter, clock, stage, seconds, steps=20, start=0):
 
 
 def test_progress_covers_0_to_1_by_the_weights(clock):
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     assert meter.report("audio", 0, 10).progress == 0.0
     assert meter.report("audio", 10, 10).progress == pytest.approx(0.1)
     assert meter.report("head", 1, 2).progress == pytest.approx(0.4)
@@ -40,7 +40,7 @@ def test_progress_covers_0_to_1_by_the_weights(clock):
 
 
 def test_the_time_to_go_is_right_when_the_weights_are(clock):
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     seen = 0
     for stage, seconds, later in (("audio", 10, 90), ("head", 60, 30), ("torso", 30, 0)):
         for standing, left in walk(meter, clock, stage, seconds):
@@ -52,7 +52,7 @@ def test_the_time_to_go_is_right_when_the_weights_are(clock):
 
 def test_a_stage_is_timed_by_its_own_pace_when_the_weights_are_wrong(clock):
     """The head is ten times as slow as the weights say: it is noticed inside the head, not after it."""
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     list(walk(meter, clock, "audio", 10))
     standings = [(standing.eta_s, left) for standing, left in walk(meter, clock, "head", 600)]
     eta, left = standings[10]
@@ -61,14 +61,14 @@ def test_a_stage_is_timed_by_its_own_pace_when_the_weights_are_wrong(clock):
 
 
 def test_nothing_is_told_before_it_can_be_known(clock):
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     assert meter.report("head", 0, 100).eta_s is None
     clock.now += 60
     assert meter.report("head", 1, 1000).eta_s is None
 
 
 def test_what_stood_before_counts_as_progress_but_not_as_pace(clock):
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     assert meter.report("head", 500, 1000).progress == pytest.approx(0.4)
     clock.now += 10
     standing = meter.report("head", 600, 1000)
@@ -76,7 +76,7 @@ def test_what_stood_before_counts_as_progress_but_not_as_pace(clock):
 
 
 def test_a_training_that_starts_over_goes_back(clock):
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     list(walk(meter, clock, "head", 60))
     assert meter.report("head", 0, 20).progress == pytest.approx(0.1)
     clock.now += 30
@@ -84,17 +84,17 @@ def test_a_training_that_starts_over_goes_back(clock):
 
 
 def test_a_stage_without_weight_is_named_only(clock):
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     meter.report("head", 1, 2)
     assert meter.report("store", 0, 1) == ("store", pytest.approx(0.4), None)
 
 
 def test_a_stage_of_nothing_is_done(clock):
-    assert Meter({"render": 1}, clock).report("render", 0, 0).progress == 1.0
+    assert ProgressEstimator({"render": 1}, clock).report("render", 0, 0).progress == 1.0
 
 
 def test_stages_are_timed(clock):
-    meter = Meter(WEIGHTS, clock)
+    meter = ProgressEstimator(WEIGHTS, clock)
     for seconds, stage in ((0.0, "audio"), (2.0, "audio"), (3.0, "head"), (1.0, "store"), (4.0, "store")):
         clock.now += seconds
         meter.report(stage, 1, 1)
@@ -106,7 +106,7 @@ def test_the_times_of_a_job_that_succeeded_are_tallied(house):
     house.work()
     with house.database.session(write=False) as session:
         timed = {
-            (each.kind, each.label): each.count for each in counters.all_of(session) if each.name == counters.STAGE
+            (each.kind, each.label): each.count for each in counters.all_counts(session) if each.name == counters.STAGE
         }
     assert timed["preprocess", "track"] == 1
     assert not any(kind == "train" for kind, _ in timed)

@@ -7,8 +7,8 @@ import os
 import time
 
 from api.services import subjects
-from storage.cleanup import Janitor
-from worker.jobs.scratch_cleanup import tidy
+from storage.cleanup import ObjectCleaner
+from worker.jobs.scratch_cleanup import remove_stale_scratch
 from worker.jobs.workspace import Workspace
 
 
@@ -19,8 +19,8 @@ def age(house):
 
 
 def tidied(house):
-    tidy(house.database, Workspace(house.settings.work, house.store))
-    Janitor(house.database, house.store).round()
+    remove_stale_scratch(house.database, Workspace(house.settings.work, house.store))
+    ObjectCleaner(house.database, house.store).round()
 
 
 def test_every_object_of_a_living_row_stays(house):

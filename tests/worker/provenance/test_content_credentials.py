@@ -21,10 +21,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from adnerf_core.files import ffmpeg
 from storage.errors import BadCertificate
 from tests.worker.stub_core import CORE
-from worker.processes.polling import LocalWorker
+from worker.processes.polling import PollingWorker
 from worker.provenance import content_credentials
 from worker.provenance.content_credentials import Claim, Signer, read
-from worker.provenance.provenance import Seal
+from worker.provenance.provenance import Provenance
 from worker.provenance.signing_identity import PURPOSES, load_identity, load_mark_key
 
 CLAIM = Claim("vid_1", "sub_1", "ab" * 32, datetime(2026, 5, 2, 9, 30, tzinfo=timezone.utc))
@@ -249,13 +249,13 @@ def bad(office, what):
 )
 def test_a_certificate_that_does_not_do_is_refused_in_words(office, what, words):
     with pytest.raises(BadCertificate, match=words) as caught:
-        Seal(bad(office, what)).check()
+        Provenance(bad(office, what)).check()
     assert caught.value.remedy
 
 
 def test_a_certificate_that_was_renewed_is_taken_up_without_a_restart(office):
     key = ec.generate_private_key(ec.SECP256R1())
-    seal = Seal(office.given(office.certify(key), office.root, key=key))
+    seal = Provenance(office.given(office.certify(key), office.root, key=key))
     seal.check()
     moment = datetime.now(timezone.utc)
     seal.signer.identity = dataclasses.replace(seal.signer.identity, not_after=moment - timedelta(1))
@@ -286,8 +286,8 @@ def test_a_signing_folder_that_cannot_be_written_is_told(settings, tmp_path):
 def test_a_job_whose_video_cannot_be_signed_fails_and_can_be_retried(house, office, caplog):
     subject = house.ready_subject()
     video = house.submit_video(subject.id)
-    core = dataclasses.replace(CORE, seal=Seal)
-    worker = LocalWorker(bad(office, "expired"), core)
+    core = dataclasses.replace(CORE, seal=Provenance)
+    worker = PollingWorker(bad(office, "expired"), core)
     assert "cannot be sealed" in caplog.text
     assert worker.step()
     error = house.job(video.job).error

@@ -15,7 +15,7 @@ import pytest
 
 from adnerf_core.config import ViewChange
 from adnerf_core.files import ffmpeg as media
-from adnerf_core.watermark.spread_spectrum import Marker
+from adnerf_core.watermark.spread_spectrum import WatermarkEmbedder
 from api.services import subjects
 from api.services.verifications import get_verification, submit_verification
 from storage.database.models import LOCAL, Verification, Video
@@ -23,9 +23,9 @@ from storage.settings import bare_environment
 from storage.tables import verifications
 from tests.worker.conftest import PLAIN
 from tests.worker.stub_core import CORE
-from worker.processes.polling import LocalWorker
+from worker.processes.polling import PollingWorker
 from worker.provenance import inspection, verifier
-from worker.provenance.provenance import Seal
+from worker.provenance.provenance import Provenance
 from worker.provenance.verifier import Verifier
 
 SIZE = 160
@@ -45,11 +45,11 @@ def scene(seconds):
 
 def render(run, audio, out, options, progress, *, background=None, device="cpu", load=None, mark=None):
     seconds = json.loads(audio.read_bytes()).get("seconds", 10)
-    media.write_video(out, Marker(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
+    media.write_video(out, WatermarkEmbedder(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
     return SimpleNamespace(frames=250, duration_s=10.0, width=SIZE, height=SIZE, view=ViewChange())
 
 
-SEALING = dataclasses.replace(CORE, render=render, seal=Seal)
+SEALING = dataclasses.replace(CORE, render=render, seal=Provenance)
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def clip(tmp_path_factory):
 def made(house, options=PLAIN, **orders):
     """A video that was rendered, marked and signed, as row and as bytes."""
     video = house.submit_video(house.ready_subject().id, options=options, **orders)
-    worker = LocalWorker(house.settings, SEALING)
+    worker = PollingWorker(house.settings, SEALING)
     assert worker.step()
     worker.end()
     video = house.read(subjects.video_file, video.id)
@@ -84,7 +84,7 @@ def changed(content, folder, **how):
     source, out = folder / "before.mp4", folder / "after.mp4"
     source.write_bytes(content)
     ffmpeg.output(ffmpeg.input(str(source))["v"], str(out), **how).overwrite_output().run(
-        cmd=media.executable(), quiet=True
+        cmd=media.ffmpeg_path(), quiet=True
     )
     return out.read_bytes()
 

@@ -19,8 +19,8 @@ from storage.settings import Settings
 from storage.tables import webhooks
 from tests.receivers import Receiver
 from worker.webhooks import guarded_http
-from worker.webhooks.delivery import LEASE_S, Courier
-from worker.webhooks.signing import open_keyring
+from worker.webhooks.delivery import LEASE_S, WebhookDeliverer
+from worker.webhooks.signing import load_signer
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def new_webhook(house, url, *events):
 
 
 def send_test(house, webhook):
-    return house.write(use_cases.test_webhook, webhook.id)
+    return house.write(use_cases.send_test_event, webhook.id)
 
 
 def reread(house, row):
@@ -44,12 +44,12 @@ def reread(house, row):
 
 def deliver(house):
     """One round of a courier in this process."""
-    Courier(house.settings, house.database, threading.Event()).round()
+    WebhookDeliverer(house.settings, house.database, threading.Event()).round()
 
 
 def opened(house, webhook, received):
     """What a request says, as its receiver finds out who has the webhook's secret."""
-    secret = open_keyring(house.settings).secret(reread(house, webhook))
+    secret = load_signer(house.settings).secret(reread(house, webhook))
     return Verifier(secret).verify(received.body, received.headers)
 
 
@@ -73,7 +73,7 @@ def test_a_job_s_end_is_told_and_signed(house):
 
 
 def test_both_secrets_sign_for_a_day_after_a_rotation(house):
-    keyring = open_keyring(house.settings)
+    keyring = load_signer(house.settings)
     webhook = new_webhook(house, "http://127.0.0.1:1/")
     old = keyring.secret(webhook)
     rotated = house.write(use_cases.rotate_secret, webhook.id)
@@ -130,7 +130,7 @@ def test_a_receiver_that_is_not_there_is_an_error_that_can_be_read(house):
 
 
 def test_an_answer_that_is_no_text_can_be_stored(house, monkeypatch):
-    monkeypatch.setattr(guarded_http, "post", lambda *_, **__: guarded_http.Answer(500, b"\x00\xff\x1b[2J ok\n"))
+    monkeypatch.setattr(guarded_http, "post", lambda *_, **__: guarded_http.Response(500, b"\x00\xff\x1b[2J ok\n"))
     delivery = send_test(house, new_webhook(house, "http://127.0.0.1:9/"))
     deliver(house)
     assert reread(house, delivery).response == "\ufffd\ufffd\ufffd[2J ok\n"
@@ -175,7 +175,7 @@ def test_the_key_is_made_once_and_for_this_user_only(tmp_path):
     settings = Settings(data_dir=tmp_path)
     webhook = SimpleNamespace(id="whk_1", generation=1)
     made = set()
-    threads = [threading.Thread(target=lambda: made.add(open_keyring(settings).secret(webhook))) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: made.add(load_signer(settings).secret(webhook))) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -183,16 +183,16 @@ def test_the_key_is_made_once_and_for_this_user_only(tmp_path):
     assert len(made) == 1
     (file,) = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert open_keyring(settings).secret(webhook) in made
+    assert load_signer(settings).secret(webhook) in made
 
 
 def test_a_shared_database_needs_a_key_from_the_settings(house):
     shared = replace(house.settings, database_url=house.settings.database)
     with pytest.raises(WebhooksOff):
-        open_keyring(shared)
+        load_signer(shared)
     with pytest.raises(BadSetting):
-        open_keyring(replace(shared, webhook_key="short"))
-    one, two = (open_keyring(replace(shared, webhook_key=letter * 32)) for letter in "ab")
+        load_signer(replace(shared, webhook_key="short"))
+    one, two = (load_signer(replace(shared, webhook_key=letter * 32)) for letter in "ab")
     webhook = SimpleNamespace(id="whk_1", generation=1)
     assert one.secret(webhook) != two.secret(webhook)
     assert "a" * 32 not in repr(replace(shared, webhook_key="a" * 32))
@@ -215,7 +215,7 @@ def test_secrets_stay_out_of_logs_and_rows(house, caplog):
         send_test(house, webhook)
         deliver(house)
         key = (house.settings.data_dir / "webhook.key").read_text()
-    secret = open_keyring(house.settings).secret(webhook)
+    secret = load_signer(house.settings).secret(webhook)
     stored = (house.settings.data_dir / "adnerf.db").read_bytes()
     stored += (house.settings.data_dir / "adnerf.db-wal").read_bytes()
     for word in (key, secret, secret.removeprefix("whsec_")):
