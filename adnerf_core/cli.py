@@ -227,7 +227,7 @@ def _preprocess(given: argparse.Namespace) -> None:
 
 def _train(given: argparse.Namespace) -> None:
     from adnerf_core.data.dataset import SubjectDataset
-    from adnerf_core.training.trainer import train
+    from adnerf_core.training.train import train
 
     changes = {"device": given.device, "seed": given.seed} | ({"size": given.size} if given.size else {})
     config = _checked(type(PRESETS[given.preset]), **{**PRESETS[given.preset].model_dump(), **changes})
@@ -282,7 +282,8 @@ def _render(given: argparse.Namespace) -> None:
 
 
 def _detect(given: argparse.Namespace) -> None:
-    from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, detect
+    from adnerf_core.watermark.detect import detect
+    from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY
 
     found = detect(given.video, given.key or PUBLIC_KEY)
     print(json.dumps({"found": False} if found is None else {"found": True, **asdict(found)}))

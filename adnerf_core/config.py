@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+TORSO_REGION_CELLS = 64
+"""Cells an edge of the map that says where the torso was ever seen."""
+
 FPS = 25
 """Frames a second, everywhere inside: footage is resampled to it and videos are rendered at it."""
 

@@ -15,19 +15,19 @@ from api.middleware.access import AccessMiddleware
 from api.middleware.etag import ETagMiddleware
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
+from api.middleware.tus import TusMiddleware
 from api.monitoring import metrics
 from api.monitoring.readiness import Readiness
 from api.openapi import responses
 from api.problems import problems
 from api.requests import idempotency
-from api.requests.tus import TusMiddleware
 from api.responses.job_events import JobEventHub
 from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
-from api.services.webhooks import check_settings
 from storage import settings as environment
-from storage.objects.base import open_store
+from storage.objects.open_store import open_store
 from storage.settings import Settings
 from worker.broker import open_database
+from worker.webhooks.signing import check_settings
 
 DESCRIPTION = """
 A reference video of someone speaking makes a **subject**; a subject and an audio make a **video** of that person saying

@@ -1,4 +1,5 @@
-"""python -m audio_pretraining: makes phones.safetensors and audio_pretraining.safetensors of adnerf_core/audio again, from nothing but espeak-ng's voices.
+"""python -m audio_pretraining: makes phones.safetensors and prior.safetensors of adnerf_core/audio
+again, from nothing but the voices of espeak-ng.
 
 Takes about a CPU-minute.
 """

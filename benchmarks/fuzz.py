@@ -45,7 +45,7 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPosi
 from adnerf_core.config import RenderOptions
 from api.app import create_app
 from api.routes import verify
-from api.services import subjects
+from api.services import subjects, videos
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
@@ -184,7 +184,7 @@ class Hands(threading.Thread):
             self._succeed(self._claim())
             with self.database.session() as session:
                 about = {"owner": OWNER, "subject_id": subject.id, "options": RenderOptions()}
-                subjects.submit_video(
+                videos.submit_video(
                     session, self.store, settings, audio=sound, audio_limit=settings.max_audio_bytes, **about
                 )
             self._succeed(self._claim())

@@ -23,8 +23,8 @@ from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.pipeline import preprocess
 from adnerf_core.synthesis.render import render
-from adnerf_core.training.trainer import train
-from adnerf_core.watermark.spread_spectrum import WatermarkEmbedder
+from adnerf_core.training.train import train
+from adnerf_core.watermark.embed import WatermarkEmbedder
 from api.app import create_app
 from tests.adnerf_core import clips, toy
 from tests.adnerf_core.training.test_adnerf_trainer import SHORT as SHORT_PAPER

@@ -34,7 +34,8 @@ from rich.table import Table
 from skimage.metrics import structural_similarity
 
 from adnerf_core.files import ffmpeg
-from adnerf_core.watermark import convolutional_code, spread_spectrum
+from adnerf_core.watermark import convolutional_code, embed, spread_spectrum
+from adnerf_core.watermark import detect as detection
 
 SECONDS = 10.0
 CLIPS_A_WINDOW = 5
@@ -164,7 +165,7 @@ def measure(window: Window) -> Figures:
     for clip in range(CLIPS_A_WINDOW):
         number, key, begin = rng.getrandbits(spread_spectrum.BITS), rng.randbytes(32), rng.randrange(1500)
         frames = varied(footage, mirrored=bool(clip % 2), gain=rng.uniform(0.8, 1.15))
-        marker = spread_spectrum.WatermarkEmbedder(number, key, *size)
+        marker = embed.WatermarkEmbedder(number, key, *size)
         clock = time.process_time()
         marked = [marker.apply(frame, begin + k) for k, frame in enumerate(frames)]
         figures.picture["embedding, CPU ms a frame"].append(1000 * (time.process_time() - clock) / len(frames))
@@ -205,7 +206,7 @@ def attacked(written: Path, arguments: list[str] | None) -> Path:
 def search(video: Path, name: str, number: int, key: bytes, figures: Figures) -> None:
     """Searches a marked file, and notes what came of it."""
     before = cpu_seconds()
-    found = spread_spectrum.detect(video, key)
+    found = detection.detect(video, key)
     figures.picture["detection where found, CPU s"] += [cpu_seconds() - before] if found else []
     figures.wrong += found is not None and found.number != number
     figures.found[name].append(int(found is not None and found.number == number))
@@ -217,10 +218,10 @@ def sign_errors(video: Path, number: int, key: bytes) -> float:
     frames = ffmpeg.read_frames(
         video,
         size=(spread_spectrum.RASTER, spread_spectrum.RASTER),
-        fps=2 * spread_spectrum.RATE,
-        duration_s=spread_spectrum.WINDOW_S,
+        fps=2 * detection.RATE,
+        duration_s=detection.WINDOW_S,
     )
-    waves = spread_spectrum.temporal_spectrum(*spread_spectrum.luma_pairs(frames))
+    waves = detection.temporal_spectrum(*detection.luma_pairs(frames))
     seen = spread_spectrum.SpreadSpectrumCode(key).gather(
         spread_spectrum.pool_cells(spread_spectrum.whiten(waves), spread_spectrum.WHOLE)
     )
@@ -232,7 +233,7 @@ def unmarked(footage: list[np.ndarray], keys: int, rng: random.Random) -> list[f
     """Scores of footage without a mark, searched with so many keys, the picture as a whole."""
     edge = spread_spectrum.RASTER
     frames = (cv2.resize(frame, (edge, edge), interpolation=cv2.INTER_AREA) for frame in footage)
-    seen = spread_spectrum.temporal_spectrum(*spread_spectrum.luma_pairs(frames))
+    seen = detection.temporal_spectrum(*detection.luma_pairs(frames))
     return [
         spread_spectrum.SpreadSpectrumCode(rng.randbytes(32)).read(seen, [spread_spectrum.WHOLE])[1]
         for _ in range(keys)
@@ -269,12 +270,11 @@ def summary(by_size: dict[int, Figures], given: int) -> dict:
         "unmarked": {
             "searches": len(null),
             "false_alarms": sum(
-                spread_spectrum.false_alarm(score, spread_spectrum.PHASES) <= spread_spectrum.FALSE_ALARM
-                for score in null
+                detection.false_alarm(score, spread_spectrum.PHASES) <= detection.FALSE_ALARM for score in null
             ),
             "score_median": round(null[len(null) // 2], 2),
             "score_max": round(null[-1], 2),
-            "bound_of_a_false_alarm": spread_spectrum.FALSE_ALARM,
+            "bound_of_a_false_alarm": detection.FALSE_ALARM,
         },
     }
 

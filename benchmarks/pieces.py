@@ -21,7 +21,8 @@ from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.progress import silent
 from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.training.trainer import flush_denormals, grid_update_interval, trainer_for
+from adnerf_core.training.train import flush_denormals, trainer_for
+from adnerf_core.training.trainer import grid_update_interval
 
 EXCERPT = 24
 """Frames of the footage that steps are drawn from: reading all of them would take longer than what is measured."""

@@ -110,7 +110,7 @@ def toy_dataset(once):
 def toy_run(toy_dataset, once, tmp_path_factory):
     """The toy, trained: a RunDir, this process's own copy, which may be evaluated and drawn."""
     from adnerf_core.files.run_dir import RunDir
-    from adnerf_core.training.trainer import train
+    from adnerf_core.training.train import train
     from tests.adnerf_core.toy import TOY
 
     trained = once("toy_run", lambda folder: train(toy_dataset, RunDir(folder), TOY))

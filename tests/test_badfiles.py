@@ -12,7 +12,7 @@ import pytest
 
 from adnerf_core.errors import AdnerfError
 from adnerf_core.files import ffmpeg
-from adnerf_core.synthesis.background import read_picture
+from adnerf_core.files.images import read_picture
 from benchmarks.badfiles import good, handmade, spoil
 from benchmarks.badfiles.__main__ import hide
 from benchmarks.badfiles.watch import Canaries, is_ffmpeg, peak_mib

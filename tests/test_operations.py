@@ -16,7 +16,7 @@ from api.middleware.request_log import RequestMetrics
 from api.monitoring import metrics, readiness
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.objects.base import open_store
+from storage.objects.open_store import open_store
 from storage.settings import PREFIX, Settings
 from storage.tables import counters, workers
 

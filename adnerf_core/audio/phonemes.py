@@ -38,7 +38,8 @@ class PhonemeFeatures(AudioFeatures):
     """Linear discriminants of phones (Fisher, 1936), RATE steps a second, in standard deviations within a phone.
 
     Silence is the origin. The discriminants are found in synthetic speech of many languages, whose phones are known; what the
-    recogniser tells of voices and rooms counts as spread within phones there, and so is left out. `python -m audio_pretraining` makes FILE again.
+    recogniser tells of voices and rooms counts as spread within phones there, and so is left out.
+    `python -m audio_pretraining` makes FILE again.
     """
 
     rate = RATE

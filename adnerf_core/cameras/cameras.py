@@ -65,3 +65,16 @@ def project(camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "p
     cols = camera.center[0] + camera.focal * local[:, 0] / depth
     rows = camera.center[1] - camera.focal * local[:, 1] / depth
     return torch.stack([rows, cols], -1)
+
+
+def pose_angles(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 6"]:
+    """Pitch, yaw, roll (rad; of the head, in the camera's axes) and translation (head units) of head-to-camera poses.
+
+    Takes camera-to-world poses and inverts them, since the torso follows the head and not the camera.
+    """
+    head = poses[..., :3, :3].transpose(-1, -2)
+    position = -(head @ poses[..., :3, 3:])[..., 0]
+    pitch = torch.atan2(-head[..., 1, 2], head[..., 2, 2])
+    yaw = torch.asin(head[..., 0, 2].clamp(-1, 1))
+    roll = torch.atan2(-head[..., 0, 1], head[..., 0, 0])
+    return torch.cat([torch.stack([pitch, yaw, roll], -1), position], -1)

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from adnerf_core.cameras.cameras import pose_angles
 from adnerf_core.config import ViewChange, ViewLimits
-from adnerf_core.models.talking_head import pose_angles
 
 ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
 MARGINS_DEG = (10.0, 5.0, 12.0)

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
-from adnerf_core.data.dataset import NOSE_BRIDGE, SubjectDataset, Track, interocular_px
+from adnerf_core.data.dataset import SubjectDataset, Track, interocular_px
 from adnerf_core.evaluation.metrics import Picture
-from adnerf_core.face.landmarks import JAW
+from adnerf_core.face.landmarks import JAW, NOSE_BRIDGE
 from adnerf_core.face.lip_pca import LIPS, LipPca
 from adnerf_core.synthesis.subject import Subject
 

@@ -5,6 +5,12 @@ The numbers are those of MediaPipe's canonical face model.
 
 from __future__ import annotations
 
+NOSE_TIP, NOSE_BRIDGE = 1, 6
+LOBES = (132, 361)
+"""The right and the left ear lobe, where the line of the jaw ends."""
+EYE_POINTS = (33, 133, 159, 145, 263, 362, 386, 374)
+BROW_POINTS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
+
 NUM_LANDMARKS = 478
 
 EYE_CORNERS = (33, 263)

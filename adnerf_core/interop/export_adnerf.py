@@ -13,11 +13,11 @@ from numpy import ndarray
 
 from adnerf_core.audio.windows import windows
 from adnerf_core.data.dataset import SubjectDataset
+from adnerf_core.face.face_boxes import face_rect
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.interop import adnerf_format
 from adnerf_core.models.adnerf import INTEROCULAR_M
 from adnerf_core.progress import Progress, silent
-from adnerf_core.training.adnerf_trainer import face_rect
 
 JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 

@@ -9,12 +9,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adnerf_core.audio.windows import windows
-from adnerf_core.cameras.cameras import cast_rays
+from adnerf_core.cameras.cameras import cast_rays, pose_angles
 from adnerf_core.config import PaperConfig
 from adnerf_core.fields.frequency_encoding import frequency_encode, frequency_encoding_dim
 from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
-from adnerf_core.models.talking_head import SceneGeometry, pose_angles
+from adnerf_core.models.base import SceneGeometry
 from adnerf_core.rendering.ray_samplers import importance_sample, stratified_sample
 from adnerf_core.rendering.volume_rendering import RayOutput, over, weights_from_density
 

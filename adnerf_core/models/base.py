@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from adnerf_core.models.talking_head import SceneGeometry
+from adnerf_core.cameras.cameras import Camera
 
 
 @runtime_checkable
@@ -56,3 +57,35 @@ class TalkingHeadModel(Protocol):
         `torso_pose` is the pose the torso follows, where the head is turned against it (None: they go together).
         """
         ...
+
+
+@dataclass(frozen=True)
+class SceneGeometry:
+    """What a portrait knows of its subject besides weights.
+
+    camera: of the footage at the run's size; box: centre and half-edges (x, y, z) of the head, head frame; nose, nose_soft:
+    height and softness of the line between what the sound moves and what the eyes move, box units; hair: how surely, 0..1, hair
+    hangs on the person's right and left shoulder; pose_mean, pose_std: of the head's pose codes (pose_angles) in training.
+    """
+
+    camera: Camera
+    box_center: tuple[float, float, float]
+    box_half: tuple[float, float, float]
+    nose: float
+    nose_soft: float
+    hair: tuple[float, float]
+    pose_mean: tuple[float, ...]
+    pose_std: tuple[float, ...]
+
+    def to_json(self) -> dict:
+        """Plain values, which from_json takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict) -> SceneGeometry:
+        """The inverse of to_json."""
+        camera = dict(value["camera"], center=tuple(value["camera"]["center"]))
+        return cls(
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "camera"},
+            camera=Camera(**camera),
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from adnerf_core.audio.encoder import TwoStreamEncoder
 from adnerf_core.audio.windows import windows
-from adnerf_core.cameras.cameras import Camera, RayBundle, cast_rays, project
-from adnerf_core.config import FieldConfig, MarchConfig
-from adnerf_core.data.dataset import TORSO_REGION_CELLS
+from adnerf_core.cameras.cameras import RayBundle, cast_rays, pose_angles, project
+from adnerf_core.config import TORSO_REGION_CELLS, FieldConfig, MarchConfig
 from adnerf_core.fields.head_field import ColorDecoder, HeadField
 from adnerf_core.fields.torso_field import TorsoField
+from adnerf_core.models.base import SceneGeometry
 from adnerf_core.rendering.density_grid import DensityGrid
 from adnerf_core.rendering.head_deformation import to_canonical
 from adnerf_core.rendering.proposal_rays import BlockProposals, RenderedPixels, propose_intervals
@@ -47,38 +47,6 @@ BLOCK_PX = 4
 
 
 @dataclass(frozen=True)
-class SceneGeometry:
-    """What a portrait knows of its subject besides weights.
-
-    camera: of the footage at the run's size; box: centre and half-edges (x, y, z) of the head, head frame; nose, nose_soft:
-    height and softness of the line between what the sound moves and what the eyes move, box units; hair: how surely, 0..1, hair
-    hangs on the person's right and left shoulder; pose_mean, pose_std: of the head's pose codes (pose_angles) in training.
-    """
-
-    camera: Camera
-    box_center: tuple[float, float, float]
-    box_half: tuple[float, float, float]
-    nose: float
-    nose_soft: float
-    hair: tuple[float, float]
-    pose_mean: tuple[float, ...]
-    pose_std: tuple[float, ...]
-
-    def to_json(self) -> dict:
-        """Plain values, which from_json takes."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: dict) -> SceneGeometry:
-        """The inverse of to_json."""
-        camera = dict(value["camera"], center=tuple(value["camera"]["center"]))
-        return cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "camera"},
-            camera=Camera(**camera),
-        )
-
-
-@dataclass(frozen=True)
 class FrameConditions:
     """What the person does at some moments: head poses, motion of the torso (x, y, angle, log scale), eyes and brows (see
     Track.upper_face), and either the sound or the true lips.
@@ -104,19 +72,6 @@ class RenderOutputs(NamedTuple):
     color: Float[Tensor, "rays 3"]
     head: RayOutput
     torso: RayOutput
-
-
-def pose_angles(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 6"]:
-    """Pitch, yaw, roll (rad; of the head, in the camera's axes) and translation (head units) of head-to-camera poses.
-
-    Takes camera-to-world poses and inverts them, since the torso follows the head and not the camera.
-    """
-    head = poses[..., :3, :3].transpose(-1, -2)
-    position = -(head @ poses[..., :3, 3:])[..., 0]
-    pitch = torch.atan2(-head[..., 1, 2], head[..., 2, 2])
-    yaw = torch.asin(head[..., 0, 2].clamp(-1, 1))
-    roll = torch.atan2(-head[..., 0, 1], head[..., 0, 0])
-    return torch.cat([torch.stack([pitch, yaw, roll], -1), position], -1)
 
 
 class TalkingHead(nn.Module):

@@ -12,9 +12,9 @@ from jaxtyping import Float, UInt8
 from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter1d
 
-from adnerf_core.data.dataset import LOBES
 from adnerf_core.errors import MissingBackend
 from adnerf_core.face import landmarks
+from adnerf_core.face.landmarks import LOBES
 from adnerf_core.face.suppress_stderr import suppress_stderr
 from adnerf_core.preprocess.bundle_adjustment import HeadTrack, project
 

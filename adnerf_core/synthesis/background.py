@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy import ndarray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from adnerf_core.config import Background
-from adnerf_core.errors import NotMedia
-from adnerf_core.synthesis.subject import Subject, image_to_tensor
+from adnerf_core.files.images import image_to_tensor, read_picture
+from adnerf_core.synthesis.subject import Subject
 
-LARGEST_PICTURE = 4096 * 4096
 ALPHA_BLACK, ALPHA_WHITE = 0.1, 0.9
 """Opacities that count as none and as all: what lies between is stretched over the whole range."""
 RIM = 0.004
@@ -49,30 +46,6 @@ def make_background(
             image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
         )
     return image_to_tensor(image, device)
-
-
-def read_picture(path: Path | None) -> UInt8[ndarray, "rows cols 3"]:
-    """A picture file as RGB. Raises NotMedia where it is missing, no PNG, JPEG or WebP, or has too many pixels."""
-    if path is None:
-        raise NotMedia(
-            "Background kind `image` needs a picture.", "Send the picture beside the options, as `background`."
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # Pillow's, of what it bridges over and of sizes that are refused here anyway
-            with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as image:
-                if image.width * image.height > LARGEST_PICTURE:
-                    raise NotMedia(
-                        f"The background has {image.width}x{image.height} pixels.",
-                        "Scale it down to 4096x4096 at most.",
-                    )
-                return np.asarray(image.convert("RGB"))
-    except Image.DecompressionBombError as error:
-        raise NotMedia("The background has far too many pixels.", "Scale it down to 4096x4096 at most.") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise NotMedia("The background is no picture that can be read.", "Send a PNG, JPEG or WebP file.") from error
 
 
 def extract_foreground(

@@ -17,6 +17,7 @@ from adnerf_core.cameras.view_control import ViewChangeApplier
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
+from adnerf_core.files.images import to_uint8
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.files.video_formats import format_for
 from adnerf_core.models.base import TalkingHeadModel
@@ -25,7 +26,8 @@ from adnerf_core.synthesis.background import extract_foreground, make_background
 from adnerf_core.synthesis.idle_motion import motion_frames
 from adnerf_core.synthesis.subject import Subject, load_subject
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
-from adnerf_core.watermark.spread_spectrum import Watermark, WatermarkEmbedder
+from adnerf_core.watermark.embed import WatermarkEmbedder
+from adnerf_core.watermark.spread_spectrum import Watermark
 
 MIN_AUDIO_S, MAX_AUDIO_S = 0.3, 7200.0
 CODE_BATCH = 512
@@ -127,11 +129,6 @@ def render_frames(
             if options.background.kind != "transparent":
                 picture = other + picture[..., 3:] * (picture[..., :3] - other)
         yield to_uint8(picture)
-
-
-def to_uint8(color: Float[np.ndarray, "rows cols channels"]) -> UInt8[np.ndarray, "rows cols channels"]:
-    """Colours 0..1 as bytes."""
-    return (color.clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def pixel_grid_for_view(portrait: TalkingHeadModel, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:

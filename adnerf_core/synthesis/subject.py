@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
-from numpy import ndarray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -18,10 +17,11 @@ from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
+from adnerf_core.files.images import image_to_tensor
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.models.adnerf import AdNerf
-from adnerf_core.models.base import TalkingHeadModel
-from adnerf_core.models.talking_head import SceneGeometry, TalkingHead
+from adnerf_core.models.base import SceneGeometry, TalkingHeadModel
+from adnerf_core.models.talking_head import TalkingHead
 
 VERSION = 6
 
@@ -100,8 +100,3 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         upper=upper,
         background=image_to_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
     )
-
-
-def image_to_tensor(picture: ndarray, device: str) -> Float[Tensor, "rows cols 3"]:
-    """An RGB uint8 picture as colours 0..1."""
-    return torch.from_numpy(picture).to(device).float() / 255

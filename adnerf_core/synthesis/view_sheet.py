@@ -10,12 +10,12 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
 from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
+from adnerf_core.files.images import write_jpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
 from adnerf_core.synthesis.render import render_frames
 from adnerf_core.synthesis.subject import load_subject
-from adnerf_core.training.preview import write_jpeg
 
 COLUMNS, ROWS, TILE = 7, 3, 128
 """Steps of yaw, of pitch (both odd: the unturned view is among them), and the edge of one picture, px."""

@@ -10,14 +10,14 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from adnerf_core.data.dataset import NOSE_BRIDGE, TrainingFrames
+from adnerf_core.data.ray_batches import TrainingFrames
+from adnerf_core.face.face_boxes import face_rect
 from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 from adnerf_core.training.losses import opacity_loss
 from adnerf_core.training.preview import Previewer
 from adnerf_core.training.trainer import Trainer
 
-CHIN = 152
 MASK_WEIGHT = 0.05
 """Of the masks while the fields warm up; it fades to nothing, and from there on the loss is the paper's."""
 SURE = 0.95
@@ -148,18 +148,6 @@ class AdNerfTrainer(Trainer):
 
     def keep_grid(self, step: int, batch: FrameRays, generator: torch.Generator) -> None:
         """Nothing to keep: the paper samples along the whole ray."""
-
-
-def face_rect(landmarks: Float[ndarray, "478 2"], size: int) -> tuple[int, int, int, int]:
-    """The face's rectangle (x, y, width, height), px, within a picture of `size` px, from landmarks (x, y).
-
-    Around the bridge of the nose: half as wide again as the face, and as high as from the bridge to below the chin, both ways.
-    """
-    x, y = landmarks[NOSE_BRIDGE]
-    wide = 1.5 * (landmarks[:, 0].max() - landmarks[:, 0].min()) / 2
-    high = 1.15 * (landmarks[CHIN, 1] - y)
-    left, top, right, bottom = np.array([x - wide, y - high, x + wide, y + high]).round().astype(int).clip(0, size)
-    return int(left), int(top), int(right - left), int(bottom - top)
 
 
 def draw_pixels(inside: Tensor, count: int, share: float, generator: torch.Generator) -> Int[Tensor, "pixels 2"]:

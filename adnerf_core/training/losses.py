@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, RayBatch
+from adnerf_core.data.ray_batches import BACKGROUND, EDGE, HEAD, NECK, TORSO, RayBatch
 from adnerf_core.models.talking_head import RenderOutputs
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 

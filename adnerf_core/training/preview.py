@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
 from adnerf_core.cameras.view_control import canonical_frame
 from adnerf_core.data.dataset import SubjectDataset, Track
-from adnerf_core.files.run_dir import RunDir, atomic
+from adnerf_core.files.images import image_to_tensor, to_uint8, write_jpeg
+from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.base import TalkingHeadModel
-from adnerf_core.synthesis.render import to_uint8
-from adnerf_core.synthesis.subject import image_to_tensor
 
 PREVIEWS = 4
-QUALITY = 90
 
 
 class Previewer:
@@ -62,10 +57,3 @@ class Previewer:
         valid = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
         k = int(valid[canonical_frame(torch.from_numpy(self.track.pose[valid]))])
         write_jpeg(run.preview, self.frame(k))
-
-
-def write_jpeg(path: Path, picture: UInt8[np.ndarray, "rows cols 3"]) -> None:
-    """Writes an RGB picture, whole or not at all. Raises DiskFull."""
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    with atomic(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())

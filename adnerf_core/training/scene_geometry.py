@@ -7,9 +7,11 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from adnerf_core.cameras.cameras import Camera, project
-from adnerf_core.data.dataset import LOBES, NECK_DEPTH, NOSE_BRIDGE, NOSE_TIP, SubjectDataset, Track
-from adnerf_core.models.talking_head import SceneGeometry, pose_angles
+from adnerf_core.cameras.cameras import Camera, pose_angles, project
+from adnerf_core.data.dataset import SubjectDataset, Track
+from adnerf_core.data.ray_batches import NECK_DEPTH
+from adnerf_core.face.landmarks import LOBES, NOSE_BRIDGE, NOSE_TIP
+from adnerf_core.models.base import SceneGeometry
 
 FRONT, BACK = 0.8, -2.0
 """The head's extent in depth, head units: the tip of the nose and the back of the skull, with margin."""

@@ -17,9 +17,7 @@ from typing import Annotated, BinaryIO
 
 import anyio
 from fastapi import Header, Request
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems.problems import Problem, from_validation
 from api.requests.multipart import body_chunks
@@ -51,28 +49,6 @@ CODES = (
 
 PART = 4 << 20
 """Bytes after which what has arrived is put into the store, and counts. A process that is killed loses no more of it."""
-
-
-class TusMiddleware:
-    """ASGI middleware: every answer below `PATH` names the version, and methods may come in X-HTTP-Method-Override."""
-
-    def __init__(self, app: ASGIApp):
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{PATH}/"):
-            await self.app(scope, receive, send)
-            return
-        wanted = Headers(scope=scope).get("x-http-method-override", "")
-        if scope["method"] == "POST" and wanted in ("PATCH", "DELETE"):
-            scope = {**scope, "method": wanted}
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["Tus-Resumable"] = VERSION
-            await send(message)
-
-        await self.app(scope, receive, answer)
 
 
 def check_version(

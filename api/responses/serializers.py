@@ -8,7 +8,7 @@ from typing import TypeVar
 from sqlalchemy.orm import Session
 
 from api.schemas import resources
-from api.services import subjects as service
+from api.services import jobs as job_service
 from storage.database import models
 from storage.database.queries import Page
 from storage.tables import consents
@@ -22,7 +22,7 @@ Out = TypeVar("Out")
 
 def job(session: Session, row: models.Job) -> resources.Job:
     """A job with its place in the queue."""
-    return _job(row, service.queue_positions(session, [row]))
+    return _job(row, job_service.queue_positions(session, [row]))
 
 
 def job_with_position(row: models.Job, places: dict[str, int]) -> resources.Job:
@@ -32,12 +32,12 @@ def job_with_position(row: models.Job, places: dict[str, int]) -> resources.Job:
 
 def subject(session: Session, row: models.Subject) -> resources.Subject:
     """A subject with its jobs."""
-    return _subject(row, service.queue_positions(session, row.jobs))
+    return _subject(row, job_service.queue_positions(session, row.jobs))
 
 
 def video(session: Session, row: models.Video) -> resources.Video:
     """A video with its job."""
-    return _video(row, service.queue_positions(session, [row.job]))
+    return _video(row, job_service.queue_positions(session, [row.job]))
 
 
 def jobs(session: Session, page: Page[models.Job]) -> resources.Page[resources.Job]:
@@ -103,7 +103,7 @@ def consent(row: models.Subject) -> resources.Consent:
 def _page(
     session: Session, page: Page[Row], show: Callable[[Row, dict[str, int]], Out], waiting: Iterable[models.Job]
 ) -> resources.Page[Out]:
-    places = service.queue_positions(session, list(waiting))
+    places = job_service.queue_positions(session, list(waiting))
     return resources.Page(items=[show(row, places) for row in page.items], next_cursor=page.next_cursor)
 
 

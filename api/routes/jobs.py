@@ -15,7 +15,7 @@ from api.requests.idempotency import IdempotentRoute
 from api.responses import serializers
 from api.responses.job_events import begin
 from api.schemas import resources
-from api.services import subjects
+from api.services import jobs
 from storage.database.models import JobKind, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=IdempotentRoute)
@@ -33,7 +33,7 @@ def list_jobs(
     cursor: Cursor = None,
 ) -> resources.Page[resources.Job]:
     """A page of jobs; `subject_id` includes the jobs of the subject's videos."""
-    page = subjects.list_jobs(
+    page = jobs.list_jobs(
         session,
         owner=caller.owner,
         state=state,
@@ -49,7 +49,7 @@ def list_jobs(
 @router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
 def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Job:
     """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
-    job = serializers.job(session, subjects.get_job(session, job_id, owner=caller.owner))
+    job = serializers.job(session, jobs.get_job(session, job_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([job]))
     return job
 
@@ -74,7 +74,7 @@ def follow_job(
     last_event_id: Annotated[str | None, Header(description="goes on after the event with this id")] = None,
 ) -> Response:
     """Server-sent events: how the job is, then every change as it comes, until the job is over."""
-    job = subjects.get_job(session, job_id, owner=caller.owner)
+    job = jobs.get_job(session, job_id, owner=caller.owner)
     beginning = begin(session, job, last_event_id)
     if beginning.ended:
         return Response(status_code=204)  # the one status after which a browser's EventSource does not come back
@@ -85,7 +85,7 @@ def follow_job(
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems("not_found", "move_not_allowed"))
 def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> resources.Job:
     """The cancelled job. It must be queued or running; running work stops within seconds."""
-    return serializers.job(session, subjects.cancel_job(session, job_id, owner=caller.owner))
+    return serializers.job(session, jobs.cancel_job(session, job_id, owner=caller.owner))
 
 
 @router.post(
@@ -95,4 +95,4 @@ def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> resources.Jo
 )
 def retry_job(job_id: str, caller: CallerDep, settings: SettingsDep, session: Writing) -> resources.Job:
     """The job, queued again. It must have failed or been cancelled; it goes on from what stands."""
-    return serializers.job(session, subjects.retry_job(session, settings, job_id, owner=caller.owner))
+    return serializers.job(session, jobs.retry_job(session, settings, job_id, owner=caller.owner))

@@ -22,7 +22,7 @@ from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
 from api.schemas import resources
-from api.services import subjects
+from api.services import subjects, videos
 from storage.database.models import VideoState
 from storage.settings import Settings
 
@@ -85,7 +85,7 @@ def create_video(
         subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
     rule, sources = _rules(settings)["audio"], {"owner": caller.owner, "database": database, "store": store}
     with file_or_upload(form, "audio", texts.upload_id, rule, **sources) as audio:
-        row = subjects.submit_video(
+        row = videos.submit_video(
             session,
             store,
             settings,
@@ -125,7 +125,7 @@ def list_videos(
     cursor: Cursor = None,
 ) -> resources.Page[resources.Video]:
     """A page of videos."""
-    page = subjects.list_videos(
+    page = videos.list_videos(
         session, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )
     return serializers.videos(session, page)
@@ -134,7 +134,7 @@ def list_videos(
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
 def get_video(video_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Video:
     """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
-    video = serializers.video(session, subjects.get_video(session, video_id, owner=caller.owner))
+    video = serializers.video(session, videos.get_video(session, video_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([video.job]))
     return video
 
@@ -142,7 +142,7 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
 @router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
 def delete_video(video_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
     """Removes the video and its files. Work on it stops within seconds."""
-    subjects.delete_video(session, store, video_id, owner=caller.owner)
+    videos.delete_video(session, store, video_id, owner=caller.owner)
 
 
 @router.head("/{video_id}/file", include_in_schema=False)
@@ -163,7 +163,7 @@ def get_file(video_id: str, request: Request, caller: CallerDep, session: Readin
 
     Where the object store can sign links, the answer is a redirect to one that can be used for a while.
     """
-    video = subjects.video_file(session, video_id, owner=caller.owner)
+    video = videos.video_file(session, video_id, owner=caller.owner)
     kind = video.options["format"]
     name, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
     if request.method == "GET" and not not_modified(request, etag):

@@ -16,7 +16,6 @@ from storage.errors import NotFound
 from storage.settings import Settings
 from storage.tables import webhooks
 from worker.webhooks import guarded_http
-from worker.webhooks.signing import load_signer
 
 
 def create_webhook(
@@ -85,13 +84,6 @@ def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owne
     """Makes a delivery again, soon, whatever came of it before. Raises NotFound, WebhookDisabled."""
     delivery = get_delivery(session, webhook_id, delivery_id, owner=owner)
     return webhooks.replay(session, get_webhook(session, webhook_id, owner=owner), delivery)
-
-
-def check_settings(settings: Settings) -> None:
-    """Raises BadSetting for what would fail later otherwise."""
-    guarded_http.networks(settings.webhook_networks)
-    if settings.webhook_key:
-        load_signer(settings)
 
 
 def check_url(settings: Settings, url: str) -> None:

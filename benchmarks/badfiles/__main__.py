@@ -33,7 +33,7 @@ from rich.progress import track
 from rich.table import Table
 
 from adnerf_core.files.run_dir import RunDir, read_json, write_json
-from adnerf_core.training.trainer import train
+from adnerf_core.training.train import train
 from api.services import subjects
 from benchmarks.badfiles import good
 from benchmarks.badfiles.corpus import Case, cases
@@ -41,7 +41,8 @@ from benchmarks.badfiles.watch import Canaries, Memory, children, peak_mib, watc
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import LOCAL
-from storage.objects.base import ObjectStore, open_store
+from storage.objects.base import ObjectStore
+from storage.objects.open_store import open_store
 from storage.settings import Settings, environment_of
 from storage.tables import jobs
 from tests.adnerf_core.toy import SHORT, make_toy_dataset

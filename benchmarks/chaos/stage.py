@@ -23,7 +23,7 @@ from benchmarks.chaos.core import JOURNAL, VISIBILITY, Step, read_journal
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
-from storage.objects.base import open_store
+from storage.objects.open_store import open_store
 from storage.settings import Settings, environment_of
 from storage.tables import counters
 from tests.servers import S3, PostgreSQL, Redis, free_port, running

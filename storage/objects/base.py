@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from storage.errors import BadSetting
-from storage.settings import Settings
-
 CHUNK = 1 << 20
 
 
@@ -64,19 +61,6 @@ class ObjectStore(Protocol):
 
     def ping(self) -> None:
         """Raises StoreAway where the store does not answer."""
-
-
-def open_store(settings: Settings) -> ObjectStore:
-    """The store that the settings name. Raises BadSetting for a URL of another kind."""
-    if not settings.store_url:
-        from storage.objects.local import LocalStore
-
-        return LocalStore(settings.objects)
-    if settings.store_url.startswith("s3://"):
-        from storage.objects.s3 import S3Store  # boto3 takes its time to load: only where it is needed
-
-        return S3Store(settings)
-    raise BadSetting(f"ADNERF_STORE_URL={settings.store_url!r} is not an s3:// URL.")
 
 
 def check_key(key: str) -> str:

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from adnerf_core.config import PRESETS
-from adnerf_core.data.dataset import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP, VERSION, SubjectDataset
+from adnerf_core.data.dataset import VERSION, SubjectDataset
+from adnerf_core.face.landmarks import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP
 from adnerf_core.face.lip_pca import LIP_CHIN_LANDMARKS, LOWER_INNER, UPPER_INNER
 from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.files.run_dir import write_json

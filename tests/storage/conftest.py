@@ -8,7 +8,7 @@ import pytest
 
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.objects.base import open_store
+from storage.objects.open_store import open_store
 from storage.settings import Settings
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from adnerf_core.config import RenderOptions
-from api.services import subjects
+from api.services import jobs, subjects, videos
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import LOCAL
-from storage.objects.base import open_store
+from storage.objects.open_store import open_store
 from storage.settings import Settings, environment_of
 from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
@@ -56,7 +56,7 @@ class House:
 
     def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
         with self.database.session() as session:
-            return subjects.submit_video(
+            return videos.submit_video(
                 session,
                 self.store,
                 self.settings,
@@ -82,19 +82,19 @@ class House:
         return self.read(subjects.get_subject, subject.id)
 
     def video(self, video):
-        return self.read(subjects.get_video, video.id)
+        return self.read(videos.get_video, video.id)
 
     def owner(self, job):
         """The video or subject that a job is for."""
         if job.video_id:
-            return self.read(subjects.get_video, job.video_id)
+            return self.read(videos.get_video, job.video_id)
         return self.read(subjects.get_subject, job.subject_id)
 
     def job(self, job):
-        return self.read(subjects.get_job, job.id)
+        return self.read(jobs.get_job, job.id)
 
     def newest_job(self):
-        return self.read(subjects.list_jobs).items[0]
+        return self.read(jobs.list_jobs).items[0]
 
     def write(self, use_case, *arguments, owner=LOCAL):
         with self.database.session() as session:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import redis
 
-from api.services import subjects
+from api.services import jobs
 from storage.database.models import LOCAL
 from storage.settings import environment_of
 from storage.tables import workers
@@ -57,7 +57,7 @@ class Fleet(House):
 
         def begun():
             with self.database.session(write=False) as session:
-                found = subjects.list_jobs(session, owner=LOCAL, state="running", kind=kind).items
+                found = jobs.list_jobs(session, owner=LOCAL, state="running", kind=kind).items
             return next((job for job in found if job.progress > 0), None)
 
         return self.until(begun)

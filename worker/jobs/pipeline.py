@@ -82,7 +82,7 @@ def load_core() -> CoreFunctions:
     from adnerf_core.synthesis.render import render
     from adnerf_core.synthesis.subject import load_subject
     from adnerf_core.synthesis.view_sheet import render_view_sheet
-    from adnerf_core.training.trainer import train
+    from adnerf_core.training.train import train
     from worker.provenance.provenance import Provenance
 
     return CoreFunctions(

@@ -16,7 +16,7 @@ from storage.cleanup import ObjectCleaner
 from storage.database.engine import Database
 from storage.database.models import JobKind
 from storage.errors import BadCertificate
-from storage.objects.base import open_store
+from storage.objects.open_store import open_store
 from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs

@@ -65,7 +65,7 @@ def inspect(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
 def inspect_here(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     """The same in this process, whose limits are set."""
     from adnerf_core.errors import MediaError
-    from adnerf_core.watermark.spread_spectrum import detect
+    from adnerf_core.watermark.detect import detect
     from worker.provenance.content_credentials import read
 
     manifest = Path(order["manifest"]).read_bytes() if order["manifest"] else None

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 
-from api.services.webhooks import check_settings
 from storage.database.engine import Database
 from storage.database.models import now
 from storage.errors import UrlRefused, WebhooksOff
@@ -17,7 +16,7 @@ from storage.settings import Settings
 from storage.tables import webhooks
 from storage.tables.webhooks import Attempt, Claimed
 from worker.webhooks import guarded_http
-from worker.webhooks.signing import WebhookSigner, load_signer
+from worker.webhooks.signing import WebhookSigner, check_settings, load_signer
 
 log = logging.getLogger(__name__)
 

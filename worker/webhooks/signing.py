@@ -21,6 +21,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 from storage.database.models import Webhook
 from storage.errors import BadSetting, WebhooksOff
 from storage.settings import Settings
+from worker.webhooks import guarded_http
 
 SHORTEST = 32
 """Characters of ADNERF_WEBHOOK_KEY, at least."""
@@ -82,3 +83,10 @@ def _kept(path: Path) -> str:
             os.link(draft, path)
         draft.unlink()
     return path.read_text()
+
+
+def check_settings(settings: Settings) -> None:
+    """Raises BadSetting for what would fail later otherwise."""
+    guarded_http.networks(settings.webhook_networks)
+    if settings.webhook_key:
+        load_signer(settings)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio import train_encoder
 from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, random_mask, warp
 from adnerf_core.audio.encoder import HALF_WEIGHT_S, MEMBERS, AudioEncoder, TwoStreamEncoder
 from adnerf_core.audio.features import stream_widths
@@ -151,7 +150,7 @@ def test_cross_validation_sees_through_the_mistakes_of_single_nets():
     encoder = Talker(1, 1)
     encoder.asked = 0
     numbers = torch.arange(n)
-    learns = (numbers * train_encoder.BLOCKS // n)[:, None] != torch.arange(MEMBERS) % train_encoder.BLOCKS
+    learns = (numbers * training.BLOCKS // n)[:, None] != torch.arange(MEMBERS) % training.BLOCKS
     agreement = cross_validate(encoder, steps, truth, numbers, learns)
     assert agreement.spread[0] == pytest.approx(0.5, abs=0.05)
     assert agreement.correlation[0] == pytest.approx(1, abs=0.06)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from adnerf_core.data.dataset import BACKGROUND, EDGE, HEAD, NECK, TORSO, region_labels
+from adnerf_core.data.ray_batches import BACKGROUND, EDGE, HEAD, NECK, TORSO, region_labels
 
 UNIT = 20.0
 

@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 
-from adnerf_core.cameras.cameras import Camera, cast_rays
+from adnerf_core.cameras.cameras import Camera, cast_rays, pose_angles
 from adnerf_core.config import FieldConfig, MarchConfig, ViewChange
 from adnerf_core.fields.head_field import HeadField
 from adnerf_core.fields.torso_field import TorsoField, inverse_similarity
-from adnerf_core.models.talking_head import FrameConditions, SceneGeometry, TalkingHead, pose_angles
+from adnerf_core.models.base import SceneGeometry
+from adnerf_core.models.talking_head import FrameConditions, TalkingHead
 from adnerf_core.rendering.volume_rendering import over
 from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import load_subject

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from adnerf_core.cli import main
 from adnerf_core.config import PRESETS, PaperConfig
+from adnerf_core.face.face_boxes import face_rect
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.adnerf import AdNerf
@@ -16,7 +17,8 @@ from adnerf_core.progress import Cancelled, silent
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import trainer as training
-from adnerf_core.training.adnerf_trainer import AdNerfTrainer, draw_pixels, face_rect
+from adnerf_core.training.adnerf_trainer import AdNerfTrainer, draw_pixels
+from adnerf_core.training.train import train
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
 from tests.adnerf_core.training.test_train import StopAt, metrics
@@ -121,15 +123,15 @@ def test_a_few_rays_are_learnt_by_heart():
 
 @pytest.fixture(scope="module")
 def straight(toy_dataset, tmp_path_factory) -> RunDir:
-    return training.train(toy_dataset, RunDir(tmp_path_factory.mktemp("straight") / "run"), SHORT)
+    return train(toy_dataset, RunDir(tmp_path_factory.mktemp("straight") / "run"), SHORT)
 
 
 @pytest.mark.parametrize("stage, step", [("head", 8), ("torso", 3)])
 def test_resume_equals_a_straight_run(straight, toy_dataset, tmp_path, stage, step):
     broken = RunDir(tmp_path / "broken")
     with pytest.raises(Cancelled):
-        training.train(toy_dataset, broken, SHORT, StopAt(stage, step))
-    training.train(toy_dataset, broken, SHORT)
+        train(toy_dataset, broken, SHORT, StopAt(stage, step))
+    train(toy_dataset, broken, SHORT)
     one, other = load_file(straight.model), load_file(broken.model)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -138,7 +140,7 @@ def test_resume_equals_a_straight_run(straight, toy_dataset, tmp_path, stage, st
 def weights_at(toy_dataset, run: RunDir, stage: str, step: int) -> dict[str, torch.Tensor]:
     """The weights of SHORT at some step, from the checkpoint of a run that was stopped there."""
     with pytest.raises(Cancelled):
-        training.train(toy_dataset, run, SHORT, StopAt(stage, step))
+        train(toy_dataset, run, SHORT, StopAt(stage, step))
     return {name[6:]: value for name, value in load_file(run.checkpoint).items() if name.startswith("model.")}
 
 
@@ -150,7 +152,7 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
 def test_what_is_trained_when(toy_dataset, tmp_path):
     run = RunDir(tmp_path / "run")
     start, half, head = (weights_at(toy_dataset, run, *at) for at in (("head", 0), ("head", 6), ("torso", 0)))
-    training.train(toy_dataset, run, SHORT)
+    train(toy_dataset, run, SHORT)
     assert changed(start, half) == {"audio", "head"}
     assert changed(half, head) == {"audio", "attention", "attends", "head"}
     assert changed(head, load_file(run.model)) == {"torso"}
@@ -232,6 +234,6 @@ def test_a_collapse_starts_everything_anew(toy_dataset, tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 3)
     monkeypatch.setattr(AdNerfTrainer, "head_step", empty_at_first)
-    run = training.train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
+    run = train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
     assert json.loads(run.result.read_text())["restarts"] == 1
     assert torch.equal(load_subject(run).portrait.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from adnerf_core.data.dataset import HEAD, RayBatch
+from adnerf_core.data.ray_batches import HEAD, RayBatch
 from adnerf_core.rendering.volume_rendering import RayOutput
 from adnerf_core.training.losses import COMPACT_WEIGHT, gradient_loss, head_loss
 
@@ -52,7 +52,7 @@ def test_detail_is_asked_for_and_not_its_mean(stripes):
 
 
 def test_detail_counts_where_the_head_or_the_background_is_sure(stripes):
-    from adnerf_core.data.dataset import EDGE as UNSURE
+    from adnerf_core.data.ray_batches import EDGE as UNSURE
 
     assert gradient_loss(solid(torch.full_like(stripes, 0.5)), batch_of(stripes, UNSURE), EDGE) == 0
 

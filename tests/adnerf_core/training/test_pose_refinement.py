@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adnerf_core.cameras.cameras import project
-from adnerf_core.data.dataset import TrainingFrames
+from adnerf_core.data.ray_batches import TrainingFrames
 from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement as refining

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from adnerf_core.cameras.cameras import Camera
-from adnerf_core.data.dataset import LOBES, SubjectDataset, Track
+from adnerf_core.data.dataset import SubjectDataset, Track
+from adnerf_core.face.landmarks import LOBES
 from adnerf_core.training.scene_geometry import hanging_hair
 
 SIZE, FOCAL, DISTANCE, LOBE = 96, 200.0, 10.0, (0.8, -0.7)

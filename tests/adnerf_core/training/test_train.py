@@ -9,14 +9,15 @@ import torch
 from safetensors.torch import load_file
 
 from adnerf_core.config import TrainConfig
-from adnerf_core.data.dataset import BACKGROUND, HEAD, SubjectDataset, TrainingFrames
+from adnerf_core.data.dataset import SubjectDataset
+from adnerf_core.data.ray_batches import BACKGROUND, HEAD, TrainingFrames
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement
 from adnerf_core.training import trainer as training
-from adnerf_core.training.trainer import flush_denormals
+from adnerf_core.training.train import flush_denormals, train
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
 
@@ -71,16 +72,16 @@ def few_rays(toy_run):
 
 @pytest.fixture(scope="module")
 def straight(few_rays, toy_dataset, tmp_path_factory) -> RunDir:
-    return training.train(toy_dataset, RunDir(tmp_path_factory.mktemp("straight") / "run"), SHORT)
+    return train(toy_dataset, RunDir(tmp_path_factory.mktemp("straight") / "run"), SHORT)
 
 
 @pytest.mark.parametrize("stage, step", [("head", 7), ("head", 20), ("torso", 5)])
 def test_resume_equals_a_straight_run(straight, toy_dataset, tmp_path, stage, step):
     broken = RunDir(tmp_path / "broken")
     with pytest.raises(Cancelled):
-        training.train(toy_dataset, broken, SHORT, StopAt(stage, step))
+        train(toy_dataset, broken, SHORT, StopAt(stage, step))
     assert not broken.done
-    training.train(toy_dataset, broken, SHORT)
+    train(toy_dataset, broken, SHORT)
     one, other = load_file(straight.model), load_file(broken.model)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -88,7 +89,7 @@ def test_resume_equals_a_straight_run(straight, toy_dataset, tmp_path, stage, st
 
 def test_a_finished_run_is_not_trained_again(toy_run):
     before = toy_run.model.stat().st_mtime_ns
-    training.train(SubjectDataset(toy_run.dataset), toy_run, TOY)
+    train(SubjectDataset(toy_run.dataset), toy_run, TOY)
     assert toy_run.model.stat().st_mtime_ns == before
 
 
@@ -103,7 +104,7 @@ def test_collapse_is_detected_and_restarted_with_another_seed(toy_dataset, tmp_p
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 5)
     monkeypatch.setattr(training.Trainer, "head_step", empty_at_first)
-    run = training.train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
+    run = train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
     assert json.loads(run.result.read_text())["restarts"] == 1
     assert seen == [0] * 6 + [1] * SHORT.head_steps
 
@@ -112,14 +113,14 @@ def test_a_subject_that_always_collapses_fails_with_a_remedy(toy_dataset, tmp_pa
     monkeypatch.setattr(training, "COLLAPSE_STEP", 2)
     monkeypatch.setattr(training, "COLLAPSE_OPACITY", 2.0)
     with pytest.raises(TrainingCollapsed, match="empty in 3 trainings"):
-        training.train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
+        train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
 
 
 def test_cuda_that_is_not_there_is_said(toy_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = TrainConfig(**{**SHORT.model_dump(), "device": "cuda"})
     with pytest.raises(NoSuchDevice, match="--device cpu"):
-        training.train(toy_dataset, RunDir(tmp_path / "run"), config)
+        train(toy_dataset, RunDir(tmp_path / "run"), config)
 
 
 def test_a_damaged_checkpoint_is_said(toy_dataset, tmp_path):
@@ -127,7 +128,7 @@ def test_a_damaged_checkpoint_is_said(toy_dataset, tmp_path):
     run.checkpoint.parent.mkdir(parents=True)
     run.checkpoint.write_bytes(b"no safetensors")
     with pytest.raises(NotReady, match="damaged"):
-        training.train(toy_dataset, run, SHORT)
+        train(toy_dataset, run, SHORT)
 
 
 def test_an_unfinished_run_cannot_be_loaded(tmp_path):
@@ -175,7 +176,7 @@ def test_training_sees_nothing_of_the_held_out_part(toy_dataset):
 def test_run_json_is_written_before_the_first_step(toy_dataset, tmp_path):
     run = RunDir(tmp_path / "run")
     with pytest.raises(Cancelled):
-        training.train(toy_dataset, run, SHORT, StopAt("head", 0))
+        train(toy_dataset, run, SHORT, StopAt("head", 0))
     written = json.loads(run.manifest.read_text())
     assert Path(written["dataset"]) == toy_dataset.root.resolve() and written["config"]["size"] == 48
 

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 
 from adnerf_core.files import ffmpeg
-from adnerf_core.watermark import spread_spectrum
-from adnerf_core.watermark.spread_spectrum import Cut, WatermarkEmbedder, detect, pool_cells
+from adnerf_core.watermark import detect as detection
+from adnerf_core.watermark import embed, spread_spectrum
+from adnerf_core.watermark.detect import detect
+from adnerf_core.watermark.embed import WatermarkEmbedder
+from adnerf_core.watermark.spread_spectrum import Cut, pool_cells
 from tests.adnerf_core.clips import speaker, syllables
 
 NUMBER, KEY, OTHER_KEY = 0xC0FFEE_123456, b"0123456789abcdef", b"fedcba9876543210"
@@ -109,9 +112,7 @@ def test_what_is_not_marked_or_with_another_key_gives_nothing(video, clip, tmp_p
 
 def test_scores_of_unmarked_videos_keep_below_the_bound(clip):
     """What a video shows has no part in what wrong keys score."""
-    waves = spread_spectrum.temporal_spectrum(
-        *spread_spectrum.luma_pairs(cv2.resize(frame, (64, 64)) for frame in clip)
-    )
+    waves = detection.temporal_spectrum(*detection.luma_pairs(cv2.resize(frame, (64, 64)) for frame in clip))
     scores = [
         spread_spectrum.SpreadSpectrumCode(b"key number %6d" % k).read(waves, [spread_spectrum.WHOLE])[1]
         for k in range(60)
@@ -146,13 +147,13 @@ def test_no_frame_is_farther_from_its_original_than_promised(clip, size):
         marker = WatermarkEmbedder(NUMBER + k, b"key number %6d" % k, *size)
         for index, picture in enumerate(pictures * 5):
             made = marker.apply(picture, 17 * index + k)
-            assert psnr(made[..., :3], picture[..., :3]) >= spread_spectrum.LEAST_PSNR
+            assert psnr(made[..., :3], picture[..., :3]) >= embed.LEAST_PSNR
 
 
 def test_what_rounding_adds_is_taken_back():
     """Here most of it rounds up: to 2, 3 and 2 steps, 40.6 dB."""
-    steps = spread_spectrum.quantize_to_psnr(np.full((64, 64), 2.2, np.float32), spread_spectrum.TINT)
-    assert spread_spectrum.LEAST_PSNR <= psnr(steps, np.zeros_like(steps)) < 45
+    steps = embed.quantize_to_psnr(np.full((64, 64), 2.2, np.float32), embed.TINT)
+    assert embed.LEAST_PSNR <= psnr(steps, np.zeros_like(steps)) < 45
 
 
 def psnr(made, picture):

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from api.services import subjects
+from api.services import jobs as job_service
+from api.services import subjects, videos
 from api.services.consents import withdraw_consent
 from storage.database.models import LOCAL, Job, Subject, now
 from storage.errors import ConsentWithdrawn, NotFound
@@ -25,7 +26,7 @@ def withdraw(house, subject, *, purge=False, owner=LOCAL):
 
 def states(house, subject):
     """Of the subject, and of all its jobs and videos."""
-    listed = house.read(subjects.list_jobs).items + house.read(subjects.list_videos).items
+    listed = house.read(job_service.list_jobs).items + house.read(videos.list_videos).items
     return {house.subject(subject).state} | {row.state for row in listed if row.state != "succeeded"}
 
 
@@ -96,10 +97,10 @@ def test_nothing_is_made_or_shown_of_a_subject_whose_consent_was_withdrawn(house
         with pytest.raises(ConsentWithdrawn):
             house.read(shown, subject.id)
     with pytest.raises(ConsentWithdrawn):
-        house.read(subjects.video_file, video.id)
+        house.read(videos.video_file, video.id)
     for job in (failed.job, house.subject(subject).jobs[0]):
         with pytest.raises((ConsentWithdrawn, jobs.MoveNotAllowed)):
-            house.write(subjects.retry_job, house.settings, job.id)
+            house.write(job_service.retry_job, house.settings, job.id)
     assert house.job(failed.job).state == "failed"
     assert house.video(video).state == "cancelled"
     assert house.video(video).file_key in house.objects()  # it was not asked to purge
@@ -109,7 +110,7 @@ def test_a_cancelled_training_cannot_be_taken_up_again(house):
     subject = house.submit_subject()
     withdraw(house, subject)
     with pytest.raises(ConsentWithdrawn):
-        house.write(subjects.retry_job, house.settings, house.subject(subject).jobs[0].id)
+        house.write(job_service.retry_job, house.settings, house.subject(subject).jobs[0].id)
     assert states(house, subject) == {"cancelled"}
 
 
@@ -190,7 +191,7 @@ def test_a_video_asked_for_during_the_withdrawal_is_refused_or_cancelled(request
         asker.join()
     with house.database.session(write=False) as session:
         active = session.query(Job).where(Job.subject_id == subject.id, Job.state.in_(("queued", "running"))).count()
-    listed = house.read(subjects.list_videos).items
+    listed = house.read(videos.list_videos).items
     house.close()
     assert active == 0
     assert len(listed) + len(refused) == 12

@@ -8,7 +8,8 @@ import io
 import pytest
 
 from storage.errors import BadSetting, EmptyFile, FileTooLarge, ObjectMissing
-from storage.objects.base import CHUNK, open_store
+from storage.objects.base import CHUNK
+from storage.objects.open_store import open_store
 from storage.settings import Settings
 
 PAYLOAD = bytes(range(256)) * (CHUNK // 100)

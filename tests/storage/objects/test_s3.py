@@ -14,7 +14,7 @@ import pytest
 from storage.database.models import now
 from storage.errors import ObjectDamaged, ObjectMissing, StoreAway
 from storage.objects import s3
-from storage.objects.base import open_store
+from storage.objects.open_store import open_store
 from storage.objects.s3 import S3Store
 from storage.settings import environment_of
 from tests.servers import BUCKET, free_port

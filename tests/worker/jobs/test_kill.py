@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from api.services import subjects
+from api.services import jobs as job_service
 from storage.errors import InUse
 from storage.tables import jobs
 from worker.locks import HeldLock, WorkerLock, is_abandoned
@@ -199,9 +199,9 @@ def test_a_retried_job_finishes_after_its_worker_was_lost(house):
     subject = house.submit_subject(**SLOW)
     worker = house.start()
     job = halfway(house, "preprocess")
-    house.write(subjects.cancel_job, job.id)
+    house.write(job_service.cancel_job, job.id)
     worker.kill()
     worker.wait()
-    house.write(subjects.retry_job, house.settings, job.id)
+    house.write(job_service.retry_job, house.settings, job.id)
     house.start()
     house.until(lambda: house.subject(subject).state == "ready")

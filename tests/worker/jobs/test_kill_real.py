@@ -10,7 +10,7 @@ import pytest
 from adnerf_core.config import RenderOptions
 from adnerf_core.files.ffmpeg import probe, write_wav
 from adnerf_core.files.run_dir import RunDir
-from api.services import subjects
+from api.services import subjects, videos
 from storage.database.models import LOCAL
 from storage.tables import certificates, jobs
 from worker.provenance.content_credentials import read
@@ -54,7 +54,7 @@ def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path)
     write_wav(tmp_path / "say.wav", 0.1 * np.sin(np.arange(4 * 16_000) * 0.05), 16_000)
     with (tmp_path / "say.wav").open("rb") as audio, house.database.session() as session:
         options = RenderOptions(size=128)
-        video = subjects.submit_video(
+        video = videos.submit_video(
             session,
             house.store,
             house.settings,

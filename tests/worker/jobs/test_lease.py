@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adnerf_core.progress import Cancelled
-from api.services import subjects
+from api.services import jobs as job_service
 from storage.tables import jobs
 from worker.jobs.lease import STUCK, Lease
 from worker.jobs.progress import ProgressEstimator
@@ -52,7 +52,7 @@ def test_a_long_silence_of_the_work_does_not_lose_the_lease(house, job):
 def test_a_cancel_stops_the_work_at_its_next_report(house, job):
     with Held(house, job).lease as lease:
         lease.progress("track", 1, 4)
-        house.write(subjects.cancel_job, job.id)
+        house.write(job_service.cancel_job, job.id)
         lease.lost.wait(5)
         with pytest.raises(Cancelled):
             lease.progress("track", 2, 4)
@@ -61,7 +61,7 @@ def test_a_cancel_stops_the_work_at_its_next_report(house, job):
 def test_work_that_ignores_a_cancel_ends_its_process(house, job):
     held = Held(house, job, grace_s=0.3)
     with held.lease:
-        house.write(subjects.cancel_job, job.id)
+        house.write(job_service.cancel_job, job.id)
         assert held.died.wait(5)
     assert held.statuses[0] == STUCK
 

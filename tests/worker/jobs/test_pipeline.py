@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adnerf_core.config import RenderOptions, ViewChange
-from api.services import subjects
+from api.services import jobs as job_service
+from api.services import subjects, videos
 from storage.errors import (
     FileTooLarge,
     NotFound,
@@ -58,7 +59,7 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
     asked = RenderOptions(view=ViewChange(yaw_deg=30, roll_deg=-3))
     video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), options=asked, steps=2)
     house.work()
-    video = house.read(subjects.video_file, video.id)
+    video = house.read(videos.video_file, video.id)
     assert (video.view["yaw_deg"], video.view["roll_deg"]) == (VIEW_LIMITS["yaw_deg"][1], -3)
     assert (video.frames, video.duration_s, video.width, video.job.progress) == (25, 1.0, 64, 1.0)
     with house.store.open(video.file_key) as file:
@@ -82,7 +83,7 @@ def test_only_what_is_needed_stays(house):
             "subject.json",
         ]
     assert list((house.settings.work / "jobs").iterdir()) == []
-    house.write(subjects.delete_video, house.store, video.id)
+    house.write(videos.delete_video, house.store, video.id)
     assert "videos" not in {key.split("/")[2] for key in house.objects()}
     house.write(subjects.delete_subject, house.store, subject.id)
     house.work()
@@ -121,7 +122,7 @@ def test_a_run_that_comes_too_late_leaves_no_report(house, monkeypatch):
 
     def cancel_then_put(key, file, **more):
         if "/reports/" in key:
-            house.write(subjects.cancel_job, house.newest_job().id)
+            house.write(job_service.cancel_job, house.newest_job().id)
         return put(key, file, **more)
 
     monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
@@ -163,7 +164,7 @@ def test_a_retry_goes_on_with_a_fresh_count(house):
     house.work()
     training = house.subject(subject).jobs[1]
     assert (training.state, training.attempt) == ("failed", 1)
-    house.write(subjects.retry_job, house.settings, training.id)
+    house.write(job_service.retry_job, house.settings, training.id)
     house.work()
     assert (house.job(training).state, house.job(training).attempt) == ("failed", 2)
     checkpoint = house.subject(subject).checkpoint_key
@@ -182,7 +183,7 @@ def test_cancelling_a_running_job_stops_it_and_tidies_up(house, kind):
         house.submit_subject(**(endless if kind == "preprocess" else {"train": endless}))
     worker, thread = work_in_background(house)
     job = house.until(lambda: (job := house.newest_job()).kind == kind and job.progress > 0 and job)
-    assert house.write(subjects.cancel_job, job.id).state == "cancelled"
+    assert house.write(job_service.cancel_job, job.id).state == "cancelled"
     other = house.submit_subject()
     house.until(lambda: house.subject(other).state == "ready")
     worker.stopping.set()
@@ -253,7 +254,7 @@ def test_a_late_result_is_thrown_away(house, monkeypatch):
     put = worker.pipeline.store.put
 
     def cancel_then_put(*arguments, **more):
-        house.write(subjects.cancel_job, video.job.id)
+        house.write(job_service.cancel_job, video.job.id)
         return put(*arguments, **more)
 
     monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
@@ -289,14 +290,14 @@ def test_what_is_not_there_yet_is_refused(house):
         house.read(subjects.subject_views, house.submit_subject().id)
     video = house.submit_video(subject.id)
     with pytest.raises(VideoNotReady, match="pending"):
-        house.read(subjects.video_file, video.id)
+        house.read(videos.video_file, video.id)
 
 
 def test_places_in_the_queue(house):
     submitted = [house.submit_subject() for _ in range(3)]
-    found = house.read(subjects.list_jobs).items
+    found = house.read(job_service.list_jobs).items
     with house.database.session(write=False) as session:
-        places = subjects.queue_positions(session, found)
+        places = job_service.queue_positions(session, found)
     assert [places[subject.jobs[0].id] for subject in submitted] == [1, 2, 3]
 
 

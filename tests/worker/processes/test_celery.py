@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from api.services import subjects as service
+from api.services import jobs as job_service
+from api.services import subjects as subject_service
 from storage.tables import jobs
 from tests.servers import Redis, running
 from tests.worker.fleet import Fleet, claimer
@@ -48,7 +49,7 @@ def test_each_worker_runs_the_jobs_of_its_queues_and_says_what_it_is(fleet):
     fleet.until_ready(video)
     fleet.until(lambda: fleet.waiting() == {})
     assert len(results(fleet, "videos")) == 1
-    assert {job.kind: job.attempt for job in fleet.read(service.list_jobs).items} == {
+    assert {job.kind: job.attempt for job in fleet.read(job_service.list_jobs).items} == {
         "preprocess": 1,
         "train": 1,
         "render": 1,
@@ -64,7 +65,7 @@ def test_a_broker_that_forgets_everything_loses_nothing(fleet):
     fleet.running("preprocess")
     fleet.redis.flushall()
     fleet.until_ready(*subjects)
-    assert {job.attempt for job in fleet.read(service.list_jobs).items} == {1}
+    assert {job.attempt for job in fleet.read(job_service.list_jobs).items} == {1}
 
 
 def test_what_was_submitted_while_the_broker_was_away_runs_when_it_is_back(settings):
@@ -121,7 +122,7 @@ def test_a_killed_worker_takes_its_processes_along(fleet):
     worker.kill()
     worker.wait()
     fleet.until(lambda: not exists(claimer(job)))
-    fleet.write(service.delete_subject, fleet.store, subject.id)
+    fleet.write(subject_service.delete_subject, fleet.store, subject.id)
     other = fleet.submit_subject()
     fleet.start_worker()
     fleet.until_ready(other)
@@ -165,7 +166,7 @@ def test_a_cancel_frees_the_worker_for_the_next_job(fleet):
     fleet.start_worker()
     fleet.submit_subject(**ENDLESS)
     job = fleet.running("preprocess")
-    fleet.write(service.cancel_job, job.id)
+    fleet.write(job_service.cancel_job, job.id)
     other = fleet.submit_subject()
     fleet.until_ready(other)
     assert fleet.job(job).state == "cancelled"

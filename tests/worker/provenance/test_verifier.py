@@ -15,8 +15,8 @@ import pytest
 
 from adnerf_core.config import ViewChange
 from adnerf_core.files import ffmpeg as media
-from adnerf_core.watermark.spread_spectrum import WatermarkEmbedder
-from api.services import subjects
+from adnerf_core.watermark.embed import WatermarkEmbedder
+from api.services import videos
 from api.services.verifications import get_verification, submit_verification
 from storage.database.models import LOCAL, Verification, Video
 from storage.settings import bare_environment
@@ -66,7 +66,7 @@ def made(house, options=PLAIN, **orders):
     worker = PollingWorker(house.settings, SEALING)
     assert worker.step()
     worker.end()
-    video = house.read(subjects.video_file, video.id)
+    video = house.read(videos.video_file, video.id)
     with house.store.open(video.file_key) as file:
         return video, file.read()
 
@@ -112,7 +112,7 @@ def test_what_was_made_here_is_known_again_by_both_ways(house, tmp_path):
     assert [key for key in house.objects() if key.startswith(verifications.PREFIX)] == []
     assert list((house.settings.work / "verifications").iterdir()) == []
 
-    house.write(subjects.delete_video, house.store, video.id)
+    house.write(videos.delete_video, house.store, video.id)
     gone = verify(house, content)
     assert (gone.findings["credentials"]["ours"], gone.findings["mark"]["video_id"], gone.made_id) == (True, None, None)
     assert gone.findings["made_at"] == whole["credentials"]["created_at"]
@@ -124,7 +124,7 @@ def test_a_webm_is_known_by_its_bytes(house):
     answer = verify(house, content)
     assert (answer.findings["credentials"]["ours"], answer.made_id) == (True, video.id)
     assert verify(house, content + b"\0").findings["credentials"]["present"] is False
-    house.write(subjects.delete_video, house.store, video.id)
+    house.write(videos.delete_video, house.store, video.id)
     assert [key for key in house.objects() if "/videos/" in key] == []
 
 
