@@ -88,7 +88,7 @@ class Steps:
         training.optimizer.zero_grad()
         loss.backward()
         training.optimizer.step()
-        training.keep_grid(self.number, batch, generator)
+        training.update_density_grid(self.number, batch, generator)
 
 
 class Frames:
@@ -98,7 +98,7 @@ class Frames:
         self.subject, self.size, self.number = subject, size, 0
         device = subject.poses.device
         count = len(subject.poses)
-        self.codes = subject.portrait.hear(features.to(device), torch.arange(count, device=device))
+        self.codes = subject.portrait.encode_audio(features.to(device), torch.arange(count, device=device))
         pixels = pixel_grid_for_view(subject.portrait, ViewChange(), size)
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0)).to(device)
         chosen = slice(None) if share == 1 else order[: max(1, round(share * len(pixels)))]
@@ -117,7 +117,9 @@ class Frames:
         place = self.number * STRIDE % len(subject.poses)
         self.number += 1
         condition = subject.portrait.condition(self.codes[place][None], subject.upper[place : place + 1])[0]
-        return subject.portrait.paint(subject.poses[place], subject.torso[place], condition, self.plate, self.pixels)[0]
+        return subject.portrait.render_pixels(
+            subject.poses[place], subject.torso[place], condition, self.plate, self.pixels
+        )[0]
 
 
 @contextmanager

@@ -57,8 +57,8 @@ def measure(subject: Subject, count: int) -> dict[str, float]:
         with counting(portrait) as counts:
             frame()
         evaluations.append(sum(counts) / size**2)
-        steps = motion.expand(len(pixels), -1), portrait.pose_code(pose[None]).expand(len(pixels), -1)
-        torso.append(cpu_seconds(partial(portrait.see_torso, pixels, *steps)))
+        steps = motion.expand(len(pixels), -1), portrait.standardized_pose(pose[None]).expand(len(pixels), -1)
+        torso.append(cpu_seconds(partial(portrait.render_torso, pixels, *steps)))
     return {
         "size_px": size,
         "frame_cpu_s": round(statistics.median(whole), 4),

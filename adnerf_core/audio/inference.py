@@ -22,7 +22,9 @@ CONTEXT = 16
 class AudioToCode(Protocol):
     """See likeness.Likeness."""
 
-    def hear(self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]) -> Float[Tensor, "n code"]: ...
+    def encode_audio(
+        self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n code"]: ...
 
 
 @torch.no_grad()
@@ -41,8 +43,8 @@ def encode_stream(
         ready = first + len(held) // STEPS_PER_FRAME - CONTEXT
         if ready <= done:
             continue
-        codes.append(portrait.hear(held, torch.arange(done, ready, device=device) - first))
+        codes.append(portrait.encode_audio(held, torch.arange(done, ready, device=device) - first))
         done, passed = ready, max(0, ready - CONTEXT - first)
         held, first = held[STEPS_PER_FRAME * passed :], first + passed
     frames = first + -(-len(held) // STEPS_PER_FRAME)
-    return torch.cat([*codes, portrait.hear(held, torch.arange(done, frames, device=device) - first)])
+    return torch.cat([*codes, portrait.encode_audio(held, torch.arange(done, frames, device=device) - first)])

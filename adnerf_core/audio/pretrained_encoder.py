@@ -16,7 +16,7 @@ from torch import Tensor
 from adnerf_core.audio.encoder import MEMBERS, AudioEncoder
 
 FEATURES = "mel+phones"
-FILE = files("adnerf_core.audio") / "audio_pretraining.safetensors"
+FILE = files("adnerf_core.audio") / "prior.safetensors"
 DISTANCES = 3
 RIDGE = 0.01
 """Keeps the map to the subject's code small where the three distances go together."""

@@ -40,7 +40,7 @@ def lip_codes(subject: Subject, dataset: SubjectDataset, track: Track, frames: n
     device = subject.poses.device
     trained = track.valid[: dataset.held_out_from]
     features = torch.from_numpy(dataset.features()).to(device)
-    heard = subject.portrait.hear(features, torch.from_numpy(frames).to(device))
+    heard = subject.portrait.encode_audio(features, torch.from_numpy(frames).to(device))
     if not subject.portrait.lip_code:
         return LipCodes(heard, None)
     shape = LipPca.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
@@ -70,7 +70,7 @@ class HeldOutRenderer:
         )
         condition = portrait.condition(code[None], self.upper[frame : frame + 1])[0]
         picture = torch.zeros_like(self.plate)
-        picture[inside], _ = portrait.paint(pose, torso, condition, self.plate[inside], self.pixels[inside])
+        picture[inside], _ = portrait.render_pixels(pose, torso, condition, self.plate[inside], self.pixels[inside])
         picture = picture.clamp(0, 1) * 255 + 0.5
         return picture.byte().cpu().numpy().reshape(self.size, self.size, 3)
 

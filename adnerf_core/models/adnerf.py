@@ -112,8 +112,10 @@ class AdNerf(nn.Module):
         """Where the portrait's weights are."""
         return self.torso_pose.device
 
-    def hear(self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]) -> Float[Tensor, "n code"]:
-        """See Likeness.hear. Neighbours are those in time; before the start and after the end there is silence."""
+    def encode_audio(
+        self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n code"]:
+        """See TalkingHeadModel.encode_audio. Neighbours are those in time; before the start and after the end there is silence."""
         if not self.attends:
             return self.audio(windows(features, frames))
         neighbours = frames[:, None] + torch.arange(-BEFORE, AFTER, device=frames.device)
@@ -133,7 +135,7 @@ class AdNerf(nn.Module):
         bands = self.config.pose_bands
         return torch.cat([code, frequency_encode(angles, bands), frequency_encode(translation * INTEROCULAR_M, bands)])
 
-    def see_head(
+    def render_head(
         self,
         pose: Float[Tensor, "4 4"],
         pixels: Float[Tensor, "rays 2"],
@@ -143,7 +145,7 @@ class AdNerf(nn.Module):
         """The head at `pixels` of the geometry's camera."""
         return self._see(self.head, pose, pixels, code, generator)
 
-    def see_torso(
+    def render_torso(
         self,
         pose: Float[Tensor, "4 4"],
         pixels: Float[Tensor, "rays 2"],
@@ -168,7 +170,7 @@ class AdNerf(nn.Module):
         return volume(rays.origins * INTEROCULAR_M, directions, self.span, known, generator)
 
     @torch.no_grad()
-    def paint(
+    def render_pixels(
         self,
         pose: Float[Tensor, "4 4"],
         torso: Float[Tensor, " motion"],
@@ -178,11 +180,11 @@ class AdNerf(nn.Module):
         *,
         torso_pose: Float[Tensor, "4 4"] | None = None,
     ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
-        """See Likeness.paint. Every ray is marched in full; the tracked motion of the torso is not used, as in the paper."""
+        """See TalkingHeadModel.render_pixels. Every ray is marched in full; the tracked motion of the torso is not used, as in the paper."""
         color, left = torch.empty_like(background), torch.empty(len(pixels), device=pixels.device)
         for part in torch.arange(len(pixels), device=pixels.device).split(self.config.chunk):
-            head = self.see_head(pose, pixels[part], condition).fine
-            body = self.see_torso(pose if torso_pose is None else torso_pose, pixels[part], condition).fine
+            head = self.render_head(pose, pixels[part], condition).fine
+            body = self.render_torso(pose if torso_pose is None else torso_pose, pixels[part], condition).fine
             color[part] = over(body, over(head, background[part]))
             left[part] = body.transmittance * head.transmittance
         return color, left

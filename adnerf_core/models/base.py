@@ -31,7 +31,9 @@ class TalkingHeadModel(Protocol):
         """Width of the code where it is the shape of the lips (see LipShape), which footage shows too; 0 where it is not."""
         ...
 
-    def hear(self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]) -> Float[Tensor, "n code"]:
+    def encode_audio(
+        self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n code"]:
         """The codes of `frames` (numbers, 25 a second) of a sound, from its features (50 steps a second)."""
         ...
 
@@ -41,7 +43,7 @@ class TalkingHeadModel(Protocol):
         """What the fields are conditioned on: a code, and what eyes and brows do (Track.upper_face)."""
         ...
 
-    def paint(
+    def render_pixels(
         self,
         pose: Float[Tensor, "4 4"],
         torso: Float[Tensor, " motion"],

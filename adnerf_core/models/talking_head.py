@@ -43,7 +43,7 @@ MAX_BIN_OPTICAL_DEPTH_NOVEL_VIEW = 0.3
 KEEP_EMPTY_RAYS = 0.05
 """Share of the empty rays that training marches all the same, so that matter can appear where none was seen."""
 BLOCK_PX = 4
-"""Edge of the squares, px, in which a picture is searched for the head before any ray is cast (see block_edge)."""
+"""Edge of the squares, px, in which a picture is searched for the head before any ray is cast (see block_size)."""
 
 
 @dataclass(frozen=True)
@@ -115,8 +115,10 @@ class TalkingHead(nn.Module):
         code = self.audio(moments.windows) if moments.lips is None else moments.lips
         condition = self.condition(code, moments.upper)
         rays = cast_rays(self.geometry.camera, moments.poses[moment], pixels)
-        head = self.see_head(rays, condition, moment)
-        torso = self.see_torso(pixels, moments.torso[moment], (self.pose_code(moments.poses) + pose_noise)[moment])
+        head = self.render_head(rays, condition, moment)
+        torso = self.render_torso(
+            pixels, moments.torso[moment], (self.standardized_pose(moments.poses) + pose_noise)[moment]
+        )
         return RenderOutputs(over(torso, over(head, background)), head, torso)
 
     def set_torso_region(self, region: Bool[Tensor, "rows cols"]) -> None:
@@ -133,8 +135,10 @@ class TalkingHead(nn.Module):
         """Width of the code, which is one of the lips' shape (see Likeness)."""
         return self.audio.lip_code
 
-    def hear(self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]) -> Float[Tensor, "n code"]:
-        """See Likeness.hear."""
+    def encode_audio(
+        self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n code"]:
+        """See TalkingHeadModel.encode_audio."""
         return self.audio(windows(features, frames))
 
     @staticmethod
@@ -144,15 +148,15 @@ class TalkingHead(nn.Module):
         """The head's condition from a lip code and what eyes and brows do (Track.upper_face)."""
         return torch.cat([code, upper], -1)
 
-    def pose_code(self, poses: Float[Tensor, "moments 4 4"]) -> Float[Tensor, "moments 6"]:
+    def standardized_pose(self, poses: Float[Tensor, "moments 4 4"]) -> Float[Tensor, "moments 6"]:
         """The torso's condition: pose_angles, standardised by the training poses."""
         return (pose_angles(poses) - self.pose_mean) / self.pose_std
 
-    def to_box(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
+    def world_to_aabb(self, points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
         """Head frame -> the head's box, [-1, 1]^3."""
         return (points - self.box_center) / self.box_half
 
-    def see_head(
+    def render_head(
         self,
         rays: RayBundle,
         condition: Float[Tensor, "moments condition"],
@@ -181,7 +185,7 @@ class TalkingHead(nn.Module):
         self, rays: RayBundle, samples: int, asked: Deformation | None, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """Which rays are worth marching, by the density grid, and the edges of their intervals."""
-        origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
+        origins, directions = self.world_to_aabb(rays.origins), rays.directions / self.box_half
         near, far, meets = intersect_aabb(origins, directions)
         weights, opacity = self._expect(origins, directions, near, far, asked)
         worth = meets & (
@@ -216,7 +220,7 @@ class TalkingHead(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(premultiplied colour, transmittance, weights of the samples) along rays cut at `edges`."""
         count, samples = len(edges), edges.shape[1] - 1
-        origins, directions = self.to_box(rays.origins), rays.directions / self.box_half
+        origins, directions = self.world_to_aabb(rays.origins), rays.directions / self.box_half
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
         points = (origins[:, None] + middle[..., None] * directions[:, None]).reshape(-1, 3)
         points = points if asked is None else asked(points)
@@ -234,7 +238,7 @@ class TalkingHead(nn.Module):
         """Distances in head units -> in (mean) half-edges of the box, the unit of density."""
         return spans / self.box_half.mean()
 
-    def see_torso(
+    def render_torso(
         self, pixels: Float[Tensor, "rays 2"], motion: Float[Tensor, "rays 4"], pose_code: Float[Tensor, "rays 6"]
     ) -> RayOutput:
         """Looks the torso up at `pixels` of the geometry's camera; outside the torso's region it is not there."""
@@ -252,7 +256,7 @@ class TalkingHead(nn.Module):
         """The head's density at points of its box, under one condition."""
         return self.head(points, condition[None])[0]
 
-    def block_edge(self, pixels: Float[Tensor, "pixels 2"]) -> int:
+    def block_size(self, pixels: Float[Tensor, "pixels 2"]) -> int:
         """Edge, px of the camera, of squares that hold about BLOCK_PX x BLOCK_PX of neighbouring `pixels`, or more: where a picture has
         fewer pixels than the footage's camera, blocks are larger, or there would be a scout for every few of them."""
         inside = pixels[self._inside(pixels)]
@@ -273,7 +277,7 @@ class TalkingHead(nn.Module):
         camera = self.geometry.camera
         return (pixels >= 0).all(-1) & (pixels[:, 0] < camera.height) & (pixels[:, 1] < camera.width)
 
-    def head_blocks(self, pose: Float[Tensor, "4 4"], edge: int = BLOCK_PX) -> Bool[Tensor, "rows cols"]:
+    def visible_blocks(self, pose: Float[Tensor, "4 4"], edge: int = BLOCK_PX) -> Bool[Tensor, "rows cols"]:
         """Which squares of `edge` px of the picture the head may be seen in from `pose`, by the density grid."""
         camera = self.geometry.camera
         rows, cols = self._blocks(edge)
@@ -289,18 +293,18 @@ class TalkingHead(nn.Module):
         reach = 1 + int(cube / 2 / edge)
         return nn.functional.max_pool2d(blocks[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
 
-    def joined(self, pose: Float[Tensor, "4 4"], torso_pose: Float[Tensor, "4 4"]) -> Deformation:
+    def head_on_body_deformation(self, pose: Float[Tensor, "4 4"], torso_pose: Float[Tensor, "4 4"]) -> Deformation:
         """Where the field is asked when the head at `pose` sits on a body that belongs to a head at `torso_pose`."""
         to_body = torso_pose @ torch.linalg.inv(pose)
 
         def asked(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
             places = points * self.box_half + self.box_center
-            return self.to_box(to_canonical(places, to_body, self.geometry.hair)).clamp(-1, 1)
+            return self.world_to_aabb(to_canonical(places, to_body, self.geometry.hair)).clamp(-1, 1)
 
         return asked
 
     @torch.no_grad()
-    def paint(
+    def render_pixels(
         self,
         pose: Float[Tensor, "4 4"],
         torso: Float[Tensor, " motion"],
@@ -311,13 +315,16 @@ class TalkingHead(nn.Module):
         torso_pose: Float[Tensor, "4 4"] | None = None,
         chunk: int = 16384,
     ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
-        """See Likeness.paint. Rays that cannot meet the head, or meet the torso first, are not cast into the head's field."""
-        code = self.pose_code((pose if torso_pose is None else torso_pose)[None])
-        body = self.see_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
-        edge = self.block_edge(pixels)
-        blocks, asked = self.head_blocks(pose, edge), None
+        """See TalkingHeadModel.render_pixels. Rays that cannot meet the head, or meet the torso first, are not cast into the head's field."""
+        code = self.standardized_pose((pose if torso_pose is None else torso_pose)[None])
+        body = self.render_torso(pixels, torso.expand(len(pixels), -1), code.expand(len(pixels), -1))
+        edge = self.block_size(pixels)
+        blocks, asked = self.visible_blocks(pose, edge), None
         if torso_pose is not None:
-            blocks, asked = blocks | self.head_blocks(torso_pose, edge), self.joined(pose, torso_pose)
+            blocks, asked = (
+                blocks | self.visible_blocks(torso_pose, edge),
+                self.head_on_body_deformation(pose, torso_pose),
+            )
         visible = self._inside(pixels) & (body.transmittance > MIN_TORSO_TRANSMITTANCE)
         place = (pixels / edge).long()
         block = torch.where(visible, place[:, 0] * blocks.shape[1] + place[:, 1], 0)
@@ -335,7 +342,7 @@ class TalkingHead(nn.Module):
                     edges = found.cuts(pixels[part] / edge)
                     color[part], left[part], _ = self._march(rays, edges, condition[None], None, asked)
                 else:
-                    head = self.see_head(rays, condition[None], asked=asked, samples=self.march.careful)
+                    head = self.render_head(rays, condition[None], asked=asked, samples=self.march.careful)
                     color[part], left[part] = head.color, head.transmittance
         return over(body, over(RayOutput(color, left), background)), body.transmittance * left
 

@@ -122,7 +122,7 @@ def render_frames(
         progress("render", k, len(codes))
         condition = portrait.condition(code[None], moment.upper[None])[0]
         pose, body = (view.head(moment.pose), view.body(moment.pose)) if view.turns else (moment.pose, None)
-        color, left = portrait.paint(pose, moment.torso, condition, behind, pixels, torso_pose=body)
+        color, left = portrait.render_pixels(pose, moment.torso, condition, behind, pixels, torso_pose=body)
         picture = color.reshape(size, size, 3).cpu().numpy()
         if not own:
             picture = extract_foreground(picture, 1 - left.reshape(size, size).cpu().numpy())

@@ -42,14 +42,16 @@ class AdNerfTrainer(Trainer):
 
     portrait: AdNerf
 
-    def true_codes(self) -> Float[ndarray, "frames code"]:
+    def lip_targets(self) -> Float[ndarray, "frames code"]:
         """None: the sound enters the fields directly."""
         return np.zeros((self.dataset.frames, 0), np.float32)
 
     def previewer(self) -> Previewer:
         """Renders the portrait as it stands, with what it hears."""
         with torch.no_grad():
-            codes = self.portrait.hear(self.features, torch.arange(self.dataset.frames, device=self.features.device))
+            codes = self.portrait.encode_audio(
+                self.features, torch.arange(self.dataset.frames, device=self.features.device)
+            )
         return Previewer(self.portrait, self.dataset, self.track, codes.cpu().numpy())
 
     def audio(self) -> None:
@@ -63,7 +65,7 @@ class AdNerfTrainer(Trainer):
         landmarks = self.track.landmarks[self.footage.numbers.cpu()] * (self.config.size / self.dataset.size)
         self.faces = [face_rect(points[:, :2], self.config.size) for points in landmarks]
 
-    def start_anew(self, restarts: int) -> None:
+    def reinitialize(self, restarts: int) -> None:
         """A fresh portrait, sound and all."""
         self.start(restarts)
         self.portrait.torso_pose.copy_(self.footage.poses[0])
@@ -110,20 +112,20 @@ class AdNerfTrainer(Trainer):
     def head_step(self, batch: FrameRays, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the head must be): the head alone, before the plate."""
         self.portrait.attends.fill_(self.position["step"] >= self.config.paper.attention_from * self.config.head_steps)
-        head = self.portrait.see_head(batch.pose, batch.pixels, self.hear(batch.number), generator)
+        head = self.portrait.render_head(batch.pose, batch.pixels, self.encode_audio(batch.number), generator)
         return self.judge(head.coarse, head.fine, batch.plate, batch)
 
     def torso_step(self, batch: FrameRays, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """(loss, squared colour error, opacity where the torso must be): the complete picture, with the head as it stands."""
         with torch.no_grad():
-            code = self.hear(batch.number)
-            head = self.portrait.see_head(batch.pose, batch.pixels, code).fine
-        torso = self.portrait.see_torso(batch.pose, batch.pixels, code, generator)
+            code = self.encode_audio(batch.number)
+            head = self.portrait.render_head(batch.pose, batch.pixels, code).fine
+        torso = self.portrait.render_torso(batch.pose, batch.pixels, code, generator)
         return self.judge(torso.coarse, torso.fine, over(head, batch.plate), batch)
 
-    def hear(self, number: int) -> Float[Tensor, " code"]:
+    def encode_audio(self, number: int) -> Float[Tensor, " code"]:
         """The code of one frame."""
-        return self.portrait.hear(self.features, torch.tensor([number], device=self.features.device))[0]
+        return self.portrait.encode_audio(self.features, torch.tensor([number], device=self.features.device))[0]
 
     def judge(
         self, coarse: RayOutput, fine: RayOutput, behind: Float[Tensor, "rays 3"], batch: FrameRays
@@ -146,7 +148,7 @@ class AdNerfTrainer(Trainer):
     def refine(self, step: int, steps: int) -> None:
         """Nothing: the paper's track stays as it was given."""
 
-    def keep_grid(self, step: int, batch: FrameRays, generator: torch.Generator) -> None:
+    def update_density_grid(self, step: int, batch: FrameRays, generator: torch.Generator) -> None:
         """Nothing to keep: the paper samples along the whole ray."""
 
 

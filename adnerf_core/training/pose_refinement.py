@@ -230,7 +230,7 @@ def _render_candidates(
 
     rays = cast_rays(portrait.geometry.camera, each(tried[:, :, None]), each(pixels[:, None]))
     moment = torch.arange(len(tried), device=pixels.device)
-    head = portrait.see_head(rays, condition, each(moment[:, None, None]))
+    head = portrait.render_head(rays, condition, each(moment[:, None, None]))
     return over(head, each(behind[:, None])).unflatten(0, shape)
 
 

@@ -33,7 +33,7 @@ class Previewer:
         pose = torch.from_numpy(self.track.pose[k]).float().to(self.device)
         code = torch.from_numpy(self.codes[k : k + 1]).float().to(self.device)
         torso = torch.from_numpy(self.track.torso[k]).float().to(self.device)
-        color, _ = self.portrait.paint(
+        color, _ = self.portrait.render_pixels(
             pose,
             torso,
             self.portrait.condition(code, self.upper[k : k + 1].to(self.device))[0],

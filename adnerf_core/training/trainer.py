@@ -71,7 +71,7 @@ class Trainer:
     def __init__(self, dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress):
         self.dataset, self.run, self.config, self.progress = dataset, run, config, progress
         self.track = dataset.track()
-        self.codes = self.true_codes()
+        self.codes = self.lip_targets()
         self.optimizer: torch.optim.Optimizer | None = None
         self.fit: TrackRefinement | None = None
         self.position: TrainingState = {"phase": "audio", "step": 0, "restarts": 0}
@@ -81,7 +81,7 @@ class Trainer:
             self.position = stands
             load_model(run, self.portrait)
 
-    def true_codes(self) -> Float[ndarray, "frames code"]:
+    def lip_targets(self) -> Float[ndarray, "frames code"]:
         """The lips of all frames as codes; NaN where there are none."""
         trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
         shape = LipPca.fit(self.track.depose[trained], self.config.field.lip_code)
@@ -102,9 +102,9 @@ class Trainer:
 
     def previewer(self) -> Previewer:
         """Renders the portrait as it stands."""
-        return Previewer(self.portrait, self.dataset, self.best_track(), self.codes)
+        return Previewer(self.portrait, self.dataset, self.refined_track(), self.codes)
 
-    def best_track(self) -> Track:
+    def refined_track(self) -> Track:
         """The track as it was refined, steady."""
         if self.fit is None:
             return self.track
@@ -194,11 +194,11 @@ class Trainer:
         restarts = self.position["restarts"] + 1
         if restarts > RESTARTS:
             raise TrainingCollapsed(f"The head stayed empty in {restarts} trainings from different starts.")
-        self.start_anew(restarts)
+        self.reinitialize(restarts)
         self.optimizer = None
         self.position = {"phase": "head", "step": 0, "restarts": restarts}
 
-    def start_anew(self, restarts: int) -> None:
+    def reinitialize(self, restarts: int) -> None:
         """A fresh portrait; what hears the sound is kept."""
         audio = self.portrait.audio
         self.start(restarts)
@@ -226,7 +226,7 @@ class Trainer:
             self.optimizer.step()
             self.position["step"] = step + 1
             if phase == "head":
-                self.keep_grid(step, batch, generator)
+                self.update_density_grid(step, batch, generator)
                 if step == COLLAPSE_STEP and opacity < COLLAPSE_OPACITY:
                     return False
             if step % REPORT_EVERY == 0 or step == steps - 1:
@@ -253,10 +253,10 @@ class Trainer:
     def sample(self, phase: str, step: int) -> RayBatch:
         """The rays of one step; they depend on the seed and the step alone."""
         config = self.config
-        squares = self.in_squares(phase, step)
+        squares = self.uses_patches(phase, step)
         return self.footage.sample_rays(config.seed, step, config.rays, config.frames_per_step, phase, squares)
 
-    def in_squares(self, phase: str, step: int) -> bool:
+    def uses_patches(self, phase: str, step: int) -> bool:
         """Whether the rays of a step come in squares."""
         return phase == "head" and step >= PATCHES_FROM * self.config.head_steps
 
@@ -265,10 +265,10 @@ class Trainer:
         lips = batch.lips + CODE_NOISE * torch.randn(batch.lips.shape, generator=generator).to(batch.lips.device)
         condition = self.portrait.condition(lips, batch.upper)
         rays = cast_rays(self.portrait.geometry.camera, batch.poses[batch.frame], batch.pixels)
-        head = self.portrait.see_head(rays, condition, batch.frame, generator)
+        head = self.portrait.render_head(rays, condition, batch.frame, generator)
         step = self.position["step"]
         loss, error = head_loss(head, batch, step / self.config.head_steps, self.position["restarts"])
-        if self.in_squares("head", step):
+        if self.uses_patches("head", step):
             each = self.config.rays // self.config.frames_per_step
             loss = loss + gradient_loss(head, batch, patch_size(each, self.config.size))
         solid = batch.zone == HEAD
@@ -288,7 +288,7 @@ class Trainer:
         return loss, error, 1 - seen.torso.transmittance.detach().mean()
 
     @torch.no_grad()
-    def keep_grid(self, step: int, batch: RayBatch, generator: torch.Generator) -> None:
+    def update_density_grid(self, step: int, batch: RayBatch, generator: torch.Generator) -> None:
         """Brings the density grid up to date, under the conditions of one of the batch's moments."""
         every = grid_update_interval(self.config.rays)
         if step < UNIFORM_STEPS or (step > UNIFORM_STEPS and step % every):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from adnerf_core.audio import train_encoder as train_encoder_module
 from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, random_mask, warp
 from adnerf_core.audio.encoder import HALF_WEIGHT_S, MEMBERS, AudioEncoder, TwoStreamEncoder
 from adnerf_core.audio.features import stream_widths
@@ -39,13 +40,13 @@ def speech():
 
 
 def fitted(speech, *, seed=0, steps=8, valid=None, codes=None, frames=TRAINED):
-    features, true_codes, all_valid = speech
+    features, lip_targets, all_valid = speech
     torch.manual_seed(seed)
     encoder = AudioEncoder(BANDS, 2)
     figures = train_encoder(
         encoder,
         features,
-        true_codes if codes is None else codes,
+        lip_targets if codes is None else codes,
         all_valid if valid is None else valid,
         spectrum=BANDS,
         frames=frames,
@@ -150,7 +151,9 @@ def test_cross_validation_sees_through_the_mistakes_of_single_nets():
     encoder = Talker(1, 1)
     encoder.asked = 0
     numbers = torch.arange(n)
-    learns = (numbers * training.BLOCKS // n)[:, None] != torch.arange(MEMBERS) % training.BLOCKS
+    learns = (numbers * train_encoder_module.BLOCKS // n)[:, None] != torch.arange(
+        MEMBERS
+    ) % train_encoder_module.BLOCKS
     agreement = cross_validate(encoder, steps, truth, numbers, learns)
     assert agreement.spread[0] == pytest.approx(0.5, abs=0.05)
     assert agreement.correlation[0] == pytest.approx(1, abs=0.06)

@@ -27,7 +27,7 @@ class Direct:
         torch.manual_seed(0)
         self.encoder = AudioEncoder(width, 6)
 
-    def hear(self, features, frames):
+    def encode_audio(self, features, frames):
         return self.encoder(windows(features, frames))
 
 
@@ -38,7 +38,7 @@ class Smoothed:
         torch.manual_seed(0)
         self.encoder, self.attention = AudioNet(width, 6), AudioAttNet(6)
 
-    def hear(self, features, frames):
+    def encode_audio(self, features, frames):
         neighbours = frames[:, None] + torch.arange(-4, 4)
         return self.attention(self.encoder(windows(features, neighbours.flatten())).view(*neighbours.shape, -1))
 
@@ -60,7 +60,7 @@ def test_codes_in_parts_are_those_of_the_whole(kind, name, seconds, monkeypatch)
     portrait = kind(extractor.width)
     with torch.no_grad():
         features = torch.from_numpy(extractor(samples))
-        whole = portrait.hear(features, torch.arange(-(-len(features) // 2)))
+        whole = portrait.encode_audio(features, torch.arange(-(-len(features) // 2)))
     parts = encode_stream(portrait, extractor, np.array_split(samples, 7), CPU)
     assert parts.shape == whole.shape and whole.std() > 0
     assert torch.allclose(parts, whole, atol=1e-5)

@@ -112,8 +112,8 @@ def test_phones_and_prior_can_be_made_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["audio_pretraining", "--minutes", "1.5", "--steps", "3", "--out", str(tmp_path)])
     monkeypatch.setattr("audio_pretraining.phonemes.RARE", 10)
     making.main()
-    assert {"phones.safetensors", "audio_pretraining.safetensors"} == {path.name for path in tmp_path.iterdir()}
-    monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILE", tmp_path / "audio_pretraining.safetensors")
+    assert {"phones.safetensors", "prior.safetensors"} == {path.name for path in tmp_path.iterdir()}
+    monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILE", tmp_path / "prior.safetensors")
     monkeypatch.setattr("adnerf_core.audio.phonemes.FILE", tmp_path / "phones.safetensors")
     made, heard = load_pretrained(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
     assert torch.isfinite(made.last.weight).all() and heard.shape == (50, WIDTH)

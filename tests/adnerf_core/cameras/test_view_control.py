@@ -132,10 +132,10 @@ def test_the_body_turns_less_than_the_head(subject):
     pixels = subject.portrait.geometry.camera.pixel_grid()
     behind = torch.zeros(len(pixels), 3)
 
-    def paint(head, body):
-        color, _ = subject.portrait.paint(head, subject.torso[0], condition, behind, pixels, torso_pose=body)
+    def painted(head, body):
+        color, _ = subject.portrait.render_pixels(head, subject.torso[0], condition, behind, pixels, torso_pose=body)
         return color.reshape(subject.size, subject.size, 3)
 
-    plain, turned = paint(pose, None), paint(view.head(pose), view.body(pose))
+    plain, turned = painted(pose, None), painted(view.head(pose), view.body(pose))
     change = (plain - turned).abs().mean(-1)
     assert change[16:32, 12:36].mean() > 4 * change[44:, 4:44].mean()

@@ -40,7 +40,7 @@ def test_the_lips_drawn_are_compared_with_those_of_the_reference(toy_run, speake
     """Where the speaker's own pictures stand in for the rendering, the figures are perfect."""
     monkeypatch.setattr(cross_driven, "MOST_FRAMES", 75)
     own = list(ffmpeg.read_frames(speaker_video.path, duration_s=3))
-    monkeypatch.setattr(cross_driven, "draw_frames", lambda subject, codes, *rest: own[: len(codes)])
+    monkeypatch.setattr(cross_driven, "render_frames", lambda subject, codes, *rest: own[: len(codes)])
     sound = tmp_path / "sound.wav"
     ffmpeg.extract_audio(speaker_video.path, out=sound)
     figures = cross_driven.evaluate_cross_driven(toy_run, speaker_video.path, sound)

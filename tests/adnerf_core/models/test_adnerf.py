@@ -64,7 +64,7 @@ def test_a_ray_asks_the_nets_of_a_field_for_the_published_number_of_samples(publ
     nets = (published.head.coarse, published.head.fine)
     hooks = [net.register_forward_hook(lambda net, given, out: asked.append(len(given[0]))) for net in nets]
     with torch.no_grad():
-        published.see_head(torch.eye(4), torch.full((1, 2), 16.0), torch.zeros(64))
+        published.render_head(torch.eye(4), torch.full((1, 2), 16.0), torch.zeros(64))
     for hook in hooks:
         hook.remove()
     assert asked == [64 - 1, 64 + 128 - 1]  # the last sample is the far plane
@@ -191,11 +191,11 @@ def test_hearing_attends_to_neighbours_in_time_once_told_to():
     torch.manual_seed(0)
     portrait = AdNerf(SMALL, GEOMETRY, 5).requires_grad_(False)
     features, frames = torch.randn(60, 5), torch.tensor([0, 10, 29])
-    assert torch.equal(portrait.hear(features, frames), portrait.audio(windows(features, frames)))
+    assert torch.equal(portrait.encode_audio(features, frames), portrait.audio(windows(features, frames)))
     portrait.attends.fill_(True)
     neighbours = portrait.audio(windows(features, torch.arange(6, 14)))
     expected = portrait.attention(neighbours[None])[0]
-    assert torch.allclose(portrait.hear(features, frames)[1], expected, atol=1e-6)
+    assert torch.allclose(portrait.encode_audio(features, frames)[1], expected, atol=1e-6)
 
 
 def test_the_torsos_camera_stands_still_and_its_condition_moves():
@@ -211,7 +211,7 @@ def test_the_torsos_camera_stands_still_and_its_condition_moves():
     with torch.no_grad():
         for place in (9.0, 11.0):
             pose[2, 3] = place
-            portrait.see_torso(pose, torch.full((1, 2), 16.0), code)
+            portrait.render_torso(pose, torch.full((1, 2), 16.0), code)
     assert torch.equal(seen[0][0], seen[1][0]) and not torch.equal(seen[0][2], seen[1][2])
 
 
@@ -222,10 +222,10 @@ def test_painting_in_parts_is_torso_over_head_over_background():
         torch.nn.init.constant_(volume.fine.density.bias, 2.0)
     pose, code, pixels, plate = torch.eye(4), torch.rand(8), torch.rand(20, 2) * 32, torch.rand(20, 3)
     pose[2, 3] = 10.0
-    color, left = portrait.paint(
+    color, left = portrait.render_pixels(
         pose, torch.zeros(4), portrait.condition(code[None], torch.zeros(1, 2))[0], plate, pixels
     )
-    head, torso = portrait.see_head(pose, pixels, code).fine, portrait.see_torso(pose, pixels, code).fine
+    head, torso = portrait.render_head(pose, pixels, code).fine, portrait.render_torso(pose, pixels, code).fine
     assert torch.allclose(color, torso.color + torso.transmittance[:, None] * over(head, plate), atol=1e-5)
     assert torch.allclose(left, torso.transmittance * head.transmittance, atol=1e-5)
     assert 0.05 < float(left.mean()) < 0.95

@@ -91,7 +91,7 @@ def painted_and_marched(portrait, now, background, **options):
     pixels = portrait.geometry.camera.pixel_grid()
     seen = portrait(now, torch.zeros(len(pixels), dtype=torch.long), pixels, background)
     condition = portrait.condition(now.lips, now.upper)[0]
-    painted = portrait.paint(now.poses[0], now.torso[0], condition, background, pixels, **options)
+    painted = portrait.render_pixels(now.poses[0], now.torso[0], condition, background, pixels, **options)
     return painted, (seen.color, seen.torso.transmittance * seen.head.transmittance)
 
 
@@ -111,9 +111,9 @@ def test_scouts_leave_a_surface_as_it_is(toy_run):
 
 
 def test_no_ray_is_left_out_that_could_meet_the_head(portrait):
-    blocks = portrait.head_blocks(moments().poses[0])
+    blocks = portrait.visible_blocks(moments().poses[0])
     rays = cast_rays(GEOMETRY.camera, moments().poses.expand(1024, 4, 4), GEOMETRY.camera.pixel_grid())
-    left = portrait.see_head(rays, torch.zeros(1, 8)).transmittance.reshape(32, 32)
+    left = portrait.render_head(rays, torch.zeros(1, 8)).transmittance.reshape(32, 32)
     covered = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert (left[~covered] > 0.97).all()
     assert (left < 0.9).any()
@@ -122,10 +122,10 @@ def test_no_ray_is_left_out_that_could_meet_the_head(portrait):
 @pytest.mark.parametrize(("size", "edge"), [(64, 4), (32, 4), (16, 8), (8, 16)])
 def test_blocks_hold_sixteen_pixels_of_the_picture_at_least(portrait, size, edge):
     pixels = pixel_grid_for_view(portrait, ViewChange(), size)
-    assert portrait.block_edge(pixels) == edge
+    assert portrait.block_size(pixels) == edge
     shifted = pixel_grid_for_view(portrait, ViewChange(x=0.3, y=-0.2), size)
-    assert portrait.block_edge(shifted) == edge
-    assert portrait.block_edge(shifted - 1000) == 4, "nothing is in the picture"
+    assert portrait.block_size(shifted) == edge
+    assert portrait.block_size(shifted - 1000) == 4, "nothing is in the picture"
 
 
 def test_the_torso_is_only_where_it_was_seen(portrait):
@@ -133,9 +133,9 @@ def test_the_torso_is_only_where_it_was_seen(portrait):
     region[32:] = True
     portrait.set_torso_region(region)
     pixels = GEOMETRY.camera.pixel_grid()
-    left = portrait.see_torso(pixels, torch.zeros(len(pixels), 4), torch.zeros(len(pixels), 6)).transmittance.reshape(
-        32, 32
-    )
+    left = portrait.render_torso(
+        pixels, torch.zeros(len(pixels), 4), torch.zeros(len(pixels), 6)
+    ).transmittance.reshape(32, 32)
     assert (left[:15] == 1).all() and (left[17:] < 1).all()
 
 

@@ -72,8 +72,8 @@ def test_the_picture_shows_the_head_before_the_plate(paper_run, toy_dataset):
     subject = load_subject(paper_run)
     track, k = toy_dataset.track(), HELD_OUT_FROM
     features = torch.from_numpy(toy_dataset.features())
-    condition = subject.portrait.hear(features, torch.tensor([k]))[0]
-    color, left = subject.portrait.paint(
+    condition = subject.portrait.encode_audio(features, torch.tensor([k]))[0]
+    color, left = subject.portrait.render_pixels(
         torch.from_numpy(track.pose[k]).float(),
         torch.zeros(4),
         condition,
@@ -113,7 +113,7 @@ def test_a_few_rays_are_learnt_by_heart():
     target = torch.where(inside, torch.tensor([0.9, 0.4, 0.1]), plate)
     optimizer = torch.optim.Adam(portrait.head.parameters(), lr=3e-3)
     for step in range(150):
-        seen = portrait.see_head(pose, pixels, code, torch.Generator().manual_seed(step))
+        seen = portrait.render_head(pose, pixels, code, torch.Generator().manual_seed(step))
         loss = sum(((over(one, plate) - target) ** 2).mean() for one in seen)
         optimizer.zero_grad()
         loss.backward()
