@@ -1,4 +1,4 @@
-"""The Celery application of the environment, for `celery -A worker.celery_app worker` and `... beat`."""
+"""The Celery application for the settings in the environment: `celery -A worker.celery_app worker` and `... beat`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if not _settings.broker_url:
 
 app = make_app(_settings.broker_url)
 
-# Celery warns, at each lost connection, who lets tasks go on without one. It is meant: see make_app.
+# Celery warns at each lost connection that running tasks go on. That is intended: see make_app.
 warnings.filterwarnings("ignore", "\nIn Celery 5.1 we introduced", CPendingDeprecationWarning)
 
 
 @signals.setup_logging.connect
 def _log(**_) -> None:
-    """Instead of what Celery would set up, in its main process and in each that works."""
+    """Replaces Celery's own logging, in its main process and in each of its worker processes."""
     logs.configure(_settings.log)

@@ -1,4 +1,8 @@
-"""Lock files, by which processes of one machine see each other alive: the kernel lets go of them however one ends."""
+"""Lock files by which processes of one machine know that another one is alive.
+
+The kernel releases a flock(2) lock however its process ends. The package filelock is not used here: it creates a file to test
+a lock, it cannot rename a held one, and it falls back to marker files, which outlive a killed process.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,11 @@ from storage.errors import InUse
 
 
 class HeldLock:
-    """A lock file that is held from here until `release` or the end of the process. Raises InUse where another holds it."""
+    """A lock file that this process holds until `release` or until it ends.
+
+    Raises:
+        InUse: another process holds it.
+    """
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -23,16 +31,19 @@ class HeldLock:
             raise InUse(f"Another process holds {path}.") from None
 
     def rename(self, path: Path) -> None:
-        """Gives the file another name while it is held."""
+        """Renames the file while it is held."""
         self.path = self.path.rename(path)
 
     def release(self) -> None:
-        """Lets go; the file stays."""
+        """Releases the lock; the file stays."""
         os.close(self._descriptor)
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether the process that held this lock is gone. A file that is not there (another machine's) tells nothing: False."""
+    """Returns True if the process that held this lock file is gone.
+
+    A missing file belongs to a worker of another machine, about which nothing is known: False.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR)
     except FileNotFoundError:
@@ -47,9 +58,9 @@ def is_abandoned(path: Path) -> bool:
 
 
 class WorkerLock:
-    """A worker's name, and the lock file that tells other workers of this machine that it is alive.
+    """The lock file `folder`/`name` that shows other workers of this machine that worker `name` is alive.
 
-    The file is made under another name first: nobody may see it before it is held.
+    The file is created under a temporary name and renamed once it is held, so that no process sees it unheld.
     """
 
     def __init__(self, folder: Path, name: str):
@@ -57,14 +68,14 @@ class WorkerLock:
         self._lock = HeldLock(folder / f".{name}")
         self._lock.rename(folder / name)
 
-    def bury(self) -> None:
-        """Removes what dead workers left. Only after their jobs were taken from them."""
+    def remove_dead(self) -> None:
+        """Removes the files of dead workers; call it only after their jobs have returned to the queue."""
         for path in self.folder.iterdir():
-            starting = path.name.startswith(".")  # made, but not held yet
-            if path.name != self.name and not starting and is_abandoned(path):
+            is_starting = path.name.startswith(".")  # created, but not held yet
+            if path.name != self.name and not is_starting and is_abandoned(path):
                 path.unlink(missing_ok=True)
 
-    def leave(self) -> None:
-        """The end of this worker, when it holds no job any more."""
+    def release(self) -> None:
+        """Removes the file and releases the lock; the worker must hold no job any more."""
         self._lock.path.unlink(missing_ok=True)
         self._lock.release()

@@ -1,8 +1,8 @@
-"""Logs: one line an event, for people on a terminal, for machines (JSON) everywhere else.
+"""Logs: one line per event, readable text on a terminal and JSON everywhere else.
 
-Every line says what it belongs to: `request_id` in the API, `job_id`, `kind` and `attempt` in a worker. These come from
-`log_context`, so that whatever is logged inside the block, by any library, carries them. Logs hold ids only: no names of
-subjects or files, no query strings, no settings.
+Each line carries what it belongs to: `request_id` in the API; `job_id`, `kind` and `attempt` in a worker. `log_context` binds
+these values, so that every line logged inside its block carries them, including the lines of libraries. Logs hold ids only: no
+names of subjects or files, no query strings, no settings.
 """
 
 from __future__ import annotations
@@ -19,14 +19,19 @@ import structlog
 from structlog.typing import EventDict
 
 log_context: Callable[..., AbstractContextManager[None]] = structlog.contextvars.bound_contextvars
-"""bound(job_id=..., attempt=...): a block whose log lines carry these values."""
+"""log_context(job_id=..., attempt=...): a `with` block whose log lines carry these values."""
 
 QUIET = dict.fromkeys(("alembic", "botocore", "httpx", "multiprocessing"), logging.WARNING)
-"""Libraries that say more than anybody wants to read."""
+"""Libraries that log every request or step at INFO: only their warnings are kept."""
 
 
 def configure(style: str = "auto", stream: TextIO | None = None) -> None:
-    """Sends all log lines of this process to `stream` (default: stderr). `style`: `json`, `human`, or `auto`."""
+    """Sends all log lines of this process to one stream.
+
+    Args:
+        style: `json`, `human` (text), or `auto` (text on a terminal, else JSON).
+        stream: default: stderr.
+    """
     stream = stream or sys.stderr
     terminal = stream.isatty()
     human = style == "human" or (style == "auto" and terminal)
@@ -49,7 +54,7 @@ def configure(style: str = "auto", stream: TextIO | None = None) -> None:
 
 
 def context_thread(target: Callable[[], Any], name: str) -> threading.Thread:
-    """A daemon thread, not yet started, whose log lines carry what is bound here."""
+    """Returns a daemon thread, not yet started, whose log lines carry the values that are bound in the calling thread."""
     return threading.Thread(target=contextvars.copy_context().run, args=(target,), name=name, daemon=True)
 
 
@@ -61,6 +66,6 @@ def _renderer(human: bool, colors: bool) -> list[Callable[..., Any]]:
 
 
 def _named(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """The same names in the same order in every line: time, level, logger, message, then what is bound."""
+    """Puts the same keys first in every line: time, level, logger, message; the bound values follow."""
     head = {"time": "timestamp", "level": "level", "logger": "logger", "message": "event"}
     return {new: event.pop(old) for new, old in head.items()} | event

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from api.schemas.resources import Input, Output
 from storage.database.models import DeliveryState, WebhookEvent
 from storage.tables.webhooks import EVENTS
-from worker.webhooks.guarded_http import LONGEST
+from worker.webhooks.guarded_http import MAX_URL_LENGTH
 
 
 def _distinct(events: list[WebhookEvent]) -> list[WebhookEvent]:
@@ -20,7 +20,7 @@ def _distinct(events: list[WebhookEvent]) -> list[WebhookEvent]:
 Url = Annotated[
     str,
     Field(
-        max_length=LONGEST,
+        max_length=MAX_URL_LENGTH,
         json_schema_extra={"format": "uri"},
         description="https, port 443 or 8443, on the public internet",
         examples=["https://example.com/hooks/adnerf"],

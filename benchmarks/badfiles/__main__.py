@@ -247,7 +247,7 @@ def push_run(settings: Settings, store: ObjectStore) -> None:
     """A run that has hardly been trained, as the object `run.zip`."""
     with tempfile.TemporaryDirectory() as folder:
         run = train(make_toy_dataset(Path(folder) / "toy"), RunDir(Path(folder) / "run"), SHORT)
-        Workspace(settings.work, store).push(run.root, "run.zip")
+        Workspace(settings.work, store).upload_folder(run.root, "run.zip")
 
 
 def summary(found: list[dict[str, Any]], seed: int) -> dict[str, Any]:

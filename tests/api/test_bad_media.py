@@ -68,7 +68,7 @@ def service(tmp_path_factory, empty_database, toy_run):
     with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         make = Maker(client, app)
         subject = make.subject()
-        Workspace(settings.work, make.store).push(toy_run.root, "run.zip")
+        Workspace(settings.work, make.store).upload_folder(toy_run.root, "run.zip")
         make.succeed(dataset_key="none")
         make.succeed(run_key="run.zip")
         client.subject_id = subject["id"]

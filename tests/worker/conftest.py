@@ -107,9 +107,9 @@ class House:
     def work(self):
         """Runs all jobs that are there, in this process."""
         worker = self.worker()
-        while worker.step():
+        while worker.run_next():
             pass
-        worker.presence.leave()
+        worker.lock.release()
         worker.database.close()
 
     def start(self, name="worker"):

@@ -76,7 +76,7 @@ class Fleet(House):
 
     def waiting(self):
         """How many wake-ups wait in the broker, by kind; without those of none."""
-        return {kind: count for kind in QUEUES if (count := self.broker.waiting(kind))}
+        return {kind: count for kind in QUEUES if (count := self.broker.queue_length(kind))}
 
     def kill_claimer(self, job):
         """kill -9 of the process that works on the job."""

@@ -141,7 +141,7 @@ class NoSeal:
     def sign(self, path, video, subject):
         return path, None
 
-    def enlist(self, session):
+    def record_certificate(self, session):
         pass
 
 
@@ -164,5 +164,5 @@ CORE = CoreFunctions(
     weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},
     gpu=lambda: None,
     free=free,
-    seal=NoSeal,
+    provenance=NoSeal,
 )

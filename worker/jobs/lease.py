@@ -1,4 +1,4 @@
-"""Lease: one claimed job, held by heartbeats from a thread of its own, so that a long native call does not lose it."""
+"""A lease on one claimed job, renewed by a thread of its own so that a long native call does not lose the job."""
 
 from __future__ import annotations
 
@@ -19,16 +19,22 @@ from worker.jobs.progress import ProgressEstimator
 log = logging.getLogger(__name__)
 
 STUCK = os.EX_TEMPFAIL
-"""Exit status of a worker process that ended itself because its work would not stop."""
+"""Exit status of a worker process that ends itself because its job does not stop; EX_TEMPFAIL asks a supervisor to restart."""
 
 
 class Lease:
-    """Holds `job` for as long as the `with` block lasts; `progress` is what the core is given.
+    """Holds a job while the `with` block runs; the core reports its progress to `progress`.
 
-    Work stops, by Cancelled out of `progress`, when the job is `lost` (cancelled, deleted, or given to another worker),
-    when it has run for longer than settings allow its kind (`overdue`), or when `stopping` is set (this process was told
-    to end). Work that does not stop within settings.grace_s, or shows no progress for settings.stall_s, cannot be
-    stopped from inside: then the whole process ends by `die`.
+    The work stops, by a Cancelled raised from `progress`, if the job is `lost` (cancelled, deleted, or claimed by another
+    worker), if it has run longer than the settings allow for its kind (`overdue`), or if `stopping` is set (this process is
+    told to end). Work that does not stop within settings.grace_s, or that reports no progress for settings.stall_s, cannot be
+    stopped from inside: then `exit_process` ends the whole process.
+
+    Args:
+        job: the claimed job; its attempt number fences every write.
+        estimator: turns the core's reports into the progress that clients see.
+        stopping: set when this process is told to stop.
+        exit_process: called with STUCK as the exit status; tests replace it.
     """
 
     def __init__(
@@ -36,86 +42,95 @@ class Lease:
         database: Database,
         settings: Settings,
         job: Job,
-        meter: ProgressEstimator,
+        estimator: ProgressEstimator,
         stopping: threading.Event,
-        die: Callable[[int], object] = os._exit,
+        exit_process: Callable[[int], object] = os._exit,
     ):
-        self.database, self.settings, self.job, self.meter, self.die = database, settings, job, meter, die
-        self.stopping = stopping
+        self.database, self.settings, self.job, self.estimator = database, settings, job, estimator
+        self.stopping, self.exit_process = stopping, exit_process
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.limit_s = settings.limit_s(job.kind)
-        self._over = threading.Event()
-        self._begun = self._renewed = self._reported = time.monotonic()
-        self._told_to_stop: float | None = None
-        self._thread = logs.context_thread(self._beat, f"lease of {job.id}")
+        self._finished = threading.Event()
+        self._started = self._renewed = self._reported = time.monotonic()
+        self._stop_requested: float | None = None
+        self._thread = logs.context_thread(self._renew_until_finished, f"lease of {job.id}")
 
     def __enter__(self) -> Lease:
         self._thread.start()
         return self
 
     def __exit__(self, *_) -> None:
-        self._over.set()
+        self._finished.set()
         self._thread.join()
 
     def progress(self, stage: str, done: float, total: float) -> None:
-        """The core's Progress. Raises Cancelled when the work must stop."""
+        """Takes a progress report of the core (its `Progress` callback).
+
+        Raises:
+            Cancelled: the work must stop.
+        """
         self._reported = time.monotonic()
-        self.meter.report(stage, done, total)
+        self.estimator.report(stage, done, total)
         self.check()
 
     def check(self) -> None:
-        """Raises Cancelled when the work must stop."""
+        """Raises Cancelled if the work must stop."""
         if self._must_stop():
             raise Cancelled
 
-    def give_up(self) -> bool:
-        """Says in the database how work that was stopped ends. True: the job is in the queue again."""
+    def release_or_expire(self) -> bool:
+        """Records how a stopped job ends: timed out if it is overdue, else released to the queue.
+
+        Returns:
+            True if the job is in the queue again.
+        """
         with self.database.session() as session:
             if self.overdue.is_set():
-                ended, what = jobs.time_out(session, self.job.id, self.job.attempt, self.limit_s), "took too long"
+                recorded = jobs.time_out(session, self.job.id, self.job.attempt, self.limit_s)
             else:
-                ended, what = jobs.release(session, self.job.id, self.job.attempt), "given back"
-        log.info("%s: %s", self.job.id, what if ended else "cancelled")
-        return ended and not self.overdue.is_set()
+                recorded = jobs.release(session, self.job.id, self.job.attempt)
+        outcome = "took too long" if self.overdue.is_set() else "given back"
+        log.info("%s: %s", self.job.id, outcome if recorded else "cancelled")
+        return recorded and not self.overdue.is_set()
 
     def _must_stop(self) -> bool:
         return self.lost.is_set() or self.overdue.is_set() or self.stopping.is_set()
 
-    def _beat(self) -> None:
-        while not self._over.wait(self.settings.beat_s):
+    def _renew_until_finished(self) -> None:
+        while not self._finished.wait(self.settings.beat_s):
             if not self.lost.is_set():
                 self._renew()
-            if time.monotonic() - self._begun > self.limit_s:
+            if time.monotonic() - self._started > self.limit_s:
                 self.overdue.set()
             self._end_if_stuck()
 
     def _renew(self) -> None:
         try:
             with self.database.session() as session:
-                mine = jobs.heartbeat(
-                    session, self.job.id, self.job.attempt, self.meter.standing, lease_s=self.settings.lease_s
+                held = jobs.heartbeat(
+                    session, self.job.id, self.job.attempt, self.estimator.current, lease_s=self.settings.lease_s
                 )
-        except Exception:  # the database is away or full: the lease lasts for a while yet
+        except Exception:  # the database cannot be reached or is full: the lease is valid for a while yet
             log.exception("%s: no heartbeat", self.job.id)
-            mine = time.monotonic() - self._renewed < self.settings.lease_s
+            held = time.monotonic() - self._renewed < self.settings.lease_s
         else:
             self._renewed = time.monotonic()
-        if not mine:
+        if not held:
             self.lost.set()
 
     def _end_if_stuck(self) -> None:
-        moment = time.monotonic()
-        if self._told_to_stop is None and self._must_stop():
-            self._told_to_stop = moment
-        if self._told_to_stop is not None and moment - self._told_to_stop > self.settings.grace_s:
+        now = time.monotonic()
+        if self._stop_requested is None and self._must_stop():
+            self._stop_requested = now
+        if self._stop_requested is not None and now - self._stop_requested > self.settings.grace_s:
             reason = "does not stop"
-        elif moment - self._reported > self.settings.stall_s:
+        elif now - self._reported > self.settings.stall_s:
             reason = f"has shown no progress for {self.settings.stall_s:.0f} s"
         else:
             return
         log.error("%s %s: the worker process ends itself", self.job.id, reason)
         try:
             if self.overdue.is_set() or self.stopping.is_set():
-                self.give_up()
+                self.release_or_expire()
         finally:
-            self.die(STUCK)
+            self.exit_process(STUCK)

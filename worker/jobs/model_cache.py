@@ -1,4 +1,4 @@
-"""Warm: the subject that was rendered last stays in memory, for the next video of the same person."""
+"""A cache of one: the subject that was rendered last stays loaded for the next video of the same person."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from adnerf_core.files.run_dir import RunDir
 
 
 class ModelCache:
-    """One loaded subject at most. `load`: (run, device) -> subject; `free` gives back the memory that nothing uses.
+    """Keeps at most one loaded subject.
 
-    A run is known by its folder: that is the unpacked copy of an object, and an object never changes.
+    A run is identified by its folder, which is the unpacked copy of an object; an object never changes.
+
+    Args:
+        load: (run, device) -> subject.
+        free: releases the device memory that nothing uses any more.
     """
 
     def __init__(self, load: Callable[[RunDir, str], Any], free: Callable[[], object]):
@@ -20,14 +24,14 @@ class ModelCache:
         self._subject: Any = None
 
     def load(self, run: RunDir, device: str) -> Any:
-        """The subject of `run`; loaded only if it is another than the last one, which is dropped before."""
+        """Returns the subject of `run`; a different cached subject is released before the new one is loaded."""
         if self._key != (run.root, device):
-            self.drop()
+            self.clear()
             self._subject = self._load(run, device)
             self._key = run.root, device
         return self._subject
 
-    def drop(self) -> None:
-        """Keeps nothing any more."""
+    def clear(self) -> None:
+        """Releases the cached subject and its memory."""
         self._key = self._subject = None
         self._free()

@@ -1,10 +1,11 @@
-"""Running one job: the only driver of adnerf_core. Whatever the core raises ends as a state of the job.
+"""Runs one job: the only driver of adnerf_core. Whatever the core raises ends as a state of the job.
 
     preprocess   source object -> dataset object, footage report
     train        dataset object -> run object, quality, report, views; checkpoints and previews on the way
     render       run and audio objects -> video object
 
-A result is stored under a key that carries the attempt, and seen only when the fenced move to `succeeded` names it.
+A result is stored under a key that carries the attempt's number, and becomes visible only when the fenced move to `succeeded`
+names it.
 """
 
 from __future__ import annotations
@@ -41,15 +42,21 @@ from worker.jobs.workspace import Workspace
 log = logging.getLogger(__name__)
 
 QUALITY = ("psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames")
-"""The figures of an evaluation that a subject shows."""
+"""The evaluation figures that a subject shows to clients."""
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "insufficient memory", "not enough memory")
-"""By which the errors of torch and OpenCV tell that memory ran out; they have no class in common for it."""
+"""Parts of the messages by which torch and OpenCV report that memory ran out; their exceptions have no class in common."""
+
+INTERNAL_ERROR = {
+    "code": "internal_error",
+    "message": "Something went wrong inside the service.",
+    "remedy": "Retry; if it happens again, report it with the worker's log.",
+}
 
 
 @dataclass(frozen=True)
 class CoreFunctions:
-    """What the pipeline asks of adnerf_core; `load_core` fills it with the real thing."""
+    """The functions of adnerf_core that the pipeline calls; `load_core` returns the real ones, tests pass others."""
 
     preprocess: Callable[..., object]
     """(video, out, config, progress)"""
@@ -66,15 +73,15 @@ class CoreFunctions:
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
     gpu: Callable[[], dict[str, Any] | None]
-    """The CUDA device: `name`, `memory_bytes`, `used_bytes`; None where there is none."""
+    """() -> the CUDA device: `name`, `memory_bytes`, `used_bytes`; None if there is none."""
     free: Callable[[], object]
-    """Gives back the memory of the device that nothing uses any more."""
-    seal: Callable[[Settings], Any]
-    """(settings) -> what marks and signs videos, as worker/provenance/provenance.py does"""
+    """Returns device memory that nothing uses any more to the device."""
+    provenance: Callable[[Settings], Any]
+    """(settings) -> an object that marks and signs videos, as worker.provenance.provenance.Provenance does."""
 
 
 def load_core() -> CoreFunctions:
-    """The real core. Loads torch, so only a worker process calls this."""
+    """Imports the real core. It loads torch, so only worker processes call this."""
     from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.evaluation.evaluate import evaluate
     from adnerf_core.preprocess.pipeline import preprocess
@@ -95,125 +102,138 @@ def load_core() -> CoreFunctions:
         weights=STAGE_WEIGHTS,
         gpu=describe_gpu,
         free=free_memory,
-        seal=Provenance,
+        provenance=Provenance,
     )
 
 
 def describe_gpu() -> dict[str, Any] | None:
-    """The CUDA device that this process would use: its name, its memory, and how much of that is in use by anybody."""
+    """Describes the CUDA device of this process.
+
+    Returns:
+        `name`, `memory_bytes` (of the device) and `used_bytes` (by all processes together); None if there is no device.
+    """
     import torch
 
     if not torch.cuda.is_available():
         return None
-    free, whole = torch.cuda.mem_get_info()
-    return {"name": torch.cuda.get_device_name(), "memory_bytes": whole, "used_bytes": whole - free}
+    free_bytes, total_bytes = torch.cuda.mem_get_info()
+    return {
+        "name": torch.cuda.get_device_name(),
+        "memory_bytes": total_bytes,
+        "used_bytes": total_bytes - free_bytes,
+    }
 
 
 def free_memory() -> None:
-    """Gives the CUDA memory that no tensor uses back to the device, where other processes can have it."""
+    """Returns CUDA memory that no tensor uses to the device, where other processes can have it."""
     import torch
 
-    gc.collect()  # a failed job leaves its tensors in the frames of its exception, which are a circle
+    gc.collect()  # a failed job leaves its tensors in the frames of its exception, which refer to one another
     torch.cuda.empty_cache()
 
 
 class Pipeline:
-    """What running a job needs, and the three ways of running one."""
+    """Runs jobs of the three kinds."""
 
     def __init__(self, settings: Settings, database: Database, store: ObjectStore, core: CoreFunctions):
         self.settings, self.database, self.store, self.core = settings, database, store, core
         self.workspace = Workspace(settings.work, store)
-        self.warm = ModelCache(core.load, core.free)
-        self.seal = core.seal(settings)
+        self.model_cache = ModelCache(core.load, core.free)
+        self.provenance = core.provenance(settings)
 
     def run(self, job: Job, stopping: threading.Event) -> None:
-        """Runs a claimed job to its end: succeeded, failed, lost, or given back (when `stopping` is set, and when the
-        database was away in between).
+        """Runs a claimed job to its end: succeeded, failed, lost, or released.
 
-        Raises only where the database or the disk keeps it from telling that end; the lease then runs out.
+        A job is released if `stopping` is set, and if the database could not be reached in between. Raises only if the database
+        or the disk keeps the end from being recorded; the lease then expires.
         """
         kinds = {"preprocess": self._preprocess, "train": self._train, "render": self._render}
         log.info("%s (%s): attempt %d", job.id, job.kind, job.attempt)
-        done = queued_again = False
+        succeeded = queued_again = False
         if job.kind != "render":
-            self.warm.drop()  # the memory is for this job
+            self.model_cache.clear()  # this job needs the memory
         with Lease(
             self.database, self.settings, job, ProgressEstimator(self.core.weights[job.kind]), stopping
         ) as lease:
             try:
                 kinds[job.kind](_Attempt(self, job, lease))
-                done = True
+                succeeded = True
                 log.info("%s: done", job.id)
             except (Cancelled, NotFound):  # NotFound: the subject or video was deleted
-                queued_again = lease.give_up()
-            except (OperationalError, InterfaceError) as error:  # the database was away: the job is not to blame
+                queued_again = lease.release_or_expire()
+            except (OperationalError, InterfaceError) as error:  # the database cannot be reached: not the job's fault
                 log.warning("%s: the database was away: %s", job.id, error)
-                queued_again = lease.give_up()
+                queued_again = lease.release_or_expire()
             except Exception as error:
                 self._fail(job, client_error(error))
-        if not (done and job.kind == "render"):
-            self.warm.drop()  # here, not above: while an exception is handled, its frames hold what they worked on
+        if not (succeeded and job.kind == "render"):
+            self.model_cache.clear()  # outside the except clauses: an exception's frames hold the tensors of the job
         if not queued_again:
-            self.workspace.clear(job)  # else the next attempt goes on from what stands
+            self.workspace.clear(job)  # otherwise the next attempt continues from these files
 
     def _fail(self, job: Job, error: dict[str, str]) -> None:
         log.warning("%s: %s: %s", job.id, error["code"], error["message"])
-        self.workspace.clear(job)  # first: on a full disk the database, too, needs the room
+        self.workspace.clear(job)  # first: on a full disk the database needs the space as well
         with self.database.session() as session:
             jobs.fail(session, job.id, job.attempt, error)
 
     def _preprocess(self, attempt: _Attempt) -> None:
-        subject = attempt.owner()
+        subject = attempt.target()
         source, out = attempt.file(subject.source_key, "source"), attempt.folder / "dataset"
         try:
             self.core.preprocess(source, out, PreprocessConfig(), attempt.lease.progress)
-        finally:  # what is known of footage that was refused is published too
+        finally:  # the report on refused footage is published as well
             with suppress(NotReady):
                 attempt.publish(footage=read_json(out / "footage.json"))
         key = attempt.key("datasets", ".zip")
-        attempt.push(out, key)
+        attempt.upload_folder(out, key)
         attempt.succeed(key, dataset_key=key)
-        self.workspace.keep(out, key)  # the training that follows is likely to run here
+        self.workspace.cache_folder(out, key)  # the training that follows is likely to run here
 
     def _train(self, attempt: _Attempt) -> None:
-        subject, run = attempt.owner(), RunDir(attempt.folder / "run")
-        if not run.root.exists() and subject.checkpoint_key:  # an earlier attempt was made on another machine
-            self.workspace.unpack(subject.checkpoint_key, run.root)
+        subject, run = attempt.target(), RunDir(attempt.folder / "run")
+        if not run.root.exists() and subject.checkpoint_key:  # an earlier attempt ran on another machine
+            self.workspace.download_folder(subject.checkpoint_key, run.root)
         config = PRESETS[subject.preset].model_copy(update={"device": self._device()})
-        outcrop = _TrainingSnapshots(attempt, run)
+        snapshots = _TrainingSnapshots(attempt, run)
         try:
-            self.core.train(self.workspace.folder(subject.dataset_key), run, config, outcrop.progress)
+            self.core.train(self.workspace.cached_folder(subject.dataset_key), run, config, snapshots.progress)
         finally:
-            outcrop.publish()
+            snapshots.publish()
         figures = self.core.evaluate(run, attempt.lease.progress, device=config.device, name=subject.name)
         layout = self.core.views(run, attempt.lease.progress, device=config.device)
         key, report_key, views_key = (
             attempt.key(*place) for place in (("runs", ".zip"), ("reports", ".html"), ("views", ".jpg"))
         )
-        attempt.push(run.root, key, skip=("checkpoints", "previews", run.report.name, run.views.name))
-        for path, place in ((run.report, report_key), (run.views, views_key)):
+        attempt.upload_folder(run.root, key, skip=("checkpoints", "previews", run.report.name, run.views.name))
+        for path, object_key in ((run.report, report_key), (run.views, views_key)):
             with path.open("rb") as file:
-                self.store.put(place, file)
-        told = {
-            "quality": {name: figures.get(name) for name in QUALITY},
-            "view_limits": read_json(run.subject)["view_limits"],
-            "views": dict(layout),
-        }
-        keys = {"run_key": key, "report_key": report_key, "views_key": views_key}
-        attempt.succeed(*keys.values(), checkpoint_key=None, **keys, **told)
-        outcrop.forget_checkpoint()
+                self.store.put(object_key, file)
+        attempt.succeed(
+            key,
+            report_key,
+            views_key,
+            run_key=key,
+            report_key=report_key,
+            views_key=views_key,
+            checkpoint_key=None,
+            quality={name: figures.get(name) for name in QUALITY},
+            view_limits=read_json(run.subject)["view_limits"],
+            views=dict(layout),
+        )
+        snapshots.delete_checkpoint()
 
     def _render(self, attempt: _Attempt) -> None:
-        video = attempt.owner()
+        video = attempt.target()
         with self.database.session(write=False) as session:
             subject = queries.get(session, Subject, video.subject_id)
-        self.seal.check()  # before the hours of a long rendering
-        run = RunDir(self.workspace.folder(subject.run_key))
+        self.provenance.check()  # before hours of rendering
+        run = RunDir(self.workspace.cached_folder(subject.run_key))
         audio = attempt.file(video.audio_key, "audio")
         background = attempt.file(video.background_key, "background") if video.background_key else None
         options = RenderOptions(**video.options)
         out = attempt.folder / f"video.{options.format}"
-        made = self.core.render(
+        rendered = self.core.render(
             run,
             audio,
             out,
@@ -221,22 +241,22 @@ class Pipeline:
             attempt.lease.progress,
             background=background,
             device=self._device(),
-            load=self.warm.load,
-            mark=self.seal.mark(video.mark),
+            load=self.model_cache.load,
+            mark=self.provenance.mark(video.mark),
         )
         attempt.lease.check()
-        signed, manifest = self.seal.sign(out, video, subject)
+        signed, manifest = self.provenance.sign(out, video, subject)
         with self.database.session() as session:
-            self.seal.enlist(session)
-        key, beside = (attempt.key(f"videos/{video.id}", suffix) for suffix in (signed.suffix, ".c2pa"))
+            self.provenance.record_certificate(session)
+        key, manifest_key = (attempt.key(f"videos/{video.id}", suffix) for suffix in (signed.suffix, ".c2pa"))
         with signed.open("rb") as file:
             stored = self.store.put(key, file)
         if manifest is not None:
-            self.store.put(beside, io.BytesIO(manifest))
-        measures = {name: getattr(made, name) for name in ("frames", "duration_s", "width", "height")}
-        measures["view"] = made.view.model_dump()
-        measures["credentials_key"] = None if manifest is None else beside
-        attempt.succeed(key, beside, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)
+            self.store.put(manifest_key, io.BytesIO(manifest))
+        measures = {name: getattr(rendered, name) for name in ("frames", "duration_s", "width", "height")}
+        measures["view"] = rendered.view.model_dump()
+        measures["credentials_key"] = None if manifest is None else manifest_key
+        attempt.succeed(key, manifest_key, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)
 
     def _device(self) -> str:
         if self.settings.device != "auto":
@@ -245,126 +265,126 @@ class Pipeline:
 
 
 class _Attempt:
-    """One attempt at one job: its folder, its keys, and its fenced words to the database."""
+    """One attempt at one job: its folder, its object keys, and its fenced writes to the database."""
 
     def __init__(self, pipeline: Pipeline, job: Job, lease: Lease):
         self.pipeline, self.job, self.lease = pipeline, job, lease
         self.folder = pipeline.workspace.attempt(job)
 
-    def owner(self) -> Subject | Video:
-        """The subject or video that the job is for. Raises NotFound."""
+    def target(self) -> Subject | Video:
+        """Loads the subject or video that the job is for. Raises NotFound."""
         with self.pipeline.database.session(write=False) as session:
             if self.job.video_id:
                 return queries.get(session, Video, self.job.video_id)
             return queries.get(session, Subject, self.job.subject_id)
 
     def file(self, key: str, name: str) -> Path:
-        """An object as a file in the attempt's folder."""
+        """Fetches an object to a file in the attempt's folder."""
         path = self.folder / name
         self.pipeline.store.fetch(key, path)
         return path
 
     def key(self, folder: str, suffix: str) -> str:
-        """The key of something that this attempt makes."""
+        """Returns the key of an object that this attempt makes."""
         return f"subjects/{self.job.subject_id}/{folder}/{self.job.id}-{self.job.attempt}{suffix}"
 
-    def push(self, folder: Path, key: str, *, skip: tuple[str, ...] = ()) -> None:
-        """Stores a folder, unless the work was told to stop."""
+    def upload_folder(self, folder: Path, key: str, *, skip: tuple[str, ...] = ()) -> None:
+        """Stores a folder, unless the work must stop."""
         self.lease.progress("store", 0, 1)
-        self.pipeline.workspace.push(folder, key, skip=skip)
+        self.pipeline.workspace.upload_folder(folder, key, skip=skip)
 
     def publish(self, **values: Any) -> bool:
-        """Shows something of a job that still runs; False where it is not this attempt's any more."""
+        """Shows values of a running job to clients; returns False if the job is not this attempt's any more."""
         with self.pipeline.database.session() as session:
             return jobs.publish(session, self.job.id, self.job.attempt, **values)
 
     def succeed(self, *keys: str, **values: Any) -> None:
-        """The job's last word. Where it comes too late, the objects `keys` go again and Cancelled is raised."""
-        stored = sum(self._size(key) for key in keys)
+        """Ends the job as succeeded, with `values` for its target.
+
+        Raises:
+            Cancelled: the job is not this attempt's any more; the objects `keys` are removed again.
+        """
+        stored_bytes = sum(self._size(key) for key in keys)
         with self.pipeline.database.session() as session:
-            done = jobs.succeed(session, self.job.id, self.job.attempt, stored=stored, **values)
-            if done:
-                for stage, seconds in self.lease.meter.seconds.items():
+            recorded = jobs.succeed(session, self.job.id, self.job.attempt, stored=stored_bytes, **values)
+            if recorded:
+                for stage, seconds in self.lease.estimator.seconds.items():
                     counters.add(session, counters.STAGE, self.job.kind, stage, seconds)
-        if not done:
+        if not recorded:
             self.pipeline.store.delete(*keys)
             raise Cancelled
 
     def _size(self, key: str) -> int:
-        with suppress(ObjectMissing):  # not every job makes all that it might have to take back
+        with suppress(ObjectMissing):  # a job does not store every object that it would have to remove
             return self.pipeline.store.size(key)
         return 0
 
 
 class _TrainingSnapshots:
-    """What of a running training is seen and kept outside: the newest preview, and the newest checkpoint."""
+    """Publishes the newest preview and the newest checkpoint of a running training."""
 
     def __init__(self, attempt: _Attempt, run: RunDir):
         self.attempt, self.run = attempt, run
         self.preview = run.previews / "preview.jpg"
-        self.seen = {path: _age(path) for path in (self.preview, run.checkpoint)}
+        self.modified = {path: _modified_ns(path) for path in (self.preview, run.checkpoint)}
         self.count = 0
-        self.checkpoint_key: str | None = attempt.owner().checkpoint_key
+        self.checkpoint_key: str | None = attempt.target().checkpoint_key
 
     def progress(self, stage: str, done: float, total: float) -> None:
-        """The Progress of the training."""
+        """Takes a progress report of the training (its `Progress` callback)."""
         self.attempt.lease.progress(stage, done, total)
         self.publish()
 
     def publish(self) -> None:
-        """Stores what has changed since the last time."""
+        """Stores the files that have changed since the last call."""
         if self._changed(self.preview):
             key = self._next_key("previews", ".jpg")
             with self.preview.open("rb") as file:
                 self.attempt.pipeline.store.put(key, file)
-            self._show(key, preview_key=key)
+            self._publish_key(key, preview_key=key)
         if self._changed(self.run.checkpoint):
             key = self._next_key("checkpoints", ".zip")
-            self.attempt.pipeline.workspace.push(self.run.root, key, skip=("previews",))
-            if self._show(key, checkpoint_key=key):
-                self.forget_checkpoint()
+            self.attempt.pipeline.workspace.upload_folder(self.run.root, key, skip=("previews",))
+            if self._publish_key(key, checkpoint_key=key):
+                self.delete_checkpoint()
                 self.checkpoint_key = key
 
-    def forget_checkpoint(self) -> None:
-        """Removes the last checkpoint from the store; another one, or the finished run, stands in its place."""
+    def delete_checkpoint(self) -> None:
+        """Removes the previous checkpoint from the store, once a newer one or the finished run replaces it."""
         if self.checkpoint_key:
             self.attempt.pipeline.store.delete(self.checkpoint_key)
 
     def _changed(self, path: Path) -> bool:
-        before, self.seen[path] = self.seen[path], _age(path)
-        return self.seen[path] != before
+        before, self.modified[path] = self.modified[path], _modified_ns(path)
+        return self.modified[path] != before
 
     def _next_key(self, folder: str, suffix: str) -> str:
         self.count += 1
         return self.attempt.key(folder, f"-{self.count}{suffix}")
 
-    def _show(self, key: str, **values: str) -> bool:
-        shown = self.attempt.publish(**values)
-        if not shown:
+    def _publish_key(self, key: str, **values: str) -> bool:
+        published = self.attempt.publish(**values)
+        if not published:
             self.attempt.pipeline.store.delete(key)
-        return shown
+        return published
 
 
-def _age(path: Path) -> int | None:
+def _modified_ns(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
 def client_error(error: Exception) -> dict[str, str]:
-    """What a client is told of an exception: code, message, remedy. What nobody foresaw goes to the log only."""
+    """Returns the code, message and remedy that a client sees; details of unexpected exceptions go to the log only."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         error = DiskFull("No space left where the worker writes.")
-    elif isinstance(error, MemoryError) or _tells_of_memory(error):
+    elif isinstance(error, MemoryError) or _is_out_of_memory(error):
         error = OutOfMemory("The worker ran out of memory.")
     if isinstance(error, AdnerfError | StorageError):
         return {"code": error.code, "message": error.message, "remedy": error.remedy}
     log.error("unforeseen", exc_info=error)
-    return {
-        "code": "internal_error",
-        "message": "Something went wrong inside the service.",
-        "remedy": "Retry; if it happens again, report it with the worker's log.",
-    }
+    return dict(INTERNAL_ERROR)
 
 
-def _tells_of_memory(error: Exception) -> bool:
-    ours = isinstance(error, AdnerfError | StorageError)
-    return not ours and any(word in str(error).lower() for word in MEMORY_WORDS)
+def _is_out_of_memory(error: Exception) -> bool:
+    raised_here = isinstance(error, AdnerfError | StorageError)
+    return not raised_here and any(word in str(error).lower() for word in MEMORY_WORDS)

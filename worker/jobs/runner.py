@@ -1,4 +1,4 @@
-"""Runner: what every worker process is made of, whether it polls the database or is woken by a broker."""
+"""What every worker process consists of, whether it polls the database or a broker wakes it."""
 
 from __future__ import annotations
 
@@ -29,14 +29,15 @@ from worker.webhooks.delivery import THREADS, WebhookDeliverer
 
 log = logging.getLogger(__name__)
 
-TIDY_S = 600.0
-"""Time between looks for files that nobody will need."""
-HOUSEKEEPING_S = 5.0
-"""How long the end of a worker waits for the end of its housekeeping."""
+CLEANUP_S = 600.0
+"""Seconds between two removals of files that nothing needs: each lists a part of the store, which costs requests on S3, and
+leftovers of ten minutes are small beside a run."""
+CLOSE_S = 5.0
+"""Seconds that a worker waits for its background tasks when it ends; all but a webhook call end within one."""
 
 
 class Runner:
-    """Claims jobs of `kinds` and runs them, one at a time; several runners may work beside each other."""
+    """Claims jobs of `kinds` and runs them one at a time; several runners may work side by side."""
 
     def __init__(
         self,
@@ -46,22 +47,27 @@ class Runner:
         broker: Broker | None = None,
     ):
         self.settings, self.core, self.broker = settings, core, broker
-        self.database = Database(settings.database, on_queued=broker.hasten if broker else None)
+        self.database = Database(settings.database, on_queued=broker.notify_soon if broker else None)
         self.host = socket.gethostname()
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
-        self.presence = WorkerLock(settings.locks / "workers", self.name)
+        self.lock = WorkerLock(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
-        self.janitor = ObjectCleaner(self.database, self.pipeline.store)
+        self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store)
         self.verifier = Verifier(settings, self.database, self.pipeline.store)
-        self.kinds = self._able(kinds)
-        self._check_seal()
+        self.kinds = self._supported_kinds(kinds)
+        self._check_provenance()
         self.stopping = threading.Event()
-        self._chores: list[threading.Thread] = []
+        self._background: list[threading.Thread] = []
 
-    def step(self, kinds: Collection[JobKind] | None = None, stopping: threading.Event | None = None) -> bool:
-        """Runs the oldest queued job of `kinds` (default: all of this runner's). False where there was none.
+    def run_next(self, kinds: Collection[JobKind] | None = None, stopping: threading.Event | None = None) -> bool:
+        """Claims and runs the oldest queued job.
 
-        When `stopping` (default: the runner's own) is set, the job is given back.
+        Args:
+            kinds: the kinds to choose from; default: all of this runner's.
+            stopping: when it is set, the job is released; default: the runner's own event.
+
+        Returns:
+            False if no job was queued.
         """
         with self.database.session() as session:
             job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
@@ -71,58 +77,59 @@ class Runner:
             self.pipeline.run(job, stopping or self.stopping)
         return True
 
-    def keep_house(self) -> None:
-        """From now until the end: tells that this worker lives, sweeps, tidies, verifies, tells webhooks; also beside a job."""
-        chores = {
-            "sign of life": (self._sign, self.settings.sweep_s),
+    def start_background_tasks(self) -> None:
+        """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, verification and webhook delivery."""
+        tasks = {
+            "heartbeat": (self._heartbeat, self.settings.sweep_s),
             "sweep": (self._sweep, self.settings.sweep_s),
-            "tidying": (self._tidy, TIDY_S),
+            "cleanup": (self._clean_up, CLEANUP_S),
         }
         if "preprocess" in self.kinds:
-            courier = WebhookDeliverer(self.settings, self.database, self.stopping)
-            chores["verifying"] = (self.verifier.round, self.settings.poll_s)
-            chores |= {f"webhooks {hand}": (courier.round, self.settings.sweep_s) for hand in range(1, THREADS + 1)}
-        for name, (chore, seconds) in chores.items():
-            thread = threading.Thread(target=self._repeat, args=(name, chore, seconds), name=name, daemon=True)
+            deliverer = WebhookDeliverer(self.settings, self.database, self.stopping)
+            tasks["verification"] = (self.verifier.verify_pending, self.settings.poll_s)
+            for number in range(1, THREADS + 1):
+                tasks[f"webhooks {number}"] = (deliverer.deliver_due, self.settings.sweep_s)
+        for name, (task, seconds) in tasks.items():
+            thread = threading.Thread(target=self._repeat, args=(name, task, seconds), name=name, daemon=True)
             thread.start()
-            self._chores.append(thread)
+            self._background.append(thread)
 
-    def end(self) -> None:
-        """The end of this worker, when it holds no job any more."""
+    def close(self) -> None:
+        """Ends this worker; it must hold no job any more."""
         self.stopping.set()
-        deadline = time.monotonic() + HOUSEKEEPING_S
-        for thread in self._chores:
+        deadline = time.monotonic() + CLOSE_S
+        for thread in self._background:
             thread.join(max(0.0, deadline - time.monotonic()))
-        with suppress(Exception), self.database.session() as session:  # else its silence will tell
+        with suppress(Exception), self.database.session() as session:  # otherwise it is removed as silent
             workers.deregister(session, self.name)
-        self.presence.leave()
+        self.lock.release()
         self.database.close()
         log.info("worker %s has stopped", self.name)
 
-    def _able(self, kinds: Collection[JobKind]) -> tuple[JobKind, ...]:
-        """Those of `kinds` that can be run here: where a GPU is asked for and there is none, only preprocessing."""
+    def _supported_kinds(self, kinds: Collection[JobKind]) -> tuple[JobKind, ...]:
+        """Returns those of `kinds` that can run here: without the GPU that the settings require, only preprocessing."""
         if self.settings.device == "cuda" and self.core.gpu() is None:
             log.error("ADNERF_DEVICE is cuda, but there is no CUDA device: training and rendering are left to others")
             return tuple(kind for kind in kinds if kind == "preprocess")
         return tuple(kinds)
 
-    def _check_seal(self) -> None:
-        """Tells at once what would fail every video; all else can be done without."""
+    def _check_provenance(self) -> None:
+        """Logs an error at start-up if videos cannot be signed; other jobs still run."""
         if "render" in self.kinds:
             try:
-                self.pipeline.seal.check()
+                self.pipeline.provenance.check()
             except BadCertificate as error:
-                log.error("videos cannot be sealed, their jobs will fail: %s", error)
+                log.error("videos cannot be signed, their jobs will fail: %s", error)
 
-    def _repeat(self, name: str, chore: Callable[[], None], seconds: float) -> None:
+    def _repeat(self, name: str, task: Callable[[], None], seconds: float) -> None:
         while not self.stopping.is_set():
             try:
-                chore()
+                task()
             except Exception:
                 log.exception("%s failed", name)
             self.stopping.wait(seconds)
 
-    def _sign(self) -> None:
+    def _heartbeat(self) -> None:
         uses_gpu = self.settings.device != "cpu" and self.kinds != ("preprocess",)
         device = (self.core.gpu() if uses_gpu else None) or {"name": "cpu"}
         device |= {"disk_free_bytes": shutil.disk_usage(self.settings.data_dir).free}
@@ -133,12 +140,12 @@ class Runner:
 
     def _sweep(self) -> None:
         sweep(self.settings, self.database, self.broker)
-        self.presence.bury()
+        self.lock.remove_dead()
 
-    def _tidy(self) -> None:
+    def _clean_up(self) -> None:
         remove_stale_scratch(self.database, self.pipeline.workspace)
-        self.janitor.round()
-        self.verifier.tidy()
+        self.object_cleaner.round()
+        self.verifier.clean_up()
         with self.database.session() as session:
             idempotency.delete_expired(session)
             job_events.trim(session)
@@ -146,9 +153,9 @@ class Runner:
 
 
 def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:
-    """Takes jobs from workers that are gone, and sends the wake-ups that were never sent or got lost.
+    """Returns the jobs of dead workers to the queue, and sends wake-ups that were never sent or got lost.
 
-    Of workers on this machine their lock files tell at once, of the others their leases when they run out.
+    A dead worker of this machine is recognised by its lock file at once, one of another machine when its lease expires.
     """
     with database.session() as session:
         for job in jobs.sweep(session, dead=lambda worker: is_abandoned(settings.locks / "workers" / worker)):
@@ -156,4 +163,4 @@ def sweep(settings: Settings, database: Database, broker: Broker | None = None) 
         for name in workers.remove_silent(session, silent_s=settings.worker_silence_s):
             log.warning("worker %s has not been heard of for %.0f s", name, settings.worker_silence_s)
     if broker is not None:
-        broker.catch_up(database)
+        broker.resend_due(database)

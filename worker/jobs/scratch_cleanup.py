@@ -1,4 +1,4 @@
-"""Tidying: removing scratch files of this machine that no job will read. The store has a janitor (storage/cleanup.py)."""
+"""Removes scratch files of this machine that no job needs; storage/cleanup.py does the same for the object store."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from worker.jobs.workspace import Workspace
 
 
 def remove_stale_scratch(database: Database, workspace: Workspace) -> None:
-    """Removes the folders of finished jobs, and copies of objects that are not needed (any more)."""
-    entries = workspace.entries()  # before the rows are read: what a job makes from now on is not touched
-    jobs = {path.name for path in entries if path.parent == workspace.jobs}
-    subjects = {workspace.key(path).split("/")[1] for path in entries if "/" in workspace.key(path)}
+    """Removes the folders of finished jobs, and cached objects that no unfinished job and no subject needs.
+
+    The folders are listed before the rows are read, so that nothing a job makes in between is removed.
+    """
+    entries = workspace.entries()
+    job_ids = {path.name for path in entries if path.parent == workspace.jobs}
+    subject_ids = {workspace.key(path).split("/")[1] for path in entries if "/" in workspace.key(path)}
     with database.session(write=False) as session:
-        unfinished = select(Job.id).where(Job.id.in_(jobs), Job.state.in_(("queued", "running")))
-        datasets = select(Subject.dataset_key).where(Subject.id.in_(subjects), Subject.state == "training")
-        runs = select(Subject.run_key).where(Subject.id.in_(subjects), Subject.state == "ready")
-        kept_jobs, *kept_keys = (set(session.scalars(query)) for query in (unfinished, datasets, runs))
-    workspace.remove(entries, but_jobs=kept_jobs, but_keys=set().union(*kept_keys))
+        unfinished = select(Job.id).where(Job.id.in_(job_ids), Job.state.in_(("queued", "running")))
+        datasets = select(Subject.dataset_key).where(Subject.id.in_(subject_ids), Subject.state == "training")
+        runs = select(Subject.run_key).where(Subject.id.in_(subject_ids), Subject.state == "ready")
+        needed_jobs, *needed_keys = (set(session.scalars(query)) for query in (unfinished, datasets, runs))
+    workspace.remove(entries, but_jobs=needed_jobs, but_keys=set().union(*needed_keys))

@@ -1,6 +1,6 @@
-"""Workspace: a worker's scratch folder, and the way between folders and objects. All of it can be made again.
+"""A worker's scratch folder, and the way between folders and objects. All of it can be made again.
 
-jobs/<job>/<attempt>/    what one attempt works in; the next one takes it over by renaming it
+jobs/<job>/<attempt>/    working folder of one attempt; the next attempt takes it over by renaming it
 cache/<key>/             unpacked objects; an object never changes, so neither does its copy here
 """
 
@@ -21,10 +21,11 @@ from storage.errors import ObjectDamaged, StoreFull
 from storage.objects.base import ObjectStore
 
 ABANDONED_S = 3600.0
+"""Age from which a half-unpacked folder counts as left by a process that was killed: unpacking the largest run takes minutes."""
 
 
 class Workspace:
-    """The scratch folder `root` of the workers of one machine, beside the `store`."""
+    """The scratch folder `root`, shared by the workers of one machine, beside the object store."""
 
     def __init__(self, root: Path, store: ObjectStore):
         self.jobs = Path(root) / "jobs"
@@ -32,27 +33,35 @@ class Workspace:
         self.store = store
 
     def attempt(self, job: Job) -> Path:
-        """The folder of this attempt, with what the attempt before it left on this machine.
+        """Returns the folder of this attempt, with the files that the attempt before it left on this machine.
 
-        It is renamed for the attempt, so a process thought dead that still writes cannot reach it. What still earlier
-        attempts left was overtaken on another machine.
+        The folder is renamed for the attempt, so that a process that was taken for dead and still writes cannot reach it.
+        Folders of earlier attempts are removed: another machine has gone further since.
         """
-        mine = self.jobs / job.id / str(job.attempt)
-        mine.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.jobs / job.id / str(job.attempt)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            mine.with_name(str(job.attempt - 1)).rename(mine)
-        mine.mkdir(exist_ok=True)
-        for path in mine.parent.iterdir():
-            if path != mine:
+            folder.with_name(str(job.attempt - 1)).rename(folder)
+        folder.mkdir(exist_ok=True)
+        for path in folder.parent.iterdir():
+            if path != folder:
                 shutil.rmtree(path, ignore_errors=True)
-        return mine
+        return folder
 
     def clear(self, job: Job) -> None:
-        """Removes all that attempts of this job left."""
+        """Removes the folders of all attempts of this job."""
         shutil.rmtree(self.jobs / job.id, ignore_errors=True)
 
-    def push(self, folder: Path, key: str, *, skip: Collection[str] = ()) -> None:
-        """Stores `folder` as one object, without its entries named in `skip`. Raises StoreFull."""
+    def upload_folder(self, folder: Path, key: str, *, skip: Collection[str] = ()) -> None:
+        """Stores `folder` as one object (a ZIP without compression).
+
+        Args:
+            key: of the new object.
+            skip: names of entries directly in `folder` that are left out.
+
+        Raises:
+            StoreFull: the disk or the store has no space left.
+        """
         with _scratch(folder.parent) as archive:
             with zipfile.ZipFile(archive, "w") as file:
                 for path in sorted(folder.rglob("*")):
@@ -62,10 +71,12 @@ class Workspace:
             with archive.open("rb") as packed:
                 self.store.put(key, packed)
 
-    def unpack(self, key: str, folder: Path) -> None:
-        """Brings what `push` stored to the new `folder`, whole or not at all.
+    def download_folder(self, key: str, folder: Path) -> None:
+        """Unpacks an object of `upload_folder` to the new `folder`, whole or not at all.
 
-        Raises ObjectMissing, ObjectDamaged, StoreFull.
+        Raises:
+            ObjectMissing, ObjectDamaged: there is no such object, or it is not a ZIP.
+            StoreFull: the disk has no space left.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _scratch(folder.parent) as temporary, _scratch(folder.parent) as packed:
@@ -77,37 +88,41 @@ class Workspace:
                 raise ObjectDamaged(f"Object {key} is damaged: it is no archive.") from error
             temporary.rename(folder)
 
-    def folder(self, key: str) -> Path:
-        """What `push` stored, only to be read; unpacked once. Raises ObjectMissing, ObjectDamaged, StoreFull."""
+    def cached_folder(self, key: str) -> Path:
+        """Returns an unpacked copy of an object of `upload_folder`, to be read only; it is unpacked once.
+
+        Raises:
+            ObjectMissing, ObjectDamaged, StoreFull: see `download_folder`.
+        """
         folder = self._cached(key)
         if not folder.exists():
             try:
-                self.unpack(key, folder)
+                self.download_folder(key, folder)
             except OSError:
-                if not folder.exists():  # else another worker of this machine was faster
+                if not folder.exists():  # otherwise another worker of this machine was faster
                     raise
         return folder
 
-    def keep(self, folder: Path, key: str) -> None:
-        """Moves a folder that was just pushed to where `folder` will look for it."""
+    def cache_folder(self, folder: Path, key: str) -> None:
+        """Moves a folder that was just uploaded into the cache."""
         self.cache.mkdir(parents=True, exist_ok=True)
         folder.rename(self._cached(key))
 
     def entries(self) -> list[Path]:
-        """All folders of jobs and all copies of objects, but none that is only just being unpacked."""
-        new = time.time() - ABANDONED_S
-        found = [path for parent in (self.jobs, self.cache) if parent.exists() for path in parent.iterdir()]
-        return [path for path in found if not (path.name.startswith(".") and path.stat().st_mtime > new)]
+        """Lists the folders of jobs and the cached objects, without those that are being unpacked."""
+        oldest_active = time.time() - ABANDONED_S
+        paths = [path for parent in (self.jobs, self.cache) if parent.exists() for path in parent.iterdir()]
+        return [path for path in paths if not (path.name.startswith(".") and path.stat().st_mtime > oldest_active)]
 
     def remove(self, entries: Collection[Path], *, but_jobs: Collection[str], but_keys: Collection[str]) -> None:
-        """Removes these `entries`, except the folders of some jobs and the copies of some objects."""
-        kept = {self.jobs / job for job in but_jobs} | {self._cached(key) for key in but_keys}
+        """Removes `entries`, except the folders of the jobs `but_jobs` and the copies of the objects `but_keys`."""
+        needed = {self.jobs / job for job in but_jobs} | {self._cached(key) for key in but_keys}
         for path in entries:
-            if path not in kept:
+            if path not in needed:
                 shutil.rmtree(path, ignore_errors=True)
 
     def key(self, entry: Path) -> str:
-        """The key of the object of which `entry` is a copy."""
+        """Returns the key of the object that `entry` is a copy of."""
         return entry.name.replace("+", "/")
 
     def _cached(self, key: str) -> Path:
@@ -116,7 +131,7 @@ class Workspace:
 
 @contextmanager
 def _scratch(parent: Path) -> Iterator[Path]:
-    """A new name in `parent`; what is there at the end of the block is removed."""
+    """Yields a new path in `parent`; whatever is there at the end of the block is removed."""
     path = parent / f".{secrets.token_hex(6)}"
     try:
         yield path

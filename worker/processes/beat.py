@@ -16,30 +16,31 @@ log = logging.getLogger(__name__)
 
 
 class SweepScheduler(Scheduler):
-    """Celery's beat, which sweeps by itself instead of asking a worker to.
+    """A scheduler for Celery's beat that runs the sweep itself instead of sending a task.
 
-    A task would wait behind hours of training where every worker is busy, and get lost where the broker is away: just
-    when a sweep is needed.
+    A task would wait behind hours of training if every worker is busy, and would get lost if the broker is down: in both cases
+    the sweep is needed most.
     """
 
-    producer = None  # beat would wait for the broker here
+    producer = None  # the inherited property would wait for the broker
 
     def setup_schedule(self) -> None:
-        """One entry; nothing is kept on disk."""
+        """Adds the only entry; nothing is kept on disk."""
         self.settings = load()
         self.settings.data_dir.mkdir(parents=True, exist_ok=True)
         self.broker = Broker(self.app, self.settings)
-        self.database = Database(self.settings.database, on_queued=self.broker.hasten)
+        self.database = Database(self.settings.database, on_queued=self.broker.notify_soon)
         self.add(name="sweep", task="adnerf.sweep", schedule=schedule(self.settings.sweep_s))
 
     def apply_entry(self, entry: ScheduleEntry, producer=None) -> None:
-        """Called by beat when the entry is due."""
+        """Runs the sweep; beat calls this when the entry is due."""
         try:
             sweep(self.settings, self.database, self.broker)
-            (self.settings.data_dir / "beat").touch()  # by which a supervisor sees that it goes on
+            (self.settings.data_dir / "beat").touch()  # its age shows a supervisor that beat is alive
         except Exception:
             log.exception("the sweep failed")
 
     def close(self) -> None:
+        """Closes the database as well."""
         super().close()
         self.database.close()

@@ -1,7 +1,7 @@
-"""What a Celery worker does when it is woken. Each of its processes has one Runner, and runs one job at a time.
+"""The Celery task that runs a job. Each process of a Celery worker has one Runner and runs one job at a time.
 
-Stopping: on SIGTERM Celery waits for its running tasks, however long they take. So its main process passes the signal on
-to the processes that work, which give their jobs back.
+Stopping: on SIGTERM Celery waits for its running tasks, however long they take. Therefore its main process passes the signal on
+to the processes that run them, which release their jobs.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from worker.processes.signals import event_on_signals
 log = logging.getLogger(__name__)
 
 PUT_BACK_S = 2.0
-"""How long a wake-up that this worker has no use for is held back, so that others may be quicker when it is sent again."""
+"""Seconds before a wake-up that this worker cannot use is sent again: long enough for another idle worker to receive it first."""
 
 _runner: Runner | None = None
-"""This process's own; the main process has none."""
+"""The runner of this process; the main process has none."""
 
 
 @app.task(name=WAKE)
 def wake(kind: JobKind) -> None:
-    """Runs the oldest queued job of this kind, if there still is one."""
+    """Runs the oldest queued job of this kind, if there is one."""
     if kind not in _runner.kinds:
-        log.warning("woken for %s, which this worker does not do", kind)
+        log.warning("woken for %s, which this worker does not run", kind)
         _put_back(kind)
         return
     stopping = threading.Event()
     try:
         with event_on_signals(stopping, signal.SIGTERM):
-            _runner.step([kind], stopping)
-    except OperationalError as error:  # perhaps others reach it: an idle worker that does not would use up all wake-ups
+            _runner.run_next([kind], stopping)
+    except OperationalError as error:  # others may reach it; an idle worker that cannot would consume all wake-ups
         log.warning("the database is away (%s)", error)
         _put_back(kind)
 
@@ -56,44 +56,44 @@ def _put_back(kind: JobKind) -> None:
 
 
 @signals.celeryd_after_setup.connect
-def _note_queues(conf, **_) -> None:
-    """Main process: its processes, which do not see its command line, get its configuration."""
+def _record_queues(conf, **_) -> None:
+    """In the main process: passes the queues on to the worker processes, which do not see the command line."""
     conf.adnerf_queues = sorted(app.amqp.queues.consume_from)
 
 
 @signals.worker_process_init.connect
-def _begin(**_) -> None:
-    """A new process that works. Where it cannot begin, no other could: then the whole worker ends."""
+def _start(**_) -> None:
+    """In a new worker process: creates its runner. If that fails, it would fail in every process: the whole worker ends."""
     global _runner
     try:
         settings, kinds = load(), kinds_of(current_app.conf.adnerf_queues)
         _runner = Runner(settings, load_core(), kinds, Broker(current_app, settings))
     except Exception:
-        log.exception("the worker cannot begin")
+        log.exception("the worker cannot start")
         os.kill(os.getppid(), signal.SIGTERM)
         os._exit(1)
-    _runner.keep_house()
+    _runner.start_background_tasks()
     log.info("worker %s is ready for %s", _runner.name, ", ".join(_runner.kinds))
 
 
 @signals.worker_process_shutdown.connect
-def _end(**_) -> None:
+def _close(**_) -> None:
     if _runner is not None:
-        _runner.end()
+        _runner.close()
 
 
 @signals.worker_shutting_down.connect
-def _pass_on(**_) -> None:
-    """Main process, inside its signal handler: a thread tells the processes that work, now or in a moment."""
+def _forward_sigterm(**_) -> None:
+    """In the main process, inside its signal handler: starts a thread that signals the worker processes."""
     threading.Thread(target=_interrupt, name="stopping", daemon=True).start()
 
 
 def _interrupt() -> None:
-    told = set()
+    signalled = set()
     while True:
         for request in list(state.active_requests):
-            if request.worker_pid and request.id not in told:
-                told.add(request.id)
+            if request.worker_pid and request.id not in signalled:
+                signalled.add(request.id)
                 with suppress(ProcessLookupError):
                     os.kill(request.worker_pid, signal.SIGTERM)
         time.sleep(0.1)

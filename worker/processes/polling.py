@@ -1,4 +1,4 @@
-"""The worker of one machine: a claim loop straight on the database, without a broker."""
+"""The worker of a single machine: a loop that claims jobs straight from the database, without a broker."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ log = logging.getLogger(__name__)
 
 
 class PollingWorker(Runner):
-    """Claims and runs jobs until `stopping` is set; several may run beside each other."""
+    """Claims and runs jobs until `stopping` is set; several may run side by side."""
 
     def run(self) -> None:
-        """The loop. It outlives whatever goes wrong in a round: a database that is away, a disk that is full."""
+        """Runs the loop. It survives every failure of one iteration, such as an unreachable database or a full disk."""
         log.info("worker %s is ready", self.name)
-        self.keep_house()
+        self.start_background_tasks()
         while not self.stopping.is_set():
             try:
-                worked = self.step()
+                ran = self.run_next()
             except Exception:
-                log.exception("a round of the loop failed")
-                worked = False
-            if not worked:
+                log.exception("one iteration of the worker loop failed")
+                ran = False
+            if not ran:
                 self.stopping.wait(self.settings.poll_s)
-        self.end()
+        self.close()
 
 
 def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Collection[JobKind] = jobs.KINDS) -> None:
-    """A worker process: runs jobs until SIGTERM or SIGINT; what runs then is given back to the queue."""
+    """Runs jobs until SIGTERM or SIGINT; a job that is running then returns to the queue."""
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):
         worker.run()

@@ -1,4 +1,4 @@
-"""Signals: how a worker process hears that it shall stop."""
+"""Signals that reach a worker process even during a long native call."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def event_on_signals(event: threading.Event, *numbers: signal.Signals) -> Iterator[None]:
-    """Sets `event` when one of these signals comes while the block runs. Only in the main thread.
+    """Sets `event` when one of these signals arrives while the block runs. For the main thread only.
 
-    Python runs its signal handlers between two lines of the main thread, which may be in a long native call; so the
-    number that the interpreter writes into a pipe at once is read by a thread.
+    Python runs signal handlers between two bytecodes of the main thread, which may be inside a native call for minutes. The
+    interpreter writes the signal's number into a pipe at once (signal.set_wakeup_fd), and a thread reads it from there.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
-    def listen() -> None:
+    def read_signals() -> None:
         while number := os.read(reader, 1):
             if number[0] in numbers:
-                log.info("told to stop")
+                log.info("asked to stop")
                 event.set()
 
-    listener = threading.Thread(target=listen, name="signals", daemon=True)
-    listener.start()
-    earlier_fd = signal.set_wakeup_fd(writer)
-    earlier = {number: signal.signal(number, lambda *_: None) for number in numbers}
+    thread = threading.Thread(target=read_signals, name="signals", daemon=True)
+    thread.start()
+    previous_fd = signal.set_wakeup_fd(writer)
+    previous = {number: signal.signal(number, lambda *_: None) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in earlier.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(earlier_fd)
+        signal.set_wakeup_fd(previous_fd)
         os.close(writer)
-        listener.join()
+        thread.join()
         os.close(reader)

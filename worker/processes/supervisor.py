@@ -1,4 +1,4 @@
-"""`adnerf serve`: the API and one worker, each a process of its own, kept running until they are told to stop."""
+"""`adnerf serve`: runs the API and one worker as two processes and restarts them until it is asked to stop."""
 
 from __future__ import annotations
 
@@ -24,22 +24,27 @@ from worker.locks import HeldLock
 log = logging.getLogger(__name__)
 
 STOP_S = 30.0
-"""How long children may take to stop."""
+"""Seconds that the children may take to stop before they are killed: a training writes its checkpoint first."""
 BIND_S = 10.0
-"""How long to wait for the port: the API of a service that was just killed may be on its way out."""
+"""Seconds to wait for the port: the API of a service that was just killed may still be ending."""
 SHORT_LIFE_S, SHORT_LIVES = 10.0, 3
-"""A child that ends so many times in a row within so short a time will not do better next time."""
+"""A child that ends SHORT_LIVES times in a row within SHORT_LIFE_S seconds has an error that a restart does not mend."""
 PR_SET_PDEATHSIG = 1
+"""Option of prctl(2), from linux/prctl.h."""
 
 API = "api"
-"""The API is named, not imported: it stands above this room, and shall not share a process with torch."""
+"""Module of the API. It is started, not imported: it is a layer above this package and must not share a process with torch."""
 
 
 def serve(settings: Settings, host: str, port: int) -> int:
-    """Runs the service until SIGTERM or SIGINT; returns an exit status.
+    """Runs the service until SIGTERM or SIGINT.
 
-    Raises InUse where another one runs on the same data folder, or where the port is taken, and NotSafe where others
-    could reach it and there are no keys.
+    Returns:
+        The exit status.
+
+    Raises:
+        InUse: another service uses the data folder, or the port is taken.
+        NotSafe: other machines could reach the service, and there is no API key.
     """
     with single_instance(settings):
         _prepare(settings, host)
@@ -54,7 +59,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
 
 @contextmanager
 def single_instance(settings: Settings) -> Iterator[None]:
-    """Holds the data folder. Raises InUse where another service does."""
+    """Holds the lock of the data folder. Raises InUse if another service holds it."""
     try:
         lock = HeldLock(settings.locks / "serve")
     except InUse as error:
@@ -74,9 +79,9 @@ def supervise(settings: Settings, commands: Mapping[str, Sequence[str]]) -> int:
 
 
 def _prepare(settings: Settings, host: str) -> None:
-    """Brings the embedded database up to date, and looks whether the service may listen on `host`.
+    """Migrates the embedded database, and checks that the service may listen on `host`.
 
-    A database server is left alone: others may use it, so its migrations are a step of their own (`alembic upgrade head`).
+    A database server is not migrated: other machines may use it, so migrating is a step of its own (`alembic upgrade head`).
     """
     with closing(Database(settings.database)) as database:
         if database.sqlite:
@@ -84,11 +89,13 @@ def _prepare(settings: Settings, host: str) -> None:
         with require_database(), database.session(write=False) as session:
             api_keys.check_listening(session, host)
             if not api_keys.any_exist(session):
-                log.info("there are no keys yet: this machine is answered and no other; `adnerf keys create` makes one")
+                log.info(
+                    "no API key exists: only requests from this machine are accepted; `adnerf keys create` creates a key"
+                )
 
 
 def await_port(host: str, port: int) -> None:
-    """Returns once the port is free. Raises InUse where it stays taken."""
+    """Waits until the port is free. Raises InUse if it stays taken for BIND_S."""
     deadline = time.monotonic() + BIND_S
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
@@ -105,24 +112,28 @@ def await_port(host: str, port: int) -> None:
 
 
 class Supervisor:
-    """Keeps one process running for each of `commands`, until `stopping` is set or one of them ends again and again."""
+    """Keeps one process running for each of `commands`, until `stopping` is set or one of them keeps failing."""
 
     def __init__(self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]):
         self.commands, self.environment = commands, environment
         self.stopping = threading.Event()
         self.children: dict[str, subprocess.Popen] = {}
-        self.born: dict[str, float] = {}
+        self.started_at: dict[str, float] = {}
         self.short_lives = dict.fromkeys(commands, 0)
 
     def run(self) -> int:
-        """Starts all and watches over them; returns 0 when told to stop, 1 when one of them does not stay up."""
+        """Starts the processes and restarts those that end.
+
+        Returns:
+            0 after `stopping` was set, 1 if one of the processes does not stay up.
+        """
         status = 0
         try:
             for name in self.commands:
                 self._start(name)
             while not self.stopping.wait(0.2):
                 for name in [name for name, child in self.children.items() if child.poll() is not None]:
-                    if not self._revive(name):
+                    if not self._restart(name):
                         status = 1
                         self.stopping.set()
         finally:
@@ -131,18 +142,18 @@ class Supervisor:
 
     def _start(self, name: str) -> None:
         parent = os.getpid()
-        self.born[name] = time.monotonic()
-        # A session of its own: Ctrl-C reaches this process only, which then stops the children in good order.
+        self.started_at[name] = time.monotonic()
+        # A new session: Ctrl-C reaches this process only, which then stops the children in order.
         self.children[name] = subprocess.Popen(
             self.commands[name], env=self.environment, start_new_session=True, preexec_fn=lambda: _end_with(parent)
         )
 
-    def _revive(self, name: str) -> bool:
-        """Starts a child again that has ended. False where that seems pointless."""
+    def _restart(self, name: str) -> bool:
+        """Starts a child that has ended again. Returns False if it has kept failing."""
         child = self.children[name]
         _kill_group(child)
-        lived = time.monotonic() - self.born[name]
-        self.short_lives[name] = self.short_lives[name] + 1 if lived < SHORT_LIFE_S else 0
+        lifetime_s = time.monotonic() - self.started_at[name]
+        self.short_lives[name] = self.short_lives[name] + 1 if lifetime_s < SHORT_LIFE_S else 0
         log.warning("the %s ended with status %d", name, child.returncode)
         if self.short_lives[name] >= SHORT_LIVES:
             log.error("the %s does not stay up", name)
@@ -164,7 +175,7 @@ class Supervisor:
 
 
 def _kill_group(child: subprocess.Popen) -> None:
-    """Kills what is left of a child and of the processes that it started (ffmpeg)."""
+    """Kills the remaining processes of a child's group, such as ffmpeg."""
     try:
         os.killpg(child.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -172,7 +183,7 @@ def _kill_group(child: subprocess.Popen) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """In a new child: asks the kernel for a SIGTERM when the parent ends, however it ends. Linux only."""
+    """In a new child: asks the kernel for SIGTERM when the parent ends in any way. Linux only."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:

@@ -1,8 +1,8 @@
-"""Content credentials: a signed statement, after the C2PA standard, of what made a video; written last and read again.
+"""Content credentials: a signed C2PA manifest that states how a video was made. It is written last, and can be read back.
 
-An MP4 carries it in a box of its own. C2PA has no place for it in a WebM, so there it is a manifest beside the file, which
-is found again by the file's SHA-256. Both say: made by this software, by a trained algorithm, when, of which subject,
-under which record of consent (its digest: no name stands in a video's credentials).
+An MP4 carries the manifest in a box of its own. C2PA defines no place for it in a WebM; there the manifest is a separate object,
+which is found by the SHA-256 of the file. It states the software, a trained algorithm as the source, the time, the subject and
+the digest of the record of consent; it contains no person's name.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from storage.errors import BadCertificate
 from worker.provenance.signing_identity import PURPOSES, SigningIdentity
 
 MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
-BESIDE = frozenset({".webm"})
-"""Formats whose manifest lies beside the file."""
+DETACHED = frozenset({".webm"})
+"""Formats whose manifest is a separate object."""
 LABEL = "adnerf.video"
-"""Of the assertion that says what of this service the file is."""
-TRAINED = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
-OFFLINE = {
+"""Label of the assertion with this service's own ids."""
+TRAINED_ALGORITHM = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+OFFLINE_SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "trust": {"trust_config": "\n".join(PURPOSES)},
 }
 
 
 @dataclass(frozen=True)
-class Claim:
-    """What a video's credentials say of it."""
+class VideoClaim:
+    """The facts that the credentials of one video state."""
 
     video_id: str
     subject_id: str
@@ -46,55 +46,72 @@ class Claim:
 
 
 class Signer:
-    """Signs with `identity`; `timestamp_url` is a time stamping authority (RFC 3161), asked at each signature, or empty."""
+    """Signs videos.
+
+    Args:
+        identity: certificate and private key.
+        timestamp_url: address of an RFC 3161 time stamping authority, called at each signature; empty for none.
+    """
 
     def __init__(self, identity: SigningIdentity, timestamp_url: str = ""):
         self.identity = identity
-        self._url = timestamp_url
+        self._timestamp_url = timestamp_url
 
-    def try_out(self) -> None:
-        """Signs nothing in particular. Raises BadCertificate where the certificate is not one that C2PA accepts."""
-        claim = Claim("vid_0", "sub_0", "0" * 64, datetime.now(timezone.utc))
-        self._sign(io.BytesIO(b"nothing"), io.BytesIO(), "application/octet-stream", claim, beside=True)
+    def self_test(self) -> None:
+        """Signs a few bytes, to find out whether C2PA accepts the certificate. Raises BadCertificate if not."""
+        claim = VideoClaim("vid_0", "sub_0", "0" * 64, datetime.now(timezone.utc))
+        self._sign(io.BytesIO(b"self test"), io.BytesIO(), "application/octet-stream", claim, detached=True)
 
-    def sign(self, source: Path, out: Path, claim: Claim) -> bytes | None:
+    def sign(self, source: Path, out: Path, claim: VideoClaim) -> bytes | None:
         """Writes the video `source` (.mp4 or .webm) with its credentials to `out`.
 
-        Returns the manifest where it has to be kept beside the file, whose bytes are then those of `source`; else None.
-        Raises BadCertificate.
+        Returns:
+            The manifest if it must be stored separately (the bytes of `out` are then those of `source`), else None.
+
+        Raises:
+            BadCertificate: the certificate is not valid now, or C2PA does not accept it.
         """
         self.identity.check_time()
-        beside = source.suffix in BESIDE
+        detached = source.suffix in DETACHED
         with source.open("rb") as file, out.open("w+b") as signed:
-            manifest = self._sign(file, signed, MEDIA_TYPES[source.suffix], claim, beside=beside)
-        if beside:
+            manifest = self._sign(file, signed, MEDIA_TYPES[source.suffix], claim, detached=detached)
+        if detached:
             source.replace(out)
-        return manifest if beside else None
+        return manifest if detached else None
 
-    def _sign(self, source: BinaryIO, out: BinaryIO, media_type: str, claim: Claim, *, beside: bool) -> bytes:
+    def _sign(self, source: BinaryIO, out: BinaryIO, media_type: str, claim: VideoClaim, *, detached: bool) -> bytes:
         info = c2pa.C2paSignerInfo(
             alg=self.identity.algorithm.encode(),
             sign_cert=self.identity.chain.encode(),
             private_key=self.identity.key.encode(),
-            ta_url=self._url.encode() or None,
+            ta_url=self._timestamp_url.encode() or None,
         )
-        context = c2pa.Context(c2pa.Settings.from_dict(OFFLINE))
+        context = c2pa.Context(c2pa.Settings.from_dict(OFFLINE_SETTINGS))
         try:
             with c2pa.Signer.from_info(info) as signer, c2pa.Builder(manifest_of(claim), context=context) as builder:
-                if beside:
+                if detached:
                     builder.set_no_embed()
                 return builder.sign(signer, media_type, source, out)
         except (c2pa.C2paError.Signature, c2pa.C2paError.Verify) as error:
-            remedy = f"See that {self._url} answers and that the certificate does, then retry." if self._url else None
+            remedy = (
+                f"Check that {self._timestamp_url} answers and that the certificate is valid for signing, then retry."
+                if self._timestamp_url
+                else None
+            )
             raise BadCertificate(f"The video cannot be signed: {error}.", remedy) from error
 
 
-def manifest_of(claim: Claim) -> dict[str, Any]:
-    """The manifest's definition, as c2pa takes it."""
+def manifest_of(claim: VideoClaim) -> dict[str, Any]:
+    """Returns the manifest definition in the form that the c2pa library reads."""
     software = {"name": "adnerf", "version": version("adnerf")}
     when = claim.created_at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    made = {"action": "c2pa.created", "digitalSourceType": TRAINED, "when": when, "softwareAgent": software}
-    about = {
+    created = {
+        "action": "c2pa.created",
+        "digitalSourceType": TRAINED_ALGORITHM,
+        "when": when,
+        "softwareAgent": software,
+    }
+    ids = {
         "video_id": claim.video_id,
         "subject_id": claim.subject_id,
         "consent_sha256": claim.consent_sha256,
@@ -104,33 +121,38 @@ def manifest_of(claim: Claim) -> dict[str, Any]:
         "claim_generator_info": [software],
         "title": claim.video_id,
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": [made]}},
-            {"label": LABEL, "data": about},
+            {"label": "c2pa.actions.v2", "data": {"actions": [created]}},
+            {"label": LABEL, "data": ids},
         ],
     }
 
 
 def read(path: Path, chains: Mapping[str, str], manifest: bytes | None = None) -> dict[str, Any]:
-    """What the credentials of a file say, and whether they hold; nothing is fetched from the network.
+    """Reads and validates the credentials of a file; nothing is fetched from the network.
 
-    `chains` are the certificates that this service has signed with, by serial number; `manifest` is one that lies beside the
-    file. Returns `present`, `valid` (the signature fits, and the file is as it was signed), `ours` (valid, by one of
-    these certificates), `issuer`, `signed_at`, `generator`, `video_id`, `created_at`, and `problems`: C2PA's codes, each
-    with a `detail`.
+    Args:
+        path: the file.
+        chains: the certificate chains (PEM) that this service has signed with, by serial number.
+        manifest: the separate manifest of a file that does not carry one.
+
+    Returns:
+        `present`; `valid` (the signature is right, and the file is unchanged since); `ours` (valid, and signed with one of
+        `chains`); `issuer`, `signed_at`, `generator`, `video_id`, `created_at`; and `problems`: C2PA's codes, each with a
+        `detail`.
     """
     if manifest is None and not _is_mp4(path):
-        return _nothing()
+        return _absent()
     media_type = MEDIA_TYPES[".mp4"] if manifest is None else MEDIA_TYPES[".webm"]
     anchors = "".join(_issuer(chain) for chain in chains.values())
-    trust = OFFLINE["trust"] | ({"user_anchors": anchors} if anchors else {})
-    context = c2pa.Context(c2pa.Settings.from_dict(OFFLINE | {"trust": trust}))
+    trust = OFFLINE_SETTINGS["trust"] | ({"user_anchors": anchors} if anchors else {})
+    context = c2pa.Context(c2pa.Settings.from_dict(OFFLINE_SETTINGS | {"trust": trust}))
     try:
         with path.open("rb") as file, c2pa.Reader(media_type, file, manifest_data=manifest, context=context) as reader:
-            return _told(json.loads(reader.json()), chains)
+            return _findings(json.loads(reader.json()), chains)
     except c2pa.C2paError.ManifestNotFound:
-        return _nothing()
+        return _absent()
     except c2pa.C2paError as error:
-        return _nothing() | {"problems": [{"code": "unreadable", "detail": str(error)[:300]}]}
+        return _absent() | {"problems": [{"code": "unreadable", "detail": str(error)[:300]}]}
 
 
 def _is_mp4(path: Path) -> bool:
@@ -138,33 +160,33 @@ def _is_mp4(path: Path) -> bool:
         return file.read(8)[4:] == b"ftyp"
 
 
-def _nothing() -> dict[str, Any]:
-    words = ("issuer", "signed_at", "generator", "video_id", "created_at")
-    return {"present": False, "valid": False, "ours": False, **dict.fromkeys(words), "problems": []}
+def _absent() -> dict[str, Any]:
+    unknown = ("issuer", "signed_at", "generator", "video_id", "created_at")
+    return {"present": False, "valid": False, "ours": False, **dict.fromkeys(unknown), "problems": []}
 
 
-def _told(store: Mapping[str, Any], chains: Mapping[str, str]) -> dict[str, Any]:
-    """The findings of `read` out of c2pa's report on a manifest store."""
+def _findings(store: Mapping[str, Any], chains: Mapping[str, str]) -> dict[str, Any]:
+    """Builds the result of `read` from the c2pa library's report on a manifest store."""
     active = store["manifests"][store["active_manifest"]]
     signature = active.get("signature_info", {})
     assertions = {each["label"]: each.get("data") or {} for each in active.get("assertions", [])}
     failures = store.get("validation_results", {}).get("activeManifest", {}).get("failure", [])
     trusted = store.get("validation_state") == "Trusted" and signature.get("cert_serial_number") in chains
-    about = assertions.get(LABEL, {}) if trusted else {}  # what others put there has any form
+    ids = assertions.get(LABEL, {}) if trusted else {}  # anybody else may have put anything there
     generators = active.get("claim_generator_info") or [{}]
     return {
         "present": True,
         "valid": store.get("validation_state") in ("Valid", "Trusted"),
         "ours": trusted,
         "issuer": ", ".join(filter(None, (signature.get("common_name"), signature.get("issuer")))) or None,
-        "signed_at": signature.get("time") or about.get("created_at"),
+        "signed_at": signature.get("time") or ids.get("created_at"),
         "generator": " ".join(filter(None, (generators[0].get("name"), generators[0].get("version")))) or None,
-        "video_id": about.get("video_id"),
-        "created_at": about.get("created_at"),
+        "video_id": ids.get("video_id"),
+        "created_at": ids.get("created_at"),
         "problems": [{"code": each["code"], "detail": each.get("explanation", "")[:300]} for each in failures],
     }
 
 
 def _issuer(chain: str) -> str:
-    """The last certificate of a chain, in PEM."""
+    """Returns the last certificate of a chain, in PEM."""
     return x509.load_pem_x509_certificates(chain.encode())[-1].public_bytes(Encoding.PEM).decode()

@@ -1,10 +1,10 @@
-"""What this service signs and marks its videos with: a certificate with its private key, and the key of the mark.
+"""The certificate and private key that videos are signed with, and the secret key of the watermark.
 
-The operator's own certificate, where the settings name one; else one for development, made at first start in the signing
-folder with a root of its own, whose key is thrown away. Nobody outside trusts that root, and nobody should: it shows that
-a file is unchanged since this service made it, not who runs the service.
+The settings may name the operator's certificate. Otherwise a development certificate is created at first start in the signing
+folder, under a root of its own, whose private key is discarded. Nobody else trusts that root: such a signature proves that a
+file is unchanged since this service made it; it does not prove who runs the service.
 
-Only workers read these files, which are theirs alone (0600). Whoever has them can sign and mark in this service's name.
+Only workers read these files (mode 0600). Anybody who has them can sign and mark videos in this service's name.
 """
 
 from __future__ import annotations
@@ -32,17 +32,23 @@ log = logging.getLogger(__name__)
 DEVELOPMENT = "development.pem"
 MARK_KEY = "mark.key"
 MARK_KEY_BYTES = 32
+"""256 bits, the key length of HMAC-SHA-256."""
 DEVELOPMENT_DAYS = 3650
+"""Ten years: nobody renews a development certificate, and an expired one stops every video."""
 
 PURPOSES = ("1.3.6.1.5.5.7.3.4", "1.3.6.1.5.5.7.3.36", "1.3.6.1.4.1.62558.2.1")
-"""Extended key usages of a certificate that may sign: e-mail protection, document signing, C2PA claim signing."""
+"""Extended key usages that allow signing under C2PA: e-mail protection, document signing, C2PA claim signing."""
 
 _CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
 
 
 @dataclass(frozen=True)
 class SigningIdentity:
-    """A certificate fit to sign with. `chain` is PEM, the certificate first; `key` PKCS#8; `algorithm` C2PA's name for it."""
+    """A certificate and its private key, checked to be usable for signing.
+
+    chain: PEM, the certificate first, then its issuers; key: PKCS#8 in PEM; algorithm: C2PA's name of the signature algorithm;
+    serial: serial number of the certificate, decimal.
+    """
 
     chain: str
     key: str = field(repr=False)
@@ -52,18 +58,22 @@ class SigningIdentity:
     not_after: datetime
 
     def check_time(self) -> None:
-        """Raises BadCertificate where the certificate is not valid now."""
-        moment = datetime.now(timezone.utc)
-        if not self.not_before <= moment <= self.not_after:
+        """Raises BadCertificate if the certificate is not valid now."""
+        now = datetime.now(timezone.utc)
+        if not self.not_before <= now <= self.not_after:
             raise BadCertificate(
                 f"The certificate is valid from {self.not_before:%d %b %Y} to {self.not_after:%d %b %Y} only.",
-                "Renew it (ADNERF_SIGN_CERTIFICATE), then retry; a development certificate is made anew once "
-                f"{DEVELOPMENT} is removed from the signing folder.",
+                "Renew it (ADNERF_SIGN_CERTIFICATE), then retry. For a new development certificate, remove "
+                f"{DEVELOPMENT} from the signing folder.",
             )
 
 
 def load_identity(settings: Settings) -> SigningIdentity:
-    """The identity of these settings; the development one is made where there is none. Raises BadCertificate."""
+    """Reads the certificate that the settings name, or the development certificate, which is created if it is missing.
+
+    Raises:
+        BadCertificate: the certificate or the key is missing, unreadable, or not usable for signing.
+    """
     if bool(settings.sign_certificate) != bool(settings.sign_key):
         raise BadCertificate("Only one of ADNERF_SIGN_CERTIFICATE and ADNERF_SIGN_KEY is set.", "Set both, or neither.")
     if settings.sign_certificate:
@@ -71,26 +81,30 @@ def load_identity(settings: Settings) -> SigningIdentity:
         if os.stat(settings.sign_key).st_mode & 0o077:
             log.warning("%s can be read by others than its owner: chmod 600", settings.sign_key)
     else:
-        chain = key = _kept(settings.signing / DEVELOPMENT, make_development)
+        chain = key = _read_or_create(settings.signing / DEVELOPMENT, make_development)
     return _checked(chain, key)
 
 
 def load_mark_key(settings: Settings) -> bytes:
-    """The key of the mark, made where there is none. All workers of a service need the same. Raises BadCertificate."""
+    """Reads the secret key of the watermark; it is created if it is missing. All workers of a service need the same key.
+
+    Raises:
+        BadCertificate: the file cannot be read or written, or does not hold a key.
+    """
     path = settings.signing / MARK_KEY
-    text = _kept(path, lambda: secrets.token_hex(MARK_KEY_BYTES) + "\n").strip()
+    text = _read_or_create(path, lambda: secrets.token_hex(MARK_KEY_BYTES) + "\n").strip()
     try:
         key = bytes.fromhex(text)
     except ValueError:
         key = b""
     if len(key) != MARK_KEY_BYTES:
-        remedy = "Restore it from a backup. Without it, marks of earlier videos cannot be read."
+        remedy = "Restore it from a backup. Without it, the watermarks of earlier videos cannot be read."
         raise BadCertificate(f"{path} does not hold {2 * MARK_KEY_BYTES} hexadecimal digits.", remedy)
     return key
 
 
 def make_development() -> str:
-    """A new private key with its certificate, and its issuer's: PEM, one after the other."""
+    """Creates a private key, its certificate and the issuer's certificate, concatenated in PEM."""
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     root = _certificate("adnerf development root", root_key, "adnerf development root", root_key, authority=True)
     leaf = _certificate("adnerf development", key, "adnerf development root", root_key, authority=False)
@@ -99,8 +113,8 @@ def make_development() -> str:
 
 
 def _certificate(name: str, key, issuer: str, issuer_key, *, authority: bool) -> x509.Certificate:
-    """A certificate as C2PA asks for it: of an authority, or of one who signs claims."""
-    begin = datetime.now(timezone.utc) - timedelta(hours=1)  # clocks differ
+    """Creates a certificate with the extensions that C2PA requires of an authority or of a signer."""
+    begin = datetime.now(timezone.utc) - timedelta(hours=1)  # clocks of other machines may be behind
     usage = {"digital_signature": not authority, "key_cert_sign": authority, "crl_sign": authority}
     never = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
     usage |= dict.fromkeys((*never, "decipher_only"), False)
@@ -124,18 +138,18 @@ def _certificate(name: str, key, issuer: str, issuer_key, *, authority: bool) ->
 
 
 def _name(common: str) -> x509.Name:
-    words = {NameOID.ORGANIZATION_NAME: "adnerf (development, not trusted)", NameOID.COMMON_NAME: common}
-    return x509.Name([x509.NameAttribute(oid, word) for oid, word in words.items()])
+    attributes = {NameOID.ORGANIZATION_NAME: "adnerf (development, not trusted)", NameOID.COMMON_NAME: common}
+    return x509.Name([x509.NameAttribute(oid, word) for oid, word in attributes.items()])
 
 
-def _kept(path: Path, make: Callable[[], str]) -> str:
-    """The text of `path`, which is made where there is none: whole or not at all, and once, however many workers start."""
+def _read_or_create(path: Path, make: Callable[[], str]) -> str:
+    """Returns the text of `path`; a missing file is created atomically, and once even if several workers start together."""
     if not path.exists():
         try:
             _make(path, make)
         except OSError as error:
-            remedy = "Let the worker's user write in that folder, or name another one (ADNERF_SIGNING_DIR)."
-            raise BadCertificate(f"{path} cannot be made ({error.strerror}).", remedy) from error
+            remedy = "Give the worker's user write permission for that folder, or set another one (ADNERF_SIGNING_DIR)."
+            raise BadCertificate(f"{path} cannot be created ({error.strerror}).", remedy) from error
     return _read(path)
 
 
@@ -148,9 +162,9 @@ def _make(path: Path, make: Callable[[], str]) -> None:
             file.write(make())
             file.flush()
             os.fsync(descriptor)
-        with suppress(FileExistsError):  # another worker was faster: its file counts
+        with suppress(FileExistsError):  # another worker was faster: its file is used
             os.link(temporary, path)
-            log.info("made %s", path)
+            log.info("created %s", path)
     finally:
         temporary.unlink()
 
@@ -159,24 +173,24 @@ def _read(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text"
+        reason = error.strerror if isinstance(error, OSError) else "not a text file"
         raise BadCertificate(f"{path} cannot be read ({reason}).") from error
 
 
 def _checked(chain: str, key_text: str) -> SigningIdentity:
-    """The identity of a chain and a key in PEM. Raises BadCertificate where they do not do."""
+    """Parses and checks a certificate chain and a key in PEM. Raises BadCertificate."""
     try:
         certificates = x509.load_pem_x509_certificates(chain.encode())
     except ValueError as error:
         raise BadCertificate("The certificate is not in PEM.") from error
     if len(certificates) < 2:
         raise BadCertificate(
-            "The certificate stands alone.", "Put its issuer's certificate behind it, in the same file."
+            "The certificate comes without its issuer's.", "Append the issuer's certificate to the same file."
         )
     try:
         key = load_pem_private_key(key_text.encode(), password=None)
     except (ValueError, TypeError) as error:  # TypeError: it is encrypted
-        raise BadCertificate("The private key is not in PEM, or protected by a password.") from error
+        raise BadCertificate("The private key is not in PEM, or is protected by a password.") from error
     leaf = certificates[0]
     if key.public_key() != leaf.public_key():
         raise BadCertificate("The private key does not belong to the certificate.")
@@ -199,7 +213,7 @@ def _check_purpose(leaf: x509.Certificate) -> None:
     except x509.ExtensionNotFound:
         usages = set()
     if not usages & set(PURPOSES):
-        raise BadCertificate(f"The certificate is for other purposes: its extended key usage has none of {PURPOSES}.")
+        raise BadCertificate(f"The certificate does not allow signing: its extended key usage has none of {PURPOSES}.")
 
 
 def _algorithm(key) -> str:
@@ -209,7 +223,7 @@ def _algorithm(key) -> str:
         return "ed25519"
     if isinstance(key, rsa.RSAPrivateKey):
         return "ps256"
-    raise BadCertificate("C2PA knows no signatures of this kind of key.", "Use an ECDSA key on P-256, such as ES256.")
+    raise BadCertificate("C2PA does not support this type of key.", "Use an ECDSA key on the curve P-256 (ES256).")
 
 
 def _pkcs8(key) -> str:

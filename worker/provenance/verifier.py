@@ -1,8 +1,8 @@
-"""The verifier: looks into the files of which somebody asks whether they were made here.
+"""Answers verifications: whether this service made a file that a client sent.
 
-It is a thread of the housekeeping of every worker that preprocesses, beside whatever job runs there, so that nobody waits
-for the end of a training; a process of its own looks at the file (worker/provenance/inspection.py). The file goes as soon as there is
-an answer, the row a day later.
+The verifier runs in a background thread of every worker that preprocesses, beside the current job, so that no client waits for
+the end of a training. A separate process inspects the file (inspection.py). The file is deleted as soon as there is an
+answer, the row a day later.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ log = logging.getLogger(__name__)
 
 
 class Verifier:
-    """Answers verifications; several may, in one process or in many."""
+    """Answers verifications; several verifiers may run side by side, in one process or in many."""
 
     def __init__(self, settings: Settings, database: Database, store: ObjectStore):
         self.settings, self.database, self.store = settings, database, store
         self._scratch = settings.work / "verifications"
 
-    def round(self) -> None:
-        """Answers all that are waiting."""
-        while self.step():
+    def verify_pending(self) -> None:
+        """Answers all pending verifications."""
+        while self.verify_next():
             pass
 
-    def step(self) -> bool:
-        """Answers the oldest one. False where there was none."""
+    def verify_next(self) -> bool:
+        """Answers the oldest pending verification; returns False if there is none."""
         with self.database.session(write=False) as session:
             if not verifications.waiting(session):
                 return False
@@ -57,22 +57,22 @@ class Verifier:
             log.error("%s: %s", row.id, error)
             findings = {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
         with self.database.session() as session:
-            answered = _answer(session, row, findings)
-        if answered:  # else another attempt is looking at the file, or the janitor has it
+            recorded = _record(session, row, findings)
+        if recorded:  # otherwise another attempt works on the file, or it was deleted
             self.store.delete(row.file_key)
         return True
 
-    def tidy(self) -> None:
-        """Removes old answers, and what a process that was killed left in the work folder."""
+    def clean_up(self) -> None:
+        """Removes old answers, and scratch files of processes that were killed."""
         with self.database.session() as session:
             verifications.forget_old(session)
-        latest = time.time() - verifications.LEASE_S
+        oldest_active = time.time() - verifications.LEASE_S
         for folder in self._scratch.glob("*"):
-            if folder.stat().st_mtime < latest:
+            if folder.stat().st_mtime < oldest_active:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _findings(self, row: Verification) -> dict[str, Any]:
-        """What worker.provenance.inspection finds in the file. Raises ObjectMissing, BadCertificate."""
+        """Inspects the file of a verification. Raises ObjectMissing, BadCertificate."""
         mark_key = load_mark_key(self.settings)
         folder = self._scratch / f"{row.id}-{row.attempt}"
         try:
@@ -80,11 +80,11 @@ class Verifier:
             self.store.fetch(row.file_key, folder / "file")
             with self.database.session(write=False) as session:
                 chains = certificates.chains(session)
-                beside = session.scalars(_manifests(row.sha256)).first()
+                manifest_key = session.scalars(_manifests(row.sha256)).first()
             manifest = None
-            if beside is not None:
+            if manifest_key is not None:
                 manifest = folder / "manifest"
-                self.store.fetch(beside, manifest)
+                self.store.fetch(manifest_key, manifest)
             order = {"chains": chains, "manifest": manifest and str(manifest), "mark_key": mark_key.hex()}
             return inspect(folder / "file", order)
         finally:
@@ -92,24 +92,25 @@ class Verifier:
 
 
 def _manifests(sha256: str) -> Select[tuple[str | None]]:
-    """The manifests that lie beside files of these bytes: equal videos are equally good witnesses."""
+    """Selects the separate manifests of videos with these bytes; equal bytes have equally valid manifests."""
     return select(Video.credentials_key).where(Video.sha256 == sha256, Video.credentials_key.is_not(None))
 
 
-def _answer(session: Session, row: Verification, findings: dict[str, Any]) -> bool:
-    """Keeps the findings, and which of our videos the file is: as its credentials say, else as its mark does.
+def _record(session: Session, row: Verification, findings: dict[str, Any]) -> bool:
+    """Records the findings, and the video that the file is: by its credentials, else by its watermark.
 
-    False: it came too late.
+    Returns:
+        False if the verification is not this attempt's any more.
     """
     if "error" in findings:
         return verifications.fail(session, row, findings["error"])
     credentials, mark = findings["credentials"], findings["mark"]
-    made = None
+    video = None
     if credentials["ours"]:
-        made = session.get(Video, credentials["video_id"])
+        video = session.get(Video, credentials["video_id"])
     if mark is not None:
         marked = session.scalars(select(Video).where(Video.mark == mark["number"])).one_or_none()
         mark["video_id"] = marked and marked.id
-        made = made or marked
-    findings["made_at"] = made.created_at.isoformat() if made else credentials["created_at"]
-    return verifications.succeed(session, row, findings, made)
+        video = video or marked
+    findings["made_at"] = video.created_at.isoformat() if video else credentials["created_at"]
+    return verifications.succeed(session, row, findings, video)

@@ -1,7 +1,7 @@
-"""WebhookDeliverer: takes what webhooks are to be told to where it goes. Every worker of the queue `cpu` has one.
+"""Delivers pending webhook events. Every worker of the queue `cpu` has one deliverer.
 
-It works in threads beside the worker's job, so that neither waits for the other: a receiver holds up a thread for at
-most the deadline of worker/webhooks/guarded_http.py, and one that fails is left alone for longer and longer (storage/tables/webhooks.py).
+It runs in threads beside the worker's job, so that neither waits for the other. A receiver occupies a thread for at most the
+deadline of guarded_http.py; a receiver that fails is retried with growing delays (storage/tables/webhooks.py).
 """
 
 from __future__ import annotations
@@ -21,61 +21,65 @@ from worker.webhooks.signing import WebhookSigner, check_settings, load_signer
 log = logging.getLogger(__name__)
 
 THREADS = 4
-"""Threads of one worker: as many receivers may be slow at once before others wait."""
+"""Threads of one worker: this many receivers can be slow at the same time before others wait. A thread costs little, but more of
+them compete with the job for the two cores of a small machine."""
 LEASE_S = 60.0
-"""When a delivery counts as not made: well above what a look-up and an exchange may take together."""
+"""Seconds after which a claimed delivery counts as not made: well above the look-up and the exchange together (5 + 10 s)."""
 AGENT = "adnerf-webhooks"
 
 
 class WebhookDeliverer:
-    """Delivers what is due until `stopping` is set. Its threads call `round` now and then."""
+    """Delivers due events until `stopping` is set; background threads call `deliver_due` repeatedly."""
 
     def __init__(self, settings: Settings, database: Database, stopping: threading.Event):
         self.settings, self.database, self.stopping = settings, database, stopping
         check_settings(settings)
         self.allowed = guarded_http.networks(settings.webhook_networks)
-        self._keyring: WebhookSigner | None = None
+        self._signer: WebhookSigner | None = None
 
-    def round(self) -> None:
-        """Makes one delivery after the other until none is due. Several threads and workers may do so at once."""
+    def deliver_due(self) -> None:
+        """Makes deliveries until none is due; several threads and workers may call it at the same time."""
         with self.database.session(write=False) as session:
             if not webhooks.is_due(session):
                 return
         try:
-            keyring = self._keyring = self._keyring or load_signer(self.settings)
+            signer = self._signer = self._signer or load_signer(self.settings)
         except WebhooksOff as error:
-            log.error("webhooks wait: %s", error)
+            log.error("webhooks are not delivered: %s", error)
             return
         while not self.stopping.is_set() and (claimed := self._claim()):
-            self._settle(claimed, self._deliver(keyring, claimed))
+            self._record(claimed, self._deliver(signer, claimed))
 
     def _claim(self) -> Claimed | None:
         with self.database.session() as session:
             return webhooks.claim(session, lease_s=LEASE_S)
 
-    def _deliver(self, keyring: WebhookSigner, claimed: Claimed) -> Attempt:
+    def _deliver(self, signer: WebhookSigner, claimed: Claimed) -> Attempt:
         delivery, webhook = claimed
         headers = {
             "Content-Type": "application/json",
             "User-Agent": AGENT,
-            **keyring.headers(webhook, delivery.id, now(), delivery.body),
+            **signer.headers(webhook, delivery.id, now(), delivery.body),
         }
         try:
-            answer = guarded_http.post(webhook.url, headers, delivery.body.encode(), allowed=self.allowed)
+            response = guarded_http.post(webhook.url, headers, delivery.body.encode(), allowed=self.allowed)
         except UrlRefused as error:
             return Attempt(error=error.message)
         except guarded_http.RequestFailed as error:
             return Attempt(error=str(error))
-        return Attempt(answer.status, _readable(answer.body))
+        return Attempt(response.status, _readable(response.body))
 
-    def _settle(self, claimed: Claimed, attempt: Attempt) -> None:
+    def _record(self, claimed: Claimed, attempt: Attempt) -> None:
         with self.database.session() as session:
             outcome = webhooks.record_attempt(session, claimed, attempt)
         ids = {"webhook_id": claimed.webhook.id, "delivery_id": claimed.delivery.id}
-        what = "overtaken" if outcome is None else outcome
-        log.info("a webhook's delivery: %s (%s)", what, attempt.error or attempt.status, extra=ids)
+        result = "overtaken" if outcome is None else outcome
+        log.info("a webhook's delivery: %s (%s)", result, attempt.error or attempt.status, extra=ids)
 
 
 def _readable(body: bytes) -> str:
-    """Text for people; what is no text, or could not be stored, is replaced."""
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in body.decode(errors="replace"))
+    """Decodes a body for people to read; characters that cannot be shown or stored are replaced."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else "\ufffd"
+        for character in body.decode(errors="replace")
+    )

@@ -1,10 +1,9 @@
-"""Requests to addresses that clients name, such as webhooks: where they may go, and how long they may take.
+"""HTTP requests to URLs that clients choose, such as webhooks: allowed targets and a deadline (protection against SSRF).
 
-A name could lead into the operator's own network, now or when it is looked up for the second time. So there is one
-parser of addresses (WHATWG's, by pydantic), one look-up, and the connection is made to what that look-up gave and `resolve_allowed`
-let pass; TLS is for the name all the same. There is no way around it: HTTP is spoken by httpcore, which follows no
-redirects, keeps no cookies, and asks no environment for proxies. One deadline holds for the whole exchange, however its
-bytes drip in.
+A host name could resolve to the operator's own network, at once or at a second look-up (DNS rebinding). Therefore the URL is
+parsed once (WHATWG's rules, by pydantic), the name is resolved once, and the connection goes to exactly the addresses that
+`resolve_allowed` has checked; TLS still verifies the name. httpcore sends the request: it follows no redirects, keeps no cookies and
+reads no proxy settings. One deadline covers the whole exchange, however slowly bytes arrive.
 """
 
 from __future__ import annotations
@@ -29,23 +28,24 @@ from storage.errors import BadSetting, UrlRefused
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolve = Callable[[str, int], Iterable[str]]
-"""Name and port to addresses. Raises OSError where there are none."""
+"""(host, port) -> IP addresses as text. Raises OSError if there are none."""
 
 PORTS = (443, 8443)
-"""Where receivers on the public internet listen; other services that might take a POST for something else do not."""
-LONGEST = 2000
-"""Characters of an address."""
+"""Ports that are allowed on the public internet: the usual ones of HTTPS, so that no other protocol's server receives a POST."""
+MAX_URL_LENGTH = 2000
+"""Characters of a URL: the length that browsers and proxies commonly accept."""
 DEADLINE_S = 10.0
-"""How long an exchange may take, from the first connection to the end of what is read of the answer."""
-EXCERPT = 1024
-"""Bytes of the answer's body that are read."""
-LOOK_UP_S = 5.0
-"""How long a look-up may take; the system's resolver gives up much later, on name servers that do not answer."""
-TRIES = 3
-"""Addresses of one name that are tried."""
+"""Seconds for an exchange, from connecting to the last byte that is read of the response. Standard Webhooks recommends 15 to 30;
+ten keep a thread free for others."""
+MAX_BODY_BYTES = 1024
+"""Bytes of the response's body that are read and stored for the owner: enough for an error message."""
+RESOLVE_S = 5.0
+"""Seconds for a DNS look-up; the system's resolver waits much longer for name servers that do not answer."""
+MAX_ADDRESSES = 3
+"""Addresses of one name that are tried: each gets its share of the deadline, and a third of it suffices to connect."""
 
 URL_PATTERN = re.compile(r"https?://[^/?#\\@\s\x00-\x20\x7f][^\\\s\x00-\x20\x7f]*", re.IGNORECASE)
-"""What an address looks like to everybody; parsers differ in what they make of the rest."""
+"""URLs that every parser reads in the same way; parsers differ on the others, and a difference would defeat the check."""
 PUBLIC_IPV6 = IPv6Network("2000::/3")
 NOT_PUBLIC = tuple(
     ipaddress.ip_network(text)
@@ -54,7 +54,7 @@ NOT_PUBLIC = tuple(
         "10.0.0.0/8",
         "100.64.0.0/10",  # behind a carrier's NAT
         "127.0.0.0/8",
-        "169.254.0.0/16",  # link-local: clouds tell secrets here
+        "169.254.0.0/16",  # link-local: metadata services of clouds
         "172.16.0.0/12",
         "192.0.0.0/24",
         "192.0.2.0/24",  # documentation, as 198.51.100.0 and 203.0.113.0
@@ -75,12 +75,12 @@ NOT_PUBLIC = tuple(
         "3fff::/20",
     )
 )
-"""IANA's special-purpose registries. Of IPv6, all that lies outside PUBLIC_IPV6 is refused anyway: loopback, mapped and
-compatible IPv4, NAT64, unique local, link-local, multicast."""
+"""IANA's special-purpose registries. IPv6 outside PUBLIC_IPV6 is refused anyway: loopback, mapped and compatible IPv4, NAT64,
+unique local, link-local, multicast."""
 
 
 class Target(NamedTuple):
-    """An address taken apart. `path` has the query with it; `host` is a name, or an IP address without brackets."""
+    """A parsed URL. `path` includes the query; `host` is a name, or an IP address without brackets."""
 
     scheme: str
     host: str
@@ -89,18 +89,18 @@ class Target(NamedTuple):
 
 
 class Response(NamedTuple):
-    """What came back: the status, and at most EXCERPT bytes of the body."""
+    """The status, and at most MAX_BODY_BYTES bytes of the body."""
 
     status: int
     body: bytes
 
 
 class RequestFailed(Exception):
-    """The exchange came to nothing; the message says why, in words that tell nothing of the operator's network."""
+    """The exchange failed; the message says why without revealing anything about the operator's network."""
 
 
 def networks(setting: str) -> tuple[Network, ...]:
-    """The networks that ADNERF_WEBHOOK_NETWORKS names. Raises BadSetting."""
+    """Parses ADNERF_WEBHOOK_NETWORKS, a list of networks separated by commas. Raises BadSetting."""
     try:
         return tuple(ipaddress.ip_network(text.strip()) for text in setting.split(",") if text.strip())
     except ValueError as error:
@@ -108,70 +108,90 @@ def networks(setting: str) -> tuple[Network, ...]:
 
 
 def parse(url: str) -> Target:
-    """The parts of an http(s) address. Raises UrlRefused."""
-    if len(url) > LONGEST or not URL_PATTERN.fullmatch(url):
-        raise UrlRefused("This is not an address that begins with https:// and a host, without user name or spaces.")
+    """Parses an http(s) URL. Raises UrlRefused."""
+    if len(url) > MAX_URL_LENGTH or not URL_PATTERN.fullmatch(url):
+        raise UrlRefused("This is not a URL that begins with https:// and a host, without user name or spaces.")
     try:
         parsed = Url(url)
     except ValidationError as error:
-        raise UrlRefused("This is not an address.") from error
+        raise UrlRefused("This is not a URL.") from error
     if parsed.username or parsed.password or parsed.fragment is not None:
-        raise UrlRefused("The address has a user name or a fragment.")
+        raise UrlRefused("The URL has a user name or a fragment.")
     host = parsed.host.strip("[]").rstrip(".")
     if not host:
-        raise UrlRefused("The address has no host.")
+        raise UrlRefused("The URL has no host.")
     query = f"?{parsed.query}" if parsed.query else ""
     return Target(parsed.scheme, host, parsed.port, (parsed.path or "/") + query)
 
 
-_looking = threading.BoundedSemaphore(16)
-"""Look-ups of this process that are not answered yet."""
+_lookups = threading.BoundedSemaphore(16)
+"""Limits the unanswered look-ups of this process: their threads cannot be stopped, and slow name servers must not pile them up."""
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """The system's answer, in the order in which addresses should be tried. Raises OSError, ValueError."""
-    looking = _looking
-    if not looking.acquire(timeout=LOOK_UP_S):
-        raise TimeoutError("too many names are being looked up")
-    answers: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
-    threading.Thread(target=_ask, args=(host, port, answers, looking), name="look-up", daemon=True).start()
+    """Resolves a name by the system's resolver.
+
+    Returns:
+        IP addresses as text, in the order in which they should be tried.
+
+    Raises:
+        OSError: the name has no address, or there is no answer within RESOLVE_S.
+        ValueError: the name is not valid.
+    """
+    semaphore = _lookups
+    if not semaphore.acquire(timeout=RESOLVE_S):
+        raise TimeoutError("too many DNS look-ups are in progress")
+    results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+    threading.Thread(
+        target=_resolve_in_thread, args=(host, port, results, semaphore), name="look-up", daemon=True
+    ).start()
     try:
-        answer = answers.get(timeout=LOOK_UP_S)
+        result = results.get(timeout=RESOLVE_S)
     except queue.Empty:
         raise TimeoutError("the name servers do not answer") from None
-    if isinstance(answer, Exception):
-        raise answer
-    return answer
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
-def _ask(host: str, port: int, answers: queue.SimpleQueue, looking: threading.Semaphore) -> None:
+def _resolve_in_thread(host: str, port: int, results: queue.SimpleQueue, semaphore: threading.Semaphore) -> None:
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
-        answers.put([str(address[0]) for *_, address in found])
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        results.put([str(address[0]) for *_, address in addresses])
     except (OSError, ValueError) as error:  # ValueError: a name that IDNA forbids
-        answers.put(error)
+        results.put(error)
     finally:
-        looking.release()
+        semaphore.release()
 
 
 def resolve_allowed(target: Target, allowed: Iterable[Network], resolve: Resolve = resolve) -> list[Address]:
-    """The IP addresses of `target`, all of which may be connected to. Raises UrlRefused, in the same words for all."""
+    """Resolves `target` and checks that every address may be connected to.
+
+    Args:
+        target: the parsed URL.
+        allowed: networks that are allowed in addition to the public internet.
+        resolve: the resolver; tests replace it.
+
+    Raises:
+        UrlRefused: an address is not allowed. The message is the same for unknown and for private hosts, so that it does
+            not reveal which names exist in the operator's network.
+    """
     try:
         addresses = [ipaddress.ip_address(text) for text in resolve(target.host, target.port)]
-    except (OSError, ValueError):  # ValueError: also an address with a zone, which ipaddress may not take
+    except (OSError, ValueError):  # ValueError: also an address with a zone, which ipaddress may refuse
         addresses = []
     allowed = tuple(allowed)
     if addresses and all(any(address in network for network in allowed) for address in addresses):
         return addresses
     if not addresses or not all(is_public(address) for address in addresses):
-        raise UrlRefused("The host is not known, or not on the public internet.")
+        raise UrlRefused("The host is unknown, or not on the public internet.")
     if target.scheme != "https" or target.port not in PORTS:
-        raise UrlRefused(f"On the public internet only https at the ports {PORTS[0]} and {PORTS[1]} is called.")
+        raise UrlRefused(f"On the public internet only https on the ports {PORTS[0]} and {PORTS[1]} is allowed.")
     return addresses
 
 
 def is_public(address: Address) -> bool:
-    """Whether this is an address of the public internet, of one host."""
+    """Returns True for a unicast address of the public internet."""
     if address.version == 6 and address not in PUBLIC_IPV6:
         return False
     return not any(address in network for network in NOT_PUBLIC)
@@ -187,36 +207,47 @@ def post(
     tls: ssl.SSLContext | None = None,
     deadline_s: float = DEADLINE_S,
 ) -> Response:
-    """POSTs `body` and returns what came back, whatever its status. Raises UrlRefused, RequestFailed.
+    """POSTs `body` and returns the response, whatever its status.
 
-    `tls`: whose certificates are trusted; default: those of the system and of certifi.
+    Args:
+        url: chosen by a client.
+        headers: of the request; Host and Content-Length are added.
+        body: of the request.
+        allowed: networks that are allowed in addition to the public internet.
+        resolve: the resolver; tests replace it.
+        tls: the trusted certificates; default: those of the system and of certifi.
+        deadline_s: for the whole exchange.
+
+    Raises:
+        UrlRefused: the URL or its host is not allowed.
+        RequestFailed: there was no complete response before the deadline.
     """
     target = parse(url)
     addresses = resolve_allowed(target, allowed, resolve)
-    wire = _PinnedBackend(addresses, time.monotonic() + deadline_s)
+    backend = _PinnedBackend(addresses, time.monotonic() + deadline_s)
     literal = f"[{target.host}]" if ":" in target.host else target.host
-    usual = target.port == {"http": 80, "https": 443}[target.scheme]
-    named = {"Host": literal if usual else f"{literal}:{target.port}", "Content-Length": str(len(body))}
+    is_default_port = target.port == {"http": 80, "https": 443}[target.scheme]
+    required = {"Host": literal if is_default_port else f"{literal}:{target.port}", "Content-Length": str(len(body))}
     origin = httpcore.URL(scheme=target.scheme, host=target.host, port=target.port, target=target.path)
     try:
         with (
-            httpcore.ConnectionPool(ssl_context=tls, network_backend=wire) as pool,
-            pool.stream("POST", origin, headers=list({**headers, **named}.items()), content=body) as response,
+            httpcore.ConnectionPool(ssl_context=tls, network_backend=backend) as pool,
+            pool.stream("POST", origin, headers=list({**headers, **required}.items()), content=body) as response,
         ):
-            return Response(response.status, _beginning(response))
+            return Response(response.status, _read_start(response))
     except httpcore.TimeoutException as error:
-        raise RequestFailed(f"No answer within {deadline_s:.0f} s.") from error
+        raise RequestFailed(f"No response within {deadline_s:.0f} s.") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise RequestFailed(_reason(error)) from error
 
 
-def _beginning(response: httpcore.Response) -> bytes:
-    found = b""
+def _read_start(response: httpcore.Response) -> bytes:
+    body = b""
     for chunk in response.iter_stream():
-        found += chunk
-        if len(found) >= EXCERPT:
+        body += chunk
+        if len(body) >= MAX_BODY_BYTES:
             break
-    return found[:EXCERPT]
+    return body[:MAX_BODY_BYTES]
 
 
 def _reason(error: Exception) -> str:
@@ -224,54 +255,59 @@ def _reason(error: Exception) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"The certificate is not valid: {cause.verify_message}."
     if isinstance(cause, ssl.SSLError):
-        return "There is no TLS at that port."
+        return "The server does not speak TLS on that port."
     if isinstance(error, httpcore.ConnectError):
         return "No connection."
-    return "The connection broke, or the answer was not HTTP."
+    return "The connection broke, or the response was not HTTP."
 
 
 class _PinnedBackend(httpcore.NetworkBackend):
-    """Connects to the addresses that were judged, whatever host is asked for; all that follows ends at the deadline."""
+    """Connects to the checked addresses, whatever host httpcore passes; every operation ends at the deadline."""
 
     def __init__(self, addresses: list[Address], ends_at: float):
-        self.addresses, self.ends_at, self._system = addresses[:TRIES], ends_at, httpcore.SyncBackend()
+        self.addresses, self.ends_at, self._system = addresses[:MAX_ADDRESSES], ends_at, httpcore.SyncBackend()
 
     def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None) -> httpcore.NetworkStream:
-        """A connection to the first address that takes it; those before the last get their share of the time."""
-        for left, address in zip(range(len(self.addresses), 0, -1), self.addresses, strict=True):
-            share = _remaining(self.ends_at) / left
+        """Connects to the first address that accepts; each attempt gets an equal share of the remaining time."""
+        for remaining, address in zip(range(len(self.addresses), 0, -1), self.addresses, strict=True):
+            share = _remaining_s(self.ends_at) / remaining
             try:
                 return _Stream(self._system.connect_tcp(str(address), port, timeout=share), self.ends_at)
             except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if left == 1:
+                if remaining == 1:
                     raise
 
 
 class _Stream(httpcore.NetworkStream):
-    """A connection of which every operation gets no more than the time that is left."""
+    """A connection whose operations time out at the deadline."""
 
     def __init__(self, stream: httpcore.NetworkStream, ends_at: float):
         self.stream, self.ends_at = stream, ends_at
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self.stream.read(max_bytes, _remaining(self.ends_at))
+        """Reads at most `max_bytes`."""
+        return self.stream.read(max_bytes, _remaining_s(self.ends_at))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        self.stream.write(buffer, _remaining(self.ends_at))
+        """Writes all of `buffer`."""
+        self.stream.write(buffer, _remaining_s(self.ends_at))
 
     def start_tls(self, ssl_context, server_hostname=None, timeout=None) -> httpcore.NetworkStream:
-        secured = self.stream.start_tls(ssl_context, server_hostname, _remaining(self.ends_at))
+        """Wraps the connection in TLS."""
+        secured = self.stream.start_tls(ssl_context, server_hostname, _remaining_s(self.ends_at))
         return _Stream(secured, self.ends_at)
 
     def get_extra_info(self, info: str):
+        """Passes the question on to the wrapped connection."""
         return self.stream.get_extra_info(info)
 
     def close(self) -> None:
+        """Closes the connection."""
         self.stream.close()
 
 
-def _remaining(ends_at: float) -> float:
-    left = ends_at - time.monotonic()
-    if left <= 0:
+def _remaining_s(ends_at: float) -> float:
+    seconds = ends_at - time.monotonic()
+    if seconds <= 0:
         raise httpcore.ReadTimeout("the deadline is over")
-    return left
+    return seconds

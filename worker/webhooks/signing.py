@@ -1,8 +1,8 @@
-"""WebhookSigner: the secrets of webhooks, and what is signed with them (Standard Webhooks, `v1`).
+"""The secrets of webhooks, and signatures made with them (Standard Webhooks, `v1`).
 
-No secret is stored. Each is made from the service's own key, the webhook's id and the number of its rotations whenever it
-is needed, so that a copy of the database gives none away. Whoever has the key has them all, and without it none can be
-made again: it belongs to the backup, apart from the database's.
+No secret is stored. A secret is derived when it is needed: HMAC-SHA-256 of the webhook's id and its number of rotations, under the
+service's key. So a copy of the database reveals no secret. The key reveals all of them, and without it none can be derived
+again: it must be backed up, separately from the database.
 """
 
 from __future__ import annotations
@@ -23,70 +23,72 @@ from storage.errors import BadSetting, WebhooksOff
 from storage.settings import Settings
 from worker.webhooks import guarded_http
 
-SHORTEST = 32
-"""Characters of ADNERF_WEBHOOK_KEY, at least."""
-FILE = "webhook.key"
+MIN_KEY_LENGTH = 32
+"""Least number of characters of ADNERF_WEBHOOK_KEY: 32 random hexadecimal digits have 128 bits."""
+KEY_FILE = "webhook.key"
 
 
 class WebhookSigner:
-    """What can sign for every webhook."""
+    """Signs the messages of every webhook."""
 
     def __init__(self, key: str):
         self._key = key.encode()
 
     def secret(self, webhook: Webhook) -> str:
-        """`whsec_` and 32 bytes: what the webhook's owner verifies with."""
+        """Returns the secret that the receiver verifies with: `whsec_` and 32 bytes in Base64."""
         return self._secret(webhook, webhook.generation)
 
-    def headers(self, webhook: Webhook, message_id: str, moment: datetime, body: str) -> dict[str, str]:
-        """The three headers of the specification. Shortly after a rotation, the secret before it signs too."""
+    def headers(self, webhook: Webhook, message_id: str, now: datetime, body: str) -> dict[str, str]:
+        """Returns the three headers of the specification. Shortly after a rotation, the previous secret signs as well."""
         generations = [webhook.generation]
-        if webhook.both_sign_until is not None and moment < webhook.both_sign_until:
+        if webhook.both_sign_until is not None and now < webhook.both_sign_until:
             generations.append(webhook.generation - 1)
         signers = [Signer(self._secret(webhook, generation)) for generation in generations]
         return {
             "webhook-id": message_id,
-            "webhook-timestamp": str(int(moment.timestamp())),
-            "webhook-signature": " ".join(signer.sign(message_id, moment, body) for signer in signers),
+            "webhook-timestamp": str(int(now.timestamp())),
+            "webhook-signature": " ".join(signer.sign(message_id, now, body) for signer in signers),
         }
 
     def _secret(self, webhook: Webhook, generation: int) -> str:
-        made = hmac.new(self._key, f"webhook {webhook.id} {generation}".encode(), hashlib.sha256).digest()
-        return "whsec_" + base64.b64encode(made).decode()
+        digest = hmac.new(self._key, f"webhook {webhook.id} {generation}".encode(), hashlib.sha256).digest()
+        return "whsec_" + base64.b64encode(digest).decode()
 
 
 def load_signer(settings: Settings) -> WebhookSigner:
-    """The keyring of these settings; on one machine its key is made when it is needed first.
+    """Returns the signer for these settings; on a single machine its key is created at first use.
 
-    Raises BadSetting where the key is too short, WebhooksOff where the settings have none, but a database that other
-    machines may use too: each would make a key of its own.
+    Raises:
+        BadSetting: the key is too short.
+        WebhooksOff: the settings name a database server but no key. Other machines may use that database, and each would
+            create a key of its own.
     """
     if settings.webhook_key:
-        if len(settings.webhook_key) < SHORTEST:
-            raise BadSetting(f"ADNERF_WEBHOOK_KEY has less than {SHORTEST} characters.")
+        if len(settings.webhook_key) < MIN_KEY_LENGTH:
+            raise BadSetting(f"ADNERF_WEBHOOK_KEY has fewer than {MIN_KEY_LENGTH} characters.")
         return WebhookSigner(settings.webhook_key)
     if settings.database_url:
         raise WebhooksOff("This service has no key for webhooks.")
-    return WebhookSigner(_kept(settings.data_dir / FILE))
+    return WebhookSigner(_read_or_create(settings.data_dir / KEY_FILE))
 
 
-def _kept(path: Path) -> str:
-    """The key in this file. Where there is none it is made, by one process alone and never seen half-written."""
+def _read_or_create(path: Path) -> str:
+    """Returns the key in this file; a missing file is created atomically, by exactly one process."""
     if not path.exists():
-        draft = path.with_name(f".{FILE}-{secrets.token_hex(4)}")
+        draft = path.with_name(f".{KEY_FILE}-{secrets.token_hex(4)}")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_hex(32))
             file.flush()
             os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was quicker
+        with suppress(FileExistsError):  # another process was faster
             os.link(draft, path)
         draft.unlink()
     return path.read_text()
 
 
 def check_settings(settings: Settings) -> None:
-    """Raises BadSetting for what would fail later otherwise."""
+    """Raises BadSetting for settings of webhooks that would fail at the first delivery."""
     guarded_http.networks(settings.webhook_networks)
     if settings.webhook_key:
         load_signer(settings)

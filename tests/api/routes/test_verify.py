@@ -40,7 +40,7 @@ def looking(app, monkeypatch):
 
     def look():
         while not stop.wait(0.02):
-            looker.round()
+            looker.verify_pending()
 
     thread = threading.Thread(target=look)
     thread.start()

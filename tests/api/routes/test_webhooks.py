@@ -14,7 +14,7 @@ from storage.tables import webhooks
 from storage.tables.webhooks import EVENTS, Attempt
 from tests.api.conftest import check_problem
 from tests.worker.webhooks.test_guarded_http import NAMES, NOT_ADDRESSES, NUMBERS
-from worker.webhooks.guarded_http import LONGEST
+from worker.webhooks.guarded_http import MAX_URL_LENGTH
 
 URL = "https://93.184.215.14/hook"  # public, and no name to look up
 
@@ -123,7 +123,7 @@ def test_no_operation_takes_an_address_that_leads_inside(client, new, app):
     for url in [*NOT_ADDRESSES, *(f"https://{host}/" for host in (*NUMBERS, *NAMES))]:
         for method, path in ADDRESSED:
             answer = client.request(method, path.format(webhook_id=mine["id"]), json={"url": url})
-            check_problem(answer, "url_refused" if len(url) <= LONGEST else "validation_failed")
+            check_problem(answer, "url_refused" if len(url) <= MAX_URL_LENGTH else "validation_failed")
     (kept,) = client.get("/v1/webhooks").json()["items"]
     assert kept["url"] == URL
 

@@ -55,13 +55,13 @@ def test_withdrawn_before_or_after_the_work(house, done):
     subject = house.submit_subject()
     worker = house.worker()
     for _ in range(done):
-        assert worker.step()
+        assert worker.run_next()
     if done == 2:
         house.submit_video(subject.id)
     withdraw(house, subject)
     assert states(house, subject) == {"cancelled"}
-    assert not worker.step()
-    worker.end()
+    assert not worker.run_next()
+    worker.close()
 
 
 @pytest.mark.parametrize("kind", ["preprocess", "train", "render"])
@@ -122,10 +122,10 @@ def test_a_job_that_slipped_past_is_cancelled_when_it_is_claimed(house):
     with house.database.session() as session:
         session.get(Subject, subject.id).withdrawn_at = now()
     worker = house.worker()
-    assert not worker.step()
+    assert not worker.run_next()
     assert (house.video(video).state, house.job(video.job).state) == ("cancelled", "cancelled")
-    assert worker.step()
-    worker.end()
+    assert worker.run_next()
+    worker.close()
     assert house.subject(other).state == "training"
 
 
@@ -149,11 +149,11 @@ def test_of_a_purge_that_the_store_missed_the_janitor_finds_the_rest(house, monk
     monkeypatch.setattr(house.store, "delete_prefix", lambda prefix: None)
     withdraw(house, subject, purge=True)
     worker = house.worker()
-    worker.janitor.grace_s = 0.0
+    worker.object_cleaner.grace_s = 0.0
     left = house.objects()
     assert subject.run_key in left
-    assert worker.janitor.round() == left
-    worker.end()
+    assert worker.object_cleaner.round() == left
+    worker.close()
     assert house.objects() == []
 
 

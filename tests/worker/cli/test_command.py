@@ -59,10 +59,10 @@ def test_a_local_worker_keeps_to_its_queues(house):
     video = house.submit_video(house.ready_subject().id)
     waiting = house.submit_subject()
     worker = PollingWorker(house.settings, CORE, kinds_of(["gpu_render"]))
-    assert worker.step()
-    assert not worker.step()
+    assert worker.run_next()
+    assert not worker.run_next()
     assert (house.video(video).state, house.subject(waiting).state) == ("ready", "pending")
-    worker.end()
+    worker.close()
 
 
 def test_an_unusable_setting_is_refused(monkeypatch, capsys):

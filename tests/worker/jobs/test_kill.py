@@ -190,9 +190,9 @@ def test_workers_know_the_dead_from_the_living_and_from_strangers(tmp_path):
     bob._lock.release()  # as the kernel does when the process ends
     assert is_abandoned(tmp_path / "bob")
     assert not is_abandoned(tmp_path / "ada") and not is_abandoned(tmp_path / "a worker of another machine")
-    ada.bury()
+    ada.remove_dead()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ada"]
-    ada.leave()
+    ada.release()
 
 
 def test_a_retried_job_finishes_after_its_worker_was_lost(house):

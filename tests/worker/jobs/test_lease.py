@@ -80,7 +80,7 @@ def test_work_that_takes_too_long_fails(house, job):
         lease.overdue.wait(5)
         with pytest.raises(Cancelled):
             lease.progress("track", 1, 4)
-        assert not lease.give_up()
+        assert not lease.release_or_expire()
     failed = house.job(job)
     assert (failed.state, failed.error["code"]) == ("failed", "time_limit")
 

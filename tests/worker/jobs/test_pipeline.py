@@ -117,7 +117,7 @@ def test_whatever_the_core_raises_the_job_fails_with_a_reason(house, action, cod
 def test_a_run_that_comes_too_late_leaves_no_report(house, monkeypatch):
     subject = house.submit_subject()
     worker = house.worker()
-    assert worker.step()
+    assert worker.run_next()
     put = worker.pipeline.store.put
 
     def cancel_then_put(key, file, **more):
@@ -126,7 +126,7 @@ def test_a_run_that_comes_too_late_leaves_no_report(house, monkeypatch):
         return put(key, file, **more)
 
     monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
-    assert worker.step()
+    assert worker.run_next()
     assert house.subject(subject).state == "cancelled"
     assert not [key for key in house.objects() if "/reports/" in key or "/runs/" in key]
 
@@ -139,7 +139,7 @@ def test_a_store_without_room_fails_the_job(house, monkeypatch):
         raise StoreFull("No space left in the object store.")
 
     monkeypatch.setattr(worker.pipeline.store, "put", refuse)
-    assert worker.step()
+    assert worker.run_next()
     assert house.subject(subject).jobs[0].error["code"] == "disk_full"
 
 
@@ -230,20 +230,20 @@ def test_the_last_subject_stays_in_memory_until_another_job_needs_the_room(house
     for subject in (ada, ada, bob):
         house.submit_video(subject.id)
     worker = house.worker()
-    while worker.step():
+    while worker.run_next():
         pass
     loads = [run.name for run in LOADED if run is not None]
     assert [ada.run_key in name.replace("+", "/") for name in loads] == [True, False]
     assert LOADED[-1] is not None
     house.submit_video(bob.id, at={"1": "crash"})
-    worker.step()
+    worker.run_next()
     assert LOADED[-1] is None  # a failed job keeps nothing
     house.submit_video(bob.id)
-    worker.step()
+    worker.run_next()
     house.submit_subject()
-    worker.step()
+    worker.run_next()
     assert LOADED[-1] is None  # nor does a subject stay in the way of training
-    worker.end()
+    worker.close()
 
 
 def test_a_late_result_is_thrown_away(house, monkeypatch):
@@ -258,7 +258,7 @@ def test_a_late_result_is_thrown_away(house, monkeypatch):
         return put(*arguments, **more)
 
     monkeypatch.setattr(worker.pipeline.store, "put", cancel_then_put)
-    assert worker.step()
+    assert worker.run_next()
     video = house.video(video)
     assert (video.state, video.file_key) == ("cancelled", None)
     assert house.objects() == before

@@ -23,70 +23,70 @@ def clock():
     return Clock()
 
 
-def walk(meter, clock, stage, seconds, steps=20, start=0):
-    """Goes through a stage evenly, and returns every standing with the seconds that the stage still takes."""
+def walk(estimator, clock, stage, seconds, steps=20, start=0):
+    """Goes through a stage evenly, and returns every current with the seconds that the stage still takes."""
     for step in range(start, steps + 1):
-        yield meter.report(stage, step, steps), seconds * (steps - step) / steps
+        yield estimator.report(stage, step, steps), seconds * (steps - step) / steps
         if step < steps:
             clock.now += seconds / steps
 
 
 def test_progress_covers_0_to_1_by_the_weights(clock):
-    meter = ProgressEstimator(WEIGHTS, clock)
-    assert meter.report("audio", 0, 10).progress == 0.0
-    assert meter.report("audio", 10, 10).progress == pytest.approx(0.1)
-    assert meter.report("head", 1, 2).progress == pytest.approx(0.4)
-    assert meter.report("torso", 3, 3) == ("torso", pytest.approx(1.0), None)
+    estimator = ProgressEstimator(WEIGHTS, clock)
+    assert estimator.report("audio", 0, 10).progress == 0.0
+    assert estimator.report("audio", 10, 10).progress == pytest.approx(0.1)
+    assert estimator.report("head", 1, 2).progress == pytest.approx(0.4)
+    assert estimator.report("torso", 3, 3) == ("torso", pytest.approx(1.0), None)
 
 
 def test_the_time_to_go_is_right_when_the_weights_are(clock):
-    meter = ProgressEstimator(WEIGHTS, clock)
+    estimator = ProgressEstimator(WEIGHTS, clock)
     seen = 0
     for stage, seconds, later in (("audio", 10, 90), ("head", 60, 30), ("torso", 30, 0)):
-        for standing, left in walk(meter, clock, stage, seconds):
-            if standing.eta_s is not None:
-                assert standing.eta_s == pytest.approx(left + later, abs=0.2)
+        for current, left in walk(estimator, clock, stage, seconds):
+            if current.eta_s is not None:
+                assert current.eta_s == pytest.approx(left + later, abs=0.2)
                 seen += 1
     assert seen > 50
 
 
 def test_a_stage_is_timed_by_its_own_pace_when_the_weights_are_wrong(clock):
     """The head is ten times as slow as the weights say: it is noticed inside the head, not after it."""
-    meter = ProgressEstimator(WEIGHTS, clock)
-    list(walk(meter, clock, "audio", 10))
-    standings = [(standing.eta_s, left) for standing, left in walk(meter, clock, "head", 600)]
+    estimator = ProgressEstimator(WEIGHTS, clock)
+    list(walk(estimator, clock, "audio", 10))
+    standings = [(current.eta_s, left) for current, left in walk(estimator, clock, "head", 600)]
     eta, left = standings[10]
     assert left == 300
     assert eta == pytest.approx(300 + 3 * 310 / 4, rel=0.01)  # the torso at the pace of all seen so far
 
 
 def test_nothing_is_told_before_it_can_be_known(clock):
-    meter = ProgressEstimator(WEIGHTS, clock)
-    assert meter.report("head", 0, 100).eta_s is None
+    estimator = ProgressEstimator(WEIGHTS, clock)
+    assert estimator.report("head", 0, 100).eta_s is None
     clock.now += 60
-    assert meter.report("head", 1, 1000).eta_s is None
+    assert estimator.report("head", 1, 1000).eta_s is None
 
 
 def test_what_stood_before_counts_as_progress_but_not_as_pace(clock):
-    meter = ProgressEstimator(WEIGHTS, clock)
-    assert meter.report("head", 500, 1000).progress == pytest.approx(0.4)
+    estimator = ProgressEstimator(WEIGHTS, clock)
+    assert estimator.report("head", 500, 1000).progress == pytest.approx(0.4)
     clock.now += 10
-    standing = meter.report("head", 600, 1000)
-    assert standing.eta_s == pytest.approx(40 + 3 / 0.6 * 10, rel=0.01)
+    current = estimator.report("head", 600, 1000)
+    assert current.eta_s == pytest.approx(40 + 3 / 0.6 * 10, rel=0.01)
 
 
 def test_a_training_that_starts_over_goes_back(clock):
-    meter = ProgressEstimator(WEIGHTS, clock)
-    list(walk(meter, clock, "head", 60))
-    assert meter.report("head", 0, 20).progress == pytest.approx(0.1)
+    estimator = ProgressEstimator(WEIGHTS, clock)
+    list(walk(estimator, clock, "head", 60))
+    assert estimator.report("head", 0, 20).progress == pytest.approx(0.1)
     clock.now += 30
-    assert meter.report("head", 10, 20).eta_s == pytest.approx(30 + 30, rel=0.01)
+    assert estimator.report("head", 10, 20).eta_s == pytest.approx(30 + 30, rel=0.01)
 
 
 def test_a_stage_without_weight_is_named_only(clock):
-    meter = ProgressEstimator(WEIGHTS, clock)
-    meter.report("head", 1, 2)
-    assert meter.report("store", 0, 1) == ("store", pytest.approx(0.4), None)
+    estimator = ProgressEstimator(WEIGHTS, clock)
+    estimator.report("head", 1, 2)
+    assert estimator.report("store", 0, 1) == ("store", pytest.approx(0.4), None)
 
 
 def test_a_stage_of_nothing_is_done(clock):
@@ -94,11 +94,11 @@ def test_a_stage_of_nothing_is_done(clock):
 
 
 def test_stages_are_timed(clock):
-    meter = ProgressEstimator(WEIGHTS, clock)
+    estimator = ProgressEstimator(WEIGHTS, clock)
     for seconds, stage in ((0.0, "audio"), (2.0, "audio"), (3.0, "head"), (1.0, "store"), (4.0, "store")):
         clock.now += seconds
-        meter.report(stage, 1, 1)
-    assert meter.seconds == {"audio": 5.0, "head": 1.0, "store": 4.0}
+        estimator.report(stage, 1, 1)
+    assert estimator.seconds == {"audio": 5.0, "head": 1.0, "store": 4.0}
 
 
 def test_the_times_of_a_job_that_succeeded_are_tallied(house):

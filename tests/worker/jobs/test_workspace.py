@@ -61,36 +61,36 @@ def test_clearing_leaves_the_other_jobs(workspace):
 
 
 def test_what_is_pushed_comes_back_without_what_is_skipped(workspace, tmp_path):
-    workspace.push(fill(tmp_path / "run"), "runs/1", skip=("a.txt",))
-    assert names(workspace.folder("runs/1")) == ["sub"]
-    workspace.push(tmp_path / "run", "runs/2")
-    folder = workspace.folder("runs/2")
+    workspace.upload_folder(fill(tmp_path / "run"), "runs/1", skip=("a.txt",))
+    assert names(workspace.cached_folder("runs/1")) == ["sub"]
+    workspace.upload_folder(tmp_path / "run", "runs/2")
+    folder = workspace.cached_folder("runs/2")
     assert (folder / "a.txt").read_text() + (folder / "sub" / "b.txt").read_text() == "ab"
     assert names(tmp_path) == ["objects", "run", "work"]
 
 
 def test_an_object_is_unpacked_once(workspace, tmp_path):
-    workspace.push(fill(tmp_path / "run"), "runs/1")
-    folder = workspace.folder("runs/1")
+    workspace.upload_folder(fill(tmp_path / "run"), "runs/1")
+    folder = workspace.cached_folder("runs/1")
     workspace.store.delete("runs/1")
-    assert workspace.folder("runs/1") == folder
+    assert workspace.cached_folder("runs/1") == folder
     with pytest.raises(ObjectMissing):
-        workspace.folder("runs/2")
+        workspace.cached_folder("runs/2")
 
 
 def test_a_folder_that_was_just_pushed_can_be_kept(workspace, tmp_path):
     folder = fill(tmp_path / "run")
-    workspace.keep(folder, "runs/1")
+    workspace.cache_folder(folder, "runs/1")
     assert not folder.exists()
-    assert names(workspace.folder("runs/1")) == ["a.txt", "sub"]
+    assert names(workspace.cached_folder("runs/1")) == ["a.txt", "sub"]
 
 
 def test_a_damaged_object_leaves_no_half_folder(workspace, tmp_path):
-    workspace.push(fill(tmp_path / "run"), "runs/1")
+    workspace.upload_folder(fill(tmp_path / "run"), "runs/1")
     path = workspace.store.root / "runs" / "1"
     path.write_bytes(path.read_bytes().replace(b"b", b"c", 1))
     with pytest.raises(ObjectDamaged, match="damaged"):
-        workspace.folder("runs/1")
+        workspace.cached_folder("runs/1")
     assert names(workspace.cache) == []
 
 
@@ -101,14 +101,14 @@ def test_a_full_disk_is_named(workspace, tmp_path, monkeypatch):
     fill(tmp_path / "run")
     monkeypatch.setattr("zipfile.ZipFile.write", full)
     with pytest.raises(StoreFull):
-        workspace.push(tmp_path / "run", "runs/1")
+        workspace.upload_folder(tmp_path / "run", "runs/1")
     assert names(tmp_path) == ["run"]
 
 
 def test_what_is_wanted_and_what_was_only_just_made_stays(workspace, tmp_path):
     attempt_at(workspace, 1), attempt_at(workspace, 1, "job_2")
     for key in ("runs/1", "runs/2"):
-        workspace.keep(fill(tmp_path / "run"), key)
+        workspace.cache_folder(fill(tmp_path / "run"), key)
     new, old = workspace.cache / ".new", workspace.cache / ".old"
     new.mkdir(), old.mkdir()
     os.utime(old, (0, time.time() - 7200))

@@ -23,11 +23,11 @@ from storage.errors import BadCertificate
 from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
 from worker.provenance import content_credentials
-from worker.provenance.content_credentials import Claim, Signer, read
+from worker.provenance.content_credentials import Signer, VideoClaim, read
 from worker.provenance.provenance import Provenance
 from worker.provenance.signing_identity import PURPOSES, load_identity, load_mark_key
 
-CLAIM = Claim("vid_1", "sub_1", "ab" * 32, datetime(2026, 5, 2, 9, 30, tzinfo=timezone.utc))
+CLAIM = VideoClaim("vid_1", "sub_1", "ab" * 32, datetime(2026, 5, 2, 9, 30, tzinfo=timezone.utc))
 SIGNING = (ExtendedKeyUsageOID.EMAIL_PROTECTION,)
 
 
@@ -93,7 +93,7 @@ def test_any_other_reader_that_trusts_the_root_trusts_the_video(identity, clips,
     manifest = store["manifests"][store["active_manifest"]]
     (actions,) = (each["data"] for each in manifest["assertions"] if each["label"].startswith("c2pa.actions"))
     assert [action["action"] for action in actions["actions"]] == ["c2pa.created"]
-    assert actions["actions"][0]["digitalSourceType"] == content_credentials.TRAINED
+    assert actions["actions"][0]["digitalSourceType"] == content_credentials.TRAINED_ALGORITHM
     assert "Ada" not in json.dumps(store)  # no name, only the digest of the record
     assert "ab" * 32 in json.dumps(store)
 
@@ -201,7 +201,7 @@ def test_an_operators_own_certificate(office, make_key, algorithm, usage, clips,
     certificate = office.certify(key, usages=[x509.ObjectIdentifier(usage)])
     identity = load_identity(office.given(certificate, office.root, key=key))
     assert identity.algorithm == algorithm
-    Signer(identity).try_out()
+    Signer(identity).self_test()
     video, _ = signed(identity, clips, tmp_path)
     found = read(video, {identity.serial: identity.chain})
     assert (found["ours"], found["issuer"]) == (True, "studio")
@@ -239,9 +239,9 @@ def bad(office, what):
         "expired": "valid from .* only",
         "not yet valid": "valid from .* only",
         "another key": "does not belong",
-        "alone": "stands alone",
+        "alone": "without its issuer",
         "password": "password",
-        "another purpose": "other purposes",
+        "another purpose": "does not allow signing",
         "missing": "cannot be read",
         "no PEM": "not in PEM",
         "one of two": "Only one",
@@ -272,13 +272,13 @@ def test_a_time_stamping_authority_that_is_away_is_named(identity):
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
     with pytest.raises(BadCertificate) as caught:
-        Signer(identity, url).try_out()
+        Signer(identity, url).self_test()
     assert url in caught.value.remedy
 
 
 def test_a_signing_folder_that_cannot_be_written_is_told(settings, tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(BadCertificate, match="cannot be made") as caught:
+    with pytest.raises(BadCertificate, match="cannot be created") as caught:
         load_mark_key(dataclasses.replace(settings, signing_dir=str(tmp_path / "file" / "signing")))
     assert "ADNERF_SIGNING_DIR" in caught.value.remedy
 
@@ -286,16 +286,16 @@ def test_a_signing_folder_that_cannot_be_written_is_told(settings, tmp_path):
 def test_a_job_whose_video_cannot_be_signed_fails_and_can_be_retried(house, office, caplog):
     subject = house.ready_subject()
     video = house.submit_video(subject.id)
-    core = dataclasses.replace(CORE, seal=Provenance)
+    core = dataclasses.replace(CORE, provenance=Provenance)
     worker = PollingWorker(bad(office, "expired"), core)
-    assert "cannot be sealed" in caplog.text
-    assert worker.step()
+    assert "cannot be signed" in caplog.text
+    assert worker.run_next()
     error = house.job(video.job).error
     assert (error["code"], "valid from" in error["message"]) == ("bad_certificate", True)
     house.submit_subject()
-    assert worker.step()  # all else goes on
+    assert worker.run_next()  # all else goes on
     assert house.newest_job().kind == "train"
-    worker.end()
+    worker.close()
 
 
 def test_a_damaged_key_of_the_mark_is_not_replaced(settings):

@@ -49,7 +49,7 @@ def render(run, audio, out, options, progress, *, background=None, device="cpu",
     return SimpleNamespace(frames=250, duration_s=10.0, width=SIZE, height=SIZE, view=ViewChange())
 
 
-SEALING = dataclasses.replace(CORE, render=render, seal=Provenance)
+SEALING = dataclasses.replace(CORE, render=render, provenance=Provenance)
 
 
 @pytest.fixture(scope="module")
@@ -64,8 +64,8 @@ def made(house, options=PLAIN, **orders):
     """A video that was rendered, marked and signed, as row and as bytes."""
     video = house.submit_video(house.ready_subject().id, options=options, **orders)
     worker = PollingWorker(house.settings, SEALING)
-    assert worker.step()
-    worker.end()
+    assert worker.run_next()
+    worker.close()
     video = house.read(videos.video_file, video.id)
     with house.store.open(video.file_key) as file:
         return video, file.read()
@@ -75,7 +75,7 @@ def verify(house, content, owner=LOCAL):
     """The verification of a file, answered."""
     with house.database.session() as session:
         row = submit_verification(session, house.store, house.settings, owner=owner, video=io.BytesIO(content))
-    assert Verifier(house.settings, house.database, house.store).step()
+    assert Verifier(house.settings, house.database, house.store).verify_next()
     return house.read(get_verification, row.id, owner=owner)
 
 
@@ -164,9 +164,9 @@ def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, cl
     looker = Verifier(house.settings, house.database, house.store)
     for attempt in (1, 2, 3):
         with pytest.raises(SystemExit):
-            looker.step()
+            looker.verify_next()
         assert house.read(get_verification, row.id).attempt == attempt
-    assert not looker.step()
+    assert not looker.verify_next()
     assert house.read(get_verification, row.id).error["code"] == "worker_lost"
 
 
@@ -193,7 +193,7 @@ def test_a_late_answer_leaves_the_file_to_the_attempt_that_looks_at_it(house, cl
     monkeypatch.setattr(verifier, "inspect", late)
     with house.database.session() as session:
         row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
-    assert Verifier(house.settings, house.database, house.store).step()
+    assert Verifier(house.settings, house.database, house.store).verify_next()
     row = house.read(get_verification, row.id)
     assert (row.state, row.attempt, row.error) == ("running", 2, None)
     assert house.objects() == [row.file_key]
@@ -203,18 +203,18 @@ def test_answers_and_files_go_after_a_while(house, monkeypatch):
     with house.database.session() as session:
         submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
     worker = house.worker()
-    worker.janitor.grace_s = 0.0
-    assert worker.janitor.round() == []
+    worker.object_cleaner.grace_s = 0.0
+    assert worker.object_cleaner.round() == []
     monkeypatch.setattr(verifications, "KEPT_S", 0.0)
     left = house.settings.work / "verifications" / "ver_1-1"  # by a process that was killed
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
-    worker.verifier.tidy()
+    worker.verifier.clean_up()
     assert not left.exists()
     with house.database.session(write=False) as session:
         assert session.query(Verification).count() == 0
-    assert len(worker.janitor.round()) == 1
-    worker.end()
+    assert len(worker.object_cleaner.round()) == 1
+    worker.close()
     assert house.objects() == []
 
 

@@ -44,7 +44,7 @@ def reread(house, row):
 
 def deliver(house):
     """One round of a courier in this process."""
-    WebhookDeliverer(house.settings, house.database, threading.Event()).round()
+    WebhookDeliverer(house.settings, house.database, threading.Event()).deliver_due()
 
 
 def opened(house, webhook, received):

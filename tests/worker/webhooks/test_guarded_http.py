@@ -157,9 +157,9 @@ def test_name_servers_that_do_not_answer_are_not_waited_for(monkeypatch):
         go_on.wait(60)
         return []
 
-    monkeypatch.setattr(guarded_http, "LOOK_UP_S", 0.05)
+    monkeypatch.setattr(guarded_http, "RESOLVE_S", 0.05)
     monkeypatch.setattr(
-        guarded_http, "_looking", threading.BoundedSemaphore(16)
+        guarded_http, "_lookups", threading.BoundedSemaphore(16)
     )  # others may still wait for real answers
     monkeypatch.setattr(socket, "getaddrinfo", stuck)
     try:
@@ -250,7 +250,7 @@ def test_of_an_endless_answer_only_the_beginning_is_read():
             sent += connection.send(b"y" * 65536)
 
     with misbehaving(flood) as url:
-        assert post(url) == (200, b"y" * guarded_http.EXCERPT)
+        assert post(url) == (200, b"y" * guarded_http.MAX_BODY_BYTES)
     assert sent < 64 << 20, "more than what the kernel keeps for a reader who does not read"
 
 
