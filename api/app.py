@@ -58,7 +58,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.figures = metrics.registry(settings, app.state.database, app.state.readiness)
     app.add_middleware(ETagMiddleware)
     app.add_middleware(AccessMiddleware, database=app.state.database, rates=RateLimiter(settings))
-    app.add_middleware(RequestLogMiddleware, figures=RequestMetrics(app.state.figures))
+    app.add_middleware(RequestLogMiddleware, metrics=RequestMetrics(app.state.figures))
     app.add_middleware(TusMiddleware)
     security_headers.install(app, settings)
     problems.install(app)

@@ -1,9 +1,9 @@
-"""The gate: who asks, how often, and whether they may; before anything of a request's body is read.
+"""Authentication, authorisation and rate limits, before any of a request's body is read.
 
-A service without keys is its machine's own: every request must come from a loopback address, unforwarded, and by a
-loopback name. The last keeps out web pages elsewhere, which a browser on this machine shows: one whose name was rebound to
-127.0.0.1 sends that name as `Host`, any other one sends its own as `Origin`. Once a key was made, what lies below /v1
-needs one, from everywhere, and so does /metrics; the page and the documentation, which tell nothing of anybody, do not.
+While no API key exists (open mode), the service accepts only requests of its own machine: from a loopback address, not
+forwarded, and addressed to a loopback name. The name keeps out foreign web pages that a browser on this machine shows: a page
+whose name was rebound to 127.0.0.1 sends that name in `Host`, and any other page sends its own origin in `Origin`. Once a key
+exists, everything below /v1 and /metrics requires one; the page and the documentation, which reveal nothing about anybody, do not.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from storage.tables import api_keys
 
 log = logging.getLogger(__name__)
 
-OPEN = ("/healthz", "/readyz")
-"""Asked all the time by supervisors, which have no key; they are answered always."""
+PUBLIC = ("/healthz", "/readyz")
+"""Paths that supervisors poll without a key; they are always answered and not counted."""
 METRICS = "/metrics"
 GUARDED = "/v1"
 
-FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""What proxies add. A request that has one was made by somebody behind the address that it comes from."""
+FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+"""Headers that proxies add: such a request was made by a client behind the address that it comes from."""
 
 
 class AccessDecision(NamedTuple):
-    """What the gate has found: who asks, or why not; and what the answer's header says of it."""
+    """The caller, or the problem that the request is refused with; and headers to add to the response."""
 
     caller: Caller | None
     problem: Problem | None
@@ -47,39 +47,39 @@ class AccessDecision(NamedTuple):
 
 
 class AccessMiddleware:
-    """ASGI middleware: sets `request.state.caller`, or answers itself."""
+    """ASGI middleware that sets `request.state.caller`, or refuses the request."""
 
     def __init__(self, app: ASGIApp, database: Database, rates: RateLimiter):
         self.app, self.database, self.rates = app, database, rates
-        self.keyless = True
-        self._noting = Lock()
+        self.open_mode = True
+        self._touching = Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in OPEN:
+        if scope["type"] != "http" or scope["path"] in PUBLIC:
             await self.app(scope, receive, send)
             return
-        caller, problem, headers = await run_in_threadpool(self._admit, HTTPConnection(scope), scope["method"])
+        caller, problem, headers = await run_in_threadpool(self._decide, HTTPConnection(scope), scope["method"])
 
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
         if problem is not None:
-            await problem.response()(scope, receive, answer)
+            await problem.response()(scope, receive, send_with_headers)
             return
         scope.setdefault("state", {})["caller"] = caller
-        await self.app(scope, receive, answer)
+        await self.app(scope, receive, send_with_headers)
 
-    def _admit(self, asking: HTTPConnection, method: str) -> AccessDecision:
-        """Looks at everything but the body. Refused requests are counted too."""
+    def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:
+        """Decides without reading the body. Refused requests count towards the rate limit as well."""
         caller, problem = None, None
         try:
-            caller = self._identify(asking)
+            caller = self._identify(connection)
             if caller is not None:
-                _check_scope(caller, asking.scope["path"], method)
-            elif _guarded(asking.scope["path"]) and method != "OPTIONS":
-                raise Unauthorized("There is no key in the request.")
+                _check_scope(caller, connection.scope["path"], method)
+            elif _needs_key(connection.scope["path"]) and method != "OPTIONS":
+                raise Unauthorized("The request has no API key.")
         except Unauthorized as error:
             problem = Problem(error.code, error.message, remedy=error.remedy, headers=CHALLENGE)
         except Problem as error:
@@ -87,71 +87,71 @@ class AccessMiddleware:
         except (OperationalError, PoolTimeout) as error:
             return AccessDecision(None, database_away(error), {})
         if caller is not None and caller.key_id is not None:
-            pace = self.rates.hit("key", caller.key_id)
+            status = self.rates.hit("key", caller.key_id)
         else:
-            pace = self.rates.hit("address", asking.client.host if asking.client else "unknown")
-        if pace is not None and not pace.admitted:
-            problem = Problem("rate_limited", f"{pace.limit} requests in {pace.window_s} seconds are allowed.")
-        return AccessDecision(caller, problem, pace.headers() if pace else {})
+            status = self.rates.hit("address", connection.client.host if connection.client else "unknown")
+        if status is not None and not status.admitted:
+            problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
+        return AccessDecision(caller, problem, status.headers() if status else {})
 
-    def _identify(self, asking: HTTPConnection) -> Caller | None:
-        """Who asks; None: somebody without a key. Raises Unauthorized, and the problem `keys_needed`."""
-        scheme, _, token = asking.headers.get("authorization", "").partition(" ")
+    def _identify(self, connection: HTTPConnection) -> Caller | None:
+        """Returns the caller; None for a request without a key. Raises Unauthorized, and the Problem `keys_needed`."""
+        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
         with self.database.session(write=False) as session:
-            self.keyless = self.keyless and not api_keys.any_exist(session)  # one key, and it is so for ever
-            if self.keyless:
-                _check_local(asking)
+            self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends open mode for good
+            if self.open_mode:
+                _check_local(connection)
                 return LOCAL_CALLER
             if scheme.lower() != "bearer":
                 return None
             token = token.strip()
             key = api_keys.find(session, token)
         if api_keys.is_stale(key):
-            self._note_use(key.id)
+            self._record_use(key.id)
         return caller_of(key, token)
 
-    def _note_use(self, key_id: str) -> None:
-        if not self._noting.acquire(blocking=False):
-            return  # one thread at most waits for those who write; the next request notes it
+    def _record_use(self, key_id: str) -> None:
+        if not self._touching.acquire(blocking=False):
+            return  # at most one thread waits for other writers; the next request records the use
         try:
             with self.database.session() as session:
                 api_keys.touch(session, key_id)
-        except (OperationalError, StorageError) as error:  # a full disk shall not keep anybody from reading
-            log.warning("the use of key %s was not noted: %s", key_id, error)
+        except (OperationalError, StorageError) as error:  # a full disk must not prevent reading
+            log.warning("the use of key %s was not recorded: %s", key_id, error)
         finally:
-            self._noting.release()
+            self._touching.release()
 
 
-def _guarded(path: str) -> bool:
+def _needs_key(path: str) -> bool:
     return path in (METRICS, GUARDED) or path.startswith(GUARDED + "/")
 
 
 def _check_scope(caller: Caller, path: str, method: str) -> None:
     if path == METRICS:
         caller.check("metrics")
-    elif _guarded(path) and method != "OPTIONS":
+    elif _needs_key(path) and method != "OPTIONS":
         caller.check("read" if method in READS else "write")
 
 
-def _check_local(asking: HTTPConnection) -> None:
-    """Raises the problem `keys_needed` where a service without keys is asked by anybody but its own machine."""
-    headers = asking.headers
+def _check_local(connection: HTTPConnection) -> None:
+    """Raises the Problem `keys_needed` unless the request was made on this machine."""
+    headers = connection.headers
     origin = headers.get("origin")
-    if asking.client is None or not api_keys.is_loopback(asking.client.host):
+    if connection.client is None or not api_keys.is_loopback(connection.client.host):
         why = "The request comes from another machine"
-    elif any(name in headers for name in FORWARDED):
+    elif any(name in headers for name in FORWARDING_HEADERS):
         why = "The request was forwarded by a proxy"
-    elif not api_keys.is_loopback(_name(f"//{headers.get('host', '')}")):
-        why = "The request names another host than this machine"
-    elif origin is not None and not api_keys.is_loopback(_name(origin)):
-        why = "The request was made by a web page from elsewhere"
+    elif not api_keys.is_loopback(_host(f"//{headers.get('host', '')}")):
+        why = "The request is addressed to another host name than this machine's"
+    elif origin is not None and not api_keys.is_loopback(_host(origin)):
+        why = "The request was made by a web page of another origin"
     else:
         return
-    raise Problem("keys_needed", f"{why}, and this service has no keys yet.")
+    raise Problem("keys_needed", f"{why}, and no API key exists yet.")
 
 
-def _name(url: str) -> str:
-    """The host of a URL, without its port; empty where there is none."""
+def _host(url: str) -> str:
+    """Returns the host of a URL without its port; empty if there is none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:

@@ -1,7 +1,7 @@
-"""Tags: every JSON answer to a GET has an ETag, and who has it already is answered 304 (RFC 9110, section 13).
+"""ETags: every JSON response to a GET has one, and a client that already has it gets 304 Not Modified (RFC 9110, section 13).
 
-So that polling costs next to nothing on the wire, and no route can forget it. The answer is made all the same: what is
-spared is the sending, and the reading on the other side.
+This makes polling cheap on the wire, and no route can forget it. The response is still computed: what is saved is sending it,
+and parsing it on the client's side.
 """
 
 from __future__ import annotations
@@ -14,38 +14,39 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.responses.byte_ranges import not_modified
 
-BELOW = ("/v1/", "/openapi.json")
-"""Where this holds: for resources, not for how the service is at the moment."""
-CACHE = "private, no-cache"
-"""What a cache may do with an answer that says nothing of it: keep it for the one who asked, and ask again each time."""
-OF_A_BODY = ("content-length", "content-type")
+PATH_PREFIXES = ("/v1/", "/openapi.json")
+"""Paths with ETags: resources, but not the state of the service."""
+CACHE_CONTROL = "private, no-cache"
+"""Default Cache-Control: only the client itself may store the response, and must revalidate it each time."""
+BODY_HEADERS = ("content-length", "content-type")
+"""Headers that a 304 response must not have."""
 
 
 class ETagMiddleware:
-    """ASGI middleware. Answers that come in pieces, that have a tag already or that may not be kept are left as they are."""
+    """ASGI middleware. Streamed responses, responses with an ETag and responses that must not be stored stay unchanged."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(BELOW):
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(PATH_PREFIXES):
             await self.app(scope, receive, send)
             return
         held: Message | None = None
 
-        async def answer(message: Message) -> None:
+        async def send_tagged(message: Message) -> None:
             nonlocal held
             if message["type"] == "http.response.start" and _can_be_tagged(message):
-                held = message  # until the body is there of which the tag is made
+                held = message  # until the body arrives, of which the tag is a digest
                 return
             if held is not None:
-                begun, held = held, None
+                start, held = held, None
                 if not message.get("more_body"):
-                    message = _tag(Request(scope), begun, message)
-                await send(begun)
+                    message = _tag(Request(scope), start, message)
+                await send(start)
             await send(message)
 
-        await self.app(scope, receive, answer)
+        await self.app(scope, receive, send_tagged)
 
 
 def _can_be_tagged(start: Message) -> bool:
@@ -56,14 +57,14 @@ def _can_be_tagged(start: Message) -> bool:
     )
 
 
-def _tag(asked: Request, start: Message, body: Message) -> Message:
-    """Tags the answer that begins with `start`; returns its body, which is empty where the asker has it."""
+def _tag(request: Request, start: Message, body: Message) -> Message:
+    """Adds the ETag to the response; returns the body to send, which is empty if the client has this version."""
     headers = MutableHeaders(scope=start)
     headers["ETag"] = etag = f'"{sha256(body["body"]).hexdigest()[:32]}"'
-    headers.setdefault("Cache-Control", CACHE)
-    if not not_modified(asked, etag):
+    headers.setdefault("Cache-Control", CACHE_CONTROL)
+    if not not_modified(request, etag):
         return body
     start["status"] = 304
-    for name in OF_A_BODY:
+    for name in BODY_HEADERS:
         del headers[name]
     return {**body, "body": b""}

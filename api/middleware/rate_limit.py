@@ -1,9 +1,9 @@
-"""How often a client may ask: fixed windows, counted in Redis where the broker is one, else in this process.
+"""Rate limits: fixed windows, counted in Redis if the broker is Redis, else in this process.
 
-The fields are those of draft-ietf-httpapi-ratelimit-headers (from its version 09 on):
+The response headers are those of draft-ietf-httpapi-ratelimit-headers, version 09 and later:
 
-    RateLimit-Policy: "key";q=1200;w=60        1200 requests a minute
-    RateLimit: "key";r=1187;t=42               1187 are left, for 42 seconds; then all are there again
+    RateLimit-Policy: "key";q=1200;w=60        1200 requests in 60 seconds
+    RateLimit: "key";r=1187;t=42               1187 remain; the window ends in 42 seconds
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from typing import Literal, NamedTuple
 
 from limits import RateLimitItem, parse
-from limits.errors import StorageError as CountersAway
+from limits.errors import StorageError as CountersUnavailable
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
@@ -27,12 +27,12 @@ log = logging.getLogger(__name__)
 Policy = Literal["key", "address"]
 
 OFF = "off"
-AWAY_S = 10.0
-"""How long Redis is left alone after it did not answer."""
+RETRY_REDIS_S = 10.0
+"""Seconds during which Redis is not asked again after it did not respond: each attempt delays a request by its timeout."""
 
 
 class RateLimitStatus(NamedTuple):
-    """How a client stands after one more request."""
+    """State of one client's window after a request."""
 
     policy: Policy
     limit: int
@@ -42,7 +42,7 @@ class RateLimitStatus(NamedTuple):
     admitted: bool
 
     def headers(self) -> dict[str, str]:
-        """The header fields that tell of it."""
+        """Returns the response headers."""
         fields = {
             "RateLimit-Policy": f'"{self.policy}";q={self.limit};w={self.window_s}',
             "RateLimit": f'"{self.policy}";r={self.remaining};t={self.reset_s}',
@@ -51,16 +51,16 @@ class RateLimitStatus(NamedTuple):
 
 
 class RateLimiter:
-    """Counts the requests of each key and, where there is none, of each address. Threads may share it."""
+    """Counts the requests of each key, and of each address for requests without a key. Thread-safe."""
 
     def __init__(self, settings: Settings):
-        """Raises BadSetting for a rate that cannot be understood."""
+        """Raises BadSetting if a rate in the settings is malformed."""
         self.items: dict[Policy, RateLimitItem | None] = {
             "key": _parse("rate_limit", settings.rate_limit),
             "address": _parse("address_rate_limit", settings.address_rate_limit),
         }
-        self.here = FixedWindowRateLimiter(MemoryStorage())
-        self.shared = None
+        self._local = FixedWindowRateLimiter(MemoryStorage())
+        self._shared = None
         if settings.broker_url.startswith(("redis://", "rediss://")):
             storage = storage_from_string(
                 settings.broker_url,
@@ -69,26 +69,26 @@ class RateLimiter:
                 socket_connect_timeout=CONNECT_S,
                 socket_timeout=ANSWER_S,
             )
-            self.shared = FixedWindowRateLimiter(storage)
-        self.shared_again = 0.0
+            self._shared = FixedWindowRateLimiter(storage)
+        self._retry_shared_at = 0.0
 
-    def hit(self, policy: Policy, who: str) -> RateLimitStatus | None:
-        """Counts one more request of `who`; None where there is no limit."""
+    def hit(self, policy: Policy, client: str) -> RateLimitStatus | None:
+        """Counts a request of `client` (a key's id or an address); returns None if there is no limit."""
         item = self.items[policy]
         if item is None:
             return None
-        if self.shared is not None and time.monotonic() >= self.shared_again:
+        if self._shared is not None and time.monotonic() >= self._retry_shared_at:
             try:
-                return _hit(self.shared, item, policy, who)
-            except CountersAway as error:  # better to count in every process by itself than to refuse or to admit all
-                log.warning("rates are counted in this process for a while: %s", error)
-                self.shared_again = time.monotonic() + AWAY_S
-        return _hit(self.here, item, policy, who)
+                return _hit(self._shared, item, policy, client)
+            except CountersUnavailable as error:  # counting in each process is better than refusing or admitting all
+                log.warning("rate limits are counted in this process for a while: %s", error)
+                self._retry_shared_at = time.monotonic() + RETRY_REDIS_S
+        return _hit(self._local, item, policy, client)
 
 
-def _hit(limiter: FixedWindowRateLimiter, item: RateLimitItem, policy: Policy, who: str) -> RateLimitStatus:
-    admitted = limiter.hit(item, policy, who)
-    reset_time, remaining = limiter.get_window_stats(item, policy, who)
+def _hit(limiter: FixedWindowRateLimiter, item: RateLimitItem, policy: Policy, client: str) -> RateLimitStatus:
+    admitted = limiter.hit(item, policy, client)
+    reset_time, remaining = limiter.get_window_stats(item, policy, client)
     reset_s = max(1, math.ceil(reset_time - time.time()))
     return RateLimitStatus(policy, item.amount, item.get_expiry(), remaining, reset_s, admitted)
 

@@ -1,4 +1,4 @@
-"""What is seen of every request: its id, a line in the log, and figures by route."""
+"""Request ids, the access log, and metrics by route."""
 
 from __future__ import annotations
 
@@ -18,76 +18,76 @@ log = logging.getLogger(__name__)
 
 HEADER = "X-Request-Id"
 SAFE = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""An id from outside that may go into logs; another one is replaced."""
+"""Request ids of clients that may go into logs; others are replaced."""
 
-SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600)
-"""Bounds of the latency's buckets: from polling to the upload of a long video."""
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120, 600)
+"""Upper bounds of the latency histogram, seconds: from polling to the upload of a long video."""
 
 UNMATCHED = "unmatched"
-"""The route of requests to paths that there are not; their paths are whatever somebody tries, and stay out."""
-WATCHED = ("/healthz", "/readyz", "/metrics")
-"""Routes that are asked all the time, and of which the log is silent while all is well."""
+"""Route label of requests to unknown paths, which must not become labels: clients can invent any number."""
+POLLED = ("/healthz", "/readyz", "/metrics")
+"""Routes that supervisors poll; they are logged only when they fail."""
 
 
-GONE = 499
-"""The status of requests whose sender was gone before the answer, as nginx has it."""
+CLIENT_CLOSED_REQUEST = 499
+"""Status of requests whose client disconnected before the response; nginx uses the same number."""
 
 
 class RequestMetrics:
-    """Latency and number of requests by method, route and status. Few values each, whatever is asked for."""
+    """Latency and number of requests by method, route and status; the number of label values is bounded."""
 
     def __init__(self, registry: CollectorRegistry):
         self.seconds = Histogram(
             "adnerf_http_request_seconds",
-            "Time until the answer begins, with the time that the request's body took to arrive.",
+            "Seconds until the response starts, including the time in which the request's body arrived.",
             ("method", "route", "status"),
-            buckets=SECONDS,
+            buckets=LATENCY_BUCKETS,
             registry=registry,
         )
-        self.in_progress = Gauge("adnerf_http_requests_in_progress", "Requests being answered.", registry=registry)
+        self.in_progress = Gauge("adnerf_http_requests_in_progress", "Requests in progress.", registry=registry)
 
 
 class RequestLogMiddleware:
-    """ASGI middleware: takes or makes the id of a request, and tells of the answer."""
+    """ASGI middleware that sets the request id, and logs and measures each response."""
 
-    def __init__(self, app: ASGIApp, figures: RequestMetrics):
-        self.app, self.figures = app, figures
+    def __init__(self, app: ASGIApp, metrics: RequestMetrics):
+        self.app, self.metrics = app, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        wanted = Headers(scope=scope).get(HEADER, "")
-        request_id = wanted if SAFE.fullmatch(wanted) else secrets.token_hex(8)
-        begun, status = time.perf_counter(), None
+        sent_id = Headers(scope=scope).get(HEADER, "")
+        request_id = sent_id if SAFE.fullmatch(sent_id) else secrets.token_hex(8)
+        started_at, status = time.perf_counter(), None
 
-        async def answer(message: Message) -> None:
+        async def send_with_id(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)[HEADER] = request_id
-                self._tell(scope, status, time.perf_counter() - begun)
+                self._record(scope, status, time.perf_counter() - started_at)
             await send(message)
 
-        with logs.log_context(request_id=request_id), self.figures.in_progress.track_inprogress():
+        with logs.log_context(request_id=request_id), self.metrics.in_progress.track_inprogress():
             try:
-                await self.app(scope, receive, answer)
+                await self.app(scope, receive, send_with_id)
             except Exception:
                 log.exception("unforeseen")
                 if status is not None:
-                    raise  # the answer has begun: only a broken connection can tell that it is not whole
-                await Problem("internal_error").response()(scope, receive, answer)
+                    raise  # the response has started: only a broken connection shows that it is incomplete
+                await Problem("internal_error").response()(scope, receive, send_with_id)
             finally:
                 if status is None:
-                    self._tell(scope, GONE, time.perf_counter() - begun)
+                    self._record(scope, CLIENT_CLOSED_REQUEST, time.perf_counter() - started_at)
 
-    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+    def _record(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
         method = scope["method"] if scope["method"] in METHODS else "other"
-        self.figures.seconds.labels(method, route, str(status)).observe(seconds)
-        level = logging.DEBUG if route in WATCHED and status < 500 else logging.INFO
+        self.metrics.seconds.labels(method, route, str(status)).observe(seconds)
+        level = logging.DEBUG if route in POLLED and status < 500 else logging.INFO
         ids = {name: value for name, value in scope.get("path_params", {}).items() if SAFE.fullmatch(str(value))}
-        caller = scope.get("state", {}).get("caller")  # api/middleware/access.py has put it there
+        caller = scope.get("state", {}).get("caller")  # set by api/middleware/access.py
         if caller is not None and caller.key_id is not None:
             ids["key_id"] = caller.key_id
         log.log(level, "%s %s %d", method, route, status, extra={"status": status, "seconds": round(seconds, 4), **ids})

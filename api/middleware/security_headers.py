@@ -1,7 +1,7 @@
-"""Headers by which every answer tells browsers what it is not: no script, no part of another page, no other type.
+"""Security headers of every response: no scripts, no framing, no content sniffing.
 
-A route that needs more says so itself (the page, a report); what it says stands. Which transport the client uses is known
-to the proxy in front, which therefore adds Strict-Transport-Security where it is due.
+A route that needs more sets the header itself (the page, a report), and its value stays. Strict-Transport-Security is left to
+the proxy in front, which knows whether the client uses TLS.
 """
 
 from __future__ import annotations
@@ -24,10 +24,17 @@ HEADERS = {
     "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-"""What an answer gets where it does not say otherwise. The microphone: in the page, speech can be recorded."""
+"""Defaults for responses that do not set the header. The microphone is allowed because the page can record speech."""
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
-TUS = ("Tus-Resumable", "Upload-Length", "Upload-Offset", "Upload-Metadata", "Upload-Checksum", "Upload-Defer-Length")
+TUS_HEADERS = (
+    "Tus-Resumable",
+    "Upload-Length",
+    "Upload-Offset",
+    "Upload-Metadata",
+    "Upload-Checksum",
+    "Upload-Defer-Length",
+)
 CORS_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
@@ -36,7 +43,7 @@ CORS_REQUEST_HEADERS = (
     "Last-Event-ID",
     "Range",
     REQUEST_ID,
-    *TUS,
+    *TUS_HEADERS,
 )
 CORS_RESPONSE_HEADERS = (
     "Content-Disposition",
@@ -49,29 +56,29 @@ CORS_RESPONSE_HEADERS = (
     "Retry-After",
     "Upload-Expires",
     REQUEST_ID,
-    *TUS,
+    *TUS_HEADERS,
 )
 
 
 class SecurityHeaders:
-    """ASGI middleware that adds HEADERS where they are not there."""
+    """ASGI middleware that adds the HEADERS that a response does not set."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def answer(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        await self.app(scope, receive, answer if scope["type"] == "http" else send)
+        await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
 def install(app: FastAPI, settings: Settings) -> None:
-    """Adds what every answer has; other sites' pages may use the service where the settings name their origins."""
+    """Adds the security headers, and CORS for the origins that the settings name."""
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

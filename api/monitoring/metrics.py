@@ -1,7 +1,7 @@
-"""ServiceStats for Prometheus: what this process sees, and what the database and the parts of the service tell.
+"""Metrics for Prometheus: of this process, and of the whole service as the database and the components show it.
 
-Every family has few label values, whatever subjects, videos and jobs there are. What comes from the database is read when
-somebody asks, and kept for a few seconds, so that several who ask cost no more than one.
+The number of label values does not grow with the number of subjects, videos and jobs. Values from the database are read at a
+scrape and cached for a few seconds, so that several scrapers cost no more than one.
 """
 
 from __future__ import annotations
@@ -28,140 +28,140 @@ from worker.broker import QUEUES
 
 log = logging.getLogger(__name__)
 
-KEPT_S = 5.0
-"""For how long figures from the database and answers of the parts are passed on without asking again."""
+CACHE_S = 5.0
+"""Seconds for which values are cached: below the usual scrape intervals of 10 to 60 s, so that no scrape repeats old values."""
 
 ENDS = {"succeed": "succeeded", "fail": "failed", "give_up": "failed", "time_out": "failed", "cancel": "cancelled"}
-"""Moves after which a job has ended, by the state that it ends in."""
-LOST = ("requeue", "give_up")
-"""Moves of jobs whose worker was gone."""
+"""State moves (storage/tables/jobs.py) that end a job, with the state that it ends in."""
+WORKER_LOST = ("requeue", "give_up")
+"""State moves of jobs whose worker was gone."""
 
 
 def registry(settings: Settings, database: Database, readiness: Readiness) -> CollectorRegistry:
-    """A registry with all figures but those of requests, which api/middleware/request_log.py adds."""
-    made = CollectorRegistry()
+    """Creates the registry; api/middleware/request_log.py adds the metrics of requests."""
+    collectors = CollectorRegistry()
     for collector in (ProcessCollector, PlatformCollector, GCCollector):
-        collector(registry=made)
-    made.register(ServiceCollector(settings, database, readiness))
-    return made
+        collector(registry=collectors)
+    collectors.register(ServiceCollector(settings, database, readiness))
+    return collectors
 
 
 class ServiceCollector(Collector):
-    """The figures of the whole service; every API process tells the same of it."""
+    """Collects the metrics of the whole service; every API process reports the same values."""
 
     def __init__(self, settings: Settings, database: Database, readiness: Readiness):
         self.settings, self.database, self.readiness = settings, database, readiness
         self._lock = threading.Lock()
-        self._kept: list[Metric] = []
+        self._cached: list[Metric] = []
         self._read_at = float("-inf")
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: to be registered must not need the database."""
+        """Describes nothing, since registering must not need the database."""
         return []
 
     def collect(self) -> Iterable[Metric]:
-        """All families. Where the database does not answer, those that need it are left out, and `adnerf_up` tells."""
+        """Returns all families; if the database does not respond, those that need it are missing and `adnerf_up` is 0."""
         with self._lock:
-            if time.monotonic() - self._read_at > KEPT_S:
-                self._kept = list(self._read())
+            if time.monotonic() - self._read_at > CACHE_S:
+                self._cached = list(self._read())
                 self._read_at = time.monotonic()
-            return self._kept
+            return self._cached
 
     def _read(self) -> Iterator[Metric]:
-        parts = self.readiness.parts()
-        yield _up(parts)
+        components = self.readiness.parts()
+        yield _up(components)
         free = {(socket.gethostname(), "api"): shutil.disk_usage(self.settings.data_dir).free}
-        read = self._figures() if parts["database"].ok else None
-        if read is not None:
-            yield from (*_queues(read), *_counts(read), *_workers(read), *_deliveries(read))
-            free |= {(each.host, "worker"): each.device["disk_free_bytes"] for each in read.workers}
+        stats = self._service_stats() if components["database"].ok else None
+        if stats is not None:
+            yield from (*_queues(stats), *_counts(stats), *_workers(stats), *_deliveries(stats))
+            free |= {(worker.host, "worker"): worker.device["disk_free_bytes"] for worker in stats.workers}
         disk = GaugeMetricFamily(
-            "adnerf_disk_free_bytes", "Free space where the data folder lies.", labels=("host", "process")
+            "adnerf_disk_free_bytes", "Free space in the file system of the data folder.", labels=("host", "process")
         )
         for labels, size in free.items():
             disk.add_metric(labels, size)
         yield disk
 
-    def _figures(self) -> ServiceStats | None:
+    def _service_stats(self) -> ServiceStats | None:
         try:
             with self.database.session(write=False) as session:
                 return service_stats.read(session, worker_silence_s=self.settings.worker_silence_s)
-        except Exception as error:  # it went in this moment; the other figures are still good
-            log.warning("no figures from the database: %s", error)
+        except Exception as error:  # it went down just now; the other metrics are still valid
+            log.warning("no metrics from the database: %s", error)
             return None
 
 
-def _up(parts: dict[str, ComponentStatus]) -> Metric:
-    family = GaugeMetricFamily("adnerf_up", "Whether a part of the service is well: 1 or 0.", labels=("part",))
-    for name, part in parts.items():
-        family.add_metric((name,), float(part.ok))
+def _up(components: dict[str, ComponentStatus]) -> Metric:
+    family = GaugeMetricFamily("adnerf_up", "Whether a component of the service responds: 1 or 0.", labels=("part",))
+    for name, component in components.items():
+        family.add_metric((name,), float(component.ok))
     return family
 
 
-def _queues(read: ServiceStats) -> Iterator[Metric]:
-    moment = now()
-    found = {(each.kind, each.state): each for each in read.queue}
-    number = GaugeMetricFamily("adnerf_jobs", "Jobs waiting and at work.", labels=("kind", "state"))
+def _queues(stats: ServiceStats) -> Iterator[Metric]:
+    current = now()
+    groups = {(each.kind, each.state): each for each in stats.queue}
+    number = GaugeMetricFamily("adnerf_jobs", "Queued and running jobs.", labels=("kind", "state"))
     oldest = GaugeMetricFamily(
         "adnerf_queue_oldest_age_seconds", "Age of the oldest queued job; 0: none is queued.", labels=("kind",)
     )
     for kind in jobs.KINDS:
         for state in ("queued", "running"):
-            number.add_metric((kind, state), found[kind, state].jobs if (kind, state) in found else 0)
-        waiting = found.get((kind, "queued"))
-        oldest.add_metric((kind,), (moment - waiting.oldest_queued_at).total_seconds() if waiting else 0)
+            number.add_metric((kind, state), groups[kind, state].jobs if (kind, state) in groups else 0)
+        waiting = groups.get((kind, "queued"))
+        oldest.add_metric((kind,), (current - waiting.oldest_queued_at).total_seconds() if waiting else 0)
     yield from (number, oldest)
 
 
-def _counts(read: ServiceStats) -> Iterator[Metric]:
-    attempts = CounterMetricFamily("adnerf_attempts", "Jobs taken up by a worker.", labels=("kind",))
+def _counts(stats: ServiceStats) -> Iterator[Metric]:
+    attempts = CounterMetricFamily("adnerf_attempts", "Attempts that a worker began.", labels=("kind",))
     lost = CounterMetricFamily("adnerf_leases_lost", "Jobs whose worker was gone.", labels=("kind",))
-    ended = CounterMetricFamily("adnerf_jobs_ended", "Jobs that came to an end.", labels=("kind", "state"))
+    ended = CounterMetricFamily("adnerf_jobs_ended", "Jobs that ended.", labels=("kind", "state"))
     stages = SummaryMetricFamily(
-        "adnerf_stage_seconds", "Time in a stage of jobs that succeeded.", labels=("kind", "stage")
+        "adnerf_stage_seconds", "Seconds in each stage of succeeded jobs.", labels=("kind", "stage")
     )
-    moved = Counter({(each.kind, each.label): each.count for each in read.tallies if each.name == counters.MOVE})
+    moves = Counter({(each.kind, each.label): each.count for each in stats.tallies if each.name == counters.MOVE})
     for kind in jobs.KINDS:
-        attempts.add_metric((kind,), moved[kind, "claim"])
-        lost.add_metric((kind,), sum(moved[kind, move] for move in LOST))
+        attempts.add_metric((kind,), moves[kind, "claim"])
+        lost.add_metric((kind,), sum(moves[kind, move] for move in WORKER_LOST))
         for state in sorted(set(ENDS.values())):
-            ended.add_metric((kind, state), sum(moved[kind, move] for move, end in ENDS.items() if end == state))
-    for each in read.tallies:
+            ended.add_metric((kind, state), sum(moves[kind, move] for move, end in ENDS.items() if end == state))
+    for each in stats.tallies:
         if each.name == counters.STAGE:
             stages.add_metric((each.kind, each.label), count_value=each.count, sum_value=each.seconds)
     yield from (attempts, lost, ended, stages)
 
 
-def _deliveries(read: ServiceStats) -> Iterator[Metric]:
+def _deliveries(stats: ServiceStats) -> Iterator[Metric]:
     attempts = CounterMetricFamily(
         "adnerf_webhook_attempts",
-        "Attempts at telling a webhook; those that failed are made again.",
+        "Attempts to deliver a webhook event; failed ones are repeated.",
         labels=("outcome",),
     )
-    counted = Counter({each.label: each.count for each in read.tallies if each.name == counters.DELIVERY})
+    counted = Counter({each.label: each.count for each in stats.tallies if each.name == counters.DELIVERY})
     for outcome in webhooks.OUTCOMES:
         attempts.add_metric((outcome,), counted[outcome])
-    since = read.delivery_due_since
+    since = stats.delivery_due_since
     late = 0.0 if since is None else (now() - since).total_seconds()
     yield attempts
     yield GaugeMetricFamily(
-        "adnerf_webhook_oldest_due_seconds", "For how long a delivery has been due that nobody makes; 0: none is.", late
+        "adnerf_webhook_oldest_due_seconds", "Age of the oldest overdue delivery; 0: none is overdue.", late
     )
 
 
-def _workers(read: ServiceStats) -> Iterator[Metric]:
-    """By host, not by worker: a worker that starts anew has a new name."""
-    serving = Counter(queue for worker in read.workers for queue in worker.queues)
-    alive = GaugeMetricFamily("adnerf_workers", "Workers alive that serve a queue.", labels=("queue",))
+def _workers(stats: ServiceStats) -> Iterator[Metric]:
+    """Labels are hosts, since a restarted worker has a new name."""
+    serving = Counter(queue for worker in stats.workers for queue in worker.queues)
+    alive = GaugeMetricFamily("adnerf_workers", "Live workers that serve a queue.", labels=("queue",))
     for queue in QUEUES.values():
         alive.add_metric((queue,), serving[queue])
     yield alive
     for name, text, key in (
-        ("adnerf_gpu_memory_bytes", "Memory of the GPUs that workers have.", "memory_bytes"),
-        ("adnerf_gpu_memory_used_bytes", "Of that, what is in use.", "used_bytes"),
+        ("adnerf_gpu_memory_bytes", "Memory of the workers' GPUs.", "memory_bytes"),
+        ("adnerf_gpu_memory_used_bytes", "Memory of the workers' GPUs in use.", "used_bytes"),
     ):
         by_host: Counter[str] = Counter()
-        for worker in read.workers:
+        for worker in stats.workers:
             by_host[worker.host] += worker.device.get(key, 0)
         family = GaugeMetricFamily(name, text, labels=("host",))
         for host, total in sorted(by_host.items()):

@@ -1,4 +1,4 @@
-"""Readiness: which parts of the service answer. Each is asked in a thread of its own, and none is waited for long."""
+"""Readiness: which components of the service respond. Each is checked in a thread of its own, with a timeout."""
 
 from __future__ import annotations
 
@@ -16,41 +16,46 @@ from worker.broker import QUEUES
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 3.0
-"""A part that has not answered by then counts as down."""
+TIMEOUT_S = 3.0
+"""Seconds after which a component counts as down. Load balancers commonly allow 5 s for the whole check."""
 
 REQUIRED = ("database", "store", "queue")
-"""Parts without which requests cannot be served as they should. Work that no worker is there for waits."""
+"""Components that requests need. Workers are not among them: without workers, jobs wait in the queue."""
 
 
 class ComponentStatus(NamedTuple):
-    """Whether one part of the service is well, and a sentence on it that holds no secrets."""
+    """State of one component, and a short text about it that holds no secrets."""
 
     ok: bool
     detail: str
 
 
 class Readiness:
-    """Asks the parts. A part that hangs is asked once, not again by each who wants to know."""
+    """Checks the components. While a check hangs, later calls wait for the same check instead of starting another."""
 
     def __init__(self, settings: Settings, database: Database, store: ObjectStore):
         self.settings, self.database, self.store = settings, database, store
-        self._asks = {"database": self._database, "store": self._store, "queue": self._queue, "workers": self._workers}
-        self._pool = ThreadPoolExecutor(len(self._asks), thread_name_prefix="readiness")
-        self._asked: dict[str, Future[str]] = {}
+        self._checks = {
+            "database": self._database,
+            "store": self._store,
+            "queue": self._queue,
+            "workers": self._workers,
+        }
+        self._pool = ThreadPoolExecutor(len(self._checks), thread_name_prefix="readiness")
+        self._running: dict[str, Future[str]] = {}
         self._lock = threading.Lock()
 
     def parts(self) -> dict[str, ComponentStatus]:
-        """Every part by name, asked now."""
+        """Checks every component now; returns their states by name."""
         with self._lock:
-            for name, ask in self._asks.items():
-                if name not in self._asked or self._asked[name].done():
-                    self._asked[name] = self._pool.submit(ask)
-            asked = dict(self._asked)
-        return {name: _part(name, answer) for name, answer in asked.items()}
+            for name, check in self._checks.items():
+                if name not in self._running or self._running[name].done():
+                    self._running[name] = self._pool.submit(check)
+            running = dict(self._running)
+        return {name: _status(name, result) for name, result in running.items()}
 
     def close(self) -> None:
-        """Asks nobody any more."""
+        """Ends the threads; checks that hang are abandoned."""
         self._pool.shutdown(wait=False)
 
     def _database(self) -> str:
@@ -66,9 +71,9 @@ class Readiness:
             return "the database is the queue"
         from kombu import Connection  # only where there is a broker
 
-        waiting = {"socket_connect_timeout": PATIENCE_S, "socket_timeout": PATIENCE_S}
-        with Connection(self.settings.broker_url, transport_options=waiting) as connection:
-            connection.ensure_connection(max_retries=1, interval_start=0, timeout=PATIENCE_S)
+        timeouts = {"socket_connect_timeout": TIMEOUT_S, "socket_timeout": TIMEOUT_S}
+        with Connection(self.settings.broker_url, transport_options=timeouts) as connection:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=TIMEOUT_S)
         return "broker"
 
     def _workers(self) -> str:
@@ -76,21 +81,21 @@ class Readiness:
             alive = workers.alive(session, within_s=self.settings.worker_silence_s)
         idle = sorted(set(QUEUES.values()) - {queue for worker in alive for queue in worker.queues})
         if idle:
-            raise NobodyThere(f"no worker for {', '.join(idle)}")
+            raise NoWorkers(f"no worker for {', '.join(idle)}")
         return f"{len(alive)} alive"
 
 
-class NobodyThere(Exception):
+class NoWorkers(Exception):
     """A queue has no worker."""
 
 
-def _part(name: str, answer: Future[str]) -> ComponentStatus:
+def _status(name: str, result: Future[str]) -> ComponentStatus:
     try:
-        return ComponentStatus(True, answer.result(PATIENCE_S))
-    except NobodyThere as error:
+        return ComponentStatus(True, result.result(TIMEOUT_S))
+    except NoWorkers as error:
         return ComponentStatus(False, str(error))
     except TooSlow:
-        return ComponentStatus(False, f"no answer within {PATIENCE_S:.0f} s")
+        return ComponentStatus(False, f"no response within {TIMEOUT_S:.0f} s")
     except Exception as error:
         log.warning("%s is down: %s", name, error)
-        return ComponentStatus(False, type(error).__name__)  # its words may name hosts and users
+        return ComponentStatus(False, type(error).__name__)  # its message may contain hosts and users

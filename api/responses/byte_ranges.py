@@ -12,20 +12,28 @@ from starlette.types import Receive, Scope, Send
 
 from api.problems.problems import Problem
 
-CHUNK = 256 << 10
+CHUNK_BYTES = 256 << 10
+"""Bytes read and sent at a time: large enough that a thread switch per chunk does not limit the rate, small in memory."""
 
 
 def not_modified(request: Request, etag: str) -> bool:
-    """Whether If-None-Match names `etag` (quoted): the client has it already, so 304 is the answer."""
-    wanted = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    return "*" in wanted or etag.removeprefix("W/") in wanted
+    """Returns True if If-None-Match contains `etag` (quoted): the client has this version, and 304 is the response."""
+    tags = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return "*" in tags or etag.removeprefix("W/") in tags
 
 
 def byte_range(header: str, size: int) -> tuple[int, int] | None:
-    """The one range that `header` asks for, as (first byte, first byte after it); None where the whole file is due.
+    """Parses a Range header. A header that is malformed, has another unit or names several ranges is ignored, as RFC 9110 allows.
 
-    A header that is malformed, has another unit or names several ranges is ignored, as a server may.
-    Raises Problem `range_not_satisfiable`.
+    Args:
+        header: value of the Range header; may be empty.
+        size: of the file, bytes.
+
+    Returns:
+        (first byte, first byte after the range); None if the whole file is to be sent.
+
+    Raises:
+        Problem: `range_not_satisfiable`.
     """
     match = re.fullmatch(r"bytes=\s*([0-9]{0,18})-([0-9]{0,18})\s*", header, re.IGNORECASE | re.ASCII)
     if match is None or match.groups() == ("", ""):
@@ -46,37 +54,41 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
 def file_response(
     request: Request, file: BinaryIO, size: int, *, etag: str, media_type: str, headers: dict[str, str]
 ) -> Response:
-    """`file` (seekable, `size` bytes; closed here) as the answer to a GET or HEAD: 200, 206, 304, or Problem 416.
+    """Responds to GET or HEAD with a file: 200, 206, 304, or Problem 416.
 
-    `etag` is quoted and strong: equal tags mean equal bytes, so that a download cut off can be taken up again.
+    Args:
+        file: seekable; it is closed when the response ends.
+        size: of the file, bytes.
+        etag: quoted and strong: equal tags mean equal bytes, so that an interrupted download can be resumed.
+        headers: further headers of the response.
     """
     headers = {**headers, "Accept-Ranges": "bytes", "ETag": etag}
     if not_modified(request, etag):
         file.close()
         return Response(status_code=304, headers=headers)
-    wanted = None
+    partial = None
     if request.method == "GET" and request.headers.get("if-range", etag) == etag:
         try:
-            wanted = byte_range(request.headers.get("range", ""), size)
+            partial = byte_range(request.headers.get("range", ""), size)
         except Problem:
             file.close()
             raise
-    start, stop = wanted or (0, size)
+    start, stop = partial or (0, size)
     headers["Content-Length"] = str(stop - start)
-    if wanted:
+    if partial:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    status = 206 if wanted else 200
+    status = 206 if partial else 200
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return _Streaming(file, _read(file, start, stop), status, headers, media_type)
+    return _FileStream(file, _read(file, start, stop), status, headers, media_type)
 
 
-class _Streaming(StreamingResponse):
-    """An answer that closes `file` at its end, also where the client goes away in the middle."""
+class _FileStream(StreamingResponse):
+    """A response that closes `file` at its end, also if the client disconnects."""
 
-    def __init__(self, file: BinaryIO, *answer: Any):
-        super().__init__(*answer)
+    def __init__(self, file: BinaryIO, *response: Any):
+        super().__init__(*response)
         self._file = file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -89,7 +101,7 @@ class _Streaming(StreamingResponse):
 def _read(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
     file.seek(start)
     while start < stop:
-        chunk = file.read(min(CHUNK, stop - start))
+        chunk = file.read(min(CHUNK_BYTES, stop - start))
         if not chunk:
             raise OSError("the file is shorter than it was")
         start += len(chunk)

@@ -1,10 +1,10 @@
-"""JobEventHub: those who follow jobs by server-sent events, and the one look at the database that serves them all.
+"""Server-sent events of jobs: the subscribers of this process, and one query that serves them all.
 
-A listener costs a connection and a few objects, no thread and no database connection: several hundred may wait at once. So
-here, and only here, is asynchronous code that lives longer than a request: a task that looks, twice a second while somebody
-listens, in a thread of its own, which of the followed jobs have changed. How things came about in between is noted
-(storage/tables/job_events.py), so a slow look tells late but leaves nothing out. A listener that does not take what it is told is not
-told more, and hears the rest of it later: nothing piles up.
+A subscriber costs a connection and a few objects, but no thread and no database connection, so that several hundred can wait at
+once. This is the only asynchronous code that outlives a request: while anybody subscribes, a task polls the database twice a
+second, in one thread, for changes of the followed jobs. The changes in between are recorded (storage/tables/job_events.py), so a
+slow poll delays events but loses none. A subscriber whose connection does not accept events gets no more until it does; it then
+receives the missed ones, and nothing accumulates in memory.
 """
 
 from __future__ import annotations
@@ -32,217 +32,237 @@ from storage.tables import api_keys, job_events, jobs
 
 log = logging.getLogger(__name__)
 
-LOOK_S = 0.5
-"""Time between two looks; workers tell of progress once a second."""
-SILENCE_S = 15.0
-"""After so long without an event a comment is sent, or proxies would take the connection for dead."""
-KEYS_S = 15.0
-"""Time between two looks at whether the keys of the listeners are still good."""
+POLL_S = 0.5
+"""Seconds between two polls: half of the second in which workers report progress."""
+KEEP_ALIVE_S = 15.0
+"""Seconds without an event after which a comment is sent; proxies close connections that are silent for 30 to 60 s."""
+CHECK_KEYS_S = 15.0
+"""Seconds between two checks of the subscribers' API keys: a revoked key can follow a job for this long at most."""
 RECONNECT_MS = 2000
-"""How long a client is asked to wait before it comes back."""
-OVER = ("succeeded", "failed", "cancelled")
+"""Milliseconds that a client is asked to wait before it reconnects, so that a restart does not bring all of them at once."""
+FINAL_STATES = ("succeeded", "failed", "cancelled")
 
 
 class Cursor(NamedTuple):
-    """What a listener knows of its job: the last revision, and the place in the queue."""
+    """The last state of a job that a subscriber knows: revision, and position in the queue."""
 
     revision: int
-    place: int | None
+    position: int | None
 
 
 class Change(NamedTuple):
-    """One event. `name` is what has changed: `state`, `stage`, `progress` or `queue`; `job` is what it was then."""
+    """One event: `name` is what changed (`state`, `stage`, `progress` or `queue`), `job` the job right after the change."""
 
     name: str
     revision: int
     job: resources.Job
 
     def encode(self) -> bytes:
-        """As it goes over the wire."""
+        """Formats the event for the wire."""
         return format_sse_event(event=self.name, data_str=self.job.model_dump_json(), id=str(self.revision))
 
 
 class Subscription(NamedTuple):
-    """Where a listener begins: what it is told at once, and what it knows then."""
+    """Where a subscriber starts: the changes that it receives at once, and its cursor after them."""
 
-    told: list[Change]
-    seen: Cursor
+    changes: list[Change]
+    cursor: Cursor
     ended: bool
-    """It had heard the end of the job already: there is nothing to follow."""
+    """True if the client already knows the end of the job: nothing can follow."""
 
 
-def begin(session: Session, job: Job, last_event_id: str | None) -> Subscription:
-    """For a listener that has come so far; an id that is none of this job's counts as none."""
-    places = jobs.queue_positions(session, [job.id])
-    seen = Cursor(job.revision, places.get(job.id))
-    heard = int(last_event_id) if last_event_id and re.fullmatch("[0-9]{1,9}", last_event_id) else None
-    if heard is None or heard > job.revision:
-        return Subscription([Change("state", job.revision, serializers.job_with_position(job, places))], seen, False)
-    if heard == job.revision:
-        return Subscription([], seen, job.state in OVER)
-    return Subscription(_changes(job, job_events.since(session, {job.id: heard})[job.id], places), seen, False)
+def subscribe(session: Session, job: Job, last_event_id: str | None) -> Subscription:
+    """Determines where a subscriber starts.
+
+    Args:
+        session: for reading.
+        job: the followed job.
+        last_event_id: the header Last-Event-ID; an id that is not one of this job's revisions is ignored.
+    """
+    positions = jobs.queue_positions(session, [job.id])
+    cursor = Cursor(job.revision, positions.get(job.id))
+    known = int(last_event_id) if last_event_id and re.fullmatch("[0-9]{1,9}", last_event_id) else None
+    if known is None or known > job.revision:
+        current = serializers.job_with_position(job, positions)
+        return Subscription([Change("state", job.revision, current)], cursor, False)
+    if known == job.revision:
+        return Subscription([], cursor, job.state in FINAL_STATES)
+    events = job_events.since(session, {job.id: known})[job.id]
+    return Subscription(_changes(job, events, positions), cursor, False)
 
 
 @dataclass(eq=False)
 class Subscriber:
-    """Somebody who follows one job: what is to be sent next, and what is known once that has been sent."""
+    """A client that follows one job: the changes to send next, and its cursor after they are sent."""
 
     pending: list[Change]
-    seen: Cursor
+    cursor: Cursor
     token: str | None = None
     deleted: bool = False
-    refused: bool = False
-    woken: asyncio.Event = field(default_factory=asyncio.Event)
+    revoked: bool = False
+    wake_up: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def tell(self, changes: list[Change] | None) -> None:
-        """Takes what is new to it; None: the job was deleted. What comes before it has passed the last on is left."""
+    def push(self, changes: list[Change] | None) -> None:
+        """Queues the changes that are new to this subscriber; None: the job was deleted.
+
+        While earlier changes are pending nothing is queued: the next poll finds it again.
+        """
         if self.pending:
             return
         self.deleted = changes is None
         self.pending = [change for change in changes or () if self._is_new(change)]
         if self.pending:
             last = self.pending[-1]
-            self.seen = Cursor(last.revision, last.job.queue_position)
+            self.cursor = Cursor(last.revision, last.job.queue_position)
         if self.pending or self.deleted:
-            self.woken.set()
+            self.wake_up.set()
 
-    def refuse(self) -> None:
-        """Its key is of no use any more: nothing else is sent, and who comes back is told why."""
-        self.refused = True
-        self.woken.set()
+    def revoke(self) -> None:
+        """Ends the stream because the API key is not valid any more; a client that reconnects gets the reason."""
+        self.revoked = True
+        self.wake_up.set()
 
     def _is_new(self, change: Change) -> bool:
-        moved_up = change.name == "queue" and change.job.queue_position != self.seen.place
-        return change.revision > self.seen.revision or moved_up
+        moved_up = change.name == "queue" and change.job.queue_position != self.cursor.position
+        return change.revision > self.cursor.revision or moved_up
 
 
 class JobEventHub:
-    """The listeners of this process. Its methods belong to the event loop."""
+    """The subscribers of this process. Call its methods from the event loop only."""
 
     def __init__(self, database: Database):
         self._database = database
-        self._listeners: defaultdict[str, set[Subscriber]] = defaultdict(set)
-        self._looking: asyncio.Task[None] | None = None
+        self._subscribers: defaultdict[str, set[Subscriber]] = defaultdict(set)
+        self._polling: asyncio.Task[None] | None = None
         self._thread = anyio.CapacityLimiter(1)
         self._closed = False
 
-    async def follow(self, job_id: str, beginning: Subscription, token: str | None = None) -> AsyncIterator[bytes]:
-        """What one listener is sent: every change from `beginning` on, until the job is over or deleted.
+    async def follow(self, job_id: str, subscription: Subscription, token: str | None = None) -> AsyncIterator[bytes]:
+        """Yields the events for one subscriber, until the job has ended or is deleted.
 
-        It ends before that where the key that `token` shows is revoked, expires or is rotated for good.
+        The stream ends earlier if the API key `token` is revoked, expires or is rotated.
         """
-        listener = Subscriber(beginning.told, beginning.seen, token)
-        self._listeners[job_id].add(listener)
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_on())
+        subscriber = Subscriber(subscription.changes, subscription.cursor, token)
+        self._subscribers[job_id].add(subscriber)
+        if self._polling is None or self._polling.done():
+            self._polling = asyncio.create_task(self._poll_until_unused())
         try:
             yield format_sse_event(retry=RECONNECT_MS)
-            while not (self._closed or listener.refused):
-                told, listener.pending = listener.pending, []
-                for change in told:
+            while not (self._closed or subscriber.revoked):
+                changes, subscriber.pending = subscriber.pending, []
+                for change in changes:
                     yield change.encode()
-                if told and told[-1].job.state in OVER:
+                if changes and changes[-1].job.state in FINAL_STATES:
                     return
-                if listener.deleted:
+                if subscriber.deleted:
                     yield format_sse_event(event="deleted", data_str=f'{{"id":"{job_id}"}}')
                     return
-                with anyio.move_on_after(SILENCE_S) as waiting:
-                    await listener.woken.wait()
-                listener.woken.clear()
-                if waiting.cancelled_caught:
+                with anyio.move_on_after(KEEP_ALIVE_S) as timeout:
+                    await subscriber.wake_up.wait()
+                subscriber.wake_up.clear()
+                if timeout.cancelled_caught:
                     yield format_sse_event(comment="nothing new")
         finally:
-            self._listeners[job_id].discard(listener)
-            if not self._listeners[job_id]:
-                del self._listeners[job_id]
+            self._subscribers[job_id].discard(subscriber)
+            if not self._subscribers[job_id]:
+                del self._subscribers[job_id]
 
     @property
-    def listeners(self) -> int:
-        """How many there are; any thread may ask."""
-        return sum(map(len, list(self._listeners.values())))
+    def subscribers(self) -> int:
+        """The number of subscribers; may be read from any thread."""
+        return sum(map(len, list(self._subscribers.values())))
 
     def close(self) -> None:
-        """Ends what is being sent: the process is about to stop, and listeners come back to the one after it."""
+        """Ends all streams: the process is about to stop, and clients reconnect to its successor."""
         self._closed = True
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                listener.woken.set()
+        for subscribers in self._subscribers.values():
+            for subscriber in subscribers:
+                subscriber.wake_up.set()
 
-    async def _look_on(self) -> None:
-        look_at_keys = time.monotonic() + KEYS_S
-        while self._listeners and not self._closed:
-            wanted = {
-                job_id: {listener.seen for listener in listeners if not listener.pending}
-                for job_id, listeners in self._listeners.items()
+    async def _poll_until_unused(self) -> None:
+        check_keys_at = time.monotonic() + CHECK_KEYS_S
+        while self._subscribers and not self._closed:
+            cursors = {
+                job_id: {subscriber.cursor for subscriber in subscribers if not subscriber.pending}
+                for job_id, subscribers in self._subscribers.items()
             }
             try:
-                found = await anyio.to_thread.run_sync(look, self._database, wanted, limiter=self._thread)
-            except Exception:  # the database is away for a moment: what changes meanwhile is noted there
-                log.exception("cannot look at the jobs that are followed")
-                found = {}
-            for job_id, changes in found.items():
-                for listener in self._listeners.get(job_id, ()):
-                    listener.tell(changes)
-            if time.monotonic() >= look_at_keys:
-                await self._look_at_keys()
-                look_at_keys = time.monotonic() + KEYS_S
-            await asyncio.sleep(LOOK_S)
+                changed = await anyio.to_thread.run_sync(poll, self._database, cursors, limiter=self._thread)
+            except Exception:  # the database cannot be reached for a moment: changes are recorded there meanwhile
+                log.exception("cannot poll the followed jobs")
+                changed = {}
+            for job_id, changes in changed.items():
+                for subscriber in self._subscribers.get(job_id, ()):
+                    subscriber.push(changes)
+            if time.monotonic() >= check_keys_at:
+                await self._check_keys()
+                check_keys_at = time.monotonic() + CHECK_KEYS_S
+            await asyncio.sleep(POLL_S)
 
-    async def _look_at_keys(self) -> None:
-        listeners = [each for those in self._listeners.values() for each in those if each.token is not None]
-        tokens = {each.token for each in listeners}
+    async def _check_keys(self) -> None:
+        subscribers = [each for group in self._subscribers.values() for each in group if each.token is not None]
+        tokens = {each.token for each in subscribers}
         try:
-            refused = await anyio.to_thread.run_sync(_refused, self._database, tokens, limiter=self._thread)
+            invalid = await anyio.to_thread.run_sync(_invalid, self._database, tokens, limiter=self._thread)
         except Exception:  # as above
-            log.exception("cannot look at the keys of those who follow jobs")
+            log.exception("cannot check the keys of the subscribers")
             return
-        for listener in listeners:
-            if listener.token in refused:
-                listener.refuse()
+        for subscriber in subscribers:
+            if subscriber.token in invalid:
+                subscriber.revoke()
 
 
-def _refused(database: Database, tokens: Collection[str]) -> set[str]:
-    """Those of the tokens that would not be taken any more."""
-    found = set()
+def _invalid(database: Database, tokens: Collection[str]) -> set[str]:
+    """Returns those of the tokens that are not valid any more."""
+    invalid = set()
     with database.session(write=False) as session:
         for token in tokens:
             try:
                 api_keys.find(session, token)
             except Unauthorized:
-                found.add(token)
-    return found
+                invalid.add(token)
+    return invalid
 
 
-def look(database: Database, wanted: dict[str, Collection[Cursor]]) -> dict[str, list[Change] | None]:
-    """Those of the jobs of which there is more than one of the listeners has seen, with what came since; None: deleted."""
+def poll(database: Database, cursors: dict[str, Collection[Cursor]]) -> dict[str, list[Change] | None]:
+    """Finds the followed jobs that have changed.
+
+    Args:
+        database: read in one session.
+        cursors: by job id, the cursors of its subscribers; jobs without cursors are skipped.
+
+    Returns:
+        By id of each changed job, the changes since the oldest of its cursors; None if the job was deleted.
+    """
     with database.session(write=False) as session:
         query = select(Job.id, Job.revision, Job.state).where(
-            Job.id.in_([job_id for job_id in wanted if wanted[job_id]])
+            Job.id.in_([job_id for job_id in cursors if cursors[job_id]])
         )
-        standing = {row.id: row for row in session.execute(query)}
-        places = jobs.queue_positions(session, [row.id for row in standing.values() if row.state == "queued"])
-        heard = {
-            job_id: min(seen.revision for seen in wanted[job_id])
-            for job_id, row in standing.items()
-            if any(seen != (row.revision, places.get(job_id)) for seen in wanted[job_id])
+        rows = {row.id: row for row in session.execute(query)}
+        positions = jobs.queue_positions(session, [row.id for row in rows.values() if row.state == "queued"])
+        oldest_revision = {
+            job_id: min(cursor.revision for cursor in cursors[job_id])
+            for job_id, row in rows.items()
+            if any(cursor != (row.revision, positions.get(job_id)) for cursor in cursors[job_id])
         }
-        found: dict[str, list[Change] | None] = {
-            job_id: None for job_id in wanted if wanted[job_id] and job_id not in standing
+        changed: dict[str, list[Change] | None] = {
+            job_id: None for job_id in cursors if cursors[job_id] and job_id not in rows
         }
-        noted = job_events.since(session, heard)
-        for job in session.scalars(select(Job).where(Job.id.in_(list(heard)))):
-            found[job.id] = _changes(job, noted[job.id], places)
-        return found
+        events = job_events.since(session, oldest_revision)
+        for job in session.scalars(select(Job).where(Job.id.in_(list(oldest_revision)))):
+            changed[job.id] = _changes(job, events[job.id], positions)
+        return changed
 
 
-def _changes(job: Job, noted: list[job_events.JobEvent], places: dict[str, int]) -> list[Change]:
-    """What was noted of `job`, and last how it is now."""
-    now = serializers.job_with_position(job, places)
-    then = [Change(each.name, each.revision, _as_it_was(now, each)) for each in noted]
-    if then and then[-1].revision == job.revision:
-        return [*then[:-1], then[-1]._replace(job=now)]
-    return [*then, Change({"running": "progress", "queued": "queue"}.get(job.state, "state"), job.revision, now)]
+def _changes(job: Job, events: list[job_events.JobEvent], positions: dict[str, int]) -> list[Change]:
+    """Returns the recorded changes of `job`, and last its current state."""
+    current = serializers.job_with_position(job, positions)
+    changes = [Change(event.name, event.revision, _as_recorded(current, event)) for event in events]
+    if changes and changes[-1].revision == job.revision:
+        return [*changes[:-1], changes[-1]._replace(job=current)]
+    name = {"running": "progress", "queued": "queue"}.get(job.state, "state")
+    return [*changes, Change(name, job.revision, current)]
 
 
-def _as_it_was(now: resources.Job, event: job_events.JobEvent) -> resources.Job:
-    return resources.Job.model_validate(now.model_dump() | {"queue_position": None} | event.then)
+def _as_recorded(current: resources.Job, event: job_events.JobEvent) -> resources.Job:
+    return resources.Job.model_validate(current.model_dump() | {"queue_position": None} | event.then)

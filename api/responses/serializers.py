@@ -1,4 +1,4 @@
-"""Rows become what goes over the wire."""
+"""Converts database rows to response bodies."""
 
 from __future__ import annotations
 
@@ -13,52 +13,52 @@ from storage.database import models
 from storage.database.queries import Page
 from storage.tables import consents
 
-MADE_OF_UPLOADS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}
-"""By the beginning of an id: where it is found."""
+COLLECTIONS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}
+"""Path of a resource by the prefix of its id."""
 
 Row = TypeVar("Row")
 Out = TypeVar("Out")
 
 
 def job(session: Session, row: models.Job) -> resources.Job:
-    """A job with its place in the queue."""
+    """Converts a job, with its position in the queue."""
     return _job(row, job_service.queue_positions(session, [row]))
 
 
-def job_with_position(row: models.Job, places: dict[str, int]) -> resources.Job:
-    """A job of which it is known whether it has a place in the queue."""
-    return _job(row, places)
+def job_with_position(row: models.Job, positions: dict[str, int]) -> resources.Job:
+    """Converts a job whose position in the queue was already looked up."""
+    return _job(row, positions)
 
 
 def subject(session: Session, row: models.Subject) -> resources.Subject:
-    """A subject with its jobs."""
+    """Converts a subject with its jobs."""
     return _subject(row, job_service.queue_positions(session, row.jobs))
 
 
 def video(session: Session, row: models.Video) -> resources.Video:
-    """A video with its job."""
+    """Converts a video with its job."""
     return _video(row, job_service.queue_positions(session, [row.job]))
 
 
 def jobs(session: Session, page: Page[models.Job]) -> resources.Page[resources.Job]:
-    """A page of jobs."""
+    """Converts a page of jobs."""
     return _page(session, page, _job, page.items)
 
 
 def subjects(session: Session, page: Page[models.Subject]) -> resources.Page[resources.Subject]:
-    """A page of subjects."""
+    """Converts a page of subjects."""
     return _page(session, page, _subject, (each for row in page.items for each in row.jobs))
 
 
 def videos(session: Session, page: Page[models.Video]) -> resources.Page[resources.Video]:
-    """A page of videos."""
+    """Converts a page of videos."""
     return _page(session, page, _video, (row.job for row in page.items))
 
 
 def upload(row: models.Upload) -> resources.Upload:
-    """An upload."""
+    """Converts an upload."""
     state = "used" if row.used_by else "complete" if row.received == row.size else "receiving"
-    used_by = row.used_by and f"/v1/{MADE_OF_UPLOADS[row.used_by[:3]]}/{row.used_by}"
+    used_by = row.used_by and f"/v1/{COLLECTIONS[row.used_by[:3]]}/{row.used_by}"
     return resources.Upload(
         id=row.id,
         name=row.name,
@@ -73,21 +73,24 @@ def upload(row: models.Upload) -> resources.Upload:
 
 
 def uploads(page: Page[models.Upload]) -> resources.Page[resources.Upload]:
-    """A page of uploads."""
+    """Converts a page of uploads."""
     return resources.Page(items=[upload(row) for row in page.items], next_cursor=page.next_cursor)
 
 
-def retry_after(waited_for: Iterable[resources.Job]) -> dict[str, str]:
-    """The header Retry-After: a tenth of the time left, 1 to 10 s; none where no job is queued or running."""
-    active = [job for job in waited_for if job.state in ("queued", "running")]
+def retry_after(jobs: Iterable[resources.Job]) -> dict[str, str]:
+    """Returns the header Retry-After: a tenth of the remaining time, clamped to 1..10 s; none if no job is queued or running.
+
+    Ten polls per job keep a progress bar smooth; without an estimate, 2 s are suggested.
+    """
+    active = [job for job in jobs if job.state in ("queued", "running")]
     if not active:
         return {}
-    left = min((job.eta_s for job in active if job.eta_s is not None), default=20.0)
-    return {"Retry-After": str(round(min(max(left / 10, 1), 10)))}
+    remaining_s = min((job.eta_s for job in active if job.eta_s is not None), default=20.0)
+    return {"Retry-After": str(round(min(max(remaining_s / 10, 1), 10)))}
 
 
 def consent(row: models.Subject) -> resources.Consent:
-    """The record of a subject's consent."""
+    """Converts the record of a subject's consent."""
     return resources.Consent(
         by=row.consent_by,
         text=row.consent,
@@ -101,13 +104,13 @@ def consent(row: models.Subject) -> resources.Consent:
 
 
 def _page(
-    session: Session, page: Page[Row], show: Callable[[Row, dict[str, int]], Out], waiting: Iterable[models.Job]
+    session: Session, page: Page[Row], convert: Callable[[Row, dict[str, int]], Out], waiting: Iterable[models.Job]
 ) -> resources.Page[Out]:
-    places = job_service.queue_positions(session, list(waiting))
-    return resources.Page(items=[show(row, places) for row in page.items], next_cursor=page.next_cursor)
+    positions = job_service.queue_positions(session, list(waiting))
+    return resources.Page(items=[convert(row, positions) for row in page.items], next_cursor=page.next_cursor)
 
 
-def _job(row: models.Job, places: dict[str, int]) -> resources.Job:
+def _job(row: models.Job, positions: dict[str, int]) -> resources.Job:
     path = f"/v1/jobs/{row.id}"
     return resources.Job(
         id=row.id,
@@ -116,7 +119,7 @@ def _job(row: models.Job, places: dict[str, int]) -> resources.Job:
         stage=row.stage,
         progress=row.progress,
         eta_s=row.eta_s,
-        queue_position=places.get(row.id),
+        queue_position=positions.get(row.id),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         error=row.error,
@@ -135,9 +138,9 @@ def _job(row: models.Job, places: dict[str, int]) -> resources.Job:
     )
 
 
-def _subject(row: models.Subject, places: dict[str, int]) -> resources.Subject:
+def _subject(row: models.Subject, positions: dict[str, int]) -> resources.Subject:
     path = f"/v1/subjects/{row.id}"
-    shown = row.withdrawn_at is None
+    viewable = row.withdrawn_at is None
     return resources.Subject(
         id=row.id,
         name=row.name,
@@ -150,19 +153,19 @@ def _subject(row: models.Subject, places: dict[str, int]) -> resources.Subject:
         view_limits=row.view_limits,
         views=row.views,
         consent=consent(row),
-        jobs=[_job(each, places) for each in row.jobs],
+        jobs=[_job(each, positions) for each in row.jobs],
         links=resources.SubjectLinks(
             self=path,
-            preview=f"{path}/preview" if shown and row.preview_key else None,
-            report=f"{path}/report" if shown and row.report_key else None,
-            views=f"{path}/views" if shown and row.views_key else None,
+            preview=f"{path}/preview" if viewable and row.preview_key else None,
+            report=f"{path}/report" if viewable and row.report_key else None,
+            views=f"{path}/views" if viewable and row.views_key else None,
             jobs=f"/v1/jobs?subject_id={row.id}",
             videos=f"/v1/videos?subject_id={row.id}",
         ),
     )
 
 
-def _video(row: models.Video, places: dict[str, int]) -> resources.Video:
+def _video(row: models.Video, positions: dict[str, int]) -> resources.Video:
     path = f"/v1/videos/{row.id}"
     return resources.Video(
         id=row.id,
@@ -176,7 +179,7 @@ def _video(row: models.Video, places: dict[str, int]) -> resources.Video:
         height=row.height,
         size_bytes=row.size_bytes,
         created_at=row.created_at,
-        job=_job(row.job, places),
+        job=_job(row.job, positions),
         links=resources.VideoLinks(
             self=path,
             subject=f"/v1/subjects/{row.subject_id}",

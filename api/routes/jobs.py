@@ -13,7 +13,7 @@ from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests.idempotency import IdempotentRoute
 from api.responses import serializers
-from api.responses.job_events import begin
+from api.responses.job_events import subscribe
 from api.schemas import resources
 from api.services import jobs
 from storage.database.models import JobKind, JobState
@@ -75,11 +75,11 @@ def follow_job(
 ) -> Response:
     """Server-sent events: how the job is, then every change as it comes, until the job is over."""
     job = jobs.get_job(session, job_id, owner=caller.owner)
-    beginning = begin(session, job, last_event_id)
-    if beginning.ended:
+    subscription = subscribe(session, job, last_event_id)
+    if subscription.ended:
         return Response(status_code=204)  # the one status after which a browser's EventSource does not come back
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or nginx would keep events back
-    return EventSourceResponse(watch.follow(job.id, beginning, caller.token), headers=headers)
+    return EventSourceResponse(watch.follow(job.id, subscription, caller.token), headers=headers)
 
 
 @router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems("not_found", "move_not_allowed"))

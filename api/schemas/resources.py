@@ -1,4 +1,4 @@
-"""What goes over the wire: the contract's resources as pydantic models. Input refuses unknown fields."""
+"""Request and response bodies of the HTTP API, as pydantic models. Requests with unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from storage.tables.api_keys import OWNER, Scope
 from storage.tables.quotas import QuotaName
 
 T = TypeVar("T")
+"""Type of the items of a page."""
 
 Text = Annotated[
     str,
@@ -37,82 +38,90 @@ OwnerName = Annotated[str, StringConstraints(pattern=f"^{OWNER}$")]
 
 
 class Input(BaseModel):
-    """Base of what clients send."""
+    """Base of request bodies."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Output(BaseModel):
-    """Base of what clients get. Times are RFC 3339 in UTC, ids opaque, links paths on this service."""
+    """Base of response bodies. Times are RFC 3339 in UTC; ids are opaque; links are paths on this service."""
 
     model_config = ConfigDict(from_attributes=True)
 
 
 class SubjectForm(Input):
-    """The text fields of POST /v1/subjects; the file `video` comes beside them."""
+    """The text fields of POST /v1/subjects, sent with the file `video`."""
 
-    name: Name | None = Field(None, description="what to call the subject; default: the name of the file")
-    preset: PresetName = Field("standard", description="how long to train, and how fine")
-    consent: Text = Field(description="who agreed to be shown, and to what; kept with the subject")
-    consent_by: Name | None = Field(None, description="the name of who agreed, where the text does not say it")
-    upload_id: str | None = Field(None, max_length=100, description="a complete upload, instead of the file `video`")
+    name: Name | None = Field(None, description="display name; default: the name of the file")
+    preset: PresetName = Field("standard", description="training length and level of detail")
+    consent: Text = Field(description="who agreed to be shown, and to what; stored with the subject")
+    consent_by: Name | None = Field(None, description="name of the person who agreed, if the text does not contain it")
+    upload_id: str | None = Field(
+        None, max_length=100, description="id of a complete upload that replaces the file `video`"
+    )
 
 
 class Withdrawal(Input):
-    """How consent is withdrawn."""
+    """Options of a withdrawal of consent."""
 
-    purge: bool = Field(False, description="also remove footage, models and videos; the record itself stays")
+    purge: bool = Field(False, description="also delete footage, models and videos; the record itself stays")
 
 
 class SubjectPatch(Input):
-    """What may change about a subject."""
+    """The fields of a subject that can be changed."""
 
     name: Name
 
 
 class VideoForm(Input):
-    """The text fields of POST /v1/videos; the files `audio` and, if wanted, `background` come beside them."""
+    """The text fields of POST /v1/videos, sent with the file `audio` and, optionally, the file `background`."""
 
-    subject_id: str = Field(max_length=100, description="a subject that is ready")
-    upload_id: str | None = Field(None, max_length=100, description="a complete upload, instead of the file `audio`")
+    subject_id: str = Field(max_length=100, description="id of a subject that is ready")
+    upload_id: str | None = Field(
+        None, max_length=100, description="id of a complete upload that replaces the file `audio`"
+    )
     options: RenderOptions = Field(RenderOptions(), description="JSON: see RenderOptions")
 
 
 class Footage(Output):
-    """What preprocessing found in a reference video. Values not yet known when it was refused are null."""
+    """Measurements of a reference video by preprocessing. Values that were unknown when it was refused are null."""
 
     duration_s: float | None = None
     fps: float | None = None
-    width: int | None = Field(None, description="px, as shown (after rotation)")
-    height: int | None = Field(None, description="px, as shown (after rotation)")
+    width: int | None = Field(None, description="px, after rotation")
+    height: int | None = Field(None, description="px, after rotation")
     frames: int | None = Field(None, description="at 25 frames a second")
     frames_with_face: int | None = None
     face_px: float | None = Field(None, description="height of the face in the source, px")
-    head_yaw_deg: tuple[float, float] | None = Field(None, description="[least, most], degrees")
+    head_yaw_deg: tuple[float, float] | None = Field(None, description="[smallest, largest] yaw of the head, degrees")
     sharpness: float | None = None
     warnings: list[str] = []
 
 
 class Quality(Output):
-    """Figures on the held-out part of the footage, which training never saw."""
+    """Metrics on the held-out part of the footage, which is not used in training."""
 
-    psnr: float | None = Field(None, description="whole picture, dB")
+    psnr: float | None = Field(None, description="of the whole frame, dB")
     ssim: float | None = None
-    mouth_psnr: float | None = Field(None, description="box around the mouth, dB")
-    lmd_px: float | None = Field(None, description="mean distance of the lip landmarks, px at 512")
-    lip_sync: float | None = Field(None, description="correlation of rendered and true mouth opening, -1 to 1")
+    mouth_psnr: float | None = Field(None, description="of the box around the mouth, dB")
+    lmd_px: float | None = Field(
+        None, description="mean distance between rendered and true lip landmarks, px at 512 px frame size"
+    )
+    lip_sync: float | None = Field(None, description="correlation between rendered and true mouth opening, -1 to 1")
     held_out_frames: int | None = None
 
 
 class JobError(Output):
-    """Why a job failed, and what to do about it."""
+    """Why a job failed, and the remedy."""
 
-    code: str = Field(description="a stable word such as no_face_found; all of them stand in docs/api.md")
+    code: str = Field(description="stable identifier such as no_face_found; docs/api.md lists all codes")
     message: str
     remedy: str
 
 
 class JobLinks(Output):
+    """Links of a job."""
+
     self: str
     subject: str
     video: str | None
@@ -121,15 +130,17 @@ class JobLinks(Output):
 
 
 class Job(Output):
-    """One piece of work."""
+    """A unit of work in the queue: preprocessing, training or rendering."""
 
     id: str = Field(examples=["job_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     kind: JobKind
     state: JobState
-    stage: str | None = Field(description="what it is at, while it runs", examples=["head"])
+    stage: str | None = Field(description="current stage of a running job", examples=["head"])
     progress: float = Field(ge=0, le=1)
-    eta_s: float | None = Field(description="seconds left, as measured so far; null until it can be told")
-    queue_position: int | None = Field(description="place in the queue: 1 is the next to run; null: not queued")
+    eta_s: float | None = Field(
+        description="estimated seconds to the end, from the measured speed; null until enough was measured"
+    )
+    queue_position: int | None = Field(description="position in the queue: 1 is the next to run; null: not queued")
     attempt: int
     max_attempts: int
     error: JobError | None
@@ -142,39 +153,45 @@ class Job(Output):
 
 
 class Views(Output):
-    """How the sheet of pictures of a subject turned is laid out; its angles are those of `view`, within `view_limits`."""
+    """Layout of the view sheet, an image of the subject at several view angles within `view_limits`."""
 
     columns: int
     rows: int
-    yaw_deg: list[float] = Field(description="of each column, from left to right")
-    pitch_deg: list[float] = Field(description="of each row, from top to bottom")
-    tile_px: int = Field(description="edge of one picture")
+    yaw_deg: list[float] = Field(description="yaw of each column, left to right, degrees")
+    pitch_deg: list[float] = Field(description="pitch of each row, top to bottom, degrees")
+    tile_px: int = Field(description="edge of one image, px")
 
 
 class Consent(Output):
-    """The record of who agreed to be shown. It is in force until it is withdrawn, once and for ever."""
+    """The record of consent. It is valid until it is withdrawn; a withdrawal is final."""
 
-    by: str | None = Field(description="who agreed, where that was sent apart from the text")
-    text: str = Field(description="who agreed to be shown, and to what, as it was sent")
-    owner: str = Field(description="on whose behalf the subject was made, and who answers for the text")
-    given_at: datetime = Field(description="when the text was taken in, together with the footage")
-    footage_sha256: str | None = Field(description="of the reference video; null for a subject of an earlier version")
-    digest: str = Field(description="SHA-256 of the record: what content credentials name (docs/authenticity.md)")
+    by: str | None = Field(description="name of the person who agreed, if it was sent separately")
+    text: str = Field(description="who agreed to be shown, and to what, as the client sent it")
+    owner: str = Field(description="owner of the subject, who is responsible for the text")
+    given_at: datetime = Field(description="time at which the service received the text and the footage")
+    footage_sha256: str | None = Field(
+        description="SHA-256 of the reference video; null for a subject of an earlier version"
+    )
+    digest: str = Field(
+        description="SHA-256 of the record, which the content credentials contain (docs/authenticity.md)"
+    )
     withdrawn_at: datetime | None
-    purged_at: datetime | None = Field(description="when footage, models and videos were removed on request")
+    purged_at: datetime | None = Field(description="time at which footage, models and videos were deleted on request")
 
 
 class SubjectLinks(Output):
+    """Links of a subject."""
+
     self: str
-    preview: str | None = Field(description="null until there is a picture")
-    report: str | None = Field(description="a page for people: how good the subject is; null until training has ended")
-    views: str | None = Field(description="a sheet of pictures of the subject turned; null until training has ended")
+    preview: str | None = Field(description="preview image; null until there is one")
+    report: str | None = Field(description="HTML report on the quality of the subject; null until training has ended")
+    views: str | None = Field(description="view sheet; null until training has ended")
     jobs: str
     videos: str
 
 
 class Subject(Output):
-    """A person of whom videos can be made."""
+    """A person from a reference video, trained so that videos can be rendered."""
 
     id: str = Field(examples=["sub_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     name: str
@@ -184,27 +201,31 @@ class Subject(Output):
     updated_at: datetime
     footage: Footage | None
     quality: Quality | None
-    view_limits: ViewLimits | None = Field(description="how far a video's `view` can turn it; null until it is ready")
-    views: Views | None = Field(description="what links.views shows; null until it is ready")
+    view_limits: ViewLimits | None = Field(
+        description="limits of the angles of a video's `view`; null until the subject is ready"
+    )
+    views: Views | None = Field(description="layout of links.views; null until the subject is ready")
     consent: Consent
     jobs: list[Job]
     links: SubjectLinks
 
 
 class VideoLinks(Output):
+    """Links of a video."""
+
     self: str
     subject: str
     file: str | None = Field(description="the MP4 or WebM; null until the video is ready")
 
 
 class Video(Output):
-    """A subject saying something."""
+    """A video of a subject speaking given audio."""
 
     id: str = Field(examples=["vid_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     subject_id: str
     state: VideoState
     options: RenderOptions
-    view: ViewChange | None = Field(description="what was used of options.view, within the subject's limits")
+    view: ViewChange | None = Field(description="options.view after clamping to the subject's limits")
     duration_s: float | None
     frames: int | None
     width: int | None
@@ -216,48 +237,52 @@ class Video(Output):
 
 
 class UploadLinks(Output):
+    """Links of an upload."""
+
     self: str
-    used_by: str | None = Field(description="the subject or video that was made of it")
+    used_by: str | None = Field(description="link to the subject, video or verification that used it")
 
 
 class Upload(Output):
-    """A file that arrives in pieces, by tus."""
+    """A resumable upload by the tus protocol."""
 
     id: str = Field(examples=["upl_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
-    name: str = Field(description="what the sender calls it; perhaps empty")
+    name: str = Field(description="file name that the client sent; may be empty")
     state: Literal["receiving", "complete", "used"]
     size_bytes: int
     received_bytes: int
-    used_by: str | None = Field(description="id of the subject or video that was made of it: an upload is used once")
+    used_by: str | None = Field(
+        description="id of the subject, video or verification that used it; an upload can be used once"
+    )
     created_at: datetime
-    expires_at: datetime = Field(description="when it is removed if nothing more of it comes")
+    expires_at: datetime = Field(description="time at which it is deleted unless more data arrives")
     links: UploadLinks
 
 
 class Page(Output, Generic[T]):
-    """A part of a list, newest first."""
+    """A page of a list, newest first."""
 
     items: list[T]
-    next_cursor: str | None = Field(description="goes into `cursor` to get the next part; null: this is the last")
+    next_cursor: str | None = Field(description="value of `cursor` for the next page; null: this is the last page")
 
 
 class ProblemEntry(Output):
-    """One wrong value."""
+    """One invalid value."""
 
     detail: str
-    pointer: str | None = Field(None, description="JSON pointer into the body; a form counts as one object")
+    pointer: str | None = Field(None, description="JSON pointer into the body; a form counts as one JSON object")
     parameter: str | None = Field(None, description="name of the query or path parameter")
 
 
 class Part(Output):
-    """How one part of the service is."""
+    """State of one component of the service."""
 
     ok: bool
-    detail: str = Field(description="what it is, or what is wrong with it")
+    detail: str = Field(description="kind of the component, or what is wrong with it")
 
 
 class ExceededQuota(Output):
-    """A quota that would not do."""
+    """The quota that a request would exceed."""
 
     name: QuotaName
     limit: float
@@ -266,86 +291,90 @@ class ExceededQuota(Output):
 class ProblemDetails(Output):
     """RFC 9457 problem details."""
 
-    type: str = Field(description="URI reference that leads to a description of the code")
+    type: str = Field(description="URI reference of a description of the code")
     title: str
     status: int
-    detail: str = Field(description="what is wrong, and what to do about it")
+    detail: str = Field(description="what is wrong, followed by the remedy")
     code: str = Field(json_schema_extra={"enum": list(PROBLEMS)})
-    remedy: str = Field(description="the end of `detail` by itself: what to do about it")
+    remedy: str = Field(description="the remedy alone, which is also the end of `detail`")
     errors: list[ProblemEntry] | None = None
-    parts: dict[str, Part] | None = Field(None, description="of /readyz: how each part of the service is")
-    quota: ExceededQuota | None = Field(None, description="of `quota_exceeded`: what is used up")
+    parts: dict[str, Part] | None = Field(None, description="only of /readyz: the state of each component")
+    quota: ExceededQuota | None = Field(None, description="only of `quota_exceeded`: the exhausted quota")
 
 
 class Health(Output):
+    """Result of the liveness check."""
+
     status: str
 
 
 class Ready(Output):
-    """Whether requests can be served, and whether somebody works on them."""
+    """Whether the service can take requests, and whether workers are there to process them."""
 
-    status: Literal["ready", "degraded"] = Field(description="`degraded`: a queue has no worker, its jobs wait")
+    status: Literal["ready", "degraded"] = Field(description="`degraded`: a queue has no worker; its jobs wait")
     parts: dict[str, Part] = Field(description="`database`, `store`, `queue`, `workers`")
-    free_bytes: int = Field(description="space left where uploads go")
-    workers: int = Field(description="worker processes alive, on all machines")
-    queued: int = Field(description="jobs that wait")
-    running: int = Field(description="jobs that a worker has")
+    free_bytes: int = Field(description="free space for uploads, bytes")
+    workers: int = Field(description="number of live worker processes on all machines")
+    queued: int = Field(description="number of queued jobs")
+    running: int = Field(description="number of running jobs")
 
 
 class KeyForm(Input):
-    """What a new key shall be."""
+    """Properties of a new API key."""
 
-    owner: OwnerName = Field(description="whose things it sees and changes")
-    name: Name = Field(description="what to call it, such as the machine that it is for")
-    scopes: list[Scope] = Field(["read", "write"], min_length=1, description="what it may do")
-    expires_at: AwareDatetime | None = Field(None, description="when it stops working; null: never")
+    owner: OwnerName = Field(description="owner whose resources the key can access")
+    name: Name = Field(description="display name, such as the machine that uses the key")
+    scopes: list[Scope] = Field(["read", "write"], min_length=1, description="permissions")
+    expires_at: AwareDatetime | None = Field(None, description="expiry; null: never")
 
 
 class KeyRotation(Input):
-    """How a key gets a new secret."""
+    """Options of a rotation: the key gets a new secret."""
 
-    grace_s: float = Field(86_400.0, ge=0, le=30 * 86_400.0, description="how long the secret before works on")
-    expires_at: AwareDatetime | None = Field(None, description="when the key stops working; null: as before")
+    grace_s: float = Field(
+        86_400.0, ge=0, le=30 * 86_400.0, description="seconds for which the previous secret stays valid"
+    )
+    expires_at: AwareDatetime | None = Field(None, description="new expiry of the key; null: unchanged")
 
 
 class Key(Output):
-    """An API key, without its secret, of which only a hash is kept."""
+    """An API key without its secret; the service stores only a hash of it."""
 
     id: str = Field(examples=["key_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     owner: str
     name: str
     scopes: list[Scope]
     created_at: datetime
-    last_used_at: datetime | None = Field(description="to within a minute; null: never")
+    last_used_at: datetime | None = Field(description="accurate to a minute; null: never used")
     expires_at: datetime | None
     revoked_at: datetime | None
 
 
 class NewKey(Key):
-    """A key with its token, which is shown this once."""
+    """A key with its token, which is shown only once."""
 
-    token: str = Field(description="goes into `Authorization: Bearer`; it cannot be had again")
+    token: str = Field(description="value for `Authorization: Bearer`; it cannot be retrieved later")
 
 
 class Quota(Output):
-    """How much is allowed, and how much of it is used."""
+    """A limit and its current use."""
 
     limit: float
     used: float
 
 
 class Quotas(Output):
-    """What an owner may have and have done."""
+    """The quotas of an owner."""
 
-    subjects: Quota = Field(description="subjects there are")
-    queued_jobs: Quota = Field(description="jobs that wait")
-    verifications: Quota = Field(description="files to be verified that were not looked at yet")
+    subjects: Quota = Field(description="number of subjects")
+    queued_jobs: Quota = Field(description="number of queued jobs")
+    verifications: Quota = Field(description="number of pending verifications")
     daily_seconds: Quota = Field(description="seconds of video rendered since midnight UTC")
-    stored_bytes: Quota = Field(description="bytes of what was sent and made")
+    stored_bytes: Quota = Field(description="bytes of uploaded and generated files")
 
 
 class QuotaPatch(Input):
-    """Quotas that shall differ from those of the settings; null: no longer."""
+    """Quotas that override the settings; null removes an override."""
 
     subjects: int | None = Field(None, ge=0, le=1 << 53)
     queued_jobs: int | None = Field(None, ge=0, le=1 << 53)
@@ -355,16 +384,16 @@ class QuotaPatch(Input):
 
 
 class Owner(Output):
-    """Somebody who has subjects and videos."""
+    """A tenant: the owner of subjects, videos and keys."""
 
     name: str
     quotas: Quotas
 
 
 class Me(Output):
-    """Who asks."""
+    """The caller of the request."""
 
-    owner: str = Field(description="whose things the key sees; `local` on a service without keys")
+    owner: str = Field(description="owner whose resources the key can access; `local` on a service without keys")
     scopes: list[Scope]
     key: Key | None = Field(description="null on a service without keys")
     quotas: Quotas

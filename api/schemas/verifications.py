@@ -1,4 +1,4 @@
-"""What goes over the wire about verifications: was a video made here?"""
+"""Request and response bodies of verifications: was a file made by this service?"""
 
 from __future__ import annotations
 
@@ -11,44 +11,42 @@ from storage.database.models import VerificationState
 
 
 class VerifyForm(Input):
-    """The text fields of POST /v1/verify; the file `file` comes beside them, or an upload in its place."""
+    """The text fields of POST /v1/verify, sent with the file `file` or with an upload that replaces it."""
 
-    upload_id: str | None = Field(None, max_length=100, description="a complete upload in the place of `file`")
+    upload_id: str | None = Field(None, max_length=100, description="id of a complete upload that replaces `file`")
 
 
 class CredentialsProblem(Output):
-    """One thing that does not hold."""
+    """One failed check of the content credentials."""
 
-    code: str = Field(description="C2PA's own code", examples=["assertion.bmffHash.mismatch"])
+    code: str = Field(description="validation status code of C2PA", examples=["assertion.bmffHash.mismatch"])
     detail: str
 
 
 class CredentialsFound(Output):
-    """What the signed content credentials (C2PA) of a file say, and whether they hold."""
+    """The signed content credentials (C2PA) of a file, and whether they are valid."""
 
-    present: bool = Field(description="in the file, or kept here for just these bytes")
-    valid: bool = Field(description="the signature fits, and the file is as it was signed, by whomever")
+    present: bool = Field(description="in the file itself, or stored by this service for exactly these bytes")
+    valid: bool = Field(description="the signature is right and the file is unchanged since, whoever signed it")
     ours: bool = Field(description="valid, and signed with a certificate of this service")
-    issuer: str | None = Field(description="whose the certificate is, as it says itself")
-    generator: str | None = Field(description="what made the file, as it says itself")
-    signed_at: datetime | None = Field(description="as the file says; certain only with a time stamping authority")
-    video_id: str | None = Field(description="which video it says to be; only where it is ours")
+    issuer: str | None = Field(description="subject of the certificate, as the certificate states")
+    generator: str | None = Field(description="software that made the file, as the credentials state")
+    signed_at: datetime | None = Field(description="as the file states; reliable only with a time stamping authority")
+    video_id: str | None = Field(description="id of the video; only if `ours`")
     problems: list[CredentialsProblem]
 
 
 class MarkFound(Output):
-    """What the invisible mark in the pictures says."""
+    """The result of the search for the invisible watermark."""
 
-    found: bool = Field(description="the mark of this service is in the pictures")
-    score: float | None = Field(description="how clearly, in standard deviations of unmarked videos")
-    false_alarm: float | None = Field(
-        description="a bound on the probability of this in a video that was not made here"
-    )
-    video_id: str | None = Field(description="which video it is; only for its owner")
+    found: bool = Field(description="the watermark of this service is in the frames")
+    score: float | None = Field(description="strength of the detection, in standard deviations of unmarked videos")
+    false_alarm: float | None = Field(description="upper bound of the probability of this score in an unmarked video")
+    video_id: str | None = Field(description="id of the video; only for its owner")
 
 
 class MadeVideo(Output):
-    """The video that the file was found to be."""
+    """The video of this service that the file is."""
 
     id: str
     subject_id: str
@@ -57,20 +55,22 @@ class MadeVideo(Output):
 
 
 class VerificationLinks(Output):
+    """Links of a verification."""
+
     self: str
 
 
 class Verification(Output):
-    """Whether a file was made here, by two ways that do not depend on each other. All but the state is null until then."""
+    """Whether this service made a file, by two independent checks. All results are null while the state is pending."""
 
     id: str = Field(examples=["ver_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     state: VerificationState
-    made_here: bool | None = Field(description="the credentials are ours, or the mark was found")
-    made_at: datetime | None = Field(description="when, where that is known")
+    made_here: bool | None = Field(description="the credentials are ours, or the watermark was found")
+    made_at: datetime | None = Field(description="time at which the video was made, if known")
     credentials: CredentialsFound | None
     mark: MarkFound | None
-    video: MadeVideo | None = Field(description="only for its owner, while it is there")
-    error: JobError | None = Field(description="why the file could not be looked at")
+    video: MadeVideo | None = Field(description="only for its owner, while the video exists")
+    error: JobError | None = Field(description="why the file could not be inspected")
     created_at: datetime
     finished_at: datetime | None
     links: VerificationLinks

@@ -1,4 +1,4 @@
-"""What goes over the wire about webhooks."""
+"""Request and response bodies of webhooks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Url = Annotated[
     ),
 ]
 Events = Annotated[
-    list[WebhookEvent], Field(min_length=1, max_length=100, description="what to tell of"), AfterValidator(_distinct)
+    list[WebhookEvent], Field(min_length=1, max_length=100, description="events to deliver"), AfterValidator(_distinct)
 ]
 Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -36,20 +36,24 @@ class WebhookInput(Input):
     """A new webhook."""
 
     url: Url
-    events: Events = Field(list(EVENTS), description="what to tell of; default: everything")
+    events: Events = Field(list(EVENTS), description="events to deliver; default: all")
     description: Description = ""
 
 
 class WebhookPatch(Input):
-    """What may change about a webhook; what is left out stays."""
+    """The fields of a webhook that can be changed; omitted fields stay as they are."""
 
     url: Url = Field(default=None)
     events: Events = Field(default=None)
     description: Description = Field(default=None)
-    enabled: bool = Field(default=None, description="true makes one that failed start afresh")
+    enabled: bool = Field(
+        default=None, description="true also clears the failures of a webhook that was disabled for them"
+    )
 
 
 class WebhookLinks(Output):
+    """Links of a webhook."""
+
     self: str
     deliveries: str
     test: str
@@ -57,7 +61,7 @@ class WebhookLinks(Output):
 
 
 class Webhook(Output):
-    """An address that is told of events."""
+    """A URL that receives events."""
 
     id: str = Field(examples=["whk_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     url: str
@@ -65,11 +69,11 @@ class Webhook(Output):
     description: str
     enabled: bool
     disabled_because: Literal["request", "gone", "failing"] | None = Field(
-        description="why it is off: on request, it answered 410, or it took nothing for five days"
+        description="`request`: by the client; `gone`: the receiver answered 410; `failing`: nothing was accepted for five days"
     )
-    failing_since: datetime | None = Field(description="the first failure since it last took something")
+    failing_since: datetime | None = Field(description="time of the first failure since the last successful delivery")
     previous_secret_until: datetime | None = Field(
-        description="until then the secret before the last rotation signs too"
+        description="until then, deliveries are also signed with the secret before the last rotation"
     )
     created_at: datetime
     updated_at: datetime
@@ -77,33 +81,35 @@ class Webhook(Output):
 
 
 class WebhookWithSecret(Webhook):
-    """A webhook and its secret, which is shown this once."""
+    """A webhook with its secret, which is shown only once."""
 
     secret: str = Field(
-        description="what deliveries are verified with", examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
+        description="secret for verifying deliveries", examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]
     )
 
 
 class DeliveryLinks(Output):
+    """Links of a delivery."""
+
     self: str
     webhook: str
     replay: str
 
 
 class Delivery(Output):
-    """One event, told to one webhook. `id` is the header webhook-id of every attempt."""
+    """One event for one webhook. `id` is sent in the header webhook-id with every attempt."""
 
     id: str = Field(examples=["msg_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     webhook_id: str
     event: str = Field(description="one of the webhook's events, or webhook.test", examples=["video.ready"])
-    state: DeliveryState = Field(description="`failed`: given up; it can be replayed")
-    attempts: int = Field(description="since it was made or last replayed")
-    next_attempt_at: datetime | None = Field(description="null: none will follow by itself")
+    state: DeliveryState = Field(description="`failed`: no further attempt follows; it can be replayed")
+    attempts: int = Field(description="attempts since it was created or last replayed")
+    next_attempt_at: datetime | None = Field(description="null: no further attempt follows")
     last_attempt_at: datetime | None
-    last_status: int | None = Field(description="of the last answer; null: none came")
-    last_error: str | None = Field(description="why none came")
-    response: str | None = Field(description="how the body of the last answer begins: 1024 bytes at most")
-    payload: dict[str, Any] = Field(description="the body that is sent")
+    last_status: int | None = Field(description="status of the last response; null: there was none")
+    last_error: str | None = Field(description="why there was no response")
+    response: str | None = Field(description="start of the last response's body, at most 1024 bytes")
+    payload: dict[str, Any] = Field(description="the body of the request")
     created_at: datetime
     delivered_at: datetime | None
     links: DeliveryLinks

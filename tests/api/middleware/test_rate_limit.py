@@ -87,7 +87,7 @@ def test_processes_count_together_where_there_is_a_redis(settings, redis_server)
 
 
 def test_without_its_redis_each_process_counts_by_itself(settings, monkeypatch):
-    monkeypatch.setattr(rate_limit, "AWAY_S", 0.0)
+    monkeypatch.setattr(rate_limit, "RETRY_REDIS_S", 0.0)
     with running(Redis) as (server,):
         counting = RateLimiter(dataclasses.replace(settings, broker_url=server.url, rate_limit="3/minute"))
         assert counting.hit("key", "ann").remaining == 2

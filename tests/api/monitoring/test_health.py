@@ -23,7 +23,7 @@ GPU = {"name": "H200", "memory_bytes": 1000, "used_bytes": 250, "disk_free_bytes
 
 @pytest.fixture(autouse=True)
 def figures_are_fresh(monkeypatch):
-    monkeypatch.setattr(metrics, "KEPT_S", 0.0)
+    monkeypatch.setattr(metrics, "CACHE_S", 0.0)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_a_store_that_is_gone_is_named(client, app):
 
 
 def test_a_part_that_hangs_is_waited_for_but_not_for_ever(client, app, monkeypatch):
-    monkeypatch.setattr(readiness, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(readiness, "TIMEOUT_S", 0.2)
     asked = []
 
     def hang():
@@ -199,9 +199,9 @@ def test_figures_of_requests_are_few_whatever_is_asked_for(client):
 
 
 def test_figures_are_kept_for_a_moment(client, monkeypatch):
-    monkeypatch.setattr(metrics, "KEPT_S", 60.0)
+    monkeypatch.setattr(metrics, "CACHE_S", 60.0)
     figures(client)
-    monkeypatch.setattr(metrics.figures, "read", None)  # asking again would fail
+    monkeypatch.setattr(metrics.service_stats, "read", None)  # asking again would fail
     assert ("adnerf_jobs", ("kind", "train"), ("state", "queued")) in figures(client)
 
 

@@ -42,7 +42,7 @@ def settings(request, settings):
 
 @pytest.fixture
 def quick(monkeypatch):
-    monkeypatch.setattr(watch, "LOOK_S", 0.02)
+    monkeypatch.setattr(watch, "POLL_S", 0.02)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ def test_a_job_is_followed_from_the_queue_to_its_end(client, make, quick):
 
 
 def test_nothing_that_happened_between_two_looks_is_left_out(client, make, monkeypatch):
-    monkeypatch.setattr(watch, "LOOK_S", 0.5)
+    monkeypatch.setattr(watch, "POLL_S", 0.5)
     job = make.subject()["jobs"][0]
     with following(client, job) as told:
         first = next(told)
@@ -199,7 +199,7 @@ def test_of_a_job_that_is_deleted_that_is_told(client, make, quick):
 
 
 def test_silence_is_broken_by_comments(client, make, monkeypatch):
-    monkeypatch.setattr(watch, "SILENCE_S", 0.05)
+    monkeypatch.setattr(watch, "KEEP_ALIVE_S", 0.05)
     job = make.subject()["jobs"][0]
     with client.stream("GET", f"{job['links']['self']}/events") as answer:
         lines = answer.iter_lines()
@@ -220,7 +220,7 @@ def test_listeners_hold_no_connection_to_the_database_and_leave_nothing(client, 
         for each in open_ones:
             each.__exit__(None, None, None)
     deadline = now() + timedelta(seconds=30)
-    while app.state.watch.listeners:
+    while app.state.watch.subscribers:
         assert now() < deadline
 
 
@@ -229,22 +229,22 @@ def test_a_listener_that_does_not_listen_is_told_no_more_than_it_takes(app, make
     job = make.subject()["jobs"][0]
     with app.state.database.session(write=False) as session:
         row = session.get(jobs.Job, job["id"])
-        beginning = watch.begin(session, row, None)
-    listener = watch.Subscriber([], beginning.seen)
+        subscription = watch.subscribe(session, row, None)
+    subscriber = watch.Subscriber([], subscription.cursor)
     claimed = make.claim()
     for progress in (0.1, 0.2, 0.3):
         beat(make, claimed, "track", progress)
-        listener.tell(watch.look(app.state.database, {job["id"]: {listener.seen}}).get(job["id"]) or [])
-    assert [(each.name, each.job.progress) for each in listener.pending] == [("state", 0), ("stage", 0.1)]
-    listener.pending = []
-    listener.tell(watch.look(app.state.database, {job["id"]: {listener.seen}})[job["id"]])
-    assert [(each.name, each.job.progress) for each in listener.pending] == [("progress", 0.3)]
-    assert watch.look(app.state.database, {job["id"]: {listener.seen}}) == {}
+        subscriber.push(watch.poll(app.state.database, {job["id"]: {subscriber.cursor}}).get(job["id"]) or [])
+    assert [(each.name, each.job.progress) for each in subscriber.pending] == [("state", 0), ("stage", 0.1)]
+    subscriber.pending = []
+    subscriber.push(watch.poll(app.state.database, {job["id"]: {subscriber.cursor}})[job["id"]])
+    assert [(each.name, each.job.progress) for each in subscriber.pending] == [("progress", 0.3)]
+    assert watch.poll(app.state.database, {job["id"]: {subscriber.cursor}}) == {}
 
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "rotated at once"])
 def test_it_ends_with_the_key_that_asked_for_it(client, make, quick, monkeypatch, end):
-    monkeypatch.setattr(watch, "KEYS_S", 0.05)
+    monkeypatch.setattr(watch, "CHECK_KEYS_S", 0.05)
     ends = {"expired": {"expires_at": now()}, "rotated at once": {"grace_s": 0}}
     job = make.subject()["jobs"][0]
     with make.database.session() as session:
@@ -266,21 +266,21 @@ def test_it_ends_with_the_key_that_asked_for_it(client, make, quick, monkeypatch
 
 def test_the_database_may_be_away_for_a_moment(client, app, make, quick, monkeypatch, caplog):
     job = make.subject()["jobs"][0]
-    look = watch.look
+    poll = watch.poll
     failed = []
 
     def away_at_first(*given):
         if len(failed) < 3:
             failed.append(1)
             raise OSError("the network is gone")
-        return look(*given)
+        return poll(*given)
 
-    monkeypatch.setattr(watch, "look", away_at_first)
+    monkeypatch.setattr(watch, "poll", away_at_first)
     with following(client, job) as told:
         next(told)
         client.post(job["links"]["cancel"])
         assert standing(next(told))[:2] == ("state", "cancelled")
-    assert len(failed) == 3 and "cannot look" in caplog.text
+    assert len(failed) == 3 and "cannot poll" in caplog.text
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

@@ -283,7 +283,7 @@ def test_there_is_an_end_to_how_many(client, app, new):
 
 
 def test_figures_of_deliveries(client, app, new, settle, monkeypatch):
-    monkeypatch.setattr(metrics, "KEPT_S", 0.0)
+    monkeypatch.setattr(metrics, "CACHE_S", 0.0)
 
     def figure(name):
         lines = client.get("/metrics").text.splitlines()
