@@ -1,4 +1,4 @@
-// Requests to the service: problems become errors that say what to do, a key goes along once it was asked for.
+// Requests to the service. Problems become errors with a remedy; the API key is added once the user has entered it.
 
 const KEY = "adnerf-key";
 

@@ -1,4 +1,4 @@
-// Swagger UI, on the service's own description of itself.
+// Swagger UI with the service's own OpenAPI document.
 window.SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",

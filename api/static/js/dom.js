@@ -1,4 +1,4 @@
-// Making and changing elements. Everything that comes from outside becomes text, never markup.
+// Creating and changing elements. Everything from outside becomes text, never markup.
 
 /** An element: h("p", {class: "note", onclick: ...}, "text", child, [more]). Values that are null or false are left out. */
 export function h(tag, properties = {}, ...children) {

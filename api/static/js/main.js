@@ -1,4 +1,4 @@
-// The page: which view an address shows, the key, and how the service is.
+// The page: the view of each address, the API key, and the state of the service.
 
 import { key, onKeyNeeded, read, setKey } from "./api.js";
 import { announce } from "./dom.js";
@@ -10,7 +10,7 @@ import { subjectView } from "./views/subject.js";
 import { verifyView } from "./views/verify.js";
 import { videoView } from "./views/video.js";
 import { videosView } from "./views/videos.js";
-import { every } from "./watch.js";
+import { every } from "./job_events.js";
 
 const VIEWS = [
   [/^\/$/, galleryView, "subjects"],

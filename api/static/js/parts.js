@@ -1,7 +1,7 @@
-// Pieces that several views are made of: problems, progress, drop zones, state chips.
+// Components that several views use: problems, progress bars, drop zones, state chips.
 
 import { freshId, h, icon } from "./dom.js";
-import * as words from "./words.js";
+import * as strings from "./strings.js";
 
 /** What went wrong and what to do about it, said at once. `retry` is what a button does. */
 export function problemBox(error, { retry = null } = {}) {
@@ -76,9 +76,9 @@ export function bar(label) {
 /** Shows a job in a bar. */
 export function showJob(element, job) {
   const right = [];
-  if (job.state === "running") right.push(words.percent(job.progress));
-  if (job.state === "running" && job.eta_s !== null) right.push(`about ${words.duration(job.eta_s)} left`);
-  element.update({ share: job.state === "running" ? job.progress : null, left: words.stage(job), right: right.join(" · ") });
+  if (job.state === "running") right.push(strings.percent(job.progress));
+  if (job.state === "running" && job.eta_s !== null) right.push(`about ${strings.duration(job.eta_s)} left`);
+  element.update({ share: job.state === "running" ? job.progress : null, left: strings.stage(job), right: right.join(" · ") });
 }
 
 /** A place to drop a file on, or to choose one. `chosen(file)` hears of it; what is of no such type is left alone. */

@@ -1,7 +1,7 @@
 // Recording speech with the microphone.
 
 import { h, icon } from "./dom.js";
-import { clock } from "./words.js";
+import { clock } from "./strings.js";
 
 const KINDS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const LONGEST_S = 600;

@@ -1,7 +1,7 @@
-// Resumable uploads (tus 1.0): what has arrived stays there, through a pause, a cut connection or a reload of the page.
+// Resumable uploads (tus 1.0): received bytes survive a pause, a broken connection and a reload of the page.
 
 import { key, Problem, problemOf, request } from "./api.js";
-import { sleep } from "./watch.js";
+import { sleep } from "./job_events.js";
 
 const VERSION = { "Tus-Resumable": "1.0.0" };
 const PATIENCE_S = 600;

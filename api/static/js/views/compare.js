@@ -1,9 +1,9 @@
-// Two videos side by side, in step, with one set of controls and the sound of one of them.
+// Two videos side by side, synchronised, with one set of controls and the sound of one of them.
 
 import { mediaUrl, read } from "../api.js";
 import { h, icon } from "../dom.js";
 import { choice } from "../parts.js";
-import * as words from "../words.js";
+import * as strings from "../strings.js";
 
 /** Seconds by which the second may be off before it is put right. */
 const APART_S = 0.06;
@@ -30,7 +30,7 @@ export async function compareView(main, ids, signal) {
     const paused = leader().paused;
     play.replaceChildren(icon(paused ? "play" : "pause"), paused ? "Play" : "Pause");
     seek.max = longest();
-    time.textContent = `${words.clock(leader().currentTime)} / ${words.clock(longest())}`;
+    time.textContent = `${strings.clock(leader().currentTime)} / ${strings.clock(longest())}`;
     seek.setAttribute("aria-valuetext", time.textContent);
   };
   const start = () => Promise.all(players.filter((each) => each.currentTime < each.duration).map((each) => each.play())).catch(() => {});
@@ -64,7 +64,7 @@ export async function compareView(main, ids, signal) {
     h(
       "div",
       { class: "side" },
-      players.map((player, k) => h("figure", {}, player, h("figcaption", {}, h("a", { href: `#/videos/${ids[k]}` }, subjects[k].name), h("span", { class: "faint small" }, words.choices(videos[k]))))),
+      players.map((player, k) => h("figure", {}, player, h("figcaption", {}, h("a", { href: `#/videos/${ids[k]}` }, subjects[k].name), h("span", { class: "faint small" }, strings.choices(videos[k]))))),
     ),
     h("div", { class: "transport" }, play, seek, time),
     choice("Sound of", "sound", names.map((name) => ({ id: name, name })), "Left", (id) => {

@@ -3,9 +3,9 @@
 import { write } from "../api.js";
 import { h, icon } from "../dom.js";
 import { attempt, choice, dropZone, field } from "../parts.js";
-import { send } from "../sending.js";
+import { send } from "../upload_progress.js";
 import { forgetUnfinished, unfinished } from "../tus.js";
-import { bytes, PRESETS } from "../words.js";
+import { bytes, PRESETS } from "../strings.js";
 
 const DRAFT = "adnerf-new-subject";
 const ADVICE = [

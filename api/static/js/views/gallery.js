@@ -3,8 +3,8 @@
 import { list, picture } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { bar, chip, showJob } from "../parts.js";
-import { active, every } from "../watch.js";
-import * as words from "../words.js";
+import { active, every } from "../job_events.js";
+import * as strings from "../strings.js";
 
 const STEPS = [
   ["film", "Film", "One to three minutes of one person speaking to the camera."],
@@ -68,11 +68,11 @@ function card() {
   item.show = (subject, signal) => {
     link.href = `#/subjects/${subject.id}`;
     name.textContent = subject.name;
-    const shown = words.subjectState(subject);
-    fill(state, shown, () => chip(shown, words.SUBJECT_STATES));
+    const shown = strings.subjectState(subject);
+    fill(state, shown, () => chip(shown, strings.SUBJECT_STATES));
     const job = subject.jobs.find(active);
     const failed = subject.state === "failed" && subject.jobs.findLast((each) => each.error);
-    const quality = subject.state === "ready" && words.quality(subject.quality);
+    const quality = subject.state === "ready" && strings.quality(subject.quality);
     if (job) {
       fill(below, "job", () => progress);
       showJob(progress, job);

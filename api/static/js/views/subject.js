@@ -1,12 +1,12 @@
-// One subject: how it is made, how good it is, and what it says.
+// One subject: training, quality, and its videos.
 
 import { list, mediaUrl, key, picture, read, write } from "../api.js";
 import { confirm, fill, h, icon, announce } from "../dom.js";
 import { attempt, bar, chip, failure, field, problemBox, showJob } from "../parts.js";
-import { speakForm } from "../speak.js";
-import { active, every, watchJob } from "../watch.js";
+import { videoForm } from "../video_form.js";
+import { active, every, watchJob } from "../job_events.js";
 import { videoCard } from "./videos.js";
-import * as words from "../words.js";
+import * as strings from "../strings.js";
 
 // What each step is called while it goes on, and otherwise.
 const STEPS = [
@@ -39,15 +39,15 @@ export async function subjectView(main, [id], signal) {
   const show = () => {
     if (signal.aborted) return;
     const job = subject.jobs.find(active);
-    const shown = words.subjectState(subject);
+    const shown = strings.subjectState(subject);
     fill(part.head, [subject.name, shown], () => heading());
     fill(part.work, [shown, job?.id, job?.state === "queued", subject.jobs.map((each) => each.error)], () => work(job));
     if (job) showJob(progress, job);
-    tell(job ? words.stage(job) : words.SUBJECT_STATES[shown]);
+    tell(job ? strings.stage(job) : strings.SUBJECT_STATES[shown]);
     fill(part.footage, subject.footage, () => subject.footage && footagePanel(subject.footage));
     fill(part.quality, [subject.quality, subject.links.report], () => qualityPanel(subject));
     fill(part.more, [shown, subject.name], () => more());
-    fill(part.speak, subject.state === "ready" && subject.view_limits, () => subject.state === "ready" && speakForm(subject, signal, asked));
+    fill(part.speak, subject.state === "ready" && subject.view_limits, () => subject.state === "ready" && videoForm(subject, signal, asked));
     stage.hidden = !subject.links.preview && ["failed", "cancelled", "withdrawn"].includes(shown);
     stage.classList.toggle("empty", !subject.links.preview);
     const strip = Boolean(subject.links.preview) && subject.state !== "ready";
@@ -77,8 +77,8 @@ export async function subjectView(main, [id], signal) {
   const act = (button, what) => attempt(button, part.problem, async () => (await what(), await look()));
 
   const heading = () => [
-    h("div", { class: "head" }, h("h1", {}, subject.name), chip(words.subjectState(subject), words.SUBJECT_STATES)),
-    h("p", { class: "faint small" }, `Made ${words.when(subject.created_at)} · preset ${subject.preset}`),
+    h("div", { class: "head" }, h("h1", {}, subject.name), chip(strings.subjectState(subject), strings.SUBJECT_STATES)),
+    h("p", { class: "faint small" }, `Made ${strings.when(subject.created_at)} · preset ${subject.preset}`),
   ];
 
   const work = (job) => {
@@ -95,11 +95,11 @@ export async function subjectView(main, [id], signal) {
       steps(subject),
       job && [progress, h("div", { class: "row" }, button("Cancel", "stop", job.links.cancel))],
       failed?.error && failure(failed),
-      failed && words.subjectState(subject) !== "withdrawn" && [
+      failed && strings.subjectState(subject) !== "withdrawn" && [
         failed.state === "cancelled" && h("p", {}, "It was cancelled. What stands is kept: it can go on from there."),
         h("div", { class: "row" }, ways(failed, button("Try again", "again", failed.links.retry))),
       ],
-      words.subjectState(subject) === "withdrawn" && h("p", {}, words.WITHDRAWN),
+      strings.subjectState(subject) === "withdrawn" && h("p", {}, strings.WITHDRAWN),
     );
   };
 
@@ -136,8 +136,8 @@ export async function subjectView(main, [id], signal) {
         location.hash = "#/";
       }),
     );
-    const consent = h("details", {}, h("summary", {}, "Consent"), h("p", {}, subject.consent.text), h("p", { class: "faint small" }, `Recorded ${words.when(subject.consent.given_at)}${subject.consent.withdrawn_at ? `, withdrawn ${words.when(subject.consent.withdrawn_at)}` : ""}`));
-    return [consent, h("div", { class: "row" }, rename, words.subjectState(subject) !== "withdrawn" && withdraw, remove), problem];
+    const consent = h("details", {}, h("summary", {}, "Consent"), h("p", {}, subject.consent.text), h("p", { class: "faint small" }, `Recorded ${strings.when(subject.consent.given_at)}${subject.consent.withdrawn_at ? `, withdrawn ${strings.when(subject.consent.withdrawn_at)}` : ""}`));
+    return [consent, h("div", { class: "row" }, rename, strings.subjectState(subject) !== "withdrawn" && withdraw, remove), problem];
   };
 
   show();
@@ -176,13 +176,13 @@ function footagePanel(found) {
     "section",
     { class: "panel" },
     h("h2", {}, "The footage"),
-    h("dl", { class: "facts" }, words.footage(found).map(([label, value, hint]) => h("div", {}, h("dt", {}, label), h("dd", {}, value, hint && h("span", { class: "faint small" }, hint))))),
+    h("dl", { class: "facts" }, strings.footage(found).map(([label, value, hint]) => h("div", {}, h("dt", {}, label), h("dd", {}, value, hint && h("span", { class: "faint small" }, hint))))),
     found.warnings.length > 0 && h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, icon("warn"), each))),
   );
 }
 
 function qualityPanel(subject) {
-  const judged = words.quality(subject.quality);
+  const judged = strings.quality(subject.quality);
   if (!judged) return null;
   const link = h("a", { class: "button small", target: "_blank", rel: "noopener" }, icon("open"), "The whole report");
   if (key()) link.addEventListener("click", (event) => saveReport(event, subject));

@@ -1,11 +1,11 @@
-// Whether a video was made here.
+// Verification: was a video made by this service?
 
 import { read, write } from "../api.js";
 import { announce, h, icon } from "../dom.js";
 import { bar, dropZone, problemBox } from "../parts.js";
-import { send } from "../sending.js";
-import { sleep } from "../watch.js";
-import { when } from "../words.js";
+import { send } from "../upload_progress.js";
+import { sleep } from "../job_events.js";
+import { when } from "../strings.js";
 
 export async function verifyView(main, _args, signal) {
   const answer = h("div", {});

@@ -1,10 +1,10 @@
-// One video: its making, playing, keeping.
+// One video: progress, player, download.
 
 import { list, mediaUrl, read, write } from "../api.js";
 import { announce, confirm, fill, h, icon } from "../dom.js";
 import { attempt, bar, chip, failure, showJob } from "../parts.js";
-import { active, watchJob } from "../watch.js";
-import * as words from "../words.js";
+import { active, watchJob } from "../job_events.js";
+import * as strings from "../strings.js";
 
 export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
@@ -46,7 +46,7 @@ export async function videoView(main, [id], signal) {
     h(
       "section",
       { class: "panel below" },
-      withdrawn() ? h("p", {}, words.WITHDRAWN) : job.error ? failure(job) : h("p", {}, "It was cancelled."),
+      withdrawn() ? h("p", {}, strings.WITHDRAWN) : job.error ? failure(job) : h("p", {}, "It was cancelled."),
       h("div", { class: "row" }, !withdrawn() && act("Try again", "again", move(job.links.retry)), remove()),
     ),
   ];
@@ -59,8 +59,8 @@ export async function videoView(main, [id], signal) {
       h(
         "div",
         { class: "panel" },
-        h("dl", { class: "facts" }, words.facts(video).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-        h("a", { class: "button primary", href: source, download: `${subject.name}.${video.options.format}` }, icon("down"), `Download, ${words.bytes(video.size_bytes)}`),
+        h("dl", { class: "facts" }, strings.facts(video).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
+        h("a", { class: "button primary", href: source, download: `${subject.name}.${video.options.format}` }, icon("down"), `Download, ${strings.bytes(video.size_bytes)}`),
         others.length > 0 && compareWith(id, others),
         h("p", { class: "faint small" }, "It is signed and carries an invisible mark: ", h("a", { href: "#/verify" }, "anybody can see that it was made here"), "."),
         h("div", { class: "row" }, remove()),
@@ -68,8 +68,8 @@ export async function videoView(main, [id], signal) {
     );
   };
   const show = (source) => {
-    const state = words.videoState(video, subject);
-    fill(head, state, () => [h("div", { class: "head" }, h("h1", {}, title), chip(state, words.VIDEO_STATES)), h("p", { class: "faint small" }, words.when(video.created_at))]);
+    const state = strings.videoState(video, subject);
+    fill(head, state, () => [h("div", { class: "head" }, h("h1", {}, title), chip(state, strings.VIDEO_STATES)), h("p", { class: "faint small" }, strings.when(video.created_at))]);
     fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error], () => (video.state === "ready" ? ready(source) : active(video.job) ? working(video.job) : stopped(video.job)));
     if (active(video.job)) showJob(progress, video.job);
   };
@@ -85,7 +85,7 @@ export async function videoView(main, [id], signal) {
       video.state = { running: "rendering" }[job.state] ?? "pending";
       show();
     } else {
-      announce(words.VIDEO_STATES[{ succeeded: "ready" }[job.state] ?? job.state]);
+      announce(strings.VIDEO_STATES[{ succeeded: "ready" }[job.state] ?? job.state]);
       look().catch(() => {});
     }
   };
@@ -100,7 +100,7 @@ function compareWith(id, others) {
     "select",
     { "aria-label": "Compare with another video", onchange: () => (location.hash = `#/compare/${id}/${choice.value}`) },
     h("option", { value: "" }, "Compare with…"),
-    others.map((each) => h("option", { value: each.id }, `${words.when(each.created_at)}, ${words.choices(each)}`)),
+    others.map((each) => h("option", { value: each.id }, `${strings.when(each.created_at)}, ${strings.choices(each)}`)),
   );
   return choice;
 }

@@ -1,10 +1,10 @@
-// All videos, and choosing two to compare.
+// All videos, and the selection of two to compare.
 
 import { list, picture, read } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { bar, chip, showJob } from "../parts.js";
-import { active, every } from "../watch.js";
-import * as words from "../words.js";
+import { active, every } from "../job_events.js";
+import * as strings from "../strings.js";
 
 export async function videosView(main, _args, signal) {
   const cards = new Map();
@@ -60,11 +60,11 @@ export function videoCard(choose = null) {
   item.show = (video, subject, signal) => {
     item.video = video;
     title.href = `#/videos/${video.id}`;
-    title.textContent = `${subject.name}, ${words.when(video.created_at)}`;
+    title.textContent = `${subject.name}, ${strings.when(video.created_at)}`;
     tick.setAttribute("aria-label", `Compare ${title.textContent}`);
-    about.textContent = words.choices(video);
-    const shown = words.videoState(video, subject);
-    fill(state, shown, () => chip(shown, words.VIDEO_STATES));
+    about.textContent = strings.choices(video);
+    const shown = strings.videoState(video, subject);
+    fill(state, shown, () => chip(shown, strings.VIDEO_STATES));
     if (active(video.job)) {
       fill(below, "job", () => progress);
       showJob(progress, video.job);

@@ -1,4 +1,4 @@
-// Choosing a view: sliders, and a picture of this very subject turned, from the sheet that training left.
+// Choosing a view: sliders, and the matching image of the view sheet of this subject.
 
 import { picture } from "./api.js";
 import { freshId, h, icon } from "./dom.js";
@@ -15,7 +15,7 @@ function degrees(value, below, above) {
 }
 
 /** The chooser for a subject: an element with `value()`, the `view` of a video's options. */
-export function viewPad(subject, signal) {
+export function viewControl(subject, signal) {
   const sheet = h("img", { alt: "" });
   const frame = h("div", { class: "pad-view", role: "img" }, h("div", { class: "pad-tile" }, sheet));
   const sliders = KINDS.map((kind) => slider(kind, subject.view_limits, update));

@@ -1,12 +1,12 @@
-// Asking for a video: what is said, from where it is seen, what stands behind.
+// The form for a new video: speech, view, background.
 
 import { write } from "./api.js";
 import { freshId, h, icon } from "./dom.js";
-import { viewPad } from "./pad.js";
+import { viewControl } from "./view_control.js";
 import { attempt, choice, dropZone, field, problemBox } from "./parts.js";
 import { recorder } from "./recorder.js";
-import { send } from "./sending.js";
-import { bytes } from "./words.js";
+import { send } from "./upload_progress.js";
+import { bytes } from "./strings.js";
 
 const BACKGROUNDS = [
   { id: "original", name: "As filmed" },
@@ -20,7 +20,7 @@ const POSES = [
 ];
 
 /** The form under a subject that is ready. `asked(video)` hears of a video that was begun. */
-export function speakForm(subject, signal, asked) {
+export function videoForm(subject, signal, asked) {
   const problem = h("div", {});
   const sending = h("div", {});
   const sound = h("div", { class: "sound" });
@@ -55,7 +55,7 @@ export function speakForm(subject, signal, asked) {
   ask();
 
   const behind = background();
-  const pad = viewPad(subject, signal);
+  const pad = viewControl(subject, signal);
   let pose = "track";
   const sizes = ["", 128, 256, 512, 1024].map((size) => h("option", { value: size }, size ? `${size} px` : "As learnt"));
   const size = h("select", {}, sizes);

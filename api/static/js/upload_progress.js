@@ -1,9 +1,9 @@
-// A file on its way to the service, seen: a bar, pause and resume, and calling it off.
+// The progress of an upload, with pause, resume and cancel.
 
 import { h, icon } from "./dom.js";
 import { bar } from "./parts.js";
 import { Upload } from "./tus.js";
-import { bytes, duration, percent } from "./words.js";
+import { bytes, duration, percent } from "./strings.js";
 
 const SAID = {
   sending: "Sending",

@@ -1,4 +1,4 @@
-// Watching jobs: the service tells every change as it happens (server-sent events); where that breaks off, it is asked.
+// Following jobs: by server-sent events; if the stream breaks, by polling.
 
 import { request } from "./api.js";
 

@@ -1,4 +1,4 @@
-// Numbers and stable words of the service, as people say them.
+// Numbers, durations and identifiers of the service as text for people.
 
 const STAGES = {
   survey: "Looking through the footage",
