@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
 from storage.database import migrations
@@ -33,5 +31,5 @@ def database(request, settings):
 def store(request, settings):
     """A store without objects."""
     if request.param == "s3":
-        settings = dataclasses.replace(settings, **request.getfixturevalue("s3_settings"))
+        settings = settings.replace(**request.getfixturevalue("s3_settings"))
     return open_store(settings)

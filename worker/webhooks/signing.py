@@ -64,7 +64,7 @@ def load_signer(settings: Settings) -> WebhookSigner:
     if settings.webhook_key:
         if len(settings.webhook_key) < SHORTEST:
             raise BadSetting(f"ADNERF_WEBHOOK_KEY has less than {SHORTEST} characters.")
-        return WebhookSigner(settings.webhook_key)
+        return WebhookSigner(settings.webhook_key.get_secret_value())
     if settings.database_url:
         raise WebhooksOff("This service has no key for webhooks.")
     return WebhookSigner(_kept(settings.data_dir / FILE))

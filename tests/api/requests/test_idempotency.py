@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -186,7 +185,7 @@ def half_a_body():
 def two_processes(request, settings, tmp_path):
     """Two applications that know of each other only by their database, as two API processes do."""
     if request.param == "postgresql":
-        settings = replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+        settings = settings.replace(database_url=request.getfixturevalue("postgresql_url"))
     apps = [create_app(settings), create_app(settings)]
     with serving(apps[0]) as one, serving(apps[1]) as two:
         for url in (one, two):

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ class Told(NamedTuple):
 @pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request, settings):
     if request.param == "postgresql":
-        return replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+        return settings.replace(database_url=request.getfixturevalue("postgresql_url"))
     return settings
 
 

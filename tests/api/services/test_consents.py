@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import threading
 
@@ -168,7 +167,7 @@ def test_another_owner_cannot_withdraw(house):
 def test_a_video_asked_for_during_the_withdrawal_is_refused_or_cancelled(request, settings, url):
     """Many at once: in the end no job of the subject is left, and no worker could have begun one."""
     if url:
-        settings = dataclasses.replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+        settings = settings.replace(database_url=request.getfixturevalue("postgresql_url"))
     house = House(settings)
     subject = house.ready_subject()
     begin = threading.Barrier(5)

@@ -1,11 +1,10 @@
-"""Transactions, times, pages, and the settings."""
+"""Transactions, times and pages."""
 
 from __future__ import annotations
 
 import threading
 import time
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, event, select, text
@@ -14,8 +13,7 @@ from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from storage.database import migrations, queries
 from storage.database.engine import Database, after_commit, after_rollback
 from storage.database.models import LOCAL, Job, Subject, Video, new_id
-from storage.errors import BadSetting, NotFound, StoreFull
-from storage.settings import Settings, environment_of, load
+from storage.errors import NotFound, StoreFull
 from tests.servers import PostgreSQL, running
 
 
@@ -193,24 +191,6 @@ def test_ping_tells_a_database_that_answers_from_one_that_does_not(database, tmp
     (tmp_path / "folder").rmdir()
     with pytest.raises(OperationalError):
         lost.ping()
-
-
-def test_settings_come_from_the_environment():
-    settings = load({"ADNERF_DATA_DIR": "/d", "ADNERF_LEASE_S": "2.5", "ADNERF_MAX_AUDIO_BYTES": "10", "HOME": "x"})
-    assert settings == Settings(data_dir=Path("/d"), lease_s=2.5, max_audio_bytes=10)
-    assert settings.database == "sqlite:////d/adnerf.db"
-    assert load({"ADNERF_DATABASE_URL": "postgresql://h/d"}).database == "postgresql://h/d"
-
-
-def test_settings_pass_through_an_environment():
-    settings = Settings(data_dir=Path("elsewhere"), stall_s=7.5)
-    assert load(environment_of(settings)) == settings
-
-
-@pytest.mark.parametrize("text", ["ten", "-1", "0"])
-def test_unusable_settings_are_refused(text):
-    with pytest.raises(BadSetting, match="ADNERF_LEASE_S"):
-        load({"ADNERF_LEASE_S": text})
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
