@@ -120,13 +120,13 @@ def _counts(read: ServiceStats) -> Iterator[Metric]:
     stages = SummaryMetricFamily(
         "adnerf_stage_seconds", "Time in a stage of jobs that succeeded.", labels=("kind", "stage")
     )
-    moved = Counter({(each.kind, each.label): each.count for each in read.tallies if each.name == counters.MOVE})
+    moved = Counter({(each.kind, each.label): each.count for each in read.counts if each.name == counters.MOVE})
     for kind in jobs.KINDS:
         attempts.add_metric((kind,), moved[kind, "claim"])
         lost.add_metric((kind,), sum(moved[kind, move] for move in LOST))
         for state in sorted(set(ENDS.values())):
             ended.add_metric((kind, state), sum(moved[kind, move] for move, end in ENDS.items() if end == state))
-    for each in read.tallies:
+    for each in read.counts:
         if each.name == counters.STAGE:
             stages.add_metric((each.kind, each.label), count_value=each.count, sum_value=each.seconds)
     yield from (attempts, lost, ended, stages)
@@ -138,7 +138,7 @@ def _deliveries(read: ServiceStats) -> Iterator[Metric]:
         "Attempts at telling a webhook; those that failed are made again.",
         labels=("outcome",),
     )
-    counted = Counter({each.label: each.count for each in read.tallies if each.name == counters.DELIVERY})
+    counted = Counter({each.label: each.count for each in read.counts if each.name == counters.DELIVERY})
     for outcome in webhooks.OUTCOMES:
         attempts.add_metric((outcome,), counted[outcome])
     since = read.delivery_due_since

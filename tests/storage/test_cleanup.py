@@ -51,9 +51,9 @@ def test_what_is_named_stays_and_what_is_not_goes(database, store, put, impatien
     folder = f"subjects/{job.subject_id}"
     lost = [f"{folder}/source", f"{folder}/videos/{job.video_id}/late.mp4", f"{folder}/videos/vid_gone/audio"]
     put(*named, *lost, "subjects/sub_gone/source", "somebody/else's")
-    assert impatient.round() == sorted([*lost, "subjects/sub_gone/source"])
+    assert impatient.run_batch() == sorted([*lost, "subjects/sub_gone/source"])
     assert keys(store) == sorted([*named, "somebody/else's"])
-    assert impatient.round() == []
+    assert impatient.run_batch() == []
 
 
 def test_a_deleted_subject_leaves_nothing(database, store, put, impatient):
@@ -61,9 +61,9 @@ def test_a_deleted_subject_leaves_nothing(database, store, put, impatient):
     job = new_job(database, "render")
     put(*name_all(database, job))
     with database.session() as session:
-        jobs.delete_job(session, Job.subject_id == job.subject_id)
+        jobs.delete_where(session, Job.subject_id == job.subject_id)
         session.delete(queries.get(session, Subject, job.subject_id))
-    impatient.round()
+    impatient.run_batch()
     assert keys(store) == []
 
 
@@ -73,36 +73,36 @@ def test_what_a_running_attempt_has_written_is_left_alone(database, store, put, 
     folder = f"subjects/{job.subject_id}/videos/{job.video_id}"
     mine, earlier = f"{folder}/{job.id}-{job.attempt}.mp4", f"{folder}/{job.id}-0-3.mp4"
     put(mine, earlier)
-    assert impatient.round() == [earlier]
+    assert impatient.run_batch() == [earlier]
     with database.session() as session:
         jobs.release(session, job.id, job.attempt)
-    assert impatient.round() == [mine]
+    assert impatient.run_batch() == [mine]
 
 
 def test_what_is_new_is_left_alone(database, store, put):
     put("subjects/sub_coming/source")
-    assert ObjectCleaner(database, store).round() == []
+    assert ObjectCleaner(database, store).run_batch() == []
     assert keys(store) == ["subjects/sub_coming/source"]
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 def test_rounds_are_bounded_and_go_all_the_way_round(database, store, put, impatient, monkeypatch):
-    monkeypatch.setattr(cleanup, "LOOK", 3)
-    monkeypatch.setattr(cleanup, "BATCH", 2)
+    monkeypatch.setattr(cleanup, "LISTED_PER_BATCH", 3)
+    monkeypatch.setattr(cleanup, "KEYS_PER_QUERY", 2)
     job = new_job(database, "render")
     named = name_all(database, job)
     put(*named, *(f"subjects/sub_gone/{number}" for number in range(4)))
-    removed = [len(impatient.round()) for _ in range((len(named) + 4) // 3 + 1)]
+    removed = [len(impatient.run_batch()) for _ in range((len(named) + 4) // 3 + 1)]
     assert sum(removed) == 4
     assert max(removed) <= 3
     assert keys(store) == sorted(named)
     put("subjects/sub_a/1")
-    assert "subjects/sub_a/1" in {key for _ in range(5) for key in impatient.round()}
+    assert "subjects/sub_a/1" in {key for _ in range(5) for key in impatient.run_batch()}
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
 def test_unfinished_uploads_go(database, store, s3_server, impatient):
     s3_server.client().create_multipart_upload(Bucket=store.bucket, Key=f"{store.folder}subjects/sub_1/source")
-    impatient.round()
+    impatient.run_batch()
     assert store.drop_unfinished(older_than_s=FUTURE_S) == 0

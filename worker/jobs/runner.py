@@ -51,7 +51,7 @@ class Runner:
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.presence = WorkerLock(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
-        self.janitor = ObjectCleaner(self.database, self.pipeline.store)
+        self.cleaner = ObjectCleaner(self.database, self.pipeline.store)
         self.verifier = Verifier(settings, self.database, self.pipeline.store)
         self.kinds = self._able(kinds)
         self._check_seal()
@@ -137,12 +137,12 @@ class Runner:
 
     def _tidy(self) -> None:
         remove_stale_scratch(self.database, self.pipeline.workspace)
-        self.janitor.round()
+        self.cleaner.run_batch()
         self.verifier.tidy()
         with self.database.session() as session:
             idempotency.delete_expired(session)
-            job_events.trim(session)
-            webhooks.trim(session)
+            job_events.delete_expired(session)
+            webhooks.delete_expired(session)
 
 
 def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:

@@ -42,7 +42,7 @@ class Verifier:
     def step(self) -> bool:
         """Answers the oldest one. False where there was none."""
         with self.database.session(write=False) as session:
-            if not verifications.waiting(session):
+            if not verifications.any_waiting(session):
                 return False
         with self.database.session() as session:
             row = verifications.claim(session)
@@ -65,7 +65,7 @@ class Verifier:
     def tidy(self) -> None:
         """Removes old answers, and what a process that was killed left in the work folder."""
         with self.database.session() as session:
-            verifications.forget_old(session)
+            verifications.delete_expired(session)
         latest = time.time() - verifications.LEASE_S
         for folder in self._scratch.glob("*"):
             if folder.stat().st_mtime < latest:

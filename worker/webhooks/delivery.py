@@ -14,7 +14,7 @@ from storage.database.models import now
 from storage.errors import UrlRefused, WebhooksOff
 from storage.settings import Settings
 from storage.tables import webhooks
-from storage.tables.webhooks import Attempt, Claimed
+from storage.tables.webhooks import Attempt, ClaimedDelivery
 from worker.webhooks import guarded_http
 from worker.webhooks.signing import WebhookSigner, check_settings, load_signer
 
@@ -49,7 +49,7 @@ class WebhookDeliverer:
         while not self.stopping.is_set() and (claimed := self._claim()):
             self._settle(claimed, self._deliver(keyring, claimed))
 
-    def _claim(self) -> Claimed | None:
+    def _claim(self) -> ClaimedDelivery | None:
         with self.database.session() as session:
             return webhooks.claim(session, lease_s=LEASE_S)
 
@@ -68,7 +68,7 @@ class WebhookDeliverer:
             return Attempt(error=str(error))
         return Attempt(answer.status, _readable(answer.body))
 
-    def _settle(self, claimed: Claimed, attempt: Attempt) -> None:
+    def _settle(self, claimed: ClaimedDelivery, attempt: Attempt) -> None:
         with self.database.session() as session:
             outcome = webhooks.record_attempt(session, claimed, attempt)
         ids = {"webhook_id": claimed.webhook.id, "delivery_id": claimed.delivery.id}

@@ -200,7 +200,7 @@ def test_figures_of_requests_are_few_whatever_is_asked_for(client):
 def test_figures_are_kept_for_a_moment(client, monkeypatch):
     monkeypatch.setattr(metrics, "KEPT_S", 60.0)
     figures(client)
-    monkeypatch.setattr(metrics.figures, "read", None)  # asking again would fail
+    monkeypatch.setattr(metrics.service_stats, "read", None)  # asking again would fail
     assert ("adnerf_jobs", ("kind", "train"), ("state", "queued")) in figures(client)
 
 

@@ -92,7 +92,7 @@ def test_files_to_be_verified(tight, monkeypatch):
     assert [answer.status_code for answer in asked] == [202, 202]
     refused(client.post("/v1/verify", files=files), "verifications", 2)
     with make.database.session() as session:
-        assert verifications.fail(session, verifications.claim(session), verifications.LOST)
+        assert verifications.fail(session, verifications.claim(session), verifications.WORKER_LOST)
     assert client.get("/v1/me").json()["quotas"]["verifications"] == {"limit": 2, "used": 1}
     assert client.post("/v1/verify", files=files).status_code == 202
 

@@ -148,10 +148,10 @@ def test_of_a_purge_that_the_store_missed_the_janitor_finds_the_rest(house, monk
     monkeypatch.setattr(house.store, "delete_prefix", lambda prefix: None)
     withdraw(house, subject, purge=True)
     worker = house.worker()
-    worker.janitor.grace_s = 0.0
+    worker.cleaner.grace_s = 0.0
     left = house.objects()
     assert subject.run_key in left
-    assert worker.janitor.round() == left
+    assert worker.cleaner.run_batch() == left
     worker.end()
     assert house.objects() == []
 

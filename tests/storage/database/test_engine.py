@@ -206,7 +206,7 @@ def test_a_row_that_is_held_is_removed_only_later(database):
             order.append("removed")
 
     with database.session() as session:
-        queries.get(session, Subject, "sub_1", hold=True)
+        queries.get(session, Subject, "sub_1", lock=True)
         other = threading.Thread(target=remove)
         other.start()
         other.join(0.5)

@@ -42,11 +42,11 @@ def new_job(database, kind="preprocess"):
     with database.session() as session:
         subject = new_subject(session)
         if kind != "render":
-            return jobs.create(session, kind, subject.id)
+            return jobs.create(session, kind, owner=LOCAL, subject_id=subject.id)
         video = Video(id=new_id("vid"), owner=LOCAL, subject_id=subject.id, state="pending", options={}, audio_key="k")
         session.add(video)
         session.flush()
-        return jobs.create(session, kind, subject.id, video.id)
+        return jobs.create(session, kind, owner=LOCAL, subject_id=subject.id, video_id=video.id)
 
 
 def claim(database, lease_s=60.0, worker="w1", **more):
@@ -278,7 +278,7 @@ def test_deleting_and_succeeding_at_once_do_not_wait_in_a_circle(database):
         def remove(job=job, start=start):
             start.wait()
             with database.session() as session:
-                jobs.delete_job(session, Job.subject_id == job.subject_id)
+                jobs.delete_where(session, Job.subject_id == job.subject_id)
                 session.delete(queries.get(session, Subject, job.subject_id))
 
         with ThreadPoolExecutor(2) as pool:

@@ -200,7 +200,7 @@ def test_the_janitor_removes_what_is_over_and_parts_that_no_row_names(uploader, 
         uploader.age(each)
     with pytest.raises(NotFound):
         uploader.get(over)
-    ObjectCleaner(database, store, grace_s=FUTURE_S).round()
+    ObjectCleaner(database, store, grace_s=FUTURE_S).run_batch()
     assert keys(store) == named
     with pytest.raises(NotFound):
         uploader.get(used)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from storage.database.models import LOCAL
 from storage.tables import jobs
 from tests.storage.tables.test_jobs import claim, job_in, make, new_job, new_subject
 
 
-def due(database, **more):
+def due(database):
     with database.session(write=False) as session:
-        return jobs.due_wakeups(session, **more)
+        return jobs.due_wakeups(session)
 
 
 def sent(database, wakeups, again_s=3600.0):
@@ -28,14 +29,14 @@ def told(database):
 
 def test_a_sender_is_told_once_the_job_is_durable(database, told):
     with database.session() as session:
-        job = jobs.create(session, "preprocess", new_subject(session).id)
+        job = jobs.create(session, "preprocess", owner=LOCAL, subject_id=new_subject(session).id)
         assert told == []
     assert told == [(job.id, "preprocess")]
 
 
 def test_a_job_that_came_to_nothing_wakes_nobody(database, told):
     with pytest.raises(KeyError), database.session() as session:
-        jobs.create(session, "preprocess", new_subject(session).id)
+        jobs.create(session, "preprocess", owner=LOCAL, subject_id=new_subject(session).id)
         raise KeyError
     assert told == due(database) == []
 
@@ -86,15 +87,16 @@ def test_a_late_word_of_sending_does_not_hide_a_newer_wakeup(database):
     assert due(database) != before
 
 
-def test_those_due_longest_come_first_and_not_all_at_once(database):
+def test_those_due_longest_come_first_and_not_all_at_once(database, monkeypatch):
+    monkeypatch.setattr(jobs, "WAKEUPS_PER_SWEEP", 3)
     made = [new_job(database).id for _ in range(5)]
-    assert [wakeup.job_id for wakeup in due(database, limit=3)] == made[:3]
-    sent(database, due(database, limit=3))
+    assert [wakeup.job_id for wakeup in due(database)] == made[:3]
+    sent(database, due(database))
     assert [wakeup.job_id for wakeup in due(database)] == made[3:]
 
 
 def test_a_sender_that_fails_fails_nothing(database):
     database.on_queued = lambda wakeup: 1 / 0
-    assert due(database, limit=1) == []
+    assert due(database) == []
     job = new_job(database)
     assert [wakeup.job_id for wakeup in due(database)] == [job.id]

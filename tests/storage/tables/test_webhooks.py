@@ -56,7 +56,7 @@ def settle(database, claimed, attempt):
 
 def send_test(database, webhook):
     with database.session() as session:
-        return webhooks.test(session, queries.get(session, Webhook, webhook.id))
+        return webhooks.enqueue_test(session, queries.get(session, Webhook, webhook.id))
 
 
 @contextmanager
@@ -293,15 +293,15 @@ def test_how_long_it_has_been_due(database):
 def test_the_log_is_trimmed(database, monkeypatch):
     old = send_test(database, new_webhook(database))
     with database.session() as session:
-        assert webhooks.trim(session) == 0
-    with later(monkeypatch, seconds=webhooks.KEPT.total_seconds() + 10), database.session() as session:
-        assert webhooks.trim(session) == 1
+        assert webhooks.delete_expired(session) == 0
+    with later(monkeypatch, seconds=webhooks.RETENTION.total_seconds() + 10), database.session() as session:
+        assert webhooks.delete_expired(session) == 1
     with pytest.raises(NotFound):
         reread(database, old)
 
 
 def test_an_owner_s_webhooks_are_not_without_number(database):
-    for _ in range(webhooks.MOST):
+    for _ in range(webhooks.MAX_WEBHOOKS):
         new_webhook(database)
     with pytest.raises(TooManyWebhooks):
         new_webhook(database)

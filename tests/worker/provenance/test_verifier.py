@@ -203,9 +203,9 @@ def test_answers_and_files_go_after_a_while(house, monkeypatch):
     with house.database.session() as session:
         submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
     worker = house.worker()
-    worker.janitor.grace_s = 0.0
-    assert worker.janitor.round() == []
-    monkeypatch.setattr(verifications, "KEPT_S", 0.0)
+    worker.cleaner.grace_s = 0.0
+    assert worker.cleaner.run_batch() == []
+    monkeypatch.setattr(verifications, "RETENTION_S", 0.0)
     left = house.settings.work / "verifications" / "ver_1-1"  # by a process that was killed
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
@@ -213,7 +213,7 @@ def test_answers_and_files_go_after_a_while(house, monkeypatch):
     assert not left.exists()
     with house.database.session(write=False) as session:
         assert session.query(Verification).count() == 0
-    assert len(worker.janitor.round()) == 1
+    assert len(worker.cleaner.run_batch()) == 1
     worker.end()
     assert house.objects() == []
 
