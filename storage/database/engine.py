@@ -117,9 +117,7 @@ class Database:
             for action in consequences:
                 try:
                     action()
-                except (
-                    Exception
-                ):  # The transaction is over: an error here cannot undo it and must not hide its outcome.
+                except Exception:  # The transaction is over: an error here must not hide its outcome.
                     log.exception("an action after the end of a transaction failed")
 
     def ping(self) -> None:
