@@ -104,7 +104,7 @@ def test_seconds_of_video_a_day(tight, monkeypatch):
     refused(send_video(client, subject), "daily_seconds", 3)
     assert client.delete(videos[0]["links"]["self"]).status_code == 204
     refused(send_video(client, subject), "daily_seconds", 3)  # they were rendered all the same
-    monkeypatch.setattr(quotas, "_day", lambda: "2100-01-01")
+    monkeypatch.setattr(quotas, "_today", lambda: "2100-01-01")
     assert send_video(client, subject).status_code == 202
 
 
