@@ -36,7 +36,7 @@ ATTEMPT = re.compile(r"/(job_[0-9a-f]+)-([0-9]+)[^/]*$")
 
 
 class ObjectCleaner:
-    """Removes unnamed objects batch by batch. Each call continues in the listing where the call before ended."""
+    """Removes unnamed objects batch by batch. Each call continues the listing after the end of the call before."""
 
     def __init__(self, database: Database, store: ObjectStore, grace_s: float = GRACE_S):
         self.database, self.store, self.grace_s = database, store, grace_s

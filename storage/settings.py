@@ -93,7 +93,7 @@ class Settings(BaseSettings):
     beat_s: PositiveFloat = 1.0
     """Interval between heartbeats of a running job; a worker notices a cancellation after this time at the latest."""
     stall_s: PositiveFloat = 900.0
-    """A worker process whose job reports no progress for this time exits; far longer than any step between two reports."""
+    """A worker process whose job reports no progress for this time exits; far longer than the usual seconds between two reports."""
     grace_s: PositiveFloat = 20.0
     """Time that work has to stop when told to, before its process exits; below the 45 s that Docker Compose waits to kill it."""
     poll_s: PositiveFloat = 0.5

@@ -41,7 +41,7 @@ def new_id(prefix: str) -> str:
 
 
 class Subject(Base):
-    """A person of whom videos can be rendered, with a trained model.
+    """A person, the model that is trained from the reference video, and the consent to show the person.
 
     The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
     `purged_at`; see storage/tables/consents.py.

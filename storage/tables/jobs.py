@@ -2,14 +2,14 @@
 
     move        from                  to          by
     claim       queued                running     a worker; raises `attempt`, takes a lease
-    succeed     running               succeeded   the worker whose attempt it is
+    succeed     running               succeeded   the worker of this attempt
     fail        running               failed      the same
     release     running               queued      the same, when its process is told to stop
     cancel      queued, running       cancelled   a client
     retry       failed, cancelled     queued      a client
     requeue     running               queued      the sweep, if the worker is lost
     give_up     running               failed      the sweep, if the worker is lost for the third time
-    time_out    running               failed      the worker whose attempt it is, at the time limit
+    time_out    running               failed      the worker of this attempt, at the time limit
 
 Every move is a single UPDATE whose WHERE clause names the states that it may come from, and, if a worker makes it, the worker's
 attempt (the fence). If no row matches, the move is not made. This detects cancelled jobs, lost leases and late writes of

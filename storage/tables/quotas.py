@@ -1,4 +1,4 @@
-"""Quotas: limits on what an owner may have, and on what is done for an owner; counted from the rows themselves.
+"""Quotas: limits on the resources of an owner and on the work done for an owner, counted from the rows themselves.
 
     quota           counts
     subjects        existing subjects, in any state

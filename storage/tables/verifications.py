@@ -20,7 +20,7 @@ from storage.objects.base import Stored
 PREFIX = "verifications/"
 """Prefix of the files' keys in the object store."""
 LEASE_S = 300.0
-"""Time that a worker has for one file. Searching the largest video takes well below it, so a slower worker is lost."""
+"""Time that a worker has for one file. It gives up a file after 240 s itself (worker/provenance/inspection.py)."""
 RETENTION_S = 86400.0
 """How long a result can be read; a day is enough for a client that polls, and keeps the table small."""
 MAX_ATTEMPTS = 3
