@@ -1,1 +1,1 @@
-"""What is kept: rows in a database, files in an object store. Knows nothing of video, of HTTP or of the core."""
+"""Persistent storage: rows in a database and files in an object store. Independent of HTTP, of video and of the core."""

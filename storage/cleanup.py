@@ -1,10 +1,8 @@
-"""ObjectCleaner: removes objects that no row names, and what unfinished writing left.
+"""Removes objects from the store that no row names, parts of unfinished writes, and expired uploads.
 
-Objects are written before the row that names them, so one without a name may be about to get it: it is left alone for a
-time of grace, and for as long as the attempt runs whose key it carries. Of the store's other contents nothing is touched:
-ours are below `subjects/<id>/`, those of a video below `subjects/<id>/videos/<id>/`, the parts of uploads `uploads/<id>-...`,
-files to be verified `verifications/<id>`.
-Uploads whose time is over go first, with their parts.
+An object is written before the row that names it, so a recent object without a row may still get one: it is kept for a grace
+period, and as long as the attempt that wrote it is running. Only objects under the service's own keys are considered:
+`subjects/<id>/`, `subjects/<id>/videos/<id>/`, `uploads/<id>-...` and `verifications/<id>`.
 """
 
 from __future__ import annotations
@@ -25,67 +23,75 @@ from storage.tables import uploads, verifications
 log = logging.getLogger(__name__)
 
 GRACE_S = 3600.0
-"""An object that no row has named for so long will not be named any more: its transaction or its worker is gone."""
-LOOK = 10_000
-"""Most objects that one round looks at."""
-OURS = ("subjects/", uploads.PREFIX, verifications.PREFIX)
-"""How our keys begin."""
-BATCH = 500
-"""Objects whose rows are looked for at once."""
+"""Age from which an object without a row is removed. Rows follow their objects within seconds, so an hour is very safe."""
+LISTED_PER_BATCH = 10_000
+"""Objects that one call of `run_batch` lists, which bounds its duration; the next call continues behind them."""
+PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX)
+"""Prefixes of the service's own keys."""
+KEYS_PER_QUERY = 500
+"""Keys that are looked up in the database at once: enough to need few queries, within the databases' parameter limits."""
 
 ATTEMPT = re.compile(r"/(job_[0-9a-f]+)-([0-9]+)[^/]*$")
-"""The end of a key that an attempt made."""
+"""The end of a key that the attempt of a job has written: the job's id and the attempt's number."""
 
 
 class ObjectCleaner:
-    """Looks through the store bit by bit: each round goes on where the one before it ended."""
+    """Removes unnamed objects batch by batch. Each call continues the listing after the end of the call before."""
 
     def __init__(self, database: Database, store: ObjectStore, grace_s: float = GRACE_S):
         self.database, self.store, self.grace_s = database, store, grace_s
         self._after = ""
 
-    def round(self) -> list[str]:
-        """Removes what nobody will need among the next `LOOK` objects; returns its keys. Raises StoreAway."""
+    def run_batch(self) -> list[str]:
+        """Removes expired uploads, then the unnamed objects among the next LISTED_PER_BATCH ones.
+
+        Returns:
+            The keys of the removed unnamed objects.
+
+        Raises:
+            StoreAway: the object store does not answer.
+        """
         with self.database.session() as session:
-            if over := uploads.expire(session, self.store):
-                log.info("%d uploads were given up: %s", len(over), ", ".join(over[:5]))
+            if expired := uploads.expire(session, self.store):
+                log.info("%d uploads have expired: %s", len(expired), ", ".join(expired[:5]))
         if not self._after:
             self.store.drop_unfinished(older_than_s=self.grace_s)
-        keys = list(islice(self.store.keys(older_than_s=self.grace_s, after=self._after), LOOK))
+        keys = list(islice(self.store.keys(older_than_s=self.grace_s, after=self._after), LISTED_PER_BATCH))
         removed = []
-        for start in range(0, len(keys), BATCH):
-            ours = [key for key in keys[start : start + BATCH] if key.startswith(OURS)]
-            with self.database.session(write=False) as session:  # after the listing: what was named since is seen
-                wanted = _named(session, ours) | _in_work(session, ours)
-            lost = [key for key in ours if key not in wanted]
-            if lost:
-                log.info("removing %d objects that no row names: %s", len(lost), ", ".join(lost[:5]))
-                self.store.delete(*lost)
-            removed += lost
-        self._after = keys[-1] if len(keys) == LOOK else ""
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            own_keys = [key for key in keys[start : start + KEYS_PER_QUERY] if key.startswith(PREFIXES)]
+            with self.database.session(write=False) as session:  # After the listing, so it sees rows written since.
+                needed = _named_by_rows(session, own_keys) | _of_running_attempts(session, own_keys)
+            unnamed = [key for key in own_keys if key not in needed]
+            if unnamed:
+                log.info("removing %d objects that no row names: %s", len(unnamed), ", ".join(unnamed[:5]))
+                self.store.delete(*unnamed)
+            removed += unnamed
+        self._after = keys[-1] if len(keys) == LISTED_PER_BATCH else ""
         return removed
 
 
-def _named(session: Session, keys: Collection[str]) -> set[str]:
-    """The keys that are named by the rows of the subjects, videos and uploads in whose places these keys are."""
-    parts = [key.split("/") for key in keys if not key.startswith(uploads.PREFIX)]
-    subjects = {part[1] for part in parts}
-    videos = {part[3] for part in parts if len(part) > 4 and part[2] == "videos"}
+def _named_by_rows(session: Session, keys: Collection[str]) -> set[str]:
+    """All keys that are named by those subjects, videos, uploads and verifications to which the given keys belong."""
+    folders = [key.split("/") for key in keys if not key.startswith(uploads.PREFIX)]
+    subjects = {parts[1] for parts in folders}
+    videos = {parts[3] for parts in folders if len(parts) > 4 and parts[2] == "videos"}
     named: set[str] = set()
     for model, ids in ((Subject, subjects), (Video, videos)):
         columns = [column for column in model.__table__.columns if column.name.endswith("_key")]
         for row in session.execute(select(*columns).where(model.id.in_(ids))):
             named.update(row)
-    sent = {key.removeprefix(uploads.PREFIX).split("-")[0] for key in keys if key.startswith(uploads.PREFIX)}
-    looked_at = [key for key in keys if key.startswith(verifications.PREFIX)]
-    named.update(session.scalars(select(Verification.file_key).where(Verification.file_key.in_(looked_at))))
-    named.update(session.scalars(select(UploadPart.key).where(UploadPart.upload_id.in_(sent))))
+    upload_ids = {key.removeprefix(uploads.PREFIX).split("-")[0] for key in keys if key.startswith(uploads.PREFIX)}
+    to_verify = [key for key in keys if key.startswith(verifications.PREFIX)]
+    named.update(session.scalars(select(Verification.file_key).where(Verification.file_key.in_(to_verify))))
+    named.update(session.scalars(select(UploadPart.key).where(UploadPart.upload_id.in_(upload_ids))))
     return named
 
 
-def _in_work(session: Session, keys: Collection[str]) -> set[str]:
-    """Those of the keys that were made by attempts which still run."""
-    made = {key: (match[1], int(match[2])) for key in keys if (match := ATTEMPT.search(key))}
-    query = select(Job.id, Job.attempt).where(Job.state == "running", Job.id.in_({job for job, _ in made.values()}))
+def _of_running_attempts(session: Session, keys: Collection[str]) -> set[str]:
+    """Those of the keys that were written by attempts that still run."""
+    attempts = {key: (match[1], int(match[2])) for key in keys if (match := ATTEMPT.search(key))}
+    job_ids = {job_id for job_id, _ in attempts.values()}
+    query = select(Job.id, Job.attempt).where(Job.state == "running", Job.id.in_(job_ids))
     running = {tuple(row) for row in session.execute(query)}
-    return {key for key, attempt in made.items() if attempt in running}
+    return {key for key, attempt in attempts.items() if attempt in running}

@@ -1,107 +1,130 @@
-"""Settings: the only reader of the environment. Every variable is named ADNERF_ and the field's name in capitals."""
+"""The service's settings, and the only reader of the environment.
+
+The variable of a setting is `ADNERF_` and the field's name in capitals. docs/operations.md lists them with the same texts.
+Only `load` reads the environment. A `.env` file is never read here: the one beside this project is Docker Compose's.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from storage.errors import BadSetting
 
 PREFIX = "ADNERF_"
 
 
-@dataclass(frozen=True)
-class Settings:
-    """One process's settings; the defaults are one machine with SQLite and a folder. What may hold a secret is not printed."""
+class Settings(BaseSettings):
+    """The settings of one process. The defaults run the service on one machine, with SQLite and a local folder.
+
+    Secrets, and URLs that may hold a password, are left out of the printed form. Sizes are in bytes, times in seconds.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_ignore_empty=True, frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
 
     data_dir: Path = Path("data")
-    """Everything that is kept on this machine: database, objects, work folders."""
-    database_url: str = field(default="", repr=False)
-    """SQLAlchemy URL; empty: SQLite in the data folder."""
-    broker_url: str = field(default="", repr=False)
-    """Celery's broker, such as `redis://host:6379/0`; empty: workers look for jobs in the database by themselves."""
+    """Folder for everything that this machine stores: the SQLite database, objects, scratch files, lock files."""
+    database_url: str = Field("", repr=False)
+    """SQLAlchemy URL of the database; empty: SQLite in the data folder."""
+    broker_url: str = Field("", repr=False)
+    """URL of Celery's broker, such as `redis://host:6379/0`; empty: no broker, workers poll the database for jobs."""
     store_url: str = ""
     """Object store, such as `s3://bucket` or `s3://bucket/folder`; empty: a folder in the data folder."""
     s3_endpoint_url: str = ""
-    """Address of an S3-compatible store; empty: Amazon's."""
+    """URL of an S3-compatible store; empty: Amazon S3."""
     s3_public_url: str = ""
-    """The same address as clients see it, for links to downloads; empty, with `s3_endpoint_url`: the API streams them."""
+    """URL at which clients reach the S3-compatible store, for download links; empty: the API streams downloads itself."""
     s3_region: str = "us-east-1"
-    """Region of the bucket."""
+    """Region of the bucket; the default is the one that S3-compatible stores usually expect."""
     s3_access_key: str = ""
-    """Key to the bucket; empty: boto3 looks for credentials in its own places (roles, profiles)."""
-    s3_secret_key: str = field(default="", repr=False)
-    """The secret of `s3_access_key`."""
-    link_s: float = 3600.0
-    """How long a signed link to a download can be used."""
+    """Access key for the bucket; empty: boto3 searches its usual places (environment, profiles, roles)."""
+    s3_secret_key: SecretStr = SecretStr("")
+    """Secret that belongs to the access key."""
+    link_s: PositiveFloat = 3600.0
+    """Lifetime of a signed download link; an hour lets a slow client resume a download, and limits what a leaked link gives."""
     log: str = "auto"
-    """`json` (a line an event, for machines), `human`, or `auto`: `human` on a terminal only."""
+    """Log format: `json` (one object per line), `human`, or `auto` (`human` if stderr is a terminal, otherwise `json`)."""
     device: str = "auto"
-    """`cpu`, `cuda`, or `auto`: CUDA where it is there."""
-    max_video_bytes: int = 2 << 30
-    """Largest reference video that is taken in."""
-    max_audio_bytes: int = 200 << 20
-    """Largest audio that is taken in."""
-    max_image_bytes: int = 20 << 20
-    """Largest background image that is taken in."""
-    max_open_uploads: int = 20
-    """Resumable uploads that one owner may have begun and not used yet."""
-    upload_idle_s: float = 24 * 3600.0
-    """A resumable upload of which nothing came, and which was not used, for so long is given up."""
-    upload_total_s: float = 72 * 3600.0
-    """A resumable upload so long after its beginning is given up."""
-    quota_subjects: int = 10_000
-    """Subjects that one owner may have."""
-    quota_queued_jobs: int = 10_000
-    """Jobs of one owner that may wait at once."""
-    quota_verifications: int = 20
-    """Files of one owner of which it was asked whether they were made here, and that was not answered yet."""
-    quota_daily_seconds: float = 7 * 86_400.0
-    """Seconds of video that are rendered for one owner in a day (UTC), before new ones are refused."""
-    quota_stored_bytes: int = 1 << 43
-    """Bytes of one owner that may be stored."""
+    """Device that workers compute on: `cpu`, `cuda`, or `auto` (CUDA if there is a GPU)."""
+    max_video_bytes: PositiveInt = 2 << 30
+    """Largest reference video; 2 GiB hold the 10 minutes that preprocessing reads, at up to 28 Mbit/s."""
+    max_audio_bytes: PositiveInt = 200 << 20
+    """Largest audio file; 200 MiB hold 18 minutes of uncompressed 48 kHz stereo (16 bit)."""
+    max_image_bytes: PositiveInt = 20 << 20
+    """Largest background image; 20 MiB hold an uncompressed picture of 7 megapixels."""
+    max_open_uploads: PositiveInt = 20
+    """Unfinished or unused resumable uploads per owner; each may hold up to the largest file size on disk."""
+    upload_idle_s: PositiveFloat = 24 * 3600.0
+    """A resumable upload that receives no bytes for this time is deleted; a day lets a client resume the next morning."""
+    upload_total_s: PositiveFloat = 72 * 3600.0
+    """A resumable upload is deleted at this age even if it is still active, so that disk space cannot be held for ever."""
+    quota_subjects: PositiveInt = 10_000
+    """Maximum number of subjects per owner; the default does not restrict an installation with few owners."""
+    quota_queued_jobs: PositiveInt = 10_000
+    """Maximum number of queued jobs per owner; the default does not restrict an installation with few owners."""
+    quota_verifications: PositiveInt = 20
+    """Maximum number of pending verification requests per owner; each keeps a file and will occupy a worker."""
+    quota_daily_seconds: PositiveFloat = 7 * 86_400.0
+    """Seconds of video rendered per owner and UTC day, after which new videos are refused; the default is a week of video."""
+    quota_stored_bytes: PositiveInt = 1 << 43
+    """Maximum number of stored bytes per owner; the default, 8 TiB, exceeds most disks."""
     cors_origins: str = ""
-    """Origins whose pages may use the service from a browser, such as `https://a.example,https://b.example`; empty: none."""
+    """Origins whose pages may call the API from a browser (needs keys), such as `https://a.example,https://b.example`."""
     rate_limit: str = "1200/minute"
-    """Requests that one key may make, such as `20/second` or `1200/minute`; `off`: any number."""
+    """Requests per API key, such as `20/second`, or `off`; the default lets a client poll twenty resources every second."""
     address_rate_limit: str = "6000/minute"
-    """The same for one address, of requests without a key."""
+    """Requests without a key per network address, or `off`; higher, because many clients may share one address."""
     signing_dir: str = ""
-    """Folder of what workers sign and mark videos with, the same for all of them; empty: `signing` in the data folder."""
+    """Folder with the keys that sign and watermark videos, the same for all workers; empty: `signing` in the data folder."""
     sign_certificate: str = ""
-    """File with your own certificate for content credentials and its issuers' (PEM); empty: one for development is made."""
+    """PEM file with your certificate for content credentials, then its issuers'; empty: a development certificate is made."""
     sign_key: str = ""
-    """File with its private key (PEM), which only workers should be able to read."""
+    """PEM file with the private key of that certificate; only workers should be able to read it."""
     timestamp_url: str = ""
-    """Time stamping authority (RFC 3161) that is asked at each signature; empty: none, and nothing goes out."""
-    lease_s: float = 75.0
-    """A running job that was not heard of for so long is given to another worker."""
-    beat_s: float = 1.0
-    """Time between heartbeats; also how soon a cancel is seen."""
-    stall_s: float = 900.0
-    """A job without any progress for so long is stuck: its worker process ends itself."""
-    grace_s: float = 20.0
-    """How long work may take to stop when told to, before its worker process ends itself."""
-    poll_s: float = 0.5
-    """Time between looks at the queue when it is empty."""
-    sweep_s: float = 5.0
-    """Time between looks for jobs whose worker is gone or whose wake-up was not sent, and between a worker's signs of life."""
-    wake_again_s: float = 20.0
-    """A queued job that nobody has claimed for so long is looked at again: perhaps the broker lost its wake-up."""
-    worker_silence_s: float = 60.0
-    """A worker that was not heard of for so long counts as gone."""
-    preprocess_limit_s: float = 4 * 3600.0
-    """The longest that one attempt at preprocessing may take; then it fails."""
-    train_limit_s: float = 48 * 3600.0
-    """The same for training."""
-    render_limit_s: float = 12 * 3600.0
-    """The same for rendering."""
-    webhook_key: str = field(default="", repr=False)
-    """Makes the secrets of webhooks, 32 characters at least; empty: a file in the data folder, if the database is there."""
+    """URL of a time stamping authority (RFC 3161), called once per signature; empty: none, and workers call nobody."""
+    lease_s: PositiveFloat = 75.0
+    """A running job without a heartbeat for this time goes to another worker; longer than two database waits of 30 s."""
+    beat_s: PositiveFloat = 1.0
+    """Interval between heartbeats of a running job; a worker notices a cancellation after this time at the latest."""
+    stall_s: PositiveFloat = 900.0
+    """A worker process whose job reports no progress for this time exits; far longer than the usual seconds between two reports."""
+    grace_s: PositiveFloat = 20.0
+    """Time that work has to stop when told to, before its process exits; below the 45 s that Docker Compose waits to kill it."""
+    poll_s: PositiveFloat = 0.5
+    """Interval at which an idle worker queries the queue; each query is one index lookup."""
+    sweep_s: PositiveFloat = 5.0
+    """Interval between a worker's heartbeats, and between searches for jobs of lost workers and for unsent wake-ups."""
+    wake_again_s: PositiveFloat = 20.0
+    """A queued job that is not claimed for this time gets another wake-up message, in case the broker lost the first."""
+    worker_silence_s: PositiveFloat = 60.0
+    """A worker without a heartbeat for this time counts as gone: twelve missed heartbeats at the default interval."""
+    preprocess_limit_s: PositiveFloat = 4 * 3600.0
+    """Longest run of one preprocessing attempt, after which the job fails, so that a job that hangs frees its worker."""
+    train_limit_s: PositiveFloat = 48 * 3600.0
+    """Longest run of one training attempt, after which the job fails; longer, because training takes longest."""
+    render_limit_s: PositiveFloat = 12 * 3600.0
+    """Longest run of one rendering attempt, after which the job fails."""
+    webhook_key: SecretStr = SecretStr("")
+    """Secret from which webhook secrets are derived, at least 32 characters; empty: a file in the data folder, if the database is there."""
     webhook_networks: str = ""
-    """Networks that webhooks may reach beside the public internet, by http and at any port too: `10.1.0.0/16, fd00::/8`."""
+    """Networks that webhooks may call besides the public internet, over http and on any port too, such as `10.1.0.0/16, fd00::/8`."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_others: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Takes values from the arguments alone: variables of a shell must not redirect tests to a real database."""
+        return (init_settings,)
+
+    def replace(self, **changes: Any) -> Settings:
+        """Returns a copy in which `changes` (field names and values) are set and validated."""
+        return Settings(**self.model_dump() | changes)
 
     @property
     def max_upload_bytes(self) -> int:
@@ -109,7 +132,7 @@ class Settings:
         return max(self.max_video_bytes, self.max_audio_bytes, self.max_image_bytes)
 
     def limit_s(self, kind: str) -> float:
-        """The longest that one attempt at a job of this kind may take, in seconds."""
+        """Returns the longest run, in seconds, of one attempt at a job of this kind."""
         return getattr(self, f"{kind}_limit_s")
 
     @property
@@ -129,47 +152,51 @@ class Settings:
 
     @property
     def signing(self) -> Path:
-        """The folder of what videos are signed and marked with."""
+        """The folder with the keys that sign and watermark videos."""
         return Path(self.signing_dir) if self.signing_dir else self.data_dir / "signing"
 
     @property
     def locks(self) -> Path:
-        """The folder of the lock files by which processes of this machine see each other alive."""
+        """The folder of the lock files, by which a process sees whether another one on this machine still runs."""
         return self.data_dir / "locks"
 
 
-def load(environment: Mapping[str, str] = os.environ) -> Settings:
-    """The settings that the environment asks for. Raises BadSetting for a value that does not parse."""
-    given = {}
-    for setting in fields(Settings):
-        name = PREFIX + setting.name.upper()
-        text = environment.get(name, "")
-        if text:
-            given[setting.name] = _parse(name, text, type(setting.default))
-    return Settings(**given)
+def load() -> Settings:
+    """Reads the settings from the environment; an empty variable counts as unset, unknown ones are ignored.
+
+    Raises:
+        BadSetting: a value is not a number, or not greater than 0; the message names each such variable.
+    """
+    try:
+        return Settings(**EnvSettingsSource(Settings)())
+    except ValidationError as error:
+        raise BadSetting(" ".join(map(_explain, error.errors()))) from None
 
 
-PLAIN = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "IMAGEIO_FFMPEG_EXE")
-"""What any program may need to run at all, and none of it secret."""
+def variable_name(field: str) -> str:
+    """Returns the environment variable of a setting."""
+    return PREFIX + field.upper()
+
+
+INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "IMAGEIO_FFMPEG_EXE")
+"""The variables that programs need to start: search paths, locale, temporary folder. None of them is secret."""
 
 
 def bare_environment() -> dict[str, str]:
-    """The environment for a child process that looks at strange files: it needs no settings, and shall know no secrets."""
-    return {name: os.environ[name] for name in PLAIN if name in os.environ} | {"OMP_NUM_THREADS": "1"}
+    """Returns the environment for a child process that reads untrusted files: without any setting or secret."""
+    return {name: os.environ[name] for name in INHERITED if name in os.environ} | {"OMP_NUM_THREADS": "1"}
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """The environment for a child process that must see the same settings."""
-    ours = {PREFIX + setting.name.upper(): str(getattr(settings, setting.name)) for setting in fields(Settings)}
-    return {**os.environ, **ours}
+    """Returns the environment for a child process that uses the same settings."""
+    values = {variable_name(field): value for field, value in settings}
+    return os.environ | {
+        name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in values.items()
+    }
 
 
-def _parse(name: str, text: str, kind: type):
-    wanted = Path if issubclass(kind, Path) else kind
-    try:
-        value = wanted(text)
-    except ValueError as error:
-        raise BadSetting(f"{name}={text!r} is not a number.") from error
-    if wanted in (int, float) and value <= 0:
-        raise BadSetting(f"{name}={text!r} must be more than zero.")
-    return value
+def _explain(problem: Any) -> str:
+    """One sentence for one of pydantic's errors. All checked settings are positive numbers, and no secret is one."""
+    (field,) = problem["loc"]
+    number = "a whole number" if Settings.model_fields[field].annotation is int else "a number"
+    return f"{variable_name(field)}={problem['input']!r} must be {number} greater than 0."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import shlex
@@ -16,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from storage.settings import PREFIX, Settings
+from storage.settings import PREFIX, Settings, variable_name
 from worker import __main__ as command
 from worker.broker import QUEUES
 
@@ -128,7 +127,7 @@ def test_the_versions_of_the_images_are_those_that_are_asked_for():
 
 
 def test_settings_exist_and_secrets_come_from_outside():
-    known = {PREFIX + field.name.upper() for field in dataclasses.fields(Settings)}
+    known = {variable_name(field) for field in Settings.model_fields}
     text = (ROOT / "docker-compose.yml").read_text()
     for service in SERVICES.values():
         ours = {name for name in service.get("environment", {}) if name.startswith(PREFIX)}

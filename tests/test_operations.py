@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from api.monitoring import metrics, readiness
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.objects.open_store import open_store
-from storage.settings import PREFIX, Settings
+from storage.settings import PREFIX, Settings, variable_name
 from storage.tables import counters, workers
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -48,8 +47,9 @@ def exposed(tmp_path) -> dict[str, set[str]]:
 
 
 def test_the_settings_are_those_of_the_code():
-    told = dict(re.findall(rf"^\| `({PREFIX}\w+)` \| `?([^`|]*?)`? \|", PAGE, re.MULTILINE))
-    assert told == {PREFIX + field.name.upper(): str(field.default) for field in dataclasses.fields(Settings)}
+    rows = re.findall(rf"^\| `({PREFIX}\w+)` \| `?([^`|]*?)`? \| (.*) \|$", PAGE, re.MULTILINE)
+    fields = Settings.model_fields.items()
+    assert rows == [(variable_name(name), str(field.default), field.description) for name, field in fields]
 
 
 def test_the_figures_are_those_of_the_service(exposed):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import socket
 import sys
@@ -35,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
         settings = load()
         logs.configure(settings.log)
         if options.data_dir is not None:
-            settings = dataclasses.replace(settings, data_dir=options.data_dir)
+            settings = settings.replace(data_dir=options.data_dir)
         return COMMANDS[options.command](settings, options) or 0
     except StorageError as error:
         print(f"adnerf: {error}", file=sys.stderr)

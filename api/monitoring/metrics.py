@@ -120,13 +120,13 @@ def _counts(stats: ServiceStats) -> Iterator[Metric]:
     stages = SummaryMetricFamily(
         "adnerf_stage_seconds", "Seconds in each stage of succeeded jobs.", labels=("kind", "stage")
     )
-    moves = Counter({(each.kind, each.label): each.count for each in stats.tallies if each.name == counters.MOVE})
+    moves = Counter({(each.kind, each.label): each.count for each in stats.counts if each.name == counters.MOVE})
     for kind in jobs.KINDS:
         attempts.add_metric((kind,), moves[kind, "claim"])
         lost.add_metric((kind,), sum(moves[kind, move] for move in WORKER_LOST))
         for state in sorted(set(ENDS.values())):
             ended.add_metric((kind, state), sum(moves[kind, move] for move, end in ENDS.items() if end == state))
-    for each in stats.tallies:
+    for each in stats.counts:
         if each.name == counters.STAGE:
             stages.add_metric((each.kind, each.label), count_value=each.count, sum_value=each.seconds)
     yield from (attempts, lost, ended, stages)
@@ -138,7 +138,7 @@ def _deliveries(stats: ServiceStats) -> Iterator[Metric]:
         "Attempts to deliver a webhook event; failed ones are repeated.",
         labels=("outcome",),
     )
-    counted = Counter({each.label: each.count for each in stats.tallies if each.name == counters.DELIVERY})
+    counted = Counter({each.label: each.count for each in stats.counts if each.name == counters.DELIVERY})
     for outcome in webhooks.OUTCOMES:
         attempts.add_metric((outcome,), counted[outcome])
     since = stats.delivery_due_since

@@ -59,6 +59,6 @@ def retry_job(session: Session, settings: Settings, job_id: str, *, owner: str) 
     """
     queries.get(session, Job, job_id, owner=owner)
     job = jobs.retry(session, job_id)
-    consents.check(queries.get(session, Subject, job.subject_id, hold=True))
+    consents.check(queries.get(session, Subject, job.subject_id, lock=True))
     quotas.check(session, settings, owner, "queued_jobs")
     return job

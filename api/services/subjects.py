@@ -63,7 +63,7 @@ def submit_subject(
     session.flush()
     if upload_id is not None:
         uploads.consume(session, store, upload_id, owner=owner, used_by=subject_id)
-    jobs.create(session, "preprocess", subject_id)
+    jobs.create(session, "preprocess", owner=owner, subject_id=subject_id)
     quotas.check(session, settings, owner, "subjects", "queued_jobs", "stored_bytes")
     return get_subject(session, subject_id, owner=owner)
 
@@ -80,12 +80,12 @@ def viewable_subject(session: Session, subject_id: str, *, owner: str) -> Subjec
     return subject
 
 
-def ready_subject(session: Session, subject_id: str, *, owner: str, hold: bool = False) -> Subject:
-    """The subject, of which videos can be made; with `hold`, it is there until the end of this transaction.
+def ready_subject(session: Session, subject_id: str, *, owner: str, lock: bool = False) -> Subject:
+    """The subject, of which videos can be made; with `lock`, it is there until the end of this transaction.
 
     Raises NotFound, ConsentWithdrawn, SubjectNotReady.
     """
-    subject = queries.get(session, Subject, subject_id, owner=owner, hold=hold)
+    subject = queries.get(session, Subject, subject_id, owner=owner, lock=lock)
     consents.check(subject)
     if subject.state != "ready":
         raise SubjectNotReady(f"Subject {subject_id} is {subject.state}.")
@@ -110,7 +110,7 @@ def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) 
 def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:
     """Removes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
     queries.get(session, Subject, subject_id, owner=owner)
-    jobs.delete_job(session, Job.subject_id == subject_id)
+    jobs.delete_where(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
 

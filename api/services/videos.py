@@ -48,7 +48,7 @@ def submit_video(
     stored = [store.put(folder + "audio", audio, limit=audio_limit)]
     if background is not None:
         stored.append(store.put(folder + "background", background, limit=background_limit))
-    ready_subject(session, subject_id, owner=owner, hold=True)
+    ready_subject(session, subject_id, owner=owner, lock=True)
     video = Video(
         id=video_id,
         owner=owner,
@@ -64,7 +64,7 @@ def submit_video(
     session.flush()
     if upload_id is not None:
         uploads.consume(session, store, upload_id, owner=owner, used_by=video_id)
-    jobs.create(session, "render", subject_id, video_id)
+    jobs.create(session, "render", owner=owner, subject_id=subject_id, video_id=video_id)
     quotas.check(session, settings, owner, "queued_jobs", "daily_seconds", "stored_bytes")
     return get_video(session, video_id, owner=owner)
 
@@ -90,7 +90,7 @@ def list_videos(
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:
     """Removes the video, its job (a worker that runs it stops) and their files. Raises NotFound."""
     video = queries.get(session, Video, video_id, owner=owner)
-    jobs.delete_job(session, Job.video_id == video_id)
+    jobs.delete_where(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
     after_commit(session, lambda: store.delete_prefix(f"subjects/{video.subject_id}/videos/{video_id}/"))
 

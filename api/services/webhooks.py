@@ -55,7 +55,7 @@ def rotate_secret(session: Session, webhook_id: str, *, owner: str) -> Webhook:
 
 def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Delivery:
     """Sends the event `webhook.test`, soon. Raises NotFound, WebhookDisabled."""
-    return webhooks.test(session, get_webhook(session, webhook_id, owner=owner))
+    return webhooks.enqueue_test(session, get_webhook(session, webhook_id, owner=owner))
 
 
 def get_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -189,10 +188,10 @@ class Stage:
         self.database.close()
 
     def _run(self, name: str, machine: str, *command: str, cable: Cable | None = None, **environment: str) -> None:
-        settings = replace(self.settings, data_dir=self.folder / machine)
+        settings = self.settings.replace(data_dir=self.folder / machine)
         if cable is not None:
             behind = make_url(settings.database_url).set(port=cable.port)
-            settings = replace(settings, database_url=behind.render_as_string(hide_password=False))
+            settings = settings.replace(database_url=behind.render_as_string(hide_password=False))
         environment = environment_of(settings) | {JOURNAL: str(self.folder / "journal")} | environment
         self.programs[name] = Program([sys.executable, *command], environment, self.folder / f"{name}.log")
 

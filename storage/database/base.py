@@ -1,4 +1,4 @@
-"""What all tables have in common: their metadata, and how a time is kept."""
+"""The declarative base of all tables, and the column type for times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlalchemy.types import TypeDecorator
 
 
 class UtcTime(TypeDecorator[datetime]):
-    """A time in UTC; SQLite keeps no zone, so it is put back on the way out."""
+    """A timezone-aware time, stored and returned in UTC. SQLite stores no zone, so the type adds it when reading."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -25,7 +25,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """Constraint names are fixed, so that migrations can name them on every database."""
+    """Base of all tables. Its naming convention lets migrations name constraints and indexes on every database."""
 
     metadata = MetaData(
         naming_convention={

@@ -1,9 +1,9 @@
-"""Database: the engine, and the only commit.
+"""The database: one engine per process, and the only commit.
 
-On SQLite: write-ahead logging, foreign keys, and BEGIN IMMEDIATE, so that a transaction that will write waits for its
-turn at the start instead of failing in the middle. On PostgreSQL (by psycopg): READ COMMITTED for writers, whose every move
-is one compare-and-set UPDATE, and a snapshot for readers; a connection that the network or the server has dropped is
-noticed within seconds, on both of its ends.
+SQLite runs with a write-ahead log and foreign keys. A writing transaction begins with BEGIN IMMEDIATE, so it waits for other
+writers at its start and cannot fail halfway because of one. PostgreSQL (through psycopg) runs writing transactions at READ
+COMMITTED, because every state change is a single compare-and-set UPDATE, and reading ones on a snapshot. Both the client and
+the server notice within seconds that the network has dropped a connection.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,26 +24,44 @@ from storage.errors import DatabaseNotReady, StoreFull
 log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 30_000
-"""How long a writer waits for another."""
+"""How long a writer waits for another. Write transactions are short, so a longer wait means that the other one hangs."""
 POSTGRESQL = {
     "connect_timeout": 10,  # s
-    # A peer that vanished without a word: no answer to what was sent for 20 s, or to three probes after silence.
+    # The client gives up on a dead server: sent data unacknowledged for 20 s, or three unanswered probes, 5 s apart.
     "tcp_user_timeout": 20_000,  # ms
     "keepalives_idle": 10,  # s
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    # The server, too, lets go of the rows that such a peer has locked.
+    # The server gives up on a dead client by the same rules, which releases the rows that the client has locked.
     "options": f"-c lock_timeout={BUSY_TIMEOUT_MS} -c idle_in_transaction_session_timeout=60000"
     " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
 }
-"""How to connect: parameters of libpq, see PostgreSQL's manual, "Parameter Key Words"."""
+"""Connection parameters of libpq (PostgreSQL manual, "Parameter Key Words").
+
+Each timeout is shorter than the default lease of a job (75 s, storage/settings.py), so that a worker has time to reconnect.
+"""
+
+Action = Callable[[], object]
+
+
+@dataclass
+class TransactionHooks:
+    """What happens around the end of one transaction, besides the commit. `Database.session` makes and carries it out.
+
+    `pending_counts` holds the increments of storage/tables/counters.py until the commit: lists of seconds by name, kind, label.
+    """
+
+    on_queued: Callable[[Any], object] | None = None
+    before_commit: list[Action] = field(default_factory=list)
+    after_commit: list[Action] = field(default_factory=list)
+    after_rollback: list[Action] = field(default_factory=list)
+    pending_counts: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
 
 
 class Database:
-    """One process's connection to the database at `url`. Threads may share it; a fork may not.
+    """The connections of one process to the database at `url`. Threads may share it; a forked process must make its own.
 
-    `on_queued`, where it is set, is called with the WakeUp (storage/tables/jobs.py) of each job that was queued, once that is
-    durable.
+    If `on_queued` is set, it is called with the WakeUp (storage/tables/jobs.py) of each queued job, after the commit.
     """
 
     def __init__(self, url: str, on_queued: Callable[[Any], object] | None = None):
@@ -50,13 +69,13 @@ class Database:
         self.url = make_url(url)
         if self.sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
-        if self.sqlite:  # hidden: names and texts of consent shall not reach the log by way of an error
+        if self.sqlite:  # Parameters are hidden: an error must not write names or consent texts to the log.
             self.engine = create_engine(self.url, hide_parameters=True)
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
             self._reader = self.engine.execution_options(read_only=True)
         else:
-            # A server may have been started anew since a connection was last used; asking first costs a round trip.
+            # The server may have restarted since a pooled connection was last used. The ping costs one round trip.
             self.engine = create_engine(self.url, hide_parameters=True, pool_pre_ping=True, connect_args=POSTGRESQL)
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -67,72 +86,86 @@ class Database:
 
     @contextmanager
     def session(self, *, write: bool = True) -> Iterator[Session]:
-        """One transaction: committed when the block ends well, rolled back when it raises.
+        """Opens one transaction: it commits when the block ends, and rolls back when the block raises.
 
-        Nothing is locked before the first statement; so do slow things (taking in a file) before it. With `write` False
-        the transaction does not wait for writers, sees one state of things throughout, and must not write. Rows stay
-        readable after the block. Raises StoreFull where the disk has no space left.
+        Nothing is locked before the first statement, so slow work (such as receiving a file) belongs before it. Rows stay
+        readable after the block.
+
+        Args:
+            write: False opens a transaction that sees a single snapshot, does not wait for writers and must not write.
+
+        Raises:
+            StoreFull: the database's disk has no space left.
         """
         session = Session(self.engine if write else self._reader, expire_on_commit=False)
-        session.info["on_queued"] = self.on_queued
-        outcome = "rolled back"
+        hooks = session.info[_HOOKS] = TransactionHooks(self.on_queued)
+        consequences = hooks.after_rollback
         try:
             with session:
                 yield session
-                for action in session.info.get("closing", []):
+                for action in hooks.before_commit:
                     action()
                 if not self.sqlite:
-                    outcome = "in doubt"  # a server that is lost during the commit may have made it: nothing follows
+                    consequences = []  # A server that is lost during the commit may have committed or not.
                 session.commit()
-                outcome = "committed"
+                consequences = hooks.after_commit
         except OperationalError as error:
             if "disk is full" in str(error) or "No space left" in str(error):
                 raise StoreFull("No space left to write the database.") from error
             raise
         finally:
-            for action in session.info.get(outcome, []):
+            for action in consequences:
                 try:
                     action()
-                except Exception:  # what is done is done, whatever comes of its consequences
-                    log.exception("after the transaction was %s", outcome)
+                except Exception:  # The transaction is over: an error here must not hide its outcome.
+                    log.exception("an action after the end of a transaction failed")
 
     def ping(self) -> None:
-        """Raises SQLAlchemy's OperationalError where the database does not answer."""
+        """Raises SQLAlchemy's OperationalError if the database does not answer."""
         with self._reader.connect() as connection:
             connection.execute(text("SELECT 1"))
 
     def close(self) -> None:
-        """Closes all connections; those in use when they are given back, which the pool would keep for nobody."""
+        """Closes all connections; one that is in use closes when it returns to the pool."""
         event.listen(self.engine, "checkin", lambda _connection, entry: entry.close())
         self.engine.dispose()
 
 
 @contextmanager
 def require_database() -> Iterator[None]:
-    """Raises DatabaseNotReady where the block finds the database away, or without a table."""
+    """Raises DatabaseNotReady if the block cannot reach the database, or a table is missing."""
     try:
         yield
     except (OperationalError, ProgrammingError) as error:
         raise DatabaseNotReady(f"The database cannot be used: {str(error.orig).strip()}.") from error
 
 
-def before_commit(session: Session, action: Callable[[], object]) -> None:
-    """Runs `action` as the last thing in the transaction of `session`; not where that came to nothing before."""
-    session.info.setdefault("closing", []).append(action)
+def hooks_of(session: Session) -> TransactionHooks:
+    """Returns the hooks of a session that `Database.session` opened."""
+    return session.info[_HOOKS]
 
 
-def after_commit(session: Session, action: Callable[[], object]) -> None:
-    """Runs `action` once the transaction of `session` is durable, and never if it is not. Its errors go to the log."""
-    session.info.setdefault("committed", []).append(action)
+def before_commit(session: Session, action: Action) -> None:
+    """Runs `action` as the last step inside the transaction, unless the transaction has failed before."""
+    hooks_of(session).before_commit.append(action)
 
 
-def after_rollback(session: Session, action: Callable[[], object]) -> None:
-    """Runs `action` if the transaction of `session` comes to nothing. Its errors go to the log."""
-    session.info.setdefault("rolled back", []).append(action)
+def after_commit(session: Session, action: Action) -> None:
+    """Runs `action` once the transaction is durable. Errors of `action` are logged."""
+    hooks_of(session).after_commit.append(action)
+
+
+def after_rollback(session: Session, action: Action) -> None:
+    """Runs `action` if the transaction is rolled back. Errors of `action` are logged."""
+    hooks_of(session).after_rollback.append(action)
+
+
+_HOOKS = "hooks"
+"""The key of the TransactionHooks in `Session.info`, SQLAlchemy's place for an application's own data."""
 
 
 def _prepare_sqlite(connection, _record) -> None:
-    connection.isolation_level = None  # the driver must not begin transactions on its own: _begin_sqlite does
+    connection.isolation_level = None  # The driver must not begin transactions itself: _begin_sqlite does.
     for pragma in ("journal_mode=WAL", f"busy_timeout={BUSY_TIMEOUT_MS}", "foreign_keys=ON", "synchronous=FULL"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -1,6 +1,7 @@
-"""The rows: Subject, Video, Job, Worker, Tally. Ids are opaque, carry a prefix, and sort by the time they were made.
+"""The tables. Ids are opaque, carry a prefix per table, and sort by creation time.
 
-A subject has an `owner`, to whom its videos and jobs belong too; what clients see and do is theirs (storage/database/queries.py).
+Most rows have an `owner`, the tenant whose API keys can read and change them (storage/database/queries.py). The videos and
+jobs of a subject have the owner of the subject. Columns whose name ends in `_key` name objects in the store.
 """
 
 from __future__ import annotations
@@ -26,24 +27,24 @@ WebhookEvent = Literal[
 DeliveryState = Literal["pending", "delivered", "failed"]
 
 LOCAL = "local"
-"""Whose everything is that is made without keys."""
+"""The owner of everything that is created without an API key."""
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """Returns the current time in UTC."""
     return datetime.now(timezone.utc)
 
 
 def new_id(prefix: str) -> str:
-    """A new id such as `sub_0198c2...`: 12 hex digits of the time in ms, then 80 random bits."""
+    """Returns a new id such as `sub_0198c2...`: 12 hex digits of the Unix time in ms, then 80 random bits."""
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
 
 
 class Subject(Base):
-    """A person of whom videos can be made. Keys name objects in the store.
+    """A person, the model that is trained from the reference video, and the consent to show the person.
 
-    The record of the person's consent is `consent` (its text), `consent_by`, `created_at` and `footage_sha256`; see
-    storage/tables/consents.py.
+    The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
+    `purged_at`; see storage/tables/consents.py.
     """
 
     __tablename__ = "subjects"
@@ -82,10 +83,10 @@ class Subject(Base):
 
 
 class Video(Base):
-    """A subject saying something. `file_key`, `sha256` and the measures are there once it is ready.
+    """A rendered video of a subject. `file_key`, `sha256`, sizes and duration are set once it is ready.
 
-    `mark` is the number that the picture carries invisibly; `credentials_key` names the manifest of a format that cannot
-    hold its own (WebM).
+    `mark` is the number that the watermark encodes. `credentials_key` names the manifest of the content credentials if the
+    file format cannot embed one (WebM).
     """
 
     __tablename__ = "videos"
@@ -115,10 +116,10 @@ class Video(Base):
 
 
 class Upload(Base):
-    """A file that arrives piece by piece, to be used once; storage/tables/uploads.py writes it.
+    """A resumable upload, which can be used once; storage/tables/uploads.py writes it.
 
-    `received` of its `size` bytes are there, as its parts; `used_by` is the subject or video that was made of it, and
-    `sent_metadata` the header Upload-Metadata as it came.
+    `received` of its `size` bytes are stored, as parts. `used_by` is the id of the subject or video that was created from it.
+    `sent_metadata` is the header Upload-Metadata as the client sent it.
     """
 
     __tablename__ = "uploads"
@@ -137,7 +138,7 @@ class Upload(Base):
 
 
 class UploadPart(Base):
-    """The object that holds the bytes of an upload from `start` on, up to the next part."""
+    """An object that holds the bytes of an upload from offset `start` up to the next part."""
 
     __tablename__ = "upload_parts"
 
@@ -149,20 +150,20 @@ class UploadPart(Base):
 class Job(Base):
     """One piece of work for a worker. Only storage/tables/jobs.py writes its `state`.
 
-    `attempt` is raised by every claim and never goes down, so that it can fence what an earlier claim still writes;
-    a start that shall not count raises `max_attempts` instead. `revision` is raised by every change of the row.
-    `wake_at` is when a worker has to be told of a queued job (again); None once one has it.
+    `attempt` is raised by every claim and never lowered, so that it fences writes of earlier claims; an attempt that must not
+    count raises `max_attempts` as well. Every change of the row raises `revision`. `wake_at` is the time at which workers have
+    to be notified (again) of a queued job; it is None unless the job is queued.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index(None, "state", "queued_at", "id"),  # the queue, in the order of claims
-        Index(None, "state", "kind", "queued_at", "id"),  # the same for workers of one kind of jobs, and for figures
-        Index(None, "owner", "id"),  # the others: listings, newest first
+        Index(None, "state", "queued_at", "id"),  # The queue in the order of claims.
+        Index(None, "state", "kind", "queued_at", "id"),  # The same for workers of one kind, and for metrics.
+        Index(None, "owner", "id"),  # This one and the others: listings, newest first.
         Index(None, "owner", "state", "id"),
         Index(None, "owner", "kind", "id"),
         Index(None, "subject_id", "id"),
-        Index(None, "subject_id", "kind", "id"),  # a subject's own jobs among those of its many videos
+        Index(None, "subject_id", "kind", "id"),  # A subject's own jobs among those of its many videos.
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -189,7 +190,10 @@ class Job(Base):
 
 
 class JobEvent(Base):
-    """What a job had come to when its state or stage (`name`) changed; storage/tables/job_events.py writes it."""
+    """A change of a job's state or stage (`name` says of which); storage/tables/job_events.py writes it.
+
+    `then` is a snapshot of the job's progress after the change.
+    """
 
     __tablename__ = "job_events"
 
@@ -201,9 +205,9 @@ class JobEvent(Base):
 
 
 class Worker(Base):
-    """A worker process, as it tells of itself; storage/tables/workers.py writes it.
+    """A worker process, described by itself; storage/tables/workers.py writes it.
 
-    `device` has `name`, `disk_free_bytes`, and for a GPU `memory_bytes` and `used_bytes`.
+    `device` has `name`, `disk_free_bytes`, and for a GPU also `memory_bytes` and `used_bytes`.
     """
 
     __tablename__ = "workers"
@@ -216,8 +220,8 @@ class Worker(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
 
 
-class Tally(Base):
-    """How often something has happened to jobs of one kind, and how long it took; storage/tables/counters.py writes it."""
+class Counter(Base):
+    """The number of events of one kind, and their total duration in seconds; storage/tables/counters.py writes it."""
 
     __tablename__ = "tallies"
 
@@ -228,10 +232,10 @@ class Tally(Base):
     seconds: Mapped[float] = mapped_column(default=0.0)
 
 
-class Answer(Base):
-    """What a request with an Idempotency-Key was answered with; storage/tables/idempotency.py writes it.
+class StoredResponse(Base):
+    """The response to a request with an Idempotency-Key; storage/tables/idempotency.py writes it.
 
-    `key` and `fingerprint` are digests of the client's key and of the request. Without `body` the answer held a secret.
+    `key` and `fingerprint` are digests of the client's key and of the request. `body` is None if the response held a secret.
     """
 
     __tablename__ = "answers"
@@ -247,9 +251,10 @@ class Answer(Base):
 
 
 class Webhook(Base):
-    """An address that an owner wants to be told at; storage/tables/webhooks.py writes it.
+    """A URL to which events of an owner are sent; storage/tables/webhooks.py writes it.
 
-    Its secret is not kept: it follows from the service's key, the id and `generation` (worker/webhooks/signing.py).
+    Its secret is not stored, but derived from the service's key, the id and `generation` (worker/webhooks/signing.py). Until
+    `both_sign_until`, deliveries are signed with the previous secret too. Until `held_until`, nothing is sent.
     """
 
     __tablename__ = "webhooks"
@@ -271,9 +276,9 @@ class Webhook(Base):
 
 
 class Delivery(Base):
-    """One event for one webhook; `body` is what is sent. storage/tables/webhooks.py writes it.
+    """One event for one webhook, with the request `body`; storage/tables/webhooks.py writes it.
 
-    `next_at` is when a pending one is due; that of one under way is when its worker counts as gone.
+    `next_at` is the time at which a pending delivery is due. While a worker sends it, `next_at` is the end of the lease.
     """
 
     __tablename__ = "deliveries"
@@ -296,7 +301,10 @@ class Delivery(Base):
 
 
 class Key(Base):
-    """An API key; storage/tables/api_keys.py writes it. Of the secret, and for a while of the one before, there is only a hash."""
+    """An API key; storage/tables/api_keys.py writes it. Secrets are stored as hashes only.
+
+    After a rotation `previous_sha256` is valid until `previous_until`.
+    """
 
     __tablename__ = "keys"
     __table_args__ = (Index(None, "owner", "id"),)
@@ -315,9 +323,10 @@ class Key(Base):
 
 
 class Verification(Base):
-    """A video file that is looked at: was it made here? storage/tables/verifications.py writes it; the file goes when it is done.
+    """A request to check whether this service made a video file; storage/tables/verifications.py writes it.
 
-    `findings` are those of api/services/verifications.py, `made_id` is the video that the file was found to be, if it is known here.
+    `file_key` names the file until the check has ended. `findings` is the result, as api/services/verifications.py presents
+    it. `made_id` is the id of the video that the file was recognised as, if any.
     """
 
     __tablename__ = "verifications"
@@ -338,9 +347,9 @@ class Verification(Base):
 
 
 class Certificate(Base):
-    """A certificate that a worker of this service signs, or once signed, videos with; none of it is secret.
+    """A certificate that workers of this service sign videos with, or did before; storage/tables/certificates.py writes it.
 
-    `chain` is PEM, the certificate first; storage/tables/certificates.py writes it.
+    `chain` is public: PEM, the certificate first, then its issuers'.
     """
 
     __tablename__ = "certificates"
@@ -351,9 +360,9 @@ class Certificate(Base):
 
 
 class Owner(Base):
-    """Somebody whose quotas are not those of the settings, or were looked at; storage/tables/quotas.py writes it.
+    """The quotas of an owner that differ from the settings; storage/tables/quotas.py writes it.
 
-    `quotas` has those that differ. Its lock makes transactions of one owner count one after the other.
+    A row exists once a quota of the owner was set or checked. Locking it serializes the checks of one owner.
     """
 
     __tablename__ = "owners"
@@ -364,7 +373,7 @@ class Owner(Base):
 
 
 class Usage(Base):
-    """Seconds of video that were rendered for an owner on one day (ISO 8601, UTC); storage/tables/quotas.py writes it."""
+    """Seconds of video rendered for an owner on one UTC day (ISO 8601 date); storage/tables/quotas.py writes it."""
 
     __tablename__ = "usages"
 

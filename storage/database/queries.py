@@ -1,11 +1,13 @@
-"""Finding rows: by id, and page by page, newest first."""
+"""Statements that several tables need: rows by id, pages of rows, upserts, and bulk updates."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Delete, Update, inspect, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from storage.database.models import Base
@@ -16,32 +18,43 @@ Row = TypeVar("Row", bound=Base)
 
 @dataclass(frozen=True)
 class Page(Generic[Row]):
-    """Some rows, and where the next page begins; `next_cursor` is None on the last page."""
+    """One page of rows. `next_cursor` starts the next page; it is None on the last page."""
 
     items: list[Row]
     next_cursor: str | None
 
 
-def get(session: Session, model: type[Row], row_id: str, *, owner: str | None = None, hold: bool = False) -> Row:
-    """The row as it is now; with `hold`, nobody removes or changes it before this transaction ends.
+def get(session: Session, model: type[Row], row_id: str, *, owner: str | None = None, lock: bool = False) -> Row:
+    """Reads the current state of one row.
 
-    What belongs to another than `owner` (None: the service itself asks) is as if it were not there. Raises NotFound.
+    Args:
+        owner: Only a row of this owner is found; None finds a row of any owner.
+        lock: Prevents changes to the row, and its removal, by other transactions until this one ends.
+
+    Raises:
+        NotFound: there is no such row.
     """
     query = select(model).where(model.id == row_id)
     if owner is not None:
         query = query.where(model.owner == owner)
-    if hold:
-        query = query.with_for_update(read=True)  # SQLite: writers wait for each other anyway
-    fresh = {"populate_existing": True}
-    row = session.scalars(query, execution_options=fresh).one_or_none() if _can_be(row_id) else None
+    if lock:
+        query = query.with_for_update(read=True)  # On SQLite writers wait for each other anyway.
+    options = {"populate_existing": True}
+    row = session.scalars(query, execution_options=options).one_or_none() if _is_storable(row_id) else None
     if row is None:
         raise NotFound(f"There is no {model.__name__.lower()} {row_id}.")
     return row
 
 
-def page(session: Session, model: type[Row], *, limit: int, cursor: str | None = None, **equal) -> Page[Row]:
-    """Rows whose columns have the values in `equal` (None: any), newest first, after the row that `cursor` names."""
-    if not all(map(_can_be, equal.values())):
+def page(session: Session, model: type[Row], *, limit: int, cursor: str | None = None, **equal: Any) -> Page[Row]:
+    """Reads one page of rows, newest first.
+
+    Args:
+        limit: Largest number of rows on the page.
+        cursor: `next_cursor` of the page before; None reads the first page.
+        equal: Values that the rows must have, by column; None allows any value.
+    """
+    if not all(map(_is_storable, equal.values())):
         return Page([], None)
     query = select(model).order_by(model.id.desc()).limit(limit + 1)
     query = query.where(*(getattr(model, name) == value for name, value in equal.items() if value is not None))
@@ -51,6 +64,48 @@ def page(session: Session, model: type[Row], *, limit: int, cursor: str | None =
     return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
 
 
-def _can_be(value: object) -> bool:
-    """Whether a column can have this value: PostgreSQL's text has no NUL, and takes a question about one for an error."""
+def execute_update(session: Session, statement: Update | Delete) -> int:
+    """Runs an UPDATE or DELETE without applying it to the rows that the session has loaded; returns the number of rows."""
+    return session.execute(statement, execution_options={"synchronize_session": False}).rowcount
+
+
+def insert_ignoring_conflicts(session: Session, model: type[Base], **values: Any) -> None:
+    """Inserts a row unless there is one with the same primary key or unique value."""
+    session.execute(_insert(session, model).values(**values).on_conflict_do_nothing())
+
+
+def upsert(
+    session: Session,
+    model: type[Base],
+    values: Mapping[str, Any],
+    *,
+    update: Mapping[str, Any],
+    where: ColumnElement[bool] | None = None,
+) -> bool:
+    """Inserts a row, or updates the row that has the same primary key.
+
+    Waits for another transaction that is writing the same row.
+
+    Args:
+        values: The new row, by column.
+        update: The columns to set if the row exists already.
+        where: Condition under which an existing row is updated; None updates it always.
+
+    Returns:
+        Whether a row was inserted or updated.
+    """
+    key = inspect(model).primary_key
+    statement = _insert(session, model).values(**values)
+    statement = statement.on_conflict_do_update(index_elements=key, set_=update, where=where).returning(key[0])
+    return session.scalars(statement).one_or_none() is not None
+
+
+def _insert(session: Session, model: type[Base]) -> Any:
+    """An INSERT in the dialect of the session's database: standard SQL has no ON CONFLICT."""
+    dialects = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    return dialects[session.get_bind().dialect.name](model)
+
+
+def _is_storable(value: object) -> bool:
+    """Whether a column can hold this value. PostgreSQL's text has no NUL character, and a query that contains one fails."""
     return not isinstance(value, str) or "\0" not in value

@@ -263,7 +263,7 @@ def _client(session: boto3.session.Session, settings: Settings, endpoint_url: st
         endpoint_url=endpoint_url or None,
         region_name=settings.s3_region,
         aws_access_key_id=settings.s3_access_key or None,
-        aws_secret_access_key=settings.s3_secret_key or None,
+        aws_secret_access_key=settings.s3_secret_key.get_secret_value() or None,
         config=Config(
             signature_version="s3v4",
             # Stores of one's own rarely have a host name for every bucket.

@@ -1,9 +1,9 @@
-"""API keys: made, found, rotated, revoked. Of a key only a hash is kept, so whoever reads the database cannot use it.
+"""API keys: creation, lookup, rotation and revocation. Only a hash of a key is stored, so the database reveals no key.
 
-A token is `adnerf_<id>_<secret>`: the id says which row to look at, the secret is 256 random bits. Nobody can guess at those,
-so one SHA-256 keeps them as well as a slow hash, which is made for passwords, would; and every request computes it.
+A token is `adnerf_<id>_<secret>`: the id identifies the row, the secret is 256 random bits. A random secret cannot be guessed,
+so a single SHA-256 protects it. A slow hash, which protects passwords, would cost time at every request for nothing.
 
-Rows of keys are never removed: a service that had a key once does not fall open when the last one is revoked.
+Rows of keys are never deleted: a service whose last key was revoked must not return to the open mode without keys.
 """
 
 from __future__ import annotations
@@ -24,30 +24,38 @@ from storage.database.models import Key, new_id, now
 from storage.errors import KeyRevoked, NotSafe, Unauthorized
 
 Scope = Literal["read", "write", "admin", "metrics"]
-"""What a key may do: `read` and `write` what its owner has; `admin` keys and quotas, of everybody; `metrics` GET /metrics."""
+"""Permissions of a key: `read` and `write` the owner's resources, `admin` all keys and quotas, `metrics` GET /metrics."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
 OWNER = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
-"""What the name of an owner looks like."""
+"""Pattern of an owner's name: safe in URLs, file names and shells without quoting; e-mail addresses are allowed."""
 
 TOKEN = re.compile(r"adnerf_([0-9a-f]{32})_([0-9a-f]{64})")
-"""What a token looks like; for scanners that search for lost secrets, too."""
+"""Pattern of a token; its fixed prefix lets secret scanners find leaked tokens."""
 
 TOUCH_S = 60.0
-"""`last_used_at` is not written more often than this."""
+"""Shortest interval between two writes of `last_used_at`, so that reading requests rarely write to the database."""
 GRACE_S = 86_400.0
-"""How long the secret before works on after a rotation, where nothing else is asked for."""
+"""Default time for which the previous secret stays valid after a rotation: a day to deploy the new one."""
 
 
 def any_exist(session: Session) -> bool:
-    """Whether a key was ever made: from then on, requests need one."""
+    """Returns whether a key was ever created. From then on every request needs a key."""
     return session.scalars(select(Key.id).limit(1)).first() is not None
 
 
 def create(
     session: Session, *, owner: str, name: str, scopes: Collection[Scope], expires_at: datetime | None = None
 ) -> tuple[Key, str]:
-    """A new key and its token, which cannot be had again. `owner` looks like OWNER; at least one scope."""
+    """Creates a key.
+
+    Args:
+        owner: A name that matches OWNER.
+        scopes: At least one scope.
+
+    Returns:
+        The key and its token, which is not stored and cannot be shown again.
+    """
     secret = secrets.token_hex(32)
     ordered = [scope for scope in SCOPES if scope in scopes]
     key = Key(
@@ -59,7 +67,7 @@ def create(
 
 
 def find(session: Session, token: str) -> Key:
-    """The key that a client showed. Raises Unauthorized where it is unknown, revoked or out of date."""
+    """Returns the key of a token. Raises Unauthorized if it is unknown, revoked or expired."""
     parts = TOKEN.fullmatch(token)
     key = session.get(Key, f"key_{parts[1]}") if parts else None
     if key is None or not _matches(key, _digest(parts[2])):
@@ -67,30 +75,39 @@ def find(session: Session, token: str) -> Key:
     if key.revoked_at is not None:
         raise Unauthorized("The key was revoked.", "Ask for another key.")
     if key.expires_at is not None and key.expires_at <= now():
-        raise Unauthorized("The key has expired.", "Ask for another key, or for this one to be rotated.")
+        raise Unauthorized("The key has expired.", "Ask for another key, or for a rotation of this one.")
     return key
 
 
 def is_stale(key: Key) -> bool:
-    """Whether it is time to note that the key is used."""
+    """Returns whether `last_used_at` is due to be written."""
     return key.last_used_at is None or key.last_used_at <= now() - timedelta(seconds=TOUCH_S)
 
 
 def touch(session: Session, key_id: str) -> None:
-    """Notes that the key is used, where nobody else has done so just now."""
+    """Writes `last_used_at`, unless another process has just done so."""
     latest = now() - timedelta(seconds=TOUCH_S)
-    mine = update(Key).where(Key.id == key_id, (Key.last_used_at.is_(None)) | (Key.last_used_at <= latest))
-    session.execute(mine.values(last_used_at=now()), execution_options={"synchronize_session": False})
+    stale = update(Key).where(Key.id == key_id, (Key.last_used_at.is_(None)) | (Key.last_used_at <= latest))
+    queries.execute_update(session, stale.values(last_used_at=now()))
 
 
 def rotate(
     session: Session, key_id: str, *, grace_s: float = GRACE_S, expires_at: datetime | None = None
 ) -> tuple[Key, str]:
-    """The key with a new secret, and its token; the secret before works for `grace_s` seconds more.
+    """Replaces the secret of a key.
 
-    `expires_at` is the new end, where one is given. Raises NotFound, KeyRevoked.
+    Args:
+        grace_s: Time for which the previous secret stays valid.
+        expires_at: New expiry time; None keeps the present one.
+
+    Returns:
+        The key and its new token.
+
+    Raises:
+        NotFound: there is no such key.
+        KeyRevoked: the key was revoked.
     """
-    key, secret = _standing(session, key_id), secrets.token_hex(32)
+    key, secret = _unrevoked(session, key_id), secrets.token_hex(32)
     key.previous_sha256, key.previous_until = key.secret_sha256, now() + timedelta(seconds=grace_s)
     key.secret_sha256 = _digest(secret)
     if expires_at is not None:
@@ -100,15 +117,15 @@ def rotate(
 
 
 def revoke(session: Session, key_id: str) -> Key:
-    """The key, of no use from now on. Raises NotFound, KeyRevoked."""
-    key = _standing(session, key_id)
+    """Revokes a key for ever. Raises NotFound or, if it was revoked before, KeyRevoked."""
+    key = _unrevoked(session, key_id)
     key.revoked_at = now()
     session.flush()
     return key
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches what listens on `host`, a name or an address."""
+    """Returns whether a server on `host` (a name or an address) can be reached from this machine only."""
     host = host.strip("[]").removeprefix("::ffff:").rstrip(".").lower()
     return (
         host in ("localhost", "::1")
@@ -118,12 +135,12 @@ def is_loopback(host: str) -> bool:
 
 
 def check_listening(session: Session, host: str) -> None:
-    """Raises NotSafe where others could reach `host` and there is no key that they would need."""
+    """Raises NotSafe if other machines can reach `host` and no key exists yet."""
     if not is_loopback(host) and not any_exist(session):
-        raise NotSafe(f"Whoever reaches {host} could see, make and delete everything: no key was made yet.")
+        raise NotSafe(f"Anybody who can reach {host} could read, create and delete everything: no key was made yet.")
 
 
-def _standing(session: Session, key_id: str) -> Key:
+def _unrevoked(session: Session, key_id: str) -> Key:
     key = queries.get(session, Key, key_id)
     if key.revoked_at is not None:
         raise KeyRevoked(f"Key {key_id} was revoked.")

@@ -1,22 +1,19 @@
-"""The certificates that this service has signed videos with: by them a video is known to be its own, on any machine."""
+"""The certificates that this service has signed videos with, so that every machine recognises the service's own videos."""
 
 from __future__ import annotations
 
 from sqlalchemy import select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
+from storage.database import queries
 from storage.database.models import Certificate
-
-_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def add(session: Session, serial: str, chain: str) -> None:
-    """Notes a certificate (its serial number in decimal, and its chain in PEM) that videos are signed with from now on."""
-    insert = _INSERT[session.get_bind().dialect.name]
-    session.execute(insert(Certificate).values(serial=serial, chain=chain).on_conflict_do_nothing())
+    """Records a signing certificate: its serial number in decimal, and its chain in PEM. A known one is left as it is."""
+    queries.insert_ignoring_conflicts(session, Certificate, serial=serial, chain=chain)
 
 
 def chains(session: Session) -> dict[str, str]:
-    """All of them, by serial number."""
+    """Returns the PEM chains of all certificates by serial number."""
     return {row.serial: row.chain for row in session.scalars(select(Certificate))}

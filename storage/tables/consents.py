@@ -1,9 +1,9 @@
-"""Consent: the record of who agreed to be shown, which every subject has from its first moment.
+"""Consent records: who agreed to be shown in videos. Every subject has one from its creation.
 
-The record is a part of the subject's row (`consent`, `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at`,
-`purged_at`), so that it is there whenever the subject is. It is in force until it is withdrawn, once and for ever: who
-agrees again makes a new subject. Without a record in force no job of the subject is made (api/services/subjects.py), claimed
-(storage/tables/jobs.py) or retried.
+The record is part of the subject's row (`consent`, `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at`, `purged_at`),
+so it exists exactly as long as the subject. It is in force until it is withdrawn. A withdrawal is final: if the person agrees
+again, a new subject is created. Without a record in force no job of the subject is created (api/services/subjects.py),
+claimed (storage/tables/jobs.py) or retried.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from storage.errors import ConsentWithdrawn
 
 
 def digest(subject: Subject) -> str:
-    """SHA-256 in hex of the record as it was given: what content credentials name in the place of the person.
+    """Returns the SHA-256 of the consent record in hex, which content credentials contain instead of personal data.
 
-    It is taken over a JSON object with sorted keys, without spaces, in ASCII: `by`, `footage_sha256`, `given_at` (ISO
-    8601 in UTC), `owner`, `subject_id`, `text`. Whoever has the record can show that it is the one that was meant.
+    The digest covers a JSON object with sorted keys, no spaces and ASCII characters only: `by`, `footage_sha256`, `given_at`
+    (ISO 8601 in UTC), `owner`, `subject_id`, `text`. Somebody who has the record can prove that it is the signed one.
     """
     record = {
         "by": subject.consent_by,
@@ -36,7 +36,7 @@ def digest(subject: Subject) -> str:
 
 
 def check(subject: Subject) -> None:
-    """Raises ConsentWithdrawn where the subject's record is not in force any more."""
+    """Raises ConsentWithdrawn if the consent for the subject was withdrawn."""
     if subject.withdrawn_at is not None:
         raise ConsentWithdrawn(
             f"Consent to show subject {subject.id} was withdrawn on {subject.withdrawn_at:%d %b %Y}."
@@ -44,6 +44,6 @@ def check(subject: Subject) -> None:
 
 
 def in_force(session: Session, subject_id: str) -> bool:
-    """Whether the subject is there and its record is in force."""
+    """Returns whether the subject exists and its consent is in force."""
     query = select(Subject.id).where(Subject.id == subject_id, Subject.withdrawn_at.is_(None))
     return session.scalars(query).one_or_none() is not None

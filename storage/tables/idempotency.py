@@ -1,32 +1,29 @@
-"""Answers that are kept, so that a request which is sent again is not carried out again.
+"""Stored responses, so that a request that is sent twice is carried out once.
 
-A client gives a request a key of its own choice. The answer is kept under that key in the transaction of what the request
-did: either both are durable or neither is. Two transactions that keep an answer under one key cannot both commit, so it is
-this row, and no lock, that makes one request of many.
+A client gives a request an idempotency key. The response is stored under that key in the transaction of the request itself:
+either both are durable or neither is. Two transactions that store a response under one key cannot both commit, so a repeated
+request is recognised by this row, without a lock.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from sqlalchemy import delete, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
-from storage.database.models import Answer, now
+from storage.database import queries
+from storage.database.models import StoredResponse, now
 
-KEPT_S = 24 * 3600.0
-"""How long an answer is kept."""
-
-_INSERT = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
+RETENTION_S = 24 * 3600.0
+"""How long a response is stored. docs/api.md promises 24 hours, which is longer than clients retry."""
 
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """Where an answer is kept: whose request it was, to which route, under which key of the client's."""
+    """Identifies a request: its owner, its route, and the key that the client chose."""
 
     owner: str
     route: str
@@ -34,42 +31,42 @@ class IdempotencyKey:
 
     @property
     def columns(self) -> dict[str, str]:
-        """The row's primary key. Of the client's key only a digest is kept: it may be long, or mean something."""
+        """The row's primary key. It holds a digest of the client's key, which may be long or confidential."""
         return {"owner": self.owner, "route": self.route, "key": sha256(self.key.encode()).hexdigest()}
 
 
-def find(session: Session, slot: IdempotencyKey) -> Answer | None:
-    """The answer that is kept there."""
-    return session.scalars(select(Answer).filter_by(**slot.columns).where(Answer.created_at > _oldest())).one_or_none()
+def find(session: Session, key: IdempotencyKey) -> StoredResponse | None:
+    """Returns the response that is stored under `key` and has not expired."""
+    fresh = StoredResponse.created_at > _expiry()
+    return session.scalars(select(StoredResponse).filter_by(**key.columns).where(fresh)).one_or_none()
 
 
 def store(
-    session: Session, slot: IdempotencyKey, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
+    session: Session, key: IdempotencyKey, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
 ) -> bool:
-    """Keeps an answer with the transaction of `session`. False: there is one already, which another transaction kept.
+    """Stores a response, replacing an expired one. Waits for another transaction that is storing one under the same key.
 
-    Waits for a transaction that is about to keep one there.
+    Returns:
+        False if another transaction has stored a response already.
     """
-    values = {"fingerprint": fingerprint, "status": status, "headers": headers, "body": body, "created_at": now()}
-    statement = _INSERT[session.get_bind().dialect.name](Answer).values(**slot.columns, **values)
-    statement = statement.on_conflict_do_update(
-        index_elements=list(slot.columns), set_=values, where=Answer.created_at <= _oldest()
-    )
-    return session.scalars(statement.returning(Answer.key)).one_or_none() is not None
+    response = {"fingerprint": fingerprint, "status": status, "headers": headers, "body": body, "created_at": now()}
+    expired = StoredResponse.created_at <= _expiry()
+    return queries.upsert(session, StoredResponse, key.columns | response, update=response, where=expired)
 
 
 def replace(
-    session: Session, slot: IdempotencyKey, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
+    session: Session, key: IdempotencyKey, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
 ) -> None:
-    """Keeps another answer in the place of the one that this request has kept there."""
-    mine = update(Answer).filter_by(**slot.columns).where(Answer.fingerprint == fingerprint)
+    """Replaces the response that this request has stored before."""
+    mine = update(StoredResponse).filter_by(**key.columns).where(StoredResponse.fingerprint == fingerprint)
     session.execute(mine.values(status=status, headers=headers, body=body))
 
 
 def delete_expired(session: Session) -> int:
-    """Removes the answers that have been kept for long enough; returns how many."""
-    return session.execute(delete(Answer).where(Answer.created_at <= _oldest())).rowcount
+    """Deletes the responses that are older than RETENTION_S; returns their number."""
+    return queries.execute_update(session, delete(StoredResponse).where(StoredResponse.created_at <= _expiry()))
 
 
-def _oldest():
-    return now() - timedelta(seconds=KEPT_S)
+def _expiry() -> datetime:
+    """Responses that were created at this time or earlier have expired."""
+    return now() - timedelta(seconds=RETENTION_S)

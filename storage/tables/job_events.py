@@ -1,8 +1,8 @@
-"""Events: what jobs had come to each time that their state or stage changed, for those who follow them.
+"""The history of jobs: their progress at each change of state or stage, for clients that follow them.
 
-The job's row tells how things are; who looks at it now and then would miss what came and went in between. So a change is
-also noted here, in the transaction that makes it. A job's changes are numbered by its `revision`, which no two transactions
-can give twice: who has seen one number asks for what came after it, and misses nothing.
+A client that polls the job's row would miss changes between two polls. Each change is therefore recorded here, in the
+transaction that makes it. The changes of a job are numbered by its `revision`, which is unique per job: a client that asks
+for the changes after the last revision it received misses none.
 """
 
 from __future__ import annotations
@@ -14,43 +14,55 @@ from typing import Literal
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from storage.database import queries
 from storage.database.models import Job, JobEvent, now
 
-KEPT_S = 24 * 3600.0
-"""How long a change is kept. Who comes back later than that is told how things are."""
+RETENTION_S = 24 * 3600.0
+"""How long a change is stored. A client that reconnects later gets the job's current state only (docs/api.md)."""
 
-STANDING = ("state", "stage", "progress", "eta_s", "attempt", "max_attempts", "error")
-TIMES = ("started_at", "finished_at")
+COLUMNS = ("state", "stage", "progress", "eta_s", "attempt", "max_attempts", "error")
+"""The columns of a job that are recorded as they are."""
+TIME_COLUMNS = ("started_at", "finished_at")
+"""The columns of a job that are recorded as ISO 8601 text."""
 
 
 def record(session: Session, job: Job, name: Literal["state", "stage"]) -> None:
-    """Notes what `job` has come to now: its `name` has changed."""
-    then = {field: getattr(job, field) for field in STANDING}
-    then |= {field: moment and moment.isoformat() for field in TIMES for moment in [getattr(job, field)]}
-    session.add(JobEvent(job_id=job.id, revision=job.revision, name=name, then=then))
+    """Records the current progress of `job`, whose `name` has changed."""
+    snapshot = {column: getattr(job, column) for column in COLUMNS}
+    for column in TIME_COLUMNS:
+        time = getattr(job, column)
+        snapshot[column] = None if time is None else time.isoformat()
+    session.add(JobEvent(job_id=job.id, revision=job.revision, name=name, then=snapshot))
     session.flush()
 
 
-def note_stage(session: Session, job_id: str, stage: str | None) -> None:
-    """The same for a job that has just been heard of, where it was in another stage before."""
+def record_stage(session: Session, job_id: str, stage: str | None) -> None:
+    """Records the progress of a job if its stage differs from the last recorded one."""
     query = select(JobEvent.then).where(JobEvent.job_id == job_id).order_by(JobEvent.revision.desc()).limit(1)
-    before = session.scalars(query).one_or_none()
-    if before is None or before["stage"] != stage:
+    latest = session.scalars(query).one_or_none()
+    if latest is None or latest["stage"] != stage:
         record(session, session.get_one(Job, job_id, populate_existing=True), "stage")
 
 
 def since(session: Session, revisions: Mapping[str, int]) -> dict[str, list[JobEvent]]:
-    """For each of these jobs its changes after the revision that is given, oldest first."""
-    found: dict[str, list[JobEvent]] = {job_id: [] for job_id in revisions}
-    least = min(revisions.values(), default=0)
-    query = select(JobEvent).where(JobEvent.job_id.in_(list(revisions)), JobEvent.revision > least)
+    """Returns the changes of jobs after given revisions.
+
+    Args:
+        revisions: The last known revision by job id.
+
+    Returns:
+        The changes by job id, oldest first; an empty list for a job without changes.
+    """
+    events: dict[str, list[JobEvent]] = {job_id: [] for job_id in revisions}
+    oldest = min(revisions.values(), default=0)
+    query = select(JobEvent).where(JobEvent.job_id.in_(list(revisions)), JobEvent.revision > oldest)
     for event in session.scalars(query.order_by(JobEvent.revision)):
         if event.revision > revisions[event.job_id]:
-            found[event.job_id].append(event)
-    return found
+            events[event.job_id].append(event)
+    return events
 
 
-def trim(session: Session) -> int:
-    """Removes the changes that have been kept for long enough; returns how many."""
-    oldest = now() - timedelta(seconds=KEPT_S)
-    return session.execute(delete(JobEvent).where(JobEvent.at <= oldest)).rowcount
+def delete_expired(session: Session) -> int:
+    """Deletes the changes that are older than RETENTION_S; returns their number."""
+    expired = JobEvent.at <= now() - timedelta(seconds=RETENTION_S)
+    return queries.execute_update(session, delete(JobEvent).where(expired))

@@ -1,25 +1,25 @@
-"""A job's life: the only writer of jobs.state.
+"""The life cycle of jobs, and the only writer of jobs.state.
 
     move        from                  to          by
     claim       queued                running     a worker; raises `attempt`, takes a lease
-    succeed     running               succeeded   the worker whose attempt it is
+    succeed     running               succeeded   the worker of this attempt
     fail        running               failed      the same
-    release     running               queued      the same, when it is told to stop
+    release     running               queued      the same, when its process is told to stop
     cancel      queued, running       cancelled   a client
     retry       failed, cancelled     queued      a client
-    requeue     running               queued      the sweep: the worker is gone
-    give_up     running               failed      the sweep: the worker is gone for the third time
-    time_out    running               failed      the worker whose attempt it is, when its time is over
+    requeue     running               queued      the sweep, if the worker is lost
+    give_up     running               failed      the sweep, if the worker is lost for the third time
+    time_out    running               failed      the worker of this attempt, at the time limit
 
-Every move is one UPDATE that names the states it may come from, and for a worker its attempt: no row, no move. So a
-cancel, a lost lease and a late write of a worker thought dead are all seen in the same way, and of two workers that
-claim one job only one gets it. What the job is for (a subject or a video) follows in the same transaction; always the
-job before its owner, so that transactions which lock rows one by one cannot wait for each other in a circle.
+Every move is a single UPDATE whose WHERE clause names the states that it may come from, and, if a worker makes it, the worker's
+attempt (the fence). If no row matches, the move is not made. This detects cancelled jobs, lost leases and late writes of
+workers that were considered dead, and if two workers claim one job, only one succeeds. The target of the job (the subject or
+video that it is for) is updated in the same transaction, always after the job: transactions that lock rows in one fixed
+order cannot deadlock.
 
-Wake-ups: where a broker tells workers of jobs, every move to `queued` also sets `wake_at`, in its own transaction; that is
-the wake-up, written down. Once the transaction is durable, `Database.on_queued` is called with it and sends it. What was
-not sent (the process or the broker was gone) or not heeded (the broker lost it) is found by `due_wakeups`. A worker that
-polls the database needs none of this.
+Wake-ups: with a broker, workers receive a message for each queued job. Every move to `queued` sets `wake_at` in its own
+transaction, and `Database.on_queued` sends the message after the commit. `due_wakeups` finds messages that were not sent,
+because the process or the broker had failed, or that the broker has lost. A worker that polls the database needs no message.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.engine import after_commit
+from storage.database.engine import after_commit, hooks_of
 from storage.database.models import Job, JobKind, Subject, Video, new_id, now
 from storage.errors import MoveNotAllowed
 from storage.tables import consents, counters, job_events, quotas, webhooks
@@ -43,12 +43,12 @@ log = logging.getLogger(__name__)
 KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
 MAX_ATTEMPTS = 3
-"""How often a job may lose its worker before it is given up."""
+"""A job that has lost its worker this many times fails: it probably crashes its worker, and would do so again."""
 
 WORKER_LOST = {
     "code": "worker_lost",
     "message": f"The worker process ended {MAX_ATTEMPTS} times during this job.",
-    "remedy": "Look into the worker's log (often it is a lack of memory), then retry; what stands is kept.",
+    "remedy": "Check the worker's log (often it ran out of memory), then retry; finished stages are kept.",
 }
 
 MOVES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -62,8 +62,9 @@ MOVES: dict[str, tuple[tuple[str, ...], str]] = {
     "give_up": (("running",), "failed"),
     "time_out": (("running",), "failed"),
 }
+"""By move: the states that it may come from, and the state that it leads to."""
 
-OWNER_STATE: dict[tuple[str, str], str] = {
+TARGET_STATE: dict[tuple[str, str], str] = {
     ("preprocess", "queued"): "pending",
     ("preprocess", "running"): "preprocessing",
     ("preprocess", "succeeded"): "training",
@@ -75,24 +76,34 @@ OWNER_STATE: dict[tuple[str, str], str] = {
     ("render", "succeeded"): "ready",
     **{(kind, state): state for kind in KINDS for state in ("failed", "cancelled")},
 }
+"""The state of the subject or video, by the kind and state of its job."""
 
-_FRESH = {"worker": None, "lease_until": None, "stage": None, "progress": 0.0, "eta_s": None}
-_OVER = {"worker": None, "lease_until": None, "eta_s": None}
+WAKEUPS_PER_SWEEP = 100
+"""Largest number of wake-ups that `due_wakeups` returns; the next sweep, seconds later, returns the next ones."""
+
+_NOT_STARTED = {"worker": None, "lease_until": None, "stage": None, "progress": 0.0, "eta_s": None}
+_ENDED = {"worker": None, "lease_until": None, "eta_s": None}
 
 
 class WakeUp(NamedTuple):
-    """That there is a job for a worker, and since when nobody was told."""
+    """A queued job of which a worker has to be notified, and when the notification became due."""
 
     job_id: str
     kind: JobKind
     due: datetime
 
 
-def create(session: Session, kind: JobKind, subject_id: str, video_id: str | None = None) -> Job:
-    """A new queued job, of the subject's owner. Its subject or video must be there."""
+def create(session: Session, kind: JobKind, *, owner: str, subject_id: str, video_id: str | None = None) -> Job:
+    """Queues a new job.
+
+    Args:
+        owner: The owner of the subject.
+        subject_id: An existing subject; the target of the job unless there is a video.
+        video_id: An existing video of the subject, for a `render` job.
+    """
     job = Job(
         id=new_id("job"),
-        owner=session.scalars(select(Subject.owner).where(Subject.id == subject_id)).one(),
+        owner=owner,
         kind=kind,
         state="queued",
         subject_id=subject_id,
@@ -103,16 +114,18 @@ def create(session: Session, kind: JobKind, subject_id: str, video_id: str | Non
     session.add(job)
     session.flush()
     job_events.record(session, job, "state")
-    _update_owner(session, job)
+    _update_target(session, job)
     _wake(session, job)
     after_commit(session, lambda: log.info("a %s job is queued", kind, extra={"job_id": job.id}))
     return job
 
 
 def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobKind] = KINDS) -> Job | None:
-    """The oldest queued job of these kinds, now leased to `worker` for `lease_s` seconds; None if there is none.
+    """Leases the oldest queued job of the given kinds to `worker` for `lease_s` seconds.
 
-    Should its subject's consent have been withdrawn just when it was queued, it is cancelled instead: None.
+    Returns:
+        The running job. None if no job is queued, or if the consent for the oldest one was withdrawn at the moment it was
+        queued: then that job is cancelled.
     """
     oldest = (
         select(Job.id)
@@ -126,11 +139,11 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
         session,
         "claim",
         Job.id == oldest,
-        **_FRESH
+        **_NOT_STARTED
         | {
             "attempt": Job.attempt + 1,
             "worker": worker,
-            "lease_until": _until(lease_s),
+            "lease_until": _in_seconds(lease_s),
             "started_at": func.coalesce(Job.started_at, now()),
         },
     )
@@ -141,89 +154,112 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
 
 
 class JobProgress(NamedTuple):
-    """How far a job is: a stage's name, its whole progress 0..1, and the seconds to go where they can be told."""
+    """The current stage of a job, the progress of the whole job (0..1), and the estimated remaining seconds if known."""
 
     stage: str | None = None
     progress: float = 0.0
     eta_s: float | None = None
 
 
-def heartbeat(session: Session, job_id: str, attempt: int, standing: JobProgress, *, lease_s: float) -> bool:
-    """Renews the lease and tells how far the job is. False: the job is not this attempt's any more."""
-    if not _touch(session, job_id, attempt, lease_until=_until(lease_s), **standing._asdict()):
+def heartbeat(session: Session, job_id: str, attempt: int, progress: JobProgress, *, lease_s: float) -> bool:
+    """Renews the lease for `lease_s` seconds and stores the progress.
+
+    Returns:
+        False if the job no longer belongs to this attempt.
+    """
+    if not _update_attempt(session, job_id, attempt, lease_until=_in_seconds(lease_s), **progress._asdict()):
         return False
-    job_events.note_stage(session, job_id, standing.stage)
+    job_events.record_stage(session, job_id, progress.stage)
     return True
 
 
-def publish(session: Session, job_id: str, attempt: int, **owner_values: Any) -> bool:
-    """Sets columns of the subject or video while the job runs. False: the job is not this attempt's any more."""
-    if not _touch(session, job_id, attempt):
+def publish(session: Session, job_id: str, attempt: int, **target_values: Any) -> bool:
+    """Sets columns of the subject or video while the job runs; returns False if the job no longer belongs to this attempt."""
+    if not _update_attempt(session, job_id, attempt):
         return False
-    _update_owner(session, queries.get(session, Job, job_id), **owner_values)
+    _update_target(session, queries.get(session, Job, job_id), **target_values)
     return True
 
 
-def succeed(session: Session, job_id: str, attempt: int, *, stored: int = 0, **owner_values: Any) -> bool:
-    """The job is done: its results in `owner_values` become visible, and after `preprocess` the `train` job is made.
+def succeed(session: Session, job_id: str, attempt: int, *, stored: int = 0, **target_values: Any) -> bool:
+    """Ends the job successfully; a `preprocess` job queues the `train` job of its subject.
 
-    `stored` is how many bytes they take in the store, for the quota of the subject's owner.
-    False: the job is not this attempt's any more; nothing became visible.
+    Args:
+        stored: Bytes that the results occupy in the object store, for the quota of the owner.
+        target_values: The results: columns to set in the subject or video.
+
+    Returns:
+        False if the job no longer belongs to this attempt; then nothing is changed.
     """
     job = _move(
         session,
         "succeed",
         *_fence(job_id, attempt),
-        owner_values=owner_values | {"stored": stored},
-        **_OVER | {"progress": 1.0, "finished_at": now()},
+        target_values=target_values | {"stored": stored},
+        **_ENDED | {"progress": 1.0, "finished_at": now()},
     )
     if job is not None and job.kind == "render":
-        quotas.add_rendered_seconds(session, job.owner, owner_values.get("duration_s", 0.0))
+        quotas.add_rendered_seconds(session, job.owner, target_values.get("duration_s", 0.0))
     if job is not None and job.kind == "preprocess":
-        create(session, "train", job.subject_id)
+        create(session, "train", owner=job.owner, subject_id=job.subject_id)
     return job is not None
 
 
-def fail(session: Session, job_id: str, attempt: int, error: dict[str, str], **owner_values: Any) -> bool:
-    """The job failed for the reason `error` (code, message, remedy). False: it is not this attempt's any more."""
-    values = _OVER | {"error": error, "finished_at": now()}
-    return _move(session, "fail", *_fence(job_id, attempt), owner_values=owner_values, **values) is not None
+def fail(session: Session, job_id: str, attempt: int, error: dict[str, str], **target_values: Any) -> bool:
+    """Ends the job with an `error` (code, message, remedy); returns False if it no longer belongs to this attempt."""
+    values = _ENDED | {"error": error, "finished_at": now()}
+    return _move(session, "fail", *_fence(job_id, attempt), target_values=target_values, **values) is not None
 
 
 def release(session: Session, job_id: str, attempt: int) -> bool:
-    """Gives the job back to the queue, at its old place, without counting this attempt."""
-    values = _FRESH | {"max_attempts": Job.max_attempts + 1}
+    """Returns the job to its old position in the queue; the attempt does not count against MAX_ATTEMPTS."""
+    values = _NOT_STARTED | {"max_attempts": Job.max_attempts + 1}
     return _move(session, "release", *_fence(job_id, attempt), **values) is not None
 
 
 def time_out(session: Session, job_id: str, attempt: int, limit_s: float) -> bool:
-    """The job failed for having run more than `limit_s` seconds. False: it is not this attempt's any more."""
+    """Fails a job that has run for longer than `limit_s` seconds; returns False if it no longer belongs to this attempt."""
     error = {
         "code": "time_limit",
-        "message": f"The job did not end within {limit_s:.0f} s, the most that its kind may take.",
-        "remedy": "Send less (a shorter video or audio, a lighter preset), or raise the limit; then retry.",
+        "message": f"The job did not end within {limit_s:.0f} s, the time limit for its kind.",
+        "remedy": "Send a shorter video or audio, choose a lighter preset, or raise the limit; then retry.",
     }
-    values = _OVER | {"error": error, "finished_at": now()}
+    values = _ENDED | {"error": error, "finished_at": now()}
     return _move(session, "time_out", *_fence(job_id, attempt), **values) is not None
 
 
 def cancel(session: Session, job_id: str) -> Job:
-    """Cancels a job; a worker that runs it sees this at its next heartbeat. Raises NotFound, MoveNotAllowed."""
-    return _move_by_client(session, "cancel", job_id, **_OVER | {"finished_at": now()})
+    """Cancels a queued or running job. A worker that runs it notices at its next heartbeat.
+
+    Raises:
+        NotFound: there is no such job.
+        MoveNotAllowed: the job has ended.
+    """
+    return _move_by_client(session, "cancel", job_id, **_ENDED | {"finished_at": now()})
 
 
 def retry(session: Session, job_id: str) -> Job:
-    """Queues a failed or cancelled job again, at the end, with new attempts. Raises NotFound, MoveNotAllowed."""
+    """Queues a failed or cancelled job again, at the end of the queue and with MAX_ATTEMPTS new attempts.
+
+    Raises:
+        NotFound: there is no such job.
+        MoveNotAllowed: the job has not failed and was not cancelled.
+    """
     values = {"queued_at": now(), "max_attempts": Job.attempt + MAX_ATTEMPTS}
     return _move_by_client(
-        session, "retry", job_id, **_FRESH | values | {"error": None, "started_at": None, "finished_at": None}
+        session, "retry", job_id, **_NOT_STARTED | values | {"error": None, "started_at": None, "finished_at": None}
     )
 
 
 def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: False) -> list[Job]:
-    """Takes jobs from workers that are gone: whose lease ran out, or of which `dead` says so; returns these jobs.
+    """Takes running jobs from lost workers: queues each again at its old position, or fails it after its last attempt.
 
-    They are queued again at their old place, or failed when it happened for the last time that is allowed.
+    Args:
+        dead: Tells whether the process of a worker, given by name, has ended. A job whose lease has expired counts as lost
+            in any case.
+
+    Returns:
+        The jobs that were taken from their workers.
     """
     swept = []
     running = select(Job).where(Job.state == "running").order_by(Job.id).with_for_update(skip_locked=True)
@@ -232,40 +268,43 @@ def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: Fals
             continue
         fence = *_fence(job.id, job.attempt), Job.lease_until == job.lease_until
         if job.attempt < job.max_attempts:
-            moved = _move(session, "requeue", *fence, **_FRESH)
+            moved = _move(session, "requeue", *fence, **_NOT_STARTED)
         else:
-            moved = _move(session, "give_up", *fence, **_OVER | {"error": WORKER_LOST, "finished_at": now()})
+            moved = _move(session, "give_up", *fence, **_ENDED | {"error": WORKER_LOST, "finished_at": now()})
         if moved is not None:
             swept.append(moved)
     return swept
 
 
-def due_wakeups(session: Session, *, limit: int = 100) -> list[WakeUp]:
-    """The wake-ups of queued jobs that were never sent, or sent and not heeded in time; those due longest first."""
-    query = select(Job.id, Job.kind, Job.wake_at).where(Job.wake_at <= now()).order_by(Job.wake_at).limit(limit)
-    return [WakeUp(*row) for row in session.execute(query)]
+def due_wakeups(session: Session) -> list[WakeUp]:
+    """Returns the wake-ups that were not sent, or that led to no claim in time: the longest due ones first."""
+    query = select(Job.id, Job.kind, Job.wake_at).where(Job.wake_at <= now()).order_by(Job.wake_at)
+    return [WakeUp(*row) for row in session.execute(query.limit(WAKEUPS_PER_SWEEP))]
 
 
 def mark_sent(session: Session, wakeups: Iterable[WakeUp], *, again_s: float) -> None:
-    """Notes that these were sent; each is due again after `again_s` seconds if nobody has claimed the job by then."""
-    for wakeup in wakeups:  # a job that was queued anew meanwhile has another `wake_at`, which stays
-        mine = update(Job).where(Job.id == wakeup.job_id, Job.wake_at == wakeup.due).values(wake_at=_until(again_s))
-        session.execute(mine, execution_options={"synchronize_session": False})
+    """Records that wake-ups were sent; each is due again after `again_s` seconds unless its job is claimed before."""
+    for wakeup in wakeups:  # A job that was queued again in the meantime has a newer `wake_at`, which must stay.
+        same = update(Job).where(Job.id == wakeup.job_id, Job.wake_at == wakeup.due)
+        queries.execute_update(session, same.values(wake_at=_in_seconds(again_s)))
 
 
-def delete_job(session: Session, *where: ColumnElement[bool]) -> None:
-    """Removes jobs; a worker that runs one sees it at its next heartbeat. Before their owner is removed."""
-    session.execute(delete(Job).where(*where), execution_options={"synchronize_session": False})
+def delete_where(session: Session, *where: ColumnElement[bool]) -> None:
+    """Deletes jobs, which must happen before their subject or video is deleted.
+
+    A worker that runs one of them notices at its next heartbeat.
+    """
+    queries.execute_update(session, delete(Job).where(*where))
 
 
 def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
-    """The place in the queue (1: the next to be claimed) of those of the jobs that are queued.
+    """Returns the positions in the queue (1 is claimed next) of those jobs that are queued, by job id.
 
-    Counts the queue up to the first of them, numbers it from there to the last, and looks no further.
+    The queue is counted up to the first of them and numbered from there to the last; the rest of it is not read.
     """
     order = (Job.queued_at, Job.id)
-    wanted = select(*order).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*order)
-    places = [tuple(row) for row in session.execute(wanted)]
+    requested = select(*order).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*order)
+    places = [tuple(row) for row in session.execute(requested)]
     if not places:
         return {}
     (_, first), *others = places
@@ -275,52 +314,54 @@ def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
         behind = func.row_number().over(order_by=order).label("behind")
         between = (Job.state == "queued", tuple_(*order) > places[0], tuple_(*order) <= places[-1])
         numbered = select(Job.id, behind).where(*between).subquery()
-        found = select(numbered).where(numbered.c.id.in_([job_id for _, job_id in others]))
-        positions |= {job_id: positions[first] + number for job_id, number in session.execute(found)}
+        offsets = select(numbered).where(numbered.c.id.in_([job_id for _, job_id in others]))
+        positions |= {job_id: positions[first] + offset for job_id, offset in session.execute(offsets)}
     return positions
 
 
 def _of_kinds(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:
-    """The condition in the form for which there is an index: none at all, or one kind."""
+    """The condition on the kind in a form that an index serves: none for all kinds, equality for one."""
     if len(kinds) == len(KINDS):
         return ()
     return (Job.kind == next(iter(kinds)) if len(kinds) == 1 else Job.kind.in_(kinds),)
 
 
-def _until(lease_s: float):
-    return now() + timedelta(seconds=lease_s)
+def _in_seconds(seconds: float) -> datetime:
+    return now() + timedelta(seconds=seconds)
 
 
 def _fence(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
+    """The condition that no later claim has taken the job: every claim raises `attempt`."""
     return Job.id == job_id, Job.attempt == attempt
 
 
-def _touch(session: Session, job_id: str, attempt: int, **values: Any) -> bool:
+def _update_attempt(session: Session, job_id: str, attempt: int, **values: Any) -> bool:
+    """Sets columns of a running job; returns False if it no longer belongs to this attempt."""
     values |= {"revision": Job.revision + 1, "updated_at": now()}
-    still_mine = update(Job).where(*_fence(job_id, attempt), Job.state == "running").values(**values)
-    return session.execute(still_mine, execution_options={"synchronize_session": False}).rowcount == 1
+    fenced = update(Job).where(*_fence(job_id, attempt), Job.state == "running").values(**values)
+    return queries.execute_update(session, fenced) == 1
 
 
-def _move(session: Session, move: str, *where: ColumnElement[bool], owner_values=None, **values: Any) -> Job | None:
-    """One compare-and-set UPDATE; None where no row was in a state to be moved."""
-    sources, target = MOVES[move]
-    values |= {"state": target, "revision": Job.revision + 1, "updated_at": now()}
-    values["wake_at"] = now() if target == "queued" else None
+def _move(session: Session, move: str, *where: ColumnElement[bool], target_values=None, **values: Any) -> Job | None:
+    """Makes a move by one compare-and-set UPDATE; returns None if no matching row is in a state that allows it."""
+    sources, destination = MOVES[move]
+    values |= {"state": destination, "revision": Job.revision + 1, "updated_at": now()}
+    values["wake_at"] = now() if destination == "queued" else None
     statement = update(Job).where(*where, Job.state.in_(sources)).values(**values).returning(Job)
     options = {"synchronize_session": False, "populate_existing": True}
     job = session.scalars(statement, execution_options=options).one_or_none()
     if job is not None:
         job_events.record(session, job, "state")
-        _update_owner(session, job, **(owner_values or {}))
+        _update_target(session, job, **(target_values or {}))
         counters.add(session, counters.MOVE, job.kind, move)
         webhooks.enqueue_events(session, job)
-        if target == "queued":
+        if destination == "queued":
             _wake(session, job)
     return job
 
 
 def _wake(session: Session, job: Job) -> None:
-    on_queued = session.info.get("on_queued")
+    on_queued = hooks_of(session).on_queued
     if on_queued is not None:
         wakeup = WakeUp(job.id, job.kind, job.wake_at)
         after_commit(session, lambda: on_queued(wakeup))
@@ -334,10 +375,11 @@ def _move_by_client(session: Session, move: str, job_id: str, **values: Any) -> 
     return job
 
 
-def _update_owner(session: Session, job: Job, **values: Any) -> None:
-    owner, owner_id = (Video, job.video_id) if job.video_id else (Subject, job.subject_id)
-    values |= {"state": OWNER_STATE[job.kind, job.state], "updated_at": now()}
+def _update_target(session: Session, job: Job, **values: Any) -> None:
+    """Sets the state and other columns of the job's target: its video, or its subject if it has no video."""
+    target, target_id = (Video, job.video_id) if job.video_id else (Subject, job.subject_id)
+    values |= {"state": TARGET_STATE[job.kind, job.state], "updated_at": now()}
     if stored := values.pop("stored", 0):
-        values["stored_bytes"] = owner.stored_bytes + stored
-    statement = update(owner).where(owner.id == owner_id).values(**values)
+        values["stored_bytes"] = target.stored_bytes + stored
+    statement = update(target).where(target.id == target_id).values(**values)
     session.execute(statement, execution_options={"synchronize_session": "fetch"})

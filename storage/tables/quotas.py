@@ -1,17 +1,17 @@
-"""Quotas: how much an owner may have and have done; counted from the rows, in the transaction that makes more.
+"""Quotas: limits on the resources of an owner and on the work done for an owner, counted from the rows themselves.
 
-    quota           counted as
-    subjects        subjects there are, in whatever state
+    quota           counts
+    subjects        existing subjects, in any state
     queued_jobs     jobs that wait for a worker
-    verifications   files of which it was asked whether they were made here, and that was not answered yet
-    daily_seconds   seconds of video that were rendered since midnight UTC, whether they were deleted since or not
-    stored_bytes    what clients sent (footage, audio, backgrounds, uploads), and what was made of it (datasets, runs,
-                    reports, videos); not what comes and goes while a job runs (checkpoints, previews)
+    verifications   verification requests that are pending
+    daily_seconds   seconds of video rendered since midnight UTC, including videos that were deleted since
+    stored_bytes    files from clients (footage, audio, backgrounds, uploads) and results (datasets, runs, reports, videos);
+                    not the temporary files of a running job (checkpoints, previews)
 
-`check` comes last in a transaction, after what it is to judge has been written: it takes the lock of the owner's row, so
-that of many transactions at once each counts what those before it have made, and one too many is rolled back. The exception
-is `daily_seconds`: how long a video becomes is not known before it is rendered, so it refuses new ones once the day's
-seconds are used up, and what was queued by then is still rendered.
+`check` is the last step of a transaction, after the rows that it counts were written. It locks the owner's row, so that
+concurrent transactions of one owner count one after the other, and the one that exceeds a quota is rolled back. The exception
+is `daily_seconds`: the duration of a video is not known before it is rendered, so new videos are refused once the day's
+seconds are used up, and the queued ones are still rendered.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from collections.abc import Collection, Mapping
 from typing import Literal, NamedTuple, get_args
 
 from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Session
 
+from storage.database import queries
 from storage.database.models import Job, Owner, Subject, Upload, Usage, Verification, Video, now
 from storage.errors import QuotaExceeded
 from storage.settings import Settings
@@ -32,30 +31,29 @@ QuotaName = Literal["subjects", "queued_jobs", "verifications", "daily_seconds",
 NAMES: tuple[QuotaName, ...] = get_args(QuotaName)
 
 REMEDIES: dict[QuotaName, str] = {
-    "subjects": "Delete subjects that are not needed any more, or ask the operator for more.",
-    "queued_jobs": "Wait until some of the jobs have run, or cancel some; or ask the operator for more.",
-    "verifications": "Wait until some of the files have been looked at; or ask the operator for more.",
-    "daily_seconds": "Wait until midnight UTC, or ask the operator for more.",
-    "stored_bytes": "Delete subjects, videos or uploads that are not needed any more, or ask the operator for more.",
+    "subjects": "Delete subjects that you no longer need, or ask the operator for a higher quota.",
+    "queued_jobs": "Wait until some of the jobs have run, cancel some, or ask the operator for a higher quota.",
+    "verifications": "Wait until some of the files have been checked, or ask the operator for a higher quota.",
+    "daily_seconds": "Wait until midnight UTC, or ask the operator for a higher quota.",
+    "stored_bytes": "Delete subjects, videos or uploads that you no longer need, or ask the operator for a higher quota.",
 }
-
-_INSERT = {"sqlite": sqlite_insert, "postgresql": postgresql_insert}
+"""What a client can do when a quota is exceeded."""
 
 
 class Quota(NamedTuple):
-    """One quota of an owner: how much is allowed, and how much of it is used."""
+    """One quota of an owner: its limit, and the amount in use."""
 
     limit: float
     used: float
 
 
 def default(settings: Settings) -> dict[QuotaName, float]:
-    """What an owner may have of whom nothing else was said."""
+    """Returns the limits from the settings, which hold for owners without limits of their own."""
     return {name: getattr(settings, f"quota_{name}") for name in NAMES}
 
 
 def limits(session: Session, settings: Settings, owner: str) -> dict[QuotaName, float]:
-    """What an owner may have."""
+    """Returns the limits of an owner: those of the settings, replaced by the owner's overrides."""
     row = session.get(Owner, owner)
     return default(settings) | (row.quotas if row else {})
 
@@ -63,24 +61,30 @@ def limits(session: Session, settings: Settings, owner: str) -> dict[QuotaName, 
 def usage(
     session: Session, settings: Settings, owner: str, names: Collection[QuotaName] = NAMES
 ) -> dict[QuotaName, Quota]:
-    """How the owner stands."""
+    """Returns limits and amounts in use of an owner's quotas, or only of those in `names`."""
     allowed = limits(session, settings, owner)
     return {name: Quota(allowed[name], _used(session, owner, name)) for name in NAMES if name in names}
 
 
 def check(session: Session, settings: Settings, owner: str, *names: QuotaName) -> None:
-    """Raises QuotaExceeded where the owner has more than is allowed, with what this transaction has made.
+    """Checks quotas of an owner, including the rows that this transaction has written.
 
-    Until it ends, no other transaction gets past this point for this owner.
+    Until this transaction ends, other transactions of the same owner wait here.
+
+    Raises:
+        QuotaExceeded: a limit is exceeded.
     """
     _lock(session, owner)
     check_ahead(session, settings, owner, **dict.fromkeys(names, 0))
 
 
 def check_ahead(session: Session, settings: Settings, owner: str, **more: float) -> None:
-    """Raises QuotaExceeded where the owner would have too much with so much `more`, by quota. Locks nothing.
+    """Checks whether an owner may use `more` (amounts by quota), without a lock.
 
-    So a request can be refused before its large file is sent; what counts in the end is `check`.
+    This refuses a request before its large file is received. `check` makes the final decision.
+
+    Raises:
+        QuotaExceeded: a limit would be exceeded.
     """
     for name, quota in usage(session, settings, owner, more.keys()).items():
         if quota.used >= quota.limit if name == "daily_seconds" else quota.used + more[name] > quota.limit:
@@ -88,24 +92,23 @@ def check_ahead(session: Session, settings: Settings, owner: str, **more: float)
 
 
 def set_overrides(session: Session, owner: str, quotas: Mapping[QuotaName, float | None]) -> None:
-    """Sets quotas of an owner that differ from those of the settings; None: as the settings say."""
+    """Sets limits of an owner that replace those of the settings; None returns to the limit of the settings."""
     row = _lock(session, owner)
     row.quotas = {name: limit for name, limit in {**row.quotas, **quotas}.items() if limit is not None}
     session.flush()
 
 
 def add_rendered_seconds(session: Session, owner: str, seconds: float) -> None:
-    """Notes that so many seconds of video were rendered today."""
-    statement = _INSERT[session.get_bind().dialect.name](Usage).values(owner=owner, day=_day(), seconds=seconds)
-    more = {"seconds": Usage.seconds + statement.excluded.seconds}
-    session.execute(statement.on_conflict_do_update(index_elements=["owner", "day"], set_=more))
+    """Adds rendered seconds of video to the owner's usage of the current day."""
+    update = {"seconds": Usage.seconds + seconds}
+    queries.upsert(session, Usage, {"owner": owner, "day": _today(), "seconds": seconds}, update=update)
 
 
 def _lock(session: Session, owner: str) -> Owner:
-    insert = _INSERT[session.get_bind().dialect.name]
-    session.execute(insert(Owner).values(name=owner, quotas={}, created_at=now()).on_conflict_do_nothing())
-    mine = select(Owner).where(Owner.name == owner).with_for_update()
-    return session.scalars(mine, execution_options={"populate_existing": True}).one()
+    """Locks the owner's row until the transaction ends; creates the row if there is none."""
+    queries.insert_ignoring_conflicts(session, Owner, name=owner, quotas={}, created_at=now())
+    query = select(Owner).where(Owner.name == owner).with_for_update()
+    return session.scalars(query, execution_options={"populate_existing": True}).one()
 
 
 def _used(session: Session, owner: str, name: QuotaName) -> float:
@@ -114,10 +117,10 @@ def _used(session: Session, owner: str, name: QuotaName) -> float:
     elif name == "queued_jobs":
         query = select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == "queued")
     elif name == "verifications":
-        mine = Verification.owner == owner, Verification.state.in_(("queued", "running"))
-        query = select(func.count()).select_from(Verification).where(*mine)
+        pending = Verification.owner == owner, Verification.state.in_(("queued", "running"))
+        query = select(func.count()).select_from(Verification).where(*pending)
     elif name == "daily_seconds":
-        query = select(func.coalesce(func.sum(Usage.seconds), 0.0)).where(Usage.owner == owner, Usage.day == _day())
+        query = select(func.coalesce(func.sum(Usage.seconds), 0.0)).where(Usage.owner == owner, Usage.day == _today())
     else:
         return sum(
             session.scalars(select(func.coalesce(func.sum(column), 0)).where(*where)).one()
@@ -130,5 +133,5 @@ def _used(session: Session, owner: str, name: QuotaName) -> float:
     return session.scalars(query).one()
 
 
-def _day() -> str:
+def _today() -> str:
     return now().date().isoformat()

@@ -1,4 +1,4 @@
-"""ServiceStats of the whole service for those who watch it, by queries that read the jobs in work and no others."""
+"""Statistics of the whole service for monitoring. The queries read active jobs only, so old jobs do not slow them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from storage.tables import counters, webhooks, workers
 from storage.tables.counters import Count
 
 
-class QueueFigure(NamedTuple):
-    """Jobs of one kind in one state: how many, and since when the oldest of them was queued."""
+class QueueStats(NamedTuple):
+    """The number of jobs of one kind in one state, and the time at which the oldest of them was queued."""
 
     kind: JobKind
     state: JobState
@@ -23,20 +23,20 @@ class QueueFigure(NamedTuple):
 
 
 class ServiceStats(NamedTuple):
-    """The service at one moment."""
+    """The state of the service at one time."""
 
-    queue: list[QueueFigure]
+    queue: list[QueueStats]
     """Queued and running jobs."""
     workers: list[Worker]
-    """Those that are alive."""
-    tallies: list[Count]
-    """Everything that was counted since the database was made."""
+    """Workers with a recent heartbeat."""
+    counts: list[Count]
+    """All counters since the database was created."""
     delivery_due_since: datetime | None
-    """When the delivery to a webhook was due that has been for longest; None: none is."""
+    """Due time of the longest overdue webhook delivery; None if no delivery is due."""
 
 
 def read(session: Session, *, worker_silence_s: float) -> ServiceStats:
-    """The figures now. A worker that was not heard of for `worker_silence_s` seconds does not count."""
+    """Reads the current statistics; a worker without a heartbeat for `worker_silence_s` seconds is left out."""
     return ServiceStats(
         queue(session),
         workers.alive(session, within_s=worker_silence_s),
@@ -45,12 +45,12 @@ def read(session: Session, *, worker_silence_s: float) -> ServiceStats:
     )
 
 
-def queue(session: Session) -> list[QueueFigure]:
-    """How many jobs of each kind are queued, and how many run. Cheap however many have ended."""
+def queue(session: Session) -> list[QueueStats]:
+    """Counts queued and running jobs by kind. The cost does not depend on the number of ended jobs."""
     query = (
         select(Job.kind, Job.state, func.count(), func.min(Job.queued_at))
         .where(Job.state.in_(("queued", "running")))
         .group_by(Job.kind, Job.state)
         .order_by(Job.kind, Job.state)
     )
-    return [QueueFigure(*row) for row in session.execute(query)]
+    return [QueueStats(*row) for row in session.execute(query)]

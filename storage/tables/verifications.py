@@ -1,7 +1,7 @@
-"""Verifications: files of which somebody asks whether they were made here. A worker claims each, looks, and answers.
+"""Verification requests: files that a worker checks for whether this service made them.
 
-They are no jobs: nothing is made, nobody waits in a queue behind trainings, and a day later nothing is left of them. As with
-jobs, a claim is one conditional UPDATE that takes a lease, and later writes are fenced by the attempt.
+They are not jobs: they produce nothing, do not wait behind trainings, and are deleted after a day. Like jobs, each is claimed
+by one conditional UPDATE that takes a lease, and later writes are fenced by the attempt.
 """
 
 from __future__ import annotations
@@ -13,81 +13,90 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
+from storage.database import queries
 from storage.database.models import Verification, Video, now
 from storage.objects.base import Stored
 
 PREFIX = "verifications/"
-"""Of the keys of the files."""
+"""Prefix of the files' keys in the object store."""
 LEASE_S = 300.0
-"""How long a worker may take; one that takes longer is gone."""
-KEPT_S = 86400.0
-"""How long an answer can be read."""
+"""Time that a worker has for one file. It gives up a file after 240 s itself (worker/provenance/inspection.py)."""
+RETENTION_S = 86400.0
+"""How long a result can be read; a day is enough for a client that polls, and keeps the table small."""
 MAX_ATTEMPTS = 3
-LOST = {
+"""A file that has lost its worker this many times fails: it probably crashes its worker."""
+WORKER_LOST = {
     "code": "worker_lost",
-    "message": f"The worker process ended {MAX_ATTEMPTS} times while it looked at this file.",
+    "message": f"The worker process ended {MAX_ATTEMPTS} times while it checked this file.",
     "remedy": "Send the file again; if it happens again, report it with the worker's log.",
 }
 
-_OVER = {"lease_until": None, "file_key": None}
+_ENDED = {"lease_until": None, "file_key": None}
 
 
 def create(session: Session, verification_id: str, *, owner: str, file: Stored) -> Verification:
-    """A new one, for a file that is in the store. `verification_id` is a new `ver_` id."""
+    """Queues a request for a file in the object store. `verification_id` is a new id with the prefix `ver`."""
     row = Verification(id=verification_id, owner=owner, file_key=file.key, sha256=file.sha256)
     session.add(row)
     session.flush()
     return row
 
 
-def waiting(session: Session) -> bool:
-    """Whether there is any that nobody looks at."""
-    return session.scalars(select(Verification.id).where(_free()).limit(1)).first() is not None
+def any_waiting(session: Session) -> bool:
+    """Returns whether a request is queued, or has lost its worker."""
+    return session.scalars(select(Verification.id).where(_waiting()).limit(1)).first() is not None
 
 
 def claim(session: Session) -> Verification | None:
-    """The oldest one that nobody looks at, leased to the caller; None if there is none. Those given up fail on the way."""
-    moment = now()
-    free = _free()
-    lost = (free, Verification.attempt >= MAX_ATTEMPTS)
-    _update(session, *lost, state="failed", error=LOST, finished_at=moment, **_OVER)
-    oldest = select(Verification.id).where(free).order_by(Verification.id).limit(1).with_for_update(skip_locked=True)
+    """Leases the oldest waiting request to the caller; None if there is none. Requests without attempts left fail."""
+    time = now()
+    waiting = _waiting()
+    exhausted = (waiting, Verification.attempt >= MAX_ATTEMPTS)
+    _update(session, *exhausted, state="failed", error=WORKER_LOST, finished_at=time, **_ENDED)
+    oldest = select(Verification.id).where(waiting).order_by(Verification.id).limit(1).with_for_update(skip_locked=True)
     statement = (
         update(Verification)
         .where(Verification.id == oldest.scalar_subquery())
-        .values(state="running", attempt=Verification.attempt + 1, lease_until=moment + timedelta(seconds=LEASE_S))
+        .values(state="running", attempt=Verification.attempt + 1, lease_until=time + timedelta(seconds=LEASE_S))
         .returning(Verification)
     )
     return session.scalars(statement, execution_options={"synchronize_session": False}).one_or_none()
 
 
 def succeed(session: Session, row: Verification, findings: Mapping[str, Any], made: Video | None) -> bool:
-    """Its answer: what was found, and the video of ours that it is. False: it is not this attempt's any more."""
+    """Stores the result of a request.
+
+    Args:
+        findings: The result, as api/services/verifications.py presents it.
+        made: The video of this service that the file was recognised as, if any.
+
+    Returns:
+        False if the request no longer belongs to this attempt.
+    """
     values = {"findings": dict(findings), "made_id": made.id if made else None}
     return _end(session, row, state="succeeded", **values)
 
 
 def fail(session: Session, row: Verification, error: dict[str, str]) -> bool:
-    """The file could not be looked at, for the reason `error` (code, message, remedy). False: as for `succeed`."""
+    """Ends a request with an `error` (code, message, remedy); returns False if it no longer belongs to this attempt."""
     return _end(session, row, state="failed", error=error)
 
 
-def forget_old(session: Session) -> None:
-    """Removes those whose time is over; a file that one still named is the janitor's then."""
-    old = Verification.created_at < now() - timedelta(seconds=KEPT_S)
-    session.execute(delete(Verification).where(old), execution_options={"synchronize_session": False})
+def delete_expired(session: Session) -> int:
+    """Deletes requests older than RETENTION_S and returns their number; storage/cleanup.py removes files that they named."""
+    expired = Verification.created_at < now() - timedelta(seconds=RETENTION_S)
+    return queries.execute_update(session, delete(Verification).where(expired))
 
 
-def _free() -> ColumnElement[bool]:
-    gone = and_(Verification.state == "running", Verification.lease_until < now())
-    return or_(Verification.state == "queued", gone)
+def _waiting() -> ColumnElement[bool]:
+    lost = and_(Verification.state == "running", Verification.lease_until < now())
+    return or_(Verification.state == "queued", lost)
 
 
 def _end(session: Session, row: Verification, **values: Any) -> bool:
-    mine = Verification.id == row.id, Verification.attempt == row.attempt, Verification.state == "running"
-    return _update(session, *mine, finished_at=now(), **values, **_OVER) == 1
+    fence = Verification.id == row.id, Verification.attempt == row.attempt, Verification.state == "running"
+    return _update(session, *fence, finished_at=now(), **values, **_ENDED) == 1
 
 
 def _update(session: Session, *where, **values: Any) -> int:
-    statement = update(Verification).where(*where).values(**values)
-    return session.execute(statement, execution_options={"synchronize_session": False}).rowcount
+    return queries.execute_update(session, update(Verification).where(*where).values(**values))

@@ -1,17 +1,17 @@
-"""Webhooks: what is told to whom, and how far the telling is. The only writer of the two tables.
+"""Webhooks and their deliveries, and the only writer of the two tables.
 
-`enqueue_events` is called where a job comes to an end, in the transaction that ends it, and writes one row for every webhook
-that wants to hear of it. So an event is not lost by a killed process, and none is told that did not happen. Workers
-(worker/webhooks/delivery.py) take these rows to where they go:
+`enqueue_events` is called in the transaction that ends a job, and writes one delivery per event and subscribed webhook. So a
+killed process loses no event, and no event is sent for a change that was rolled back. Workers (worker/webhooks/delivery.py)
+send the deliveries:
 
-    claim     a delivery that is due; nobody else takes it, nor another one of its webhook, for `lease_s` seconds
-    settle    what came of the attempt: delivered, due again later (WAITS), or given up
+    claim             leases a due delivery for `lease_s` seconds; its webhook gets no other delivery in this time
+    record_attempt    stores the outcome: delivered, due again later (WAITS), or given up
 
-Where both are locked it is the webhook first, so that transactions cannot wait for each other in a circle.
+A transaction that locks both tables locks the webhook first, so that transactions cannot deadlock.
 
-A worker that dies in between leaves a lease that runs out; then the delivery is made again, with the same id. A webhook
-that does not take its deliveries is left alone for as long again as it has been failing (at most HOLD_S), whatever else
-waits for it, and switched off after GIVE_UP; one that answers 410 is switched off at once.
+If a worker dies in between, its lease expires and the delivery is sent again with the same id. A webhook that fails gets no
+delivery for as long as it has been failing already (HOLD_S at most), and is disabled after GIVE_UP. A webhook that answers
+410 Gone is disabled at once.
 """
 
 from __future__ import annotations
@@ -31,40 +31,42 @@ from storage.errors import TooManyWebhooks, WebhookDisabled
 from storage.tables import counters
 
 EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
-"""What a webhook may ask for."""
+"""The events that a webhook can subscribe to."""
 TEST = "webhook.test"
-"""The event that is sent on request only."""
+"""An event that is sent only when a client requests it."""
 
 WAITS = tuple(timedelta(seconds=each) for each in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400))
-"""After each attempt but the last, the time until the next: the Standard Webhooks specification's, three days in all."""
+"""Time after each failed attempt until the next: the schedule of the Standard Webhooks specification, over three days."""
 JITTER = 0.2
-"""Part by which a wait is longer or shorter, so that what failed together does not come back together."""
+"""Random fraction by which a wait is longer or shorter, so that deliveries that failed together are not repeated together."""
 HOLD_S = 3600.0
-"""The longest that a webhook which fails is left alone."""
+"""Longest time for which a failing webhook gets no delivery: it is noticed within an hour when it works again."""
 FIRST_HOLD_S = WAITS[0].total_seconds()
+"""Time without deliveries after the first failure: until the failed delivery is due again."""
 GIVE_UP = timedelta(days=5)
-"""A webhook that took nothing for so long is switched off."""
-KEPT = timedelta(days=30)
-"""For how long deliveries can be looked up."""
+"""A webhook that has been failing for this time is disabled: longer than the schedule of a delivery, so each gets its attempts."""
+RETENTION = timedelta(days=30)
+"""How long deliveries are stored for clients that debug their receiver (docs/webhooks.md)."""
 BOTH_SIGN = timedelta(hours=24)
-"""For how long the secret before the last rotation signs too."""
-MOST = 20
-"""Webhooks that one owner may have."""
+"""Time after a rotation during which deliveries are signed with the previous secret too: a day to deploy the new one."""
+MAX_WEBHOOKS = 20
+"""Maximum number of webhooks per owner; each multiplies the deliveries of an event."""
 
 GONE = 410
+"""HTTP status with which a receiver says that it wants no more deliveries."""
 OUTCOMES = ("delivered", "failed", "given_up")
-"""Of attempts, as they are counted: `failed` is tried again, `given_up` is not."""
+"""Outcomes of an attempt, as counted: after `failed` the delivery is sent again, after `given_up` it is not."""
 
 
-class Claimed(NamedTuple):
-    """A delivery to be made now, and to whom. `delivery.next_at` is when it counts as not made."""
+class ClaimedDelivery(NamedTuple):
+    """A delivery to send now, and its webhook. The lease ends at `delivery.next_at`."""
 
     delivery: Delivery
     webhook: Webhook
 
 
 class Attempt(NamedTuple):
-    """What came of an attempt: the answer's status and what its body began with, or the `error` where none came."""
+    """The result of one attempt: status and beginning of the response body, or `error` if there was no response."""
 
     status: int | None = None
     response: str | None = None
@@ -72,14 +74,14 @@ class Attempt(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Whether the receiver has taken it."""
+        """Whether the receiver accepted the delivery."""
         return self.status is not None and 200 <= self.status < 300
 
 
 def create(session: Session, *, owner: str, url: str, events: list[WebhookEvent], description: str) -> Webhook:
-    """A new webhook, switched on. Raises TooManyWebhooks."""
-    if session.scalars(select(func.count()).select_from(Webhook).where(Webhook.owner == owner)).one() >= MOST:
-        raise TooManyWebhooks(f"There are {MOST} webhooks.")
+    """Creates an enabled webhook. Raises TooManyWebhooks if the owner has MAX_WEBHOOKS already."""
+    if session.scalars(select(func.count()).select_from(Webhook).where(Webhook.owner == owner)).one() >= MAX_WEBHOOKS:
+        raise TooManyWebhooks(f"There are {MAX_WEBHOOKS} webhooks.")
     webhook = Webhook(id=new_id("whk"), owner=owner, url=url, events=events, description=description)
     session.add(webhook)
     session.flush()
@@ -87,7 +89,7 @@ def create(session: Session, *, owner: str, url: str, events: list[WebhookEvent]
 
 
 def change(session: Session, webhook: Webhook, **values: Any) -> Webhook:
-    """Sets columns. A webhook that gets another address or is switched on starts afresh: what waits for it is due."""
+    """Sets columns. If the webhook is enabled or gets a new URL, its failures are cleared and its deliveries are due now."""
     for name, value in values.items():
         setattr(webhook, name, value)
     if "enabled" in values:
@@ -95,15 +97,15 @@ def change(session: Session, webhook: Webhook, **values: Any) -> Webhook:
     webhook.updated_at = now()
     if values.get("enabled") or "url" in values:
         _clear_failures(webhook)
-        session.flush()  # always before its deliveries
-        waiting = update(Delivery).where(Delivery.webhook_id == webhook.id, Delivery.state == "pending")
-        session.execute(waiting.values(next_at=now()), execution_options={"synchronize_session": False})
+        session.flush()  # Locks the webhook before its deliveries.
+        pending = update(Delivery).where(Delivery.webhook_id == webhook.id, Delivery.state == "pending")
+        queries.execute_update(session, pending.values(next_at=now()))
     session.flush()
     return webhook
 
 
 def rotate(session: Session, webhook: Webhook) -> Webhook:
-    """The next generation of its secret; the one before signs too for BOTH_SIGN."""
+    """Changes the secret to the next generation; the previous one signs too for BOTH_SIGN."""
     webhook.generation += 1
     webhook.both_sign_until, webhook.updated_at = now() + BOTH_SIGN, now()
     session.flush()
@@ -111,125 +113,131 @@ def rotate(session: Session, webhook: Webhook) -> Webhook:
 
 
 def enqueue_events(session: Session, job: Job) -> None:
-    """Writes down who is to be told that `job` is in the state in which it is; nobody of a job that goes on."""
-    told = list(_events_of(job))
-    if not told:
+    """Writes the deliveries that the end of `job` causes. An active job causes none."""
+    events = list(_events_of(job))
+    if not events:
         return
     for webhook in session.scalars(select(Webhook).where(Webhook.owner == job.owner, Webhook.enabled)).all():
-        for event, data in told:
+        for event, data in events:
             if event in webhook.events:
-                _send(session, webhook, event, data)
+                _enqueue(session, webhook, event, data)
 
 
-def test(session: Session, webhook: Webhook) -> Delivery:
-    """A delivery of the event TEST, due now. Raises WebhookDisabled."""
-    _wait_no_longer(session, webhook)
-    delivery = _send(session, webhook, TEST, {"id": webhook.id})
+def enqueue_test(session: Session, webhook: Webhook) -> Delivery:
+    """Writes a delivery of the event TEST that is due now. Raises WebhookDisabled."""
+    _end_hold(session, webhook)
+    delivery = _enqueue(session, webhook, TEST, {"id": webhook.id})
     session.flush()
     return delivery
 
 
 def replay(session: Session, webhook: Webhook, delivery: Delivery) -> Delivery:
-    """Makes the delivery again now, and as often as a new one if need be. Its id stays. Raises WebhookDisabled."""
-    _wait_no_longer(session, webhook)
+    """Makes an existing delivery due now, with its id and all attempts of a new one. Raises WebhookDisabled."""
+    _end_hold(session, webhook)
     delivery.state, delivery.attempts, delivery.next_at, delivery.delivered_at = "pending", 0, now(), None
     session.flush()
     return delivery
 
 
 def is_due(session: Session) -> bool:
-    """Whether there is something to `claim`."""
+    """Returns whether `claim` would find a delivery."""
     return session.execute(_due(Delivery.id).limit(1)).first() is not None
 
 
 def due_since(session: Session) -> datetime | None:
-    """When that was due which has been for longest; None: nothing is."""
+    """Returns the due time of the longest overdue delivery; None if no delivery is due."""
     return session.scalars(_due(func.min(Delivery.next_at))).one()
 
 
-def claim(session: Session, *, lease_s: float) -> Claimed | None:
-    """The delivery that has been due for longest, for `lease_s` seconds nobody else's; None where none is due."""
+def claim(session: Session, *, lease_s: float) -> ClaimedDelivery | None:
+    """Leases the longest overdue delivery to the caller for `lease_s` seconds; None if no delivery is due."""
     oldest = _due(Delivery, Webhook).order_by(Delivery.next_at, Delivery.id).limit(1)
     query = oldest.with_for_update(skip_locked=True, key_share=True)
-    found = session.execute(query, execution_options={"populate_existing": True}).first()
-    if found is None:
+    row = session.execute(query, execution_options={"populate_existing": True}).first()
+    if row is None:
         return None
-    delivery, webhook = found
+    delivery, webhook = row
     delivery.attempts += 1
     delivery.next_at = webhook.held_until = now() + timedelta(seconds=lease_s)
     session.flush()
-    return Claimed(delivery, webhook)
+    return ClaimedDelivery(delivery, webhook)
 
 
-def record_attempt(session: Session, claimed: Claimed, attempt: Attempt) -> str | None:
-    """What came of a claim; one of OUTCOMES. None: it is not this claim's any more (too late, asked for anew, deleted)."""
-    webhook = _locked(session, Webhook, claimed.webhook.id)  # always before its deliveries
+def record_attempt(session: Session, claimed: ClaimedDelivery, attempt: Attempt) -> str | None:
+    """Stores the result of a claimed delivery.
+
+    Returns:
+        One of OUTCOMES. None if the delivery no longer belongs to this claim: the lease expired, or the delivery was replayed
+        or deleted.
+    """
+    webhook = _locked(session, Webhook, claimed.webhook.id)  # The webhook before its delivery.
     delivery = _locked(session, Delivery, claimed.delivery.id)
     if webhook is None or delivery is None or delivery.next_at != claimed.delivery.next_at:
         return None
-    delivery.last_at = moment = now()
+    delivery.last_at = time = now()
     delivery.last_status, delivery.last_error, delivery.response = attempt.status, attempt.error, attempt.response
     if attempt.ok:
-        delivery.state, delivery.delivered_at, outcome = "delivered", moment, "delivered"
+        delivery.state, delivery.delivered_at, outcome = "delivered", time, "delivered"
         _clear_failures(webhook)
     elif attempt.status == GONE or delivery.attempts > len(WAITS):
         delivery.state, outcome = "failed", "given_up"
     else:
         wait = WAITS[delivery.attempts - 1] * random.uniform(1 - JITTER, 1 + JITTER)
-        delivery.next_at, outcome = moment + wait, "failed"
+        delivery.next_at, outcome = time + wait, "failed"
     if not attempt.ok:
-        _record_failure(webhook, attempt, moment)
+        _record_failure(webhook, attempt, time)
     counters.add(session, counters.DELIVERY, "webhook", outcome)
     session.flush()
     return outcome
 
 
-def trim(session: Session) -> int:
-    """Removes the deliveries that are older than KEPT; returns how many."""
-    oldest = f"msg_{int((now() - KEPT).timestamp() * 1000):012x}"  # ids sort by time
-    return session.execute(delete(Delivery).where(Delivery.id < oldest)).rowcount
+def delete_expired(session: Session) -> int:
+    """Deletes the deliveries that are older than RETENTION; returns their number."""
+    oldest = f"msg_{int((now() - RETENTION).timestamp() * 1000):012x}"  # Ids sort by time, see models.new_id.
+    return queries.execute_update(session, delete(Delivery).where(Delivery.id < oldest))
 
 
 def _due(*columns: Any) -> Select:
-    moment = now()
-    free: ColumnElement[bool] = or_(Webhook.held_until.is_(None), Webhook.held_until <= moment)
+    """Selects columns of the deliveries that can be sent now: due, and of an enabled webhook that is not on hold."""
+    time = now()
+    not_on_hold: ColumnElement[bool] = or_(Webhook.held_until.is_(None), Webhook.held_until <= time)
     joined = select(*columns).select_from(Delivery).join(Webhook, Webhook.id == Delivery.webhook_id)
-    return joined.where(Delivery.state == "pending", Delivery.next_at <= moment, Webhook.enabled, free)
+    return joined.where(Delivery.state == "pending", Delivery.next_at <= time, Webhook.enabled, not_on_hold)
 
 
 def _events_of(job: Job) -> Iterator[tuple[WebhookEvent, dict[str, Any]]]:
-    """What the end of a job means: to the job, and to what it was for."""
+    """The events that the end of a job causes, for the job and for its target, with their data."""
     if job.state not in ("succeeded", "failed", "cancelled"):
         return
-    about = {"subject_id": job.subject_id, "video_id": job.video_id, "error": job.error}
-    yield f"job.{job.state}", {"id": job.id, "kind": job.kind, "state": job.state, **about}
+    ids = {"subject_id": job.subject_id, "video_id": job.video_id}
+    yield f"job.{job.state}", {"id": job.id, "kind": job.kind, "state": job.state, **ids, "error": job.error}
     subject = {"id": job.subject_id, "job_id": job.id, "error": job.error}
     video = {"id": job.video_id, "subject_id": job.subject_id, "job_id": job.id, "error": job.error}
-    owner, data = ("video", video) if job.video_id else ("subject", subject)
+    target, data = ("video", video) if job.video_id else ("subject", subject)
     if job.state == "failed":
-        yield f"{owner}.failed", data | {"state": "failed"}
-    elif job.state == "succeeded" and job.kind != "preprocess":  # after that, training follows
-        yield f"{owner}.ready", data | {"state": "ready"}
+        yield f"{target}.failed", data | {"state": "failed"}
+    elif job.state == "succeeded" and job.kind != "preprocess":  # After preprocessing, the training follows.
+        yield f"{target}.ready", data | {"state": "ready"}
 
 
-def _send(session: Session, webhook: Webhook, event: str, data: dict[str, Any]) -> Delivery:
-    moment = now()
-    told = {"type": event, "timestamp": moment.isoformat().replace("+00:00", "Z"), "data": data}
-    body = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+def _enqueue(session: Session, webhook: Webhook, event: str, data: dict[str, Any]) -> Delivery:
+    time = now()
+    message = {"type": event, "timestamp": time.isoformat().replace("+00:00", "Z"), "data": data}
+    body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     delivery = Delivery(
-        id=new_id("msg"), owner=webhook.owner, webhook_id=webhook.id, event=event, body=body, next_at=moment
+        id=new_id("msg"), owner=webhook.owner, webhook_id=webhook.id, event=event, body=body, next_at=time
     )
     session.add(delivery)
     return delivery
 
 
-def _record_failure(webhook: Webhook, attempt: Attempt, moment: datetime) -> None:
-    """The webhook failed (again): for how long it is left alone, or that it is switched off."""
-    webhook.failing_since = webhook.failing_since or moment
-    failing = moment - webhook.failing_since
-    webhook.held_until = moment + timedelta(seconds=min(max(failing.total_seconds(), FIRST_HOLD_S), HOLD_S))
+def _record_failure(webhook: Webhook, attempt: Attempt, time: datetime) -> None:
+    """Puts a failing webhook on hold, or disables it."""
+    webhook.failing_since = webhook.failing_since or time
+    failing = time - webhook.failing_since
+    webhook.held_until = time + timedelta(seconds=min(max(failing.total_seconds(), FIRST_HOLD_S), HOLD_S))
     if attempt.status == GONE or failing > GIVE_UP:
-        webhook.enabled, webhook.updated_at = False, moment
+        webhook.enabled, webhook.updated_at = False, time
         webhook.disabled_because = "gone" if attempt.status == GONE else "failing"
 
 
@@ -237,12 +245,12 @@ def _clear_failures(webhook: Webhook) -> None:
     webhook.failing_since = webhook.held_until = None
 
 
-def _wait_no_longer(session: Session, webhook: Webhook) -> None:
-    """Somebody asks for a delivery now, though the webhook may have failed a moment ago."""
+def _end_hold(session: Session, webhook: Webhook) -> None:
+    """Allows a requested delivery at once, although the webhook may have failed recently."""
     if not webhook.enabled:
-        raise WebhookDisabled(f"Webhook {webhook.id} is switched off.")
+        raise WebhookDisabled(f"Webhook {webhook.id} is disabled.")
     webhook.held_until = None
-    session.flush()  # always before its deliveries
+    session.flush()  # Locks the webhook before its deliveries.
 
 
 def _locked(session: Session, model: type[queries.Row], row_id: str) -> queries.Row | None:

@@ -127,11 +127,11 @@ class Maker:
         assert job is not None
         return job
 
-    def succeed(self, **owner_values) -> None:
+    def succeed(self, **target_values) -> None:
         """The next job, done."""
         job = self.claim()
         with self.database.session() as session:
-            assert jobs.succeed(session, job.id, job.attempt, **owner_values)
+            assert jobs.succeed(session, job.id, job.attempt, **target_values)
 
     def fail(self, code: str) -> str:
         """The next job, failed; its id."""
@@ -141,11 +141,11 @@ class Maker:
             assert jobs.fail(session, job.id, job.attempt, error)
         return job.id
 
-    def publish(self, **owner_values) -> None:
+    def publish(self, **target_values) -> None:
         """The next job, running, having published something already."""
         job = self.claim()
         with self.database.session() as session:
-            assert jobs.publish(session, job.id, job.attempt, **owner_values)
+            assert jobs.publish(session, job.id, job.attempt, **target_values)
 
 
 def check_problem(response, code: str) -> dict:

@@ -1,8 +1,6 @@
-"""A fresh database and store for each test; on each kind of database, and of store, where nothing else is said."""
+"""Fixtures: a fresh database and store for each test, by default of each kind."""
 
 from __future__ import annotations
-
-import dataclasses
 
 import pytest
 
@@ -31,7 +29,7 @@ def database(request, settings):
 
 @pytest.fixture(params=["folder", "s3"])
 def store(request, settings):
-    """A store without objects."""
+    """An empty object store."""
     if request.param == "s3":
-        settings = dataclasses.replace(settings, **request.getfixturevalue("s3_settings"))
+        settings = settings.replace(**request.getfixturevalue("s3_settings"))
     return open_store(settings)

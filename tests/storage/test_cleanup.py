@@ -1,4 +1,4 @@
-"""The janitor removes what no row names, and nothing else, on each kind of database and store."""
+"""The cleanup removes objects that no row names, and nothing else, on each kind of database and store."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def put(store):
 
 
 @pytest.fixture
-def impatient(database, store):
-    """A janitor without grace."""
+def cleaner(database, store):
+    """An ObjectCleaner without a grace period."""
     return ObjectCleaner(database, store, grace_s=FUTURE_S)
 
 
@@ -44,65 +44,65 @@ def name_all(database, job):
     return named
 
 
-def test_what_is_named_stays_and_what_is_not_goes(database, store, put, impatient):
+def test_named_objects_stay_and_unnamed_ones_go(database, store, put, cleaner):
     job = new_job(database, "render")
     named = name_all(database, job)
     assert len(named) >= 8
     folder = f"subjects/{job.subject_id}"
-    lost = [f"{folder}/source", f"{folder}/videos/{job.video_id}/late.mp4", f"{folder}/videos/vid_gone/audio"]
-    put(*named, *lost, "subjects/sub_gone/source", "somebody/else's")
-    assert impatient.round() == sorted([*lost, "subjects/sub_gone/source"])
+    unnamed = [f"{folder}/source", f"{folder}/videos/{job.video_id}/late.mp4", f"{folder}/videos/vid_gone/audio"]
+    put(*named, *unnamed, "subjects/sub_gone/source", "somebody/else's")
+    assert cleaner.run_batch() == sorted([*unnamed, "subjects/sub_gone/source"])
     assert keys(store) == sorted([*named, "somebody/else's"])
-    assert impatient.round() == []
+    assert cleaner.run_batch() == []
 
 
-def test_a_deleted_subject_leaves_nothing(database, store, put, impatient):
-    """Also where the process was killed between the commit and the removal of the files."""
+def test_a_deleted_subject_leaves_nothing(database, store, put, cleaner):
+    """Also if the process was killed between the commit and the removal of the files."""
     job = new_job(database, "render")
     put(*name_all(database, job))
     with database.session() as session:
-        jobs.delete_job(session, Job.subject_id == job.subject_id)
+        jobs.delete_where(session, Job.subject_id == job.subject_id)
         session.delete(queries.get(session, Subject, job.subject_id))
-    impatient.round()
+    cleaner.run_batch()
     assert keys(store) == []
 
 
-def test_what_a_running_attempt_has_written_is_left_alone(database, store, put, impatient):
+def test_objects_of_a_running_attempt_stay(database, store, put, cleaner):
     new_job(database, "render")
     job = claim(database)
     folder = f"subjects/{job.subject_id}/videos/{job.video_id}"
     mine, earlier = f"{folder}/{job.id}-{job.attempt}.mp4", f"{folder}/{job.id}-0-3.mp4"
     put(mine, earlier)
-    assert impatient.round() == [earlier]
+    assert cleaner.run_batch() == [earlier]
     with database.session() as session:
         jobs.release(session, job.id, job.attempt)
-    assert impatient.round() == [mine]
+    assert cleaner.run_batch() == [mine]
 
 
-def test_what_is_new_is_left_alone(database, store, put):
+def test_new_objects_stay(database, store, put):
     put("subjects/sub_coming/source")
-    assert ObjectCleaner(database, store).round() == []
+    assert ObjectCleaner(database, store).run_batch() == []
     assert keys(store) == ["subjects/sub_coming/source"]
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_rounds_are_bounded_and_go_all_the_way_round(database, store, put, impatient, monkeypatch):
-    monkeypatch.setattr(cleanup, "LOOK", 3)
-    monkeypatch.setattr(cleanup, "BATCH", 2)
+def test_batches_are_bounded_and_cover_the_whole_store(database, store, put, cleaner, monkeypatch):
+    monkeypatch.setattr(cleanup, "LISTED_PER_BATCH", 3)
+    monkeypatch.setattr(cleanup, "KEYS_PER_QUERY", 2)
     job = new_job(database, "render")
     named = name_all(database, job)
     put(*named, *(f"subjects/sub_gone/{number}" for number in range(4)))
-    removed = [len(impatient.round()) for _ in range((len(named) + 4) // 3 + 1)]
+    removed = [len(cleaner.run_batch()) for _ in range((len(named) + 4) // 3 + 1)]
     assert sum(removed) == 4
     assert max(removed) <= 3
     assert keys(store) == sorted(named)
     put("subjects/sub_a/1")
-    assert "subjects/sub_a/1" in {key for _ in range(5) for key in impatient.round()}
+    assert "subjects/sub_a/1" in {key for _ in range(5) for key in cleaner.run_batch()}
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("store", ["s3"], indirect=True)
-def test_unfinished_uploads_go(database, store, s3_server, impatient):
+def test_unfinished_uploads_go(database, store, s3_server, cleaner):
     s3_server.client().create_multipart_upload(Bucket=store.bucket, Key=f"{store.folder}subjects/sub_1/source")
-    impatient.round()
+    cleaner.run_batch()
     assert store.drop_unfinished(older_than_s=FUTURE_S) == 0

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 
 import redis
 
@@ -32,7 +31,7 @@ class Fleet(House):
 
     def on(self, machine):
         """The settings of another machine."""
-        return replace(self.settings, data_dir=self.settings.data_dir.with_name(machine))
+        return self.settings.replace(data_dir=self.settings.data_dir.with_name(machine))
 
     def celery(self, *arguments, settings=None):
         """A process of `celery ... arguments`."""

@@ -144,12 +144,12 @@ class Runner:
 
     def _clean_up(self) -> None:
         remove_stale_scratch(self.database, self.pipeline.workspace)
-        self.object_cleaner.round()
+        self.object_cleaner.run_batch()
         self.verifier.clean_up()
         with self.database.session() as session:
             idempotency.delete_expired(session)
-            job_events.trim(session)
-            webhooks.trim(session)
+            job_events.delete_expired(session)
+            webhooks.delete_expired(session)
 
 
 def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:

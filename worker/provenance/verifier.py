@@ -42,7 +42,7 @@ class Verifier:
     def verify_next(self) -> bool:
         """Answers the oldest pending verification; returns False if there is none."""
         with self.database.session(write=False) as session:
-            if not verifications.waiting(session):
+            if not verifications.any_waiting(session):
                 return False
         with self.database.session() as session:
             row = verifications.claim(session)
@@ -65,7 +65,7 @@ class Verifier:
     def clean_up(self) -> None:
         """Removes old answers, and scratch files of processes that were killed."""
         with self.database.session() as session:
-            verifications.forget_old(session)
+            verifications.delete_expired(session)
         oldest_active = time.time() - verifications.LEASE_S
         for folder in self._scratch.glob("*"):
             if folder.stat().st_mtime < oldest_active:

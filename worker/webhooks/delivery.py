@@ -14,7 +14,7 @@ from storage.database.models import now
 from storage.errors import UrlRefused, WebhooksOff
 from storage.settings import Settings
 from storage.tables import webhooks
-from storage.tables.webhooks import Attempt, Claimed
+from storage.tables.webhooks import Attempt, ClaimedDelivery
 from worker.webhooks import guarded_http
 from worker.webhooks.signing import WebhookSigner, check_settings, load_signer
 
@@ -50,7 +50,7 @@ class WebhookDeliverer:
         while not self.stopping.is_set() and (claimed := self._claim()):
             self._record(claimed, self._deliver(signer, claimed))
 
-    def _claim(self) -> Claimed | None:
+    def _claim(self) -> ClaimedDelivery | None:
         with self.database.session() as session:
             return webhooks.claim(session, lease_s=LEASE_S)
 
@@ -69,7 +69,7 @@ class WebhookDeliverer:
             return Attempt(error=str(error))
         return Attempt(response.status, _readable(response.body))
 
-    def _record(self, claimed: Claimed, attempt: Attempt) -> None:
+    def _record(self, claimed: ClaimedDelivery, attempt: Attempt) -> None:
         with self.database.session() as session:
             outcome = webhooks.record_attempt(session, claimed, attempt)
         ids = {"webhook_id": claimed.webhook.id, "delivery_id": claimed.delivery.id}

@@ -66,7 +66,7 @@ def load_signer(settings: Settings) -> WebhookSigner:
     if settings.webhook_key:
         if len(settings.webhook_key) < MIN_KEY_LENGTH:
             raise BadSetting(f"ADNERF_WEBHOOK_KEY has fewer than {MIN_KEY_LENGTH} characters.")
-        return WebhookSigner(settings.webhook_key)
+        return WebhookSigner(settings.webhook_key.get_secret_value())
     if settings.database_url:
         raise WebhooksOff("This service has no key for webhooks.")
     return WebhookSigner(_read_or_create(settings.data_dir / KEY_FILE))

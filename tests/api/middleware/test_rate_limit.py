@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import time
 
@@ -25,7 +24,7 @@ def tokens(app, *owners):
 
 
 def served(settings, **changes):
-    app = create_app(dataclasses.replace(settings, **changes))
+    app = create_app(settings.replace(**changes))
     return app, serving(app)
 
 
@@ -74,11 +73,11 @@ def test_it_can_be_switched_off(settings):
 
 def test_a_rate_that_makes_no_sense_is_refused(settings):
     with pytest.raises(BadSetting, match="ADNERF_RATE_LIMIT='often' is not a rate"):
-        RateLimiter(dataclasses.replace(settings, rate_limit="often"))
+        RateLimiter(settings.replace(rate_limit="often"))
 
 
 def test_processes_count_together_where_there_is_a_redis(settings, redis_server):
-    shared = dataclasses.replace(settings, broker_url=redis_server.url, rate_limit="10/minute")
+    shared = settings.replace(broker_url=redis_server.url, rate_limit="10/minute")
     one, other = RateLimiter(shared), RateLimiter(shared)
     who = str(time.time())
     paces = [each.hit("key", who) for _ in range(6) for each in (one, other)]
@@ -89,7 +88,7 @@ def test_processes_count_together_where_there_is_a_redis(settings, redis_server)
 def test_without_its_redis_each_process_counts_by_itself(settings, monkeypatch):
     monkeypatch.setattr(rate_limit, "RETRY_REDIS_S", 0.0)
     with running(Redis) as (server,):
-        counting = RateLimiter(dataclasses.replace(settings, broker_url=server.url, rate_limit="3/minute"))
+        counting = RateLimiter(settings.replace(broker_url=server.url, rate_limit="3/minute"))
         assert counting.hit("key", "ann").remaining == 2
         server.kill()
         assert [counting.hit("key", "ann").admitted for _ in range(4)] == [True, True, True, False]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import httpx
 import pytest
@@ -71,7 +70,7 @@ def test_pages_load_nothing_from_elsewhere_and_hold_no_script(client, path):
 def test_pages_of_other_sites_are_let_in_where_the_settings_name_them(settings):
     friend, stranger = "https://studio.example", "https://evil.example"
     asking = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "idempotency-key"}
-    app = create_app(replace(settings, cors_origins=f"https://other.example, {friend}"))
+    app = create_app(settings.replace(cors_origins=f"https://other.example, {friend}"))
     with serving(app) as url, httpx.Client(base_url=url) as client:
         allowed = client.options("/v1/subjects", headers={"Origin": friend} | asking)
         assert allowed.status_code == 200

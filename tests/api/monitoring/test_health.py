@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from datetime import timedelta
 
@@ -67,7 +66,7 @@ def test_all_is_well(client, make, enter):
 
 def test_the_data_folder_is_made(settings, tmp_path):
     """Beside a database server and a bucket, nobody else needs it."""
-    elsewhere = dataclasses.replace(settings, data_dir=tmp_path / "new" / "data", database_url=settings.database)
+    elsewhere = settings.replace(data_dir=tmp_path / "new" / "data", database_url=settings.database)
     with serving(create_app(elsewhere)) as url:
         assert httpx.get(f"{url}/readyz").json()["free_bytes"] > 0
 
@@ -126,10 +125,10 @@ def test_a_part_that_hangs_is_waited_for_but_not_for_ever(client, app, monkeypat
 
 
 def test_the_broker_is_a_part_where_there_is_one(settings, redis_server):
-    with_broker = dataclasses.replace(settings, broker_url=redis_server.url)
+    with_broker = settings.replace(broker_url=redis_server.url)
     with serving(create_app(with_broker)) as url:
         assert httpx.get(f"{url}/readyz").json()["parts"]["queue"] == {"ok": True, "detail": "broker"}
-    without = dataclasses.replace(settings, broker_url="redis://127.0.0.1:1/0")
+    without = settings.replace(broker_url="redis://127.0.0.1:1/0")
     with serving(create_app(without)) as url:
         body = check_problem(httpx.get(f"{url}/readyz", timeout=20), "unavailable")
     assert [name for name, part in body["parts"].items() if not part["ok"]] == ["queue", "workers"]

@@ -6,7 +6,6 @@ import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import timedelta
 
 import httpx
@@ -17,7 +16,7 @@ from sqlalchemy import func, select, update
 
 from api.app import create_app
 from api.requests.idempotency import IdempotentRoute
-from storage.database.models import Answer, Verification, now
+from storage.database.models import StoredResponse, Verification, now
 from storage.tables import idempotency
 from tests.api.conftest import AUDIO, VIDEO, check_problem, serving
 
@@ -97,7 +96,7 @@ def test_what_went_wrong_inside_left_nothing_and_is_tried_anew(client, make, mon
             check_problem(send(client), "internal_error")
             assert len(subjects(client)) == 1
     with make.database.session(write=False) as session:
-        assert session.scalar(select(func.count()).select_from(Answer)) == 0
+        assert session.scalar(select(func.count()).select_from(StoredResponse)) == 0
     assert "idempotency-replayed" not in send(client).headers
 
 
@@ -186,7 +185,7 @@ def half_a_body():
 def two_processes(request, settings, tmp_path):
     """Two applications that know of each other only by their database, as two API processes do."""
     if request.param == "postgresql":
-        settings = replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+        settings = settings.replace(database_url=request.getfixturevalue("postgresql_url"))
     apps = [create_app(settings), create_app(settings)]
     with serving(apps[0]) as one, serving(apps[1]) as two:
         for url in (one, two):
@@ -252,16 +251,16 @@ def test_of_two_processes_the_slower_one_answers_what_the_quicker_one_did(two_pr
 def test_a_key_is_free_again_after_a_day(client, make):
     first = send(client)
     with make.database.session() as session:
-        session.execute(update(Answer).values(created_at=now() - timedelta(hours=23)))
+        session.execute(update(StoredResponse).values(created_at=now() - timedelta(hours=23)))
     assert send(client).json() == first.json()
     with make.database.session() as session:
-        session.execute(update(Answer).values(created_at=now() - timedelta(hours=25)))
+        session.execute(update(StoredResponse).values(created_at=now() - timedelta(hours=25)))
     anew = send(client)
     assert anew.status_code == 202 and anew.json()["id"] != first.json()["id"]
     assert send(client).json() == anew.json()
     with make.database.session() as session:
         assert idempotency.delete_expired(session) == 0
-        session.execute(update(Answer).values(created_at=now() - timedelta(hours=25)))
+        session.execute(update(StoredResponse).values(created_at=now() - timedelta(hours=25)))
         assert idempotency.delete_expired(session) == 1
 
 

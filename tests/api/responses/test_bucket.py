@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import httpx
 import pytest
 
@@ -23,13 +21,13 @@ def service(settings):
 
 @pytest.fixture
 def linked(settings, s3_settings):
-    yield from service(dataclasses.replace(settings, **s3_settings))
+    yield from service(settings.replace(**s3_settings))
 
 
 @pytest.fixture
 def streamed(settings, s3_settings):
     """The bucket has an address that clients cannot reach."""
-    yield from service(dataclasses.replace(settings, **s3_settings | {"s3_public_url": ""}))
+    yield from service(settings.replace(**s3_settings | {"s3_public_url": ""}))
 
 
 def test_uploads_lie_in_the_bucket(linked, s3_server):
@@ -82,7 +80,7 @@ def test_deleting_a_subject_empties_its_folder(linked):
 
 def test_a_store_that_is_away_is_named_and_what_does_not_need_it_goes_on(settings):
     with running(S3) as (server,):
-        for client, make in service(dataclasses.replace(settings, **server.settings)):
+        for client, make in service(settings.replace(**server.settings)):
             subject = make.ready_subject()
             server.kill()
             refused = client.post(

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ class Told(NamedTuple):
 @pytest.fixture(params=["sqlite", "postgresql"])
 def settings(request, settings):
     if request.param == "postgresql":
-        return replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+        return settings.replace(database_url=request.getfixturevalue("postgresql_url"))
     return settings
 
 
@@ -168,13 +167,13 @@ def test_what_is_no_longer_noted_is_not_needed(client, make, quick):
     beat(make, claimed, "track", 0.2)
     with make.database.session() as session:
         session.execute(update(JobEvent).values(at=now() - timedelta(hours=25)))
-        assert job_events.trim(session) == 3
+        assert job_events.delete_expired(session) == 3
     with following(client, job, heard) as told:
         assert standing(next(told)) == ("progress", "running", "track", 0.2)
     client.post(job["links"]["cancel"])
     with make.database.session() as session:
         session.execute(update(JobEvent).values(at=now() - timedelta(hours=25)))
-        job_events.trim(session)
+        job_events.delete_expired(session)
     with following(client, job, heard) as told:
         assert [standing(each)[:2] for each in told] == [("state", "cancelled")]
 

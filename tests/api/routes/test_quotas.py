@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -27,7 +26,7 @@ def tight(settings):
     opened = []
 
     def start(**limits):
-        app = create_app(dataclasses.replace(settings, **{f"quota_{name}": limit for name, limit in limits.items()}))
+        app = create_app(settings.replace(**{f"quota_{name}": limit for name, limit in limits.items()}))
         server = serving(app)
         client = httpx.Client(base_url=server.__enter__(), timeout=60)
         opened.append((client, server))
@@ -57,8 +56,8 @@ def refused(answer, name, limit):
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_of_fifty_at_once_exactly_the_allowed_number_gets_in(request, settings, kind):
     if kind == "postgresql":
-        settings = dataclasses.replace(settings, database_url=request.getfixturevalue("postgresql_url"))
-    app = create_app(dataclasses.replace(settings, quota_subjects=7))
+        settings = settings.replace(database_url=request.getfixturevalue("postgresql_url"))
+    app = create_app(settings.replace(quota_subjects=7))
     ann, bob = (a_key(app, owner, "read", "write") for owner in ("ann", "bob"))
     with serving(app) as url, httpx.Client(base_url=url, timeout=120) as client, ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(lambda _: send_subject(client, headers=ann), range(AT_ONCE)))
@@ -93,7 +92,7 @@ def test_files_to_be_verified(tight, monkeypatch):
     assert [answer.status_code for answer in asked] == [202, 202]
     refused(client.post("/v1/verify", files=files), "verifications", 2)
     with make.database.session() as session:
-        assert verifications.fail(session, verifications.claim(session), verifications.LOST)
+        assert verifications.fail(session, verifications.claim(session), verifications.WORKER_LOST)
     assert client.get("/v1/me").json()["quotas"]["verifications"] == {"limit": 2, "used": 1}
     assert client.post("/v1/verify", files=files).status_code == 202
 
@@ -105,7 +104,7 @@ def test_seconds_of_video_a_day(tight, monkeypatch):
     refused(send_video(client, subject), "daily_seconds", 3)
     assert client.delete(videos[0]["links"]["self"]).status_code == 204
     refused(send_video(client, subject), "daily_seconds", 3)  # they were rendered all the same
-    monkeypatch.setattr(quotas, "_day", lambda: "2100-01-01")
+    monkeypatch.setattr(quotas, "_today", lambda: "2100-01-01")
     assert send_video(client, subject).status_code == 202
 
 
@@ -134,7 +133,7 @@ def test_what_is_refused_for_a_quota_is_refused_before_its_body_but_replayed_whe
 
 
 def test_an_administrator_gives_other_quotas(settings):
-    app = create_app(dataclasses.replace(settings, quota_subjects=1))
+    app = create_app(settings.replace(quota_subjects=1))
     ann, admin = a_key(app, "ann", "read", "write"), a_key(app, "operator", "read", "write", "admin")
     with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
         send_subject(client, headers=ann)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import hashlib
 import http.client
 import io
@@ -37,7 +36,7 @@ FILE = VIDEO + random.Random(5).randbytes(150_000)
 
 @pytest.fixture
 def settings(settings):
-    return dataclasses.replace(settings, max_open_uploads=4)
+    return settings.replace(max_open_uploads=4)
 
 
 def begin(client, content: bytes = FILE, name: str = "ann.mp4", **headers):
@@ -183,7 +182,7 @@ def test_a_sender_that_falls_silent_is_told_and_keeps_what_came(client, monkeypa
 
 def test_a_killed_server_has_what_it_counted_and_the_rest_follows(settings, make, client):
     """What was put away before the kill counts, whole parts of it, and nothing else: no byte is missing, none comes twice."""
-    settings = dataclasses.replace(settings, max_video_bytes=64 << 20)
+    settings = settings.replace(max_video_bytes=64 << 20)
     content = random.Random(7).randbytes(2 * tus.PART + 1_000_000)
 
     def start() -> tuple[subprocess.Popen, httpx.Client]:
@@ -247,7 +246,7 @@ def test_of_two_that_send_the_same_bytes_one_wins(client, settings):
 
 @pytest.mark.parametrize("what", ["begin", "send"])
 def test_those_who_wait_for_the_database_leave_threads_to_others(settings, what):
-    app = create_app(dataclasses.replace(settings, max_open_uploads=100))
+    app = create_app(settings.replace(max_open_uploads=100))
     with serving(app) as url, httpx.Client(base_url=url, timeout=60, limits=httpx.Limits()) as client:
         uploads = [begin(client).headers["location"] for _ in range(50)]
         with ThreadPoolExecutor(50) as pool:
@@ -442,7 +441,7 @@ def test_at_once_used_twice_makes_one(client):
 
 
 def test_a_service_with_a_bucket(settings, s3_settings):
-    app = create_app(dataclasses.replace(settings, **s3_settings))
+    app = create_app(settings.replace(**s3_settings))
     with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         subject = send_subject(client, upload_id=(None, upload(client))).json()
         with app.state.store.open(f"subjects/{subject['id']}/source") as source:

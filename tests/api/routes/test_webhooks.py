@@ -277,7 +277,7 @@ def test_another_owner_s_webhooks_are_not_there(client, app, new):
 
 def test_there_is_an_end_to_how_many(client, app, new):
     with app.state.database.session() as session:
-        for _ in range(webhooks.MOST):
+        for _ in range(webhooks.MAX_WEBHOOKS):
             webhooks.create(session, owner="local", url=URL, events=["job.failed"], description="")
     check_problem(client.post("/v1/webhooks", json={"url": URL}), "too_many_webhooks")
 

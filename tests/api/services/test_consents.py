@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import threading
 
@@ -152,7 +151,7 @@ def test_of_a_purge_that_the_store_missed_the_janitor_finds_the_rest(house, monk
     worker.object_cleaner.grace_s = 0.0
     left = house.objects()
     assert subject.run_key in left
-    assert worker.object_cleaner.round() == left
+    assert worker.object_cleaner.run_batch() == left
     worker.close()
     assert house.objects() == []
 
@@ -168,7 +167,7 @@ def test_another_owner_cannot_withdraw(house):
 def test_a_video_asked_for_during_the_withdrawal_is_refused_or_cancelled(request, settings, url):
     """Many at once: in the end no job of the subject is left, and no worker could have begun one."""
     if url:
-        settings = dataclasses.replace(settings, database_url=request.getfixturevalue("postgresql_url"))
+        settings = settings.replace(database_url=request.getfixturevalue("postgresql_url"))
     house = House(settings)
     subject = house.ready_subject()
     begin = threading.Barrier(5)

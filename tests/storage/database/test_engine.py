@@ -1,11 +1,10 @@
-"""Transactions, times, pages, and the settings."""
+"""Transactions, times and pages."""
 
 from __future__ import annotations
 
 import threading
 import time
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, event, select, text
@@ -14,8 +13,7 @@ from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 from storage.database import migrations, queries
 from storage.database.engine import Database, after_commit, after_rollback
 from storage.database.models import LOCAL, Job, Subject, Video, new_id
-from storage.errors import BadSetting, NotFound, StoreFull
-from storage.settings import Settings, environment_of, load
+from storage.errors import NotFound, StoreFull
 from tests.servers import PostgreSQL, running
 
 
@@ -29,7 +27,7 @@ def names(database):
         return list(session.scalars(select(Subject.name)))
 
 
-def test_what_no_database_can_hold_is_not_there(database):
+def test_an_id_that_no_database_can_store_is_not_found(database):
     with database.session() as session:
         session.add(subject())
     with database.session(write=False) as session:
@@ -38,7 +36,7 @@ def test_what_no_database_can_hold_is_not_there(database):
         assert queries.page(session, Subject, limit=9, owner=LOCAL, id="sub_\0") == queries.Page([], None)
 
 
-def test_a_block_that_raises_leaves_nothing(database):
+def test_a_block_that_raises_is_rolled_back(database):
     seen = []
     with pytest.raises(RuntimeError), database.session() as session:
         after_commit(session, lambda: seen.append("commit"))
@@ -49,7 +47,7 @@ def test_a_block_that_raises_leaves_nothing(database):
     assert (names(database), seen) == ([], ["rollback"])
 
 
-def test_actions_run_once_it_is_durable(database):
+def test_actions_after_the_commit_see_the_rows(database):
     seen = []
     with database.session() as session:
         after_commit(session, lambda: seen.append(names(database)))
@@ -59,7 +57,7 @@ def test_actions_run_once_it_is_durable(database):
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_readers_do_not_wait_for_a_writer_and_writers_wait_for_each_other(database):
+def test_readers_do_not_wait_for_writers_and_writers_wait_for_each_other(database):
     order = []
 
     def write_later():
@@ -80,7 +78,7 @@ def test_readers_do_not_wait_for_a_writer_and_writers_wait_for_each_other(databa
     assert order == names(database) == ["first", "second"]
 
 
-def test_a_reading_session_does_not_lock_and_keeps_its_view(database):
+def test_a_reading_session_does_not_lock_and_keeps_its_snapshot(database):
     with database.session(write=False) as reading:
         assert reading.scalars(select(Subject)).all() == []
         with database.session() as writing:
@@ -88,7 +86,7 @@ def test_a_reading_session_does_not_lock_and_keeps_its_view(database):
         assert reading.scalars(select(Subject)).all() == []
 
 
-def test_rows_must_belong_to_something(database):
+def test_foreign_keys_are_enforced(database):
     with pytest.raises(IntegrityError), database.session() as session:
         session.add(Video(id="vid_1", owner=LOCAL, subject_id="sub_none", state="pending", options={}, audio_key="k"))
 
@@ -121,13 +119,13 @@ def test_pages_cover_all_rows_once_newest_first(database):
         assert ([row.name for row in ready.items], ready.next_cursor) == (["5", "3", "1"], None)
 
 
-def test_what_is_not_there_is_named(database):
+def test_a_missing_row_is_named_in_the_error(database):
     with database.session(write=False) as session, pytest.raises(NotFound, match="no job job_1"):
         queries.get(session, Job, "job_1")
 
 
 @pytest.mark.parametrize("database", ["sqlite"], indirect=True)
-def test_a_full_disk_is_named(database):
+def test_a_full_disk_raises_store_full(database):
     with database.engine.connect() as connection:
         pages = connection.execute(text("PRAGMA page_count")).scalar_one()
 
@@ -140,7 +138,7 @@ def test_a_full_disk_is_named(database):
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_a_full_disk_of_the_server_is_named(database):
+def test_a_full_disk_of_the_server_raises_store_full(database):
     block = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'"
     with pytest.raises(StoreFull), database.session() as session:
         session.execute(text(f"DO $$ BEGIN {block}; END $$"))
@@ -159,7 +157,7 @@ def own_postgresql():
         yield server
 
 
-def test_a_killed_server_is_found_again_with_all_that_was_committed(own_postgresql):
+def test_after_a_crash_of_the_server_committed_rows_are_there(own_postgresql):
     database = Database(own_postgresql.url)
     migrations.upgrade(database)
     with database.session() as session:
@@ -175,7 +173,7 @@ def test_a_killed_server_is_found_again_with_all_that_was_committed(own_postgres
     database.close()
 
 
-def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(database):
+def test_a_connection_in_use_is_closed_when_it_returns_to_the_pool(database):
     closed = []
     event.listen(database.engine, "close", lambda connection, _: closed.append(connection))
     with database.session(write=False) as session:
@@ -186,7 +184,7 @@ def test_a_connection_that_is_in_use_is_closed_when_it_is_given_back(database):
     assert mine in closed
 
 
-def test_ping_tells_a_database_that_answers_from_one_that_does_not(database, tmp_path):
+def test_ping_fails_if_the_database_does_not_answer(database, tmp_path):
     database.ping()
     lost = Database(f"sqlite:///{tmp_path / 'folder' / 'x.db'}")
     lost.close()
@@ -195,27 +193,9 @@ def test_ping_tells_a_database_that_answers_from_one_that_does_not(database, tmp
         lost.ping()
 
 
-def test_settings_come_from_the_environment():
-    settings = load({"ADNERF_DATA_DIR": "/d", "ADNERF_LEASE_S": "2.5", "ADNERF_MAX_AUDIO_BYTES": "10", "HOME": "x"})
-    assert settings == Settings(data_dir=Path("/d"), lease_s=2.5, max_audio_bytes=10)
-    assert settings.database == "sqlite:////d/adnerf.db"
-    assert load({"ADNERF_DATABASE_URL": "postgresql://h/d"}).database == "postgresql://h/d"
-
-
-def test_settings_pass_through_an_environment():
-    settings = Settings(data_dir=Path("elsewhere"), stall_s=7.5)
-    assert load(environment_of(settings)) == settings
-
-
-@pytest.mark.parametrize("text", ["ten", "-1", "0"])
-def test_unusable_settings_are_refused(text):
-    with pytest.raises(BadSetting, match="ADNERF_LEASE_S"):
-        load({"ADNERF_LEASE_S": text})
-
-
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
-def test_a_row_that_is_held_is_removed_only_later(database):
-    """So that what is about to hang on it is not without it at the commit."""
+def test_a_locked_row_is_removed_only_after_the_transaction(database):
+    """So a row that refers to it can be committed."""
     with database.session() as session:
         session.add(subject(id="sub_1"))
     order = []
@@ -226,7 +206,7 @@ def test_a_row_that_is_held_is_removed_only_later(database):
             order.append("removed")
 
     with database.session() as session:
-        queries.get(session, Subject, "sub_1", hold=True)
+        queries.get(session, Subject, "sub_1", lock=True)
         other = threading.Thread(target=remove)
         other.start()
         other.join(0.5)

@@ -1,4 +1,4 @@
-"""The migrations make exactly the models' tables, and can be taken back."""
+"""The migrations create exactly the tables of the models, and can be reverted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def empty(request, settings):
     server.drop("empty")
 
 
-def test_up_down_up(empty):
+def test_upgrade_downgrade_upgrade(empty):
     for _ in range(2):
         migrations.upgrade(empty)
         assert tables(empty) == set(Base.metadata.tables)
@@ -49,7 +49,7 @@ def test_up_down_up(empty):
         assert tables(empty) == set()
 
 
-def test_every_step_down_and_up_keeps_the_rows(empty):
+def test_every_migration_keeps_the_rows_in_both_directions(empty):
     def rows():
         with empty.engine.connect() as connection:
             return [list(connection.scalars(text(f"SELECT id FROM {name}"))) for name in ("subjects", "videos", "jobs")]
@@ -57,18 +57,18 @@ def test_every_step_down_and_up_keeps_the_rows(empty):
     steps = [script.revision for script in ScriptDirectory(str(migrations.SCRIPTS)).walk_revisions()][::-1]
     migrations.upgrade(empty)
     job = new_job(empty, "render")
-    kept = rows()
-    assert kept == [[job.subject_id], [job.video_id], [job.id]]
+    before = rows()
+    assert before == [[job.subject_id], [job.video_id], [job.id]]
     for revision in steps[-2::-1]:
         migrations.downgrade(empty, revision)
-        assert rows() == kept, revision
+        assert rows() == before, revision
     for revision in steps[1:]:
         migrations.upgrade(empty, revision)
-        assert rows() == kept, revision
+        assert rows() == before, revision
     migrations.check(empty)
 
 
-def test_a_job_that_waited_before_there_were_wakeups_gets_one(empty):
+def test_a_queued_job_gets_a_wakeup_by_the_migration(empty):
     migrations.upgrade(empty)
     job = new_job(empty)
     migrations.downgrade(empty, "0001")
@@ -77,7 +77,7 @@ def test_a_job_that_waited_before_there_were_wakeups_gets_one(empty):
         assert [wakeup[:2] for wakeup in jobs.due_wakeups(session)] == [(job.id, "preprocess")]
 
 
-def test_check_sees_a_column_that_no_migration_makes(empty):
+def test_check_finds_a_column_that_no_migration_creates(empty):
     migrations.upgrade(empty)
     with empty.engine.begin() as connection:
         connection.execute(text("ALTER TABLE jobs DROP COLUMN stage"))
@@ -98,7 +98,7 @@ def test_upgrading_twice_keeps_the_rows(database):
         assert connection.execute(text("SELECT count(*) FROM subjects")).scalar_one() == 1
 
 
-def test_the_alembic_command_finds_the_database_and_two_at_once_do_not_disturb_each_other(empty):
+def test_two_alembic_commands_at_once_migrate_the_configured_database(empty):
     settings = Settings(database_url=empty.url.render_as_string(hide_password=False))
     command = [sys.executable, "-m", "alembic.config", "upgrade", "head"]
     started = [subprocess.Popen(command, cwd=ROOT, env=environment_of(settings)) for _ in range(2)]
@@ -106,7 +106,7 @@ def test_the_alembic_command_finds_the_database_and_two_at_once_do_not_disturb_e
     assert tables(empty) == set(Base.metadata.tables)
 
 
-def test_a_migration_that_fails_leaves_nothing_behind(empty, monkeypatch):
+def test_a_failing_migration_is_rolled_back(empty, monkeypatch):
     def fail(*_):
         raise RuntimeError("killed in the middle")
 

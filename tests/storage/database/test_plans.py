@@ -1,4 +1,4 @@
-"""With many rows: no question that clients or workers ask reads a whole table, on either database."""
+"""Query plans with many rows: no query of clients or workers reads a whole table, on either database."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from storage.database.engine import Database
 
 JOBS = 4000
 FEW = 250
-"""Rows of a page (50), and of the queue (400) far fewer than all; nothing asked below needs more."""
+"""Most rows that a query may read: more than a page (50), far fewer than the 400 of the queue."""
 LONG = {"place of the last in the queue", "places of the 50 newest"}
-"""These count the queue, of which there are 400 jobs."""
+"""Queries that count the queue of 400 jobs."""
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def crowded(request, tmp_path_factory):
-    """A database with many jobs, and the server that has to be asked to drop it."""
+    """A database with many jobs."""
     if request.param == "sqlite":
         database = Database(f"sqlite:///{tmp_path_factory.mktemp('crowd') / 'crowd.db'}")
     else:
@@ -33,7 +33,7 @@ def crowded(request, tmp_path_factory):
 
 
 def statements(session, ask):
-    """What `ask` sends to the database, with parameters."""
+    """The statements that `ask` sends to the database, with their parameters."""
     sent = []
 
     def note(_connection, _cursor, statement, parameters, _context, _many):
@@ -49,14 +49,14 @@ def statements(session, ask):
 
 
 def unindexed(session, statement, parameters):
-    """The steps of SQLite's plan that read a table, and not by an index."""
+    """The steps of SQLite's plan that read a table without an index."""
     plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     steps = [row[-1] for row in plan]
     return [step for step in steps if step in {f"SCAN {table}" for table in ("subjects", "videos", "jobs")}]
 
 
 def most_rows(session, statement, parameters):
-    """The most rows that one step of PostgreSQL's plan really read."""
+    """The largest number of rows that a step of PostgreSQL's plan has read."""
     plan = session.connection().exec_driver_sql(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", parameters)
     nodes, most = [plan.scalar_one()[0]["Plan"]], 0
     while nodes:
@@ -78,7 +78,7 @@ def check(database, session, name, ask):
             assert most_rows(session, statement, parameters) <= limit, f"{name}: {statement}"
 
 
-def test_no_question_reads_a_whole_table(crowded):
+def test_no_query_reads_a_whole_table(crowded):
     with crowded.session(write=False) as session:
         asked = questions(session)
         for name, ask in asked.items():
@@ -93,8 +93,8 @@ def test_no_move_reads_a_whole_table(crowded, name):
         session.rollback()
 
 
-def test_a_question_without_an_index_would_be_seen(crowded):
+def test_a_query_without_an_index_is_noticed(crowded):
     with crowded.session(write=False) as session:
         whole = "SELECT * FROM jobs WHERE worker = 'nobody'"
-        found = unindexed(session, whole, ()) if crowded.sqlite else most_rows(session, whole, ())
-    assert found == ["SCAN jobs"] or found == JOBS
+        result = unindexed(session, whole, ()) if crowded.sqlite else most_rows(session, whole, ())
+    assert result == ["SCAN jobs"] or result == JOBS

@@ -1,4 +1,4 @@
-"""Tallies: what is counted, and when it counts."""
+"""Counters: what increments them, and that nothing is lost."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_moves_are_counted(database):
     assert counts(database)["preprocess", "fail"] == counts(database)["render", "cancel"] == 1
 
 
-def test_what_came_to_nothing_is_not_counted(database):
+def test_a_rolled_back_move_is_not_counted(database):
     job = new_job(database)
     try:
         with database.session() as session:
@@ -44,16 +44,16 @@ def test_what_came_to_nothing_is_not_counted(database):
             raise KeyError
     except KeyError:
         pass
-    assert not jobs_of_late_worker(database, job)
+    assert not succeed_with_an_old_attempt(database, job)
     assert counts(database) == {}
 
 
-def jobs_of_late_worker(database, job):
+def succeed_with_an_old_attempt(database, job):
     with database.session() as session:
         return jobs.succeed(session, job.id, attempt=7)
 
 
-def test_times_add_up(database):
+def test_durations_add_up(database):
     for seconds in (1.5, 2.0):
         with database.session() as session:
             counters.add(session, counters.STAGE, "train", "head", seconds)
@@ -65,8 +65,8 @@ def test_times_add_up(database):
     assert torso == (counters.STAGE, "train", "torso", 4, 4.0)
 
 
-def test_writers_beside_each_other_lose_nothing(database):
-    """Also where the row is not there yet, and where they count in different orders."""
+def test_concurrent_writers_lose_no_increment(database):
+    """Also while the row does not exist yet, and if they increment in different orders."""
     failed = []
 
     def write(labels):

@@ -1,4 +1,4 @@
-"""A job's life: every move from every state, fences, the sweep, and claims that race."""
+"""The life cycle of jobs: every move from every state, fences, the sweep, and concurrent claims."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from storage.tables.jobs import JobProgress
 
 ERROR = {"code": "no_face_found", "message": "No face.", "remedy": "Show it."}
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
-# From which states each move may be made, and where it leads: the contract, told a second time.
+# The states that each move may come from, and the state it leads to: written independently of jobs.MOVES.
 ALLOWED = {
     "succeed": ({"running"}, "succeeded"),
     "fail": ({"running"}, "failed"),
@@ -38,15 +38,15 @@ def new_subject(session, state="pending"):
 
 
 def new_job(database, kind="preprocess"):
-    """A queued job, with what it is for."""
+    """A queued job with its subject, and its video if it renders one."""
     with database.session() as session:
         subject = new_subject(session)
         if kind != "render":
-            return jobs.create(session, kind, subject.id)
+            return jobs.create(session, kind, owner=LOCAL, subject_id=subject.id)
         video = Video(id=new_id("vid"), owner=LOCAL, subject_id=subject.id, state="pending", options={}, audio_key="k")
         session.add(video)
         session.flush()
-        return jobs.create(session, kind, subject.id, video.id)
+        return jobs.create(session, kind, owner=LOCAL, subject_id=subject.id, video_id=video.id)
 
 
 def claim(database, lease_s=60.0, worker="w1", **more):
@@ -55,7 +55,7 @@ def claim(database, lease_s=60.0, worker="w1", **more):
 
 
 def make(database, move, job, attempt=None):
-    """Makes one move; True where it was made."""
+    """Tries one move; returns whether it was made."""
     attempt = job.attempt if attempt is None else attempt
     with database.session() as session:
         if move == "fail":
@@ -85,9 +85,9 @@ def job_in(database, state, kind="preprocess"):
     return read(database, Job, job.id)
 
 
-def owner_state(database, job):
-    owner = read(database, Video, job.video_id) if job.video_id else read(database, Subject, job.subject_id)
-    return owner.state
+def target_state(database, job):
+    target = read(database, Video, job.video_id) if job.video_id else read(database, Subject, job.subject_id)
+    return target.state
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -119,15 +119,15 @@ def test_only_queued_jobs_are_claimed(database, state):
         "render": ("pending", "rendering", "ready", "failed", "cancelled"),
     }.items(),
 )
-def test_the_owner_follows_its_job(database, kind, states):
+def test_the_target_has_the_state_of_its_job(database, kind, states):
     for state, expected in zip(STATES, states, strict=True):
         job = job_in(database, state, kind)
-        assert owner_state(database, job) == expected
+        assert target_state(database, job) == expected
         if state == "queued":
-            make(database, "cancel", job)  # or the next round would claim it
+            make(database, "cancel", job)  # Otherwise the next iteration would claim it.
 
 
-def test_results_become_visible_with_the_success(database):
+def test_results_are_visible_once_the_job_has_succeeded(database):
     job = job_in(database, "running", "render")
     with database.session() as session:
         assert jobs.succeed(session, job.id, 1, file_key="subjects/a/b.mp4", frames=25)
@@ -137,14 +137,14 @@ def test_results_become_visible_with_the_success(database):
     assert after.created_at <= after.started_at <= after.finished_at
 
 
-def test_training_follows_only_when_preprocessing_succeeded(database):
-    refused, done = job_in(database, "failed"), job_in(database, "succeeded")
-    assert [job.kind for job in read(database, Subject, refused.subject_id).jobs] == ["preprocess"]
-    followed = read(database, Subject, done.subject_id).jobs
-    assert [(job.kind, job.state) for job in followed] == [("preprocess", "succeeded"), ("train", "queued")]
+def test_a_successful_preprocessing_queues_the_training(database):
+    failed, succeeded = job_in(database, "failed"), job_in(database, "succeeded")
+    assert [job.kind for job in read(database, Subject, failed.subject_id).jobs] == ["preprocess"]
+    jobs_after = read(database, Subject, succeeded.subject_id).jobs
+    assert [(job.kind, job.state) for job in jobs_after] == [("preprocess", "succeeded"), ("train", "queued")]
 
 
-def test_a_failure_tells_why_and_a_retry_forgets_it(database):
+def test_a_failure_stores_its_error_and_a_retry_clears_it(database):
     job = job_in(database, "failed")
     assert read(database, Job, job.id).error == ERROR
     assert make(database, "retry", job)
@@ -153,7 +153,7 @@ def test_a_failure_tells_why_and_a_retry_forgets_it(database):
     assert after.max_attempts - after.attempt == jobs.MAX_ATTEMPTS
 
 
-def test_a_job_whose_time_is_over_fails(database):
+def test_a_job_at_its_time_limit_fails(database):
     job = job_in(database, "running")
     with database.session() as session:
         assert not jobs.time_out(session, job.id, attempt=7, limit_s=60)
@@ -162,10 +162,10 @@ def test_a_job_whose_time_is_over_fails(database):
     after = read(database, Job, job.id)
     assert (after.state, after.error["code"]) == ("failed", "time_limit")
     assert "60 s" in after.error["message"]
-    assert owner_state(database, job) == "failed"
+    assert target_state(database, job) == "failed"
 
 
-def test_a_heartbeat_renews_the_lease_and_tells_the_standing(database):
+def test_a_heartbeat_renews_the_lease_and_stores_the_progress(database):
     job = job_in(database, "running")
     with database.session() as session:
         assert jobs.heartbeat(session, job.id, 1, JobProgress("track", 0.25, 12.5), lease_s=600)
@@ -176,7 +176,7 @@ def test_a_heartbeat_renews_the_lease_and_tells_the_standing(database):
 
 @pytest.mark.parametrize("how", ["swept", "cancelled and retried", "released"])
 def test_an_earlier_attempt_cannot_write(database, how):
-    """The zombie: it was thought dead, another attempt runs, and now it comes back with its result."""
+    """A worker that was considered lost returns with its result while another attempt runs."""
     job = job_in(database, "queued", "render")
     claim(database, lease_s=-1 if how == "swept" else 60)
     with database.session() as session:
@@ -199,7 +199,7 @@ def test_an_earlier_attempt_cannot_write(database, how):
     assert (video.state, video.file_key) == ("rendering", None)
 
 
-def test_a_cancelled_job_is_seen_at_the_next_heartbeat(database):
+def test_the_next_heartbeat_notices_a_cancellation(database):
     job = job_in(database, "running")
     make(database, "cancel", job)
     with database.session() as session:
@@ -220,7 +220,7 @@ def test_a_released_job_keeps_its_place_and_its_attempts(database):
         assert jobs.queue_positions(session, [first.id, second.id]) == {first.id: 1, second.id: 2}
 
 
-def test_the_sweep_takes_only_from_workers_that_are_gone(database):
+def test_the_sweep_takes_jobs_from_lost_workers_only(database):
     alive, late, dead = (new_job(database) for _ in range(3))
     claim(database, worker="alive")
     claim(database, worker="late", lease_s=-1)
@@ -265,8 +265,8 @@ def test_a_worker_may_ask_for_some_kinds_only(database):
     assert claim(database, kinds=["train", "render"]).id == video.id
 
 
-def test_deleting_and_succeeding_at_once_do_not_wait_in_a_circle(database):
-    """Both lock the job before its owner; the other way round, PostgreSQL would have to fail one of them."""
+def test_concurrent_deletion_and_success_do_not_deadlock(database):
+    """Both lock the job before its subject. In opposite orders they would deadlock, and PostgreSQL would abort one."""
     for _ in range(8):
         job = job_in(database, "running")
         start = threading.Barrier(2)
@@ -278,7 +278,7 @@ def test_deleting_and_succeeding_at_once_do_not_wait_in_a_circle(database):
         def remove(job=job, start=start):
             start.wait()
             with database.session() as session:
-                jobs.delete_job(session, Job.subject_id == job.subject_id)
+                jobs.delete_where(session, Job.subject_id == job.subject_id)
                 session.delete(queries.get(session, Subject, job.subject_id))
 
         with ThreadPoolExecutor(2) as pool:
@@ -288,7 +288,7 @@ def test_deleting_and_succeeding_at_once_do_not_wait_in_a_circle(database):
             assert session.scalars(select(Job)).all() == session.scalars(select(Subject)).all() == []
 
 
-def test_deleting_what_a_job_is_for_ends_it(database):
+def test_deleting_the_target_of_a_job_ends_the_job(database):
     job = job_in(database, "running", "render")
     with database.session() as session:
         session.delete(queries.get(session, Subject, job.subject_id))
@@ -322,7 +322,7 @@ def test_racing_processes_claim_each_job_once(database):
     assert sorted(claimed) == expected
 
 
-def test_of_racing_successes_and_cancels_one_wins(database):
+def test_one_of_a_concurrent_success_and_cancellation_wins(database):
     for _ in range(10):
         job = job_in(database, "running", "render")
         won = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import os
 import random
@@ -36,7 +35,7 @@ CUTS = (0, 1, 400, 990, 1000)
 @pytest.fixture
 def settings(settings):
     settings.data_dir.mkdir()
-    return dataclasses.replace(settings, max_open_uploads=3)
+    return settings.replace(max_open_uploads=3)
 
 
 class Uploader:
@@ -129,7 +128,7 @@ def test_a_use_that_comes_to_nothing_leaves_the_upload(uploader, database, store
 
 
 def test_what_open_uploads_will_take_counts_against_the_quota(database, store, settings):
-    uploader = Uploader(database, store, dataclasses.replace(settings, quota_stored_bytes=2500))
+    uploader = Uploader(database, store, settings.replace(quota_stored_bytes=2500))
     first, _ = uploader.begin(), uploader.begin()
     uploader.append(first, 0, CONTENT[:400])
     with pytest.raises(QuotaExceeded):
@@ -180,11 +179,11 @@ def test_what_was_begun_counts_against_the_space(uploader, settings, monkeypatch
 
 
 def test_time_runs_from_the_last_bytes_but_not_for_ever(uploader, settings):
-    uploader.settings = dataclasses.replace(settings, upload_idle_s=100, upload_total_s=150)
+    uploader.settings = settings.replace(upload_idle_s=100, upload_total_s=150)
     upload_id = uploader.begin()
     begun = uploader.get(upload_id)
     assert begun.expires_at - begun.created_at == pytest.approx(timedelta(seconds=100), abs=timedelta(seconds=5))
-    uploader.settings = dataclasses.replace(uploader.settings, upload_idle_s=1000)
+    uploader.settings = uploader.settings.replace(upload_idle_s=1000)
     uploader.append(upload_id, 0, b"x")
     assert uploader.get(upload_id).expires_at - begun.created_at == timedelta(seconds=150)
 
@@ -201,7 +200,7 @@ def test_the_janitor_removes_what_is_over_and_parts_that_no_row_names(uploader, 
         uploader.age(each)
     with pytest.raises(NotFound):
         uploader.get(over)
-    ObjectCleaner(database, store, grace_s=FUTURE_S).round()
+    ObjectCleaner(database, store, grace_s=FUTURE_S).run_batch()
     assert keys(store) == named
     with pytest.raises(NotFound):
         uploader.get(used)

@@ -1,16 +1,17 @@
-"""Wake-ups: written with the move to `queued`, told after the commit, and due again until a worker has the job."""
+"""Wake-ups: set by the move to `queued`, sent after the commit, and due again until a worker claims the job."""
 
 from __future__ import annotations
 
 import pytest
 
+from storage.database.models import LOCAL
 from storage.tables import jobs
 from tests.storage.tables.test_jobs import claim, job_in, make, new_job, new_subject
 
 
-def due(database, **more):
+def due(database):
     with database.session(write=False) as session:
-        return jobs.due_wakeups(session, **more)
+        return jobs.due_wakeups(session)
 
 
 def sent(database, wakeups, again_s=3600.0):
@@ -19,44 +20,44 @@ def sent(database, wakeups, again_s=3600.0):
 
 
 @pytest.fixture
-def told(database):
-    """What a sender is told."""
-    told = []
-    database.on_queued = lambda wakeup: told.append((wakeup.job_id, wakeup.kind))
-    return told
+def notified(database):
+    """The wake-ups that the database has passed to its sender."""
+    notified = []
+    database.on_queued = lambda wakeup: notified.append((wakeup.job_id, wakeup.kind))
+    return notified
 
 
-def test_a_sender_is_told_once_the_job_is_durable(database, told):
+def test_a_wakeup_is_sent_once_the_job_is_durable(database, notified):
     with database.session() as session:
-        job = jobs.create(session, "preprocess", new_subject(session).id)
-        assert told == []
-    assert told == [(job.id, "preprocess")]
+        job = jobs.create(session, "preprocess", owner=LOCAL, subject_id=new_subject(session).id)
+        assert notified == []
+    assert notified == [(job.id, "preprocess")]
 
 
-def test_a_job_that_came_to_nothing_wakes_nobody(database, told):
+def test_a_rolled_back_job_sends_no_wakeup(database, notified):
     with pytest.raises(KeyError), database.session() as session:
-        jobs.create(session, "preprocess", new_subject(session).id)
+        jobs.create(session, "preprocess", owner=LOCAL, subject_id=new_subject(session).id)
         raise KeyError
-    assert told == due(database) == []
+    assert notified == due(database) == []
 
 
 @pytest.mark.parametrize("move", ["retry", "release", "sweep", "succeed"])
-def test_every_way_into_the_queue_wakes(database, told, move):
+def test_every_move_to_the_queue_sends_a_wakeup(database, notified, move):
     """`succeed` of preprocessing queues the training."""
     job = job_in(database, "failed" if move == "retry" else "running")
-    told.clear()
+    notified.clear()
     if move == "sweep":
         with database.session() as session:
             jobs.sweep(session, dead=lambda worker: True)
     else:
         assert make(database, move, job)
     expected = "train" if move == "succeed" else "preprocess"
-    assert [kind for _, kind in told] == [expected]
+    assert [kind for _, kind in notified] == [expected]
     assert [wakeup.kind for wakeup in due(database)] == [expected]
 
 
 @pytest.mark.parametrize("move", ["claim", "cancel"])
-def test_a_job_that_is_not_queued_is_not_due(database, told, move):
+def test_only_queued_jobs_have_due_wakeups(database, notified, move):
     job = new_job(database)
     assert len(due(database)) == 1
     if move == "claim":
@@ -64,10 +65,10 @@ def test_a_job_that_is_not_queued_is_not_due(database, told, move):
     else:
         make(database, "cancel", job)
     assert due(database) == []
-    assert len(told) == 1
+    assert len(notified) == 1
 
 
-def test_what_was_sent_is_due_again_when_nobody_came(database):
+def test_a_sent_wakeup_is_due_again_if_nobody_claims_the_job(database):
     new_job(database)
     sent(database, due(database))
     assert due(database) == []
@@ -76,7 +77,7 @@ def test_what_was_sent_is_due_again_when_nobody_came(database):
     assert len(due(database)) == 1
 
 
-def test_a_late_word_of_sending_does_not_hide_a_newer_wakeup(database):
+def test_marking_an_old_wakeup_as_sent_does_not_hide_a_newer_one(database):
     job = new_job(database)
     before = due(database)
     claim(database)
@@ -86,15 +87,16 @@ def test_a_late_word_of_sending_does_not_hide_a_newer_wakeup(database):
     assert due(database) != before
 
 
-def test_those_due_longest_come_first_and_not_all_at_once(database):
+def test_the_longest_due_wakeups_come_first_in_limited_number(database, monkeypatch):
+    monkeypatch.setattr(jobs, "WAKEUPS_PER_SWEEP", 3)
     made = [new_job(database).id for _ in range(5)]
-    assert [wakeup.job_id for wakeup in due(database, limit=3)] == made[:3]
-    sent(database, due(database, limit=3))
+    assert [wakeup.job_id for wakeup in due(database)] == made[:3]
+    sent(database, due(database))
     assert [wakeup.job_id for wakeup in due(database)] == made[3:]
 
 
-def test_a_sender_that_fails_fails_nothing(database):
+def test_a_failing_sender_does_not_fail_the_transaction(database):
     database.on_queued = lambda wakeup: 1 / 0
-    assert due(database, limit=1) == []
+    assert due(database) == []
     job = new_job(database)
     assert [wakeup.job_id for wakeup in due(database)] == [job.id]

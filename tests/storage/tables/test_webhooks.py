@@ -1,4 +1,4 @@
-"""Webhooks' rows: what is written with an event, who delivers, and what follows from success and failure."""
+"""Webhooks in the database: which events are written, who delivers them, and the effects of success and failure."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from storage.tables import counters, jobs, webhooks
 from storage.tables.webhooks import EVENTS, GIVE_UP, OUTCOMES, TEST, WAITS, Attempt
 from tests.storage.tables.test_jobs import ERROR, claim, new_job
 
-TAKEN = Attempt(204, "")
-BROKEN = Attempt(500, "no")
-SILENT = Attempt(error="No connection.")
+ACCEPTED = Attempt(204, "")
+SERVER_ERROR = Attempt(500, "no")
+NO_RESPONSE = Attempt(error="No connection.")
 
 
 def new_webhook(database, *events, owner=LOCAL):
@@ -29,13 +29,13 @@ def new_webhook(database, *events, owner=LOCAL):
 
 
 def deliveries(database, webhook=None):
-    """All, oldest first."""
+    """All deliveries, oldest first."""
     with database.session(write=False) as session:
-        found = queries.page(session, Delivery, limit=100, webhook_id=webhook and webhook.id).items
-    return sorted(found, key=lambda delivery: (delivery.next_at, delivery.id))
+        rows = queries.page(session, Delivery, limit=100, webhook_id=webhook and webhook.id).items
+    return sorted(rows, key=lambda delivery: (delivery.next_at, delivery.id))
 
 
-def told(database, webhook=None):
+def events_written(database, webhook=None):
     return [delivery.event for delivery in deliveries(database, webhook)]
 
 
@@ -44,24 +44,24 @@ def reread(database, row):
         return queries.get(session, type(row), row.id)
 
 
-def take(database, lease_s=60.0):
+def claim_delivery(database, lease_s=60.0):
     with database.session() as session:
         return webhooks.claim(session, lease_s=lease_s)
 
 
-def settle(database, claimed, attempt):
+def record_attempt(database, claimed, attempt):
     with database.session() as session:
         return webhooks.record_attempt(session, claimed, attempt)
 
 
 def send_test(database, webhook):
     with database.session() as session:
-        return webhooks.test(session, queries.get(session, Webhook, webhook.id))
+        return webhooks.enqueue_test(session, queries.get(session, Webhook, webhook.id))
 
 
 @contextmanager
 def later(monkeypatch, **time):
-    """The clock of storage/tables/webhooks.py goes ahead by so much."""
+    """Advances the clock of storage/tables/webhooks.py."""
     with monkeypatch.context() as patched:
         patched.setattr(webhooks, "now", lambda: now() + timedelta(**time))
         yield
@@ -91,13 +91,13 @@ def end(database, job, move):
         ("train", "cancel", ["job.cancelled"]),
     ],
 )
-def test_the_end_of_a_job_is_told(database, kind, move, expected):
+def test_the_end_of_a_job_writes_its_events(database, kind, move, expected):
     new_webhook(database)
     job = new_job(database, kind)
     claim(database)
-    assert told(database) == []
+    assert events_written(database) == []
     end(database, job, move)
-    assert sorted(told(database)) == sorted(expected)
+    assert sorted(events_written(database)) == sorted(expected)
     for delivery in deliveries(database):
         body = json.loads(delivery.body)
         assert (body["type"], delivery.state, delivery.attempts) == (delivery.event, "pending", 0)
@@ -106,19 +106,19 @@ def test_the_end_of_a_job_is_told(database, kind, move, expected):
         assert body["data"]["error"] == reread(database, job).error
 
 
-def test_the_sweep_tells_too(database):
+def test_the_sweep_writes_events_too(database):
     new_webhook(database, "job.failed")
     job = new_job(database)
     for _ in range(jobs.MAX_ATTEMPTS):
         claim(database, lease_s=-1)
         with database.session() as session:
             jobs.sweep(session)
-    assert told(database) == ["job.failed"]
+    assert events_written(database) == ["job.failed"]
     assert json.loads(deliveries(database)[0].body)["data"]["error"]["code"] == "worker_lost"
     assert reread(database, job).state == "failed"
 
 
-def test_a_webhook_hears_of_its_owner_s_jobs_and_of_what_it_asked_for(database):
+def test_a_webhook_gets_the_subscribed_events_of_its_owner(database):
     mine, some = new_webhook(database), new_webhook(database, "job.failed", "video.ready")
     other, off = new_webhook(database, owner="other"), new_webhook(database)
     with database.session() as session:
@@ -126,43 +126,43 @@ def test_a_webhook_hears_of_its_owner_s_jobs_and_of_what_it_asked_for(database):
     job = new_job(database)
     with database.session() as session:
         jobs.cancel(session, job.id)
-    assert told(database, mine) == ["job.cancelled"]
-    assert told(database, some) == told(database, other) == told(database, off) == []
+    assert events_written(database, mine) == ["job.cancelled"]
+    assert events_written(database, some) == events_written(database, other) == events_written(database, off) == []
 
 
-def test_what_did_not_happen_is_not_told(database):
+def test_a_rolled_back_move_writes_no_event(database):
     new_webhook(database)
     job = new_job(database)
     with pytest.raises(KeyError), database.session() as session:
         jobs.cancel(session, job.id)
         raise KeyError
-    assert told(database) == []
+    assert events_written(database) == []
 
 
-def test_one_delivery_of_a_webhook_is_under_way_at_a_time(database):
+def test_a_webhook_gets_one_delivery_at_a_time(database):
     first, second = new_webhook(database), new_webhook(database)
     for webhook in (first, first, second):
         send_test(database, webhook)
-    claims = take(database), take(database)
+    claims = claim_delivery(database), claim_delivery(database)
     assert {claimed.webhook.id for claimed in claims} == {first.id, second.id}
-    assert take(database) is None
+    assert claim_delivery(database) is None
     assert {claimed.delivery.attempts for claimed in claims} == {1}
     for claimed in claims:
-        assert settle(database, claimed, TAKEN) == "delivered"
-    last = take(database)
+        assert record_attempt(database, claimed, ACCEPTED) == "delivered"
+    last = claim_delivery(database)
     assert last.webhook.id == first.id
     assert reread(database, claims[0].delivery).state == "delivered"
     assert reread(database, claims[0].delivery).delivered_at is not None
 
 
-def test_claims_beside_each_other_never_take_the_same(database):
+def test_concurrent_claims_get_different_deliveries(database):
     for _ in range(6):
         send_test(database, new_webhook(database))
     claimed = []
 
     def work():
-        while found := take(database):
-            claimed.append(found.delivery.id)
+        while claim := claim_delivery(database):
+            claimed.append(claim.delivery.id)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -172,33 +172,33 @@ def test_claims_beside_each_other_never_take_the_same(database):
     assert len(claimed) == len(set(claimed)) == 6
 
 
-def test_a_lease_that_ran_out_lets_it_be_delivered_again_with_the_same_id(database):
+def test_after_an_expired_lease_the_delivery_is_sent_again_with_the_same_id(database):
     delivery = send_test(database, new_webhook(database))
-    lost = take(database, lease_s=-1)
-    again = take(database)
+    lost = claim_delivery(database, lease_s=-1)
+    again = claim_delivery(database)
     assert lost.delivery.id == again.delivery.id == delivery.id
     assert again.delivery.attempts == 2
-    assert settle(database, lost, TAKEN) is None, "the one that was late"
-    assert settle(database, again, TAKEN) == "delivered"
+    assert record_attempt(database, lost, ACCEPTED) is None, "the late one"
+    assert record_attempt(database, again, ACCEPTED) == "delivered"
 
 
-@pytest.mark.parametrize("attempt", [BROKEN, SILENT, Attempt(302, ""), Attempt(404, "")])
-def test_a_failure_is_tried_again_for_three_days_and_then_given_up(database, monkeypatch, attempt):
+@pytest.mark.parametrize("attempt", [SERVER_ERROR, NO_RESPONSE, Attempt(302, ""), Attempt(404, "")])
+def test_a_failed_delivery_is_repeated_for_three_days_and_then_given_up(database, monkeypatch, attempt):
     webhook = new_webhook(database)
     delivery = send_test(database, webhook)
     passed, waits = timedelta(), []
     for _ in range(len(WAITS)):
         with later(monkeypatch, seconds=passed.total_seconds()):
             begun = webhooks.now()
-            assert settle(database, take(database), attempt) == "failed"
-            assert take(database) is None
+            assert record_attempt(database, claim_delivery(database), attempt) == "failed"
+            assert claim_delivery(database) is None
         waits.append(reread(database, delivery).next_at - begun)
         passed += waits[-1] + timedelta(seconds=1)
     for wait, expected in zip(waits, WAITS, strict=True):
         assert 0.79 * expected < wait < 1.21 * expected + timedelta(seconds=5)
     assert timedelta(days=2.5) < passed < timedelta(days=4)
     with later(monkeypatch, seconds=passed.total_seconds()):
-        assert settle(database, take(database), attempt) == "given_up"
+        assert record_attempt(database, claim_delivery(database), attempt) == "given_up"
     ended = reread(database, delivery)
     assert (ended.state, ended.attempts, ended.last_status) == ("failed", len(WAITS) + 1, attempt.status)
     assert ended.last_error == attempt.error
@@ -208,76 +208,78 @@ def test_a_failure_is_tried_again_for_three_days_and_then_given_up(database, mon
     assert reread(database, webhook).enabled
 
 
-def test_a_webhook_that_fails_is_left_alone_and_forgiven_when_it_takes_something(database, monkeypatch):
+def test_a_failing_webhook_is_put_on_hold_until_it_accepts_a_delivery(database, monkeypatch):
     webhook = new_webhook(database)
     for _ in range(3):
         send_test(database, webhook)
-    settle(database, take(database), BROKEN)
+    record_attempt(database, claim_delivery(database), SERVER_ERROR)
     failing = reread(database, webhook)
     assert failing.failing_since is not None
-    assert take(database) is None, "the others wait too"
+    assert claim_delivery(database) is None, "the others wait too"
     with later(monkeypatch, seconds=7):
-        settle(database, take(database), BROKEN)
+        record_attempt(database, claim_delivery(database), SERVER_ERROR)
     with later(monkeypatch, seconds=13):
-        assert take(database) is None, "for as long again as it has been failing"
+        assert claim_delivery(database) is None, "on hold for as long as it has been failing"
     with later(monkeypatch, hours=1):
-        assert settle(database, take(database), TAKEN) == "delivered"
-        assert take(database) is not None
+        assert record_attempt(database, claim_delivery(database), ACCEPTED) == "delivered"
+        assert claim_delivery(database) is not None
     assert reread(database, webhook).failing_since is None
 
 
-def test_a_webhook_that_is_gone_is_switched_off_at_once(database):
+def test_a_webhook_that_answers_gone_is_disabled_at_once(database):
     webhook = new_webhook(database)
     delivery, waiting = send_test(database, webhook), send_test(database, webhook)
-    assert settle(database, take(database), Attempt(410, "gone")) == "given_up"
+    assert record_attempt(database, claim_delivery(database), Attempt(410, "gone")) == "given_up"
     off = reread(database, webhook)
     assert (off.enabled, off.disabled_because) == (False, "gone")
-    assert take(database) is None
+    assert claim_delivery(database) is None
     assert sorted(reread(database, each).state for each in (delivery, waiting)) == ["failed", "pending"]
     with pytest.raises(WebhookDisabled):
         send_test(database, webhook)
 
 
-def test_a_webhook_that_takes_nothing_for_days_is_switched_off_and_goes_on_when_switched_on(database, monkeypatch):
+def test_a_webhook_that_fails_for_days_is_disabled_and_continues_when_enabled(database, monkeypatch):
     webhook = new_webhook(database)
     send_test(database, webhook)
-    settle(database, take(database), SILENT)
+    record_attempt(database, claim_delivery(database), NO_RESPONSE)
     with later(monkeypatch, seconds=GIVE_UP.total_seconds() + 10):
-        settle(database, take(database), SILENT)
+        record_attempt(database, claim_delivery(database), NO_RESPONSE)
     off = reread(database, webhook)
     assert (off.enabled, off.disabled_because) == (False, "failing")
     with database.session() as session:
         on = webhooks.change(session, queries.get(session, Webhook, webhook.id), enabled=True)
     assert (on.enabled, on.disabled_because, on.failing_since, on.held_until) == (True, None, None, None)
-    assert settle(database, take(database), TAKEN) == "delivered", "what waited is due at once"
+    assert record_attempt(database, claim_delivery(database), ACCEPTED) == "delivered", (
+        "pending deliveries are due at once"
+    )
 
 
-def test_a_replay_is_a_new_beginning_with_the_same_id_and_body(database):
+def test_a_replay_starts_again_with_the_same_id_and_body(database):
     webhook = new_webhook(database)
     delivery = send_test(database, webhook)
-    settle(database, take(database), TAKEN)
+    record_attempt(database, claim_delivery(database), ACCEPTED)
     with database.session() as session:
         webhooks.replay(session, queries.get(session, Webhook, webhook.id), queries.get(session, Delivery, delivery.id))
-    again = take(database)
+    again = claim_delivery(database)
     assert (again.delivery.id, again.delivery.body, again.delivery.attempts) == (delivery.id, delivery.body, 1)
-    with database.session() as session:  # while it is under way
+    with database.session() as session:  # While it is being sent.
         webhooks.replay(session, queries.get(session, Webhook, webhook.id), queries.get(session, Delivery, delivery.id))
-    assert settle(database, again, TAKEN) is None
+    assert record_attempt(database, again, ACCEPTED) is None
     assert reread(database, delivery).state == "pending"
 
 
-def test_a_deleted_webhook_takes_its_deliveries_along(database):
+def test_deleting_a_webhook_deletes_its_deliveries(database):
     webhook = new_webhook(database)
     delivery = send_test(database, webhook)
-    claimed = take(database)
+    claimed = claim_delivery(database)
     with database.session() as session:
         session.delete(queries.get(session, Webhook, webhook.id))
-    assert settle(database, claimed, TAKEN) is None
+    assert record_attempt(database, claimed, ACCEPTED) is None
     with pytest.raises(NotFound):
         reread(database, delivery)
 
 
-def test_how_long_it_has_been_due(database):
+def test_the_due_time_of_the_longest_overdue_delivery(database):
     def since():
         with database.session(write=False) as session:
             assert webhooks.is_due(session) is (webhooks.due_since(session) is not None)
@@ -286,29 +288,29 @@ def test_how_long_it_has_been_due(database):
     assert since() is None
     delivery = send_test(database, new_webhook(database))
     assert since() == reread(database, delivery).next_at
-    settle(database, take(database), BROKEN)
+    record_attempt(database, claim_delivery(database), SERVER_ERROR)
     assert since() is None
 
 
-def test_the_log_is_trimmed(database, monkeypatch):
+def test_old_deliveries_are_deleted(database, monkeypatch):
     old = send_test(database, new_webhook(database))
     with database.session() as session:
-        assert webhooks.trim(session) == 0
-    with later(monkeypatch, seconds=webhooks.KEPT.total_seconds() + 10), database.session() as session:
-        assert webhooks.trim(session) == 1
+        assert webhooks.delete_expired(session) == 0
+    with later(monkeypatch, seconds=webhooks.RETENTION.total_seconds() + 10), database.session() as session:
+        assert webhooks.delete_expired(session) == 1
     with pytest.raises(NotFound):
         reread(database, old)
 
 
-def test_an_owner_s_webhooks_are_not_without_number(database):
-    for _ in range(webhooks.MOST):
+def test_the_number_of_webhooks_per_owner_is_limited(database):
+    for _ in range(webhooks.MAX_WEBHOOKS):
         new_webhook(database)
     with pytest.raises(TooManyWebhooks):
         new_webhook(database)
     new_webhook(database, owner="other")
 
 
-def test_only_a_test_sends_the_test_event(database):
+def test_only_a_request_sends_the_test_event(database):
     assert TEST not in EVENTS
     send_test(database, new_webhook(database, "job.failed"))
-    assert told(database) == [TEST]
+    assert events_written(database) == [TEST]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from storage.errors import StoreFull
@@ -12,7 +10,7 @@ from tests.worker.conftest import House
 
 @pytest.fixture
 def small_house(small_disk, settings):
-    house = House(replace(settings, data_dir=small_disk))
+    house = House(settings.replace(data_dir=small_disk))
     yield house
     house.close()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import replace
 
 import pytest
 
@@ -119,7 +118,7 @@ def test_a_worker_that_is_told_to_stop_gives_its_job_back(house):
 
 
 def test_a_worker_in_a_native_call_still_stops_and_gives_its_job_back(house):
-    house.settings = replace(house.settings, grace_s=0.5)
+    house.settings = house.settings.replace(grace_s=0.5)
     house.submit_subject(at={"1": "hang"})
     worker = house.start()
     job = at_all(house)
@@ -134,7 +133,7 @@ def test_a_frozen_worker_loses_its_job_and_cannot_spoil_it(house):
     It must not be frozen while it writes: on SQLite it would keep the database to itself until it goes on. So the
     heartbeats are far apart here, and it is frozen just after one of them.
     """
-    house.settings = replace(house.settings, lease_s=4.0, beat_s=1.0)
+    house.settings = house.settings.replace(lease_s=4.0, beat_s=1.0)
     video = house.submit_video(house.ready_subject().id, steps=100, pause=0.05)
     frozen = house.start()
     job = halfway(house, "render")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -31,7 +30,7 @@ class Held:
         self.died = threading.Event()
         self.statuses = []
         self.stopping = threading.Event()
-        settings = replace(house.settings, **settings)
+        settings = house.settings.replace(**settings)
         self.lease = Lease(house.database, settings, job, ProgressEstimator({"track": 1}), self.stopping, self.die)
 
     def die(self, status):

@@ -20,7 +20,7 @@ def age(house):
 
 def tidied(house):
     remove_stale_scratch(house.database, Workspace(house.settings.work, house.store))
-    ObjectCleaner(house.database, house.store).round()
+    ObjectCleaner(house.database, house.store).run_batch()
 
 
 def test_every_object_of_a_living_row_stays(house):

@@ -6,7 +6,6 @@ import os
 import signal
 import time
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
@@ -23,8 +22,8 @@ ENDLESS = {"steps": 100_000, "pause": 0.01}
 
 @pytest.fixture
 def settings(settings, redis_server, postgresql_url):
-    return replace(
-        settings, broker_url=redis_server.url, database_url=postgresql_url, sweep_s=0.5, wake_again_s=2.0, beat_s=0.2
+    return settings.replace(
+        broker_url=redis_server.url, database_url=postgresql_url, sweep_s=0.5, wake_again_s=2.0, beat_s=0.2
     )
 
 
@@ -69,7 +68,7 @@ def test_a_broker_that_forgets_everything_loses_nothing(fleet):
 
 
 def test_what_was_submitted_while_the_broker_was_away_runs_when_it_is_back(settings):
-    with running(Redis) as (server,), closing(Fleet(replace(settings, broker_url=server.url))) as fleet:
+    with running(Redis) as (server,), closing(Fleet(settings.replace(broker_url=server.url))) as fleet:
         server.kill()
         begun = time.monotonic()
         subject = fleet.submit_subject()
@@ -138,7 +137,7 @@ def exists(pid):
 
 def test_a_training_moves_to_another_machine(settings, s3_settings):
     """Told to stop on one, killed on the second, finished on the third; they share the database and the bucket."""
-    with closing(Fleet(replace(settings, **s3_settings, lease_s=3.0))) as fleet:
+    with closing(Fleet(settings.replace(**s3_settings, lease_s=3.0))) as fleet:
         move(fleet)
 
 
@@ -173,7 +172,7 @@ def test_a_cancel_frees_the_worker_for_the_next_job(fleet):
 
 
 def test_work_in_a_native_call_does_not_hold_up_the_end_of_a_worker(fleet):
-    fleet.settings = replace(fleet.settings, grace_s=0.5)
+    fleet.settings = fleet.settings.replace(grace_s=0.5)
     worker = fleet.start_worker()
     fleet.submit_subject(at={"1": "hang"})
     job = fleet.running("preprocess")
@@ -183,7 +182,7 @@ def test_work_in_a_native_call_does_not_hold_up_the_end_of_a_worker(fleet):
 
 
 def test_a_worker_without_the_gpu_that_it_was_promised_leaves_training_to_others(fleet):
-    fleet.settings = replace(fleet.settings, device="cuda")
+    fleet.settings = fleet.settings.replace(device="cuda")
     fleet.start_worker("cpu")
     fleet.start_worker("gpu_train")
     subject = fleet.submit_subject()

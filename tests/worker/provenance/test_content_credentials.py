@@ -118,7 +118,7 @@ def test_a_webm_keeps_its_bytes_and_its_manifest_lies_beside(identity, clips, tm
 
 def test_what_somebody_else_signed_is_valid_but_not_ours(identity, settings, clips, tmp_path):
     video, _ = signed(identity, clips, tmp_path)
-    other = load_identity(dataclasses.replace(settings, data_dir=tmp_path / "elsewhere"))
+    other = load_identity(settings.replace(data_dir=tmp_path / "elsewhere"))
     for chains in ({}, {other.serial: other.chain}, {"1": identity.chain}):
         found = read(video, chains)
         assert (found["valid"], found["ours"], found["video_id"]) == (True, False, None)
@@ -181,7 +181,7 @@ class Office:
         chain.write_bytes(b"".join(each.public_bytes(Encoding.PEM) for each in certificates))
         secret.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection))
         secret.chmod(0o600)
-        return dataclasses.replace(self.settings, sign_certificate=str(chain), sign_key=str(secret))
+        return self.settings.replace(sign_certificate=str(chain), sign_key=str(secret))
 
 
 @pytest.fixture
@@ -229,7 +229,7 @@ def bad(office, what):
     if what == "no PEM":
         (office.folder / "chain.pem").write_text("hello")
     if what == "one of two":
-        settings = dataclasses.replace(settings, sign_key="")
+        settings = settings.replace(sign_key="")
     return settings
 
 
@@ -279,7 +279,7 @@ def test_a_time_stamping_authority_that_is_away_is_named(identity):
 def test_a_signing_folder_that_cannot_be_written_is_told(settings, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(BadCertificate, match="cannot be created") as caught:
-        load_mark_key(dataclasses.replace(settings, signing_dir=str(tmp_path / "file" / "signing")))
+        load_mark_key(settings.replace(signing_dir=str(tmp_path / "file" / "signing")))
     assert "ADNERF_SIGNING_DIR" in caught.value.remedy
 
 

@@ -204,8 +204,8 @@ def test_answers_and_files_go_after_a_while(house, monkeypatch):
         submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
     worker = house.worker()
     worker.object_cleaner.grace_s = 0.0
-    assert worker.object_cleaner.round() == []
-    monkeypatch.setattr(verifications, "KEPT_S", 0.0)
+    assert worker.object_cleaner.run_batch() == []
+    monkeypatch.setattr(verifications, "RETENTION_S", 0.0)
     left = house.settings.work / "verifications" / "ver_1-1"  # by a process that was killed
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
@@ -213,7 +213,7 @@ def test_answers_and_files_go_after_a_while(house, monkeypatch):
     assert not left.exists()
     with house.database.session(write=False) as session:
         assert session.query(Verification).count() == 0
-    assert len(worker.object_cleaner.round()) == 1
+    assert len(worker.object_cleaner.run_batch()) == 1
     worker.close()
     assert house.objects() == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import stat
 import threading
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -25,7 +24,7 @@ from worker.webhooks.signing import load_signer
 
 @pytest.fixture
 def settings(settings):
-    return replace(settings, webhook_networks="127.0.0.0/8", sweep_s=0.1)
+    return settings.replace(webhook_networks="127.0.0.0/8", sweep_s=0.1)
 
 
 def new_webhook(house, url, *events):
@@ -117,7 +116,7 @@ def test_an_address_that_leads_inside_by_now_is_not_called(house):
     """It was public when the webhook was made; the network that it leads to was open then."""
     with Receiver(200) as receiver:
         delivery = send_test(house, new_webhook(house, receiver.url))
-        house.settings = replace(house.settings, webhook_networks="")
+        house.settings = house.settings.replace(webhook_networks="")
         deliver(house)
     assert receiver.received == []
     assert "public internet" in reread(house, delivery).last_error
@@ -187,24 +186,24 @@ def test_the_key_is_made_once_and_for_this_user_only(tmp_path):
 
 
 def test_a_shared_database_needs_a_key_from_the_settings(house):
-    shared = replace(house.settings, database_url=house.settings.database)
+    shared = house.settings.replace(database_url=house.settings.database)
     with pytest.raises(WebhooksOff):
         load_signer(shared)
     with pytest.raises(BadSetting):
-        load_signer(replace(shared, webhook_key="short"))
-    one, two = (load_signer(replace(shared, webhook_key=letter * 32)) for letter in "ab")
+        load_signer(shared.replace(webhook_key="short"))
+    one, two = (load_signer(shared.replace(webhook_key=letter * 32)) for letter in "ab")
     webhook = SimpleNamespace(id="whk_1", generation=1)
     assert one.secret(webhook) != two.secret(webhook)
-    assert "a" * 32 not in repr(replace(shared, webhook_key="a" * 32))
+    assert "a" * 32 not in repr(shared.replace(webhook_key="a" * 32))
 
 
 def test_without_a_key_deliveries_wait(house):
     with Receiver(200) as receiver:
         delivery = send_test(house, new_webhook(house, receiver.url))
-        house.settings = replace(house.settings, database_url=house.settings.database)
+        house.settings = house.settings.replace(database_url=house.settings.database)
         deliver(house)
         assert reread(house, delivery).attempts == 0
-        house.settings = replace(house.settings, webhook_key="k" * 32)
+        house.settings = house.settings.replace(webhook_key="k" * 32)
         deliver(house)
     assert reread(house, delivery).state == "delivered"
 
