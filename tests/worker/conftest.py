@@ -21,6 +21,7 @@ from storage.database.engine import Database
 from storage.database.models import LOCAL
 from storage.objects.open_store import open_store
 from storage.settings import Settings, environment_of
+from tests.incoming import incoming
 from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
 
@@ -41,7 +42,7 @@ class House:
 
     def submit_subject(self, **orders):
         with self.database.session() as session:
-            video = io.BytesIO(json.dumps(orders).encode())
+            video = incoming(self.store, json.dumps(orders).encode())
             return subjects.submit_subject(
                 session,
                 self.store,
@@ -51,7 +52,6 @@ class House:
                 preset="draft",
                 consent="Ada, today",
                 video=video,
-                limit=10_000,
             )
 
     def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
@@ -63,10 +63,8 @@ class House:
                 owner=LOCAL,
                 subject_id=subject_id,
                 options=options,
-                audio=io.BytesIO(json.dumps(orders).encode()),
-                audio_limit=10_000,
-                background=background,
-                background_limit=100,
+                audio=incoming(self.store, json.dumps(orders).encode()),
+                background=incoming(self.store, background) if background is not None else None,
             )
 
     def ready_subject(self):
