@@ -82,12 +82,9 @@ class Form:
 
 
 def validate_json(model: type[Model], text: str | bytes, *inside: str) -> Model:
-    """Returns JSON text as a `model`. Raises Problem `validation_failed`, also for malformed JSON.
+    """JSON text as a `model`. Raises Problem `validation_failed`, for broken JSON too; `inside`: its field, if any.
 
-    The types are those of JSON Schema, as /openapi.json promises: `false` and "5" are no numbers, and 5.0 is an integer.
-
-    Args:
-        inside: The path of the text within the body, for the problem's pointers; for example the form's field.
+    Types are those of JSON Schema, so that the document at /openapi.json is true: `false` and "5" are no numbers, 5.0 is an integer.
     """
     try:
         return model.model_validate_json(_with_whole_numbers(text), strict=True)
@@ -96,7 +93,7 @@ def validate_json(model: type[Model], text: str | bytes, *inside: str) -> Model:
 
 
 def _with_whole_numbers(text: str | bytes) -> str | bytes:
-    """Replaces 5.0 by 5 and so on. Returns `text` unchanged if it is not JSON."""
+    """`text` with 5 in the place of 5.0; as it is where it is no JSON."""
 
     def whole(value: Any) -> Any:
         if isinstance(value, dict):
