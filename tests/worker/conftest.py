@@ -43,7 +43,7 @@ class House:
     def submit_subject(self, **orders):
         with self.database.session() as session:
             video = incoming(self.store, json.dumps(orders).encode())
-            return subjects.submit_subject(
+            subject = subjects.submit_subject(
                 session,
                 self.store,
                 self.settings,
@@ -53,10 +53,11 @@ class House:
                 consent="Ada, today",
                 video=video,
             )
+        return self.subject(subject)
 
     def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
         with self.database.session() as session:
-            return videos.submit_video(
+            video = videos.submit_video(
                 session,
                 self.store,
                 self.settings,
@@ -66,6 +67,7 @@ class House:
                 audio=incoming(self.store, json.dumps(orders).encode()),
                 background=incoming(self.store, background) if background is not None else None,
             )
+        return self.video(video)
 
     def ready_subject(self):
         subject = self.submit_subject()
