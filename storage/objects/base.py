@@ -68,9 +68,9 @@ class IncomingFile:
 
     def close(self) -> None:
         """Closes the file and deletes it, unless a store has taken it over."""
-        self.file.close()
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+        self.file.close()
 
     def __enter__(self) -> IncomingFile:
         return self
@@ -128,7 +128,7 @@ class ObjectStore(Protocol):
         """Yields the keys of objects that are at least `older_than_s` seconds old, in a fixed order, those after `after`."""
 
     def delete_unfinished(self, *, older_than_s: float) -> int:
-        """Deletes what interrupted writing left behind that is at least `older_than_s` seconds old; returns the number."""
+        """Deletes unfinished objects that are at least `older_than_s` seconds old; returns their number."""
 
     def link(self, key: str, *, name: str, media_type: str) -> str | None:
         """Returns a URL that downloads the object as a file `name` for a limited time; None if the store has no such URLs."""

@@ -216,7 +216,7 @@ class S3Store:
 
 
 class _HashingReader(io.RawIOBase):
-    """Reads a file once, and keeps the size and the digest of what was read."""
+    """Reads a file once, and keeps the size and the digest of the bytes that it has read."""
 
     def __init__(self, source: BinaryIO):
         self.source, self.digest, self.size = source, hashlib.sha256(), 0
@@ -278,7 +278,7 @@ class _Reader(io.RawIOBase):
         buffer[: len(chunk)] = chunk
         self.position += len(chunk)
         if self.digested == self.size and self.sha256 not in (None, self.digest.hexdigest()):
-            raise ObjectDamaged(f"Object {self.key} is not what was stored: its SHA-256 differs.")
+            raise ObjectDamaged(f"Object {self.key} has changed: its SHA-256 differs from the stored one.")
         return len(chunk)
 
     def close(self) -> None:

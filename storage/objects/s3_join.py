@@ -49,7 +49,7 @@ class PartJoiner:
         self._pending += self._read(place, start, size)
 
     def complete(self) -> None:
-        """Sends what is left and completes the upload: the object becomes visible."""
+        """Sends the remaining bytes and completes the upload: the object becomes visible."""
         if self._pending:
             self._send_pending()
         self._client.complete_multipart_upload(**self._target, MultipartUpload={"Parts": self._parts})

@@ -91,7 +91,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
     store.put("again", io.BytesIO(b"x" * 1000))
 
 
-def test_what_a_killed_process_wrote_is_no_object_and_is_deleted_later(store):
+def test_a_file_of_a_killed_process_is_no_object_and_is_deleted_later(store):
     program = (
         "import io, os, signal, sys; from pathlib import Path; from storage.objects.local import LocalStore\n"
         "class Killing(io.BytesIO):\n"

@@ -21,7 +21,7 @@ def keys(store, **more):
     return list(store.keys(older_than_s=FUTURE_S, **more))
 
 
-def test_what_was_put_comes_back(store):
+def test_a_stored_object_can_be_read(store):
     stored = store.put("a/b", io.BytesIO(PAYLOAD))
     assert (stored.key, stored.size, stored.sha256) == ("a/b", len(PAYLOAD), hashlib.sha256(PAYLOAD).hexdigest())
     with store.open("a/b") as file:
@@ -35,7 +35,7 @@ def test_what_was_put_comes_back(store):
     assert store.exists("a/b") and not store.exists("a")
 
 
-def test_putting_begins_where_the_file_stands(store):
+def test_putting_begins_at_the_position_of_the_source(store):
     source = io.BytesIO(b"head and body")
     source.seek(5)
     assert store.put("a", source).size == 8
@@ -44,7 +44,7 @@ def test_putting_begins_where_the_file_stands(store):
 
 
 class Broken(io.BytesIO):
-    """A sender who goes away after the first chunk."""
+    """A source that fails after the first chunk."""
 
     def read(self, size=-1):
         if self.tell() > 0:
@@ -53,7 +53,7 @@ class Broken(io.BytesIO):
 
 
 @pytest.mark.parametrize(("source", "error"), [(io.BytesIO, EmptyFile), (lambda: Broken(PAYLOAD), ConnectionError)])
-def test_what_fails_leaves_nothing_and_keeps_what_was_there(store, source, error):
+def test_a_failed_put_leaves_nothing_and_keeps_the_old_object(store, source, error):
     store.put("a/old", io.BytesIO(b"old"))
     for key in ("a/new", "a/old"):
         with pytest.raises(error):

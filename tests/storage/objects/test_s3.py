@@ -40,7 +40,7 @@ def client(s3_server):
     return s3_server.client()
 
 
-def test_large_objects_go_and_come_in_parts(store, client, tmp_path):
+def test_large_objects_are_stored_in_parts(store, client, tmp_path):
     stored = store.put("a/large", io.BytesIO(LARGE))
     assert stored.sha256 == hashlib.sha256(LARGE).hexdigest()
     head = client.head_object(Bucket=BUCKET, Key=store.folder + "a/large")
@@ -155,7 +155,7 @@ def test_stores_in_one_bucket_do_not_see_each_other(store, settings):
     assert whole.exists(store.folder + "inner/a")
 
 
-def test_whoever_has_the_link_downloads_the_object(store):
+def test_a_link_downloads_the_object(store):
     store.put("a", io.BytesIO(PAYLOAD))
     answer = httpx.get(store.link("a", name="Zoë.mp4", media_type="video/mp4"))
     assert answer.content == PAYLOAD
