@@ -55,7 +55,7 @@ class ObjectCleaner:
             if expired := uploads.expire(session, self.store):
                 log.info("%d uploads have expired: %s", len(expired), ", ".join(expired[:5]))
         if not self._after:
-            self.store.drop_unfinished(older_than_s=self.grace_s)
+            self.store.delete_unfinished(older_than_s=self.grace_s)
         keys = list(islice(self.store.keys(older_than_s=self.grace_s, after=self._after), LISTED_PER_BATCH))
         removed = []
         for start in range(0, len(keys), KEYS_PER_QUERY):

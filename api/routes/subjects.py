@@ -41,10 +41,10 @@ def _rules(settings: Settings) -> dict[str, FileRule]:
     return {"video": FileRule(settings.max_video_bytes, file_type.require_media)}
 
 
-async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
+async def _form(request: Request, settings: SettingsDep, store: StoreDep) -> AsyncIterator[Form]:
     files = _rules(settings)
     fields = resources.SubjectForm.model_fields
-    async with parse_multipart(request, fields=fields, files=files, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=files, store=store, folder=settings.data_dir) as form:
         yield form
 
 
@@ -82,20 +82,18 @@ def create_subject(
     """
     texts = form.parse(resources.SubjectForm)
     rule, sources = _rules(settings)["video"], {"owner": caller.owner, "database": database, "store": store}
-    with file_or_upload(form, "video", texts.upload_id, rule, **sources) as video:
-        row = subjects.submit_subject(
-            session,
-            store,
-            settings,
-            owner=caller.owner,
-            name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
-            preset=texts.preset,
-            consent=texts.consent,
-            consent_by=texts.consent_by,
-            video=video.file,
-            limit=rule.limit,
-            upload_id=texts.upload_id,
-        )
+    video = file_or_upload(form, "video", texts.upload_id, rule, **sources)
+    row = subjects.submit_subject(
+        session,
+        store,
+        settings,
+        owner=caller.owner,
+        name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
+        preset=texts.preset,
+        consent=texts.consent,
+        consent_by=texts.consent_by,
+        video=video.file,
+    )
     subject = serializers.subject(session, row)
     response.headers.update({"Location": subject.links.self, **serializers.retry_after(subject.jobs)})
     return subject

@@ -31,6 +31,7 @@ from api.schemas.verifications import (
 from api.services import verifications
 from storage.database import models
 from storage.database.engine import Database
+from storage.settings import Settings
 
 router = APIRouter(prefix="/v1", tags=["verify"], route_class=IdempotentRoute)
 
@@ -42,9 +43,14 @@ _waiting = BoundedSemaphore(8)
 """Each request that waits holds a thread of this process; those beyond are told to ask again."""
 
 
-async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = {"file": FileRule(settings.max_video_bytes, file_type.require_media)}
-    async with parse_multipart(request, fields=VerifyForm.model_fields, files=files, folder=settings.data_dir) as form:
+def _rules(settings: Settings) -> dict[str, FileRule]:
+    return {"file": FileRule(settings.max_video_bytes, file_type.require_media)}
+
+
+async def _form(request: Request, settings: SettingsDep, store: StoreDep) -> AsyncIterator[Form]:
+    files = _rules(settings)
+    fields = VerifyForm.model_fields
+    async with parse_multipart(request, fields=fields, files=files, store=store, folder=settings.data_dir) as form:
         yield form
 
 
@@ -73,14 +79,10 @@ def create_verification(
     pictures, which stays when a file is cut, scaled or coded anew.
     """
     texts = form.parse(VerifyForm)
-    rule = FileRule(settings.max_video_bytes, file_type.require_media)
-    with (
-        file_or_upload(form, "file", texts.upload_id, rule, owner=caller.owner, database=database, store=store) as sent,
-        database.session() as session,
-    ):
-        row = verifications.submit_verification(
-            session, store, settings, owner=caller.owner, video=sent.file, upload_id=texts.upload_id
-        )
+    rule, sources = _rules(settings)["file"], {"owner": caller.owner, "database": database, "store": store}
+    video = file_or_upload(form, "file", texts.upload_id, rule, **sources)
+    with database.session() as session:
+        row = verifications.submit_verification(session, store, settings, owner=caller.owner, video=video.file)
         store_response(request, session, _response(_present(session, row, caller.owner)))
     _wait(database, row.id, caller.owner)
     with database.session(write=False) as session:

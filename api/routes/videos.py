@@ -38,10 +38,10 @@ def _rules(settings: Settings) -> dict[str, FileRule]:
     }
 
 
-async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
+async def _form(request: Request, settings: SettingsDep, store: StoreDep) -> AsyncIterator[Form]:
     files = _rules(settings)
     fields = resources.VideoForm.model_fields
-    async with parse_multipart(request, fields=fields, files=files, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=files, store=store, folder=settings.data_dir) as form:
         yield form
 
 
@@ -84,20 +84,17 @@ def create_video(
     with database.session(write=False) as reading:
         subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
     rule, sources = _rules(settings)["audio"], {"owner": caller.owner, "database": database, "store": store}
-    with file_or_upload(form, "audio", texts.upload_id, rule, **sources) as audio:
-        row = videos.submit_video(
-            session,
-            store,
-            settings,
-            owner=caller.owner,
-            subject_id=texts.subject_id,
-            options=options,
-            audio=audio.file,
-            audio_limit=rule.limit,
-            upload_id=texts.upload_id,
-            background=picture.file if picture else None,
-            background_limit=settings.max_image_bytes,
-        )
+    audio = file_or_upload(form, "audio", texts.upload_id, rule, **sources)
+    row = videos.submit_video(
+        session,
+        store,
+        settings,
+        owner=caller.owner,
+        subject_id=texts.subject_id,
+        options=options,
+        audio=audio.file,
+        background=picture.file if picture else None,
+    )
     video = serializers.video(session, row)
     response.headers.update({"Location": video.links.self, **serializers.retry_after([video.job])})
     return video

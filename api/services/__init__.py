@@ -1,1 +1,1 @@
-"""Use cases: what a client can ask for, without HTTP."""
+"""The use cases of the service, independent of HTTP."""

@@ -12,7 +12,7 @@ from storage.tables import consents, jobs, quotas
 
 
 def get_job(session: Session, job_id: str, *, owner: str) -> Job:
-    """The job. `revision` changes with every change of it. Raises NotFound."""
+    """Returns the job; its `revision` changes with every change of the row. Raises NotFound."""
     return queries.get(session, Job, job_id, owner=owner)
 
 
@@ -27,7 +27,7 @@ def list_jobs(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Job]:
-    """Jobs, newest first; `subject_id` includes the jobs of the subject's videos."""
+    """Returns a page of jobs, newest first; `subject_id` includes the jobs of the subject's videos."""
     return queries.page(
         session,
         Job,
@@ -41,9 +41,9 @@ def list_jobs(
     )
 
 
-def queue_positions(session: Session, found: list[Job]) -> dict[str, int]:
-    """For the queued ones of these jobs, by id: the place in the queue; 1 is the next to run."""
-    return jobs.queue_positions(session, [job.id for job in found if job.state == "queued"])
+def queue_positions(session: Session, rows: list[Job]) -> dict[str, int]:
+    """Returns the positions in the queue, by id, of those jobs that are queued; 1 is the next to run."""
+    return jobs.queue_positions(session, [job.id for job in rows if job.state == "queued"])
 
 
 def cancel_job(session: Session, job_id: str, *, owner: str) -> Job:
@@ -53,7 +53,7 @@ def cancel_job(session: Session, job_id: str, *, owner: str) -> Job:
 
 
 def retry_job(session: Session, settings: Settings, job_id: str, *, owner: str) -> Job:
-    """Queues a failed or cancelled job again; it goes on from what stands.
+    """Queues a failed or cancelled job again; it continues from its last checkpoint or finished stage.
 
     Raises NotFound, MoveNotAllowed, ConsentWithdrawn, QuotaExceeded.
     """

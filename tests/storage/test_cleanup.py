@@ -105,4 +105,4 @@ def test_batches_are_bounded_and_cover_the_whole_store(database, store, put, cle
 def test_unfinished_uploads_go(database, store, s3_server, cleaner):
     s3_server.client().create_multipart_upload(Bucket=store.bucket, Key=f"{store.folder}subjects/sub_1/source")
     cleaner.run_batch()
-    assert store.drop_unfinished(older_than_s=FUTURE_S) == 0
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 0

@@ -95,7 +95,7 @@ def test_a_file_name_names_no_file(client, settings, tricky):
 def test_wrong_fields_are_pointed_at(client, settings, data, pointer):
     body = check_problem(post(client, data), "validation_failed")
     assert [entry["pointer"] for entry in body["errors"]] == [pointer]
-    assert not settings.objects.exists()
+    assert not any(path.is_file() for path in settings.objects.rglob("*"))
 
 
 def test_a_preset_that_cannot_be_had_is_answered_with_those_that_can(client):
@@ -129,7 +129,7 @@ def test_the_video_must_be_there(client):
 )
 def test_what_is_obviously_no_video_is_refused_at_once_and_nothing_is_kept(client, settings, content, code):
     check_problem(post(client, files={"video": ("film.mp4", content)}), code)
-    assert not settings.objects.exists()
+    assert not any(path.is_file() for path in settings.objects.rglob("*"))
     assert client.get("/v1/jobs").json()["items"] == []
 
 

@@ -1,5 +1,3 @@
-"""The use cases are tested with workers of the stub core, by the fixtures of the worker's tests."""
+"""The fixtures of the worker's tests: the use cases are tested with workers, without HTTP."""
 
-from tests.worker.conftest import house, settings
-
-__all__ = ["house", "settings"]
+from tests.worker.conftest import house, settings  # noqa: F401
