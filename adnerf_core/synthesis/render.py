@@ -19,7 +19,6 @@ from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import to_uint8
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.files.video_formats import format_for
 from adnerf_core.models.base import TalkingHeadModel
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import extract_foreground, make_background
@@ -64,7 +63,7 @@ def render(
     written into the pictures, invisibly. Memory does not grow with the length of the video. Equal arguments give equal pixels.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
-    ffmpeg.check_encoders(format_for(out))  # before hours of sound are listened to
+    ffmpeg.writable_format(out)  # before hours of sound are listened to
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
@@ -93,13 +92,13 @@ def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
             samples += len(piece)
             if samples > MAX_AUDIO_S * SAMPLE_RATE:
                 raise MediaTooLong(
-                    f"The audio is longer than {LONGEST_S:.0f} s, which is all that is rendered at once."
+                    f"The audio is longer than {MAX_AUDIO_S:.0f} s, which is all that is rendered at once."
                 )
             yield piece
 
     codes = encode_stream(subject.portrait, load_features(subject.features), pieces(), subject.poses.device)
     if samples < MIN_AUDIO_S * SAMPLE_RATE:
-        raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {SHORTEST_S} s are needed.")
+        raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
     return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
 
 
