@@ -118,12 +118,18 @@ def stream_audio(
         DiskFull: if `soundtrack` does not fit on the disk.
         MediaTooLarge, MediaTooLong: at the limits of probe() and of the process.
     """
-    source = audio_input(path, info or probe(path))
-    speech = source.filter("aformat", sample_rates=SAMPLE_RATE, channel_layouts="mono", sample_fmts="s16")
+    info = info or probe(path)
+    source = open_audio(path, info)
+    if soundtrack is not None:
+        split = source.filter_multi_output("asplit")
+        source, copied = split[0], split[1]
+    speech = on_timeline(source, info).filter(
+        "aformat", sample_rates=SAMPLE_RATE, channel_layouts="mono", sample_fmts="s16"
+    )
     output = ffmpeg.output(speech, "pipe:1", format="s16le", t=duration_s)
     if soundtrack is not None:
-        copy = ffmpeg.output(soundtrack_of(source), file_url(soundtrack), format="flac", t=duration_s)
-        output = ffmpeg.merge_outputs(output, copy)
+        copy = soundtrack_of(copied, info)
+        output = ffmpeg.merge_outputs(output, ffmpeg.output(copy, file_url(soundtrack), format="flac", t=duration_s))
     empty = True
     with running(output.global_args("-copyts")) as child:
         while chunk := child.stdout.read(READ_BYTES):
@@ -143,8 +149,8 @@ def extract_audio(
     return np.concatenate(list(stream_audio(path, info=info, duration_s=duration_s)))
 
 
-def audio_input(path: Path, info: MediaInfo) -> FilterableStream:
-    """Opens the first audio stream of a file, from time zero of its timeline on; gaps are filled with silence.
+def open_audio(path: Path, info: MediaInfo) -> FilterableStream:
+    """Opens the first audio stream of a file.
 
     Raises:
         NoAudio: if the file has no sound.
@@ -156,16 +162,20 @@ def audio_input(path: Path, info: MediaInfo) -> FilterableStream:
         raise NotMedia(
             f"The sound of {Path(path).name} has {info.sample_rate} samples a second; speech needs {MIN_RATE}."
         )
-    placed = untrusted_input(path)["a:0"].filter("asetpts", f"PTS-({info.start_s})/TB")
-    return placed.filter("aresample", **{"async": 1}, first_pts=0)
+    return untrusted_input(path)["a:0"]
 
 
-def soundtrack_of(source: FilterableStream) -> FilterableStream:
+def on_timeline(source: FilterableStream, info: MediaInfo) -> FilterableStream:
+    """Moves an audio stream to its file's timeline: it starts at time zero, and gaps are filled with silence."""
+    return source.filter("asetpts", f"PTS-({info.start_s})/TB").filter("aresample", **{"async": 1}, first_pts=0)
+
+
+def soundtrack_of(source: FilterableStream, info: MediaInfo) -> FilterableStream:
     """Converts an audio stream to what the encoders of write_video() take: 48 kHz, one or two channels, 16 bit.
 
     The samples become integers because a sound file may hold NaN, which the encoders refuse.
     """
-    resampled = source.filter("aformat", sample_rates=SOUNDTRACK_RATE, channel_layouts="mono|stereo")
+    resampled = on_timeline(source, info).filter("aformat", sample_rates=SOUNDTRACK_RATE, channel_layouts="mono|stereo")
     return resampled.filter("aformat", sample_fmts="s16")
 
 

@@ -16,7 +16,7 @@ from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import NotMedia
 from adnerf_core.files.ffmpeg_process import THREADS, file_url, running, writable_format
 from adnerf_core.files.media_info import probe
-from adnerf_core.files.media_reader import SCALING, audio_input, soundtrack_of
+from adnerf_core.files.media_reader import SCALING, open_audio, soundtrack_of
 from adnerf_core.files.run_dir import atomic
 from adnerf_core.files.video_formats import VideoFormat
 
@@ -68,7 +68,8 @@ def write_video(
     if soundtrack is not None:
         sound = ffmpeg.input(file_url(soundtrack))["a:0"]
     elif audio is not None:
-        sound = soundtrack_of(audio_input(audio, probe(audio)))
+        info = probe(audio)
+        sound = soundtrack_of(open_audio(audio, info), info)
     frames = islice(frames, None if duration_s is None else max(1, round(duration_s * fps)))
     with atomic(Path(path)) as temporary:
         silent = temporary.with_name(f"{temporary.stem}.silent{temporary.suffix}")

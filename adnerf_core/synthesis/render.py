@@ -18,7 +18,7 @@ from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import to_uint8
-from adnerf_core.files.run_dir import RunDir
+from adnerf_core.files.run_dir import RunDir, temporary_beside
 from adnerf_core.models.base import TalkingHeadModel
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import extract_foreground, make_background
@@ -29,7 +29,6 @@ from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import Watermark
 
 MIN_AUDIO_S, MAX_AUDIO_S = 0.3, 7200.0
-CODE_BATCH = 512
 DEFAULT_OPTIONS = RenderOptions()
 
 
@@ -63,32 +62,34 @@ def render(
     written into the pictures, invisibly. Memory does not grow with the length of the video. Equal arguments give equal pixels.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
-    ffmpeg.writable_format(out)  # before hours of sound are listened to
+    container = ffmpeg.writable_format(out)  # before hours of sound are processed
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
-    codes = lip_codes(subject, audio)
-    count = len(codes)
-    frames = render_frames(subject, codes, plate, options, progress)
-    if options.label:
-        frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
-    if mark is not None:
-        frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
-    ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
+    with temporary_beside(out.with_suffix(".flac")) as soundtrack:
+        codes = lip_codes(subject, audio, soundtrack)
+        count = len(codes)
+        frames = render_frames(subject, codes, plate, options, progress)
+        if options.label:
+            frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
+        if mark is not None:
+            frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
+        ffmpeg.write_video(out, frames, fps=FPS, soundtrack=soundtrack, duration_s=count / FPS, container=container)
     progress("render", count, count)
     return Rendered(count, count / FPS, size, size, ViewChangeApplier(subject.poses, options.view).change)
 
 
-def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
+def lip_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> Float[Tensor, "frames code"]:
     """The lip codes of a file's sound, 25 a second; the sound is read and heard in pieces.
 
+    If `soundtrack` is given, the sound is stored there for ffmpeg.write_video by the same decoding.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend.
     """
     samples = 0
 
     def pieces() -> Iterator[Float[np.ndarray, " samples"]]:
         nonlocal samples
-        for piece in ffmpeg.stream_audio(audio):
+        for piece in ffmpeg.stream_audio(audio, soundtrack=soundtrack):
             samples += len(piece)
             if samples > MAX_AUDIO_S * SAMPLE_RATE:
                 raise MediaTooLong(
