@@ -10,7 +10,7 @@ from numpy import ndarray
 from adnerf_core.cameras.cameras import Camera, pose_angles, project
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.data.ray_batches import NECK_DEPTH
-from adnerf_core.face.landmarks import LOBES, NOSE_BRIDGE, NOSE_TIP
+from adnerf_core.face.landmarks import EAR_LOBES, NOSE_BRIDGE, NOSE_TIP
 from adnerf_core.models.base import SceneGeometry
 
 FRONT, BACK = 0.8, -2.0
@@ -71,7 +71,7 @@ def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndar
 def hanging_hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n"]) -> tuple[float, float]:
     """The share of `frames` in which hair hangs down on the person's right, and left: head above the cut and torso below it,
     where a neck leaves the background free."""
-    lobes = np.nanmean(track.depose[frames][:, LOBES], axis=0)
+    lobes = np.nanmean(track.depose[frames][:, EAR_LOBES], axis=0)
     outwards = (-HAIR_BESIDE, HAIR_BESIDE)
     places = [lobe + (x, y, 0) for lobe, x in zip(lobes, outwards, strict=True) for y in (HAIR_ABOVE, HAIR_BELOW)]
     places = torch.tensor(np.array(places), dtype=torch.float32)
