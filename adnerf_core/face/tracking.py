@@ -106,8 +106,8 @@ def optical_flow(
     window = max(MIN_WINDOW, before.shape[0] // FLOW_WINDOW) | 1
     options = {"winSize": (window, window), "maxLevel": PYRAMID_LEVELS}
     start = points[:, None].astype(np.float32) - 0.5  # OpenCV's origin is the centre of the first pixel
-    end, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **options)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(after, before, end, None, **options)
+    end, status, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **options)
+    back, status_back, _ = cv2.calcOpticalFlowPyrLK(after, before, end, None, **options)
     error = np.linalg.norm(back - start, axis=-1)
-    lost = (error > before.shape[0] * MAX_RETURN_ERROR) | (found == 0) | (found_back == 0)
+    lost = (error > before.shape[0] * MAX_RETURN_ERROR) | (status == 0) | (status_back == 0)
     return np.where(lost, np.nan, (end - start)[:, 0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Float
 
+from adnerf_core.cameras.depth_plane import points_at_depth
 from adnerf_core.face.eyes import eye_aspect_ratio
 from adnerf_core.preprocess.head_pose import HeadTrack
 
@@ -33,15 +34,8 @@ def remove_head_pose(
     Returns:
         Landmarks in head units; NaN in frames whose pose is not valid.
     """
-    pose = track.motions.camera_to_world()
-    centred = landmarks[..., :2].astype(np.float64) - size / 2
-    sight = np.stack(
-        [centred[..., 0] / track.focal, -centred[..., 1] / track.focal, -np.ones_like(centred[..., 0])], -1
-    )
-    sight = np.einsum("fij,fnj->fni", pose[:, :3, :3], sight)
-    camera = pose[:, None, :3, 3]
-    distance = (track.face[:, 2] - camera[..., 2]) / sight[..., 2]
-    out = (camera + distance[..., None] * sight).astype(np.float32)
+    poses, center = track.motions.camera_to_world(), (size / 2, size / 2)
+    out = points_at_depth(landmarks[..., :2], track.face[:, 2], poses, track.focal, center).astype(np.float32)
     out[~track.valid] = np.nan
     return out
 

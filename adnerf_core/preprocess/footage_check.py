@@ -1,6 +1,6 @@
 """Checks the whole footage once, in a stream, before any work goes into it.
 
-check_footage() finds the person and the square crop, and refuses footage of which no subject can be made. Gaps of single
+check_footage() finds the person and the square crop, and refuses footage that cannot become a subject. Gaps of single
 frames, and how long the face is missing, are left to the tracking, which sees every frame.
 """
 
@@ -116,7 +116,7 @@ def check_footage(
         on_frame: called with the number of frames that have been checked.
 
     Raises:
-        NoFaceFound, SceneCut, MovingCamera, SeveralFaces, FaceTooSmall: if no subject can be made of it.
+        NoFaceFound, SceneCut, MovingCamera, SeveralFaces, FaceTooSmall: if it cannot become a subject.
     """
     scale = width / survey_size(width, height)[0]
     camera, changes, detections = CameraMotionDetector(), [], []

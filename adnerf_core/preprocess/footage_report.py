@@ -41,8 +41,8 @@ MAX_CAMERA_SHIFT = 0.008
 footage above 0.02."""
 
 MAX_LAG_MS = 60
-"""Offset of the sound, ms, from which the user is told that it was corrected: larger than what recorders usually have, and about
-where viewers begin to notice."""
+"""Offset of the sound, ms, from which the user is told that it was corrected: more than recorders usually
+have, and about what viewers begin to notice."""
 
 MAX_HOLE_SHARE = 0.55
 """Share of the background that no frame shows, above which the clean plate is mostly a guess."""

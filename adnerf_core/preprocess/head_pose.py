@@ -62,13 +62,13 @@ def estimate_head_poses(
 
     Args:
         landmarks: x, y in px of a square picture (origin at its upper left corner), z in px, smaller is nearer; NaN in
-            frames without a face, of which there may be some, but not all.
+            frames without a face (some may be, not all).
         flow: how far the picture moved at each rigid point since the frame before, px (x right, y down); NaN if unknown.
         size: edge of the picture, px.
     """
-    found = np.isfinite(landmarks[:, 0, 0])
+    has_face = np.isfinite(landmarks[:, 0, 0])
     scale = REFERENCE_EDGE / size
-    tracked = landmarks[found] * scale - (REFERENCE_EDGE / 2, REFERENCE_EDGE / 2, 0)
+    tracked = landmarks[has_face] * scale - (REFERENCE_EDGE / 2, REFERENCE_EDGE / 2, 0)
     tracked *= (1, -1, -1)  # to x right, y up, z towards the camera
     rigid = list(RIGID_LANDMARKS)
     observed = tracked[:, rigid, :2]
@@ -82,8 +82,8 @@ def estimate_head_poses(
     motions, error = estimate_poses(points, focal, motions, observed)
 
     trusted = error <= max(MIN_OUTLIER_PX, OUTLIER_RATIO * float(np.median(error)))
-    valid = found.copy()
-    valid[found] = trusted
+    valid = has_face.copy()
+    valid[has_face] = trusted
     motions, observed = motions[trusted], observed[trusted]
     predicted, linked = propagate_by_flow(points, focal, motions, valid, flow * (scale, -scale))
     smoothed = smooth(motions, predicted, linked, valid, pose_information_matrix(points, focal, motions))

@@ -157,7 +157,7 @@ def preprocess(
         The dataset.
 
     Raises:
-        MediaError, FootageError: if no subject can be made of the footage; see errors.py for their kinds.
+        MediaError, FootageError: if the footage cannot become a subject; errors.py lists the reasons.
         MissingBackend: if a library or model file is missing.
         DiskFull: if the disk has no space left.
     """

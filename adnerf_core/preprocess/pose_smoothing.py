@@ -25,7 +25,7 @@ MIN_FLOW_POINTS = 12
 """Points with known flow that a link between two frames needs: they give 24 equations for the six parameters of a motion."""
 
 NUMERICAL_WEIGHT = 1e-9
-"""Added to the diagonal, so that the system is regular also in numbers where a frame is neither valid nor linked."""
+"""Added to the diagonal, so that the system stays numerically regular if a frame is neither valid nor linked."""
 
 INFORMATION_FRAMES = 200
 """Frames, evenly spread, over which the information matrix is averaged."""

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from adnerf_core.cameras.cameras import Camera, pose_angles, project
+from adnerf_core.cameras.depth_plane import points_at_depth
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.data.ray_batches import NECK_DEPTH
 from adnerf_core.face.landmarks import EAR_LOBES, NOSE_BRIDGE, NOSE_TIP
@@ -56,15 +57,8 @@ def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndar
         return np.array([[-1.0, -1.5], [1.0, 1.5]])
     corners = np.array([[c, r] for c in (cols.min(), cols.max()) for r in (rows.min(), rows.max())], float)
     pose = track.pose[frame].astype(float)
-    local = np.column_stack(
-        [
-            (corners[:, 0] - camera.center[0]) / camera.focal,
-            (camera.center[1] - corners[:, 1]) / camera.focal,
-            -np.ones(4),
-        ]
-    )
-    directions = local @ pose[:3, :3].T
-    reach = pose[:3, 3] + directions * ((MIDDLE - pose[2, 3]) / directions[:, 2])[:, None]
+    depth = np.full(len(corners), MIDDLE)
+    reach = points_at_depth(corners[None], depth, pose[None], camera.focal, camera.center)[0]
     return np.stack([reach[:, :2].min(0), reach[:, :2].max(0)])
 
 
