@@ -61,7 +61,7 @@ def test_frames_without_a_face_are_missing_and_break_the_flow():
 
 
 @pytest.mark.parametrize("model", [None, "/nowhere/face_landmarker.task"])
-def test_a_missing_model_file_says_what_to_do(model):
+def test_a_missing_model_file_is_reported_with_a_remedy(model):
     with pytest.raises(MissingBackend, match=r"face_landmarker\.task") as caught:
         tracking.load_tracker("landmarker", model)
     assert "tracker_model" in caught.value.remedy

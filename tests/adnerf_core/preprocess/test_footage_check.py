@@ -11,7 +11,7 @@ from adnerf_core.errors import SilentAudio
 from adnerf_core.preprocess import footage_check
 
 
-def test_cuts_are_jumps_that_stay():
+def test_cuts_are_jumps_without_a_jump_back():
     changes = np.abs(np.random.default_rng(0).normal(1.0, 0.3, 200))
     assert footage_check.find_cuts(changes) == []
     changes[49] = 20  # a cut
