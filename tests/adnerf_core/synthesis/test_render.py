@@ -206,7 +206,7 @@ def test_memory_does_not_grow_with_the_length(subject, monkeypatch):
     """All but the drawing of the fields is real."""
     size = subject.size
     seen = torch.full((size * size, 3), 0.5), torch.full((size * size,), 0.5)
-    monkeypatch.setattr(type(subject.portrait), "paint", lambda *_, **__: seen)
+    monkeypatch.setattr(type(subject.portrait), "render_pixels", lambda *_, **__: seen)
     options = RenderOptions(pose="still", view=ViewChange(yaw_deg=3))
     peaks = []
     for count in (20, 200):
