@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -14,9 +13,11 @@ from numpy import ndarray
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, LipCodes
 from adnerf_core.evaluation.metrics import Picture
+from adnerf_core.face.eyes import eye_aspect_ratio
 from adnerf_core.face.landmarks import NUM_LANDMARKS, RIGID_LANDMARKS
 from adnerf_core.face.lip_pca import LIPS, mouth_opening
 from adnerf_core.face.tracking import FaceTracker
+from adnerf_core.files.images import decode_rgb, encode_jpeg
 from adnerf_core.progress import Progress
 
 LMD_SIZE = 512
@@ -147,7 +148,7 @@ class Evaluator:
         figures |= self._lip_figures()
         stored, render = self.seen("stored"), self.seen("render")
         figures |= {
-            "blink": metrics.correlation(metrics.eye_aspect(render), metrics.eye_aspect(stored)),
+            "blink": metrics.correlation(eye_aspect_ratio(render), eye_aspect_ratio(stored)),
             "head_jitter_px": metrics.jitter(render[:, list(RIGID_LANDMARKS)]),
             "head_jitter_true_px": metrics.jitter(self.seen("truth")[:, list(RIGID_LANDMARKS)]),
             "frames_per_second": 1 / float(np.median(seconds)),
@@ -200,6 +201,4 @@ def detect_landmarks(tracker: Callable[[Picture], ndarray | None], picture: Pict
 
 def recompress(picture: Picture) -> Picture:
     """The picture after JPEG: the same to the eye, another one to a detector."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return decode_rgb(encode_jpeg(picture, JPEG_QUALITY))

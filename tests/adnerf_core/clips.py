@@ -1,4 +1,4 @@
-"""Small made clips for the preprocessing tests: a still portrait, moved and given a mouth."""
+"""Small synthetic clips for the preprocessing tests: a still portrait that sways and moves its mouth."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ MOUTH = (219, 146)
 
 
 def portrait(edge: int = 256) -> np.ndarray:
-    """The astronaut's head and shoulders as a square picture, face 35 % of its height."""
+    """Returns the astronaut's head and shoulders as a square picture; the face takes 35 % of its height."""
     return cv2.resize(astronaut()[0:320, 62:382], (edge, edge), interpolation=cv2.INTER_AREA)
 
 
 def syllables(frames: int, seed: int = 0) -> np.ndarray:
-    """An opening of the mouth, 0..1, that goes up and down irregularly as in speech; a value a frame."""
+    """Returns an opening of the mouth per frame, 0..1, that varies irregularly as in speech."""
     rng = np.random.default_rng(seed)
     opening, k = np.zeros(frames + 40), 0
     while k < frames:
@@ -33,14 +33,14 @@ def syllables(frames: int, seed: int = 0) -> np.ndarray:
 
 
 def voice(opening: np.ndarray, late_s: float = 0.0) -> np.ndarray:
-    """Noise as loud as the mouth is open, `late_s` after it."""
+    """Returns noise that is as loud as the mouth was open `late_s` before."""
     samples = np.arange(len(opening) * SAMPLE_RATE // FPS)
     loud = np.interp(samples / SAMPLE_RATE - late_s, np.arange(len(opening)) / FPS, opening, left=0)
     return (0.2 * loud * np.random.default_rng(1).standard_normal(len(samples))).astype(np.float32)
 
 
 def speaker(opening: np.ndarray, edge: int = 256) -> Iterator[np.ndarray]:
-    """The portrait speaking: chin and lower lip go down over a dark gap, the head sways a little before the background."""
+    """Yields the speaking portrait: chin and lower lip move down from a dark gap, and the head sways a little."""
     picture = portrait(edge)
     unit = edge / 320  # px of the portrait's own
     mouth = (np.array(MOUTH) - (62, 0)) * unit
@@ -59,7 +59,7 @@ def speaker(opening: np.ndarray, edge: int = 256) -> Iterator[np.ndarray]:
 
 
 def write(path: Path, frames, sound: np.ndarray | None) -> Path:
-    """Writes a clip, with `sound` (samples) unless that is None."""
+    """Writes a clip, with `sound` (samples) if given, and returns its path."""
     audio = None
     if sound is not None:
         audio = path.with_suffix(".wav")

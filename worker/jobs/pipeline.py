@@ -59,7 +59,7 @@ class CoreFunctions:
     """The functions of adnerf_core that the pipeline calls; `load_core` returns the real ones, tests pass others."""
 
     preprocess: Callable[..., object]
-    """(video, out, config, progress)"""
+    """(video, out, config, progress, source_sha256=)"""
     train: Callable[..., object]
     """(dataset folder, run, config, progress)"""
     evaluate: Callable[..., Mapping[str, Any]]
@@ -181,7 +181,9 @@ class Pipeline:
         subject = attempt.target()
         source, out = attempt.file(subject.source_key, "source"), attempt.folder / "dataset"
         try:
-            self.core.preprocess(source, out, PreprocessConfig(), attempt.lease.progress)
+            self.core.preprocess(
+                source, out, PreprocessConfig(), attempt.lease.progress, source_sha256=subject.footage_sha256
+            )
         finally:  # the report on refused footage is published as well
             with suppress(NotReady):
                 attempt.publish(footage=read_json(out / "footage.json"))

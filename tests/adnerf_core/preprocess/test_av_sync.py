@@ -1,4 +1,4 @@
-"""The offset between sound and lips, on made lips and on a real clip."""
+"""The offset between synthetic lips and their sound."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def lips() -> np.ndarray:
 
 @pytest.mark.parametrize("late_s", [-0.3, -0.033, 0.0, 0.1, 0.25])
 def test_a_known_delay_is_found(lips, late_s):
-    """To 20 ms, whatever the delay. The made lips do not lead their sound as real ones do, hence the difference."""
+    """To 20 ms. Unlike real lips, the synthetic ones do not move earlier than their sound, so a difference is tested."""
     in_sync = av_sync.estimate_av_offset(clips.voice(lips), lips)
     offset = av_sync.estimate_av_offset(clips.voice(lips, late_s), lips)
-    assert in_sync.sure and offset.sure
+    assert in_sync.reliable and offset.reliable
     assert in_sync.lag_s == pytest.approx(-av_sync.LIPS_LEAD_S, abs=0.04)
     assert offset.lag_s - in_sync.lag_s == pytest.approx(late_s, abs=0.02)
 
@@ -31,22 +31,22 @@ def test_frames_without_a_face_do_not_matter(lips):
     gaps = lips.copy()
     gaps[100:110] = gaps[300] = np.nan
     whole, gapped = (av_sync.estimate_av_offset(clips.voice(lips, 0.1), opening) for opening in (lips, gaps))
-    assert gapped.sure and gapped.lag_s == pytest.approx(whole.lag_s, abs=0.01)
+    assert gapped.reliable and gapped.lag_s == pytest.approx(whole.lag_s, abs=0.01)
 
 
-def test_unrelated_sound_is_neither_believed_nor_condemned_early(lips):
-    """Other speech: no offset is believed; that there is no connection is said of long clips only."""
+def test_unrelated_sound_is_not_corrected_and_only_refused_for_long_clips(lips):
+    """With the speech of somebody else no offset is reliable; short clips are not called unrelated."""
     other = clips.voice(clips.syllables(4 * SECONDS * FPS, seed=5))
     long = np.concatenate([clips.syllables(SECONDS * FPS, seed=s) for s in range(4)])
     short = av_sync.estimate_av_offset(other, lips[: 12 * FPS])
-    assert not short.sure and not short.unrelated
+    assert not short.reliable and not short.unrelated
     offset = av_sync.estimate_av_offset(other, long)
-    assert not offset.sure and offset.unrelated
+    assert not offset.reliable and offset.unrelated
 
 
 @pytest.mark.parametrize("lag_s", [0.2, -0.2])
-def test_shifted_sound_is_in_its_place(lag_s):
-    """A click that is heard `lag_s` after what is seen at 1 s comes to 1 s; silence fills the rest."""
+def test_shifted_sound_is_aligned(lag_s):
+    """A click `lag_s` after 1 s moves to 1 s; silence fills the rest."""
     samples = np.zeros(3 * SAMPLE_RATE, np.float32)
     samples[round((1 + lag_s) * SAMPLE_RATE)] = 1
     aligned = av_sync.shift_audio(samples, lag_s, frames=4 * FPS)

@@ -1,4 +1,4 @@
-"""The whole path from a video to a dataset: on a made speaker, on footage that must be refused, and on a real clip."""
+"""From a video to a dataset: of a synthetic speaker, of footage that must be refused, and of a real clip."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ from adnerf_core.errors import (
     TooShort,
 )
 from adnerf_core.files import ffmpeg
+from adnerf_core.preprocess import pipeline
 from adnerf_core.preprocess.footage_report import warnings
 from adnerf_core.preprocess.pipeline import STAGES, preprocess
 from adnerf_core.progress import Cancelled
 from benchmarks.badfiles import good
 from tests.adnerf_core import clips
+from tests.adnerf_core.ffmpeg_runs import reads_of, record_runs
 
 MEDIA = Path(__file__).parents[4] / "shared" / "media"
 FRAMES = 9 * FPS
@@ -45,7 +47,7 @@ FOOTAGE = {
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    """Six seconds of the made speaker, the sound 150 ms late."""
+    """Six seconds of the synthetic speaker, with sound that is 150 ms late."""
     opening = clips.syllables(SPOKEN)
     path = tmp_path_factory.mktemp("clip") / "speaker.mp4"
     return clips.write(path, clips.speaker(opening), clips.voice(opening, late_s=0.15))
@@ -53,7 +55,16 @@ def clip(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def dataset(clip, tmp_path_factory):
-    return preprocess(clip, tmp_path_factory.mktemp("straight") / "dataset", BRIEF)
+    return preprocess(clip, tmp_path_factory.mktemp("uninterrupted") / "dataset", BRIEF)
+
+
+def test_the_video_is_probed_once_and_decoded_three_times(clip, dataset, tmp_path, monkeypatch):
+    """Once for the sound and twice for the pictures: the crop is known only after the check. And its digest is passed in."""
+    monkeypatch.setattr(pipeline, "_digest", lambda path: pytest.fail("the video was read for its digest"))
+    commands = record_runs(monkeypatch)
+    made = preprocess(clip, tmp_path, BRIEF, source_sha256=dataset.manifest["source"]["sha256"])
+    assert reads_of(clip, commands) == ["probe", "sound", "pictures", "pictures"] and len(commands) == 4
+    assert {**made.manifest, "seconds": None} == {**dataset.manifest, "seconds": None}
 
 
 def test_a_dataset_is_complete(dataset, clip):
@@ -87,7 +98,7 @@ def test_a_dataset_is_complete(dataset, clip):
 
 
 def test_points_fall_on_the_landmarks_as_the_format_says(dataset):
-    """World to picture with nothing but dataset.py's description: within 1.5 px."""
+    """Projected as the description in dataset.py says: within 1.5 px."""
     track = dataset.track()
     world_to_camera = np.linalg.inv(track.pose[100])
     camera = track.points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
@@ -102,20 +113,20 @@ def test_the_footage_report_says_what_limits_quality(dataset):
     assert report["frames"] == report["frames_with_face"] == SPOKEN
     assert report["duration_s"] == pytest.approx(6, abs=0.1) and report["fps"] == FPS
     assert 70 < report["face_px"] < 110
-    said = " ".join(report["warnings"])
-    for part in ("Only 6 s", "px high", "hardly turns", "late and was moved"):
-        assert part in said
+    text = " ".join(report["warnings"])
+    for part in ("Only 6 s", "px high", "hardly turns", "late, which was corrected"):
+        assert part in text
 
 
 @pytest.mark.parametrize(
-    ("yaw", "said"), [((-1, 2), "hardly turns"), ((-8, 9), None), ((-19, 33), "turns by 52 degrees")]
+    ("yaw", "text"), [((-1, 2), "hardly turns"), ((-8, 9), None), ((-19, 33), "turns by 52 degrees")]
 )
-def test_a_head_that_turns_too_little_or_too_much_is_told(yaw, said):
-    found = warnings({"head_yaw_deg": yaw})
-    assert found == [] if said is None else said in found[0]
+def test_a_head_that_turns_too_little_or_too_much_gives_a_warning(yaw, text):
+    texts = warnings({"head_yaw_deg": yaw})
+    assert texts == [] if text is None else text in texts[0]
 
 
-def test_masks_and_plate_show_who_is_where(dataset):
+def test_masks_and_plate_separate_person_and_background(dataset):
     assert_masks_are_sane(dataset, range(0, SPOKEN, 15))
     plate = cv2.imread(str(dataset.root / "background.png"))
     corner = clips.portrait()[:60, :50, ::-1]
@@ -130,7 +141,7 @@ def read_mask(dataset, k: int) -> np.ndarray:
 
 
 def assert_masks_are_sane(dataset, chosen) -> None:
-    """Nose and cheeks are head, the neck is torso, the corners are background; from frame to frame little changes."""
+    """Checks that nose and cheeks are head, the neck torso, and the corners background, and that masks change slowly."""
     track, size = dataset.track(), dataset.size
     for k in chosen:
         mask = read_mask(dataset, k)
@@ -147,8 +158,8 @@ def assert_masks_are_sane(dataset, chosen) -> None:
 
 
 @pytest.mark.parametrize(("stage", "folder"), [("track", "frames"), ("parse", "masks")])
-def test_a_stopped_preprocessing_goes_on_and_ends_the_same(stage, folder, clip, dataset, tmp_path):
-    """Stopped in the middle of a stage; the stages before it are not run again; every file is as after a straight run."""
+def test_a_stopped_preprocessing_goes_on_with_the_same_result(stage, folder, clip, dataset, tmp_path):
+    """It stops in the middle of a stage; earlier stages are not repeated, and every file is as after an uninterrupted run."""
 
     def stop(at, done, total):
         if at == stage and done >= total / 2:
@@ -213,7 +224,7 @@ def an_empty_room():
 
 
 def someone_who_leaves():
-    """The picture fades to grey and back: nobody for about 3 s."""
+    """The picture fades to grey and back: no face for about 3 s."""
     picture = clips.portrait(320)
     for k in range(FRAMES):
         there = np.clip((abs(k - 112) - 35) / 20, 0, 1)
@@ -239,7 +250,7 @@ def a_still_picture(frames=FRAMES):
     ],
     ids=lambda value: getattr(value, "code", None) or getattr(value, "__name__", "sound"),
 )
-def test_footage_that_cannot_work_is_refused(frames, sound, error, tmp_path):
+def test_unusable_footage_is_refused(frames, sound, error, tmp_path):
     video = clips.write(tmp_path / "clip.mp4", frames(), sound)
     with pytest.raises(AdnerfError) as caught:
         preprocess(video, tmp_path / "dataset")
@@ -250,7 +261,7 @@ def test_footage_that_cannot_work_is_refused(frames, sound, error, tmp_path):
     assert (report["duration_s"], report["fps"]) == (pytest.approx(9, abs=0.1) if error is not TooShort else 5, FPS)
 
 
-def test_a_cut_is_said_where_it_is(tmp_path):
+def test_the_time_of_a_cut_is_reported(tmp_path):
     video = clips.write(tmp_path / "clip.mp4", two_shots(), VOICE)
     with pytest.raises(SceneCut, match=r"at 4\.04 s"):
         preprocess(video, tmp_path / "dataset")
@@ -266,17 +277,17 @@ def test_files_that_are_no_video_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mp4", "mkv", "webm", "avi"])
-def test_times_that_leap_are_refused_before_the_hole_is_looked_at(name, tmp_path):
-    """A second of pictures, eight minutes of nothing, and some more: never is the hole filled with copies and surveyed."""
-    leaps, looked_at = tmp_path / f"leaps.{name}", []
-    leaps.write_bytes(good.leaping(name))
+def test_files_with_large_gaps_are_refused_before_their_pictures_are_decoded(name, tmp_path):
+    """A second of pictures, eight minutes without, and some more: the gap is not filled with copies."""
+    gaps, steps = tmp_path / f"leaps.{name}", []
+    gaps.write_bytes(good.leaping(name))
     with pytest.raises(NotMedia, match="has 30 pictures for its 501 s"):
-        preprocess(leaps, tmp_path / "dataset", progress=lambda *step: looked_at.append(step))
-    assert not looked_at
+        preprocess(gaps, tmp_path / "dataset", progress=lambda *step: steps.append(step))
+    assert not steps
 
 
 def test_a_person_in_a_wide_picture_is_cropped_to_head_and_shoulders(tmp_path):
-    """The speaker stands right in a picture four times as large; two frames of blindness in the middle are skipped."""
+    """The speaker stands on the right of a picture four times as large; two frames in the middle show no face."""
     wide = np.full((480, 854, 3), 150, np.uint8)
     wide[::40] = 170
 
@@ -286,11 +297,11 @@ def test_a_person_in_a_wide_picture_is_cropped_to_head_and_shoulders(tmp_path):
             yield wide
 
     video = clips.write(tmp_path / "wide.mp4", frames(), clips.voice(clips.syllables(SPOKEN)))
-    found = preprocess(video, tmp_path / "dataset", BRIEF.model_copy(update={"max_size": 160}))
-    x, y, width, height = found.manifest["crop"]
-    assert found.size == 160 and width == height
+    dataset = preprocess(video, tmp_path / "dataset", BRIEF.model_copy(update={"max_size": 160}))
+    x, y, width, height = dataset.manifest["crop"]
+    assert dataset.size == 160 and width == height
     assert 480 < x < 660 and x + width <= 854 and 130 < y < 200 and 200 < width < 330
-    track = found.track()
+    track = dataset.track()
     assert np.flatnonzero(~track.valid).tolist() == [70, 71]
     assert not (tmp_path / "dataset" / "frames" / "000070.jpg").exists()
     assert not (tmp_path / "dataset" / "masks" / "000071.png").exists()
@@ -303,15 +314,15 @@ def test_a_person_in_a_wide_picture_is_cropped_to_head_and_shoulders(tmp_path):
     ("name", "seconds", "lag_ms"), [("reference.mp4", 9, None), ("reference_audio_late_200ms.mp4", 12, 200)]
 )
 def test_a_real_clip(name, seconds, lag_ms, tmp_path):
-    """A part of real footage: reprojection at most 0.8 px at 512 px, sane masks, the offset to 40 ms where it is large."""
+    """A part of real footage: reprojection at most 0.8 px at 512 px, sane masks, the offset to 40 ms if it is large."""
     if not (MEDIA / name).exists():
         pytest.skip(f"../shared/media/{name} is not here")
-    found = preprocess(MEDIA / name, tmp_path, PreprocessConfig(max_seconds=seconds))
-    assert found.frames == seconds * FPS
-    assert found.manifest["reprojection_px"] < 0.8
-    assert found.track().valid.all()
-    assert lag_ms is None or found.manifest["lag_ms"] == pytest.approx(lag_ms, abs=40)
-    assert_masks_are_sane(found, range(5, found.frames, 20))
+    dataset = preprocess(MEDIA / name, tmp_path, PreprocessConfig(max_seconds=seconds))
+    assert dataset.frames == seconds * FPS
+    assert dataset.manifest["reprojection_px"] < 0.8
+    assert dataset.track().valid.all()
+    assert lag_ms is None or dataset.manifest["lag_ms"] == pytest.approx(lag_ms, abs=40)
+    assert_masks_are_sane(dataset, range(5, dataset.frames, 20))
     report = json.loads((tmp_path / "footage.json").read_text())
     assert report["face_px"] == pytest.approx(245, abs=25)
-    assert not any("blurred" in said or "dark" in said or "camera" in said for said in report["warnings"])
+    assert not any(word in text for text in report["warnings"] for word in ("blurred", "dark", "camera"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -274,7 +273,7 @@ def test_a_subject_in_work_cannot_speak_yet(house):
 
 
 def test_what_is_refused_leaves_nothing(house):
-    house.settings = replace(house.settings, quota_stored_bytes=1000)
+    house.settings = house.settings.replace(quota_stored_bytes=1000)
     with pytest.raises(QuotaExceeded):
         house.submit_subject(words="x" * 20_000)
     assert house.objects() == []

@@ -1,0 +1,61 @@
+"""Reading, writing and resizing images."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage.data import astronaut
+
+from adnerf_core.errors import NotMedia, NotReady
+from adnerf_core.files import images
+
+
+@pytest.fixture(scope="module")
+def picture() -> np.ndarray:
+    return astronaut()[:64, 100:196]
+
+
+def test_a_png_keeps_every_pixel_and_its_colours(tmp_path, picture):
+    images.write_rgb(tmp_path / "new" / "a.png", picture)
+    assert np.array_equal(images.read_rgb(tmp_path / "new" / "a.png"), picture)
+    assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "a.png")), picture)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.png"]
+
+
+def test_a_jpeg_is_better_with_higher_quality_and_full_chroma(tmp_path, picture):
+    errors = []
+    for quality, full_chroma in ((60, False), (95, False), (95, True)):
+        images.write_rgb(tmp_path / "a.jpg", picture, quality=quality, full_chroma=full_chroma)
+        errors.append(np.abs(images.read_rgb(tmp_path / "a.jpg").astype(int) - picture).mean())
+        same = images.decode_rgb(images.encode_jpeg(picture, quality, full_chroma=full_chroma))
+        assert np.array_equal(same, images.read_rgb(tmp_path / "a.jpg"))
+    assert errors[0] > errors[1] > errors[2]
+
+
+@pytest.mark.parametrize("content", [None, b"no image"])
+def test_a_missing_or_damaged_image_is_reported(tmp_path, content):
+    if content is not None:
+        (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(NotReady, match="missing or damaged") as caught:
+        images.read_rgb(tmp_path / "a.png", "Run preprocess again.")
+    assert caught.value.remedy == "Run preprocess again."
+
+
+@pytest.mark.parametrize("size", [16, 64, 100])
+def test_resizing_keeps_the_mean_colour(picture, size):
+    square = picture[:, :64]
+    resized = images.resize(square, size)
+    assert resized.shape == (size, size, 3)
+    assert resized.mean((0, 1)) == pytest.approx(square.mean((0, 1)), abs=2)
+
+
+def test_a_background_must_be_a_readable_image_of_a_sensible_size(tmp_path, picture, monkeypatch):
+    Image.fromarray(picture).save(tmp_path / "a.webp", lossless=True)
+    assert np.array_equal(images.read_background_image(tmp_path / "a.webp"), picture)
+    (tmp_path / "text.png").write_text("no image")
+    monkeypatch.setattr(images, "MAX_IMAGE_PIXELS", 64 * 95)
+    for path in (None, tmp_path / "text.png", tmp_path / "missing.png", tmp_path / "a.webp"):
+        with pytest.raises(NotMedia) as caught:
+            images.read_background_image(path)
+        assert caught.value.remedy
