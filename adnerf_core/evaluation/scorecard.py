@@ -10,7 +10,10 @@ from typing import Literal
 Figures = Mapping[str, float | int | None]
 Verdict = Literal["good", "fair", "poor", "unknown"]
 
-MORE_SPEECH = "Record more speech (one to three minutes, lively, in one take), and make sure that the sound of the video is the speaker's own voice."
+MORE_SPEECH = (
+    "Record more speech (one to three minutes, lively, in one take), "
+    "and make sure that the sound of the video is the speaker's own voice."
+)
 SHARPER = "Record with the face at least 250 pixels high, in focus and in good light, or train a larger preset."
 
 
@@ -111,14 +114,14 @@ METRICS = (
         MORE_SPEECH,
         _sentence("The footage itself, measured twice, reaches {:.2f}.", "lip_sync_ceiling"),
     ),
-    # No published value. Stricter than the line above, because the true lips leave only the picture's own error.
+    # No value is recorded for these clips. Stricter than the line above: with the true lips, only the picture's own error is left.
     Metric(
         "The picture follows the lips", _figure("lip_sync_true_lips"), "", (0.9, inf), (0.7, inf),
         "The same with the real lip movements instead of the sound. If this value is high and the one above is low, the sound is "
         "the problem; if both are low, the picture is.",
         "Record more footage, with the mouth in good light, or train a larger preset.",
     ),
-    # R 1.02, L 0.94. Not centred on 1: a mouth that moves too little is a common flaw, too much an obvious one.
+    # R 1.02, L 0.94; 0.7 to 0.9 in most earlier trials. The range is wider below 1, because that is the usual flaw.
     Metric(
         "How far the mouth opens", _figure("lip_amplitude"), "", (0.7, 1.2), (0.5, 1.5),
         "Movement of the rendered mouth relative to the real one: 1 is as lively as in the footage, less looks like mumbling.",
@@ -132,7 +135,7 @@ METRICS = (
         MORE_SPEECH,
         _sentence("The measurement itself is off by {:.2f} px.", "lmd_floor_px"),
     ),
-    # No published value. A tenth of the wide-open mouth is about what can be seen in a still mouth.
+    # No value is recorded for these clips.
     Metric(
         "Lips at rest in silence",
         _combined("quiet_opening", "quiet_opening_true", lambda rendered, true: rendered - true),
@@ -149,7 +152,7 @@ METRICS = (
         MORE_SPEECH,
         _sentence("Mouth: {:.1f} dB right, {:.1f} dB wrong.", "mouth_psnr", "mouth_psnr_wrong_sound"),
     ),
-    # R 0.90, L 0.99; with 0.78 the lids of R stayed half open.
+    # R 0.90, L 0.99; with 0.78 to 0.82, R's lids stayed half open.
     Metric(
         "Blinks", _figure("blink"), "", (0.85, inf), (0.5, inf),
         "How closely the eyes open and close like the real ones: 1 is a perfect match.",
@@ -198,7 +201,7 @@ METRICS = (
         "Put the camera on a stand and use good light: a blurred face cannot be tracked steadily.",
         _sentence("Rendered {:.2f} px, footage {:.2f} px (of 512).", "head_jitter_px", "head_jitter_true_px"),
     ),
-    # No value measured here, as the weights are not part of the project.
+    # No value is recorded: the weights are not part of the project.
     Metric(
         "Visible difference (LPIPS)", _figure("lpips"), "", (-inf, 0.1), (-inf, 0.2),
         "Difference as people see it, estimated by a neural network: 0 is the same picture.",
@@ -209,8 +212,8 @@ METRICS = (
 """All metrics in the order of the report: the most noticeable flaws come first.
 
 The ranges are editorial judgements, not taken from a paper or from a test with viewers (docs/decisions/0011-report.md): `good`
-starts at or somewhat below what the preset `standard` reaches on the better of two clips, `fair` ends where the flaw dominates. The
-comments give the values of these clips from docs/fidelity.md: R has 46 s of training footage, L 18 s; and the noise of a value from
+starts at or somewhat below what the preset `standard` reaches on the better of two clips, the end of `fair` is an estimate. The
+comments give the values of these clips from docs/fidelity.md (R has 46 s of training footage, L 18 s), and what counts as noise from
 docs/evaluation.md.
 """
 
