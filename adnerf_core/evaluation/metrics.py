@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import savgol_coeffs
 from skimage.metrics import structural_similarity
 
+from adnerf_core.audio.loudness import is_speech
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.face.landmarks import LEFT_EYE, RIGHT_EYE
 
@@ -27,8 +28,6 @@ JITTER_WINDOW = 7
 would count fast nods as jitter, a shorter one would follow the jitter itself."""
 JITTER_TRIM = 0.05
 """Share of the frames, the worst ones, that `jitter` leaves out: enough for those in which the detector fails."""
-QUIET_DB = 30.0
-"""Frames this far below the loud parts of the sound are pauses, dB; the footage report counts speech by the same limit."""
 QUIET_MARGIN = 3
 """Frames next to speech (0.12 s on either side) that do not count as a pause, because the lips move before the sound starts."""
 
@@ -129,6 +128,4 @@ def quiet_frames(samples: Float[ndarray, " samples"], frames: int) -> Bool[ndarr
     """
     hop = SAMPLE_RATE // FPS
     padded = np.pad(samples[: frames * hop], (0, max(0, frames * hop - len(samples))))
-    level = 20 * np.log10(np.sqrt(np.mean(padded.reshape(frames, hop) ** 2, axis=1)) + 1e-6)
-    speech = level > np.quantile(level, 0.95) - QUIET_DB
-    return ~np.convolve(speech, np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)
+    return ~np.convolve(is_speech(padded, hop), np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)
