@@ -167,7 +167,7 @@ class Contest:
         if side == "fast":
             return subject
         portrait = AdNerf(self.paper_config.paper, subject.portrait.geometry, self.features.shape[1])
-        return dataclasses.replace(subject, portrait=portrait.to(self.device).eval().requires_grad_(False))
+        return dataclasses.replace(subject, model=portrait.to(self.device).eval().requires_grad_(False))
 
     def frames(self, side: str, size: int, share: float = 1.0) -> Frames:
         """Frames of "fast" or "paper"."""

@@ -66,7 +66,7 @@ def evaluate_cross_driven(
     offset = estimate_av_offset(samples, truth)
     lag_s = offset.lag_s if offset.sure else 0.0
     speech = shift_audio(samples, lag_s, len(truth))
-    codes = encode_stream(subject.portrait, load_features(subject.features), [speech], subject.poses.device)
+    codes = encode_stream(subject.model, load_features(subject.features), [speech], subject.poses.device)
     rendered = openings(render_frames(subject, codes, subject.background, STILL_POSE, progress))
     progress("render", len(truth), len(truth))
     figures = {

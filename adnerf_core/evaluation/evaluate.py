@@ -64,8 +64,8 @@ def evaluate(
     if len(held_out) == 0:
         raise NotReady("No held-out frame of the dataset shows the face.", "Preprocess longer footage.")
     lips = lip_codes(subject, dataset, track, held_out)
-    if isinstance(subject.portrait, TalkingHead):
-        track = align_held_out(subject.portrait, dataset, track, held_out, lips.heard)
+    if isinstance(subject.model, TalkingHead):
+        track = align_held_out(subject.model, dataset, track, held_out, lips.heard)
     renderer = HeldOutRenderer(subject, dataset, track)
     quiet = metrics.quiet_frames(ffmpeg.extract_audio(dataset.audio), dataset.frames)
     with ExitStack() as stack:

@@ -47,7 +47,7 @@ def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str =
     limits = view_limits(subject.poses)
     yaws, pitches = symmetric_angles(limits.yaw_deg, COLUMNS), symmetric_angles(limits.pitch_deg, ROWS)[::-1]
     silence = np.zeros(SAMPLE_RATE, np.float32)
-    codes = encode_stream(subject.portrait, load_features(subject.features), iter([silence]), subject.poses.device)
+    codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
     code = codes[SILENT_FRAME : SILENT_FRAME + 1]
     options = RenderOptions(pose="still")
     plate = make_background(subject, options.background, None, TILE_PX, device)
