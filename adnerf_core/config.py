@@ -174,7 +174,7 @@ class Background(Config):
     color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", description="Color for kind `color`, as #rrggbb.")
 
     @model_validator(mode="after")
-    def _color_where_needed(self):
+    def _color_if_needed(self) -> Background:
         if self.kind == "color" and self.color is None:
             raise ValueError("background kind `color` needs `color` as #rrggbb")
         if self.kind != "color" and self.color is not None:

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy import ndarray
 from scipy.ndimage import uniform_filter1d
 
@@ -112,7 +112,7 @@ def write_report(run: RunDir, inputs: ReportInputs, footage: dict[str, Any], nam
         temporary.write_text(page)
 
 
-def _template():
+def _template() -> Template:
     loader = PackageLoader("adnerf_core.evaluation")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
