@@ -25,7 +25,6 @@ from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
-from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training.pose_refinement import align_held_out
@@ -50,8 +49,8 @@ def evaluate(
     if len(held_out) == 0:
         raise NotReady("No held-out frame of the dataset shows the face.", "Preprocess longer footage.")
     lips = lip_codes(subject, dataset, track, held_out)
-    if isinstance(subject.portrait, TalkingHead):
-        track = align_held_out(subject.portrait, dataset, track, held_out, lips.heard)
+    if subject.portrait.refines_poses:
+        track = align_held_out(subject.portrait, dataset, track, held_out, lips.predicted)
     painter = HeldOutRenderer(subject, dataset, track)
     quiet = metrics.quiet_frames(ffmpeg.extract_audio(dataset.audio), dataset.frames)
     with ExitStack() as stack:
@@ -75,7 +74,10 @@ def report_inputs(judge: Evaluator, figures: dict[str, float | int | None]) -> R
     """What the report shows of what the judge has seen."""
 
     def look(frame: int) -> tuple[Picture, Picture, Picture]:
-        truth, render = judge.painter.truth(frame), judge.painter(frame, judge.lips.heard[judge.frames.index(frame)])
+        truth, render = (
+            judge.painter.truth(frame),
+            judge.painter(frame, judge.lips.predicted[judge.frames.index(frame)]),
+        )
         return truth, render, difference(truth, render)
 
     return ReportInputs(

@@ -76,18 +76,18 @@ class Evaluator:
         painter = self.painter
         truth = painter.truth(frame)
         wall, cpu = time.perf_counter(), time.process_time()
-        render = painter(frame, self.lips.heard[i])
+        render = painter(frame, self.lips.predicted[i])
         self._score(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
         self._compare(frame, render, truth)
         box = painter.mouth(frame)
-        wrong = [painter(frame, codes[i], box) for codes in self.lips.wrong()]
+        wrong = [painter(frame, codes[i], box) for codes in self.lips.mismatched()]
         self._score(mouth_psnr_wrong_sound=float(np.mean([metrics.psnr(w, truth, box.astype(float)) for w in wrong])))
         self._find("stored", painter.track.landmarks[frame][:, :2] * (LMD_SIZE / painter.dataset.size))
         self._find("truth", detect_landmarks(self.watchers.truth, recompress(truth)))
         self._find("render", detect_landmarks(self.watchers.render, render))
-        if self.lips.seen is not None:
+        if self.lips.ground_truth is not None:
             part = painter.lower_face(frame)
-            true_lips = np.where(part[..., None], painter(frame, self.lips.seen[i], part), render)
+            true_lips = np.where(part[..., None], painter(frame, self.lips.ground_truth[i], part), render)
             self._score(mouth_psnr_true_lips=metrics.psnr(true_lips, truth, box.astype(float)))
             self._find("true_lips", detect_landmarks(self.watchers.true_lips, true_lips))
         return truth, render

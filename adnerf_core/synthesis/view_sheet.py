@@ -14,7 +14,7 @@ from adnerf_core.files.images import write_jpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
-from adnerf_core.synthesis.render import render_frames
+from adnerf_core.synthesis.render import applied_view, render_frames
 from adnerf_core.synthesis.subject import load_subject
 
 COLUMNS, ROWS, TILE = 7, 3, 128
@@ -40,7 +40,7 @@ def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str =
         for column, yaw in enumerate(yaws):
             progress("views", row * COLUMNS + column, ROWS * COLUMNS)
             turned = plain.model_copy(update={"view": ViewChange(yaw_deg=yaw, pitch_deg=pitch)})
-            line += render_frames(subject, code, plate, turned, silent)
+            line += render_frames(subject, code, plate, turned, applied_view(subject, turned.view), silent)
         sheet.append(np.hstack(line))
     write_jpeg(run.views, np.vstack(sheet))
     progress("views", ROWS * COLUMNS, ROWS * COLUMNS)

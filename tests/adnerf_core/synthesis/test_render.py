@@ -16,7 +16,7 @@ from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
-from adnerf_core.synthesis.render import DEFAULT_OPTIONS, pixel_grid_for_view, render, render_frames
+from adnerf_core.synthesis.render import DEFAULT_OPTIONS, applied_view, pixel_grid_for_view, render, render_frames
 from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.files.test_video_formats import decode_alpha
 from tests.adnerf_core.toy import CENTER, SIZE
@@ -40,7 +40,8 @@ def tone(path, seconds: float):
 
 def frames(subject, options=DEFAULT_OPTIONS, count=2, plate=None):
     plate = subject.background if plate is None else plate
-    return list(render_frames(subject, torch.zeros(count, 6), plate, options, lambda *_: None))
+    view = applied_view(subject, options.view)
+    return list(render_frames(subject, torch.zeros(count, 6), plate, options, view, lambda *_: None))
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 1.99, 6.02])
@@ -203,7 +204,8 @@ def test_memory_does_not_grow_with_the_length(subject, monkeypatch):
     for count in (20, 200):
         codes = torch.zeros(1, 6).expand(count, 6)
         tracemalloc.start()
-        made = sum(1 for _ in render_frames(subject, codes, subject.background, options, lambda *_: None))
+        view = applied_view(subject, options.view)
+        made = sum(1 for _ in render_frames(subject, codes, subject.background, options, view, lambda *_: None))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert made == count
