@@ -93,7 +93,6 @@ class TalkingHeadModel(Protocol):
     Previews, evaluation and videos render with frame_renderer.render_frame, which needs no more than this.
 
     geometry: of the subject's scene.
-    lip_code: width of the speech code if it is the shape of the lips (LipPca), which footage shows too; 0 if it is not.
     grid: density grid of the head field, by which frames are rendered with few samples; None if the model has none.
     rays_per_chunk: number of rays that are rendered at once, which bounds the memory.
     refines_poses: whether the poses of held-out frames are refined with this model before they are evaluated.
@@ -105,7 +104,9 @@ class TalkingHeadModel(Protocol):
     refines_poses: bool
 
     @property
-    def lip_code(self) -> int: ...
+    def lip_code(self) -> int:
+        """Width of the speech code if it is the shape of the lips (LipPca), which footage shows too; 0 if it is not."""
+        ...
 
     @property
     def device(self) -> torch.device:

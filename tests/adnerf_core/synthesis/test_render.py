@@ -15,6 +15,7 @@ from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
+from adnerf_core.models.frame_renderer import RenderedFrame
 from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.render import DEFAULT_OPTIONS, applied_view, pixel_grid_for_view, render, render_frames
 from adnerf_core.synthesis.subject import load_subject
@@ -195,10 +196,10 @@ def test_webm_with_a_background_has_no_alpha(run, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_length(subject, monkeypatch):
-    """All but the drawing of the fields is real."""
+    """Everything but the rendering of the fields is real."""
     size = subject.size
-    seen = torch.full((size * size, 3), 0.5), torch.full((size * size,), 0.5)
-    monkeypatch.setattr(type(subject.portrait), "paint", lambda *_, **__: seen)
+    frame = RenderedFrame(torch.full((size * size, 3), 0.5), torch.full((size * size,), 0.5))
+    monkeypatch.setattr("adnerf_core.synthesis.render.render_frame", lambda *_: frame)
     options = RenderOptions(pose="still", view=ViewChange(yaw_deg=3))
     peaks = []
     for count in (20, 200):
