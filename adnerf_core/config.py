@@ -66,14 +66,20 @@ class FieldConfig(Config):
 
 
 class MarchConfig(Config):
-    """How rays are sampled."""
+    """How rays are sampled (see rendering/proposal_rays.py). The aliases are the keys in run.json and subject.json."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     grid: int = Field(64, description="cells an edge of the cached density grid")
     lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
     samples: int = Field(12, description="field evaluations a surviving ray, in training")
-    scout: int = Field(8, description="in rendering, those of the ray that goes ahead for a block of pixels")
-    few: int = Field(8, description="those of the block's own rays where it met a surface")
-    careful: int = Field(14, description="and where it did not: along outlines, in an open mouth; and in changed views")
+    samples_proposal: int = Field(
+        8, alias="scout", description="field evaluations of a block's proposal ray, in rendering"
+    )
+    samples_smooth: int = Field(8, alias="few", description="field evaluations a ray in smooth blocks, in rendering")
+    samples_edge: int = Field(
+        14, alias="careful", description="field evaluations a ray in edge blocks and in changed views, in rendering"
+    )
 
 
 class PaperConfig(Config):

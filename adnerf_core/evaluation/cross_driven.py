@@ -22,7 +22,7 @@ from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.av_sync import estimate_av_offset, shift_audio
 from adnerf_core.progress import Progress, silent
-from adnerf_core.synthesis.render import render_frames
+from adnerf_core.synthesis.render import applied_view, render_frames
 from adnerf_core.synthesis.subject import load_subject
 
 MAX_FRAMES = 20 * FPS
@@ -67,7 +67,8 @@ def evaluate_cross_driven(
     lag_s = offset.lag_s if offset.sure else 0.0
     speech = shift_audio(samples, lag_s, len(truth))
     codes = encode_stream(subject.model, load_features(subject.features), [speech], subject.poses.device)
-    rendered = openings(render_frames(subject, codes, subject.background, STILL_POSE, progress))
+    view = applied_view(subject, STILL_POSE.view)
+    rendered = openings(render_frames(subject, codes, subject.background, STILL_POSE, view, progress))
     progress("render", len(truth), len(truth))
     figures = {
         "other_voice_sync": metrics.correlation(rendered, truth),

@@ -25,7 +25,6 @@ from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
-from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training.pose_refinement import align_held_out
@@ -64,8 +63,8 @@ def evaluate(
     if len(held_out) == 0:
         raise NotReady("No held-out frame of the dataset shows the face.", "Preprocess longer footage.")
     lips = lip_codes(subject, dataset, track, held_out)
-    if isinstance(subject.model, TalkingHead):
-        track = align_held_out(subject.model, dataset, track, held_out, lips.heard)
+    if subject.model.refines_poses:
+        track = align_held_out(subject.model, dataset, track, held_out, lips.predicted)
     renderer = HeldOutRenderer(subject, dataset, track)
     quiet = metrics.quiet_frames(ffmpeg.extract_audio(dataset.audio), dataset.frames)
     with ExitStack() as stack:
@@ -90,7 +89,7 @@ def report_inputs(evaluator: Evaluator, figures: dict[str, float | int | None]) 
 
     def render_example(frame: int) -> tuple[Picture, Picture, Picture]:
         truth = evaluator.renderer.truth(frame)
-        render = evaluator.renderer(frame, evaluator.lips.heard[evaluator.frames.index(frame)])
+        render = evaluator.renderer(frame, evaluator.lips.predicted[evaluator.frames.index(frame)])
         return truth, render, difference(truth, render)
 
     return ReportInputs(

@@ -107,19 +107,19 @@ class Evaluator:
         renderer = self.renderer
         truth = renderer.truth(frame)
         wall, cpu = time.perf_counter(), time.process_time()
-        render = renderer(frame, self.lips.heard[i])
+        render = renderer(frame, self.lips.predicted[i])
         self._add_scores(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
         self._compare(frame, render, truth)
         box = renderer.mouth(frame)
-        mismatched = [renderer(frame, codes[i], box) for codes in self.lips.wrong()]
+        mismatched = [renderer(frame, codes[i], box) for codes in self.lips.mismatched()]
         wrong_sound = np.mean([metrics.psnr(picture, truth, box.astype(float)) for picture in mismatched])
         self._add_scores(mouth_psnr_wrong_sound=float(wrong_sound))
         self._add_landmarks("stored", renderer.track.landmarks[frame][:, :2] * (LMD_SIZE / renderer.dataset.size))
         self._add_landmarks("truth", detect_landmarks(self.trackers.truth, recompress(truth)))
         self._add_landmarks("render", detect_landmarks(self.trackers.render, render))
-        if self.lips.seen is not None:
+        if self.lips.ground_truth is not None:
             lower = renderer.lower_face(frame)
-            true_lips = np.where(lower[..., None], renderer(frame, self.lips.seen[i], lower), render)
+            true_lips = np.where(lower[..., None], renderer(frame, self.lips.ground_truth[i], lower), render)
             self._add_scores(mouth_psnr_true_lips=metrics.psnr(true_lips, truth, box.astype(float)))
             self._add_landmarks("true_lips", detect_landmarks(self.trackers.true_lips, true_lips))
         return truth, render

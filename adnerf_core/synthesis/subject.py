@@ -14,7 +14,7 @@ from torch import Tensor
 
 from adnerf_core.audio.features import stream_widths
 from adnerf_core.cameras.view_control import view_limits
-from adnerf_core.config import TrainConfig
+from adnerf_core.config import TrainConfig, ViewLimits
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
 from adnerf_core.files.images import image_to_tensor
@@ -46,6 +46,7 @@ class Subject:
     torso: Float[Tensor, "frames 4"]
     upper: Float[Tensor, "frames 2"]
     background: Float[Tensor, "size size 3"]
+    view_limits: ViewLimits
 
     @property
     def portrait(self) -> TalkingHeadModel:
@@ -91,7 +92,7 @@ def save_subject(
         "version": VERSION,
         "geometry": portrait.geometry.to_json(),
         "field": config.field.model_dump(),
-        "march": config.march.model_dump(),
+        "march": config.march.model_dump(by_alias=True),
         "paper": config.paper.model_dump() if config.paper else None,
         "features": dataset.manifest["features"],
         "view_limits": view_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
@@ -125,4 +126,5 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         torso=torso,
         upper=upper,
         background=image_to_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
+        view_limits=ViewLimits(**value["view_limits"]),
     )

@@ -8,13 +8,12 @@ import numpy as np
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
-from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.files.images import write_jpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
-from adnerf_core.synthesis.render import render_frames
+from adnerf_core.synthesis.render import applied_view, render_frames
 from adnerf_core.synthesis.subject import load_subject
 
 COLUMNS, ROWS = 7, 3
@@ -44,7 +43,7 @@ def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str =
         DiskFull: If there is no space for the sheet.
     """
     subject = load_subject(run, device)
-    limits = view_limits(subject.poses)
+    limits = subject.view_limits
     yaws, pitches = symmetric_angles(limits.yaw_deg, COLUMNS), symmetric_angles(limits.pitch_deg, ROWS)[::-1]
     silence = np.zeros(SAMPLE_RATE, np.float32)
     codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
@@ -56,8 +55,8 @@ def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str =
         tiles = []
         for column, yaw in enumerate(yaws):
             progress("views", row * COLUMNS + column, ROWS * COLUMNS)
-            turned = options.model_copy(update={"view": ViewChange(yaw_deg=yaw, pitch_deg=pitch)})
-            tiles += render_frames(subject, code, plate, turned, silent)
+            view = applied_view(subject, ViewChange(yaw_deg=yaw, pitch_deg=pitch))
+            tiles += render_frames(subject, code, plate, options, view, silent)
         sheet.append(np.hstack(tiles))
     write_jpeg(run.views, np.vstack(sheet))
     progress("views", ROWS * COLUMNS, ROWS * COLUMNS)

@@ -124,7 +124,7 @@ def test_an_unfinished_run_is_refused(tmp_path):
 
 def test_wrong_sounds_come_from_other_times_and_all_differ():
     codes = torch.arange(25.0)[:, None]
-    wrong = LipCodes(codes, codes).wrong()
+    wrong = LipCodes(codes, codes).mismatched()
     shifts = {int(w[0, 0]) for w in wrong}
     assert len(shifts) == WRONG_SOUNDS == 4 and 0 not in shifts
     assert all(sorted(w[:, 0].tolist()) == codes[:, 0].tolist() for w in wrong)
