@@ -64,7 +64,7 @@ def evaluate_cross_driven(
     # A second more than the pictures: the shifted sound still covers all frames.
     samples = ffmpeg.extract_audio(audio or reference, duration_s=len(truth) / FPS + 1)
     offset = estimate_av_offset(samples, truth)
-    lag_s = offset.lag_s if offset.sure else 0.0
+    lag_s = offset.lag_s if offset.reliable else 0.0
     speech = shift_audio(samples, lag_s, len(truth))
     codes = encode_stream(subject.model, load_features(subject.features), [speech], subject.poses.device)
     view = applied_view(subject, STILL_POSE.view)

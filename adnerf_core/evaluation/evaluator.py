@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -14,9 +13,11 @@ from numpy import ndarray
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, LipCodes
 from adnerf_core.evaluation.metrics import Picture
+from adnerf_core.face.eyes import eye_aspect_ratio
 from adnerf_core.face.landmarks import NUM_LANDMARKS, RIGID_LANDMARKS
 from adnerf_core.face.lip_pca import LIPS, mouth_opening
 from adnerf_core.face.tracking import FaceTracker
+from adnerf_core.files.images import decode_rgb, encode_jpeg
 from adnerf_core.progress import Progress
 
 LMD_SIZE = 512
@@ -180,7 +181,7 @@ class Evaluator:
         figures |= self._lip_figures()
         stored, render = self.landmarks("stored"), self.landmarks("render")
         figures |= {
-            "blink": metrics.correlation(metrics.eye_aspect(render), metrics.eye_aspect(stored)),
+            "blink": metrics.correlation(eye_aspect_ratio(render), eye_aspect_ratio(stored)),
             "head_jitter_px": metrics.jitter(render[:, list(RIGID_LANDMARKS)]),
             "head_jitter_true_px": metrics.jitter(self.landmarks("truth")[:, list(RIGID_LANDMARKS)]),
             "frames_per_second": 1 / float(np.median(seconds)),
@@ -234,6 +235,4 @@ def detect_landmarks(tracker: Callable[[Picture], ndarray | None], picture: Pict
 
 def recompress(picture: Picture) -> Picture:
     """Returns the picture after a JPEG of JPEG_QUALITY."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return decode_rgb(encode_jpeg(picture, JPEG_QUALITY))

@@ -15,9 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import savgol_coeffs
 from skimage.metrics import structural_similarity
 
-from adnerf_core.audio.loudness import is_speech
+from adnerf_core.audio.speech_level import speech_frames
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.face.landmarks import LEFT_EYE, RIGHT_EYE
 
 Picture = UInt8[ndarray, "rows cols 3"]
 
@@ -84,18 +83,6 @@ def amplitude(series: Float[ndarray, " n"], truth: Float[ndarray, " n"]) -> floa
     return float(np.std(series[finite])) / spread if spread > 0 else None
 
 
-def eye_aspect(landmarks: Float[ndarray, "n 478 2"]) -> Float[ndarray, " n"]:
-    """Eye aspect ratio, mean of both eyes: distance of the lids over length of the eye; about 0.3 open, 0.1 shut."""
-
-    def distance(a: int, b: int) -> Float[ndarray, " n"]:
-        return np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1)
-
-    ratios = [
-        np.mean([distance(*pair) for pair in lids], 0) / distance(*corners) for corners, lids in (RIGHT_EYE, LEFT_EYE)
-    ]
-    return np.mean(ratios, axis=0)
-
-
 def jitter(points: Float[ndarray, "n points 2"]) -> float | None:
     """How much points tremble around their smooth motion, px.
 
@@ -128,4 +115,4 @@ def quiet_frames(samples: Float[ndarray, " samples"], frames: int) -> Bool[ndarr
     """
     hop = SAMPLE_RATE // FPS
     padded = np.pad(samples[: frames * hop], (0, max(0, frames * hop - len(samples))))
-    return ~np.convolve(is_speech(padded, hop), np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)
+    return ~np.convolve(speech_frames(padded.reshape(frames, hop)), np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)

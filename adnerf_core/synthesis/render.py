@@ -18,8 +18,7 @@ from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import to_uint8
-from adnerf_core.files.run_dir import RunDir
-from adnerf_core.files.video_formats import format_for
+from adnerf_core.files.run_dir import RunDir, temporary_beside
 from adnerf_core.models.base import FrameConditions, TalkingHeadModel
 from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import Progress, silent
@@ -85,19 +84,20 @@ def render(
         NotReady: the run is not finished.
         NoSuchDevice, MissingBackend, DiskFull: the machine lacks something.
     """
-    ffmpeg.check_encoders(format_for(out))  # before hours of audio are encoded
+    container = ffmpeg.writable_format(out)  # before hours of audio are encoded
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p stores one colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
     view = applied_view(subject, options.view)
-    codes = lip_codes(subject, audio)
-    count = len(codes)
-    frames = render_frames(subject, codes, plate, options, view, progress)
-    if options.label:
-        frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
-    if mark is not None:
-        frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
-    ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
+    with temporary_beside(out.with_suffix(".flac")) as soundtrack:
+        codes = lip_codes(subject, audio, soundtrack)
+        count = len(codes)
+        frames = render_frames(subject, codes, plate, options, view, progress)
+        if options.label:
+            frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
+        if mark is not None:
+            frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
+        ffmpeg.write_video(out, frames, fps=FPS, soundtrack=soundtrack, duration_s=count / FPS, container=container)
     progress("render", count, count)
     return Rendered(count, count / FPS, size, size, view.change)
 
@@ -107,8 +107,10 @@ def applied_view(subject: Subject, requested: ViewChange) -> AppliedView:
     return AppliedView(requested, subject.view_limits, subject.poses[canonical_frame(subject.poses)])
 
 
-def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
+def lip_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> Float[Tensor, "frames code"]:
     """Returns the speech codes of an audio file, 25 a second. The file is read and encoded in chunks.
+
+    If `soundtrack` is given, the same decoding stores the sound there, for ffmpeg.write_video.
 
     Raises:
         AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend: see render.
@@ -117,7 +119,7 @@ def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
 
     def chunks() -> Iterator[Float[np.ndarray, " samples"]]:
         nonlocal samples
-        for chunk in ffmpeg.stream_audio(audio):
+        for chunk in ffmpeg.stream_audio(audio, soundtrack=soundtrack):
             samples += len(chunk)
             if samples > MAX_AUDIO_S * SAMPLE_RATE:
                 raise MediaTooLong(

@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from adnerf_core.cameras.view_control import canonical_frame
 from adnerf_core.data.dataset import SubjectDataset, Track
-from adnerf_core.files.images import image_to_tensor, write_jpeg
+from adnerf_core.files.images import image_to_tensor, write_rgb
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.base import TalkingHeadModel
 from adnerf_core.synthesis.track_renderer import TrackRenderer
@@ -41,10 +41,10 @@ class Previewer:
         frames = [int(k) for k in valid[np.linspace(0, len(valid) - 1, PREVIEWS).round().astype(int)]]
         footage = np.hstack([self.dataset.picture(k, self.size) for k in frames])
         comparison = np.vstack([footage, np.hstack([self.frame(k) for k in frames])])
-        write_jpeg(run.previews / f"{name}.jpg", comparison)
-        write_jpeg(run.preview, comparison)
+        write_rgb(run.previews / f"{name}.jpg", comparison)
+        write_rgb(run.preview, comparison)
 
     def write_final(self, run: RunDir) -> None:
         """Writes preview.jpg: the finished subject in its canonical frame."""
         valid = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
-        write_jpeg(run.preview, self.frame(int(valid[canonical_frame(torch.from_numpy(self.track.pose[valid]))])))
+        write_rgb(run.preview, self.frame(int(valid[canonical_frame(torch.from_numpy(self.track.pose[valid]))])))
