@@ -1,1 +1,1 @@
-"""The core: a person's video becomes a subject, speech becomes a video of that person. Files and tensors only."""
+"""The core: makes a subject from a video of a person, and renders videos of it from speech. Works on files and tensors only."""

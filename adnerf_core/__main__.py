@@ -1,4 +1,4 @@
-"""`python -m adnerf_core`."""
+"""Entry point of `python -m adnerf_core`."""
 
 from adnerf_core import threads
 from adnerf_core.cli import main

@@ -1,34 +1,28 @@
-"""What the command line shows on a terminal while it works."""
+"""Progress bars of the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich import progress as rich_progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+
+from adnerf_core.progress import Progress
 
 
 @contextmanager
-def progress_bar() -> Iterator:
-    """A Progress that draws one bar a stage on the terminal (on stderr)."""
-    bars = Progress(
-        TextColumn("{task.description:>10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+def progress_bar() -> Iterator[Progress]:
+    """Yields a Progress that draws one bar per stage on stderr."""
+    bars = rich_progress.Progress(
+        rich_progress.TextColumn("{task.description:>10}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-    tasks: dict[str, TaskID] = {}
+    tasks: dict[str, rich_progress.TaskID] = {}
 
     def progress(stage: str, done: float, total: float) -> None:
         if stage not in tasks:

@@ -1,6 +1,6 @@
-"""Every knob of the core, as frozen pydantic models; no torch here, so that the API may import these types.
+"""All settings of the core, as frozen pydantic models. Does not import torch, so that the API can use the types.
 
-A run stores its resolved configuration in run.json, so defaults may change without changing what old runs mean.
+A run stores its complete configuration in run.json, so a changed default does not change the meaning of older runs.
 """
 
 from __future__ import annotations
@@ -10,102 +10,120 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 TORSO_REGION_CELLS = 64
-"""Cells an edge of the map that says where the torso was ever seen."""
+"""Edge of the grid that marks where the torso appears in the footage, in cells: 8 px each at 512 px. Part of the model files."""
 
 FPS = 25
-"""Frames a second, everywhere inside: footage is resampled to it and videos are rendered at it."""
+"""Frames per second of datasets and videos: footage is resampled to it. AD-NeRF uses the same rate."""
 
 SAMPLE_RATE = 16_000
-"""Samples a second of audio, everywhere inside."""
+"""Audio samples per second in the core; the speech encoders are trained at this rate."""
 
 MARK_BITS = 48
-"""Bits of the number that a video can carry invisibly (mark.py)."""
+"""Bits of the number that the watermark of a video can hold (watermark/spread_spectrum.py)."""
 
 TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
-"""Audio features: mel, mel+phones, or wav2vec2 or hubert, with the folder or hub id of their weights after a colon."""
+"""Audio features: mel or mel+phones; or wav2vec2 or hubert, optionally with a colon and the folder or hub id of the weights."""
 DeviceName = Literal["cpu", "cuda"]
 VideoFormat = Literal["mp4", "webm"]
 PresetName = Literal["draft", "standard", "high", "paper"]
 
 
 class Config(BaseModel):
-    """Base: unknown names are refused, values do not change after construction."""
+    """Base of the settings: unknown names are refused, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class PreprocessConfig(Config):
-    """How a reference video becomes a dataset."""
+    """Settings of preprocessing, which turns a reference video into a dataset."""
 
     tracker: TrackerName = "facemesh"
-    tracker_model: str | None = Field(None, description="model file of the `landmarker` tracker (face_landmarker.task)")
+    tracker_model: str | None = Field(
+        None, description="Model file of the tracker `landmarker` (face_landmarker.task)."
+    )
     features: FeatureName = "mel+phones"
-    max_size: int = Field(512, ge=64, le=1024, description="edge of the stored square portrait, px, at most")
-    held_out: float = Field(1 / 11, gt=0, lt=0.5, description="part at the end that training never sees")
-    min_seconds: float = Field(8.0, description="usable footage, s, at least")
-    max_seconds: float = Field(600.0, description="footage beyond this is not read, s")
+    max_size: int = Field(512, ge=64, le=1024, description="Largest edge of the stored square picture, px.")
+    held_out: float = Field(
+        1 / 11, gt=0, lt=0.5, description="Share of the footage, at its end, that is kept for the evaluation."
+    )
+    min_seconds: float = Field(8.0, description="Least usable footage, seconds.")
+    max_seconds: float = Field(600.0, description="Footage after this time is ignored, seconds.")
 
 
 class FieldConfig(Config):
-    """Shape of the two fields and of the audio encoder."""
+    """Sizes of the head field, the torso field and the speech code."""
 
-    planes: tuple[int, int] = Field((48, 160), description="resolutions of the head's plane x, y, texels an edge")
-    sides: int = Field(64, description="and of its planes x, z and y, z")
-    channels: int = Field(8, description="features a plane and resolution")
-    hidden: int = Field(64, description="width of the head's MLP")
-    ray_features: int = Field(16, description="features accumulated along a ray and decoded once")
-    lip_code: int = Field(6, description="numbers that the sound contributes to the condition")
-    torso_planes: tuple[int, int] = Field((64, 192), description="resolutions of the torso's planes")
+    planes: tuple[int, int] = Field(
+        (48, 160), description="Resolutions of the head field's x-y plane, texels per edge."
+    )
+    sides: int = Field(64, description="Resolution of the head field's x-z and y-z planes.")
+    channels: int = Field(8, description="Features per plane and resolution.")
+    hidden: int = Field(64, description="Width of the head field's MLP.")
+    ray_features: int = Field(16, description="Features that are accumulated along a ray and decoded to its color.")
+    lip_code: int = Field(6, description="Size of the speech code that conditions the head field.")
+    torso_planes: tuple[int, int] = Field((64, 192), description="Resolutions of the torso field's planes.")
 
 
 class MarchConfig(Config):
-    """How rays are sampled."""
+    """How rays are sampled (see rendering/proposal_rays.py). The aliases are the keys in run.json and subject.json."""
+
+    model_config = ConfigDict(populate_by_name=True)
 
     grid: int = Field(64, description="cells an edge of the cached density grid")
     lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
     samples: int = Field(12, description="field evaluations a surviving ray, in training")
-    scout: int = Field(8, description="in rendering, those of the ray that goes ahead for a block of pixels")
-    few: int = Field(8, description="those of the block's own rays where it met a surface")
-    careful: int = Field(14, description="and where it did not: along outlines, in an open mouth; and in changed views")
+    samples_proposal: int = Field(
+        8, alias="scout", description="field evaluations of a block's proposal ray, in rendering"
+    )
+    samples_smooth: int = Field(8, alias="few", description="field evaluations a ray in smooth blocks, in rendering")
+    samples_edge: int = Field(
+        14, alias="careful", description="field evaluations a ray in edge blocks and in changed views, in rendering"
+    )
 
 
 class PaperConfig(Config):
-    """AD-NeRF's own networks, sampling and schedule (ICCV 2021); the defaults are the published ones."""
+    """Networks, sampling and schedule of AD-NeRF (Guo et al., ICCV 2021); the defaults are those of its published code."""
 
-    layers: int = Field(8, ge=2, description="of the trunk of each net; its input is joined again after the half")
-    width: int = Field(256, description="of the trunk; the colour's layers are half as wide")
-    audio_code: int = Field(64, description="numbers that the sound contributes to the condition")
-    point_bands: int = Field(10, description="frequencies of the positional encoding of places")
-    view_bands: int = Field(4, description="likewise of viewing directions")
-    pose_bands: int = Field(3, description="likewise of the head's pose, for the torso")
-    coarse: int = Field(64, description="stratified samples a ray")
-    fine: int = Field(128, description="samples a ray drawn from what the coarse net saw")
-    torso_rays: int = Field(1024, description="rays a step of the torso phase")
-    face_share: float = Field(0.95, ge=0, le=1, description="share of the rays that is cast where the phase looks")
-    attention_from: float = Field(0.5, ge=0, le=1, description="part of the head phase after which AudioAttNet works")
-    rate: float = Field(5e-4, description="Adam's learning rate")
-    decay_steps: int = Field(250_000, description="steps in which the learning rate falls to a tenth")
-    warmup_steps: int = Field(2_000, description="steps in which the masks help the fields to become opaque")
-    chunk: int = Field(1024, description="rays rendered at once, which bounds the memory")
+    layers: int = Field(8, ge=2, description="Layers of each MLP's trunk; the input is concatenated again halfway.")
+    width: int = Field(256, description="Width of the trunk; the color layers are half as wide.")
+    audio_code: int = Field(64, description="Size of the speech code that conditions the fields.")
+    point_bands: int = Field(10, description="Frequencies of the positional encoding of points.")
+    view_bands: int = Field(4, description="Frequencies of the positional encoding of viewing directions.")
+    pose_bands: int = Field(3, description="Frequencies of the positional encoding of the head pose, for the torso.")
+    coarse: int = Field(64, description="Stratified samples per ray.")
+    fine: int = Field(128, description="Samples per ray that are drawn from the weights of the coarse samples.")
+    torso_rays: int = Field(1024, description="Rays per step of the torso phase.")
+    face_share: float = Field(
+        0.95, ge=0, le=1, description="Share of the rays inside the region of the phase: the face, or the lower half."
+    )
+    attention_from: float = Field(
+        0.5, ge=0, le=1, description="Part of the head phase after which AudioAttNet is used."
+    )
+    rate: float = Field(5e-4, description="Learning rate of Adam.")
+    decay_steps: int = Field(250_000, description="Steps after which the learning rate is a tenth.")
+    warmup_steps: int = Field(2_000, description="Steps at the start in which the masks also supervise the opacity.")
+    chunk: int = Field(1024, description="Rays that are rendered at once; bounds the memory.")
 
 
 class TrainConfig(Config):
-    """Schedule of one run. `size` None means: 256 px on a CPU, 512 px with CUDA."""
+    """Settings of one training run."""
 
     preset: PresetName = "standard"
-    size: int | None = Field(None, ge=32, le=1024)
-    seed: int = 0
+    size: int | None = Field(
+        None, ge=32, le=1024, description="Edge of the picture, px; None for 256 on a CPU, 512 with CUDA."
+    )
+    seed: int = Field(0, description="Seed of all random draws; equal seeds give equal runs.")
     device: DeviceName = "cpu"
-    audio_steps: int = 600
-    head_steps: int = 5000
-    torso_steps: int = 4000
-    rays: int = Field(4096, description="rays a step, drawn from `frames_per_step` frames")
-    frames_per_step: int = 4
-    checkpoint_every: int = Field(500, description="steps between checkpoints")
+    audio_steps: int = Field(600, description="Steps of the audio encoder's training.")
+    head_steps: int = Field(5000, description="Steps of the head phase.")
+    torso_steps: int = Field(4000, description="Steps of the torso phase.")
+    rays: int = Field(4096, description="Rays per step, drawn from `frames_per_step` frames.")
+    frames_per_step: int = Field(4, description="Frames that the rays of a step are drawn from.")
+    checkpoint_every: int = Field(500, description="Steps between checkpoints.")
     field: FieldConfig = FieldConfig()
     march: MarchConfig = MarchConfig()
-    paper: PaperConfig | None = Field(None, description="the paper's networks in the place of `field` and `march`")
+    paper: PaperConfig | None = Field(None, description="Use AD-NeRF's own networks instead of `field` and `march`.")
 
 
 PRESETS: dict[str, TrainConfig] = {
@@ -128,23 +146,26 @@ PRESETS: dict[str, TrainConfig] = {
         paper=PaperConfig(),
     ),
 }
+"""The training settings by name: `draft` for a quick trial, `standard`, `high` for larger pictures, and `paper` for AD-NeRF as published,
+which needs a GPU. docs/fidelity.md compares the steps and resolutions that were tried for `standard`; the README gives durations.
+"""
 
 
 class ViewChange(Config):
-    """A change of view, added to the pose of the track. All zero (zoom 1): no change."""
+    """A change of view that is added to the head pose of the footage. The defaults change nothing."""
 
-    yaw_deg: float = Field(0.0, ge=-30, le=30, description="turn of the head to its left, degrees")
-    pitch_deg: float = Field(0.0, ge=-30, le=30, description="nod upwards, degrees")
-    roll_deg: float = Field(0.0, ge=-30, le=30, description="tilt, clockwise in the picture, degrees")
-    zoom: float = Field(1.0, ge=0.5, le=2.0, description="scale of the person in the picture")
-    x: float = Field(0.0, ge=-0.5, le=0.5, description="shift to the right, in widths of the picture")
-    y: float = Field(0.0, ge=-0.5, le=0.5, description="shift down, in heights of the picture")
+    yaw_deg: float = Field(0.0, ge=-30, le=30, description="Turn of the head to its left, degrees.")
+    pitch_deg: float = Field(0.0, ge=-30, le=30, description="Nod upwards, degrees.")
+    roll_deg: float = Field(0.0, ge=-30, le=30, description="Tilt, clockwise in the picture, degrees.")
+    zoom: float = Field(1.0, ge=0.5, le=2.0, description="Scale of the person in the picture.")
+    x: float = Field(0.0, ge=-0.5, le=0.5, description="Shift to the right, in widths of the picture.")
+    y: float = Field(0.0, ge=-0.5, le=0.5, description="Shift down, in heights of the picture.")
 
 
 class ViewLimits(Config):
-    """How far a view can turn a subject, [least, most] degrees of each angle of ViewChange.
+    """Least and greatest angles that a ViewChange can turn a subject by, degrees. Larger angles are clamped to these limits.
 
-    Further round the footage shows nothing of the head: more than that is asked for in vain, these are used instead.
+    The footage does not show the parts of the head that become visible beyond them.
     """
 
     yaw_deg: tuple[float, float]
@@ -153,40 +174,48 @@ class ViewLimits(Config):
 
 
 class Background(Config):
-    """What stands behind the person. `image` takes the file given beside the options, `transparent` needs format webm."""
+    """The background behind the person. `image` uses the file sent with the options; `transparent` needs format webm."""
 
     kind: Literal["original", "color", "image", "transparent"] = "original"
-    color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", description="for kind `color`: #rrggbb")
+    color: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", description="Color for kind `color`, as #rrggbb.")
 
     @model_validator(mode="after")
-    def _color_where_needed(self):
+    def _color_if_needed(self) -> Background:
         if self.kind == "color" and self.color is None:
             raise ValueError("background kind `color` needs `color` as #rrggbb")
         if self.kind != "color" and self.color is not None:
-            raise ValueError("`color` goes with background kind `color` only")
+            raise ValueError("`color` is for background kind `color` only")
         return self
 
 
 LabelText = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
+"""A text of one line that is not only white space."""
 
 
 class RenderOptions(Config):
-    """What a client may choose for one video."""
+    """Options of one video."""
 
     size: int | None = Field(
-        None, ge=64, le=1024, description="edge of the video, px (odd ones are made even); default: the subject's own"
+        None,
+        ge=64,
+        le=1024,
+        description="Edge of the video, px; an odd size is reduced by 1. Default: the subject's own size.",
     )
-    pose: Literal["track", "still"] = "track"
+    pose: Literal["track", "still"] = Field(
+        "track", description="Head motion: that of the footage, or a still pose with slight sway and blinks."
+    )
     view: ViewChange = ViewChange()
     background: Background = Background()
-    format: VideoFormat = Field("mp4", validate_default=True, description="mp4: H.264, AAC; webm: VP9, Opus")
-    seed: int = Field(0, ge=0, lt=2**31, description="of the blinks and the sway of a still pose")
-    label: bool | LabelText = Field(False, description="words shown in a corner; true: `AI-generated`")
+    format: VideoFormat = Field(
+        "mp4", validate_default=True, description="Container: mp4 has H.264 and AAC, webm has VP9 and Opus."
+    )
+    seed: int = Field(0, ge=0, lt=2**31, description="Seed of the blinks and the sway of a still pose.")
+    label: bool | LabelText = Field(False, description="Text shown in a corner; true shows `AI-generated`.")
 
     @field_validator("format")
     @classmethod
     def _alpha_needs_webm(cls, value: str, info: Any) -> str:
-        background = info.data.get("background")  # absent where it was refused itself
+        background = info.data.get("background")  # absent if it was refused itself
         if value != "webm" and background is not None and background.kind == "transparent":
             raise ValueError("background kind `transparent` needs format `webm`: mp4 has no transparency")
         return value

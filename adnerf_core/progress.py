@@ -1,4 +1,4 @@
-"""Progress: the one callback that the core makes outward."""
+"""The progress callback of the core, and the time that each stage of a job takes."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from typing import Protocol, runtime_checkable
 
 
 class Cancelled(Exception):
-    """Raised by a Progress to stop the work. What stands is kept (a training writes a checkpoint first)."""
+    """Raised by a Progress to stop the work; finished work is kept (training writes a checkpoint first)."""
 
 
-@runtime_checkable
 @runtime_checkable
 class Progress(Protocol):
-    """Called often (several times a second at most matters to anyone; the callee throttles).
+    """Receives the progress of the work. It is called frequently; implementations should rate-limit."""
 
-    `stage` is a short stable word ("track", "head", "render"), `done` and `total` count in units of that stage.
-    It may raise Cancelled; the core lets it through after tidying up.
-    """
+    def __call__(self, stage: str, done: float, total: float) -> None:
+        """Reports that `done` of `total` units of a stage are finished.
 
-    def __call__(self, stage: str, done: float, total: float) -> None: ...
+        Args:
+            stage: Stable name of the stage, such as "track", "head" or "render" (the keys of STAGE_WEIGHTS).
+            done: Finished units; the unit is the stage's own (frames, steps, seconds).
+            total: Units of the whole stage.
+
+        Raises:
+            Cancelled: To stop the work. The core cleans up and passes the exception on.
+        """
+        ...
 
 
 def silent(stage: str, done: float, total: float) -> None:
-    """The Progress of a caller who does not want to know."""
+    """A Progress that ignores every report."""
 
 
 STAGE_WEIGHTS: dict[str, dict[str, float]] = {
@@ -38,4 +44,7 @@ STAGE_WEIGHTS: dict[str, dict[str, float]] = {
     "train": {"audio": 0.04, "head": 0.66, "torso": 0.21, "evaluate": 0.08, "views": 0.01},
     "render": {"render": 1.0},
 }
-"""Share of the time that each stage of a job's kind takes, in their order, for a true overall progress."""
+"""Share of a job's time that each of its stages takes, by kind of job, in the order of the stages; each kind sums to 1.
+
+The shares are estimates that turn the progress of one stage into the progress of the whole job, and only have to be roughly right.
+"""

@@ -1,13 +1,13 @@
-"""How the threads of one process share the cores with everybody else's."""
+"""How OpenMP threads wait for each other."""
 
 import os
 
 
 def sleep_while_waiting() -> None:
-    """Lets OpenMP threads that wait for each other sleep instead of spin. To be called before torch is loaded.
+    """Makes waiting OpenMP threads sleep instead of spin; must be called before torch is imported.
 
-    A thread that spins keeps the core from the one it waits for, whenever there are more threads than cores: on a busy machine
-    of two cores, the first stage of training took seventy times as long with spinning threads. OMP_WAIT_POLICY, where it is
-    set, says otherwise.
+    If there are more threads than free cores, a spinning thread occupies the core that the thread it waits for needs: on a
+    busy machine with two cores, the first training stage took seventy times as long. A value of OMP_WAIT_POLICY in the
+    environment takes precedence.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

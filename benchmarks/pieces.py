@@ -18,6 +18,8 @@ from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.models.adnerf import AdNerf
+from adnerf_core.models.base import FrameConditions
+from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import silent
 from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import Subject, load_subject
@@ -116,10 +118,9 @@ class Frames:
         subject = self.subject
         place = self.number * STRIDE % len(subject.poses)
         self.number += 1
-        condition = subject.portrait.condition(self.codes[place][None], subject.upper[place : place + 1])[0]
-        return subject.portrait.render_pixels(
-            subject.poses[place], subject.torso[place], condition, self.plate, self.pixels
-        )[0]
+        at = slice(place, place + 1)
+        frame = FrameConditions(subject.poses[at], subject.torso[at], subject.upper[at], self.codes[at])
+        return render_frame(subject.portrait, frame, self.pixels, self.plate).color
 
 
 @contextmanager
@@ -167,7 +168,7 @@ class Contest:
         if side == "fast":
             return subject
         portrait = AdNerf(self.paper_config.paper, subject.portrait.geometry, self.features.shape[1])
-        return dataclasses.replace(subject, portrait=portrait.to(self.device).eval().requires_grad_(False))
+        return dataclasses.replace(subject, model=portrait.to(self.device).eval().requires_grad_(False))
 
     def frames(self, side: str, size: int, share: float = 1.0) -> Frames:
         """Frames of "fast" or "paper"."""

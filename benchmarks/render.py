@@ -20,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from adnerf_core.files.run_dir import RunDir
+from adnerf_core.models.base import FrameConditions
+from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.synthesis.subject import Subject, load_subject
 from benchmarks.pieces import counting
 
@@ -45,20 +47,20 @@ def main() -> None:
 @torch.no_grad()
 def measure(subject: Subject, count: int) -> dict[str, float]:
     """CPU seconds a frame, whole and by field; field evaluations a pixel; peak memory of the process, MB."""
-    portrait, size = subject.portrait, subject.size
-    pixels, behind = portrait.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
+    model, size = subject.portrait, subject.size
+    pixels, background = model.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
     whole, torso, evaluations = [], [], []
     for place in (k * len(subject.poses) // count for k in range(count)):
-        pose, motion = subject.poses[place], subject.torso[place]
-        code = torch.zeros(1, portrait.lip_code)
-        condition = portrait.condition(code, subject.upper[place : place + 1])[0]
-        frame = partial(portrait.paint, pose, motion, condition, behind, pixels)
-        whole.append(cpu_seconds(frame))
-        with counting(portrait) as counts:
-            frame()
+        at = slice(place, place + 1)
+        code = torch.zeros(1, model.lip_code)
+        frame = FrameConditions(subject.poses[at], subject.torso[at], subject.upper[at], code)
+        render = partial(render_frame, model, frame, pixels, background)
+        whole.append(cpu_seconds(render))
+        with counting(model) as counts:
+            render()
         evaluations.append(sum(counts) / size**2)
-        steps = motion.expand(len(pixels), -1), portrait.standardized_pose(pose[None]).expand(len(pixels), -1)
-        torso.append(cpu_seconds(partial(portrait.render_torso, pixels, *steps)))
+        condition = frame.torso_motion.expand(len(pixels), -1), model.torso_condition(frame).expand(len(pixels), -1)
+        torso.append(cpu_seconds(partial(model.render_torso, pixels, *condition)))
     return {
         "size_px": size,
         "frame_cpu_s": round(statistics.median(whole), 4),

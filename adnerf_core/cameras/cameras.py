@@ -1,8 +1,8 @@
-"""Cameras and rays: the one place that knows the axes.
+"""Cameras, rays and poses: the one module that knows the axes.
 
 Pixels are (row, col), continuous, with the centre of the first pixel at (0.5, 0.5). Cameras look down -z with y up (OpenGL).
-Poses are camera-to-world; the world is the head's own frame, so a turning head is a camera that moves around a still head
-(AD-NeRF, section 3.3).
+Poses are 4x4 camera-to-world transforms. The world is the head's own frame, so a turning head is a camera that moves around a
+still head (AD-NeRF, section 3.3).
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera: `height`, `width` and `focal` in px, `center` is (x, y) in px."""
+    """A pinhole camera without distortion.
+
+    height, width: of the image, px; focal: focal length, px; center: principal point (x, y), px.
+    """
 
     height: int
     width: int
@@ -24,14 +27,14 @@ class Camera:
     center: tuple[float, float]
 
     def resized(self, size: int) -> Camera:
-        """The same view on a picture `size` px wide."""
+        """Returns the camera of the same view in an image `size` px wide."""
         scale = size / self.width
         return Camera(
             round(self.height * scale), size, self.focal * scale, (self.center[0] * scale, self.center[1] * scale)
         )
 
     def pixel_grid(self, device: torch.device | str = "cpu") -> Float[Tensor, "pixels 2"]:
-        """The centres of all pixels, row by row."""
+        """Returns the centres (row, col) of all pixels, row by row."""
         rows = torch.arange(self.height, device=device) + 0.5
         cols = torch.arange(self.width, device=device) + 0.5
         return torch.stack(torch.meshgrid(rows, cols, indexing="ij"), -1).reshape(-1, 2)
@@ -44,13 +47,19 @@ class RayBundle:
     origins: Float[Tensor, "rays 3"]
     directions: Float[Tensor, "rays 3"]
 
-    def of(self, chosen: Int[Tensor, " chosen"]) -> RayBundle:
-        """Those of the rays."""
-        return RayBundle(self.origins[chosen], self.directions[chosen])
+    def select(self, indices: Int[Tensor, " selected"]) -> RayBundle:
+        """Returns the rays at `indices`."""
+        return RayBundle(self.origins[indices], self.directions[indices])
 
 
 def cast_rays(camera: Camera, poses: Float[Tensor, "rays 4 4"], pixels: Float[Tensor, "rays 2"]) -> RayBundle:
-    """Rays through `pixels` of `camera` at `poses` (one a ray; expand a single one)."""
+    """Casts a ray through each of `pixels` (row, col).
+
+    Args:
+        camera: the camera of all rays.
+        poses: camera-to-world pose of each ray; expand a single one.
+        pixels: one place in the image a ray; it may lie outside the image.
+    """
     x = (pixels[:, 1] - camera.center[0]) / camera.focal
     y = (camera.center[1] - pixels[:, 0]) / camera.focal
     local = torch.stack([x, y, -torch.ones_like(x)], -1)
@@ -59,7 +68,7 @@ def cast_rays(camera: Camera, poses: Float[Tensor, "rays 4 4"], pixels: Float[Te
 
 
 def project(camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 2"]:
-    """Pixels (row, col) at which `points` of the head's frame are seen. The points must lie in front of the camera."""
+    """Projects `points` of the head's frame to pixels (row, col). The points must lie in front of the camera."""
     local = (points - pose[:3, 3]) @ pose[:3, :3]
     depth = -local[:, 2]
     cols = camera.center[0] + camera.focal * local[:, 0] / depth
@@ -68,9 +77,10 @@ def project(camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "p
 
 
 def pose_angles(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 6"]:
-    """Pitch, yaw, roll (rad; of the head, in the camera's axes) and translation (head units) of head-to-camera poses.
+    """Returns the head's pose in the camera's axes: pitch, yaw, roll (rad) and translation x, y, z (head units).
 
-    Takes camera-to-world poses and inverts them, since the torso follows the head and not the camera.
+    The camera-to-world `poses` are inverted for it, since the torso follows the head and not the camera. The angles are those of
+    R = Rx(pitch) Ry(yaw) Rz(roll).
     """
     head = poses[..., :3, :3].transpose(-1, -2)
     position = -(head @ poses[..., :3, 3:])[..., 0]

@@ -1,6 +1,7 @@
-"""Changed views: how far a subject may be turned, and the poses that come of it.
+"""Changed views: how far a subject's head may be turned, and the poses of a turned head and its torso.
 
-Angles are those of ViewChange in its words and signs, [yaw to the person's left, pitch up, roll clockwise], degrees.
+Angles are [yaw, pitch, roll] in degrees with the signs of ViewChange: yaw to the person's left, pitch up, roll clockwise in the
+image (docs/decisions/0013-views.md).
 """
 
 from __future__ import annotations
@@ -14,75 +15,87 @@ from adnerf_core.config import ViewChange, ViewLimits
 
 ANGLES = ("yaw_deg", "pitch_deg", "roll_deg")
 MARGINS_DEG = (10.0, 5.0, 12.0)
-"""How far beyond what was filmed the picture still holds: an ear's far side shows first, then the nose's; a tilt shows nothing new."""
+"""How far beyond the filmed range each angle may go. Measured on real footage: further yaw shows ears and temples without shape, further
+pitch tears the nose, and further roll bends the neck too much (docs/decisions/0013-views.md)."""
+FILMED_QUANTILES = (0.02, 0.98)
+"""Quantiles of an angle that count as its filmed range: a single extreme frame teaches the head field little."""
 WIDEST_DEG = 30.0
-"""What a client can ask for, either way."""
+"""The largest angle that ViewChange accepts, in either direction."""
 EASE_DEG = 3.0
-"""How far the head's own motion may lead beyond the limits, at most: it is eased there, not cut."""
+"""The head's own motion leads beyond the limits by less than this: it is eased by a tanh, since a hard clamp would show as a stop."""
 TORSO_FOLLOW = 0.25
-"""Share of a turn that the body joins in."""
+"""Share of the head's turn that the torso follows. The torso field has learned only what shoulders do within the filmed range
+(docs/decisions/0013-views.md)."""
 PIVOT = (0.0, -0.6, -0.9)
-"""What a changed view turns the head about, head frame: the top of the spine, so that the neck stays where it is."""
+"""The point about which a changed view turns the head, head frame, head units: the top of the spine, between the ears and below them, so
+that the neck stays in its place."""
+MIN_POSE_STD = 1e-3
+"""Lower bound of a pose number's standard deviation (rad or head units) in canonical_frame: a number that never changes must not
+be divided by zero."""
 
 
 def head_angles(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 3"]:
-    """How the head is turned at camera-to-world `poses`."""
+    """Returns the head's angles at camera-to-world `poses`."""
     pitch, yaw, roll = pose_angles(poses)[..., :3].rad2deg().unbind(-1)
     return torch.stack([yaw, -pitch, -roll], -1)
 
 
 def canonical_frame(poses: Float[Tensor, "frames 4 4"]) -> int:
-    """The frame whose pose lies closest to the mean of all."""
+    """Returns the frame whose standardized pose is closest to the mean pose."""
     angles = pose_angles(poses)
-    return int((((angles - angles.mean(0)) / angles.std(0).clamp(min=1e-3)) ** 2).sum(-1).argmin())
+    return int((((angles - angles.mean(0)) / angles.std(0).clamp(min=MIN_POSE_STD)) ** 2).sum(-1).argmin())
 
 
 def view_limits(poses: Float[Tensor, "frames 4 4"]) -> ViewLimits:
-    """How far footage with these poses lets a view turn the head from its usual pose."""
+    """Returns how far a view may turn the head: the filmed range and MARGINS_DEG, relative to the canonical frame, rounded to 0.1."""
     angles = head_angles(poses)
-    usual = angles[canonical_frame(poses)]
+    canonical = angles[canonical_frame(poses)]
     margins = torch.tensor(MARGINS_DEG, device=poses.device)
-    seen = angles.quantile(torch.tensor([0.02, 0.98], device=poses.device), dim=0)
-    least, most = (seen[0] - margins - usual).clamp(min=-WIDEST_DEG), (seen[1] + margins - usual).clamp(max=WIDEST_DEG)
-    pairs = zip(least.tolist(), most.tolist(), strict=True)
-    return ViewLimits(
-        **{name: (round(low, 1), round(high, 1)) for name, (low, high) in zip(ANGLES, pairs, strict=True)}
-    )
+    filmed = angles.quantile(torch.tensor(FILMED_QUANTILES, device=poses.device), dim=0)
+    low = (filmed[0] - margins - canonical).clamp(min=-WIDEST_DEG)
+    high = (filmed[1] + margins - canonical).clamp(max=WIDEST_DEG)
+    pairs = zip(ANGLES, low.tolist(), high.tolist(), strict=True)
+    return ViewLimits(**{name: (round(least, 1), round(most, 1)) for name, least, most in pairs})
 
 
-class ViewChangeApplier:
-    """A change of view within a subject's limits.
+class AppliedView:
+    """A view change within a subject's limits, applied to poses.
 
-    change: what is really used of the view that was asked for.
+    change: the requested change with its angles clamped to the limits.
+    is_identity: whether the change turns nothing (zoom and shift do not turn).
     """
 
-    def __init__(self, poses: Float[Tensor, "frames 4 4"], asked: ViewChange):
-        limits = view_limits(poses)
-        used = {name: min(max(getattr(asked, name), low), high) for name, (low, high) in limits}
-        self.change = asked.model_copy(update=used)
-        self.turns = any(used.values())
-        self._by = torch.tensor(list(used.values()), device=poses.device)
-        usual = head_angles(poses[canonical_frame(poses)])
-        self._low, self._high = (
-            usual + torch.tensor([limit[end] for _, limit in limits], device=poses.device) for end in (0, 1)
-        )
+    def __init__(self, requested: ViewChange, limits: ViewLimits, canonical_pose: Float[Tensor, "4 4"]):
+        """Clamps `requested` to `limits`, which are relative to the angles of `canonical_pose`."""
+        ranges = [getattr(limits, name) for name in ANGLES]
+        angles = [
+            min(max(getattr(requested, name), low), high) for name, (low, high) in zip(ANGLES, ranges, strict=True)
+        ]
+        self.change = requested.model_copy(update=dict(zip(ANGLES, angles, strict=True)))
+        self.is_identity = not any(angles)
+        self._turn = torch.tensor(angles, device=canonical_pose.device)
+        canonical = head_angles(canonical_pose)
+        self._low, self._high = (canonical + torch.tensor(ends).to(canonical) for ends in zip(*ranges, strict=True))
 
-    def head(self, pose: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
-        """The camera's pose when the head, which moves as at `pose`, is turned by the view, eased towards the limits."""
+    def head_pose(self, pose: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+        """Returns the camera's pose relative to the turned head, given that relative to the unturned one.
+
+        The turn is added to the head's own angles; beyond the limits their sum is eased, by EASE_DEG at most.
+        """
         angles = head_angles(pose)
-        turned = angles + self._by
+        turned = angles + self._turn
         inside = turned.clamp(self._low, self._high)
         return rotate_head(pose, inside + EASE_DEG * ((turned - inside) / EASE_DEG).tanh() - angles)
 
-    def body(self, pose: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
-        """The pose that the body follows: a share of the turn."""
-        return rotate_head(pose, TORSO_FOLLOW * self._by)
+    def torso_pose(self, pose: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+        """Returns the pose that the torso follows: the head's own pose with a share of the turn."""
+        return rotate_head(pose, TORSO_FOLLOW * self._turn)
 
 
 def rotate_head(pose: Float[Tensor, "4 4"], by: Float[Tensor, " 3"]) -> Float[Tensor, "4 4"]:
-    """The camera's pose after `by` is added to the head's angles, about the top of its spine."""
+    """Returns the camera's pose after `by` is added to the head's angles; the head turns about PIVOT."""
     yaw, pitch, roll = (head_angles(pose) + by).deg2rad().unbind(-1)
-    rotation = pose[:3, :3] @ _about(0, -pitch) @ _about(1, yaw) @ _about(2, -roll)
+    rotation = pose[:3, :3] @ _axis_rotation(0, -pitch) @ _axis_rotation(1, yaw) @ _axis_rotation(2, -roll)
     pivot = torch.tensor(PIVOT).to(pose)
     turned = pose.clone()
     # The head turns by `rotation` about the pivot, so the camera, seen from the head, turns the other way.
@@ -91,8 +104,8 @@ def rotate_head(pose: Float[Tensor, "4 4"], by: Float[Tensor, " 3"]) -> Float[Te
     return turned
 
 
-def _about(axis: int, angle: Float[Tensor, ""]) -> Float[Tensor, "3 3"]:
-    """The rotation by `angle` (rad) about a coordinate axis."""
+def _axis_rotation(axis: int, angle: Float[Tensor, ""]) -> Float[Tensor, "3 3"]:
+    """Returns the rotation by `angle` (rad) about a coordinate axis."""
     rotation = torch.eye(3, device=angle.device, dtype=angle.dtype)
     i, j = (axis + 1) % 3, (axis + 2) % 3
     rotation[i, i] = rotation[j, j] = angle.cos()

@@ -1,1 +1,1 @@
-"""Figures and pictures on held-out footage, and the report on them."""
+"""Measures finished runs on held-out footage, and reports the results."""

@@ -1,8 +1,8 @@
-"""evaluate_cross_driven: does the subject move its lips as another speaker did who said the same?"""
+"""Cross-driven evaluation: a subject speaks with another speaker's voice, and its lips are compared with that speaker's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,45 +15,60 @@ from adnerf_core.audio.inference import encode_stream
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.evaluation import metrics
+from adnerf_core.face.landmarks import EYE_CORNERS
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.preprocess.av_sync import estimate_av_offset, shift_audio
 from adnerf_core.progress import Progress, silent
-from adnerf_core.synthesis.render import render_frames
+from adnerf_core.synthesis.render import applied_view, render_frames
 from adnerf_core.synthesis.subject import load_subject
 
-MOST_FRAMES = 20 * FPS
-"""Frames of the reference that are compared, at most; the first ones."""
-EYE_CORNERS = (33, 263)
-"""Outer corners of the eyes, by whose distance openings are measured, so that faces of any size can be compared."""
-STILL = RenderOptions(pose="still")
+MAX_FRAMES = 20 * FPS
+"""Frames of the reference that are compared, from its start: as many as `evaluate` takes, so the figures can be compared."""
+STILL_POSE = RenderOptions(pose="still")
+"""The head pose is still, so that the mouth opening is not foreshortened."""
 
 
 def evaluate_cross_driven(
     run: RunDir, reference: Path, audio: Path | None = None, progress: Progress = silent, *, device: str = "cpu"
 ) -> dict[str, float | int | None]:
-    """Renders the subject of `run` with the speech of `reference`, a video of another speaker, and compares the mouths.
+    """Renders a subject with the speech of another speaker, and compares the mouth opening with that speaker's.
 
-    The speech is `audio`, or the reference's own sound; its offset against the reference's lips is measured and taken out, as
-    in preprocessing. Figures: `other_voice_sync`, correlation of the rendered opening of the mouth with the speaker's own;
-    `other_voice_amplitude`, its spread over the speaker's (mouths differ: 1 is not a goal); `other_voice_lag_ms`, how late the
-    sound was; `other_voice_frames`. None where no face is found in the rendering.
+    The offset between the speech and the speaker's lips is measured and removed, as in preprocessing.
 
-    Stages of progress: "reference", "render". Raises NotMedia, NoVideo, NoAudio, NoFaceFound, NotReady, MissingBackend.
+    Args:
+        run: The finished run of the subject.
+        reference: Video of the other speaker.
+        audio: What the other speaker says; the sound of `reference` by default.
+        progress: Receives the stages "reference" and "render".
+        device: Device that renders.
+
+    Returns:
+        The figures: `other_voice_sync`, correlation of the rendered mouth opening with the speaker's; `other_voice_amplitude`,
+        standard deviation of the former over that of the latter (mouths differ, so 1 is no goal); both None if no face is found
+        in the rendering; `other_voice_lag_ms`, how late the sound was; `other_voice_frames`, the number of frames.
+
+    Raises:
+        NotMedia, NoVideo, NoAudio: If a file cannot be used.
+        NoFaceFound: If the reference shows a face for less than a second.
+        NotReady: If the run is unfinished.
+        MissingBackend: If the subject's audio features need something that is not installed.
     """
     subject = load_subject(run, device)
-    frames = ffmpeg.read_frames(reference, duration_s=MOST_FRAMES / FPS)
-    truth = openings(frames, lambda done: progress("reference", done, MOST_FRAMES))
+    frames = ffmpeg.read_frames(reference, duration_s=MAX_FRAMES / FPS)
+    truth = openings(frames, lambda done: progress("reference", done, MAX_FRAMES))
     if np.isfinite(truth).sum() < FPS:
-        raise NoFaceFound(f"{reference.name} shows a face in less than a second of its start.")
+        raise NoFaceFound(f"{reference.name} shows a face for less than a second at its start.")
+    # A second more than the pictures: the shifted sound still covers all frames.
     samples = ffmpeg.extract_audio(audio or reference, duration_s=len(truth) / FPS + 1)
     offset = estimate_av_offset(samples, truth)
     lag_s = offset.lag_s if offset.reliable else 0.0
     speech = shift_audio(samples, lag_s, len(truth))
-    codes = encode_stream(subject.portrait, load_features(subject.features), [speech], subject.poses.device)
-    rendered = openings(render_frames(subject, codes, subject.background, STILL, progress))
+    codes = encode_stream(subject.model, load_features(subject.features), [speech], subject.poses.device)
+    view = applied_view(subject, STILL_POSE.view)
+    rendered = openings(render_frames(subject, codes, subject.background, STILL_POSE, view, progress))
     progress("render", len(truth), len(truth))
     figures = {
         "other_voice_sync": metrics.correlation(rendered, truth),
@@ -64,19 +79,27 @@ def evaluate_cross_driven(
     return rounded | {"other_voice_frames": len(truth)}
 
 
-def openings(frames: Iterable[UInt8[ndarray, "rows cols 3"]], tick=lambda done: None) -> Float[ndarray, " frames"]:
-    """Opening of the mouth in each of a video's frames, in distances of the eyes' outer corners; NaN where no face is found.
+def openings(
+    frames: Iterable[UInt8[ndarray, "rows cols 3"]], on_frame: Callable[[int], object] = lambda done: None
+) -> Float[ndarray, " frames"]:
+    """Measures the mouth opening in each frame of a video.
 
-    `tick` is told how many frames are done.
+    Args:
+        frames: The pictures, in order of time.
+        on_frame: Receives the number of finished frames after each one.
+
+    Returns:
+        The opening in units of the distance between the outer corners of the eyes, so that faces of any size can be compared;
+        NaN where no face is found.
     """
-    found = []
+    values = []
     with closing(load_tracker("facemesh")) as tracker:
         for done, frame in enumerate(frames, 1):
             landmarks = tracker(frame)
             if landmarks is None:
-                found.append(np.nan)
+                values.append(np.nan)
             else:
-                left, right = landmarks[list(EYE_CORNERS), :2]
-                found.append(float(mouth_opening(landmarks[None, :, :2])[0] / np.linalg.norm(right - left)))
-            tick(done)
-    return np.array(found, np.float32)
+                right, left = landmarks[list(EYE_CORNERS), :2]
+                values.append(float(mouth_opening(landmarks[None, :, :2])[0] / np.linalg.norm(left - right)))
+            on_frame(done)
+    return np.array(values, np.float32)

@@ -1,4 +1,4 @@
-"""Evaluator: looks at moment after moment of the held-out footage beside its rendering, and sums up in figures."""
+"""Evaluator: compares held-out footage with its rendering, frame by frame, and summarises the comparison in figures."""
 
 from __future__ import annotations
 
@@ -21,20 +21,28 @@ from adnerf_core.files.images import decode_rgb, encode_jpeg
 from adnerf_core.progress import Progress
 
 LMD_SIZE = 512
-"""Edge of the picture in whose px distances of landmarks are given."""
+"""Landmarks are given in px of a picture with this edge, so that runs of any size can be compared; datasets have it by default."""
 JPEG_QUALITY = 95
-SHEET_ROWS, SHEET_DIFFERENCE = 8, 4
-WIDE_OPEN = 95
-"""Percentile of the true opening that counts as the mouth being wide open."""
-FEWEST_QUIET = 10
-"""Frames of silence below which nothing is said about lips at rest."""
+"""Quality of the JPEG that the footage goes through before landmarks are detected in it again: hardly visible, but enough to
+change the detector's noise, which is then measured instead of being the same twice."""
+SHEET_ROWS = 8
+"""Rows of the contact sheet, evenly spaced over the held-out frames: what fits on a screen."""
+DIFFERENCE_GAIN = 4
+"""Factor of the differences that are shown: typical errors of a few grey levels become visible."""
+WIDE_OPEN_PERCENTILE = 95
+"""Percentile of the true mouth opening that counts as wide open; the maximum would depend on a single detection."""
+MIN_QUIET_FRAMES = 10
+"""With fewer frames of silence (0.4 s), the opening at rest is not reported: one syllable in them would decide it."""
+MIN_DIVISOR = 1e-6
+"""Lower bound of divisors (sharpness, mouth opening), which are 0 in a uniform picture or for a mouth that never opens."""
 
 Distance = Callable[[Picture, Picture], float]
+"""Perceptual distance of two pictures, 0 for equal ones."""
 
 
 @dataclass(frozen=True)
 class FaceTrackers:
-    """One face tracker for each stream of pictures: a tracker goes by the frame before."""
+    """One face tracker for each stream of pictures, because a tracker starts from the face in the picture before."""
 
     truth: FaceTracker
     render: FaceTracker
@@ -43,127 +51,152 @@ class FaceTrackers:
 
 @dataclass
 class Evaluator:
-    """Looks at frame after frame, keeps numbers only (and eight rows of the contact sheet), and sums up.
+    """Compares held-out frames with their renderings, one by one, and summarises the scores.
 
-    quiet: whether there is silence, for every frame of the footage; distance: a perceptual one, where there is one.
+    Pictures are not kept, except for the SHEET_ROWS rows of the contact sheet, so memory does not grow with the footage.
+
+    Attributes:
+        renderer: Renders the held-out frames.
+        lips: Lip codes of the held-out frames.
+        trackers: Detectors of the face landmarks.
+        quiet: Whether the sound is silent, for every frame of the footage.
+        distance: Perceptual distance of two pictures, if there is one.
+        frames: Frame numbers that were evaluated so far.
+        scores: Scores of these frames, by name.
+        detections: Landmarks of these frames, by picture: "stored", "truth", "render" and, with lip codes, "true_lips".
+        sheet: Rows of the contact sheet: footage, rendering, difference.
     """
 
-    painter: HeldOutRenderer
+    renderer: HeldOutRenderer
     lips: LipCodes
-    watchers: FaceTrackers
+    trackers: FaceTrackers
     quiet: Bool[ndarray, " footage"]
     distance: Distance | None = None
     frames: list[int] = field(default_factory=list)
     scores: dict[str, list[float]] = field(default_factory=dict)
-    landmarks: dict[str, list[ndarray]] = field(default_factory=dict)
+    detections: dict[str, list[ndarray]] = field(default_factory=dict)
     sheet: list[Picture] = field(default_factory=list)
 
-    def pairs(self, frames: ndarray, progress: Progress) -> Iterator[Picture]:
-        """Judges every frame and yields it beside its rendering. Moments without a face show the last pair again."""
+    def evaluate_frames(self, frames: ndarray, progress: Progress) -> Iterator[Picture]:
+        """Evaluates `frames` and yields the footage and the rendering side by side.
+
+        Frames in between that are missing from `frames`, because they show no face, repeat the last picture: the yielded video
+        stays in step with the sound.
+        """
         rows = set(np.linspace(0, len(frames) - 1, SHEET_ROWS).round().astype(int))
         for i, frame in enumerate(frames.tolist()):
             progress("evaluate", i, len(frames))
             for _ in range(frame - self.frames[-1] - 1 if self.frames else 0):
                 yield pair
-            truth, render = self.look(i, frame)
+            truth, render = self.evaluate_frame(i, frame)
             if i in rows:
                 self.sheet.append(np.hstack([truth, render, difference(truth, render)]))
             pair = np.hstack([truth, render])
             self.frames.append(frame)
             yield pair
 
-    def look(self, i: int, frame: int) -> tuple[Picture, Picture]:
-        """Renders and scores the i-th held-out frame; returns the truth and the rendering."""
-        painter = self.painter
-        truth = painter.truth(frame)
+    def evaluate_frame(self, i: int, frame: int) -> tuple[Picture, Picture]:
+        """Renders and scores one frame.
+
+        Args:
+            i: Index into the lip codes.
+            frame: Number of the frame in the footage.
+
+        Returns:
+            The frame of the footage, and its rendering.
+        """
+        renderer = self.renderer
+        truth = renderer.truth(frame)
         wall, cpu = time.perf_counter(), time.process_time()
-        render = painter(frame, self.lips.heard[i])
-        self._score(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
+        render = renderer(frame, self.lips.predicted[i])
+        self._add_scores(seconds=time.perf_counter() - wall, cpu_seconds=time.process_time() - cpu)
         self._compare(frame, render, truth)
-        box = painter.mouth(frame)
-        wrong = [painter(frame, codes[i], box) for codes in self.lips.wrong()]
-        self._score(mouth_psnr_wrong_sound=float(np.mean([metrics.psnr(w, truth, box.astype(float)) for w in wrong])))
-        self._find("stored", painter.track.landmarks[frame][:, :2] * (LMD_SIZE / painter.dataset.size))
-        self._find("truth", detect_landmarks(self.watchers.truth, recompress(truth)))
-        self._find("render", detect_landmarks(self.watchers.render, render))
-        if self.lips.seen is not None:
-            part = painter.lower_face(frame)
-            true_lips = np.where(part[..., None], painter(frame, self.lips.seen[i], part), render)
-            self._score(mouth_psnr_true_lips=metrics.psnr(true_lips, truth, box.astype(float)))
-            self._find("true_lips", detect_landmarks(self.watchers.true_lips, true_lips))
+        box = renderer.mouth(frame)
+        mismatched = [renderer(frame, codes[i], box) for codes in self.lips.mismatched()]
+        wrong_sound = np.mean([metrics.psnr(picture, truth, box.astype(float)) for picture in mismatched])
+        self._add_scores(mouth_psnr_wrong_sound=float(wrong_sound))
+        self._add_landmarks("stored", renderer.track.landmarks[frame][:, :2] * (LMD_SIZE / renderer.dataset.size))
+        self._add_landmarks("truth", detect_landmarks(self.trackers.truth, recompress(truth)))
+        self._add_landmarks("render", detect_landmarks(self.trackers.render, render))
+        if self.lips.ground_truth is not None:
+            lower = renderer.lower_face(frame)
+            true_lips = np.where(lower[..., None], renderer(frame, self.lips.ground_truth[i], lower), render)
+            self._add_scores(mouth_psnr_true_lips=metrics.psnr(true_lips, truth, box.astype(float)))
+            self._add_landmarks("true_lips", detect_landmarks(self.trackers.true_lips, true_lips))
         return truth, render
 
     def _compare(self, frame: int, render: Picture, truth: Picture) -> None:
-        mask = self.painter.dataset.mask(frame, self.painter.size) / 255
-        head, torso, box = mask[..., 0], mask[..., 1:], self.painter.mouth(frame).astype(float)
+        """Adds the scores that compare the two pictures pixel by pixel."""
+        mask = self.renderer.dataset.mask(frame, self.renderer.size) / 255
+        head, torso, box = mask[..., 0], mask[..., 1:], self.renderer.mouth(frame).astype(float)
         pasted = (render * (1 - torso) + truth * torso + 0.5).astype(np.uint8)
-        self._score(
+        self._add_scores(
             psnr=metrics.psnr(render, truth),
             ssim=metrics.ssim(render, truth),
             head_psnr=metrics.psnr(render, truth, head),
             true_torso_psnr=metrics.psnr(pasted, truth),
             mouth_psnr=metrics.psnr(render, truth, box),
-            head_sharpness=metrics.sharpness(render, head) / max(metrics.sharpness(truth, head), 1e-6),
-            mouth_sharpness=metrics.sharpness(render, box) / max(metrics.sharpness(truth, box), 1e-6),
+            head_sharpness=metrics.sharpness(render, head) / max(metrics.sharpness(truth, head), MIN_DIVISOR),
+            mouth_sharpness=metrics.sharpness(render, box) / max(metrics.sharpness(truth, box), MIN_DIVISOR),
         )
         if self.distance is not None:
-            self._score(lpips=self.distance(render, truth))
+            self._add_scores(lpips=self.distance(render, truth))
 
-    def _score(self, **scores: float) -> None:
+    def _add_scores(self, **scores: float) -> None:
         for name, value in scores.items():
             self.scores.setdefault(name, []).append(value)
 
-    def _find(self, name: str, landmarks: Float[ndarray, "landmarks 2"]) -> None:
-        self.landmarks.setdefault(name, []).append(landmarks)
+    def _add_landmarks(self, name: str, landmarks: Float[ndarray, "landmarks 2"]) -> None:
+        self.detections.setdefault(name, []).append(landmarks)
 
-    def seen(self, name: str) -> Float[ndarray, "moments landmarks 2"]:
-        """Landmarks "stored" with the dataset, or found in the "truth", the "render" or the one with "true_lips"; px at 512.
+    def landmarks(self, name: str) -> Float[ndarray, "span landmarks 2"]:
+        """Returns the landmarks of one kind of picture over time.
 
-        One row for every moment from the first to the last frame; NaN where there was no face.
+        Args:
+            name: "stored" for those of the dataset; "truth", "render" or "true_lips" for those detected in the footage, in the
+                rendering, or in the rendering with the lips of the footage.
+
+        Returns:
+            (x, y) in px of a LMD_SIZE picture, for every frame from the first to the last; NaN where no face was found.
         """
         rows = np.full((self.frames[-1] - self.frames[0] + 1, NUM_LANDMARKS, 2), np.nan)
-        rows[np.array(self.frames) - self.frames[0]] = self.landmarks[name]
+        rows[np.array(self.frames) - self.frames[0]] = self.detections[name]
         return rows
 
-    def opening(self, name: str) -> Float[ndarray, " moments"]:
-        """The opening of the mouth over time, px at 512."""
-        return mouth_opening(self.seen(name))
+    def opening(self, name: str) -> Float[ndarray, " span"]:
+        """Returns the mouth opening over time, px of a LMD_SIZE picture; `name` as in `landmarks`."""
+        return mouth_opening(self.landmarks(name))
 
-    def figures(self) -> dict[str, float | int | None]:
-        """All figures, means over the frames; None where something cannot be measured (no face found, no silence ...).
+    def summary(self) -> dict[str, float | int | None]:
+        """Summarises all frames in the figures of evaluation.json, rounded to four digits; docs/evaluation.md explains each.
 
-        psnr, ssim; head_psnr: where the head's mask is; true_torso_psnr: with the footage's torso pasted in; mouth_psnr: box
-        around the lips, then with the sound of other moments (mean of four) and with the lips as seen; head_sharpness,
-        mouth_sharpness: fine detail over the truth's; lpips: see adnerf_core/evaluation/lpips.py (only where its weights are);
-        lmd_px: distance of lip landmarks found in the rendering from those of the footage, px at 512; lmd_floor_px: the same
-        for the footage itself, found again at the run's size after a JPEG; lip_sync: correlation of rendered and true mouth
-        opening; lip_sync_true_lips: the same with the lips as seen; lip_sync_ceiling: the same for the footage itself;
-        lip_amplitude: spread of the opening over the true one; quiet_opening, quiet_opening_true: opening in silence, as a share
-        of wide open; blink: correlation of the eyes' openness; head_jitter_px, lip_jitter_px and the true ones: metrics.jitter
-        of the points over bone, and of the lips around their own middle; frames_per_second and frame_cpu_seconds of rendering.
+        Means over the frames are psnr, head_psnr, true_torso_psnr, mouth_psnr (and _wrong_sound, _true_lips), ssim,
+        head_sharpness, mouth_sharpness and lpips (if there is a distance); medians are frames_per_second and
+        frame_cpu_seconds. The others compare series of landmarks: lmd_px, lip_sync, lip_amplitude, quiet_opening, blink,
+        head_jitter_px, lip_jitter_px and what belongs to them. None stands for a figure that cannot be measured.
         """
         scores = {name: np.array(values) for name, values in self.scores.items()}
         seconds, cpu = scores.pop("seconds"), scores.pop("cpu_seconds")
         figures = {"mouth_psnr_true_lips": None} | {name: float(values.mean()) for name, values in scores.items()}
         figures |= self._lip_figures()
-        stored, render = self.seen("stored"), self.seen("render")
+        stored, render = self.landmarks("stored"), self.landmarks("render")
         figures |= {
             "blink": metrics.correlation(eye_aspect_ratio(render), eye_aspect_ratio(stored)),
             "head_jitter_px": metrics.jitter(render[:, list(RIGID_LANDMARKS)]),
-            "head_jitter_true_px": metrics.jitter(self.seen("truth")[:, list(RIGID_LANDMARKS)]),
+            "head_jitter_true_px": metrics.jitter(self.landmarks("truth")[:, list(RIGID_LANDMARKS)]),
             "frames_per_second": 1 / float(np.median(seconds)),
             "frame_cpu_seconds": float(np.median(cpu)),
         }
         figures = {name: None if value is None else round(value, 4) for name, value in figures.items()}
-        return figures | {"held_out_frames": len(self.frames), "size": self.painter.size}
+        return figures | {"held_out_frames": len(self.frames), "size": self.renderer.size}
 
     def _lip_figures(self) -> dict[str, float | None]:
-        lips = {name: self.seen(name)[:, list(LIPS)] for name in self.landmarks}
-        opening = {name: self.opening(name) for name in self.landmarks}
+        lips = {name: self.landmarks(name)[:, list(LIPS)] for name in self.detections}
+        opening = {name: self.opening(name) for name in self.detections}
         true = opening["stored"]
         quiet = self.quiet[self.frames[0] : self.frames[-1] + 1]
-        quiet = quiet if quiet.sum() >= FEWEST_QUIET else np.zeros_like(quiet)
-        wide = max(float(np.nanpercentile(true, WIDE_OPEN)), 1e-6)
+        quiet = quiet if quiet.sum() >= MIN_QUIET_FRAMES else np.zeros_like(quiet)
+        wide = max(float(np.nanpercentile(true, WIDE_OPEN_PERCENTILE)), MIN_DIVISOR)
         figures = {
             "lmd_px": finite_mean(metrics.landmark_distance(lips["render"], lips["stored"])),
             "lmd_floor_px": finite_mean(metrics.landmark_distance(lips["truth"], lips["stored"])),
@@ -174,31 +207,32 @@ class Evaluator:
             "quiet_opening_true": finite_mean(true[quiet] / wide),
             "lip_jitter_px": metrics.jitter(lips["render"] - lips["render"].mean(1, keepdims=True)),
             "lip_jitter_true_px": metrics.jitter(lips["truth"] - lips["truth"].mean(1, keepdims=True)),
+            "lip_sync_true_lips": None,
         }
-        known = "true_lips" in opening
-        figures["lip_sync_true_lips"] = metrics.correlation(opening["true_lips"], true) if known else None
+        if "true_lips" in opening:
+            figures["lip_sync_true_lips"] = metrics.correlation(opening["true_lips"], true)
         return figures
 
 
 def difference(truth: Picture, render: Picture) -> Picture:
-    """How far every pixel is off, SHEET_DIFFERENCE times as strong."""
-    return (np.abs(truth.astype(int) - render) * SHEET_DIFFERENCE).clip(0, 255).astype(np.uint8)
+    """Returns the absolute difference of two pictures, times DIFFERENCE_GAIN."""
+    return (np.abs(truth.astype(int) - render) * DIFFERENCE_GAIN).clip(0, 255).astype(np.uint8)
 
 
 def finite_mean(values: Float[ndarray, " n"]) -> float | None:
-    """The mean of the values that are not NaN, None where there is none."""
+    """Returns the mean of the values that are not NaN; None if there are none."""
     values = values[np.isfinite(values)]
     return float(values.mean()) if len(values) else None
 
 
 def detect_landmarks(tracker: Callable[[Picture], ndarray | None], picture: Picture) -> Float[ndarray, "478 2"]:
-    """Face landmarks (x, y), px of a picture of LMD_SIZE; NaN where there is no face."""
-    found = tracker(picture)
-    if found is None:
+    """Returns the face landmarks (x, y) of a square picture, in px of a LMD_SIZE picture; NaN if no face is found."""
+    landmarks = tracker(picture)
+    if landmarks is None:
         return np.full((NUM_LANDMARKS, 2), np.nan, np.float32)
-    return found[:, :2] * (LMD_SIZE / picture.shape[0])
+    return landmarks[:, :2] * (LMD_SIZE / picture.shape[0])
 
 
 def recompress(picture: Picture) -> Picture:
-    """The picture after JPEG: the same to the eye, another one to a detector."""
+    """Returns the picture after a JPEG of JPEG_QUALITY."""
     return decode_rgb(encode_jpeg(picture, JPEG_QUALITY))

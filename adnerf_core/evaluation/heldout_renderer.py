@@ -1,4 +1,4 @@
-"""HeldOutRenderer: moments of the held-out footage as the subject renders them, with any lips, whole or in part."""
+"""HeldOutRenderer: frames of the held-out footage rendered with any lip codes, whole or in part."""
 
 from __future__ import annotations
 
@@ -15,78 +15,75 @@ from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.landmarks import JAW, NOSE_BRIDGE
 from adnerf_core.face.lip_pca import LIPS, LipPca
 from adnerf_core.synthesis.subject import Subject
+from adnerf_core.synthesis.track_renderer import TrackRenderer
 
 WRONG_SOUNDS = 4
+"""Mismatched sounds that each frame is rendered with: the mean over several depends less on which syllables they happen to be, and each
+costs a rendering of the mouth."""
 MOUTH_MARGIN = 0.12
-"""Around the lips' landmarks, head units: the box in which the mouth's figures are taken."""
+"""Margin of the mouth's box around the landmarks of the lips, head units: a quarter of a mouth's width, so that the lips' own edges
+and the skin that they move are measured too."""
 
 
 @dataclass(frozen=True)
 class LipCodes:
-    """Codes of the held-out frames: from the sound; and measured in the footage, where codes are shapes of the lips."""
+    """Speech codes of the held-out frames.
 
-    heard: Float[Tensor, "frames code"]
-    seen: Float[Tensor, "frames code"] | None
+    predicted: from the sound.
+    ground_truth: measured at the lips in the footage; None if codes are not shapes of the lips.
+    """
 
-    def wrong(self) -> list[Float[Tensor, "frames code"]]:
-        """Codes heard at other moments of the held-out part, far from the right ones and from one another."""
-        step = len(self.heard) / (WRONG_SOUNDS + 1)
-        return [self.heard.roll(round(step * (i + 1)), 0) for i in range(WRONG_SOUNDS)]
+    predicted: Float[Tensor, "frames code"]
+    ground_truth: Float[Tensor, "frames code"] | None
+
+    def mismatched(self) -> list[Float[Tensor, "frames code"]]:
+        """Returns predicted codes of other moments: the held-out part shifted by equal steps, so all are far from the right moment."""
+        step = len(self.predicted) / (WRONG_SOUNDS + 1)
+        return [self.predicted.roll(round(step * (i + 1)), 0) for i in range(WRONG_SOUNDS)]
 
 
 @torch.no_grad()
 def lip_codes(subject: Subject, dataset: SubjectDataset, track: Track, frames: ndarray) -> LipCodes:
-    """The lip codes of `frames`. The shape's components come from the training part, as in training."""
+    """Returns the lip codes of `frames`; the PCA of the true ones is that of the training part, as in training."""
     device = subject.poses.device
     trained = track.valid[: dataset.held_out_from]
     features = torch.from_numpy(dataset.features()).to(device)
-    heard = subject.portrait.encode_audio(features, torch.from_numpy(frames).to(device))
+    predicted = subject.portrait.encode_audio(features, torch.from_numpy(frames).to(device))
     if not subject.portrait.lip_code:
-        return LipCodes(heard, None)
-    shape = LipPca.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
-    return LipCodes(heard, torch.from_numpy(shape.encode(track.depose[frames])).to(device))
+        return LipCodes(predicted, None)
+    lip_pca = LipPca.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
+    return LipCodes(predicted, torch.from_numpy(lip_pca.encode(track.depose[frames])).to(device))
 
 
 class HeldOutRenderer:
-    """Renders moments of the footage, with any lips, whole or in part."""
+    """Renders frames of the footage with any lip codes, and tells where the mouth and the lower face are."""
 
     def __init__(self, subject: Subject, dataset: SubjectDataset, track: Track):
         self.subject, self.dataset, self.track = subject, dataset, track
         self.size = subject.size
-        self.device = subject.poses.device
-        self.pixels = subject.portrait.geometry.camera.pixel_grid(self.device)
-        self.plate = subject.background.reshape(-1, 3)
-        self.upper = torch.from_numpy(track.upper_face()).to(self.device)
+        self.renderer = TrackRenderer(subject.portrait, track, subject.background)
         self.margin = MOUTH_MARGIN * interocular_px(subject.portrait.geometry.camera, track)
 
     def __call__(
         self, frame: int, code: Float[Tensor, " code"], part: Bool[ndarray, "size size"] | None = None
     ) -> Picture:
-        """The portrait at `frame` with the lips of `code`, [size, size, 3]; black outside `part`."""
-        portrait = self.subject.portrait
-        inside = slice(None) if part is None else torch.from_numpy(part.reshape(-1)).to(self.device)
-        pose, torso = (
-            torch.from_numpy(values[frame]).float().to(self.device) for values in (self.track.pose, self.track.torso)
-        )
-        condition = portrait.condition(code[None], self.upper[frame : frame + 1])[0]
-        picture = torch.zeros_like(self.plate)
-        picture[inside], _ = portrait.render_pixels(pose, torso, condition, self.plate[inside], self.pixels[inside])
-        picture = picture.clamp(0, 1) * 255 + 0.5
-        return picture.byte().cpu().numpy().reshape(self.size, self.size, 3)
+        """Renders `frame` with the lips of `code`; pixels outside `part` are black."""
+        return self.renderer.render(frame, code, part)
 
     def truth(self, frame: int) -> Picture:
-        """The footage at `frame`."""
+        """Returns the frame of the footage."""
         return self.dataset.picture(frame, self.size)
 
     def mouth(self, frame: int) -> Bool[ndarray, "size size"]:
-        """The box around the true lips at `frame`."""
-        return self._around(frame, LIPS)
+        """Returns the box around the true lips."""
+        return self._box_around(frame, LIPS)
 
     def lower_face(self, frame: int) -> Bool[ndarray, "size size"]:
-        """The box around all that the lips can move at `frame`: from the nose's bridge to below the chin."""
-        return self._around(frame, (NOSE_BRIDGE, *JAW, *LIPS))
+        """Returns the box around everything that lips can move: from the bridge of the nose to below the chin."""
+        return self._box_around(frame, (NOSE_BRIDGE, *JAW, *LIPS))
 
-    def _around(self, frame: int, landmarks: tuple[int, ...]) -> Bool[ndarray, "size size"]:
+    def _box_around(self, frame: int, landmarks: tuple[int, ...]) -> Bool[ndarray, "size size"]:
+        """Returns the box around `landmarks` of the footage, with the margin."""
         points = self.track.landmarks[frame][list(landmarks), :2] * (self.size / self.dataset.size)
         left, top = np.floor(points.min(0) - self.margin).astype(int).clip(0, self.size - 1)
         right, bottom = np.ceil(points.max(0) + self.margin).astype(int).clip(1, self.size)

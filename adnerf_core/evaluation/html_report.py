@@ -1,7 +1,7 @@
-"""The report: one self-contained HTML page about a finished run, for the person who made a subject of himself or herself.
+"""The report: one self-contained HTML page about a finished run, for the person who made the subject.
 
-Nothing is loaded from elsewhere and nothing runs in it: pictures are data URIs, charts are SVG, there is no script. Texts that
-come from outside (names, warnings) are escaped by the template.
+The page loads nothing and has no script: pictures are data URIs, charts are SVG. The template escapes texts that come from outside
+(names, warnings).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from numpy import ndarray
 from scipy.ndimage import uniform_filter1d
 
@@ -27,33 +27,45 @@ from adnerf_core.evaluation.svg_charts import Chart, Series, chart
 from adnerf_core.files.images import encode_jpeg
 from adnerf_core.files.run_dir import RunDir, atomic, read_json
 
-SHOTS, APART = 2, FPS // 2
-"""Moments of each kind (best, median, worst), and how many frames they are apart at least: neighbours look alike."""
+EXAMPLES = 2
+"""Examples of each kind (best, median, worst)."""
+MIN_DISTANCE = FPS // 2
+"""Least distance between two examples of a kind, in frames: closer ones look alike."""
 JPEG_QUALITY = 88
-TABLE_ROWS = 40
-"""Rows of the table of numbers under a chart, at most."""
-SMOOTH = 9
-"""Reports of a training whose mean is drawn."""
-PHASES = {"head": "Head", "torso": "Shoulders"}
+"""Quality of the pictures: artefacts are not visible, and the page stays small enough to be sent by mail."""
+MAX_TABLE_ROWS = 40
+"""Most rows in the table of numbers under a chart; more would not be read."""
+SMOOTHING = 9
+"""Reports of a training over which the drawn mean is taken; wide enough to show the trend through the noise of single steps."""
+PHASE_TITLES = {"head": "Head", "torso": "Shoulders"}
 
 
 @dataclass(frozen=True)
 class ReportInputs:
-    """What an evaluation has seen: figures; frame numbers with the head's PSNR; openings of the mouth over time, px at 512,
-    and where there was silence; look: truth, rendering and difference of a frame."""
+    """Results of an evaluation that the report shows.
+
+    Attributes:
+        figures: The figures, see `Evaluator.summary`.
+        frames: Numbers of the evaluated frames.
+        head_psnr: PSNR of the head in these frames, dB.
+        opening_true: Mouth opening in the footage, px of a 512 px picture, from the first to the last of `frames`.
+        opening_rendered: The same in the rendering.
+        quiet: Whether there is silence, likewise.
+        render_example: Returns footage, rendering and difference of a frame.
+    """
 
     figures: Figures
     frames: Sequence[int]
     head_psnr: Sequence[float]
-    opening_true: Float[ndarray, " moments"]
-    opening_rendered: Float[ndarray, " moments"]
-    quiet: Bool[ndarray, " moments"]
-    look: Callable[[int], tuple[Picture, Picture, Picture]]
+    opening_true: Float[ndarray, " span"]
+    opening_rendered: Float[ndarray, " span"]
+    quiet: Bool[ndarray, " span"]
+    render_example: Callable[[int], tuple[Picture, Picture, Picture]]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One moment of the contact sheet; pictures as data URIs."""
+    """Footage, rendering and difference of one frame, as data URIs."""
 
     kind: str
     seconds: float
@@ -63,36 +75,44 @@ class Example:
     difference: str
 
 
-def write_report(run: RunDir, evidence: ReportInputs, footage: dict[str, Any], name: str) -> None:
-    """Writes report.html of a finished run: `footage` is the footage report of its dataset, `name` what to call the subject.
+def write_report(run: RunDir, inputs: ReportInputs, footage: dict[str, Any], name: str) -> None:
+    """Writes report.html into a finished run.
 
-    Raises NotReady where a file of the run is missing, DiskFull.
+    Args:
+        run: The run.
+        inputs: Results of its evaluation.
+        footage: The footage report of its dataset.
+        name: Name of the subject.
+
+    Raises:
+        NotReady: If a file of the run is missing.
+        DiskFull: If there is no space for the page.
     """
     manifest = read_json(run.manifest)
-    judged = scorecard.score(evidence.figures)
+    scores = scorecard.score(inputs.figures)
     page = _template().render(
         name=name,
         made=datetime.now(timezone.utc),
-        figures=evidence.figures,
-        judged=judged,
-        advice=scorecard.advice(judged)[:3],
-        counts={verdict: sum(each.verdict == verdict for each in judged) for verdict in ("good", "fair", "poor")},
+        figures=inputs.figures,
+        scores=scores,
+        advice=scorecard.advice(scores)[:3],
+        counts={verdict: sum(each.verdict == verdict for each in scores) for verdict in ("good", "fair", "poor")},
         footage=footage,
-        shots=shots(evidence),
-        opening=opening_chart(evidence),
-        opening_rows=opening_rows(evidence),
+        examples=examples(inputs),
+        opening=opening_chart(inputs),
+        opening_rows=opening_rows(inputs),
         training=training_charts(run),
-        config=flat(manifest["config"]),
+        config=flatten(manifest["config"]),
         preset=manifest["config"]["preset"],
         versions=manifest["versions"],
         source=manifest["source"],
-        seconds=len(evidence.frames) / FPS,
+        seconds=len(inputs.frames) / FPS,
     )
     with atomic(run.report) as temporary:
         temporary.write_text(page)
 
 
-def _template():
+def _template() -> Template:
     loader = PackageLoader("adnerf_core.evaluation")
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -100,86 +120,91 @@ def _template():
     return environment.get_template("report.html")
 
 
-def shots(evidence: ReportInputs) -> list[Example]:
-    """The best, the middle and the worst moments, by the PSNR of the head; SHOTS of each, APART."""
-    psnr = np.array(evidence.head_psnr)
+def examples(inputs: ReportInputs) -> list[Example]:
+    """Renders the best, the median and the worst frames by the PSNR of the head: EXAMPLES of each, MIN_DISTANCE apart."""
+    psnr = np.array(inputs.head_psnr)
     by_rank = {
         "Best": np.argsort(-psnr),
         "Median": np.argsort(np.abs(psnr - np.median(psnr))),
         "Worst": np.argsort(psnr),
     }
-    found = []
+    result = []
     for kind, order in by_rank.items():
-        chosen: list[int] = []
+        picks: list[int] = []
         for i in order.tolist():
-            if len(chosen) < SHOTS and all(abs(evidence.frames[i] - evidence.frames[k]) >= APART for k in chosen):
-                chosen.append(i)
-        for i in chosen:
-            pictures = (data_uri(picture) for picture in evidence.look(evidence.frames[i]))
-            found.append(Example(kind, evidence.frames[i] / FPS, float(psnr[i]), *pictures))
-    return found
+            distances = (abs(inputs.frames[i] - inputs.frames[k]) for k in picks)
+            if len(picks) < EXAMPLES and all(distance >= MIN_DISTANCE for distance in distances):
+                picks.append(i)
+        for i in picks:
+            pictures = (data_uri(picture) for picture in inputs.render_example(inputs.frames[i]))
+            result.append(Example(kind, inputs.frames[i] / FPS, float(psnr[i]), *pictures))
+    return result
 
 
 def data_uri(picture: Picture) -> str:
-    """A picture as a JPEG inside a data URI."""
+    """Returns a picture as a JPEG in a data URI."""
     return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, JPEG_QUALITY)).decode()
 
 
-def _moments(evidence: ReportInputs) -> Float[ndarray, " moments"]:
-    """Times of the opening's values, s of the footage."""
-    return (evidence.frames[0] + np.arange(len(evidence.opening_true))) / FPS
+def _times(inputs: ReportInputs) -> Float[ndarray, " span"]:
+    """Returns the times of the mouth openings, seconds of the footage."""
+    return (inputs.frames[0] + np.arange(len(inputs.opening_true))) / FPS
 
 
-def opening_chart(evidence: ReportInputs) -> Chart:
-    """The opening of the mouth, rendered against true, over time; silence is shaded."""
-    sync, far = evidence.figures["lip_sync"], evidence.figures["lip_amplitude"]
-    alt = f"Two lines over {len(evidence.frames) / FPS:.1f} seconds: the mouth's opening in the footage and in the rendering."
-    if sync is not None and far is not None:
-        alt += f" Their correlation is {sync:.2f}; the rendered mouth moves {far:.2f} times as far as the true one."
+def opening_chart(inputs: ReportInputs) -> Chart:
+    """Draws the true and the rendered mouth opening over time; silence is shaded."""
+    sync, amplitude = inputs.figures["lip_sync"], inputs.figures["lip_amplitude"]
+    alt = (
+        f"Two lines over {len(inputs.frames) / FPS:.1f} seconds: the mouth opening in the footage and in the rendering."
+    )
+    if sync is not None and amplitude is not None:
+        alt += (
+            f" Their correlation is {sync:.2f}; the rendered mouth moves {amplitude:.2f} times as far as the true one."
+        )
     lines = (
-        Series("footage", "true", evidence.opening_true),
-        Series("rendered from the sound alone", "rendered", evidence.opening_rendered),
+        Series("footage", "true", inputs.opening_true),
+        Series("rendered from the sound alone", "rendered", inputs.opening_rendered),
     )
     return chart(
-        "Opening of the mouth", alt, _moments(evidence), lines,
-        x_label="second of the footage", y_label="px of 512", band=evidence.quiet,
+        "Mouth opening", alt, _times(inputs), lines,
+        x_label="second of the footage", y_label="mouth opening, px of a 512-px picture", band=inputs.quiet,
     )  # fmt: skip
 
 
-def opening_rows(evidence: ReportInputs) -> list[tuple[float, float, float]]:
-    """(second, true, rendered) for a table, thinned to TABLE_ROWS; moments without a face are left out."""
-    rows = np.stack([_moments(evidence), evidence.opening_true, evidence.opening_rendered], -1)
+def opening_rows(inputs: ReportInputs) -> list[tuple[float, float, float]]:
+    """Returns rows (second, true, rendered) for a table, at most MAX_TABLE_ROWS; frames without a face are left out."""
+    rows = np.stack([_times(inputs), inputs.opening_true, inputs.opening_rendered], -1)
     rows = rows[np.isfinite(rows).all(1)]
-    return [tuple(row) for row in rows[:: max(1, -(-len(rows) // TABLE_ROWS))].tolist()]
+    return [tuple(row) for row in rows[:: max(1, -(-len(rows) // MAX_TABLE_ROWS))].tolist()]
 
 
 def training_charts(run: RunDir) -> list[Chart]:
-    """A curve of the PSNR over the steps for each phase in metrics.jsonl that has one, and its running mean.
+    """Draws the PSNR over the steps, with its running mean, for each phase in metrics.jsonl that reports one.
 
-    The first tenth of a phase is left out where there is enough after it: its steep rise would flatten all the rest.
+    The first tenth of a phase is left out: its steep rise would flatten the rest of the curve.
     """
     lines = run.metrics.read_text().splitlines() if run.metrics.exists() else []
     reports = [report for report in map(json.loads, lines) if "psnr" in report]
-    made = []
+    charts = []
     for phase in dict.fromkeys(report["phase"] for report in reports):
         rows = np.array([(r["step"], r["psnr"]) for r in reports if r["phase"] == phase], float)
-        title = PHASES.get(phase, phase.capitalize())
+        title = PHASE_TITLES.get(phase, phase.capitalize())
         alt = f"Training of the {title.lower()}: from {rows[0, 1]:.1f} dB to {rows[-1, 1]:.1f} dB in {rows[-1, 0] + 1:.0f} steps."
         steps, psnr = rows[len(rows) // 10 :].T
         line = (
             Series("single steps", "faint", psnr),
-            Series(f"mean of {SMOOTH}", "rendered", uniform_filter1d(psnr, SMOOTH)),
+            Series(f"mean of {SMOOTHING}", "rendered", uniform_filter1d(psnr, SMOOTHING)),
         )
-        made.append(chart(title, alt, steps, line, x_label="step", y_label="PSNR of the step's rays, dB"))
-    return made
+        charts.append(chart(title, alt, steps, line, x_label="step", y_label="PSNR of the step's rays, dB"))
+    return charts
 
 
-def flat(config: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
-    """A nested configuration as (name, value) rows: `field.planes`, `64, 256`."""
+def flatten(config: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Flattens a nested configuration into rows (name, value), for example (`field.planes`, `64, 256`)."""
     rows: list[tuple[str, str]] = []
     for key, value in config.items():
         if isinstance(value, dict):
-            rows += flat(value, f"{above}{key}.")
+            rows += flatten(value, f"{prefix}{key}.")
         else:
-            rows.append((above + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
+            rows.append((prefix + key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     return rows

@@ -1,4 +1,4 @@
-"""Verdicts: what the figures of an evaluation mean to the person who made a subject of himself or herself."""
+"""Scores the figures of an evaluation for the person who made the subject: good, fair or poor, with meaning and advice."""
 
 from __future__ import annotations
 
@@ -11,16 +11,26 @@ Figures = Mapping[str, float | int | None]
 Verdict = Literal["good", "fair", "poor", "unknown"]
 
 MORE_SPEECH = (
-    "Record more speech (one to three minutes, lively, in one take), and check that the voice belongs to the lips."
+    "Record more speech (one to three minutes, lively, in one take), "
+    "and make sure that the sound of the video is the speaker's own voice."
 )
 SHARPER = "Record with the face at least 250 pixels high, in focus and in good light, or train a larger preset."
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One line of the report: a value taken from the figures, and how to read it.
+    """One line of the report: which value it shows, and how to read that value.
 
-    good, fair: ranges, ends included; outside of `fair` is poor. beside: what else should be known about the value.
+    Attributes:
+        title: Name of the metric in the report.
+        value: Takes the value from the figures; None if it was not measured.
+        unit: Unit of the value, if any.
+        good: Range of values that are good, ends included.
+        fair: Range of values that are at least fair; values outside are poor.
+        meaning: Explanation for the reader.
+        advice: What improves the value.
+        note: Returns a further sentence about the value, such as the accuracy of the measurement.
+        optional: Whether the line is left out if the value was not measured.
     """
 
     title: str
@@ -30,27 +40,26 @@ class Metric:
     fair: tuple[float, float]
     meaning: str
     advice: str
-    beside: Callable[[Figures], str] = lambda figures: ""
+    note: Callable[[Figures], str] = lambda figures: ""
     optional: bool = False
-    """Whether to say nothing at all where it was not measured."""
 
-    def judge(self, figures: Figures) -> Score:
-        """The line for these figures."""
+    def score(self, figures: Figures) -> Score:
+        """Returns the line of the report for these figures."""
         value = self.value(figures)
         if value is None:
             return Score(self, None, "unknown", "")
         verdict = "good" if _within(value, self.good) else "fair" if _within(value, self.fair) else "poor"
-        return Score(self, value, verdict, self.beside(figures))
+        return Score(self, value, verdict, self.note(figures))
 
-    def show(self, value: float | None) -> str:
-        """The value in words."""
+    def format(self, value: float | None) -> str:
+        """Returns the value as text, with its unit."""
         if value is None:
             return "not measured"
         return f"{value:.1f} {self.unit}" if self.unit == "dB" else f"{value:.2f} {self.unit}".strip()
 
     @property
     def ranges(self) -> str:
-        """The ranges in words."""
+        """The good and the poor range as a sentence."""
         (low, high), (least, most) = self.good, self.fair
         unit = f" {self.unit}" if self.unit else ""
         if high == inf:
@@ -62,19 +71,19 @@ class Metric:
 
 @dataclass(frozen=True)
 class Score:
-    """A measure with its value (None: not measured), its verdict, and what else should be known."""
+    """A metric with its value (None if it was not measured), its verdict, and a note (may be empty)."""
 
-    measure: Metric
+    metric: Metric
     value: float | None
     verdict: Verdict
-    beside: str
+    note: str
 
 
 def _within(value: float, span: tuple[float, float]) -> bool:
     return span[0] <= value <= span[1]
 
 
-def _plain(name: str) -> Callable[[Figures], float | None]:
+def _figure(name: str) -> Callable[[Figures], float | None]:
     return lambda figures: figures.get(name)
 
 
@@ -86,116 +95,136 @@ def _combined(first: str, second: str, combine: Callable[[float, float], float])
     return value
 
 
-def _words(text: str, *names: str) -> Callable[[Figures], str]:
-    """`text` filled with the figures `names`; nothing where one of them was not measured."""
+def _sentence(template: str, *names: str) -> Callable[[Figures], str]:
+    """Fills the figures `names` into `template`; the sentence is empty if one of them was not measured."""
 
-    def beside(figures: Figures) -> str:
+    def note(figures: Figures) -> str:
         values = [figures.get(name) for name in names]
-        return "" if None in values else text.format(*values)
+        return "" if None in values else template.format(*values)
 
-    return beside
+    return note
 
 
-MEASURES = (
+METRICS = (
+    # R 0.85, L 0.73; 0.08 is noise on a minute of footage.
     Metric(
-        "Lips follow the sound", _plain("lip_sync"), "", (0.75, inf), (0.5, inf),
-        "How closely the rendered mouth opens and shuts with the true one, when it hears nothing but the sound: "
-        "1 is always together, 0 is by chance.",
+        "Lips follow the sound", _figure("lip_sync"), "", (0.75, inf), (0.5, inf),
+        "How closely the rendered mouth opens and closes like the real one when only the sound drives it: "
+        "1 is a perfect match, 0 is chance.",
         MORE_SPEECH,
-        _words("The footage itself, measured twice, reaches {:.2f}.", "lip_sync_ceiling"),
+        _sentence("The footage itself, measured twice, reaches {:.2f}.", "lip_sync_ceiling"),
     ),
+    # No value is recorded for these clips. Stricter than the line above: with the true lips, only the picture's own error is left.
     Metric(
-        "The picture follows the lips", _plain("lip_sync_true_lips"), "", (0.9, inf), (0.7, inf),
-        "The same with the true lips instead of the sound. Where this is high and the line above is low, it is the sound that is "
-        "understood badly; where both are low, it is the picture.",
+        "The picture follows the lips", _figure("lip_sync_true_lips"), "", (0.9, inf), (0.7, inf),
+        "The same with the real lip movements instead of the sound. If this value is high and the one above is low, the sound is "
+        "the problem; if both are low, the picture is.",
         "Record more footage, with the mouth in good light, or train a larger preset.",
     ),
+    # R 1.02, L 0.94; 0.7 to 0.9 in most earlier trials. The range is wider below 1, because that is the usual flaw.
     Metric(
-        "How far the mouth opens", _plain("lip_amplitude"), "", (0.7, 1.2), (0.5, 1.5),
-        "Movement of the rendered mouth over that of the true one: 1 is as lively as in the footage, less is mumbling.",
+        "How far the mouth opens", _figure("lip_amplitude"), "", (0.7, 1.2), (0.5, 1.5),
+        "Movement of the rendered mouth relative to the real one: 1 is as lively as in the footage, less looks like mumbling.",
         MORE_SPEECH,
     ),
+    # R 1.13, L 2.0; 0.1 is noise.
     Metric(
-        "Shape of the lips", _plain("lmd_px"), "px", (-inf, 1.2), (-inf, 2.0),
-        "How far points on the lips lie from where they should, in pixels of a 512-pixel picture. "
-        "Lips that never move have about 2.3.",
+        "Shape of the lips", _figure("lmd_px"), "px", (-inf, 1.2), (-inf, 2.0),
+        "Mean distance of points on the lips from their true places, in pixels of a 512-pixel picture: 0 is a perfect match. "
+        "A mouth that never moves is off by as much as the real lips move.",
         MORE_SPEECH,
-        _words("The measurement itself is off by {:.2f} px.", "lmd_floor_px"),
+        _sentence("The measurement itself is off by {:.2f} px.", "lmd_floor_px"),
     ),
+    # No value is recorded for these clips.
     Metric(
         "Lips at rest in silence",
         _combined("quiet_opening", "quiet_opening_true", lambda rendered, true: rendered - true),
         "", (-0.1, 0.1), (-0.25, 0.25),
-        "How much wider than in the footage the mouth stands in pauses, as a share of wide open: 0 is just the same.",
-        "Record in a quiet room: noise in the pauses is taken for speech.",
+        "How much wider the mouth is open in pauses than in the footage, as a share of wide open: 0 is the same.",
+        "Record in a quiet room: noise in the pauses is mistaken for speech.",
     ),
+    # R 4.5 dB, L 1.3 dB; 0.3 dB is noise, so below 0.5 dB the sound has hardly any effect.
     Metric(
         "Right sound against wrong sound", _combined("mouth_psnr", "mouth_psnr_wrong_sound", lambda a, b: a - b),
         "dB", (1.5, inf), (0.5, inf),
-        "How much closer to the truth the mouth comes with the right words than with other words of the same person. "
-        "Near 0 the mouth would ignore what is said.",
+        "How much closer the mouth comes to the footage with the right words than with other words of the same person. "
+        "Near 0, the mouth ignores what is said.",
         MORE_SPEECH,
-        _words("Mouth: {:.1f} dB right, {:.1f} dB wrong.", "mouth_psnr", "mouth_psnr_wrong_sound"),
+        _sentence("Mouth: {:.1f} dB right, {:.1f} dB wrong.", "mouth_psnr", "mouth_psnr_wrong_sound"),
     ),
+    # R 0.90, L 0.99; with 0.78 to 0.82, R's lids stayed half open.
     Metric(
-        "Blinks", _plain("blink"), "", (0.85, inf), (0.5, inf),
-        "How closely the eyes open and shut with the true ones: 1 is always together.",
-        "Record without glasses that mirror the light, and in footage long enough for twenty blinks (a minute).",
+        "Blinks", _figure("blink"), "", (0.85, inf), (0.5, inf),
+        "How closely the eyes open and close like the real ones: 1 is a perfect match.",
+        "Record without glasses that reflect the light, and long enough for twenty blinks (about a minute).",
     ),
+    # R 30.4, L 30.6; 0.3 dB is noise.
     Metric(
-        "Picture of the head", _plain("head_psnr"), "dB", (30, inf), (26, inf),
-        "How close the colours of face and hair come to the footage, pixel by pixel. Each 6 dB halve the error.",
-        "Even light and a head that turns a little while speaking help; hair in front of the shoulders does not.",
+        "Picture of the head", _figure("head_psnr"), "dB", (30, inf), (26, inf),
+        "How close the colours of face and hair are to the footage, pixel by pixel. Every 6 dB halve the error.",
+        "Use even light, turn the head a little while speaking, and keep hair behind the shoulders.",
     ),
+    # R 32.1, L 32.3.
     Metric(
-        "Whole picture", _plain("psnr"), "dB", (29, inf), (26, inf),
+        "Whole picture", _figure("psnr"), "dB", (29, inf), (26, inf),
         "The same for everything: head, shoulders and background.",
-        "Sit still from the shoulders down, with plain clothes; the background must not move.",
+        "Keep the shoulders still, wear plain clothes, and make sure that the background does not move.",
     ),
+    # R 34.5, L 34.7.
     Metric(
-        "Without the shoulders' share", _plain("true_torso_psnr"), "dB", (32, inf), (28, inf),
-        "The whole picture with the true shoulders pasted in: what is missing from the line above is their part of the error.",
-        "Even light and a background that does not move help.",
+        "Without the shoulders' share", _figure("true_torso_psnr"), "dB", (32, inf), (28, inf),
+        "The whole picture with the real shoulders pasted in: the difference from the line above is the shoulders' part of the error.",
+        "Use even light and a background that does not move.",
     ),
+    # R 0.946, L 0.935.
     Metric(
-        "Structure", _plain("ssim"), "", (0.93, inf), (0.88, inf),
-        "Likeness of edges and texture, from 0 to 1, where 1 is the same picture.",
+        "Structure", _figure("ssim"), "", (0.93, inf), (0.88, inf),
+        "Similarity of edges and texture: 1 is the same picture.",
+        SHARPER,
+    ),
+    # Head R 0.85, L 0.94; mouth R 0.82, L 0.88; 0.02 is noise.
+    Metric(
+        "Fine detail in the head", _figure("head_sharpness"), "", (0.8, 1.15), (0.6, 1.4),
+        "Fine detail relative to the footage: below 1 is softer (skin, hair), above 1 is noisier.",
         SHARPER,
     ),
     Metric(
-        "Fine detail in the head", _plain("head_sharpness"), "", (0.8, 1.15), (0.6, 1.4),
-        "Fine detail over that of the footage: below 1 is softer (skin, hair), above 1 is noise.",
+        "Fine detail in the mouth", _figure("mouth_sharpness"), "", (0.8, 1.15), (0.6, 1.4),
+        "The same around the lips, where the teeth are.",
         SHARPER,
     ),
-    Metric(
-        "Fine detail in the mouth", _plain("mouth_sharpness"), "", (0.8, 1.15), (0.6, 1.4),
-        "The same around the lips, where teeth are.",
-        SHARPER,
-    ),
+    # R 0.85, L 0.76. The footage's own jitter is a natural bound: a rendering can be as steady.
     Metric(
         "Steadiness of the head", _combined("head_jitter_px", "head_jitter_true_px", lambda a, b: a / max(b, 1e-6)),
         "", (-inf, 1.0), (-inf, 1.5),
-        "Trembling of the rendered head over that in the footage: up to 1 is as calm as the camera saw it.",
-        "Record with the camera on a stand and in good light: a blurred face cannot be followed steadily.",
-        _words("Rendered {:.2f} px, footage {:.2f} px (of 512).", "head_jitter_px", "head_jitter_true_px"),
+        "Trembling of the rendered head relative to the footage: up to 1 is as steady as the footage.",
+        "Put the camera on a stand and use good light: a blurred face cannot be tracked steadily.",
+        _sentence("Rendered {:.2f} px, footage {:.2f} px (of 512).", "head_jitter_px", "head_jitter_true_px"),
     ),
+    # No value is recorded: the weights are not part of the project.
     Metric(
-        "Likeness to the eye (LPIPS)", _plain("lpips"), "", (-inf, 0.1), (-inf, 0.2),
-        "Distance as a neural network sees it, close to what people call different: 0 is the same picture.",
+        "Visible difference (LPIPS)", _figure("lpips"), "", (-inf, 0.1), (-inf, 0.2),
+        "Difference as people see it, estimated by a neural network: 0 is the same picture.",
         SHARPER,
         optional=True,
     ),
 )  # fmt: skip
-"""In the order of the report: what is noticed first comes first."""
+"""All metrics in the order of the report: the most noticeable flaws come first.
+
+The ranges are editorial judgements, not taken from a paper or from a test with viewers (docs/decisions/0011-report.md): `good`
+starts at or somewhat below what the preset `standard` reaches on the better of two clips, the end of `fair` is an estimate. The
+comments give the values of these clips from docs/fidelity.md (R has 46 s of training footage, L 18 s), and what counts as noise from
+docs/evaluation.md.
+"""
 
 
 def score(figures: Figures) -> list[Score]:
-    """All measures, in the order of the report."""
-    judged = [measure.judge(figures) for measure in MEASURES]
-    return [each for each in judged if each.value is not None or not each.measure.optional]
+    """Scores all metrics, in the order of the report; optional ones only if they were measured."""
+    scores = [metric.score(figures) for metric in METRICS]
+    return [each for each in scores if each.value is not None or not each.metric.optional]
 
 
-def advice(judged: list[Score]) -> list[str]:
-    """What would help, most urgent first, each once."""
-    wanting = [each for verdict in ("poor", "fair") for each in judged if each.verdict == verdict]
-    return list(dict.fromkeys(each.measure.advice for each in wanting))
+def advice(scores: list[Score]) -> list[str]:
+    """Returns the advice for poor, then for fair scores, each only once."""
+    flawed = [each for verdict in ("poor", "fair") for each in scores if each.verdict == verdict]
+    return list(dict.fromkeys(each.metric.advice for each in flawed))

@@ -1,4 +1,7 @@
-"""The head: a dynamic radiance field on tri-planes, conditioned on the sound and on the eyes."""
+"""HeadField and ColorDecoder: the head as a dynamic radiance field on feature planes, conditioned on lips, eyes and brows.
+
+Together they are the paper's F: (a, d, x) -> (c, sigma) (AD-NeRF, equation 1); for the reasons see docs/decisions/0002 and 0017.
+"""
 
 from __future__ import annotations
 
@@ -11,112 +14,139 @@ from adnerf_core.config import FieldConfig
 from adnerf_core.fields.plane_encoding import PlaneEncoding
 
 UPPER_FACE = 2
-"""Numbers of the condition that eyes and brows have."""
+"""Numbers of the condition that describe the upper face: openness of the eyes, height of the brows."""
 WARP_RESOLUTION = 40
-"""Texels an edge of the warp: what it bends, skin, is smooth."""
-DENSITY_SCALE = 40.0
-DENSITY_SHIFT = 5.0
-"""softplus(x - 5) * 40 begins at 0.27 a box half-edge: nearly empty. A dense start glues all samples to the front of the box."""
+"""Texels an edge of the displacement planes, about 0.07 head units each: skin moves smoothly, so more would only add noise."""
+DENSITY_SCALE, DENSITY_SHIFT = 40.0, 5.0
+"""sigma = 40 softplus(x - 5) begins at 0.27 per box half-edge, which is nearly empty: a dense start lets all samples stay in front of
+the box (docs/decisions/0002). The scale lets a modest x make an opaque surface: x = 6 stops 99 % of the light within 0.09 half-edges."""
 
 
 class HeadField(nn.Module):
-    """Points of the head's box and a condition -> density, features.
+    """Density and features of the head at points of its box, under a condition k = (lip code, upper face).
 
-    The condition (lip code from the sound; openness of the eyes and height of the brows) enters the first layer beside the
-    plane features, each part gated by location: the sound acts below the middle of the nose, eyes and brows above it. So
-    neither can move what is not its own, and hair and forehead stay still while the person speaks (the idea of ER-NeRF's
-    location-wise attention, with a fixed gate).
+    The condition acts only where it belongs. With the height y and the gate
 
-    Besides, the condition bends space before the planes are read: every number of it has a field of displacements in x and y
-    (a small plane, learned), which are added up, gated alike. PlaneEncoding hold still pictures; bent, lips and lids move in them
-    and stay sharp, where the small net alone would have to blend one shape into the other.
+        g_lips(y) = sigmoid((nose - y) / softness),    g_upper(y) = 1 - g_lips(y)
 
-    The plane that faces the camera (x, y) is fine; the two that hold depth (x, z and y, z) are coarse: footage shows a head from
-    in front, and finer ones made held-out frames no better (docs/fidelity.md).
+    the lip code acts below the middle of the nose, eyes and brows act above it, and hair and forehead stay still while the person
+    speaks (ER-NeRF's attention by location, with a fixed gate). Each number k_j of the condition first displaces points in x and y by
+    its own learned plane W_j, so lips and lids can move in the planes and stay sharp, where a small network would blend two shapes:
+
+        (x', y') = (x, y) + sum_p g_p(y) sum_{j in p} k_j W_j(x, y),    p in {lips, upper}.
+
+    The displaced point is looked up in the feature planes and decoded by a network with one hidden layer:
+
+        h = relu(A [P_xy(x', y'), P_xz(x', z), P_yz(y', z), g_lips k_lips, g_upper k_upper] + a)
+        (s, f) = B h + b,    sigma = 40 softplus(s - 5).
+
+    The plane that faces the camera has two resolutions, the two that hold depth have one, which is coarse: footage shows a head from the
+    front, and finer ones did not improve held-out frames (docs/fidelity.md).
     """
 
     nose: Tensor
 
     def __init__(self, config: FieldConfig, nose: float, soft: float):
-        """`nose` is the height (y, box units) of the middle of the nose, `soft` the half-width of the gate's slope there."""
+        """Makes a fresh field.
+
+        Args:
+            config: resolutions and widths.
+            nose: height y of the middle of the nose, box units.
+            soft: softness of the gate there, box units.
+        """
         super().__init__()
         self.lip_code = config.lip_code
-        self.front = PlaneEncoding(1, config.planes, config.channels)
-        self.sides = PlaneEncoding(2, (config.sides,), config.channels)
+        # Attribute names are keys of saved weights.
+        self.front = PlaneEncoding(1, config.planes, config.channels)  # P_xy
+        self.sides = PlaneEncoding(2, (config.sides,), config.channels)  # P_xz, P_yz
         condition = config.lip_code + UPPER_FACE
         self.first = nn.Linear(self.front.width + self.sides.width + condition, config.hidden)
         self.second = nn.Linear(config.hidden, 1 + config.ray_features)
-        self.warp = nn.Parameter(torch.zeros(1, 2 * condition, WARP_RESOLUTION, WARP_RESOLUTION))
+        self.warp = nn.Parameter(
+            torch.zeros(1, 2 * condition, WARP_RESOLUTION, WARP_RESOLUTION)
+        )  # W: all x, then all y
         self.register_buffer("nose", torch.tensor([nose, soft]))
 
     def forward(
         self,
         points: Float[Tensor, "points 3"],
-        condition: Float[Tensor, "moments condition"],
-        moment: Int[Tensor, " points"] | None = None,
+        condition: Float[Tensor, "frames condition"],
+        frame_index: Int[Tensor, " points"] | None = None,
     ) -> tuple[Float[Tensor, " points"], Float[Tensor, "features points"]]:
-        """Density (per box half-edge, >= 0) and features, channels first: that spares transposing the planes' output.
+        """Evaluates the field.
 
-        `moment` says under which of the conditions a point is looked up (None: there is one).
+        Args:
+            points: in the coordinates of the head's box, [-1, 1]^3.
+            condition: of each frame.
+            frame_index: the frame that each point belongs to. None: there is one frame.
+
+        Returns:
+            Density (per box half-edge, >= 0), and features, channels first: this saves transposing what the planes return.
         """
         x, y, z = points.unbind(-1)
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
         gates = torch.stack([lower, 1 - lower])
-        shift = (self._moves(x, y, condition, moment) * gates[:, None]).sum(0)
+        shift = (self._displacement(x, y, condition, frame_index) * gates[:, None]).sum(0)
         x, y = x + shift[0], y + shift[1]
-        front = torch.stack([x, y], -1)[None]
-        sides = torch.stack([torch.stack([x, z], -1), torch.stack([y, z], -1)])
-        lips, upper = self._parts(condition.T if moment is None else condition.T[:, moment], 0)
-        inputs = torch.cat([*self.front(front), *self.sides(sides), lips * gates[0], upper * gates[1]])
+        xy = torch.stack([x, y], -1)[None]
+        xz_yz = torch.stack([torch.stack([x, z], -1), torch.stack([y, z], -1)])
+        lips, upper = self._split_condition(condition.T if frame_index is None else condition.T[:, frame_index], 0)
+        inputs = torch.cat([*self.front(xy), *self.sides(xz_yz), lips * gates[0], upper * gates[1]])
         hidden = torch.addmm(self.first.bias[:, None], self.first.weight, inputs).relu_()
         density, features = torch.addmm(self.second.bias[:, None], self.second.weight, hidden).split(
             [1, len(self.second.bias) - 1]
         )
         return F.softplus(density[0] - DENSITY_SHIFT) * DENSITY_SCALE, features
 
-    def _moves(
+    def _displacement(
         self,
         x: Float[Tensor, " points"],
         y: Float[Tensor, " points"],
-        condition: Float[Tensor, "moments condition"],
-        moment: Int[Tensor, " points"] | None,
+        condition: Float[Tensor, "frames condition"],
+        frame_index: Int[Tensor, " points"] | None,
     ) -> Float[Tensor, "gates axes points"]:
-        """The displacements (x, y) of points by what the lips do and by what eyes and brows do, before the gates.
+        """Returns sum_j k_j W_j(x, y) of the lips and of the upper face, before the gates.
 
-        The fields of all numbers are first added up for each moment, since points are many and moments few. The sums stand
-        one below the other, so that one look-up serves the points of all moments.
+        The planes W_j are summed for each frame before they are read, since points are many and frames few. The sums are stacked
+        vertically, so that one look-up reads the points of all frames.
         """
-        fields = self.warp.view(2, -1, WARP_RESOLUTION, WARP_RESOLUTION)
+        planes = self.warp.view(2, -1, WARP_RESOLUTION, WARP_RESOLUTION)
         sums = [
-            torch.einsum("mn,anrc->amrc", numbers, field)
-            for numbers, field in zip(self._parts(condition, 1), self._parts(fields, 1), strict=True)
+            torch.einsum("mn,anrc->amrc", numbers, plane)
+            for numbers, plane in zip(
+                self._split_condition(condition, 1), self._split_condition(planes, 1), strict=True
+            )
         ]
         stacked = torch.cat(sums).view(1, 4, -1, WARP_RESOLUTION)
-        # Points stay half a texel within their own field: beyond, the next one's border would be read.
-        edge = 1 - 1 / WARP_RESOLUTION
-        x, y = x.clamp(-edge, edge), y.clamp(-edge, edge)
-        if moment is not None:
-            y = (2 * moment + 1 + y) / len(condition) - 1
-        places = torch.stack([x, y], -1)[None, None]
-        return F.grid_sample(stacked, places, padding_mode="border", align_corners=False).view(2, 2, -1)
+        # Points stay half a texel within their own plane: beyond, interpolation would read the border of the next frame's.
+        limit = 1 - 1 / WARP_RESOLUTION
+        x, y = x.clamp(-limit, limit), y.clamp(-limit, limit)
+        if frame_index is not None:
+            y = (2 * frame_index + 1 + y) / len(condition) - 1
+        grid = torch.stack([x, y], -1)[None, None]
+        return F.grid_sample(stacked, grid, padding_mode="border", align_corners=False).view(2, 2, -1)
 
-    def _parts(self, values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """What belongs to the lips, and to eyes and brows, of values for each number of the condition."""
+    def _split_condition(self, values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+        """Splits values for each number of the condition into those of the lips and those of the upper face."""
         return values.split([self.lip_code, UPPER_FACE], axis)
 
 
 class ColorDecoder(nn.Module):
-    """Features summed along a ray, and the viewing direction -> colour, once a ray instead of once a sample.
+    """Colour of a ray from its summed features f and the viewing direction d: c = sigmoid(MLP(f, d)), once a ray.
 
-    The direction is in the head's frame, so it also tells how the head is turned towards the (still) lights.
+    The direction is given in the head's frame, so it also says how the head is turned relative to the (still) lights.
     """
 
-    def __init__(self, features: int, hidden: int = 32):
+    HIDDEN = 32
+    """Width of the hidden layer; the decoder runs once a ray and costs less than the field at one sample."""
+
+    def __init__(self, features: int):
+        """`features` is their number, FieldConfig.ray_features."""
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(features + 3, hidden), nn.ReLU(), nn.Linear(hidden, 3))
+        self.layers = nn.Sequential(nn.Linear(features + 3, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, 3))
 
     def forward(
         self, features: Float[Tensor, "rays features"], directions: Float[Tensor, "rays 3"]
     ) -> Float[Tensor, "rays 3"]:
-        """Colour, 0..1."""
+        """Returns the colour, 0..1."""
         return torch.sigmoid(self.layers(torch.cat([features, directions], -1)))

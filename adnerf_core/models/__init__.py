@@ -1,1 +1,1 @@
-"""Talking heads: the fields, the audio encoder and the renderer of one subject."""
+"""Models of one subject: audio encoder, fields, and the rendering of whole frames."""

@@ -1,4 +1,7 @@
-"""AdNerf: AD-NeRF's own networks. The sound enters both fields directly, and both are volumes."""
+"""AdNerf: the networks as published (AD-NeRF, Guo et al., ICCV 2021), for the preset `paper`.
+
+The audio code enters both fields directly, and the torso is a second volume, not a deformed image (docs/decisions/0012).
+"""
 
 from __future__ import annotations
 
@@ -14,30 +17,33 @@ from adnerf_core.config import PaperConfig
 from adnerf_core.fields.frequency_encoding import frequency_encode, frequency_encoding_dim
 from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
-from adnerf_core.models.base import SceneGeometry
+from adnerf_core.models.base import FrameConditions, RenderOutputs, SceneGeometry
 from adnerf_core.rendering.ray_samplers import importance_sample, stratified_sample
 from adnerf_core.rendering.volume_rendering import RayOutput, over, weights_from_density
 
 INTEROCULAR_M = 0.09
-"""A head unit (outer corner to outer corner of the eyes), m: the paper's scene, and so its encoding, is measured in metres."""
-NEARER_M, FARTHER_M = 0.2, 0.4
-"""How far before and behind the head's usual distance rays are sampled, m."""
-LEAST_DENSITY = 1e-6
+"""Length of a head unit (distance between the outer corners of the eyes), m. Positions are converted to metres before they are encoded, so that
+frequencies and depths mean what they mean in the paper's scenes (docs/decisions/0012)."""
+NEAR_MARGIN_M, FAR_MARGIN_M = 0.2, 0.4
+"""Rays are sampled from this far before to this far behind the mean distance of the head, m: the published near and far."""
+MIN_DENSITY = 1e-6
+"""Added to every density, 1/m, as in the published code; over a metre it stops a millionth of the light."""
 
 
 class CoarseFine(NamedTuple):
-    """What the coarse and what the fine net of a field show along each ray."""
+    """What the coarse and the fine network of a field show along each ray; the picture is made of `fine`."""
 
     coarse: RayOutput
     fine: RayOutput
 
 
 class CoarseFineField(nn.Module):
-    """A field as the paper renders it: a coarse net says where along the ray the fine one looks more closely."""
+    """A field of two networks: the fine one is evaluated where the coarse one found matter (NeRF, section 5.2)."""
 
     def __init__(self, config: PaperConfig, condition: int):
+        """`condition` is the width of the condition."""
         super().__init__()
-        self.samples, self.more = config.coarse, config.fine
+        self.coarse_samples, self.fine_samples = config.coarse, config.fine
         self.coarse = NerfMlp(config, condition)
         self.fine = NerfMlp(config, condition)
 
@@ -49,15 +55,21 @@ class CoarseFineField(nn.Module):
         condition: Float[Tensor, "rays condition"],
         generator: torch.Generator | None = None,
     ) -> CoarseFine:
-        """Marches rays (m; one step of `directions` is one metre of depth) between the depths `span`.
+        """Renders rays with both networks.
 
-        A `generator` means training: places are drawn at random in their shares.
+        Args:
+            origins: m.
+            directions: m for each metre of depth, so that distances along a ray are depths.
+            span: depths between which rays are sampled, m.
+            condition: one a ray.
+            generator: for training: depths are drawn at random. None: they are evenly spaced.
         """
-        depths = stratified_sample(*span, len(origins), self.samples, generator, origins.device)
+        depths = stratified_sample(*span, len(origins), self.coarse_samples, generator, origins.device)
         coarse, weights = render_rays(self.coarse, origins, directions, depths, condition)
+        # The weight of sample i belongs to the interval between the middles before and after it; the first has none before.
         middle = (depths[:, 1:] + depths[:, :-1]) / 2
-        more = importance_sample(middle, weights[:, 1:].detach(), self.more, generator)
-        depths = torch.cat([depths, more], -1).sort(-1).values
+        fine_depths = importance_sample(middle, weights[:, 1:].detach(), self.fine_samples, generator)
+        depths = torch.cat([depths, fine_depths], -1).sort(-1).values
         return CoarseFine(coarse, render_rays(self.fine, origins, directions, depths, condition)[0])
 
 
@@ -68,69 +80,94 @@ def render_rays(
     depths: Float[Tensor, "rays samples"],
     condition: Float[Tensor, "rays condition"],
 ) -> tuple[RayOutput, Float[Tensor, "rays intervals"]]:
-    """What `field` shows along rays, and the weights of its samples.
+    """Computes the paper's equations 2 and 3 for F: (a, d, x) -> (c, sigma) at the given depths.
 
-    The last sample is the far plane: it is opaque and has the colour of whatever stands behind, so it is not asked for, and
-    its share is the transmittance of the others (over() then gives the paper's sum).
+    In the paper the last sample is opaque and has the colour of the background. It is not evaluated here: its weight is the
+    transmittance of the others, so over(output, background) is the same sum, and the background stays exchangeable.
+
+    Args:
+        field: F.
+        origins, directions: as in CoarseFineField.forward.
+        depths: ascending.
+        condition: a (head), or a with the head's pose (torso); one a ray.
+
+    Returns:
+        The output, and the weights of all samples but the last.
     """
     rays, count = len(depths), depths.shape[1] - 1
     points = origins[:, None] + depths[:, :-1, None] * directions[:, None]
     lengths = directions.norm(dim=-1, keepdim=True)
-    views = (directions / lengths)[:, None].expand(-1, count, -1)
-    known = condition[:, None].expand(-1, count, -1)
-    raw, color = field(points.reshape(-1, 3), views.reshape(-1, 3), known.reshape(rays * count, -1))
-    density = raw.view(rays, count).relu() + LEAST_DENSITY
-    weights, left = weights_from_density(density, depths.diff(dim=-1) * lengths)
-    return RayOutput((weights[..., None] * color.view(rays, count, 3)).sum(1), left), weights
+    unit_directions = (directions / lengths)[:, None].expand(-1, count, -1)
+    condition = condition[:, None].expand(-1, count, -1)
+    raw, color = field(points.reshape(-1, 3), unit_directions.reshape(-1, 3), condition.reshape(rays * count, -1))
+    density = raw.view(rays, count).relu() + MIN_DENSITY
+    weights, transmittance = weights_from_density(density, depths.diff(dim=-1) * lengths)
+    return RayOutput((weights[..., None] * color.view(rays, count, 3)).sum(1), transmittance), weights
 
 
 class AdNerf(nn.Module):
-    """AudioNet and AudioAttNet, the head's volume and the torso's volume of one subject. A Likeness.
+    """AudioNet, AudioAttNet, head field and torso field of one subject. Satisfies TalkingHeadModel.
 
-    The condition is the code of the sound. The torso stands still before a camera at `torso_pose`, and has as its condition
-    the code and the head's pose: angles and translation (m), encoded.
+    The head's condition is the audio code a. The torso is seen by a camera that stands still at `torso_pose`; its condition is a and the
+    encoded angles and translation (m) of the head (section 3.3).
+
+    attends: whether AudioAttNet is used; training switches it on (PaperConfig.attention_from). A buffer, since it is part of the model.
     """
 
     torso_pose: Tensor
     attends: Tensor
     lip_code = 0
+    grid = None
+    refines_poses = False
 
     def __init__(self, config: PaperConfig, geometry: SceneGeometry, feature_width: int):
+        """Makes fresh networks for audio features of `feature_width`."""
         super().__init__()
         self.config, self.geometry = config, geometry
+        self.rays_per_chunk = config.chunk
         self.audio = AudioNet(feature_width, config.audio_code)
         self.attention = AudioAttNet(config.audio_code)
         self.head = CoarseFineField(config, config.audio_code)
         self.torso = CoarseFineField(config, config.audio_code + frequency_encoding_dim(6, config.pose_bands))
         distance = -geometry.pose_mean[5] * INTEROCULAR_M
-        self.span = (distance - NEARER_M, distance + FARTHER_M)
+        self.span = (distance - NEAR_MARGIN_M, distance + FAR_MARGIN_M)
         self.register_buffer("torso_pose", torch.eye(4))
         self.register_buffer("attends", torch.tensor(False))
 
     @property
     def device(self) -> torch.device:
-        """Where the portrait's weights are."""
+        """The device of the weights."""
         return self.torso_pose.device
+
+    def forward(
+        self, frame: FrameConditions, pixels: Float[Tensor, "rays 2"], background: Float[Tensor, "rays 3"]
+    ) -> RenderOutputs:
+        """Renders rays of one frame as figure 2 of the paper draws it, with the fine networks.
+
+        Audio code -> head field, composited over the background -> torso field, composited over that. Upper face and torso motion of
+        `frame` are not used: the paper has neither.
+        """
+        (pose,), (code,) = frame.poses, frame.codes
+        (followed,) = frame.poses if frame.torso_poses is None else frame.torso_poses
+        head = self.render_head(pose, pixels, code).fine
+        torso = self.render_torso(followed, pixels, code).fine
+        return RenderOutputs(over(torso, over(head, background)), head, torso)
 
     def encode_audio(
         self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
     ) -> Float[Tensor, "n code"]:
-        """See TalkingHeadModel.encode_audio. Neighbours are those in time; before the start and after the end there is silence."""
+        """Returns the audio codes of `frames`, smoothed by AudioAttNet once it is used; see TalkingHeadModel.encode_audio.
+
+        Neighbours are those in time; there is silence before the start and after the end.
+        """
         if not self.attends:
             return self.audio(windows(features, frames))
         neighbours = frames[:, None] + torch.arange(-BEFORE, AFTER, device=frames.device)
         codes = self.audio(windows(features, neighbours.flatten()))
         return self.attention(codes.view(*neighbours.shape, self.config.audio_code))
 
-    @staticmethod
-    def condition(
-        code: Float[Tensor, "moments code"], upper: Float[Tensor, "moments 2"]
-    ) -> Float[Tensor, "moments code"]:
-        """The code itself: in the paper, eyes and brows have no condition of their own."""
-        return code
-
     def torso_condition(self, code: Float[Tensor, " code"], pose: Float[Tensor, "4 4"]) -> Float[Tensor, " condition"]:
-        """The torso's condition while the camera has `pose` in the head's frame."""
+        """Returns the torso's condition: the code, and the encoded angles and translation of the head at camera-to-world `pose`."""
         angles, translation = pose_angles(pose).split(3)
         bands = self.config.pose_bands
         return torch.cat([code, frequency_encode(angles, bands), frequency_encode(translation * INTEROCULAR_M, bands)])
@@ -142,8 +179,15 @@ class AdNerf(nn.Module):
         code: Float[Tensor, " code"],
         generator: torch.Generator | None = None,
     ) -> CoarseFine:
-        """The head at `pixels` of the geometry's camera."""
-        return self._see(self.head, pose, pixels, code, generator)
+        """Renders the head field.
+
+        Args:
+            pose: camera-to-world.
+            pixels: (row, col) of the footage's camera.
+            code: audio code of the frame.
+            generator: for training, see CoarseFineField.forward.
+        """
+        return self._render(self.head, pose, pixels, code, generator)
 
     def render_torso(
         self,
@@ -152,39 +196,20 @@ class AdNerf(nn.Module):
         code: Float[Tensor, " code"],
         generator: torch.Generator | None = None,
     ) -> CoarseFine:
-        """The torso while the head has `pose`; its own camera does not move."""
-        return self._see(self.torso, self.torso_pose, pixels, self.torso_condition(code, pose), generator)
+        """Renders the torso field while the head has `pose`; its own camera stands still. Arguments as in render_head."""
+        return self._render(self.torso, self.torso_pose, pixels, self.torso_condition(code, pose), generator)
 
-    def _see(
+    def _render(
         self,
-        volume: CoarseFineField,
+        field: CoarseFineField,
         pose: Tensor,
         pixels: Tensor,
         condition: Tensor,
         generator: torch.Generator | None,
     ) -> CoarseFine:
+        """Renders `field` seen by the footage's camera at `pose`, in metres."""
         rays = cast_rays(self.geometry.camera, pose.expand(len(pixels), 4, 4), pixels)
-        depth = -(rays.directions @ pose[:3, 2])  # of one step: cameras look down -z
+        depth = -(rays.directions @ pose[:3, 2])  # of a step of unit length: cameras look down -z
         directions = rays.directions / depth[:, None]
-        known = condition.expand(len(pixels), -1)
-        return volume(rays.origins * INTEROCULAR_M, directions, self.span, known, generator)
-
-    @torch.no_grad()
-    def render_pixels(
-        self,
-        pose: Float[Tensor, "4 4"],
-        torso: Float[Tensor, " motion"],
-        condition: Float[Tensor, " condition"],
-        background: Float[Tensor, "pixels 3"],
-        pixels: Float[Tensor, "pixels 2"],
-        *,
-        torso_pose: Float[Tensor, "4 4"] | None = None,
-    ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
-        """See TalkingHeadModel.render_pixels. Every ray is marched in full; the tracked motion of the torso is not used, as in the paper."""
-        color, left = torch.empty_like(background), torch.empty(len(pixels), device=pixels.device)
-        for part in torch.arange(len(pixels), device=pixels.device).split(self.config.chunk):
-            head = self.render_head(pose, pixels[part], condition).fine
-            body = self.render_torso(pose if torso_pose is None else torso_pose, pixels[part], condition).fine
-            color[part] = over(body, over(head, background[part]))
-            left[part] = body.transmittance * head.transmittance
-        return color, left
+        conditions = condition.expand(len(pixels), -1)
+        return field(rays.origins * INTEROCULAR_M, directions, self.span, conditions, generator)

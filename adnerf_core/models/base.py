@@ -1,73 +1,31 @@
-"""TalkingHeadModel: what rendering, previews and evaluation ask of a portrait, whichever networks it is made of.
+"""What all talking-head models share: scene geometry, conditions, outputs, and the protocol TalkingHeadModel.
 
-`portrait.Portrait` (the fast fields) and `paper.portrait.PaperPortrait` (AD-NeRF's own networks) answer it.
+Two models satisfy the protocol: talking_head.TalkingHead (fast fields) and adnerf.AdNerf (the published networks).
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from adnerf_core.cameras.cameras import Camera
-
-
-@runtime_checkable
-class TalkingHeadModel(Protocol):
-    """One subject's portrait: it hears sound as codes, and paints the moments that conditions describe."""
-
-    geometry: SceneGeometry
-
-    @property
-    def device(self) -> torch.device:
-        """Where its weights are."""
-        ...
-
-    @property
-    def lip_code(self) -> int:
-        """Width of the code where it is the shape of the lips (see LipShape), which footage shows too; 0 where it is not."""
-        ...
-
-    def encode_audio(
-        self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n code"]:
-        """The codes of `frames` (numbers, 25 a second) of a sound, from its features (50 steps a second)."""
-        ...
-
-    def condition(
-        self, code: Float[Tensor, "moments code"], upper: Float[Tensor, "moments 2"]
-    ) -> Float[Tensor, "moments condition"]:
-        """What the fields are conditioned on: a code, and what eyes and brows do (Track.upper_face)."""
-        ...
-
-    def render_pixels(
-        self,
-        pose: Float[Tensor, "4 4"],
-        torso: Float[Tensor, " motion"],
-        condition: Float[Tensor, " condition"],
-        background: Float[Tensor, "pixels 3"],
-        pixels: Float[Tensor, "pixels 2"],
-        *,
-        torso_pose: Float[Tensor, "4 4"] | None = None,
-    ) -> tuple[Float[Tensor, "pixels 3"], Float[Tensor, " pixels"]]:
-        """One moment at any set of pixels, as (colour 0..1, light left from the background), in bounded memory.
-
-        `pixels` are places of the footage's camera, so a shifted or zoomed picture asks for shifted or scaled pixels.
-        `torso_pose` is the pose the torso follows, where the head is turned against it (None: they go together).
-        """
-        ...
+from adnerf_core.rendering.density_grid import DensityGrid
+from adnerf_core.rendering.volume_rendering import RayOutput
 
 
 @dataclass(frozen=True)
 class SceneGeometry:
-    """What a portrait knows of its subject besides weights.
+    """What is measured once in a subject's footage and stays fixed in training.
 
-    camera: of the footage at the run's size; box: centre and half-edges (x, y, z) of the head, head frame; nose, nose_soft:
-    height and softness of the line between what the sound moves and what the eyes move, box units; hair: how surely, 0..1, hair
-    hangs on the person's right and left shoulder; pose_mean, pose_std: of the head's pose codes (pose_angles) in training.
+    camera: of the footage, at the size of the run.
+    box_center, box_half: centre and half-edges (x, y, z) of the head's box, head frame, head units.
+    nose, nose_soft: height and softness of the line between what the lips move and what eyes and brows move, box units.
+    hair: probability, 0..1, that hair hangs on the person's right and left shoulder.
+    pose_mean, pose_std: of the head's pose (pose_angles) in the training frames.
     """
 
     camera: Camera
@@ -80,14 +38,94 @@ class SceneGeometry:
     pose_std: tuple[float, ...]
 
     def to_json(self) -> dict:
-        """Plain values, which from_json takes."""
+        """Returns plain values for JSON, which from_json reads."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: dict) -> SceneGeometry:
-        """The inverse of to_json."""
+        """Restores what to_json returned."""
         camera = dict(value["camera"], center=tuple(value["camera"]["center"]))
         return cls(
             **{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "camera"},
             camera=Camera(**camera),
         )
+
+
+@dataclass(frozen=True)
+class FrameConditions:
+    """What determines some frames besides the weights: what the person does in each of them.
+
+    poses: camera-to-world poses, which are the head's poses (see cameras).
+    torso_motion: x, y (half-widths of the image), angle (rad), log scale of the torso; see preprocess/torso_tracking.py.
+    upper_face: openness of the eyes and height of the brows (Track.upper_face).
+    codes: of the speech: predicted from audio (TalkingHeadModel.encode_audio), or measured at the lips in the footage (LipPca).
+    torso_poses: poses that the torso follows, if a changed view turns the head against it. None: those of the head.
+    """
+
+    poses: Float[Tensor, "frames 4 4"]
+    torso_motion: Float[Tensor, "frames 4"]
+    upper_face: Float[Tensor, "frames 2"]
+    codes: Float[Tensor, "frames code"]
+    torso_poses: Float[Tensor, "frames 4 4"] | None = None
+
+
+class RenderOutputs(NamedTuple):
+    """What both fields show along some rays, and the composited picture.
+
+    color: torso over head over background, 0..1.
+    head, torso: the fields by themselves.
+    """
+
+    color: Float[Tensor, "rays 3"]
+    head: RayOutput
+    torso: RayOutput
+
+    @property
+    def transmittance(self) -> Float[Tensor, " rays"]:
+        """The share of the background's light that passes both fields, 0..1."""
+        return self.torso.transmittance * self.head.transmittance
+
+
+@runtime_checkable
+class TalkingHeadModel(Protocol):
+    """One subject's model: it encodes speech, and renders frames that FrameConditions describe.
+
+    Previews, evaluation and videos render with frame_renderer.render_frame, which needs no more than this.
+
+    geometry: of the subject's scene.
+    grid: density grid of the head field, by which frames are rendered with few samples; None if the model has none.
+    rays_per_chunk: number of rays that are rendered at once, which bounds the memory.
+    refines_poses: whether the poses of held-out frames are refined with this model before they are evaluated.
+    """
+
+    geometry: SceneGeometry
+    grid: DensityGrid | None
+    rays_per_chunk: int
+    refines_poses: bool
+
+    @property
+    def lip_code(self) -> int:
+        """Width of the speech code if it is the shape of the lips (LipPca), which footage shows too; 0 if it is not."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        ...
+
+    def encode_audio(
+        self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n code"]:
+        """Encodes the speech of some frames.
+
+        Args:
+            features: audio features, 50 steps a second.
+            frames: frame numbers, 25 a second.
+        """
+        ...
+
+    def __call__(
+        self, frame: FrameConditions, pixels: Float[Tensor, "rays 2"], background: Float[Tensor, "rays 3"]
+    ) -> RenderOutputs:
+        """Renders `pixels` (row, col of the footage's camera) of one frame over the colours of `background`."""
+        ...

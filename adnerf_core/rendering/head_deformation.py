@@ -1,11 +1,15 @@
-"""What footage of a talking face does not show: the neck between a turned head and the body, and the back of the head.
+"""Deformations for changed views: where the head field is evaluated if the head is turned against its body.
 
-The head's field is right where the footage looked. From further aside, two things come into sight that no frame has shown: the
-strip of neck that the field learnt beside the head (dataset.NECK_DEPTH) swings along with it, and the outline of the head goes
-straight back, a prism along the rays of the footage, ragged where nothing was ever seen. Both are mended by where the field is
-asked (inverse skinning): below the jaw a place follows the body instead of the head, hair that hangs on a shoulder already from
-the temple on, and behind the ears the outline closes like a skull. Seen from where the footage looked, neither changes the
-picture much, and rendering without a change of view skips both.
+Footage shows a head from within a few degrees of one pose. From further aside two faults show: the strip of neck that the head field
+has learned beside the head (ray_batches.NECK_DEPTH) swings out with the head, and the head's outline continues straight back along
+the rays of the footage. Both are corrected by inverse skinning, that is by mapping each sample to the place at which the field has
+the matter that belongs there: below the jaw a place moves with the body, hair that hangs on a shoulder moves with the body from the
+temple on, and behind the ears the outline closes like a skull. Frames without a change of view skip this module
+(docs/decisions/0013-views.md).
+
+All lengths are in head units (distance between the outer corners of the eyes), in the head's frame: origin at the centre of the rigid
+landmarks, x to the person's left, y up, z out of the face. They are hand-measured: set by eye on renderings of real footage, and not
+fitted to data. One set of numbers serves all faces because the unit scales with the face.
 """
 
 from __future__ import annotations
@@ -14,32 +18,39 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-CHIN, JAW_RISE = -1.34, 1.0
-"""The jaw's line, head units: y = CHIN + JAW_RISE x^2. The head's frame is scaled by the eyes, so one line serves all faces."""
-JAW_END = 0.8
-"""How far from the middle the jaw's line rises."""
-NECK_FROM, NECK_OVER = 0.1, 0.35
-"""Below the jaw's line, head units: where the neck begins to follow the body, and the length over which it goes over to it."""
-CHEEK, EAR = 0.6, 0.85
-"""Distances from the middle, on either side, from which on hair may hang before the face, and from which on there is nothing else."""
-HAIR_FROM, HAIR_OVER = -0.2, 0.7
-"""Height at which hair that hangs on the shoulders begins to follow the body, and the length over which it goes over to it: what
-hangs lower than the ear lobes and the margin below them belongs to the torso's field (preprocess/parsing.py)."""
-WIDEST, BACK = -0.9, -2.1
-"""Depths at which the head is widest (the ears) and at which it ends, head units."""
-CROWN = 0.3
-"""Height above which the skull closes upwards too, head units."""
-UNSEEN = 0.3
-"""Depth behind WIDEST is shortened by this: what lies there takes the colours of the outline, which were seen."""
+CHIN_Y, JAW_RISE = -1.34, 1.0
+"""The jaw line, seen from the front, is the parabola y = CHIN_Y + JAW_RISE x^2: the height of the chin's lower edge, and by how much
+the jaw has risen at one head unit from the middle."""
+JAW_END_X = 0.8
+"""|x| of the angle of the jaw. Further out the line stays at the height that it has there (y = -0.7)."""
+NECK_START_Y, NECK_BLEND_Y = 0.1, 0.35
+"""The neck begins to move with the body at this distance below the jaw line, so that the jaw itself does not bend, and moves with
+it completely this much further down: a third of a head unit, over which skin can stretch without a visible fold."""
+CHEEK_X, EAR_X = 0.6, 0.85
+"""|x| at which hair begins to hang beside the cheek, and beyond which, at the ears, there is nothing but hair."""
+HAIR_START_Y, HAIR_BLEND_Y = -0.2, 0.7
+"""Hair that hangs on a shoulder begins to move with the body at this height (the temple), and moves with it completely this much
+further down (y = -0.9). That is below the ear lobes, where hair belongs to the torso field (preprocess/segmentation.py), which follows
+the body anyway."""
+WIDEST_Z, BACK_Z = -0.9, -2.1
+"""Depth of the ears, at which the head is widest, and of the back of the skull, at which it ends."""
+CROWN_Y = 0.3
+"""Height above which cross-sections close upwards too. Below it the head's back goes over into the neck and stays open."""
+UNSEEN_DEPTH_SHARE = 0.3
+"""Depths behind WIDEST_Z are multiplied by this: places that no frame has shown take the colours of the outline, which was seen."""
+MAX_ELLIPSE_DEPTH = 0.999
+"""Depth on the ellipse of close_skull, 0 at the ears and 1 at the back, at most: at 1 the width would be zero and divided by."""
 
 
 def to_canonical(
     points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float]
 ) -> Float[Tensor, "*n 3"]:
-    """Where the head's field has what belongs to `points` (head frame) of a head that is turned against its body.
+    """Maps places of a head that is turned against its body to the places at which the head field holds them.
 
-    `to_body` takes places of the turned head's frame to the frame of a head that sits straight on the body; `hair` says how
-    surely, 0..1, hair hangs on the person's right and left shoulder (Geometry.hair).
+    Args:
+        points: (x, y, z) in the frame of the turned head.
+        to_body: transform from that frame to the frame of a head that sits straight on the body.
+        hair: probability, 0..1, that hair hangs on the person's right and left shoulder (SceneGeometry.hair).
     """
     return close_skull(skin_neck_to_body(points, to_body, hair))
 
@@ -47,26 +58,34 @@ def to_canonical(
 def skin_neck_to_body(
     points: Float[Tensor, "*n 3"], to_body: Float[Tensor, "4 4"], hair: tuple[float, float]
 ) -> Float[Tensor, "*n 3"]:
-    """Leaves the head where it is and lets the neck below the jaw, and hair that hangs, follow the body, smoothly from one to the
-    other."""
+    """Moves the neck and hanging hair with the body, by linear blend skinning with two bones: x' = x + b(x) (M x - x).
+
+    M is `to_body`; the blend weight b is 0 on the head and grows smoothly to 1 below the jaw line and down the hanging hair.
+    Arguments as in to_canonical.
+    """
     x, y, _ = points.unbind(-1)
-    jaw = CHIN + JAW_RISE * x.clamp(-JAW_END, JAW_END) ** 2
-    share = smoothstep((jaw - NECK_FROM - y) / NECK_OVER)
-    hangs = smoothstep((x.abs() - CHEEK) / (EAR - CHEEK)) * torch.where(x < 0, *hair)
-    share = torch.maximum(share, hangs * smoothstep((HAIR_FROM - y) / HAIR_OVER))[..., None]
-    return points + share * (points @ to_body[:3, :3].T + to_body[:3, 3] - points)
+    jaw_y = CHIN_Y + JAW_RISE * x.clamp(-JAW_END_X, JAW_END_X) ** 2
+    neck = smoothstep((jaw_y - NECK_START_Y - y) / NECK_BLEND_Y)
+    beside_face = smoothstep((x.abs() - CHEEK_X) / (EAR_X - CHEEK_X)) * torch.where(x < 0, *hair)
+    hanging_hair = beside_face * smoothstep((HAIR_START_Y - y) / HAIR_BLEND_Y)
+    blend = torch.maximum(neck, hanging_hair)[..., None]
+    return points + blend * (points @ to_body[:3, :3].T + to_body[:3, 3] - points)
 
 
 def smoothstep(x: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """0 below 0, 1 above 1, smooth between."""
+    """Returns 0 below 0, 1 above 1 and 3 x^2 - 2 x^3 between them."""
     x = x.clamp(0, 1)
     return x**2 * (3 - 2 * x)
 
 
 def close_skull(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-    """Rounds the head behind the ears: cross-sections shrink towards the back as an ellipse's do."""
+    """Rounds the head behind the ears.
+
+    At the share t of the way from the ears to the back of the skull, cross-sections shrink like an ellipse's, by sqrt(1 - t^2). So the
+    field is evaluated at x / sqrt(1 - t^2), at a depth just behind the ears; above CROWN_Y the height is treated like x.
+    """
     x, y, z = points.unbind(-1)
-    behind = (WIDEST - z).clamp(min=0)
-    width = (1 - (behind / (WIDEST - BACK)).clamp(max=0.999) ** 2).sqrt()
-    above = (y - CROWN).clamp(min=0)
-    return torch.stack([x / width, y - above + above / width, z + (1 - UNSEEN) * behind], -1)
+    behind = (WIDEST_Z - z).clamp(min=0)
+    width = (1 - (behind / (WIDEST_Z - BACK_Z)).clamp(max=MAX_ELLIPSE_DEPTH) ** 2).sqrt()
+    above = (y - CROWN_Y).clamp(min=0)
+    return torch.stack([x / width, y - above + above / width, z + (1 - UNSEEN_DEPTH_SHARE) * behind], -1)

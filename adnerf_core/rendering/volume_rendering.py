@@ -1,8 +1,14 @@
-"""Volume rendering: pure functions on tensors; the field comes in as a callback.
+"""Volume rendering: pure functions of tensors, from densities along rays to weights, transmittance and composited colour.
 
-A ray is cut into intervals; interval i of length delta_i with density sigma_i lets through exp(-sigma_i delta_i) of the light
-behind it (NeRF, equation 3). Intervals are drawn where a cached density grid expects matter, so that a dozen of them do what
-256 uniform samples do (docs/decisions/0002-fast-field.md). Features, not colours, are summed along a ray and decoded once.
+AD-NeRF (Guo et al., 2021) renders a pixel as the integral along its ray r(t) = o + t d (equation 2)
+
+    C(r) = int sigma(r(t)) c(r(t), d) T(t) dt,    T(t) = exp(-int_0^t sigma(r(s)) ds)    (equation 3)
+
+which is computed for intervals of length delta_i with constant density sigma_i (NeRF, equation 3; Max, 1995):
+
+    C = sum_i w_i c_i,    w_i = T_i (1 - exp(-sigma_i delta_i)),    T_i = exp(-sum_{j<i} sigma_j delta_j).
+
+Our head field sums features f_i in the place of colours c_i, and decodes the sum once a ray.
 """
 
 from __future__ import annotations
@@ -13,93 +19,83 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+MIN_DIRECTION = 1e-8
+"""Smallest component of a direction that intersect_aabb divides by: a ray parallel to a side meets its plane far outside the box."""
+
 
 class RayOutput(NamedTuple):
     """What one field shows along each ray.
 
-    color: of the field alone, premultiplied by its opacity, 0..1; transmittance: light left for what stands behind, 0..1;
-    spread: see distortion (where training asks for it).
+    color: sum_i w_i c_i, 0..1: premultiplied by the field's opacity, nothing is behind it.
+    transmittance: 1 - sum_i w_i, 0..1: the share of the light from behind that passes the field.
+    distortion: see distortion_loss; only training computes it.
     """
 
     color: Float[Tensor, "rays 3"]
     transmittance: Float[Tensor, " rays"]
-    spread: Float[Tensor, " rays"] | None = None
+    distortion: Float[Tensor, " rays"] | None = None
 
 
 def over(front: RayOutput, behind: Float[Tensor, "rays 3"]) -> Float[Tensor, "rays 3"]:
-    """`front` composited over the colour `behind` (Porter and Duff's operator, premultiplied)."""
+    """Composites `front` over the colour `behind`: C = C_front + T_front C_behind (Porter and Duff, premultiplied)."""
     return front.color + front.transmittance[:, None] * behind
 
 
 def intersect_aabb(
     origins: Float[Tensor, "rays 3"], directions: Float[Tensor, "rays 3"]
 ) -> tuple[Float[Tensor, " rays"], Float[Tensor, " rays"], Bool[Tensor, " rays"]]:
-    """Where rays enter and leave the box [-1, 1]^3 (slab method), and which of them meet it in front of the camera.
+    """Intersects rays with the box [-1, 1]^3 (slab method).
 
-    Directions need not have unit length; distances are in units of them.
+    Args:
+        origins: in box coordinates.
+        directions: in box coordinates; they need not have unit length.
+
+    Returns:
+        The distances at which each ray enters (at least 0) and leaves the box, in units of its direction; and whether it meets
+        the box in front of the camera (if not, the distances mean nothing).
     """
-    safe = torch.where(directions.abs() < 1e-8, torch.full_like(directions, 1e-8), directions)
+    safe = torch.where(directions.abs() < MIN_DIRECTION, torch.full_like(directions, MIN_DIRECTION), directions)
     first, second = (-1 - origins) / safe, (1 - origins) / safe
     near = torch.minimum(first, second).amax(-1).clamp(min=0)
     far = torch.maximum(first, second).amin(-1)
     return near, far, far > near
 
 
-def blur_weights(weights: Float[Tensor, "rays bins"]) -> Float[Tensor, "rays bins"]:
-    """Each bin's weight, or a neighbour's where that is larger, averaged over pairs: an upper envelope (Mip-NeRF, section 3)."""
-    ends = torch.cat([weights[:, :1], weights, weights[:, -1:]], -1)
-    pairs = torch.maximum(ends[:, :-1], ends[:, 1:])
-    return (pairs[:, :-1] + pairs[:, 1:]) / 2
-
-
-def importance_sample_edges(
-    weights: Float[Tensor, "rays bins"],
-    near: Float[Tensor, " rays"],
-    far: Float[Tensor, " rays"],
-    count: int,
-    uniform: float = 0.1,
-    jitter: Float[Tensor, " rays"] | None = None,
-) -> Float[Tensor, "rays edges"]:
-    """Cuts [near, far] into `count` intervals of equal probability under `weights` (piecewise constant over equal bins).
-
-    `uniform` is the share of the probability that is spread evenly, so that no part of the ray is ever left out; `jitter`
-    in [0, 1) a ray moves the inner edges (stratified sampling; None: the middle). Returns `count` + 1 edges, ascending.
-    """
-    rays, bins = weights.shape
-    density = weights + 1e-8
-    density = (1 - uniform) * density / density.sum(-1, keepdim=True) + uniform / bins
-    cdf = torch.cat([torch.zeros_like(density[:, :1]), density.cumsum(-1)], -1)
-    cdf = cdf / cdf[:, -1:]
-    shift = 0.5 if jitter is None else jitter[:, None]
-    inner = (torch.arange(count - 1, device=weights.device) + 0.5 + shift) / count
-    inner = inner.expand(rays, count - 1).contiguous()
-    right = torch.searchsorted(cdf, inner, right=True).clamp(1, bins)
-    low, high = cdf.gather(1, right - 1), cdf.gather(1, right)
-    place = (right - 1 + (inner - low) / (high - low).clamp(min=1e-8)) / bins
-    place = torch.cat([torch.zeros_like(place[:, :1]), place, torch.ones_like(place[:, :1])], -1)
-    return near[:, None] + place * (far - near)[:, None]
-
-
 def weights_from_density(
     density: Float[Tensor, "rays samples"], delta: Float[Tensor, "rays samples"]
 ) -> tuple[Float[Tensor, "rays samples"], Float[Tensor, " rays"]]:
-    """Weights of the samples, front to back, and the transmittance behind the last one (they sum to one).
+    """Computes w_i = T_i (1 - exp(-sigma_i delta_i)) and the transmittance of the whole ray.
 
-    weight_i = T_i (1 - exp(-sigma_i delta_i)) with T_i = exp(-sum_{j<i} sigma_j delta_j); Max, 1995.
+    Args:
+        density: sigma_i >= 0 of the intervals, front to back, 1 / unit of length.
+        delta: lengths of the intervals.
+
+    Returns:
+        The weights w_i, and T = exp(-sum_i sigma_i delta_i); sum_i w_i + T = 1.
     """
-    depth = density * delta
-    total = depth.cumsum(-1)
-    passed = torch.exp(-(total - depth))
-    weights = passed * (1 - torch.exp(-depth))
+    optical_depth = density * delta
+    total = optical_depth.cumsum(-1)
+    transmittance = torch.exp(-(total - optical_depth))
+    weights = transmittance * (1 - torch.exp(-optical_depth))
     return weights, torch.exp(-total[:, -1])
 
 
 def distortion_loss(
     weights: Float[Tensor, "rays samples"], edges: Float[Tensor, "rays edges"]
 ) -> Float[Tensor, " rays"]:
-    """How far the matter along each ray is spread, in the unit of `edges`: the mean distance between two places drawn from the
-    weights, times their sum squared (Mip-NeRF 360, equation 15, in linear time)."""
+    """Measures how far the matter along each ray is spread (Mip-NeRF 360, equation 15).
+
+    L = sum_ij w_i w_j |m_i - m_j| + 1/3 sum_i w_i^2 delta_i, with the intervals' middles m_i and lengths delta_i. Since the middles
+    ascend, the double sum is 2 sum_i w_i (m_i sum_{j<i} w_j - sum_{j<i} w_j m_j), which takes linear time.
+
+    Args:
+        weights: w_i of the intervals.
+        edges: their ascending edges.
+
+    Returns:
+        L of each ray, in the unit of `edges`.
+    """
     middle, delta = (edges[:, 1:] + edges[:, :-1]) / 2, edges.diff(dim=-1)
     moment = weights * middle
-    before, moment_before = weights.cumsum(-1) - weights, moment.cumsum(-1) - moment
-    return (2 * weights * (middle * before - moment_before) + weights**2 * delta / 3).sum(-1)
+    weight_before, moment_before = weights.cumsum(-1) - weights, moment.cumsum(-1) - moment
+    return (2 * weights * (middle * weight_before - moment_before) + weights**2 * delta / 3).sum(-1)

@@ -1,1 +1,1 @@
-"""From a trained subject and speech to a video."""
+"""Renders videos of a trained subject from speech."""

@@ -1,4 +1,4 @@
-"""What stands behind the person, and the person's clean outline before it."""
+"""The background of a video, and the extraction of the person in front of it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,35 @@ from adnerf_core.files.images import image_to_tensor, read_background_image, res
 from adnerf_core.synthesis.subject import Subject
 
 ALPHA_BLACK, ALPHA_WHITE = 0.1, 0.9
-"""Opacities that count as none and as all: what lies between is stretched over the whole range."""
-RIM = 0.004
-"""How far inside of what is solid colours are taken for its outline, in widths of the picture."""
+"""Opacities that become 0 and 1; those in between are stretched linearly. The fields leave a thin haze beside the person, which would
+show before another background, and hardly reach full opacity inside (docs/decisions/0013-views.md)."""
+INSET = 0.004
+"""Distance from the edge of the opaque person at which its colours are free of the footage's background, in picture widths: 1 px
+at 256 px, the blur of the fields."""
+BLUR_STEPS = (1, 4, 16)
+"""Radii, in units of the inset, over which colours are extended outwards: the nearest colours where there are any, else those from
+further inside."""
+MIN_OPACITY = 1e-3
+"""Lower bound of the opacity that a premultiplied colour is divided by; where it is below, the colour is not used anyway."""
 
 
 def make_background(
     subject: Subject, background: Background, picture: Path | None, size: int, device: str
 ) -> Float[Tensor, "size size 3"]:
-    """The background at the video's size, 0..1: the footage's plate, one colour, a picture cut to a square, or black (for
-    kind transparent: nothing).
+    """Makes the background of a video.
 
-    Raises NotMedia where the picture is missing or cannot be read.
+    Args:
+        subject: Gives the clean plate of its footage, for the kind `original`.
+        background: The kind of background.
+        picture: Picture file for the kind `image`; its middle square is used.
+        size: Edge of the video, px.
+        device: Device of the result.
+
+    Returns:
+        Colours 0..1; black for the kind `transparent`.
+
+    Raises:
+        NotMedia: If the picture is missing or cannot be read.
     """
     if background.kind == "transparent":
         return torch.zeros((size, size, 3), device=device)
@@ -47,25 +64,32 @@ def make_background(
 def extract_foreground(
     color: Float[ndarray, "size size 3"], opacity: Float[ndarray, "size size"]
 ) -> Float[ndarray, "size size 4"]:
-    """The person alone, as straight colour (not multiplied by opacity) and opacity, 0..1.
+    """Extracts the person for compositing before another background (matting with colour decontamination).
 
-    `color` is premultiplied. Along the outline the fields have learnt a share of the footage's background, which would be a
-    fringe before another one: where the person is not quite opaque, the colours are taken from beside it, and they run on
-    outside of the outline, so that neither scaling nor a codec's coarse colours bring in anything else. A breath of haze
-    counts as nothing.
+    Along the outline the fields have learnt a share of the footage's background, which would be a fringe before another one. So
+    the colours of partly opaque pixels come from the opaque person nearby. They are extended beyond the outline too, so that
+    neither scaling nor subsampled chroma mixes in another colour.
+
+    Args:
+        color: Rendered colours, premultiplied by opacity, 0..1.
+        opacity: Opacity of the person, 0..1.
+
+    Returns:
+        Straight colours (not premultiplied) and alpha, 0..1.
     """
-    reach = max(1, round(RIM * len(opacity)))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-    sure = cv2.erode((opacity > ALPHA_WHITE).astype(np.float32), disc, borderType=cv2.BORDER_REPLICATE)
-    beside, found = np.zeros_like(color), np.zeros_like(opacity)
-    # The nearest colours where there are any, else those from further inside.
-    for sigma in (reach, 4 * reach, 16 * reach):
-        near = cv2.GaussianBlur(sure, (0, 0), sigma)
-        colors = cv2.GaussianBlur(color * sure[..., None], (0, 0), sigma) / np.maximum(near, 1e-6)[..., None]
-        share = (1 - found) * np.clip(20 * near, 0, 1)
-        beside += share[..., None] * colors
-        found += share
+    inset = max(1, round(INSET * len(opacity)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * inset + 1, 2 * inset + 1))
+    solid = cv2.erode((opacity > ALPHA_WHITE).astype(np.float32), disc, borderType=cv2.BORDER_REPLICATE)
+    extended, coverage = np.zeros_like(color), np.zeros_like(opacity)
+    for step in BLUR_STEPS:
+        weight = cv2.GaussianBlur(solid, (0, 0), step * inset)
+        blurred = cv2.GaussianBlur(color * solid[..., None], (0, 0), step * inset)
+        # Full use from a weight of 1/20 on: less is the tail of the blur, and ill-conditioned.
+        share = (1 - coverage) * np.clip(20 * weight, 0, 1)
+        extended += share[..., None] * (blurred / np.maximum(weight, 1e-6)[..., None])
+        coverage += share
     alpha = np.clip((opacity - ALPHA_BLACK) / (ALPHA_WHITE - ALPHA_BLACK), 0, 1)[..., None]
-    straight = color / np.maximum(opacity, 1e-3)[..., None]
-    trust = np.maximum(alpha**4, sure[..., None])
-    return np.concatenate([beside + trust * (straight - beside), alpha], -1).clip(0, 1)
+    straight = color / np.maximum(opacity, MIN_OPACITY)[..., None]
+    # The rendered colour of a pixel counts only if the pixel is nearly opaque: with alpha^4, half opacity gives it a sixteenth.
+    own_share = np.maximum(alpha**4, solid[..., None])
+    return np.concatenate([extended + own_share * (straight - extended), alpha], -1).clip(0, 1)

@@ -1,4 +1,4 @@
-"""What the person does besides speaking, moment by moment: the footage's own motion, or a quiet pose that lives."""
+"""The motion besides the lips, frame by frame: that of the footage, or a still pose with natural sway and blinks."""
 
 from __future__ import annotations
 
@@ -16,19 +16,31 @@ from adnerf_core.cameras.view_control import canonical_frame, head_angles, rotat
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.synthesis.subject import Subject
 
-BLINK = (0.75, 0.35, 0.05, 0.0, 0.2, 0.5, 0.8, 0.95)
-"""Openness during a blink, a frame each (0.3 s; the lid falls faster than it rises)."""
-BLINK_EVERY_S = (2.0, 6.0)
-SWAY = 0.3
-"""How much a still head sways, as a share of how much it moves in the footage (standard deviations)."""
-SWAY_DEG = 1.0
-"""At most, standard deviation."""
+BLINK_OPENNESS = (0.75, 0.35, 0.05, 0.0, 0.2, 0.5, 0.8, 0.95)
+"""Openness of the eyes in the frames of a blink, as a share of the usual one: 0.3 s, like a human blink, in which the lid closes faster
+than it opens."""
+BLINK_INTERVAL_S = (2.0, 6.0)
+"""Least and greatest time from one blink to the next; the mean gives 15 blinks a minute, as usual for people at rest."""
+FIRST_BLINK_S = 0.5
+"""Earliest time of the first blink, so that no video starts with shut eyes."""
+SWAY_SHARE = 0.3
+"""Sway of a still head as a share of its motion in the footage (standard deviations): visible, but clearly less than speaking."""
+MAX_SWAY_DEG = 1.0
+"""Largest standard deviation of the sway, for footage in which the head turns a lot."""
 SWAY_HZ = (0.05, 0.35)
-WAVES = 4
+"""Lowest and highest frequency of the sway: one swing takes 3 to 20 s, slower than any gesture."""
+SWAY_WAVES = 4
+"""Sine waves that are summed for each angle: enough that no period can be seen."""
 
 
 class MotionFrame(NamedTuple):
-    """Pose of the head, motion of the torso, eyes and brows; as Subject has them, one frame each."""
+    """Motion in one frame, in the form of Subject's tracks.
+
+    Attributes:
+        pose: Head pose, camera to world.
+        torso: Torso motion.
+        upper: Openness of the eyes (-1 shut .. 1 wide) and height of the brows.
+    """
 
     pose: Float[Tensor, "4 4"]
     torso: Float[Tensor, " 4"]
@@ -36,52 +48,63 @@ class MotionFrame(NamedTuple):
 
 
 def motion_frames(subject: Subject, options: RenderOptions) -> Iterator[MotionFrame]:
-    """The moments of a video, without end. MotionFrame k is the same however long the video is."""
+    """Yields the motion of a video, without end; frame k does not depend on the length of the video."""
     return idle(subject, options.seed) if options.pose == "still" else replay_track(subject)
 
 
 def replay_track(subject: Subject) -> Iterator[MotionFrame]:
-    """The footage's own motion, to its end, then backwards, then again."""
+    """Yields the motion of the footage, forwards and backwards in turn."""
     for k in itertools.count():
-        place = ping_pong(k, len(subject.poses))
-        yield MotionFrame(subject.poses[place], subject.torso[place], subject.upper[place])
+        i = ping_pong(k, len(subject.poses))
+        yield MotionFrame(subject.poses[i], subject.torso[i], subject.upper[i])
 
 
 def idle(subject: Subject, seed: int) -> Iterator[MotionFrame]:
-    """The most usual pose, with a slight sway and natural blinks, both drawn from `seed`."""
-    place = canonical_frame(subject.poses)
-    pose, torso = subject.poses[place], subject.torso[place]
-    spread = (SWAY * head_angles(subject.poses).std(0)).clamp(max=SWAY_DEG)
+    """Yields the most usual pose of the footage with a slight sway and blinks, both drawn from `seed`."""
+    i = canonical_frame(subject.poses)
+    pose, torso = subject.poses[i], subject.torso[i]
+    spread = (SWAY_SHARE * head_angles(subject.poses).std(0)).clamp(max=MAX_SWAY_DEG)
     for wave, upper in zip(sway(seed), blinks(subject.upper.median(0).values, seed), strict=True):
         yield MotionFrame(rotate_head(pose, spread * wave.to(pose)), torso, upper)
 
 
 def ping_pong(k: int, length: int) -> int:
-    """The k-th place of a track that is played to its end, then backwards, then again (no jump when it is too short)."""
+    """Returns the index of the k-th frame of a track of `length` frames that is played forwards and backwards in turn.
+
+    Unlike a loop, this has no jump when the track starts again.
+    """
     if length == 1:
         return 0
-    place = k % (2 * length - 2)
-    return place if place < length else 2 * length - 2 - place
+    i = k % (2 * length - 2)
+    return i if i < length else 2 * length - 2 - i
 
 
 def blinks(usual: Float[Tensor, " 2"], seed: int) -> Iterator[Float[Tensor, " 2"]]:
-    """Eyes as open as usual, shut now and then; the brows quiet. Without end."""
+    """Yields (eyes, brows), without end: the `usual` values, with blinks at random intervals.
+
+    Args:
+        usual: Openness of the eyes (-1 shut .. 1 wide) and height of the brows between blinks.
+        seed: Seed of the intervals.
+    """
     generator = np.random.default_rng(seed)
-    wait = generator.uniform(0.5, BLINK_EVERY_S[1])
+    wait = generator.uniform(FIRST_BLINK_S, BLINK_INTERVAL_S[1])
     while True:
         yield from itertools.repeat(usual, round(wait * FPS))
-        for openness in BLINK:
+        for openness in BLINK_OPENNESS:
             lids = usual.clone()
             lids[0] = (1 + usual[0]) * openness - 1
             yield lids
-        wait = generator.uniform(*BLINK_EVERY_S) - len(BLINK) / FPS
+        wait = generator.uniform(*BLINK_INTERVAL_S) - len(BLINK_OPENNESS) / FPS
 
 
 def sway(seed: int) -> Iterator[Float[Tensor, " 3"]]:
-    """Three slow, smooth, unrelated motions with a variance of one: sums of a few waves. Without end."""
+    """Yields three slow, smooth and independent motions with unit variance, without end.
+
+    Each is sqrt(2 / n) sum_i sin(2 pi f_i t + p_i), with n = SWAY_WAVES random frequencies f_i (SWAY_HZ) and phases p_i.
+    """
     generator = np.random.default_rng((seed, 1))
-    rates = 2 * math.pi * generator.uniform(*SWAY_HZ, (3, WAVES))
-    phases = generator.uniform(0, 2 * math.pi, (3, WAVES))
+    rates = 2 * math.pi * generator.uniform(*SWAY_HZ, (3, SWAY_WAVES))
+    phases = generator.uniform(0, 2 * math.pi, (3, SWAY_WAVES))
     for k in itertools.count():
-        waves = np.sin(rates * k / FPS + phases).sum(1) * math.sqrt(2 / WAVES)
+        waves = np.sin(rates * k / FPS + phases).sum(1) * math.sqrt(2 / SWAY_WAVES)
         yield torch.from_numpy(waves).float()

@@ -1,4 +1,4 @@
-"""Rendering: speech in, a video of the person saying it out; frames are made one by one and piped to ffmpeg."""
+"""Rendering: from speech and a finished subject to a video of the person saying it."""
 
 from __future__ import annotations
 
@@ -13,28 +13,36 @@ from torch import Tensor
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
-from adnerf_core.cameras.view_control import ViewChangeApplier
+from adnerf_core.cameras.view_control import AppliedView, canonical_frame
 from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import to_uint8
 from adnerf_core.files.run_dir import RunDir, temporary_beside
-from adnerf_core.models.base import TalkingHeadModel
+from adnerf_core.models.base import FrameConditions, TalkingHeadModel
+from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import extract_foreground, make_background
-from adnerf_core.synthesis.idle_motion import motion_frames
+from adnerf_core.synthesis.idle_motion import MotionFrame, motion_frames
 from adnerf_core.synthesis.subject import Subject, load_subject
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import Watermark
 
-MIN_AUDIO_S, MAX_AUDIO_S = 0.3, 7200.0
+MIN_AUDIO_S = 0.3
+"""Shortest audio that is rendered, s: 7 or 8 frames, less than a syllable is more likely a mistake than a request."""
+MAX_AUDIO_S = 7200.0
+"""Longest audio that is rendered at once, s: its speech codes are kept in memory, and a crash would lose hours of work."""
 DEFAULT_OPTIONS = RenderOptions()
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """What render wrote: `frames` at 25 a second, `width` x `height` px; `view` is what was used of the view asked for."""
+    """What render wrote.
+
+    frames: number of frames, 25 a second; duration_s: of the video; width, height: of the video, px.
+    view: the change of view that was applied, that is the requested one within the subject's limits.
+    """
 
     frames: int
     duration_s: float
@@ -55,49 +63,71 @@ def render(
     load: Callable[[RunDir, str], Subject] = load_subject,
     mark: Watermark | None = None,
 ) -> Rendered:
-    """Writes a video (by options.format, which the ending of `out` must be) of the subject of `run` saying `audio`, as long
-    as the audio to a frame.
+    """Writes a video of a subject saying `audio`, as long as the audio to a frame.
 
-    `background` is the picture for options.background of kind `image`; `load` may give a subject that is in memory; `mark` is
-    written into the pictures, invisibly. Memory does not grow with the length of the video. Equal arguments give equal pixels.
-    Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
+    Frames are rendered one by one and piped to ffmpeg, so memory does not grow with the length of the video. Equal arguments
+    give equal pixels.
+
+    Args:
+        run: finished run of the subject.
+        audio: any file with sound that ffmpeg reads.
+        out: the video; its suffix must fit options.format.
+        options: size, view, background and so on.
+        progress: receives the stage "render".
+        background: picture for options.background of kind `image`.
+        device: "cpu" or "cuda".
+        load: loads the subject; may return one that is in memory already.
+        mark: watermark that is embedded into the frames.
+
+    Raises:
+        AudioTooShort, MediaTooLong, NotMedia, NoAudio: the audio cannot be used.
+        NotReady: the run is not finished.
+        NoSuchDevice, MissingBackend, DiskFull: the machine lacks something.
     """
-    container = ffmpeg.writable_format(out)  # before hours of sound are processed
+    container = ffmpeg.writable_format(out)  # before hours of audio are encoded
     subject = load(run, device)
-    size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
+    size = (options.size or subject.size) // 2 * 2  # yuv420p stores one colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
+    view = applied_view(subject, options.view)
     with temporary_beside(out.with_suffix(".flac")) as soundtrack:
         codes = lip_codes(subject, audio, soundtrack)
         count = len(codes)
-        frames = render_frames(subject, codes, plate, options, progress)
+        frames = render_frames(subject, codes, plate, options, view, progress)
         if options.label:
             frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
         if mark is not None:
             frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
         ffmpeg.write_video(out, frames, fps=FPS, soundtrack=soundtrack, duration_s=count / FPS, container=container)
     progress("render", count, count)
-    return Rendered(count, count / FPS, size, size, ViewChangeApplier(subject.poses, options.view).change)
+    return Rendered(count, count / FPS, size, size, view.change)
+
+
+def applied_view(subject: Subject, requested: ViewChange) -> AppliedView:
+    """Returns the requested change of view within the subject's limits."""
+    return AppliedView(requested, subject.view_limits, subject.poses[canonical_frame(subject.poses)])
 
 
 def lip_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> Float[Tensor, "frames code"]:
-    """The lip codes of a file's sound, 25 a second; the sound is read and heard in pieces.
+    """Returns the speech codes of an audio file, 25 a second. The file is read and encoded in chunks.
 
-    If `soundtrack` is given, the sound is stored there for ffmpeg.write_video by the same decoding.
-    Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend.
+    If `soundtrack` is given, the same decoding stores the sound there, for ffmpeg.write_video.
+
+    Raises:
+        AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend: see render.
     """
     samples = 0
 
-    def pieces() -> Iterator[Float[np.ndarray, " samples"]]:
+    def chunks() -> Iterator[Float[np.ndarray, " samples"]]:
         nonlocal samples
-        for piece in ffmpeg.stream_audio(audio, soundtrack=soundtrack):
-            samples += len(piece)
+        for chunk in ffmpeg.stream_audio(audio, soundtrack=soundtrack):
+            samples += len(chunk)
             if samples > MAX_AUDIO_S * SAMPLE_RATE:
                 raise MediaTooLong(
-                    f"The audio is longer than {MAX_AUDIO_S:.0f} s, which is all that is rendered at once."
+                    f"The audio is longer than {MAX_AUDIO_S:.0f} s, the longest that is rendered at once."
                 )
-            yield piece
+            yield chunk
 
-    codes = encode_stream(subject.portrait, load_features(subject.features), pieces(), subject.poses.device)
+    codes = encode_stream(subject.portrait, load_features(subject.features), chunks(), subject.poses.device)
     if samples < MIN_AUDIO_S * SAMPLE_RATE:
         raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
     return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
@@ -108,33 +138,55 @@ def render_frames(
     codes: Float[Tensor, "frames code"],
     plate: Float[Tensor, "size size 3"],
     options: RenderOptions,
+    view: AppliedView,
     progress: Progress,
 ) -> Iterator[UInt8[np.ndarray, "size size channels"]]:
-    """The frames of a video, one for each of `codes`: RGB, or RGBA (straight) before a transparent background."""
-    portrait, size = subject.portrait, plate.shape[0]
-    view = ViewChangeApplier(subject.poses, options.view)
-    pixels = pixel_grid_for_view(portrait, options.view, size)
-    # Before its own plate the person's outline needs no cutting out: whatever it has of the plate is right there.
-    own = options.background.kind == "original"
-    behind = (plate if own else torch.zeros_like(plate)).reshape(-1, 3)
-    other = plate.cpu().numpy()
-    for k, (code, moment) in enumerate(zip(codes, motion_frames(subject, options), strict=False)):
+    """Renders the frames of a video, one for each of `codes`.
+
+    Args:
+        subject: who speaks.
+        codes: speech codes, 25 a second.
+        plate: background, colours 0..1.
+        options: pose, seed and kind of the background; the view is taken from `view`.
+        view: the applied change of view.
+        progress: receives the stage "render".
+
+    Yields:
+        RGB images, or RGBA images with straight alpha before a transparent background.
+    """
+    size = plate.shape[0]
+    pixels = pixel_grid_for_view(subject.portrait, view.change, size)
+    # Before the footage's own background the person needs no matting: any of it that an outline holds is right there.
+    is_original = options.background.kind == "original"
+    behind = (plate if is_original else torch.zeros_like(plate)).reshape(-1, 3)
+    background = plate.cpu().numpy()
+    for k, (code, motion) in enumerate(zip(codes, motion_frames(subject, options), strict=False)):
         progress("render", k, len(codes))
-        condition = portrait.condition(code[None], moment.upper[None])[0]
-        pose, body = (view.head(moment.pose), view.body(moment.pose)) if view.turns else (moment.pose, None)
-        color, left = portrait.render_pixels(pose, moment.torso, condition, behind, pixels, torso_pose=body)
-        picture = color.reshape(size, size, 3).cpu().numpy()
-        if not own:
-            picture = extract_foreground(picture, 1 - left.reshape(size, size).cpu().numpy())
+        frame = render_frame(subject.portrait, _conditions(motion, code, view), pixels, behind)
+        picture = frame.color.reshape(size, size, 3).cpu().numpy()
+        if not is_original:
+            alpha = 1 - frame.transmittance.reshape(size, size).cpu().numpy()
+            picture = extract_foreground(picture, alpha)
             if options.background.kind != "transparent":
-                picture = other + picture[..., 3:] * (picture[..., :3] - other)
+                picture = background + picture[..., 3:] * (picture[..., :3] - background)
         yield to_uint8(picture)
 
 
-def pixel_grid_for_view(portrait: TalkingHeadModel, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:
-    """Where in the footage's camera each pixel of a `size` px video looks: `view` scales and shifts the person, not the background."""
-    camera = portrait.geometry.camera
-    steps = (torch.arange(size, device=portrait.device) + 0.5) / size - 0.5
+def _conditions(motion: MotionFrame, code: Float[Tensor, " code"], view: AppliedView) -> FrameConditions:
+    """Returns the conditions of one frame, with the view applied to its poses."""
+    pose, torso_poses = motion.pose, None
+    if not view.is_identity:
+        pose, torso_poses = view.head_pose(motion.pose), view.torso_pose(motion.pose)[None]
+    return FrameConditions(pose[None], motion.torso[None], motion.upper[None], code[None], torso_poses)
+
+
+def pixel_grid_for_view(model: TalkingHeadModel, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:
+    """Returns the place (row, col) of the footage's camera that each pixel of a `size` px video shows, row by row.
+
+    `view` scales and shifts the person by this; the background stays where it is.
+    """
+    camera = model.geometry.camera
+    steps = (torch.arange(size, device=model.device) + 0.5) / size - 0.5
     rows, cols = torch.meshgrid(steps - view.y, steps - view.x, indexing="ij")
     places = torch.stack([rows / view.zoom + 0.5, cols / view.zoom + 0.5], -1).reshape(-1, 2)
     return places * torch.tensor([camera.height, camera.width], device=places.device)

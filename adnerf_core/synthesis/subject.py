@@ -1,4 +1,4 @@
-"""A finished subject: all that rendering needs, loaded from a run."""
+"""The finished subject: what rendering needs of a run, without its dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adnerf_core.audio.features import stream_widths
 from adnerf_core.cameras.view_control import view_limits
-from adnerf_core.config import TrainConfig
+from adnerf_core.config import TrainConfig, ViewLimits
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
 from adnerf_core.files.images import image_to_tensor, read_rgb, write_rgb
@@ -23,27 +23,49 @@ from adnerf_core.models.base import SceneGeometry, TalkingHeadModel
 from adnerf_core.models.talking_head import TalkingHead
 
 VERSION = 6
+"""Version of the files that save_subject writes. It changes if they or the networks change, and older runs must be trained again."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A portrait with the pose track of its training footage and its clean plate."""
+    """A trained model with the motion and the clean plate of its training footage.
 
-    portrait: TalkingHeadModel
+    Attributes:
+        model: The trained networks.
+        features: Name of the audio features that the model takes.
+        poses: Head poses of the footage, camera to world.
+        torso: Torso motion of the footage (Track.torso).
+        upper: Openness of the eyes and height of the brows in the footage (Track.upper_face).
+        background: The clean plate, colours 0..1.
+    """
+
+    model: TalkingHeadModel
     features: str
     poses: Float[Tensor, "frames 4 4"]
     torso: Float[Tensor, "frames 4"]
     upper: Float[Tensor, "frames 2"]
     background: Float[Tensor, "size size 3"]
+    view_limits: ViewLimits
+
+    @property
+    def portrait(self) -> TalkingHeadModel:
+        """The older name of `model`."""
+        return self.model
 
     @property
     def size(self) -> int:
-        """Edge of the subject's own picture, px."""
-        return self.portrait.geometry.camera.width
+        """Edge of the picture that the subject was trained with, px."""
+        return self.model.geometry.camera.width
 
 
 def build_model(config: TrainConfig, geometry: SceneGeometry, features: dict[str, Any]) -> TalkingHead | AdNerf:
-    """A portrait with fresh weights, made of the networks that `config` asks for, which hears `features` (`name`, `width`)."""
+    """Builds the networks that `config` asks for, with initial weights.
+
+    Args:
+        config: Settings of the training.
+        geometry: Camera and extent of the scene.
+        features: Audio features that the networks take: their `name` and `width`.
+    """
     if config.paper is not None:
         return AdNerf(config.paper, geometry, features["width"])
     return TalkingHead(config.field, config.march, geometry, stream_widths(features["name"], features["width"]))
@@ -52,7 +74,7 @@ def build_model(config: TrainConfig, geometry: SceneGeometry, features: dict[str
 def save_subject(
     run: RunDir, portrait: TalkingHead | AdNerf, config: TrainConfig, dataset: SubjectDataset, track: Track
 ) -> None:
-    """Writes everything that load_subject needs into `run`."""
+    """Writes into `run` what load_subject needs: the weights, the motion of the training footage, the clean plate, subject.json."""
     with atomic(run.model) as temporary:
         save_file({name: value.contiguous() for name, value in portrait.state_dict().items()}, temporary)
     trained = slice(dataset.held_out_from)
@@ -68,7 +90,7 @@ def save_subject(
         "version": VERSION,
         "geometry": portrait.geometry.to_json(),
         "field": config.field.model_dump(),
-        "march": config.march.model_dump(),
+        "march": config.march.model_dump(by_alias=True),
         "paper": config.paper.model_dump() if config.paper else None,
         "features": dataset.manifest["features"],
         "view_limits": view_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
@@ -77,11 +99,16 @@ def save_subject(
 
 
 def load_subject(run: RunDir, device: str = "cpu") -> Subject:
-    """Loads a finished subject. Raises NotReady where training has not ended, NoSuchDevice where CUDA is missing."""
+    """Loads a finished subject, ready for inference.
+
+    Raises:
+        NotReady: If the training is unfinished, or the run was written by another version.
+        NoSuchDevice: If CUDA is asked for but missing.
+    """
     if not run.done:
-        raise NotReady(f"{run.root} holds no finished training.", "Train it to its end first.")
+        raise NotReady(f"{run.root} holds no finished training.", "Let the training finish first.")
     if device == "cuda" and not torch.cuda.is_available():
-        raise NoSuchDevice("CUDA was asked for, but torch sees no CUDA device.")
+        raise NoSuchDevice("CUDA is asked for, but torch finds no CUDA device.")
     value = read_json(run.subject)
     if value.get("version") != VERSION:
         raise NotReady(f"{run.root} was written by another version.", "Train it again.")
@@ -91,10 +118,11 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     with np.load(run.track) as arrays:
         poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))
     return Subject(
-        portrait=portrait.to(device).eval().requires_grad_(False),
+        model=portrait.to(device).eval().requires_grad_(False),
         features=value["features"]["name"],
         poses=poses,
         torso=torso,
         upper=upper,
         background=image_to_tensor(read_rgb(run.background), device),
+        view_limits=ViewLimits(**value["view_limits"]),
     )

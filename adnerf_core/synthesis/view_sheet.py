@@ -1,4 +1,4 @@
-"""A sheet of views: what a subject looks like turned, so that a view can be chosen before a video is made."""
+"""A sheet of pictures of a subject in turned views, from which a user chooses a view for a video."""
 
 from __future__ import annotations
 
@@ -8,47 +8,63 @@ import numpy as np
 
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
-from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.files.images import write_rgb
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
-from adnerf_core.synthesis.render import render_frames
+from adnerf_core.synthesis.render import applied_view, render_frames
 from adnerf_core.synthesis.subject import load_subject
 
-COLUMNS, ROWS, TILE = 7, 3, 128
-"""Steps of yaw, of pitch (both odd: the unturned view is among them), and the edge of one picture, px."""
+COLUMNS, ROWS = 7, 3
+"""Number of yaw and of pitch angles; both odd, so that the unturned view is among them."""
+TILE_PX = 128
+"""Edge of one picture: large enough to judge a view, and quick to render."""
+SILENT_FRAME = 10
+"""Frame of a second of silence whose lip code is used; the encoder sees silence on both sides of it."""
 
 
 def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str = "cpu") -> dict[str, Any]:
-    """Writes views.jpg into a finished run: the silent subject, turned to its left to the right, nodding up at the top.
+    """Writes views.jpg into a finished run: pictures of the silent subject, by yaw from column to column, by pitch from row to row.
 
-    Returns the layout: `columns`, `rows`, `yaw_deg` of each column, `pitch_deg` of each row (degrees, as in ViewChange,
-    from limit to limit), `tile_px`. Stage of progress: "views". Raises NotReady, NoSuchDevice, MissingBackend, DiskFull.
+    Args:
+        run: The finished run.
+        progress: Receives the stage "views".
+        device: Device that renders.
+
+    Returns:
+        The layout: `columns`, `rows`, `yaw_deg` of each column (ascending), `pitch_deg` of each row (descending), both from limit
+        to limit in degrees as in ViewChange, and `tile_px`.
+
+    Raises:
+        NotReady: If the run is unfinished.
+        NoSuchDevice: If CUDA is asked for but missing.
+        MissingBackend: If the subject's audio features need something that is not installed.
+        DiskFull: If there is no space for the sheet.
     """
     subject = load_subject(run, device)
-    limits = view_limits(subject.poses)
+    limits = subject.view_limits
     yaws, pitches = symmetric_angles(limits.yaw_deg, COLUMNS), symmetric_angles(limits.pitch_deg, ROWS)[::-1]
-    pause = np.zeros(SAMPLE_RATE, np.float32)
-    code = encode_stream(subject.portrait, load_features(subject.features), iter([pause]), subject.poses.device)[10:11]
-    plain = RenderOptions(pose="still")
-    plate = make_background(subject, plain.background, None, TILE, device)
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
+    code = codes[SILENT_FRAME : SILENT_FRAME + 1]
+    options = RenderOptions(pose="still")
+    plate = make_background(subject, options.background, None, TILE_PX, device)
     sheet = []
     for row, pitch in enumerate(pitches):
-        line = []
+        tiles = []
         for column, yaw in enumerate(yaws):
             progress("views", row * COLUMNS + column, ROWS * COLUMNS)
-            turned = plain.model_copy(update={"view": ViewChange(yaw_deg=yaw, pitch_deg=pitch)})
-            line += render_frames(subject, code, plate, turned, silent)
-        sheet.append(np.hstack(line))
+            view = applied_view(subject, ViewChange(yaw_deg=yaw, pitch_deg=pitch))
+            tiles += render_frames(subject, code, plate, options, view, silent)
+        sheet.append(np.hstack(tiles))
     write_rgb(run.views, np.vstack(sheet))
     progress("views", ROWS * COLUMNS, ROWS * COLUMNS)
-    return {"columns": COLUMNS, "rows": ROWS, "yaw_deg": yaws, "pitch_deg": pitches, "tile_px": TILE}
+    return {"columns": COLUMNS, "rows": ROWS, "yaw_deg": yaws, "pitch_deg": pitches, "tile_px": TILE_PX}
 
 
 def symmetric_angles(limits: tuple[float, float], count: int) -> list[float]:
-    """An odd `count` of angles from limit to limit, evenly spaced on either side of 0, which is the one in the middle."""
+    """Returns `count` angles (an odd number) from limit to limit, evenly spaced on either side of 0, with 0 in the middle."""
     low, high = limits
     shares = np.linspace(-1, 1, count)
     return [round(float(share * (high if share > 0 else -low)), 1) for share in shares]

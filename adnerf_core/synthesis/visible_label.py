@@ -1,4 +1,4 @@
-"""A visible label: a few words on a dark plate in the lower left corner of every frame, for whoever wants it to be seen."""
+"""A visible label: a short text on a dark plate in the lower left corner of every frame."""
 
 from __future__ import annotations
 
@@ -7,73 +7,87 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from adnerf_core.errors import MissingBackend
 
 DEFAULT_TEXT = "AI-generated"
-"""What the label says where nothing else is asked for."""
-HEIGHT, SMALLEST = 0.036, 10
-"""Of the letters: the part of the picture's edge; and px, at least, where the words fit so."""
+"""Text of the label if no other is given."""
+TEXT_HEIGHT = 0.036
+"""Font size as a share of the picture's edge, like small subtitles."""
+MIN_TEXT_PX = 10
+"""Smallest font size: smaller letters are not readable. A text that does not fit at this size is scaled down all the same."""
 MARGIN = 0.025
-"""Between the plate and the picture's edges, as a part of the edge."""
-PLATE = 0.55
-"""Opacity of the plate."""
-OVER = 8
-"""The label is drawn so many times as large and scaled down: small letters keep their shape."""
+"""Distance of the plate from the picture's edges, as a share of the edge."""
+PLATE_OPACITY = 0.55
+"""Opacity of the black plate: white letters are readable before a white background, and the picture stays visible."""
+PADDING, LINE_HEIGHT, CORNER_RADIUS = 0.45, 1.25, 0.3
+"""Space around the text and height of its line, in font sizes; radius of the plate's corners, as a share of its height."""
+SUPERSAMPLING = 8
+"""The label is drawn this many times larger and scaled down, so that small letters keep their shape."""
 
 
 class VisibleLabel:
-    """The label `text` for pictures of `size` px. Raises MissingBackend where the font is not there."""
+    """Draws one label into pictures of one size."""
 
     def __init__(self, text: str, size: int):
+        """Draws the label once.
+
+        Args:
+            text: Text of the label.
+            size: Edge of the pictures, px.
+
+        Raises:
+            MissingBackend: If the font is missing.
+        """
         margin = max(2, round(MARGIN * size))
         plate = _plate(text, size, size - 2 * margin)
         bottom, right = size - margin, margin + plate.shape[1]
         self._place = slice(bottom - plate.shape[0], bottom), slice(margin, right)
-        self._light, self._opacity = plate[..., :1] * plate[..., 1:], plate[..., 1:]
+        self._premultiplied, self._opacity = plate[..., :1] * plate[..., 1:], plate[..., 1:]
 
     def over(
         self, frames: Iterable[UInt8[np.ndarray, "rows cols channels"]]
     ) -> Iterator[UInt8[np.ndarray, "rows cols channels"]]:
-        """The frames, RGB or straight RGBA, with the label upon them."""
+        """Yields the frames, RGB or straight RGBA, with the label on them."""
         for frame in frames:
             yield self.draw(frame)
 
     def draw(self, frame: UInt8[np.ndarray, "rows cols channels"]) -> UInt8[np.ndarray, "rows cols channels"]:
-        """A copy of one frame, RGB or straight RGBA, with the label upon it."""
+        """Returns a copy of a frame, RGB or straight RGBA, with the label on it."""
         drawn = frame.copy()
         below = frame[self._place].astype(np.float32) / 255
-        shown = below[..., 3:] if frame.shape[-1] == 4 else np.float32(1)
-        left = (1 - self._opacity) * shown
-        whole = self._opacity + left
-        color = (self._light + left * below[..., :3]) / np.maximum(whole, 1e-6)
-        layers = [color, whole] if frame.shape[-1] == 4 else [color]
+        below_opacity = below[..., 3:] if frame.shape[-1] == 4 else np.float32(1)
+        below_share = (1 - self._opacity) * below_opacity
+        opacity = self._opacity + below_share
+        color = (self._premultiplied + below_share * below[..., :3]) / np.maximum(opacity, 1e-6)
+        layers = [color, opacity] if frame.shape[-1] == 4 else [color]
         drawn[self._place] = np.concatenate(layers, -1) * 255 + 0.5
         return drawn
 
 
-def _plate(text: str, size: int, room: int) -> np.ndarray:
-    """Brightness and opacity, 0..1, of the plate with the words, at most `room` px wide: [rows, cols, 2]."""
-    height = max(SMALLEST, HEIGHT * size)
-    font = _font(height * OVER)
-    pad = 0.45 * height * OVER
-    wide = font.getlength(text) + 2 * pad
-    scale = min(1.0, room * OVER / wide) / OVER
-    tall = 1.25 * height * OVER + pad
-    picture = Image.new("LA", (int(wide), int(tall)), (0, 0))
+def _plate(text: str, size: int, max_width: int) -> Float[np.ndarray, "rows cols 2"]:
+    """Draws the text on its plate, at most `max_width` px wide; returns brightness and opacity, 0..1."""
+    font_size = max(MIN_TEXT_PX, TEXT_HEIGHT * size) * SUPERSAMPLING
+    font = _font(font_size)
+    padding = PADDING * font_size
+    width = font.getlength(text) + 2 * padding
+    scale = min(1.0, max_width * SUPERSAMPLING / width) / SUPERSAMPLING
+    height = LINE_HEIGHT * font_size + padding
+    picture = Image.new("LA", (int(width), int(height)), (0, 0))
     draw = ImageDraw.Draw(picture)
-    draw.rounded_rectangle((0, 0, wide - 1, tall - 1), radius=0.3 * tall, fill=(0, round(255 * PLATE)))
-    draw.text((wide / 2, tall / 2), text, font=font, fill=(255, 255), anchor="mm")
-    small = picture.resize((max(1, round(wide * scale)), max(1, round(tall * scale))), Image.Resampling.LANCZOS)
+    plate = (0, 0, width - 1, height - 1)
+    draw.rounded_rectangle(plate, radius=CORNER_RADIUS * height, fill=(0, round(255 * PLATE_OPACITY)))
+    draw.text((width / 2, height / 2), text, font=font, fill=(255, 255), anchor="mm")
+    small = picture.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float32) / 255
 
 
-def _font(height: float) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans, which Matplotlib brings along: it has the letters of most alphabets."""
-    found = find_spec("matplotlib")
-    path = Path(found.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if found and found.origin else None
+def _font(size: float) -> ImageFont.FreeTypeFont:
+    """Loads DejaVu Sans, which comes with Matplotlib and has the letters of most alphabets."""
+    package = find_spec("matplotlib")
+    path = Path(package.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if package and package.origin else None
     if path is None or not path.exists():
-        raise MissingBackend("The visible label needs the font of Matplotlib: pip install matplotlib")
-    return ImageFont.truetype(str(path), round(height))
+        raise MissingBackend("The visible label needs the font of Matplotlib.", "pip install matplotlib")
+    return ImageFont.truetype(str(path), round(size))

@@ -40,7 +40,7 @@ def head_loss(
     solid = (batch.zone == HEAD) | (batch.zone == NECK)
     empty = (batch.zone == BACKGROUND) | (batch.zone == TORSO)
     sparse = SPARSITY_WEIGHT * ((1 - head.transmittance) * rim).mean()
-    compact = COMPACT_WEIGHT * min(1.0, max(0.0, (done - COMPACT_START) / COMPACT_RAMP)) * head.spread.mean()
+    compact = COMPACT_WEIGHT * min(1.0, max(0.0, (done - COMPACT_START) / COMPACT_RAMP)) * head.distortion.mean()
     masks = OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty)
     return color + sparse + compact + masks, color.detach()
 

@@ -41,7 +41,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
         training.save()
         raise
     save_subject(run, training.portrait, config, dataset, training.refined_track())
-    training.previewer().final(run)
+    training.previewer().write_final(run)
     write_json(run.result, {"size": config.size, "restarts": training.position["restarts"]})
     return run
 
@@ -79,7 +79,7 @@ def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) ->
         {
             "dataset": str(dataset.root.resolve()),
             "source": dataset.manifest["source"],
-            "config": config.model_dump(),
+            "config": config.model_dump(by_alias=True),
             "versions": {**versions, "python": platform.python_version()},
         },
     )

@@ -236,7 +236,7 @@ class Trainer:
                 )
             if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < steps:
                 self.save()
-                self.previewer().strip(self.run, f"{phase}_{step + 1:06d}")
+                self.previewer().write_comparison(self.run, f"{phase}_{step + 1:06d}")
         self.optimizer = None
         self.progress(phase, steps, steps)
         return True
@@ -278,10 +278,10 @@ class Trainer:
         """(loss, squared colour error, mean opacity) of a torso step: the complete picture, with the head as it stands."""
         noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator).to(batch.poses.device)
         seen = self.portrait(
-            FrameConditions(batch.poses, batch.torso, batch.upper, lips=batch.lips),
-            batch.frame,
+            FrameConditions(batch.poses, batch.torso, batch.upper, batch.lips),
             batch.pixels,
             batch.background,
+            batch.frame,
             noise,
         )
         loss, error = torso_loss(seen, batch)
@@ -296,8 +296,8 @@ class Trainer:
         condition = self.portrait.condition(batch.lips[:1], batch.upper[:1])[0]
         first = step == UNIFORM_STEPS
         part = (0, 1) if first else (step // every % REFRESH_PARTS, REFRESH_PARTS)
-        self.portrait.grid.refresh(
-            lambda points: self.portrait.head_density(points, condition), part, generator, forget=first
+        self.portrait.grid.update(
+            lambda points: self.portrait.head_density(points, condition), part, generator, reset=first
         )
 
 

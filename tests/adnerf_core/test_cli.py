@@ -1,4 +1,4 @@
-"""The core's command line: what it prints, and what it returns."""
+"""The core's command line: what it prints and the status it returns."""
 
 import json
 
@@ -7,14 +7,52 @@ import pytest
 
 from adnerf_core.cli import main
 from adnerf_core.files import ffmpeg
+from adnerf_core.synthesis import render as rendering
+from adnerf_core.synthesis.render import Rendered
+from adnerf_core.synthesis.visible_label import DEFAULT_TEXT
+from adnerf_core.watermark import detect as detection
 
 
 def test_every_command_explains_itself(capsys):
-    for command in ("preprocess", "train", "render", "detect-mark", "evaluate"):
-        with pytest.raises(SystemExit) as stop:
-            main([command, "--help"])
-        assert stop.value.code == 0
+    for command in ("preprocess", "train", "render", "detect-mark", "evaluate", "import-adnerf", "export-adnerf"):
+        assert main([command, "--help"]) == 0
         assert "--" in capsys.readouterr().out
+
+
+def test_help_shows_examples_line_by_line(capsys):
+    assert main(["-h"]) == 0
+    assert "\n  python -m adnerf_core train data/me" in capsys.readouterr().out.replace("\n    ", "\n  ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "label"),
+    [
+        ([], False),
+        (["--label"], DEFAULT_TEXT),
+        (["--label", "--seed", "1"], DEFAULT_TEXT),
+        (["--label", "made by a model"], "made by a model"),
+        (["--label=made by a model"], "made by a model"),
+    ],
+)
+def test_a_label_needs_no_text(arguments, label, monkeypatch):
+    calls = []
+
+    def render(run, audio, out, options, *rest, **more):
+        calls.append(options)
+        return Rendered(25, 1.0, 64, 64, options.view)
+
+    monkeypatch.setattr(rendering, "render", render)
+    assert main(["render", "run", "a.wav", "--out", "out.mp4", *arguments]) == 0
+    assert calls[0].label == label
+
+
+def test_ctrl_c_returns_130_and_says_how_to_continue(monkeypatch, capsys):
+    def detect(video, key):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(detection, "detect", detect)
+    assert main(["detect-mark", "a.mp4"]) == 130
+    assert "the same command continues" in capsys.readouterr().err
 
 
 def test_a_video_is_rendered_from_a_run(toy_run, tmp_path, capsys):
@@ -26,7 +64,7 @@ def test_a_video_is_rendered_from_a_run(toy_run, tmp_path, capsys):
     assert ffmpeg.probe(out).width == 64
 
 
-def test_a_name_decides_the_format_and_what_was_not_used_is_said(toy_run, tmp_path, capsys):
+def test_the_file_name_decides_the_format_and_a_limited_view_is_reported(toy_run, tmp_path, capsys):
     ffmpeg.write_wav(tmp_path / "a.wav", np.zeros(8000, np.float32))
     out = tmp_path / "out.webm"
     more = ["--yaw", "-30", "--background", "transparent", "--size", "64"]
@@ -45,14 +83,14 @@ def test_a_number_is_written_into_a_video_and_read_again(toy_run, tmp_path, caps
     assert main([*rendering, "--mark", "81985529216486", *key]) == 0
     capsys.readouterr()
     assert main(["detect-mark", out, *key]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["found"] and found["number"] == 81985529216486 and found["false_alarm"] < 1e-12
+    detected = json.loads(capsys.readouterr().out)
+    assert detected["found"] and detected["number"] == 81985529216486 and detected["false_alarm"] < 1e-12
     assert main(["detect-mark", out]) == 0  # with the public key
     assert json.loads(capsys.readouterr().out) == {"found": False}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--mark", str(1 << 48)], "no number from 0"),
         (["--mark", "-1"], "--mark"),
@@ -61,16 +99,16 @@ def test_a_number_is_written_into_a_video_and_read_again(toy_run, tmp_path, caps
         (["--key-file", "nowhere"], "No such file"),
     ],
 )
-def test_what_is_no_mark_returns_2(tmp_path, monkeypatch, capsys, arguments, said):
+def test_a_wrong_mark_or_key_returns_2(tmp_path, monkeypatch, capsys, arguments, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "short").write_text("0f0f")
     (tmp_path / "words").write_text("no secret at all")
     with pytest.raises(SystemExit) as stop:
         main(["render", "run", "a.wav", "--out", "out.mp4", *arguments])
-    assert stop.value.code == 2 and said in capsys.readouterr().err
+    assert stop.value.code == 2 and message in capsys.readouterr().err
 
 
-def test_errors_tell_code_and_remedy_and_return_1(tmp_path, capsys):
+def test_errors_print_code_and_remedy_and_return_1(tmp_path, capsys):
     (tmp_path / "a.mp4").write_text("no media")
     assert main(["preprocess", str(tmp_path / "a.mp4"), "--out", str(tmp_path / "dataset")]) == 1
     assert capsys.readouterr().err.splitlines()[-2].startswith("not_media: ")
@@ -84,6 +122,6 @@ def test_options_that_make_no_sense_return_2(toy_run, tmp_path, capsys):
     assert stop.value.code == 2 and "yaw_deg" in capsys.readouterr().err
 
 
-def test_the_run_says_what_it_was_made_with(toy_run):
+def test_the_run_records_what_it_was_made_with(toy_run):
     written = json.loads(toy_run.manifest.read_text())
     assert {"dataset", "source", "config", "versions"} <= written.keys()

@@ -1,10 +1,10 @@
-"""Rays against closed forms: the axes are the ones that the docstrings tell."""
+"""Rays against closed forms: the axes are those of the docstrings."""
 
 import math
 
 import torch
 
-from adnerf_core.cameras.cameras import Camera, cast_rays, project
+from adnerf_core.cameras.cameras import Camera, cast_rays, pose_angles, project
 
 CAMERA = Camera(100, 200, 150.0, (100.0, 50.0))
 
@@ -48,3 +48,12 @@ def test_a_resized_camera_sees_the_same_direction_at_the_scaled_pixel():
     small_ray = cast_rays(small, pose()[None], torch.tensor([[15.0, 20.0]]))
     assert (small.height, small.width) == (50, 100)
     assert torch.allclose(large_ray.directions, small_ray.directions)
+
+
+def test_pose_angles_are_those_of_the_head():
+    yaw = torch.tensor(0.3)
+    head = torch.eye(4)
+    head[0, 0], head[0, 2], head[2, 0], head[2, 2] = yaw.cos(), yaw.sin(), -yaw.sin(), yaw.cos()
+    head[:3, 3] = torch.tensor([0.5, -0.2, -9.0])
+    angles = pose_angles(torch.linalg.inv(head)[None])[0]
+    assert torch.allclose(angles, torch.tensor([0.0, 0.3, 0.0, 0.5, -0.2, -9.0]), atol=1e-5)

@@ -1,4 +1,4 @@
-"""Another speaker's voice: what is measured in the reference, and the way from there to figures."""
+"""Cross-driven evaluation: the openings measured in the reference, and the figures."""
 
 import json
 
@@ -13,19 +13,19 @@ from adnerf_core.files.run_dir import RunDir
 from tests.adnerf_core.clips import syllables, voice, write
 
 
-def test_the_opening_of_the_reference_is_that_of_the_speaker(speaker_video):
+def test_the_measured_opening_is_that_of_the_speaker(speaker_video):
     frames = list(ffmpeg.read_frames(speaker_video.path, duration_s=4))
-    told = []
-    seen = cross_driven.openings(frames, told.append)
-    assert told[-1] == len(seen) == 100
-    assert np.corrcoef(seen, speaker_video.truth.opening[:100])[0, 1] > 0.8
+    counts = []
+    measured = cross_driven.openings(frames, counts.append)
+    assert counts[-1] == len(measured) == 100
+    assert np.corrcoef(measured, speaker_video.truth.opening[:100])[0, 1] > 0.8
     half = cross_driven.openings([frame[::2, ::2] for frame in frames[:20]])
-    assert np.allclose(half, seen[:20], atol=0.05)
+    assert np.allclose(half, measured[:20], atol=0.05)
 
 
-def test_figures_go_from_the_command_line_to_a_file(toy_run, speaker_video, tmp_path, monkeypatch, capsys):
-    """The toy has hardly a face, so the figures mean nothing, but they are there; frames and lag are the reference's."""
-    monkeypatch.setattr(cross_driven, "MOST_FRAMES", 40)
+def test_the_command_line_writes_the_figures(toy_run, speaker_video, tmp_path, monkeypatch, capsys):
+    """The toy hardly has a face, so its figures are meaningless; the number of frames and the lag are those of the reference."""
+    monkeypatch.setattr(cross_driven, "MAX_FRAMES", 40)
     out = tmp_path / "figures.json"
     arguments = ["evaluate", str(toy_run.root), "--reference", str(speaker_video.path), "--json", str(out)]
     assert cli.main(arguments) == 0
@@ -36,11 +36,11 @@ def test_figures_go_from_the_command_line_to_a_file(toy_run, speaker_video, tmp_
     assert abs(figures["other_voice_lag_ms"]) < 400
 
 
-def test_the_lips_drawn_are_compared_with_those_of_the_reference(toy_run, speaker_video, tmp_path, monkeypatch):
-    """Where the speaker's own pictures stand in for the rendering, the figures are perfect."""
-    monkeypatch.setattr(cross_driven, "MOST_FRAMES", 75)
-    own = list(ffmpeg.read_frames(speaker_video.path, duration_s=3))
-    monkeypatch.setattr(cross_driven, "render_frames", lambda subject, codes, *rest: own[: len(codes)])
+def test_the_rendered_lips_are_compared_with_the_reference(toy_run, speaker_video, tmp_path, monkeypatch):
+    """If the rendering is replaced by the reference itself, the figures are perfect."""
+    monkeypatch.setattr(cross_driven, "MAX_FRAMES", 75)
+    pictures = list(ffmpeg.read_frames(speaker_video.path, duration_s=3))
+    monkeypatch.setattr(cross_driven, "render_frames", lambda subject, codes, *rest: pictures[: len(codes)])
     sound = tmp_path / "sound.wav"
     ffmpeg.write_wav(sound, ffmpeg.extract_audio(speaker_video.path))
     figures = cross_driven.evaluate_cross_driven(toy_run, speaker_video.path, sound)
@@ -54,7 +54,7 @@ def test_a_reference_without_a_face_is_refused(toy_run, tmp_path):
         cross_driven.evaluate_cross_driven(RunDir(toy_run.root), empty)
 
 
-def test_audio_alone_is_no_reference(toy_run, tmp_path, capsys):
+def test_audio_needs_a_reference(toy_run, tmp_path, capsys):
     with pytest.raises(SystemExit):
         cli.main(["evaluate", str(toy_run.root), "--audio", str(tmp_path / "other.wav")])
     assert "--reference" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Evaluation of the toy's run: every figure means what it says."""
+"""Evaluation of the toy run: the figures, the report, the pictures and the video."""
 
 import json
 import shutil
@@ -23,7 +23,7 @@ HELD_OUT = FRAMES - HELD_OUT_FROM
 
 
 class Marker:
-    """A face tracker for the toy: lips where the dark mouth is, as high as it is dark; else nothing."""
+    """A face tracker for the toy: places the lips at the upper and lower edge of the dark mouth."""
 
     def __call__(self, frame):
         if frame.shape[0] != SIZE:
@@ -43,16 +43,16 @@ class Marker:
 
 
 @pytest.fixture(scope="module")
-def judged(toy_run):
-    told = []
+def evaluated(toy_run):
+    reports = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "load_tracker", lambda name: Marker())
-        figures = evaluate(toy_run, lambda *progress: told.append(progress), name="Toy & <Co>")
-    return figures, told
+        figures = evaluate(toy_run, lambda *progress: reports.append(progress), name="Toy & <Co>")
+    return figures, reports
 
 
-def test_figures_pictures_and_progress(judged, toy_run):
-    figures, told = judged
+def test_figures_pictures_and_progress(evaluated, toy_run):
+    figures, reports = evaluated
     assert json.loads(toy_run.evaluation.read_text()) == figures
     assert {"psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames"} <= figures.keys()
     assert figures["held_out_frames"] == HELD_OUT and figures["size"] == SIZE
@@ -63,28 +63,28 @@ def test_figures_pictures_and_progress(judged, toy_run):
     assert figures["lip_sync_true_lips"] >= figures["lip_sync"] - 0.1
     assert figures["quiet_opening"] is None  # the toy never pauses
     assert "lpips" not in figures
-    assert told == [("evaluate", k, HELD_OUT) for k in range(HELD_OUT + 1)]
+    assert reports == [("evaluate", k, HELD_OUT) for k in range(HELD_OUT + 1)]
 
 
-def test_the_report_stands_beside_the_figures(judged, toy_run):
+def test_the_report_shows_name_and_figures(evaluated, toy_run):
     page = toy_run.report.read_text()
     assert "Toy &amp; &lt;Co&gt;: how good it is" in page
     assert (
         page.count("data:image/jpeg;base64,") == 3 * 3
     )  # the held-out part is so short: one best, median and worst moment
-    assert f"{judged[0]['head_psnr']:.1f} dB" in page
+    assert f"{evaluated[0]['head_psnr']:.1f} dB" in page
 
 
-def test_the_picture_with_true_lips_differs_in_the_lower_face_only(toy_run, toy_dataset):
-    painter = HeldOutRenderer(load_subject(toy_run), toy_dataset, toy_dataset.track())
-    part, mouth = painter.lower_face(HELD_OUT_FROM), painter.mouth(HELD_OUT_FROM)
+def test_a_partial_rendering_equals_the_whole_inside_its_part(toy_run, toy_dataset):
+    renderer = HeldOutRenderer(load_subject(toy_run), toy_dataset, toy_dataset.track())
+    part, mouth = renderer.lower_face(HELD_OUT_FROM), renderer.mouth(HELD_OUT_FROM)
     assert (part & mouth).sum() == mouth.sum() > 0 and not part.all()
-    code = torch.zeros(painter.subject.portrait.lip_code)
-    whole, lower = painter(HELD_OUT_FROM, code), painter(HELD_OUT_FROM, code, part)
+    code = torch.zeros(renderer.subject.portrait.lip_code)
+    whole, lower = renderer(HELD_OUT_FROM, code), renderer(HELD_OUT_FROM, code, part)
     assert np.array_equal(lower[part], whole[part]) and not lower[~part].any()
 
 
-def test_the_contact_sheet_shows_truth_rendering_and_difference(judged, toy_run, toy_dataset):
+def test_the_contact_sheet_shows_truth_rendering_and_difference(evaluated, toy_run, toy_dataset):
     sheet = cv2.cvtColor(cv2.imread(str(toy_run.contact_sheet)), cv2.COLOR_BGR2RGB).astype(int)
     assert sheet.shape == (HELD_OUT * SIZE, 3 * SIZE, 3)
     truth, render, difference = np.split(sheet, 3, axis=1)
@@ -92,13 +92,13 @@ def test_the_contact_sheet_shows_truth_rendering_and_difference(judged, toy_run,
     assert np.array_equal(difference, (4 * np.abs(truth - render)).clip(0, 255))
 
 
-def test_the_side_by_side_plays_the_held_out_part_with_its_sound(judged, toy_run):
+def test_the_side_by_side_plays_the_held_out_part_with_its_sound(evaluated, toy_run):
     info = ffmpeg.probe(toy_run.side_by_side)
     assert (info.width, info.height, info.has_audio) == (2 * SIZE, SIZE, True)
     assert info.duration_s == pytest.approx(HELD_OUT / 25, abs=0.05)
 
 
-def test_a_gap_in_the_footage_stays_a_gap_in_the_video(toy_run, toy_dataset, tmp_path, monkeypatch):
+def test_frames_without_a_face_keep_their_time_in_the_video(toy_run, toy_dataset, tmp_path, monkeypatch):
     run = RunDir(shutil.copytree(toy_run.root, tmp_path / "run"))
     track = toy_dataset.track()
     track.valid[[HELD_OUT_FROM + 2, HELD_OUT_FROM + 3]] = False
@@ -122,9 +122,9 @@ def test_an_unfinished_run_is_refused(tmp_path):
         evaluate(RunDir(tmp_path))
 
 
-def test_wrong_sounds_are_other_moments_and_all_different():
+def test_wrong_sounds_come_from_other_times_and_all_differ():
     codes = torch.arange(25.0)[:, None]
-    wrong = LipCodes(codes, codes).wrong()
+    wrong = LipCodes(codes, codes).mismatched()
     shifts = {int(w[0, 0]) for w in wrong}
     assert len(shifts) == WRONG_SOUNDS == 4 and 0 not in shifts
     assert all(sorted(w[:, 0].tolist()) == codes[:, 0].tolist() for w in wrong)
@@ -133,8 +133,8 @@ def test_wrong_sounds_are_other_moments_and_all_different():
 
 def test_landmarks_are_given_for_a_picture_of_512_px():
     picture = np.zeros((128, 128, 3), np.uint8)
-    found = detect_landmarks(lambda p: np.full((478, 3), 32.0), picture)
-    assert found.shape == (478, 2) and (found == 128).all()
+    landmarks = detect_landmarks(lambda p: np.full((478, 3), 32.0), picture)
+    assert landmarks.shape == (478, 2) and (landmarks == 128).all()
     assert np.isnan(detect_landmarks(lambda p: None, picture)).all()
 
 

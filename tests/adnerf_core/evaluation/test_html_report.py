@@ -1,4 +1,4 @@
-"""The report: self-contained, escaped, and it shows what was measured."""
+"""The report is self-contained and escaped, and shows what was measured."""
 
 import base64
 import json
@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import NotReady
-from adnerf_core.evaluation.html_report import APART, SHOTS, ReportInputs, flat, shots, training_charts, write_report
+from adnerf_core.evaluation.html_report import (
+    EXAMPLES,
+    MIN_DISTANCE,
+    ReportInputs,
+    examples,
+    flatten,
+    training_charts,
+    write_report,
+)
 from adnerf_core.files.run_dir import RunDir, write_json
 from tests.adnerf_core.evaluation.test_scorecard import GOOD
 
@@ -18,19 +26,19 @@ FRAMES = list(range(100, 180))
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
-def evidence(**changes) -> ReportInputs:
+def report_inputs(**changes) -> ReportInputs:
     psnr = 30 + np.sin(np.arange(len(FRAMES)) / 9)
     opening = 10 + 5 * np.sin(np.arange(len(FRAMES)) / 3)
     quiet = np.zeros(len(FRAMES), bool)
     quiet[20:35] = True
 
-    def look(frame):
+    def render_example(frame):
         return tuple(np.full((16, 16, 3), value, np.uint8) for value in (frame, frame + 10, 10))
 
     figures = GOOD | {"frame_cpu_seconds": 0.4, "held_out_frames": 80, "size": 16}
     values = {
         "figures": figures, "frames": FRAMES, "head_psnr": psnr.tolist(), "opening_true": opening, "opening_rendered": 0.8 * opening,
-        "quiet": quiet, "look": look,
+        "quiet": quiet, "render_example": render_example,
     }  # fmt: skip
     return ReportInputs(**(values | changes))
 
@@ -86,17 +94,17 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page(run) -> Page:
-    write_report(run, evidence(), FOOTAGE, 'Ann <script>alert("x")</script>')
+    write_report(run, report_inputs(), FOOTAGE, 'Ann <script>alert("x")</script>')
     return Page(run.report.read_text())
 
 
-def test_names_and_warnings_are_text_and_nothing_else(page):
+def test_names_and_warnings_are_escaped(page):
     assert not page.all("script") and not page.all("b") and not page.all("i")
     assert 'Ann <script>alert("x")</script>: how good it is' in page.words()
     assert "It is <b>dark</b>." in page.words() and "<i>me</i>.mp4" in page.words()
 
 
-def test_the_page_needs_nothing_from_elsewhere(page, run):
+def test_the_page_loads_nothing(page, run):
     html = run.report.read_text()
     assert not re.search(r"https?:|//[a-z]|url\(|@import", html)
     assert {tag for tag, _ in page.elements}.isdisjoint({"script", "link", "iframe", "object", "form", "a", "base"})
@@ -107,7 +115,7 @@ def test_the_page_needs_nothing_from_elsewhere(page, run):
         assert cv2.imdecode(np.frombuffer(base64.b64decode(data), np.uint8), cv2.IMREAD_COLOR).shape == (16, 16, 3)
 
 
-def test_it_can_be_read_without_seeing_it(page):
+def test_the_page_is_accessible(page):
     assert page.all("html")[0]["lang"] == "en" and len(page.all("h1")) == 1
     assert all(svg["role"] == "img" and len(svg["aria-label"]) > 30 for svg in page.all("svg"))
     assert "correlation is 0.80" in page.all("svg")[0]["aria-label"]
@@ -124,35 +132,35 @@ def test_figures_are_shown_with_their_verdicts(page):
     assert "field.planes 48, 160" in words and "turn of the head, degrees -4.0 to 5.0" in words
 
 
-def test_what_could_not_be_measured_is_said(run):
+def test_values_that_could_not_be_measured_are_marked(run):
     unmeasured = {name: None for name in GOOD if name.startswith(("lip", "lmd", "blink", "quiet", "head_jitter"))}
     nothing = np.full(len(FRAMES), np.nan)
-    known = evidence()
+    inputs = report_inputs()
     write_report(
-        run, evidence(figures={**known.figures, **unmeasured}, opening_rendered=nothing), {"warnings": []}, "Ann"
+        run, report_inputs(figures={**inputs.figures, **unmeasured}, opening_rendered=nothing), {"warnings": []}, "Ann"
     )
     words = Page(run.report.read_text()).words()
     assert "Lips follow the sound not measured –" in words and "length, s not known" in words
 
 
-def test_best_median_and_worst_are_what_they_are_called():
-    found, psnr = shots(evidence()), np.array(evidence().head_psnr)
-    assert [shot.kind for shot in found] == ["Best"] * SHOTS + ["Median"] * SHOTS + ["Worst"] * SHOTS
-    assert found[0].psnr == psnr.max() and found[-SHOTS].psnr == psnr.min()
-    assert abs(found[SHOTS].psnr - np.median(psnr)) < 0.1
-    for k in range(0, len(found), SHOTS):
-        seconds = [shot.seconds for shot in found[k : k + SHOTS]]
-        assert min(abs(a - b) for a in seconds for b in seconds if a is not b) * 25 >= APART
+def test_examples_are_the_best_the_median_and_the_worst_frames():
+    shown, psnr = examples(report_inputs()), np.array(report_inputs().head_psnr)
+    assert [example.kind for example in shown] == ["Best"] * EXAMPLES + ["Median"] * EXAMPLES + ["Worst"] * EXAMPLES
+    assert shown[0].psnr == psnr.max() and shown[-EXAMPLES].psnr == psnr.min()
+    assert abs(shown[EXAMPLES].psnr - np.median(psnr)) < 0.1
+    for k in range(0, len(shown), EXAMPLES):
+        seconds = [example.seconds for example in shown[k : k + EXAMPLES]]
+        assert min(abs(a - b) for a in seconds for b in seconds if a is not b) * 25 >= MIN_DISTANCE
 
 
-def test_a_short_held_out_part_shows_what_there_is():
-    short = evidence(
+def test_a_short_held_out_part_has_fewer_examples():
+    short = report_inputs(
         frames=[7], head_psnr=[30.0], opening_true=np.ones(1), opening_rendered=np.ones(1), quiet=np.zeros(1, bool)
     )
-    assert [shot.kind for shot in shots(short)] == ["Best", "Median", "Worst"]
+    assert [example.kind for example in examples(short)] == ["Best", "Median", "Worst"]
 
 
-def test_a_curve_for_each_phase(run):
+def test_each_phase_has_a_curve(run):
     head, torso = training_charts(run)
     assert (head.title, torso.title) == ("Head", "Shoulders")
     assert head.alt == "Training of the head: from 20.0 dB to 24.5 dB in 451 steps."
@@ -161,16 +169,16 @@ def test_a_curve_for_each_phase(run):
     assert training_charts(run) == []
 
 
-def test_a_training_that_was_taken_up_again_draws_no_line_backwards(run):
+def test_a_resumed_training_draws_no_line_backwards(run):
     run.append_metrics(phase="torso", step=300, loss=0.1, psnr=23)
     assert training_charts(run)[1].lines[0][1].count("M") == 2
 
 
-def test_a_configuration_in_rows():
-    assert flat({"a": 1, "b": {"c": [1, 2], "d": None}}) == [("a", "1"), ("b.c", "1, 2"), ("b.d", "None")]
+def test_a_configuration_becomes_rows():
+    assert flatten({"a": 1, "b": {"c": [1, 2], "d": None}}) == [("a", "1"), ("b.c", "1, 2"), ("b.d", "None")]
 
 
 def test_a_run_without_its_manifest_is_refused(tmp_path):
     with pytest.raises(NotReady):
-        write_report(RunDir(tmp_path), evidence(), FOOTAGE, "Ann")
+        write_report(RunDir(tmp_path), report_inputs(), FOOTAGE, "Ann")
     assert json.dumps(sorted(path.name for path in tmp_path.iterdir())) == "[]"

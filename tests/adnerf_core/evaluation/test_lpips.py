@@ -1,4 +1,4 @@
-"""LPIPS by its definition, on small made weights that lie where the real ones would."""
+"""LPIPS follows its definition; random weights stand in for the trained ones, in files of the real layout."""
 
 import sys
 
@@ -27,7 +27,7 @@ def weights(tmp_path, monkeypatch):
     package = tmp_path / "site" / "lpips"
     (package / DISTANCE).parent.mkdir(parents=True)
     folder.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('nobody imports me')")
+    (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
     torch.save(alexnet, folder / ALEXNET)
     torch.save(distance, package / DISTANCE)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
@@ -50,7 +50,7 @@ def by_hand(alexnet, distance, a, b):
     for picture in (a, b):
         x = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255.0 * 2 - 1
         x = (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(SPREAD).view(3, 1, 1)
-        seen = []
+        features = []
         for place, (stride, padding, pool) in {
             0: (4, 2, False),
             3: (1, 2, True),
@@ -62,14 +62,14 @@ def by_hand(alexnet, distance, a, b):
             x = F.relu(
                 F.conv2d(x, alexnet[f"features.{place}.weight"], alexnet[f"features.{place}.bias"], stride, padding)
             )
-            seen.append(F.normalize(x, dim=1, eps=1e-10))
-        stages.append(seen)
+            features.append(F.normalize(x, dim=1, eps=1e-10))
+        stages.append(features)
     for k, (x, y) in enumerate(zip(*stages, strict=True)):
         total += float(F.conv2d((x - y) ** 2, distance[f"lin{k}.model.1.weight"]).mean())
     return total
 
 
-def test_the_distance_is_what_the_formula_says(weights, pictures):
+def test_the_distance_follows_the_formula(weights, pictures):
     measure, (truth, noisy) = load_lpips(), pictures
     assert measure(truth, truth) == 0
     assert measure(noisy, truth) == pytest.approx(by_hand(*weights, noisy, truth), rel=1e-4)

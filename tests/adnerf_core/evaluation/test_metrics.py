@@ -1,4 +1,4 @@
-"""Figures of merit against closed forms."""
+"""Metrics agree with closed forms."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def test_psnr_of_a_constant_error(picture):
 
 
 def test_psnr_of_equal_pictures_is_finite(picture):
-    assert metrics.psnr(picture, picture) == metrics.BEST_PSNR
+    assert metrics.psnr(picture, picture) == metrics.MAX_PSNR
 
 
 def test_psnr_counts_pixels_by_their_weight(picture):
@@ -29,7 +29,7 @@ def test_psnr_counts_pixels_by_their_weight(picture):
     full, half = metrics.psnr(other, picture), metrics.psnr(other, picture, upper)
     assert half == pytest.approx(20 * np.log10(255 / 10), abs=1e-4)
     assert full == pytest.approx(half + 10 * np.log10(2), abs=1e-4)
-    assert metrics.psnr(other, picture, 1 - 2 * upper) == metrics.BEST_PSNR
+    assert metrics.psnr(other, picture, 1 - 2 * upper) == metrics.MAX_PSNR
 
 
 def test_ssim_is_one_for_equal_pictures_and_falls_with_noise(picture):
@@ -49,7 +49,7 @@ def test_sharpness_of_a_checkerboard_and_of_a_ramp():
     assert metrics.sharpness(ramp, weights) == pytest.approx(0)
 
 
-def test_landmark_distance_ignores_place_and_measures_shape():
+def test_landmark_distance_ignores_position_and_measures_shape():
     truth = np.random.default_rng(0).normal(0, 10, (5, 40, 2))
     assert np.allclose(metrics.landmark_distance(truth + [30, -7], truth), 0)
     spread = truth.copy()
@@ -95,18 +95,18 @@ def motion(frames: int = 60) -> np.ndarray:
     return sway[:, None] + np.random.default_rng(0).normal(0, 50, (1, 10, 2))
 
 
-def test_smooth_motion_does_not_tremble():
+def test_smooth_motion_has_no_jitter():
     assert metrics.jitter(motion()) < 0.02
 
 
-def test_jitter_grows_with_what_shakes_the_head():
+def test_jitter_grows_with_the_shaking():
     shake = np.random.default_rng(1).normal(0, 1, (60, 1, 2))
     once, twice = metrics.jitter(motion() + shake), metrics.jitter(motion() + 2 * shake)
     assert 0.5 < once < 1.5
     assert twice == pytest.approx(2 * once, rel=0.05)
 
 
-def test_jitter_is_not_decided_by_a_stray_point_or_a_frame_that_failed():
+def test_a_stray_point_or_a_failed_frame_does_not_decide_the_jitter():
     points = motion() + np.random.default_rng(1).normal(0, 0.5, (60, 1, 2))
     calm = metrics.jitter(points)
     points[:, 3] += np.random.default_rng(2).normal(0, 30, (60, 2))
@@ -115,7 +115,7 @@ def test_jitter_is_not_decided_by_a_stray_point_or_a_frame_that_failed():
     assert metrics.jitter(points) < 2 * calm
 
 
-def test_jitter_needs_frames_that_stand_together():
+def test_jitter_needs_consecutive_frames():
     points = motion()
     points[30] = np.nan
     assert metrics.jitter(points) < 0.02
@@ -124,7 +124,7 @@ def test_jitter_needs_frames_that_stand_together():
     assert metrics.jitter(motion(5)) is None
 
 
-def test_quiet_is_inside_a_pause():
+def test_frames_inside_a_pause_are_quiet():
     samples = np.random.default_rng(0).normal(0, 0.1, 100 * 640).astype(np.float32)
     samples[40 * 640 : 60 * 640] *= 0.001
     quiet = metrics.quiet_frames(samples, 102)

@@ -1,8 +1,8 @@
-"""Verdicts: every figure is judged by its range, and says what to do."""
+"""The scorecard: every figure is scored by its range, and comes with advice."""
 
 import pytest
 
-from adnerf_core.evaluation.scorecard import MEASURES, advice, score
+from adnerf_core.evaluation.scorecard import METRICS, advice, score
 
 GOOD = {
     "lip_sync": 0.8, "lip_sync_ceiling": 0.99, "lip_sync_true_lips": 0.95, "lip_amplitude": 0.9, "lmd_px": 1.1, "lmd_floor_px": 0.2,
@@ -13,10 +13,10 @@ GOOD = {
 
 
 def verdicts(**changes):
-    return {each.measure.title: each.verdict for each in score(GOOD | changes)}
+    return {each.metric.title: each.verdict for each in score(GOOD | changes)}
 
 
-def test_good_figures_are_good_and_want_no_advice():
+def test_good_figures_need_no_advice():
     assert set(verdicts().values()) == {"good"}
     assert advice(score(GOOD)) == []
 
@@ -37,27 +37,27 @@ def test_good_figures_are_good_and_want_no_advice():
         ({"quiet_opening": None}, "Lips at rest in silence", "unknown"),
     ],
 )
-def test_ranges(changes, title, verdict):
-    judged = verdicts(**changes)
-    assert judged.pop(title) == verdict
-    assert set(judged.values()) == {"good"}
+def test_values_are_scored_by_their_ranges(changes, title, verdict):
+    scored = verdicts(**changes)
+    assert scored.pop(title) == verdict
+    assert set(scored.values()) == {"good"}
 
 
-def test_what_is_worst_is_advised_first_and_once():
-    said = advice(score(GOOD | {"lip_sync": 0.1, "lmd_px": 3.0, "blink": 0.7}))
-    assert len(said) == 2
-    assert "speech" in said[0] and "glasses" in said[1]
+def test_the_worst_flaw_is_advised_first_and_once():
+    lines = advice(score(GOOD | {"lip_sync": 0.1, "lmd_px": 3.0, "blink": 0.7}))
+    assert len(lines) == 2
+    assert "speech" in lines[0] and "glasses" in lines[1]
 
 
-def test_lpips_is_a_line_only_where_it_was_measured():
-    assert "Likeness to the eye (LPIPS)" not in verdicts()
-    assert verdicts(lpips=0.05)["Likeness to the eye (LPIPS)"] == "good"
+def test_lpips_is_a_line_only_if_it_was_measured():
+    assert "Visible difference (LPIPS)" not in verdicts()
+    assert verdicts(lpips=0.05)["Visible difference (LPIPS)"] == "good"
 
 
-def test_every_measure_explains_itself():
-    for measure in MEASURES:
-        assert measure.meaning.endswith(".") and measure.advice.endswith(".")
-        assert "poor" in measure.ranges and "inf" not in measure.ranges
-        assert measure.fair[0] <= measure.good[0] <= measure.good[1] <= measure.fair[1]
-    assert MEASURES[0].show(None) == "not measured"
-    assert [score(GOOD)[k].measure.show(score(GOOD)[k].value) for k in (0, 3, 7)] == ["0.80", "1.10 px", "31.0 dB"]
+def test_every_metric_explains_itself():
+    for metric in METRICS:
+        assert metric.meaning.endswith(".") and metric.advice.endswith(".")
+        assert "poor" in metric.ranges and "inf" not in metric.ranges
+        assert metric.fair[0] <= metric.good[0] <= metric.good[1] <= metric.fair[1]
+    assert METRICS[0].format(None) == "not measured"
+    assert [score(GOOD)[k].metric.format(score(GOOD)[k].value) for k in (0, 3, 7)] == ["0.80", "1.10 px", "31.0 dB"]

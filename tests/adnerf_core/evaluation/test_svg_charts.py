@@ -1,4 +1,4 @@
-"""Charts: numbers stand where they belong."""
+"""Charts place numbers, ticks and bands correctly."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import pytest
 from adnerf_core.evaluation.svg_charts import Series, chart, path, round_ticks, spans
 
 
-def test_a_line_goes_from_corner_to_corner_and_its_axes_say_so():
-    made = chart(
+def test_a_line_and_its_ticks_span_the_square():
+    drawn = chart(
         "Up",
         "rises",
         np.array([10.0, 15, 20]),
@@ -15,8 +15,8 @@ def test_a_line_goes_from_corner_to_corner_and_its_axes_say_so():
         x_label="s",
         y_label="px",
     )
-    assert made.lines[0][1] == "M0.00 100.00L50.00 50.00L100.00 0.00"
-    assert [(tick.place, tick.label) for tick in made.x_ticks] == [
+    assert drawn.lines[0][1] == "M0.00 100.00L50.00 50.00L100.00 0.00"
+    assert [(tick.position, tick.label) for tick in drawn.x_ticks] == [
         (0, "10"),
         (20, "12"),
         (40, "14"),
@@ -24,7 +24,7 @@ def test_a_line_goes_from_corner_to_corner_and_its_axes_say_so():
         (80, "18"),
         (100, "20"),
     ]
-    assert [(tick.place, tick.label) for tick in made.y_ticks][:2] == [(100, "0"), (80, "2")]
+    assert [(tick.position, tick.label) for tick in drawn.y_ticks][:2] == [(100, "0"), (80, "2")]
 
 
 def test_a_gap_and_a_restart_break_the_line():
@@ -41,9 +41,9 @@ def test_ticks_are_round_and_cover_the_values(low, high):
 
 
 def test_a_line_without_any_value_is_empty():
-    made = chart("None", "", np.arange(3.0), [Series("a", "true", np.full(3, np.nan))], x_label="", y_label="")
-    assert made.lines[0][1] == ""
+    drawn = chart("None", "", np.arange(3.0), [Series("a", "true", np.full(3, np.nan))], x_label="", y_label="")
+    assert drawn.lines[0][1] == ""
 
 
-def test_spans_are_where_something_holds():
+def test_spans_are_the_stretches_where_the_mask_is_true():
     assert spans(np.arange(6.0), np.array([1, 1, 0, 0, 1, 1], bool)) == [(0.0, 1.0), (4.0, 1.0)]

@@ -1,4 +1,4 @@
-"""The paper's networks and its way of looking along a ray, against counts and closed forms."""
+"""The published networks and their volume rendering, against counts and closed forms."""
 
 import math
 
@@ -8,11 +8,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import PaperConfig
-from adnerf_core.fields.frequency_encoding import frequency_encode, frequency_encoding_dim
 from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.models.adnerf import INTEROCULAR_M, AdNerf, CoarseFineField, render_rays
 from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
-from adnerf_core.rendering.ray_samplers import importance_sample, stratified_sample
+from adnerf_core.models.base import FrameConditions
+from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.rendering.volume_rendering import over
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
 
@@ -28,15 +28,6 @@ def published() -> AdNerf:
 
 def count(module: torch.nn.Module) -> int:
     return sum(weight.numel() for weight in module.parameters())
-
-
-def test_the_encoding_is_the_value_and_its_waves():
-    encoded = frequency_encode(torch.tensor([[0.5, -1.0]]), 2)[0]
-    expected = [0.5, -1.0]
-    for band in (1, 2):
-        expected += [math.sin(band * 0.5), math.sin(-band), math.cos(band * 0.5), math.cos(-band)]
-    assert torch.allclose(encoded, torch.tensor(expected), atol=1e-6)
-    assert (frequency_encoding_dim(3, 10), frequency_encoding_dim(3, 4), frequency_encoding_dim(3, 3)) == (63, 27, 21)
 
 
 def test_a_net_has_the_published_number_of_parameters(published):
@@ -59,30 +50,15 @@ def test_multiply_adds_of_a_point_are_the_weights(published):
     )
 
 
-def test_a_ray_asks_the_nets_of_a_field_for_the_published_number_of_samples(published):
-    asked = []
+def test_the_networks_of_a_field_are_evaluated_at_the_published_number_of_samples(published):
+    evaluated = []
     nets = (published.head.coarse, published.head.fine)
-    hooks = [net.register_forward_hook(lambda net, given, out: asked.append(len(given[0]))) for net in nets]
+    hooks = [net.register_forward_hook(lambda net, inputs, out: evaluated.append(len(inputs[0]))) for net in nets]
     with torch.no_grad():
         published.render_head(torch.eye(4), torch.full((1, 2), 16.0), torch.zeros(64))
     for hook in hooks:
         hook.remove()
-    assert asked == [64 - 1, 64 + 128 - 1]  # the last sample is the far plane
-
-
-def test_density_depends_on_the_sound_and_not_on_the_direction():
-    torch.manual_seed(0)
-    field = NerfMlp(SMALL, 8)
-    points, views, code = (
-        torch.rand(50, 3),
-        torch.nn.functional.normalize(torch.randn(50, 3), dim=-1),
-        torch.rand(50, 8),
-    )
-    density, color = field(points, views, code)
-    turned, other_color = field(points, -views, code)
-    assert torch.equal(density, turned) and not torch.allclose(color, other_color)
-    assert (density - field(points, views, code + 1)[0]).abs().min() > 0
-    assert (color >= 0).all() and (color <= 1).all()
+    assert evaluated == [64 - 1, 64 + 128 - 1]  # the last sample is the far plane
 
 
 class Slab(NerfMlp):
@@ -98,12 +74,12 @@ class Slab(NerfMlp):
 def test_the_far_plane_is_opaque_and_has_the_colour_behind():
     depths = torch.linspace(1.0, 2.0, 11).expand(4, 11)
     directions = torch.tensor([0.0, 0.6, -1.0]).expand(4, 3)
-    marched, _ = render_rays(Slab(), torch.zeros(4, 3), directions, depths, torch.zeros(4, 1))
-    passed = math.exp(-3.0 * math.sqrt(1.36))  # one metre of depth, on a ray that is longer than deep
-    assert torch.allclose(marched.transmittance, torch.full((4,), passed), rtol=1e-4)
+    output, _ = render_rays(Slab(), torch.zeros(4, 3), directions, depths, torch.zeros(4, 1))
+    transmittance = math.exp(-3.0 * math.sqrt(1.36))  # one metre of depth, on a ray that is longer than deep
+    assert torch.allclose(output.transmittance, torch.full((4,), transmittance), rtol=1e-4)
     plate = torch.rand(4, 3)
-    expected = (1 - passed) * torch.tensor([0.2, 0.4, 0.6]) + passed * plate
-    assert torch.allclose(over(marched, plate), expected, atol=1e-5)
+    expected = (1 - transmittance) * torch.tensor([0.2, 0.4, 0.6]) + transmittance * plate
+    assert torch.allclose(over(output, plate), expected, atol=1e-5)
 
 
 def test_the_far_plane_equals_a_last_sample_of_the_plates_colour():
@@ -128,41 +104,18 @@ def test_the_far_plane_equals_a_last_sample_of_the_plates_colour():
     assert torch.allclose(over(render_rays(field, origins, directions, depths, code)[0], plate), picture, atol=1e-5)
 
 
-def test_stratified_samples_stay_in_their_share():
-    depths = stratified_sample(1.0, 2.0, 300, 11, torch.Generator().manual_seed(0), torch.device("cpu"))
-    edges = torch.tensor([1.0, *(1.05 + 0.1 * i for i in range(10)), 2.0])
-    assert (depths >= edges[:-1] - 1e-6).all() and (depths <= edges[1:] + 1e-6).all()
-    assert float(depths[:, 5].std()) > 0.02
-    even = stratified_sample(1.0, 2.0, 2, 11, None, torch.device("cpu"))
-    assert torch.allclose(even, torch.linspace(1, 2, 11).expand(2, 11))
-
-
-def test_importance_samples_follow_the_weights():
-    edges = torch.linspace(0, 1, 6).expand(1, 6)
-    weights = torch.tensor([[0.0, 3.0, 0.0, 1.0, 0.0]])
-    for generator in (None, torch.Generator().manual_seed(0)):
-        drawn = importance_sample(edges, weights, 4000, generator)
-        shares = torch.histc(drawn, 5, 0, 1) / 4000
-        assert torch.allclose(shares, torch.tensor([0.0, 0.75, 0.0, 0.25, 0.0]), atol=0.03)
-
-
-def test_an_empty_ray_is_sampled_evenly():
-    drawn = importance_sample(torch.linspace(2, 4, 9).expand(1, 9), torch.zeros(1, 8), 5, None)
-    assert torch.allclose(drawn, torch.linspace(2, 4, 5)[None], atol=1e-3)
-
-
-def test_the_fine_net_looks_where_the_coarse_one_sees_matter():
+def test_the_fine_network_is_evaluated_where_the_coarse_one_found_matter():
     torch.manual_seed(0)
-    volume, seen = CoarseFineField(SMALL, 8), []
+    field, depths = CoarseFineField(SMALL, 8), []
 
     def wall(points, views, condition):
         return torch.where(points[:, 2] < -0.5, 200.0, -1.0), torch.zeros(len(points), 3)
 
-    volume.coarse.forward = wall
-    volume.fine.register_forward_hook(lambda net, given, out: seen.append(given[0][:, 2]))
+    field.coarse.forward = wall
+    field.fine.register_forward_hook(lambda net, inputs, out: depths.append(inputs[0][:, 2]))
     with torch.no_grad():
-        volume(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, -1.0]]), (0.0, 1.0), torch.zeros(1, 8))
-    assert int(((seen[0] < -0.42) & (seen[0] > -0.72)).sum()) >= SMALL.fine
+        field(torch.zeros(1, 3), torch.tensor([[0.0, 0.0, -1.0]]), (0.0, 1.0), torch.zeros(1, 8))
+    assert int(((depths[0] < -0.42) & (depths[0] > -0.72)).sum()) >= SMALL.fine
 
 
 def test_a_window_becomes_a_code_in_four_halvings():
@@ -176,7 +129,7 @@ def test_a_window_becomes_a_code_in_four_halvings():
     assert net(torch.rand(3, 16, 29)).shape == (3, 64)
 
 
-def test_attention_weighs_eight_neighbours():
+def test_attention_weights_eight_neighbours():
     torch.manual_seed(0)
     attention, codes = AudioAttNet(8), torch.randn(5, BEFORE + AFTER, 8)
     weights = attention.weights(codes)
@@ -187,45 +140,57 @@ def test_attention_weighs_eight_neighbours():
     assert torch.allclose(attention(same), same[:, 0])
 
 
-def test_hearing_attends_to_neighbours_in_time_once_told_to():
+def test_audio_codes_are_averaged_over_neighbours_in_time_once_attention_is_on():
     torch.manual_seed(0)
-    portrait = AdNerf(SMALL, GEOMETRY, 5).requires_grad_(False)
+    model = AdNerf(SMALL, GEOMETRY, 5).requires_grad_(False)
     features, frames = torch.randn(60, 5), torch.tensor([0, 10, 29])
-    assert torch.equal(portrait.encode_audio(features, frames), portrait.audio(windows(features, frames)))
-    portrait.attends.fill_(True)
-    neighbours = portrait.audio(windows(features, torch.arange(6, 14)))
-    expected = portrait.attention(neighbours[None])[0]
-    assert torch.allclose(portrait.encode_audio(features, frames)[1], expected, atol=1e-6)
+    assert torch.equal(model.encode_audio(features, frames), model.audio(windows(features, frames)))
+    model.attends.fill_(True)
+    neighbours = model.audio(windows(features, torch.arange(6, 14)))
+    expected = model.attention(neighbours[None])[0]
+    assert torch.allclose(model.encode_audio(features, frames)[1], expected, atol=1e-6)
 
 
 def test_the_torsos_camera_stands_still_and_its_condition_moves():
-    portrait = AdNerf(PUBLISHED, GEOMETRY, 29)
+    model = AdNerf(PUBLISHED, GEOMETRY, 29)
     pose, code = torch.eye(4), torch.rand(64)
     pose[2, 3] = 9.0
-    condition = portrait.torso_condition(code, pose)
+    condition = model.torso_condition(code, pose)
     assert condition.shape == (TORSO_CONDITION,)
     assert torch.equal(condition[:64], code) and torch.equal(condition[64:67], torch.zeros(3))
     assert torch.allclose(condition[64 + 21 : 64 + 24], torch.tensor([0.0, 0.0, -9.0 * INTEROCULAR_M]))
-    seen = []
-    portrait.torso.coarse.register_forward_hook(lambda net, given, out: seen.append(given))
+    inputs_seen = []
+    model.torso.coarse.register_forward_hook(lambda net, inputs, out: inputs_seen.append(inputs))
     with torch.no_grad():
-        for place in (9.0, 11.0):
-            pose[2, 3] = place
-            portrait.render_torso(pose, torch.full((1, 2), 16.0), code)
-    assert torch.equal(seen[0][0], seen[1][0]) and not torch.equal(seen[0][2], seen[1][2])
+        for distance in (9.0, 11.0):
+            pose[2, 3] = distance
+            model.render_torso(pose, torch.full((1, 2), 16.0), code)
+    assert torch.equal(inputs_seen[0][0], inputs_seen[1][0])
+    assert not torch.equal(inputs_seen[0][2], inputs_seen[1][2])
 
 
-def test_painting_in_parts_is_torso_over_head_over_background():
+def test_a_frame_rendered_in_chunks_is_torso_over_head_over_background():
     torch.manual_seed(0)
-    portrait = AdNerf(SMALL.model_copy(update={"chunk": 7}), GEOMETRY, 5).requires_grad_(False)
-    for volume in (portrait.head, portrait.torso):
-        torch.nn.init.constant_(volume.fine.density.bias, 2.0)
+    model = AdNerf(SMALL.model_copy(update={"chunk": 7}), GEOMETRY, 5).requires_grad_(False)
+    for field in (model.head, model.torso):
+        torch.nn.init.constant_(field.fine.density.bias, 2.0)
     pose, code, pixels, plate = torch.eye(4), torch.rand(8), torch.rand(20, 2) * 32, torch.rand(20, 3)
     pose[2, 3] = 10.0
-    color, left = portrait.render_pixels(
-        pose, torch.zeros(4), portrait.condition(code[None], torch.zeros(1, 2))[0], plate, pixels
-    )
-    head, torso = portrait.render_head(pose, pixels, code).fine, portrait.render_torso(pose, pixels, code).fine
+    frame = FrameConditions(pose[None], torch.zeros(1, 4), torch.zeros(1, 2), code[None])
+    color, transmittance = render_frame(model, frame, pixels, plate)
+    head, torso = model.render_head(pose, pixels, code).fine, model.render_torso(pose, pixels, code).fine
     assert torch.allclose(color, torso.color + torso.transmittance[:, None] * over(head, plate), atol=1e-5)
-    assert torch.allclose(left, torso.transmittance * head.transmittance, atol=1e-5)
-    assert 0.05 < float(left.mean()) < 0.95
+    assert torch.allclose(transmittance, torso.transmittance * head.transmittance, atol=1e-5)
+    assert 0.05 < float(transmittance.mean()) < 0.95
+
+
+def test_a_changed_view_turns_the_head_against_the_torso():
+    torch.manual_seed(0)
+    model = AdNerf(SMALL, GEOMETRY, 5).requires_grad_(False)
+    pose, torso_pose, code = torch.eye(4), torch.eye(4), torch.rand(8)
+    pose[2, 3], torso_pose[2, 3] = 10.0, 11.0
+    pixels, plate = torch.rand(5, 2) * 32, torch.rand(5, 3)
+    frame = FrameConditions(pose[None], torch.zeros(1, 4), torch.zeros(1, 2), code[None], torso_pose[None])
+    outputs = model(frame, pixels, plate)
+    assert torch.equal(outputs.head.color, model.render_head(pose, pixels, code).fine.color)
+    assert torch.equal(outputs.torso.color, model.render_torso(torso_pose, pixels, code).fine.color)

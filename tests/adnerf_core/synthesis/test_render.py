@@ -15,8 +15,9 @@ from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, NoAudio, NotMedia, NotReady
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
+from adnerf_core.models.frame_renderer import RenderedFrame
 from adnerf_core.progress import Cancelled
-from adnerf_core.synthesis.render import DEFAULT_OPTIONS, pixel_grid_for_view, render, render_frames
+from adnerf_core.synthesis.render import DEFAULT_OPTIONS, applied_view, pixel_grid_for_view, render, render_frames
 from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.ffmpeg_runs import reads_of, record_runs
 from tests.adnerf_core.files.test_video_formats import decode_alpha
@@ -41,7 +42,8 @@ def tone(path, seconds: float):
 
 def frames(subject, options=DEFAULT_OPTIONS, count=2, plate=None):
     plate = subject.background if plate is None else plate
-    return list(render_frames(subject, torch.zeros(count, 6), plate, options, lambda *_: None))
+    view = applied_view(subject, options.view)
+    return list(render_frames(subject, torch.zeros(count, 6), plate, options, view, lambda *_: None))
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 1.99, 6.02])
@@ -203,16 +205,17 @@ def test_webm_with_a_background_has_no_alpha(run, tmp_path):
 
 
 def test_memory_does_not_grow_with_the_length(subject, monkeypatch):
-    """All but the drawing of the fields is real."""
+    """Everything but the rendering of the fields is real."""
     size = subject.size
-    seen = torch.full((size * size, 3), 0.5), torch.full((size * size,), 0.5)
-    monkeypatch.setattr(type(subject.portrait), "render_pixels", lambda *_, **__: seen)
+    frame = RenderedFrame(torch.full((size * size, 3), 0.5), torch.full((size * size,), 0.5))
+    monkeypatch.setattr("adnerf_core.synthesis.render.render_frame", lambda *_: frame)
     options = RenderOptions(pose="still", view=ViewChange(yaw_deg=3))
     peaks = []
     for count in (20, 200):
         codes = torch.zeros(1, 6).expand(count, 6)
         tracemalloc.start()
-        made = sum(1 for _ in render_frames(subject, codes, subject.background, options, lambda *_: None))
+        view = applied_view(subject, options.view)
+        made = sum(1 for _ in render_frames(subject, codes, subject.background, options, view, lambda *_: None))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert made == count

@@ -1,4 +1,4 @@
-"""The visible label: in its corner, readable, inside the picture at every size, and on transparent ones too."""
+"""The visible label is in its corner, readable, and inside the picture at every size, on transparent pictures too."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ def drawn(text, size, color=(90, 140, 60), channels=3):
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512, 1024])
-def test_a_plate_with_light_words_in_the_lower_left_corner(size):
+def test_the_label_is_light_text_on_a_dark_plate_in_the_lower_left_corner(size):
     frame, labelled = drawn(DEFAULT_TEXT, size)
     rows, cols = np.nonzero((labelled != frame).any(-1))
     assert rows.min() > 0.7 * size and rows.max() < size - 1
     assert cols.min() >= 1 and cols.max() < size - 1
     assert rows.max() - rows.min() < max(22, 0.08 * size)
     plate = labelled[rows.min() : rows.max() + 1, cols.min() : cols.max() + 1].mean(-1)
-    assert plate.max() > 200 and np.median(plate) < 60  # light words on a dark plate
-    assert (frame == (90, 140, 60)).all()  # what was given is not written to
+    assert plate.max() > 200 and np.median(plate) < 60  # light text on a dark plate
+    assert (frame == (90, 140, 60)).all()  # the input is not changed
 
 
-def test_other_words_make_another_picture():
+def test_another_text_makes_another_picture():
     assert (drawn("AI-generated", 256)[1] != drawn("AI-generaled", 256)[1]).any()
-    assert (drawn("Создано ИИ", 256)[1] != drawn("СоздаЖо ИИ", 256)[1]).any()  # letters, not boxes for unknown ones
+    assert (drawn("Создано ИИ", 256)[1] != drawn("СоздаЖо ИИ", 256)[1]).any()  # letters, not the box for missing ones
 
 
 @pytest.mark.parametrize("text", ["W" * 40, "i"])
-def test_long_and_short_words_stay_inside(text):
+def test_long_and_short_texts_stay_inside(text):
     frame, labelled = drawn(text, 128)
     cols = np.nonzero((labelled != frame).any((0, 2)))[0]
     assert cols.min() >= 1 and cols.max() < 127
 
 
-def test_on_a_transparent_picture_the_label_shows():
+def test_the_label_is_opaque_on_a_transparent_picture():
     _, labelled = drawn(DEFAULT_TEXT, 128, channels=4)
     opacity = labelled[..., 3]
     assert opacity.max() > 240 and np.median(opacity[opacity > 0]) > 120
     assert (opacity[: 128 // 2] == 0).all()
 
 
-def test_options_take_yes_no_and_words():
+def test_the_option_takes_a_boolean_or_a_text():
     assert RenderOptions().label is False
     assert RenderOptions(label=True).label is True
     assert RenderOptions(label="made by a model").label == "made by a model"
@@ -58,7 +58,7 @@ def test_options_take_yes_no_and_words():
             RenderOptions(label=bad)
 
 
-def test_a_rendered_video_has_it(toy_run, tmp_path):
+def test_a_rendered_video_shows_the_label(toy_run, tmp_path):
     write_wav(tmp_path / "say.wav", 0.1 * np.sin(np.arange(8000) * 0.05), 16_000)
     pictures = {}
     for label in (False, True):

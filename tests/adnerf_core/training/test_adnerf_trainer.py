@@ -13,6 +13,8 @@ from adnerf_core.face.face_boxes import face_rect
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.adnerf import AdNerf
+from adnerf_core.models.base import FrameConditions
+from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import Cancelled, silent
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 from adnerf_core.synthesis.subject import load_subject
@@ -72,13 +74,13 @@ def test_the_picture_shows_the_head_before_the_plate(paper_run, toy_dataset):
     subject = load_subject(paper_run)
     track, k = toy_dataset.track(), HELD_OUT_FROM
     features = torch.from_numpy(toy_dataset.features())
-    condition = subject.portrait.encode_audio(features, torch.tensor([k]))[0]
-    color, left = subject.portrait.render_pixels(
-        torch.from_numpy(track.pose[k]).float(),
-        torch.zeros(4),
-        condition,
-        torch.ones(SIZE * SIZE, 3),
+    code = subject.portrait.encode_audio(features, torch.tensor([k]))
+    pose = torch.from_numpy(track.pose[k : k + 1]).float()
+    color, left = render_frame(
+        subject.portrait,
+        FrameConditions(pose, torch.zeros(1, 4), torch.zeros(1, 2), code),
         subject.portrait.geometry.camera.pixel_grid(),
+        torch.ones(SIZE * SIZE, 3),
     )
     head = torch.from_numpy(toy_dataset.mask(k, SIZE)[..., 0] > 127).flatten()
     truth = torch.from_numpy(toy_dataset.picture(k, SIZE)).reshape(-1, 3)[head] / 255

@@ -31,5 +31,5 @@ def test_training_gets_the_chosen_preset(house, preset):
     house.work()
     with house.store.open(house.subject(subject).run_key) as file:
         run = json.loads(zipfile.ZipFile(io.BytesIO(file.read())).read("run.json"))
-    wanted = PRESETS[preset].model_dump(mode="json") | {"device": run["config"]["device"]}
+    wanted = PRESETS[preset].model_dump(mode="json", by_alias=True) | {"device": run["config"]["device"]}
     assert run["config"] == wanted and (run["config"]["paper"] is not None) == (preset == "paper")

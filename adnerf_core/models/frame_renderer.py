@@ -1,0 +1,195 @@
+"""Whole frames: render_frame is the one road by which previews, evaluation and videos render.
+
+A model with a density grid is rendered block by block with few samples (FrameRenderer), any other model chunk by chunk.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from adnerf_core.cameras.cameras import Camera, RayBundle, cast_rays, project
+from adnerf_core.models.base import FrameConditions, TalkingHeadModel
+from adnerf_core.models.talking_head import MIN_RAY_OPACITY_TRAIN, TalkingHead
+from adnerf_core.rendering.proposal_rays import BlockProposals, RenderedPixels, propose_intervals
+from adnerf_core.rendering.volume_rendering import RayOutput, over
+
+MIN_TORSO_TRANSMITTANCE = 0.01
+"""Transmittance of the torso below which the head behind it is not rendered: it would change a pixel by less than 3 of 255 levels."""
+BLOCK_PX = 4
+"""Edge of a block in pixels of the rendered image. A block of 16 pixels shares one proposal ray, which makes that ray's cost small;
+larger blocks more often hold an outline, and then every pixel has to search for itself (docs/decisions/0017)."""
+
+
+class RenderedFrame(NamedTuple):
+    """Pixels of a frame.
+
+    color: 0..1, composited over the background.
+    transmittance: the share of the background's light that passes the person, 0..1.
+    """
+
+    color: Float[Tensor, "pixels 3"]
+    transmittance: Float[Tensor, " pixels"]
+
+
+@torch.no_grad()
+def render_frame(
+    model: TalkingHeadModel,
+    frame: FrameConditions,
+    pixels: Float[Tensor, "pixels 2"],
+    background: Float[Tensor, "pixels 3"],
+) -> RenderedFrame:
+    """Renders any set of pixels of one frame, in bounded memory.
+
+    Args:
+        model: of the subject.
+        frame: conditions of a single frame.
+        pixels: (row, col) of the footage's camera; shifted or scaled ones shift or scale the image.
+        background: colour behind each pixel, 0..1.
+    """
+    if model.grid is not None:
+        return FrameRenderer(model).render(frame, pixels, background)
+    color, transmittance = torch.empty_like(background), torch.empty(len(pixels), device=pixels.device)
+    for part in torch.arange(len(pixels), device=pixels.device).split(model.rays_per_chunk):
+        outputs = model(frame, pixels[part], background[part])
+        color[part], transmittance[part] = outputs.color, outputs.transmittance
+    return RenderedFrame(color, transmittance)
+
+
+@dataclass(frozen=True)
+class BlockGrid:
+    """A camera's image divided into square blocks with an edge of `block_px` px of that camera."""
+
+    camera: Camera
+    block_px: int
+
+    @classmethod
+    def for_pixels(cls, camera: Camera, pixels: Float[Tensor, "pixels 2"]) -> BlockGrid:
+        """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`, or more.
+
+        An image with fewer pixels than the footage's camera gets larger blocks, otherwise every few of its pixels would have
+        a proposal ray of their own.
+        """
+        grid = cls(camera, BLOCK_PX)
+        inside = pixels[grid.contains(pixels)]
+        if len(inside) == 0:
+            return grid
+        cells = (inside / BLOCK_PX).long()
+        filled = torch.zeros(grid.shape, device=pixels.device)
+        filled[cells[:, 0], cells[:, 1]] = 1
+        # Each filled block of BLOCK_PX x BLOCK_PX px holds len(inside) / filled.sum() pixels instead of BLOCK_PX^2.
+        return cls(camera, BLOCK_PX * max(1, round(BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside)))))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of blocks."""
+        return -(-self.camera.height // self.block_px), -(-self.camera.width // self.block_px)
+
+    def contains(self, pixels: Float[Tensor, "pixels 2"]) -> Bool[Tensor, " pixels"]:
+        """Tells which pixels lie in the camera's image."""
+        return (pixels >= 0).all(-1) & (pixels[:, 0] < self.camera.height) & (pixels[:, 1] < self.camera.width)
+
+    def block_index(self, pixels: Float[Tensor, "pixels 2"]) -> Int[Tensor, " pixels"]:
+        """Returns the number of each pixel's block, row by row; the pixels must lie in the image."""
+        cells = (pixels / self.block_px).long()
+        return cells[:, 0] * self.shape[1] + cells[:, 1]
+
+
+class FrameRenderer:
+    """Renders frames of a TalkingHead with few samples: proposal rays for blocks of pixels, then the pixels in chunks."""
+
+    def __init__(self, model: TalkingHead):
+        self.model = model
+
+    @torch.no_grad()
+    def render(
+        self, frame: FrameConditions, pixels: Float[Tensor, "pixels 2"], background: Float[Tensor, "pixels 3"]
+    ) -> RenderedFrame:
+        """Renders `pixels` of one frame (see render_frame).
+
+        The torso is rendered first: where it is opaque, and in blocks that cannot show the head, no head ray is cast.
+        """
+        model, count = self.model, len(pixels)
+        torso_condition = model.torso_condition(frame).expand(count, -1)
+        torso = model.render_torso(pixels, frame.torso_motion.expand(count, -1), torso_condition)
+
+        blocks = BlockGrid.for_pixels(model.geometry.camera, pixels)
+        visible = blocks.contains(pixels) & (torso.transmittance > MIN_TORSO_TRANSMITTANCE)
+        block_index = torch.where(visible, blocks.block_index(pixels), 0)
+        candidates = self._candidate_blocks(frame, blocks, block_index[visible])
+        proposals = self._propose_intervals(frame, blocks, candidates)
+        smooth, edge = (visible & kind.view(-1)[block_index] for kind in (proposals.smooth, proposals.edge))
+
+        condition, deform = model.condition(frame.codes, frame.upper_face), model.deformation(frame)
+        color, transmittance = torch.zeros_like(background), torch.ones(count, device=pixels.device)
+        for part in self._chunks(smooth):
+            edges = proposals.interpolate_edges(pixels[part] / blocks.block_px)
+            rays = model.rays_to_aabb(self._cast_rays(frame, pixels[part]))
+            head, _ = model.render_intervals(rays, edges, condition)
+            color[part], transmittance[part] = head.color, head.transmittance
+        for part in self._chunks(edge):
+            rays = self._cast_rays(frame, pixels[part])
+            head = model.render_head(rays, condition, deform=deform, samples=model.march.samples_edge)
+            color[part], transmittance[part] = head.color, head.transmittance
+        head = RayOutput(color, transmittance)
+        return RenderedFrame(over(torso, over(head, background)), torso.transmittance * head.transmittance)
+
+    def visible_blocks(self, pose: Float[Tensor, "4 4"], blocks: BlockGrid) -> Bool[Tensor, "rows cols"]:
+        """Returns the blocks in which the head can be seen from `pose`: those that occupied cells of the density grid project to."""
+        model, (rows, cols) = self.model, blocks.shape
+        cell = 2 / model.march.grid
+        # A cube of 2 x 2 x 2 cells is occupied if a ray through twice its edge could reach MIN_RAY_OPACITY_TRAIN.
+        cubes = model.grid.occupied_cells(MIN_RAY_OPACITY_TRAIN / cell / 4) * model.box_half + model.box_center
+        place = (project(blocks.camera, pose, cubes) / blocks.block_px).long()
+        inside = (place >= 0).all(-1) & (place[:, 0] < rows) & (place[:, 1] < cols)
+        place = place[inside]
+        visible = torch.zeros((rows, cols), device=pose.device)
+        visible[place[:, 0], place[:, 1]] = 1
+        # A centre stands for its whole cube, which may be wider than a block: mark as many blocks around it, and one more.
+        distance = torch.linalg.norm(pose[:3, 3] - model.box_center)
+        cube_px = float(2 * cell * model.box_half.max() * blocks.camera.focal / distance)
+        reach = 1 + int(cube_px / 2 / blocks.block_px)
+        return nn.functional.max_pool2d(visible[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
+
+    def _candidate_blocks(
+        self, frame: FrameConditions, blocks: BlockGrid, needed: Int[Tensor, " pixels"]
+    ) -> Bool[Tensor, "rows cols"]:
+        """Returns the blocks that may show the head and are `needed` by a pixel, or are next to one that is."""
+        candidates = self.visible_blocks(frame.poses[0], blocks)
+        if frame.torso_poses is not None:  # the neck moves with the body
+            candidates = candidates | self.visible_blocks(frame.torso_poses[0], blocks)
+        mask = torch.zeros_like(candidates).view(-1).index_fill(0, needed, True).view(blocks.shape)
+        return candidates & (nn.functional.max_pool2d(mask[None, None].float(), 3, 1, 1)[0, 0] > 0)
+
+    def _propose_intervals(
+        self, frame: FrameConditions, blocks: BlockGrid, candidates: Bool[Tensor, "rows cols"]
+    ) -> BlockProposals:
+        """Renders the proposal rays of the blocks."""
+        if frame.torso_poses is not None:
+            # In a changed view surfaces are grazed, and their depth changes from pixel to pixel: few intervals would miss them.
+            return BlockProposals.without_proposals(candidates)
+        model = self.model
+        condition = model.condition(frame.codes, frame.upper_face)
+
+        def render(pixels: Tensor, edges: Tensor | None = None) -> RenderedPixels:
+            rays = model.rays_to_aabb(self._cast_rays(frame, pixels))
+            kept = torch.arange(len(pixels), device=pixels.device)
+            if edges is None:
+                kept, edges = model.sample_intervals(rays, model.march.samples_proposal)
+            head, weights = model.render_intervals(rays.select(kept), edges, condition)
+            return RenderedPixels(kept, edges, weights, torch.cat([head.color, head.transmittance[:, None]], -1))
+
+        return propose_intervals(candidates, blocks.block_px, model.march.samples_smooth, render)
+
+    def _cast_rays(self, frame: FrameConditions, pixels: Float[Tensor, "pixels 2"]) -> RayBundle:
+        return cast_rays(self.model.geometry.camera, frame.poses.expand(len(pixels), 4, 4), pixels)
+
+    def _chunks(self, mask: Bool[Tensor, " pixels"]) -> tuple[Int[Tensor, " part"], ...]:
+        """Returns the indices of the pixels in `mask`, in parts that are rendered at once."""
+        indices = mask.nonzero()[:, 0]
+        return indices.split(self.model.rays_per_chunk) if len(indices) else ()
