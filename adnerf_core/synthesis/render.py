@@ -72,9 +72,9 @@ def render(
     count = len(codes)
     frames = render_frames(subject, codes, plate, options, progress)
     if options.label:
-        frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
+        frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).apply_all(frames)
     if mark is not None:
-        frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
+        frames = WatermarkEmbedder(mark.number, mark.key, size, size).apply_all(frames)
     ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
     progress("render", count, count)
     return Rendered(count, count / FPS, size, size, ViewChangeApplier(subject.poses, options.view).change)
