@@ -64,7 +64,7 @@ def digests(root: Path) -> dict[str, Any]:
     train(toy_dataset, paper, SHORT_PAPER)
     evaluate(fast)
     features = {name: load_features(name)(clips.voice(opening)) for name in ("mel", "mel+phones")}
-    marked = list(WatermarkEmbedder(77, b"k" * 32, 64, 64).apply_all(iter(np.full((10, 64, 64, 3), 120, np.uint8))))
+    marked = list(WatermarkEmbedder(77, b"k" * 32, 64, 64).over(iter(np.full((10, 64, 64, 3), 120, np.uint8))))
     return {
         "dataset": folder_digests(dataset.root),
         "toy": folder_digests(toy_dataset.root),

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn
@@ -23,6 +22,7 @@ from rich.table import Table
 from adnerf_client import AdnerfError, Job, Subject, Video
 from adnerf_core.errors import AdnerfError as CoreError
 from adnerf_core.files.ffmpeg import probe, read_frames, write_wav
+from adnerf_core.files.images import write_rgb
 from demo.service import PATIENCE_S, service
 from demo.speaker import make_speaker
 from demo.speech import speak
@@ -165,7 +165,7 @@ def contact_sheet(video: Path, out: Path, columns: int = 6, rows: int = 2) -> Pa
     frames = list(read_frames(video, fps=columns * rows / info.duration_s))[: columns * rows]
     frames += [np.zeros_like(frames[0])] * (columns * rows - len(frames))
     sheet = np.vstack([np.hstack(frames[row * columns :][:columns]) for row in range(rows)])
-    cv2.imwrite(str(out), sheet[..., ::-1])
+    write_rgb(out, sheet)
     return out
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from adnerf_core.errors import AdnerfError
 from adnerf_core.files import ffmpeg
-from adnerf_core.files.images import read_picture
+from adnerf_core.files.images import read_background_image
 from benchmarks.badfiles import good, handmade, spoil
 from benchmarks.badfiles.__main__ import hide
 from benchmarks.badfiles.watch import Canaries, is_ffmpeg, peak_mib
@@ -77,7 +77,7 @@ def test_pictures_that_are_too_much_are_refused(tmp_path):
     for name, content in handmade.pictures(good.picture("PNG"), good.picture("JPEG")):
         path.write_bytes(content)
         try:
-            height, width, _ = read_picture(path).shape
+            height, width, _ = read_background_image(path).shape
             assert height * width <= 4096 * 4096
             outcomes[name] = "used"
         except AdnerfError as refusal:

@@ -27,7 +27,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
@@ -37,6 +36,7 @@ from adnerf_core.cameras.cameras import Camera
 from adnerf_core.errors import NotReady
 from adnerf_core.face.landmarks import BROW_POINTS, EYE_POINTS
 from adnerf_core.face.lip_pca import LIPS
+from adnerf_core.files.images import read_rgb, resize
 from adnerf_core.files.run_dir import read_json
 
 VERSION = 2
@@ -111,14 +111,7 @@ class SubjectDataset:
 
 
 def _read(path: Path, size: int) -> UInt8[ndarray, "size size 3"]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise NotReady(f"{path} is missing or damaged.", "Run preprocess again.")
-    if image.shape[0] != size:
-        image = cv2.resize(
-            image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return resize(read_rgb(path, "Run preprocess again."), size)
 
 
 def interocular_px(camera: Camera, track: Track) -> float:

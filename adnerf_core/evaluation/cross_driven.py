@@ -50,7 +50,7 @@ def evaluate_cross_driven(
         raise NoFaceFound(f"{reference.name} shows a face in less than a second of its start.")
     samples = ffmpeg.extract_audio(audio or reference, duration_s=len(truth) / FPS + 1)
     offset = estimate_av_offset(samples, truth)
-    lag_s = offset.lag_s if offset.sure else 0.0
+    lag_s = offset.lag_s if offset.reliable else 0.0
     speech = shift_audio(samples, lag_s, len(truth))
     codes = encode_stream(subject.portrait, load_features(subject.features), [speech], subject.poses.device)
     rendered = openings(render_frames(subject, codes, subject.background, STILL, progress))

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import cv2
 import numpy as np
 
 from adnerf_core.config import FPS, SAMPLE_RATE
@@ -24,7 +23,8 @@ from adnerf_core.evaluation.lpips import load_lpips
 from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
-from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
+from adnerf_core.files.images import write_rgb
+from adnerf_core.files.run_dir import RunDir, read_json, write_json
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.subject import load_subject
@@ -62,8 +62,7 @@ def evaluate(
         sound = cut_sound(dataset.audio, int(held_out[0]), int(held_out[-1]) + 1, folder / "sound.wav")
         ffmpeg.write_video(run.side_by_side, pairs, fps=FPS, audio=sound)
     figures = judge.figures()
-    with atomic(run.contact_sheet) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(np.vstack(judge.sheet), cv2.COLOR_RGB2BGR))
+    write_rgb(run.contact_sheet, np.vstack(judge.sheet))
     footage = read_json(dataset.root / "footage.json")
     write_report(run, report_inputs(judge, figures), footage, name or dataset.manifest["source"]["name"])
     write_json(run.evaluation, figures)

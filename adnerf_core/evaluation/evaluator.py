@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
@@ -17,6 +16,7 @@ from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.face.landmarks import NUM_LANDMARKS, RIGID_LANDMARKS
 from adnerf_core.face.lip_pca import LIPS, mouth_opening
 from adnerf_core.face.tracking import FaceTracker
+from adnerf_core.files.images import decode_rgb, encode_jpeg
 from adnerf_core.progress import Progress
 
 LMD_SIZE = 512
@@ -200,6 +200,4 @@ def detect_landmarks(tracker: Callable[[Picture], ndarray | None], picture: Pict
 
 def recompress(picture: Picture) -> Picture:
     """The picture after JPEG: the same to the eye, another one to a detector."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return cv2.cvtColor(cv2.imdecode(encoded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    return decode_rgb(encode_jpeg(picture, JPEG_QUALITY))

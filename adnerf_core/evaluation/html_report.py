@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -25,6 +24,7 @@ from adnerf_core.evaluation import scorecard
 from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.evaluation.scorecard import Figures
 from adnerf_core.evaluation.svg_charts import Chart, Series, chart
+from adnerf_core.files.images import encode_jpeg
 from adnerf_core.files.run_dir import RunDir, atomic, read_json
 
 SHOTS, APART = 2, FPS // 2
@@ -122,9 +122,7 @@ def shots(evidence: ReportInputs) -> list[Example]:
 
 def data_uri(picture: Picture) -> str:
     """A picture as a JPEG inside a data URI."""
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-    _, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded.tobytes()).decode()
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, JPEG_QUALITY)).decode()
 
 
 def _moments(evidence: ReportInputs) -> Float[ndarray, " moments"]:

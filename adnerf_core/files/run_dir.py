@@ -1,15 +1,15 @@
-"""RunDir: every file name inside a run, and atomic writes.
+"""RunDir names every file inside a run; atomic writes and JSON files.
 
 run.json            resolved configuration, seed, versions, the dataset's place and digest; written before step 0
-metrics.jsonl       one line a report: {"phase", "step", "loss", "psnr", ...}
-checkpoints/        last.safetensors: everything that exact resume needs
+metrics.jsonl       one line per report: {"phase", "step", "loss", "psnr", ...}
+checkpoints/        last.safetensors: everything that exact resumption needs
 previews/           the same held-out frames at each checkpoint, as JPEG; preview.jpg is the newest
-model.safetensors   the finished portrait, with subject.json: what rendering needs besides
-track.npz           poses, motion of the torso, eyes and brows of the footage, for rendering without the dataset
+model.safetensors   the trained weights; subject.json holds everything else that rendering needs to know
+track.npz           poses, torso motion, eyes and brows of the footage, for rendering without the dataset
 background.png      the clean plate at the run's size
-result.json         last of all: its presence means that training is done
-evaluation.json     figures; report.html, contact_sheet.png and side_by_side.mp4 stand beside it
-views.jpg           a sheet of pictures of the subject turned
+result.json         written last: if it exists, training has ended
+evaluation.json     figures; report.html, contact_sheet.png and side_by_side.mp4 belong to it
+views.jpg           a sheet of pictures of the subject from other directions
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from adnerf_core.errors import DiskFull, NotReady
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renamed to `path` when the block ends well, removed when it does not.
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """Yields a path in the same folder as `path` (which is created), with the same suffix; the file is removed in the end.
 
-    Raises DiskFull where the disk has no space left.
+    Raises:
+        DiskFull: if the disk has no space left, for anything that the block writes.
     """
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        os.replace(temporary, path)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull(f"No space left to write {path.name}.") from error
@@ -44,14 +44,26 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Yields a temporary path; the file is renamed to `path` if the block succeeds, and removed if it fails.
+
+    Raises:
+        DiskFull: if the disk has no space left.
+    """
+    with temporary_beside(path) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as JSON, whole or not at all."""
+    """Writes `value` as JSON, atomically. Raises DiskFull."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Reads JSON. Raises NotReady where the file is missing or damaged."""
+    """Reads JSON. Raises NotReady if the file is missing or damaged."""
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -59,7 +71,7 @@ def read_json(path: Path) -> Any:
 
 
 class RunDir:
-    """Names inside one run directory. Nothing is created before something is written."""
+    """The file names inside one run directory. Creating a RunDir creates no file or folder."""
 
     def __init__(self, root: Path):
         self.root = Path(root)
@@ -81,16 +93,16 @@ class RunDir:
 
     @property
     def done(self) -> bool:
-        """Whether training ended well."""
+        """Whether training has ended successfully."""
         return self.result.exists()
 
     @property
     def dataset(self) -> Path:
-        """Where the dataset of this run lies (a run remembers it). Raises NotReady where there is no run."""
+        """The folder of the dataset that the run is trained on. Raises NotReady if there is no run."""
         return Path(read_json(self.manifest)["dataset"])
 
     def append_metrics(self, **values: Any) -> None:
-        """Adds a line to metrics.jsonl."""
+        """Appends a line to metrics.jsonl."""
         self.root.mkdir(parents=True, exist_ok=True)
         with self.metrics.open("a") as file:
             file.write(json.dumps(values) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -14,12 +13,11 @@ from numpy import ndarray
 from adnerf_core.audio.windows import windows
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.face.face_boxes import face_rect
+from adnerf_core.files.images import TRAINING_QUALITY, write_rgb
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.interop import adnerf_format
 from adnerf_core.models.adnerf import INTEROCULAR_M
 from adnerf_core.progress import Progress, silent
-
-JPEG = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
 
 
 def export_adnerf(dataset: SubjectDataset, out: Path, progress: Progress = silent) -> Path:
@@ -31,7 +29,7 @@ def export_adnerf(dataset: SubjectDataset, out: Path, progress: Progress = silen
     track = dataset.track()
     plate = dataset.background(dataset.size)[..., ::-1]
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "bc.jpg", plate, JPEG)
+    _write(out / "bc.jpg", plate)
     shutil.copyfile(dataset.audio, out / "aud.wav")
     features = torch.from_numpy(dataset.features())
     with atomic(out / "aud.npy") as temporary:
@@ -75,13 +73,11 @@ def write_frame(
     np.savetxt(out / "ori_imgs" / f"{k}.lms", points[list(adnerf_format.LANDMARKS_68)], fmt="%.4f")
     for name, cover in (("head_imgs", mask[..., :1]), ("com_imgs", mask.sum(-1, keepdims=True).clip(0, 1))):
         shown = cover * picture + (1 - cover) * plate
-        _write(out / name / f"{k}.jpg", np.rint(shown).astype(np.uint8), JPEG)
+        _write(out / name / f"{k}.jpg", np.rint(shown).astype(np.uint8))
     kinds = np.dstack([mask, 1 - mask.sum(-1)]).argmax(-1)
     colors = np.array([adnerf_format.HEAD, adnerf_format.CLOTH, adnerf_format.BACKGROUND], np.uint8)
-    _write(out / "parsing" / f"{k}.png", colors[kinds], [])
+    _write(out / "parsing" / f"{k}.png", colors[kinds])
 
 
-def _write(path: Path, picture: UInt8[ndarray, "rows cols 3"], options: list[int]) -> None:
-    _, encoded = cv2.imencode(path.suffix, picture, options)
-    with atomic(path) as temporary:
-        temporary.write_bytes(encoded.tobytes())
+def _write(path: Path, picture: UInt8[ndarray, "rows cols 3"]) -> None:
+    write_rgb(path, picture[..., ::-1], quality=TRAINING_QUALITY, full_chroma=True)

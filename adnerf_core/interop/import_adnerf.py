@@ -16,10 +16,11 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.config import FPS, SAMPLE_RATE, FeatureName, TrackerName
 from adnerf_core.data.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import BadFolder, NoFaceFound
-from adnerf_core.face import landmarks as mesh
+from adnerf_core.face.landmarks import EYE_CORNERS, NUM_LANDMARKS, RIGID_LANDMARKS
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
+from adnerf_core.files.images import read_rgb, write_rgb
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.interop import adnerf_format
 from adnerf_core.interop.adnerf_format import AdNerfFolder
@@ -64,7 +65,7 @@ def import_adnerf(
     count = found.entries[-1].number + 1
     held_out_from = next(entry.number for entry in found.entries if entry.held_out)
     named = write_sound(found, windows, count, features, out)
-    landmarks = np.full((count, mesh.NUM_LANDMARKS, 3), np.nan, np.float32)
+    landmarks = np.full((count, NUM_LANDMARKS, 3), np.nan, np.float32)
     with closing(load_tracker(tracker, tracker_model)) as track:
         for n, entry in enumerate(found.entries):
             progress("import", n, len(found.entries))
@@ -73,7 +74,7 @@ def import_adnerf(
             if seen is not None:
                 landmarks[entry.number] = seen
     progress("import", len(found.entries), len(found.entries))
-    cv2.imwrite(str(out / "background.png"), plate)
+    write_rgb(out / "background.png", plate[..., ::-1])
     valid = np.isfinite(landmarks[:, 0, 0])
     if valid[:held_out_from].sum() < FEWEST_FRAMES or not valid[held_out_from:].any():
         raise NoFaceFound(f"A face was found in {valid.sum()} of the {len(found.entries)} pictures of {folder}.")
@@ -144,7 +145,7 @@ def write_frame(found: AdNerfFolder, entry: adnerf_format.Frame, size: int, out:
     for folder in ("frames", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     shutil.copyfile(found.folder / source, _frame(out, entry.number))
-    cv2.imwrite(str(_mask(out, entry.number)), mask)
+    write_rgb(_mask(out, entry.number), mask[..., ::-1])
     return picture
 
 
@@ -194,7 +195,7 @@ def align_to_head_frame(
     poses[numbers] = [entry.pose for entry in found.entries]
     poses = poses[numbers[np.searchsorted(numbers, np.arange(len(valid)), side="right").clip(1) - 1]]
     seen = (landmarks[valid] - (*found.center, 0)) * (1, -1, -1)  # x right, y up, z towards the camera
-    rigid = list(mesh.RIGID_LANDMARKS)
+    rigid = list(RIGID_LANDMARKS)
     world = triangulate(poses[valid], seen[:, rigid, :2], found.focal)
     face = mean_face(seen)
     own = found.own and FrameTransform(np.eye(3), found.own.head_unit_m, np.zeros(3))
@@ -220,7 +221,7 @@ class FrameTransform:
     @classmethod
     def of(cls, world: Float[ndarray, "rigid 3"], face: Float[ndarray, "rigid 3"]) -> FrameTransform:
         """Of the head whose rigid points lie at `world`, with the axes of the same points of a mean `face`."""
-        right, left = (mesh.RIGID_LANDMARKS.index(corner) for corner in mesh.EYE_CORNERS)
+        right, left = (RIGID_LANDMARKS.index(corner) for corner in EYE_CORNERS)
         rotation, _, _ = similarity(face, world[None])
         return cls(rotation[0], float(np.linalg.norm(world[left] - world[right])), world.mean(0))
 
@@ -272,12 +273,12 @@ def write_track(
     """Writes track.npz; the motion of the torso is followed in the frames that were written."""
     at = np.flatnonzero(head.valid).tolist()
     reference = at[len(at) // 2]
-    body = cv2.erode((cv2.imread(str(_mask(out, reference)))[..., 1] > 200).astype(np.uint8), np.ones((9, 9))) > 0
+    body = cv2.erode((read_rgb(_mask(out, reference))[..., 1] > 200).astype(np.uint8), np.ones((9, 9))) > 0
     torso = track_torso(
         at,
         len(head.valid),
         reference,
-        lambda k: cv2.cvtColor(cv2.imread(str(_frame(out, k))), cv2.COLOR_BGR2RGB),
+        lambda k: read_rgb(_frame(out, k)),
         body,
         lambda k: progress("torso", k, len(head.valid)),
     )
@@ -289,7 +290,7 @@ def write_track(
             landmarks=landmarks,
             pose=head.motions.camera_to_world().astype(np.float32),
             points=head.points.astype(np.float32),
-            point_ids=np.array(mesh.RIGID_LANDMARKS),
+            point_ids=np.array(RIGID_LANDMARKS),
             depose=depose,
             opening=mouth_opening(depose),
             eyes=expression.eye_openness(depose, head.valid)[0],

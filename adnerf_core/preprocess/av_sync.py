@@ -45,7 +45,7 @@ class Offset:
     lag_s: float
     spread_s: float
     correlation: float
-    sure: bool
+    reliable: bool
     unrelated: bool
 
 
@@ -71,7 +71,7 @@ def estimate_av_offset(samples: Float[np.ndarray, " samples"], opening: Float[np
         lag_s=lag - LIPS_LEAD_S,
         spread_s=spread,
         correlation=correlation,
-        sure=bool(evidence > SURE and spread < SPREAD_S and inside),
+        reliable=bool(evidence > SURE and spread < SPREAD_S and inside),
         unrelated=bool(evidence < DOUBTFUL and correlation < 0.15 and len(frames) > 20 * FPS),
     )
 

@@ -12,7 +12,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.config import Background
-from adnerf_core.files.images import image_to_tensor, read_picture
+from adnerf_core.files.images import image_to_tensor, read_background_image, resize
 from adnerf_core.synthesis.subject import Subject
 
 ALPHA_BLACK, ALPHA_WHITE = 0.1, 0.9
@@ -35,17 +35,13 @@ def make_background(
         red, green, blue = (int(background.color[i : i + 2], 16) / 255 for i in (1, 3, 5))
         return torch.tensor([red, green, blue], device=device).expand(size, size, 3)
     if background.kind == "image":
-        image = read_picture(picture)
+        image = read_background_image(picture)
         edge = min(image.shape[:2])
         top, left = (image.shape[0] - edge) // 2, (image.shape[1] - edge) // 2
         image = image[top : top + edge, left : left + edge]
     else:
         image = (subject.background.cpu().numpy() * 255).round().astype(np.uint8)
-    if image.shape[0] != size:
-        image = cv2.resize(
-            image, (size, size), interpolation=cv2.INTER_AREA if size < image.shape[0] else cv2.INTER_CUBIC
-        )
-    return image_to_tensor(image, device)
+    return image_to_tensor(resize(image, size), device)
 
 
 def extract_foreground(

@@ -18,8 +18,7 @@ from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import to_uint8
-from adnerf_core.files.run_dir import RunDir
-from adnerf_core.files.video_formats import format_for
+from adnerf_core.files.run_dir import RunDir, temporary_beside
 from adnerf_core.models.base import TalkingHeadModel
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import extract_foreground, make_background
@@ -30,7 +29,6 @@ from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import Watermark
 
 MIN_AUDIO_S, MAX_AUDIO_S = 0.3, 7200.0
-CODE_BATCH = 512
 DEFAULT_OPTIONS = RenderOptions()
 
 
@@ -64,42 +62,44 @@ def render(
     written into the pictures, invisibly. Memory does not grow with the length of the video. Equal arguments give equal pixels.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, NotReady, NoSuchDevice, MissingBackend, DiskFull.
     """
-    ffmpeg.check_encoders(format_for(out))  # before hours of sound are listened to
+    container = ffmpeg.writable_format(out)  # before hours of sound are processed
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p has a colour for every 2x2 pixels
     plate = make_background(subject, options.background, background, size, device)
-    codes = lip_codes(subject, audio)
-    count = len(codes)
-    frames = render_frames(subject, codes, plate, options, progress)
-    if options.label:
-        frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).apply_all(frames)
-    if mark is not None:
-        frames = WatermarkEmbedder(mark.number, mark.key, size, size).apply_all(frames)
-    ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
+    with temporary_beside(out.with_suffix(".flac")) as soundtrack:
+        codes = lip_codes(subject, audio, soundtrack)
+        count = len(codes)
+        frames = render_frames(subject, codes, plate, options, progress)
+        if options.label:
+            frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
+        if mark is not None:
+            frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
+        ffmpeg.write_video(out, frames, fps=FPS, soundtrack=soundtrack, duration_s=count / FPS, container=container)
     progress("render", count, count)
     return Rendered(count, count / FPS, size, size, ViewChangeApplier(subject.poses, options.view).change)
 
 
-def lip_codes(subject: Subject, audio: Path) -> Float[Tensor, "frames code"]:
+def lip_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> Float[Tensor, "frames code"]:
     """The lip codes of a file's sound, 25 a second; the sound is read and heard in pieces.
 
+    If `soundtrack` is given, the sound is stored there for ffmpeg.write_video by the same decoding.
     Raises AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend.
     """
     samples = 0
 
     def pieces() -> Iterator[Float[np.ndarray, " samples"]]:
         nonlocal samples
-        for piece in ffmpeg.stream_audio(audio):
+        for piece in ffmpeg.stream_audio(audio, soundtrack=soundtrack):
             samples += len(piece)
             if samples > MAX_AUDIO_S * SAMPLE_RATE:
                 raise MediaTooLong(
-                    f"The audio is longer than {LONGEST_S:.0f} s, which is all that is rendered at once."
+                    f"The audio is longer than {MAX_AUDIO_S:.0f} s, which is all that is rendered at once."
                 )
             yield piece
 
     codes = encode_stream(subject.portrait, load_features(subject.features), pieces(), subject.poses.device)
     if samples < MIN_AUDIO_S * SAMPLE_RATE:
-        raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {SHORTEST_S} s are needed.")
+        raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
     return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -17,7 +16,7 @@ from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
-from adnerf_core.files.images import image_to_tensor
+from adnerf_core.files.images import image_to_tensor, read_rgb, write_rgb
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.models.base import SceneGeometry, TalkingHeadModel
@@ -64,8 +63,7 @@ def save_subject(
             torso=track.torso[trained],
             upper=track.upper_face()[trained],
         )
-    with atomic(run.background) as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(dataset.background(config.size), cv2.COLOR_RGB2BGR))
+    write_rgb(run.background, dataset.background(config.size))
     value: dict[str, Any] = {
         "version": VERSION,
         "geometry": portrait.geometry.to_json(),
@@ -98,5 +96,5 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         poses=poses,
         torso=torso,
         upper=upper,
-        background=image_to_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
+        background=image_to_tensor(read_rgb(run.background), device),
     )

@@ -10,7 +10,7 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
 from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
-from adnerf_core.files.images import write_jpeg
+from adnerf_core.files.images import write_rgb
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
@@ -42,7 +42,7 @@ def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str =
             turned = plain.model_copy(update={"view": ViewChange(yaw_deg=yaw, pitch_deg=pitch)})
             line += render_frames(subject, code, plate, turned, silent)
         sheet.append(np.hstack(line))
-    write_jpeg(run.views, np.vstack(sheet))
+    write_rgb(run.views, np.vstack(sheet))
     progress("views", ROWS * COLUMNS, ROWS * COLUMNS)
     return {"columns": COLUMNS, "rows": ROWS, "yaw_deg": yaws, "pitch_deg": pitches, "tile_px": TILE}
 

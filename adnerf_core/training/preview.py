@@ -8,7 +8,7 @@ from jaxtyping import Float, UInt8
 
 from adnerf_core.cameras.view_control import canonical_frame
 from adnerf_core.data.dataset import SubjectDataset, Track
-from adnerf_core.files.images import image_to_tensor, to_uint8, write_jpeg
+from adnerf_core.files.images import image_to_tensor, to_uint8, write_rgb
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.base import TalkingHeadModel
 
@@ -49,11 +49,11 @@ class Previewer:
         chosen = [int(k) for k in valid[np.linspace(0, len(valid) - 1, PREVIEWS).round().astype(int)]]
         truth = np.hstack([self.dataset.picture(k, self.size) for k in chosen])
         picture = np.vstack([truth, np.hstack([self.frame(k) for k in chosen])])
-        write_jpeg(run.previews / f"{name}.jpg", picture)
-        write_jpeg(run.preview, picture)
+        write_rgb(run.previews / f"{name}.jpg", picture)
+        write_rgb(run.preview, picture)
 
     def final(self, run: RunDir) -> None:
         """Writes preview.jpg: the finished portrait in its most usual pose."""
         valid = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
         k = int(valid[canonical_frame(torch.from_numpy(self.track.pose[valid]))])
-        write_jpeg(run.preview, self.frame(k))
+        write_rgb(run.preview, self.frame(k))

@@ -77,7 +77,7 @@ class WatermarkEmbedder:
         marked = cv2.add(color, quantize_to_psnr(change, self._tint), dtype=cv2.CV_8U)
         return np.dstack([marked, alpha]) if alpha.size else marked
 
-    def apply_all(self, frames: Iterable[UInt8[np.ndarray, "height width channels"]]) -> Iterator[np.ndarray]:
+    def over(self, frames: Iterable[UInt8[np.ndarray, "height width channels"]]) -> Iterator[np.ndarray]:
         """Yields marked copies of all frames of a video, from its first on."""
         for index, frame in enumerate(frames):
             yield self.apply(frame, index)

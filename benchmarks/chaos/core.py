@@ -69,7 +69,7 @@ def _noting(folder: Path, orders: dict[str, Any], progress: Callable[..., None])
     return note
 
 
-def _preprocess(video, out, config, progress):
+def _preprocess(video, out, config, progress, *, source_sha256=None):
     return stub_core.preprocess(video, out, config, _noting(out.parent, json.loads(video.read_bytes()), progress))
 
 

@@ -75,7 +75,7 @@ def jpeg(path: Path, picture: np.ndarray) -> None:
     path.write_bytes(cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
 
 
-def preprocess(video, out, config, progress):
+def preprocess(video, out, config, progress, *, source_sha256=None):
     orders = ordered(video)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "footage.json", FOOTAGE)

@@ -69,7 +69,7 @@ def work(orders, stage, progress, start=0, after_step=lambda step: None):
     progress(stage, steps, steps)
 
 
-def preprocess(video, out, config, progress):
+def preprocess(video, out, config, progress, *, source_sha256=None):
     orders = json.loads(video.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "footage.json", FOOTAGE)

@@ -52,7 +52,7 @@ class CoreFunctions:
     """What the pipeline asks of adnerf_core; `load_core` fills it with the real thing."""
 
     preprocess: Callable[..., object]
-    """(video, out, config, progress)"""
+    """(video, out, config, progress, source_sha256=)"""
     train: Callable[..., object]
     """(dataset folder, run, config, progress)"""
     evaluate: Callable[..., Mapping[str, Any]]
@@ -166,7 +166,9 @@ class Pipeline:
         subject = attempt.owner()
         source, out = attempt.file(subject.source_key, "source"), attempt.folder / "dataset"
         try:
-            self.core.preprocess(source, out, PreprocessConfig(), attempt.lease.progress)
+            self.core.preprocess(
+                source, out, PreprocessConfig(), attempt.lease.progress, source_sha256=subject.footage_sha256
+            )
         finally:  # what is known of footage that was refused is published too
             with suppress(NotReady):
                 attempt.publish(footage=read_json(out / "footage.json"))

@@ -42,7 +42,7 @@ def test_the_lips_drawn_are_compared_with_those_of_the_reference(toy_run, speake
     own = list(ffmpeg.read_frames(speaker_video.path, duration_s=3))
     monkeypatch.setattr(cross_driven, "render_frames", lambda subject, codes, *rest: own[: len(codes)])
     sound = tmp_path / "sound.wav"
-    ffmpeg.extract_audio(speaker_video.path, out=sound)
+    ffmpeg.write_wav(sound, ffmpeg.extract_audio(speaker_video.path))
     figures = cross_driven.evaluate_cross_driven(toy_run, speaker_video.path, sound)
     assert figures["other_voice_sync"] == pytest.approx(1) and figures["other_voice_amplitude"] == pytest.approx(1)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import MissingBackend
-from adnerf_core.files import ffmpeg
+from adnerf_core.files import ffmpeg, ffmpeg_process
 from adnerf_core.files.video_formats import WEBM, format_for
 
 RED, SIZE = (200, 60, 30), 64
@@ -72,7 +72,7 @@ def test_an_encoder_that_is_not_there_is_named_before_any_frame_is_made(tmp_path
     poor = tmp_path / "ffmpeg"
     poor.write_text("#!/bin/sh\necho ' V....D libx264  H.264'\necho ' A....D aac  AAC'\n")
     poor.chmod(0o755)
-    monkeypatch.setattr(ffmpeg, "ffmpeg_path", lambda: str(poor))
+    monkeypatch.setattr(ffmpeg_process, "ffmpeg_path", lambda: str(poor))
 
     def frames():
         raise AssertionError("a frame was made")

@@ -22,7 +22,7 @@ def test_a_known_delay_is_found(lips, late_s):
     """To 20 ms, whatever the delay. The made lips do not lead their sound as real ones do, hence the difference."""
     in_sync = av_sync.estimate_av_offset(clips.voice(lips), lips)
     offset = av_sync.estimate_av_offset(clips.voice(lips, late_s), lips)
-    assert in_sync.sure and offset.sure
+    assert in_sync.reliable and offset.reliable
     assert in_sync.lag_s == pytest.approx(-av_sync.LIPS_LEAD_S, abs=0.04)
     assert offset.lag_s - in_sync.lag_s == pytest.approx(late_s, abs=0.02)
 
@@ -31,7 +31,7 @@ def test_frames_without_a_face_do_not_matter(lips):
     gaps = lips.copy()
     gaps[100:110] = gaps[300] = np.nan
     whole, gapped = (av_sync.estimate_av_offset(clips.voice(lips, 0.1), opening) for opening in (lips, gaps))
-    assert gapped.sure and gapped.lag_s == pytest.approx(whole.lag_s, abs=0.01)
+    assert gapped.reliable and gapped.lag_s == pytest.approx(whole.lag_s, abs=0.01)
 
 
 def test_unrelated_sound_is_neither_believed_nor_condemned_early(lips):
@@ -39,9 +39,9 @@ def test_unrelated_sound_is_neither_believed_nor_condemned_early(lips):
     other = clips.voice(clips.syllables(4 * SECONDS * FPS, seed=5))
     long = np.concatenate([clips.syllables(SECONDS * FPS, seed=s) for s in range(4)])
     short = av_sync.estimate_av_offset(other, lips[: 12 * FPS])
-    assert not short.sure and not short.unrelated
+    assert not short.reliable and not short.unrelated
     offset = av_sync.estimate_av_offset(other, long)
-    assert not offset.sure and offset.unrelated
+    assert not offset.reliable and offset.unrelated
 
 
 @pytest.mark.parametrize("lag_s", [0.2, -0.2])

@@ -28,11 +28,13 @@ from adnerf_core.errors import (
     TooShort,
 )
 from adnerf_core.files import ffmpeg
+from adnerf_core.preprocess import pipeline
 from adnerf_core.preprocess.footage_report import warnings
 from adnerf_core.preprocess.pipeline import STAGES, preprocess
 from adnerf_core.progress import Cancelled
 from benchmarks.badfiles import good
 from tests.adnerf_core import clips
+from tests.adnerf_core.ffmpeg_runs import reads_of, record_runs
 
 MEDIA = Path(__file__).parents[4] / "shared" / "media"
 FRAMES = 9 * FPS
@@ -54,6 +56,15 @@ def clip(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def dataset(clip, tmp_path_factory):
     return preprocess(clip, tmp_path_factory.mktemp("straight") / "dataset", BRIEF)
+
+
+def test_the_video_is_probed_once_and_decoded_three_times(clip, dataset, tmp_path, monkeypatch):
+    """Once for the sound and twice for the pictures: the crop is known only after the check. And its digest is passed in."""
+    monkeypatch.setattr(pipeline, "_digest", lambda path: pytest.fail("the video was read for its digest"))
+    commands = record_runs(monkeypatch)
+    made = preprocess(clip, tmp_path, BRIEF, source_sha256=dataset.manifest["source"]["sha256"])
+    assert reads_of(clip, commands) == ["probe", "sound", "pictures", "pictures"] and len(commands) == 4
+    assert {**made.manifest, "seconds": None} == {**dataset.manifest, "seconds": None}
 
 
 def test_a_dataset_is_complete(dataset, clip):

@@ -18,6 +18,7 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.render import DEFAULT_OPTIONS, pixel_grid_for_view, render, render_frames
 from adnerf_core.synthesis.subject import load_subject
+from tests.adnerf_core.ffmpeg_runs import reads_of, record_runs
 from tests.adnerf_core.files.test_video_formats import decode_alpha
 from tests.adnerf_core.toy import CENTER, SIZE
 
@@ -54,6 +55,14 @@ def test_the_video_is_as_long_as_the_sound_to_a_frame(run, tmp_path, seconds):
     assert info.has_audio and (info.width, info.height, info.fps) == (SIZE, SIZE, 25)
     assert sum(1 for _ in ffmpeg.read_frames(tmp_path / "out.mp4")) == done.frames
     assert stages[-1] == ("render", done.frames, done.frames)
+
+
+def test_a_render_probes_and_decodes_its_audio_once(run, tmp_path, monkeypatch):
+    audio, commands = tone(tmp_path / "a.wav", 1.0), record_runs(monkeypatch)
+    render(run, audio, tmp_path / "out" / "out.mp4")
+    assert reads_of(audio, commands) == ["probe", "sound"]
+    assert len(commands) == 4  # and one to encode the pictures, and one to add the sound
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.mp4"]
 
 
 def test_too_little_sound_and_no_sound_are_said(run, tmp_path):

@@ -28,7 +28,7 @@ def clip() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def marked(clip) -> list[np.ndarray]:
-    return list(WatermarkEmbedder(NUMBER, KEY, EDGE, EDGE).apply_all(clip))
+    return list(WatermarkEmbedder(NUMBER, KEY, EDGE, EDGE).over(clip))
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_two_seconds_out_of_the_middle_are_enough(video):
 
 def test_the_number_survives_in_the_smallest_picture(tmp_path):
     ffmpeg.write_video(
-        tmp_path / "small.mp4", WatermarkEmbedder(NUMBER, KEY, 64, 64).apply_all(speaker(syllables(250), 64))
+        tmp_path / "small.mp4", WatermarkEmbedder(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64))
     )
     small = changed(tmp_path / "small.mp4", "-vf", "scale=48:48", *RECODED)
     assert detect(small, KEY).number == NUMBER

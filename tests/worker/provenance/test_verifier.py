@@ -45,7 +45,7 @@ def scene(seconds):
 
 def render(run, audio, out, options, progress, *, background=None, device="cpu", load=None, mark=None):
     seconds = json.loads(audio.read_bytes()).get("seconds", 10)
-    media.write_video(out, WatermarkEmbedder(mark.number, mark.key, SIZE, SIZE).apply_all(scene(seconds)), fps=25)
+    media.write_video(out, WatermarkEmbedder(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
     return SimpleNamespace(frames=250, duration_s=10.0, width=SIZE, height=SIZE, view=ViewChange())
 
 
