@@ -88,9 +88,7 @@ def test_two_seconds_out_of_the_middle_are_enough(video):
 
 
 def test_the_number_survives_in_the_smallest_picture(tmp_path):
-    ffmpeg.write_video(
-        tmp_path / "small.mp4", WatermarkEmbedder(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64))
-    )
+    ffmpeg.write_video(tmp_path / "small.mp4", WatermarkEmbedder(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64)))
     small = changed(tmp_path / "small.mp4", "-vf", "scale=48:48", *RECODED)
     assert detect(small, KEY).number == NUMBER
 
