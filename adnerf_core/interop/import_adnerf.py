@@ -57,8 +57,8 @@ def import_adnerf(
 ) -> SubjectDataset:
     """Writes a dataset with the poses, split, masks, plate, frames and audio of a folder (see adnerf_format).
 
-    The 68 landmarks of the folder describe lips and eyes too coarsely, so faces are tracked anew. If export_adnerf did not write the
-    folder, its head frame (of a morphable model) is converted to that of datasets: see align_to_head_frame.
+    The folder's 68 landmarks describe lips and eyes too coarsely, so faces are tracked anew. Its head frame is converted to that of
+    datasets: see align_to_head_frame.
 
     Args:
         folder: the folder to import.
@@ -94,20 +94,18 @@ def import_adnerf(
     offset = np.array([size / 2 - source.center[0], size / 2 - source.center[1], 0], np.float32)
     write_track(head, landmarks, expression.remove_head_pose(landmarks + offset, head, size), out, progress)
     _write_footage_report(source, count, size, int(valid.sum()), out)
-    write_json(
-        out / "dataset.json",
-        {
-            "version": VERSION,
-            "source": {"name": source.path.resolve().name, "layout": "adnerf"},
-            "size": size,
-            "frames": count,
-            "held_out_from": held_out_from,
-            "focal": source.focal,
-            "center": list(source.center),
-            "lag_ms": 0.0,
-            "features": features_entry,
-        },
-    )
+    manifest = {
+        "version": VERSION,
+        "source": {"name": source.path.resolve().name, "layout": "adnerf"},
+        "size": size,
+        "frames": count,
+        "held_out_from": held_out_from,
+        "focal": source.focal,
+        "center": list(source.center),
+        "lag_ms": 0.0,
+        "features": features_entry,
+    }
+    write_json(out / "dataset.json", manifest)
     return SubjectDataset(out)
 
 
