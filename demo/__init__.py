@@ -1,1 +1,1 @@
-"""A synthetic speaker, and the main job from end to end over HTTP."""
+"""A synthetic speaker, and a run through the whole service over HTTP."""

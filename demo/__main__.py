@@ -1,6 +1,6 @@
-"""The main job from end to end, over HTTP, on one machine: footage -> subject -> speech -> video.
+"""The whole path over HTTP, on one machine: footage -> subject -> speech -> video.
 
-Without --video, the footage is a synthetic speaker that the demo makes itself; without --audio, it makes the speech.
+Without --video, the demo makes footage of a synthetic speaker; without --audio, it synthesises speech.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ SAY = (
     "I have never said these words before. They were written after my picture was taken, "
     "and a model that watched me for a moment moves my lips for them."
 )
-"""What the subject is made to say: nothing of it is in the footage."""
+"""What the subject says in the video; nothing of it is in the footage."""
 
 
 class Timeline:
-    """Progress bars of all that happens, and how long each part took, as seen from outside."""
+    """Shows a progress bar for each step and measures how long it takes, as a client sees it."""
 
     def __init__(self, console: Console):
         eta = TextColumn("{task.fields[eta]}", style="cyan")
@@ -46,12 +46,12 @@ class Timeline:
         self._last = time.monotonic()
 
     def local(self, name: str, done: float, total: float) -> None:
-        """Work of the demo itself: `done` of `total`."""
+        """Shows that the demo itself has done `done` of `total` of the step `name`."""
         self._show(name, name, done / total, None if done < total else 0.0)
         self._count(name, "")
 
     def job(self, job: Job) -> None:
-        """A job of the service has changed."""
+        """Shows the state of a job of the service."""
         kind, stage = job.kind, job.stage or ""
         if job.state == "queued":
             self._show(job.id, f"{kind} (place {job.queue_position or 1})", 0.0, None)
@@ -64,7 +64,7 @@ class Timeline:
         self._last = time.monotonic()
 
     def table(self) -> Table:
-        """The time that each part took."""
+        """Returns a table of the time that each step took."""
         table = Table("part", "stage", title="Time", title_justify="left")
         table.add_column("seconds", justify="right")
         for name, stages in self.seconds.items():
@@ -89,7 +89,7 @@ class Timeline:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, runs the demo, says what came of it; returns an exit status."""
+    """Parses the command line and runs the demo; returns an exit status."""
     options = _parser().parse_args(arguments)
     console = Console()
     try:
@@ -104,14 +104,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(video: Path | None, audio: Path | None, preset: str, out: Path, console: Console) -> Path:
-    """The whole way; returns the path of the video. Raises the client's errors and the core's."""
-    for given in (video, audio):
-        if given is not None:
-            probe(given)  # complain before anything is started
+    """Runs the demo and returns the path of the video. Raises the errors of the client and of the core.
+
+    Args:
+        video: footage of a person; made if None.
+        audio: speech; made if None.
+        preset: of the training.
+        out: the folder for the results.
+        console: where progress and results are printed.
+    """
+    for path in (video, audio):
+        if path is not None:
+            probe(path)  # so that a wrong file is reported before anything is started
     out.mkdir(parents=True, exist_ok=True)
     timeline = Timeline(console)
     result = out / "talking.mp4"
-    # One folder a run: jobs that an earlier, interrupted demo left behind do not stand in the queue.
+    # A new folder for each run, so that jobs of an earlier, interrupted demo are not in the queue.
     data = out / f"service-{datetime.now():%Y%m%d-%H%M%S}"
     with timeline.bars:
         consent = f"given to whoever ran the demo, for {video.name}" if video else "synthetic speaker, nobody's footage"
@@ -127,11 +135,11 @@ def run(video: Path | None, audio: Path | None, preset: str, out: Path, console:
             timeline.local("service start", 1, 1)
             subject = client.subjects.create(video, preset=preset, consent=consent)
             subject = client.wait(subject, progress=timeline.job, away=PATIENCE_S)
-            spoken = client.videos.create(subject, audio)
-            spoken = client.wait(spoken, progress=timeline.job, away=PATIENCE_S)
-            client.videos.download(spoken, result)
+            talking = client.videos.create(subject, audio)
+            talking = client.wait(talking, progress=timeline.job, away=PATIENCE_S)
+            client.videos.download(talking, result)
     sheet = contact_sheet(result, out / "talking.png")
-    report(console, timeline, subject, spoken)
+    report(console, timeline, subject, talking)
     console.print(
         f"\nThe video:     [bold]{result}[/]\nA few frames:  {sheet}\nThe footage:   {video}", highlight=False
     )
@@ -145,7 +153,7 @@ def run(video: Path | None, audio: Path | None, preset: str, out: Path, console:
 
 
 def report(console: Console, timeline: Timeline, subject: Subject, video: Video) -> None:
-    """Prints the times, the subject's quality figures and what the video is like."""
+    """Prints the times, the quality of the subject, and the properties of the video."""
     console.print()
     console.print(timeline.table())
     figures = Table("quality, on footage that training never saw", title="Subject", title_justify="left")
@@ -160,7 +168,7 @@ def report(console: Console, timeline: Timeline, subject: Subject, video: Video)
 
 
 def contact_sheet(video: Path, out: Path, columns: int = 6, rows: int = 2) -> Path:
-    """Writes a PNG with frames of `video`, evenly spread in time; returns `out`."""
+    """Writes a PNG with `columns` x `rows` frames of `video`, evenly spread in time, and returns `out`."""
     info = probe(video)
     frames = list(read_frames(video, fps=columns * rows / info.duration_s))[: columns * rows]
     frames += [np.zeros_like(frames[0])] * (columns * rows - len(frames))

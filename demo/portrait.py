@@ -1,4 +1,8 @@
-"""The astronaut's portrait as a puppet: a relief of the head, a mouth and lids that move, a still background behind."""
+"""A portrait that can be animated: a relief of the head, a mouth and eyelids that move, in front of a still background.
+
+The portrait is scikit-image's picture of an astronaut. Lengths are in distances of the outer eye corners ("units") unless they
+are said to be px.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,10 @@ from scipy.interpolate import RBFInterpolator
 from adnerf_core.face.suppress_stderr import suppress_stderr
 from adnerf_core.face.trackers.facemesh import FaceMesh
 
-# The part of the picture that is used: head and shoulders. x, y, edge in its px.
 CROP = (76, 0, 300)
+"""The part of the picture that is used, head and shoulders: x, y and edge, px of the picture."""
 
-# Lines of the face mesh, each from the picture's left to its right.
+# Lines of the face mesh, each from left to right in the picture.
 UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 EYES = (
@@ -26,16 +30,17 @@ EYES = (
 CHIN, NOSE_BASE, EYE_CORNERS = 152, 2, (33, 263)
 
 CAMERA = 9.0
-"""Distance of the camera; like all lengths of the puppet, in distances of the outer corners of the eyes ("units")."""
+"""Distance of the camera, units: about 80 cm, as in front of a screen."""
 
 GRID = 4
-"""Px between the nodes on which movement is computed."""
+"""Distance between the nodes on which movement is computed, px: it is smooth, and so 16 times cheaper."""
 
 DARK, TONGUE = np.array([42, 16, 18], np.float32), np.array([120, 52, 54], np.float32)
+"""Colours inside the mouth, RGB."""
 
 
 class Shape(NamedTuple):
-    """What the puppet does in one frame. The zero of all is the portrait, mouth shut."""
+    """The pose and expression of one frame. All defaults together are the portrait with its mouth shut."""
 
     opening: float = 0.0  # gap between the lips, units
     rounding: float = 0.0  # -1 spread .. 1 round
@@ -50,7 +55,7 @@ class Shape(NamedTuple):
 
 
 class Puppet:
-    """Called with a Shape, it draws a frame: [size, size, 3] uint8 RGB."""
+    """Draws the portrait in a given Shape, `size` px square."""
 
     def __init__(self, size: int):
         left, top, edge = CROP
@@ -75,19 +80,20 @@ class Puppet:
         self.between_nodes = np.meshgrid(pixels, pixels)
 
     def __call__(self, shape: Shape) -> np.ndarray:
+        """Returns a frame, [size, size, 3] uint8 RGB."""
         layer = self.layer.copy()
         self.mouth.draw(layer, shape.opening, shape.rounding)
         for lid in self.lids:
             lid.draw(layer, shape.eyes)
-        come_from = cv2.remap(self._come_from(shape), *self.between_nodes, cv2.INTER_LINEAR)
-        person = cv2.remap(layer, come_from, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        source = cv2.remap(self._source(shape), *self.between_nodes, cv2.INTER_LINEAR)
+        person = cv2.remap(layer, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
         frame = self.plate + (person[..., :3] - self.plate) * (person[..., 3:] / 255)
         return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
 
     def _relief(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """At the nodes: depth towards the camera in units, and how far a node moves with the head, 0..1.
+        """The depth towards the camera at the nodes, and how much each node moves with the head, 0..1.
 
-        The face has the depth of its landmarks; hair and skull are an ellipsoid that meets them.
+        The depth of the face is that of its landmarks; hair and skull are an ellipsoid that continues it.
         """
         radii = np.array([1.22, 1.42])
         at = (self.nodes - self.eyes_at) / self.unit
@@ -111,16 +117,20 @@ class Puppet:
         relief, head = (cv2.GaussianBlur(a.astype(np.float32), (0, 0), 0.1 * self.unit / GRID) for a in (relief, head))
         return relief, head
 
-    def _come_from(self, shape: Shape) -> np.ndarray:
-        """For each node of the frame, the place in the portrait, px, that is seen there: [nodes, nodes, 2]."""
+    def _source(self, shape: Shape) -> np.ndarray:
+        """The position in the portrait, px, that is seen at each node of the frame: [nodes, nodes, 2].
+
+        It inverts position + flow(position) = node by fixed-point iteration, which converges since the flow is smooth.
+        """
         flow = self._flow(shape)
-        place = self.nodes
-        for _ in range(5):  # place + flow(place) = node, by fixed point: the flow is smooth
-            place = self.nodes - cv2.remap(flow, place / GRID, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return place
+        position = self.nodes
+        for _ in range(5):
+            at = position / GRID
+            position = self.nodes - cv2.remap(flow, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return position
 
     def _flow(self, shape: Shape) -> np.ndarray:
-        """Where each node of the portrait goes, px, relative to where it is."""
+        """The displacement of each node of the portrait, px."""
         at = (self.nodes - self.eyes_at) / self.unit
         scale = (CAMERA - self.depth) / CAMERA
         pivot = np.array([0.0, 1.0, -0.1])
@@ -136,22 +146,22 @@ class Puppet:
 
 
 class _Patch:
-    """A rectangle of the portrait in which something moves: x, y are the px of its points on the whole canvas."""
+    """A rectangle of the portrait in which something moves; x, y are the coordinates of its pixels in the whole picture."""
 
     def __init__(self, image: np.ndarray, left: float, top: float, right: float, bottom: float):
         self.rows = slice(max(0, int(top)), min(image.shape[0], int(bottom) + 1))
         self.columns = slice(max(0, int(left)), min(image.shape[1], int(right) + 1))
         self.y, self.x = np.mgrid[self.rows, self.columns].astype(np.float32)
         self.image = image
-        self.own = image[self.rows, self.columns].astype(np.float32)
+        self.original = image[self.rows, self.columns].astype(np.float32)
 
-    def look_up(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """The portrait's colours at other places."""
+    def sample(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Returns the portrait's colours at other positions."""
         return cv2.remap(self.image, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC)
 
 
 class Mouth(_Patch):
-    """Lips, jaw, and what is between the lips. The portrait smiles, so lips that shut are drawn over its teeth."""
+    """Lips, jaw, and the inside of the mouth. The portrait smiles with open lips, so shut lips are drawn over its teeth."""
 
     def __init__(self, image: np.ndarray, points: np.ndarray, unit: float):
         self.upper, self.lower = points[list(UPPER_LIP), :2], points[list(LOWER_LIP), :2]
@@ -162,8 +172,9 @@ class Mouth(_Patch):
         super().__init__(image, middle - 0.9 * unit, self.nose, middle + 0.9 * unit, self.chin + 0.45 * unit)
 
     def draw(self, layer: np.ndarray, opening: float, rounding: float) -> None:
+        """Draws the mouth into `layer`; see Shape for the parameters."""
         x, y, unit = self.x, self.y, self.unit
-        # All movement fades to nothing inside the patch, or its border would show.
+        # All movement fades out inside the patch, or its border would show.
         reach = np.where(y < self.center[1], self.center[1] - self.nose, 0.42 * unit)
         near = smoothstep(1 - np.hypot((x - self.center[0]) / (0.72 * unit), (y - self.center[1]) / reach))
         from_x = x + (x - self.center[0]) * (0.4 if rounding > 0 else 0.2) * rounding * near
@@ -180,7 +191,7 @@ class Mouth(_Patch):
         past_chin = smoothstep((y - self.chin - jaw) / (0.4 * unit))
         below = ((lower - lower_0) * (1 - to_chin) + jaw * to_chin) * (1 - past_chin)
         above = (upper - upper_0) * (1 - smoothstep((upper - y) / (upper - self.nose)))
-        skin = self.look_up(from_x, np.where(y < (upper + lower) / 2, y - above, y - below)).astype(np.float32)
+        skin = self.sample(from_x, np.where(y < (upper + lower) / 2, y - above, y - below)).astype(np.float32)
 
         soft = max(1.0, 0.015 * unit)
         crease = 0.45 * profile * np.exp(-(((y - seam) / (1.2 * soft)) ** 2))
@@ -190,7 +201,7 @@ class Mouth(_Patch):
         layer[self.rows, self.columns, :3] = np.clip(np.rint(picture), 0, 255)
 
     def _inside(self, profile: np.ndarray, lower: np.ndarray, opening: float) -> np.ndarray:
-        """Teeth (they keep to the skull), and below them a dark hollow with a hint of tongue."""
+        """The teeth, which do not move, and below them a dark hollow with a part of the tongue."""
         x, y, unit = self.x, self.y, self.unit
         soft = 0.025 * unit
         edge = line(self.lower, x) - 0.01 * unit
@@ -199,11 +210,11 @@ class Mouth(_Patch):
             ..., None
         ]
         hollow = DARK + (TONGUE - DARK) * tongue
-        return (hollow * (1 - teeth) + self.own * 0.92 * teeth) * (0.45 + 0.55 * profile[..., None])
+        return (hollow * (1 - teeth) + self.original * 0.92 * teeth) * (0.45 + 0.55 * profile[..., None])
 
 
 class Lid(_Patch):
-    """An upper lid: it slides over the eye, the skin up to the brow stretches after it."""
+    """An upper eyelid, which slides over the eye; the skin up to the brow stretches with it."""
 
     def __init__(self, image: np.ndarray, points: np.ndarray, upper: tuple, lower: tuple, unit: float):
         self.upper, self.lower = points[list(upper), :2], points[list(lower), :2]
@@ -211,42 +222,43 @@ class Lid(_Patch):
         super().__init__(image, self.upper[0, 0], self.brow, self.upper[-1, 0], self.lower[:, 1].max() + 0.05 * unit)
 
     def draw(self, layer: np.ndarray, openness: float) -> None:
+        """Draws the lid into `layer`; `openness` is 0 (shut) to 1 (wide)."""
         start, stop = line(self.upper, self.x), line(self.lower, self.x)
         edge = start + (1 - openness) * np.clip(stop - start, 0, None)
         stretched = self.brow + (self.y - self.brow) * (start - self.brow) / (edge - self.brow)
         shut = np.clip(self.y - edge, -0.5, 0.5)[..., None]
-        picture = self.look_up(self.x, np.minimum(stretched, start)) * (0.5 - shut) + self.own * (0.5 + shut)
+        picture = self.sample(self.x, np.minimum(stretched, start)) * (0.5 - shut) + self.original * (0.5 + shut)
         layer[self.rows, self.columns, :3] = np.clip(np.rint(picture), 0, 255)
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:
-    """0 below 0, 1 above 1, smooth between."""
+    """Returns 3 x^2 - 2 x^3 for x clipped to 0..1."""
     x = np.clip(x, 0.0, 1.0)
     return x * x * (3 - 2 * x)
 
 
 def line(points: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """Height at `at` of the polyline through `points` [n, 2], in order of x; level beyond its ends."""
+    """Returns the height at `at` of the polyline through `points` [n, 2], in order of x; constant beyond its ends."""
     return np.interp(at, points[:, 0], points[:, 1]).astype(np.float32)
 
 
 def find_landmarks(image: np.ndarray) -> np.ndarray:
-    """Face-mesh points, [478, 3] px."""
+    """Returns the face-mesh landmarks, [478, 3], px."""
     tracker = FaceMesh()
     try:
         tracker(image)
-        return tracker(image)  # the second look starts from the first
+        return tracker(image)  # the second result starts from the first, and is more exact
     finally:
         tracker.close()
 
 
 def find_person(portrait: np.ndarray) -> np.ndarray:
-    """How much of each px is the person: [height, width] uint8."""
+    """Returns how much of each pixel is the person, [height, width] uint8: a segmentation, refined by GrabCut."""
     with suppress_stderr(), SelfieSegmentation(model_selection=0) as segmentation:
-        likely = segmentation.process(portrait).segmentation_mask
-    labels = np.where(likely > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    labels[cv2.erode(likely, np.ones((9, 9))) > 0.9] = cv2.GC_FGD
-    labels[cv2.dilate(likely, np.ones((15, 15))) < 0.1] = cv2.GC_BGD
+        probability = segmentation.process(portrait).segmentation_mask
+    labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
+    labels[cv2.erode(probability, np.ones((9, 9))) > 0.9] = cv2.GC_FGD
+    labels[cv2.dilate(probability, np.ones((15, 15))) < 0.1] = cv2.GC_BGD
     models = np.zeros((1, 65)), np.zeros((1, 65))
     cv2.setRNGSeed(0)
     cv2.grabCut(np.ascontiguousarray(portrait[..., ::-1]), labels, None, *models, 3, cv2.GC_INIT_WITH_MASK)

@@ -1,4 +1,4 @@
-"""A running service for the demo."""
+"""Starts and stops the service for the demo."""
 
 from __future__ import annotations
 
@@ -17,31 +17,44 @@ import httpx
 from adnerf_client import AdnerfError, Client, Unreachable
 
 START_S, STOP_S = 120.0, 45.0
+"""How long the service may take to start (torch is loaded from a cold disk at worst) and to stop (a training step and its checkpoint
+are finished), s."""
+
 POLL_S = 0.7
+"""Interval at which the start is checked, s."""
+
 PATIENCE_S = 20.0
-"""How long a service of this machine may take to come back after a crash of one of its processes."""
+"""How long the service may be unreachable, s: about as long as a process that crashed takes to be restarted."""
 
 
 class ServiceLost(AdnerfError):
-    """The demo's own service does not run."""
+    """The demo's service does not run."""
 
     code = "service_lost"
 
 
 @contextmanager
 def service(data: Path, log: Path) -> Iterator[Client]:
-    """Runs `adnerf serve` on a free port with its data in `data`, and stops it at the end, whatever happens.
+    """Runs `adnerf serve` on a free port, and stops it in the end, whatever happens.
 
-    What the service says goes to `log`. Raises ServiceLost where it does not start, or does not stay.
+    Args:
+        data: the folder of its data.
+        log: the file for its output.
+
+    Yields:
+        A client of the service.
+
+    Raises:
+        ServiceLost: if the service does not start, or stops answering.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # The demo shows the embedded default, whatever else is set up on this machine.
+    # Without ADNERF_ variables, so that the demo runs on the defaults (SQLite, local files) on any machine.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ADNERF_")}
     command = [sys.executable, "-m", "adnerf", "serve", "--data-dir", str(data), "--port", str(port)]
     with log.open("wb") as output:
-        # A session of its own: Ctrl-C reaches the demo alone, which then stops the service in good order.
+        # In a session of its own, so that Ctrl-C reaches the demo only, which then stops the service cleanly.
         process = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )

@@ -1,4 +1,4 @@
-"""The synthetic speaker: the portrait, moved as a person moves who talks, with speech that was made on the spot."""
+"""The synthetic speaker: a portrait that is animated like a person who talks, with synthesised speech."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ REFERENCE_TEXT = (
     "We move the arm, we fix the pumps, and we photograph the oceans. "
     "Above all we will bring home samples, so that everybody may share them."
 )
-"""What the speaker says in the reference video: about 20 s, with every lip shape of English."""
+"""The text of the reference video: about 20 s of speech, with every lip shape of English."""
 
 WIDEST = 0.2
-"""Gap between the lips on an open vowel, in distances of the outer corners of the eyes."""
+"""Gap between the lips on an open vowel, in distances of the outer eye corners: about 2 cm, as people speak."""
+
+LOWEST_HZ = 0.06
+"""Lowest frequency of the head's movement, Hz: slower movement would be a change of posture."""
 
 
 class Truth(NamedTuple):
-    """What the speaker really did, for tests: [frames] each, in the terms of Shape."""
+    """The speaker's true movement, for tests: the fields of Shape, [frames] each."""
 
     opening: np.ndarray
     rounding: np.ndarray
@@ -51,9 +54,18 @@ def make_speaker(
     seconds: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Truth:
-    """Writes an MP4 of the synthetic speaker saying `speech` (default: REFERENCE_TEXT), `size` px square, 25 fps.
+    """Writes an MP4 of the synthetic speaker, at 25 frames per second.
 
-    `seconds` cuts it short. `progress` is told the frames done and their number. The same `seed` gives the same movement.
+    Args:
+        out: the video file.
+        speech: what the speaker says; REFERENCE_TEXT by default.
+        size: width and height, px.
+        seed: of the head's movement; the same seed gives the same movement.
+        seconds: if given, the video is cut to this length.
+        progress: called with the number of frames done and of all frames.
+
+    Returns:
+        The true movement.
     """
     speech = speech or speak(REFERENCE_TEXT)
     if seconds is not None:
@@ -75,7 +87,7 @@ def make_speaker(
 
 
 def perform(speech: Speech, seed: int) -> Truth:
-    """What the speaker does while it says `speech`: a Shape for every frame."""
+    """Returns the speaker's movement while it says `speech`, for every frame; see make_speaker() for `seed`."""
     random = np.random.default_rng(seed)
     count = max(1, round(speech.seconds * FPS))
     opening, rounding = mouth_track(speech.phonemes, np.arange(count) / FPS)
@@ -94,18 +106,21 @@ def perform(speech: Speech, seed: int) -> Truth:
 
 
 def drift(random: np.random.Generator, count: int, spread: float, fastest: float = 0.7) -> np.ndarray:
-    """Restless movement about zero, [count]: noise between 0.06 Hz and `fastest`, of standard deviation `spread`."""
-    long = count + 40 * FPS  # a part of something longer, so that short clips move too
+    """Returns random movement about zero, [count], with frequencies from LOWEST_HZ to about `fastest`, Hz.
+
+    Its standard deviation is close to `spread`; tanh limits it to 2.2 times that.
+    """
+    long = count + 40 * FPS  # a part of a longer movement, so that short clips move too
     frequency = np.fft.rfftfreq(long, 1 / FPS)
     spectrum = random.normal(size=len(frequency)) + 1j * random.normal(size=len(frequency))
-    spectrum *= (frequency > 0.06) / (1 + (frequency / (0.6 * fastest)) ** 4) * (frequency < 2 * fastest)
+    spectrum *= (frequency > LOWEST_HZ) / (1 + (frequency / (0.6 * fastest)) ** 4) * (frequency < 2 * fastest)
     wave = np.fft.irfft(spectrum, long)[20 * FPS :][:count]
     wave = (wave - wave.mean()) / (wave.std() or 1.0)
     return spread * 2.2 * np.tanh(wave / 2.2)
 
 
 def blinks(random: np.random.Generator, count: int) -> np.ndarray:
-    """How far the lids are down, 0..1, [count]: a blink every two to five seconds, quick down and slower up."""
+    """Returns how far the lids are down, 0..1, [count]: a blink every two to five seconds, which closes faster than it opens."""
     blink = np.array([0.35, 0.9, 1.0, 0.75, 0.4, 0.15])
     shut = np.zeros(count + 6 * FPS)
     at = random.uniform(0.8, 2.0)

@@ -1,6 +1,6 @@
-"""Speech made on the spot: espeak-ng, from the espeakng-loader wheel, through ctypes.
+"""Synthesises speech with espeak-ng, which the espeakng-loader wheel brings, through ctypes.
 
-espeak-ng is GPL-3 and stays a tool of the demo: the service does not import it.
+espeak-ng is licensed under GPL-3. Only the demo and the pretraining use it; the service does not import it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,28 @@ _UTF8 = 1
 _RATE_PARAMETER, _PITCH_PARAMETER = 1, 3
 _END_OF_LIST, _PHONEME = 0, 7
 
-# The library has one global state.
 _lock = threading.Lock()
+"""The library has global state, so one thread at a time uses it."""
+
+PAUSE_S = 0.3
+"""Silence before and after the speech, s."""
 
 
 class Phoneme(NamedTuple):
-    """One sound: its IPA name ("" is a pause) and the time from which it is heard, s."""
+    """A sound of speech: its IPA name ("" is a pause) and the time at which it starts, s."""
 
     name: str
     start: float
 
 
 class Speech(NamedTuple):
-    """samples: [n] float32, -1..1, `rate` a second; phonemes in order of time."""
+    """Synthesised speech.
+
+    Attributes:
+        samples: [n] float32, -1..1.
+        rate: samples per second.
+        phonemes: in order of time.
+    """
 
     samples: np.ndarray
     rate: int
@@ -37,6 +46,7 @@ class Speech(NamedTuple):
 
     @property
     def seconds(self) -> float:
+        """The duration."""
         return len(self.samples) / self.rate
 
 
@@ -57,11 +67,20 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 def speak(text: str, *, voice: str = "en-us+f3", words_per_minute: int = 160, pitch: int = 48) -> Speech:
-    """Says `text`, with a moment of silence before and after.
+    """Synthesises `text`, with PAUSE_S of silence before and after.
 
-    `voice` is a name that espeak-ng knows, `pitch` runs from 0 to 99. The first call of a process always gives the same
-    speech; later ones differ by a few samples, since the library's clock runs on.
-    Raises ValueError for a voice that does not exist, RuntimeError if the library does not start.
+    The first call in a process always gives the same speech; later ones differ by a few samples, because the library keeps
+    state.
+
+    Args:
+        text: what is said.
+        voice: a voice of espeak-ng.
+        words_per_minute: the speed.
+        pitch: 0 to 99.
+
+    Raises:
+        ValueError: if there is no such voice.
+        RuntimeError: if the library does not start.
     """
     pieces: list[np.ndarray] = []
     phonemes: list[Phoneme] = []
@@ -97,7 +116,6 @@ def speak(text: str, *, voice: str = "en-us+f3", words_per_minute: int = 160, pi
         finally:
             library.espeak_Terminate()
 
-    pause = 0.3
-    silence = np.zeros(round(pause * rate), np.int16)
+    silence = np.zeros(round(PAUSE_S * rate), np.int16)
     samples = np.concatenate([silence, *pieces, silence]).astype(np.float32) / 32768
-    return Speech(samples, rate, [Phoneme(p.name, p.start + pause) for p in phonemes])
+    return Speech(samples, rate, [Phoneme(p.name, p.start + PAUSE_S) for p in phonemes])

@@ -44,7 +44,8 @@ LONG = (
     "test_benchmarks.py",
     "test_mark_benchmark.py",
     "test_badfiles.py",
-    "adnerf_core/files/test_ffmpeg.py",
+    "adnerf_core/files/test_media_reader.py",
+    "adnerf_core/files/test_ffmpeg_process.py",
     "adnerf_core/test_cli.py",
     "api/test_fuzz.py",
 )

@@ -1,4 +1,4 @@
-"""The demo: its speech, its lips, its speaker, and its way through the service."""
+"""The demo: its speech, mouth model, speaker, and its run through the service."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def puppet() -> Puppet:
     return Puppet(256)
 
 
-def test_speech_has_sound_where_its_phonemes_are(sentence):
+def test_speech_is_heard_where_its_phonemes_are(sentence):
     assert sentence.rate == 22050 and 0.05 < np.abs(sentence.samples).max() <= 1
     names = [p.name for p in sentence.phonemes if p.name]
     assert names[0] == "m" and names.count("p") == 2 and names.count("m") == 2
@@ -92,24 +92,26 @@ def test_background_keeps_still_behind_a_moving_head(puppet):
 
 def test_head_turns_the_way_its_shape_says(puppet):
     tracker = FaceMesh()
-    found = {}
+    landmarks = {}
     for name, shape in {"still": Shape(), "yaw": Shape(yaw=8), "pitch": Shape(pitch=8), "roll": Shape(roll=8)}.items():
-        for _ in range(5):  # the tracker smooths over time: let it arrive
-            found[name] = tracker(puppet(shape))
+        for _ in range(5):  # the tracker smooths over time
+            landmarks[name] = tracker(puppet(shape))
     tracker.close()
-    nose = {name: points[1, :2] - points[[33, 263], :2].mean(0) for name, points in found.items()}
-    tilt = {name: np.degrees(np.arctan2(*(points[263, :2] - points[33, :2])[::-1])) for name, points in found.items()}
+    nose = {name: points[1, :2] - points[[33, 263], :2].mean(0) for name, points in landmarks.items()}
+    tilt = {
+        name: np.degrees(np.arctan2(*(points[263, :2] - points[33, :2])[::-1])) for name, points in landmarks.items()
+    }
     assert nose["yaw"][0] - nose["still"][0] > 2  # to its own left, the picture's right
     assert nose["pitch"][1] - nose["still"][1] < -1.5  # up
     assert tilt["roll"] - tilt["still"] == pytest.approx(8, abs=1.5)  # clockwise
 
 
-def test_a_tracker_sees_what_the_speaker_does(speaker_video):
+def test_a_tracker_measures_the_speaker_s_true_movement(speaker_video):
     tracker = FaceMesh()
-    seen = [tracker(frame) for frame in ffmpeg.read_frames(speaker_video.path)]
+    tracked = [tracker(frame) for frame in ffmpeg.read_frames(speaker_video.path)]
     tracker.close()
-    assert len(seen) == len(speaker_video.truth.opening) == 225 and all(points is not None for points in seen)
-    points = np.array(seen)
+    assert len(tracked) == len(speaker_video.truth.opening) == 225 and all(points is not None for points in tracked)
+    points = np.array(tracked)
     unit = np.median(np.linalg.norm(points[:, 33] - points[:, 263], axis=1))
     opening = np.linalg.norm(points[:, 13] - points[:, 14], axis=1) / unit
     eyes = np.linalg.norm(points[:, 159] - points[:, 145], axis=1) / unit
@@ -124,7 +126,7 @@ def job(**changes) -> Job:
     return Job.model_validate(fields | changes)
 
 
-def test_a_service_that_does_not_start_is_told(tmp_path):
+def test_a_service_that_does_not_start_is_reported(tmp_path):
     """Its data folder is a file."""
     data = tmp_path / "data"
     data.write_text("in the way")
@@ -168,15 +170,15 @@ def test_wrong_files_are_refused_before_anything_starts(tmp_path, capsys):
     assert "not_media" in capsys.readouterr().out and not (tmp_path / "out").exists()
 
 
-def test_a_real_service_is_started_asked_and_stopped(tmp_path, capsys):
-    """Footage without a face goes the whole way to a failed job; nothing of the service runs on."""
+def test_a_real_service_is_started_used_and_stopped(tmp_path, capsys):
+    """Footage without a face ends in a failed job, and no process of the service stays behind."""
     empty = tmp_path / "room.mp4"
     frame = np.full((128, 128, 3), 90, np.uint8)
     ffmpeg.write_wav(tmp_path / "hiss.wav", np.random.default_rng(0).normal(0, 0.1, 16000 * 9).astype(np.float32))
     ffmpeg.write_video(empty, repeat(frame, 225), audio=tmp_path / "hiss.wav")
     assert main(["--video", str(empty), "--audio", str(tmp_path / "hiss.wav"), "--out", str(tmp_path / "out")]) == 1
-    told = capsys.readouterr().out
-    assert "no_face_found" in told and "Record one person" in told
+    printed = capsys.readouterr().out
+    assert "no_face_found" in printed and "Record one person" in printed
     running = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
     assert not [path for path in running if path.exists() and str(tmp_path).encode() in path.read_bytes()]
 
@@ -193,8 +195,8 @@ TINY = PRESETS["draft"].model_copy(
 )
 
 
-def test_the_whole_way(tmp_path, monkeypatch, capsys, speaker_video):
-    """Footage, subject, speech, video, with the real core, API and worker; only the training is made short."""
+def test_the_whole_path(tmp_path, monkeypatch, capsys, speaker_video):
+    """Footage, subject, speech and video, with the real core, API and worker; only the training is shortened."""
 
     @contextmanager
     def service_here(data: Path, log: Path):
@@ -221,9 +223,9 @@ def test_the_whole_way(tmp_path, monkeypatch, capsys, speaker_video):
     out = tmp_path / "out"
     assert main(["--video", str(speaker_video.path), "--audio", str(say), "--out", str(out)]) == 0
 
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     for word in ("talking.mp4", "preprocess", "train", "render", "head", "psnr", "lip_sync"):
-        assert word in told
+        assert word in printed
     frames = list(ffmpeg.read_frames(out / "talking.mp4"))
     assert frames[0].shape == (64, 64, 3) and len(frames) == pytest.approx(words.seconds * 25, abs=1)
     assert len(ffmpeg.extract_audio(out / "talking.mp4")) == pytest.approx(len(frames) * 640, abs=16)

@@ -13,6 +13,7 @@ from numpy import ndarray
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, LipCodes
 from adnerf_core.evaluation.metrics import Picture
+from adnerf_core.face.eyes import eye_aspect_ratio
 from adnerf_core.face.landmarks import NUM_LANDMARKS, RIGID_LANDMARKS
 from adnerf_core.face.lip_pca import LIPS, mouth_opening
 from adnerf_core.face.tracking import FaceTracker
@@ -147,7 +148,7 @@ class Evaluator:
         figures |= self._lip_figures()
         stored, render = self.seen("stored"), self.seen("render")
         figures |= {
-            "blink": metrics.correlation(metrics.eye_aspect(render), metrics.eye_aspect(stored)),
+            "blink": metrics.correlation(eye_aspect_ratio(render), eye_aspect_ratio(stored)),
             "head_jitter_px": metrics.jitter(render[:, list(RIGID_LANDMARKS)]),
             "head_jitter_true_px": metrics.jitter(self.seen("truth")[:, list(RIGID_LANDMARKS)]),
             "frames_per_second": 1 / float(np.median(seconds)),

@@ -12,8 +12,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import savgol_coeffs
 from skimage.metrics import structural_similarity
 
+from adnerf_core.audio.speech_level import speech_frames
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.face.landmarks import LEFT_EYE, RIGHT_EYE
 
 Picture = UInt8[ndarray, "rows cols 3"]
 
@@ -21,8 +21,8 @@ BEST_PSNR = 99.0
 """What equal pictures are given instead of infinity, dB."""
 SMOOTH, TRIM = 7, 0.05
 """Frames that a parabola is fitted to, and the share of the frames that is left out, in jitter."""
-QUIET_DB, QUIET_MARGIN = 30.0, 3
-"""How far below speech a pause is, dB; how many frames of it next to speech do not count: lips move before the sound."""
+QUIET_MARGIN = 3
+"""How many frames of a pause next to speech do not count: lips move before the sound."""
 
 
 def psnr(picture: Picture, truth: Picture, weights: Float[ndarray, "rows cols"] | None = None) -> float:
@@ -67,16 +67,6 @@ def amplitude(series: Float[ndarray, " n"], truth: Float[ndarray, " n"]) -> floa
     return float(np.std(series[both])) / spread if spread > 0 else None
 
 
-def eye_aspect(landmarks: Float[ndarray, "n 478 2"]) -> Float[ndarray, " n"]:
-    """Distance of the lids over the length of the eye, mean of both eyes: about .3 open, .1 shut."""
-
-    def apart(a: int, b: int) -> Float[ndarray, " n"]:
-        return np.linalg.norm(landmarks[:, a] - landmarks[:, b], axis=-1)
-
-    ratios = [np.mean([apart(*pair) for pair in lids], 0) / apart(*corners) for corners, lids in (RIGHT_EYE, LEFT_EYE)]
-    return np.mean(ratios, axis=0)
-
-
 def jitter(points: Float[ndarray, "n points 2"]) -> float | None:
     """How much points tremble beside their own smooth motion, px; frames in order of time, NaN where there is none.
 
@@ -97,10 +87,9 @@ def jitter(points: Float[ndarray, "n points 2"]) -> float | None:
 def quiet_frames(samples: Float[ndarray, " samples"], frames: int) -> Bool[ndarray, " frames"]:
     """Which of the first `frames` video frames lie inside a pause of the sound (16 kHz, -1..1), QUIET_MARGIN from speech.
 
-    Quiet is what is QUIET_DB below the loud parts, as in the footage report.
+    Frames are quiet if they are not speech (see audio.speech_level), as in the footage report.
     """
     hop = SAMPLE_RATE // FPS
     padded = np.pad(samples[: frames * hop], (0, max(0, frames * hop - len(samples))))
-    level = 20 * np.log10(np.sqrt(np.mean(padded.reshape(frames, hop) ** 2, axis=1)) + 1e-6)
-    speech = level > np.quantile(level, 0.95) - QUIET_DB
+    speech = speech_frames(padded.reshape(frames, hop))
     return ~np.convolve(speech, np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)

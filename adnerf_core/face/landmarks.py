@@ -1,22 +1,29 @@
-"""Which of MediaPipe's 478 face-mesh landmarks are what. "Left" and "right" are the person's own.
+"""Which of MediaPipe's 478 face-mesh landmarks lie where. "Left" and "right" are the person's own.
 
-The numbers are those of MediaPipe's canonical face model.
+The indices are those of MediaPipe's canonical face model.
 """
 
 from __future__ import annotations
 
-NOSE_TIP, NOSE_BRIDGE = 1, 6
-LOBES = (132, 361)
-"""The right and the left ear lobe, where the line of the jaw ends."""
-EYE_POINTS = (33, 133, 159, 145, 263, 362, 386, 374)
-BROW_POINTS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
-
 NUM_LANDMARKS = 478
+"""Number of landmarks: 468 of the face and 10 of the irises."""
 
-EYE_CORNERS = (33, 263)
-"""Outer corners of the right and the left eye: their distance is the unit of the head's frame."""
+NOSE_TIP, NOSE_BRIDGE = 1, 6
 
 FOREHEAD_TOP, CHIN = 10, 152
+"""The upper and the lower end of the face in the middle; their distance is what is called the height of the face."""
+
+EYE_CORNERS = (33, 263)
+"""Outer corners of the right and the left eye; their distance is the unit of the head's frame."""
+
+EAR_LOBES = (132, 361)
+"""The right and the left ear lobe, where the jaw line ends."""
+
+EYE_POINTS = (33, 133, 159, 145, 263, 362, 386, 374)
+"""Both corners and the middle of both lids of the right, then of the left eye: what a box around the eyes must hold."""
+
+BROW_POINTS = (70, 63, 105, 66, 107, 300, 293, 334, 296, 336)
+"""The upper edges of the right, then of the left brow."""
 
 RIGID_LANDMARKS = (
     # forehead, above what the brows move most
@@ -30,7 +37,7 @@ RIGID_LANDMARKS = (
     # upper cheeks
     116, 345, 117, 346, 118, 347, 119, 348, 111, 340, 227, 447,
 )  # fmt: skip
-"""Landmarks over bone, which keep their distances whatever the face does: the pose is found from these."""
+"""Landmarks over bone, which keep their distances to each other whatever the face does: the head pose is found from these."""
 
 JAW = (
     127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152,
@@ -40,4 +47,4 @@ JAW = (
 
 RIGHT_EYE = ((33, 133), ((159, 145), (158, 153), (160, 144)))
 LEFT_EYE = ((263, 362), ((386, 374), (385, 380), (387, 373)))
-"""Each eye: (outer, inner corner), then pairs (upper, lower) of lid points."""
+"""Each eye: its (outer, inner) corner, then three pairs (upper, lower) of points on the lids."""

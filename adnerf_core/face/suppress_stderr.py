@@ -1,4 +1,4 @@
-"""MediaPipe writes chatter to the process's standard error from C++; this keeps it off the user's terminal."""
+"""Keeps MediaPipe's log messages, which its C++ code writes to standard error, off the user's terminal."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from contextlib import contextmanager
 
 @contextmanager
 def suppress_stderr() -> Iterator[None]:
-    """Sends file descriptor 2 to nowhere inside the block. For building a graph and until its first
-    result: it chats only then."""
-    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
+    """Redirects file descriptor 2 to /dev/null inside the block.
+
+    The descriptor is shared by all threads, so the block should be short: MediaPipe logs while a graph is built and until
+    its first result, and not afterwards.
+    """
+    original, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
     try:
         yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+        os.dup2(original, 2)
+        os.close(original)
+        os.close(null)

@@ -1,4 +1,4 @@
-"""Face landmarks, frame by frame, and the flow of the picture at the rigid ones."""
+"""Face landmarks frame by frame, and the optical flow at the rigid ones."""
 
 from __future__ import annotations
 
@@ -12,57 +12,84 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from adnerf_core.config import TrackerName
-from adnerf_core.face import landmarks as mesh
+from adnerf_core.face.landmarks import NUM_LANDMARKS, RIGID_LANDMARKS
+
+FLOW_WINDOW = 24
+"""Edge of the frame over the edge of the windows that the flow compares: 21 px at 512 px, which hold a feature of the face
+(an eye corner, the wing of the nose) and little else."""
+
+MIN_WINDOW = 9
+"""Smallest such window, px: below it, noise decides."""
+
+PYRAMID_LEVELS = 2
+"""Halvings of the resolution at which the flow is searched first: with two, motion larger than a window is found too."""
+
+MAX_RETURN_ERROR = 1 / 1000
+"""Flow is discarded if following it forth and back ends further from the start than this, in edges of the frame: half a pixel at
+512 px. Over a clear texture the flow returns far more closely."""
 
 
-@runtime_checkable
 @runtime_checkable
 class FaceTracker(Protocol):
-    """Finds the mesh of the one face in the frames of a video, given in order."""
+    """Finds the landmarks of one face in the frames of a video, which are given in order."""
 
     def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks 3"] | None:
-        """Landmarks of the next frame (RGB): x, y in px from its upper left corner, z in px, smaller is nearer.
+        """Returns the landmarks of the next frame (RGB), or None if no face is found.
 
-        None where no face is found.
+        x and y are px from the upper left corner of the frame; z is px too, and smaller values are nearer to the camera.
         """
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Releases the tracker's resources."""
 
 
 TRACKERS: dict[TrackerName, str] = {
     "facemesh": "adnerf_core.face.trackers.facemesh:FaceMesh",
     "landmarker": "adnerf_core.face.trackers.landmarker:FaceLandmarker",
 }
+"""The trackers as `module:class`. They are imported on demand, since their libraries are optional."""
 
 
 def load_tracker(name: TrackerName, model: str | None = None) -> FaceTracker:
-    """The tracker called `name`; `model` is its model file where it needs one.
+    """Loads a tracker.
 
-    Raises MissingBackend where its library or model file is not there.
+    Args:
+        name: its name in the configuration.
+        model: path of its model file, if it needs one.
+
+    Raises:
+        MissingBackend: if its library or model file is missing.
     """
     module, cls = TRACKERS[name].split(":")
     return getattr(import_module(module), cls)(model)
 
 
 TrackedFrame = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A frame, its landmarks and the flow to it, as track() yields them."""
 
 
 def track(frames: Iterable[np.ndarray], tracker: FaceTracker) -> Iterator[TrackedFrame]:
-    """Follows the face: yields each frame with its landmarks [landmarks, 3] and the flow [rigid, 2] since the last frame.
+    """Tracks the face through a video.
 
-    Landmarks are NaN where no face is found; flow (px, x right, y down) is NaN where it is not known. Closes the tracker.
+    Args:
+        frames: consecutive frames, [height, width, 3] uint8 RGB.
+        tracker: it is closed in the end.
+
+    Yields:
+        For each frame: the frame; its landmarks [NUM_LANDMARKS, 3], as FaceTracker returns them, NaN without a face; and the
+        optical flow [rigid landmarks, 2] from the previous frame, px (x right, y down), NaN where it is unknown.
     """
-    rigid = list(mesh.RIGID_LANDMARKS)
-    before, points = None, None
+    rigid = list(RIGID_LANDMARKS)
+    previous, points = None, None
     with closing(tracker):
         for frame in frames:
             gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
             landmarks = tracker(frame)
             flow = np.full((len(rigid), 2), np.nan, np.float32)
             if points is not None and landmarks is not None:
-                flow = optical_flow(before, gray, points)
-            before, points = gray, None if landmarks is None else landmarks[rigid, :2]
-            missing = np.full((mesh.NUM_LANDMARKS, 3), np.nan, np.float32)
+                flow = optical_flow(previous, gray, points)
+            previous, points = gray, None if landmarks is None else landmarks[rigid, :2]
+            missing = np.full((NUM_LANDMARKS, 3), np.nan, np.float32)
             yield frame, missing if landmarks is None else landmarks, flow
 
 
@@ -71,11 +98,16 @@ def optical_flow(
     after: UInt8[np.ndarray, "height width"],
     points: Float[np.ndarray, "n 2"],
 ) -> Float[np.ndarray, "n 2"]:
-    """How far the picture moves at `points` of `before`, px; NaN where following it back does not return."""
-    window = max(9, before.shape[0] // 24) | 1
-    options = {"winSize": (window, window), "maxLevel": 2}
+    """Returns how far the picture moves at `points` of `before`, px (pyramidal Lucas-Kanade).
+
+    The flow is NaN if following it back from `after` does not return to the start (forward-backward error; Kalal et al.,
+    2010).
+    """
+    window = max(MIN_WINDOW, before.shape[0] // FLOW_WINDOW) | 1
+    options = {"winSize": (window, window), "maxLevel": PYRAMID_LEVELS}
     start = points[:, None].astype(np.float32) - 0.5  # OpenCV's origin is the centre of the first pixel
-    end, there, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **options)
-    back, again, _ = cv2.calcOpticalFlowPyrLK(after, before, end, None, **options)
-    lost = (np.linalg.norm(back - start, axis=-1) > before.shape[0] / 1000) | (there == 0) | (again == 0)
+    end, status, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **options)
+    back, status_back, _ = cv2.calcOpticalFlowPyrLK(after, before, end, None, **options)
+    error = np.linalg.norm(back - start, axis=-1)
+    lost = (error > before.shape[0] * MAX_RETURN_ERROR) | (status == 0) | (status_back == 0)
     return np.where(lost, np.nan, (end - start)[:, 0])

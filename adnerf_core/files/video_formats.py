@@ -1,4 +1,4 @@
-"""What a video file is made of: containers with their codecs and the settings they are written with."""
+"""The video formats that are written: their codecs, and the settings of encoders and muxers."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class VideoFormat:
-    """One kind of video file.
+    """A kind of video file. All settings are options of ffmpeg.
 
-    video, audio: ffmpeg's encoders and their settings; alpha: what comes on top for pictures with an alpha channel, None where
-    the format has none; muxing: settings of the file itself.
+    Attributes:
+        format: ffmpeg's name of the container.
+        video: video encoder and its settings.
+        audio: audio encoder and its settings.
+        muxing: settings of the container.
+        alpha: further video settings for pictures with an alpha channel; None if the format has none.
     """
 
     format: str
@@ -24,31 +28,32 @@ class VideoFormat:
 
     @property
     def encoders(self) -> tuple[str, str]:
-        """The encoders that ffmpeg must have."""
+        """The names of the encoders that ffmpeg must have."""
         return self.video["c:v"], self.audio["c:a"]
 
 
 MP4 = VideoFormat(
     format="mp4",
+    # CRF 18 is hard to tell from the original; `veryfast` keeps encoding a small part of rendering.
     video={"c:v": "libx264", "preset": "veryfast", "crf": 18},
     audio={"c:a": "aac", "b:a": "160k"},
-    muxing={"movflags": "+faststart"},
+    muxing={"movflags": "+faststart"},  # playback starts before the download has ended
 )
 WEBM = VideoFormat(
     format="webm",
-    # Constant quality needs a bit rate of 0; `realtime` costs a fifth of the time, for an eighth more bytes.
+    # Constant quality needs a bit rate of 0. `realtime` takes a fifth of the time for an eighth more bytes.
     video={"c:v": "libvpx-vp9", "crf": 22, "b:v": 0, "deadline": "realtime", "cpu-used": 5, "row-mt": 1, "g": 50},
     audio={"c:a": "libopus", "b:a": "96k"},
     muxing={},
-    # The alpha channel is a second stream of pictures; hidden reference frames would put the two out of step.
+    # The alpha channel is a second video stream; hidden reference frames would make the two fall out of step.
     alpha={"auto-alt-ref": 0},
 )
-CONTAINERS = {".mp4": MP4, ".webm": WEBM}
+FORMATS = {".mp4": MP4, ".webm": WEBM}
 
 
 def format_for(path: Path) -> VideoFormat:
-    """The container that a file's name asks for. Raises ValueError for an ending that is not written."""
+    """Returns the format that the suffix of `path` names. Raises ValueError for another suffix."""
     try:
-        return CONTAINERS[Path(path).suffix.lower()]
+        return FORMATS[Path(path).suffix.lower()]
     except KeyError:
-        raise ValueError(f"{Path(path).name}: videos are written as {' or '.join(CONTAINERS)}") from None
+        raise ValueError(f"{Path(path).name}: videos are written as {' or '.join(FORMATS)}") from None

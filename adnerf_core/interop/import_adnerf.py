@@ -26,7 +26,8 @@ from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.interop import adnerf_format
 from adnerf_core.interop.adnerf_format import AdNerfFolder
 from adnerf_core.preprocess import expression, footage_report
-from adnerf_core.preprocess.bundle_adjustment import HeadTrack, Motions, mean_face, similarity
+from adnerf_core.preprocess.head_pose import HeadTrack, mean_face
+from adnerf_core.preprocess.rigid_motions import Motions, similarity
 from adnerf_core.preprocess.torso_tracking import track_torso
 from adnerf_core.progress import Progress, silent
 

@@ -1,7 +1,7 @@
-"""FootageCheck: one streamed look at the whole footage before any work goes into it.
+"""Checks the whole footage once, in a stream, before any work goes into it.
 
-Finds the person and the square crop, and refuses what no subject can be made of. What it cannot see well (how long the
-face is away, frame by frame) is left to the tracking.
+check_footage() finds the person and the square crop, and refuses footage that cannot become a subject. Gaps of single
+frames, and how long the face is missing, are left to the tracking, which sees every frame.
 """
 
 from __future__ import annotations
@@ -12,55 +12,77 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 
 from adnerf_core.config import FPS
-from adnerf_core.errors import (
-    FaceTooSmall,
-    MissingBackend,
-    MovingCamera,
-    NoFaceFound,
-    SceneCut,
-    SeveralFaces,
-    SilentAudio,
-)
-from adnerf_core.face.suppress_stderr import suppress_stderr
+from adnerf_core.errors import FaceTooSmall, MovingCamera, NoFaceFound, SceneCut, SeveralFaces, SilentAudio
+from adnerf_core.preprocess.camera_motion import CameraMotionDetector
+from adnerf_core.preprocess.face_detector import Box, FaceDetector
 
-EDGE = 960
-"""Longer edge of the pictures surveyed, px, at most."""
+CHECK_EDGE = 960
+"""Longer edge of the pictures that are checked, px, at most: a face of MIN_FACE_PX in a 4K video still has 20 px."""
+
 DETECT_EVERY = FPS // 2
-MAX_LOOKS = 400
-CONFIDENCE = 0.7
-"""Score from which a face is one: blobs and textures reach 0.65, faces lie above 0.75."""
+"""Frames between face detections at first: two per second."""
+
+MAX_DETECTIONS = 400
+"""Number of detections at which every other one is dropped and the interval is doubled: the cost of detection, the slowest part of
+the check, is bounded whatever the length."""
+
 MIN_FACE_PX = 80
+"""Smallest height of the face in the source, px (also named in the remedy of FaceTooSmall): below it, lips are a few pixels."""
+
 MIN_FACE_SHARE = 0.2
-"""Of the pictures looked at, how many must show the face."""
-SECOND_FACE = 0.4
-"""Height of another face over the person's from which it counts."""
+"""Share of the detections that must find the face. It is low because the detector misses turned faces; the tracking decides."""
+
+SECOND_FACE_HEIGHT = 0.4
+"""Height of another face, over the person's, from which it counts as a second person: smaller ones are passers-by or pictures."""
+
+SECOND_FACE_SHARE = 0.05
+"""Share of the detections with a second face from which the footage is refused; less are false detections."""
+
 CROP_FACES = 2.3
 """Edge of the crop in heights of the face: head and shoulders."""
-WHOLE_FACES = 3.0
-"""A picture whose shorter edge has no more heights of the face than this is a portrait already and is kept whole."""
-SILENCE = 0.003
-"""Amplitude (99.9th percentile) below which nothing can be heard."""
-CUT_LEVELS, CUT_RATIO = 12.0, 6.0
-"""Mean change of a thumbnail between frames that is a cut: grey levels, and times the change usual around it. Lively
-people reach 6 and 5; a cut to another framing of the same scene 20 and more."""
-FLASH_FRAMES = 5
-CAMERA_LIMIT = 0.02
-"""Movement of the background, in widths of the picture, that is refused."""
-CAMERA_EVERY = 5
-THUMBNAIL = (64, 48)
 
-Box = tuple[float, float, float, float]
+WHOLE_FACES = 3.0
+"""If the shorter edge of the picture has no more heights of the face than this, it is a portrait already and is kept whole."""
+
+CROP_DROP = 0.05
+"""How much lower than the face the crop is centred, in heights of the face. The detector's box goes from brows to chin, and the
+shoulders need more room below it than the hair above."""
+
+CROP_QUANTILE = 0.02
+"""Share of the detections, at either end, that may lie outside the range of motion that the crop allows for: false ones."""
+
+MIN_AMPLITUDE, AMPLITUDE_QUANTILE = 0.003, 0.999
+"""Amplitude (of 1), as a quantile, below which nothing can be heard: -50 dB. A quantile, so that a single click does not count."""
+
+CUT_LEVELS, CUT_RATIO = 12.0, 6.0
+"""Mean change of a thumbnail from one frame to the next that is a cut: in grey levels, and in multiples of the median change around
+it. Lively people reach 6 and 5; a cut to another framing of the same scene reaches 20 and more of both."""
+
+FLASH_FRAMES = 5
+"""Two jumps so close together, frames, are a flash or a hand in front of the lens, after which the same shot continues."""
+
+MAX_CAMERA_SHIFT = 0.02
+"""Motion of the background, in widths of the picture, that is refused: a plate that is off by 10 px at 512 px shows at once."""
+
+CAMERA_EVERY = 5
+"""Frames between the measurements of the camera's motion: at five per second the background moves little between two."""
+
+THUMBNAIL = (64, 48)
+"""Size of the thumbnails that are compared for cuts, px: too small for the motion of lips to matter."""
 
 
 @dataclass(frozen=True)
 class FootageCheck:
-    """What was seen.
+    """The result of check_footage().
 
-    frames: how many, at FPS; face_px: height of the face; crop: (x, y, width, height), square, both in px of the source's
-    pictures; camera_shift: movement of the background in widths of the picture.
+    Attributes:
+        frames: number of frames, at FPS.
+        face_px: height of the face, px of the source.
+        crop: (x, y, width, height), square, px of the source.
+        camera_shift: motion of the background, in widths of the picture.
     """
 
     frames: int
@@ -69,115 +91,82 @@ class FootageCheck:
     camera_shift: float
 
 
-class FaceDetector:
-    """MediaPipe's full-range detector, whose model comes with the wheel."""
-
-    def __init__(self):
-        try:
-            from mediapipe.python.solutions.face_detection import FaceDetection
-        except ImportError as error:
-            raise MissingBackend("Finding faces needs: pip install --no-deps mediapipe==0.10.21") from error
-        with suppress_stderr():
-            self._solution = FaceDetection(model_selection=1)
-            self._solution.process(np.zeros((64, 64, 3), np.uint8))
-
-    def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> list[Box]:
-        """Boxes of the faces in px, highest first.
-
-        Looks at the whole picture, then at ever smaller overlapping tiles, until the largest face is large enough in them
-        for any other that matters to have been seen too.
-        """
-        height, width, _ = frame.shape
-        boxes: list[Box] = []
-        for parts in (1, 2, 4):
-            edge = max(height, width) if parts == 1 else int(1.25 * max(height, width) / parts)
-            xs, ys = ({int(v) for v in np.linspace(0, max(0, length - edge), parts)} for length in (width, height))
-            for x in sorted(xs):
-                for y in sorted(ys):
-                    tile = frame[y : y + edge, x : x + edge]
-                    boxes += [(x + bx, y + by, bw, bh) for bx, by, bw, bh in self._detect(tile)]
-            boxes.sort(key=lambda box: -box[3])
-            if boxes and boxes[0][3] > 0.25 * edge:
-                break
-        kept: list[Box] = []
-        for box in boxes:
-            if all(_overlap(box, other) < 0.2 for other in kept):
-                kept.append(box)
-        return kept
-
-    def _detect(self, tile: np.ndarray) -> list[Box]:
-        height, width, _ = tile.shape
-        found = self._solution.process(np.ascontiguousarray(tile)).detections or []
-        sure = [detection for detection in found if detection.score[0] >= CONFIDENCE]
-        boxes = [detection.location_data.relative_bounding_box for detection in sure]
-        return [(b.xmin * width, b.ymin * height, b.width * width, b.height * height) for b in boxes]
-
-    def close(self) -> None:
-        self._solution.close()
-
-
-def _overlap(a: Box, b: Box) -> float:
-    """Area that two boxes share over the smaller one's area: a part of a face seen in a tile is the same face."""
-    width = min(a[0] + a[2], b[0] + b[2]) - max(a[0], b[0])
-    height = min(a[1] + a[3], b[1] + b[3]) - max(a[1], b[1])
-    return max(width, 0) * max(height, 0) / min(a[2] * a[3], b[2] * b[3])
-
-
 def require_sound(samples: Float[np.ndarray, " samples"]) -> None:
-    """Raises SilentAudio where nothing can be heard in samples of -1..1."""
-    loud = float(np.quantile(np.abs(samples), 0.999)) if len(samples) else 0.0
-    if loud < SILENCE:
-        raise SilentAudio(f"The sound is silent (peaks at {20 * np.log10(max(loud, 1e-5)):.0f} dB).")
+    """Raises SilentAudio if nothing can be heard in samples of -1..1."""
+    amplitude = float(np.quantile(np.abs(samples), AMPLITUDE_QUANTILE)) if len(samples) else 0.0
+    if amplitude < MIN_AMPLITUDE:
+        raise SilentAudio(f"The sound is silent (peaks at {20 * np.log10(max(amplitude, 1e-5)):.0f} dB).")
 
 
 def survey_size(width: int, height: int) -> tuple[int, int]:
-    """Size of the pictures to survey: the source's, scaled down to EDGE."""
-    scale = min(1.0, EDGE / max(width, height))
+    """Returns the size of the pictures to check: the source's, scaled down to CHECK_EDGE."""
+    scale = min(1.0, CHECK_EDGE / max(width, height))
     return max(2, round(width * scale)), max(2, round(height * scale))
 
 
-def check_footage(frames: Iterable[np.ndarray], width: int, height: int, seen: Callable[[int], None]) -> FootageCheck:
-    """Looks through `frames` (at FPS, scaled to survey_size) of footage that is `width` x `height`.
+def check_footage(
+    frames: Iterable[np.ndarray], width: int, height: int, on_frame: Callable[[int], None]
+) -> FootageCheck:
+    """Checks footage in one pass.
 
-    `seen` is told how many frames have been looked at. Raises NoFaceFound, SceneCut, MovingCamera, SeveralFaces,
-    FaceTooSmall.
+    Args:
+        frames: its frames at FPS, RGB, scaled to survey_size().
+        width: width of the source, px.
+        height: height of the source, px.
+        on_frame: called with the number of frames that have been checked.
+
+    Raises:
+        NoFaceFound, SceneCut, MovingCamera, SeveralFaces, FaceTooSmall: if it cannot become a subject.
     """
     scale = width / survey_size(width, height)[0]
-    camera, changes, looks = CameraMotionDetector(), [], []
+    camera, changes, detections = CameraMotionDetector(), [], []
     thumbnail, every, count = None, DETECT_EVERY, 0
     with closing(FaceDetector()) as detect:
         for count, frame in enumerate(frames, start=1):
-            seen(count)
-            before, thumbnail = thumbnail, cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.int16)
-            if before is not None:
-                changes.append(float(np.abs(thumbnail - before).mean()))
+            on_frame(count)
+            previous, thumbnail = thumbnail, cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.int16)
+            if previous is not None:
+                changes.append(float(np.abs(thumbnail - previous).mean()))
             if (count - 1) % every == 0:
-                looks.append(detect(frame))
-                if len(looks) == MAX_LOOKS:
+                detections.append(detect(frame))
+                if len(detections) == MAX_DETECTIONS:
                     every *= 2
-                    looks = looks[::2]
+                    detections = detections[::2]
             if (count - 1) % CAMERA_EVERY == 0:
-                camera.look(frame, next((boxes[0] for boxes in reversed(looks) if boxes), None))
-    faces = np.array([boxes[0] for boxes in looks if boxes])
-    if len(faces) < max(2, MIN_FACE_SHARE * len(looks)):
-        raise NoFaceFound(f"A face was found in {len(faces)} of the {len(looks)} pictures looked at.")
-    if cuts := find_cuts(np.array(changes)):
-        raise SceneCut(f"The picture jumps at {', '.join(f'{cut / FPS:.2f} s' for cut in cuts[:5])}.")
-    if camera.shift > CAMERA_LIMIT:
-        raise MovingCamera(f"The background moves by {100 * camera.shift:.0f} % of the picture's width.")
-    others = sum(any(box[3] > SECOND_FACE * boxes[0][3] for box in boxes[1:]) for boxes in looks)
-    if others >= max(2, 0.05 * len(looks)):
-        raise SeveralFaces(f"There is more than one face in {others} of the {len(looks)} pictures looked at.")
+                camera.add_frame(frame, next((boxes[0] for boxes in reversed(detections) if boxes), None))
+    faces = _require_one_take(detections, np.array(changes), camera.shift)
     face_px = float(np.median(faces[:, 3]) * scale)
     if face_px < MIN_FACE_PX:
         raise FaceTooSmall(f"The face is about {face_px:.0f} pixels high.")
     return FootageCheck(count, face_px, choose_crop(faces * scale, width, height), camera.shift)
 
 
-def find_cuts(changes: Float[np.ndarray, " changes"]) -> list[int]:
-    """Frames before which the picture jumps: `changes` [k] is the mean change from frame k to k + 1, in grey levels.
+def _require_one_take(
+    detections: list[list[Box]], changes: Float[np.ndarray, " changes"], camera_shift: float
+) -> Float[np.ndarray, "faces 4"]:
+    """Returns the boxes of the person's face; raises an error unless it is one person in one take with a still camera."""
+    faces = np.array([boxes[0] for boxes in detections if boxes])
+    if len(faces) < max(2, MIN_FACE_SHARE * len(detections)):
+        raise NoFaceFound(f"A face was found in {len(faces)} of the {len(detections)} pictures that were checked.")
+    if cuts := find_cuts(changes):
+        raise SceneCut(f"The picture jumps at {', '.join(f'{cut / FPS:.2f} s' for cut in cuts[:5])}.")
+    if camera_shift > MAX_CAMERA_SHIFT:
+        raise MovingCamera(f"The background moves by {100 * camera_shift:.0f} % of the picture's width.")
+    others = sum(any(box[3] > SECOND_FACE_HEIGHT * boxes[0][3] for box in boxes[1:]) for boxes in detections)
+    if others >= max(2, SECOND_FACE_SHARE * len(detections)):
+        raise SeveralFaces(
+            f"There is more than one face in {others} of the {len(detections)} pictures that were checked."
+        )
+    return faces
 
-    A jump with another one close by is a flash or a hand before the lens, after which the take goes on.
+
+def find_cuts(changes: Float[np.ndarray, " changes"]) -> list[int]:
+    """Returns the frames at which another shot begins.
+
+    A jump with another jump close by is no cut, but a flash or a hand in front of the lens.
+
+    Args:
+        changes: the mean change from frame k to frame k + 1, grey levels.
     """
     jumps = []
     for k in np.flatnonzero(changes > CUT_LEVELS):
@@ -187,12 +176,18 @@ def find_cuts(changes: Float[np.ndarray, " changes"]) -> list[int]:
     return [cut for cut in jumps if not any(0 < abs(cut - other) <= FLASH_FRAMES for other in jumps)]
 
 
-def choose_crop(faces: Float[np.ndarray, "looks 4"], width: int, height: int) -> tuple[int, int, int, int]:
-    """The square (x, y, edge, edge) that shows head and shoulders, given boxes of the face in px of the picture.
+def choose_crop(faces: Float[np.ndarray, "faces 4"], width: int, height: int) -> tuple[int, int, int, int]:
+    """Returns the square (x, y, edge, edge) that shows head and shoulders and keeps the moving face inside.
 
-    The whole shorter edge where the picture is a portrait already; the face always stays inside with its hair.
+    If the picture is a portrait already, its whole shorter edge is kept.
+
+    Args:
+        faces: boxes (x, y, width, height) of the face, px of the picture.
+        width: width of the picture, px.
+        height: its height, px.
     """
-    low, high = np.quantile(faces[:, :2], 0.02, axis=0), np.quantile(faces[:, :2] + faces[:, 2:], 0.98, axis=0)
+    low = np.quantile(faces[:, :2], CROP_QUANTILE, axis=0)
+    high = np.quantile(faces[:, :2] + faces[:, 2:], 1 - CROP_QUANTILE, axis=0)
     face = float(np.median(faces[:, 3]))
     travel = float(max(high - low) - face)
     shorter = min(width, height)
@@ -201,58 +196,5 @@ def choose_crop(faces: Float[np.ndarray, "looks 4"], width: int, height: int) ->
         edge = shorter
     edge -= edge % 2
     x, y = (low + high) / 2 - edge / 2
-    y += 0.05 * face  # the box spans brows to chin: shoulders need more room below it than hair above
+    y += CROP_DROP * face
     return int(np.clip(x, 0, width - edge)), int(np.clip(y, 0, height - edge)), edge, edge
-
-
-class CameraMotionDetector:
-    """Follows the background; `shift` is how far it got from where it started, in widths of the picture.
-
-    Each picture is compared with a key picture that is replaced only after the background has moved, so that a still
-    camera adds up no errors.
-    """
-
-    def __init__(self):
-        self.shift = 0.0
-        self._key: np.ndarray | None = None
-        self._place = np.eye(3)
-
-    def look(self, frame: UInt8[np.ndarray, "height width 3"], face: Box | None) -> None:
-        """Adds the next picture. `face`: where the person's face is, to leave the person out."""
-        scale = 320 / frame.shape[1]
-        gray = cv2.cvtColor(
-            cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY
-        )
-        if self._key is None or face is None:
-            self._key = gray
-            return
-        step = _background_step(self._key, gray, tuple(scale * v for v in face))
-        if step is None:
-            self._key = gray
-            return
-        place = step @ self._place
-        rows, columns = gray.shape
-        corners = np.array([(0, 0, 1), (columns, 0, 1), (0, rows, 1), (columns, rows, 1)], float).T
-        drift = np.linalg.norm((place @ corners - corners)[:2], axis=0)
-        self.shift = max(self.shift, float(np.median(drift)) / columns)
-        if np.median(np.linalg.norm((step @ corners - corners)[:2], axis=0)) > 2.0:
-            self._key, self._place = gray, place
-
-
-def _background_step(before: np.ndarray, after: np.ndarray, face: Box) -> Float[np.ndarray, "3 3"] | None:
-    """How the background moves between two grey pictures; None where too little of it can be seen or it does not agree."""
-    outside = np.full(before.shape, 255, np.uint8)
-    x, y, w, h = (int(v) for v in face)
-    outside[max(0, y - h) :, max(0, x - w // 2) : x + w + w // 2] = 0  # hair, neck
-    outside[max(0, y + h) :, max(0, x - w - w // 2) : x + 2 * w + w // 2] = 0  # shoulders
-    corners = cv2.goodFeaturesToTrack(before, 200, 0.01, 6, mask=outside)
-    if corners is None or len(corners) < 12:
-        return None
-    moved, there, _ = cv2.calcOpticalFlowPyrLK(before, after, corners, None, winSize=(15, 15), maxLevel=3)
-    there = there[:, 0] == 1
-    if there.sum() < 12:
-        return None
-    matrix, agree = cv2.estimateAffinePartial2D(corners[there], moved[there], ransacReprojThreshold=1.0)
-    if matrix is None or agree.mean() < 0.5:
-        return None
-    return np.vstack([matrix, [0, 0, 1]])

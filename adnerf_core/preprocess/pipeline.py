@@ -35,12 +35,12 @@ from adnerf_core.files.run_dir import atomic, read_json, write_json
 from adnerf_core.preprocess import (
     av_sync,
     background,
-    bundle_adjustment,
     expression,
     footage_check,
     footage_report,
     segmentation,
 )
+from adnerf_core.preprocess.head_pose import estimate_head_poses
 from adnerf_core.preprocess.torso_tracking import track_torso
 from adnerf_core.progress import Progress, silent
 
@@ -157,7 +157,7 @@ def preprocess(
         The dataset.
 
     Raises:
-        MediaError, FootageError: if no subject can be made of the footage; see errors.py for their kinds.
+        MediaError, FootageError: if the footage cannot become a subject; errors.py lists the reasons.
         MissingBackend: if a library or model file is missing.
         DiskFull: if the disk has no space left.
     """
@@ -253,7 +253,7 @@ def _pose(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     progress(0, 1)
     with np.load(work.landmarks) as arrays:
         landmarks, flow = arrays["landmarks"], arrays["flow"]
-    head = bundle_adjustment.estimate_head_poses(landmarks, flow, size)
+    head = estimate_head_poses(landmarks, flow, size)
     landmarks[~head.valid] = np.nan
     canonical = expression.remove_head_pose(landmarks, head, size)
     eyes, eye_range = expression.eye_openness(canonical, head.valid)

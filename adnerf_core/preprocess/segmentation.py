@@ -1,4 +1,4 @@
-"""Head, torso, background: a person segmentation cut in two along the jaw, both steadied over time."""
+"""Masks of head and torso: a person segmentation, split along the jaw; both are smoothed over time."""
 
 from __future__ import annotations
 
@@ -13,27 +13,46 @@ from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter1d
 
 from adnerf_core.errors import MissingBackend
-from adnerf_core.face import landmarks
-from adnerf_core.face.landmarks import LOBES
+from adnerf_core.face.landmarks import EAR_LOBES, JAW
 from adnerf_core.face.suppress_stderr import suppress_stderr
-from adnerf_core.preprocess.bundle_adjustment import HeadTrack, project
+from adnerf_core.preprocess.head_pose import HeadTrack
+from adnerf_core.preprocess.rigid_motions import project_centred
 
 NETWORK_EDGE = 256
-"""Edge of the pictures that the segmentation network sees."""
-STEADY = 5
-"""Frames over which the segmentation's median is taken: a median removes flicker and leaves moving edges sharp."""
+"""Edge of the pictures that the segmentation network takes, px."""
+
+MEDIAN_FRAMES = 5
+"""Frames in the temporal median of the segmentation: a median removes flicker and keeps moving edges sharp. median_of_five() is
+written for this number."""
+
 GUIDE_WINDOW = 5
-"""Edge of the windows in which the segmentation follows the picture's brightness, px at NETWORK_EDGE."""
-JAW_FRAMES = 2.0
-"""Standard deviation, frames, of the smoothing of the jaw line in the head's frame (where it moves only with speech)."""
-EAR_REACH = 0.75
-"""How far beyond the ears hair still belongs to the head, in units of the head."""
-LOBE_DROP = 0.2
-"""From the ear lobes the cut runs outwards, and so far down, to clear them."""
+"""Edge of the guided filter's windows, px at NETWORK_EDGE: about the distance by which the network misses an edge."""
+
+GUIDE_EPSILON = 1e-3
+"""The guided filter's regularisation, squared brightness (0..1): edges of less contrast than its root, 0.03, are not followed."""
+
+CONFIDENT_BACKGROUND, CONFIDENT_PERSON = 0.15, 0.85
+"""Filtered probabilities that become opacity 0 and 1; those between are stretched linearly. It removes the haze of the network's
+doubt and keeps a soft edge."""
+
+MIN_PROBABILITY = 0.05
+"""Probability from which a pixel belongs to a connected piece of the person."""
+
+JAW_SIGMA = 2.0
+"""Standard deviation of the temporal smoothing of the jaw line, frames, in the head's frame, where it moves with speech only."""
+
+HAIR_REACH = 0.75
+"""How far outwards from the ear lobes hair belongs to the head, head units. Beyond it the cut rises steeply."""
+
+LOBE_DROP, LOBE_WIDTH = 0.2, 0.15
+"""From each ear lobe the cut runs so far down within so far outwards, head units, to pass below the ear."""
+
+CUT_TOP = 3.0
+"""How far above the lobes the polygon ends, head units: above every head of hair."""
 
 
 class PersonSegmenter:
-    """MediaPipe's selfie segmentation, whose model comes with the wheel."""
+    """MediaPipe's selfie segmentation, whose model is part of the wheel. Raises MissingBackend if MediaPipe is missing."""
 
     def __init__(self):
         try:
@@ -45,38 +64,48 @@ class PersonSegmenter:
             self._solution.process(np.zeros((NETWORK_EDGE, NETWORK_EDGE, 3), np.uint8))
 
     def __call__(self, frame: UInt8[np.ndarray, "size size 3"]) -> Float[np.ndarray, "edge edge"]:
-        """Probability of the person, 0..1, at NETWORK_EDGE."""
+        """Returns the probability of the person, 0..1, at NETWORK_EDGE."""
         small = cv2.resize(frame, (NETWORK_EDGE, NETWORK_EDGE), interpolation=cv2.INTER_AREA)
         return self._solution.process(small).segmentation_mask
 
     def close(self) -> None:
+        """Releases the network's resources."""
         self._solution.close()
 
 
 def segment_frames(
     frames: Iterable[np.ndarray], cuts: Iterable[np.ndarray]
 ) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-    """Masks of consecutive `frames`, [size, size, 3] uint8 RGB, given the polygon (see jaw_polygons) that each is cut along.
+    """Segments consecutive frames.
 
-    Yields one for each frame: R = head, G = torso, 0..255 with soft edges and R + G <= 255.
+    Args:
+        frames: [size, size, 3] uint8 RGB.
+        cuts: for each frame the polygon of the head, as jaw_polygons() returns it.
+
+    Yields:
+        A mask per frame: R is the head and G the torso, 0..255, with soft edges and R + G <= 255; B is 0.
     """
-    person: deque[np.ndarray] = deque(maxlen=STEADY)
+    person: deque[np.ndarray] = deque(maxlen=MEDIAN_FRAMES)
     waiting: deque[tuple[np.ndarray, np.ndarray]] = deque()
     with closing(PersonSegmenter()) as segment:
         for frame, cut in zip(frames, cuts, strict=True):
-            seen = segment(frame)
-            person.extend([seen] * (1 if person else STEADY // 2 + 1))  # the first frame stands for those before it
+            probability = segment(frame)
+            # The first frame also stands for those before it.
+            person.extend([probability] * (1 if person else MEDIAN_FRAMES // 2 + 1))
             waiting.append((frame, cut))
-            if len(person) == STEADY:
+            if len(person) == MEDIAN_FRAMES:
                 yield split_head_torso(*waiting.popleft(), median_of_five(*person))
         while waiting:
-            person.append(person[-1])  # and the last one for those after it
-            if len(person) == STEADY:
+            person.append(person[-1])  # the last frame also stands for those after it
+            if len(person) == MEDIAN_FRAMES:
                 yield split_head_torso(*waiting.popleft(), median_of_five(*person))
 
 
 def median_of_five(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, e: np.ndarray) -> np.ndarray:
-    """Element-wise median: what neither is the least nor the greatest of four, against the fifth. Far faster than sorting."""
+    """Returns the element-wise median of five arrays, much faster than by sorting.
+
+    The smallest and the largest of a, b, c, d cannot be the median of five. It is therefore the median of the other two and e.
+    """
     a, b, c, d = np.minimum(a, b), np.maximum(a, b), np.minimum(c, d), np.maximum(c, d)
     b, c = np.minimum(b, d), np.maximum(a, c)
     return np.maximum(np.minimum(b, c), np.minimum(np.maximum(b, c), e))
@@ -85,13 +114,24 @@ def median_of_five(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, e
 def split_head_torso(
     frame: UInt8[np.ndarray, "size size 3"], cut: Float[np.ndarray, "n 2"], person: Float[np.ndarray, "edge edge"]
 ) -> UInt8[np.ndarray, "size size 3"]:
-    """The mask of one frame: sharpens the coarse person to the frame's own edges and divides it along the cut."""
+    """Computes the mask of one frame: refines the coarse probability to the frame's edges and splits it along the cut.
+
+    Args:
+        frame: RGB.
+        cut: polygon of the head, (x, y), px.
+        person: probability of the person, 0..1.
+
+    Returns:
+        The mask, as segment_frames() yields it.
+    """
     size = frame.shape[0]
     person = guided_filter(frame, keep_largest(person))
-    person = np.clip((person - 0.15) * (255 / 0.7), 0, 255)
+    span = CONFIDENT_PERSON - CONFIDENT_BACKGROUND
+    person = np.clip((person - CONFIDENT_BACKGROUND) * (255 / span), 0, 255)
     above = np.zeros((size, size), np.uint8)
+    # fillPoly takes integers with a number of fractional bits: 4 here. Its origin is the centre of the first pixel.
     cv2.fillPoly(above, [np.rint((cut - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
-    above = cv2.GaussianBlur(above, (0, 0), max(0.5, size / 400))
+    above = cv2.GaussianBlur(above, (0, 0), max(0.5, size / 400))  # a soft cut, as the outline is soft
     head = cv2.multiply(person, above, scale=1 / 255, dtype=cv2.CV_32F)
     return cv2.merge([np.rint(channel).astype(np.uint8) for channel in (head, person - head, np.zeros_like(head))])
 
@@ -99,46 +139,56 @@ def split_head_torso(
 def guided_filter(
     frame: UInt8[np.ndarray, "size size 3"], mask: Float[np.ndarray, "edge edge"]
 ) -> Float[np.ndarray, "size size"]:
-    """Guided filter: the mask as a locally linear function of brightness, so that its edge falls on the picture's edge.
+    """Moves the mask's edge to the picture's edge (He and Sun, "Fast Guided Filter", 2015).
 
-    The function is found at the mask's resolution and applied at the frame's.
+    In each window the mask is fitted as a linear function of the brightness g:
+
+        mask = slope * g + shift,    slope = cov(g, mask) / (var(g) + GUIDE_EPSILON),    shift = mean(mask) - slope * mean(g)
+
+    The function is fitted at the mask's resolution, averaged over the windows that hold a pixel, and applied at the frame's.
     """
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     guide = cv2.resize(gray, mask.shape, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
     window = (GUIDE_WINDOW, GUIDE_WINDOW)
     mean_g, mean_m = cv2.blur(guide, window), cv2.blur(mask, window)
-    slope = (cv2.blur(guide * mask, window) - mean_g * mean_m) / (cv2.blur(guide * guide, window) - mean_g**2 + 1e-3)
+    variance = cv2.blur(guide * guide, window) - mean_g**2
+    slope = (cv2.blur(guide * mask, window) - mean_g * mean_m) / (variance + GUIDE_EPSILON)
     line = cv2.merge([cv2.blur(slope, window) / 255, cv2.blur(mean_m - slope * mean_g, window)])
     slope, shift = cv2.split(cv2.resize(line, gray.shape, interpolation=cv2.INTER_LINEAR))
     return slope * gray + shift
 
 
 def keep_largest(mask: Float[np.ndarray, "edge edge"]) -> Float[np.ndarray, "edge edge"]:
-    """The person's own connected piece; what the network takes for people elsewhere is dropped."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > 0.05).astype(np.uint8))
-    if count <= 2:
+    """Keeps the largest connected piece of a mask: objects elsewhere that the network takes for people are dropped."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((mask > MIN_PROBABILITY).astype(np.uint8))
+    if count <= 2:  # the background, and one piece at most
         return mask
     return mask * (labels == 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA])))
 
 
 def jaw_polygons(
-    depose: Float[np.ndarray, "frames landmarks 3"], track: HeadTrack, size: int
+    canonical: Float[np.ndarray, "frames landmarks 3"], track: HeadTrack, size: int
 ) -> Float[np.ndarray, "frames n 2"]:
-    """For each frame the polygon (px of the frame) of what belongs to the head as far as the person is there.
+    """Computes for each frame the polygon inside which the person is head; the rest of the person is torso.
 
-    Its lower side is the jaw line, low-passed in the head's frame and seen from the smoothed pose, so that the rim between
-    jaw and neck does not jitter; from the ear lobes it runs outwards, then up: hair below the lobes is torso.
+    Its lower side is the jaw line, smoothed over time in the head's frame and projected with the smoothed pose, so that the
+    border between jaw and neck does not jitter. From the ear lobes it runs outwards, then up: hair below the lobes is torso.
+
+    Args:
+        canonical: landmarks in the head's frame, NaN where the pose is not valid.
+        track: the poses.
+        size: edge of the frame, px.
+
+    Returns:
+        (x, y) of the corners, px.
     """
-    right, left = (landmarks.JAW.index(lobe) for lobe in LOBES)
-    known = np.flatnonzero(track.valid)
-    jaw = interp1d(
-        known, depose[known][:, landmarks.JAW[right : left + 1]], axis=0, bounds_error=False, fill_value="extrapolate"
-    )
-    jaw = gaussian_filter1d(jaw(np.clip(np.arange(len(depose)), known[0], known[-1])), JAW_FRAMES, axis=0)
+    right, left = (JAW.index(lobe) for lobe in EAR_LOBES)
+    valid = np.flatnonzero(track.valid)
+    points = canonical[valid][:, JAW[right : left + 1]]
+    jaw = interp1d(valid, points, axis=0, bounds_error=False, fill_value="extrapolate")
+    jaw = gaussian_filter1d(jaw(np.clip(np.arange(len(canonical)), valid[0], valid[-1])), JAW_SIGMA, axis=0)
     ears = jaw[:, [0, -1]].mean(0)
-    sides = []
-    for ear, sign in zip(ears, (-1, 1), strict=True):
-        outwards = np.array([(0.15, -LOBE_DROP, 0), (EAR_REACH, -LOBE_DROP, 0), (2 * EAR_REACH, 3, 0)])
-        sides.append(np.tile(ear + outwards * (sign, 1, 1), (len(jaw), 1, 1)))
+    outwards = np.array([(LOBE_WIDTH, -LOBE_DROP, 0), (HAIR_REACH, -LOBE_DROP, 0), (2 * HAIR_REACH, CUT_TOP, 0)])
+    sides = [np.tile(ear + outwards * (sign, 1, 1), (len(jaw), 1, 1)) for ear, sign in zip(ears, (-1, 1), strict=True)]
     outline = np.concatenate([sides[0][:, ::-1], jaw, sides[1]], axis=1)
-    return project(outline, track.focal, track.motions) * (1, -1) + size / 2
+    return project_centred(outline, track.focal, track.motions) * (1, -1) + size / 2

@@ -1,7 +1,7 @@
-"""Motion of the upper body: a similarity a frame, from features of the clothes.
+"""Motion of the upper body, as a similarity transform per frame, from features of the clothes.
 
-The torso is no function of the head's pose: on real footage the best prediction from the pose leaves 1.5 px (at 512 px) of sway
-in each direction, which blurs the collar. So the upper body is tracked as an individual body, as it is rendered as one.
+The torso's motion is not a function of the head pose: on real footage the best prediction from the pose leaves 1.5 px (at
+512 px) of sway in each direction, which blurs the collar. So the torso is tracked, and rendered, as a separate body.
 """
 
 from __future__ import annotations
@@ -13,14 +13,31 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy.signal import savgol_filter
 
-FEATURES = 200
-FEWEST, INLIERS = 10, 0.3
-"""Features, and the share of them that must agree on one motion, for a frame to be trusted."""
+MAX_FEATURES = 200
+"""Features that are tracked at most. A similarity has four parameters; 200 points determine it well, and tracking stays cheap."""
+
+MIN_FEATURES, MIN_INLIERS = 10, 0.3
+"""Number of tracked features, and share of them that must agree on one motion, for a frame to be used. With fewer, a wrinkle of
+the cloth or a hand can pass for the motion of the body."""
+
+FEATURE_QUALITY = 0.01
+"""Smallest corner strength over that of the strongest corner (goodFeaturesToTrack's own usual value)."""
+
+FEATURE_SPACING = 80
+"""Edge of the picture over the distance between features: 6 px at 512 px, so that they spread over the clothes."""
+
 REPROJECTION_PX = 2.0
-TRUSTED = 0.5
-"""Share of trusted frames below which the torso has too little texture: it then follows the head's pose alone."""
+"""Largest distance of an inlier from the common motion, px at 512 px: what wrinkles move by themselves."""
+
+REFERENCE_EDGE = 512
+"""Edge of the picture, px, to which the distances in px refer."""
+
+MIN_TRACKED = 0.5
+"""Share of usable frames below which the torso has too little texture. Its motion is then left at zero, and the torso follows
+the head pose alone."""
+
 SMOOTHING = 5
-"""Frames that the motion is smoothed over (quadratic Savitzky-Golay)."""
+"""Frames in the window of the smoothing (quadratic Savitzky-Golay): a fifth of a second, shorter than any sway."""
 
 
 def track_torso(
@@ -31,56 +48,71 @@ def track_torso(
     torso: Bool[np.ndarray, "size size"],
     progress: Callable[[int], None] = lambda k: None,
 ) -> Float[np.ndarray, "frames 4"]:
-    """Motion of the torso against its place in frame `reference`, for `count` frames of which `frames` can be read.
+    """Estimates the motion of the torso relative to a reference frame.
 
-    Returns a row (x, y, angle, log scale) a frame: a point p of the reference is seen at scale * rotate(p, angle) + (x, y),
-    with places in -1..1 over the picture, y down, and the angle in rad, clockwise in the picture. `torso` is where features
-    are looked for in the reference. All zeros where the torso cannot be tracked; gaps are interpolated.
+    Each row (x, y, angle, log scale) says that a point p of the reference frame appears at scale * rotate(p, angle) + (x, y).
+    Positions run from -1 to 1 across the picture, y down; the angle is in rad, clockwise in the picture.
+
+    Args:
+        frames: the indices of the frames that can be read.
+        count: the number of all frames.
+        reference: the index of the reference frame.
+        picture: reads a frame, RGB.
+        torso: where features are detected in the reference frame.
+        progress: called with the index of each frame that is done.
+
+    Returns:
+        A row per frame; gaps are interpolated. All zeros if the torso cannot be tracked.
     """
     motion = np.full((count, 4), np.nan)
     first = cv2.cvtColor(picture(reference), cv2.COLOR_RGB2GRAY)
     size = first.shape[0]
-    points = cv2.goodFeaturesToTrack(first, FEATURES, 0.01, max(3, size // 80), mask=torso.astype(np.uint8))
-    if points is None or len(points) < FEWEST:
+    spacing = max(3, size // FEATURE_SPACING)
+    points = cv2.goodFeaturesToTrack(first, MAX_FEATURES, FEATURE_QUALITY, spacing, mask=torso.astype(np.uint8))
+    if points is None or len(points) < MIN_FEATURES:
         return np.zeros((count, 4), np.float32)
-    guess = np.eye(2, 3)
+    last = np.eye(2, 3)
+    readable = 0
     for k in frames:
-        found = _match(first, cv2.cvtColor(picture(k), cv2.COLOR_RGB2GRAY), points, guess)
+        matrix = _match(first, cv2.cvtColor(picture(k), cv2.COLOR_RGB2GRAY), points, last)
+        readable += 1
         progress(k)
-        if found is not None:
-            guess = found
-            motion[k] = _similarity_params(found, size)
-    known = np.isfinite(motion[:, 0])
-    if known.sum() < TRUSTED * max(1, len(list(frames))):
+        if matrix is not None:
+            last = matrix
+            motion[k] = _similarity_params(matrix, size)
+    tracked = np.isfinite(motion[:, 0])
+    if tracked.sum() < MIN_TRACKED * max(1, readable):
         return np.zeros((count, 4), np.float32)
     at = np.arange(count)
-    filled = np.stack([np.interp(at, at[known], motion[known, i]) for i in range(4)], -1)
-    return (
-        savgol_filter(filled, SMOOTHING, 2, axis=0).astype(np.float32)
-        if count >= SMOOTHING
-        else filled.astype(np.float32)
-    )
+    filled = np.stack([np.interp(at, at[tracked], motion[tracked, i]) for i in range(4)], -1)
+    if count >= SMOOTHING:
+        filled = savgol_filter(filled, SMOOTHING, 2, axis=0)
+    return filled.astype(np.float32)
 
 
 def _match(first: np.ndarray, now: np.ndarray, points: np.ndarray, guess: np.ndarray) -> np.ndarray | None:
-    """The 2x3 similarity that takes `points` of `first` to where they are `now`, or None where too few agree on one."""
+    """The 2x3 similarity matrix from `points` of `first` to their positions in `now`; None if too few agree on one.
+
+    The search starts from the positions that `guess`, the motion of an earlier frame, predicts.
+    """
     size = first.shape[0]
-    window = max(9, size // 24) | 1
-    started = cv2.transform(points, guess).astype(np.float32)
-    found, status, _ = cv2.calcOpticalFlowPyrLK(
-        first, now, points, started, winSize=(window, window), maxLevel=3, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+    window = max(9, size // 24) | 1  # as in face/tracking.py
+    predicted = cv2.transform(points, guess).astype(np.float32)
+    moved, status, _ = cv2.calcOpticalFlowPyrLK(
+        first, now, points, predicted, winSize=(window, window), maxLevel=3, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
     )
-    good = (status[:, 0] > 0) & (found[:, 0] > 2).all(-1) & (found[:, 0] < size - 3).all(-1)
-    if good.sum() < FEWEST:
+    # A feature at the edge of the picture may have left it.
+    good = (status[:, 0] > 0) & (moved[:, 0] > 2).all(-1) & (moved[:, 0] < size - 3).all(-1)
+    if good.sum() < MIN_FEATURES:
         return None
     matrix, inliers = cv2.estimateAffinePartial2D(
-        points[good], found[good], ransacReprojThreshold=REPROJECTION_PX * size / 512
+        points[good], moved[good], ransacReprojThreshold=REPROJECTION_PX * size / REFERENCE_EDGE
     )
-    return matrix if matrix is not None and inliers.mean() > INLIERS else None
+    return matrix if matrix is not None and inliers.mean() > MIN_INLIERS else None
 
 
 def _similarity_params(matrix: np.ndarray, size: int) -> tuple[float, float, float, float]:
-    """A 2x3 similarity in px as (x, y, angle, log scale) about the picture's centre, in half-edges."""
+    """Converts a 2x3 similarity in px to (x, y, angle, log scale) about the picture's centre, in half edges."""
     center = np.array([size / 2, size / 2])
-    moved = (matrix[:, :2] @ center + matrix[:, 2] - center) / (size / 2)
-    return moved[0], moved[1], np.arctan2(matrix[1, 0], matrix[0, 0]), np.log(np.hypot(matrix[0, 0], matrix[1, 0]))
+    shift = (matrix[:, :2] @ center + matrix[:, 2] - center) / (size / 2)
+    return shift[0], shift[1], np.arctan2(matrix[1, 0], matrix[0, 0]), np.log(np.hypot(matrix[0, 0], matrix[1, 0]))

@@ -8,9 +8,10 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from adnerf_core.cameras.cameras import Camera, pose_angles, project
+from adnerf_core.cameras.depth_plane import points_at_depth
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.data.ray_batches import NECK_DEPTH
-from adnerf_core.face.landmarks import LOBES, NOSE_BRIDGE, NOSE_TIP
+from adnerf_core.face.landmarks import EAR_LOBES, NOSE_BRIDGE, NOSE_TIP
 from adnerf_core.models.base import SceneGeometry
 
 FRONT, BACK = 0.8, -2.0
@@ -56,22 +57,15 @@ def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndar
         return np.array([[-1.0, -1.5], [1.0, 1.5]])
     corners = np.array([[c, r] for c in (cols.min(), cols.max()) for r in (rows.min(), rows.max())], float)
     pose = track.pose[frame].astype(float)
-    local = np.column_stack(
-        [
-            (corners[:, 0] - camera.center[0]) / camera.focal,
-            (camera.center[1] - corners[:, 1]) / camera.focal,
-            -np.ones(4),
-        ]
-    )
-    directions = local @ pose[:3, :3].T
-    reach = pose[:3, 3] + directions * ((MIDDLE - pose[2, 3]) / directions[:, 2])[:, None]
+    depth = np.full(len(corners), MIDDLE)
+    reach = points_at_depth(corners[None], depth, pose[None], camera.focal, camera.center)[0]
     return np.stack([reach[:, :2].min(0), reach[:, :2].max(0)])
 
 
 def hanging_hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n"]) -> tuple[float, float]:
     """The share of `frames` in which hair hangs down on the person's right, and left: head above the cut and torso below it,
     where a neck leaves the background free."""
-    lobes = np.nanmean(track.depose[frames][:, LOBES], axis=0)
+    lobes = np.nanmean(track.depose[frames][:, EAR_LOBES], axis=0)
     outwards = (-HAIR_BESIDE, HAIR_BESIDE)
     places = [lobe + (x, y, 0) for lobe, x in zip(lobes, outwards, strict=True) for y in (HAIR_ABOVE, HAIR_BELOW)]
     places = torch.tensor(np.array(places), dtype=torch.float32)

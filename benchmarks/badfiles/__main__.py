@@ -53,7 +53,7 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "badfiles.json"
 PATIENCE_S = 600.0
 MEMORY_MIB = 3072
-"""What one ffmpeg may take at most, MiB: adnerf_core.files.ffmpeg.MEMORY_BYTES."""
+"""What one ffmpeg may take at most, MiB: adnerf_core.files.ffmpeg_process.MEMORY_BYTES."""
 SECRET = "canary-3f1d"
 UNFORESEEN = ("internal_error", "worker_lost", "time_limit")
 """Codes of jobs that tell of a fault here, not in the file."""

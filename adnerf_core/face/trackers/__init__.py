@@ -1,1 +1,1 @@
-"""Face trackers, one backend a file."""
+"""Face trackers, one backend per file."""

@@ -1,4 +1,4 @@
-"""MediaPipe's FaceLandmarker task: newer, and needs its model file (face_landmarker.task)."""
+"""MediaPipe's FaceLandmarker task: newer than FaceMesh, but it needs its model file (face_landmarker.task)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adnerf_core.face.suppress_stderr import suppress_stderr
 
 
 class FaceLandmarker:
-    """A FaceTracker on `mediapipe.tasks`."""
+    """A FaceTracker on `mediapipe.tasks`. Raises MissingBackend if MediaPipe or the model file is missing."""
 
     def __init__(self, model: str | None):
         if model is None or not Path(model).is_file():
@@ -31,18 +31,20 @@ class FaceLandmarker:
         with suppress_stderr():
             self._task = vision.FaceLandmarker.create_from_options(options)
         self._image, self._format = mediapipe.Image, mediapipe.ImageFormat.SRGB
-        self._count, self._settled = 0, False
+        self._count = 0
+        self._has_found_a_face = False  # until then, further parts of the graph may start and log
 
     def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "landmarks 3"] | None:
         height, width, _ = frame.shape
         image = self._image(self._format, np.ascontiguousarray(frame))
-        with nullcontext() if self._settled else suppress_stderr():
+        with nullcontext() if self._has_found_a_face else suppress_stderr():
             faces = self._task.detect_for_video(image, self._count * 1000 // FPS).face_landmarks
         self._count += 1
-        self._settled |= bool(faces)
+        self._has_found_a_face |= bool(faces)
         if not faces:
             return None
         return np.array([(p.x * width, p.y * height, p.z * width) for p in faces[0]], np.float32)
 
     def close(self) -> None:
+        """Releases the tracker's resources."""
         self._task.close()

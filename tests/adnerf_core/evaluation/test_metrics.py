@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from adnerf_core.evaluation import metrics
+from adnerf_core.face.eyes import eye_aspect_ratio
 from adnerf_core.face.landmarks import LEFT_EYE, RIGHT_EYE
 
 
@@ -84,7 +85,7 @@ def test_eye_aspect_is_height_over_length():
         landmarks[0, corners[1]] = (20, 0)
         for upper, lower in lids:
             landmarks[0, upper], landmarks[0, lower] = (10, -3), (10, 3)
-    assert metrics.eye_aspect(landmarks) == pytest.approx(0.3)
+    assert eye_aspect_ratio(landmarks) == pytest.approx(0.3)
 
 
 def motion(frames: int = 60) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import MissingBackend
-from adnerf_core.face import landmarks as mesh
 from adnerf_core.face import tracking
+from adnerf_core.face.landmarks import CHIN, EYE_CORNERS, FOREHEAD_TOP, NUM_LANDMARKS
 from tests.adnerf_core import clips
 
 TASK = Path(__file__).parents[4] / "shared" / "models" / "face_landmarker.task"
@@ -29,9 +29,9 @@ def follow(name: str, model: str | None, frames: list[np.ndarray]) -> tuple[np.n
 
 def assert_on_the_face(landmarks: np.ndarray) -> None:
     """The mesh sits on the astronaut's face as it lies in the portrait."""
-    assert landmarks.shape == (mesh.NUM_LANDMARKS, 3)
-    right, left = landmarks[list(mesh.EYE_CORNERS), :2]
-    forehead, chin = landmarks[[mesh.FOREHEAD_TOP, mesh.CHIN], :2]
+    assert landmarks.shape == (NUM_LANDMARKS, 3)
+    right, left = landmarks[list(EYE_CORNERS), :2]
+    forehead, chin = landmarks[[FOREHEAD_TOP, CHIN], :2]
     assert 40 < left[0] - right[0] < 80  # the person's left is right in the picture
     assert 90 < chin[1] - forehead[1] < 140
     mouth = landmarks[[13, 14], :2].mean(0)

@@ -1,4 +1,4 @@
-"""What is written besides MP4: WebM, with and without an alpha channel."""
+"""WebM, with and without an alpha channel, and formats that cannot be written."""
 
 import subprocess
 from itertools import repeat
@@ -15,7 +15,7 @@ RED, SIZE = (200, 60, 30), 64
 
 
 def decode_alpha(path: Path, size: int = SIZE) -> np.ndarray:
-    """The pictures of a WebM as [frames, size, size, 4]; only libvpx's decoder gives the alpha channel."""
+    """Returns the pictures of a WebM, [frames, size, size, 4]; only libvpx's decoder keeps the alpha channel."""
     command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", "-c:v", "libvpx-vp9", "-i", path]
     command += ["-pix_fmt", "rgba", "-f", "rawvideo", "-"]
     pixels = subprocess.run(command, capture_output=True, check=True).stdout
@@ -37,17 +37,17 @@ def test_webm_is_vp9_and_opus_in_sync(tmp_path):
     ffmpeg.write_wav(tmp_path / "in.wav", sound)
     frames = (np.full((63, 65, 3), 235 if k == 25 else 30, np.uint8) for k in range(51))
     assert ffmpeg.write_video(tmp_path / "out.webm", frames, audio=tmp_path / "in.wav") == 51
-    info, told = ffmpeg.probe(tmp_path / "out.webm"), streams(tmp_path / "out.webm")
-    assert "Video: vp9" in told and "Audio: opus" in told and "ALPHA_MODE" not in told
+    info, log = ffmpeg.probe(tmp_path / "out.webm"), streams(tmp_path / "out.webm")
+    assert "Video: vp9" in log and "Audio: opus" in log and "ALPHA_MODE" not in log
     assert (info.width, info.height, info.fps) == (66, 64, 25) and info.duration_s == pytest.approx(2.04, abs=0.03)
     back = [frame.mean() for frame in ffmpeg.read_frames(tmp_path / "out.webm")]
     assert len(back) == 51 and int(np.argmax(back)) == 25
-    heard = ffmpeg.extract_audio(tmp_path / "out.webm")
-    assert np.flatnonzero(np.abs(heard) > 0.1)[0] / 16000 == pytest.approx(1, abs=0.005)
+    sound_back = ffmpeg.extract_audio(tmp_path / "out.webm")
+    assert np.flatnonzero(np.abs(sound_back) > 0.1)[0] / 16000 == pytest.approx(1, abs=0.005)
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["in.wav", "out.webm"]
 
 
-def test_alpha_comes_back_with_colours_that_it_does_not_dim(tmp_path):
+def test_alpha_comes_back_with_straight_colours(tmp_path):
     frame = np.zeros((SIZE, SIZE, 4), np.uint8)
     frame[..., :3] = RED
     frame[:, 20:40, 3], frame[:, 40:, 3] = 128, 255
@@ -59,7 +59,7 @@ def test_alpha_comes_back_with_colours_that_it_does_not_dim(tmp_path):
         assert np.abs(back[:, 8:56, column, :3] - RED).max() <= 6
 
 
-def test_what_cannot_be_written_is_refused(tmp_path):
+def test_formats_that_cannot_be_written_are_refused(tmp_path):
     picture = np.zeros((SIZE, SIZE, 4), np.uint8)
     with pytest.raises(ValueError, match="no alpha"):
         ffmpeg.write_video(tmp_path / "out.mp4", [picture])
@@ -68,7 +68,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     assert format_for(Path("A.WEBM")) is WEBM and list(tmp_path.iterdir()) == []
 
 
-def test_an_encoder_that_is_not_there_is_named_before_any_frame_is_made(tmp_path, monkeypatch):
+def test_a_missing_encoder_is_reported_before_any_frame_is_made(tmp_path, monkeypatch):
     poor = tmp_path / "ffmpeg"
     poor.write_text("#!/bin/sh\necho ' V....D libx264  H.264'\necho ' A....D aac  AAC'\n")
     poor.chmod(0o755)

@@ -1,4 +1,4 @@
-"""The survey's parts: cuts, the crop, the camera."""
+"""The parts of the footage check: cuts, the crop, the camera."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def test_the_crop_leaves_room_for_movement():
 
 
 @pytest.mark.parametrize(("path", "moved"), [("still", 0.0), ("pan", 0.25), ("slow pan", 0.05), ("shake", 0.0125)])
-def test_the_camera_is_watched(path, moved):
-    """Windows of 400 px over a picture, noise added; the person, who moves, is left out. Found to 0.3 % of the width."""
+def test_camera_motion_is_measured(path, moved):
+    """A window of 400 px moves over a noisy picture; the person, who moves too, is masked out. Exact to 0.3 % of the width."""
     frames = 60
     x = {
         "still": np.zeros(frames),
@@ -58,14 +58,14 @@ def test_the_camera_is_watched(path, moved):
         "shake": 5 * (np.arange(frames) // 8 % 2),
     }[path]
     picture, rng = astronaut().astype(float), np.random.default_rng(0)
-    watch = footage_check.CameraMotionDetector()
+    detector = footage_check.CameraMotionDetector()
     for k, left in enumerate(x.astype(int)):
         view = picture[:400, left : left + 400].copy()
         person = np.roll(picture[60:200, 180:280], int(10 * np.sin(k)), axis=1)
         view[60:200, 180 - left : 280 - left] = person
         noisy = np.clip(view + rng.normal(0, 3, view.shape), 0, 255).astype(np.uint8)
-        watch.look(noisy, (180.0 - left, 60.0, 100.0, 140.0))
-    assert watch.shift == pytest.approx(moved, abs=0.003)
+        detector.add_frame(noisy, (180.0 - left, 60.0, 100.0, 140.0))
+    assert detector.shift == pytest.approx(moved, abs=0.003)
 
 
 def test_silence_is_refused_and_a_whisper_is_not():
@@ -76,21 +76,21 @@ def test_silence_is_refused_and_a_whisper_is_not():
     footage_check.require_sound(0.01 * noise)
 
 
-def test_the_survey_looks_at_a_bounded_number_of_pictures(monkeypatch):
-    """Ten times the footage, the same number of looks at most."""
-    looked = []
+def test_the_number_of_face_detections_is_bounded(monkeypatch):
+    """However long the footage is."""
+    detections = []
 
     class Detector:
         def __call__(self, frame):
-            looked.append(1)
+            detections.append(1)
             return [(100.0, 60.0, 120.0, 120.0)]
 
         def close(self): ...
 
     monkeypatch.setattr(footage_check, "FaceDetector", Detector)
-    monkeypatch.setattr(footage_check, "MAX_LOOKS", 20)
-    monkeypatch.setattr(footage_check.CameraMotionDetector, "look", lambda *_: None)
+    monkeypatch.setattr(footage_check, "MAX_DETECTIONS", 20)
+    monkeypatch.setattr(footage_check.CameraMotionDetector, "add_frame", lambda *_: None)
     frame = np.zeros((240, 320, 3), np.uint8)
-    found = footage_check.check_footage((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
-    assert found.frames == 40 * FPS and found.face_px == 120
-    assert len(looked) < 50
+    check = footage_check.check_footage((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
+    assert check.frames == 40 * FPS and check.face_px == 120
+    assert len(detections) < 50

@@ -114,7 +114,7 @@ def test_the_footage_report_says_what_limits_quality(dataset):
     assert report["duration_s"] == pytest.approx(6, abs=0.1) and report["fps"] == FPS
     assert 70 < report["face_px"] < 110
     said = " ".join(report["warnings"])
-    for part in ("Only 6 s", "px high", "hardly turns", "late and was moved"):
+    for part in ("Only 6 s", "px high", "hardly turns", "late, which was corrected"):
         assert part in said
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from adnerf_core.cameras.cameras import Camera
 from adnerf_core.data.dataset import SubjectDataset, Track
-from adnerf_core.face.landmarks import LOBES
+from adnerf_core.face.landmarks import EAR_LOBES
 from adnerf_core.training.scene_geometry import hanging_hair
 
 SIZE, FOCAL, DISTANCE, LOBE = 96, 200.0, 10.0, (0.8, -0.7)
@@ -35,7 +35,7 @@ class Masked(SubjectDataset):
 )
 def test_hair_on_the_shoulders_is_seen_in_the_masks(strands, expected):
     depose = np.zeros((4, 478, 3), np.float32)
-    for landmark, side in zip(LOBES, (-1, 1), strict=True):
+    for landmark, side in zip(EAR_LOBES, (-1, 1), strict=True):
         depose[:, landmark] = side * LOBE[0], LOBE[1], 0
     pose = np.tile(np.eye(4, dtype=np.float32), (4, 1, 1))
     pose[:, 2, 3] = DISTANCE

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from adnerf_core.files import ffmpeg as core_media
+from adnerf_core.files import ffmpeg
 from api.problems.problems import Problem
 from api.requests import file_type
 
@@ -71,7 +71,7 @@ def test_text_is_refused_whatever_it_is_called(text):
 def test_what_ffmpeg_writes_of_the_kinds_that_are_taken_passes(tmp_path, arguments):
     path = tmp_path / arguments[-1]
     source = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=0.4", "-f", "lavfi", "-i", "sine=duration=0.4"]
-    command = [core_media.ffmpeg_path(), "-loglevel", "error", *source, "-strict", "-2", *arguments[:-1], str(path)]
+    command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", *source, "-strict", "-2", *arguments[:-1], str(path)]
     subprocess.run(command, check=True)
     file_type.require_media(path.read_bytes()[:4096])
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from adnerf_core.config import ViewChange
-from adnerf_core.files import ffmpeg as media
+from adnerf_core.files.ffmpeg import ffmpeg_path, write_video
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from api.services import videos
 from api.services.verifications import get_verification, submit_verification
@@ -45,7 +45,7 @@ def scene(seconds):
 
 def render(run, audio, out, options, progress, *, background=None, device="cpu", load=None, mark=None):
     seconds = json.loads(audio.read_bytes()).get("seconds", 10)
-    media.write_video(out, WatermarkEmbedder(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
+    write_video(out, WatermarkEmbedder(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
     return SimpleNamespace(frames=250, duration_s=10.0, width=SIZE, height=SIZE, view=ViewChange())
 
 
@@ -56,7 +56,7 @@ SEALING = dataclasses.replace(CORE, render=render, seal=Provenance)
 def clip(tmp_path_factory):
     """What `render` makes without a mark."""
     path = tmp_path_factory.mktemp("scene") / "plain.mp4"
-    media.write_video(path, scene(3), fps=25)
+    write_video(path, scene(3), fps=25)
     return path
 
 
@@ -83,9 +83,7 @@ def changed(content, folder, **how):
     """A file after ffmpeg has written it anew."""
     source, out = folder / "before.mp4", folder / "after.mp4"
     source.write_bytes(content)
-    ffmpeg.output(ffmpeg.input(str(source))["v"], str(out), **how).overwrite_output().run(
-        cmd=media.ffmpeg_path(), quiet=True
-    )
+    ffmpeg.output(ffmpeg.input(str(source))["v"], str(out), **how).overwrite_output().run(cmd=ffmpeg_path(), quiet=True)
     return out.read_bytes()
 
 

@@ -1,0 +1,83 @@
+"""What probe() says about files: streams, sizes, durations, and what is no media file."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from adnerf_core.errors import NotMedia, NoVideo
+from adnerf_core.files import ffmpeg
+from tests.adnerf_core.files.clock import clip, run_ffmpeg
+
+
+def test_rotation_is_applied(tmp_path):
+    flat, turned = tmp_path / "flat.mp4", tmp_path / "turned.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "color=black:s=64x48:d=1,drawbox=0:0:16:16:white:fill", "-pix_fmt", "yuv420p", flat)
+    run_ffmpeg("-display_rotation", "-90", "-i", flat, "-c", "copy", turned)
+    info = ffmpeg.probe(turned)
+    assert (info.width, info.height) == (48, 64)
+    frame = next(ffmpeg.read_frames(turned))
+    assert frame.shape == (64, 48, 3)
+    assert frame[4, 44].min() > 200 and frame[4, 4].max() < 50  # clockwise: top left comes to the top right
+
+
+def test_pixels_become_square(tmp_path):
+    path = clip(tmp_path / "wide.mp4", "-vf", "setsar=2", "-pix_fmt", "yuv420p")
+    info = ffmpeg.probe(path)
+    assert (info.width, info.height) == (128, 48)
+    assert next(ffmpeg.read_frames(path)).shape == (48, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "codecs"),
+    [
+        ("a.mp4", ["-pix_fmt", "yuv420p"]),
+        ("a.mkv", ["-c:v", "libx264"]),
+        ("a.webm", ["-c:v", "libvpx", "-c:a", "libopus"]),
+        ("a.avi", ["-c:v", "mjpeg", "-c:a", "pcm_s16le"]),
+    ],
+)
+def test_pictures_are_counted_whatever_their_timestamps(tmp_path, name, codecs):
+    path = clip(tmp_path / name, *codecs, "-vf", "setpts='PTS+gt(N,9)*60/TB'", "-fps_mode", "vfr")
+    info = ffmpeg.probe(path)
+    assert (info.pictures, info.duration_s) == (50, pytest.approx(62, abs=0.1))
+    assert ffmpeg.probe(clip(tmp_path / "sound.wav", video=False)).pictures == 0
+
+
+def test_files_that_are_no_media_are_refused(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("hello, this is no video\n" * 99)
+    (tmp_path / "text.mp3").write_text("hello, this is no sound\n" * 99)
+    (tmp_path / "text.aac").write_text("hello, this is no sound\n" * 99)
+    cv2.imwrite(str(tmp_path / "picture.png"), np.zeros((64, 64, 3), np.uint8))
+    (tmp_path / "picture.mp4").write_bytes((tmp_path / "picture.png").read_bytes())
+    (tmp_path / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(100_000))
+    for path in [*tmp_path.iterdir(), tmp_path, tmp_path / "missing.mp4"]:
+        with pytest.raises(NotMedia) as caught:
+            ffmpeg.probe(path)
+        assert caught.value.code == "not_media" and str(tmp_path) not in caught.value.message and caught.value.remedy
+
+
+def test_a_cover_picture_is_no_video(tmp_path):
+    cv2.imwrite(str(tmp_path / "cover.jpg"), np.zeros((64, 64, 3), np.uint8))
+    song = clip(tmp_path / "song.mp3", video=False)
+    path = tmp_path / "covered.mp3"
+    run_ffmpeg(
+        "-i",
+        song,
+        "-i",
+        tmp_path / "cover.jpg",
+        "-map",
+        "0",
+        "-map",
+        "1",
+        "-c",
+        "copy",
+        "-disposition:v",
+        "attached_pic",
+        path,
+    )
+    assert not ffmpeg.probe(path).has_video and ffmpeg.probe(path).has_audio
+    with pytest.raises(NoVideo):
+        next(ffmpeg.read_frames(path))
