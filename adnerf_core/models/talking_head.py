@@ -86,12 +86,12 @@ class TalkingHead(nn.Module):
     pose_std: Tensor
     torso_region: Tensor
 
-    def __init__(self, config: FieldConfig, march: MarchConfig, geometry: SceneGeometry, stream_widths: Sequence[int]):
-        """`stream_widths`: see TwoStreamEncoder."""
+    def __init__(self, config: FieldConfig, march: MarchConfig, geometry: SceneGeometry, hears: Sequence[int]):
+        """`hears`: see TwoStreamEncoder."""
         super().__init__()
         self.march = march
         self.geometry = geometry
-        self.audio = TwoStreamEncoder(stream_widths, config.lip_code)
+        self.audio = TwoStreamEncoder(hears, config.lip_code)
         self.head = HeadField(config, geometry.nose, geometry.nose_soft)
         self.decoder = ColorDecoder(config.ray_features)
         self.torso = TorsoField(config.torso_planes, config.channels)
