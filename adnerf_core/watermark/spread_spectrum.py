@@ -46,10 +46,10 @@ PUBLIC_KEY = b"this key is no secret"
 """The command line's default key. Everybody can detect, and make, watermarks with it."""
 CELLS = 12
 """Cells per edge. A picture of 64 px, scaled to 75 %, has 48: 16 cells would be 3 px each, less than the smallest block (4 px) of a
-coder. Of 4 to 16 cells, 12 gave the highest scores there."""
+coder. Chosen in trials with 4 to 16 cells."""
 FREQUENCIES, PERIOD_S = 12, 5.0
-"""The frequencies are 1 .. FREQUENCIES / PERIOD_S. Slower changes need longer clips, faster ones are lost by coders; of 6 to 30
-frequencies, 12 gave the highest scores."""
+"""The frequencies are 1 .. FREQUENCIES / PERIOD_S. Slower changes need longer clips, faster ones are lost by coders; chosen in
+trials with 6 to 30 frequencies."""
 CHIPS = (FREQUENCIES, 2, CELLS, CELLS)
 """Shape of the chips: frequency, cosine or sine, row, column."""
 CODED_SIGNS = BITS * convolutional_code.SIGNS_PER_BIT
@@ -149,7 +149,7 @@ class SpreadSpectrumCode:
 def whiten(spectrum: Spectrum) -> Spectrum:
     """Divides the coefficients by their local root mean square over cosine, sine and a neighbourhood, frequency by frequency.
 
-    Places where little else moves then count most. Of the exponents .25 to 1 of the local power, .5 gave the highest scores.
+    Places where little else moves then count most. The exponent .5 of the local power was chosen in trials with .25 to 1.
     """
     power = np.stack([cv2.GaussianBlur(each, (0, 0), WHITENING_SCALE) for each in (spectrum**2).sum(1)])
     return spectrum / np.sqrt(np.maximum(power, MIN_POWER))[:, None]
