@@ -12,7 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.signal import savgol_coeffs
 from skimage.metrics import structural_similarity
 
-from adnerf_core.audio.loudness import is_speech
+from adnerf_core.audio.speech_level import speech_frames
 from adnerf_core.config import FPS, SAMPLE_RATE
 
 Picture = UInt8[ndarray, "rows cols 3"]
@@ -87,8 +87,9 @@ def jitter(points: Float[ndarray, "n points 2"]) -> float | None:
 def quiet_frames(samples: Float[ndarray, " samples"], frames: int) -> Bool[ndarray, " frames"]:
     """Which of the first `frames` video frames lie inside a pause of the sound (16 kHz, -1..1), QUIET_MARGIN from speech.
 
-    Frames are quiet if they are not speech (see audio.loudness), as in the footage report.
+    Frames are quiet if they are not speech (see audio.speech_level), as in the footage report.
     """
     hop = SAMPLE_RATE // FPS
     padded = np.pad(samples[: frames * hop], (0, max(0, frames * hop - len(samples))))
-    return ~np.convolve(is_speech(padded, hop), np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)
+    speech = speech_frames(padded.reshape(frames, hop))
+    return ~np.convolve(speech, np.ones(2 * QUIET_MARGIN + 1), "same").astype(bool)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from adnerf_core.audio.loudness import is_speech
+from adnerf_core.audio.speech_level import speech_frames
 from adnerf_core.config import SAMPLE_RATE
 
 GOOD_SECONDS = 30.0
@@ -76,7 +76,7 @@ def face_sharpness_brightness(
 def speech_share(samples: Float[np.ndarray, " samples"]) -> float:
     """Returns the share of speech in a clean recording, 0..1; samples at SAMPLE_RATE."""
     hop = SAMPLE_RATE // LEVELS_PER_SECOND
-    return float(np.mean(is_speech(samples, hop)))
+    return float(np.mean(speech_frames(samples[: len(samples) // hop * hop].reshape(-1, hop))))
 
 
 def warnings(facts: dict[str, Any]) -> list[str]:

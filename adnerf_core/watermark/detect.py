@@ -30,8 +30,8 @@ MAX_WINDOWS, WINDOW_S = 5, 10.0
 """A video is searched in at most MAX_WINDOWS windows of WINDOW_S seconds, evenly spread, which bounds the time. A window holds two
 periods of the watermark; several of them find it in a video of which only a part is marked."""
 PICTURE_RATE = 12.5
-"""Pictures per second that are searched. Each is the mean of two frames, because neighbouring frames have different coding errors. Chosen in trials
-with means of one to four frames; the highest frequency of the watermark is 2.4 Hz."""
+"""Pictures per second that are searched. Each is the mean of two frames, because neighbouring frames have different coding errors.
+Chosen in trials with means of one to four frames; the highest frequency of the watermark is 2.4 Hz."""
 MAX_CHANGE = 2.5
 """Limit, in 8-bit steps, of the change of a pixel from picture to picture. The watermark changes more slowly, so what is cut off is motion
 or a scene cut. Chosen in trials with limits of 1 to 6."""
