@@ -1,1 +1,1 @@
-"""Makes the prior of the sound-to-lips encoder from nothing: synthetic speech, and a mouth that goes with its phonemes."""
+"""Makes the pretrained audio encoder from synthetic speech and a model of the mouth that follows its phonemes."""

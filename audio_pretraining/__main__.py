@@ -1,7 +1,7 @@
-"""python -m audio_pretraining: makes phones.safetensors and prior.safetensors of adnerf_core/audio
-again, from nothing but the voices of espeak-ng.
+"""python -m audio_pretraining: makes phones.safetensors and prior.safetensors of adnerf_core/audio.
 
-Takes about a CPU-minute.
+The first holds the linear discriminants of phonemes, the second the pretrained encoder. Both are made from the voices of espeak-ng
+alone, in about a CPU-minute.
 """
 
 from __future__ import annotations
@@ -18,100 +18,111 @@ from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.mel import Mel
 from adnerf_core.audio.moonshine import MoonshineEncoder
 from adnerf_core.audio.phonemes import PhonemeFeatures, voice_activity
-from adnerf_core.audio.pretrained_encoder import DISTANCES, serialize
-from adnerf_core.audio.train_encoder import train_encoder
+from adnerf_core.audio.pretrained_encoder import NUM_DISTANCES, serialize
+from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 from adnerf_core.cli import progress_bar
 from adnerf_core.config import FPS
 from adnerf_core.progress import Progress, silent
-from audio_pretraining.phoneme_mouth_model import mouth
+from audio_pretraining.phoneme_mouth_model import synthesize_mouth
 from audio_pretraining.phonemes import discriminants, labels
 from audio_pretraining.speech import utterances
 
 OUT = Path(__file__).parents[1] / "adnerf_core" / "audio"
+MINUTES = 35.0
+"""Minutes of synthetic speech. Two or three times as many made no difference beyond chance (docs/fidelity.md)."""
+STEPS = 1000
 
 
 class Corpus(NamedTuple):
-    """Synthetic speech, step by step: its spectrum (Mel), the recogniser's states, how much they count (see audible), and what is
-    said; and the mouth at each frame."""
+    """Synthetic speech.
+
+    Attributes:
+        spectrum: mel features of each step (see Mel).
+        states: hidden states of the recogniser (see MoonshineEncoder).
+        activity: weight of each step (see voice_activity).
+        phonemes: the phoneme of each step (see phonemes.labels).
+        mouth: opening, height and width of the mouth in each video frame.
+    """
 
     spectrum: Float[np.ndarray, "steps bands"]
     states: Float[np.ndarray, "steps width"]
-    heard: Float[np.ndarray, " steps"]
-    said: Shaped[np.ndarray, " steps"]
-    lips: Float[np.ndarray, "frames distances"]
+    activity: Float[np.ndarray, " steps"]
+    phonemes: Shaped[np.ndarray, " steps"]
+    mouth: Float[np.ndarray, "frames distances"]
 
 
 def main() -> None:
     """Parses the command line, makes both files and writes them."""
     parser = argparse.ArgumentParser(prog="python -m audio_pretraining", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=35.0, help="synthetic speech (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=1000, help="of training (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=MINUTES, help="synthetic speech (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of training (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--out", type=Path, default=OUT, help="folder to write to (default: where the package has them)"
     )
-    given = parser.parse_args()
+    args = parser.parse_args()
     with progress_bar() as progress:
-        speech = corpus(60 * given.minutes, given.seed, progress)
-        found = discriminants(speech.states, speech.said, PhonemeFeatures.width)
-        phones = found(speech.states) * speech.heard[:, None]
-        features = np.concatenate([speech.spectrum, phones], axis=1).astype(np.float32)
-        prior, figures = train_prior(features, speech.lips, given.steps, given.seed, progress)
-    for name, packed in (("phones", found.pack()), ("audio_pretraining", serialize(prior))):
-        (given.out / f"{name}.safetensors").write_bytes(packed)
-        print(f"{given.out / name}.safetensors: {len(packed) / 1e3:.0f} kB")
+        corpus = make_corpus(60 * args.minutes, args.seed, progress)
+        found = discriminants(corpus.states, corpus.phonemes, PhonemeFeatures.width)
+        phonemes = found(corpus.states) * corpus.activity[:, None]
+        features = np.concatenate([corpus.spectrum, phonemes], axis=1).astype(np.float32)
+        encoder, figures = pretrain(features, corpus.mouth, args.steps, args.seed, progress)
+    for name, content in (("phones", found.serialize()), ("prior", serialize(encoder))):
+        (args.out / f"{name}.safetensors").write_bytes(content)
+        print(f"{args.out / name}.safetensors: {len(content) / 1e3:.0f} kB")
     print(f"correlation {figures['correlation']:.2f}")
 
 
-def corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpus:
-    """At least `seconds` of synthetic speech. Stage of progress: "corpus".
+def make_corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpus:
+    """Makes at least `seconds` of synthetic speech.
 
-    Each sentence begins and ends with a moment of silence, longer than half a window.
+    Utterances simply follow each other. Each begins and ends with at least .3 s of silence, more than half a window, so a window that
+    reaches into the neighbouring utterance finds silence there.
+
+    Args:
+        seconds: length of the speech.
+        seed: of voices, texts and recording conditions.
+        progress: called with the stage "corpus".
     """
     random = np.random.default_rng(seed)
     mel, recogniser = Mel(), MoonshineEncoder()
-    parts, frames = [], 0
+    parts, total_frames = [], 0
     for utterance in utterances(seconds, random):
         spectrum = mel(utterance.samples)
-        own = len(spectrum) // STEPS_PER_FRAME
-        steps = own * STEPS_PER_FRAME
+        frames = len(spectrum) // STEPS_PER_FRAME
+        steps = frames * STEPS_PER_FRAME
         parts.append(
             Corpus(
                 spectrum[:steps],
                 recogniser(utterance.samples)[:steps],
                 voice_activity(utterance.samples)[:steps],
                 labels(utterance.phonemes, (np.arange(steps) + 0.5) / mel.rate),
-                mouth(utterance.phonemes, np.arange(own) / FPS),
+                synthesize_mouth(utterance.phonemes, np.arange(frames) / FPS),
             )
         )
-        frames += own
-        progress("corpus", min(seconds, frames / FPS), seconds)
+        total_frames += frames
+        progress("corpus", min(seconds, total_frames / FPS), seconds)
     return Corpus(*map(np.concatenate, zip(*parts, strict=True)))
 
 
-def train_prior(
+def pretrain(
     features: Float[np.ndarray, "steps width"],
-    lips: Float[np.ndarray, "frames distances"],
+    mouth: Float[np.ndarray, "frames distances"],
     steps: int,
     seed: int,
     progress: Progress = silent,
 ) -> tuple[AudioEncoder, dict[str, float]]:
-    """An encoder from features to the mouth's distances in standard deviations, and train_encoder's figures."""
+    """Trains an encoder from features to the standardised distances of the mouth.
+
+    Returns:
+        The encoder, and the figures of train_encoder.
+    """
     torch.manual_seed(seed)
-    prior = AudioEncoder(features.shape[1], DISTANCES)
-    figures = train_encoder(
-        prior,
-        torch.from_numpy(features),
-        torch.from_numpy((lips - lips.mean(0)) / lips.std(0)),
-        torch.ones(len(lips), dtype=torch.bool),
-        spectrum=Mel.spectrum,
-        frames=range(len(lips)),
-        steps=steps,
-        seed=seed,
-        progress=progress,
-    )
-    return prior, figures
+    encoder = AudioEncoder(features.shape[1], NUM_DISTANCES)
+    codes = torch.from_numpy((mouth - mouth.mean(0)) / mouth.std(0))
+    data = EncoderData(torch.from_numpy(features), Mel.spectrum_width, codes, torch.arange(len(mouth)))
+    return encoder, train_encoder(encoder, data, steps=steps, seed=seed, progress=progress)
 
 
 if __name__ == "__main__":

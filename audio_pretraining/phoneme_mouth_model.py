@@ -1,4 +1,7 @@
-"""From phonemes to lips: dominance curves (Cohen and Massaro, 1993) for three distances that can be measured in a face."""
+"""From phonemes to the mouth: dominance functions (Cohen and Massaro, "Modeling coarticulation in synthetic visual speech", 1993).
+
+The mouth is described by three distances that can be measured in a face (lip_pca.mouth_distances).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from jaxtyping import Float
 
 from demo.speech import Phoneme
 
-# Opening between the inner lips, height of the mouth over the outer lips, and width of the mouth, each 0..1, and how
-# strongly the sound insists on them; by the first letter of its IPA name.
+# By the first letter of a phoneme's IPA name: opening between the inner lips, height over the outer lips and width of the mouth, each
+# 0..1, and the phoneme's strength, with which it prevails over its neighbours. Set by hand; the values of i, f, v, s, ʃ, h and schwa
+# were corrected after a comparison with real speakers.
 SHAPES: dict[str, tuple[float, float, float, float]] = {
     **dict.fromkeys("aɑæɐäʌ", (1.00, 1.00, 0.50, 1.0)),
     **dict.fromkeys("ɛe", (0.75, 0.75, 0.70, 1.0)),
@@ -29,7 +33,9 @@ SHAPES: dict[str, tuple[float, float, float, float]] = {
     **dict.fromkeys("jʲ", (0.40, 0.42, 0.75, 0.7)),
 }
 PAUSE = (0.25, 0.30, 0.45, 0.8)
-"""Between sentences the mouth stays half open."""
+"""Shape and strength of a pause: people who go on speaking keep the mouth half open."""
+PAUSE_WEIGHT = 1e-4
+"""Strength of the pause at all times: it decides where no phoneme is near, and is negligible elsewhere."""
 GLIDES = {
     "aɪ": "ɪ",
     "eɪ": "ɪ",
@@ -43,19 +49,44 @@ GLIDES = {
     "ts": "s",
     "tɕ": "ɕ",
 }
-"""Sounds that move, and where to."""
+"""Diphthongs and affricates, and the phoneme that each ends as."""
 LEAD_S = (0.060, 0.045, 0.015)
-"""How far opening, height and width run ahead of the sound, s: measured in footage of people who speak."""
-REACH_S = 0.055
-"""How quickly a sound's hold on the lips fades outside of its time, s."""
-AXES = len(LEAD_S)
+"""Time by which opening, height and width of the mouth run ahead of the audio, s: measured in footage of people who speak."""
+DECAY_S = 0.055
+"""Time constant with which a phoneme's influence decays before and after it, s: about the length of a short phoneme, so that its
+influence reaches the neighbours and little further."""
+LAST_S = 0.3
+"""Assumed length of the last phoneme, s: the voices give starts only. It is a pause, so more would make no difference."""
 
 
-def mouth(phonemes: list[Phoneme], times: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n axes"]:
-    """Opening, height and width of the mouth, about 0..1, at `times`, s, of a speech."""
+def synthesize_mouth(phonemes: list[Phoneme], times: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n axes"]:
+    """Computes opening, height and width of the mouth, about 0..1, while `phonemes` are spoken.
+
+    Phoneme i with strength a_i and target s_i is spoken from b_i to e_i. With d_i(t) the time between t and that interval,
+
+        w_i(t) = a_i exp(-d_i(t + lead) / DECAY_S),    mouth(t) = sum_i w_i(t) s_i / sum_i w_i(t).
+
+    Args:
+        phonemes: in order of time.
+        times: the times to compute the mouth at, s.
+    """
+    starts, ends, shapes = _segments(phonemes)
+    curves = []
+    for axis, lead in enumerate(LEAD_S):
+        at = times[:, None] + lead
+        distance = np.maximum(np.maximum(starts - at, at - ends), 0)
+        weights = shapes[:, 3] * np.exp(-distance / DECAY_S)
+        curves.append((weights @ shapes[:, axis] + PAUSE_WEIGHT * PAUSE[axis]) / (weights.sum(1) + PAUSE_WEIGHT))
+    return np.stack(curves, 1).astype(np.float32)
+
+
+def _segments(
+    phonemes: list[Phoneme],
+) -> tuple[Float[np.ndarray, " segments"], Float[np.ndarray, " segments"], Float[np.ndarray, "segments 4"]]:
+    """Starts, ends (s), and shapes with strengths of the segments that `phonemes` consist of: two for a glide, else one."""
     starts, ends, shapes = [], [], []
     for phoneme, following in zip(phonemes, [*phonemes[1:], None], strict=True):
-        end = phoneme.start + 0.3 if following is None else following.start
+        end = phoneme.start + LAST_S if following is None else following.start
         if end <= phoneme.start:
             continue
         parts = [phoneme.name, GLIDES[phoneme.name[:2]]] if phoneme.name[:2] in GLIDES else [phoneme.name]
@@ -63,11 +94,4 @@ def mouth(phonemes: list[Phoneme], times: Float[np.ndarray, " n"]) -> Float[np.n
         starts += list(edges[:-1])
         ends += list(edges[1:])
         shapes += [SHAPES.get(part[:1], PAUSE) for part in parts]
-    starts, ends, shapes = np.array(starts), np.array(ends), np.array(shapes)
-    curves = []
-    for axis, lead in enumerate(LEAD_S):
-        at = times[:, None] + lead
-        outside = np.maximum(np.maximum(starts - at, at - ends), 0)
-        holds = shapes[:, 3] * np.exp(-outside / REACH_S)
-        curves.append((holds @ shapes[:, axis] + 1e-4 * PAUSE[axis]) / (holds.sum(1) + 1e-4))
-    return np.stack(curves, 1).astype(np.float32)
+    return np.array(starts), np.array(ends), np.array(shapes)

@@ -1,4 +1,4 @@
-"""TEXTS: what the synthetic voices say, by espeak-ng's name of the language; sentences with all lip shapes of each."""
+"""TEXTS: the sentences that the synthetic voices speak, by language as espeak-ng names it; each language has all of its lip shapes."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""How well the invisible mark is found, and what it costs: `python -m benchmarks.mark [--footage VIDEO ...] [--json FILE]`.
+"""Measures how well the watermark is detected, and what it costs: `python -m benchmarks.mark [--footage VIDEO ...] [--json FILE]`.
 
-Clips of ten seconds are cut out of footage (a synthetic speaker, and the videos given), each mirrored or not, lighter or darker,
-with a number and a key of its own, as the part of a longer video that begins anywhere. They are written as the service writes
-videos, attacked with ffmpeg, and searched. Unmarked videos are the footage itself, searched with many keys: a video and a key
-that it was not marked with are an unmarked video to that key.
+Clips of ten seconds are cut out of footage: a synthetic speaker and the given videos. Each clip may be mirrored, is made lighter or darker, and
+is marked with a number and a key of its own, as part of a longer video that starts earlier. It is written as the service writes videos,
+converted by ffmpeg (an attack), and searched. False alarms are measured on the footage itself, with many keys: footage without a mark of
+a key is an unmarked video for this key.
 
-Equal seeds give equal clips. Figures are written after every window, so that a run may be cut short.
+Equal seeds give equal clips. The results are written after every window, so a run may be interrupted.
 """
 
 from __future__ import annotations
@@ -34,17 +34,21 @@ from rich.table import Table
 from skimage.metrics import structural_similarity
 
 from adnerf_core.files import ffmpeg
-from adnerf_core.watermark import convolutional_code, embed, spread_spectrum
-from adnerf_core.watermark import detect as detection
+from adnerf_core.watermark import convolutional_code, detect, embed, spread_spectrum
+from adnerf_core.watermark.spread_spectrum import Watermark
 
 SECONDS = 10.0
-CLIPS_A_WINDOW = 5
+"""Length of a clip."""
+CLIPS_PER_WINDOW = 5
 WINDOWS = {64: 60, 96: 4, 128: 30, 256: 8, 512: 2}
-"""Windows of footage for each size, px. 300 clips without a miss show a rate of 99 % with a confidence of 95 %."""
-
+"""Windows of footage for each size, px. The smallest size is the hardest: 300 clips without a miss show a rate of 99 % with a confidence
+of 95 %."""
 PROMISED = "CRF 28, 75 %"
+"""The attack that the documentation promises to survive."""
 THREE_QUARTERS = "scale=trunc(iw*0.375)*2:trunc(ih*0.375)*2"
+"""ffmpeg filter that scales to 75 %, rounded to even sizes."""
 QUICK = ("-preset", "veryfast", "-crf", "23")
+"""Coding of the attacks that are about something else than coding."""
 ATTACKS = {
     "none": None,
     PROMISED: ["-vf", THREE_QUARTERS, "-crf", "28"],
@@ -58,19 +62,26 @@ ATTACKS = {
     "10 % cropped at one side": ["-vf", "crop=iw*0.9:ih:0:0", *QUICK],
     "3 s of it, CRF 28": ["-ss", "4", "-t", "3", "-crf", "28"],
 }
+"""ffmpeg arguments of each attack; None leaves the file as it was written."""
 ALWAYS = ("none", PROMISED)
-"""Attacks that every clip of a window goes through; the others take the first clip."""
-
-THOROUGH = 2
-"""So many windows of each size go through all attacks, the others through the promised one only."""
-
+"""Attacks on every clip of a window; the others are made on the first clip only."""
+THOROUGH_WINDOWS = 2
+"""Number of windows of each size with all attacks; the others are for the promised attack only."""
 SHORT_S = (0.3, 0.6, 1.0, 2.0)
-"""Lengths, s, at which clips as written are searched."""
+"""Lengths, s, to which clips are cut, without recoding, to find the shortest in which the watermark is detected."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of footage at one size, and the seed of what is made of it."""
+    """A part of the footage at one size.
+
+    Attributes:
+        footage, start_s: the video, and where in it the part starts.
+        size: edge of the frames, px.
+        seed: of clips, numbers and keys.
+        keys: number of searches with wrong keys.
+        quick: whether only the promised attack is made.
+    """
 
     footage: Path
     start_s: float
@@ -81,8 +92,17 @@ class Window:
 
 
 @dataclass
-class Figures:
-    """What was measured: lists of values by attack or name, for one window or for many."""
+class Results:
+    """Measurements of one window or of many.
+
+    Attributes:
+        found: for each attack, 1 or 0 for each clip.
+        scores: for each attack, the score of each clip; 0 if nothing was found.
+        wrong: number of clips in which another number was found.
+        sign_errors: for each attack, the share of wrong signs in each clip.
+        picture: values by name: PSNR, SSIM and times.
+        unmarked_scores: scores of searches with wrong keys.
+    """
 
     found: dict[str, list[int]] = field(default_factory=partial(defaultdict, list))
     scores: dict[str, list[float]] = field(default_factory=partial(defaultdict, list))
@@ -91,8 +111,8 @@ class Figures:
     picture: dict[str, list[float]] = field(default_factory=partial(defaultdict, list))
     unmarked_scores: list[float] = field(default_factory=list)
 
-    def add(self, other: Figures) -> None:
-        """Takes in what another window gave."""
+    def add(self, other: Results) -> None:
+        """Adds the measurements of another window."""
         for name in ("found", "scores", "sign_errors", "picture"):
             for key, values in getattr(other, name).items():
                 getattr(self, name)[key] += values
@@ -101,7 +121,7 @@ class Figures:
 
 
 def main() -> None:
-    """Parses the command line, measures, prints."""
+    """Parses the command line, measures, and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--footage", type=Path, nargs="*", default=[], help="videos of people speaking, 10 s or longer")
     parser.add_argument("--share", type=float, default=1.0, help="share of the windows to measure (default: all)")
@@ -112,25 +132,25 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help=f"only {PROMISED}")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
-    given = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="write the results to this file, too")
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        footage = [*given.footage, synthetic(Path(folder) / "speaker.mp4")]
-        by_size: dict[int, Figures] = defaultdict(Figures)
+        footage = [*args.footage, synthetic(Path(folder) / "speaker.mp4")]
+        by_size: dict[int, Results] = defaultdict(Results)
         # Fresh processes: a fork would inherit the locks of libraries' threads.
-        with ProcessPoolExecutor(given.jobs, get_context("spawn")) as pool:
-            planned = windows(footage, given.sizes, given.share, given.keys, given.seed)
-            tasks = {pool.submit(measure, replace(each, quick=given.quick or each.quick)): each for each in planned}
-            for done in as_completed(tasks):
-                by_size[tasks[done].size].add(done.result())
-                figures = summary(by_size, len(given.footage))
-                if given.json:
-                    given.json.write_text(json.dumps(figures, indent=1) + "\n")
-    show(figures)
+        with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
+            planned = windows(footage, args.sizes, args.share, args.keys, args.seed)
+            tasks = {pool.submit(measure, replace(each, quick=args.quick or each.quick)): each for each in planned}
+            for task in as_completed(tasks):
+                by_size[tasks[task].size].add(task.result())
+                report = summary(by_size, len(args.footage))
+                if args.json:
+                    args.json.write_text(json.dumps(report, indent=1) + "\n")
+    show(report)
 
 
 def synthetic(path: Path) -> Path:
-    """Footage for everybody: the demo's speaker, moved by its own speech."""
+    """Makes footage that needs no video of a person: the demo's drawn speaker."""
     from demo.speaker import make_speaker
 
     make_speaker(path, size=256)
@@ -138,171 +158,182 @@ def synthetic(path: Path) -> Path:
 
 
 def windows(footage: list[Path], sizes: list[int], share: float, keys: int, seed: int) -> list[Window]:
-    """The windows to measure, the sizes mixed, so that a part of them is a fair part."""
+    """Plans the windows to measure. Sizes are interleaved, so that an interrupted run has a fair part of each.
+
+    Args:
+        footage: the videos to cut windows from, in turn.
+        sizes: edges of the frames, px.
+        share: share of the windows in WINDOWS to plan.
+        keys: number of searches with wrong keys, in all windows together.
+        seed: of the places in the footage, and of the windows' own seeds.
+    """
     rng = random.Random(seed)
     lengths = [ffmpeg.probe(path).duration_s for path in footage]
     planned = []
     for size in sizes:
         places = [(k % len(footage), rng.random()) for k in range(max(1, round(WINDOWS[size] * share)))]
         starts = [(footage[i], at * max(0.0, lengths[i] - SECONDS - 0.5)) for i, at in places]
-        planned += [(k / len(starts), *start, size, k >= THOROUGH) for k, start in enumerate(starts)]
+        planned += [(k / len(starts), *start, size, k >= THOROUGH_WINDOWS) for k, start in enumerate(starts)]
     planned.sort(key=lambda window: window[0])
-    each = math.ceil(keys / len(planned))
+    keys_per_window = math.ceil(keys / len(planned))
     return [
-        Window(path, start_s, size, seed=seed * 1000 + k, keys=each, quick=quick)
+        Window(path, start_s, size, seed=seed * 1000 + k, keys=keys_per_window, quick=quick)
         for k, (_, path, start_s, size, quick) in enumerate(planned)
     ]
 
 
-def measure(window: Window) -> Figures:
-    """All figures of one window."""
+def measure(window: Window) -> Results:
+    """Makes all measurements of one window."""
     cv2.setNumThreads(1)
     rng = random.Random(window.seed)
-    size, figures = (window.size, window.size), Figures()
+    size, results = (window.size, window.size), Results()
     footage = list(ffmpeg.read_frames(window.footage, size=size, start_s=window.start_s, duration_s=SECONDS))
-    # Wrong keys come from a source of their own: clips are the same however many are tried.
-    figures.unmarked_scores += unmarked(footage, window.keys, random.Random(f"wrong keys {window.seed}"))
-    for clip in range(CLIPS_A_WINDOW):
-        number, key, begin = rng.getrandbits(spread_spectrum.BITS), rng.randbytes(32), rng.randrange(1500)
+    # Wrong keys have a generator of their own, so that clips do not depend on the number of keys.
+    results.unmarked_scores += unmarked(footage, window.keys, random.Random(f"wrong keys {window.seed}"))
+    for clip in range(CLIPS_PER_WINDOW):
+        mark = Watermark(rng.getrandbits(spread_spectrum.BITS), rng.randbytes(32))
+        begin = rng.randrange(1500)
         frames = varied(footage, mirrored=bool(clip % 2), gain=rng.uniform(0.8, 1.15))
-        marker = embed.WatermarkEmbedder(number, key, *size)
+        embedder = embed.WatermarkEmbedder(mark.number, mark.key, *size)
         clock = time.process_time()
-        marked = [marker.apply(frame, begin + k) for k, frame in enumerate(frames)]
-        figures.picture["embedding, CPU ms a frame"].append(1000 * (time.process_time() - clock) / len(frames))
-        figures.picture["PSNR, dB"] += [psnr(*pair) for pair in zip(frames, marked, strict=True)]
+        marked = [embedder.apply(frame, begin + k) for k, frame in enumerate(frames)]
+        results.picture["embedding, CPU ms a frame"].append(1000 * (time.process_time() - clock) / len(frames))
+        results.picture["PSNR, dB"] += [psnr(*pair) for pair in zip(frames, marked, strict=True)]
         if clip == 0:
-            look(frames, marked, figures)
-        with tempfile.TemporaryDirectory() as folder:
-            written = Path(folder) / "written.mp4"
-            ffmpeg.write_video(written, marked)
-            for name, arguments in ATTACKS.items():
-                if name == PROMISED or (not window.quick and (clip == 0 or name in ALWAYS)):
-                    video = attacked(written, arguments)
-                    search(video, name, number, key, figures)
-                    if name in ALWAYS and not window.quick:
-                        figures.sign_errors[name].append(sign_errors(video, number, key))
-            for seconds in SHORT_S if clip == 1 and not window.quick else ():
-                short = attacked(written, ["-t", str(seconds), "-c", "copy"])
-                search(short, f"{seconds} s, as written", number, key, figures)
-    return figures
+            measure_picture(frames, marked, results)
+        attack_clip(marked, mark, window, clip, results)
+    return results
+
+
+def attack_clip(marked: list[np.ndarray], mark: Watermark, window: Window, clip: int, results: Results) -> None:
+    """Writes a marked clip, makes the attacks that its number in the window calls for, and searches the outcome of each."""
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / "written.mp4"
+        ffmpeg.write_video(written, marked)
+        for name, arguments in ATTACKS.items():
+            if name == PROMISED or (not window.quick and (clip == 0 or name in ALWAYS)):
+                video = attacked(written, arguments)
+                search(video, name, mark, results)
+                if name in ALWAYS and not window.quick:
+                    results.sign_errors[name].append(sign_errors(video, mark))
+        for seconds in SHORT_S if clip == 1 and not window.quick else ():
+            short = attacked(written, ["-t", str(seconds), "-c", "copy"])
+            search(short, f"{seconds} s, as written", mark, results)
 
 
 def varied(frames: list[np.ndarray], mirrored: bool, gain: float) -> list[np.ndarray]:
-    """The frames mirrored or not, and lighter or darker."""
+    """Returns the frames, mirrored if asked for, with their brightness multiplied by `gain`."""
     table = np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8)
     return [cv2.LUT(np.ascontiguousarray(frame[:, ::-1]) if mirrored else frame, table) for frame in frames]
 
 
 def attacked(written: Path, arguments: list[str] | None) -> Path:
-    """The file after ffmpeg did `arguments` to it."""
+    """Converts a file with the ffmpeg arguments of an attack; returns the result."""
     if arguments is None:
         return written
     out = written.with_name("attacked.webm" if "libvpx-vp9" in arguments else "attacked.mp4")
-    quiet = [ffmpeg.ffmpeg_path(), "-loglevel", "error", "-y"]
-    subprocess.run([*quiet, "-i", written, *arguments, "-threads", "1", out], check=True)
+    command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", "-y"]
+    subprocess.run([*command, "-i", written, *arguments, "-threads", "1", out], check=True)
     return out
 
 
-def search(video: Path, name: str, number: int, key: bytes, figures: Figures) -> None:
-    """Searches a marked file, and notes what came of it."""
+def search(video: Path, name: str, mark: Watermark, results: Results) -> None:
+    """Searches a video for its watermark, and adds the outcome to the results of the attack `name`."""
     before = cpu_seconds()
-    found = detection.detect(video, key)
-    figures.picture["detection where found, CPU s"] += [cpu_seconds() - before] if found else []
-    figures.wrong += found is not None and found.number != number
-    figures.found[name].append(int(found is not None and found.number == number))
-    figures.scores[name].append(found.score if found else 0.0)
+    detection = detect.detect(video, mark.key)
+    results.picture["detection where found, CPU s"] += [cpu_seconds() - before] if detection else []
+    results.wrong += detection is not None and detection.number != mark.number
+    results.found[name].append(int(detection is not None and detection.number == mark.number))
+    results.scores[name].append(detection.score if detection else 0.0)
 
 
-def sign_errors(video: Path, number: int, key: bytes) -> float:
-    """The share of coded signs that arrive wrong, at the phase that the number fits best."""
+def sign_errors(video: Path, mark: Watermark) -> float:
+    """Returns the share of the codeword's signs that are received wrong, at the phase that fits the number best."""
     frames = ffmpeg.read_frames(
         video,
         size=(spread_spectrum.RASTER, spread_spectrum.RASTER),
-        fps=2 * detection.RATE,
-        duration_s=detection.WINDOW_S,
+        fps=2 * detect.PICTURE_RATE,
+        duration_s=detect.WINDOW_S,
     )
-    waves = detection.temporal_spectrum(*detection.luma_pairs(frames))
-    seen = spread_spectrum.SpreadSpectrumCode(key).gather(
-        spread_spectrum.pool_cells(spread_spectrum.whiten(waves), spread_spectrum.WHOLE)
-    )
-    codeword = convolutional_code.encode(number, spread_spectrum.BITS)
-    return float(np.mean(np.sign(seen[np.argmax(seen @ codeword)]) != codeword))
+    spectrum = spread_spectrum.whiten(detect.temporal_spectrum(*detect.luma_pairs(frames)))
+    code = spread_spectrum.SpreadSpectrumCode(mark.key)
+    received = code.despread(spread_spectrum.pool_cells(spectrum, spread_spectrum.NO_CROP))
+    codeword = convolutional_code.encode(mark.number, spread_spectrum.BITS)
+    return float(np.mean(np.sign(received[np.argmax(received @ codeword)]) != codeword))
 
 
 def unmarked(footage: list[np.ndarray], keys: int, rng: random.Random) -> list[float]:
-    """Scores of footage without a mark, searched with so many keys, the picture as a whole."""
+    """Searches unmarked footage, uncropped, with random keys; returns the scores."""
     edge = spread_spectrum.RASTER
     frames = (cv2.resize(frame, (edge, edge), interpolation=cv2.INTER_AREA) for frame in footage)
-    seen = detection.temporal_spectrum(*detection.luma_pairs(frames))
-    return [
-        spread_spectrum.SpreadSpectrumCode(rng.randbytes(32)).read(seen, [spread_spectrum.WHOLE])[1]
-        for _ in range(keys)
-    ]
+    spectrum = detect.temporal_spectrum(*detect.luma_pairs(frames))
+    codes = (spread_spectrum.SpreadSpectrumCode(rng.randbytes(32)) for _ in range(keys))
+    return [code.decode(spectrum, [spread_spectrum.NO_CROP])[1] for code in codes]
 
 
 def psnr(frame: np.ndarray, marked: np.ndarray) -> float:
-    """Of one marked frame against the unmarked one, dB."""
+    """Returns the PSNR of a marked frame against the unmarked one, dB."""
     return 10 * math.log10(255**2 / np.square(marked.astype(np.float32) - frame).mean())
 
 
-def look(frames: list[np.ndarray], marked: list[np.ndarray], figures: Figures) -> None:
-    """Figures of the picture: how far the mark is from none."""
+def measure_picture(frames: list[np.ndarray], marked: list[np.ndarray], results: Results) -> None:
+    """Measures the visibility of the watermark: the SSIM of every 50th frame, and the flicker of the first 50."""
     changes = [a.astype(np.int16) - b for a, b in zip(marked[:50], frames[:50], strict=True)]
-    some = range(0, len(frames), 50)
-    ssim = [structural_similarity(frames[k], marked[k], channel_axis=2) for k in some]
-    steps = [np.abs(b - a).mean() for a, b in itertools.pairwise(changes)]
-    figures.picture["SSIM"] += ssim
-    figures.picture["change from frame to frame, 8-bit steps"] += steps
+    ssim = [structural_similarity(frames[k], marked[k], channel_axis=2) for k in range(0, len(frames), 50)]
+    results.picture["SSIM"] += ssim
+    results.picture["change from frame to frame, 8-bit steps"] += [
+        np.abs(b - a).mean() for a, b in itertools.pairwise(changes)
+    ]
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and of its children that have ended."""
+    """Returns the CPU time of this process and of its children that have ended."""
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def summary(by_size: dict[int, Figures], given: int) -> dict:
-    """The figures as they are printed and written."""
-    null = sorted(score for figures in by_size.values() for score in figures.unmarked_scores)
+def summary(by_size: dict[int, Results], given: int) -> dict:
+    """Summarises the results, as they are printed and written; `given` is the number of videos on the command line."""
+    null = sorted(score for results in by_size.values() for score in results.unmarked_scores)
     return {
-        "clips": {str(size): len(figures.found[PROMISED]) for size, figures in sorted(by_size.items())},
+        "clips": {str(size): len(results.found[PROMISED]) for size, results in sorted(by_size.items())},
         "footage": {"given": given, "synthetic": 1},
-        "sizes": {str(size): _of_size(figures) for size, figures in sorted(by_size.items())},
+        "sizes": {str(size): _size_summary(results) for size, results in sorted(by_size.items())},
         "unmarked": {
             "searches": len(null),
             "false_alarms": sum(
-                detection.false_alarm(score, spread_spectrum.PHASES) <= detection.FALSE_ALARM for score in null
+                detect.false_alarm(score, spread_spectrum.PHASES) <= detect.MAX_FALSE_ALARM for score in null
             ),
             "score_median": round(null[len(null) // 2], 2),
             "score_max": round(null[-1], 2),
-            "bound_of_a_false_alarm": detection.FALSE_ALARM,
+            "bound_of_a_false_alarm": detect.MAX_FALSE_ALARM,
         },
     }
 
 
-def _of_size(figures: Figures) -> dict:
+def _size_summary(results: Results) -> dict:
     attacks = {
         name: {
             "clips": len(found),
             "found": sum(found),
             "rate": round(fmean(found), 4),
-            "score_median": round(sorted(figures.scores[name])[len(found) // 2], 1),
-            "score_min": min(figures.scores[name]),
-            "coded_sign_errors": round(fmean(errors), 4) if (errors := figures.sign_errors.get(name)) else None,
+            "score_median": round(sorted(results.scores[name])[len(found) // 2], 1),
+            "score_min": min(results.scores[name]),
+            "coded_sign_errors": round(fmean(errors), 4) if (errors := results.sign_errors.get(name)) else None,
         }
-        for name, found in figures.found.items()
+        for name, found in results.found.items()
     }
-    picture = {name: round(fmean(values), 4) for name, values in figures.picture.items()}
+    picture = {name: round(fmean(values), 4) for name, values in results.picture.items()}
     return {
         "attacks": attacks,
-        "wrong_numbers": figures.wrong,
-        "PSNR min, dB": round(min(figures.picture["PSNR, dB"]), 2),
+        "wrong_numbers": results.wrong,
+        "PSNR min, dB": round(min(results.picture["PSNR, dB"]), 2),
         **picture,
     }
 
 
-def show(figures: dict) -> None:
-    """Prints the figures: found of clips, and the median score, by attack and size."""
-    sizes = figures["sizes"]
+def show(report: dict) -> None:
+    """Prints a table with the clips found and the median score, by attack and size, and the rest of `report` as JSON."""
+    sizes = report["sizes"]
     table = Table("attack", *(f"{size} px" for size in sizes))
     names = dict.fromkeys(name for size in sizes.values() for name in size["attacks"])
     for name in names:
@@ -310,7 +341,7 @@ def show(figures: dict) -> None:
         table.add_row(name, *(f"{c['found']}/{c['clips']}  {c['score_median']}" if c else "" for c in cells))
     Console().print(table)
     rest = {size: {name: value for name, value in all_.items() if name != "attacks"} for size, all_ in sizes.items()}
-    print(json.dumps({"sizes": rest, "unmarked": figures["unmarked"]}, indent=1))
+    print(json.dumps({"sizes": rest, "unmarked": report["unmarked"]}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The mark's benchmark measures what it says, on little."""
+"""The watermark's benchmark, on little footage."""
 
 import json
 
@@ -16,34 +16,34 @@ def footage(tmp_path_factory):
     return path
 
 
-def test_a_window_gives_figures_that_add_up(footage, monkeypatch, capsys):
-    monkeypatch.setattr(mark, "CLIPS_A_WINDOW", 2)
+def test_the_results_of_windows_add_up(footage, monkeypatch, capsys):
+    monkeypatch.setattr(mark, "CLIPS_PER_WINDOW", 2)
     monkeypatch.setattr(mark, "SHORT_S", (0.6,))
     monkeypatch.setattr(mark, "ATTACKS", {"none": None, mark.PROMISED: mark.ATTACKS[mark.PROMISED], "blank": BLANK})
     one = mark.measure(mark.Window(footage, 0.0, 128, seed=1, keys=20))
     again = mark.measure(mark.Window(footage, 0.0, 128, seed=1, keys=1))
     assert one.scores == again.scores  # equal seeds give equal clips
-    whole = mark.Figures()
+    whole = mark.Results()
     whole.add(one)
     whole.add(again)
-    figures = mark.summary({128: whole}, 1)
-    assert figures["clips"] == {"128": 4} and figures["unmarked"]["searches"] == 21
-    assert figures["unmarked"]["false_alarms"] == 0 and 6 < figures["unmarked"]["score_median"] < 10
-    size = figures["sizes"]["128"]
+    report = mark.summary({128: whole}, 1)
+    assert report["clips"] == {"128": 4} and report["unmarked"]["searches"] == 21
+    assert report["unmarked"]["false_alarms"] == 0 and 6 < report["unmarked"]["score_median"] < 10
+    size = report["sizes"]["128"]
     assert size["attacks"]["none"]["rate"] == 1 and size["attacks"]["none"]["coded_sign_errors"] < 0.1
     assert size["attacks"]["blank"] | {"coded_sign_errors": None} == NOTHING
     assert size["attacks"]["0.6 s, as written"]["clips"] == 2 and size["wrong_numbers"] == 0
     assert 42 <= size["PSNR min, dB"] <= size["PSNR, dB"] < 46 and 0.9 < size["SSIM"] < 1
-    mark.show(json.loads(json.dumps(figures)))
+    mark.show(json.loads(json.dumps(report)))
     assert "4/4" in capsys.readouterr().out
 
 
-def test_any_part_of_the_windows_has_all_sizes_and_all_searches(footage):
+def test_an_interrupted_run_has_windows_of_all_sizes(footage):
     planned = mark.windows([footage, footage], list(mark.WINDOWS), 0.5, 1000, seed=3)
     assert planned == mark.windows([footage, footage], list(mark.WINDOWS), 0.5, 1000, seed=3)
     assert planned != mark.windows([footage, footage], list(mark.WINDOWS), 0.5, 1000, seed=4)
     assert {each.size for each in planned[: len(mark.WINDOWS)]} == set(mark.WINDOWS)
-    assert sum(each.size == 64 and not each.quick for each in planned) == mark.THOROUGH
+    assert sum(each.size == 64 and not each.quick for each in planned) == mark.THOROUGH_WINDOWS
     assert sum(each.keys for each in planned) >= 1000 and len({each.seed for each in planned}) == len(planned)
 
 

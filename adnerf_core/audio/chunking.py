@@ -1,4 +1,7 @@
-"""Blocks: sound of any length in pieces of a fixed one, each with a look at what comes before and after it."""
+"""Audio of any length as chunks of a fixed length, each with context before and after it.
+
+Feature extractors work chunk by chunk, so their memory does not grow with the length of the audio.
+"""
 
 from __future__ import annotations
 
@@ -11,35 +14,52 @@ from jaxtyping import Float
 from adnerf_core.config import SAMPLE_RATE
 
 RATE = 50
-"""Steps a second of all features."""
+"""Feature steps per second. wav2vec 2.0, HuBERT and DeepSpeech have this rate, and it gives two steps to a video frame."""
 HOP = SAMPLE_RATE // RATE
+"""Samples per feature step."""
 CHUNK_SAMPLES = 20 * SAMPLE_RATE
+"""Length of a chunk without its context. The time of a recogniser grows with the square of a chunk's length; with shorter chunks,
+a larger share of the work is spent on context."""
 CONTEXT_SAMPLES = 2 * SAMPLE_RATE
+"""Context on either side of a chunk. Recognisers use what follows: their hidden states run up to .4 s ahead of the speech
+(docs/fidelity.md), so features at the edge of a chunk without context would differ from those of the whole audio."""
 
 
 class AudioChunk(NamedTuple):
-    """`count` samples (CHUNK_SAMPLES, fewer in the last one) from samples[before] on; the rest are margins, up to CONTEXT_SAMPLES each."""
+    """`count` samples from `samples[start]` on, and the context around them.
+
+    Attributes:
+        samples: the chunk with up to CONTEXT_SAMPLES of context before and after it; mono at SAMPLE_RATE, -1..1.
+        start: number of samples of context before the chunk.
+        count: length of the chunk without context: CHUNK_SAMPLES, or fewer in the last chunk of the audio.
+    """
 
     samples: Float[np.ndarray, " context"]
-    before: int
+    start: int
     count: int
 
     @property
     def steps(self) -> int:
-        """Steps of features of the block; a part of a step at the end counts as one."""
+        """Feature steps of the chunk without context; a part of a step at the end counts as one."""
         return -(-self.count // HOP)
 
 
 def chunk_audio(pieces: Iterable[Float[np.ndarray, " _"]]) -> Iterator[AudioChunk]:
-    """Cuts a sound that comes in pieces of any lengths into blocks, which do not depend on those lengths."""
-    held, before = np.zeros(0, np.float32), 0
+    """Cuts audio into chunks; the chunks do not depend on the pieces in which the audio arrives.
+
+    Args:
+        pieces: consecutive samples, in arrays of any lengths.
+
+    Returns:
+        The chunks in order. Without context they cover the audio exactly once; no audio gives no chunk.
+    """
+    buffer, start = np.zeros(0, np.float32), 0
     for piece in pieces:
-        held = np.concatenate([held, piece.astype(np.float32, copy=False)])
-        while len(held) >= before + CHUNK_SAMPLES + CONTEXT_SAMPLES:
-            yield AudioChunk(held[: before + CHUNK_SAMPLES + CONTEXT_SAMPLES], before, CHUNK_SAMPLES)
-            held, before = held[before + CHUNK_SAMPLES - CONTEXT_SAMPLES :], CONTEXT_SAMPLES
-    while len(held) > before:
-        yield AudioChunk(
-            held[: before + CHUNK_SAMPLES + CONTEXT_SAMPLES], before, min(CHUNK_SAMPLES, len(held) - before)
-        )
-        held, before = held[before + CHUNK_SAMPLES - CONTEXT_SAMPLES :], CONTEXT_SAMPLES
+        buffer = np.concatenate([buffer, piece.astype(np.float32, copy=False)])
+        while len(buffer) >= start + CHUNK_SAMPLES + CONTEXT_SAMPLES:
+            yield AudioChunk(buffer[: start + CHUNK_SAMPLES + CONTEXT_SAMPLES], start, CHUNK_SAMPLES)
+            buffer, start = buffer[start + CHUNK_SAMPLES - CONTEXT_SAMPLES :], CONTEXT_SAMPLES
+    while len(buffer) > start:
+        count = min(CHUNK_SAMPLES, len(buffer) - start)
+        yield AudioChunk(buffer[: start + CHUNK_SAMPLES + CONTEXT_SAMPLES], start, count)
+        buffer, start = buffer[start + CHUNK_SAMPLES - CONTEXT_SAMPLES :], CONTEXT_SAMPLES

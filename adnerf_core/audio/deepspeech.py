@@ -1,4 +1,4 @@
-"""DeepSpeech: the paper's features. Imported datasets bring them; the recogniser itself is no longer to be had."""
+"""DeepSpeech, the features of the AD-NeRF paper: known by name only, because the recogniser is no longer distributed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.errors import MissingBackend
 
 REMEDY = (
-    "Import the folder again with --features mel+phones (it needs aud.wav) and train anew; "
-    "the footage's own sound is rendered by `evaluate`."
+    "Import the folder again with --features mel+phones (this needs aud.wav) and train again. "
+    "`evaluate` still renders the footage's own audio."
 )
 
 
 class DeepSpeech(AudioFeatures):
-    """29 character scores a step. They train a subject, but nothing here can make them of new speech."""
+    """29 character scores per step. Imported folders bring them and can train a subject; new audio has none."""
 
     width = 29
 
-    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
+    def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """Raises MissingBackend."""
-        raise MissingBackend("The subject hears through DeepSpeech 0.1, which is not here.", REMEDY)
+        raise MissingBackend(
+            "This subject needs DeepSpeech 0.1 features, which cannot be computed for new audio.", REMEDY
+        )

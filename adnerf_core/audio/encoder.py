@@ -1,4 +1,7 @@
-"""AudioEncoder: from a window of sound to the lip code, as AD-NeRF's AudioNet, but a small ensemble of it; and TwoStreamEncoder."""
+"""AudioEncoder, an ensemble of small networks from a window of audio features to the lip code, and TwoStreamEncoder, a pair of them.
+
+Each network is built like AudioNet of AD-NeRF (Guo et al., 2021), but is trained by regression (see train_encoder).
+"""
 
 from __future__ import annotations
 
@@ -12,18 +15,25 @@ from torch.nn import functional as F
 from adnerf_core.audio.windows import LENGTH
 
 MEMBERS = 10
+"""Networks in an ensemble: two for each of the five folds of the cross-validation (see train_encoder), which needs two."""
 CHANNELS = 32
-SLOPE = 0.02
+"""Channels of a network's first layers, as in AudioNet."""
+LEAKY_SLOPE = 0.02
+"""Slope of the leaky ReLU for negative input, as in AudioNet."""
 HALF_WEIGHT_S = 60.0
-"""Seconds of speech after which the second of two TwoStreamEncoder counts as much as the first."""
+"""Seconds of speech with which the second encoder of two gets the weight 1/2. Of the weights that were tried, .3 to .5 were the best for
+46 s of footage, and .2 for 18 s, where more cost other voices (docs/fidelity.md); t / (t + 60 s) gives .43 and .23."""
 
 
 class AudioEncoder(nn.Module):
-    """MEMBERS convolutional nets side by side (grouped convolutions), whose mean is the answer.
+    """MEMBERS convolutional networks side by side, as grouped convolutions. The prediction is their mean, times a gain.
 
-    A minute of speech is little: nets that start and learn differently make different mistakes, and their mean fewer.
-    State beside the weights: `mean` and `spread` of the features in training, and the `gain` that gives lip codes the
-    spread that regression takes from them (see fit.calibrate).
+    A minute of speech is little data: networks with different initial weights and training sets make different errors, which partly
+    cancel in the mean.
+
+    Attributes:
+        mean, spread: [width] mean and standard deviation of the features in training, by which features are standardised.
+        gain: [lip_code] factor that restores the amplitude that regression takes from lip codes (see train_encoder.calibrate).
     """
 
     mean: Tensor
@@ -31,58 +41,70 @@ class AudioEncoder(nn.Module):
     gain: Tensor
 
     def __init__(self, width: int, lip_code: int):
+        """Creates an encoder from features of `width` numbers per step to codes of `lip_code` numbers."""
         super().__init__()
         self.lip_code = lip_code
-        each = CHANNELS * MEMBERS
-        self.layers = nn.ModuleList(
+        channels = CHANNELS * MEMBERS
+        self.layers = nn.ModuleList(  # 16 steps -> 8 -> 4 -> 2 -> 1
             [
-                nn.Conv1d(width, each, 3, stride=2, padding=1),
-                nn.Conv1d(each, each, 3, stride=2, padding=1, groups=MEMBERS),
-                nn.Conv1d(each, 2 * each, 3, stride=2, padding=1, groups=MEMBERS),
-                nn.Conv1d(2 * each, 2 * each, LENGTH // 8, groups=MEMBERS),
-                nn.Conv1d(2 * each, 2 * each, 1, groups=MEMBERS),
+                nn.Conv1d(width, channels, 3, stride=2, padding=1),
+                nn.Conv1d(channels, channels, 3, stride=2, padding=1, groups=MEMBERS),
+                nn.Conv1d(channels, 2 * channels, 3, stride=2, padding=1, groups=MEMBERS),
+                nn.Conv1d(2 * channels, 2 * channels, LENGTH // 8, groups=MEMBERS),
+                nn.Conv1d(2 * channels, 2 * channels, 1, groups=MEMBERS),
             ]
         )
-        self.last = nn.Conv1d(2 * each, lip_code * MEMBERS, 1, groups=MEMBERS)
+        self.last = nn.Conv1d(2 * channels, lip_code * MEMBERS, 1, groups=MEMBERS)
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("spread", torch.ones(width))
         self.register_buffer("gain", torch.ones(lip_code))
 
-    def members(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n members code"]:
-        """What each net says, without the gain."""
+    def member_codes(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n members code"]:
+        """Predicts a code with each network, without the gain."""
         hidden = ((windows - self.mean) / self.spread).transpose(1, 2)
         for layer in self.layers:
-            hidden = F.leaky_relu(layer(hidden), SLOPE)
+            hidden = F.leaky_relu(layer(hidden), LEAKY_SLOPE)
         return self.last(hidden).view(len(windows), MEMBERS, self.lip_code)
 
     def forward(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n code"]:
-        """Lip codes (standard deviations, see LipShape) in the middle of `windows` (see windows.windows)."""
-        return self.members(windows).mean(1) * self.gain
+        """Predicts lip codes (see LipPca), in standard deviations, for the middle of `windows` (see windows.windows)."""
+        return self.member_codes(windows).mean(1) * self.gain
 
 
 class TwoStreamEncoder(nn.Module):
-    """One AudioEncoder or two, each of which hears some of the features; what they say together is the answer.
+    """One or two AudioEncoders, each of which reads the first numbers of the features; the code is their weighted mean.
 
-    The first hears all. The second hears the spectrum alone, where the features are that and something more: trained on
-    its own, it finds what the first, which leans on phones and on a prior, passes over. It knows the subject's voice only, and
-    the better the more there is of it: `share` is what it counts for, 0 .. 1.
+    The first encoder reads all features. If these are a spectrum and more, the second reads the spectrum alone. The first starts from
+    pretrained weights and generalises to other voices; the second knows the subject's voice only, and knows it better the more
+    footage there is. They make different errors, so their mean is nearly as good as each of them is in its own domain.
+
+    Attributes:
+        stream_widths: for each encoder, how many numbers per step it reads, from the first on (see features.stream_widths).
+        share: the buffer behind `second_weight`; the name is a key of saved models.
     """
 
     share: Tensor
 
-    def __init__(self, hears: Sequence[int], lip_code: int):
-        """`hears` has for each encoder how many numbers of a step, from the first on, it hears (see features.parts)."""
+    def __init__(self, stream_widths: Sequence[int], lip_code: int):
+        """Creates an encoder for each of `stream_widths`, with codes of `lip_code` numbers."""
         super().__init__()
         self.lip_code = lip_code
-        self.hears = tuple(hears)
-        self.encoders = nn.ModuleList(AudioEncoder(width, lip_code) for width in self.hears)
+        self.stream_widths = tuple(stream_widths)
+        self.encoders = nn.ModuleList(AudioEncoder(width, lip_code) for width in self.stream_widths)
         self.register_buffer("share", torch.tensor(0.0))
 
-    def trust(self, seconds: float) -> None:
-        """Sets `share` by how much speech there was to learn from (docs/fidelity.md)."""
+    @property
+    def second_weight(self) -> Tensor:
+        """Weight of the second encoder in the mean, 0..1."""
+        return self.share
+
+    def set_second_weight(self, seconds: float) -> None:
+        """Sets the weight of the second encoder for `seconds` of speech in training: t / (t + HALF_WEIGHT_S)."""
         self.share.fill_(seconds / (seconds + HALF_WEIGHT_S))
 
     def forward(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n code"]:
-        """Lip codes (standard deviations) in the middle of `windows`."""
-        said = [encoder(windows[..., :width]) for width, encoder in zip(self.hears, self.encoders, strict=True)]
-        return said[0] if len(said) == 1 else torch.lerp(*said, self.share)
+        """Predicts lip codes, in standard deviations, for the middle of `windows`."""
+        codes = [
+            encoder(windows[..., :width]) for width, encoder in zip(self.stream_widths, self.encoders, strict=True)
+        ]
+        return codes[0] if len(codes) == 1 else torch.lerp(*codes, self.second_weight)

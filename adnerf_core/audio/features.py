@@ -1,4 +1,4 @@
-"""Audio features: what all extractors have in common, and the table of them."""
+"""The interface that all audio feature extractors share, and the table of extractors."""
 
 from __future__ import annotations
 
@@ -13,53 +13,76 @@ from adnerf_core.audio.chunking import RATE, AudioChunk, chunk_audio
 
 AUDIO_FEATURES = {
     "mel": "adnerf_core.audio.mel:Mel",
-    "mel+phones": "adnerf_core.audio.mel_phonemes:MelPhones",
+    "mel+phones": "adnerf_core.audio.mel_phonemes:MelPhonemes",
     "wav2vec2": "adnerf_core.audio.huggingface:Wav2Vec2",
     "hubert": "adnerf_core.audio.huggingface:Hubert",
     "deepspeech": "adnerf_core.audio.deepspeech:DeepSpeech",
 }
-"""Extractors by the first part of their name (config.FeatureName), loaded when first asked for."""
+"""Module and class of each extractor, by the part of a config.FeatureName before the colon. A module is imported when its extractor
+is first used, so the libraries of the others need not be installed."""
 
 
 class AudioFeatures(ABC):
-    """Turns a waveform into one row of numbers a step.
+    """Turns a waveform into one row of numbers per step.
 
-    Step s describes the 1 / `rate` s of sound from s / `rate` s on; silence is a row of zeros, or close to it,
-    so that zeros may stand for what lies before the start and after the end.
+    Step s describes the 1 / `rate` seconds of audio from s / `rate` on. Silence gives rows of zeros, or close to zero, so zeros
+    stand for the time before the start and after the end of the audio.
+
+    Attributes:
+        rate: steps per second.
+        width: numbers per step.
+        spectrum_width: how many of them, from the first on, form a spectrum (>= 0, see Mel); augment may change the voice of
+            these. 0 if there is no spectrum.
     """
 
     rate: int = RATE
-    """Steps a second."""
     width: int
-    """Numbers a step."""
-    spectrum: int = 0
-    """How many of them, from the first on, are a spectrum (>= 0, see Mel) that augment may hear through another mouth."""
+    spectrum_width: int = 0
 
     @abstractmethod
-    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
-        """Features of each block of a sound, in memory that does not grow with its length."""
+    def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
+        """Yields the features of each chunk, without its context; memory does not grow with the number of chunks."""
 
     def __call__(self, waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
-        """Features of mono float samples in -1..1 at config.SAMPLE_RATE; a part of a step at the end counts as one."""
+        """Computes the features of a whole waveform.
+
+        Args:
+            waveform: mono, -1..1, at config.SAMPLE_RATE.
+
+        Returns:
+            One row per step; a part of a step at the end counts as one.
+        """
         return np.concatenate(list(self.stream(chunk_audio([waveform]))))
 
 
 def feature_class(name: str) -> type[AudioFeatures]:
-    """The class of the extractor called `name`: a key of AUDIO_FEATURES, and after a colon anything. Raises KeyError."""
+    """Returns the class of the extractor `name`: a key of AUDIO_FEATURES, optionally followed by a colon and anything.
+
+    Raises:
+        KeyError: the name is not in the table.
+    """
     module, _, attribute = AUDIO_FEATURES[name.partition(":")[0]].partition(":")
     return getattr(import_module(module), attribute)
 
 
 def load_features(name: str) -> AudioFeatures:
-    """The extractor called `name`; after a colon stands the folder or hub id of weights, where it needs some.
+    """Loads the extractor `name`.
 
-    Raises KeyError for a name that is not in the table, MissingBackend where something that the extractor needs is missing.
+    Args:
+        name: a key of AUDIO_FEATURES; extractors with exchangeable weights take their folder or hub id after a colon.
+
+    Raises:
+        KeyError: the name is not in the table.
+        MissingBackend: a library or weights that the extractor needs are not installed.
     """
     kind, _, model = name.partition(":")
     return feature_class(kind)(model) if model else feature_class(kind)()
 
 
 def stream_widths(name: str, width: int) -> tuple[int, ...]:
-    """How many of the `width` numbers a step of the features `name` each of a subject's encoders hears (see Listeners)."""
-    spectrum = feature_class(name).spectrum
-    return (width, spectrum) if 0 < spectrum < width else (width,)
+    """Returns the input width of each encoder of a TwoStreamEncoder for the features `name`.
+
+    The first encoder takes all `width` numbers. A second one takes the spectrum alone, if the features hold a spectrum and more.
+    """
+    spectrum_width = feature_class(name).spectrum_width
+    return (width, spectrum_width) if 0 < spectrum_width < width else (width,)

@@ -1,4 +1,4 @@
-"""Wav2Vec2 and Hubert: features of large self-supervised networks, for who has their weights."""
+"""Features from wav2vec 2.0 (Baevski et al., 2020) and HuBERT (Hsu et al., 2021), through the `transformers` library."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
 
 INSTALL = "pip install 'adnerf[transformers]'"
-LEAST_SPREAD = 1e-4
-"""Standard deviation of samples below which a block is not brought to 1: silence stays silent."""
+MIN_STD = 1e-4
+"""Smallest standard deviation that samples are divided by (-80 dB): the noise of silence is not raised to the level of speech."""
 
 
 class HuggingFaceFeatures(AudioFeatures):
-    """The last hidden states of a network of `kind`, less what it says to silence. HOP samples a step, as the networks have it."""
+    """The last hidden states of a network, minus its mean state for silence. The network has one state per HOP samples.
+
+    Attributes:
+        kind: the `model_type` in the network's configuration.
+        hub: id of the default weights on the Hugging Face hub.
+    """
 
     kind: str
     hub: str
 
     def __init__(self, model: str | None = None):
-        """`model` is a folder or the id of a model of the Hugging Face hub (default: `hub`), which is downloaded once.
+        """Loads the network.
 
-        Raises MissingBackend where transformers is not installed, or no such model can be had.
+        Args:
+            model: a folder, or the id of a model on the Hugging Face hub (default: `hub`), which is downloaded once.
+
+        Raises:
+            MissingBackend: transformers is not installed, or there is no such model of this kind.
         """
         model = model or self.hub
         try:
@@ -42,31 +51,35 @@ class HuggingFaceFeatures(AudioFeatures):
         except (OSError, ValueError) as error:
             remedy = f"Name a folder or an id of the Hugging Face hub: {self.kind}:FOLDER or {self.kind}:{self.hub}."
             raise MissingBackend(
-                f"{model} cannot be had as {self.kind}: {str(error).splitlines()[0]}", remedy
+                f"{model} cannot be loaded as {self.kind}: {str(error).splitlines()[0]}", remedy
             ) from error
         self.width = config.hidden_size
-        self.silence = self.hear(np.zeros(SAMPLE_RATE, np.float32)).mean(0)
+        self.silence = self.hidden_states(np.zeros(SAMPLE_RATE, np.float32)).mean(0)
 
-    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
-        """See AudioFeatures. Every block is heard by itself, with its margins."""
-        for block in blocks:
-            heard = self.hear(block.samples - block.samples.mean()) - self.silence
-            yield heard[block.before // HOP :][: block.steps]
+    def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
+        """See AudioFeatures. Each chunk is encoded by itself, together with its context."""
+        for chunk in chunks:
+            states = self.hidden_states(chunk.samples - chunk.samples.mean()) - self.silence
+            yield states[chunk.start // HOP :][: chunk.steps]
 
     @torch.no_grad()
-    def hear(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
-        """A row for every HOP samples. The network wants sound of spread 1, and 400 samples for the first row."""
-        padded = np.pad(samples / max(float(samples.std()), LEAST_SPREAD), (HOP // 8, HOP))
+    def hidden_states(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
+        """Returns one row per HOP samples.
+
+        The networks expect samples of standard deviation 1. Their first state comes from the first 400 samples, which is one and a
+        quarter of a step: the padding centres that on the first step and completes the last one.
+        """
+        padded = np.pad(samples / max(float(samples.std()), MIN_STD), (HOP // 8, HOP))
         return self.network(torch.from_numpy(padded.astype(np.float32))[None]).last_hidden_state[0].numpy()
 
 
 class Wav2Vec2(HuggingFaceFeatures):
-    """Baevski et al., 2020."""
+    """wav2vec 2.0."""
 
     kind, hub = "wav2vec2", "facebook/wav2vec2-base-960h"
 
 
 class Hubert(HuggingFaceFeatures):
-    """Hsu et al., 2021."""
+    """HuBERT."""
 
     kind, hub = "hubert", "facebook/hubert-base-ls960"

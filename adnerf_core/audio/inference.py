@@ -1,4 +1,4 @@
-"""hear: the codes of a sound of any length, block by block."""
+"""Audio of any length to the codes of its video frames, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -14,37 +14,49 @@ from adnerf_core.audio.chunking import chunk_audio
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 
-CONTEXT = 16
-"""Frames either side that a code may depend on: half a window, and the neighbours that the paper's attention looks at."""
+CONTEXT_FRAMES = 16
+"""Frames of features on either side that a code may depend on. The fast fields need 4 (half a window of 16 steps), AudioAttNet 4
+more for the neighbours that it averages; the rest is a reserve."""
 
 
 @runtime_checkable
 class AudioToCode(Protocol):
-    """See likeness.Likeness."""
+    """The part of a talking-head model that turns audio features into codes."""
 
     def encode_audio(
         self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n code"]: ...
+    ) -> Float[Tensor, "n code"]:
+        """Returns the codes of `frames`, numbered from the first step of `features`."""
+        ...
 
 
 @torch.no_grad()
 def encode_stream(
-    portrait: AudioToCode, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
+    model: AudioToCode, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
 ) -> Float[Tensor, "frames code"]:
-    """The codes of all frames of a sound (mono at SAMPLE_RATE, -1..1) that comes in pieces; a part of a frame counts as one.
+    """Encodes all frames of an audio stream.
 
-    Features are kept for two blocks at most, whatever the length. The codes are those that the whole sound has at once.
+    The codes equal those of the whole audio at once. Features are kept for two chunks at most, whatever the length.
+
+    Args:
+        model: turns features into codes.
+        extractor: turns audio into features; of the kind that `model` was trained with.
+        pieces: consecutive samples in arrays of any lengths; mono at SAMPLE_RATE, -1..1.
+        device: where `model` is.
+
+    Returns:
+        One code per frame; a part of a frame at the end counts as one.
     """
-    held, first = torch.zeros((0, extractor.width), device=device), 0  # features from frame `first` on
+    buffer, buffer_start = torch.zeros((0, extractor.width), device=device), 0  # features from this frame on
     codes: list[Tensor] = []
-    done = 0
+    encoded = 0  # frames that have a code
     for features in extractor.stream(chunk_audio(pieces)):
-        held = torch.cat([held, torch.from_numpy(features).to(device)])
-        ready = first + len(held) // STEPS_PER_FRAME - CONTEXT
-        if ready <= done:
+        buffer = torch.cat([buffer, torch.from_numpy(features).to(device)])
+        ready = buffer_start + len(buffer) // STEPS_PER_FRAME - CONTEXT_FRAMES  # frames whose context is complete
+        if ready <= encoded:
             continue
-        codes.append(portrait.encode_audio(held, torch.arange(done, ready, device=device) - first))
-        done, passed = ready, max(0, ready - CONTEXT - first)
-        held, first = held[STEPS_PER_FRAME * passed :], first + passed
-    frames = first + -(-len(held) // STEPS_PER_FRAME)
-    return torch.cat([*codes, portrait.encode_audio(held, torch.arange(done, frames, device=device) - first)])
+        codes.append(model.encode_audio(buffer, torch.arange(encoded, ready, device=device) - buffer_start))
+        encoded, drop = ready, max(0, ready - CONTEXT_FRAMES - buffer_start)
+        buffer, buffer_start = buffer[STEPS_PER_FRAME * drop :], buffer_start + drop
+    count = buffer_start + -(-len(buffer) // STEPS_PER_FRAME)
+    return torch.cat([*codes, model.encode_audio(buffer, torch.arange(encoded, count, device=device) - buffer_start)])

@@ -1,7 +1,8 @@
-"""MelPhones: how it sounds and what is said, side by side."""
+"""MelPhonemes: the mel spectrogram and the phoneme features, side by side."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -13,25 +14,31 @@ from adnerf_core.audio.mel import Mel
 from adnerf_core.audio.phonemes import PhonemeFeatures
 
 
-class MelPhones(AudioFeatures):
-    """The numbers of Mel, then those of PhonemeFeatures."""
+class MelPhonemes(AudioFeatures):
+    """The numbers of Mel, followed by those of PhonemeFeatures."""
 
     width = Mel.width + PhonemeFeatures.width
-    spectrum = Mel.spectrum
+    spectrum_width = Mel.spectrum_width
 
     def __init__(self):
-        """Raises MissingBackend where the recogniser is not installed."""
-        self.parts = Mel(), PhonemeFeatures()
+        """Raises MissingBackend if the recogniser of PhonemeFeatures is not installed."""
+        self.extractors = Mel(), PhonemeFeatures()
 
-    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
-        """See AudioFeatures."""
-        at_hand: list[AudioChunk] = []
+    def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
+        """See AudioFeatures.
 
-        def each() -> Iterator[AudioChunk]:  # itertools.tee would keep blocks that both parts are done with
-            while True:
-                yield at_hand.pop()
-
-        streams = [part.stream(each()) for part in self.parts]
-        for block in blocks:
-            at_hand[:] = [block] * len(streams)
+        Both extractors read the same chunks in lockstep, each from a queue of its own that holds one chunk at most: an extractor
+        yields once per chunk. itertools.tee would not do: it frees items in large blocks only, and a chunk is 1.5 MB.
+        """
+        queues = [deque[AudioChunk]() for _ in self.extractors]
+        streams = [extractor.stream(_drain(queue)) for extractor, queue in zip(self.extractors, queues, strict=True)]
+        for chunk in chunks:
+            for queue in queues:
+                queue.append(chunk)
             yield np.concatenate([next(stream) for stream in streams], axis=1)
+
+
+def _drain(queue: deque[AudioChunk]) -> Iterator[AudioChunk]:
+    """Yields the chunks of a queue, without keeping a reference to them, until it is empty."""
+    while queue:
+        yield queue.popleft()

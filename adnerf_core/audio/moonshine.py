@@ -1,7 +1,8 @@
-"""MoonshineEncoder: a speech recogniser's view of a sound, of which the parts that tell the sounds of speech apart are kept.
+"""MoonshineEncoder: hidden states of a speech recogniser.
 
-Moonshine tiny (Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands", 2024; MIT) learnt from
-some hundred thousand hours of English in all kinds of voices and rooms. Its weights come in a wheel; only its encoder is run.
+The recogniser is Moonshine tiny (Jeffries et al., "Moonshine: Speech Recognition for Live Transcription and Voice Commands", 2024;
+MIT licence), trained on some hundred thousand hours of English in all kinds of voices and rooms. Its weights come in a wheel; only
+its encoder is run.
 """
 
 from __future__ import annotations
@@ -18,42 +19,47 @@ from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
 
 WHEEL = "moonshine-voice==0.1.0"
-"""The last release whose wheel carries the weights."""
+"""The last release whose wheel contains the weights."""
 WEIGHTS = Path("assets", "tiny-en", "encoder_model.ort")
-STRIDE = 384
-"""Samples from one state to the next: convolutions of stride 64, 3 and 2."""
-CENTRE = 447.5
-"""The sample in the middle of what those convolutions (127, 7 and 3 wide) make the first state of."""
-PAD = SAMPLE_RATE // 10
-"""Silence put before and after the sound, so that its first and last moments lie between two states."""
+STRIDE = 64 * 3 * 2
+"""Samples between states: the encoder begins with convolutions of strides 64, 3 and 2."""
+CENTRE = (127 + (7 - 1) * 64 + (3 - 1) * 64 * 3) / 2
+"""Middle of the samples from which those convolutions, which are 127, 7 and 3 wide, make the first state."""
+PADDING = SAMPLE_RATE // 10
+"""Samples of silence put before and after the audio. CENTRE is the least for the first step to lie between two states."""
 
 
 class MoonshineEncoder:
     """Hidden states of the encoder's last layer, 288 numbers each."""
 
     def __init__(self):
-        """Raises MissingBackend where ONNX Runtime or the weights are not installed."""
+        """Raises MissingBackend if ONNX Runtime or the weights are not installed."""
         try:
             import onnxruntime
         except ImportError as error:
             raise MissingBackend("mel+phones needs ONNX Runtime.", "pip install onnxruntime") from error
-        found = find_spec("moonshine_voice")  # the package itself is not imported: it wants a sound card
-        places = found.submodule_search_locations if found else None
-        if not places or not (weights := Path(places[0]) / WEIGHTS).is_file():
+        spec = find_spec("moonshine_voice")  # not imported: the package itself requires a sound card
+        folders = spec.submodule_search_locations if spec else None
+        if not folders or not (weights := Path(folders[0]) / WEIGHTS).is_file():
             raise MissingBackend("mel+phones needs Moonshine's weights.", f"pip install --no-deps {WHEEL}")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # which would keep the memory of the longest sound ever heard
+        options.enable_cpu_mem_arena = False  # the arena would never shrink again after a long chunk
         self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
     def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
-        """The states in the middle of each step of HOP samples; a part of a step at the end counts as one.
+        """Computes the hidden states at the middle of each step of HOP samples, by linear interpolation in time.
 
-        `samples` are mono, -1..1, at SAMPLE_RATE. Their level does not matter. Time and memory grow with the square of the length:
-        meant for blocks.
+        Time and memory grow with the square of the length, so this is meant for chunks.
+
+        Args:
+            samples: mono, -1..1, at SAMPLE_RATE. The level makes no difference.
+
+        Returns:
+            One row of 288 numbers per step; a part of a step at the end counts as one.
         """
-        sound = np.pad(samples.astype(np.float32), PAD)[None]
-        given = {"input_values": sound, "attention_mask": np.ones(sound.shape, np.int64)}
-        states = self._session.run(None, given)[0][0]
-        middles = HOP * (np.arange(-(-len(samples) // HOP)) + 0.5) + PAD
+        padded = np.pad(samples.astype(np.float32), PADDING)[None]
+        inputs = {"input_values": padded, "attention_mask": np.ones(padded.shape, np.int64)}
+        states = self._session.run(None, inputs)[0][0]
+        middles = HOP * (np.arange(-(-len(samples) // HOP)) + 0.5) + PADDING
         return interp1d(np.arange(len(states)), states, axis=0)((middles - CENTRE) / STRIDE)

@@ -1,4 +1,4 @@
-"""PhonemeFeatures: which sounds of speech are heard, as the directions in which a recogniser's hidden states tell phones apart."""
+"""PhonemeFeatures: which phoneme is spoken, as linear discriminants of a recogniser's hidden states."""
 
 from __future__ import annotations
 
@@ -15,45 +15,53 @@ from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.moonshine import MoonshineEncoder
 
 FILE = files("adnerf_core.audio") / "phones.safetensors"
+"""The discriminants; `python -m audio_pretraining` makes the file."""
 FADE_DB = (-50.0, -30.0)
-"""Loudness of a step, beside LOUD, at which it begins to count and from which it counts whole. The recogniser's states run ahead of
-speech by up to .4 s, and lips that followed them would open too early."""
-LOUD = 90
-"""Percentile of a block's steps that is taken for the loudness of its speech."""
-FAINTEST = 1e-4
-"""Amplitude (of 1) below which a step is silent, however faint the rest is."""
+"""Level of a step, relative to the chunk's speech, below which it counts 0 and above which it counts 1; linear between. The
+recogniser's states run ahead of the speech by up to .4 s, so without fading the lips would open during the pause before a word. Chosen
+among three ranges: fading from 30 to 45 dB below the speech, other voices are followed less well; from 40 to 55 dB, lips are opened
+wider in silence (docs/fidelity.md)."""
+SPEECH_PERCENTILE = 90
+"""Percentile of the levels of a chunk's steps that is taken for the level of its speech."""
+MIN_AMPLITUDE = 1e-4
+"""Amplitude (of 1) below which a step is silent, however soft the rest of the chunk is."""
 
 
 def voice_activity(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " steps"]:
-    """How much each step of HOP samples counts, 0..1: silence does not, speech and what touches it does."""
+    """Returns a weight in 0..1 for each step of HOP samples: 0 in silence, 1 in speech and in the steps next to it.
+
+    The weight follows the level of the loudest of a step and its two neighbours (see FADE_DB).
+    """
     padded = np.pad(samples, (0, -len(samples) % HOP)).reshape(-1, HOP)
     amplitude = maximum_filter1d(np.sqrt(np.mean(padded**2, axis=1)), 3)
-    loudness = 20 * np.log10(np.maximum(amplitude, FAINTEST))
-    begins, whole = FADE_DB
-    share = (loudness - np.percentile(loudness, LOUD) - begins) / (whole - begins)
-    return share.clip(0, 1) * (amplitude > FAINTEST)
+    level_db = 20 * np.log10(np.maximum(amplitude, MIN_AMPLITUDE))
+    silent, full = FADE_DB
+    weight = (level_db - np.percentile(level_db, SPEECH_PERCENTILE) - silent) / (full - silent)
+    return weight.clip(0, 1) * (amplitude > MIN_AMPLITUDE)
 
 
 class PhonemeFeatures(AudioFeatures):
-    """Linear discriminants of phones (Fisher, 1936), RATE steps a second, in standard deviations within a phone.
+    """Linear discriminants of phonemes (Fisher, 1936), in standard deviations within a phoneme; silence is the origin.
 
-    Silence is the origin. The discriminants are found in synthetic speech of many languages, whose phones are known; what the
-    recogniser tells of voices and rooms counts as spread within phones there, and so is left out.
-    `python -m audio_pretraining` makes FILE again.
+    The discriminants are directions in the hidden states of MoonshineEncoder, found in synthetic speech of many languages whose
+    phonemes are known. Voice and room vary within each phoneme there, so the discriminants suppress both. They are multiplied by
+    voice_activity.
     """
 
     rate = RATE
     width = 40
+    """Number of discriminants. 24 follow other voices less well (correlation .48 instead of .50 before a subject's own training), 48
+    no better (docs/fidelity.md)."""
 
     def __init__(self):
-        """Raises MissingBackend where the recogniser is not installed."""
+        """Raises MissingBackend if the recogniser is not installed."""
         self._recogniser = MoonshineEncoder()
         discriminants = load(FILE.read_bytes())
         self._silence, self._directions = discriminants["silence"], discriminants["directions"]
 
-    def stream(self, blocks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
-        """See AudioFeatures. Every block is recognised by itself, with its margins."""
-        for block in blocks:
-            states, heard = self._recogniser(block.samples), voice_activity(block.samples)
-            phones = (states - self._silence) @ self._directions * heard[:, None]
-            yield phones[block.before // HOP :][: block.steps].astype(np.float32)
+    def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
+        """See AudioFeatures. Each chunk is recognised by itself, together with its context."""
+        for chunk in chunks:
+            states, weight = self._recogniser(chunk.samples), voice_activity(chunk.samples)
+            phonemes = (states - self._silence) @ self._directions * weight[:, None]
+            yield phonemes[chunk.start // HOP :][: chunk.steps].astype(np.float32)

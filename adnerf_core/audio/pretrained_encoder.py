@@ -1,7 +1,7 @@
-"""The prior: what speech in general does to lips, learnt from synthetic speech (python -m audio_pretraining makes it).
+"""The pretrained encoder: what speech in general does to the mouth, learnt from synthetic speech by `python -m audio_pretraining`.
 
-It is an AudioEncoder of the features FEATURES, whose code is the mouth's opening, height and width (lips.mouth_distances),
-each in standard deviations. A subject's encoder starts from it and learns on.
+It is an AudioEncoder of the features FEATURES. Its code is the opening, height and width of the mouth (lip_pca.mouth_distances), each
+in standard deviations. A subject's encoder starts from it, because a minute of one voice is too little to learn from.
 """
 
 from __future__ import annotations
@@ -17,38 +17,51 @@ from adnerf_core.audio.encoder import MEMBERS, AudioEncoder
 
 FEATURES = "mel+phones"
 FILE = files("adnerf_core.audio") / "prior.safetensors"
-DISTANCES = 3
+NUM_DISTANCES = 3
 RIDGE = 0.01
-"""Keeps the map to the subject's code small where the three distances go together."""
+"""Ridge regularisation of the map to a subject's lip code, relative to the variance of a distance. It matters if the three distances
+are nearly collinear in the footage, whose map would otherwise have large entries of opposite sign."""
+MIN_STD = 1e-6
+"""Smallest standard deviation that distances are divided by, for footage in which the mouth never moves."""
 
 
 def load_pretrained(width: int) -> AudioEncoder:
-    """The prior's encoder, for features of `width` numbers."""
-    prior = AudioEncoder(width, DISTANCES)
-    prior.load_state_dict({name: value.float() for name, value in load(FILE.read_bytes()).items()})
-    return prior.requires_grad_(False)
+    """Loads the pretrained encoder, frozen, for features of `width` numbers."""
+    pretrained = AudioEncoder(width, NUM_DISTANCES)
+    pretrained.load_state_dict({name: value.float() for name, value in load(FILE.read_bytes()).items()})
+    return pretrained.requires_grad_(False)
 
 
-def serialize(prior: AudioEncoder) -> bytes:
-    """What FILE holds of a prior: its weights in half precision."""
-    return save({name: value.half().contiguous() for name, value in prior.state_dict().items()})
+def serialize(pretrained: AudioEncoder) -> bytes:
+    """Returns the content of FILE for an encoder: its weights, in half precision."""
+    return save({name: value.half().contiguous() for name, value in pretrained.state_dict().items()})
 
 
 @torch.no_grad()
 def init_from_pretrained(
     encoder: AudioEncoder, codes: Float[Tensor, "n code"], distances: Float[Tensor, "n distances"]
 ) -> None:
-    """Gives `encoder`, in place, the prior's weights, so that it says the lip codes that go with what the prior says.
+    """Initialises `encoder`, in place, with the pretrained weights, so that it predicts lip codes of the subject.
 
-    `codes` and `distances` (see lips.mouth_distances) of the subject's training frames tell how the two go together.
+    The map from standardised distances D to lip codes C is the ridge regression
+
+        W = (D'D + n RIDGE I)^-1 D'C,
+
+    and the last layer, which gives D = A h + b from the layers before it, becomes C = W'A h + W'b.
+
+    Args:
+        encoder: of the features FEATURES and the subject's lip code.
+        codes: lip codes of the subject's training frames.
+        distances: mouth_distances of the same frames, in any unit.
     """
-    prior = load_pretrained(len(encoder.mean)).to(codes.device)
-    standard = (distances - distances.mean(0)) / distances.std(0).clamp(min=1e-6)
-    stiffness = RIDGE * len(standard) * torch.eye(DISTANCES, device=codes.device)
-    to_codes = torch.linalg.solve(standard.T @ standard + stiffness, standard.T @ codes)
-    encoder.layers.load_state_dict(prior.layers.state_dict())
-    encoder.mean.copy_(prior.mean)
-    encoder.spread.copy_(prior.spread)
-    weight, bias = prior.last.weight.view(MEMBERS, DISTANCES, -1), prior.last.bias.view(MEMBERS, DISTANCES)
+    pretrained = load_pretrained(len(encoder.mean)).to(codes.device)
+    standard = (distances - distances.mean(0)) / distances.std(0).clamp(min=MIN_STD)
+    ridge = RIDGE * len(standard) * torch.eye(NUM_DISTANCES, device=codes.device)
+    to_codes = torch.linalg.solve(standard.T @ standard + ridge, standard.T @ codes)
+    encoder.layers.load_state_dict(pretrained.layers.state_dict())
+    encoder.mean.copy_(pretrained.mean)
+    encoder.spread.copy_(pretrained.spread)
+    weight = pretrained.last.weight.view(MEMBERS, NUM_DISTANCES, -1)
+    bias = pretrained.last.bias.view(MEMBERS, NUM_DISTANCES)
     encoder.last.weight.copy_(torch.einsum("mdh,dc->mch", weight, to_codes).reshape_as(encoder.last.weight))
     encoder.last.bias.copy_((bias @ to_codes).reshape_as(encoder.last.bias))

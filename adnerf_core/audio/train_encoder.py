@@ -1,4 +1,8 @@
-"""train_encoder: supervised regression from sound to the lips seen in the footage."""
+"""Supervised training of an AudioEncoder: regression from audio features to the lip codes measured in the footage.
+
+The steps are: regression with augmented windows, weight averaging, interpolation towards pretrained weights, cross-validation, and a
+gain that restores the amplitude of the lips (docs/decisions/0016-sound-to-lips.md).
+"""
 
 from __future__ import annotations
 
@@ -16,21 +20,56 @@ from adnerf_core.audio.windows import windows
 from adnerf_core.progress import Progress, silent
 
 BATCH = 64
-RATE, DECAY, EMA_DECAY = 3e-3, 0.3, 0.99
-"""Peak learning rate, weight decay, and memory (part kept a step) of the averaged weights that are used in the end."""
-BLOCKS = 5
-"""Contiguous parts of the footage; each net of the ensemble learns without one of them, and MEMBERS / BLOCKS share one."""
+"""Windows per step; a minute of footage has 1,500."""
+LEARNING_RATE = 3e-3
+"""Peak learning rate, for 300 steps from pretrained weights. 2e-3 with 600 steps follows the own speaker (correlation .63 instead of
+.645) and another one (.51 instead of .54) less well (docs/fidelity.md)."""
+WEIGHT_DECAY = 0.3
+"""Of AdamW; strong, because the ensemble has about as many weights as a minute of footage has feature values."""
+EMA_DECAY = 0.99
+"""Share of the averaged weights kept per step: the average covers about 100 steps, the last third of a training of 300."""
+EVALUATION_BATCH = 512
+"""Windows predicted at once in cross-validation, which bounds its memory."""
+FOLDS = 5
+"""Contiguous parts of the footage for cross-validation. Each network is trained without one of them, and MEMBERS / FOLDS = 2 networks
+without the same one: the least with which their covariance can be estimated (see cross_validate)."""
 PRETRAINED_WEIGHT = 0.3
-"""Weight of the prior in the mean of its weights and those that the subject's footage led to (Wortsman et al., 2022): other
-voices gain by it."""
-MAX_ERROR_RATIO, MAX_GAIN = 1.1, 1.6
-"""See calibrate."""
+"""Weight of the pretrained encoder in the interpolation with the trained one (Wortsman et al., "Robust fine-tuning of zero-shot models",
+2022). Other voices gain by it; of .15, .3 and .45, .3 was the best for them at no cost that the second encoder does not make up for
+(docs/fidelity.md)."""
+MIN_FEATURE_STD = 0.1
+"""Smallest standard deviation that features are divided by, so that the noise of a constant feature is not amplified."""
+EPSILON = 1e-6
+"""Smallest variance of predicted codes and standard deviation of true ones that is divided by, for lips that do not move."""
+MAX_ERROR_RATIO = 1.1
+"""The gain may raise the root mean square error to this multiple of the least possible one. More makes the lips livelier and less
+accurate; 1 makes mouths that hardly open."""
+MAX_GAIN = 1.6
+"""Largest gain. Regression predicts .56 to .66 of the true amplitude, so 1.6 restores all of it; more would amplify errors only."""
+
+
+class EncoderData(NamedTuple):
+    """What an encoder is trained on.
+
+    Attributes:
+        features: features of the whole audio.
+        spectrum_width: how many of them, from the first on, form a spectrum (see AudioFeatures).
+        codes: lip codes, in standard deviations; may be NaN in frames that are not in `frames`.
+        frames: numbers of the frames to train on, ascending.
+    """
+
+    features: Float[Tensor, "steps width"]
+    spectrum_width: int
+    codes: Float[Tensor, "all_frames code"]
+    frames: Int64[Tensor, " n"]
 
 
 class CrossValidation(NamedTuple):
-    """How predictions on parts that their nets never saw go with the truth, for each number of the code.
+    """Agreement of predicted and true codes on frames that were left out of training, for each number of the code.
 
-    correlation of the truth with the ensemble; spread: the ensemble's standard deviation over the truth's.
+    Attributes:
+        correlation: correlation of the truth with the prediction of a large ensemble.
+        spread: standard deviation of that prediction, relative to the truth's.
     """
 
     correlation: Float[Tensor, " code"]
@@ -39,107 +78,140 @@ class CrossValidation(NamedTuple):
 
 def train_encoder(
     encoder: AudioEncoder,
-    features: Float[Tensor, "steps width"],
-    codes: Float[Tensor, "frames code"],
-    valid: Bool[Tensor, " frames"],
+    data: EncoderData,
     *,
-    spectrum: int,
-    frames: range,
     steps: int,
     seed: int,
-    from_prior: bool = False,
+    from_pretrained: bool = False,
     progress: Progress = silent,
 ) -> dict[str, float]:
-    """Trains `encoder` in place so that the sound around a frame gives the frame's lip code.
+    """Trains `encoder` in place to predict the lip code of a frame from the audio around it.
 
-    `spectrum` says how much of the features is one (see AudioFeatures). Only `frames` (the training part) that are `valid` are
-    learned from; `codes` may be NaN elsewhere. All numbers of the code count alike: weighing them by the variance they explain
-    starves the small motions, in which m, b and p show.
-    `from_prior` says that the encoder holds the prior (see start_from_prior), of which something is to remain.
-    The same seed, data and initial weights give the same result. Stage of progress: "audio".
+    The same seed, data and initial weights give the same result.
 
-    Returns, for the first number of the code, from cross-validation inside the training part: `correlation` of predicted
-    and true, `spread` (predicted over true, before the gain), `gain`.
+    Args:
+        encoder: the encoder, with initial weights.
+        data: the training data.
+        steps: optimizer steps.
+        seed: of the batches and the augmentation.
+        from_pretrained: whether the encoder comes from init_from_pretrained. Then its feature statistics are kept, and a part of its
+            initial weights (PRETRAINED_WEIGHT).
+        progress: called with the stage "audio".
+
+    Returns:
+        Figures of cross-validation for the first number of the code: `correlation` of predicted and true, `spread` (predicted over
+        true, before the gain), and the `gain`.
     """
-    numbers = torch.tensor(frames, device=valid.device)
-    numbers = numbers[valid[numbers]]
-    block = torch.arange(len(numbers), device=numbers.device) * BLOCKS // len(numbers)
-    learns = block[:, None] != torch.arange(MEMBERS, device=numbers.device) % BLOCKS
-    if not from_prior:
-        standardise(encoder, features)
-    start = copy.deepcopy(encoder.state_dict())
-    average = copy.deepcopy(encoder).requires_grad_(False)
-    encoder.requires_grad_(True)
-    optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=DECAY)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps, pct_start=max(0.1, 2 / steps))
-    generator = torch.Generator().manual_seed(seed)
-    for step in range(steps):
-        progress("audio", step, steps)
-        drawn = torch.randint(len(numbers), (BATCH,), generator=generator).to(numbers.device)
-        heard = augment(windows(features, numbers[drawn]), spectrum, generator)
-        said = encoder.members(heard)
-        truth = codes[numbers[drawn], None].expand_as(said)
-        error = F.smooth_l1_loss(said, truth, reduction="none").mean(-1)
-        loss = (error * learns[drawn]).sum() / BATCH
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        keep = min(EMA_DECAY, (1 + step) / (10 + step))
-        for kept, new in zip(average.parameters(), encoder.parameters(), strict=True):
-            kept.lerp_(new.detach(), 1 - keep)
-    weight = PRETRAINED_WEIGHT if from_prior else 0.0
-    encoder.load_state_dict({name: new.lerp(start[name], weight) for name, new in average.state_dict().items()})
+    if not from_pretrained:
+        standardize(encoder, data.features)
+    folds = torch.arange(len(data.frames), device=data.frames.device) * FOLDS // len(data.frames)
+    train_mask = folds[:, None] != torch.arange(MEMBERS, device=data.frames.device) % FOLDS
+    initial = copy.deepcopy(encoder.state_dict())
+    average = _fit(encoder, data, train_mask, steps, seed, progress)
+    weight = PRETRAINED_WEIGHT if from_pretrained else 0.0
+    encoder.load_state_dict({name: value.lerp(initial[name], weight) for name, value in average.state_dict().items()})
     encoder.requires_grad_(False)
-    agreement = cross_validate(encoder, features, codes, numbers, learns)
-    encoder.gain.copy_(calibrate(agreement))
+    validation = cross_validate(encoder, data, train_mask)
+    encoder.gain.copy_(calibrate(validation))
     progress("audio", steps, steps)
     return {
-        "correlation": float(agreement.correlation[0]),
-        "spread": float(agreement.spread[0]),
+        "correlation": float(validation.correlation[0]),
+        "spread": float(validation.spread[0]),
         "gain": float(encoder.gain[0]),
     }
 
 
-def standardise(encoder: AudioEncoder, features: Float[Tensor, "steps width"]) -> None:
-    """Tells the encoder the mean and the spread of the features that it will learn from."""
+def _fit(
+    encoder: AudioEncoder,
+    data: EncoderData,
+    train_mask: Bool[Tensor, "n members"],
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> AudioEncoder:
+    """Runs the optimizer, and returns the encoder with weights averaged over the steps.
+
+    The loss weighs all numbers of the code alike: weights by explained variance would starve the small motions, by which m, b and p
+    are recognised. Each network ignores the frames of its own fold.
+    """
+    average = copy.deepcopy(encoder).requires_grad_(False)
+    encoder.requires_grad_(True)
+    optimizer = torch.optim.AdamW(encoder.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, LEARNING_RATE, total_steps=steps, pct_start=max(0.1, 2 / steps)
+    )
+    generator = torch.Generator().manual_seed(seed)
+    for step in range(steps):
+        progress("audio", step, steps)
+        batch = torch.randint(len(data.frames), (BATCH,), generator=generator).to(data.frames.device)
+        inputs = augment(windows(data.features, data.frames[batch]), data.spectrum_width, generator)
+        predicted = encoder.member_codes(inputs)
+        target = data.codes[data.frames[batch], None].expand_as(predicted)
+        error = F.smooth_l1_loss(predicted, target, reduction="none").mean(-1)
+        loss = (error * train_mask[batch]).sum() / BATCH
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        decay = min(EMA_DECAY, (1 + step) / (10 + step))  # a shorter average at first, to forget the initial weights
+        for averaged, new in zip(average.parameters(), encoder.parameters(), strict=True):
+            averaged.lerp_(new.detach(), 1 - decay)
+    return average
+
+
+def standardize(encoder: AudioEncoder, features: Float[Tensor, "steps width"]) -> None:
+    """Sets the statistics by which `encoder` standardises its input to those of `features`."""
     encoder.mean.copy_(features.mean(0))
-    encoder.spread.copy_(features.std(0).clamp(min=0.1))
+    encoder.spread.copy_(features.std(0).clamp(min=MIN_FEATURE_STD))
 
 
 @torch.no_grad()
-def cross_validate(
-    encoder: AudioEncoder,
-    features: Float[Tensor, "steps width"],
-    codes: Float[Tensor, "frames code"],
-    numbers: Int64[Tensor, " n"],
-    learns: Bool[Tensor, "n members"],
-) -> CrossValidation:
-    """Judges the ensemble by what each net says about the frames `numbers` that it did not learn from.
+def cross_validate(encoder: AudioEncoder, data: EncoderData, train_mask: Bool[Tensor, "n members"]) -> CrossValidation:
+    """Estimates how well a large ensemble would predict frames that it was not trained on.
 
-    The nets that left the same frames out make mistakes of their own, which a large ensemble averages away: what is left of
-    the variance is what two of them share, their covariance.
+    Of a frame, there are the predictions p_1 .. p_M of the M networks that were trained without it. Let p_m = f + e_m, where f is the
+    prediction of an infinite ensemble and e_m the error of a single network, with errors independent of each other and of the truth y.
+    Then (all centred, E over frames)
+
+        Var f    = E p_m p_k  for m != k  = E ((sum_m p_m)^2 - sum_m p_m^2) / (M (M - 1)),
+        Cov(f,y) = E p_m y                = E (mean_m p_m) y.
+
+    The variance of a single network, or of the mean of M, would count the errors as well.
+
+    Args:
+        encoder: a trained encoder.
+        data: its training data.
+        train_mask: true where a network was trained on a frame of `data.frames`.
     """
-    said = torch.cat([encoder.members(windows(features, part)) for part in numbers.split(512)])
-    unseen = said[~learns].view(len(numbers), MEMBERS // BLOCKS, -1)
+    predicted = torch.cat(
+        [encoder.member_codes(windows(data.features, part)) for part in data.frames.split(EVALUATION_BATCH)]
+    )
+    unseen = predicted[~train_mask].view(len(data.frames), MEMBERS // FOLDS, -1)
     unseen = unseen - unseen.mean((0, 1))
-    truth = codes[numbers] - codes[numbers].mean(0)
-    together, own = unseen.sum(1).square().mean(0), unseen.square().sum(1).mean(0)
+    truth = data.codes[data.frames] - data.codes[data.frames].mean(0)
+    square_of_sum, sum_of_squares = unseen.sum(1).square().mean(0), unseen.square().sum(1).mean(0)
     pairs = unseen.shape[1] * (unseen.shape[1] - 1)
-    spread = ((together - own) / pairs).clamp(min=1e-6).sqrt()
-    true_spread = truth.std(0).clamp(min=1e-6)
-    correlation = (unseen.mean(1) * truth).mean(0) / (spread * true_spread)
-    return CrossValidation(correlation.clamp(-1, 1), spread / true_spread)
+    std = ((square_of_sum - sum_of_squares) / pairs).clamp(min=EPSILON).sqrt()
+    true_std = truth.std(0).clamp(min=EPSILON)
+    correlation = (unseen.mean(1) * truth).mean(0) / (std * true_std)
+    return CrossValidation(correlation.clamp(-1, 1), std / true_std)
 
 
-def calibrate(agreement: CrossValidation) -> Float[Tensor, " code"]:
-    """The gain for each number of the code.
+def calibrate(validation: CrossValidation) -> Float[Tensor, " code"]:
+    """Returns the gain for each number of the code.
 
-    Least squares wants a spread of `correlation` times the truth's: mouths that hardly open. More spread looks alive, and
-    costs error. The gain is what brings the error on frames never learnt from to MAX_ERROR_RATIO times the least there can be,
-    but neither beyond the truth's own spread nor beyond where lips that never move would be closer to the truth.
+    Take the truth y with standard deviation 1 and a prediction with correlation r, scaled to the standard deviation s. Its squared
+    error is
+
+        E (y - s f)^2 = 1 - 2 s r + s^2 = (1 - r^2) + (s - r)^2,
+
+    least at s = r: mouths that hardly open. The gain accepts q = MAX_ERROR_RATIO times the least root mean square error:
+
+        (s - r)^2 = (q^2 - 1) (1 - r^2)   =>   s = r + sqrt((q^2 - 1) (1 - r^2)),
+
+    but at most s = 1, the spread of the truth, and at most s = 2 r, beyond which the error is larger than that of lips that never
+    move (1 - 2 s r + s^2 > 1). A negative correlation gives s = 0.
     """
-    least = agreement.correlation.clamp(min=0)
-    # With the truth's spread as unit, a spread s has the squared error 1 - 2 s r + s^2, least (1 - r^2) at s = r.
-    alive = least + ((MAX_ERROR_RATIO**2 - 1) * (1 - least**2)).sqrt()
-    return (alive.minimum(2 * least).clamp(max=1) / agreement.spread).clamp(max=MAX_GAIN)
+    r = validation.correlation.clamp(min=0)
+    spread = r + ((MAX_ERROR_RATIO**2 - 1) * (1 - r**2)).sqrt()
+    return (spread.minimum(2 * r).clamp(max=1) / validation.spread).clamp(max=MAX_GAIN)

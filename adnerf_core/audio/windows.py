@@ -1,4 +1,4 @@
-"""windows: the stretch of sound that each video frame is given."""
+"""The window of audio features that belongs to each video frame."""
 
 from __future__ import annotations
 
@@ -6,18 +6,24 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-STEPS_PER_FRAME = 2
+from adnerf_core.audio.chunking import RATE
+from adnerf_core.config import FPS
+
+STEPS_PER_FRAME = RATE // FPS
 LENGTH = 16
+"""Steps in a window, as in AD-NeRF: .32 s. AudioNet halves it four times to get to one step; AudioEncoder needs a multiple of 8."""
 
 
-def windows(
-    features: Float[Tensor, "steps width"], frames: Int64[Tensor, " n"], length: int = LENGTH
-) -> Float[Tensor, "n length width"]:
-    """The window of every frame in `frames` (numbers from 0; index by time, gaps in the footage do not matter).
+def windows(features: Float[Tensor, "steps width"], frames: Int64[Tensor, " n"]) -> Float[Tensor, "n length width"]:
+    """Cuts the feature window of each video frame.
 
-    Frame k sees steps 2k - length / 2 .. 2k + length / 2 - 1: as much before its own moment as after it. Steps before
-    the start and after the end are zeros, which is silence.
+    The window of frame k holds the steps 2k - 8 to 2k + 7, half of it before the frame's time and half after it. Steps before the
+    start and after the end of the features are zeros, which stand for silence.
+
+    Args:
+        features: features of the audio from time 0 on.
+        frames: frame numbers in time (frame k is at k / FPS seconds), in any order.
     """
-    steps = frames[:, None] * STEPS_PER_FRAME + torch.arange(-length // 2, length - length // 2, device=frames.device)
+    steps = frames[:, None] * STEPS_PER_FRAME + torch.arange(-LENGTH // 2, LENGTH // 2, device=frames.device)
     inside = (steps >= 0) & (steps < len(features))
     return features[steps.clamp(0, len(features) - 1)] * inside[..., None]

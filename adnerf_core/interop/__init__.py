@@ -1,1 +1,1 @@
-"""AD-NeRF as published: its networks, its sampling of rays, its schedule, and its folder layout."""
+"""Conversion between datasets and the folders that AD-NeRF's own preprocessing writes."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adnerf_core.audio import pretrained_encoder
 from adnerf_core.audio.features import feature_class
-from adnerf_core.audio.train_encoder import train_encoder
+from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.config import FPS, TrainConfig
 from adnerf_core.data.dataset import SubjectDataset, Track
@@ -165,26 +165,23 @@ class Trainer:
     def audio(self) -> None:
         """Sound to lip codes, by regression on the lips of the footage: short, so it starts over when interrupted."""
         name, device, listeners = self.dataset.manifest["features"]["name"], self.config.device, self.portrait.audio
-        features, codes, valid = (
-            torch.from_numpy(one).to(device) for one in (self.dataset.features(), self.codes, self.track.valid)
+        trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
+        features, codes, frames = (
+            torch.from_numpy(one).to(device) for one in (self.dataset.features(), self.codes, trained)
         )
-        count = len(listeners.hears)
-        listeners.trust(int(self.track.valid[: self.dataset.held_out_from].sum()) / FPS)
-        for number, (encoder, width) in enumerate(zip(listeners.encoders, listeners.hears, strict=True)):
-            if from_prior := number == 0 and name == pretrained_encoder.FEATURES:
-                trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
+        count = len(listeners.stream_widths)
+        listeners.set_second_weight(len(trained) / FPS)
+        for number, (encoder, width) in enumerate(zip(listeners.encoders, listeners.stream_widths, strict=True)):
+            if from_pretrained := number == 0 and name == pretrained_encoder.FEATURES:
                 distances = torch.from_numpy(mouth_distances(self.track.depose[trained])).float().to(device)
                 pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances)
             figures = train_encoder(
                 encoder,
-                features[:, :width],
-                codes,
-                valid,
-                spectrum=min(width, feature_class(name).spectrum),
-                frames=range(self.dataset.held_out_from),
-                steps=self.config.audio_steps // (2 if from_prior else 1),  # what the prior knows need not be learnt
+                EncoderData(features[:, :width], min(width, feature_class(name).spectrum_width), codes, frames),
+                steps=self.config.audio_steps
+                // (2 if from_pretrained else 1),  # pretrained weights need half the steps
                 seed=self.config.seed,
-                from_prior=from_prior,
+                from_pretrained=from_pretrained,
                 progress=lambda _, done, total, part=number: self.progress("audio", part + done / total, count),
             )
             self.run.append_metrics(phase="audio", hears=width, **figures)

@@ -1,1 +1,1 @@
-"""An invisible number in the pixels of a video, and its detection."""
+"""An invisible watermark, a number in the pixels of a video: embedding and detection."""

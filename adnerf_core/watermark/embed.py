@@ -1,4 +1,4 @@
-"""Embeds the watermark in the frames of a video."""
+"""Embeds a watermark in the frames of a video (see spread_spectrum.py for the method)."""
 
 from __future__ import annotations
 
@@ -11,39 +11,62 @@ from jaxtyping import Float, Int16, UInt8
 
 from adnerf_core.config import FPS
 from adnerf_core.watermark import convolutional_code
-from adnerf_core.watermark.spread_spectrum import BITS, CELLS, LOOK, PERIOD_S, WAVES, SpreadSpectrumCode
+from adnerf_core.watermark.spread_spectrum import BITS, CELLS, FREQUENCIES, PERIOD_S, SpreadSpectrumCode
 
-LEAST_PSNR = 42.0
-"""No marked frame is farther from the unmarked one than this, dB."""
-STRONGEST, MIDDLE, WEAKEST = 1.97, 1.5, 0.5
-"""Root mean square of the mark up to 97 px, at 128 px, and from 384 px on, in steps of 8 bits: 42.2, 44.6 and 54.2 dB, less what
-rounding adds."""
-SMALL, TINT, GRAY = 96, np.array([1.05, 1.15, 0.75], np.float32), np.ones(3, np.float32)
-"""What of it R, G and B get (mean square 1). Coders keep luma, of which green has most and blue hardly any: so the same PSNR leaves
-a tenth more of a tinted mark. It is seen sooner than a gray one, so only pictures below SMALL px have it, which need it."""
+MIN_PSNR_DB = 42.0
+"""Least PSNR of a marked frame against the unmarked one. 64 px need nearly all of that to be detected after scaling and coding, and at
+this distance the eye found nothing in real clips (docs/decisions/0024-mark.md)."""
+MAX_STRENGTH, STRENGTH_AT_128_PX, MIN_STRENGTH = 1.97, 1.5, 0.5
+"""Root mean square of the change in 8-bit steps, up to 97 px, at 128 px, and from 384 px on. Before rounding that is 42.2 dB (the bound,
+less what rounding adds), 44.6 and 54.2 dB; weaker than half a step, rounding would remove most of the watermark."""
+PSNR_STEP = 0.99
+"""Factor by which the change is reduced, as often as needed, if rounding takes it past MIN_PSNR_DB: .09 dB at a time."""
+TINT_BELOW_PX, TINT, GRAY = 96, np.array([1.05, 1.15, 0.75], np.float32), np.ones(3, np.float32)
+"""Weights of R, G and B in the change (mean square 1). Coders preserve luma best, of which green has the largest part and blue the smallest,
+so TINT leaves a tenth more luma of the same PSNR. It is seen more easily than GRAY, so only pictures below TINT_BELOW_PX, whose scores
+are the lowest, get it (the least score of 12 clips of 64 px was 16.4 with it, 13.0 without)."""
+MASK_RASTER = 32
+"""Edge of the raster on which texture is measured and the change is composed: 2.7 pixels for each cell, enough for soft cells."""
+TEXTURE_SCALE, MASK_RANGE = 12.0, (0.6, 1.4)
+"""The change is weighted by MASK_RANGE[0] + texture / TEXTURE_SCALE, at most MASK_RANGE[1], where texture is the local standard deviation in
+grey levels: on a plain wall the eye notices less change than in hair or cloth."""
 
 
 class WatermarkEmbedder:
-    """Writes one mark into the frames of one video, of `height` x `width` px.
-
-    Raises ValueError for a number or a key that is none (see Mark).
-    """
+    """Embeds one number in the frames of one video of a given size."""
 
     def __init__(self, number: int, key: bytes, height: int, width: int):
-        signs = SpreadSpectrumCode(key)
-        fields = signs.spread(convolutional_code.encode(number, BITS)).reshape(-1, CELLS, CELLS).transpose(1, 2, 0)
-        fields = cv2.resize(fields, (LOOK, LOOK), interpolation=cv2.INTER_CUBIC)
+        """Composes the fields.
+
+        Args:
+            number: 0 <= number < 2**BITS.
+            key: KEY_BYTES or more.
+            height, width: size of the frames, px.
+
+        Raises:
+            ValueError: the number does not fit, or the key is too short.
+        """
+        code = SpreadSpectrumCode(key)
+        fields = code.spread(convolutional_code.encode(number, BITS)).reshape(-1, CELLS, CELLS).transpose(1, 2, 0)
+        fields = cv2.resize(fields, (MASK_RASTER, MASK_RASTER), interpolation=cv2.INTER_CUBIC)
         self._fields = fields / fields.std()
         self._strength = strength(height, width)
-        self._tint = TINT if min(height, width) < SMALL else GRAY
+        self._tint = TINT if min(height, width) < TINT_BELOW_PX else GRAY
         self._size = width, height
 
     def apply(
         self, frame: UInt8[np.ndarray, "height width channels"], index: int
     ) -> UInt8[np.ndarray, "height width channels"]:
-        """A marked copy of frame `index` (from 0, 25 a second), RGB, or RGBA with colours that are not multiplied by alpha:
-        the less shows, the less is marked. Its PSNR against `frame`, over R, G and B, is LEAST_PSNR or more."""
-        phases = 2 * math.pi / PERIOD_S * index / FPS * np.arange(1, WAVES + 1)
+        """Returns a marked copy of a frame.
+
+        Args:
+            frame: RGB, or RGBA with straight (not premultiplied) colours. With alpha, the change is multiplied by it.
+            index: number of the frame from the start of the video, at FPS.
+
+        Returns:
+            The marked frame. Its PSNR against `frame`, over R, G and B, is at least MIN_PSNR_DB.
+        """
+        phases = 2 * math.pi / PERIOD_S * index / FPS * np.arange(1, FREQUENCIES + 1)
         waves = np.stack([np.cos(phases), np.sin(phases)], -1).reshape(-1).astype(np.float32)
         color = np.ascontiguousarray(frame[..., :3])
         change = cv2.resize(self._fields @ waves * perceptual_mask(color), self._size, interpolation=cv2.INTER_CUBIC)
@@ -55,31 +78,43 @@ class WatermarkEmbedder:
         return np.dstack([marked, alpha]) if alpha.size else marked
 
     def over(self, frames: Iterable[UInt8[np.ndarray, "height width channels"]]) -> Iterator[np.ndarray]:
-        """Marked copies of a video's frames, the first to the last."""
+        """Yields marked copies of all frames of a video, from its first on."""
         for index, frame in enumerate(frames):
             yield self.apply(frame, index)
 
 
 def strength(height: int, width: int) -> float:
-    """Root mean square of the mark in such a picture, in steps of 8 bits: the same energy whatever the size, within limits."""
-    return min(STRONGEST, max(WEAKEST, 128 / min(height, width) * MIDDLE))
+    """Returns the root mean square of the change for a picture size, in 8-bit steps.
+
+    Within the limits it is inversely proportional to the shorter edge: the same energy for every size.
+    """
+    return min(MAX_STRENGTH, max(MIN_STRENGTH, 128 / min(height, width) * STRENGTH_AT_128_PX))
 
 
 def quantize_to_psnr(
     change: Float[np.ndarray, "height width"], tint: Float[np.ndarray, " channels"]
 ) -> Int16[np.ndarray, "height width channels"]:
-    """A change of light as whole steps of R, G and B, weakened where rounding would take it past LEAST_PSNR. What black and white
-    cut off of them only makes it less."""
-    most = 255**2 / 10 ** (LEAST_PSNR / 10) * change.size * len(tint)
-    while cv2.norm(steps := np.rint(change[..., None] * tint).astype(np.int16), cv2.NORM_L2SQR) > most:
-        change = change * np.float32(0.99)
+    """Rounds a change of brightness to 8-bit steps of R, G and B with a PSNR of at least MIN_PSNR_DB.
+
+    Rounding can add energy; then the change is reduced until it is weak enough. The clipping of the marked frame to 0..255, later, can
+    only make the change smaller.
+
+    Args:
+        change: change of brightness, in 8-bit steps.
+        tint: weights of R, G and B.
+    """
+    max_energy = 255**2 / 10 ** (MIN_PSNR_DB / 10) * change.size * len(tint)
+    while cv2.norm(steps := np.rint(change[..., None] * tint).astype(np.int16), cv2.NORM_L2SQR) > max_energy:
+        change = change * np.float32(PSNR_STEP)
     return steps
 
 
-def perceptual_mask(picture: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "look look"]:
-    """Where a picture hides more of the mark, and where less: texture and a plain wall. Its mean square is 1."""
+def perceptual_mask(picture: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "raster raster"]:
+    """Returns how strong the watermark may be in each place: stronger in texture, weaker on plain surfaces; mean square 1."""
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    mean, square = (cv2.resize(each, (LOOK, LOOK), interpolation=cv2.INTER_AREA) for each in (gray, gray * gray))
+    raster = (MASK_RASTER, MASK_RASTER)
+    mean, square = (cv2.resize(each, raster, interpolation=cv2.INTER_AREA) for each in (gray, gray * gray))
     texture = cv2.blur(np.sqrt(np.maximum(square - mean * mean, 0)), (3, 3))
-    weight = np.clip(0.6 + texture / 12, 0.6, 1.4)
+    weakest, strongest = MASK_RANGE
+    weight = np.clip(weakest + texture / TEXTURE_SCALE, weakest, strongest)
     return weight / np.sqrt((weight * weight).mean())

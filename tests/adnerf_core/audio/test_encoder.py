@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio import train_encoder as train_encoder_module
-from adnerf_core.audio.augment import MASKED_STEPS, augment, equalise, random_mask, warp
+from adnerf_core.audio.augment import MAX_MASKED_STEPS, augment, equalize, random_mask, warp
 from adnerf_core.audio.encoder import HALF_WEIGHT_S, MEMBERS, AudioEncoder, TwoStreamEncoder
 from adnerf_core.audio.features import stream_widths
 from adnerf_core.audio.train_encoder import (
+    FOLDS,
     MAX_ERROR_RATIO,
     MAX_GAIN,
     CrossValidation,
+    EncoderData,
     calibrate,
     cross_validate,
     train_encoder,
@@ -30,7 +31,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 @pytest.fixture(scope="module")
 def speech():
-    """Features in which one group of bands tells the first number of the code, and nothing the second."""
+    """Features of which one group of bands determines the first number of the code, and nothing the second."""
     g = generator(1)
     steps = torch.nn.functional.avg_pool1d(torch.randn(1, 1, 2 * FRAMES + 8, generator=g), 9, 1)[0, 0] * 3
     features = torch.rand(2 * FRAMES, BANDS, generator=g) + 2
@@ -39,21 +40,13 @@ def speech():
     return features, codes, torch.ones(FRAMES, dtype=torch.bool)
 
 
-def fitted(speech, *, seed=0, steps=8, valid=None, codes=None, frames=TRAINED):
+def fitted(speech, *, seed=0, steps=8, valid=None, codes=None):
     features, lip_targets, all_valid = speech
+    frames = torch.nonzero((all_valid if valid is None else valid)[: len(TRAINED)])[:, 0]
     torch.manual_seed(seed)
     encoder = AudioEncoder(BANDS, 2)
-    figures = train_encoder(
-        encoder,
-        features,
-        lip_targets if codes is None else codes,
-        all_valid if valid is None else valid,
-        spectrum=BANDS,
-        frames=frames,
-        steps=steps,
-        seed=seed,
-    )
-    return encoder, figures
+    data = EncoderData(features, BANDS, lip_targets if codes is None else codes, frames)
+    return encoder, train_encoder(encoder, data, steps=steps, seed=seed)
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +54,19 @@ def trained(speech):
     return fitted(speech, steps=120)
 
 
-def test_lips_that_follow_the_sound_are_found_on_sound_never_heard(speech, trained):
+def test_lips_that_follow_the_audio_are_predicted_for_unseen_audio(speech, trained):
     encoder, figures = trained
     features, codes, _ = speech
-    said = encoder(windows(features, torch.arange(250, FRAMES)))
-    assert np.corrcoef(said[:, 0], codes[250:, 0])[0, 1] > 0.75
+    predicted = encoder(windows(features, torch.arange(250, FRAMES)))
+    assert np.corrcoef(predicted[:, 0], codes[250:, 0])[0, 1] > 0.75
     assert figures["correlation"] > 0.7 and figures["gain"] == pytest.approx(float(encoder.gain[0]))
 
 
-def test_what_the_sound_does_not_tell_is_turned_down(speech, trained):
+def test_codes_that_do_not_follow_the_audio_get_a_small_amplitude(speech, trained):
     encoder, _ = trained
     features, codes, _ = speech
-    said = encoder(windows(features, torch.arange(250, FRAMES)))
-    assert said[:, 1].std() < 0.5 * codes[:, 1].std()
+    predicted = encoder(windows(features, torch.arange(250, FRAMES)))
+    assert predicted[:, 1].std() < 0.5 * codes[:, 1].std()
 
 
 def test_equal_seeds_give_equal_encoders_and_others_do_not(speech):
@@ -104,59 +97,48 @@ def test_the_state_dict_holds_everything(speech):
     assert not torch.equal(AudioEncoder(BANDS, 2)(window), encoder(window))
 
 
-def test_the_answer_is_the_mean_of_the_members_times_the_gain():
+def test_the_prediction_is_the_mean_of_the_members_times_the_gain():
     encoder = AudioEncoder(BANDS, 2)
     encoder.gain.copy_(torch.tensor([1.5, 0.5]))
     window = torch.randn(3, 16, BANDS, generator=generator())
-    assert torch.allclose(encoder(window), encoder.members(window).mean(1) * torch.tensor([1.5, 0.5]))
+    assert torch.allclose(encoder(window), encoder.member_codes(window).mean(1) * torch.tensor([1.5, 0.5]))
 
 
-def test_progress_is_told_and_may_cancel(speech):
-    features, codes, valid = speech
-    told = []
+def test_progress_is_reported_and_may_cancel(speech):
+    features, codes, _ = speech
+    reports = []
 
     def progress(stage, done, total):
-        told.append((stage, done, total))
+        reports.append((stage, done, total))
         if done == 3:
             raise Cancelled
 
     with pytest.raises(Cancelled):
-        train_encoder(
-            AudioEncoder(BANDS, 2),
-            features,
-            codes,
-            valid,
-            spectrum=BANDS,
-            frames=TRAINED,
-            steps=5,
-            seed=0,
-            progress=progress,
-        )
-    assert told == [("audio", step, 5) for step in range(4)]
+        data = EncoderData(features, BANDS, codes, torch.tensor(TRAINED))
+        train_encoder(AudioEncoder(BANDS, 2), data, steps=5, seed=0, progress=progress)
+    assert reports == [("audio", step, 5) for step in range(4)]
 
 
-def test_cross_validation_sees_through_the_mistakes_of_single_nets():
-    """Members that say truth / 2 plus noise of their own: the ensemble's spread is 1/2 and its correlation 1."""
+def test_cross_validation_ignores_the_errors_of_single_networks():
+    """Members that predict truth / 2 plus noise of their own: the ensemble's spread is 1/2 and its correlation 1."""
     n = 4000
     truth = torch.randn(n, 1, generator=generator())
     noise = torch.randn(n, MEMBERS, 1, generator=generator(1))
     steps = torch.zeros(2 * n, 1)
 
-    class Talker(AudioEncoder):
-        def members(self, windows):
-            start = self.asked
-            self.asked += len(windows)
-            return truth[start : self.asked, None] / 2 + noise[start : self.asked]
+    class NoisyEncoder(AudioEncoder):
+        def member_codes(self, windows):
+            start = self.predicted
+            self.predicted += len(windows)
+            return truth[start : self.predicted, None] / 2 + noise[start : self.predicted]
 
-    encoder = Talker(1, 1)
-    encoder.asked = 0
-    numbers = torch.arange(n)
-    learns = (numbers * train_encoder_module.BLOCKS // n)[:, None] != torch.arange(
-        MEMBERS
-    ) % train_encoder_module.BLOCKS
-    agreement = cross_validate(encoder, steps, truth, numbers, learns)
-    assert agreement.spread[0] == pytest.approx(0.5, abs=0.05)
-    assert agreement.correlation[0] == pytest.approx(1, abs=0.06)
+    encoder = NoisyEncoder(1, 1)
+    encoder.predicted = 0
+    frames = torch.arange(n)
+    train_mask = (frames * FOLDS // n)[:, None] != torch.arange(MEMBERS) % FOLDS
+    validation = cross_validate(encoder, EncoderData(steps, 1, truth, frames), train_mask)
+    assert validation.spread[0] == pytest.approx(0.5, abs=0.05)
+    assert validation.correlation[0] == pytest.approx(1, abs=0.06)
 
 
 @pytest.mark.parametrize("correlation", [0.3, 0.6, 0.8])
@@ -165,51 +147,51 @@ def test_the_gain_costs_a_tenth_more_error_than_the_least(correlation):
     gain = calibrate(CrossValidation(torch.tensor([correlation]), torch.tensor([spread]))).item()
     generator = np.random.default_rng(0)
     truth = generator.normal(0, 1, 100_000)
-    own = generator.normal(0, 1, 100_000)
-    said = spread * (correlation * truth + math.sqrt(1 - correlation**2) * own)
-    error = [float(np.mean((scale * said - truth) ** 2)) for scale in (gain, correlation / spread)]
+    noise = generator.normal(0, 1, 100_000)
+    predicted = spread * (correlation * truth + math.sqrt(1 - correlation**2) * noise)
+    error = [float(np.mean((scale * predicted - truth) ** 2)) for scale in (gain, correlation / spread)]
     assert math.sqrt(error[0] / error[1]) <= MAX_ERROR_RATIO + 0.01
-    assert (gain * said).std() > 1.2 * correlation or (gain * said).std() == pytest.approx(1, abs=0.02)
+    assert (gain * predicted).std() > 1.2 * correlation or (gain * predicted).std() == pytest.approx(1, abs=0.02)
 
 
 @pytest.mark.parametrize(
     "correlation, spread, gain", [(1.0, 0.8, 1.25), (0.05, 0.5, 0.2), (0.8, 0.3, MAX_GAIN), (-0.2, 0.5, 0.0)]
 )
 def test_the_gain_has_its_limits(correlation, spread, gain):
-    agreement = CrossValidation(torch.tensor([correlation]), torch.tensor([spread]))
-    assert calibrate(agreement).item() == pytest.approx(gain, abs=1e-6)
+    validation = CrossValidation(torch.tensor([correlation]), torch.tensor([spread]))
+    assert calibrate(validation).item() == pytest.approx(gain, abs=1e-6)
 
 
 def test_augmentation_keeps_silence_silent_and_stays_in_range():
     assert augment(torch.zeros(8, 16, 80), 80, generator()).abs().max() == 0
-    heard = augment(torch.rand(64, 16, 80, generator=generator()) * 7, 80, generator())
-    assert torch.isfinite(heard).all() and heard.min() >= 0 and heard.max() < 9
+    augmented = augment(torch.rand(64, 16, 80, generator=generator()) * 7, 80, generator())
+    assert torch.isfinite(augmented).all() and augmented.min() >= 0 and augmented.max() < 9
 
 
-def test_every_window_is_heard_differently_and_a_seed_repeats_it():
+def test_every_window_is_augmented_differently_and_a_seed_repeats_it():
     same = torch.rand(1, 16, 80, generator=generator()).expand(4, -1, -1)
-    heard = augment(same, 80, generator(3))
-    assert torch.equal(heard, augment(same, 80, generator(3)))
-    assert not torch.allclose(heard[0], heard[1])
+    augmented = augment(same, 80, generator(3))
+    assert torch.equal(augmented, augment(same, 80, generator(3)))
+    assert not torch.allclose(augmented[0], augmented[1])
 
 
-def test_warp_moves_bands_and_equaliser_does_not():
+def test_warp_moves_bands_and_equalize_does_not():
     peak = torch.zeros(200, 16, 80)
     peak[:, :, 50] = 5.0
     moved = warp(peak, generator()).argmax(2)[:, 0]
     assert moved.min() < 50 < moved.max() and (moved - 50).abs().max() <= 4
-    louder = equalise(peak, generator())
+    louder = equalize(peak, generator())
     assert (louder.argmax(2) == 50).all() and louder[:, 0, 50].std() > 0.05
 
 
-def test_gaps_are_single_stretches_no_longer_than_asked():
-    blank = random_mask(500, 16, MASKED_STEPS, generator(), torch.zeros(1))
+def test_masks_are_single_runs_of_limited_length():
+    blank = random_mask(500, 16, MAX_MASKED_STEPS, generator(), torch.device("cpu"))
     lengths = blank.sum(1)
-    assert lengths.max() == MASKED_STEPS and lengths.min() == 0
+    assert lengths.max() == MAX_MASKED_STEPS and lengths.min() == 0
     assert (blank.int().diff(dim=1).clamp(min=0).sum(1) <= 1).all()
 
 
-def test_features_that_are_a_spectrum_and_more_are_heard_twice():
+def test_features_that_hold_a_spectrum_and_more_get_two_encoders():
     assert (
         stream_widths("mel", 80) == (80,)
         and stream_widths("wav2vec2:folder", 768) == (768,)
@@ -218,22 +200,22 @@ def test_features_that_are_a_spectrum_and_more_are_heard_twice():
     assert stream_widths("mel+phones", 120) == (120, 80)
 
 
-def test_the_second_listener_hears_the_spectrum_alone_and_counts_by_how_much_it_learnt_from():
+def test_the_second_encoder_reads_the_spectrum_alone_and_its_weight_grows_with_the_footage():
     torch.manual_seed(0)
     both = TwoStreamEncoder((BANDS, 6), 2).requires_grad_(False)
     first, second = both.encoders
     window, other = torch.randn(2, 3, 16, BANDS, generator=generator())
     other[..., :6] = window[..., :6]
     assert torch.equal(both(window), first(window))
-    both.trust(HALF_WEIGHT_S)
+    both.set_second_weight(HALF_WEIGHT_S)
     assert torch.allclose(both(window), (first(window) + second(window[..., :6])) / 2, atol=1e-6)
     assert torch.allclose(both(other) - both(window), (first(other) - first(window)) / 2, atol=1e-6)
-    both.trust(HALF_WEIGHT_S / 3)
-    assert both.share == pytest.approx(0.25)
+    both.set_second_weight(HALF_WEIGHT_S / 3)
+    assert both.second_weight == pytest.approx(0.25)
 
 
-def test_a_listener_alone_is_believed():
+def test_a_single_encoder_has_all_the_weight():
     alone = TwoStreamEncoder((BANDS,), 2).requires_grad_(False)
-    alone.trust(1000.0)
+    alone.set_second_weight(1000.0)
     window = torch.randn(3, 16, BANDS, generator=generator())
     assert torch.equal(alone(window), alone.encoders[0](window))

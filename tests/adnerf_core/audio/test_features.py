@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio import chunking as audio_blocks
+from adnerf_core.audio import chunking
 from adnerf_core.audio.chunking import CHUNK_SAMPLES, CONTEXT_SAMPLES, HOP, RATE, AudioChunk, chunk_audio
 from adnerf_core.audio.features import feature_class, load_features
 from adnerf_core.audio.mel import BANDS, LOG_KNEE, Mel, mel_filters
@@ -49,26 +49,26 @@ def weights(tmp_path_factory) -> dict[str, str]:
 
 @pytest.fixture(params=["mel", "mel+phones", "wav2vec2", "hubert"])
 def name(request) -> str:
-    """The full name of every extractor that can be had."""
+    """The full name of every extractor that can be loaded."""
     if request.param in ("mel", "mel+phones"):
         return request.param
     return f"{request.param}:{request.getfixturevalue('weights')[request.param]}"
 
 
-def test_every_extractor_keeps_its_promises(name):
+def test_every_extractor_has_the_shape_and_silence_of_audio_features(name):
     extractor = load_features(name)
     samples = speechlike(1.01)
     features = extractor(samples)
     steps = int(np.ceil(1.01 * extractor.rate))
     assert features.shape == (steps, extractor.width) and features.dtype == np.float32
     assert np.abs(extractor(np.zeros_like(samples))).mean() < (0.2 if ":" in name else 1e-6) < features.std()
-    assert feature_class(name).spectrum in (0, BANDS)
+    assert feature_class(name).spectrum_width in (0, BANDS)
 
 
-def test_sound_in_pieces_gives_what_it_gives_at_once(name, monkeypatch):
-    """Blocks do not depend on how the sound arrives, and their seams do not show but for what is heard beyond the margins."""
-    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", 2 * SAMPLE_RATE)
-    monkeypatch.setattr(audio_blocks, "CONTEXT_SAMPLES", SAMPLE_RATE // 2)
+def test_audio_in_pieces_gives_the_features_of_the_whole(name, monkeypatch):
+    """Chunks do not depend on the pieces, and features at a seam differ only by what lies beyond the context."""
+    monkeypatch.setattr(chunking, "CHUNK_SAMPLES", 2 * SAMPLE_RATE)
+    monkeypatch.setattr(chunking, "CONTEXT_SAMPLES", SAMPLE_RATE // 2)
     samples = speechlike(5.03)
     extractor = load_features(name)
     pieces = np.split(samples, [1, 4000, 4001, 50_000, 79_000])
@@ -79,13 +79,13 @@ def test_sound_in_pieces_gives_what_it_gives_at_once(name, monkeypatch):
     assert np.corrcoef(whole[98:102].ravel(), streamed[98:102].ravel())[0, 1] > 0.9
 
 
-def test_blocks_cover_the_sound_once_with_margins():
+def test_chunks_cover_the_audio_once_with_context():
     samples = np.arange(3 * CHUNK_SAMPLES + 7, dtype=np.float32)
-    found = list(chunk_audio([samples[:5], samples[5:]]))
-    own = [block.samples[block.before : block.before + block.count] for block in found]
-    assert np.array_equal(np.concatenate(own), samples)
-    assert [block.before for block in found] == [0, CONTEXT_SAMPLES, CONTEXT_SAMPLES, CONTEXT_SAMPLES]
-    assert [len(block.samples) - block.before - block.count for block in found] == [
+    chunks = list(chunk_audio([samples[:5], samples[5:]]))
+    covered = [chunk.samples[chunk.start : chunk.start + chunk.count] for chunk in chunks]
+    assert np.array_equal(np.concatenate(covered), samples)
+    assert [chunk.start for chunk in chunks] == [0, CONTEXT_SAMPLES, CONTEXT_SAMPLES, CONTEXT_SAMPLES]
+    assert [len(chunk.samples) - chunk.start - chunk.count for chunk in chunks] == [
         CONTEXT_SAMPLES,
         CONTEXT_SAMPLES,
         7,
@@ -94,20 +94,20 @@ def test_blocks_cover_the_sound_once_with_margins():
     assert list(chunk_audio([])) == []
 
 
-def test_blocks_that_are_done_with_are_let_go(monkeypatch):
-    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", SAMPLE_RATE)
-    monkeypatch.setattr(audio_blocks, "CONTEXT_SAMPLES", SAMPLE_RATE // 4)
+def test_chunks_are_freed_once_they_are_encoded(monkeypatch):
+    monkeypatch.setattr(chunking, "CHUNK_SAMPLES", SAMPLE_RATE)
+    monkeypatch.setattr(chunking, "CONTEXT_SAMPLES", SAMPLE_RATE // 4)
     alive = []
 
     def watched():
-        for block in chunk_audio([speechlike(8)]):
-            samples = block.samples.copy()
+        for chunk in chunk_audio([speechlike(8)]):
+            samples = chunk.samples.copy()
             alive.append(weakref.ref(samples))
-            yield block._replace(samples=samples)
-            del samples, block
+            yield chunk._replace(samples=samples)
+            del samples, chunk
 
     for done, _ in enumerate(load_features("mel+phones").stream(watched()), 1):
-        assert sum(one() is not None for one in alive) <= 2, f"after {done} blocks"
+        assert sum(one() is not None for one in alive) <= 2, f"after {done} chunks"
     assert done == 8
 
 
@@ -121,23 +121,23 @@ def spoken() -> tuple[np.ndarray, list]:
     return samples.astype(np.float32), speech.phonemes
 
 
-def test_phones_are_heard_where_they_are_said():
-    """Steps of one sound lie close together, whoever says it: voices that are heard for the first time are understood."""
+def test_phonemes_are_recognised_at_their_time():
+    """Steps of one phoneme lie close together, whoever speaks: a nearest-mean classifier works for new voices."""
     speech = pytest.importorskip("audio_pretraining.speech")
-    phones, spoken = PhonemeFeatures(), list(speech.utterances(90, np.random.default_rng(5)))
-    heard = [phones(utterance.samples) for utterance in spoken]
+    extractor, spoken = PhonemeFeatures(), list(speech.utterances(90, np.random.default_rng(5)))
+    features = [extractor(utterance.samples) for utterance in spoken]
 
-    def said(later_s: float) -> list[np.ndarray]:
-        times = [(np.arange(len(steps)) + 0.5) / RATE + later_s for steps in heard]
+    def phonemes(later_s: float) -> list[np.ndarray]:
+        times = [(np.arange(len(steps)) + 0.5) / RATE + later_s for steps in features]
         return [labels(utterance.phonemes, at) for utterance, at in zip(spoken, times, strict=True)]
 
     half = len(spoken) // 2
-    known, letters = np.concatenate(heard[:half]), np.concatenate(said(0.0)[:half])
+    known, letters = np.concatenate(features[:half]), np.concatenate(phonemes(0.0)[:half])
     kinds = [kind for kind in np.unique(letters) if (letters == kind).sum() > 20]
     centres = np.stack([known[letters == kind].mean(0) for kind in kinds])
-    new = np.concatenate(heard[half:])
+    new = np.concatenate(features[half:])
     guessed = np.array(kinds)[((new[:, None] - centres) ** 2).sum(2).argmin(1)]
-    truths = {later_s: np.concatenate(said(later_s)[half:]) for later_s in (-0.1, 0.0, 0.1)}
+    truths = {later_s: np.concatenate(phonemes(later_s)[half:]) for later_s in (-0.1, 0.0, 0.1)}
     right = {later_s: float((guessed == truth)[truth != ""].mean()) for later_s, truth in truths.items()}
     assert right[0.0] > 0.45 > 1.5 * max(right[-0.1], right[0.1])
 
@@ -150,25 +150,25 @@ def test_silence_between_words_is_near_the_origin():
     assert before > 5 and far[1 : before - 2].mean() < 0.5 * far[before:].mean()
 
 
-def test_silence_does_not_count_though_speech_follows():
-    """The recogniser looks ahead: what it says of a silence before speech is left out, whatever the level of the recording."""
+def test_silence_has_no_weight_although_speech_follows():
+    """The recogniser's states run ahead: in the silence before speech they are suppressed, whatever the level of the recording."""
     samples, phonemes = spoken()
     quiet = np.concatenate([np.zeros(8000, np.float32), samples])
     quiet += np.random.default_rng(0).normal(0, 3e-4, len(quiet)).astype(np.float32)
     starts = int((0.5 + phonemes[0].start) * RATE)
     for level in (1.0, 0.1):
-        share = voice_activity(level * quiet)
-        assert share[: starts - 3].max() < 0.2 and share[starts + 2 : starts + 30].mean() > 0.8
+        weight = voice_activity(level * quiet)
+        assert weight[: starts - 3].max() < 0.2 and weight[starts + 2 : starts + 30].mean() > 0.8
     assert voice_activity(np.zeros(8000, np.float32)).max() == 0
 
 
-def test_a_recogniser_s_states_do_not_depend_on_the_level():
+def test_phoneme_features_do_not_depend_on_the_level():
     samples, _ = spoken()
     loud, quiet = PhonemeFeatures()(samples), PhonemeFeatures()(0.1 * samples)
     assert np.corrcoef(loud.ravel(), quiet.ravel())[0, 1] > 0.98
 
 
-def test_what_is_missing_is_named(monkeypatch):
+def test_missing_libraries_are_named(monkeypatch):
     for module in ("onnxruntime", "transformers"):
         monkeypatch.setitem(sys.modules, module, None)
     for name, package in (("mel+phones", "onnxruntime"), ("hubert", "transformers")):
@@ -180,23 +180,23 @@ def test_the_remedy_names_the_wheel_that_is_installed():
     assert WHEEL in (Path(__file__).parents[3] / "Makefile").read_text()
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_a_wheel_without_weights_is_named(there, monkeypatch, tmp_path):
+@pytest.mark.parametrize("installed", [False, True])
+def test_a_wheel_without_weights_is_named(installed, monkeypatch, tmp_path):
     """Later releases of the recogniser come without them."""
     found = ModuleSpec("moonshine_voice", None, is_package=True)
     found.submodule_search_locations = [str(tmp_path)]
-    monkeypatch.setattr("adnerf_core.audio.moonshine.find_spec", lambda name: found if there else None)
+    monkeypatch.setattr("adnerf_core.audio.moonshine.find_spec", lambda name: found if installed else None)
     with pytest.raises(MissingBackend, match=r"pip install --no-deps moonshine-voice==0\.1\.0"):
         load_features("mel+phones")
 
 
-def test_weights_that_are_not_there_or_of_another_kind_are_named(weights, tmp_path):
+def test_weights_that_are_missing_or_of_another_kind_are_named(weights, tmp_path):
     for name in (f"hubert:{weights['wav2vec2']}", f"hubert:{tmp_path}"):
-        with pytest.raises(MissingBackend, match="cannot be had as hubert"):
+        with pytest.raises(MissingBackend, match="cannot be loaded as hubert"):
             load_features(name)
 
 
-def test_new_speech_cannot_be_heard_through_deepspeech():
+def test_deepspeech_features_cannot_be_computed():
     with pytest.raises(MissingBackend, match="mel\\+phones"):
         load_features("deepspeech")(speechlike(1.0))
 
@@ -220,7 +220,7 @@ def test_a_tone_of_amplitude_one_has_about_one_in_its_own_band(hz):
     assert bands[far].max() < 0.02 * bands.max()
 
 
-def test_loudness_and_microphone_make_no_difference():
+def test_loudness_and_microphone_hardly_matter():
     samples = speechlike(20)
     tilted = np.convolve(samples, [1.0, -0.7])[: len(samples)].astype(np.float32)
     mel = Mel()
@@ -239,7 +239,7 @@ def test_pauses_do_not_make_speech_louder():
     assert np.abs(mel(with_pause)[: 10 * mel.rate - 2] - mel(samples)[:-2]).max() < 0.3 < np.log(30 / 10)
 
 
-def test_the_hiss_of_a_silent_room_is_not_raised_to_speech():
+def test_hiss_is_not_amplified_to_the_level_of_speech():
     hiss = np.random.default_rng(0).normal(0, 1e-5, 5 * SAMPLE_RATE).astype(np.float32)
     assert Mel()(hiss).mean() < np.log1p(1 / LOG_KNEE) - 2 < Mel()(speechlike(5)).max()
 

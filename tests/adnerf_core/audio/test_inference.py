@@ -1,4 +1,4 @@
-"""Codes of a sound that comes in pieces: those of the whole sound, in memory that does not grow."""
+"""Codes of audio that arrives in pieces: equal to those of the whole audio, in memory that does not grow."""
 
 import tracemalloc
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio import chunking as audio_blocks
+from adnerf_core.audio import chunking
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 
 class Direct:
-    """A portrait that hears as the fast fields do."""
+    """A model that encodes audio as the fast fields do."""
 
     def __init__(self, width: int):
         torch.manual_seed(0)
@@ -32,7 +32,7 @@ class Direct:
 
 
 class Smoothed:
-    """A portrait that hears as the paper has it: codes of neighbours, weighted."""
+    """A model that encodes audio as the paper does: a weighted mean of neighbouring codes."""
 
     def __init__(self, width: int):
         torch.manual_seed(0)
@@ -54,21 +54,21 @@ def syllables(seconds: float) -> np.ndarray:
 @pytest.mark.parametrize("name", ["mel", "mel+phones"])
 @pytest.mark.parametrize("seconds", [0.3, 2.0, 7.033])
 def test_codes_in_parts_are_those_of_the_whole(kind, name, seconds, monkeypatch):
-    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", 2 * SAMPLE_RATE)
-    monkeypatch.setattr(audio_blocks, "CONTEXT_SAMPLES", SAMPLE_RATE // 4)
+    monkeypatch.setattr(chunking, "CHUNK_SAMPLES", 2 * SAMPLE_RATE)
+    monkeypatch.setattr(chunking, "CONTEXT_SAMPLES", SAMPLE_RATE // 4)
     extractor, samples = load_features(name), syllables(seconds)
-    portrait = kind(extractor.width)
+    model = kind(extractor.width)
     with torch.no_grad():
         features = torch.from_numpy(extractor(samples))
-        whole = portrait.encode_audio(features, torch.arange(-(-len(features) // 2)))
-    parts = encode_stream(portrait, extractor, np.array_split(samples, 7), CPU)
+        whole = model.encode_audio(features, torch.arange(-(-len(features) // 2)))
+    parts = encode_stream(model, extractor, np.array_split(samples, 7), CPU)
     assert parts.shape == whole.shape and whole.std() > 0
     assert torch.allclose(parts, whole, atol=1e-5)
 
 
 def test_memory_does_not_grow_with_the_length(monkeypatch):
-    monkeypatch.setattr(audio_blocks, "CHUNK_SAMPLES", 4 * SAMPLE_RATE)
-    portrait, extractor = Direct(BANDS), Mel()
+    monkeypatch.setattr(chunking, "CHUNK_SAMPLES", 4 * SAMPLE_RATE)
+    model, extractor = Direct(BANDS), Mel()
 
     def peak(seconds: int) -> int:
         def pieces() -> Iterator[np.ndarray]:
@@ -76,16 +76,16 @@ def test_memory_does_not_grow_with_the_length(monkeypatch):
                 yield syllables(1.0)
 
         tracemalloc.start()
-        codes = encode_stream(portrait, extractor, pieces(), CPU)
-        _, most = tracemalloc.get_traced_memory()
+        codes = encode_stream(model, extractor, pieces(), CPU)
+        _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert len(codes) == 25 * seconds
-        return most
+        return peak_bytes
 
     assert peak(100) < 1.1 * peak(20)
 
 
-def test_a_file_is_read_in_pieces_up_to_where_it_is_asked(tmp_path):
+def test_a_file_is_read_in_pieces_up_to_the_given_duration(tmp_path):
     ffmpeg.write_wav(tmp_path / "long.wav", syllables(100.0))
     pieces = list(ffmpeg.stream_audio(tmp_path / "long.wav"))
     assert len(pieces) > 2

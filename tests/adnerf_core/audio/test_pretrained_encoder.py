@@ -1,4 +1,4 @@
-"""Phones and prior: what the prior knows of a voice it never heard, how a subject starts from it, and that they can be made again."""
+"""The pretrained encoder: its accuracy for an unseen voice, how a subject starts from it, and how it is made."""
 
 import sys
 
@@ -9,11 +9,11 @@ import torch
 import audio_pretraining.__main__ as making
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.pretrained_encoder import DISTANCES, FEATURES, init_from_pretrained, load_pretrained
-from adnerf_core.audio.train_encoder import train_encoder
+from adnerf_core.audio.pretrained_encoder import FEATURES, NUM_DISTANCES, init_from_pretrained, load_pretrained
+from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FPS, SAMPLE_RATE
-from audio_pretraining.phoneme_mouth_model import LEAD_S, mouth
+from audio_pretraining.phoneme_mouth_model import LEAD_S, synthesize_mouth
 from audio_pretraining.phonemes import discriminants, labels
 from audio_pretraining.speech import utterances
 from audio_pretraining.texts import TEXTS
@@ -24,15 +24,15 @@ WIDTH = load_features(FEATURES).width
 
 @pytest.fixture(scope="module")
 def spoken():
-    """Twenty seconds of synthetic speech that the prior was not made from: features, and the mouth that goes with them."""
+    """Twenty seconds of synthetic speech that the encoder was not trained on: features, and the mouth that belongs to them."""
     random = np.random.default_rng(1234)
     extractor = load_features(FEATURES)
     features, lips = [], []
     for utterance in utterances(20, random):
-        heard = extractor(utterance.samples)
-        frames = len(heard) // 2
-        features.append(heard[: 2 * frames])
-        lips.append(mouth(utterance.phonemes, np.arange(frames) / FPS))
+        steps = extractor(utterance.samples)
+        frames = len(steps) // 2
+        features.append(steps[: 2 * frames])
+        lips.append(synthesize_mouth(utterance.phonemes, np.arange(frames) / FPS))
     return torch.from_numpy(np.concatenate(features)), torch.from_numpy(np.concatenate(lips))
 
 
@@ -40,82 +40,80 @@ def every(frames):
     return torch.arange(len(frames))
 
 
-def test_the_prior_knows_the_mouth_of_a_voice_it_never_heard(spoken):
+def test_the_pretrained_encoder_predicts_the_mouth_of_an_unseen_voice(spoken):
     features, lips = spoken
-    said = load_pretrained(WIDTH)(windows(features, every(lips)))
-    agreement = [np.corrcoef(said[:, axis], lips[:, axis])[0, 1] for axis in range(DISTANCES)]
-    assert min(agreement) > 0.5
+    predicted = load_pretrained(WIDTH)(windows(features, every(lips)))
+    correlations = [np.corrcoef(predicted[:, axis], lips[:, axis])[0, 1] for axis in range(NUM_DISTANCES)]
+    assert min(correlations) > 0.5
 
 
-def test_a_subject_starts_with_the_lips_that_the_prior_says(spoken):
-    """A subject whose code is a mixture of the distances is understood before it has learnt anything."""
+def test_a_subject_starts_with_the_mouth_that_the_pretrained_encoder_predicts(spoken):
+    """The code of a subject that is a mixture of the distances is predicted before any training."""
     features, lips = spoken
     mixture = torch.tensor([[1.0, 0.2, 0.0], [0.0, -0.5, 1.0]])
     codes = (lips - lips.mean(0)) / lips.std(0) @ mixture.T
     encoder = AudioEncoder(WIDTH, 2)
     init_from_pretrained(encoder.requires_grad_(False), codes, lips)
-    said = encoder(windows(features, every(lips)))
-    assert min(np.corrcoef(said[:, number], codes[:, number])[0, 1] for number in range(2)) > 0.3
+    predicted = encoder(windows(features, every(lips)))
+    assert min(np.corrcoef(predicted[:, number], codes[:, number])[0, 1] for number in range(2)) > 0.3
 
 
-def test_something_of_the_prior_remains(spoken):
+def test_a_part_of_the_pretrained_weights_remains(spoken):
     features, lips = spoken
     codes = lips[:, :2] * 10
     weights = []
-    for from_prior in (True, False):
+    for from_pretrained in (True, False):
         encoder = AudioEncoder(WIDTH, 2)
         init_from_pretrained(encoder.requires_grad_(False), codes, lips)
         start = encoder.last.weight.clone()
-        train_encoder(
-            encoder, features, codes, torch.ones(len(codes), dtype=torch.bool), spectrum=80, frames=range(len(codes)),
-            steps=4, seed=0, from_prior=from_prior,
-        )  # fmt: skip
+        data = EncoderData(features, 80, codes, every(codes))
+        train_encoder(encoder, data, steps=4, seed=0, from_pretrained=from_pretrained)
         weights.append(float((encoder.last.weight - start).norm()))
     assert 0 < weights[0] < weights[1]
 
 
-def test_the_lips_close_on_m_and_run_ahead_of_the_sound():
+def test_the_lips_close_on_m_and_run_ahead_of_the_audio():
     phonemes = [Phoneme("ɑ", 0.0), Phoneme("m", 0.3), Phoneme("ɑ", 0.4), Phoneme("u", 0.7), Phoneme("", 1.0)]
     times = np.arange(0, 1.2, 0.01)
-    opening, _, width = mouth(phonemes, times).T
+    opening, _, width = synthesize_mouth(phonemes, times).T
     closed = times[opening[20:60].argmin() + 20]
     assert opening.min() < 0.25 and closed == pytest.approx(0.35 - LEAD_S[0], abs=0.03)
     assert width[80] < 0.25 < width[20]
-    assert mouth(phonemes[:1], times).shape == (len(times), DISTANCES)
+    assert synthesize_mouth(phonemes[:1], times).shape == (len(times), NUM_DISTANCES)
 
 
-def test_the_texts_hold_enough_languages_and_all_closing_sounds():
+def test_there_are_several_texts_in_seventeen_languages():
     assert len(TEXTS) == 17 and all(len(set(sentences)) == len(sentences) >= 2 for sentences in TEXTS.values())
 
 
-def test_the_discriminants_part_phones_and_leave_out_what_does_not():
+def test_discriminants_separate_phonemes_and_ignore_other_variation():
     random = np.random.default_rng(0)
-    said = np.repeat(["", "a", "m", "rare"], [400, 300, 300, 20])
-    states = random.normal(0, [1.0, 5.0, 0.1, 2.0], (len(said), 4))
-    states[said == "a", 2] += 1.0  # small beside the rest, and all there is to tell them apart
-    states[said == "m", 0] += 6.0
-    found = discriminants(states, said, 2)
-    heard = found(states)
-    assert np.abs(heard[said == ""].mean(0)).max() < 0.1
-    assert all(np.linalg.norm(heard[said == letter].mean(0)) > 2 for letter in "am")
+    phonemes = np.repeat(["", "a", "m", "rare"], [400, 300, 300, 20])
+    states = random.normal(0, [1.0, 5.0, 0.1, 2.0], (len(phonemes), 4))
+    states[phonemes == "a", 2] += 1.0  # small beside the rest, but the only difference
+    states[phonemes == "m", 0] += 6.0
+    found = discriminants(states, phonemes, 2)
+    features = found(states)
+    assert np.abs(features[phonemes == ""].mean(0)).max() < 0.1
+    assert all(np.linalg.norm(features[phonemes == letter].mean(0)) > 2 for letter in "am")
     assert np.abs(found.directions[1] * 5).max() < 0.2
     with pytest.raises(ValueError, match="make more speech"):
-        discriminants(states, said, 3)
+        discriminants(states, phonemes, 3)
 
 
-def test_letters_are_said_from_their_time_on():
+def test_a_phoneme_is_the_label_from_its_start_on():
     phonemes = [Phoneme("aɪ", 0.3), Phoneme("m", 0.5), Phoneme("", 0.6)]
     assert labels(phonemes, np.array([0.1, 0.31, 0.49, 0.55, 0.7])).tolist() == ["", "a", "a", "m", ""]
 
 
-def test_phones_and_prior_can_be_made_again(tmp_path, monkeypatch, capsys):
+def test_discriminants_and_encoder_can_be_made_again(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["audio_pretraining", "--minutes", "1.5", "--steps", "3", "--out", str(tmp_path)])
-    monkeypatch.setattr("audio_pretraining.phonemes.RARE", 10)
+    monkeypatch.setattr("audio_pretraining.phonemes.MIN_STEPS", 10)
     making.main()
     assert {"phones.safetensors", "prior.safetensors"} == {path.name for path in tmp_path.iterdir()}
     monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILE", tmp_path / "prior.safetensors")
     monkeypatch.setattr("adnerf_core.audio.phonemes.FILE", tmp_path / "phones.safetensors")
-    made, heard = load_pretrained(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
-    assert torch.isfinite(made.last.weight).all() and heard.shape == (50, WIDTH)
+    encoder, features = load_pretrained(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
+    assert torch.isfinite(encoder.last.weight).all() and features.shape == (50, WIDTH)
     assert all(path.stat().st_size < 1_000_000 for path in tmp_path.iterdir())
     assert str(tmp_path) in capsys.readouterr().out

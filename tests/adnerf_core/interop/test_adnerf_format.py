@@ -1,4 +1,4 @@
-"""Folders of AD-NeRF's layout: written, read back, read from another hand, and refused where they are damaged."""
+"""Folders in AD-NeRF's format: export, import of exported and of foreign folders, and refusal of damaged ones."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import BadFolder
 from adnerf_core.face.landmarks import RIGID_LANDMARKS
 from adnerf_core.files import ffmpeg
-from adnerf_core.interop.adnerf_format import AdNerfFolder, features_of
+from adnerf_core.interop.adnerf_format import AdNerfFolder, features_from_windows
 from adnerf_core.interop.export_adnerf import export_adnerf
 from adnerf_core.interop.import_adnerf import FrameTransform, import_adnerf, triangulate
 from tests.adnerf_core import clips
@@ -29,7 +29,7 @@ EDGE, FOCAL, DISTANCE = 160, 320.0, 9.0
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory) -> SubjectDataset:
-    """The toy's format with pictures in which a face is found, and soft masks."""
+    """A toy dataset with frames in which a face is found, and soft masks."""
     toy = make_toy_dataset(tmp_path_factory.mktemp("folder") / "dataset")
     track = dict(np.load(toy.root / "track.npz"))
     opening = clips.syllables(COUNT)
@@ -69,7 +69,7 @@ def back(folder, tmp_path_factory) -> SubjectDataset:
 
 @pytest.fixture
 def copy(folder, tmp_path) -> Path:
-    """The exported dataset, to be damaged."""
+    """A copy of the exported dataset that a test may damage."""
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
 
@@ -80,7 +80,7 @@ def change(folder: Path, split: str, how) -> None:
     path.write_text(json.dumps(transforms))
 
 
-def test_the_folder_is_laid_out_as_published(folder, dataset):
+def test_an_exported_folder_has_the_published_format(folder, dataset):
     train, val = (json.loads((folder / f"transforms_{split}.json").read_text()) for split in ("train", "val"))
     assert [frame["img_id"] for frame in train["frames"]] == [k for k in range(HELD_OUT) if k != 7]
     assert [frame["aud_id"] for frame in val["frames"]] == list(range(HELD_OUT, COUNT))
@@ -100,7 +100,7 @@ def test_the_folder_is_laid_out_as_published(folder, dataset):
     assert np.abs(person - truth)[140:, 60:100].mean() < 3 and np.abs(person - plate)[:10].mean() < 3
 
 
-def test_what_comes_back_is_what_went(dataset, back):
+def test_a_round_trip_restores_the_dataset(dataset, back):
     before, after = dataset.track(), back.track()
     assert back.camera == dataset.camera and back.held_out_from == HELD_OUT and back.frames == COUNT
     assert np.array_equal(after.valid, before.valid)
@@ -114,7 +114,7 @@ def test_what_comes_back_is_what_went(dataset, back):
     assert ((one & other).sum((0, 1)) / (one | other).sum((0, 1)) > 0.98).all()
 
 
-def test_what_comes_back_can_be_trained_on(back):
+def test_an_imported_dataset_has_all_that_training_needs(back):
     track = back.track()
     seen = track.landmarks[track.valid]
     assert np.isfinite(track.depose[track.valid]).all() and len(seen) == COUNT - 1
@@ -124,15 +124,15 @@ def test_what_comes_back_can_be_trained_on(back):
     assert track.opening[track.valid].std() > 0
 
 
-def test_windows_and_features_are_one_another():
+def test_windows_and_features_convert_into_each_other():
     features = torch.randn(60, 29)
-    cut = windows(features, torch.arange(25)).numpy()  # the sound goes on after the last frame
-    again = features_of(cut)
+    cut = windows(features, torch.arange(25)).numpy()  # the audio is longer than the frames
+    again = features_from_windows(cut)
     assert np.array_equal(again, features[:56].numpy())
     assert np.array_equal(windows(torch.from_numpy(again), torch.arange(25)).numpy(), cut)
 
 
-def test_a_folder_of_another_hand_has_deepspeech_windows(copy, tmp_path):
+def test_a_folder_without_the_note_of_an_export_has_deepspeech_features(copy, tmp_path):
     for split in ("train", "val"):
         change(copy, split, lambda transforms: transforms.pop("adnerf"))
     sound = np.random.default_rng(0).normal(size=(2 * COUNT, 29)).astype(np.float32)
@@ -148,7 +148,7 @@ def test_a_folder_of_another_hand_has_deepspeech_windows(copy, tmp_path):
     assert any("aud.wav" in warning for warning in json.loads((made.root / "footage.json").read_text())["warnings"])
 
 
-def test_other_features_are_computed_from_the_sound(copy, tmp_path):
+def test_other_features_are_computed_from_the_audio(copy, tmp_path):
     made = import_adnerf(copy, tmp_path / "dataset", features="mel")
     assert made.manifest["features"]["name"] == "mel" and made.features().shape == (2 * COUNT, 80)
     (copy / "aud.wav").unlink()
@@ -163,8 +163,8 @@ def turned(yaw: float, pitch: float) -> np.ndarray:
     return pose
 
 
-def test_the_head_is_found_in_another_world():
-    """A head in our frame, seen by a turning camera, whose poses are told in a world with other axes, unit and origin."""
+def test_the_head_frame_is_estimated_in_another_world():
+    """A turning camera observes a head; its poses are given in a world with other axes, unit and origin."""
     generator = np.random.default_rng(0)
     face = generator.uniform(-0.5, 0.5, (len(RIGID_LANDMARKS), 3))
     face -= face.mean(0)
@@ -172,17 +172,17 @@ def test_the_head_is_found_in_another_world():
     face /= np.linalg.norm(face[left] - face[right])
     poses = np.stack([turned(0.15 * np.sin(k / 5), 0.1 * np.cos(k / 7)) for k in range(60)])
     local = np.einsum("fji,fnj->fni", poses[:, :3, :3], face - poses[:, None, :3, 3])
-    seen = FOCAL * local[..., :2] / -local[..., 2:] + generator.normal(0, 0.3, (60, len(RIGID_LANDMARKS), 2))
-    there = FrameTransform(
+    observed = FOCAL * local[..., :2] / -local[..., 2:] + generator.normal(0, 0.3, (60, len(RIGID_LANDMARKS), 2))
+    transform = FrameTransform(
         Rotation.from_euler("xyz", (0.2, -0.1, 0.05)).as_matrix(), 0.093, np.array([0.01, -0.02, 0.1])
     )
     world = poses.copy()
-    world[:, :3, :3] = there.rotation @ poses[:, :3, :3]
-    world[:, :3, 3] = there.origin + there.unit * poses[:, :3, 3] @ there.rotation.T
-    found = FrameTransform.of(triangulate(world, seen, FOCAL), face)
-    assert found.unit == pytest.approx(there.unit, rel=0.02)
-    assert np.allclose(found.poses(world)[:, :3, :3], poses[:, :3, :3], atol=0.02)
-    assert np.allclose(found.poses(world)[:, :3, 3], poses[:, :3, 3], atol=0.2)
+    world[:, :3, :3] = transform.rotation @ poses[:, :3, :3]
+    world[:, :3, 3] = transform.origin + transform.unit * poses[:, :3, 3] @ transform.rotation.T
+    found = FrameTransform.estimate(triangulate(world, observed, FOCAL), face)
+    assert found.unit == pytest.approx(transform.unit, rel=0.02)
+    assert np.allclose(found.to_head_poses(world)[:, :3, :3], poses[:, :3, :3], atol=0.02)
+    assert np.allclose(found.to_head_poses(world)[:, :3, 3], poses[:, :3, 3], atol=0.2)
 
 
 def without(name: str):
@@ -197,7 +197,7 @@ def saved(array: np.ndarray):
     return lambda folder: np.save(folder / "aud.npy", array)
 
 
-def told(how, split: str = "train"):
+def edited(how, split: str = "train"):
     return lambda folder: change(folder, split, how)
 
 
@@ -211,27 +211,27 @@ def shuffled(folder: Path) -> None:
     [
         (without("transforms_train.json"), r"transforms_train\.json is missing"),
         (written("transforms_val.json", b"{"), r"transforms_val\.json is missing or damaged"),
-        (written("transforms_val.json", b"[]"), r"transforms_val\.json .* not as published"),
-        (told(lambda t: t.pop("focal_len")), "focal_len"),
-        (told(lambda t: t.update(focal_len=-1.0), "val"), "focal length of -1"),
-        (told(lambda t: t["frames"][3].pop("aud_id")), "aud_id"),
-        (told(lambda t: t["frames"][3].update(transform_matrix=[[1.0]])), "4x4"),
-        (told(lambda t: t["frames"][3]["transform_matrix"][0].__setitem__(0, 9.0)), "rigid"),
-        (told(lambda t: t["frames"][3].update(aud_id=4)), "two frames with one aud_id"),
-        (told(lambda t: t["frames"][3].update(aud_id=5000)), "must come after"),
-        (told(lambda t: t.update(adnerf={"features": 3})), "not as published"),
+        (written("transforms_val.json", b"[]"), r"transforms_val\.json .* not in AD-NeRF's format"),
+        (edited(lambda t: t.pop("focal_len")), "focal_len"),
+        (edited(lambda t: t.update(focal_len=-1.0), "val"), "focal length of -1"),
+        (edited(lambda t: t["frames"][3].pop("aud_id")), "aud_id"),
+        (edited(lambda t: t["frames"][3].update(transform_matrix=[[1.0]])), "4x4"),
+        (edited(lambda t: t["frames"][3]["transform_matrix"][0].__setitem__(0, 9.0)), "rigid"),
+        (edited(lambda t: t["frames"][3].update(aud_id=4)), "two frames with the same aud_id"),
+        (edited(lambda t: t["frames"][3].update(aud_id=5000)), "must come after"),
+        (edited(lambda t: t.update(adnerf={"features": 3})), "not in AD-NeRF's format"),
         (without("aud.npy"), r"aud\.npy is missing"),
         (saved(np.zeros((COUNT, 8, 29), np.float32)), "shape"),
         (saved(np.zeros((COUNT - 1, 16, 80), np.float32)), "43 windows"),
         (saved(np.array([{}], dtype=object)), "damaged"),
         (saved(np.zeros((COUNT, 16, 29), np.float32)), "29 numbers a step"),
-        (shuffled, "not cut as published"),
+        (shuffled, "does not hold the steps"),
         (written("ori_imgs/5.jpg", b"no picture"), r"ori_imgs/5\.jpg is missing or damaged"),
         (without("parsing/5.png"), r"parsing/5\.png is missing"),
         (without("bc.jpg"), r"bc\.jpg is missing"),
     ],
 )
-def test_a_damaged_folder_is_refused_with_what_is_wrong(copy, tmp_path, damage, words):
+def test_a_damaged_folder_is_refused_with_the_reason(copy, tmp_path, damage, words):
     damage(copy)
     with pytest.raises(BadFolder, match=words) as refused:
         import_adnerf(copy, tmp_path / "dataset")
@@ -239,7 +239,7 @@ def test_a_damaged_folder_is_refused_with_what_is_wrong(copy, tmp_path, damage, 
     assert not (tmp_path / "dataset" / "dataset.json").exists()
 
 
-def test_pictures_of_two_sizes_and_masks_without_a_head_are_refused(copy, tmp_path):
+def test_images_of_another_size_and_masks_without_a_head_are_refused(copy, tmp_path):
     cv2.imwrite(str(copy / "parsing" / "2.png"), np.full((EDGE, EDGE, 3), 255, np.uint8))
     with pytest.raises(BadFolder, match="shows no head"):
         import_adnerf(copy, tmp_path / "dataset")
@@ -248,13 +248,13 @@ def test_pictures_of_two_sizes_and_masks_without_a_head_are_refused(copy, tmp_pa
         import_adnerf(copy, tmp_path / "dataset")
 
 
-def test_a_frame_may_be_kept_before_the_plate_alone(copy):
+def test_a_frame_may_exist_over_the_clean_plate_only(copy):
     (copy / "ori_imgs" / "0.jpg").unlink()
-    found = AdNerfFolder.read(copy)
-    assert found.frame("0") == "com_imgs/0.jpg" and found.frame("1") == "ori_imgs/1.jpg"
+    source = AdNerfFolder.read(copy)
+    assert source.image_file("0") == "com_imgs/0.jpg" and source.image_file("1") == "ori_imgs/1.jpg"
 
 
-def test_the_command_tells_what_is_wrong(tmp_path, capsys):
+def test_the_command_prints_the_problem(tmp_path, capsys):
     assert main(["import-adnerf", str(tmp_path), str(tmp_path / "out")]) == 1
     assert "bad_folder: " in capsys.readouterr().err
     assert main(["export-adnerf", str(tmp_path), str(tmp_path / "out")]) == 1

@@ -1,4 +1,4 @@
-"""The invisible mark: written into real videos, which are then ill-treated by a real ffmpeg."""
+"""The invisible watermark: embedded in real videos, which a real ffmpeg then converts, crops and recolours."""
 
 import subprocess
 
@@ -11,14 +11,14 @@ from adnerf_core.watermark import detect as detection
 from adnerf_core.watermark import embed, spread_spectrum
 from adnerf_core.watermark.detect import detect
 from adnerf_core.watermark.embed import WatermarkEmbedder
-from adnerf_core.watermark.spread_spectrum import Cut, pool_cells
+from adnerf_core.watermark.spread_spectrum import Crop, pool_cells
 from tests.adnerf_core.clips import speaker, syllables
 
 NUMBER, KEY, OTHER_KEY = 0xC0FFEE_123456, b"0123456789abcdef", b"fedcba9876543210"
 EDGE, FRAMES = 160, 125
-WORSE = ("-c:v", "libx264", "-crf", "28")
+RECODED = ("-c:v", "libx264", "-crf", "28")
 VP9 = ("-c:v", "libvpx-vp9", "-crf", "32", "-b:v", "0", "-deadline", "realtime", "-cpu-used", "8")
-SMALLER = ("-vf", "scale=120:120", *WORSE)
+SMALLER = ("-vf", "scale=120:120", *RECODED)
 
 
 @pytest.fixture(scope="module")
@@ -54,10 +54,10 @@ def test_the_number_comes_back(video):
 @pytest.mark.parametrize(
     "arguments",
     [
-        WORSE,
+        RECODED,
         SMALLER,
-        ("-r", "30", *WORSE),
-        ("-vf", "eq=brightness=0.06:contrast=1.15:saturation=0.5", *WORSE),
+        ("-r", "30", *RECODED),
+        ("-vf", "eq=brightness=0.06:contrast=1.15:saturation=0.5", *RECODED),
         ("-vf", "crop=iw*0.95:ih*0.95"),
         ("-vf", "crop=iw*0.9:ih:0:0"),
         ("-vf", "pad=iw*16/9:ih:-1:-1"),
@@ -74,33 +74,33 @@ def test_the_number_comes_back(video):
         "mirrored and stretched",
     ],
 )
-def test_it_survives(video, arguments):
+def test_the_number_survives(video, arguments):
     assert detect(changed(video, *arguments), KEY).number == NUMBER
 
 
-def test_it_survives_another_codec(video):
+def test_the_number_survives_another_codec(video):
     webm = changed(video, *VP9, name="out.webm")
     assert detect(webm, KEY).number == NUMBER
 
 
 def test_two_seconds_out_of_the_middle_are_enough(video):
-    assert detect(changed(video, "-t", "2", *WORSE, before=("-ss", "1.7")), KEY).number == NUMBER
+    assert detect(changed(video, "-t", "2", *RECODED, before=("-ss", "1.7")), KEY).number == NUMBER
 
 
-def test_the_smallest_picture_survives_too(tmp_path):
+def test_the_number_survives_in_the_smallest_picture(tmp_path):
     ffmpeg.write_video(tmp_path / "small.mp4", WatermarkEmbedder(NUMBER, KEY, 64, 64).over(speaker(syllables(250), 64)))
-    small = changed(tmp_path / "small.mp4", "-vf", "scale=48:48", *WORSE)
+    small = changed(tmp_path / "small.mp4", "-vf", "scale=48:48", *RECODED)
     assert detect(small, KEY).number == NUMBER
 
 
 def test_a_part_of_a_longer_video_is_found(video, clip, tmp_path):
-    """Ten seconds of another scene, then the marked ones: the cut does not drown them."""
+    """Ten seconds of another scene come first; the scene cut does not outweigh the marked part."""
     others = (np.ascontiguousarray(clip[k % FRAMES][::-1]) for k in range(250))
     ffmpeg.write_video(tmp_path / "long.mp4", [*others, *ffmpeg.read_frames(video)])
     assert detect(tmp_path / "long.mp4", KEY).number == NUMBER
 
 
-def test_what_is_not_marked_or_with_another_key_gives_nothing(video, clip, tmp_path):
+def test_nothing_is_found_in_unmarked_videos_or_with_another_key(video, clip, tmp_path):
     assert detect(video, OTHER_KEY) is None
     ffmpeg.write_video(tmp_path / "plain.mp4", clip)
     assert detect(tmp_path / "plain.mp4", KEY) is None
@@ -110,18 +110,18 @@ def test_what_is_not_marked_or_with_another_key_gives_nothing(video, clip, tmp_p
     assert detect(tmp_path / "frame.mp4", KEY) is None
 
 
-def test_scores_of_unmarked_videos_keep_below_the_bound(clip):
-    """What a video shows has no part in what wrong keys score."""
-    waves = detection.temporal_spectrum(*detection.luma_pairs(cv2.resize(frame, (64, 64)) for frame in clip))
+def test_scores_of_unmarked_videos_stay_below_the_bound(clip):
+    """The scores of wrong keys do not depend on the video."""
+    spectrum = detection.temporal_spectrum(*detection.luma_pairs(cv2.resize(frame, (64, 64)) for frame in clip))
     scores = [
-        spread_spectrum.SpreadSpectrumCode(b"key number %6d" % k).read(waves, [spread_spectrum.WHOLE])[1]
+        spread_spectrum.SpreadSpectrumCode(b"key number %6d" % k).decode(spectrum, [spread_spectrum.NO_CROP])[1]
         for k in range(60)
     ]
     assert np.median(scores) > 5 and max(scores) < 10
 
 
 @pytest.mark.parametrize("edge", [64, 128, 256, 1024])
-def test_it_is_faint_and_steady(edge):
+def test_the_watermark_is_faint_and_changes_slowly(edge):
     rng = np.random.default_rng(0)
     wall = np.full((edge, edge, 3), 130, np.uint8)
     wall[: edge // 2] = cv2.resize(rng.integers(60, 200, (edge // 8, edge // 4, 3), np.uint8), (edge, edge // 2))
@@ -133,8 +133,8 @@ def test_it_is_faint_and_steady(edge):
 
 
 @pytest.mark.parametrize("size", [(64, 64), (90, 161), (107, 107), (128, 128)])
-def test_no_frame_is_farther_from_its_original_than_promised(clip, size):
-    """Whatever it shows, whenever, and whichever the number and the key."""
+def test_every_frame_has_at_least_the_promised_psnr(clip, size):
+    """For any picture, time, number and key."""
     rng = np.random.default_rng(4)
     pictures = [
         cv2.resize(clip[70], size[::-1]),
@@ -147,13 +147,13 @@ def test_no_frame_is_farther_from_its_original_than_promised(clip, size):
         marker = WatermarkEmbedder(NUMBER + k, b"key number %6d" % k, *size)
         for index, picture in enumerate(pictures * 5):
             made = marker.apply(picture, 17 * index + k)
-            assert psnr(made[..., :3], picture[..., :3]) >= embed.LEAST_PSNR
+            assert psnr(made[..., :3], picture[..., :3]) >= embed.MIN_PSNR_DB
 
 
-def test_what_rounding_adds_is_taken_back():
-    """Here most of it rounds up: to 2, 3 and 2 steps, 40.6 dB."""
+def test_energy_added_by_rounding_is_removed():
+    """Here most values round up, to 2, 3 and 2 steps: 40.6 dB."""
     steps = embed.quantize_to_psnr(np.full((64, 64), 2.2, np.float32), embed.TINT)
-    assert embed.LEAST_PSNR <= psnr(steps, np.zeros_like(steps)) < 45
+    assert embed.MIN_PSNR_DB <= psnr(steps, np.zeros_like(steps)) < 45
 
 
 def psnr(made, picture):
@@ -167,7 +167,7 @@ def test_equal_numbers_give_equal_pixels_and_others_do_not(clip, marked):
     assert not np.array_equal(WatermarkEmbedder(NUMBER, OTHER_KEY, EDGE, EDGE).apply(clip[70], 70), marked[70])
 
 
-def test_what_does_not_show_is_not_marked(clip):
+def test_transparent_pixels_are_not_marked(clip):
     alpha = np.zeros((EDGE, EDGE, 1), np.uint8)
     alpha[:, 60:] = 255
     frame = np.dstack([clip[0], alpha])
@@ -176,25 +176,25 @@ def test_what_does_not_show_is_not_marked(clip):
     assert np.abs(made[:, 60:, :3].astype(int) - frame[:, 60:, :3]).mean() > 0.3
 
 
-def test_neither_white_nor_black_turns_over():
+def test_white_and_black_do_not_overflow():
     for value in (0, 255):
         made = WatermarkEmbedder(NUMBER, KEY, 96, 128).apply(np.full((96, 128, 3), value, np.uint8), 3)
         assert np.abs(made.astype(int) - value).max() <= 9
 
 
 @pytest.mark.parametrize(("number", "key"), [(1 << 48, KEY), (-1, KEY), (1, b"short")])
-def test_what_is_no_mark_is_refused(number, key):
-    with pytest.raises(ValueError, match=r"no number|16 bytes"):
+def test_numbers_that_do_not_fit_and_short_keys_are_refused(number, key):
+    with pytest.raises(ValueError, match=r"does not fit|16 bytes"):
         WatermarkEmbedder(number, key, 64, 64)
 
 
-@pytest.mark.parametrize("cut", [(0.0, 0.0, 0.0, 0.0), (0.1, 0.0, 0.05, 0.025), (-0.4, -0.4, 0.0, 0.0)])
-def test_cells_are_put_where_they_were(cut: Cut):
-    """A ramp of what each place is, seen through the cut, comes back as the ramp of cells that were not cut off."""
-    places = cut[0] + (np.arange(64) + 0.5) / 64 * (1 - cut[0] - cut[1])
-    waves = np.broadcast_to(places[:, None], (1, 2, 64, 64)).astype(np.float32)
-    areas = pool_cells(np.ones_like(waves), cut)[0, 0]
+@pytest.mark.parametrize("crop", [(0.0, 0.0, 0.0, 0.0), (0.1, 0.0, 0.05, 0.025), (-0.4, -0.4, 0.0, 0.0)])
+def test_cells_are_pooled_in_the_original_picture(crop: Crop):
+    """The coordinate of each pixel in the original, averaged over cells, is the centre of each cell that was not cut off."""
+    positions = crop[0] + (np.arange(64) + 0.5) / 64 * (1 - crop[0] - crop[1])
+    values = np.broadcast_to(positions[:, None], (1, 2, 64, 64)).astype(np.float32)
+    areas = pool_cells(np.ones_like(values), crop)[0, 0]
     inside = areas > 0.999 * areas.max()
-    cells = pool_cells(waves, cut)[0, 0][inside] / areas[inside]
+    cells = pool_cells(values, crop)[0, 0][inside] / areas[inside]
     centres = np.broadcast_to((np.arange(spread_spectrum.CELLS)[:, None] + 0.5) / spread_spectrum.CELLS, inside.shape)
     assert inside.mean() > 0.4 and np.allclose(cells, centres[inside], atol=0.02)
