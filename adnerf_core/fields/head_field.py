@@ -16,7 +16,7 @@ from adnerf_core.fields.plane_encoding import PlaneEncoding
 UPPER_FACE = 2
 """Numbers of the condition that describe the upper face: openness of the eyes, height of the brows."""
 WARP_RESOLUTION = 40
-"""Texels an edge of the displacement planes, about 0.07 head units each: skin moves smoothly, so more would only add noise."""
+"""Texels an edge of the displacement planes, about 0.07 head units each: skin moves smoothly, so more would only add noise. Unmeasured."""
 DENSITY_SCALE, DENSITY_SHIFT = 40.0, 5.0
 """sigma = 40 softplus(x - 5) begins at 0.27 per box half-edge, which is nearly empty: a dense start lets all samples stay in front of
 the box (docs/decisions/0002). The scale lets a modest x make an opaque surface: x = 6 stops 99 % of the light within 0.09 half-edges."""

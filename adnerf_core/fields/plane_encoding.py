@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 INITIAL_STD = 0.1
 """Standard deviation of the features at the start. With larger ones the field begins as noise at the scale of the texels, which
-training has to remove where the footage says little."""
+training has to remove where the footage says little. Unmeasured."""
 
 
 class PlaneEncoding(nn.Module):

@@ -19,7 +19,7 @@ POSE_WIDTH = 6
 """Numbers of a pose: three angles and a translation."""
 WARP_BANDS = 3
 """Frequencies by which the warp's network encodes a place: one, two and four periods over the frame. The neck bends no finer than that, and
-higher ones would let the warp shuffle texture."""
+higher ones would let the warp shuffle texture. Unmeasured."""
 HIDDEN = 32
 """Width of the hidden layers of both networks: each runs once a pixel."""
 CANVAS_SCALE = 1.2
@@ -27,7 +27,7 @@ CANVAS_SCALE = 1.2
 row smeared at the lower edge (docs/decisions/0017)."""
 MAX_WARP = 0.15
 """Largest displacement by the warp, in half-widths of the frame (bounded by a tanh): a tracked torso leaves the warp little more than the
-neck to explain, and a larger range lets a pixel take the colour of a distant one."""
+neck to explain, and a larger range lets a pixel take the colour of a distant one. Unmeasured."""
 INITIAL_ALPHA_LOGIT = -3.0
 """Logit of the opacity at the start, 0.05: nearly transparent, so that previews of the head phase show the head and not an untrained torso."""
 

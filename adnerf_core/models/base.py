@@ -6,7 +6,7 @@ Two models satisfy the protocol: talking_head.TalkingHead (fast fields) and adne
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -37,12 +37,12 @@ class SceneGeometry:
     pose_mean: tuple[float, ...]
     pose_std: tuple[float, ...]
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """Returns plain values for JSON, which from_json reads."""
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict) -> SceneGeometry:
+    def from_json(cls, value: dict[str, Any]) -> SceneGeometry:
         """Restores what to_json returned."""
         camera = dict(value["camera"], center=tuple(value["camera"]["center"]))
         return cls(

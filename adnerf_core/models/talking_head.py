@@ -34,8 +34,8 @@ from adnerf_core.rendering.volume_rendering import (
 
 MIN_RAY_OPACITY_TRAIN, MIN_RAY_OPACITY_RENDER = 0.02, 0.1
 """Opacity of a whole ray, by the density grid, below which the ray is skipped: in training and in changed views; and in rendering. The grid
-holds the largest density that a cell ever had and so overestimates opacity, which rendering can rely on. Training must still
-find what the grid does not hold yet; in changed views rays graze surfaces, where the grid is least reliable."""
+holds the largest recent density of a cell and so overestimates opacity; a finished field has nothing where it says 0.1. Training must
+still find what the grid does not hold yet, and in changed views rays graze surfaces, of which the grid knows least. Unmeasured."""
 MAX_BIN_OPTICAL_DEPTH, MAX_BIN_OPTICAL_DEPTH_NOVEL_VIEW = 0.7, 0.3
 """Largest optical depth that one bin of a ray may have by the density grid; and that in changed views. A cell holds the largest density of all
 its places and conditions, so a surface may lie a little behind it. At 0.7 a bin stops at most half of the light, so samples lie

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 DECAY = 0.85
 """Factor on a cell's value at each update, before the maximum with the newly evaluated density is taken. A density that the field no
 longer has falls to a fifth in ten updates of its cell. With a smaller factor, a cell loses what only some conditions show (an
-open mouth) before they are sampled again; with a larger one, empty space is sampled for longer."""
+open mouth) before they are sampled again; with a larger one, empty space is sampled for longer. Unmeasured."""
 INITIAL_DENSITY = 0.1
 """Value of all cells at the start: equal everywhere, so the first steps sample uniformly; and above zero, so no ray counts as
 empty before the field has been evaluated."""

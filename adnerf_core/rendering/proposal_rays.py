@@ -33,10 +33,10 @@ BINS = 96
 about 0.03 units, a quarter of the longest inner intervals that a smooth block has (see MAX_DEPTH_SPREAD)."""
 MIN_OPACITY = 0.9
 """Least opacity of all nine rays of a smooth block. A ray that passes more light crosses an outline or loose hair, where pixels of one block
-see surfaces at different depths."""
+see surfaces at different depths. Unmeasured."""
 MAX_DEPTH_SPREAD = 0.8
 """Largest distance, head units, between the first and last inner interval edge of a smooth block: six intervals (of eight) lie between
-them, so they are 0.13 units long at most on average. Longer ones would step over thin surfaces."""
+them, so they are 0.13 units long at most on average. Longer ones would step over thin surfaces. Unmeasured."""
 COLOR_TOLERANCE = 0.03
 """Largest difference of colour and transmittance, 0..1, between the two renderings of a smooth block's middle and its neighbours' (step 4).
 Without this test faces 47 px wide came out torn: 31 dB against 32 intervals a ray, and 40 dB with it (docs/decisions/0017)."""
@@ -44,10 +44,11 @@ MIN_BLOCK_OPACITY = 0.01
 """Opacity of the combined weights from which a block is rendered at all; below it the head changes a pixel by less than 3 of 255 levels."""
 SELF_WEIGHT = 0.6
 """Share of a block's own weights in the combination, against the maximum over the nine blocks. With more, intervals are concentrated on the
-block's own surface; with less, they cover more of its neighbours'. Edges of surfaces are missed at 1."""
+block's own surface and its image is sharper; with less, they cover more of its neighbours', and fewer edges of surfaces are missed.
+Unmeasured."""
 UNIFORM_SHARE = 0.05
 """Share of a block's intervals that is spread evenly in depth (see importance_sample_edges). Half of what a single ray uses: the
-surface's depth is known from nine rays."""
+surface's depth is known from nine rays. Unmeasured."""
 
 
 class RenderedPixels(NamedTuple):

@@ -81,7 +81,7 @@ def preprocess(video, out, config, progress, *, source_sha256=None):
 def train(dataset, run, config, progress):
     """A checkpoint each step; metrics tell which steps were really made."""
     orders = read_json(dataset / "dataset.json")
-    write_json(run.manifest, {"dataset": str(dataset), "config": config.model_dump()})
+    write_json(run.manifest, {"dataset": str(dataset), "config": config.model_dump(by_alias=True)})
     done = int(run.checkpoint.read_text()) if run.checkpoint.exists() else 0
 
     def after_step(step):
