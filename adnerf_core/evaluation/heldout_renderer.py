@@ -36,15 +36,22 @@ class LipCodes:
 
 @torch.no_grad()
 def lip_codes(subject: Subject, dataset: SubjectDataset, track: Track, frames: ndarray) -> LipCodes:
-    """The lip codes of `frames`. The shape's components come from the training part, as in training."""
+    """Returns the lip codes of `frames`, predicted from the sound and measured in the footage.
+
+    The measured ones use the LipPca that the subject was trained with. A run that does not store one was trained with that of the
+    dataset's training part, which is computed again.
+    """
     device = subject.poses.device
-    trained = track.valid[: dataset.held_out_from]
     features = torch.from_numpy(dataset.features()).to(device)
     heard = subject.portrait.encode_audio(features, torch.from_numpy(frames).to(device))
     if not subject.portrait.lip_code:
         return LipCodes(heard, None)
-    shape = LipPca.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
-    return LipCodes(heard, torch.from_numpy(shape.encode(track.depose[frames])).to(device))
+    lip_pca = subject.lip_pca
+    if lip_pca is None:
+        trained = track.valid[: dataset.held_out_from]
+        landmarks = track.canonical_landmarks[: dataset.held_out_from][trained]
+        lip_pca = LipPca.fit(landmarks, subject.portrait.lip_code)
+    return LipCodes(heard, torch.from_numpy(lip_pca.encode(track.canonical_landmarks[frames])).to(device))
 
 
 class HeldOutRenderer:

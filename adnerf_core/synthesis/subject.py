@@ -17,6 +17,7 @@ from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
+from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.files.images import image_to_tensor
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.models.adnerf import AdNerf
@@ -36,6 +37,8 @@ class Subject:
     torso: Float[Tensor, "frames 4"]
     upper: Float[Tensor, "frames 2"]
     background: Float[Tensor, "size size 3"]
+    lip_pca: LipPca | None = None
+    """The meaning of the lip codes. None for the paper's networks, and for runs that were trained before it was stored."""
 
     @property
     def size(self) -> int:
@@ -51,18 +54,25 @@ def build_model(config: TrainConfig, geometry: SceneGeometry, features: dict[str
 
 
 def save_subject(
-    run: RunDir, portrait: TalkingHead | AdNerf, config: TrainConfig, dataset: SubjectDataset, track: Track
+    run: RunDir,
+    portrait: TalkingHead | AdNerf,
+    config: TrainConfig,
+    dataset: SubjectDataset,
+    track: Track,
+    lip_pca: LipPca | None = None,
 ) -> None:
     """Writes everything that load_subject needs into `run`."""
     with atomic(run.model) as temporary:
         save_file({name: value.contiguous() for name, value in portrait.state_dict().items()}, temporary)
     trained = slice(dataset.held_out_from)
+    lips = {} if lip_pca is None else {"lip_mean": lip_pca.mean, "lip_components": lip_pca.components}
     with atomic(run.track) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             pose=track.pose[trained].astype(np.float32),
             torso=track.torso[trained],
             upper=track.upper_face()[trained],
+            **lips,
         )
     with atomic(run.background) as temporary:
         cv2.imwrite(str(temporary), cv2.cvtColor(dataset.background(config.size), cv2.COLOR_RGB2BGR))
@@ -92,6 +102,8 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:
         poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))
+        stored = "lip_mean" in arrays
+        lip_pca = LipPca(arrays["lip_mean"], arrays["lip_components"]) if stored else None
     return Subject(
         portrait=portrait.to(device).eval().requires_grad_(False),
         features=value["features"]["name"],
@@ -99,4 +111,5 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         torso=torso,
         upper=upper,
         background=image_to_tensor(cv2.cvtColor(cv2.imread(str(run.background)), cv2.COLOR_BGR2RGB), device),
+        lip_pca=lip_pca,
     )

@@ -33,7 +33,7 @@ def estimate_scene_geometry(dataset: SubjectDataset, track: Track, size: int) ->
     low, high = np.percentile(reach[:, 0], 2, axis=0) - 0.1, np.percentile(reach[:, 1], 98, axis=0) + 0.1
     low[1] -= NECK_DEPTH
     center, half = (low + high) / 2, (high - low) / 2
-    middle = np.nanmean(track.depose[trained][:, [NOSE_TIP, NOSE_BRIDGE], 1])
+    middle = np.nanmean(track.canonical_landmarks[trained][:, [NOSE_TIP, NOSE_BRIDGE], 1])
     angles = pose_angles(torch.from_numpy(track.pose[trained]).double())
     return SceneGeometry(
         camera=camera,
@@ -71,7 +71,7 @@ def _silhouette(dataset: SubjectDataset, track: Track, frame: int) -> Float[ndar
 def hanging_hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n"]) -> tuple[float, float]:
     """The share of `frames` in which hair hangs down on the person's right, and left: head above the cut and torso below it,
     where a neck leaves the background free."""
-    lobes = np.nanmean(track.depose[frames][:, LOBES], axis=0)
+    lobes = np.nanmean(track.canonical_landmarks[frames][:, LOBES], axis=0)
     outwards = (-HAIR_BESIDE, HAIR_BESIDE)
     places = [lobe + (x, y, 0) for lobe, x in zip(lobes, outwards, strict=True) for y in (HAIR_ABOVE, HAIR_BELOW)]
     places = torch.tensor(np.array(places), dtype=torch.float32)

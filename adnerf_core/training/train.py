@@ -40,7 +40,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     except Cancelled:
         training.save()
         raise
-    save_subject(run, training.portrait, config, dataset, training.refined_track())
+    save_subject(run, training.portrait, config, dataset, training.refined_track(), training.lip_pca)
     training.previewer().final(run)
     write_json(run.result, {"size": config.size, "restarts": training.position["restarts"]})
     return run

@@ -71,6 +71,7 @@ class Trainer:
     def __init__(self, dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress):
         self.dataset, self.run, self.config, self.progress = dataset, run, config, progress
         self.track = dataset.track()
+        self.lip_pca: LipPca | None = None
         self.codes = self.lip_targets()
         self.optimizer: torch.optim.Optimizer | None = None
         self.fit: TrackRefinement | None = None
@@ -84,8 +85,8 @@ class Trainer:
     def lip_targets(self) -> Float[ndarray, "frames code"]:
         """The lips of all frames as codes; NaN where there are none."""
         trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
-        shape = LipPca.fit(self.track.depose[trained], self.config.field.lip_code)
-        return shape.encode(self.track.depose)
+        self.lip_pca = LipPca.fit(self.track.canonical_landmarks[trained], self.config.field.lip_code)
+        return self.lip_pca.encode(self.track.canonical_landmarks)
 
     def start(self, restarts: int) -> None:
         """A fresh portrait; every restart has another seed."""
@@ -173,7 +174,9 @@ class Trainer:
         for number, (encoder, width) in enumerate(zip(listeners.encoders, listeners.hears, strict=True)):
             if from_prior := number == 0 and name == pretrained_encoder.FEATURES:
                 trained = np.flatnonzero(self.track.valid[: self.dataset.held_out_from])
-                distances = torch.from_numpy(mouth_distances(self.track.depose[trained])).float().to(device)
+                distances = (
+                    torch.from_numpy(mouth_distances(self.track.canonical_landmarks[trained])).float().to(device)
+                )
                 pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances)
             figures = train_encoder(
                 encoder,

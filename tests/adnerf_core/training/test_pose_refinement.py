@@ -44,7 +44,7 @@ def portrait(toy_run):
 @pytest.fixture
 def footage(toy_dataset):
     track = toy_dataset.track()
-    codes = LipPca.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    codes = LipPca.fit(track.canonical_landmarks[:HELD_OUT_FROM], 6).encode(track.canonical_landmarks)
     return TrainingFrames(toy_dataset, 48, codes, "cpu")
 
 
@@ -135,7 +135,7 @@ def test_strange_frames_are_left_out_and_do_not_spoil_their_neighbours(portrait,
 def test_held_out_poses_are_aligned_and_others_left(toy_dataset, portrait):
     track = toy_dataset.track()
     frames = np.arange(HELD_OUT_FROM, len(track.pose))
-    codes = LipPca.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    codes = LipPca.fit(track.canonical_landmarks[:HELD_OUT_FROM], 6).encode(track.canonical_landmarks)
     pose = track.pose.copy()
     pose[frames] = apply_pose_delta(torch.from_numpy(pose[frames]).float(), WRONG.expand(len(frames), 6)).numpy()
     spoilt = replace(track, pose=pose)

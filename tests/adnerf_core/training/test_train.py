@@ -44,7 +44,7 @@ def test_the_mouth_follows_the_lip_code(toy_run, toy_dataset):
     from adnerf_core.training.preview import Previewer
 
     track = toy_dataset.track()
-    codes = LipPca.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
+    codes = LipPca.fit(track.canonical_landmarks[:HELD_OUT_FROM], 6).encode(track.canonical_landmarks)
     previewer = Previewer(load_subject(toy_run).portrait, toy_dataset, track, codes)
     shut, wide = (int(f(track.opening[HELD_OUT_FROM:])) + HELD_OUT_FROM for f in (np.argmin, np.argmax))
     dark = {k: int((previewer.frame(k)[24:36, 16:32].mean(-1) < 80).sum()) for k in (shut, wide)}
