@@ -18,11 +18,10 @@ from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.models.adnerf import AdNerf
-from adnerf_core.progress import silent
 from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.training.train import flush_denormals, trainer_for
-from adnerf_core.training.trainer import grid_update_interval
+from adnerf_core.training.talking_head_task import grid_update_interval
+from adnerf_core.training.train import flush_denormals, make_task
 
 EXCERPT = 24
 """Frames of the footage that steps are drawn from: reading all of them would take longer than what is measured."""
@@ -65,30 +64,29 @@ class Excerpt(SubjectDataset):
 class Steps:
     """Steps of the head phase, as training makes them: draw rays, render, go back, update; and keep the density grid."""
 
-    def __init__(
-        self, dataset: SubjectDataset, config: TrainConfig, run: RunDir, portrait: torch.nn.Module | None = None
-    ):
+    def __init__(self, dataset: SubjectDataset, config: TrainConfig, portrait: torch.nn.Module | None = None):
         """`portrait`: a trained one to go on with, since an untrained one has other rays to march than most steps have."""
-        self.training = trainer_for(config)(dataset, run, config, silent)
+        task = make_task(dataset, config)
+        task.build_model(restarts=0)
         if portrait is not None:
-            self.training.portrait = portrait.train()
-        self.training.look()
-        self.training.portrait.requires_grad_(False)
-        self.training.optimizer = self.training.make_optimizer("head")
+            task.model = portrait.train()
+        task.load_frames({})
+        task.model.requires_grad_(False)
+        self.phase = task.phases[0]
+        self.optimizer = self.phase.make_optimizer()
         self.number = 10 * grid_update_interval(config.rays)
-        self.training.position = {"phase": "head", "step": self.number, "restarts": 0}
 
     @flush_denormals()
     def __call__(self) -> None:
         """One step."""
-        training, self.number = self.training, self.number + 1
-        batch = training.sample("head", self.number)
+        self.number += 1
+        batch = self.phase.sample(self.number)
         generator = torch.Generator().manual_seed(self.number)
-        loss, _, _ = training.head_step(batch, generator)
-        training.optimizer.zero_grad()
-        loss.backward()
-        training.optimizer.step()
-        training.update_density_grid(self.number, batch, generator)
+        result = self.phase.loss(batch, self.number, generator)
+        self.optimizer.zero_grad()
+        result.loss.backward()
+        self.optimizer.step()
+        self.phase.after_step(self.number, batch, generator)
 
 
 class Frames:
@@ -175,7 +173,6 @@ class Contest:
 
     def steps(self, side: str) -> Steps:
         """Training steps of "fast" or "paper"."""
-        run = RunDir(self.run.root / "benchmark")  # never written
         if side == "fast":
-            return Steps(self.dataset, self.fast_config, run, self.subject("fast").portrait)
-        return Steps(self.dataset, self.paper_config, run)
+            return Steps(self.dataset, self.fast_config, self.subject("fast").portrait)
+        return Steps(self.dataset, self.paper_config)
