@@ -67,7 +67,6 @@ class Steps:
     def __init__(self, dataset: SubjectDataset, config: TrainConfig, portrait: torch.nn.Module | None = None):
         """`portrait`: a trained one to go on with, since an untrained one has other rays to march than most steps have."""
         task = make_task(dataset, config)
-        task.build_model(restarts=0)
         if portrait is not None:
             task.model = portrait.train()
         task.load_frames({})

@@ -71,14 +71,14 @@ class AdNerfTask:
     features: Float[Tensor, "steps width"]
     faces: list[tuple[int, int, int, int]]
 
-    def __init__(self, dataset: SubjectDataset, config: TrainConfig):
+    def __init__(self, dataset: SubjectDataset, config: TrainConfig, restarts: int = 0):
         self.dataset, self.config = dataset, config
         self.track = dataset.track()
         self.lip_pca = None
-        self.restarts = 0
+        self._build_model(restarts)
         self.phases = (HeadPhase(self), TorsoPhase(self))
 
-    def build_model(self, restarts: int) -> None:
+    def _build_model(self, restarts: int) -> None:
         """Makes a model with fresh weights."""
         self.restarts = restarts
         self.model = initialize_model(self.dataset, self.track, self.config, restarts)
@@ -98,7 +98,7 @@ class AdNerfTask:
 
     def restart(self, restarts: int) -> None:
         """Makes the whole model anew, the audio networks included."""
-        self.build_model(restarts)
+        self._build_model(restarts)
         self._place_torso_camera()
 
     def extra_tensors(self) -> dict[str, Tensor]:

@@ -69,17 +69,17 @@ class TalkingHeadTask:
     sampler: RayBatchSampler
     tracked_poses: Float[Tensor, "frames 4 4"]
 
-    def __init__(self, dataset: SubjectDataset, config: TrainConfig):
+    def __init__(self, dataset: SubjectDataset, config: TrainConfig, restarts: int = 0):
         self.dataset, self.config = dataset, config
         self.track = dataset.track()
         trained = np.flatnonzero(self.track.valid[: dataset.held_out_from])
         self.lip_pca = LipPca.fit(self.track.canonical_landmarks[trained], config.field.lip_code)
         self.lip_codes = self.lip_pca.encode(self.track.canonical_landmarks)
         self.refinement: TrackRefinement | None = None
-        self.restarts = 0
+        self._build_model(restarts)
         self.phases = (HeadPhase(self), TorsoPhase(self))
 
-    def build_model(self, restarts: int) -> None:
+    def _build_model(self, restarts: int) -> None:
         """Makes a model with fresh weights."""
         self.restarts = restarts
         self.model = initialize_model(self.dataset, self.track, self.config, restarts)
@@ -102,7 +102,7 @@ class TalkingHeadTask:
     def restart(self, restarts: int) -> None:
         """Makes the fields anew. The audio encoders are kept; the refinement is dropped, as the collapsed field made it."""
         audio = self.model.audio
-        self.build_model(restarts)
+        self._build_model(restarts)
         self.model.audio = audio
         self.model.set_torso_region(self.frames.torso_region)
         self.apply_refinement(TrackRefinement.identity(len(self.tracked_poses), self.config.device))

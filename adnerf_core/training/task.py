@@ -78,11 +78,11 @@ class Phase(ABC):
 
 @runtime_checkable
 class TrainingTask(Protocol):
-    """The training of one kind of model on one dataset.
+    """The training of one kind of model on one dataset. Its constructor makes the model with fresh weights.
 
     Attributes:
         dataset: the dataset.
-        model: the model; `build_model` and `restart` replace it.
+        model: the model; `restart` replaces it.
         phases: the phases after the audio stage, in order.
         lip_pca: the meaning of the lip codes, None if the model has none.
     """
@@ -91,10 +91,6 @@ class TrainingTask(Protocol):
     model: TalkingHead | AdNerf
     phases: tuple[Phase, ...]
     lip_pca: LipPca | None
-
-    def build_model(self, restarts: int) -> None:
-        """Makes a model with fresh weights, whose seed depends on the number of restarts."""
-        ...
 
     def train_audio(self, run: RunDir, progress: Progress) -> None:
         """Trains what is trained before the footage is loaded. Stage of progress: "audio"."""
@@ -105,7 +101,7 @@ class TrainingTask(Protocol):
         ...
 
     def restart(self, restarts: int) -> None:
-        """Makes the model anew after a collapse. The audio encoder is kept if it was trained before."""
+        """Makes the model anew after a collapse, from another seed. Audio encoders that `train_audio` trained are kept."""
         ...
 
     def extra_tensors(self) -> dict[str, Tensor]:

@@ -62,7 +62,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     default_size = CUDA_SIZE if config.device == "cuda" else min(CPU_SIZE, dataset.size)
     config = config.model_copy(update={"size": config.size or default_size})
     write_manifest(run, dataset, config)
-    trainer = Trainer(make_task(dataset, config), run, config, progress)
+    trainer = Trainer(dataset, run, config, progress)
     try:
         with flush_denormals():
             trainer.run_phases()
@@ -76,23 +76,17 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     return run
 
 
-def make_task(dataset: SubjectDataset, config: TrainConfig) -> TrainingTask:
-    """Makes the task for the model that `config` describes, without a model yet."""
-    return TASKS["fast" if config.paper is None else "paper"](dataset, config)
-
-
 class Trainer:
     """Runs a task. The task's tensors, the optimizer and the state (phase, step, restarts) together are the checkpoint."""
 
-    def __init__(self, task: TrainingTask, run: RunDir, config: TrainConfig, progress: Progress):
-        self.task, self.run, self.config, self.progress = task, run, config, progress
+    def __init__(self, dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: Progress):
+        self.run, self.config, self.progress = run, config, progress
         self.optimizer: torch.optim.Optimizer | None = None
-        self.state: TrainingState = {"phase": "audio", "step": 0, "restarts": 0}
         stored = read_state(run)
-        task.build_model(stored["restarts"] if stored else 0)
+        self.state: TrainingState = stored or {"phase": "audio", "step": 0, "restarts": 0}
+        self.task = make_task(dataset, config, self.state["restarts"])
         if stored:
-            self.state = stored
-            load_model(run, task.model)
+            load_model(run, self.task.model)
 
     def run_phases(self) -> None:
         """Runs the phases that are left: the audio stage, then those of the task."""
@@ -166,6 +160,11 @@ class Trainer:
         """Returns a renderer of the model in its present state."""
         task = self.task
         return Previewer(task.model, task.dataset, task.refined_track(), task.preview_codes())
+
+
+def make_task(dataset: SubjectDataset, config: TrainConfig, restarts: int = 0) -> TrainingTask:
+    """Makes the task for the model that `config` describes; `restarts` after a collapse change the seed of its weights."""
+    return TASKS["fast" if config.paper is None else "paper"](dataset, config, restarts)
 
 
 @contextmanager

@@ -46,7 +46,6 @@ def paper_run(toy_dataset, tmp_path_factory) -> RunDir:
 def short_task(toy_dataset) -> AdNerfTask:
     """The task of SHORT, before its first step."""
     task = AdNerfTask(toy_dataset, SHORT)
-    task.build_model(0)
     task.load_frames({})
     return task
 
