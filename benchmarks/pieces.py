@@ -66,7 +66,7 @@ class Steps:
 
     def __init__(self, dataset: SubjectDataset, config: TrainConfig, portrait: torch.nn.Module | None = None):
         """`portrait`: a trained one to go on with, since an untrained one has other rays to march than most steps have."""
-        task = make_task(dataset, config)
+        self.task = task = make_task(dataset, config)
         if portrait is not None:
             task.model = portrait.train()
         task.load_frames({})
