@@ -101,7 +101,7 @@ class RayBatchSampler:
     def _draw(self, step: int) -> tuple[torch.Generator, Int[Tensor, " frames"], Float[Tensor, "frames each 2"]]:
         """Returns the step's generator, the chosen frames and two uniform numbers a ray."""
         frames = self.frames
-        generator = torch.Generator().manual_seed((self.seed << 32) + step)
+        generator = step_generator(self.seed, step)
         chosen = torch.randint(len(frames.inliers), (self.frames_per_step,), generator=generator)
         chosen = frames.inliers[chosen]
         weights = blink_weights(frames.eye_openness, frames.inliers)
@@ -182,6 +182,11 @@ class RayBatchSampler:
             coverage=frames.masks[image, row, col] / 255.0,
             label=label,
         )
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Returns a CPU generator that depends on seed and step (below 2^32) alone: a resumed run draws the same numbers."""
+    return torch.Generator().manual_seed((seed << 32) + step)
 
 
 def blink_weights(eye_openness: Float[Tensor, " frames"], inliers: Int[Tensor, " inliers"]) -> Float[Tensor, " frames"]:

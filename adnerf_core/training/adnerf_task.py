@@ -15,6 +15,7 @@ from torch import Tensor
 
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset, Track
+from adnerf_core.data.ray_batches import step_generator
 from adnerf_core.data.training_frames import TrainingFrames
 from adnerf_core.face.face_boxes import face_rect
 from adnerf_core.files.run_dir import RunDir
@@ -121,7 +122,7 @@ class AdNerfTask:
 
     def draw_frame(self, step: int) -> tuple[int, torch.Generator]:
         """Draws the frame of a step. Returns its index in `frames`, and the generator for the step's pixels."""
-        generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
+        generator = step_generator(self.config.seed, step)
         return int(torch.randint(len(self.frames.frame_numbers), (1,), generator=generator)), generator
 
     def frame_rays(self, index: int, pixels: Int[Tensor, "rays 2"], shows_torso: bool) -> FrameRays:

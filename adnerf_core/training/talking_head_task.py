@@ -14,7 +14,7 @@ from torch import Tensor
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset, Track
-from adnerf_core.data.ray_batches import RayBatch, RayBatchSampler
+from adnerf_core.data.ray_batches import RayBatch, RayBatchSampler, step_generator
 from adnerf_core.data.region_labels import HEAD
 from adnerf_core.data.training_frames import MOUTH_BOX, TrainingFrames
 from adnerf_core.face.lip_pca import LipPca
@@ -146,7 +146,7 @@ class TalkingHeadTask:
             condition=self.model.condition(frames.lip_codes, frames.upper_face),
             background=frames.background / 255,
         )
-        generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
+        generator = step_generator(self.config.seed, step)
         before = self.refinement.select(chosen)
         refined = refine_poses(self.model, alignment, self.tracked_poses[chosen], before, generator, tick)
         self.apply_refinement(refined.interpolate(chosen, count))

@@ -13,6 +13,7 @@ import torch
 
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset
+from adnerf_core.data.ray_batches import step_generator
 from adnerf_core.errors import NoSuchDevice, TrainingCollapsed
 from adnerf_core.files.run_dir import RunDir, write_json
 from adnerf_core.progress import Cancelled, Progress, silent
@@ -90,17 +91,17 @@ class Trainer:
 
     def run_phases(self) -> None:
         """Runs the phases that are left: the audio stage, then those of the task."""
-        phases = {phase.name: phase for phase in self.task.phases}
-        names = list(phases)
+        phases = self.task.phases
         if self.state["phase"] == "audio":
             self.task.train_audio(self.run, self.progress)
-            self._begin(names[0])
+            self._begin(phases[0])
         self.task.load_frames(load_extra(self.run))
-        for name in names[names.index(self.state["phase"]) :]:
-            if self.state["phase"] != name:
-                self._begin(name)
-            while not self._run_steps(phases[name]):
-                self._restart(name)
+        finished = [phase.name for phase in phases].index(self.state["phase"])
+        for phase in phases[finished:]:
+            if self.state["phase"] != phase.name:
+                self._begin(phase)
+            while not self._run_steps(phase):
+                self._restart(phase)
 
     def _run_steps(self, phase: Phase) -> bool:
         """Runs the steps of a phase that are left. Returns False if the field has collapsed."""
@@ -114,7 +115,7 @@ class Trainer:
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * phase.learning_rate(step)
             batch = phase.sample(step)
-            generator = torch.Generator().manual_seed((self.config.seed << 32) + step)
+            generator = step_generator(self.config.seed, step)
             result = phase.loss(batch, step, generator)
             self.optimizer.zero_grad()
             result.loss.backward()
@@ -132,19 +133,19 @@ class Trainer:
         self.progress(phase.name, phase.steps, phase.steps)
         return True
 
-    def _begin(self, phase: str) -> None:
-        """Moves on to a phase, and writes that down."""
-        self.state = {**self.state, "phase": phase, "step": 0}
+    def _begin(self, phase: Phase) -> None:
+        """Moves on to a phase, and writes a checkpoint."""
+        self.state = {**self.state, "phase": phase.name, "step": 0}
         self.save()
 
-    def _restart(self, phase: str) -> None:
+    def _restart(self, phase: Phase) -> None:
         """Begins a phase anew after a collapse, with another seed; the masks then count more (see `head_loss`)."""
         restarts = self.state["restarts"] + 1
         if restarts > MAX_RESTARTS:
             raise TrainingCollapsed(f"The head stayed empty in {restarts} trainings from different starts.")
         self.task.restart(restarts)
         self.optimizer = None
-        self.state = {"phase": phase, "step": 0, "restarts": restarts}
+        self.state = {"phase": phase.name, "step": 0, "restarts": restarts}
 
     def _record(self, phase: Phase, step: int, result: StepLoss) -> None:
         """Appends a line to metrics.jsonl."""
