@@ -41,11 +41,12 @@ def head_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Loss of the head phase: colour + sparsity + compactness + masks.
 
-        colour       mean |C - C*|^2 over all pixels but those of EDGE beside the torso, which determine no colour of the head
-        sparsity     SPARSITY_WEIGHT mean(1 - T) over the rim, EDGE pixels with less than RIM_TORSO_COVERAGE of torso (as a sum over the
-                     rim, divided by the number of all rays)
-        compactness  COMPACT_WEIGHT ramp(done) mean(distortion), ramp rising from 0 at COMPACT_START to 1
+        colour       mean |C - C*|^2 over all rays but those of EDGE that are not on the rim: there the torso may hide the head
+        sparsity     SPARSITY_WEIGHT / rays * sum of 1 - T over the rim
+        compactness  COMPACT_WEIGHT ramp(done) mean(distortion), where ramp rises from 0 at COMPACT_START to 1
         masks        OPACITY_WEIGHT RESTART_MASK_FACTOR^restarts opacity_loss: HEAD and NECK solid, BACKGROUND and TORSO empty
+
+    The rim are the EDGE rays with a torso coverage below RIM_TORSO_COVERAGE.
 
     Args:
         head: the rendered head.
