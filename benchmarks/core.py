@@ -33,8 +33,8 @@ from adnerf_core.config import FPS, PRESETS
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.preprocess.pipeline import preprocess
+from adnerf_core.training.talking_head_task import grid_update_interval
 from adnerf_core.training.train import train
-from adnerf_core.training.trainer import grid_update_interval
 from benchmarks.pieces import Clock, Contest, evaluations
 
 SIDES = ("fast", "paper")

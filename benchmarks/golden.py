@@ -27,7 +27,7 @@ from adnerf_core.training.train import train
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from api.app import create_app
 from tests.adnerf_core import clips, toy
-from tests.adnerf_core.training.test_adnerf_trainer import SHORT as SHORT_PAPER
+from tests.adnerf_core.training.test_adnerf_task import SHORT as SHORT_PAPER
 
 OPTIONS = {
     "plain": RenderOptions(),

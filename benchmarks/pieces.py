@@ -20,11 +20,10 @@ from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.models.base import FrameConditions
 from adnerf_core.models.frame_renderer import render_frame
-from adnerf_core.progress import silent
 from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.training.train import flush_denormals, trainer_for
-from adnerf_core.training.trainer import grid_update_interval
+from adnerf_core.training.talking_head_task import grid_update_interval
+from adnerf_core.training.train import flush_denormals, make_task
 
 EXCERPT = 24
 """Frames of the footage that steps are drawn from: reading all of them would take longer than what is measured."""
@@ -67,30 +66,28 @@ class Excerpt(SubjectDataset):
 class Steps:
     """Steps of the head phase, as training makes them: draw rays, render, go back, update; and keep the density grid."""
 
-    def __init__(
-        self, dataset: SubjectDataset, config: TrainConfig, run: RunDir, portrait: torch.nn.Module | None = None
-    ):
+    def __init__(self, dataset: SubjectDataset, config: TrainConfig, portrait: torch.nn.Module | None = None):
         """`portrait`: a trained one to go on with, since an untrained one has other rays to march than most steps have."""
-        self.training = trainer_for(config)(dataset, run, config, silent)
+        self.task = task = make_task(dataset, config)
         if portrait is not None:
-            self.training.portrait = portrait.train()
-        self.training.look()
-        self.training.portrait.requires_grad_(False)
-        self.training.optimizer = self.training.make_optimizer("head")
+            task.model = portrait.train()
+        task.load_frames({})
+        task.model.requires_grad_(False)
+        self.phase = task.phases[0]
+        self.optimizer = self.phase.make_optimizer()
         self.number = 10 * grid_update_interval(config.rays)
-        self.training.position = {"phase": "head", "step": self.number, "restarts": 0}
 
     @flush_denormals()
     def __call__(self) -> None:
         """One step."""
-        training, self.number = self.training, self.number + 1
-        batch = training.sample("head", self.number)
+        self.number += 1
+        batch = self.phase.sample(self.number)
         generator = torch.Generator().manual_seed(self.number)
-        loss, _, _ = training.head_step(batch, generator)
-        training.optimizer.zero_grad()
-        loss.backward()
-        training.optimizer.step()
-        training.update_density_grid(self.number, batch, generator)
+        result = self.phase.loss(batch, self.number, generator)
+        self.optimizer.zero_grad()
+        result.loss.backward()
+        self.optimizer.step()
+        self.phase.after_step(self.number, batch, generator)
 
 
 class Frames:
@@ -100,8 +97,8 @@ class Frames:
         self.subject, self.size, self.number = subject, size, 0
         device = subject.poses.device
         count = len(subject.poses)
-        self.codes = subject.portrait.encode_audio(features.to(device), torch.arange(count, device=device))
-        pixels = pixel_grid_for_view(subject.portrait, ViewChange(), size)
+        self.codes = subject.model.encode_audio(features.to(device), torch.arange(count, device=device))
+        pixels = pixel_grid_for_view(subject.model, ViewChange(), size)
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0)).to(device)
         chosen = slice(None) if share == 1 else order[: max(1, round(share * len(pixels)))]
         plate = torch.nn.functional.interpolate(subject.background.permute(2, 0, 1)[None], (size, size))[0]
@@ -120,7 +117,7 @@ class Frames:
         self.number += 1
         at = slice(place, place + 1)
         frame = FrameConditions(subject.poses[at], subject.torso[at], subject.upper[at], self.codes[at])
-        return render_frame(subject.portrait, frame, self.pixels, self.plate).color
+        return render_frame(subject.model, frame, self.pixels, self.plate).color
 
 
 @contextmanager
@@ -141,7 +138,7 @@ def counting(portrait: torch.nn.Module) -> Iterator[list[int]]:
 
 def evaluations(frames: Frames, count: int) -> float:
     """Field evaluations a pixel, head and torso together; mean of `count` frames."""
-    with counting(frames.subject.portrait) as counts:
+    with counting(frames.subject.model) as counts:
         for _ in range(count):
             frames()
     return sum(counts) / count / len(frames.pixels)
@@ -167,7 +164,7 @@ class Contest:
         subject = load_subject(self.run, self.device)
         if side == "fast":
             return subject
-        portrait = AdNerf(self.paper_config.paper, subject.portrait.geometry, self.features.shape[1])
+        portrait = AdNerf(self.paper_config.paper, subject.model.geometry, self.features.shape[1])
         return dataclasses.replace(subject, model=portrait.to(self.device).eval().requires_grad_(False))
 
     def frames(self, side: str, size: int, share: float = 1.0) -> Frames:
@@ -176,7 +173,6 @@ class Contest:
 
     def steps(self, side: str) -> Steps:
         """Training steps of "fast" or "paper"."""
-        run = RunDir(self.run.root / "benchmark")  # never written
         if side == "fast":
-            return Steps(self.dataset, self.fast_config, run, self.subject("fast").portrait)
-        return Steps(self.dataset, self.paper_config, run)
+            return Steps(self.dataset, self.fast_config, self.subject("fast").portrait)
+        return Steps(self.dataset, self.paper_config)

@@ -47,7 +47,7 @@ def main() -> None:
 @torch.no_grad()
 def measure(subject: Subject, count: int) -> dict[str, float]:
     """CPU seconds a frame, whole and by field; field evaluations a pixel; peak memory of the process, MB."""
-    model, size = subject.portrait, subject.size
+    model, size = subject.model, subject.size
     pixels, background = model.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
     whole, torso, evaluations = [], [], []
     for place in (k * len(subject.poses) // count for k in range(count)):

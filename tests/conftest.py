@@ -40,7 +40,7 @@ LONG = (
     "page/test_trouble.py",
     "page/test_everyone.py",
     "adnerf_core/training/test_pose_refinement.py",
-    "adnerf_core/training/test_adnerf_trainer.py",
+    "adnerf_core/training/test_adnerf_task.py",
     "test_benchmarks.py",
     "test_mark_benchmark.py",
     "test_badfiles.py",

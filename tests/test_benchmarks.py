@@ -48,9 +48,9 @@ def test_a_small_benchmark_prints_and_writes_its_figures(toy_run, tmp_path, caps
 def test_a_step_trains_and_a_frame_has_its_pixels(contest):
     for side in core.SIDES:
         steps = contest.steps(side)
-        before = [weight.clone() for weight in steps.training.portrait.head.parameters()]
+        before = [weight.clone() for weight in steps.task.model.head.parameters()]
         steps()
-        after = list(steps.training.portrait.head.parameters())
+        after = list(steps.task.model.head.parameters())
         assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
         frames = contest.frames(side, 16, 0.25)
         assert frames().shape == (64, 3) and frames.whole == 4
@@ -63,7 +63,7 @@ def test_evaluations_are_counted_where_the_fields_are_asked(contest):
     assert evaluations(paper, 2) == 2 * a_ray  # head and torso
     fast = contest.frames("fast", 32)
     assert 0 < evaluations(fast, 2) < 2 * contest.fast_config.march.samples
-    with counting(fast.subject.portrait) as counts:
+    with counting(fast.subject.model) as counts:
         pass
     fast()
     assert counts == []

@@ -1,215 +1,200 @@
-"""Ray batches: the training frames in memory, and the rays that a step draws from them."""
+"""Ray batches: which pixels of which training frames a step renders, and the colours that it compares them with."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.config import TORSO_REGION_CELLS
-from adnerf_core.data.dataset import SubjectDataset, face_boxes, interocular_px
+from adnerf_core.data.region_labels import BACKGROUND, EDGE, TORSO
+from adnerf_core.data.training_frames import EYES_BOX, HEAD_BOX, MOUTH_BOX, TrainingFrames
 
-BACKGROUND, HEAD, NECK, TORSO, EDGE = range(5)
-"""What a pixel means for the head field: see `region_labels`."""
 BLINK_EXPONENT = 3
-"""One frame of every batch is drawn with a chance that grows with this power of how far the eyes are shut: blinks are rare."""
-SCATTERED, SCATTERED_BLINK = (0.15, 0.15), (0.15, 0.5)
-"""Shares of the scattered pixels that lie in the mouth's box and in that of eyes and brows (the rest: in the head's); and
-those of the frame that was drawn for its shut eyes."""
-SQUARES, SQUARES_BLINK = (0.55, 0.15), (0.3, 0.55)
-"""Likewise of the centres of squares."""
-NECK_DEPTH, EDGE_DEPTH = 0.25, 0.5
-"""How far below the head's mask the neck belongs to the head field too, and where the torso proper begins (head units)."""
-MASK_MARGIN = 0.03
-"""How far inside the person's outline the mask is believed (head units)."""
-
-
-def region_labels(mask: UInt8[ndarray, "rows cols 2"], unit: float) -> UInt8[ndarray, "rows cols"]:
-    """Sorts pixels by what the head field should show there; `unit` is the head unit in px.
-
-    The head field also learns the strip of neck next to the head (NECK), under the torso that is composited in front of it:
-    where the torso thins out at the jaw, skin is behind it and not the background, so there is no hole at the neck and no rim.
-    Beyond it follows a strip that is left open (EDGE), and the torso proper, where the head is empty. Open too is the rim of
-    the person's outline, where masks err: what is called head there may be the background.
-    """
-    head, torso = mask[..., 0], mask[..., 1].astype(int)
-    inside = cv2.distanceTransform((head + torso > 242).astype(np.uint8), cv2.DIST_L2, 3) / unit > MASK_MARGIN
-    away = cv2.distanceTransform((head < 128).astype(np.uint8), cv2.DIST_L2, 3) / unit
-    zone = np.full(head.shape, EDGE, np.uint8)
-    zone[(head < 13) & (torso < 13)] = BACKGROUND
-    zone[(head > 242) & inside] = HEAD
-    # The border between head and neck is skin on both sides: it must be solid, or the jaw gets a speckled rim.
-    zone[(zone != HEAD) & inside & (away < NECK_DEPTH)] = NECK
-    zone[(torso > 242) & inside & (away > EDGE_DEPTH)] = TORSO
-    return zone
+"""The first frame of every batch is drawn with a probability proportional to this power of how far the eyes are shut: eyes are shut in
+a few percent of the frames only. With a larger power the batch would see nothing but the few most closed eyes. Unmeasured."""
+MIN_EYE_CLOSURE = 0.01
+"""Least closure (0 open .. 1 shut) in that probability, so that it is positive even in footage without a blink."""
+PIXEL_SHARES, PIXEL_SHARES_BLINK = (0.15, 0.15), (0.15, 0.5)
+"""Shares of single pixels in the box of the mouth, and in that of eyes and brows (the rest: in the head's box), and the shares in the
+frame that is drawn for its shut eyes. With .15 there the lids stayed half open: openness .22 instead of .07 (docs/fidelity.md)."""
+PATCH_SHARES, PATCH_SHARES_BLINK = (0.55, 0.15), (0.3, 0.55)
+"""The same for the centres of patches. With more patches on the mouth its sharpness rose from .79 to .80 and .82 in two runs;
+equal settings differ by .02 (docs/fidelity.md)."""
 
 
 @dataclass(frozen=True)
 class RayBatch:
-    """Rays of a few frames of footage, and what they should show."""
+    """Rays through pixels of a few training frames, and what they should show.
+
+    Attributes:
+        pixels: (row, col) of the ray, px, of a frame of the run's size; pixel centres are at .5.
+        frame_index: the frame of each ray, an index into the batch's frames.
+        frame_numbers: the numbers of the batch's frames in the footage.
+        poses: camera-to-world of each frame.
+        lip_codes: lip code of each frame, measured in the footage.
+        upper_face: eye openness and brow height of each frame (Track.upper_face).
+        torso_motion: motion of the upper body in each frame (Track.torso).
+        target: the colour that the ray should show over `background`, 0..1.
+        background: the colour behind the person, 0..1.
+        coverage: by head and torso, 0..1.
+        label: see `region_labels`.
+    """
 
     pixels: Float[Tensor, "rays 2"]
-    frame: Int[Tensor, " rays"]
-    """Which of the batch's frames a ray belongs to."""
-    numbers: Int[Tensor, " frames"]
-    """The batch's frames, as numbers in the footage."""
+    frame_index: Int[Tensor, " rays"]
+    frame_numbers: Int[Tensor, " frames"]
     poses: Float[Tensor, "frames 4 4"]
-    lips: Float[Tensor, "frames code"]
-    upper: Float[Tensor, "frames 2"]
-    torso: Float[Tensor, "frames 4"]
+    lip_codes: Float[Tensor, "frames code"]
+    upper_face: Float[Tensor, "frames 2"]
+    torso_motion: Float[Tensor, "frames 4"]
     target: Float[Tensor, "rays 3"]
     background: Float[Tensor, "rays 3"]
     coverage: Float[Tensor, "rays 2"]
-    zone: UInt8[Tensor, " rays"]
+    label: UInt8[Tensor, " rays"]
 
 
-class TrainingFrames:
-    """The training frames in memory, at the size of the run; uint8, so a minute at 512 px takes 1.6 GB.
+class RayBatchSampler:
+    """Draws the ray batches of the fast model. A batch depends on the seed and the step alone, so a resumed run draws the same."""
 
-    Frame numbers are positions in time; frames without a face are left out.
-    """
+    def __init__(self, frames: TrainingFrames, rays: int, frames_per_step: int, seed: int):
+        """Prepares drawing.
 
-    def __init__(self, dataset: SubjectDataset, size: int, lips: Float[ndarray, "frames code"], device: str):
-        """`lips` are the true lip codes of all frames (NaN where there is none)."""
-        track = dataset.track()
-        self.device = device
-        self.camera = dataset.camera.resized(size)
-        numbers = np.flatnonzero(track.valid[: dataset.held_out_from])
-        unit = interocular_px(self.camera, track)
-        self.pictures = torch.empty((len(numbers), size, size, 3), dtype=torch.uint8, device=device)
-        self.masks = torch.empty((len(numbers), size, size, 2), dtype=torch.uint8, device=device)
-        self.zones = torch.empty((len(numbers), size, size), dtype=torch.uint8, device=device)
-        boxes = np.empty((len(numbers), 3, 4), np.float32)
-        for i, k in enumerate(numbers):
-            mask = dataset.mask(int(k), size)
-            self.pictures[i] = torch.from_numpy(dataset.picture(int(k), size)).to(device)
-            self.masks[i] = torch.from_numpy(mask).to(device)
-            self.zones[i] = torch.from_numpy(region_labels(mask, unit)).to(device)
-            boxes[i] = [_head_box(mask, unit), *face_boxes(dataset, track, int(k), size)]
-        self.boxes = torch.from_numpy(boxes.clip(0, size)).to(device)
-        self.plate = torch.from_numpy(dataset.background(size)).to(device)
-        self.numbers = torch.from_numpy(numbers).to(device)
-        self.poses = torch.from_numpy(track.pose[numbers]).float().to(device)
-        self.lips = torch.from_numpy(lips[numbers]).float().to(device)
-        self.upper = torch.from_numpy(track.upper_face()[numbers]).to(device)
-        self.shut = self._blinks(torch.arange(len(numbers)))
-        self.torso = torch.from_numpy(track.torso[numbers]).float().to(device)
-        self.exposure = torch.ones((len(numbers), 3), device=device)
-        self.trusted = torch.arange(len(numbers))
-        torso = (self.masks[:, :, :, 1] > 64).any(0).float()[None, None]
-        near = torch.nn.functional.max_pool2d(torso, 2 * (size // 32) + 1, 1, size // 32)
-        self.torso_region = torch.nn.functional.adaptive_max_pool2d(near, TORSO_REGION_CELLS)[0, 0] > 0
-        pixels = self.camera.pixel_grid(device)
-        cells = (pixels * (TORSO_REGION_CELLS / size)).long()
-        self.torso_pixels = pixels[self.torso_region[cells[:, 0], cells[:, 1]]]
+        Args:
+            frames: the training frames.
+            rays: rays of a batch, split evenly among its frames.
+            frames_per_step: frames of a batch.
+            seed: of the run.
+        """
+        self.frames, self.frames_per_step, self.seed = frames, frames_per_step, seed
+        self.rays_per_frame = rays // frames_per_step
+        self.size = frames.camera.width
+        pixels = frames.camera.pixel_grid(frames.device)
+        cells = (pixels * (TORSO_REGION_CELLS / self.size)).long()
+        self.torso_pixels = pixels[frames.torso_region[cells[:, 0], cells[:, 1]]]
 
-    def adopt(
-        self,
-        poses: Float[Tensor, "frames 4 4"],
-        exposure: Float[Tensor, "frames 3"],
-        trusted: Int[Tensor, " trusted"],
-    ) -> None:
-        """Takes a better track (see refine.py): poses, how bright each frame is (its colours are divided by it), and the frames
-        that may be learned from."""
-        self.poses, self.exposure, self.trusted = poses, exposure, trusted.cpu()
-        self.shut = self._blinks(self.trusted)
+    def head_batch(self, step: int, patches: bool = False) -> RayBatch:
+        """Draws rays in the boxes of head, mouth and eyes; the torso is replaced by the background.
 
-    def _blinks(self, trusted: Int[Tensor, " trusted"]) -> Float[Tensor, " frames"]:
-        """The chance of each frame (any scale) to be drawn for its shut eyes."""
-        shut = ((1 - self.upper[:, 0].cpu()) / 2).clamp(0.01, 1) ** BLINK_EXPONENT
-        return torch.zeros_like(shut).index_copy(0, trusted, shut[trusted])
+        Args:
+            step: step of the head phase.
+            patches: whether the rays of a frame are all pixels of one square patch, row by row; otherwise they are single pixels.
+        """
+        generator, chosen, uniform = self._draw(step)
+        pixels = (self._patches if patches else self._random_pixels)(chosen, uniform)
+        return self._batch(chosen, pixels, generator, without_torso=True)
 
-    def _boxes(
-        self,
-        chosen: Int[Tensor, " frames"],
-        die: Float[Tensor, "frames each"],
-        usual: tuple[float, float],
-        blink: tuple[float, float],
-    ) -> Float[Tensor, "frames each 4"]:
-        """The boxes (row, col, row, col) that `die` (0..1) throws by these shares; `blink` is for the first frame."""
-        shares = die.new_tensor([blink] + [usual] * (len(chosen) - 1)).cumsum(1)
-        mouth, eyes = (die < upto for upto in shares[..., None].unbind(1))
-        which = torch.where(mouth, 1, torch.where(eyes, 2, 0))
-        return self.boxes[chosen[:, None], which]
+    def torso_batch(self, step: int) -> RayBatch:
+        """Draws rays in the region of the picture in which the torso is ever seen; they show the complete person."""
+        generator, chosen, uniform = self._draw(step)
+        pixels = self.torso_pixels[(uniform[..., 0] * len(self.torso_pixels)).long()]
+        return self._batch(chosen, pixels, generator, without_torso=False)
 
-    def _scattered(
+    @property
+    def patch_size(self) -> int:
+        """Edge, px, of the patch of a frame: the largest square of at most `rays_per_frame` pixels that the picture holds."""
+        return min(math.isqrt(self.rays_per_frame), self.size)
+
+    def _draw(self, step: int) -> tuple[torch.Generator, Int[Tensor, " frames"], Float[Tensor, "frames each 2"]]:
+        """Returns the step's generator, the chosen frames and two uniform numbers a ray."""
+        frames = self.frames
+        generator = step_generator(self.seed, step)
+        chosen = torch.randint(len(frames.inliers), (self.frames_per_step,), generator=generator)
+        chosen = frames.inliers[chosen]
+        weights = blink_weights(frames.eye_openness, frames.inliers)
+        chosen[0] = torch.multinomial(weights, 1, generator=generator)[0]
+        uniform = torch.rand((self.frames_per_step, self.rays_per_frame, 2), generator=generator)
+        return generator, chosen.to(frames.device), uniform.to(frames.device)
+
+    def _random_pixels(
         self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
     ) -> Float[Tensor, "frames each 2"]:
-        """Pixels of the head phase, in the boxes of the head's parts by SCATTERED."""
-        die = torch.arange(uniform.shape[1], device=self.device) / uniform.shape[1]
-        box = self._boxes(chosen, die.expand(len(chosen), -1), SCATTERED, SCATTERED_BLINK)
+        """Returns the centres of single pixels, in the boxes that PIXEL_SHARES assigns to the rays in order."""
+        each = uniform.shape[1]
+        quantile = (torch.arange(each, device=uniform.device) / each).expand(len(chosen), -1)
+        box = self._choose_boxes(chosen, quantile, PIXEL_SHARES, PIXEL_SHARES_BLINK)
         pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
-        return pixels.floor().clamp_(0, self.camera.width - 1) + 0.5
+        return pixels.floor().clamp_(0, self.size - 1) + 0.5
 
-    def _squares(
+    def _patches(
         self, chosen: Int[Tensor, " frames"], uniform: Float[Tensor, "frames each 2"]
-    ) -> Float[Tensor, "frames square 2"]:
-        """All pixels of one square a frame, row by row; the centres are in the boxes of the head's parts by SQUARES."""
-        edge = patch_size(uniform.shape[1], self.camera.width)
-        box = self._boxes(chosen, uniform[:, 1, :1], SQUARES, SQUARES_BLINK)[:, 0]
+    ) -> Float[Tensor, "frames patch 2"]:
+        """Returns the pixel centres of one patch a frame, row by row; PATCH_SHARES says in which box the patch is centred."""
+        edge = self.patch_size
+        box = self._choose_boxes(chosen, uniform[:, 1, :1], PATCH_SHARES, PATCH_SHARES_BLINK)[:, 0]
         corner = box[:, :2] + uniform[:, 0] * (box[:, 2:] - box[:, :2]) - edge / 2
-        corner = corner.floor().clamp_(0, self.camera.width - edge)
-        steps = torch.arange(edge, device=self.device) + 0.5
-        return corner[:, None] + torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+        corner = corner.floor().clamp_(0, self.size - edge)
+        centers = torch.arange(edge, device=uniform.device) + 0.5
+        return corner[:, None] + torch.stack(torch.meshgrid(centers, centers, indexing="ij"), -1).reshape(-1, 2)
 
-    def sample_rays(self, seed: int, step: int, rays: int, frames: int, phase: str, squares: bool = False) -> RayBatch:
-        """Rays for one step, from a generator seeded by (seed, step): a run that resumes sees what a straight run saw.
+    def _choose_boxes(
+        self,
+        chosen: Int[Tensor, " frames"],
+        quantile: Float[Tensor, "frames each"],
+        shares: tuple[float, float],
+        blink_shares: tuple[float, float],
+    ) -> Float[Tensor, "frames each 4"]:
+        """Returns the box (top, left, bottom, right) at each `quantile` (0..1) of the shares (mouth, eyes; the rest is the head's).
 
-        They lie scattered, or (head phase, `squares`) as one square of neighbouring pixels a frame.
-
-        Where a pixel is surely person or surely not, noise stands behind and not the plate: matter in the colour of the plate
-        would fit the footage as well as emptiness does, until the head turns or the background is changed.
+        The first frame is the one that is drawn for its shut eyes; it has `blink_shares`.
         """
-        generator = torch.Generator().manual_seed((seed << 32) + step)
-        chosen = self.trusted[torch.randint(len(self.trusted), (frames,), generator=generator)]
-        chosen[0] = torch.multinomial(self.shut, 1, generator=generator)[0]
-        uniform = torch.rand((frames, rays // frames, 2), generator=generator).to(self.device)
-        chosen = chosen.to(self.device)
-        if phase == "torso":
-            pixels = self.torso_pixels[(uniform[..., 0] * len(self.torso_pixels)).long()]
-        else:
-            pixels = (self._squares if squares else self._scattered)(chosen, uniform)
-        each = pixels.shape[1]
-        frame = torch.arange(frames, device=self.device).repeat_interleave(each)
+        upper_bounds = quantile.new_tensor([blink_shares] + [shares] * (len(chosen) - 1)).cumsum(1)
+        mouth, eyes = (quantile < bound for bound in upper_bounds[..., None].unbind(1))
+        box = torch.where(mouth, MOUTH_BOX, torch.where(eyes, EYES_BOX, HEAD_BOX))
+        return self.frames.boxes[chosen[:, None], box]
+
+    def _batch(
+        self,
+        chosen: Int[Tensor, " frames"],
+        pixels: Float[Tensor, "frames each 2"],
+        generator: torch.Generator,
+        without_torso: bool,
+    ) -> RayBatch:
+        """Reads what the chosen pixels should show.
+
+        A pixel that surely is person, or surely is not, has noise as its background. With the clean plate, matter in the colour of
+        the plate would explain the footage as well as empty space does, and would show as soon as the head turns or the background
+        is changed.
+        """
+        frames, device = self.frames, self.frames.device
+        frame_index = torch.arange(len(chosen), device=device).repeat_interleave(pixels.shape[1])
         pixels = pixels.reshape(-1, 2)
         row, col = pixels.long().unbind(-1)
-        picture = chosen[frame]
-        zone = self.zones[picture, row, col]
-        noise = torch.rand((len(pixels), 3), generator=generator).to(self.device)
-        background = torch.where((zone == EDGE)[:, None], self.plate[row, col] / 255.0, noise)
-        empty = (zone == BACKGROUND) | ((zone == TORSO) & (phase == "head"))
+        image = chosen[frame_index]
+        label = frames.labels[image, row, col]
+        noise = torch.rand((len(pixels), 3), generator=generator).to(device)
+        background = torch.where((label == EDGE)[:, None], frames.background[row, col] / 255.0, noise)
+        empty = (label == BACKGROUND) | ((label == TORSO) & without_torso)
+        footage = frames.images[image, row, col] / (255.0 * frames.exposure[image])
         return RayBatch(
             pixels=pixels,
-            frame=frame,
-            numbers=self.numbers[chosen],
-            poses=self.poses[chosen],
-            lips=self.lips[chosen],
-            upper=self.upper[chosen],
-            torso=self.torso[chosen],
-            target=torch.where(
-                empty[:, None], background, self.pictures[picture, row, col] / (255.0 * self.exposure[picture])
-            ),
+            frame_index=frame_index,
+            frame_numbers=frames.frame_numbers[chosen],
+            poses=frames.poses[chosen],
+            lip_codes=frames.lip_codes[chosen],
+            upper_face=frames.upper_face[chosen],
+            torso_motion=frames.torso_motion[chosen],
+            target=torch.where(empty[:, None], background, footage),
             background=background,
-            coverage=self.masks[picture, row, col] / 255.0,
-            zone=zone,
+            coverage=frames.masks[image, row, col] / 255.0,
+            label=label,
         )
 
 
-def patch_size(rays: int, size: int) -> int:
-    """Edge, px, of the largest square of at most `rays` pixels in a picture of `size` px."""
-    return min(math.isqrt(rays), size)
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Returns a CPU generator that depends on seed and step (below 2^32) alone: a resumed run draws the same numbers."""
+    return torch.Generator().manual_seed((seed << 32) + step)
 
 
-def _head_box(mask: UInt8[ndarray, "size size 2"], unit: float) -> tuple[float, float, float, float]:
-    rows, cols = np.nonzero(mask[..., 0] > 127)
-    if len(rows) == 0:
-        return 0, 0, mask.shape[0], mask.shape[1]
-    margin = 0.2 * unit
-    top, left, bottom, right = (int(edge) for edge in (rows.min(), cols.min(), rows.max(), cols.max()))
-    return top - margin, left - margin, bottom + NECK_DEPTH * unit + margin, right + margin
+def blink_weights(eye_openness: Float[Tensor, " frames"], inliers: Int[Tensor, " inliers"]) -> Float[Tensor, " frames"]:
+    """Returns the unnormalised probability of each frame to be drawn for its shut eyes: closure^BLINK_EXPONENT, 0 for outliers.
+
+    Args:
+        eye_openness: -1 shut .. 1 wide open.
+        inliers: indices of the frames that may be drawn.
+    """
+    weights = ((1 - eye_openness) / 2).clamp(MIN_EYE_CLOSURE, 1) ** BLINK_EXPONENT
+    return torch.zeros_like(weights).index_copy(0, inliers, weights[inliers])

@@ -44,15 +44,22 @@ class LipCodes:
 
 @torch.no_grad()
 def lip_codes(subject: Subject, dataset: SubjectDataset, track: Track, frames: ndarray) -> LipCodes:
-    """Returns the lip codes of `frames`; the PCA of the true ones is that of the training part, as in training."""
+    """Returns the lip codes of `frames`, predicted from the sound and measured in the footage.
+
+    The measured ones use the LipPca that the subject was trained with. A run that does not store one was trained with that of the
+    dataset's training part, which is computed again.
+    """
     device = subject.poses.device
-    trained = track.valid[: dataset.held_out_from]
     features = torch.from_numpy(dataset.features()).to(device)
-    predicted = subject.portrait.encode_audio(features, torch.from_numpy(frames).to(device))
-    if not subject.portrait.lip_code:
+    predicted = subject.model.encode_audio(features, torch.from_numpy(frames).to(device))
+    if not subject.model.lip_code:
         return LipCodes(predicted, None)
-    lip_pca = LipPca.fit(track.depose[: dataset.held_out_from][trained], subject.portrait.lip_code)
-    return LipCodes(predicted, torch.from_numpy(lip_pca.encode(track.depose[frames])).to(device))
+    lip_pca = subject.lip_pca
+    if lip_pca is None:
+        trained = track.valid[: dataset.held_out_from]
+        landmarks = track.canonical_landmarks[: dataset.held_out_from][trained]
+        lip_pca = LipPca.fit(landmarks, subject.model.lip_code)
+    return LipCodes(predicted, torch.from_numpy(lip_pca.encode(track.canonical_landmarks[frames])).to(device))
 
 
 class HeldOutRenderer:
@@ -61,8 +68,8 @@ class HeldOutRenderer:
     def __init__(self, subject: Subject, dataset: SubjectDataset, track: Track):
         self.subject, self.dataset, self.track = subject, dataset, track
         self.size = subject.size
-        self.renderer = TrackRenderer(subject.portrait, track, subject.background)
-        self.margin = MOUTH_MARGIN * interocular_px(subject.portrait.geometry.camera, track)
+        self.renderer = TrackRenderer(subject.model, track, subject.background)
+        self.margin = MOUTH_MARGIN * interocular_px(subject.model.geometry.camera, track)
 
     def __call__(
         self, frame: int, code: Float[Tensor, " code"], part: Bool[ndarray, "size size"] | None = None

@@ -127,7 +127,7 @@ def lip_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> 
                 )
             yield chunk
 
-    codes = encode_stream(subject.portrait, load_features(subject.features), chunks(), subject.poses.device)
+    codes = encode_stream(subject.model, load_features(subject.features), chunks(), subject.poses.device)
     if samples < MIN_AUDIO_S * SAMPLE_RATE:
         raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
     return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
@@ -155,14 +155,14 @@ def render_frames(
         RGB images, or RGBA images with straight alpha before a transparent background.
     """
     size = plate.shape[0]
-    pixels = pixel_grid_for_view(subject.portrait, view.change, size)
+    pixels = pixel_grid_for_view(subject.model, view.change, size)
     # Before the footage's own background the person needs no matting: any of it that an outline holds is right there.
     is_original = options.background.kind == "original"
     behind = (plate if is_original else torch.zeros_like(plate)).reshape(-1, 3)
     background = plate.cpu().numpy()
     for k, (code, motion) in enumerate(zip(codes, motion_frames(subject, options), strict=False)):
         progress("render", k, len(codes))
-        frame = render_frame(subject.portrait, _conditions(motion, code, view), pixels, behind)
+        frame = render_frame(subject.model, _conditions(motion, code, view), pixels, behind)
         picture = frame.color.reshape(size, size, 3).cpu().numpy()
         if not is_original:
             alpha = 1 - frame.transmittance.reshape(size, size).cpu().numpy()

@@ -16,6 +16,7 @@ from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import TrainConfig, ViewLimits
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
+from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.files.images import image_to_tensor, read_rgb, write_rgb
 from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
 from adnerf_core.models.adnerf import AdNerf
@@ -46,11 +47,8 @@ class Subject:
     upper: Float[Tensor, "frames 2"]
     background: Float[Tensor, "size size 3"]
     view_limits: ViewLimits
-
-    @property
-    def portrait(self) -> TalkingHeadModel:
-        """The older name of `model`."""
-        return self.model
+    lip_pca: LipPca | None = None
+    """The meaning of the lip codes. None for the paper's networks, and for runs that were trained before it was stored."""
 
     @property
     def size(self) -> int:
@@ -72,18 +70,25 @@ def build_model(config: TrainConfig, geometry: SceneGeometry, features: dict[str
 
 
 def save_subject(
-    run: RunDir, portrait: TalkingHead | AdNerf, config: TrainConfig, dataset: SubjectDataset, track: Track
+    run: RunDir,
+    portrait: TalkingHead | AdNerf,
+    config: TrainConfig,
+    dataset: SubjectDataset,
+    track: Track,
+    lip_pca: LipPca | None = None,
 ) -> None:
     """Writes into `run` what load_subject needs: the weights, the motion of the training footage, the clean plate, subject.json."""
     with atomic(run.model) as temporary:
         save_file({name: value.contiguous() for name, value in portrait.state_dict().items()}, temporary)
     trained = slice(dataset.held_out_from)
+    lips = {} if lip_pca is None else {"lip_mean": lip_pca.mean, "lip_components": lip_pca.components}
     with atomic(run.track) as temporary, temporary.open("wb") as file:
         np.savez(
             file,
             pose=track.pose[trained].astype(np.float32),
             torso=track.torso[trained],
             upper=track.upper_face()[trained],
+            **lips,
         )
     write_rgb(run.background, dataset.background(config.size))
     value: dict[str, Any] = {
@@ -117,6 +122,8 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
     portrait.load_state_dict(load_file(run.model))
     with np.load(run.track) as arrays:
         poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))
+        stored = "lip_mean" in arrays
+        lip_pca = LipPca(arrays["lip_mean"], arrays["lip_components"]) if stored else None
     return Subject(
         model=portrait.to(device).eval().requires_grad_(False),
         features=value["features"]["name"],
@@ -125,4 +132,5 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         upper=upper,
         background=image_to_tensor(read_rgb(run.background), device),
         view_limits=ViewLimits(**value["view_limits"]),
+        lip_pca=lip_pca,
     )

@@ -1,78 +1,127 @@
-"""What training minimises: colour where a field is answerable for it, opacity where the masks are sure."""
+"""The losses of the fast model: colour where a field determines it, opacity where the masks are certain, compactness, and detail.
+
+In the formulas T is the transmittance of a ray, 1 - T its opacity, C the rendered colour over the background, and C* the target.
+"""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from adnerf_core.data.ray_batches import BACKGROUND, EDGE, HEAD, NECK, TORSO, RayBatch
+from adnerf_core.data.ray_batches import RayBatch
+from adnerf_core.data.region_labels import BACKGROUND, EDGE, HEAD, NECK, TORSO
 from adnerf_core.models.talking_head import RenderOutputs
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 
 OPACITY_WEIGHT = 0.02
+"""Weight of opacity_loss, small beside the colour's error: the masks only have to decide where the colours allow both. Unmeasured."""
+RESTART_MASK_FACTOR = 4
+"""Factor of OPACITY_WEIGHT in the head phase for every restart after a collapse."""
 SPARSITY_WEIGHT = 0.01
-"""Cost of opacity on the rim, where the mask does not tell."""
+"""Weight of the opacity on the rim of the person, which the masks leave open: it is empty where that explains the picture as well
+(docs/decisions/0002-fast-field.md). Unmeasured."""
 COMPACT_WEIGHT = 5e-4
-"""Cost of matter that is spread along a ray: surfaces, not fog, hold when the head turns, and need few samples."""
+"""Weight of the distortion loss (Mip-NeRF 360). Without it matter is spread along rays, smears when the head turns, and needs many
+samples (docs/decisions/0017-sharper-portrait.md)."""
 COMPACT_START, COMPACT_RAMP = 0.2, 0.5
-"""Compactness costs nothing for this part of the head phase, and grows over the next: fog first, or the shape is fixed too early."""
+"""The distortion loss has no weight up to the share COMPACT_START of the head phase and its full weight after a further COMPACT_RAMP. At
+full weight from the first step it fixes the shape too early, which cost 2.4 dB of the head (docs/fidelity.md)."""
 GRADIENT_WEIGHT, GRADIENT_MAGNITUDE_WEIGHT = 0.03, 0.055
-"""Weights of gradient_loss: differences between neighbours, and how much of them there is."""
-CLEAR = 0.05
-"""Torso coverage below which a border pixel is one between head and background, and its colour is known."""
+"""Weights of gradient_loss: of the error of image gradients, and of the error of their mean magnitude. A magnitude weight of .08 gave
+more sharpness (.92 / .85 at head and mouth) and .2 dB less (docs/fidelity.md)."""
+RIM_TORSO_COVERAGE = 0.05
+"""Torso coverage below which an EDGE pixel lies between head and background, so that the target shows what is behind it."""
+MIN_TRANSMITTANCE = 1e-4
+"""Transmittances are clamped to this distance from 0 and 1, which keeps the cross-entropy and its gradient finite."""
 
 
 def head_loss(
     head: RayOutput, batch: RayBatch, done: float, restarts: int = 0
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """(loss, mean squared colour error) of the head phase.
+    """Loss of the head phase: colour + sparsity + compactness + masks.
 
-    The head, the neck under the torso (see dataset.zones) and the background must look as in the footage, and the head's
-    field must be empty where the torso proper is; in the strip between neck and torso nothing is asked. The person's rim may
-    be either, but is empty where that explains the picture as well. After a restart the masks pull four times as hard.
-    `done` is the part of the phase that is over.
+        colour       mean |C - C*|^2 over all rays but those of EDGE that are not on the rim: there the torso may hide the head
+        sparsity     SPARSITY_WEIGHT / rays * sum of 1 - T over the rim
+        compactness  COMPACT_WEIGHT ramp(done) mean(distortion), where ramp rises from 0 at COMPACT_START to 1
+        masks        OPACITY_WEIGHT RESTART_MASK_FACTOR^restarts opacity_loss: HEAD and NECK solid, BACKGROUND and TORSO empty
+
+    The rim are the EDGE rays with a torso coverage below RIM_TORSO_COVERAGE.
+
+    Args:
+        head: the rendered head.
+        batch: what it should show.
+        done: share of the phase that is over, 0..1.
+        restarts: restarts after a collapse so far.
+
+    Returns:
+        (loss, mean squared colour error without gradient).
     """
-    rim = (batch.zone == EDGE) & (batch.coverage[:, 1] < CLEAR)
-    known = (batch.zone != EDGE) | rim
+    rim = (batch.label == EDGE) & (batch.coverage[:, 1] < RIM_TORSO_COVERAGE)
+    known = (batch.label != EDGE) | rim
     error = ((over(head, batch.background) - batch.target) ** 2).mean(-1) * known
     color = error.sum() / known.sum().clamp(min=1)
-    solid = (batch.zone == HEAD) | (batch.zone == NECK)
-    empty = (batch.zone == BACKGROUND) | (batch.zone == TORSO)
-    sparse = SPARSITY_WEIGHT * ((1 - head.transmittance) * rim).mean()
-    compact = COMPACT_WEIGHT * min(1.0, max(0.0, (done - COMPACT_START) / COMPACT_RAMP)) * head.distortion.mean()
-    masks = OPACITY_WEIGHT * 4**restarts * opacity_loss(head, solid, empty)
-    return color + sparse + compact + masks, color.detach()
+    solid = (batch.label == HEAD) | (batch.label == NECK)
+    empty = (batch.label == BACKGROUND) | (batch.label == TORSO)
+    ramp = min(1.0, max(0.0, (done - COMPACT_START) / COMPACT_RAMP))
+    sparsity = SPARSITY_WEIGHT * ((1 - head.transmittance) * rim).mean()
+    compactness = COMPACT_WEIGHT * ramp * head.distortion.mean()
+    masks = OPACITY_WEIGHT * RESTART_MASK_FACTOR**restarts * opacity_loss(head, solid, empty)
+    return color + sparsity + compactness + masks, color.detach()
 
 
-def gradient_loss(head: RayOutput, batch: RayBatch, edge: int) -> Float[Tensor, ""]:
-    """For batches of squares of `edge` x `edge` px: neighbouring pixels must differ as they do in the footage.
+def gradient_loss(head: RayOutput, batch: RayBatch, patch_size: int) -> Float[Tensor, ""]:
+    """Compares the differences of neighbouring pixels with those of the footage, for a batch of square patches.
 
-    Squared errors of single pixels are least where doubt is averaged into blur. Absolute errors of differences are least at
-    the commonest sharp picture, and the last term asks each square for as much fine detail as the true one has.
+        loss = sum over rows and columns of  GRADIENT_WEIGHT mean |dC - dC*| + GRADIENT_MAGNITUDE_WEIGHT mean_p | m_p(dC) - m_p(dC*) |
+
+    dC are the differences of neighbours along the axis, and m_p is the mean of their absolute values in patch p. Differences count
+    only where both pixels are HEAD or BACKGROUND. A squared error of colours is least for a blurred mean of all possible pictures;
+    the absolute error of differences is least for their median, which is sharp, and the second term demands as much fine detail
+    as the footage has.
+
+    Args:
+        head: the rendered head.
+        batch: rays in patches, row by row.
+        patch_size: edge of the patches, px.
     """
-    known = ((batch.zone == HEAD) | (batch.zone == BACKGROUND)).view(-1, edge, edge, 1)
-    seen, target = (c.view(-1, edge, edge, 3) for c in (over(head, batch.background), batch.target))
-    loss = seen.new_zeros(())
+    known = ((batch.label == HEAD) | (batch.label == BACKGROUND)).view(-1, patch_size, patch_size, 1)
+    rendered, target = (
+        color.view(-1, patch_size, patch_size, 3) for color in (over(head, batch.background), batch.target)
+    )
+    loss = rendered.new_zeros(())
     for axis in (1, 2):
-        both = known.narrow(axis, 1, edge - 1) & known.narrow(axis, 0, edge - 1)
-        found, wanted = seen.diff(dim=axis) * both, target.diff(dim=axis) * both
-        amounts = found.abs().mean((1, 2, 3)) - wanted.abs().mean((1, 2, 3))
-        loss = loss + GRADIENT_WEIGHT * (found - wanted).abs().mean() + GRADIENT_MAGNITUDE_WEIGHT * amounts.abs().mean()
+        both = known.narrow(axis, 1, patch_size - 1) & known.narrow(axis, 0, patch_size - 1)
+        gradient, true_gradient = rendered.diff(dim=axis) * both, target.diff(dim=axis) * both
+        excess = gradient.abs().mean((1, 2, 3)) - true_gradient.abs().mean((1, 2, 3))
+        loss = loss + GRADIENT_WEIGHT * (gradient - true_gradient).abs().mean()
+        loss = loss + GRADIENT_MAGNITUDE_WEIGHT * excess.abs().mean()
     return loss
 
 
-def torso_loss(seen: RenderOutputs, batch: RayBatch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """(loss, mean squared colour error) of the torso phase: the complete picture must look as in the footage."""
-    error = ((seen.color - batch.target) ** 2).mean()
-    solid = (batch.zone == TORSO) | (batch.zone == NECK)
-    empty = (batch.zone == BACKGROUND) | (batch.zone == HEAD)
-    return error + OPACITY_WEIGHT * opacity_loss(seen.torso, solid, empty), error.detach()
+def torso_loss(rendered: RenderOutputs, batch: RayBatch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """Loss of the torso phase: mean |C - C*|^2 of the complete picture + OPACITY_WEIGHT opacity_loss of the torso.
+
+    The torso is solid at TORSO and NECK, and empty at BACKGROUND and HEAD.
+
+    Returns:
+        (loss, mean squared colour error without gradient).
+    """
+    error = ((rendered.color - batch.target) ** 2).mean()
+    solid = (batch.label == TORSO) | (batch.label == NECK)
+    empty = (batch.label == BACKGROUND) | (batch.label == HEAD)
+    return error + OPACITY_WEIGHT * opacity_loss(rendered.torso, solid, empty), error.detach()
 
 
-def opacity_loss(marched: RayOutput, solid: Tensor, empty: Tensor) -> Float[Tensor, ""]:
-    """Binary cross-entropy of a field's opacity against what the masks are sure of."""
-    left = marched.transmittance.clamp(1e-4, 1 - 1e-4)
-    sure = solid | empty
-    entropy = F.binary_cross_entropy(left, empty.to(left.dtype), reduction="none") * sure
-    return entropy.sum() / sure.sum().clamp(min=1)
+def opacity_loss(output: RayOutput, solid: Bool[Tensor, " rays"], empty: Bool[Tensor, " rays"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of the transmittance: the mean of -log(1 - T) at `solid` and -log(T) at `empty` rays.
+
+    Args:
+        output: the rendered field.
+        solid: rays that surely meet the field.
+        empty: rays that surely do not. Rays that are neither do not count.
+    """
+    transmittance = output.transmittance.clamp(MIN_TRANSMITTANCE, 1 - MIN_TRANSMITTANCE)
+    certain = solid | empty
+    entropy = F.binary_cross_entropy(transmittance, empty.to(transmittance.dtype), reduction="none") * certain
+    return entropy.sum() / certain.sum().clamp(min=1)

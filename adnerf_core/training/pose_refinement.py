@@ -1,14 +1,26 @@
-"""Photometric refinement of the track: the portrait itself is the best tracker there is.
+"""Photometric pose refinement: damped Gauss-Newton on the difference between the rendered head and the footage.
 
-Landmarks place the head to about a pixel, with errors that drift with pose and expression, and a portrait trained on such a
-track is blurred by them. So poses are moved to where the portrait looks most like the footage (the idea of BARF; published
-ablations give it up to 10 dB): damped Gauss-Newton steps, a Jacobian by finite differences, on rays of the head and of its
-outline, leaving out the mouth, which moves by itself. The same rays tell how bright a frame is, and whether it fits at all.
+Landmarks place the head to about a pixel, with errors that depend on pose and expression, and a model trained on such a track is
+blurred by them. So the poses are moved to where the head, as it is rendered by then, looks most like the footage. Optimising poses
+together with a radiance field is the idea of BARF (Lin et al., ICCV 2021); here poses and field are optimised in turns.
+
+For each frame a correction d of six numbers (see `apply_pose_delta`) minimises
+
+    E(d) = sum_i rho(r_i(d)) / NOISE^2 + PRIOR_WEIGHT n sum_k (d_k / PRIOR_STD_k)^2
+
+where r_i are the n colour differences of RAYS pixels, and rho is Huber's loss: quadratic up to NOISE, linear beyond. One step solves
+the normal equations
+
+    (J W J^T + D) s = -(J W r + D d)
+
+with J_ki = (r_i(d + h_k e_k) - r_i(d)) / h_k by finite differences (h = FD_STEP), W = diag(min(1, NOISE / |r_i|)) / NOISE^2 (Huber's
+weights), and D = diag(PRIOR_WEIGHT n / PRIOR_STD^2), the prior, which also damps the step. Then d += clamp(OVERRELAXATION s, MAX_STEP).
+
+The same rays give the exposure of a frame, and a residual that shows whether it fits the other frames at all.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -22,221 +34,247 @@ from torch import Tensor
 
 from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.data.dataset import SubjectDataset, Track, face_boxes
+from adnerf_core.data.region_labels import FULL_COVERAGE, NO_COVERAGE
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.rendering.volume_rendering import over
+from adnerf_core.training.track_refinement import (
+    TrackRefinement,
+    apply_pose_delta,
+    smooth_over_time,
+    smooth_poses,
+)
 
 FD_STEP = (2e-3, 2e-3, 2e-3, 2e-3, 2e-3, 2e-2)
-"""What a pose is moved by to see how the picture changes: rotation (rad), translation (head units; depth shows least)."""
+"""Steps of the finite differences: rotation (rad) and translation (head units). Each moves the picture by a fraction of a pixel; depth
+has a larger one because it changes the picture least."""
 PRIOR_STD = (0.03, 0.03, 0.03, 0.03, 0.03, 0.2)
-"""Standard deviation of the tracker's errors, towards which corrections are drawn a little (PRIOR_WEIGHT)."""
+"""Standard deviation of the tracker's errors, in the units of FD_STEP: about 2 degrees, 3 % of the distance between the eyes, and more in
+depth, which landmarks determine worst. Unmeasured."""
 PRIOR_WEIGHT = 2e-4
-"""What the tracker's word counts, a ray: the rays of a frame err together, they are no independent witnesses."""
+"""Weight of the prior for each residual. It is far below 1 because the residuals of a frame have common causes (a blurred texture, a wrong
+expression) and are not independent observations. Unmeasured."""
 NOISE = 0.05
-"""Standard deviation of a colour that is explained well; larger errors (a hand, a highlight) count linearly (Huber)."""
+"""Standard deviation of the colour (0..1) of a pixel that the model explains. Larger differences (a hand, a highlight) count linearly."""
 OVERRELAXATION = 1.5
-"""Steps are made so much longer than the linear model says: far from the optimum the robust one falls short."""
+"""Factor of each step. Far from the optimum most residuals have Huber weights below 1, and the linear model's step is too short."""
 MAX_STEP = 0.1
-"""Longest step in each number."""
-CORRECTION_SIGMA = 2.0
-"""Standard deviation, frames, of the Gaussian that corrections are averaged with: a head has mass."""
-POSE_SIGMA = 0.5
-"""Likewise of the poses that are rendered: so little takes what the tracker trembles by, and leaves what the head does."""
-RIM, RIM_SHARE = 6, 0.25
-"""Width of the outline on either side, px of a 256 px picture, and its share of the rays."""
+"""Largest change of each number in one step (rad, head units), beyond which the linear model does not hold."""
+RIM_PX, RIM_REFERENCE_PX, RIM_SHARE = 6, 256, 0.25
+"""Half-width of the band along the head's outline, px of a picture of RIM_REFERENCE_PX, and the share of the rays in it. The outline
+determines the pose where the face has no texture."""
 RAYS = 512
-"""Rays a frame and round."""
+"""Rays of a frame in one step. Four times as many gain nothing (docs/fidelity.md: 29.92 and 29.91 dB)."""
 BATCH_FRAMES = 4
-"""Frames in one batch."""
-OUTLIER_RATIO = 2.5
-"""A frame whose error is so many times the usual one shows something else than the others: it is not to be learned from."""
+"""Frames that are rendered at once, 7 times RAYS each; more need more memory, fewer cost more calls."""
+MIN_BRIGHTNESS = 0.02
+"""Least rendered brightness by which the exposure is divided."""
+EXPOSURE_RANGE = (0.5, 2.0)
+"""Exposures are clamped to one stop: a larger change of light is rather another scene, and its frame an outlier."""
 HELD_OUT_ROUNDS = 4
+"""Steps that refine held-out poses: as many as training makes (REFINE_AT in talking_head_task.py)."""
 
 
 @dataclass(frozen=True)
 class AlignmentFrames:
-    """Footage to align with: its pictures, masks, boxes of the mouth (row, col, row, col), the head's condition, and the clean
-    plate (colours 0..1). `frames` says which of them, in order of time: footage is large, and not copied for that."""
+    """The frames to align the head with.
 
-    frames: Int[Tensor, " frames"]
-    pictures: UInt8[Tensor, "all size size 3"]
+    The tensors hold all frames of the footage part, because they are large and a selection would copy them.
+
+    Attributes:
+        indices: the frames to align, indices into the other tensors, in order of time.
+        images: RGB.
+        masks: coverage by head and torso, 0..255.
+        mouth_boxes: (top, left, bottom, right), px.
+        condition: of the head's field.
+        background: the clean plate, 0..1.
+    """
+
+    indices: Int[Tensor, " frames"]
+    images: UInt8[Tensor, "all size size 3"]
     masks: UInt8[Tensor, "all size size 2"]
-    mouths: Float[Tensor, "all 4"]
+    mouth_boxes: Float[Tensor, "all 4"]
     condition: Float[Tensor, "all condition"]
-    plate: Float[Tensor, "size size 3"]
+    background: Float[Tensor, "size size 3"]
 
 
-class TrackRefinement(NamedTuple):
-    """What is known of each frame: the correction of its pose (see `apply_pose_delta`), its exposure (how bright each channel is, 1: as
-    usual), and its misfit (mean absolute error of the colours)."""
+class _Linearization(NamedTuple):
+    """The rendering around the current poses of some frames.
 
-    change: Float[Tensor, "frames 6"]
-    exposure: Float[Tensor, "frames 3"]
-    misfit: Float[Tensor, " frames"]
+    color: rendered colours at the current poses, times the exposure; residual: color - footage; jacobian: derivatives of the
+    residuals by the six numbers of the pose.
+    """
 
-    @classmethod
-    def none(cls, frames: int, device: torch.device | str) -> TrackRefinement:
-        """Before the first round."""
-        change = torch.zeros((frames, 6), device=device)
-        return cls(change, torch.ones((frames, 3), device=device), torch.zeros(frames, device=device))
-
-    def to(self, device: torch.device | str) -> TrackRefinement:
-        """The same on another device."""
-        return TrackRefinement(*(values.to(device) for values in self))
-
-    def between(self, chosen: Int[Tensor, " frames"], count: int) -> TrackRefinement:
-        """The fit of `count` frames, of which this one knows `chosen` (ascending); those between lie between."""
-        at, times = chosen.cpu().numpy(), np.arange(count)
-        full = (np.stack([np.interp(times, at, c) for c in v.reshape(len(at), -1).T.cpu().numpy()], -1) for v in self)
-        change, exposure, misfit = (torch.from_numpy(v).float().to(chosen.device) for v in full)
-        return TrackRefinement(change, exposure, misfit[:, 0])
-
-    def trusted(self) -> Int[Tensor, " trusted"]:
-        """The frames to learn from."""
-        return (self.misfit <= OUTLIER_RATIO * self.misfit.median()).nonzero()[:, 0]
-
-
-def pixel_probabilities(
-    masks: UInt8[Tensor, "frames size size 2"], mouths: Float[Tensor, "frames 4"]
-) -> Float[Tensor, "frames size size"]:
-    """Where to look: all over the head, and along its outline; not at the mouth, whose boxes are (row, col, row, col)."""
-    size = masks.shape[1]
-    head, behind = masks[..., 0] > 242, (masks < 13).all(-1)
-    reach = max(1, round(RIM * size / 256))
-    near, inner = (F.max_pool2d(part.float(), 2 * reach + 1, 1, reach) for part in (~behind, ~head))
-    rim = ((behind & (near > 0)) | (head & (inner > 0))).float()
-    steps = torch.arange(size, device=masks.device) + 0.5
-    top, left, bottom, right = (side[:, None, None] for side in mouths.unbind(-1))
-    mouth = (steps[:, None] > top) & (steps[:, None] < bottom) & (steps > left) & (steps < right)
-    head = (head & ~mouth).float()
-    each = (part / part.sum((1, 2), keepdim=True).clamp(min=1) for part in (head, rim))
-    return next(each) * (1 - RIM_SHARE) + next(each) * RIM_SHARE
-
-
-def apply_pose_delta(poses: Float[Tensor, "*#n 4 4"], change: Float[Tensor, "*#n 6"]) -> Float[Tensor, "*#n 4 4"]:
-    """Camera-to-world poses after a turn about the head's origin by a rotation vector (rad), then a shift (head units), both
-    in the head's frame: `change` is (rotation, shift)."""
-    x, y, z = change[..., :3].unbind(-1)
-    zero = torch.zeros_like(x)
-    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
-    top = torch.linalg.matrix_exp(cross) @ poses[..., :3, :]
-    top = torch.cat([top[..., :3], top[..., 3:] + change[..., 3:, None]], -1)
-    return torch.cat([top, poses[..., 3:, :].expand(*top.shape[:-2], 1, 4)], -2)
+    color: Float[Tensor, "part rays 3"]
+    target: Float[Tensor, "part rays 3"]
+    residual: Float[Tensor, "part residuals"]
+    jacobian: Float[Tensor, "part 6 residuals"]
 
 
 @torch.no_grad()
 def refine_poses(
-    portrait: TalkingHead,
-    looks: AlignmentFrames,
+    model: TalkingHead,
+    alignment: AlignmentFrames,
     poses: Float[Tensor, "frames 4 4"],
-    fit: TrackRefinement,
+    refinement: TrackRefinement,
     generator: torch.Generator,
     tick: Callable[[], None] = lambda: None,
 ) -> TrackRefinement:
-    """One round: a better fit than `fit` of the tracked `poses`, smooth in time. `tick` is called every few frames."""
+    """Makes one Gauss-Newton step for every frame, and smooths the corrections over time.
+
+    Args:
+        model: the model whose head is aligned.
+        alignment: the footage.
+        poses: the tracked poses of `alignment.indices`.
+        refinement: the estimate so far, of the same frames.
+        generator: draws the pixels.
+        tick: is called every BATCH_FRAMES frames.
+    """
     parts = []
     for part in torch.arange(len(poses), device=poses.device).split(BATCH_FRAMES):
         tick()
-        parts.append(_gauss_newton_step(portrait, looks, poses[part], fit, part, generator))
-    change, exposure, misfit = (torch.cat(column) for column in zip(*parts, strict=True))
-    found = TrackRefinement(fit.change + change, exposure / exposure.median(0).values, misfit)
-    strange = torch.ones(len(poses), dtype=torch.bool, device=poses.device)
-    strange[found.trusted()] = False
-    # What a strange frame says of its own pose and light would spoil its neighbours.
-    change, exposure = (torch.where(strange[:, None], old, new) for old, new in zip(fit[:2], found[:2], strict=True))
-    return TrackRefinement(_smooth(change), _smooth(exposure), misfit)
+        parts.append(_gauss_newton_step(model, alignment, poses[part], refinement.select(part), part, generator))
+    step, exposure, residual = (torch.cat(column) for column in zip(*parts, strict=True))
+    refined = TrackRefinement(refinement.pose_delta + step, exposure / exposure.median(0).values, residual)
+    outlier = torch.ones(len(poses), dtype=torch.bool, device=poses.device)
+    outlier[refined.inliers()] = False
+    # The estimates of an outlier would spread to its neighbours by smoothing, so it keeps its former ones.
+    pose_delta = torch.where(outlier[:, None], refinement.pose_delta, refined.pose_delta)
+    exposure = torch.where(outlier[:, None], refinement.exposure, refined.exposure)
+    return TrackRefinement(smooth_over_time(pose_delta), smooth_over_time(exposure), residual)
 
 
 def align_held_out(
-    portrait: TalkingHead, dataset: SubjectDataset, track: Track, frames: ndarray, codes: Float[Tensor, "frames code"]
+    model: TalkingHead, dataset: SubjectDataset, track: Track, frames: ndarray, codes: Float[Tensor, "frames code"]
 ) -> Track:
-    """The track with the poses of held-out `frames` refined, under the lip `codes` heard; the field itself stays as it is.
+    """Refines the poses of held-out frames; the model does not change.
 
-    As published evaluations do, the held-out poses are given and not predicted: so the best estimate of them is due.
+    As in published evaluations, the poses of held-out frames are given and not predicted, so they should be the best estimates.
+
+    Args:
+        model: the finished model.
+        dataset: the footage.
+        track: the track of the footage.
+        frames: the valid held-out frames, ascending.
+        codes: the lip codes of these frames, predicted from the sound.
+
+    Returns:
+        The track with the refined poses at `frames`.
     """
-    device, size = portrait.device, portrait.geometry.camera.width
-    pictures = torch.from_numpy(np.stack([dataset.picture(int(k), size) for k in frames])).to(device)
-    masks = torch.from_numpy(np.stack([dataset.mask(int(k), size) for k in frames])).to(device)
-    mouths = torch.from_numpy(np.stack([face_boxes(dataset, track, int(k), size)[0] for k in frames])).to(device)
-    upper = torch.from_numpy(track.upper_face()[frames]).to(device)
-    plate = torch.from_numpy(dataset.background(size)).to(device) / 255
-    each = torch.arange(len(frames), device=device)
-    looks = AlignmentFrames(each, pictures, masks, mouths, portrait.condition(codes, upper), plate)
+    device, size = model.device, model.geometry.camera.width
+    numbers = [int(frame) for frame in frames]
+    upper_face = torch.from_numpy(track.upper_face()[frames]).to(device)
+    alignment = AlignmentFrames(
+        indices=torch.arange(len(frames), device=device),
+        images=torch.from_numpy(np.stack([dataset.picture(k, size) for k in numbers])).to(device),
+        masks=torch.from_numpy(np.stack([dataset.mask(k, size) for k in numbers])).to(device),
+        mouth_boxes=torch.from_numpy(np.stack([face_boxes(dataset, track, k, size)[0] for k in numbers])).to(device),
+        condition=model.condition(codes, upper_face),
+        background=torch.from_numpy(dataset.background(size)).to(device) / 255,
+    )
     poses = torch.from_numpy(track.pose[frames]).float().to(device)
-    fit, generator = TrackRefinement.none(len(frames), device), torch.Generator().manual_seed(0)
+    refinement, generator = TrackRefinement.identity(len(frames), device), torch.Generator().manual_seed(0)
     for _ in range(HELD_OUT_ROUNDS):
-        fit = refine_poses(portrait, looks, poses, fit, generator)
+        refinement = refine_poses(model, alignment, poses, refinement, generator)
     pose = track.pose.copy()
-    pose[frames] = smooth_poses(apply_pose_delta(poses, fit.change)).cpu().numpy()
+    pose[frames] = smooth_poses(apply_pose_delta(poses, refinement.pose_delta)).cpu().numpy()
     return replace(track, pose=pose)
 
 
-def refine_track(track: Track, numbers: Int[ndarray, " n"], change: Float[ndarray, "n 6"]) -> Track:
-    """The track moved by the corrections `change` of the frames `numbers` (ascending), interpolated between them."""
-    times = np.arange(len(track.pose))
-    full = np.stack([np.interp(times, numbers, column) for column in change.T], -1)
-    pose = apply_pose_delta(torch.from_numpy(track.pose).double(), torch.from_numpy(full).double()).numpy()
-    return replace(track, pose=pose.astype(track.pose.dtype))
+def pixel_probabilities(
+    masks: UInt8[Tensor, "frames size size 2"], mouth_boxes: Float[Tensor, "frames 4"]
+) -> Float[Tensor, "frames size size"]:
+    """Returns the probability of each pixel to be drawn: 1 - RIM_SHARE over the head without the mouth, RIM_SHARE along its outline.
 
+    The mouth is left out because it moves with the sound. The outline is where head and background meet; the border between head
+    and torso is not part of it.
 
-def smooth_poses(poses: Float[Tensor, "frames 4 4"]) -> Float[Tensor, "frames 4 4"]:
-    """Poses averaged over time (POSE_SIGMA); the mean of rotations is the rotation next to the mean of their matrices."""
-    mean = _smooth(poses.flatten(1), POSE_SIGMA).view_as(poses)
-    left, _, right = torch.linalg.svd(mean[:, :3, :3])
-    mean[:, :3, :3], mean[:, 3] = left @ right, poses[:, 3]
-    return mean
+    Args:
+        masks: coverage by head and torso, 0..255.
+        mouth_boxes: (top, left, bottom, right), px.
+    """
+    size = masks.shape[1]
+    head, background = masks[..., 0] > FULL_COVERAGE, (masks < NO_COVERAGE).all(-1)
+    width = max(1, round(RIM_PX * size / RIM_REFERENCE_PX))
+    near_person, near_other = (F.max_pool2d(part.float(), 2 * width + 1, 1, width) > 0 for part in (~background, ~head))
+    rim = ((background & near_person) | (head & near_other)).float()
+    centers = torch.arange(size, device=masks.device) + 0.5
+    top, left, bottom, right = (side[:, None, None] for side in mouth_boxes.unbind(-1))
+    mouth = (centers[:, None] > top) & (centers[:, None] < bottom) & (centers > left) & (centers < right)
+    inner = (head & ~mouth).float()
+    inner_density, rim_density = (part / part.sum((1, 2), keepdim=True).clamp(min=1) for part in (inner, rim))
+    return inner_density * (1 - RIM_SHARE) + rim_density * RIM_SHARE
 
 
 def _gauss_newton_step(
-    portrait: TalkingHead,
-    looks: AlignmentFrames,
-    poses: Tensor,
-    fit: TrackRefinement,
-    part: Tensor,
+    model: TalkingHead,
+    alignment: AlignmentFrames,
+    poses: Float[Tensor, "part 4 4"],
+    refinement: TrackRefinement,
+    part: Int[Tensor, " part"],
     generator: torch.Generator,
 ) -> tuple[Float[Tensor, "part 6"], Float[Tensor, "part 3"], Float[Tensor, " part"]]:
-    """Of the frames `part`: the Gauss-Newton step of the pose, the exposure, and the misfit."""
-    steps, trust = torch.tensor(FD_STEP, device=poses.device), torch.tensor(PRIOR_STD, device=poses.device)
-    size, frames = looks.pictures.shape[1], looks.frames[part]
-    where = pixel_probabilities(looks.masks[frames], looks.mouths[frames]).flatten(1).cpu()
-    chosen = torch.multinomial(where, RAYS, True, generator=generator).to(poses.device)
-    target = looks.pictures[frames].flatten(1, 2).gather(1, chosen[..., None].expand(-1, -1, 3)) / 255
+    """Returns the step of the pose, the new exposure and the mean absolute residual of the frames `part`."""
+    around = _linearize(model, alignment, poses, refinement, alignment.indices[part], generator)
+    step = _solve(around.residual, around.jacobian, refinement.pose_delta)
+    # The ratio of medians and not of means, because a hand or a highlight is not a change of light.
+    brightness = around.color.median(1).values.clamp(min=MIN_BRIGHTNESS)
+    exposure = refinement.exposure * (around.target.median(1).values / brightness)
+    return step, exposure.clamp(*EXPOSURE_RANGE), (around.color - around.target).abs().mean((1, 2))
+
+
+def _linearize(
+    model: TalkingHead,
+    alignment: AlignmentFrames,
+    poses: Float[Tensor, "part 4 4"],
+    refinement: TrackRefinement,
+    indices: Int[Tensor, " part"],
+    generator: torch.Generator,
+) -> _Linearization:
+    """Renders RAYS pixels of each frame from its current pose, and from six poses that differ by FD_STEP in one number."""
+    size, fd_step = alignment.images.shape[1], torch.tensor(FD_STEP, device=poses.device)
+    probabilities = pixel_probabilities(alignment.masks[indices], alignment.mouth_boxes[indices]).flatten(1).cpu()
+    chosen = torch.multinomial(probabilities, RAYS, True, generator=generator).to(poses.device)
     pixels = torch.stack([chosen // size, chosen % size], -1) + 0.5
-    tries = torch.cat([steps.new_zeros(1, 6), torch.diag(steps)])
-    tried = apply_pose_delta(poses[:, None], fit.change[part, None] + tries)
-    seen = _render_candidates(portrait, tried, pixels, looks.condition[frames], looks.plate.flatten(0, 1)[chosen])
-    seen = seen * fit.exposure[part, None, None]
-    misfit = seen[:, 0] - target
-    error = misfit.flatten(1)
-    slopes = (seen[:, 1:] - seen[:, :1]).flatten(2) / steps[:, None]
-    weighed = slopes * (NOISE / error.abs().clamp(min=NOISE))[:, None] / NOISE**2
-    prior = PRIOR_WEIGHT * error.shape[1] / trust**2
-    normal = weighed @ slopes.transpose(1, 2) + torch.diag(prior)
-    downhill = -(weighed @ error[..., None])[..., 0] - prior * fit.change[part]
-    change = (OVERRELAXATION * torch.linalg.solve(normal, downhill)).clamp(-MAX_STEP, MAX_STEP)
-    # The ratio of medians, not of means: what is bright by chance (a hand, a highlight) does not count as light.
-    brighter = target.median(1).values / seen[:, 0].median(1).values.clamp(min=0.02)
-    exposure = (fit.exposure[part] * brighter).clamp(0.5, 2.0)
-    return change, exposure, misfit.abs().mean((1, 2))
+    target = alignment.images[indices].flatten(1, 2).gather(1, chosen[..., None].expand(-1, -1, 3)) / 255
+    offsets = torch.cat([fd_step.new_zeros(1, 6), torch.diag(fd_step)])
+    candidates = apply_pose_delta(poses[:, None], refinement.pose_delta[:, None] + offsets)
+    background = alignment.background.flatten(0, 1)[chosen]
+    colors = _render_candidates(model, candidates, pixels, alignment.condition[indices], background)
+    colors = colors * refinement.exposure[:, None, None]
+    residual = (colors[:, 0] - target).flatten(1)
+    jacobian = (colors[:, 1:] - colors[:, :1]).flatten(2) / fd_step[:, None]
+    return _Linearization(colors[:, 0], target, residual, jacobian)
+
+
+def _solve(
+    residual: Float[Tensor, "part residuals"],
+    jacobian: Float[Tensor, "part 6 residuals"],
+    pose_delta: Float[Tensor, "part 6"],
+) -> Float[Tensor, "part 6"]:
+    """Solves the normal equations (see the top of this module); returns the overrelaxed, clamped step."""
+    huber = NOISE / residual.abs().clamp(min=NOISE)
+    weighted = jacobian * huber[:, None] / NOISE**2
+    prior = PRIOR_WEIGHT * residual.shape[1] / torch.tensor(PRIOR_STD, device=residual.device) ** 2
+    matrix = weighted @ jacobian.transpose(1, 2) + torch.diag(prior)
+    right_side = -(weighted @ residual[..., None])[..., 0] - prior * pose_delta
+    return (OVERRELAXATION * torch.linalg.solve(matrix, right_side)).clamp(-MAX_STEP, MAX_STEP)
 
 
 def _render_candidates(
-    portrait: TalkingHead, tried: Tensor, pixels: Tensor, condition: Tensor, behind: Tensor
+    model: TalkingHead,
+    candidates: Float[Tensor, "part tries 4 4"],
+    pixels: Float[Tensor, "part rays 2"],
+    condition: Float[Tensor, "part condition"],
+    background: Float[Tensor, "part rays 3"],
 ) -> Float[Tensor, "part tries rays 3"]:
-    """What is seen through `pixels` [part, rays, 2] from each of the poses `tried` [part, tries, 4, 4]."""
-    shape = (*tried.shape[:2], pixels.shape[1])
+    """Renders the same pixels of each frame from each of its candidate poses, over the background."""
+    shape = (*candidates.shape[:2], pixels.shape[1])
 
     def each(values: Tensor) -> Tensor:
+        """Repeats values of shape [part, 1 or tries, 1 or rays, ...] for all rays, and flattens these axes."""
         return values.expand(*shape, *values.shape[3:]).flatten(0, 2)
 
-    rays = cast_rays(portrait.geometry.camera, each(tried[:, :, None]), each(pixels[:, None]))
-    moment = torch.arange(len(tried), device=pixels.device)
-    head = portrait.render_head(rays, condition, each(moment[:, None, None]))
-    return over(head, each(behind[:, None])).unflatten(0, shape)
-
-
-def _smooth(values: Float[Tensor, "frames n"], spread: float = CORRECTION_SIGMA) -> Float[Tensor, "frames n"]:
-    reach = math.ceil(3 * spread)
-    steps = torch.arange(-reach, reach + 1, device=values.device, dtype=values.dtype)
-    window = torch.exp(-0.5 * (steps / spread) ** 2)
-    padded = F.pad(values.T[:, None], (reach, reach), mode="replicate")
-    return F.conv1d(padded, (window / window.sum())[None, None])[:, 0].T
+    rays = cast_rays(model.geometry.camera, each(candidates[:, :, None]), each(pixels[:, None]))
+    frame_index = torch.arange(len(candidates), device=pixels.device)
+    head = model.render_head(rays, condition, each(frame_index[:, None, None]))
+    return over(head, each(background[:, None])).unflatten(0, shape)

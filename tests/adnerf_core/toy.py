@@ -1,4 +1,4 @@
-"""A toy dataset: an ellipsoid that nods and opens a dark mouth, on a block of shoulders; made in a second, without a face tracker."""
+"""A toy dataset: an ellipsoid that nods and opens a dark mouth, above a block of shoulders. It is made in a second, without a tracker."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ TOY = _BASE.model_copy(
     }
 )
 SHORT = TOY.model_copy(update={"head_steps": 30, "torso_steps": 12, "rays": 256, "checkpoint_every": 10})
-"""TOY learns to see in ten seconds; SHORT only goes through the motions."""
+"""TOY learns the toy dataset in ten seconds; SHORT only runs through all phases."""
 
 
 def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
-    """Writes a dataset of SIZE px and FRAMES frames in which the opening of the mouth is the first audio feature."""
+    """Writes a dataset of FRAMES frames of SIZE px, whose first audio feature is the opening of the mouth."""
     generator = np.random.default_rng(seed)
     (root / "frames").mkdir(parents=True)
     (root / "masks").mkdir()
@@ -45,7 +45,7 @@ def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
     poses = np.stack([_pose(0.1 * math.sin(k * 0.2), 0.05 * math.sin(k * 0.31)) for k in range(FRAMES)])
     plate = np.full((SIZE, SIZE, 3), (40, 90, 160), np.uint8)
     depose = np.stack([_landmarks(o) for o in opening])
-    landmarks = np.stack([_seen(poses[k], depose[k]) for k in range(FRAMES)])
+    landmarks = np.stack([_project(poses[k], depose[k]) for k in range(FRAMES)])
     for k in range(FRAMES):
         picture, mask = _draw(plate, poses[k], opening[k])
         cv2.imwrite(str(root / "frames" / f"{k:06d}.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
@@ -69,7 +69,7 @@ def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
 
 
 def _pose(yaw: float, pitch: float) -> np.ndarray:
-    """Camera-to-world for a head turned by `yaw` and `pitch` (rad) at DISTANCE."""
+    """Returns the camera-to-world pose of a head that is turned by `yaw` and `pitch` (rad), at DISTANCE."""
     cy, sy, cp, sp = math.cos(yaw), math.sin(yaw), math.cos(pitch), math.sin(pitch)
     head = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
     pose = np.eye(4)
@@ -79,7 +79,7 @@ def _pose(yaw: float, pitch: float) -> np.ndarray:
 
 
 def _landmarks(opening: float) -> np.ndarray:
-    """478 points in the head's frame; only those that training reads are in their place."""
+    """Returns 478 points in the head frame, of which only those that training reads have a meaningful place."""
     points = np.zeros((478, 3))
     for i, landmark in enumerate(LIP_CHIN_LANDMARKS):
         angle = 2 * math.pi * i / len(LIP_CHIN_LANDMARKS)
@@ -94,7 +94,8 @@ def _landmarks(opening: float) -> np.ndarray:
     return points
 
 
-def _seen(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
+def _project(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Projects points of the head frame; returns (x, y) in px, and z of the camera frame."""
     local = (points - pose[:3, 3]) @ pose[:3, :3]
     return np.stack(
         [SIZE / 2 + FOCAL * local[:, 0] / -local[:, 2], SIZE / 2 - FOCAL * local[:, 1] / -local[:, 2], local[:, 2]], -1
@@ -102,7 +103,7 @@ def _seen(pose: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def _draw(plate: np.ndarray, pose: np.ndarray, opening: float) -> tuple[np.ndarray, np.ndarray]:
-    """Casts a ray a pixel at the ellipsoid, in closed form."""
+    """Intersects a ray for each pixel with the ellipsoid; returns the image and the mask, RGB."""
     steps = np.arange(SIZE) + 0.5 - SIZE / 2
     cols, rows = np.meshgrid(steps, steps)
     directions = np.stack([cols / FOCAL, -rows / FOCAL, -np.ones_like(cols)], -1) @ pose[:3, :3].T

@@ -47,7 +47,7 @@ def apply(poses, change):
 
 
 def test_angles_turn_the_head_in_the_documented_directions(subject):
-    camera, pose = subject.portrait.geometry.camera, subject.poses[0]
+    camera, pose = subject.model.geometry.camera, subject.poses[0]
     nose, top = torch.tensor([[0.0, 0.0, 0.3]]), torch.tensor([[0.0, 1.0, PIVOT[2]]])
 
     def moved(point, **angles):
@@ -137,13 +137,13 @@ def test_the_body_turns_less_than_the_head(subject):
     """Shoulders hardly move while the head turns: the torso follows its own pose."""
     view = applied_view(subject, ViewChange(yaw_deg=8))
     pose = subject.poses[0]
-    pixels = subject.portrait.geometry.camera.pixel_grid()
+    pixels = subject.model.geometry.camera.pixel_grid()
     behind = torch.zeros(len(pixels), 3)
 
     def rendered(head, body):
         poses = None if body is None else body[None]
         frame = FrameConditions(head[None], subject.torso[:1], subject.upper[:1], torch.zeros(1, 6), poses)
-        return render_frame(subject.portrait, frame, pixels, behind).color.reshape(subject.size, subject.size, 3)
+        return render_frame(subject.model, frame, pixels, behind).color.reshape(subject.size, subject.size, 3)
 
     plain, turned = rendered(pose, None), rendered(view.head_pose(pose), view.torso_pose(pose))
     change = (plain - turned).abs().mean(-1)

@@ -1,29 +1,52 @@
-"""What pixels of footage mean for the fields."""
+"""Ray batches: drawn by seed and step alone, from the training part, showing the footage or the background."""
 
 import numpy as np
+import pytest
+import torch
 
-from adnerf_core.data.ray_batches import BACKGROUND, EDGE, HEAD, NECK, TORSO, region_labels
-
-UNIT = 20.0
-
-
-def column(*parts: tuple[int, int, int]) -> np.ndarray:
-    """A mask whose rows, from the top, are (how many, head, torso)."""
-    rows = np.concatenate([np.tile([[head, torso]], (count, 1)) for count, head, torso in parts])
-    return np.repeat(rows[:, None], 5, 1).astype(np.uint8)
+from adnerf_core.data.dataset import SubjectDataset
+from adnerf_core.data.ray_batches import RayBatchSampler, blink_weights
+from adnerf_core.data.region_labels import BACKGROUND, HEAD
+from adnerf_core.data.training_frames import TrainingFrames
+from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM
 
 
-def test_zones_from_the_hair_down():
-    mask = column((5, 0, 0), (1, 128, 0), (10, 255, 0), (1, 128, 127), (30, 0, 255))
-    zone = region_labels(mask, UNIT)[:, 2]
-    assert (zone[:5] == BACKGROUND).all()
-    assert zone[5] == EDGE  # hair against the background: partly either
-    assert (zone[6:16] == HEAD).all()
-    assert zone[16] == NECK  # the jaw against the neck is solid
-    assert (zone[17:21] == NECK).all()  # 0.25 units of neck belong to the head's field too
-    assert (zone[22:26] == EDGE).all() and (zone[-15:] == TORSO).all()
+@pytest.fixture
+def frames(toy_dataset: SubjectDataset) -> TrainingFrames:
+    return TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
 
 
-def test_what_is_no_person_is_background_even_beside_the_neck():
-    mask = column((10, 255, 0), (10, 0, 0))
-    assert (region_labels(mask, UNIT)[10:] == BACKGROUND).all()
+def test_rays_of_a_step_depend_on_seed_and_step_alone(frames: TrainingFrames):
+    sampler = RayBatchSampler(frames, rays=64, frames_per_step=4, seed=0)
+    one, again, other = (sampler.head_batch(step) for step in (5, 5, 6))
+    assert torch.equal(one.pixels, again.pixels) and torch.equal(one.target, again.target)
+    assert not torch.equal(one.pixels, other.pixels)
+
+
+def test_rays_show_the_footage_or_the_background(frames: TrainingFrames, toy_dataset: SubjectDataset):
+    batch = RayBatchSampler(frames, rays=256, frames_per_step=4, seed=0).head_batch(5)
+    head, empty = (batch.label == HEAD).nonzero()[0, 0], batch.label == BACKGROUND
+    row, col = batch.pixels[head].long().tolist()
+    picture = toy_dataset.picture(int(batch.frame_numbers[batch.frame_index[head]]), 48)
+    assert torch.equal((batch.target[head] * 255).round(), torch.from_numpy(picture)[row, col].float())
+    assert torch.equal(batch.target[empty], batch.background[empty])
+    assert float(batch.background[empty].std()) > 0.2  # noise, not the plate
+
+
+def test_patches_are_whole_and_lie_in_the_picture(frames: TrainingFrames):
+    sampler = RayBatchSampler(frames, rays=1024, frames_per_step=4, seed=0)
+    assert sampler.patch_size == 16
+    for step in range(20):
+        batch = sampler.head_batch(step, patches=True)
+        pixels = batch.pixels.view(4, 16, 16, 2)
+        assert (pixels.diff(dim=1)[..., 0] == 1).all() and (pixels.diff(dim=2)[..., 1] == 1).all()
+        assert pixels.min() >= 0.5 and pixels.max() <= 47.5 and len(batch.frame_index) == 1024
+
+
+def test_shut_eyes_are_drawn_more_often_and_outliers_never():
+    weights = blink_weights(torch.tensor([1.0, 0.0, -1.0, -1.0]), torch.tensor([0, 1, 2]))
+    assert torch.allclose(weights, torch.tensor([0.01**3, 0.5**3, 1.0, 0.0]))
+
+
+def test_training_reads_nothing_of_the_held_out_part(frames: TrainingFrames):
+    assert int(frames.frame_numbers.max()) < HELD_OUT_FROM

@@ -79,7 +79,7 @@ def test_a_partial_rendering_equals_the_whole_inside_its_part(toy_run, toy_datas
     renderer = HeldOutRenderer(load_subject(toy_run), toy_dataset, toy_dataset.track())
     part, mouth = renderer.lower_face(HELD_OUT_FROM), renderer.mouth(HELD_OUT_FROM)
     assert (part & mouth).sum() == mouth.sum() > 0 and not part.all()
-    code = torch.zeros(renderer.subject.portrait.lip_code)
+    code = torch.zeros(renderer.subject.model.lip_code)
     whole, lower = renderer(HELD_OUT_FROM, code), renderer(HELD_OUT_FROM, code, part)
     assert np.array_equal(lower[part], whole[part]) and not lower[~part].any()
 

@@ -117,7 +117,7 @@ def test_a_round_trip_restores_the_dataset(dataset, back):
 def test_an_imported_dataset_has_all_that_training_needs(back):
     track = back.track()
     seen = track.landmarks[track.valid]
-    assert np.isfinite(track.depose[track.valid]).all() and len(seen) == COUNT - 1
+    assert np.isfinite(track.canonical_landmarks[track.valid]).all() and len(seen) == COUNT - 1
     face = seen[:, :, :2].mean(1)
     assert (np.abs(face - face.mean(0)) < EDGE / 16).all()  # one face, that sways a little
     assert track.torso.shape == (COUNT, 4) and ((track.eyes >= 0) & (track.eyes <= 1)).all()

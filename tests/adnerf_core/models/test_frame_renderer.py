@@ -31,9 +31,9 @@ def test_a_frame_shows_what_the_fields_show(model):
 def test_proposals_hardly_change_a_surface(toy_run):
     subject = load_subject(toy_run)
     frame = FrameConditions(subject.poses[:1], subject.torso[:1], subject.upper[:1], torch.zeros(1, 6))
-    pixels, background = subject.portrait.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
-    rendered = render_frame(subject.portrait, frame, pixels, background)
-    outputs = subject.portrait(frame, pixels, background)
+    pixels, background = subject.model.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
+    rendered = render_frame(subject.model, frame, pixels, background)
+    outputs = subject.model(frame, pixels, background)
     assert -10 * torch.log10(((rendered.color - outputs.color) ** 2).mean()) > 32
 
 
@@ -61,7 +61,7 @@ def test_a_block_holds_at_least_sixteen_pixels_of_the_rendered_image(model, size
 def test_the_number_of_rays_at_once_does_not_change_a_frame(toy_run):
     subject = load_subject(toy_run)
     frame = FrameConditions(subject.poses[:1], subject.torso[:1], subject.upper[:1], torch.zeros(1, 6))
-    pixels, background = subject.portrait.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
-    whole = render_frame(subject.portrait, frame, pixels, background).color
-    subject.portrait.rays_per_chunk = 50
-    assert torch.allclose(render_frame(subject.portrait, frame, pixels, background).color, whole, atol=1e-5)
+    pixels, background = subject.model.geometry.camera.pixel_grid(), subject.background.reshape(-1, 3)
+    whole = render_frame(subject.model, frame, pixels, background).color
+    subject.model.rays_per_chunk = 50
+    assert torch.allclose(render_frame(subject.model, frame, pixels, background).color, whole, atol=1e-5)

@@ -80,7 +80,7 @@ def test_a_dataset_is_complete(dataset, clip):
 
     track = dataset.track()
     assert track.valid.all()
-    assert track.landmarks.shape == track.depose.shape == (frames, 478, 3)
+    assert track.landmarks.shape == track.canonical_landmarks.shape == (frames, 478, 3)
     assert track.pose.shape == (frames, 4, 4) and track.points.shape == (len(track.point_ids), 3)
     assert np.all(track.pose[:, 2, 3] > 2) and np.all(track.pose[:, 2, 2] > 0.9)  # in front of the face, facing it
     assert track.eyes.min() >= 0 and track.eyes.max() <= 1
@@ -178,7 +178,7 @@ def test_a_stopped_preprocessing_goes_on_with_the_same_result(stage, folder, cli
     for name in files:
         if name.suffix in (".jpg", ".png", ".npy", ".wav"):
             assert (tmp_path / name).read_bytes() == (dataset.root / name).read_bytes(), name
-    for name in ("landmarks", "pose", "depose", "eyes"):
+    for name in ("landmarks", "pose", "canonical_landmarks", "eyes"):
         np.testing.assert_array_equal(getattr(again.track(), name), getattr(dataset.track(), name))
 
 

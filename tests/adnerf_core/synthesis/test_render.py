@@ -146,7 +146,7 @@ def test_zoom_and_shift_move_the_person_and_not_the_background(subject):
     assert np.abs(plain[:6] - moved[:6]).max() <= 1
     step = SIZE // 8
     assert np.abs(moved[18:30, 20 + step : 28 + step] - plain[18:30, 20:28]).mean() < 3
-    places = pixel_grid_for_view(subject.portrait, ViewChange(zoom=2.0), SIZE)
+    places = pixel_grid_for_view(subject.model, ViewChange(zoom=2.0), SIZE)
     assert torch.allclose(places.mean(0), torch.tensor([SIZE / 2, SIZE / 2]))
     assert float(places.max() - places.min()) < SIZE / 2
 
@@ -225,8 +225,6 @@ def test_memory_does_not_grow_with_the_length(subject, monkeypatch):
 def test_the_head_is_drawn_where_it_was_filmed(subject):
     picture = frames(subject, count=1)[0].astype(int)
     row, col = (
-        project(subject.portrait.geometry.camera, subject.poses[0], torch.tensor(CENTER[None]).float())[0]
-        .long()
-        .tolist()
+        project(subject.model.geometry.camera, subject.poses[0], torch.tensor(CENTER[None]).float())[0].long().tolist()
     )
     assert picture[row, col, 0] > 150 and picture[2, 2, 2] > 120

@@ -40,7 +40,7 @@ def test_hair_on_the_shoulders_is_seen_in_the_masks(strands, expected):
     pose = np.tile(np.eye(4, dtype=np.float32), (4, 1, 1))
     pose[:, 2, 3] = DISTANCE
     track = Track(
-        valid=np.ones(4, bool), landmarks=depose, pose=pose, points=depose[0, :8], point_ids=np.arange(8), depose=depose,
+        valid=np.ones(4, bool), landmarks=depose, pose=pose, points=depose[0, :8], point_ids=np.arange(8), canonical_landmarks=depose,
         opening=np.zeros(4, np.float32), eyes=np.zeros(4, np.float32), torso=np.zeros((4, 4), np.float32),
     )  # fmt: skip
     assert hanging_hair(Masked(strands), track, np.arange(4)) == expected

@@ -10,13 +10,13 @@ from safetensors.torch import load_file
 
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset
-from adnerf_core.data.ray_batches import BACKGROUND, HEAD, TrainingFrames
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement
-from adnerf_core.training import trainer as training
+from adnerf_core.training import train as training
+from adnerf_core.training.talking_head_task import HeadPhase
 from adnerf_core.training.train import flush_denormals, train
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
@@ -36,7 +36,7 @@ def test_the_finished_run_has_all_that_rendering_needs(toy_run):
     assert toy_run.done and toy_run.preview.exists()
     assert subject.size == 48 and subject.background.shape == (48, 48, 3)
     assert len(subject.poses) == len(subject.upper) == HELD_OUT_FROM < FRAMES
-    assert not any(p.requires_grad for p in subject.portrait.parameters())
+    assert not any(p.requires_grad for p in subject.model.parameters())
 
 
 def test_the_mouth_follows_the_lip_code(toy_run, toy_dataset):
@@ -44,8 +44,8 @@ def test_the_mouth_follows_the_lip_code(toy_run, toy_dataset):
     from adnerf_core.training.preview import Previewer
 
     track = toy_dataset.track()
-    codes = LipPca.fit(track.depose[:HELD_OUT_FROM], 6).encode(track.depose)
-    previewer = Previewer(load_subject(toy_run).portrait, toy_dataset, track, codes)
+    codes = LipPca.fit(track.canonical_landmarks[:HELD_OUT_FROM], 6).encode(track.canonical_landmarks)
+    previewer = Previewer(load_subject(toy_run).model, toy_dataset, track, codes)
     shut, wide = (int(f(track.opening[HELD_OUT_FROM:])) + HELD_OUT_FROM for f in (np.argmin, np.argmax))
     dark = {k: int((previewer.frame(k)[24:36, 16:32].mean(-1) < 80).sum()) for k in (shut, wide)}
     assert dark[wide] > dark[shut] + 3
@@ -64,7 +64,7 @@ class StopAt:
 
 @pytest.fixture(scope="module", autouse=True)
 def few_rays(toy_run):
-    """What refining finds is the matter of test_refine; here it takes most of the time. (After `toy_run`, which needs it.)"""
+    """Makes pose refinement fast; test_pose_refinement.py tests its result. (After `toy_run`, which needs it as it is.)"""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pose_refinement, "RAYS", 16)
         yield
@@ -94,19 +94,19 @@ def test_a_finished_run_is_not_trained_again(toy_run):
 
 
 def test_collapse_is_detected_and_restarted_with_another_seed(toy_dataset, tmp_path, monkeypatch):
-    seen = []
-    step = training.Trainer.head_step
+    restarts = []
+    loss = HeadPhase.loss
 
-    def empty_at_first(self, batch, generator):
-        loss, error, opacity = step(self, batch, generator)
-        seen.append(self.position["restarts"])
-        return loss, error, opacity * 0 if self.position["restarts"] == 0 else opacity * 0 + 1
+    def empty_at_first(self, batch, step, generator):
+        restarts.append(self.task.restarts)
+        opacity = torch.tensor(0.0 if self.task.restarts == 0 else 1.0)
+        return loss(self, batch, step, generator)._replace(opacity=opacity)
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 5)
-    monkeypatch.setattr(training.Trainer, "head_step", empty_at_first)
+    monkeypatch.setattr(HeadPhase, "loss", empty_at_first)
     run = train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
     assert json.loads(run.result.read_text())["restarts"] == 1
-    assert seen == [0] * 6 + [1] * SHORT.head_steps
+    assert restarts == [0] * 6 + [1] * SHORT.head_steps
 
 
 def test_a_subject_that_always_collapses_fails_with_a_remedy(toy_dataset, tmp_path, monkeypatch):
@@ -116,14 +116,14 @@ def test_a_subject_that_always_collapses_fails_with_a_remedy(toy_dataset, tmp_pa
         train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
 
 
-def test_cuda_that_is_not_there_is_said(toy_dataset, tmp_path, monkeypatch):
+def test_a_missing_cuda_device_is_an_error_with_a_remedy(toy_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     config = TrainConfig(**{**SHORT.model_dump(), "device": "cuda"})
     with pytest.raises(NoSuchDevice, match="--device cpu"):
         train(toy_dataset, RunDir(tmp_path / "run"), config)
 
 
-def test_a_damaged_checkpoint_is_said(toy_dataset, tmp_path):
+def test_a_damaged_checkpoint_is_an_error(toy_dataset, tmp_path):
     run = RunDir(tmp_path / "run")
     run.checkpoint.parent.mkdir(parents=True)
     run.checkpoint.write_bytes(b"no safetensors")
@@ -136,41 +136,9 @@ def test_an_unfinished_run_cannot_be_loaded(tmp_path):
         load_subject(RunDir(tmp_path))
 
 
-def test_a_folder_that_is_no_dataset_is_said(tmp_path):
+def test_a_folder_without_a_dataset_is_an_error(tmp_path):
     with pytest.raises(NotReady):
         SubjectDataset(tmp_path)
-
-
-def test_rays_of_a_step_depend_on_seed_and_step_alone(toy_dataset):
-    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
-    one, again, other = (footage.sample_rays(0, step, 64, 4, "head") for step in (5, 5, 6))
-    assert torch.equal(one.pixels, again.pixels) and torch.equal(one.target, again.target)
-    assert not torch.equal(one.pixels, other.pixels)
-
-
-def test_rays_show_the_footage_or_what_stands_behind(toy_dataset):
-    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
-    batch = footage.sample_rays(0, 5, 256, 4, "head")
-    head, empty = (batch.zone == HEAD).nonzero()[0, 0], batch.zone == BACKGROUND
-    row, col = batch.pixels[head].long().tolist()
-    picture = toy_dataset.picture(int(batch.numbers[batch.frame[head]]), 48)
-    assert torch.equal((batch.target[head] * 255).round(), torch.from_numpy(picture)[row, col].float())
-    assert torch.equal(batch.target[empty], batch.background[empty])
-    assert float(batch.background[empty].std()) > 0.2  # noise, not the plate
-
-
-def test_squares_are_whole_and_lie_in_the_picture(toy_dataset):
-    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
-    for step in range(20):
-        batch = footage.sample_rays(0, step, 1024, 4, "head", squares=True)
-        pixels = batch.pixels.view(4, 16, 16, 2)
-        assert (pixels.diff(dim=1)[..., 0] == 1).all() and (pixels.diff(dim=2)[..., 1] == 1).all()
-        assert pixels.min() >= 0.5 and pixels.max() <= 47.5 and len(batch.frame) == 1024
-
-
-def test_training_sees_nothing_of_the_held_out_part(toy_dataset):
-    footage = TrainingFrames(toy_dataset, 48, np.zeros((FRAMES, 6), np.float32), "cpu")
-    assert int(footage.numbers.max()) < HELD_OUT_FROM
 
 
 def test_run_json_is_written_before_the_first_step(toy_dataset, tmp_path):
@@ -181,7 +149,7 @@ def test_run_json_is_written_before_the_first_step(toy_dataset, tmp_path):
     assert Path(written["dataset"]) == toy_dataset.root.resolve() and written["config"]["size"] == 48
 
 
-def test_numbers_too_small_to_matter_are_zero_while_training_and_only_then():
+def test_denormal_numbers_are_flushed_while_training_and_only_then():
     tiny = torch.full((64,), 1e-30)
     if not torch.set_flush_denormal(False):
         pytest.skip("this CPU cannot flush denormal numbers")

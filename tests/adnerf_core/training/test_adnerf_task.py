@@ -1,4 +1,4 @@
-"""The paper's preset on the toy: it learns as the paper says, and goes the same way as the fast one from command to video."""
+"""The paper's preset on the toy: it learns on the paper's schedule, and takes the same commands as the fast one up to the video."""
 
 import json
 
@@ -12,14 +12,14 @@ from adnerf_core.config import PRESETS, PaperConfig
 from adnerf_core.face.face_boxes import face_rect
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.models.adnerf import AdNerf
+from adnerf_core.models.adnerf import AdNerf, CoarseFine
 from adnerf_core.models.base import FrameConditions
 from adnerf_core.models.frame_renderer import render_frame
-from adnerf_core.progress import Cancelled, silent
+from adnerf_core.progress import Cancelled
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 from adnerf_core.synthesis.subject import load_subject
-from adnerf_core.training import trainer as training
-from adnerf_core.training.adnerf_trainer import AdNerfTrainer, draw_pixels
+from adnerf_core.training import train as training
+from adnerf_core.training.adnerf_task import AdNerfTask, HeadPhase, draw_pixels
 from adnerf_core.training.train import train
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SIZE
@@ -45,11 +45,11 @@ def paper_run(toy_dataset, tmp_path_factory) -> RunDir:
 
 
 @pytest.fixture
-def short_training(toy_dataset, tmp_path) -> AdNerfTrainer:
-    """A training that has looked at the footage, before its first step."""
-    made = AdNerfTrainer(toy_dataset, RunDir(tmp_path / "run"), SHORT, silent)
-    made.look()
-    return made
+def short_task(toy_dataset) -> AdNerfTask:
+    """The task of SHORT, before its first step."""
+    task = AdNerfTask(toy_dataset, SHORT)
+    task.load_frames({})
+    return task
 
 
 def test_the_preset_is_the_papers_schedule():
@@ -65,7 +65,7 @@ def test_both_volumes_learn(paper_run):
 
 
 def test_the_trained_subject_is_made_of_the_papers_networks(paper_run):
-    portrait = load_subject(paper_run).portrait
+    portrait = load_subject(paper_run).model
     assert isinstance(portrait, AdNerf) and portrait.attends
     assert portrait.config == NETS and not any(weight.requires_grad for weight in portrait.parameters())
 
@@ -74,12 +74,12 @@ def test_the_picture_shows_the_head_before_the_plate(paper_run, toy_dataset):
     subject = load_subject(paper_run)
     track, k = toy_dataset.track(), HELD_OUT_FROM
     features = torch.from_numpy(toy_dataset.features())
-    code = subject.portrait.encode_audio(features, torch.tensor([k]))
+    code = subject.model.encode_audio(features, torch.tensor([k]))
     pose = torch.from_numpy(track.pose[k : k + 1]).float()
     color, left = render_frame(
-        subject.portrait,
+        subject.model,
         FrameConditions(pose, torch.zeros(1, 4), torch.zeros(1, 2), code),
-        subject.portrait.geometry.camera.pixel_grid(),
+        subject.model.geometry.camera.pixel_grid(),
         torch.ones(SIZE * SIZE, 3),
     )
     head = torch.from_numpy(toy_dataset.mask(k, SIZE)[..., 0] > 127).flatten()
@@ -104,7 +104,7 @@ def test_the_run_is_evaluated_without_true_lips(paper_run, tmp_path):
     assert figures["mouth_psnr_true_lips"] is None and figures["mouth_psnr_wrong_sound"] > 5
 
 
-def test_a_few_rays_are_learnt_by_heart():
+def test_a_few_rays_are_overfitted():
     torch.manual_seed(0)
     portrait = AdNerf(NETS.model_copy(update={"width": 48}), GEOMETRY, 5)
     pose, code = torch.eye(4), torch.zeros(8)
@@ -147,11 +147,11 @@ def weights_at(toy_dataset, run: RunDir, stage: str, step: int) -> dict[str, tor
 
 
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
-    """The parts of the portrait of which any weight differs."""
+    """The parts of the model in which any weight differs."""
     return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
-def test_what_is_trained_when(toy_dataset, tmp_path):
+def test_each_phase_trains_its_own_networks(toy_dataset, tmp_path):
     run = RunDir(tmp_path / "run")
     start, half, head = (weights_at(toy_dataset, run, *at) for at in (("head", 0), ("head", 6), ("torso", 0)))
     train(toy_dataset, run, SHORT)
@@ -160,37 +160,38 @@ def test_what_is_trained_when(toy_dataset, tmp_path):
     assert changed(head, load_file(run.model)) == {"torso"}
 
 
-def test_the_torsos_camera_is_the_first_frames(short_training, toy_dataset):
-    assert torch.equal(short_training.portrait.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))
+def test_the_torsos_camera_is_the_first_frames(short_task, toy_dataset):
+    assert torch.equal(short_task.model.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))
 
 
-@pytest.mark.parametrize("phase, rays", [("head", SHORT.rays), ("torso", NETS.torso_rays)])
-def test_rays_are_those_of_one_frame_mostly_where_the_phase_looks(short_training, phase, rays):
-    looks = [short_training.sample(phase, step) for step in range(20)]
-    assert all(len(look.pixels) == rays for look in looks)
+@pytest.mark.parametrize("name, rays", [("head", SHORT.rays), ("torso", NETS.torso_rays)])
+def test_rays_are_those_of_one_frame_mostly_in_the_phases_rectangle(short_task, name, rays):
+    phase = {phase.name: phase for phase in short_task.phases}[name]
+    batches = [phase.sample(step) for step in range(20)]
+    assert all(len(batch.pixels) == rays for batch in batches)
     shares = []
-    for look in looks:
-        if phase == "head":
-            x, y, width, height = short_training.faces[look.number]
+    for batch in batches:
+        if name == "head":
+            x, y, width, height = short_task.faces[batch.frame_number]
         else:
             x, y, width, height = 0, SIZE // 2, SIZE, SIZE // 2
-        row, col = look.pixels.unbind(-1)
+        row, col = batch.pixels.unbind(-1)
         shares.append(((row > y) & (row < y + height) & (col > x) & (col < x + width)).float().mean())
     assert np.allclose(shares, round(0.95 * rays) / rays)
-    again = short_training.sample(phase, 7)
-    assert torch.equal(again.pixels, looks[7].pixels) and not torch.equal(again.pixels, looks[8].pixels)
+    again = phase.sample(7)
+    assert torch.equal(again.pixels, batches[7].pixels) and not torch.equal(again.pixels, batches[8].pixels)
 
 
-def test_the_head_is_learnt_alone_and_the_torso_with_it(short_training, toy_dataset):
+def test_the_head_is_trained_alone_and_the_torso_with_it(short_task, toy_dataset):
     plate = torch.from_numpy(toy_dataset.background(SIZE))
-    for phase, part in (("head", 0), ("torso", 1)):
-        look = short_training.sample(phase, 3)
-        row, col = look.pixels.long().unbind(-1)
-        mask = torch.from_numpy(toy_dataset.mask(look.number, SIZE))[row, col] > 127
-        picture = torch.from_numpy(toy_dataset.picture(look.number, SIZE))[row, col] / 255
-        shown = mask[:, :1] if phase == "head" else mask.any(-1, keepdim=True)
-        assert torch.allclose(look.target, torch.where(shown, picture, plate[row, col] / 255), atol=1e-6)
-        assert torch.equal(look.coverage > 0.5, mask[:, part])
+    for part, phase in enumerate(short_task.phases):
+        batch = phase.sample(3)
+        row, col = batch.pixels.long().unbind(-1)
+        mask = torch.from_numpy(toy_dataset.mask(batch.frame_number, SIZE))[row, col] > 127
+        picture = torch.from_numpy(toy_dataset.picture(batch.frame_number, SIZE))[row, col] / 255
+        shown = mask[:, :1] if phase.name == "head" else mask.any(-1, keepdim=True)
+        assert torch.allclose(batch.target, torch.where(shown, picture, plate[row, col] / 255), atol=1e-6)
+        assert torch.equal(batch.coverage > 0.5, mask[:, part])
 
 
 def test_the_faces_rectangle_has_the_chin_in_it():
@@ -212,30 +213,31 @@ def test_pixels_are_drawn_inside_and_outside():
     assert len(everywhere) == len(nowhere) == 30
 
 
-def test_after_the_warm_up_the_loss_is_the_papers(short_training):
-    look = short_training.sample("head", 0)
-    n = len(look.pixels)
+def test_after_the_warm_up_the_loss_is_the_papers(short_task):
+    batch = short_task.phases[0].sample(0)
+    n = len(batch.pixels)
     coarse, fine = (RayOutput(torch.rand(n, 3), torch.rand(n)) for _ in range(2))
     paper = sum(
-        ((one.color + one.transmittance[:, None] * look.plate - look.target) ** 2).mean() for one in (coarse, fine)
+        ((one.color + one.transmittance[:, None] * batch.background - batch.target) ** 2).mean()
+        for one in (coarse, fine)
     )
-    losses = []
-    for step in (0, NETS.warmup_steps):
-        short_training.position["step"] = step
-        losses.append(float(short_training.judge(coarse, fine, look.plate, look)[0]))
-    assert losses[0] > losses[1] + 1e-3
-    assert losses[1] == pytest.approx(float(paper), rel=1e-5)
+    first, later = (
+        float(short_task.loss(CoarseFine(coarse, fine), batch.background, batch, step).loss)
+        for step in (0, NETS.warmup_steps)
+    )
+    assert first > later + 1e-3
+    assert later == pytest.approx(float(paper), rel=1e-5)
 
 
-def test_a_collapse_starts_everything_anew(toy_dataset, tmp_path, monkeypatch):
-    step = AdNerfTrainer.head_step
+def test_a_collapse_restarts_all_networks(toy_dataset, tmp_path, monkeypatch):
+    loss = HeadPhase.loss
 
-    def empty_at_first(self, batch, generator):
-        loss, error, opacity = step(self, batch, generator)
-        return loss, error, opacity * 0 if self.position["restarts"] == 0 else opacity * 0 + 1
+    def empty_at_first(self, batch, step, generator):
+        opacity = torch.tensor(0.0 if self.task.restarts == 0 else 1.0)
+        return loss(self, batch, step, generator)._replace(opacity=opacity)
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 3)
-    monkeypatch.setattr(AdNerfTrainer, "head_step", empty_at_first)
+    monkeypatch.setattr(HeadPhase, "loss", empty_at_first)
     run = train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
     assert json.loads(run.result.read_text())["restarts"] == 1
-    assert torch.equal(load_subject(run).portrait.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))
+    assert torch.equal(load_subject(run).model.torso_pose, torch.from_numpy(toy_dataset.track().pose[0]))
