@@ -21,7 +21,7 @@ from adnerf_core.audio.phonemes import PhonemeFeatures, voice_activity
 from adnerf_core.audio.pretrained_encoder import NUM_DISTANCES, serialize
 from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.audio.windows import STEPS_PER_FRAME
-from adnerf_core.cli import progress_bar
+from adnerf_core.cli_progress import progress_bar
 from adnerf_core.config import FPS
 from adnerf_core.progress import Progress, silent
 from audio_pretraining.phoneme_mouth_model import synthesize_mouth

@@ -1,7 +1,7 @@
 """Deformations for changed views: where the head field is evaluated if the head is turned against its body.
 
 Footage shows a head from within a few degrees of one pose. From further aside two faults show: the strip of neck that the head field
-has learned beside the head (ray_batches.NECK_DEPTH) swings out with the head, and the head's outline continues straight back along
+has learned beside the head (region_labels.NECK_DEPTH) swings out with the head, and the head's outline continues straight back along
 the rays of the footage. Both are corrected by inverse skinning, that is by mapping each sample to the place at which the field has
 the matter that belongs there: below the jaw a place moves with the body, hair that hangs on a shoulder moves with the body from the
 temple on, and behind the ears the outline closes like a skull. Frames without a change of view skip this module

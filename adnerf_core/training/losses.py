@@ -11,7 +11,7 @@ from torch import Tensor
 
 from adnerf_core.data.ray_batches import RayBatch
 from adnerf_core.data.region_labels import BACKGROUND, EDGE, HEAD, NECK, TORSO
-from adnerf_core.models.talking_head import RenderOutputs
+from adnerf_core.models.base import RenderOutputs
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 
 OPACITY_WEIGHT = 0.02

@@ -19,7 +19,8 @@ from adnerf_core.data.region_labels import HEAD
 from adnerf_core.data.training_frames import MOUTH_BOX, TrainingFrames
 from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.files.run_dir import RunDir
-from adnerf_core.models.talking_head import FrameConditions, TalkingHead
+from adnerf_core.models.base import FrameConditions
+from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress
 from adnerf_core.training.audio_stage import train_audio_encoders
 from adnerf_core.training.losses import gradient_loss, head_loss, torso_loss
