@@ -13,6 +13,7 @@ from api.deps import WRITERS
 from api.middleware import security_headers
 from api.middleware.access import AccessMiddleware
 from api.middleware.etag import ETagMiddleware
+from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
 from api.middleware.tus import TusMiddleware
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.readiness = Readiness(settings, app.state.database, app.state.store)
     app.state.watch = JobEventHub(app.state.database)
     app.state.figures = metrics.registry(settings, app.state.database, app.state.readiness)
+    app.add_middleware(JsonBodyMiddleware)
     app.add_middleware(ETagMiddleware)
     app.add_middleware(AccessMiddleware, database=app.state.database, rates=RateLimiter(settings))
     app.add_middleware(RequestLogMiddleware, figures=RequestMetrics(app.state.figures))

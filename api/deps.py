@@ -54,23 +54,22 @@ def _reading(database: DatabaseDep) -> Iterator[Session]:
         yield session
 
 
-async def _turn(request: Request) -> AsyncIterator[None]:
+async def _writer_slot(request: Request) -> AsyncIterator[None]:
     async with request.app.state.writers:
         yield
 
 
 def _writing(
-    request: Request, database: DatabaseDep, turn: Annotated[None, Depends(_turn, scope="function")]
+    database: DatabaseDep, slot: Annotated[None, Depends(_writer_slot, scope="function")]
 ) -> Iterator[Session]:
     with database.session() as session:
-        request.state.session = session  # what else has to be durable with it: api/requests/idempotency.py
         yield session
 
 
 # scope="function": the transaction ends before the answer leaves. With the default scope a client could hear "done"
 # of something that is not durable yet.
-Reading = Annotated[Session, Depends(_reading, scope="function")]
-Writing = Annotated[Session, Depends(_writing, scope="function")]
+ReadSession = Annotated[Session, Depends(_reading, scope="function")]
+WriteSession = Annotated[Session, Depends(_writing, scope="function")]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="items a page, at most")]
 Cursor = Annotated[

@@ -96,7 +96,7 @@ def page() -> str:
 def _problem(code: str, kind: ProblemType) -> str:
     example = {"type": f"{ERRORS_PAGE}#{code}", "title": kind.title, "status": kind.status}
     example |= {"detail": f"{kind.title}. {kind.remedy}", "code": code, "remedy": kind.remedy}
-    meaning = f"<p>{escape(kind.title)}. {escape(MEANINGS[code])}</p>"
+    meaning = f"<p>{escape(kind.title)}. {escape(EXPLANATIONS[code])}</p>"
     shown = f"<pre>{escape(json.dumps(example, indent=2))}</pre>"
     return _section(code, code, str(kind.status), meaning + _remedy(kind.remedy) + shown)
 

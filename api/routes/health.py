@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client.exposition import choose_encoder
 
-from api.deps import ReadinessDep, Reading, SettingsDep
+from api.deps import ReadinessDep, ReadSession, SettingsDep
 from api.monitoring.readiness import REQUIRED
 from api.openapi import responses
 from api.problems import page
@@ -26,7 +26,7 @@ def healthz() -> resources.Health:
 
 
 @router.get("/readyz", summary="Can requests be served?", responses=responses.problems())
-def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> resources.Ready:
+def readyz(readiness: ReadinessDep, session: ReadSession, settings: SettingsDep) -> resources.Ready:
     """Asks every part. 503 names those that are down in `parts`, where the database, the store or the queue is one.
 
     Without workers the service is `degraded`: what is sent is taken in, and waits.

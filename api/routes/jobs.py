@@ -8,23 +8,23 @@ from fastapi import APIRouter, Header, Response
 from fastapi.sse import EventSourceResponse
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, Reading, SettingsDep, WatchDep, Writing
+from api.deps import Cursor, Limit, ReadSession, SettingsDep, WatchDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.requests.idempotency import IdempotentRoute
+from api.requests.idempotency import IdempotencyDep
 from api.responses import serializers
 from api.responses.job_events import begin
 from api.schemas import resources
 from api.services import jobs
 from storage.database.models import JobKind, JobState
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @router.get("", summary="List jobs, newest first", responses=problems("validation_failed"))
 def list_jobs(
     caller: CallerDep,
-    session: Reading,
+    session: ReadSession,
     state: JobState | None = None,
     kind: JobKind | None = None,
     subject_id: str | None = None,
@@ -47,7 +47,7 @@ def list_jobs(
 
 
 @router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
-def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Job:
+def get_job(job_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Job:
     """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
     job = serializers.job(session, jobs.get_job(session, job_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([job]))
@@ -69,7 +69,7 @@ def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading
 def follow_job(
     job_id: str,
     caller: CallerDep,
-    session: Reading,
+    session: ReadSession,
     watch: WatchDep,
     last_event_id: Annotated[str | None, Header(description="goes on after the event with this id")] = None,
 ) -> Response:
@@ -82,17 +82,27 @@ def follow_job(
     return EventSourceResponse(watch.follow(job.id, beginning, caller.token), headers=headers)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems("not_found", "move_not_allowed"))
-def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> resources.Job:
+@router.post(
+    "/{job_id}/cancel",
+    response_model=resources.Job,
+    summary="Cancel a job",
+    responses=problems("not_found", "move_not_allowed"),
+)
+def cancel_job(job_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
     """The cancelled job. It must be queued or running; running work stops within seconds."""
-    return serializers.job(session, jobs.cancel_job(session, job_id, owner=caller.owner))
+    row = jobs.cancel_job(session, job_id, owner=caller.owner)
+    return idempotency.respond(session, serializers.job(session, row))
 
 
 @router.post(
     "/{job_id}/retry",
+    response_model=resources.Job,
     summary="Retry a job",
     responses=problems("not_found", "move_not_allowed", "consent_withdrawn", "quota_exceeded"),
 )
-def retry_job(job_id: str, caller: CallerDep, settings: SettingsDep, session: Writing) -> resources.Job:
+def retry_job(
+    job_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession
+) -> Response:
     """The job, queued again. It must have failed or been cancelled; it goes on from what stands."""
-    return serializers.job(session, jobs.retry_job(session, settings, job_id, owner=caller.owner))
+    row = jobs.retry_job(session, settings, job_id, owner=caller.owner)
+    return idempotency.respond(session, serializers.job(session, row))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path
 from sqlalchemy.orm import Session
 
 from api.auth import AdminDep, CallerDep
-from api.deps import Reading, SettingsDep, Writing
-from api.openapi import responses
+from api.deps import ReadSession, SettingsDep, WriteSession
 from api.openapi.responses import problems
-from api.requests.multipart import receive_json
+from api.requests.json_body import JsonBody
 from api.schemas import resources
 from storage.database import models
 from storage.settings import Settings
@@ -23,12 +22,8 @@ router = APIRouter(prefix="/v1", tags=["owners"])
 OwnerName = Annotated[str, Path(pattern=f"^{OWNER}$")]
 
 
-async def _patch(request: Request) -> resources.QuotaPatch:
-    return await receive_json(request, resources.QuotaPatch)
-
-
 @router.get("/me", summary="Who am I?")
-def get_me(caller: CallerDep, settings: SettingsDep, session: Reading) -> resources.Me:
+def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> resources.Me:
     """Whose things the key sees, what it may do, and how its owner stands."""
     key = None if caller.key_id is None else session.get_one(models.Key, caller.key_id)
     return resources.Me(
@@ -40,7 +35,7 @@ def get_me(caller: CallerDep, settings: SettingsDep, session: Reading) -> resour
 
 
 @router.get("/owners/{owner}", summary="How does an owner stand?", responses=problems("validation_failed"))
-def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session: Reading) -> resources.Owner:
+def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session: ReadSession) -> resources.Owner:
     """The quotas of an owner. Any name can be asked for: whoever has done nothing has the quotas of the settings."""
     return resources.Owner(name=owner, quotas=_standing(session, settings, owner))
 
@@ -49,14 +44,13 @@ def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session
     "/owners/{owner}",
     summary="Give an owner other quotas",
     responses=problems("validation_failed", "body_too_large", "unsupported_media_type", "upload_stalled"),
-    openapi_extra=responses.json_body(resources.QuotaPatch),
 )
 def patch_owner(
     caller: AdminDep,
     owner: OwnerName,
-    patch: Annotated[resources.QuotaPatch, Depends(_patch)],
+    patch: JsonBody[resources.QuotaPatch],
     settings: SettingsDep,
-    session: Writing,
+    session: WriteSession,
 ) -> resources.Owner:
     """Sets the quotas that are named, null: back to that of the settings. What is there already stays, if it is more."""
     quotas.set_overrides(session, owner, patch.model_dump(exclude_unset=True))

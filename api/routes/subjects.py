@@ -9,13 +9,14 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
-from api.requests.idempotency import IdempotentRoute
-from api.requests.multipart import FileRule, Form, parse_multipart, receive_json
+from api.requests.idempotency import IdempotencyDep, ReservedDep
+from api.requests.json_body import JsonBody
+from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response
@@ -23,9 +24,8 @@ from api.schemas import resources
 from api.services import subjects
 from storage.database.models import SubjectState
 from storage.objects.base import ObjectStore
-from storage.settings import Settings
 
-router = APIRouter(prefix="/v1/subjects", tags=["subjects"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
 REPORT_HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -37,24 +37,23 @@ REPORT_HEADERS = {
 """Of a report. It has no script and asks for nothing; should a name ever get past the escaping, it could do nothing either."""
 
 
-def _rules(settings: Settings) -> dict[str, FileRule]:
+def _rules(settings: SettingsDep) -> dict[str, FileRule]:
     return {"video": FileRule(settings.max_video_bytes, file_type.require_media)}
 
 
-async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = _rules(settings)
+RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
+
+
+async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserved: ReservedDep) -> AsyncIterator[Form]:
     fields = resources.SubjectForm.model_fields
-    async with parse_multipart(request, fields=fields, files=files, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=rules, folder=settings.data_dir) as form:
         yield form
-
-
-async def _patch(request: Request) -> resources.SubjectPatch:
-    return await receive_json(request, resources.SubjectPatch)
 
 
 @router.post(
     "",
     status_code=202,
+    response_model=resources.Subject,
     summary="Make a subject of a reference video",
     responses={
         202: responses.accepted_response("the subject"),
@@ -70,19 +69,20 @@ async def _patch(request: Request) -> resources.SubjectPatch:
 def create_subject(
     caller: CallerDep,  # first: nobody's body is read before
     form: Annotated[Form, Depends(_form, scope="function")],
-    response: Response,
+    idempotency: IdempotencyDep,
+    rules: RulesDep,
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
-    session: Writing,
-) -> resources.Subject:
+    session: WriteSession,
+) -> Response:
     """Takes the video in and answers at once; two jobs follow, `preprocess` and then `train`.
 
     Poll the subject or its jobs. Footage that cannot work makes `preprocess` fail with the reason and the remedy.
     """
     texts = form.parse(resources.SubjectForm)
-    rule, sources = _rules(settings)["video"], {"owner": caller.owner, "database": database, "store": store}
-    with file_or_upload(form, "video", texts.upload_id, rule, **sources) as video:
+    sources = {"owner": caller.owner, "database": database, "store": store}
+    with file_or_upload(form, "video", texts.upload_id, rules["video"], **sources) as video:
         row = subjects.submit_subject(
             session,
             store,
@@ -93,17 +93,17 @@ def create_subject(
             consent=texts.consent,
             consent_by=texts.consent_by,
             video=video.file,
-            limit=rule.limit,
+            limit=rules["video"].limit,
             upload_id=texts.upload_id,
         )
     subject = serializers.subject(session, row)
-    response.headers.update({"Location": subject.links.self, **serializers.retry_after(subject.jobs)})
-    return subject
+    headers = {"Location": subject.links.self, **serializers.retry_after(subject.jobs)}
+    return idempotency.respond(session, subject, headers=headers)
 
 
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))
 def list_subjects(
-    caller: CallerDep, session: Reading, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
+    caller: CallerDep, session: ReadSession, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Subject]:
     """A page of subjects."""
     return serializers.subjects(
@@ -112,7 +112,7 @@ def list_subjects(
 
 
 @router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
-def get_subject(subject_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Subject:
+def get_subject(subject_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Subject:
     """The subject with its jobs, oldest first. Poll it with If-None-Match, at the pace of Retry-After."""
     subject = serializers.subject(session, subjects.get_subject(session, subject_id, owner=caller.owner))
     response.headers.update(serializers.retry_after(subject.jobs))
@@ -123,17 +123,16 @@ def get_subject(subject_id: str, caller: CallerDep, response: Response, session:
     "/{subject_id}",
     summary="Rename a subject",
     responses=problems("not_found", "body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed"),
-    openapi_extra=responses.json_body(resources.SubjectPatch),
 )
 def patch_subject(
-    caller: CallerDep, subject_id: str, patch: Annotated[resources.SubjectPatch, Depends(_patch)], session: Writing
+    caller: CallerDep, subject_id: str, patch: JsonBody[resources.SubjectPatch], session: WriteSession
 ) -> resources.Subject:
     """The subject with its new name."""
     return serializers.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
 
 
 @router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
-def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
+def delete_subject(subject_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
     """Removes the subject, its videos and all their files. Work on it stops within seconds."""
     subjects.delete_subject(session, store, subject_id, owner=caller.owner)
 
@@ -149,7 +148,9 @@ def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: 
         **problems("not_found", "preview_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_preview(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
+def get_preview(
+    subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep
+) -> Response:
     """What training has come to so far."""
     key = subjects.subject_preview(session, subject_id, owner=caller.owner)
     return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
@@ -166,7 +167,7 @@ def get_preview(subject_id: str, request: Request, caller: CallerDep, session: R
         **problems("not_found", "views_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_views(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
+def get_views(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
     """The subject turned, from limit to limit: to choose the `view` of a video by."""
     key = subjects.subject_views(session, subject_id, owner=caller.owner)
     return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
@@ -183,7 +184,7 @@ def get_views(subject_id: str, request: Request, caller: CallerDep, session: Rea
         **problems("not_found", "report_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_report(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
+def get_report(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
     """What the held-out footage says about the subject, in words, pictures and figures; it loads nothing and runs nothing."""
     key = subjects.subject_report(session, subject_id, owner=caller.owner)
     return _shown(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)

@@ -8,16 +8,15 @@ from threading import BoundedSemaphore
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import DatabaseDep, Reading, SettingsDep, StoreDep
+from api.deps import DatabaseDep, ReadSession, SettingsDep, StoreDep
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
-from api.requests.idempotency import IdempotentRoute, store_response
+from api.requests.idempotency import Idempotency, IdempotencyDep, ReservedDep
 from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.schemas.verifications import (
@@ -29,22 +28,28 @@ from api.schemas.verifications import (
     VerifyForm,
 )
 from api.services import verifications
-from storage.database import models
+from storage.database import models, queries
 from storage.database.engine import Database
 
-router = APIRouter(prefix="/v1", tags=["verify"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1", tags=["verify"])
 
 WAIT_S = 10.0
 """How long a request waits for its answer."""
-LOOK_S = 0.25
+POLL_S = 0.25
 """Time between looks for it."""
 _waiting = BoundedSemaphore(8)
 """Each request that waits holds a thread of this process; those beyond are told to ask again."""
 
 
-async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = {"file": FileRule(settings.max_video_bytes, file_type.require_media)}
-    async with parse_multipart(request, fields=VerifyForm.model_fields, files=files, folder=settings.data_dir) as form:
+def _rules(settings: SettingsDep) -> dict[str, FileRule]:
+    return {"file": FileRule(settings.max_video_bytes, file_type.require_media)}
+
+
+RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
+
+
+async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserved: ReservedDep) -> AsyncIterator[Form]:
+    async with parse_multipart(request, fields=VerifyForm.model_fields, files=rules, folder=settings.data_dir) as form:
         yield form
 
 
@@ -62,7 +67,8 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
 def create_verification(
     caller: CallerDep,  # first: nobody's body is read before
     form: Annotated[Form, Depends(_form, scope="function")],
-    request: Request,
+    idempotency: IdempotencyDep,
+    rules: RulesDep,
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
@@ -73,51 +79,53 @@ def create_verification(
     pictures, which stays when a file is cut, scaled or coded anew.
     """
     texts = form.parse(VerifyForm)
-    rule = FileRule(settings.max_video_bytes, file_type.require_media)
+    sources = {"owner": caller.owner, "database": database, "store": store}
     with (
-        file_or_upload(form, "file", texts.upload_id, rule, owner=caller.owner, database=database, store=store) as sent,
+        file_or_upload(form, "file", texts.upload_id, rules["file"], **sources) as video,
         database.session() as session,
     ):
         row = verifications.submit_verification(
-            session, store, settings, owner=caller.owner, video=sent.file, upload_id=texts.upload_id
+            session, store, settings, owner=caller.owner, video=video.file, upload_id=texts.upload_id
         )
-        store_response(request, session, _response(_present(session, row, caller.owner)))
-    _wait(database, row.id, caller.owner)
+        response = _respond(idempotency, session, _present(session, row, caller.owner))
+    if not _finished_in_time(database, row.id, caller.owner):
+        return response
     with database.session(write=False) as session:
-        answer = _present(session, verifications.get_verification(session, row.id, owner=caller.owner), caller.owner)
-    return _response(answer)
+        row = queries.get(session, models.Verification, row.id, owner=caller.owner)
+        verification = _present(session, row, caller.owner)
+    return _respond(idempotency, None, verification)
 
 
 @router.get("/verifications/{verification_id}", summary="Read a verification", responses=problems("not_found"))
-def get_verification(verification_id: str, response: Response, caller: CallerDep, session: Reading) -> Verification:
+def get_verification(verification_id: str, response: Response, caller: CallerDep, session: ReadSession) -> Verification:
     """The answer, or that it is still looked for. It can be read for a day."""
     answer = _present(
-        session, verifications.get_verification(session, verification_id, owner=caller.owner), caller.owner
+        session, queries.get(session, models.Verification, verification_id, owner=caller.owner), caller.owner
     )
     response.headers.update(_retry_after(answer))
     return answer
 
 
-def _wait(database: Database, verification_id: str, owner: str) -> None:
-    """Returns when there is an answer, when WAIT_S are over, or at once where too many wait already."""
+def _finished_in_time(database: Database, verification_id: str, owner: str) -> bool:
+    """Waits up to WAIT_S for the verification to finish; does not wait if too many other requests do."""
     if not _waiting.acquire(blocking=False):
-        return
+        return False
     try:
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             with database.session(write=False) as session:
-                if verifications.get_verification(session, verification_id, owner=owner).finished_at is not None:
-                    return
-            time.sleep(LOOK_S)
+                if queries.get(session, models.Verification, verification_id, owner=owner).finished_at is not None:
+                    return True
+            time.sleep(POLL_S)
+        return False
     finally:
         _waiting.release()
 
 
-def _response(answer: Verification) -> Response:
-    status = 200 if answer.finished_at else 202
-    return JSONResponse(
-        answer.model_dump(mode="json"), status, headers={"Location": answer.links.self, **_retry_after(answer)}
-    )
+def _respond(idempotency: Idempotency, session: Session | None, verification: Verification) -> Response:
+    status = 200 if verification.finished_at else 202
+    headers = {"Location": verification.links.self, **_retry_after(verification)}
+    return idempotency.respond(session, verification, status=status, headers=headers)
 
 
 def _retry_after(answer: Verification) -> dict[str, str]:

@@ -10,44 +10,47 @@ from fastapi.responses import RedirectResponse
 
 from adnerf_core.config import Background, RenderOptions
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.problems.problems import validation_problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
-from api.requests.idempotency import IdempotentRoute
-from api.requests.multipart import FileRule, Form, parse_multipart, validate_json
+from api.requests.idempotency import IdempotencyDep, ReservedDep
+from api.requests.json_body import validate_json
+from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
 from api.schemas import resources
 from api.services import subjects, videos
 from storage.database.models import VideoState
-from storage.settings import Settings
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
 
 
-def _rules(settings: Settings) -> dict[str, FileRule]:
+def _rules(settings: SettingsDep) -> dict[str, FileRule]:
     return {
         "audio": FileRule(settings.max_audio_bytes, file_type.require_media),
         "background": FileRule(settings.max_image_bytes, file_type.require_image),
     }
 
 
-async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
-    files = _rules(settings)
+RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
+
+
+async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserved: ReservedDep) -> AsyncIterator[Form]:
     fields = resources.VideoForm.model_fields
-    async with parse_multipart(request, fields=fields, files=files, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=rules, folder=settings.data_dir) as form:
         yield form
 
 
 @router.post(
     "",
     status_code=202,
+    response_model=resources.Video,
     summary="Make a video of a subject and speech",
     responses={
         202: responses.accepted_response("the video"),
@@ -71,20 +74,21 @@ async def _form(request: Request, settings: SettingsDep) -> AsyncIterator[Form]:
 def create_video(
     caller: CallerDep,  # first: nobody's body is read before
     form: Annotated[Form, Depends(_form, scope="function")],
-    response: Response,
+    idempotency: IdempotencyDep,
+    rules: RulesDep,
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
-    session: Writing,
-) -> resources.Video:
+    session: WriteSession,
+) -> Response:
     """Takes the audio in and answers at once; one job follows, `render`. Poll the video or its job."""
     options = _options(form)
     texts = form.parse(resources.VideoForm)
     picture = form.files.get("background")
     with database.session(write=False) as reading:
         subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
-    rule, sources = _rules(settings)["audio"], {"owner": caller.owner, "database": database, "store": store}
-    with file_or_upload(form, "audio", texts.upload_id, rule, **sources) as audio:
+    sources = {"owner": caller.owner, "database": database, "store": store}
+    with file_or_upload(form, "audio", texts.upload_id, rules["audio"], **sources) as audio:
         row = videos.submit_video(
             session,
             store,
@@ -93,14 +97,14 @@ def create_video(
             subject_id=texts.subject_id,
             options=options,
             audio=audio.file,
-            audio_limit=rule.limit,
+            audio_limit=rules["audio"].limit,
             upload_id=texts.upload_id,
             background=picture.file if picture else None,
-            background_limit=settings.max_image_bytes,
+            background_limit=rules["background"].limit,
         )
     video = serializers.video(session, row)
-    response.headers.update({"Location": video.links.self, **serializers.retry_after([video.job])})
-    return video
+    headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
+    return idempotency.respond(session, video, headers=headers)
 
 
 def _options(form: Form) -> RenderOptions:
@@ -118,7 +122,7 @@ def _options(form: Form) -> RenderOptions:
 @router.get("", summary="List videos, newest first", responses=problems("validation_failed"))
 def list_videos(
     caller: CallerDep,
-    session: Reading,
+    session: ReadSession,
     state: VideoState | None = None,
     subject_id: str | None = None,
     limit: Limit = 50,
@@ -132,7 +136,7 @@ def list_videos(
 
 
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
-def get_video(video_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Video:
+def get_video(video_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Video:
     """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
     video = serializers.video(session, videos.get_video(session, video_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([video.job]))
@@ -140,7 +144,7 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
 
 
 @router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
-def delete_video(video_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
+def delete_video(video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
     """Removes the video and its files. Work on it stops within seconds."""
     videos.delete_video(session, store, video_id, owner=caller.owner)
 
@@ -158,7 +162,7 @@ def delete_video(video_id: str, caller: CallerDep, session: Writing, store: Stor
         **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_file(video_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
+def get_file(video_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
     """The MP4 or WebM. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256.
 
     Where the object store can sign links, the answer is a redirect to one that can be used for a while.

@@ -3,73 +3,54 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, Reading, SettingsDep, Writing
+from api.deps import Cursor, Limit, ReadSession, SettingsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.requests.idempotency import IdempotentRoute
-from api.requests.multipart import receive_json
+from api.requests.idempotency import IdempotencyDep
+from api.requests.json_body import JsonBody
 from api.schemas import webhooks as schemas
 from api.schemas.resources import Page
 from api.services import webhooks
 from storage.database import models
 from storage.database.models import DeliveryState, now
-from worker.webhooks.signing import WebhookSigner, load_signer
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
 BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
 SECRET = {"Cache-Control": "no-store"}
 """Of an answer that holds a secret: nobody keeps it, neither on its way nor in api/requests/idempotency.py."""
 
 
-async def _input(request: Request) -> schemas.WebhookInput:
-    return await receive_json(request, schemas.WebhookInput)
-
-
-async def _patch(request: Request) -> schemas.WebhookPatch:
-    return await receive_json(request, schemas.WebhookPatch)
-
-
-def _keyring(settings: SettingsDep) -> WebhookSigner:
-    return load_signer(settings)
-
-
-KeyringDep = Annotated[WebhookSigner, Depends(_keyring)]
-
-
 @router.post(
     "",
     status_code=201,
+    response_model=schemas.WebhookWithSecret,
     summary="Make a webhook",
     responses={
         201: responses.response_with_headers("made; this answer alone has the secret", Location="where the webhook is"),
         **problems(*BODY_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
     },
-    openapi_extra=responses.json_body(schemas.WebhookInput),
 )
 def create_webhook(
-    given: Annotated[schemas.WebhookInput, Depends(_input)],
     caller: CallerDep,
+    idempotency: IdempotencyDep,
+    webhook: JsonBody[schemas.WebhookInput],
     settings: SettingsDep,
-    keyring: KeyringDep,
-    response: Response,
-    session: Writing,
-) -> schemas.WebhookWithSecret:
+    session: WriteSession,
+) -> Response:
     """From now on `url` is told of `events`. Every delivery is signed with the secret (Standard Webhooks)."""
-    row = webhooks.create_webhook(session, settings, owner=caller.owner, **given.model_dump())
-    shown = _with_secret(row, keyring)
-    response.headers.update({"Location": shown.links.self, **SECRET})
-    return shown
+    row, secret = webhooks.create_webhook(session, settings, owner=caller.owner, **webhook.model_dump())
+    resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
+    return idempotency.respond(session, resource, headers={"Location": resource.links.self, **SECRET})
 
 
 @router.get("", summary="List webhooks, newest first", responses=problems("validation_failed"))
 def list_webhooks(
-    caller: CallerDep, session: Reading, limit: Limit = 50, cursor: Cursor = None
+    caller: CallerDep, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[schemas.Webhook]:
     """A page of webhooks, without their secrets."""
     page = webhooks.list_webhooks(session, owner=caller.owner, limit=limit, cursor=cursor)
@@ -77,7 +58,7 @@ def list_webhooks(
 
 
 @router.get("/{webhook_id}", summary="Read a webhook", responses=problems("not_found"))
-def get_webhook(webhook_id: str, caller: CallerDep, session: Reading) -> schemas.Webhook:
+def get_webhook(webhook_id: str, caller: CallerDep, session: ReadSession) -> schemas.Webhook:
     """The webhook, without its secret."""
     return _webhook(webhooks.get_webhook(session, webhook_id, owner=caller.owner))
 
@@ -86,14 +67,13 @@ def get_webhook(webhook_id: str, caller: CallerDep, session: Reading) -> schemas
     "/{webhook_id}",
     summary="Change a webhook, switch it off or on",
     responses=problems(*BODY_CODES, "not_found", "url_refused"),
-    openapi_extra=responses.json_body(schemas.WebhookPatch),
 )
 def patch_webhook(
     webhook_id: str,
-    patch: Annotated[schemas.WebhookPatch, Depends(_patch)],
+    patch: JsonBody[schemas.WebhookPatch],
     caller: CallerDep,
     settings: SettingsDep,
-    session: Writing,
+    session: WriteSession,
 ) -> schemas.Webhook:
     """The webhook as it is now. What waits for it is sent to its new address; while it is off, no events are noted for it."""
     values = patch.model_dump(exclude_unset=True)
@@ -101,36 +81,40 @@ def patch_webhook(
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("not_found"))
-def delete_webhook(webhook_id: str, caller: CallerDep, session: Writing) -> None:
+def delete_webhook(webhook_id: str, caller: CallerDep, session: WriteSession) -> None:
     """Removes the webhook, what waits for it, and the log of what it was told."""
     webhooks.delete_webhook(session, webhook_id, owner=caller.owner)
 
 
 @router.post(
-    "/{webhook_id}/rotate", summary="Give a webhook another secret", responses=problems("not_found", "webhooks_off")
+    "/{webhook_id}/rotate",
+    response_model=schemas.WebhookWithSecret,
+    summary="Give a webhook another secret",
+    responses=problems("not_found", "webhooks_off"),
 )
 def rotate_secret(
-    webhook_id: str, caller: CallerDep, keyring: KeyringDep, response: Response, session: Writing
-) -> schemas.WebhookWithSecret:
+    webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession
+) -> Response:
     """The webhook with its new secret. For 24 hours deliveries are signed with the one before too."""
-    response.headers.update(SECRET)
-    return _with_secret(webhooks.rotate_secret(session, webhook_id, owner=caller.owner), keyring)
+    row, secret = webhooks.rotate_secret(session, settings, webhook_id, owner=caller.owner)
+    resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
+    return idempotency.respond(session, resource, headers=SECRET)
 
 
 @router.post(
     "/{webhook_id}/test",
     status_code=202,
+    response_model=schemas.Delivery,
     summary="Send a test event",
     responses={
         202: responses.response_with_headers("noted; it is sent within seconds", Location="where its delivery is"),
         **problems("not_found", "webhook_disabled"),
     },
 )
-def test_webhook(webhook_id: str, caller: CallerDep, response: Response, session: Writing) -> schemas.Delivery:
+def test_webhook(webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
     """The delivery of an event `webhook.test`; read it again to see what came of it."""
-    shown = _delivery(webhooks.send_test_event(session, webhook_id, owner=caller.owner))
-    response.headers["Location"] = shown.links.self
-    return shown
+    delivery = _delivery(webhooks.send_test_event(session, webhook_id, owner=caller.owner))
+    return idempotency.respond(session, delivery, headers={"Location": delivery.links.self})
 
 
 @router.get(
@@ -141,7 +125,7 @@ def test_webhook(webhook_id: str, caller: CallerDep, response: Response, session
 def list_deliveries(
     webhook_id: str,
     caller: CallerDep,
-    session: Reading,
+    session: ReadSession,
     state: DeliveryState | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
@@ -152,7 +136,7 @@ def list_deliveries(
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}", summary="Read a delivery", responses=problems("not_found"))
-def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: Reading) -> schemas.Delivery:
+def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: ReadSession) -> schemas.Delivery:
     """The delivery: its attempts so far, the last answer, and when the next attempt is due."""
     return _delivery(webhooks.get_delivery(session, webhook_id, delivery_id, owner=caller.owner))
 
@@ -160,20 +144,20 @@ def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: 
 @router.post(
     "/{webhook_id}/deliveries/{delivery_id}/replay",
     status_code=202,
+    response_model=schemas.Delivery,
     summary="Make a delivery again",
     responses={202: {"description": "noted; it is sent within seconds"}, **problems("not_found", "webhook_disabled")},
 )
-def replay_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: Writing) -> schemas.Delivery:
+def replay_delivery(
+    webhook_id: str, delivery_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession
+) -> Response:
     """The delivery, due again with the same id and body, whatever came of it before."""
-    return _delivery(webhooks.replay_delivery(session, webhook_id, delivery_id, owner=caller.owner))
+    row = webhooks.replay_delivery(session, webhook_id, delivery_id, owner=caller.owner)
+    return idempotency.respond(session, _delivery(row))
 
 
 def _webhook(row: models.Webhook) -> schemas.Webhook:
     return schemas.Webhook(**_columns(row))
-
-
-def _with_secret(row: models.Webhook, keyring: WebhookSigner) -> schemas.WebhookWithSecret:
-    return schemas.WebhookWithSecret(**_columns(row), secret=keyring.secret(row))
 
 
 def _columns(row: models.Webhook) -> dict[str, object]:

@@ -16,14 +16,17 @@ from storage.errors import NotFound
 from storage.settings import Settings
 from storage.tables import webhooks
 from worker.webhooks import guarded_http
+from worker.webhooks.signing import load_signer
 
 
 def create_webhook(
     session: Session, settings: Settings, *, owner: str, url: str, events: list[WebhookEvent], description: str
-) -> Webhook:
-    """A new webhook. Raises UrlRefused, TooManyWebhooks."""
+) -> tuple[Webhook, str]:
+    """Creates a webhook; returns it with its secret. Raises WebhooksOff, UrlRefused, TooManyWebhooks."""
+    signer = load_signer(settings)
     check_url(settings, url)
-    return webhooks.create(session, owner=owner, url=url, events=events, description=description)
+    webhook = webhooks.create(session, owner=owner, url=url, events=events, description=description)
+    return webhook, signer.secret(webhook)
 
 
 def get_webhook(session: Session, webhook_id: str, *, owner: str) -> Webhook:
@@ -48,9 +51,14 @@ def delete_webhook(session: Session, webhook_id: str, *, owner: str) -> None:
     session.delete(get_webhook(session, webhook_id, owner=owner))
 
 
-def rotate_secret(session: Session, webhook_id: str, *, owner: str) -> Webhook:
-    """Gives the webhook another secret; the one before signs too for a day. Raises NotFound."""
-    return webhooks.rotate(session, get_webhook(session, webhook_id, owner=owner))
+def rotate_secret(session: Session, settings: Settings, webhook_id: str, *, owner: str) -> tuple[Webhook, str]:
+    """Gives the webhook a new secret and returns both; for a day deliveries are signed with the old one too.
+
+    Raises WebhooksOff, NotFound.
+    """
+    signer = load_signer(settings)
+    webhook = webhooks.rotate(session, queries.get(session, Webhook, webhook_id, owner=owner))
+    return webhook, signer.secret(webhook)
 
 
 def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Delivery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from collections import Counter
@@ -11,12 +12,13 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from fastapi import APIRouter, Response
 from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
 from sqlalchemy import func, select, update
 
 from api.app import create_app
-from api.requests.idempotency import IdempotentRoute
+from api.deps import WriteSession
+from api.requests.idempotency import IdempotencyDep
 from storage.database.models import Answer, Verification, now
 from storage.tables import idempotency
 from tests.api.conftest import AUDIO, VIDEO, check_problem, serving
@@ -129,7 +131,7 @@ def test_a_process_that_dies_while_it_waits_for_a_verification_makes_no_second_o
         check_problem(ask(), "internal_error")
     assert count() == 0 and not list(make.store.keys(older_than_s=-60))
     with monkeypatch.context() as patch:
-        patch.setattr("api.routes.verify._wait", lambda *_: 1 / 0)
+        patch.setattr("api.routes.verify._finished_in_time", lambda *_: 1 / 0)
         check_problem(ask(), "internal_error")
     answer = ask()
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (202, "true")
@@ -273,16 +275,16 @@ def test_a_key_that_is_none_is_pointed_at(client, key):
 
 
 def test_an_answer_that_holds_a_secret_is_not_kept(app):
-    router = APIRouter(route_class=IdempotentRoute)
+    class Secret(BaseModel):
+        secret: str
+
     made = []
 
-    @router.post("/secret")
-    def secret(response: Response) -> dict:
+    @app.post("/secret", response_model=Secret)
+    def secret(idempotency: IdempotencyDep, session: WriteSession):
         made.append("one")
-        response.headers["Cache-Control"] = "no-store"
-        return {"secret": "s3cret"}
+        return idempotency.respond(session, Secret(secret="s3cret"), headers={"Cache-Control": "no-store"})
 
-    app.include_router(router)
     with serving(app) as url, httpx.Client(base_url=url) as client:
         assert client.post("/secret", headers=KEY).json() == {"secret": "s3cret"}
         check_problem(client.post("/secret", headers=KEY), "answer_not_kept")
@@ -293,8 +295,7 @@ def test_no_route_that_takes_a_post_can_do_without(app):
     posts = [each for each in iter_route_contexts(app.routes) if "POST" in (each.methods or ())]
     assert len(posts) >= 4
     for each in posts:
-        assert isinstance(each.original_route, IdempotentRoute), (
-            f"{each.path}: APIRouter(route_class=PostOnce) is needed"
-        )
         parameters = app.openapi()["paths"][each.path]["post"]["parameters"]
         assert "Idempotency-Key" in [parameter["name"] for parameter in parameters]
+        source = inspect.getsource(each.original_route.endpoint)
+        assert "idempotency.respond(" in source or "_respond(idempotency" in source, f"{each.path} stores no response"

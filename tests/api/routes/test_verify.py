@@ -34,7 +34,7 @@ def looking(app, monkeypatch):
     """A worker's thread that verifies; what it finds is what the test puts in here."""
     found = {}
     monkeypatch.setattr(verifier, "inspect", lambda file, order: found | {})
-    monkeypatch.setattr(routes, "LOOK_S", 0.02)
+    monkeypatch.setattr(routes, "POLL_S", 0.02)
     looker = Verifier(app.state.settings, app.state.database, app.state.store)
     stop = threading.Event()
 
