@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from api.openapi import links
 from api.problems.problems import MEDIA_TYPE, PROBLEMS
 from api.requests import idempotency, tus
 from api.schemas import resources
@@ -142,7 +141,6 @@ def customize_openapi(app: FastAPI) -> None:
                         _describe_tags(operation)
                     if MEDIA_TYPE not in operation["responses"].get("422", {}).get("content", {MEDIA_TYPE: None}):
                         del operation["responses"]["422"]  # an id in a path is any text: nothing to validate
-            links.add(described)
         return app.openapi_schema
 
     app.openapi = openapi
