@@ -7,7 +7,8 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from api.problems.problems import MEDIA_TYPE, PROBLEMS
+from api.problems.problems import MEDIA_TYPE
+from api.problems.table import PROBLEMS
 from api.requests import idempotency, tus
 from api.schemas import resources
 

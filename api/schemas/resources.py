@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
-from api.problems.problems import PROBLEMS
+from api.problems.table import PROBLEMS
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
 from storage.tables.api_keys import OWNER, Scope
 from storage.tables.quotas import QuotaName
