@@ -11,7 +11,9 @@ from api.requests.idempotency import IdempotencyDep
 from api.requests.json_body import JsonBody
 from api.responses import serializers
 from api.schemas import resources
-from api.services import consents, subjects
+from api.services import consents
+from storage.database import queries
+from storage.database.models import Subject
 
 router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"])
 
@@ -19,7 +21,7 @@ router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"])
 @router.get("/consent", summary="Read the record of consent", responses=problems("not_found"))
 def get_consent(subject_id: str, caller: CallerDep, session: ReadSession) -> resources.Consent:
     """Who agreed to be shown, to what, when, with which footage; it is there for as long as the subject's row is."""
-    return serializers.consent(subjects.get_subject(session, subject_id, owner=caller.owner))
+    return serializers.consent(queries.get(session, Subject, subject_id, owner=caller.owner))
 
 
 @router.post(

@@ -16,7 +16,8 @@ from api.responses import serializers
 from api.responses.job_events import begin
 from api.schemas import resources
 from api.services import jobs
-from storage.database.models import JobKind, JobState
+from storage.database import queries
+from storage.database.models import Job, JobKind, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -33,8 +34,9 @@ def list_jobs(
     cursor: Cursor = None,
 ) -> resources.Page[resources.Job]:
     """A page of jobs; `subject_id` includes the jobs of the subject's videos."""
-    page = jobs.list_jobs(
+    page = queries.page(
         session,
+        Job,
         owner=caller.owner,
         state=state,
         kind=kind,
@@ -49,7 +51,7 @@ def list_jobs(
 @router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
 def get_job(job_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Job:
     """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
-    job = serializers.job(session, jobs.get_job(session, job_id, owner=caller.owner))
+    job = serializers.job(session, queries.get(session, Job, job_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([job]))
     return job
 
@@ -74,7 +76,7 @@ def follow_job(
     last_event_id: Annotated[str | None, Header(description="goes on after the event with this id")] = None,
 ) -> Response:
     """Server-sent events: how the job is, then every change as it comes, until the job is over."""
-    job = jobs.get_job(session, job_id, owner=caller.owner)
+    job = queries.get(session, Job, job_id, owner=caller.owner)
     beginning = begin(session, job, last_event_id)
     if beginning.ended:
         return Response(status_code=204)  # the one status after which a browser's EventSource does not come back

@@ -22,7 +22,8 @@ from api.responses import serializers
 from api.responses.byte_ranges import file_response
 from api.schemas import resources
 from api.services import subjects
-from storage.database.models import SubjectState
+from storage.database import queries
+from storage.database.models import Subject, SubjectState
 from storage.objects.base import ObjectStore
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
@@ -106,15 +107,14 @@ def list_subjects(
     caller: CallerDep, session: ReadSession, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Subject]:
     """A page of subjects."""
-    return serializers.subjects(
-        session, subjects.list_subjects(session, owner=caller.owner, state=state, limit=limit, cursor=cursor)
-    )
+    page = queries.page(session, Subject, owner=caller.owner, state=state, limit=limit, cursor=cursor)
+    return serializers.subjects(session, page)
 
 
 @router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
 def get_subject(subject_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Subject:
     """The subject with its jobs, oldest first. Poll it with If-None-Match, at the pace of Retry-After."""
-    subject = serializers.subject(session, subjects.get_subject(session, subject_id, owner=caller.owner))
+    subject = serializers.subject(session, queries.get(session, Subject, subject_id, owner=caller.owner))
     response.headers.update(serializers.retry_after(subject.jobs))
     return subject
 

@@ -24,7 +24,8 @@ from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
 from api.schemas import resources
 from api.services import subjects, videos
-from storage.database.models import VideoState
+from storage.database import queries
+from storage.database.models import Video, VideoState
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -129,8 +130,8 @@ def list_videos(
     cursor: Cursor = None,
 ) -> resources.Page[resources.Video]:
     """A page of videos."""
-    page = videos.list_videos(
-        session, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
+    page = queries.page(
+        session, Video, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )
     return serializers.videos(session, page)
 
@@ -138,7 +139,7 @@ def list_videos(
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
 def get_video(video_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Video:
     """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
-    video = serializers.video(session, videos.get_video(session, video_id, owner=caller.owner))
+    video = serializers.video(session, queries.get(session, Video, video_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([video.job]))
     return video
 

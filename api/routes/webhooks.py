@@ -15,7 +15,7 @@ from api.requests.json_body import JsonBody
 from api.schemas import webhooks as schemas
 from api.schemas.resources import Page
 from api.services import webhooks
-from storage.database import models
+from storage.database import models, queries
 from storage.database.models import DeliveryState, now
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
@@ -53,14 +53,14 @@ def list_webhooks(
     caller: CallerDep, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[schemas.Webhook]:
     """A page of webhooks, without their secrets."""
-    page = webhooks.list_webhooks(session, owner=caller.owner, limit=limit, cursor=cursor)
+    page = queries.page(session, models.Webhook, owner=caller.owner, limit=limit, cursor=cursor)
     return Page(items=[_webhook(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{webhook_id}", summary="Read a webhook", responses=problems("not_found"))
 def get_webhook(webhook_id: str, caller: CallerDep, session: ReadSession) -> schemas.Webhook:
     """The webhook, without its secret."""
-    return _webhook(webhooks.get_webhook(session, webhook_id, owner=caller.owner))
+    return _webhook(queries.get(session, models.Webhook, webhook_id, owner=caller.owner))
 
 
 @router.patch(

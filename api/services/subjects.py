@@ -16,8 +16,7 @@ from sqlalchemy.orm import Session
 from adnerf_core.config import PresetName
 from storage.database import queries
 from storage.database.engine import after_commit, after_rollback
-from storage.database.models import Job, Subject, SubjectState, new_id, now
-from storage.database.queries import Page
+from storage.database.models import Job, Subject, new_id, now
 from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
@@ -65,11 +64,6 @@ def submit_subject(
         uploads.consume(session, store, upload_id, owner=owner, used_by=subject_id)
     jobs.create(session, "preprocess", subject_id)
     quotas.check(session, settings, owner, "subjects", "queued_jobs", "stored_bytes")
-    return get_subject(session, subject_id, owner=owner)
-
-
-def get_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
-    """The subject with its jobs, oldest first. Raises NotFound."""
     return queries.get(session, Subject, subject_id, owner=owner)
 
 
@@ -92,19 +86,12 @@ def ready_subject(session: Session, subject_id: str, *, owner: str, hold: bool =
     return subject
 
 
-def list_subjects(
-    session: Session, *, owner: str, state: SubjectState | None = None, limit: int = 50, cursor: str | None = None
-) -> Page[Subject]:
-    """Subjects, newest first; `cursor` is the `next_cursor` of the page before."""
-    return queries.page(session, Subject, limit=limit, cursor=cursor, owner=owner, state=state)
-
-
 def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) -> Subject:
     """Gives the subject another name. Raises NotFound."""
     subject = queries.get(session, Subject, subject_id, owner=owner)
     subject.name, subject.updated_at = name, now()
     session.flush()
-    return get_subject(session, subject_id, owner=owner)
+    return queries.get(session, Subject, subject_id, owner=owner)
 
 
 def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:

@@ -12,8 +12,7 @@ from adnerf_core.config import MARK_BITS, RenderOptions
 from api.services.subjects import ready_subject, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_commit, after_rollback
-from storage.database.models import Job, Video, VideoState, new_id
-from storage.database.queries import Page
+from storage.database.models import Job, Video, new_id
 from storage.errors import VideoNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
@@ -66,25 +65,7 @@ def submit_video(
         uploads.consume(session, store, upload_id, owner=owner, used_by=video_id)
     jobs.create(session, "render", subject_id, video_id)
     quotas.check(session, settings, owner, "queued_jobs", "daily_seconds", "stored_bytes")
-    return get_video(session, video_id, owner=owner)
-
-
-def get_video(session: Session, video_id: str, *, owner: str) -> Video:
-    """The video with its job. Raises NotFound."""
     return queries.get(session, Video, video_id, owner=owner)
-
-
-def list_videos(
-    session: Session,
-    *,
-    owner: str,
-    state: VideoState | None = None,
-    subject_id: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Page[Video]:
-    """Videos, newest first."""
-    return queries.page(session, Video, limit=limit, cursor=cursor, owner=owner, state=state, subject_id=subject_id)
 
 
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:

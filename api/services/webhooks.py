@@ -29,26 +29,16 @@ def create_webhook(
     return webhook, signer.secret(webhook)
 
 
-def get_webhook(session: Session, webhook_id: str, *, owner: str) -> Webhook:
-    """The webhook. Raises NotFound."""
-    return queries.get(session, Webhook, webhook_id, owner=owner)
-
-
-def list_webhooks(session: Session, *, owner: str, limit: int = 50, cursor: str | None = None) -> Page[Webhook]:
-    """Webhooks, newest first."""
-    return queries.page(session, Webhook, limit=limit, cursor=cursor, owner=owner)
-
-
 def change_webhook(session: Session, settings: Settings, webhook_id: str, *, owner: str, **values: Any) -> Webhook:
     """Sets some of `url`, `events`, `description`, `enabled`. Raises UrlRefused, NotFound."""
     if "url" in values:
         check_url(settings, values["url"])
-    return webhooks.change(session, get_webhook(session, webhook_id, owner=owner), **values)
+    return webhooks.change(session, queries.get(session, Webhook, webhook_id, owner=owner), **values)
 
 
 def delete_webhook(session: Session, webhook_id: str, *, owner: str) -> None:
     """Removes the webhook with all its deliveries, sent or not. Raises NotFound."""
-    session.delete(get_webhook(session, webhook_id, owner=owner))
+    session.delete(queries.get(session, Webhook, webhook_id, owner=owner))
 
 
 def rotate_secret(session: Session, settings: Settings, webhook_id: str, *, owner: str) -> tuple[Webhook, str]:
@@ -63,7 +53,7 @@ def rotate_secret(session: Session, settings: Settings, webhook_id: str, *, owne
 
 def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Delivery:
     """Sends the event `webhook.test`, soon. Raises NotFound, WebhookDisabled."""
-    return webhooks.test(session, get_webhook(session, webhook_id, owner=owner))
+    return webhooks.test(session, queries.get(session, Webhook, webhook_id, owner=owner))
 
 
 def get_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
@@ -84,14 +74,14 @@ def list_deliveries(
     cursor: str | None = None,
 ) -> Page[Delivery]:
     """The webhook's deliveries, newest first. Raises NotFound."""
-    get_webhook(session, webhook_id, owner=owner)
+    queries.get(session, Webhook, webhook_id, owner=owner)
     return queries.page(session, Delivery, limit=limit, cursor=cursor, owner=owner, webhook_id=webhook_id, state=state)
 
 
 def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
     """Makes a delivery again, soon, whatever came of it before. Raises NotFound, WebhookDisabled."""
     delivery = get_delivery(session, webhook_id, delivery_id, owner=owner)
-    return webhooks.replay(session, get_webhook(session, webhook_id, owner=owner), delivery)
+    return webhooks.replay(session, queries.get(session, Webhook, webhook_id, owner=owner), delivery)
 
 
 def check_url(settings: Settings, url: str) -> None:

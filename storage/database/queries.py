@@ -39,7 +39,7 @@ def get(session: Session, model: type[Row], row_id: str, *, owner: str | None = 
     return row
 
 
-def page(session: Session, model: type[Row], *, limit: int, cursor: str | None = None, **equal) -> Page[Row]:
+def page(session: Session, model: type[Row], *, limit: int = 50, cursor: str | None = None, **equal) -> Page[Row]:
     """Rows whose columns have the values in `equal` (None: any), newest first, after the row that `cursor` names."""
     if not all(map(_can_be, equal.values())):
         return Page([], None)

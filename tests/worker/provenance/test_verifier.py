@@ -17,7 +17,8 @@ from adnerf_core.config import ViewChange
 from adnerf_core.files import ffmpeg as media
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from api.services import videos
-from api.services.verifications import get_verification, submit_verification
+from api.services.verifications import submit_verification
+from storage.database import queries
 from storage.database.models import LOCAL, Verification, Video
 from storage.settings import bare_environment
 from storage.tables import verifications
@@ -76,7 +77,7 @@ def verify(house, content, owner=LOCAL):
     with house.database.session() as session:
         row = submit_verification(session, house.store, house.settings, owner=owner, video=io.BytesIO(content))
     assert Verifier(house.settings, house.database, house.store).step()
-    return house.read(get_verification, row.id, owner=owner)
+    return house.read(queries.get, Verification, row.id, owner=owner)
 
 
 def changed(content, folder, **how):
@@ -165,9 +166,9 @@ def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, cl
     for attempt in (1, 2, 3):
         with pytest.raises(SystemExit):
             looker.step()
-        assert house.read(get_verification, row.id).attempt == attempt
+        assert house.read(queries.get, Verification, row.id).attempt == attempt
     assert not looker.step()
-    assert house.read(get_verification, row.id).error["code"] == "worker_lost"
+    assert house.read(queries.get, Verification, row.id).error["code"] == "worker_lost"
 
 
 def test_a_late_answer_is_thrown_away(house):
@@ -194,7 +195,7 @@ def test_a_late_answer_leaves_the_file_to_the_attempt_that_looks_at_it(house, cl
     with house.database.session() as session:
         row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
     assert Verifier(house.settings, house.database, house.store).step()
-    row = house.read(get_verification, row.id)
+    row = house.read(queries.get, Verification, row.id)
     assert (row.state, row.attempt, row.error) == ("running", 2, None)
     assert house.objects() == [row.file_key]
 
