@@ -1,4 +1,4 @@
-"""What routes depend on: settings, the store, who is well, and one transaction a request."""
+"""Dependencies of routes: settings, database, object store, readiness, job events, and one transaction per request."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from storage.objects.base import ObjectStore
 from storage.settings import Settings
 
 WRITERS = 10
-"""Requests that write at once; the others wait without a thread.
+"""Requests that may write at the same time; further ones wait without holding a thread.
 
-Whoever has a lock of the database needs a thread again before the transaction can end. So those who wait for that lock must
-leave some of the threads (there are 40) and of the database's connections (15) to others.
+A request that holds a database lock needs a thread to finish its transaction. If requests that wait for the lock took all
+threads (Starlette has 40) or all connections (15), none could finish. 10 leaves enough of both to readers.
 """
 
 
@@ -66,12 +66,12 @@ def _writing(
         yield session
 
 
-# scope="function": the transaction ends before the answer leaves. With the default scope a client could hear "done"
-# of something that is not durable yet.
+# scope="function": the transaction ends before the response is sent. With the default scope a client could be told that
+# something is done before it is durable.
 ReadSession = Annotated[Session, Depends(_reading, scope="function")]
 WriteSession = Annotated[Session, Depends(_writing, scope="function")]
 
-Limit = Annotated[int, Query(ge=1, le=100, description="items a page, at most")]
+Limit = Annotated[int, Query(ge=1, le=100, description="maximum number of items in a page")]
 Cursor = Annotated[
-    str | None, Query(pattern=r"^[a-z]{3}_[0-9a-f]{1,64}$", description="`next_cursor` of the page before")
+    str | None, Query(pattern=r"^[a-z]{3}_[0-9a-f]{1,64}$", description="`next_cursor` of the previous page")
 ]

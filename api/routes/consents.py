@@ -1,4 +1,4 @@
-"""Consent: the record of who agreed to be shown, and its end."""
+"""Routes of consent: reading the record and withdrawing it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from api.auth import CallerDep
 from api.deps import ReadSession, StoreDep, WriteSession
-from api.openapi.responses import problems
+from api.openapi.responses import JSON_CODES, problems
 from api.requests.idempotency import IdempotencyDep
 from api.requests.json_body import JsonBody
 from api.responses import serializers
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"])
 
 @router.get("/consent", summary="Read the record of consent", responses=problems("not_found"))
 def get_consent(subject_id: str, caller: CallerDep, session: ReadSession) -> resources.Consent:
-    """Who agreed to be shown, to what, when, with which footage; it is there for as long as the subject's row is."""
+    """Who agreed to be shown, to what, when, and with which footage. The record exists as long as the subject does."""
     return serializers.consent(queries.get(session, Subject, subject_id, owner=caller.owner))
 
 
@@ -28,7 +28,7 @@ def get_consent(subject_id: str, caller: CallerDep, session: ReadSession) -> res
     "/withdraw-consent",
     response_model=resources.Subject,
     summary="Withdraw consent",
-    responses=problems("not_found", "body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed"),
+    responses=problems("not_found", *JSON_CODES),
 )
 def withdraw_consent(
     caller: CallerDep,
@@ -38,9 +38,9 @@ def withdraw_consent(
     session: WriteSession,
     store: StoreDep,
 ) -> Response:
-    """The subject, `cancelled` for ever with its videos: its jobs are cancelled, nothing of it is made or shown any more.
+    """Cancels the subject, its videos and its jobs for good: nothing of it is made or shown any more.
 
-    With `purge` footage, models and videos are removed too; the record itself stays. Asking again changes nothing.
+    With `purge`, footage, models and videos are removed as well; the record itself stays. Repeating the request changes nothing.
     """
     row = consents.withdraw_consent(session, store, subject_id, owner=caller.owner, purge=withdrawal.purge)
     return idempotency.respond(session, serializers.subject(session, row))

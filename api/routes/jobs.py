@@ -1,4 +1,4 @@
-"""Jobs: the work behind subjects and videos."""
+"""Routes of jobs: the work that subjects and videos need."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def list_jobs(
 
 @router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
 def get_job(job_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Job:
-    """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
+    """The job. Poll it with If-None-Match, waiting Retry-After seconds each time, or follow its events."""
     job = serializers.job(session, queries.get(session, Job, job_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([job]))
     return job
@@ -62,9 +62,11 @@ def get_job(job_id: str, caller: CallerDep, response: Response, session: ReadSes
     response_class=Response,
     responses={
         200: responses.events(
-            "`state`, `stage`, `progress` or `queue`: what has changed of the job, and the job", resources.Job
+            "`state`, `stage`, `progress` or `queue`: what has changed, with the job as it is now", resources.Job
         ),
-        204: {"description": "the job is over, and Last-Event-ID says that its end was heard: no need to come back"},
+        204: {
+            "description": "the job has ended, and by Last-Event-ID the client knows it: there is no need to reconnect"
+        },
         **problems("not_found"),
     },
 )
@@ -73,14 +75,14 @@ def follow_job(
     caller: CallerDep,
     session: ReadSession,
     watch: WatchDep,
-    last_event_id: Annotated[str | None, Header(description="goes on after the event with this id")] = None,
+    last_event_id: Annotated[str | None, Header(description="continue after the event with this id")] = None,
 ) -> Response:
-    """Server-sent events: how the job is, then every change as it comes, until the job is over."""
+    """Server-sent events: first the job as it is, then every change as it happens, until the job has ended."""
     job = queries.get(session, Job, job_id, owner=caller.owner)
     beginning = begin(session, job, last_event_id)
     if beginning.ended:
-        return Response(status_code=204)  # the one status after which a browser's EventSource does not come back
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or nginx would keep events back
+        return Response(status_code=204)  # the only status after which a browser's EventSource does not reconnect
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # without it nginx buffers events
     return EventSourceResponse(watch.follow(job.id, beginning, caller.token), headers=headers)
 
 
@@ -91,7 +93,7 @@ def follow_job(
     responses=problems("not_found", "move_not_allowed"),
 )
 def cancel_job(job_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
-    """The cancelled job. It must be queued or running; running work stops within seconds."""
+    """Cancels a queued or running job; running work stops within seconds."""
     row = jobs.cancel_job(session, job_id, owner=caller.owner)
     return idempotency.respond(session, serializers.job(session, row))
 
@@ -105,6 +107,6 @@ def cancel_job(job_id: str, caller: CallerDep, idempotency: IdempotencyDep, sess
 def retry_job(
     job_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession
 ) -> Response:
-    """The job, queued again. It must have failed or been cancelled; it goes on from what stands."""
+    """Queues a failed or cancelled job again. It continues from its last checkpoint."""
     row = jobs.retry_job(session, settings, job_id, owner=caller.owner)
     return idempotency.respond(session, serializers.job(session, row))

@@ -1,4 +1,4 @@
-"""API keys, for administrators: what `adnerf keys` does, over HTTP."""
+"""Routes of API keys, for administrators: what `adnerf keys` does, over HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from api.auth import AdminDep
 from api.deps import Cursor, Limit, ReadSession, WriteSession
-from api.openapi.responses import problems
+from api.openapi.responses import JSON_CODES, problems
 from api.problems.problems import validation_problem
 from api.requests.idempotency import IdempotencyDep
 from api.requests.json_body import JsonBody
@@ -18,8 +18,8 @@ from storage.tables import api_keys
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
 
-BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
 SECRET = {"Cache-Control": "no-store"}
+"""Headers of a response with a secret: neither caches nor api/requests/idempotency.py store it."""
 
 
 @router.post(
@@ -27,12 +27,12 @@ SECRET = {"Cache-Control": "no-store"}
     status_code=201,
     response_model=resources.NewKey,
     summary="Make a key",
-    responses=problems(*BODY_CODES),
+    responses=problems(*JSON_CODES),
 )
 def create_key(
     caller: AdminDep, idempotency: IdempotencyDep, form: JsonBody[resources.KeyForm], session: WriteSession
 ) -> Response:
-    """The new key, with its token, which is shown this once. From the first key on, every request needs one."""
+    """The new key with its token, which is shown only once. After the first key was created, every request needs one."""
     row, token = api_keys.create(
         session, owner=form.owner, name=form.name, scopes=form.scopes, expires_at=_future(form.expires_at)
     )
@@ -48,7 +48,7 @@ def list_keys(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> resources.Page[resources.Key]:
-    """A page of keys: of one owner, or of all."""
+    """A page of keys: those of one owner, or of all owners."""
     page = queries.page(session, models.Key, limit=limit, cursor=cursor, owner=owner)
     return resources.Page(items=[resources.Key.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
 
@@ -63,7 +63,7 @@ def get_key(key_id: str, caller: AdminDep, session: ReadSession) -> resources.Ke
     "/{key_id}/rotate",
     response_model=resources.NewKey,
     summary="Give a key a new secret",
-    responses=problems("not_found", "key_revoked", *BODY_CODES),
+    responses=problems("not_found", "key_revoked", *JSON_CODES),
 )
 def rotate_key(
     caller: AdminDep,
@@ -72,7 +72,7 @@ def rotate_key(
     rotation: JsonBody[resources.KeyRotation],
     session: WriteSession,
 ) -> Response:
-    """The key with its new token, which is shown this once; the one before works on for `grace_s`."""
+    """The key with its new token, which is shown only once. The old token stays valid for `grace_s` seconds."""
     row, token = api_keys.rotate(session, key_id, grace_s=rotation.grace_s, expires_at=_future(rotation.expires_at))
     return idempotency.respond(session, _with_token(row, token), headers=SECRET)
 
@@ -84,7 +84,7 @@ def rotate_key(
     responses=problems("not_found", "key_revoked"),
 )
 def revoke_key(key_id: str, caller: AdminDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
-    """The key, which works no longer; it stays in the list."""
+    """Makes the key invalid for good; it stays in the list."""
     return idempotency.respond(session, resources.Key.model_validate(api_keys.revoke(session, key_id)))
 
 
@@ -92,7 +92,8 @@ def _with_token(row: models.Key, token: str) -> resources.NewKey:
     return resources.NewKey(**resources.Key.model_validate(row).model_dump(), token=token)
 
 
-def _future(moment: datetime | None) -> datetime | None:
-    if moment is not None and moment <= datetime.now(timezone.utc):
-        raise validation_problem("must lie in the future", "expires_at")
-    return moment
+def _future(time: datetime | None) -> datetime | None:
+    """Returns `time`. Raises Problem `validation_failed` if it has passed."""
+    if time is not None and time <= datetime.now(timezone.utc):
+        raise validation_problem("must be in the future", "expires_at")
+    return time

@@ -1,4 +1,4 @@
-"""Subjects: people of whom videos can be made."""
+"""Routes of subjects: people of whom videos can be made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
 from api.openapi import responses
-from api.openapi.responses import problems
+from api.openapi.responses import JSON_CODES, problems
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
@@ -35,7 +35,8 @@ REPORT_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of a report. It has no script and asks for nothing; should a name ever get past the escaping, it could do nothing either."""
+"""Headers of a report. Reports need no scripts and load nothing, so everything is forbidden: if text from a client ever got
+past the escaping, it could do nothing."""
 
 
 def _rules(settings: SettingsDep) -> dict[str, FileRule]:
@@ -55,7 +56,7 @@ async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserv
     "",
     status_code=202,
     response_model=resources.Subject,
-    summary="Make a subject of a reference video",
+    summary="Make a subject from a reference video",
     responses={
         202: responses.accepted_response("the subject"),
         **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "quota_exceeded"),
@@ -68,7 +69,7 @@ async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserv
     ),
 )
 def create_subject(
-    caller: CallerDep,  # first: nobody's body is read before
+    caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
     idempotency: IdempotencyDep,
     rules: RulesDep,
@@ -77,9 +78,9 @@ def create_subject(
     database: DatabaseDep,
     session: WriteSession,
 ) -> Response:
-    """Takes the video in and answers at once; two jobs follow, `preprocess` and then `train`.
+    """Accepts the video and answers at once; two jobs follow, `preprocess` and then `train`.
 
-    Poll the subject or its jobs. Footage that cannot work makes `preprocess` fail with the reason and the remedy.
+    Poll the subject or its jobs. If the footage is unsuitable, `preprocess` fails with the reason and the remedy.
     """
     texts = form.parse(resources.SubjectForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
@@ -113,7 +114,7 @@ def list_subjects(
 
 @router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
 def get_subject(subject_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Subject:
-    """The subject with its jobs, oldest first. Poll it with If-None-Match, at the pace of Retry-After."""
+    """The subject with its jobs, oldest first. Poll it with If-None-Match, waiting Retry-After seconds each time."""
     subject = serializers.subject(session, queries.get(session, Subject, subject_id, owner=caller.owner))
     response.headers.update(serializers.retry_after(subject.jobs))
     return subject
@@ -122,7 +123,7 @@ def get_subject(subject_id: str, caller: CallerDep, response: Response, session:
 @router.patch(
     "/{subject_id}",
     summary="Rename a subject",
-    responses=problems("not_found", "body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed"),
+    responses=problems("not_found", *JSON_CODES),
 )
 def patch_subject(
     caller: CallerDep, subject_id: str, patch: JsonBody[resources.SubjectPatch], session: WriteSession
@@ -133,14 +134,14 @@ def patch_subject(
 
 @router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
 def delete_subject(subject_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
-    """Removes the subject, its videos and all their files. Work on it stops within seconds."""
+    """Deletes the subject, its videos and all their files. Running work on it stops within seconds."""
     subjects.delete_subject(session, store, subject_id, owner=caller.owner)
 
 
 @router.head("/{subject_id}/preview", include_in_schema=False)
 @router.get(
     "/{subject_id}/preview",
-    summary="See a subject",
+    summary="See a preview of a subject",
     response_class=Response,
     responses={
         200: responses.file("the newest picture", "image/jpeg"),
@@ -151,32 +152,32 @@ def delete_subject(subject_id: str, caller: CallerDep, session: WriteSession, st
 def get_preview(
     subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep
 ) -> Response:
-    """What training has come to so far."""
+    """The newest preview that training has drawn."""
     key = subjects.subject_preview(session, subject_id, owner=caller.owner)
-    return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    return _object_response(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/views", include_in_schema=False)
 @router.get(
     "/{subject_id}/views",
-    summary="See a subject turned",
+    summary="See a subject from other angles",
     response_class=Response,
     responses={
-        200: responses.file("a sheet of pictures, laid out as the subject's `views` says", "image/jpeg"),
+        200: responses.file("one picture with a grid of views; the subject's `views` gives the layout", "image/jpeg"),
         304: {"description": "not changed"},
         **problems("not_found", "views_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
 def get_views(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
-    """The subject turned, from limit to limit: to choose the `view` of a video by."""
+    """The subject at angles between its view limits; it helps to choose the `view` of a video."""
     key = subjects.subject_views(session, subject_id, owner=caller.owner)
-    return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    return _object_response(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/report", include_in_schema=False)
 @router.get(
     "/{subject_id}/report",
-    summary="Read how good a subject is",
+    summary="Read the quality report of a subject",
     response_class=Response,
     responses={
         200: responses.file("a self-contained page", "text/html"),
@@ -185,12 +186,14 @@ def get_views(subject_id: str, request: Request, caller: CallerDep, session: Rea
     },
 )
 def get_report(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
-    """What the held-out footage says about the subject, in words, pictures and figures; it loads nothing and runs nothing."""
+    """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
     key = subjects.subject_report(session, subject_id, owner=caller.owner)
-    return _shown(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+    return _object_response(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
 
 
-def _shown(request: Request, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]) -> Response:
-    """An object that is shown as it is; what is made anew has another key, which is its tag."""
+def _object_response(
+    request: Request, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]
+) -> Response:
+    """Serves an object. Its key is the ETag, because a newer version always has another key."""
     size, tag = store.size(key), f'"{PurePath(key).name}"'
     return file_response(request, store.open(key), size, etag=tag, media_type=media_type, headers=headers)

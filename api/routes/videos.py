@@ -1,4 +1,4 @@
-"""Videos: a subject saying something."""
+"""Routes of videos: a subject saying what an audio says."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserv
     "",
     status_code=202,
     response_model=resources.Video,
-    summary="Make a video of a subject and speech",
+    summary="Make a video from a subject and an audio",
     responses={
         202: responses.accepted_response("the video"),
         **problems(
@@ -68,12 +68,12 @@ async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserv
     openapi_extra=responses.form(
         resources.VideoForm,
         either=("audio", "upload_id"),
-        audio="what the subject shall say, at least 0.3 s",
-        background="picture behind the person: PNG, JPEG or WebP; goes with background kind `image`",
+        audio="the speech, at least 0.3 s",
+        background="picture behind the person (PNG, JPEG or WebP), for background kind `image`",
     ),
 )
 def create_video(
-    caller: CallerDep,  # first: nobody's body is read before
+    caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
     idempotency: IdempotencyDep,
     rules: RulesDep,
@@ -82,7 +82,7 @@ def create_video(
     database: DatabaseDep,
     session: WriteSession,
 ) -> Response:
-    """Takes the audio in and answers at once; one job follows, `render`. Poll the video or its job."""
+    """Accepts the audio and answers at once; one job follows, `render`. Poll the video or its job."""
     options = _options(form)
     texts = form.parse(resources.VideoForm)
     picture = form.files.get("background")
@@ -109,14 +109,14 @@ def create_video(
 
 
 def _options(form: Form) -> RenderOptions:
-    """The options, in which a background picture without a word about the background means kind `image`."""
+    """The field `options`. If a picture is sent and the options do not mention the background, its kind becomes `image`."""
     options = validate_json(RenderOptions, form.values.pop("options", "{}"), "options")
-    picture = "background" in form.files
-    if picture and "background" not in options.model_fields_set:
+    has_picture = "background" in form.files
+    if has_picture and "background" not in options.model_fields_set:
         options = options.model_copy(update={"background": Background(kind="image")})
-    if picture != (options.background.kind == "image"):
-        wrong = "goes with background kind `image` only" if picture else "Field required with background kind `image`"
-        raise validation_problem(wrong, "background")
+    if has_picture != (options.background.kind == "image"):
+        required = "Field required with background kind `image`"
+        raise validation_problem("Only allowed with background kind `image`" if has_picture else required, "background")
     return options
 
 
@@ -138,7 +138,7 @@ def list_videos(
 
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
 def get_video(video_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Video:
-    """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
+    """The video with its job. Poll it with If-None-Match, waiting Retry-After seconds each time."""
     video = serializers.video(session, queries.get(session, Video, video_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([video.job]))
     return video
@@ -146,7 +146,7 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
 
 @router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
 def delete_video(video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
-    """Removes the video and its files. Work on it stops within seconds."""
+    """Deletes the video and its files. Running work on it stops within seconds."""
     videos.delete_video(session, store, video_id, owner=caller.owner)
 
 
@@ -157,16 +157,16 @@ def delete_video(video_id: str, caller: CallerDep, session: WriteSession, store:
     response_class=Response,
     responses={
         200: responses.file("the whole file", *MEDIA_TYPES.values()),
-        206: responses.file("the part that Range asks for", *MEDIA_TYPES.values()),
+        206: responses.file("the requested range", *MEDIA_TYPES.values()),
         304: {"description": "not changed"},
         307: {"description": "the file is at the address in Location"},
         **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
 def get_file(video_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
-    """The MP4 or WebM. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256.
+    """The MP4 or WebM. Supports `Range` (one range), `If-Range` and `If-None-Match`; the `ETag` is the file's SHA-256.
 
-    Where the object store can sign links, the answer is a redirect to one that can be used for a while.
+    If the object store can sign links, the answer is a redirect to a link that is valid for a limited time.
     """
     video = videos.video_file(session, video_id, owner=caller.owner)
     kind = video.options["format"]

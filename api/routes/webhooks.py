@@ -1,4 +1,4 @@
-"""Webhooks: addresses that are told when work ends, and what became of the telling."""
+"""Routes of webhooks: URLs that get an event when a job ends, and the log of deliveries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from api.auth import CallerDep
 from api.deps import Cursor, Limit, ReadSession, SettingsDep, WriteSession
 from api.openapi import responses
-from api.openapi.responses import problems
+from api.openapi.responses import JSON_CODES, problems
 from api.requests.idempotency import IdempotencyDep
 from api.requests.json_body import JsonBody
 from api.schemas import webhooks as schemas
@@ -20,9 +20,8 @@ from storage.database.models import DeliveryState, now
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
-BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
 SECRET = {"Cache-Control": "no-store"}
-"""Of an answer that holds a secret: nobody keeps it, neither on its way nor in api/requests/idempotency.py."""
+"""Headers of a response with a secret: neither caches nor api/requests/idempotency.py store it."""
 
 
 @router.post(
@@ -31,8 +30,10 @@ SECRET = {"Cache-Control": "no-store"}
     response_model=schemas.WebhookWithSecret,
     summary="Make a webhook",
     responses={
-        201: responses.response_with_headers("made; this answer alone has the secret", Location="where the webhook is"),
-        **problems(*BODY_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
+        201: responses.response_with_headers(
+            "created; only this response contains the secret", Location="where the webhook is"
+        ),
+        **problems(*JSON_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
     },
 )
 def create_webhook(
@@ -42,7 +43,7 @@ def create_webhook(
     settings: SettingsDep,
     session: WriteSession,
 ) -> Response:
-    """From now on `url` is told of `events`. Every delivery is signed with the secret (Standard Webhooks)."""
+    """Events of the given kinds are sent to `url` from now on, signed with the secret (Standard Webhooks)."""
     row, secret = webhooks.create_webhook(session, settings, owner=caller.owner, **webhook.model_dump())
     resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
     return idempotency.respond(session, resource, headers={"Location": resource.links.self, **SECRET})
@@ -65,8 +66,8 @@ def get_webhook(webhook_id: str, caller: CallerDep, session: ReadSession) -> sch
 
 @router.patch(
     "/{webhook_id}",
-    summary="Change a webhook, switch it off or on",
-    responses=problems(*BODY_CODES, "not_found", "url_refused"),
+    summary="Change, disable or enable a webhook",
+    responses=problems(*JSON_CODES, "not_found", "url_refused"),
 )
 def patch_webhook(
     webhook_id: str,
@@ -75,27 +76,27 @@ def patch_webhook(
     settings: SettingsDep,
     session: WriteSession,
 ) -> schemas.Webhook:
-    """The webhook as it is now. What waits for it is sent to its new address; while it is off, no events are noted for it."""
+    """The changed webhook. Pending deliveries go to its new URL. While it is disabled, it gets no new events."""
     values = patch.model_dump(exclude_unset=True)
     return _webhook(webhooks.change_webhook(session, settings, webhook_id, owner=caller.owner, **values))
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("not_found"))
 def delete_webhook(webhook_id: str, caller: CallerDep, session: WriteSession) -> None:
-    """Removes the webhook, what waits for it, and the log of what it was told."""
+    """Deletes the webhook, its pending deliveries and its log."""
     webhooks.delete_webhook(session, webhook_id, owner=caller.owner)
 
 
 @router.post(
     "/{webhook_id}/rotate",
     response_model=schemas.WebhookWithSecret,
-    summary="Give a webhook another secret",
+    summary="Give a webhook a new secret",
     responses=problems("not_found", "webhooks_off"),
 )
 def rotate_secret(
     webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession
 ) -> Response:
-    """The webhook with its new secret. For 24 hours deliveries are signed with the one before too."""
+    """The webhook with its new secret. For 24 hours deliveries are signed with the old secret as well."""
     row, secret = webhooks.rotate_secret(session, settings, webhook_id, owner=caller.owner)
     resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
     return idempotency.respond(session, resource, headers=SECRET)
@@ -107,12 +108,12 @@ def rotate_secret(
     response_model=schemas.Delivery,
     summary="Send a test event",
     responses={
-        202: responses.response_with_headers("noted; it is sent within seconds", Location="where its delivery is"),
+        202: responses.response_with_headers("accepted; it is sent within seconds", Location="where its delivery is"),
         **problems("not_found", "webhook_disabled"),
     },
 )
 def test_webhook(webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
-    """The delivery of an event `webhook.test`; read it again to see what came of it."""
+    """The delivery of an event `webhook.test`; read it again to see the outcome."""
     delivery = _delivery(webhooks.send_test_event(session, webhook_id, owner=caller.owner))
     return idempotency.respond(session, delivery, headers={"Location": delivery.links.self})
 
@@ -130,14 +131,14 @@ def list_deliveries(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[schemas.Delivery]:
-    """A page of what the webhook was told or is to be told, of the last 30 days."""
+    """A page of sent and pending deliveries of the last 30 days."""
     page = webhooks.list_deliveries(session, webhook_id, owner=caller.owner, state=state, limit=limit, cursor=cursor)
     return Page(items=[_delivery(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}", summary="Read a delivery", responses=problems("not_found"))
 def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: ReadSession) -> schemas.Delivery:
-    """The delivery: its attempts so far, the last answer, and when the next attempt is due."""
+    """The delivery: its attempts so far, the last response, and the time of the next attempt."""
     return _delivery(webhooks.get_delivery(session, webhook_id, delivery_id, owner=caller.owner))
 
 
@@ -145,13 +146,16 @@ def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: 
     "/{webhook_id}/deliveries/{delivery_id}/replay",
     status_code=202,
     response_model=schemas.Delivery,
-    summary="Make a delivery again",
-    responses={202: {"description": "noted; it is sent within seconds"}, **problems("not_found", "webhook_disabled")},
+    summary="Repeat a delivery",
+    responses={
+        202: {"description": "accepted; it is sent within seconds"},
+        **problems("not_found", "webhook_disabled"),
+    },
 )
 def replay_delivery(
     webhook_id: str, delivery_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession
 ) -> Response:
-    """The delivery, due again with the same id and body, whatever came of it before."""
+    """Sends the delivery again, with the same id and body, whatever its outcome was."""
     row = webhooks.replay_delivery(session, webhook_id, delivery_id, owner=caller.owner)
     return idempotency.respond(session, _delivery(row))
 

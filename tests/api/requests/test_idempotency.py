@@ -131,7 +131,7 @@ def test_a_process_that_dies_while_it_waits_for_a_verification_makes_no_second_o
         check_problem(ask(), "internal_error")
     assert count() == 0 and not list(make.store.keys(older_than_s=-60))
     with monkeypatch.context() as patch:
-        patch.setattr("api.routes.verify._finished_in_time", lambda *_: 1 / 0)
+        patch.setattr("api.routes.verify._wait", lambda *_: 1 / 0)
         check_problem(ask(), "internal_error")
     answer = ask()
     assert (answer.status_code, answer.headers["idempotency-replayed"]) == (202, "true")
