@@ -45,7 +45,7 @@ def test_the_framework_s_own_errors_are_problems(client):
         (OperationalError("SELECT", {}, Exception("secret: database is locked")), "unavailable"),
     ],
 )
-def test_what_goes_wrong_inside_is_a_problem_that_tells_no_secrets(client, monkeypatch, error, code):
+def test_a_fault_of_the_service_is_a_problem_without_secrets(client, monkeypatch, error, code):
     def broken(*_):
         raise error
 
