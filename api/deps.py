@@ -38,7 +38,7 @@ def _readiness(request: Request) -> Readiness:
     return request.app.state.readiness
 
 
-def _watch(request: Request) -> JobEventHub:
+def _job_event_hub(request: Request) -> JobEventHub:
     return request.app.state.watch
 
 
@@ -46,10 +46,10 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
 ReadinessDep = Annotated[Readiness, Depends(_readiness)]
-WatchDep = Annotated[JobEventHub, Depends(_watch)]
+JobEventHubDep = Annotated[JobEventHub, Depends(_job_event_hub)]
 
 
-def _reading(database: DatabaseDep) -> Iterator[Session]:
+def _read_session(database: DatabaseDep) -> Iterator[Session]:
     with database.session(write=False) as session:
         yield session
 
@@ -59,7 +59,7 @@ async def _writer_slot(request: Request) -> AsyncIterator[None]:
         yield
 
 
-def _writing(
+def _write_session(
     database: DatabaseDep, slot: Annotated[None, Depends(_writer_slot, scope="function")]
 ) -> Iterator[Session]:
     with database.session() as session:
@@ -68,8 +68,8 @@ def _writing(
 
 # scope="function": the transaction ends before the response is sent. With the default scope a client could be told that
 # something is done before it is durable.
-ReadSession = Annotated[Session, Depends(_reading, scope="function")]
-WriteSession = Annotated[Session, Depends(_writing, scope="function")]
+ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
+WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="maximum number of items in a page")]
 Cursor = Annotated[

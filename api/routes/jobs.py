@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Response
 from fastapi.sse import EventSourceResponse
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, ReadSession, SettingsDep, WatchDep, WriteSession
+from api.deps import Cursor, JobEventHubDep, Limit, ReadSession, SettingsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests.idempotency import IdempotencyDep
@@ -74,16 +74,16 @@ def follow_job(
     job_id: str,
     caller: CallerDep,
     session: ReadSession,
-    watch: WatchDep,
+    hub: JobEventHubDep,
     last_event_id: Annotated[str | None, Header(description="continue after the event with this id")] = None,
 ) -> Response:
     """Server-sent events: first the job as it is, then every change as it happens, until the job has ended."""
     job = queries.get(session, Job, job_id, owner=caller.owner)
-    beginning = begin(session, job, last_event_id)
-    if beginning.ended:
+    subscription = begin(session, job, last_event_id)
+    if subscription.ended:
         return Response(status_code=204)  # the only status after which a browser's EventSource does not reconnect
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # without it nginx buffers events
-    return EventSourceResponse(watch.follow(job.id, beginning, caller.token), headers=headers)
+    return EventSourceResponse(hub.follow(job.id, subscription, caller.token), headers=headers)
 
 
 @router.post(
