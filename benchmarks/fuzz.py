@@ -174,19 +174,16 @@ class Hands(threading.Thread):
     def furnish(self, settings: Settings) -> None:
         """Makes subjects that are ready, each with a video: what is drawn seldom gets so far. Call it before `start`."""
         for _ in range(FURNISHED):
-            film, sound = io.BytesIO(FILES["film"]), io.BytesIO(FILES["sound"])
-            with self.database.session() as session:
+            with self.database.session() as session, self.store.create_incoming() as film:
+                film.write(FILES["film"])
                 about = {"owner": OWNER, "name": "Ann", "preset": "draft", "consent": "Ann agreed"}
-                subject = subjects.submit_subject(
-                    session, self.store, settings, video=film, limit=settings.max_video_bytes, **about
-                )
+                subject = subjects.submit_subject(session, self.store, settings, video=film, **about)
             self._succeed(self._claim())
             self._succeed(self._claim())
-            with self.database.session() as session:
+            with self.database.session() as session, self.store.create_incoming() as sound:
+                sound.write(FILES["sound"])
                 about = {"owner": OWNER, "subject_id": subject.id, "options": RenderOptions()}
-                videos.submit_video(
-                    session, self.store, settings, audio=sound, audio_limit=settings.max_audio_bytes, **about
-                )
+                videos.submit_video(session, self.store, settings, audio=sound, **about)
             self._succeed(self._claim())
 
     def _claim(self) -> Job | None:

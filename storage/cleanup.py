@@ -50,7 +50,7 @@ class ObjectCleaner:
             if over := uploads.expire(session, self.store):
                 log.info("%d uploads were given up: %s", len(over), ", ".join(over[:5]))
         if not self._after:
-            self.store.drop_unfinished(older_than_s=self.grace_s)
+            self.store.delete_unfinished(older_than_s=self.grace_s)
         keys = list(islice(self.store.keys(older_than_s=self.grace_s, after=self._after), LOOK))
         removed = []
         for start in range(0, len(keys), BATCH):

@@ -9,7 +9,11 @@ from api.requests.tus import PATH, VERSION
 
 
 class TusMiddleware:
-    """ASGI middleware: every answer below `PATH` names the version, and methods may come in X-HTTP-Method-Override."""
+    """ASGI middleware for the paths of uploads.
+
+    It adds the header Tus-Resumable to every response. For clients that can only send POST, it takes the method from
+    X-HTTP-Method-Override.
+    """
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -18,13 +22,13 @@ class TusMiddleware:
         if scope["type"] != "http" or not f"{scope['path']}/".startswith(f"{PATH}/"):
             await self.app(scope, receive, send)
             return
-        wanted = Headers(scope=scope).get("x-http-method-override", "")
-        if scope["method"] == "POST" and wanted in ("PATCH", "DELETE"):
-            scope = {**scope, "method": wanted}
+        method = Headers(scope=scope).get("x-http-method-override", "")
+        if scope["method"] == "POST" and method in ("PATCH", "DELETE"):
+            scope = {**scope, "method": method}
 
-        async def answer(message: Message) -> None:
+        async def send_with_version(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["Tus-Resumable"] = VERSION
             await send(message)
 
-        await self.app(scope, receive, answer)
+        await self.app(scope, receive, send_with_version)

@@ -1,22 +1,21 @@
 """Multipart forms, streamed part by part to disk.
 
-A framework's own form parser takes in the whole body before a route sees it, and its size limits leave files out. Here
-each part is judged while it arrives: an unknown field, a file beyond its limit or a text file named .mp4 ends the
-request at once. Memory stays flat. Files have no name on disk until the store takes them in, so that nothing is left
-behind by a request that breaks off, nor by a process that is killed.
+The framework's own form parser reads the whole body before a route sees it, and its size limits do not apply to files.
+Here every part is checked while it arrives: an unknown field, a file beyond its limit or a text file named .mp4 ends the
+request at once. Memory stays flat. A file is written where the object store can take it over without copying it, and is
+deleted if the request fails. If the process is killed, a local store's cleanup deletes it (ObjectStore.delete_unfinished).
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 from fastapi import Request
@@ -26,49 +25,55 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from api.problems.problems import Problem, from_validation, validation_problem
+from storage.objects.base import IncomingFile, ObjectStore
+from storage.tables.uploads import FileSource
 
 SMALL = 1 << 20
-"""Bytes that a body may have beside its files."""
+"""Bytes that a body may have besides its files. The longest text, a consent, has some kilobytes."""
 
-HEAD = 4096
-"""Bytes of a file that its first look sees."""
+HEAD_BYTES = 4096
+"""Bytes of a file that are checked (FileRule.check_head): enough for 21 packets of a transport stream (file_type.py)."""
 
 STALL_S = 60.0
-"""Seconds without a byte after which a sender is taken for gone."""
+"""Seconds without a byte after which a request is refused: a sender on a working connection pauses for less."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 class FileRule(NamedTuple):
-    """What one file of a form may be: at most `limit` bytes; `look` gets its first bytes and raises a Problem."""
+    """The rule for one file of a form.
+
+    Attributes:
+        limit: The most bytes that it can have.
+        check_head: Gets the first HEAD_BYTES of it, or all if it has fewer; raises a Problem if it has the wrong type.
+    """
 
     limit: int
-    look: Callable[[bytes], None]
+    check_head: Callable[[bytes], None]
 
 
 class ReceivedFile(NamedTuple):
-    """A file that was sent, open for reading until the request ends. `name` is its `display_name`."""
+    """A file, and its `display_name`. A file of a form is deleted when the request ends, unless it has been stored."""
 
-    file: BinaryIO
+    file: FileSource
     name: str
-    size: int
 
 
 @dataclass
 class Form:
-    """What a form held: text by field name, files by field name."""
+    """The content of a form: texts and files by field name."""
 
     values: dict[str, str] = field(default_factory=dict)
     files: dict[str, ReceivedFile] = field(default_factory=dict)
 
     def file(self, name: str) -> ReceivedFile:
-        """A file that must be there. Raises Problem `validation_failed`."""
+        """Returns a file that is required. Raises Problem `validation_failed`."""
         if name not in self.files:
             raise validation_problem("Field required: send the file as a part of this name", name)
         return self.files[name]
 
     def parse(self, model: type[Model]) -> Model:
-        """The text fields as a pydantic model. Raises Problem `validation_failed`."""
+        """Returns the texts as a pydantic model. Raises Problem `validation_failed`."""
         try:
             return model.model_validate(self.values)
         except ValidationError as error:
@@ -77,12 +82,20 @@ class Form:
 
 @asynccontextmanager
 async def parse_multipart(
-    request: Request, *, fields: Collection[str], files: Mapping[str, FileRule], folder: Path
+    request: Request, *, fields: Collection[str], files: Mapping[str, FileRule], store: ObjectStore, folder: Path
 ) -> AsyncIterator[Form]:
-    """Reads a multipart body; its files are nameless ones on the disk of `folder`, open until the block ends.
+    """Reads a multipart body. Its files are deleted when the block ends, unless `store` has taken them over.
 
-    Raises Problem `unsupported_media_type`, `malformed_body`, `body_too_large`, `file_too_large`, `upload_stalled`,
-    `validation_failed` (unknown or repeated fields), `empty_file`, `disk_full`, or what a rule's `look` raises.
+    Args:
+        fields: The names of the text fields that are allowed.
+        files: The files that are allowed, with their rules, by field name.
+        store: Where the files will be stored.
+        folder: A folder on the disk on which the files are written meanwhile; its free space is checked first.
+
+    Raises:
+        Problem: `unsupported_media_type`, `malformed_body`, `body_too_large`, `file_too_large`, `upload_stalled`,
+            `validation_failed` (unknown or repeated fields), `empty_file`, `disk_full`, or one of a rule's `check_head`.
+        StoreFull: The disk became full.
     """
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type != b"multipart/form-data":
@@ -90,12 +103,10 @@ async def parse_multipart(
         raise Problem("unsupported_media_type", message, remedy="Send multipart/form-data, as `curl -F` does.")
     limit = sum(rule.limit for rule in files.values()) + SMALL
     folder.mkdir(parents=True, exist_ok=True)
-    if 2 * content_length(request) > shutil.disk_usage(folder).free:  # twice: the store makes a copy of its own
+    if content_length(request) > shutil.disk_usage(folder).free:
         raise Problem("disk_full")
     with ExitStack() as open_files:
-        parts = _MultipartHandler(
-            fields, files, lambda: open_files.enter_context(tempfile.TemporaryFile(buffering=0, dir=folder))
-        )
+        parts = _MultipartHandler(fields, files, lambda: open_files.enter_context(store.create_incoming()))
         try:
             parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())
             async for chunk in body_chunks(
@@ -103,7 +114,7 @@ async def parse_multipart(
             ):
                 await anyio.to_thread.run_sync(parser.write, chunk)  # disk and parser stay off the event loop
         except FormParserError as error:
-            raise Problem("malformed_body", "This is no well-formed multipart body.") from error
+            raise Problem("malformed_body", "The multipart body is malformed.") from error
         if not parts.ended:
             raise Problem("malformed_body", "The multipart body ends before its last boundary.")
         request.state.body_digest = parts.digest.hexdigest()  # for api/requests/idempotency.py
@@ -111,19 +122,25 @@ async def parse_multipart(
 
 
 def content_length(request: Request) -> int:
-    """Bytes that the sender means to send, 0 where it does not say."""
+    """Returns the size of the body by its header, in bytes; 0 if there is no such header."""
     length = request.headers.get("content-length", "")
     return int(length) if length.isdecimal() else 0
 
 
 def display_name(name: str) -> str:
-    """What a sender calls a file, only to show: no folders, no control characters, at most 200 characters, perhaps empty."""
+    """Returns a sender's file name in a form that can be shown: no folders, no control characters, at most 200 characters.
+
+    It may be empty, and is never used as a path.
+    """
     return "".join(filter(str.isprintable, re.split(r"[/\\]", name)[-1]))[:200]
 
 
 async def body_chunks(request: Request, limit: int, too_large: Problem) -> AsyncIterator[bytes]:
-    """The body as it arrives. Raises Problem `upload_stalled`, and beyond `limit` bytes `too_large`: before the first byte
-    where the sender says how many there are."""
+    """Yields the body as it arrives.
+
+    Raises Problem `upload_stalled`; raises `too_large` if the body has more than `limit` bytes, before the first of them
+    if its header says so.
+    """
     if content_length(request) > limit:
         raise too_large
     stream = request.stream()
@@ -143,91 +160,84 @@ async def body_chunks(request: Request, limit: int, too_large: Problem) -> Async
 
 
 class _MultipartHandler:
-    """The parser's callbacks: each part goes into `form`, its files into what `new_file` opens."""
+    """The callbacks of python_multipart's parser. They fill `form`, whose files go into what `new_file` returns."""
 
-    def __init__(self, fields: Collection[str], files: Mapping[str, FileRule], new_file: Callable[[], BinaryIO]):
+    def __init__(self, fields: Collection[str], files: Mapping[str, FileRule], new_file: Callable[[], IncomingFile]):
         self.form = Form()
         self.ended = False
-        self.digest = sha256()  # of what the form says; the boundary, which each sending draws anew, is no part of it
+        self.digest = sha256()  # of all names and contents, but not of the boundary, which every client draws anew
         self._fields, self._rules, self._new_file = fields, files, new_file
-        self._room = SMALL  # for all text together
-        self._header, self._headers = (bytearray(), bytearray()), {}
-        self._name, self._filename, self._seen = "", "", set()
-        self._text = bytearray()  # a text field's value, or the head of a file
-        self._size = 0
-        self._file: BinaryIO | None = None
+        self._text_bytes_left = SMALL  # for all texts together
+        self._header_name, self._header_value, self._headers = bytearray(), bytearray(), {}
+        self._name, self._filename = "", ""
+        self._names: set[str] = set()  # of all parts so far
+        self._text = bytearray()  # the value of a text field, or the head of a file
+        self._file: IncomingFile | None = None
 
     def callbacks(self) -> dict[str, Callable]:
         names = "part_begin header_field header_value header_end headers_finished part_data part_end end"
-        return {f"on_{name}": getattr(self, f"_{name}") for name in names.split()}
+        return {f"on_{name}": getattr(self, f"on_{name}") for name in names.split()}
 
-    def _part_begin(self) -> None:
+    def on_part_begin(self) -> None:
         self._headers = {}
 
-    def _header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header[0].extend(data[start:end])
+    def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._header_name.extend(data[start:end])
 
-    def _header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header[1].extend(data[start:end])
+    def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value.extend(data[start:end])
 
-    def _header_end(self) -> None:
-        name, value = self._header
-        self._headers[bytes(name).lower()] = bytes(value)
-        self._header = bytearray(), bytearray()
+    def on_header_end(self) -> None:
+        self._headers[bytes(self._header_name).lower()] = bytes(self._header_value)
+        self._header_name, self._header_value = bytearray(), bytearray()
 
-    def _headers_finished(self) -> None:
+    def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition"))
         self._name = options.get(b"name", b"").decode(errors="replace")
         self._filename = options.get(b"filename", b"").decode(errors="replace")
-        self._text, self._size = bytearray(), 0
-        self._content = sha256()
-        if self._name in self._seen:  # also bounds how many files one form can open
+        self._text, self._file = bytearray(), None
+        if self._name in self._names:  # also bounds the number of files that one form can open
             raise validation_problem("The form has this field twice; send it once", self._name)
-        self._seen.add(self._name)
+        self._names.add(self._name)
         if self._name in self._rules:
             self._file = self._new_file()
         elif self._name not in self._fields:
             known = ", ".join(f"`{name}`" for name in (*self._rules, *self._fields))
             raise validation_problem(f"There is no such field here; there are {known}", self._name)
 
-    def _part_data(self, data: bytes, start: int, end: int) -> None:
-        size = self._size = self._size + end - start
-        self._content.update(memoryview(data)[start:end])
+    def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._file is None:
-            self._room -= end - start
-            if self._room < 0:
-                raise Problem("body_too_large", f"The text of a form may have {SMALL} bytes.")
+            self._text_bytes_left -= end - start
+            if self._text_bytes_left < 0:
+                raise Problem("body_too_large", f"The texts of a form can have {SMALL} bytes together.")
             self._text += data[start:end]
             return
         rule = self._rules[self._name]
-        if size > rule.limit:
-            raise Problem("file_too_large", f"`{self._name}` may have at most {rule.limit} bytes.")
-        unseen = HEAD - len(self._text)
-        if unseen > 0:
-            self._text += data[start : min(end, start + unseen)]
-            if len(self._text) == HEAD:
-                rule.look(bytes(self._text))
-        rest = memoryview(data)[start:end]
-        while rest:  # an unbuffered write may take a part only
-            rest = rest[self._file.write(rest) :]
+        if self._file.size + end - start > rule.limit:
+            raise Problem("file_too_large", f"`{self._name}` can have at most {rule.limit} bytes.")
+        missing = HEAD_BYTES - len(self._text)
+        if missing > 0:
+            self._text += data[start : min(end, start + missing)]
+            if len(self._text) == HEAD_BYTES:
+                rule.check_head(bytes(self._text))
+        self._file.write(memoryview(data)[start:end])
 
-    def _part_end(self) -> None:
-        self.digest.update(repr((self._name, self._filename, self._content.digest())).encode())
+    def on_part_end(self) -> None:
+        content = sha256(self._text).hexdigest() if self._file is None else self._file.sha256
+        self.digest.update(repr((self._name, self._filename, bytes.fromhex(content))).encode())
         if self._file is None:
             try:
                 self.form.values[self._name] = self._text.decode()
             except UnicodeDecodeError as error:
                 raise validation_problem("This is not UTF-8 text", self._name) from error
             return
-        file, self._file = self._file, None
-        if self._size == 0:
+        if self._file.size == 0:
             if not self._filename:
-                return  # how a browser sends a file field in which nothing was chosen
+                return  # a browser sends this for a file field in which no file was chosen
             raise Problem("empty_file", f"`{self._name}` has no bytes.")
-        if self._size < HEAD:
-            self._rules[self._name].look(bytes(self._text))
-        file.seek(0)
-        self.form.files[self._name] = ReceivedFile(file, display_name(self._filename), self._size)
+        if self._file.size < HEAD_BYTES:
+            self._rules[self._name].check_head(bytes(self._text))
+        self.form.files[self._name] = ReceivedFile(self._file, display_name(self._filename))
 
-    def _end(self) -> None:
+    def on_end(self) -> None:
         self.ended = True

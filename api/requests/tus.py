@@ -1,6 +1,6 @@
-"""tus 1.0, the protocol of resumable uploads (https://tus.io/protocols/resumable-upload): its headers, and taking bytes in.
+"""The protocol of resumable uploads, tus 1.0 (https://tus.io/protocols/resumable-upload): its headers and bodies.
 
-Offered beyond the core: creation, creation-with-upload, expiration, termination, checksum.
+Besides the core protocol there are the extensions creation, creation-with-upload, expiration, termination and checksum.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ import base64
 import binascii
 import hashlib
 import re
-import tempfile
 from collections.abc import Awaitable, Callable
 from email.utils import format_datetime
-from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import anyio
 from fastapi import Header, Request
@@ -22,16 +20,18 @@ from starlette.requests import ClientDisconnect
 from api.problems.problems import Problem, from_validation
 from api.requests.multipart import body_chunks
 from storage.database.models import Upload
+from storage.objects.base import IncomingFile, ObjectStore
 
 VERSION = "1.0.0"
 HEADER = "tus-resumable"
 EXTENSIONS = "creation,creation-with-upload,expiration,termination,checksum"
 PATH = "/v1/uploads"
-BYTES = "application/offset+octet-stream"
+MEDIA_TYPE = "application/offset+octet-stream"
+"""Content-Type of a body that brings bytes of a file."""
 CHECKSUMS = ("sha1", "sha256")
-BASE64 = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
-PAIR = rf"\s*[\x21-\x2b\x2d-\x7e]+(?: {BASE64})?\s*"
-"""Patterns for the document: base64, and one pair of Upload-Metadata."""
+_BASE64 = "(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+METADATA_PAIR = rf"\s*[\x21-\x2b\x2d-\x7e]+(?: {_BASE64})?\s*"
+"""Pattern of one pair of Upload-Metadata, for /openapi.json."""
 
 CODES = (
     "tus_version_unsupported",
@@ -45,23 +45,27 @@ CODES = (
     "store_away",
     "validation_failed",
 )
-"""What any request that brings bytes may be answered with."""
+"""Codes of the problems with which any request that brings bytes may be answered."""
 
-PART = 4 << 20
-"""Bytes after which what has arrived is put into the store, and counts. A process that is killed loses no more of it."""
+PART_BYTES = 8 << 20
+"""Once a body has brought so many bytes, they are stored as a part and count: a process that is killed loses no more.
+
+A bucket joins parts of at least 5 MiB without sending them again (storage/objects/s3_join.py); larger parts mean fewer
+requests, and more bytes to send again after a crash.
+"""
 
 
 def check_version(
     tus_resumable: Annotated[str, Header(description="the version of tus", json_schema_extra={"enum": [VERSION]})] = "",
 ) -> None:
-    """A dependency of the protocol's own requests. Raises Problem `tus_version_unsupported`."""
+    """A dependency of all requests of the protocol. Raises Problem `tus_version_unsupported`."""
     if tus_resumable != VERSION:
-        said = f"Tus-Resumable is {tus_resumable!r}." if tus_resumable else "There is no Tus-Resumable header."
-        raise Problem("tus_version_unsupported", said, headers={"Tus-Version": VERSION})
+        message = f"Tus-Resumable is {tus_resumable!r}." if tus_resumable else "There is no Tus-Resumable header."
+        raise Problem("tus_version_unsupported", message, headers={"Tus-Version": VERSION})
 
 
 def headers(upload: Upload) -> dict[str, str]:
-    """What every answer about an upload says."""
+    """Returns the headers of every response about an upload."""
     return {
         "Upload-Offset": str(upload.received),
         "Upload-Expires": format_datetime(upload.expires_at, usegmt=True),
@@ -69,7 +73,11 @@ def headers(upload: Upload) -> dict[str, str]:
 
 
 def parse_metadata(header: str) -> dict[str, bytes]:
-    """Upload-Metadata: pairs `key base64`, joined by commas, the value perhaps missing. Raises Problem `validation_failed`."""
+    """Returns the decoded values of Upload-Metadata by key. Raises Problem `validation_failed`.
+
+    Args:
+        header: Pairs `key base64`, joined by commas; a value may be missing.
+    """
     pairs: dict[str, bytes] = {}
     for pair in header.split(",") if header else []:
         match = re.fullmatch(r"\s*([\x21-\x2b\x2d-\x7e]+)(?: ([A-Za-z0-9+/]*={0,2}))?\s*", pair)
@@ -78,69 +86,89 @@ def parse_metadata(header: str) -> dict[str, bytes]:
                 raise ValueError
             pairs[match[1]] = base64.b64decode(match[2] or "", validate=True)
         except ValueError as error:
-            wrong = "This is not pairs of a key, each once, and a value in base64"
-            raise from_validation([{"loc": ("header", "Upload-Metadata"), "msg": wrong}]) from error
+            message = "This is not a list of pairs of a key, each once, and a value in base64"
+            raise from_validation([{"loc": ("header", "Upload-Metadata"), "msg": message}]) from error
     return pairs
 
 
 class Checksum:
-    """The Upload-Checksum of one request, `algorithm base64`. Raises Problem `bad_request`."""
+    """The header Upload-Checksum of a request, `algorithm base64`, and the digest of the body so far.
+
+    Raises Problem `bad_request` if the header is malformed or names another algorithm than those of CHECKSUMS.
+    """
 
     def __init__(self, header: str):
         name, _, digest = header.partition(" ")
         if name not in CHECKSUMS:
-            raise Problem("bad_request", f"Upload-Checksum may be of {' or '.join(CHECKSUMS)}.")
+            raise Problem("bad_request", f"The algorithm of Upload-Checksum can be {' or '.join(CHECKSUMS)}.")
         try:
-            self.wanted = base64.b64decode(digest, validate=True)
+            self.expected = base64.b64decode(digest, validate=True)
         except (binascii.Error, ValueError) as error:
-            raise Problem("bad_request", "Upload-Checksum holds no base64.") from error
-        self.seen = hashlib.new(name)
+            raise Problem("bad_request", "The digest of Upload-Checksum is not base64.") from error
+        self._digest = hashlib.new(name)
+
+    def update(self, chunk: bytes) -> None:
+        """Adds the next bytes of the body."""
+        self._digest.update(chunk)
 
     def check(self) -> None:
-        """Raises Problem `checksum_mismatch`."""
-        if self.seen.digest() != self.wanted:
+        """Raises Problem `checksum_mismatch` if the body is not the one of the header."""
+        if self._digest.digest() != self.expected:
             raise Problem("checksum_mismatch")
 
 
 async def receive(
     request: Request,
     upload: Upload,
-    append: Callable[[int, BinaryIO], Awaitable[Upload]],
+    append: Callable[[int, IncomingFile], Awaitable[Upload]],
     *,
     checksum: Checksum | None,
-    folder: Path,
+    store: ObjectStore,
 ) -> Upload:
-    """Takes the body in as the next bytes of `upload`; returns the upload as it is then.
+    """Receives the body as the next bytes of `upload`, and returns the upload as it is then.
 
-    `append` (start, file) is awaited with each part of the body, a nameless file on the disk of `folder`. What
-    arrived before a connection broke counts; with a checksum the whole body counts, or nothing.
-    Raises Problem `file_too_large` (beyond the upload's size), `upload_stalled`, `checksum_mismatch`, ClientDisconnect.
+    Everything that arrived before a connection broke counts. With a checksum, the whole body counts or nothing.
+
+    Args:
+        append: Is awaited with the offset and the file of each part of the body.
+        checksum: The checksum of the body, if it has one.
+        store: Where `append` will store the parts.
+
+    Raises:
+        Problem: `file_too_large` (the body goes beyond the upload's size), `upload_stalled`, `checksum_mismatch`.
+        ClientDisconnect: The connection broke.
     """
-    room = upload.size - upload.received
-    remedy = "Send what is missing of the file, and no more."
-    too_large = Problem("file_too_large", f"{room} bytes are missing of {upload.size}.", remedy=remedy)
-    with tempfile.TemporaryFile(dir=folder) as part:
+    missing = upload.size - upload.received
+    remedy = "Send the missing bytes of the file, and no more."
+    too_large = Problem("file_too_large", f"Of {upload.size} bytes, {missing} are missing.", remedy=remedy)
+    part: IncomingFile | None = None
 
-        async def hand_over() -> None:
-            nonlocal upload
-            if part.tell() > 0:
-                part.seek(0)
-                upload = await append(upload.received, part)
-                part.seek(0)
-                part.truncate()
+    async def store_part() -> None:
+        nonlocal part, upload
+        if part is not None:
+            complete, part = part, None
+            with complete:
+                upload = await append(upload.received, complete)
 
+    try:
         try:
-            async for chunk in body_chunks(request, room, too_large):
+            async for chunk in body_chunks(request, missing, too_large):
+                if not chunk:
+                    continue
+                part = part or store.create_incoming(hashed=False)
                 await anyio.to_thread.run_sync(part.write, chunk)
                 if checksum is not None:
-                    checksum.seen.update(chunk)
-                elif part.tell() >= PART:
-                    await hand_over()
+                    checksum.update(chunk)
+                elif part.size >= PART_BYTES:
+                    await store_part()
         except (ClientDisconnect, Problem):
             if checksum is None:
-                await hand_over()
+                await store_part()
             raise
         if checksum is not None:
             checksum.check()
-        await hand_over()
+        await store_part()
+    finally:
+        if part is not None:
+            part.close()
     return upload

@@ -46,9 +46,11 @@ def _rules(settings: SettingsDep) -> dict[str, FileRule]:
 RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
 
 
-async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserved: ReservedDep) -> AsyncIterator[Form]:
+async def _form(
+    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
+) -> AsyncIterator[Form]:
     fields = resources.SubjectForm.model_fields
-    async with parse_multipart(request, fields=fields, files=rules, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=rules, store=store, folder=settings.data_dir) as form:
         yield form
 
 
@@ -84,20 +86,18 @@ def create_subject(
     """
     texts = form.parse(resources.SubjectForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
-    with file_or_upload(form, "video", texts.upload_id, rules["video"], **sources) as video:
-        row = subjects.submit_subject(
-            session,
-            store,
-            settings,
-            owner=caller.owner,
-            name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
-            preset=texts.preset,
-            consent=texts.consent,
-            consent_by=texts.consent_by,
-            video=video.file,
-            limit=rules["video"].limit,
-            upload_id=texts.upload_id,
-        )
+    video = file_or_upload(form, "video", texts.upload_id, rules["video"], **sources)
+    row = subjects.submit_subject(
+        session,
+        store,
+        settings,
+        owner=caller.owner,
+        name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
+        preset=texts.preset,
+        consent=texts.consent,
+        consent_by=texts.consent_by,
+        video=video.file,
+    )
     subject = serializers.subject(session, row)
     headers = {"Location": subject.links.self, **serializers.retry_after(subject.jobs)}
     return idempotency.respond(session, subject, headers=headers)

@@ -1,8 +1,8 @@
-"""Uploads: large files, and shaky connections. What is sent here is used by its id, in the place of a file of a form."""
+"""Resumable uploads, for large files and unreliable connections. An upload's id takes the place of a file of a form."""
 
 from __future__ import annotations
 
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
@@ -22,29 +22,29 @@ from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Upload
 from storage.errors import OffsetMismatch
-from storage.objects.base import ObjectStore
+from storage.objects.base import IncomingFile, ObjectStore
 from storage.settings import Settings
 from storage.tables import uploads
 
 router = APIRouter(prefix=tus.PATH, tags=["uploads"])
 TUS = [Depends(tus.check_version)]
 
-MAX_HEADER = 8192
-"""Length of Upload-Metadata, at most."""
-LARGEST = (1 << 53) - 1
-"""A number beyond this is no number of bytes."""
+MAX_METADATA_LENGTH = 8192
+"""Characters that Upload-Metadata can have: a file name and some more pairs; it is stored with the upload."""
+MAX_FILE_BYTES = (1 << 53) - 1
+"""Largest number of bytes that a header can name: the largest integer that every JSON client represents exactly."""
 
-LOCATION = {"Location": "where the upload is"}
-STANDING = {"Upload-Offset": "how much of it is there, bytes", "Upload-Expires": "until when it is kept"}
+LOCATION = {"Location": "the upload's URL"}
+OFFSET_HEADERS = {"Upload-Offset": "bytes that have arrived", "Upload-Expires": "when the upload will be deleted"}
 
-Length = Annotated[int, Header(ge=1, le=LARGEST, description="bytes of the whole file")]
-Offset = Annotated[int, Header(ge=0, le=LARGEST, description="how much of the file is there, as HEAD tells")]
+Length = Annotated[int, Header(ge=1, le=MAX_FILE_BYTES, description="size of the whole file in bytes")]
+Offset = Annotated[int, Header(ge=0, le=MAX_FILE_BYTES, description="bytes that have arrived, as HEAD tells")]
 Metadata = Annotated[
     str,
     Header(
-        max_length=MAX_HEADER,
-        description="pairs `key base64`; `filename` is shown",
-        json_schema_extra={"pattern": f"^({tus.PAIR}(,{tus.PAIR})*)?$"},
+        max_length=MAX_METADATA_LENGTH,
+        description="pairs `key base64`, joined by commas; the value of `filename` is shown",
+        json_schema_extra={"pattern": f"^({tus.METADATA_PAIR}(,{tus.METADATA_PAIR})*)?$"},
     ),
 ]
 Digest = Annotated[
@@ -56,11 +56,14 @@ Digest = Annotated[
 ]
 
 
-def _expected(request: Request, checksum: str | None) -> tus.Checksum | None:
-    """The checksum of a body of bytes, if it has one. Raises Problem `unsupported_media_type`, `bad_request`."""
-    if request.headers.get("content-type") != tus.BYTES:
+def _parse_checksum(request: Request, checksum: str | None) -> tus.Checksum | None:
+    """Returns the header Upload-Checksum of a body that brings bytes, if it has one.
+
+    Raises Problem `unsupported_media_type`, `bad_request`.
+    """
+    if request.headers.get("content-type") != tus.MEDIA_TYPE:
         raise Problem(
-            "unsupported_media_type", "Bytes of a file are needed here.", remedy=f"Send Content-Type: {tus.BYTES}."
+            "unsupported_media_type", "Bytes of a file are needed here.", remedy=f"Send Content-Type: {tus.MEDIA_TYPE}."
         )
     return None if checksum is None else tus.Checksum(checksum)
 
@@ -73,30 +76,30 @@ async def _receive(
     store: ObjectStore,
     checksum: tus.Checksum | None,
 ) -> Upload:
-    """Takes in the body of `request` as the next bytes of `upload`."""
+    """Receives the body of `request` as the next bytes of `upload`."""
 
-    def append(start: int, source: BinaryIO) -> Upload:
+    def append(start: int, part: IncomingFile) -> Upload:
         with database.session() as session:
-            return uploads.append(session, store, settings, upload.id, start, source, owner=upload.owner)
+            return uploads.append(session, store, settings, upload.id, start, part, owner=upload.owner)
 
-    async def in_turn(start: int, source: BinaryIO) -> Upload:
+    async def append_in_turn(start: int, part: IncomingFile) -> Upload:
         async with request.app.state.writers:
-            return await to_thread.run_sync(append, start, source)
+            return await to_thread.run_sync(append, start, part)
 
-    return await tus.receive(request, upload, in_turn, checksum=checksum, folder=settings.data_dir)
+    return await tus.receive(request, upload, append_in_turn, checksum=checksum, store=store)
 
 
 @router.options("", include_in_schema=False)
 @router.options("/{upload_id}", include_in_schema=False)
 def options(settings: SettingsDep) -> Response:
-    """What of tus is spoken here."""
-    offered = {
+    """Returns the version and the extensions of tus that the service supports, and its limits."""
+    headers = {
         "Tus-Version": tus.VERSION,
         "Tus-Extension": tus.EXTENSIONS,
         "Tus-Max-Size": str(settings.max_upload_bytes),
         "Tus-Checksum-Algorithm": ",".join(tus.CHECKSUMS),
     }
-    return Response(status_code=204, headers=offered)
+    return Response(status_code=204, headers=headers)
 
 
 @router.post(
@@ -106,10 +109,10 @@ def options(settings: SettingsDep) -> Response:
     dependencies=TUS,
     summary="Begin a resumable upload",
     responses={
-        201: responses.response_with_headers("begun", **LOCATION, **STANDING),
+        201: responses.response_with_headers("the upload has begun", **LOCATION, **OFFSET_HEADERS),
         **problems("too_many_uploads", "quota_exceeded", *tus.CODES),
     },
-    openapi_extra=responses.bytes_body(tus.BYTES, required=False),
+    openapi_extra=responses.bytes_body(tus.MEDIA_TYPE, required=False),
 )
 async def create_upload(
     request: Request,
@@ -122,9 +125,9 @@ async def create_upload(
     upload_metadata: Metadata = "",
     upload_checksum: Digest = None,
 ) -> Response:
-    """The new upload, by tus 1.0; the body may hold its first bytes. Any tus client sends the rest.
+    """Begins an upload by tus 1.0; the body may bring its first bytes. Any tus client can send the rest.
 
-    The id then goes into `upload_id` of POST /v1/subjects or POST /v1/videos.
+    Then send the id as `upload_id` of POST /v1/subjects, POST /v1/videos or POST /v1/verify.
     """
     name = display_name(tus.parse_metadata(upload_metadata).get("filename", b"").decode(errors="replace"))
 
@@ -140,7 +143,7 @@ async def create_upload(
             return upload, None if with_bytes else respond(session, upload)
 
     with_bytes = "content-type" in request.headers or content_length(request) > 0
-    checksum = _expected(request, upload_checksum) if with_bytes else None
+    checksum = _parse_checksum(request, upload_checksum) if with_bytes else None
     async with request.app.state.writers:
         upload, response = await to_thread.run_sync(create)
     if response is None:
@@ -153,33 +156,35 @@ async def create_upload(
 def list_uploads(
     caller: CallerDep, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Upload]:
-    """A page of the uploads that were begun, complete or not, used or not, until they expire."""
+    """Returns a page of uploads: incomplete, complete and used ones, until they expire."""
     return serializers.uploads(queries.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
 
 
 @router.get("/{upload_id}", summary="Read an upload", responses=problems("not_found"))
 def get_upload(upload_id: str, caller: CallerDep, session: ReadSession) -> resources.Upload:
-    """How much of it is there, until when it is kept, and what was made of it."""
+    """Returns how many bytes have arrived, when the upload expires, and what was made of it."""
     return serializers.upload(uploads.get(session, upload_id, owner=caller.owner))
 
 
 @router.head(
     "/{upload_id}",
     dependencies=TUS,
-    summary="See how much of an upload is there",
+    summary="Read the offset of an upload",
     response_class=Response,
     responses={
-        200: responses.response_with_headers("found", **STANDING, **{"Upload-Length": "bytes of the whole file"}),
+        200: responses.response_with_headers(
+            "the offset", **OFFSET_HEADERS, **{"Upload-Length": "size of the whole file"}
+        ),
         **problems("not_found", "tus_version_unsupported"),
     },
 )
 def head_upload(upload_id: str, caller: CallerDep, session: ReadSession) -> Response:
-    """The offset from which to go on, in headers."""
+    """Returns, in headers, the offset from which to continue."""
     upload = uploads.get(session, upload_id, owner=caller.owner)
-    said = {**tus.headers(upload), "Upload-Length": str(upload.size), "Cache-Control": "no-store"}
+    headers = {**tus.headers(upload), "Upload-Length": str(upload.size), "Cache-Control": "no-store"}
     if upload.sent_metadata:
-        said["Upload-Metadata"] = upload.sent_metadata
-    return Response(headers=said)
+        headers["Upload-Metadata"] = upload.sent_metadata
+    return Response(headers=headers)
 
 
 @router.patch(
@@ -188,8 +193,11 @@ def head_upload(upload_id: str, caller: CallerDep, session: ReadSession) -> Resp
     dependencies=TUS,
     summary="Send the next bytes of an upload",
     response_class=Response,
-    responses={204: responses.response_with_headers("taken in", **STANDING), **problems("not_found", *tus.CODES)},
-    openapi_extra=responses.bytes_body(tus.BYTES),
+    responses={
+        204: responses.response_with_headers("the bytes are stored", **OFFSET_HEADERS),
+        **problems("not_found", *tus.CODES),
+    },
+    openapi_extra=responses.bytes_body(tus.MEDIA_TYPE),
 )
 async def patch_upload(
     upload_id: str,
@@ -201,13 +209,13 @@ async def patch_upload(
     upload_offset: Offset,
     upload_checksum: Digest = None,
 ) -> Response:
-    """Bytes from Upload-Offset on, as many as the body has; what arrives before the connection breaks counts too."""
+    """Appends the body at Upload-Offset. If the connection breaks, everything that arrived before counts."""
 
     def find() -> Upload:
         with database.session(write=False) as session:
             return uploads.get(session, upload_id, owner=caller.owner)
 
-    checksum = _expected(request, upload_checksum)
+    checksum = _parse_checksum(request, upload_checksum)
     upload = await to_thread.run_sync(find)
     if upload.received != upload_offset:
         raise OffsetMismatch(f"Bytes from {upload_offset} on were sent; there are {upload.received}.")
@@ -219,9 +227,9 @@ async def patch_upload(
     "/{upload_id}",
     status_code=204,
     dependencies=TUS,
-    summary="Give up an upload",
+    summary="Delete an upload",
     responses=problems("not_found", "tus_version_unsupported"),
 )
 def delete_upload(upload_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
-    """Removes what has arrived. What was made of the upload stays."""
+    """Deletes the upload and its bytes. What was made of it stays."""
     uploads.remove(session, store, upload_id, owner=caller.owner)

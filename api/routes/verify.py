@@ -49,8 +49,12 @@ def _rules(settings: SettingsDep) -> dict[str, FileRule]:
 RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
 
 
-async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserved: ReservedDep) -> AsyncIterator[Form]:
-    async with parse_multipart(request, fields=VerifyForm.model_fields, files=rules, folder=settings.data_dir) as form:
+async def _form(
+    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
+) -> AsyncIterator[Form]:
+    async with parse_multipart(
+        request, fields=VerifyForm.model_fields, files=rules, store=store, folder=settings.data_dir
+    ) as form:
         yield form
 
 
@@ -81,13 +85,9 @@ def create_verification(
     """
     texts = form.parse(VerifyForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
-    with (
-        file_or_upload(form, "file", texts.upload_id, rules["file"], **sources) as video,
-        database.session() as session,
-    ):
-        row = verifications.submit_verification(
-            session, store, settings, owner=caller.owner, video=video.file, upload_id=texts.upload_id
-        )
+    video = file_or_upload(form, "file", texts.upload_id, rules["file"], **sources)
+    with database.session() as session:
+        row = verifications.submit_verification(session, store, settings, owner=caller.owner, video=video.file)
         _respond(idempotency, session, _present(session, row, caller.owner))  # stored in case this process dies
     _wait(database, row.id, caller.owner)
     with database.session(write=False) as session:

@@ -42,9 +42,11 @@ def _rules(settings: SettingsDep) -> dict[str, FileRule]:
 RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
 
 
-async def _form(request: Request, settings: SettingsDep, rules: RulesDep, reserved: ReservedDep) -> AsyncIterator[Form]:
+async def _form(
+    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
+) -> AsyncIterator[Form]:
     fields = resources.VideoForm.model_fields
-    async with parse_multipart(request, fields=fields, files=rules, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=rules, store=store, folder=settings.data_dir) as form:
         yield form
 
 
@@ -89,20 +91,17 @@ def create_video(
     with database.session(write=False) as reading:
         subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
     sources = {"owner": caller.owner, "database": database, "store": store}
-    with file_or_upload(form, "audio", texts.upload_id, rules["audio"], **sources) as audio:
-        row = videos.submit_video(
-            session,
-            store,
-            settings,
-            owner=caller.owner,
-            subject_id=texts.subject_id,
-            options=options,
-            audio=audio.file,
-            audio_limit=rules["audio"].limit,
-            upload_id=texts.upload_id,
-            background=picture.file if picture else None,
-            background_limit=rules["background"].limit,
-        )
+    audio = file_or_upload(form, "audio", texts.upload_id, rules["audio"], **sources)
+    row = videos.submit_video(
+        session,
+        store,
+        settings,
+        owner=caller.owner,
+        subject_id=texts.subject_id,
+        options=options,
+        audio=audio.file,
+        background=picture.file if picture else None,
+    )
     video = serializers.video(session, row)
     headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
     return idempotency.respond(session, video, headers=headers)

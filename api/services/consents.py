@@ -1,8 +1,8 @@
-"""Withdrawing consent: the subject is never shown again, its work stops, and on request its files go.
+"""Withdrawal of consent: the subject is never shown again, its jobs stop, and on request its files are deleted.
 
-The order of the locks is that of every transaction: jobs, then what they are for. So a job that is just being made or
-claimed can slip past the first look; `withdraw_consent` looks again once it holds the subject, and a claim that waited
-for it sees the withdrawal.
+Every transaction locks jobs before their subjects and videos. Therefore a job that is being created or claimed at the
+same moment can be missed at first: `withdraw_consent` cancels jobs a second time once it holds the subject's row, and a
+claim that waited for that row sees the withdrawal.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from storage.tables import jobs
 
 
 def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, owner: str, purge: bool) -> Subject:
-    """The subject, from now on `cancelled` with all its videos; queued and running jobs are cancelled.
+    """Withdraws the consent: cancels the subject, its videos and their queued and running jobs; returns the subject.
 
-    With `purge` the footage, the models, the pictures, the sounds and the videos are removed from the store; the record of
-    the consent stays, and so do the rows of the videos, by which a file can still be told to have been made here. Asking
-    again changes nothing, but for a purge that was not asked for before. Raises NotFound.
+    With `purge`, all files of the subject and its videos are deleted. The record of the consent stays, and so do the rows
+    of the videos, by which a file can still be recognized as made here. A second call changes nothing, except that it
+    can add the purge. Raises NotFound.
     """
     queries.get(session, Subject, subject_id, owner=owner)
     _cancel_jobs(session, Job.subject_id == subject_id)
-    moment = now()
-    changed: dict[str, Any] = {"state": "cancelled", "updated_at": moment}
-    _set(session, Subject, Subject.id == subject_id, Subject.withdrawn_at.is_(None), **changed, withdrawn_at=moment)
+    time = now()
+    cancelled: dict[str, Any] = {"state": "cancelled", "updated_at": time}
+    _set(session, Subject, Subject.id == subject_id, Subject.withdrawn_at.is_(None), **cancelled, withdrawn_at=time)
     _cancel_jobs(session, Job.subject_id == subject_id, Job.kind == "render")
-    _set(session, Video, Video.subject_id == subject_id, Video.state != "cancelled", **changed)
+    _set(session, Video, Video.subject_id == subject_id, Video.state != "cancelled", **cancelled)
     if purge:
         unpurged = Subject.id == subject_id, Subject.purged_at.is_(None)
-        _set(session, Subject, *unpurged, **_without_keys(Subject), purged_at=moment, updated_at=moment)
+        _set(session, Subject, *unpurged, **_without_keys(Subject), purged_at=time, updated_at=time)
         _set(session, Video, Video.subject_id == subject_id, **_without_keys(Video))
         after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
     return queries.get(session, Subject, subject_id, owner=owner)
@@ -46,7 +46,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
 def _cancel_jobs(session: Session, *where: ColumnElement[bool]) -> None:
     active = select(Job.id).where(*where, Job.state.in_(("queued", "running"))).order_by(Job.id)
     for job_id in session.scalars(active).all():
-        with suppress(MoveNotAllowed, NotFound):  # it ended, or was deleted, a moment ago
+        with suppress(MoveNotAllowed, NotFound):  # it ended or was deleted meanwhile
             jobs.cancel(session, job_id)
 
 
@@ -55,6 +55,6 @@ def _set(session: Session, model: type[Base], *where: ColumnElement[bool], **val
 
 
 def _without_keys(model: type[Base]) -> dict[str, str | None]:
-    """That a row names no object any more; so what a store that is away keeps for now, its janitor finds."""
+    """Values for a row that names no objects. The cleaner deletes what the store, if it is away now, still has."""
     keys = [column for column in model.__table__.columns if column.name.endswith("_key")]
     return {column.name: None if column.nullable else "" for column in keys} | {"stored_bytes": 0}

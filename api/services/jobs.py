@@ -10,9 +10,9 @@ from storage.settings import Settings
 from storage.tables import consents, jobs, quotas
 
 
-def queue_positions(session: Session, found: list[Job]) -> dict[str, int]:
-    """For the queued ones of these jobs, by id: the place in the queue; 1 is the next to run."""
-    return jobs.queue_positions(session, [job.id for job in found if job.state == "queued"])
+def queue_positions(session: Session, rows: list[Job]) -> dict[str, int]:
+    """Returns the positions in the queue, by id, of those jobs that are queued; 1 is the next to run."""
+    return jobs.queue_positions(session, [job.id for job in rows if job.state == "queued"])
 
 
 def cancel_job(session: Session, job_id: str, *, owner: str) -> Job:
@@ -22,7 +22,7 @@ def cancel_job(session: Session, job_id: str, *, owner: str) -> Job:
 
 
 def retry_job(session: Session, settings: Settings, job_id: str, *, owner: str) -> Job:
-    """Queues a failed or cancelled job again; it goes on from what stands.
+    """Queues a failed or cancelled job again; it continues from its last checkpoint or finished stage.
 
     Raises NotFound, MoveNotAllowed, ConsentWithdrawn, QuotaExceeded.
     """

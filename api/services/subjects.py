@@ -1,14 +1,12 @@
-"""The use cases, called by the HTTP routes and by tests. No torch here, and no word of HTTP.
+"""Use cases of subjects, called by the HTTP routes.
 
-Every function works inside the caller's transaction (storage.database.engine.Database.session): what it did is durable, and files
-are removed, when that commits. What belongs to another than `owner` is as if it were not there. The two `submit_` functions
-take in files before their first statement, so that a slow upload does not hold up other writers; call them in a fresh
-session.
+All services follow these rules. They know nothing of HTTP and load no torch. A function works inside the caller's
+transaction (Database.session): its changes become durable, and files are deleted, when that commits. Rows of other owners
+are treated as if they did not exist. The `submit_` functions store files before their first statement, so that no other
+writer waits while a large file is stored; call them in a new session.
 """
 
 from __future__ import annotations
-
-from typing import BinaryIO
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -21,6 +19,7 @@ from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, Vie
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import consents, jobs, quotas, uploads
+from storage.tables.uploads import FileSource
 
 
 def submit_subject(
@@ -33,19 +32,16 @@ def submit_subject(
     preset: PresetName,
     consent: str,
     consent_by: str | None = None,
-    video: BinaryIO,
-    limit: int,
-    upload_id: str | None = None,
+    video: FileSource,
 ) -> Subject:
-    """A new subject from a reference video (a file open for reading), and the job that preprocesses it.
+    """Creates a subject from its reference video, and the job that preprocesses it. Call it in a new session.
 
-    `upload_id` is the upload whose content `video` is; it is used up.
-    Raises EmptyFile, FileTooLarge (more than `limit` bytes), StoreFull, QuotaExceeded; NotFound, UploadIncomplete, UploadUsed.
+    Raises StoreFull, QuotaExceeded; if `video` is an upload: NotFound, UploadIncomplete, UploadUsed.
     """
     subject_id = new_id("sub")
     folder = f"subjects/{subject_id}/"
     after_rollback(session, lambda: store.delete_prefix(folder))
-    source = store.put(folder + "source", video, limit=limit)
+    source = uploads.put_file(store, folder + "source", video)
     subject = Subject(
         id=subject_id,
         owner=owner,
@@ -60,22 +56,21 @@ def submit_subject(
     )
     session.add(subject)
     session.flush()
-    if upload_id is not None:
-        uploads.consume(session, store, upload_id, owner=owner, used_by=subject_id)
+    uploads.consume(session, store, video, owner=owner, used_by=subject_id)
     jobs.create(session, "preprocess", subject_id)
     quotas.check(session, settings, owner, "subjects", "queued_jobs", "stored_bytes")
-    return queries.get(session, Subject, subject_id, owner=owner)
+    return subject
 
 
 def viewable_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
-    """The subject, of whom pictures may be shown. Raises NotFound, ConsentWithdrawn."""
+    """Returns a subject of which pictures may be shown. Raises NotFound, ConsentWithdrawn."""
     subject = queries.get(session, Subject, subject_id, owner=owner)
     consents.check(subject)
     return subject
 
 
 def ready_subject(session: Session, subject_id: str, *, owner: str, hold: bool = False) -> Subject:
-    """The subject, of which videos can be made; with `hold`, it is there until the end of this transaction.
+    """Returns a subject of which videos can be made; with `hold`, it is locked until the transaction ends.
 
     Raises NotFound, ConsentWithdrawn, SubjectNotReady.
     """
@@ -95,7 +90,7 @@ def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) 
 
 
 def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:
-    """Removes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
+    """Deletes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
     queries.get(session, Subject, subject_id, owner=owner)
     jobs.delete_job(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
@@ -103,7 +98,10 @@ def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, own
 
 
 def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:
-    """The key of the newest preview (a JPEG; another picture has another key). Raises NotFound, ConsentWithdrawn, PreviewNotReady."""
+    """Returns the key of the newest preview, a JPEG; a newer one gets another key.
+
+    Raises NotFound, ConsentWithdrawn, PreviewNotReady.
+    """
     subject = viewable_subject(session, subject_id, owner=owner)
     if subject.preview_key is None:
         raise PreviewNotReady(f"Subject {subject_id} has no preview yet.")
@@ -111,7 +109,7 @@ def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:
 
 
 def subject_report(session: Session, subject_id: str, *, owner: str) -> str:
-    """The key of the report (an HTML page). Raises NotFound, ConsentWithdrawn, ReportNotReady."""
+    """Returns the key of the report, an HTML page. Raises NotFound, ConsentWithdrawn, ReportNotReady."""
     subject = viewable_subject(session, subject_id, owner=owner)
     if subject.report_key is None:
         raise ReportNotReady(f"Subject {subject_id} has no report yet.")
@@ -119,7 +117,10 @@ def subject_report(session: Session, subject_id: str, *, owner: str) -> str:
 
 
 def subject_views(session: Session, subject_id: str, *, owner: str) -> str:
-    """The key of the sheet of views (a JPEG, laid out as Subject.views says). Raises NotFound, ConsentWithdrawn, ViewsNotReady."""
+    """Returns the key of the view sheet, a JPEG whose layout is in Subject.views.
+
+    Raises NotFound, ConsentWithdrawn, ViewsNotReady.
+    """
     subject = viewable_subject(session, subject_id, owner=owner)
     if subject.views_key is None:
         raise ViewsNotReady(f"Subject {subject_id} has no pictures of views yet.")

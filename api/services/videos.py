@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from typing import BinaryIO
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -17,6 +16,7 @@ from storage.errors import VideoNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import jobs, quotas, uploads
+from storage.tables.uploads import FileSource
 
 
 def submit_video(
@@ -27,26 +27,25 @@ def submit_video(
     owner: str,
     subject_id: str,
     options: RenderOptions,
-    audio: BinaryIO,
-    audio_limit: int,
-    upload_id: str | None = None,
-    background: BinaryIO | None = None,
-    background_limit: int = 0,
+    audio: FileSource,
+    background: FileSource | None = None,
 ) -> Video:
-    """A new video of a ready subject speaking `audio`, and the job that renders it.
+    """Creates a video of a ready subject speaking `audio`, and the job that renders it. Call it in a new session.
 
-    `background` is the picture for background kind `image`; both are files open for reading, with limits in bytes.
-    `upload_id` is the upload whose content `audio` is; it is used up.
-    The files are stored under `subject_id`, so a caller makes sure before, by `ready_subject`, that it is one.
-    Raises NotFound, ConsentWithdrawn, SubjectNotReady, EmptyFile, FileTooLarge, StoreFull, UploadIncomplete, UploadUsed,
-    QuotaExceeded.
+    Args:
+        subject_id: The files are stored below this id before it is checked here, so the caller must have found it by
+            `ready_subject` already.
+        background: The picture for background kind `image`.
+
+    Raises NotFound, ConsentWithdrawn, SubjectNotReady, StoreFull, QuotaExceeded; if `audio` is an upload also
+    UploadIncomplete, UploadUsed.
     """
     video_id = new_id("vid")
     folder = f"subjects/{subject_id}/videos/{video_id}/"
     after_rollback(session, lambda: store.delete_prefix(folder))
-    stored = [store.put(folder + "audio", audio, limit=audio_limit)]
+    stored = [uploads.put_file(store, folder + "audio", audio)]
     if background is not None:
-        stored.append(store.put(folder + "background", background, limit=background_limit))
+        stored.append(uploads.put_file(store, folder + "background", background))
     ready_subject(session, subject_id, owner=owner, hold=True)
     video = Video(
         id=video_id,
@@ -61,15 +60,14 @@ def submit_video(
     )
     session.add(video)
     session.flush()
-    if upload_id is not None:
-        uploads.consume(session, store, upload_id, owner=owner, used_by=video_id)
+    uploads.consume(session, store, audio, owner=owner, used_by=video_id)
     jobs.create(session, "render", subject_id, video_id)
     quotas.check(session, settings, owner, "queued_jobs", "daily_seconds", "stored_bytes")
-    return queries.get(session, Video, video_id, owner=owner)
+    return video
 
 
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:
-    """Removes the video, its job (a worker that runs it stops) and their files. Raises NotFound."""
+    """Deletes the video, its job (a worker that runs it stops) and its files. Raises NotFound."""
     video = queries.get(session, Video, video_id, owner=owner)
     jobs.delete_job(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
@@ -77,7 +75,10 @@ def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: 
 
 
 def video_file(session: Session, video_id: str, *, owner: str) -> Video:
-    """The video, sure to have `file_key`, `sha256` and `size_bytes`. Raises NotFound, ConsentWithdrawn, VideoNotReady."""
+    """Returns a finished video, which has `file_key`, `sha256` and `size_bytes`.
+
+    Raises NotFound, ConsentWithdrawn, VideoNotReady.
+    """
     video = queries.get(session, Video, video_id, owner=owner)
     viewable_subject(session, video.subject_id, owner=owner)
     if video.state != "ready":

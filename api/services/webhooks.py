@@ -1,6 +1,6 @@
-"""The use cases of webhooks, as api/services/subjects.py has those of the rest: torch-free, inside the caller's transaction.
+"""Use cases of webhooks; api/services/subjects.py states the rules of all services.
 
-An address is looked up before the first statement, so that slow name servers do not hold up other writers.
+A URL's host is resolved before the first statement, so that no other writer waits for a slow name server.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def change_webhook(session: Session, settings: Settings, webhook_id: str, *, own
 
 
 def delete_webhook(session: Session, webhook_id: str, *, owner: str) -> None:
-    """Removes the webhook with all its deliveries, sent or not. Raises NotFound."""
+    """Deletes the webhook with all its deliveries, sent or not. Raises NotFound."""
     session.delete(queries.get(session, Webhook, webhook_id, owner=owner))
 
 
@@ -52,12 +52,12 @@ def rotate_secret(session: Session, settings: Settings, webhook_id: str, *, owne
 
 
 def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Delivery:
-    """Sends the event `webhook.test`, soon. Raises NotFound, WebhookDisabled."""
+    """Queues a delivery of the event `webhook.test`. Raises NotFound, WebhookDisabled."""
     return webhooks.test(session, queries.get(session, Webhook, webhook_id, owner=owner))
 
 
 def get_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
-    """One of the webhook's deliveries. Raises NotFound."""
+    """Returns one of the webhook's deliveries. Raises NotFound."""
     delivery = queries.get(session, Delivery, delivery_id, owner=owner)
     if delivery.webhook_id != webhook_id:
         raise NotFound(f"Webhook {webhook_id} has no delivery {delivery_id}.")
@@ -73,17 +73,20 @@ def list_deliveries(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page[Delivery]:
-    """The webhook's deliveries, newest first. Raises NotFound."""
+    """Returns a page of the webhook's deliveries, newest first. Raises NotFound."""
     queries.get(session, Webhook, webhook_id, owner=owner)
     return queries.page(session, Delivery, limit=limit, cursor=cursor, owner=owner, webhook_id=webhook_id, state=state)
 
 
 def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
-    """Makes a delivery again, soon, whatever came of it before. Raises NotFound, WebhookDisabled."""
+    """Queues a delivery again, whether it succeeded or failed. Raises NotFound, WebhookDisabled."""
     delivery = get_delivery(session, webhook_id, delivery_id, owner=owner)
     return webhooks.replay(session, queries.get(session, Webhook, webhook_id, owner=owner), delivery)
 
 
 def check_url(settings: Settings, url: str) -> None:
-    """Raises UrlRefused where a webhook may not be sent to `url`, as things are now; each delivery asks again."""
+    """Raises UrlRefused if webhooks cannot be sent to `url`: it is malformed, or its host resolves to a refused address.
+
+    Every delivery checks this again, because the host's addresses can change.
+    """
     guarded_http.resolve_allowed(guarded_http.parse(url), guarded_http.networks(settings.webhook_networks))

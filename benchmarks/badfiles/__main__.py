@@ -230,10 +230,9 @@ def make_subject(settings: Settings) -> str:
     store = open_store(settings)
     with closing(Database(settings.database)) as database:
         migrations.upgrade(database)
-        with database.session() as session, tempfile.TemporaryFile() as video:
+        with database.session() as session, store.create_incoming() as video:
             video.write(b"toy")
-            video.seek(0)
-            form = {"name": "toy", "preset": "draft", "consent": "nobody: a toy", "video": video, "limit": 10}
+            form = {"name": "toy", "preset": "draft", "consent": "nobody: a toy", "video": video}
             subject_id = subjects.submit_subject(session, store, settings, owner=LOCAL, **form).id
         push_run(settings, store)
         for values in ({"dataset_key": "none"}, {"run_key": "run.zip"}):

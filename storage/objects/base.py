@@ -1,77 +1,162 @@
-"""The object store: files by key, in a folder (storage/objects/local.py) or in a bucket (storage/objects/s3.py).
+"""The object store's interface: files by key, kept in a folder (storage/objects/local.py) or a bucket (storage/objects/s3.py).
 
-A key is a relative path such as `subjects/sub_1/source`. An object never changes once it is there: new content gets a
-new key, and the row that names the key is what makes it visible.
+A key is a relative path such as `subjects/sub_1/source`. An object never changes once it exists: new content gets a new
+key, and the database row that names the key makes it visible.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import errno
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-CHUNK = 1 << 20
+from storage.errors import StoreFull
+
+CHUNK_BYTES = 1 << 20
+"""Bytes that are read or copied at a time: large enough that the system calls cost little, and small in memory."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What `put` wrote: key, size in bytes, and SHA-256 in hex."""
+    """A stored object: its key, its size in bytes, and its SHA-256 in hex ("" if it was not computed)."""
 
     key: str
     size: int
     sha256: str
 
 
+class IncomingFile:
+    """A file that is being received. It is written once, from start to end, and then handed to a store's `put_incoming`.
+
+    Only ObjectStore.create_incoming makes one, so it lies where that store can take it over without copying it. The
+    digest is computed while the bytes arrive. Closing the file before it is handed over deletes it.
+
+    Args:
+        file: An empty, unbuffered file, open for writing.
+        path: The file's path; None if it has no name.
+        hashed: Whether to compute the SHA-256.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path | None = None, *, hashed: bool = True):
+        self.file, self.path = file, path
+        self.size = 0
+        self._digest = hashlib.sha256() if hashed else None
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what has been written, in hex; "" if it is not computed."""
+        return self._digest.hexdigest() if self._digest is not None else ""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Appends all of `data`. Raises StoreFull."""
+        rest = memoryview(data)
+        with disk_full_is_store_full():
+            while rest:  # an unbuffered write may take only a part
+                rest = rest[self.file.write(rest) :]
+        self.size += len(data)
+        if self._digest is not None:
+            self._digest.update(data)
+
+    def copy_from(self, source: BinaryIO) -> None:
+        """Appends the rest of `source`. Raises StoreFull."""
+        while chunk := source.read(CHUNK_BYTES):
+            self.write(chunk)
+
+    def close(self) -> None:
+        """Closes the file and deletes it, unless a store has taken it over."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+        self.file.close()
+
+    def __enter__(self) -> IncomingFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
 class ObjectStore(Protocol):
-    """What every store can do. Every object is there whole or not at all. Raises StoreAway where it does not answer."""
+    """The operations of every store. An object is either there completely or not at all.
 
-    def put(self, key: str, source: BinaryIO, *, limit: int | None = None) -> Stored:
-        """Copies `source`, a seekable file, from where it stands to its end.
+    All methods raise StoreAway if the store does not answer.
+    """
 
-        Raises EmptyFile for no bytes, FileTooLarge for more than `limit`, StoreFull where space runs out.
+    def put(self, key: str, source: BinaryIO) -> Stored:
+        """Stores the rest of `source`, a seekable file, by copying it. Raises EmptyFile, StoreFull."""
+
+    def create_incoming(self, *, hashed: bool = True) -> IncomingFile:
+        """Returns a new file in which to receive an object.
+
+        A caller that does not need the SHA-256 passes `hashed` False; a store that needs it computes it all the same.
+        """
+
+    def put_incoming(self, key: str, incoming: IncomingFile) -> Stored:
+        """Takes over a file of `create_incoming` as the object `key`, without computing its digest again, and closes it.
+
+        Raises EmptyFile, StoreFull.
+        """
+
+    def put_joined(self, key: str, part_keys: Sequence[str]) -> Stored:
+        """Stores the content of other objects, one after the other, as the object `key`; the other objects stay.
+
+        Raises EmptyFile, ObjectMissing, ObjectDamaged, StoreFull.
         """
 
     def open(self, key: str) -> BinaryIO:
-        """The object for reading, seekable; the caller closes it. Raises ObjectMissing; reading: ObjectDamaged."""
+        """Opens the object for reading, seekable; the caller closes it. Raises ObjectMissing; reading: ObjectDamaged."""
 
     def fetch(self, key: str, path: Path) -> None:
-        """Brings the object to the local `path`, which must only be read. Raises ObjectMissing, ObjectDamaged, StoreFull."""
+        """Brings the object to the local `path`, which may only be read. Raises ObjectMissing, ObjectDamaged, StoreFull."""
 
     def size(self, key: str) -> int:
-        """The object's bytes. Raises ObjectMissing."""
+        """Returns the object's size in bytes. Raises ObjectMissing."""
 
     def exists(self, key: str) -> bool:
-        """Whether there is such an object."""
+        """Returns whether the object exists."""
 
     def delete(self, *keys: str) -> None:
-        """Removes objects; nothing happens where there is none."""
+        """Deletes objects; a key without an object is ignored."""
 
     def delete_prefix(self, prefix: str) -> None:
-        """Removes every object whose key begins with `prefix`, which must end in a slash, and what was half written."""
+        """Deletes every object, finished or not, whose key begins with `prefix`, which must end in a slash."""
 
     def keys(self, *, older_than_s: float, after: str = "") -> Iterator[str]:
-        """The keys of objects written so many seconds ago or earlier, in a fixed order, from behind the key `after` on."""
+        """Yields the keys of objects that are at least `older_than_s` seconds old, in a fixed order, those after `after`."""
 
-    def drop_unfinished(self, *, older_than_s: float) -> int:
-        """Removes what a `put` that began so many seconds ago left unfinished; returns how much of it there was."""
+    def delete_unfinished(self, *, older_than_s: float) -> int:
+        """Deletes unfinished objects that are at least `older_than_s` seconds old; returns their number."""
 
     def link(self, key: str, *, name: str, media_type: str) -> str | None:
-        """A URL by which whoever has it can download the object for a while, as a file `name`; None where there is none."""
+        """Returns a URL that downloads the object as a file `name` for a limited time; None if the store has no such URLs."""
 
     def ping(self) -> None:
-        """Raises StoreAway where the store does not answer."""
+        """Raises StoreAway if the store does not answer."""
 
 
 def check_key(key: str) -> str:
-    """The key itself. Raises ValueError where it could lead elsewhere, or is a name that stores use for themselves."""
+    """Returns `key`. Raises ValueError if it could lead out of the store, or has a name that stores use themselves."""
     if not key or any(part == "" or part.startswith(".") for part in key.split("/")):
         raise ValueError(f"{key!r} is not a key")
     return key
 
 
 def check_prefix(prefix: str) -> str:
-    """The prefix without its slash. Raises ValueError where it has none."""
+    """Returns `prefix` without its slash. Raises ValueError if it has none."""
     if not prefix.endswith("/"):
         raise ValueError(f"{prefix!r} must end in a slash")
     return check_key(prefix.rstrip("/"))
+
+
+@contextmanager
+def disk_full_is_store_full() -> Iterator[None]:
+    """Raises StoreFull in place of the operating system's error for a full disk or an exhausted disk quota."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreFull("No space left in the object store.") from error
+        raise

@@ -3,67 +3,74 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from storage.errors import EmptyFile, FileTooLarge, ObjectMissing, StoreAway, StoreFull
-from storage.objects.base import CHUNK, Stored, check_key, check_prefix
+from storage.errors import EmptyFile, ObjectMissing, StoreAway
+from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
 
 
 class LocalStore:
-    """An object store (storage/objects/base.py) in the folder `root`. What is being written has a name with a dot in front."""
+    """An object store (storage/objects/base.py) in the folder `root`.
+
+    Every object is first written to a file whose name begins with a dot, which no key may have, and then renamed.
+    """
 
     def __init__(self, root: Path):
         self.root = Path(root)
 
-    def put(self, key: str, source: BinaryIO, *, limit: int | None = None) -> Stored:
+    def put(self, key: str, source: BinaryIO) -> Stored:
+        with self.create_incoming() as incoming:
+            incoming.copy_from(source)
+            return self.put_incoming(key, incoming)
+
+    def create_incoming(self, *, hashed: bool = True) -> IncomingFile:
+        path = self.root / f".incoming-{secrets.token_hex(6)}"
+        with disk_full_is_store_full():
+            self.root.mkdir(parents=True, exist_ok=True)
+            return IncomingFile(path.open("xb", buffering=0), path, hashed=hashed)
+
+    def put_incoming(self, key: str, incoming: IncomingFile) -> Stored:
         path = self._path(key)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-        digest, size = hashlib.sha256(), 0
-        with _full_disk_named():
+        with incoming, disk_full_is_store_full():
+            if incoming.size == 0:
+                raise EmptyFile("The file is empty.")
+            os.fsync(incoming.file.fileno())
             path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("wb") as file:
-                    while chunk := source.read(CHUNK):
-                        size += len(chunk)
-                        if limit is not None and size > limit:
-                            raise FileTooLarge(f"The file has more than {limit} bytes.")
-                        digest.update(chunk)
-                        file.write(chunk)
-                    file.flush()
-                    os.fsync(file.fileno())
-                if size == 0:
-                    raise EmptyFile("The file is empty.")
-                os.replace(temporary, path)
-                _sync_folder(path.parent)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return Stored(key, size, digest.hexdigest())
+            _move(incoming.path, path)
+            _sync_folder(path.parent)
+        return Stored(key, incoming.size, incoming.sha256)
+
+    def put_joined(self, key: str, part_keys: Sequence[str]) -> Stored:
+        with self.create_incoming() as incoming:
+            for part_key in part_keys:
+                with self.open(part_key) as part:
+                    incoming.copy_from(part)
+            return self.put_incoming(key, incoming)
 
     def open(self, key: str) -> BinaryIO:
-        with _missing_named(key):
+        with _missing_is_object_missing(key):
             return self._path(key).open("rb")
 
     def fetch(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
-        with _missing_named(key), _full_disk_named():
+        with _missing_is_object_missing(key), disk_full_is_store_full():
             try:
                 os.link(self._path(key), path)
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                     raise
-                shutil.copyfile(self._path(key), path)  # no hard links here
+                shutil.copyfile(self._path(key), path)  # this file system has no hard links
 
     def size(self, key: str) -> int:
-        with _missing_named(key):
+        with _missing_is_object_missing(key):
             return self._path(key).stat().st_size
 
     def exists(self, key: str) -> bool:
@@ -79,15 +86,15 @@ class LocalStore:
     def keys(self, *, older_than_s: float, after: str = "") -> Iterator[str]:
         latest = time.time() - older_than_s
         for path in _walk(self.root, after.split("/")):
-            if not path.name.startswith(".") and _age_reaches(path, latest):
+            if not path.name.startswith(".") and _is_file_older(path, latest):
                 yield path.relative_to(self.root).as_posix()
 
-    def drop_unfinished(self, *, older_than_s: float) -> int:
+    def delete_unfinished(self, *, older_than_s: float) -> int:
         latest = time.time() - older_than_s
-        left = [path for path in self.root.rglob(".*") if _age_reaches(path, latest)]
-        for path in left:
+        unfinished = [path for path in self.root.rglob(".*") if _is_file_older(path, latest)]
+        for path in unfinished:
             path.unlink(missing_ok=True)
-        return len(left)
+        return len(unfinished)
 
     def link(self, key: str, *, name: str, media_type: str) -> str | None:
         return None
@@ -104,8 +111,8 @@ class LocalStore:
 
 
 def _walk(folder: Path, after: list[str]) -> Iterator[Path]:
-    """All files below `folder`, by the parts of their paths, from behind the path with the parts `after` on."""
-    with suppress(FileNotFoundError):  # it may go while we look
+    """Yields all files below `folder`, ordered by the parts of their paths, that come after the path with the parts `after`."""
+    with suppress(FileNotFoundError):  # the folder may be deleted meanwhile
         for name in sorted(os.listdir(folder)):
             if after and name < after[0]:
                 continue
@@ -116,28 +123,37 @@ def _walk(folder: Path, after: list[str]) -> Iterator[Path]:
                 yield path
 
 
-def _age_reaches(path: Path, latest: float) -> bool:
+def _is_file_older(path: Path, latest: float) -> bool:
+    """Whether `path` is a file that was last written at the time `latest` or before."""
     with suppress(FileNotFoundError):
         return path.is_file() and path.stat().st_mtime <= latest
     return False
 
 
 @contextmanager
-def _full_disk_named() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull("No space left in the object store.") from error
-        raise
-
-
-@contextmanager
-def _missing_named(key: str) -> Iterator[None]:
+def _missing_is_object_missing(key: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
         raise ObjectMissing(f"There is no object {key}.") from error
+
+
+def _move(source: Path, target: Path) -> None:
+    """Renames a synced file, or copies it if `target` lies on another file system."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        copy = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+        try:
+            with source.open("rb") as reading, copy.open("xb") as writing:
+                shutil.copyfileobj(reading, writing, CHUNK_BYTES)
+                writing.flush()
+                os.fsync(writing.fileno())
+            os.replace(copy, target)
+        finally:
+            copy.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:

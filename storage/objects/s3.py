@@ -1,17 +1,19 @@
-"""S3Store: objects in a bucket of Amazon S3 or of any store that speaks its language.
+"""S3Store: objects in a bucket of Amazon S3 or of any other store with the same API.
 
-An upload is either one PUT or a multipart upload; both become visible with their last request, whole. The SHA-256 of the
-content is kept as the object's metadata `sha256`: the store is sent the checksum of what it shall have received, and
-what comes back is compared with it.
+An object is written by one PUT or by a multipart upload; with either it becomes visible, complete, with the last request.
+The SHA-256 of the content is kept as the object's metadata `sha256`. The store checks what it receives against a checksum,
+and a reader compares what it reads with the metadata.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import os
 import secrets
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import islice
@@ -26,23 +28,27 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.database.models import now
-from storage.errors import BadSetting, EmptyFile, FileTooLarge, ObjectDamaged, ObjectMissing, StoreAway, StoreFull
-from storage.objects.base import CHUNK, Stored, check_key, check_prefix
+from storage.errors import BadSetting, EmptyFile, ObjectDamaged, ObjectMissing, StoreAway, StoreFull
+from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
+from storage.objects.s3_join import PartJoiner
 from storage.settings import Settings
 
-PART = 16 << 20
-"""Size of the parts of a multipart upload; at most 10,000 parts are allowed, so objects of up to 156 GiB."""
-BATCH = 1000
-"""Most keys that one request deletes."""
-TRANSFER = TransferConfig(multipart_threshold=PART, multipart_chunksize=PART, use_threads=False)
-ATTEMPTS = 4
-"""How often a request is made that fails for a passing reason."""
-MISSING = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
-FULL = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage")
+PART_BYTES = 16 << 20
+"""Size of the parts of a multipart upload: S3 allows 10,000 parts, so an object can have 156 GiB; one part is in memory."""
+DELETE_BATCH = 1000
+"""Keys that one request deletes: the most that S3 allows."""
+TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
+MAX_ATTEMPTS = 4
+"""Attempts at a request that fails for a passing reason; with botocore's waits between them this takes some seconds."""
+MISSING_CODES = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
+FULL_CODES = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage")
 
 
 class S3Store:
-    """An object store (storage/objects/base.py) in the bucket, and below the folder in it, that the settings name."""
+    """An object store (storage/objects/base.py) in a bucket, below a folder of it; both are named by the settings.
+
+    Raises BadSetting if ADNERF_STORE_URL names no bucket.
+    """
 
     def __init__(self, settings: Settings):
         url = urlsplit(settings.store_url)
@@ -51,51 +57,85 @@ class S3Store:
         self.bucket = url.netloc
         self.folder = f"{url.path.strip('/')}/".removeprefix("/")
         self.link_s = settings.link_s
+        self.incoming_folder = settings.data_dir
         session = boto3.session.Session()
         self._client = self._public_client = _client(session, settings, settings.s3_endpoint_url)
-        # Only an address that clients can reach makes links; of an endpoint of one's own this has to be said.
+        # A link must have an address that clients can reach. For an endpoint other than Amazon's, a setting says which.
         if settings.s3_public_url != settings.s3_endpoint_url:
             public = settings.s3_public_url
             self._public_client = _client(session, settings, public) if public else None
 
-    def put(self, key: str, source: BinaryIO, *, limit: int | None = None) -> Stored:
-        """See ObjectStore. Reads `source` twice: its digest goes ahead, and what is refused is never sent."""
-        place = self._place(key)
+    def put(self, key: str, source: BinaryIO) -> Stored:
+        """See ObjectStore. Reads `source` twice, because the digest is part of the request that begins to send it."""
         start = source.tell()
-        size, sha256 = _measure(source, limit)
+        size, sha256 = _measure(source)
         source.seek(start)
-        sent = _Counted(source)
-        with _named(key):
-            self._client.upload_fileobj(
-                sent,
-                self.bucket,
-                place,
-                ExtraArgs={"Metadata": {"sha256": sha256}, "ChecksumAlgorithm": "SHA256"},
-                Config=TRANSFER,
-            )
-        if (sent.size, sent.digest.hexdigest()) != (size, sha256):
+        reader = _HashingReader(source)
+        self._upload(key, reader, sha256, ChecksumAlgorithm="SHA256")
+        if (reader.size, reader.digest.hexdigest()) != (size, sha256):
             self.delete(key)
-            raise ObjectDamaged(f"What was sent as {key} changed while it was read.")
+            raise ObjectDamaged(f"The file for {key} changed while it was read.")
         return Stored(key, size, sha256)
 
+    def create_incoming(self, *, hashed: bool = True) -> IncomingFile:
+        """See ObjectStore. A file on the local disk, without a name; always hashed, because the digest is sent with it."""
+        with disk_full_is_store_full():
+            self.incoming_folder.mkdir(parents=True, exist_ok=True)
+            return IncomingFile(tempfile.TemporaryFile(buffering=0, dir=self.incoming_folder))
+
+    def put_incoming(self, key: str, incoming: IncomingFile) -> Stored:
+        with incoming:
+            _check_not_empty(incoming.size)
+            incoming.file.seek(0)
+            if incoming.size < PART_BYTES:  # one PUT: the digest is the checksum, nothing is hashed again
+                checksum = {"ChecksumSHA256": base64.b64encode(bytes.fromhex(incoming.sha256)).decode()}
+            else:  # a multipart upload: every part has a checksum of its own
+                checksum = {"ChecksumAlgorithm": "SHA256"}
+            self._upload(key, incoming.file, incoming.sha256, **checksum)
+        return Stored(key, incoming.size, incoming.sha256)
+
+    def put_joined(self, key: str, part_keys: Sequence[str]) -> Stored:
+        """See ObjectStore. The parts are read once, for the digest, and copied within the store."""
+        digest, sizes = hashlib.sha256(), []
+        for part_key in part_keys:
+            with self.open(part_key) as part:
+                while chunk := part.read(CHUNK_BYTES):
+                    digest.update(chunk)
+                sizes.append(part.tell())
+        _check_not_empty(sum(sizes))
+        target = {"Bucket": self.bucket, "Key": self._place(key)}
+        with _client_errors(key):
+            begun = self._client.create_multipart_upload(**target, Metadata={"sha256": digest.hexdigest()})
+            target["UploadId"] = begun["UploadId"]
+        try:
+            with _client_errors(key):
+                joiner = PartJoiner(self._client, target, sum(sizes))
+                for part_key, size in zip(part_keys, sizes, strict=True):
+                    joiner.add(self._place(part_key), size)
+                joiner.complete()
+        except BaseException:
+            self._abort(target)
+            raise
+        return Stored(key, sum(sizes), digest.hexdigest())
+
     def open(self, key: str) -> BinaryIO:
-        with _named(key):
+        with _client_errors(key):
             head = self._client.head_object(Bucket=self.bucket, Key=self._place(key))
-        return io.BufferedReader(_Reader(self._client, self.bucket, self._place(key), key, head), CHUNK)
+        return io.BufferedReader(_Reader(self._client, self.bucket, self._place(key), key, head), CHUNK_BYTES)
 
     def fetch(self, key: str, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         try:
             with self.open(key) as source, temporary.open("wb") as file:
-                while chunk := source.read(CHUNK):
+                while chunk := source.read(CHUNK_BYTES):
                     file.write(chunk)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def size(self, key: str) -> int:
-        with _named(key):
+        with _client_errors(key):
             return self._client.head_object(Bucket=self.bucket, Key=self._place(key))["ContentLength"]
 
     def exists(self, key: str) -> bool:
@@ -119,57 +159,64 @@ class S3Store:
             if entry["LastModified"] <= latest:
                 yield entry["Key"].removeprefix(self.folder)
 
-    def drop_unfinished(self, *, older_than_s: float) -> int:
+    def delete_unfinished(self, *, older_than_s: float) -> int:
         latest = now() - timedelta(seconds=older_than_s)
-        left = [upload for upload in self._uploads(self.folder) if upload["Initiated"] <= latest]
-        for upload in left:
+        unfinished = [upload for upload in self._uploads(self.folder) if upload["Initiated"] <= latest]
+        for upload in unfinished:
             self._abort(upload)
-        return len(left)
+        return len(unfinished)
 
     def link(self, key: str, *, name: str, media_type: str) -> str | None:
         if self._public_client is None:
             return None
-        wanted = {
+        request = {
             "Bucket": self.bucket,
             "Key": self._place(key),
             "ResponseContentDisposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
             "ResponseContentType": media_type,
         }
-        return self._public_client.generate_presigned_url("get_object", Params=wanted, ExpiresIn=int(self.link_s))
+        return self._public_client.generate_presigned_url("get_object", Params=request, ExpiresIn=int(self.link_s))
 
     def ping(self) -> None:
-        with _named("bucket"):
+        with _client_errors("bucket"):
             self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
     def _place(self, key: str) -> str:
+        """The key in the bucket of our object `key`."""
         return self.folder + check_key(key)
 
-    def _entries(self, **wanted: Any) -> Iterator[dict[str, Any]]:
-        with _named("list"):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **wanted):
+    def _upload(self, key: str, file: BinaryIO | _HashingReader, sha256: str, **checksum: str) -> None:
+        """Sends `file` by one PUT, or by a multipart upload that is aborted if it fails."""
+        arguments = {"Metadata": {"sha256": sha256}, **checksum}
+        with _client_errors(key):
+            self._client.upload_fileobj(file, self.bucket, self._place(key), ExtraArgs=arguments, Config=TRANSFER)
+
+    def _entries(self, **filters: Any) -> Iterator[dict[str, Any]]:
+        with _client_errors("list"):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **filters):
                 yield from page.get("Contents", [])
 
     def _uploads(self, place: str) -> Iterator[dict[str, Any]]:
-        """Multipart uploads that were begun and neither completed nor given up."""
-        with _named("list"):
+        """Yields the multipart uploads below `place` that are neither completed nor aborted."""
+        with _client_errors("list"):
             for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=place):
                 yield from page.get("Uploads", [])
 
     def _abort(self, upload: dict[str, Any]) -> None:
-        with suppress(ObjectMissing), _named(upload["Key"]):  # it may be completed or given up meanwhile
+        with suppress(ObjectMissing), _client_errors(upload["Key"]):  # it may be completed or aborted meanwhile
             self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
     def _delete(self, places: Iterator[str]) -> None:
-        while batch := list(islice(places, BATCH)):
-            with _named("delete"):
+        while batch := list(islice(places, DELETE_BATCH)):
+            with _client_errors("delete"):
                 objects = [{"Key": place} for place in batch]
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise StoreAway(f"{len(errors)} objects could not be removed: {errors[0].get('Message')}.")
 
 
-class _Counted(io.RawIOBase):
-    """A file being read once, and what went through."""
+class _HashingReader(io.RawIOBase):
+    """Reads a file once, and keeps the size and the digest of the bytes that it has read."""
 
     def __init__(self, source: BinaryIO):
         self.source, self.digest, self.size = source, hashlib.sha256(), 0
@@ -185,9 +232,9 @@ class _Counted(io.RawIOBase):
 
 
 class _Reader(io.RawIOBase):
-    """An object as a seekable file: one streamed request from wherever reading goes on.
+    """An object as a seekable file. Reading after a seek begins a new streamed request at that position.
 
-    Raises ObjectDamaged at the end where it was read in one go and is not what was stored.
+    An object that was read from start to end without a seek is compared with its digest; then reading raises ObjectDamaged.
     """
 
     def __init__(self, client, bucket: str, place: str, key: str, head: dict[str, Any]):
@@ -212,14 +259,14 @@ class _Reader(io.RawIOBase):
         if target < 0:
             raise ValueError("before the start of the file")
         if target != self.position:
-            self._let_go()
+            self._close_body()
             self.position = target
         return target
 
     def readinto(self, buffer) -> int:
         if self.position >= self.size:
             return 0
-        with _named(self.key):
+        with _client_errors(self.key):
             if self.body is None:
                 self.body = self.client.get_object(**self.request, Range=f"bytes={self.position}-")["Body"]
             chunk = self.body.read(len(buffer))
@@ -231,30 +278,32 @@ class _Reader(io.RawIOBase):
         buffer[: len(chunk)] = chunk
         self.position += len(chunk)
         if self.digested == self.size and self.sha256 not in (None, self.digest.hexdigest()):
-            raise ObjectDamaged(f"Object {self.key} is not what was stored: its SHA-256 differs.")
+            raise ObjectDamaged(f"Object {self.key} has changed: its SHA-256 differs from the stored one.")
         return len(chunk)
 
     def close(self) -> None:
-        self._let_go()
+        self._close_body()
         super().close()
 
-    def _let_go(self) -> None:
+    def _close_body(self) -> None:
         if self.body is not None:
             self.body.close()
             self.body = None
 
 
-def _measure(source: BinaryIO, limit: int | None) -> tuple[int, str]:
-    """Size and SHA-256 of what is left of `source`. Raises EmptyFile, FileTooLarge."""
+def _measure(source: BinaryIO) -> tuple[int, str]:
+    """Size and SHA-256 of the rest of `source`. Raises EmptyFile."""
     digest, size = hashlib.sha256(), 0
-    while chunk := source.read(CHUNK):
+    while chunk := source.read(CHUNK_BYTES):
         size += len(chunk)
-        if limit is not None and size > limit:
-            raise FileTooLarge(f"The file has more than {limit} bytes.")
         digest.update(chunk)
+    _check_not_empty(size)
+    return size, digest.hexdigest()
+
+
+def _check_not_empty(size: int) -> None:
     if size == 0:
         raise EmptyFile("The file is empty.")
-    return size, digest.hexdigest()
 
 
 def _client(session: boto3.session.Session, settings: Settings, endpoint_url: str):
@@ -266,12 +315,12 @@ def _client(session: boto3.session.Session, settings: Settings, endpoint_url: st
         aws_secret_access_key=settings.s3_secret_key or None,
         config=Config(
             signature_version="s3v4",
-            # Stores of one's own rarely have a host name for every bucket.
+            # Stores other than Amazon's rarely have a host name for every bucket.
             s3={"addressing_style": "path" if endpoint_url else "auto"},
             connect_timeout=10,
             read_timeout=60,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
-            # Checksums are asked for where they are wanted; many stores do not know the newest ones.
+            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            # By default botocore adds checksums of newer kinds, which many other stores do not know.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
@@ -279,15 +328,15 @@ def _client(session: boto3.session.Session, settings: Settings, endpoint_url: st
 
 
 @contextmanager
-def _named(key: str) -> Iterator[None]:
-    """The store's own errors as ours."""
+def _client_errors(key: str) -> Iterator[None]:
+    """Raises our error in place of the client library's."""
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
-        if code in MISSING:
+        if code in MISSING_CODES:
             raise ObjectMissing(f"There is no object {key}.") from error
-        if code in FULL:
+        if code in FULL_CODES:
             raise StoreFull("No space left in the object store.") from error
         raise StoreAway(f"The object store refused ({code}).") from error
     except (BotoCoreError, S3UploadFailedError) as error:

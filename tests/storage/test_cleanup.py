@@ -105,4 +105,4 @@ def test_rounds_are_bounded_and_go_all_the_way_round(database, store, put, impat
 def test_unfinished_uploads_go(database, store, s3_server, impatient):
     s3_server.client().create_multipart_upload(Bucket=store.bucket, Key=f"{store.folder}subjects/sub_1/source")
     impatient.round()
-    assert store.drop_unfinished(older_than_s=FUTURE_S) == 0
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 0

@@ -21,6 +21,7 @@ from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video
 from storage.objects.open_store import open_store
 from storage.settings import Settings, environment_of
+from tests.incoming import incoming
 from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
 
@@ -41,8 +42,8 @@ class House:
 
     def submit_subject(self, **orders):
         with self.database.session() as session:
-            video = io.BytesIO(json.dumps(orders).encode())
-            return subjects.submit_subject(
+            video = incoming(self.store, json.dumps(orders).encode())
+            subject = subjects.submit_subject(
                 session,
                 self.store,
                 self.settings,
@@ -51,23 +52,22 @@ class House:
                 preset="draft",
                 consent="Ada, today",
                 video=video,
-                limit=10_000,
             )
+        return self.subject(subject)
 
     def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
         with self.database.session() as session:
-            return videos.submit_video(
+            video = videos.submit_video(
                 session,
                 self.store,
                 self.settings,
                 owner=LOCAL,
                 subject_id=subject_id,
                 options=options,
-                audio=io.BytesIO(json.dumps(orders).encode()),
-                audio_limit=10_000,
-                background=background,
-                background_limit=100,
+                audio=incoming(self.store, json.dumps(orders).encode()),
+                background=incoming(self.store, background) if background is not None else None,
             )
+        return self.video(video)
 
     def ready_subject(self):
         subject = self.submit_subject()

@@ -1,4 +1,4 @@
-"""The first look at an upload: what is certain is refused, and nothing that could be media."""
+"""The check of a file's first bytes refuses what certainly is no media, and nothing that could be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api.requests import file_type
 
 REST = bytes(range(256)) * 15
 
-OTHERS = {
+REFUSED = {
     "a PNG": b"\x89PNG\r\n\x1a\n",
     "a HEIC photograph named .mp4": b"\0\0\0\x24ftypheic\0\0\0\0mif1heic",
     "an AVIF": b"\0\0\0\x20ftypavif\0\0\0\0",
@@ -29,10 +29,10 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_what_is_something_else_is_refused_by_its_content(name):
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_types_are_refused_by_their_content(name):
     with pytest.raises(Problem) as refused:
-        file_type.require_media(OTHERS[name] + REST if name != "a transport stream" else OTHERS[name])
+        file_type.require_media(REFUSED[name] + REST if name != "a transport stream" else REFUSED[name])
     assert refused.value.code == "not_media"
 
 
@@ -45,7 +45,7 @@ def test_what_is_something_else_is_refused_by_its_content(name):
         b"\xff\xfe<\0s\0",
     ],
 )
-def test_text_is_refused_whatever_it_is_called(text):
+def test_text_is_refused_whatever_its_name(text):
     with pytest.raises(Problem):
         file_type.require_media(text)
 
@@ -68,7 +68,7 @@ def test_text_is_refused_whatever_it_is_called(text):
     ],
     ids=lambda arguments: arguments[-1],
 )
-def test_what_ffmpeg_writes_of_the_kinds_that_are_taken_passes(tmp_path, arguments):
+def test_files_of_the_accepted_kinds_pass_as_ffmpeg_writes_them(tmp_path, arguments):
     path = tmp_path / arguments[-1]
     source = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=0.4", "-f", "lavfi", "-i", "sine=duration=0.4"]
     command = [core_media.ffmpeg_path(), "-loglevel", "error", *source, "-strict", "-2", *arguments[:-1], str(path)]
@@ -76,7 +76,7 @@ def test_what_ffmpeg_writes_of_the_kinds_that_are_taken_passes(tmp_path, argumen
     file_type.require_media(path.read_bytes()[:4096])
 
 
-def test_an_image_is_known_by_its_content():
+def test_an_image_is_recognized_by_its_content():
     for head in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"RIFF\0\0\0\0WEBP"):
         file_type.require_image(head + REST)
     for head in (b"GIF89a", b"RIFF\0\0\0\0WAVE", b"\0\0\0\x18ftypmp42", b"<svg", b""):

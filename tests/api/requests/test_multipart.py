@@ -1,14 +1,16 @@
-"""Multipart bodies as no client library would write them."""
+"""Multipart bodies, also malformed ones that no client library would send."""
 
+import hashlib
 import http.client
 import io
 import json
 import os
 import socket
-import tempfile
 
 import pytest
 
+from storage.database.models import Subject
+from storage.objects.base import IncomingFile
 from tests.api.conftest import VIDEO, check_problem
 
 FORM = {"content-type": "multipart/form-data; boundary=cut"}
@@ -24,6 +26,11 @@ FILM = part("video", VIDEO, 'filename="a.mp4"')
 END = b"--cut--\r\n"
 
 
+def files(settings) -> list:
+    """All files in the store's folder, finished or not."""
+    return [path for path in settings.objects.rglob("*") if path.is_file()]
+
+
 def post(client, body, headers=FORM):
     return client.post("/v1/subjects", content=body, headers=headers)
 
@@ -34,15 +41,15 @@ def test_a_body_may_come_in_pieces_of_any_size(client, make):
         pieces = (body[start : start + size] for start in range(0, len(body), size))
         answer = post(client, pieces)
         assert answer.status_code == 202, answer.text
-        with make.store.open(f"subjects/{answer.json()['id']}/source") as kept:
-            assert kept.read() == VIDEO
+        with make.store.open(f"subjects/{answer.json()['id']}/source") as source:
+            assert source.read() == VIDEO
 
 
 def test_a_file_may_hold_what_looks_like_the_boundary(client, make):
     film = VIDEO + b"\r\n--cu\r\n--cut\r-\r\n--" + VIDEO
     answer = post(client, CONSENT + part("video", film, 'filename="a.mp4"') + END)
-    with make.store.open(f"subjects/{answer.json()['id']}/source") as kept:
-        assert kept.read() == film
+    with make.store.open(f"subjects/{answer.json()['id']}/source") as source:
+        assert source.read() == film
 
 
 def test_the_order_of_parts_and_a_missing_file_name_do_not_matter(client):
@@ -76,28 +83,43 @@ def test_the_order_of_parts_and_a_missing_file_name_do_not_matter(client):
         (b"".join(part("consent", b"") for _ in range(3)) + END, FORM, "validation_failed"),
     ],
 )
-def test_bad_bodies_are_refused_and_nothing_is_kept(client, settings, body, headers, code):
+def test_bad_bodies_are_refused_and_leave_nothing(client, settings, body, headers, code):
     check_problem(post(client, body, headers), code)
-    assert not settings.objects.exists()
+    assert files(settings) == []
 
 
-def test_a_full_disk_is_told_and_nothing_is_kept(client, settings, monkeypatch):
-    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **kwargs: io.FileIO("/dev/full", "r+"))
+def test_a_received_file_becomes_the_object_itself(client, make, settings, monkeypatch):
+    inodes = []
+    put_incoming = make.store.put_incoming
+
+    def watched(key, incoming):
+        inodes.append(os.fstat(incoming.file.fileno()).st_ino)
+        return put_incoming(key, incoming)
+
+    monkeypatch.setattr(make.store, "put_incoming", watched)
+    subject = post(client, CONSENT + FILM + END).json()
+    assert [path.stat().st_ino for path in files(settings)] == inodes
+    with make.database.session(write=False) as session:
+        assert session.get(Subject, subject["id"]).footage_sha256 == hashlib.sha256(VIDEO).hexdigest()
+
+
+def test_a_full_disk_is_refused_and_leaves_nothing(client, make, settings, monkeypatch):
+    monkeypatch.setattr(make.store, "create_incoming", lambda: IncomingFile(io.FileIO("/dev/full", "r+")))
     check_problem(post(client, CONSENT + FILM + END), "disk_full")
-    assert not settings.objects.exists()
+    assert files(settings) == []
 
 
-def test_a_full_store_is_told_and_nothing_is_kept(client, settings, monkeypatch):
+def test_a_full_store_is_refused_and_leaves_nothing(client, settings, monkeypatch):
     def full(descriptor):
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr(os, "fsync", full)
     check_problem(post(client, CONSENT + FILM + END), "disk_full")
-    assert [path for path in settings.objects.rglob("*") if path.is_file()] == []
+    assert files(settings) == []
     assert client.get("/v1/subjects").json()["items"] == []
 
 
-def test_a_body_that_stops_arriving_is_given_up(client, settings, monkeypatch):
+def test_a_body_that_stalls_is_refused(client, settings, monkeypatch):
     monkeypatch.setattr("api.requests.multipart.STALL_S", 0.2)
     head = f"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM['content-type']}\r\nContent-Length: 99999\r\n\r\n"
     with raw(client) as connection:
@@ -106,7 +128,7 @@ def test_a_body_that_stops_arriving_is_given_up(client, settings, monkeypatch):
             answer.begin()
             body = json.loads(answer.read())
     assert (answer.status, body["code"]) == (408, "upload_stalled")
-    assert not settings.objects.exists()
+    assert files(settings) == []
 
 
 def raw(client) -> socket.socket:

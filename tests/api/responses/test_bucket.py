@@ -1,4 +1,4 @@
-"""The API on an object store in a bucket: uploads go there, downloads come by a signed link or through the API."""
+"""The API with an object store in a bucket: files are stored there, and downloaded by a signed link or through the API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTENT = bytes(range(256)) * 300
 
 
 def service(settings):
-    """The service on these settings: a client of it, and a Maker."""
+    """A client of the service with these settings, and a Maker."""
     app = create_app(settings)
     with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
         yield client, Maker(client, app)
@@ -32,7 +32,7 @@ def streamed(settings, s3_settings):
     yield from service(dataclasses.replace(settings, **s3_settings | {"s3_public_url": ""}))
 
 
-def test_uploads_lie_in_the_bucket(linked, s3_server):
+def test_files_are_stored_in_the_bucket(linked, s3_server):
     _, make = linked
     subject = make.subject()
     place = f"{make.store.folder}subjects/{subject['id']}/source"
@@ -53,7 +53,7 @@ def test_a_download_is_a_redirect_to_a_signed_link(linked):
     assert (part.status_code, part.content) == (206, CONTENT[5:10])
 
 
-def test_what_needs_no_content_is_answered_at_once(linked):
+def test_requests_without_content_are_answered_without_a_redirect(linked):
     client, make = linked
     link = make.ready_video(make.ready_subject(), CONTENT)["links"]["file"]
     head = client.head(link)
@@ -80,7 +80,7 @@ def test_deleting_a_subject_empties_its_folder(linked):
     assert list(make.store.keys(older_than_s=-3600)) == []
 
 
-def test_a_store_that_is_away_is_named_and_what_does_not_need_it_goes_on(settings):
+def test_a_store_that_is_away_is_named_and_requests_that_do_not_need_it_succeed(settings):
     with running(S3) as (server,):
         for client, make in service(dataclasses.replace(settings, **server.settings)):
             subject = make.ready_subject()

@@ -1,4 +1,4 @@
-"""Large uploads: what a server process of its own does with memory, disk and senders who break off."""
+"""Large uploads to a real server process: its memory, its disk, and senders that disconnect."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from storage.objects.local import LocalStore
 from storage.settings import Settings, environment_of
 from tests.api.conftest import VIDEO, check_problem
 
@@ -42,11 +43,11 @@ class Service:
     def wait_for(condition, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < end, "waited in vain"
+            assert time.monotonic() < end, "the condition did not become true in time"
             time.sleep(0.05)
 
     def peak_memory(self) -> int:
-        """Bytes that the process had in memory at most."""
+        """The most bytes that the process has had in memory."""
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
@@ -55,8 +56,8 @@ class Service:
         links = [os.readlink(each) for each in Path(f"/proc/{self.process.pid}/fd").iterdir()]
         return sum(str(self.settings.data_dir) in link and "adnerf.db" not in link for link in links)
 
-    def kept(self) -> list[Path]:
-        """Files in the data folder that are none of the database's."""
+    def files(self) -> list[Path]:
+        """Files in the data folder, except the database's."""
         return [p for p in self.settings.data_dir.rglob("*") if p.is_file() and not p.name.startswith("adnerf.db")]
 
     def connect(self) -> socket.socket:
@@ -82,7 +83,7 @@ OPENING = (
 
 
 def body(mebibytes: int, ended: bool = True):
-    """A form with a file of about so many MiB."""
+    """A form with a file of about `mebibytes` MiB."""
     yield OPENING
     for _ in range(mebibytes):
         yield bytes(MIB)
@@ -90,7 +91,7 @@ def body(mebibytes: int, ended: bool = True):
         yield b"\r\n--cut--\r\n"
 
 
-def announced(length: int) -> bytes:
+def request_head(length: int) -> bytes:
     """A request's head that promises `length` bytes."""
     return (
         b"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=cut\r\n"
@@ -103,49 +104,49 @@ def test_memory_stays_flat_during_a_large_upload(service):
     answer = httpx.post(f"{service.url}/v1/subjects", content=body(200), headers=HEADERS, timeout=120)
     assert answer.status_code == 202, answer.text
     assert service.peak_memory() - before < 40 * MIB
-    (source,) = service.kept()
+    (source,) = service.files()
     assert source.stat().st_size == 200 * MIB + len(VIDEO)
     assert httpx.delete(service.url + answer.json()["links"]["self"]).status_code == 204
-    assert service.kept() == []
+    assert service.files() == []
 
 
 def test_a_file_beyond_the_limit_is_refused_without_its_length_being_known(service):
     answer = httpx.post(f"{service.url}/v1/subjects", content=body(300), headers=HEADERS, timeout=120)
     check_problem(answer, "file_too_large")
-    assert service.kept() == [] and service.open_files() == 0
+    assert service.files() == [] and service.open_files() == 0
 
 
 def test_a_length_beyond_the_limit_is_refused_before_a_byte_of_it(service):
     with service.connect() as connection:
-        connection.sendall(announced(10 << 30))
+        connection.sendall(request_head(10 << 30))
         assert b" 413 " in connection.recv(200)
 
 
 def test_a_length_beyond_the_disk_is_refused_before_a_byte_of_it(service):
     with service.connect() as connection:
-        connection.sendall(announced(1 << 60))
+        connection.sendall(request_head(1 << 60))
         assert b" 507 " in connection.recv(200)
 
 
-def test_a_sender_who_breaks_off_leaves_nothing_behind(service):
+def test_a_sender_that_disconnects_leaves_nothing(service):
     with service.connect() as connection:
-        connection.sendall(announced(100 * MIB) + OPENING + bytes(5 * MIB))
+        connection.sendall(request_head(100 * MIB) + OPENING + bytes(5 * MIB))
         service.wait_for(lambda: service.open_files() == 1, seconds=20)
     service.wait_for(lambda: service.open_files() == 0, seconds=20)
-    assert service.kept() == []
+    assert service.files() == []
     assert httpx.get(f"{service.url}/v1/subjects").json()["items"] == []
 
 
 def test_other_requests_are_answered_while_an_upload_is_under_way(service):
     with service.connect() as connection:
-        connection.sendall(announced(100 * MIB) + OPENING + bytes(MIB))
+        connection.sendall(request_head(100 * MIB) + OPENING + bytes(MIB))
         service.wait_for(lambda: service.open_files() == 1, seconds=20)
         subject = httpx.post(f"{service.url}/v1/subjects", content=body(1), headers=HEADERS, timeout=20)
         assert subject.status_code == 202
         assert httpx.delete(service.url + subject.json()["links"]["self"]).status_code == 204
 
 
-def test_a_large_body_where_none_belongs_is_not_taken_in(service):
+def test_a_large_body_where_none_is_expected_is_not_read(service):
     before = service.peak_memory()
     for method, path in (("POST", "/v1/nowhere"), ("POST", "/v1/jobs/job_0/cancel"), ("PATCH", "/v1/subjects/sub_0")):
         answer = httpx.request(method, service.url + path, content=body(100), headers=HEADERS, timeout=60)
@@ -153,11 +154,14 @@ def test_a_large_body_where_none_belongs_is_not_taken_in(service):
     assert service.peak_memory() - before < 40 * MIB
 
 
-def test_a_killed_service_leaves_nothing_half_kept(tmp_path, empty_database):
+def test_a_killed_service_leaves_no_object_and_what_it_received_is_deleted_later(tmp_path, empty_database):
     shutil.copy(empty_database, tmp_path / "adnerf.db")
     service = Service(Settings(data_dir=tmp_path))
     with service.process, service.connect() as connection:
-        connection.sendall(announced(100 * MIB) + OPENING + bytes(5 * MIB))
+        connection.sendall(request_head(100 * MIB) + OPENING + bytes(5 * MIB))
         service.wait_for(lambda: service.open_files() == 1, seconds=20)
         service.process.kill()
-    assert service.kept() == []
+    store = LocalStore(service.settings.objects)
+    assert list(store.keys(older_than_s=0)) == []
+    assert store.delete_unfinished(older_than_s=0) == 1
+    assert service.files() == []

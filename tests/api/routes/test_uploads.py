@@ -1,4 +1,4 @@
-"""Resumable uploads: the protocol by hand and by a tus client, connections that break, and what uploads are for."""
+"""Resumable uploads: the protocol by hand and by a tus client, broken connections, and the use of uploads."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def begin(client, content: bytes = FILE, name: str = "ann.mp4", **headers):
 
 
 def patch(client, url: str, offset: int, content: bytes, **headers):
-    headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": tus.BYTES, **headers}
+    headers = {**TUS, "Upload-Offset": str(offset), "Content-Type": tus.MEDIA_TYPE, **headers}
     return client.patch(url, content=content, headers=headers)
 
 
@@ -66,7 +66,8 @@ def upload(client, content: bytes = FILE, name: str = "ann.mp4") -> str:
     return url.split("/")[-1]
 
 
-def kept(make, key: str) -> bytes:
+def stored(make, key: str) -> bytes:
+    """The content of an object."""
     with make.store.open(key) as file:
         return file.read()
 
@@ -75,7 +76,7 @@ def objects(settings) -> list:
     return sorted(path.name for path in settings.objects.rglob("*") if path.is_file())
 
 
-def test_what_is_offered_is_told(client, settings):
+def test_options_names_the_version_and_the_extensions(client, settings):
     for path in ("/v1/uploads", "/v1/uploads/upl_1"):
         answer = client.options(path)
         assert answer.status_code == 204
@@ -114,7 +115,7 @@ def test_an_upload_from_its_beginning_to_its_use(client, make):
     assert subject.status_code == 202, subject.text
     subject = subject.json()
     assert subject["name"] == "ann"
-    assert kept(make, f"subjects/{subject['id']}/source") == FILE
+    assert stored(make, f"subjects/{subject['id']}/source") == FILE
     shown = client.get(url).json()
     assert (shown["state"], shown["used_by"]) == ("used", subject["id"])
     assert shown["links"]["used_by"] == subject["links"]["self"]
@@ -122,7 +123,7 @@ def test_an_upload_from_its_beginning_to_its_use(client, make):
 
 
 def test_the_first_bytes_may_come_with_the_beginning(client):
-    headers = {**TUS, "Upload-Length": str(len(FILE)), "Content-Type": tus.BYTES}
+    headers = {**TUS, "Upload-Length": str(len(FILE)), "Content-Type": tus.MEDIA_TYPE}
     answer = client.post("/v1/uploads", headers=headers, content=FILE[:1000])
     assert (answer.status_code, answer.headers["upload-offset"]) == (201, "1000")
     answer = client.post("/v1/uploads", headers=headers, content=FILE)
@@ -140,37 +141,37 @@ def test_a_tus_client(client, make):
     subject = client.post(
         "/v1/subjects", files={"consent": (None, "yes"), "upload_id": (None, uploader.url.split("/")[-1])}
     ).json()
-    assert kept(make, f"subjects/{subject['id']}/source") == FILE
+    assert stored(make, f"subjects/{subject['id']}/source") == FILE
 
 
 def send_a_part(url: httpx.URL, path: str, content: bytes, part: int) -> socket.socket:
     """A PATCH of the whole of `content`, of which so far only `part` bytes are sent."""
     connection = socket.create_connection((url.host, url.port), timeout=30)
     head = [f"PATCH {path} HTTP/1.1", "Host: localhost", f"Content-Length: {len(content)}", "Upload-Offset: 0"]
-    head += [f"Content-Type: {tus.BYTES}", "Tus-Resumable: 1.0.0", "", ""]
+    head += [f"Content-Type: {tus.MEDIA_TYPE}", "Tus-Resumable: 1.0.0", "", ""]
     connection.sendall("\r\n".join(head).encode() + content[:part])
     return connection
 
 
 def await_offset(client, url: str, least: int) -> int:
     end = time.monotonic() + 60
-    while (there := offset(client, url)) < least:
-        assert time.monotonic() < end, there
+    while (current := offset(client, url)) < least:
+        assert time.monotonic() < end, current
         time.sleep(0.05)
-    return there
+    return current
 
 
-def test_a_cut_connection_keeps_what_came(client, make):
+def test_a_cut_connection_keeps_what_arrived(client, make):
     url = begin(client).headers["location"]
     send_a_part(client.base_url, url, FILE, 100_001).close()
     assert await_offset(client, url, 1) == 100_001
     assert patch(client, url, 100_001, FILE[100_001:]).status_code == 204
     form = {"consent": (None, "yes"), "upload_id": (None, url.split("/")[-1])}
     subject = client.post("/v1/subjects", files=form).json()
-    assert kept(make, f"subjects/{subject['id']}/source") == FILE
+    assert stored(make, f"subjects/{subject['id']}/source") == FILE
 
 
-def test_a_sender_that_falls_silent_is_told_and_keeps_what_came(client, monkeypatch):
+def test_a_sender_that_stalls_is_refused_and_keeps_what_arrived(client, monkeypatch):
     monkeypatch.setattr("api.requests.multipart.STALL_S", 0.2)
     url = begin(client).headers["location"]
     with send_a_part(client.base_url, url, FILE, 100) as connection:
@@ -181,56 +182,56 @@ def test_a_sender_that_falls_silent_is_told_and_keeps_what_came(client, monkeypa
     assert offset(client, url) == 100
 
 
-def test_a_killed_server_has_what_it_counted_and_the_rest_follows(settings, make, client):
-    """What was put away before the kill counts, whole parts of it, and nothing else: no byte is missing, none comes twice."""
+def test_a_killed_server_keeps_what_it_counted_and_the_rest_follows(settings, make, client):
+    """The parts that were stored before the kill count, and nothing else: no byte is missing or comes twice."""
     settings = dataclasses.replace(settings, max_video_bytes=64 << 20)
-    content = random.Random(7).randbytes(2 * tus.PART + 1_000_000)
+    content = random.Random(7).randbytes(2 * tus.PART_BYTES + 1_000_000)
 
-    def start() -> tuple[subprocess.Popen, httpx.Client]:
+    def start_server() -> tuple[subprocess.Popen, httpx.Client]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         command = [sys.executable, "-m", "api", "--port", str(port)]
         process = subprocess.Popen(command, env=environment_of(settings))
-        asking = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
+        http_client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60)
         end = time.monotonic() + 60
         while time.monotonic() < end:
             try:
-                asking.get("/healthz")
-                return process, asking
+                http_client.get("/healthz")
+                return process, http_client
             except httpx.TransportError:
                 time.sleep(0.1)
         raise AssertionError("the server did not start")
 
-    process, asking = start()
+    process, http_client = start_server()
     try:
-        url = begin(asking, content).headers["location"]
-        with send_a_part(asking.base_url, url, content, len(content) - 500_000):
-            await_offset(asking, url, 2 * tus.PART)
+        url = begin(http_client, content).headers["location"]
+        with send_a_part(http_client.base_url, url, content, len(content) - 500_000):
+            await_offset(http_client, url, 2 * tus.PART_BYTES)
             process.send_signal(signal.SIGKILL)
             process.wait()
-        asking.close()
-        process, asking = start()
-        there = offset(asking, url)
-        assert 2 * tus.PART <= there < len(content) - 500_000
-        assert patch(asking, url, there, content[there:]).status_code == 204
+        http_client.close()
+        process, http_client = start_server()
+        current = offset(http_client, url)
+        assert 2 * tus.PART_BYTES <= current < len(content) - 500_000
+        assert patch(http_client, url, current, content[current:]).status_code == 204
         with make.database.session(write=False) as session:
             row = session.get(Upload, url.split("/")[-1])
-            parts = [kept(make, part.key) for part in row.parts]
+            parts = [stored(make, part.key) for part in row.parts]
         assert hashlib.sha256(b"".join(parts)).digest() == hashlib.sha256(content).digest()
     finally:
         process.kill()
         process.wait()
-        asking.close()
+        http_client.close()
 
 
-def test_of_two_that_send_the_same_bytes_one_wins(client, settings):
+def test_of_requests_that_send_the_same_bytes_one_succeeds(client, settings):
     url = begin(client).headers["location"]
     barrier, answers = threading.Barrier(4), []
 
     def send() -> None:
-        with httpx.Client(base_url=client.base_url, timeout=60) as mine:
+        with httpx.Client(base_url=client.base_url, timeout=60) as own_client:
             barrier.wait()
-            answers.append(patch(mine, url, 0, FILE[:90_000]))
+            answers.append(patch(own_client, url, 0, FILE[:90_000]))
 
     threads = [threading.Thread(target=send) for _ in range(4)]
     for thread in threads:
@@ -245,15 +246,15 @@ def test_of_two_that_send_the_same_bytes_one_wins(client, settings):
     assert len(objects(settings)) == 1
 
 
-@pytest.mark.parametrize("what", ["begin", "send"])
-def test_those_who_wait_for_the_database_leave_threads_to_others(settings, what):
+@pytest.mark.parametrize("request_kind", ["begin", "send"])
+def test_requests_that_wait_for_the_database_leave_threads_to_others(settings, request_kind):
     app = create_app(dataclasses.replace(settings, max_open_uploads=100))
     with serving(app) as url, httpx.Client(base_url=url, timeout=60, limits=httpx.Limits()) as client:
         uploads = [begin(client).headers["location"] for _ in range(50)]
         with ThreadPoolExecutor(50) as pool:
             with app.state.database.session() as session:
-                session.query(Upload).first()  # from here on nobody else writes
-                asks = (pool.submit(begin, client) if what == "begin" else pool.submit(patch, client, at, 0, FILE)
+                session.query(Upload).first()  # from here on no other session can write
+                asks = (pool.submit(begin, client) if request_kind == "begin" else pool.submit(patch, client, at, 0, FILE)
                         for at in uploads)  # fmt: skip
                 waiting = list(asks)
                 assert not wait(waiting, timeout=1).done
@@ -278,9 +279,9 @@ def test_those_who_wait_for_the_database_leave_threads_to_others(settings, what)
         ({"Upload-Metadata": "," * 9}, "validation_failed"),
         ({"Upload-Metadata": "a " + "A" * 9000}, "validation_failed"),
         ({"Content-Type": "application/json"}, "unsupported_media_type"),
-        ({"Content-Type": tus.BYTES, "Upload-Checksum": "crc32 AAAA"}, "bad_request"),
-        ({"Content-Type": tus.BYTES, "Upload-Checksum": "sha1 ?"}, "bad_request"),
-        ({"Content-Type": tus.BYTES, "Upload-Checksum": "sha1 AAAA"}, "checksum_mismatch"),
+        ({"Content-Type": tus.MEDIA_TYPE, "Upload-Checksum": "crc32 AAAA"}, "bad_request"),
+        ({"Content-Type": tus.MEDIA_TYPE, "Upload-Checksum": "sha1 ?"}, "bad_request"),
+        ({"Content-Type": tus.MEDIA_TYPE, "Upload-Checksum": "sha1 AAAA"}, "checksum_mismatch"),
     ],
 )
 def test_bad_beginnings(client, settings, headers, code):
@@ -316,34 +317,35 @@ def test_bad_parts_change_nothing(client, headers, content, code):
 
 def test_a_body_of_unknown_length_ends_at_the_size_of_the_upload(client):
     url = begin(client).headers["location"]
-    headers = {**TUS, "Upload-Offset": "0", "Content-Type": tus.BYTES}
+    headers = {**TUS, "Upload-Offset": "0", "Content-Type": tus.MEDIA_TYPE}
     check_problem(client.patch(url, content=iter([FILE, b"x"]), headers=headers), "file_too_large")
-    there = offset(client, url)
-    assert client.patch(url, content=iter([FILE[there:]]), headers=headers | {"Upload-Offset": str(there)}).is_success
+    current = offset(client, url)
+    rest = client.patch(url, content=iter([FILE[current:]]), headers=headers | {"Upload-Offset": str(current)})
+    assert rest.is_success
     assert offset(client, url) == len(FILE)
 
 
 @pytest.mark.parametrize("name", tus.CHECKSUMS)
-def test_a_body_with_its_checksum_counts_whole_or_not_at_all(client, name, monkeypatch):
-    monkeypatch.setattr(tus, "PART", 1000)  # what is not checked yet is not put away
+def test_a_body_with_a_checksum_counts_completely_or_not_at_all(client, name, monkeypatch):
+    monkeypatch.setattr(tus, "PART_BYTES", 1000)  # bytes that are not checked yet are not stored
     url = begin(client).headers["location"]
-    right = f"{name} {base64.b64encode(hashlib.new(name, FILE[:5000]).digest()).decode()}"
-    wrong = FILE[:4999] + bytes([FILE[4999] ^ 1])
-    check_problem(patch(client, url, 0, wrong, **{"Upload-Checksum": right}), "checksum_mismatch")
+    checksum = f"{name} {base64.b64encode(hashlib.new(name, FILE[:5000]).digest()).decode()}"
+    corrupted = FILE[:4999] + bytes([FILE[4999] ^ 1])
+    check_problem(patch(client, url, 0, corrupted, **{"Upload-Checksum": checksum}), "checksum_mismatch")
     assert offset(client, url) == 0
-    assert patch(client, url, 0, FILE[:5000], **{"Upload-Checksum": right}).headers["upload-offset"] == "5000"
+    assert patch(client, url, 0, FILE[:5000], **{"Upload-Checksum": checksum}).headers["upload-offset"] == "5000"
 
 
 def test_a_client_that_cannot_patch(client, settings):
     url = begin(client).headers["location"]
-    headers = {**TUS, "Upload-Offset": "0", "Content-Type": tus.BYTES, "X-HTTP-Method-Override": "PATCH"}
+    headers = {**TUS, "Upload-Offset": "0", "Content-Type": tus.MEDIA_TYPE, "X-HTTP-Method-Override": "PATCH"}
     assert client.post(url, headers=headers, content=FILE[:10]).status_code == 204
     assert client.post(url, headers={**TUS, "X-HTTP-Method-Override": "DELETE"}).status_code == 204
     check_problem(client.get(url), "not_found")
     assert objects(settings) == []
 
 
-def test_what_is_over_or_never_was_is_not_found(client, make):
+def test_expired_and_unknown_uploads_are_not_found(client, make):
     url = begin(client).headers["location"]
     with make.database.session() as session:
         session.execute(update(Upload).values(expires_at=now()))
@@ -354,7 +356,7 @@ def test_what_is_over_or_never_was_is_not_found(client, make):
         check_problem(client.delete(path, headers=TUS), "not_found")
 
 
-def test_uploads_are_listed_and_bounded(client):
+def test_uploads_are_listed_and_limited_in_number(client):
     ids = [begin(client).json()["id"] for _ in range(4)]
     refused = client.post("/v1/uploads", headers={**TUS, "Upload-Length": "5"})
     check_problem(refused, "too_many_uploads")
@@ -396,7 +398,7 @@ def test_either_the_file_or_an_upload(client, make):
     ("content", "code"),
     [(PNG, "not_media"), (b"#EXTM3U\n/etc/passwd\n", "not_media")],
 )
-def test_what_an_upload_holds_is_looked_at_like_a_file(client, settings, content, code):
+def test_the_content_of_an_upload_is_checked_like_a_file(client, settings, content, code):
     upload_id = upload(client, content)
     check_problem(send_subject(client, upload_id=(None, upload_id)), code)
     assert client.get(f"/v1/uploads/{upload_id}").json()["state"] == "complete"
@@ -414,21 +416,21 @@ def test_speech_may_be_an_upload(client, make, settings):
     assert answer.status_code == 202, answer.text
     video = answer.json()
     folder = f"subjects/{subject['id']}/videos/{video['id']}"
-    assert (kept(make, f"{folder}/audio"), kept(make, f"{folder}/background")) == (AUDIO, PNG)
+    assert (stored(make, f"{folder}/audio"), stored(make, f"{folder}/background")) == (AUDIO, PNG)
     assert client.get(f"/v1/uploads/{upload_id}").json()["used_by"] == video["id"]
     too_long = upload(client, AUDIO + bytes(settings.max_audio_bytes))
     check_problem(send(upload_id=(None, too_long)), "file_too_large")
     assert check_problem(send(), "validation_failed")["errors"][0]["pointer"] == "/audio"
 
 
-def test_at_once_used_twice_makes_one(client):
+def test_concurrent_uses_of_an_upload_make_one_subject(client):
     upload_id = upload(client)
     barrier, answers = threading.Barrier(3), []
 
     def use() -> None:
-        with httpx.Client(base_url=client.base_url, timeout=60) as mine:
+        with httpx.Client(base_url=client.base_url, timeout=60) as own_client:
             barrier.wait()
-            answers.append(send_subject(mine, upload_id=(None, upload_id)))
+            answers.append(send_subject(own_client, upload_id=(None, upload_id)))
 
     threads = [threading.Thread(target=use) for _ in range(3)]
     for thread in threads:

@@ -1,4 +1,4 @@
-"""LocalStore: what is particular to files in a folder."""
+"""LocalStore: the properties of files in a folder."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def files(store):
     return sorted(str(path.relative_to(store.root)) for path in store.root.rglob("*") if path.is_file())
 
 
-def test_nobody_sees_half_an_object(store):
-    halfway, seen = threading.Event(), threading.Event()
+def test_half_an_object_is_not_visible(store):
+    halfway, checked = threading.Event(), threading.Event()
 
     class Slow(io.BytesIO):
         def read(self, size=-1):
             if self.tell() > 0:
                 halfway.set()
-                seen.wait(10)
+                checked.wait(10)
             return super().read(size)
 
     writer = threading.Thread(target=store.put, args=("a", Slow(PAYLOAD)))
@@ -40,7 +40,7 @@ def test_nobody_sees_half_an_object(store):
     halfway.wait(10)
     assert not store.exists("a")
     assert list(store.keys(older_than_s=0)) == []
-    seen.set()
+    checked.set()
     writer.join()
     assert store.size("a") == len(PAYLOAD)
 
@@ -55,16 +55,43 @@ def test_fetching_works_where_links_do_not(store, tmp_path, monkeypatch):
     assert (tmp_path / "b").read_bytes() == PAYLOAD
 
 
+def test_a_received_file_is_renamed_and_not_copied(store):
+    with store.create_incoming() as incoming:
+        incoming.write(PAYLOAD)
+        inode = os.fstat(incoming.file.fileno()).st_ino
+        store.put_incoming("a/b", incoming)
+    assert (store.root / "a" / "b").stat().st_ino == inode
+    assert files(store) == ["a/b"]
+
+
+def test_a_received_file_is_copied_where_renaming_does_not_work(store, monkeypatch):
+    replace = os.replace
+
+    def refuse(source, target):
+        if source.parent != target.parent:
+            raise OSError(18, "another device")
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", refuse)
+    with store.create_incoming() as incoming:
+        incoming.write(PAYLOAD)
+        store.put_incoming("a/b", incoming)
+    assert (store.root / "a" / "b").read_bytes() == PAYLOAD
+    assert files(store) == ["a/b"]
+
+
 def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
     store = LocalStore(small_disk)
     store.put("small", io.BytesIO(b"x"))
     with pytest.raises(StoreFull):
         store.put("large", io.BytesIO(b"x" * (4 << 20)))
+    with store.create_incoming() as incoming, pytest.raises(StoreFull):
+        incoming.write(b"x" * (4 << 20))
     assert files(store) == ["small"]
     store.put("again", io.BytesIO(b"x" * 1000))
 
 
-def test_what_a_killed_process_wrote_is_no_object_and_is_dropped_later(store):
+def test_a_file_of_a_killed_process_is_no_object_and_is_deleted_later(store):
     program = (
         "import io, os, signal, sys; from pathlib import Path; from storage.objects.local import LocalStore\n"
         "class Killing(io.BytesIO):\n"
@@ -77,8 +104,8 @@ def test_what_a_killed_process_wrote_is_no_object_and_is_dropped_later(store):
     assert ended.returncode == -9
     assert not store.exists("s/a")
     assert len(files(store)) == 1
-    assert store.drop_unfinished(older_than_s=60) == 0
-    assert store.drop_unfinished(older_than_s=0) == 1
+    assert store.delete_unfinished(older_than_s=60) == 0
+    assert store.delete_unfinished(older_than_s=0) == 1
     assert files(store) == []
     store.put("s/a", io.BytesIO(b"whole"))
     assert store.size("s/a") == 5
@@ -97,7 +124,7 @@ def test_a_folder_has_no_links(store):
     assert store.link("a", name="a.mp4", media_type="video/mp4") is None
 
 
-def test_a_folder_that_cannot_be_is_away(tmp_path):
+def test_a_folder_that_cannot_be_created_is_away(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StoreAway, match="Not a directory"):
         LocalStore(tmp_path / "file" / "objects").ping()

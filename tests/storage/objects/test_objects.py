@@ -1,4 +1,4 @@
-"""What every object store can do: whole or not at all, and no way out of its folder."""
+"""What every object store does: an object is there completely or not at all, and no key leads out of the store."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import io
 
 import pytest
 
-from storage.errors import BadSetting, EmptyFile, FileTooLarge, ObjectMissing
-from storage.objects.base import CHUNK
+from storage.errors import BadSetting, EmptyFile, ObjectMissing
+from storage.objects.base import CHUNK_BYTES
 from storage.objects.open_store import open_store
 from storage.settings import Settings
 
-PAYLOAD = bytes(range(256)) * (CHUNK // 100)
+PAYLOAD = bytes(range(256)) * (CHUNK_BYTES // 100)
 FUTURE_S = -3600.0
 """As an age: everything, whatever the store's clock says."""
 
@@ -21,7 +21,7 @@ def keys(store, **more):
     return list(store.keys(older_than_s=FUTURE_S, **more))
 
 
-def test_what_was_put_comes_back(store):
+def test_a_stored_object_can_be_read(store):
     stored = store.put("a/b", io.BytesIO(PAYLOAD))
     assert (stored.key, stored.size, stored.sha256) == ("a/b", len(PAYLOAD), hashlib.sha256(PAYLOAD).hexdigest())
     with store.open("a/b") as file:
@@ -35,7 +35,7 @@ def test_what_was_put_comes_back(store):
     assert store.exists("a/b") and not store.exists("a")
 
 
-def test_putting_begins_where_the_file_stands(store):
+def test_putting_begins_at_the_position_of_the_source(store):
     source = io.BytesIO(b"head and body")
     source.seek(5)
     assert store.put("a", source).size == 8
@@ -44,35 +44,82 @@ def test_putting_begins_where_the_file_stands(store):
 
 
 class Broken(io.BytesIO):
-    """A sender who goes away after the first chunk."""
+    """A source that fails after the first chunk."""
 
     def read(self, size=-1):
         if self.tell() > 0:
             raise ConnectionError("gone")
-        return super().read(CHUNK)
+        return super().read(CHUNK_BYTES)
 
 
-@pytest.mark.parametrize(
-    ("source", "limit", "error"),
-    [
-        (io.BytesIO, None, EmptyFile),
-        (lambda: io.BytesIO(b"12345"), 4, FileTooLarge),
-        (lambda: Broken(PAYLOAD), None, ConnectionError),
-    ],
-)
-def test_what_fails_leaves_nothing_and_keeps_what_was_there(store, source, limit, error):
+@pytest.mark.parametrize(("source", "error"), [(io.BytesIO, EmptyFile), (lambda: Broken(PAYLOAD), ConnectionError)])
+def test_a_failed_put_leaves_nothing_and_keeps_the_old_object(store, source, error):
     store.put("a/old", io.BytesIO(b"old"))
     for key in ("a/new", "a/old"):
         with pytest.raises(error):
-            store.put(key, source(), limit=limit)
+            store.put(key, source())
     assert keys(store) == ["a/old"]
-    assert store.drop_unfinished(older_than_s=FUTURE_S) == 0
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 0
     with store.open("a/old") as file:
         assert file.read() == b"old"
 
 
-def test_exactly_the_limit_is_taken(store):
-    assert store.put("a", io.BytesIO(b"12345"), limit=5).size == 5
+@pytest.mark.parametrize("size", [1, len(PAYLOAD), 17 << 20])  # the last is sent to a bucket in parts
+def test_a_received_file_becomes_an_object(store, size):
+    content = bytes(range(256)) * (size // 256 + 1)
+    with store.create_incoming() as incoming:
+        for start in range(0, size, CHUNK_BYTES):
+            incoming.write(memoryview(content)[start : min(size, start + CHUNK_BYTES)])
+        assert keys(store) == []
+        stored = store.put_incoming("a/b", incoming)
+    assert (stored.key, stored.size, stored.sha256) == ("a/b", size, hashlib.sha256(content[:size]).hexdigest())
+    with store.open("a/b") as file:
+        assert file.read() == content[:size]
+    assert keys(store) == ["a/b"]
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 0
+
+
+def test_a_received_file_that_is_not_stored_leaves_nothing(store):
+    store.put("a/old", io.BytesIO(b"old"))
+    with store.create_incoming() as incoming, pytest.raises(EmptyFile):
+        store.put_incoming("a/new", incoming)
+    with store.create_incoming() as incoming:
+        incoming.write(b"x")
+    with store.create_incoming() as incoming, pytest.raises(ValueError, match="not a key"):
+        incoming.write(b"x")
+        store.put_incoming("a/../../b", incoming)
+    assert keys(store) == ["a/old"]
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 0
+
+
+def test_a_received_file_takes_the_place_of_an_object(store):
+    store.put("a", io.BytesIO(b"old"))
+    with store.create_incoming() as incoming:
+        incoming.write(b"new")
+        store.put_incoming("a", incoming)
+    with store.open("a") as file:
+        assert file.read() == b"new"
+
+
+def test_objects_are_joined_in_order(store):
+    parts = [PAYLOAD[:1], PAYLOAD[1:1000], PAYLOAD[1000:]]
+    for number, part in enumerate(parts):
+        store.put(f"parts/{number}", io.BytesIO(part))
+    part_keys = [f"parts/{number}" for number in range(len(parts))]
+    stored = store.put_joined("a/b", part_keys)
+    assert (stored.key, stored.size, stored.sha256) == ("a/b", len(PAYLOAD), hashlib.sha256(PAYLOAD).hexdigest())
+    with store.open("a/b") as file:
+        assert file.read() == PAYLOAD
+    assert keys(store) == ["a/b", *part_keys]
+
+
+@pytest.mark.parametrize(("part_keys", "error"), [([], EmptyFile), (["p/0", "p/none"], ObjectMissing)])
+def test_a_join_that_fails_leaves_nothing(store, part_keys, error):
+    store.put("p/0", io.BytesIO(b"x"))
+    with pytest.raises(error):
+        store.put_joined("a", part_keys)
+    assert keys(store) == ["p/0"]
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 0
 
 
 def test_a_fetched_object_is_the_object(store, tmp_path):

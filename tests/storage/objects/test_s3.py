@@ -1,4 +1,4 @@
-"""S3Store: what is particular to a bucket, on a real server."""
+"""S3Store: the properties of a bucket, on a real server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from storage.settings import environment_of
 from tests.servers import BUCKET, free_port
 from tests.storage.objects.test_objects import FUTURE_S, PAYLOAD, keys
 
-LARGE = bytes(range(251)) * ((s3.PART * 2) // 250)
+LARGE = bytes(range(251)) * ((s3.PART_BYTES * 2) // 250)
 """Three parts."""
 
 
@@ -40,7 +40,7 @@ def client(s3_server):
     return s3_server.client()
 
 
-def test_large_objects_go_and_come_in_parts(store, client, tmp_path):
+def test_large_objects_are_stored_in_parts(store, client, tmp_path):
     stored = store.put("a/large", io.BytesIO(LARGE))
     assert stored.sha256 == hashlib.sha256(LARGE).hexdigest()
     head = client.head_object(Bucket=BUCKET, Key=store.folder + "a/large")
@@ -49,12 +49,12 @@ def test_large_objects_go_and_come_in_parts(store, client, tmp_path):
     store.fetch("a/large", tmp_path / "large")
     assert (tmp_path / "large").read_bytes() == LARGE
     with store.open("a/large") as file:
-        file.seek(s3.PART - 3)
-        assert file.read(6) == LARGE[s3.PART - 3 :][:6]
+        file.seek(s3.PART_BYTES - 3)
+        assert file.read(6) == LARGE[s3.PART_BYTES - 3 :][:6]
 
 
-def test_nothing_is_seen_before_the_last_part(store):
-    seen = []
+def test_nothing_is_visible_before_the_last_part(store):
+    exists = []
 
     class Watched(io.BytesIO):
         watching = False
@@ -65,11 +65,11 @@ def test_nothing_is_seen_before_the_last_part(store):
 
         def read(self, size=-1):
             if self.watching and self.tell() > 0:
-                seen.append(store.exists("a"))
+                exists.append(store.exists("a"))
             return super().read(size)
 
     store.put("a", Watched(LARGE))
-    assert seen and not any(seen)
+    assert exists and not any(exists)
     assert store.exists("a")
 
 
@@ -85,7 +85,7 @@ def test_a_file_that_changes_while_it_is_sent_is_no_object(store):
 
 
 @pytest.mark.parametrize("content", [b"changed", PAYLOAD[:-1] + b"x"])
-def test_what_is_not_what_was_stored_is_found_out(store, client, tmp_path, content):
+def test_an_object_that_was_changed_is_damaged(store, client, tmp_path, content):
     stored = store.put("a", io.BytesIO(PAYLOAD))
     place = store.folder + "a"
     client.put_object(Bucket=BUCKET, Key=place, Body=content, Metadata={"sha256": stored.sha256})
@@ -94,29 +94,29 @@ def test_what_is_not_what_was_stored_is_found_out(store, client, tmp_path, conte
     assert list(tmp_path.glob("*a")) == []
 
 
-def test_an_object_that_goes_while_it_is_read_is_missing(store):
+def test_an_object_that_is_deleted_while_it_is_read_is_missing(store):
     store.put("a", io.BytesIO(LARGE))
     with store.open("a") as file, pytest.raises(ObjectMissing):
         store.delete("a")
         file.read()
 
 
-def test_an_upload_killed_in_the_middle_is_no_object_and_is_dropped_later(store, settings):
+def test_an_upload_killed_in_the_middle_is_no_object_and_is_deleted_later(store, settings):
     program = (
-        "import io, os, signal; from storage import settings, s3_store\n"
+        "import io, os, signal; from storage import settings; from storage.objects import s3\n"
         "class Killing(io.BytesIO):\n"
         "    passes = 0\n"
         "    def seek(self, *where): self.passes += 1; return super().seek(*where)\n"
         "    def read(self, size=-1):\n"
-        "        if self.passes and self.tell() > s3_store.PART: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        if self.passes and self.tell() > s3.PART_BYTES: os.kill(os.getpid(), signal.SIGKILL)\n"
         "        return super().read(size)\n"
-        "s3_store.S3Store(settings.load()).put('s/a', Killing(bytes(3 * s3_store.PART)))\n"
+        "s3.S3Store(settings.load()).put('s/a', Killing(bytes(3 * s3.PART_BYTES)))\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], env=environment_of(settings), timeout=120)
     assert ended.returncode == -9
     assert keys(store) == []
-    assert store.drop_unfinished(older_than_s=60) == 1
-    assert store.drop_unfinished(older_than_s=60) == 0
+    assert store.delete_unfinished(older_than_s=60) == 1
+    assert store.delete_unfinished(older_than_s=60) == 0
 
 
 def test_an_upload_that_began_just_now_is_left_alone(store, client, monkeypatch):
@@ -127,19 +127,19 @@ def test_an_upload_that_began_just_now_is_left_alone(store, client, monkeypatch)
         return ({**upload, "Initiated": now()} for upload in uploads(place))
 
     monkeypatch.setattr(store, "_uploads", dated)
-    assert store.drop_unfinished(older_than_s=60) == 0
-    assert store.drop_unfinished(older_than_s=FUTURE_S) == 1
+    assert store.delete_unfinished(older_than_s=60) == 0
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 1
 
 
-def test_deleting_a_folder_gives_up_its_uploads(store, client):
+def test_deleting_a_folder_aborts_its_uploads(store, client):
     for place in ("s/1/a", "s/2/a"):
         client.create_multipart_upload(Bucket=BUCKET, Key=store.folder + place)
     store.delete_prefix("s/1/")
-    assert store.drop_unfinished(older_than_s=FUTURE_S) == 1
+    assert store.delete_unfinished(older_than_s=FUTURE_S) == 1
 
 
 def test_more_is_deleted_than_goes_into_one_request(store, monkeypatch):
-    monkeypatch.setattr(s3, "BATCH", 3)
+    monkeypatch.setattr(s3, "DELETE_BATCH", 3)
     for number in range(7):
         store.put(f"s/{number}", io.BytesIO(b"x"))
     store.delete_prefix("s/")
@@ -155,7 +155,7 @@ def test_stores_in_one_bucket_do_not_see_each_other(store, settings):
     assert whole.exists(store.folder + "inner/a")
 
 
-def test_whoever_has_the_link_downloads_the_object(store):
+def test_a_link_downloads_the_object(store):
     store.put("a", io.BytesIO(PAYLOAD))
     answer = httpx.get(store.link("a", name="Zoë.mp4", media_type="video/mp4"))
     assert answer.content == PAYLOAD
@@ -182,7 +182,7 @@ def test_links_need_an_address_that_clients_can_reach(settings):
 
 @pytest.mark.parametrize("wrong", ["address", "bucket"])
 def test_a_store_that_does_not_answer_is_named(settings, wrong, monkeypatch):
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
+    monkeypatch.setattr(s3, "MAX_ATTEMPTS", 1)
     changed = {"s3_endpoint_url": f"http://127.0.0.1:{free_port()}"} if wrong == "address" else {"store_url": "s3://no"}
     store = S3Store(dataclasses.replace(settings, **changed))
     for attempt in (store.ping, lambda: store.put("a", io.BytesIO(b"x"))):

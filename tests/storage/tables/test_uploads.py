@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import io
-import os
 import random
 from datetime import timedelta
 from itertools import pairwise
@@ -18,6 +18,7 @@ from storage.database.models import Upload, now
 from storage.errors import (
     FileTooLarge,
     NotFound,
+    ObjectDamaged,
     ObjectMissing,
     OffsetMismatch,
     QuotaExceeded,
@@ -27,6 +28,7 @@ from storage.errors import (
     UploadUsed,
 )
 from storage.tables import uploads
+from tests.incoming import incoming
 from tests.storage.objects.test_objects import FUTURE_S, keys
 
 CONTENT = random.Random(3).randbytes(1000)
@@ -51,10 +53,10 @@ class Uploader:
 
     def append(self, upload_id: str, start: int, content: bytes, owner: str = "ann") -> int:
         with self.database.session() as session:
-            source = io.BytesIO(content)
-            return uploads.append(session, self.store, self.settings, upload_id, start, source, owner=owner).received
+            part = incoming(self.store, content)
+            return uploads.append(session, self.store, self.settings, upload_id, start, part, owner=owner).received
 
-    def whole(self) -> str:
+    def complete(self) -> str:
         """A complete upload of CONTENT."""
         upload_id = self.begin()
         for start, stop in pairwise(CUTS):
@@ -63,17 +65,22 @@ class Uploader:
 
     def use(self, upload_id: str, used_by: str = "sub_1", owner: str = "ann") -> None:
         with self.database.session() as session:
-            uploads.consume(session, self.store, upload_id, owner=owner, used_by=used_by)
+            upload = uploads.complete_upload(session, upload_id, owner=owner)
+            uploads.consume(session, self.store, upload, owner=owner, used_by=used_by)
 
     def get(self, upload_id: str, owner: str = "ann") -> Upload:
         with self.database.session(write=False) as session:
             return uploads.get(session, upload_id, owner=owner)
 
+    def find(self, upload_id: str) -> uploads.CompleteUpload:
+        with self.database.session(write=False) as session:
+            return uploads.complete_upload(session, upload_id, owner="ann")
+
     def age(self, upload_id: str) -> None:
-        """The time of the upload is over."""
+        """Makes the upload expire."""
         with self.database.session() as session:
-            over = now() - timedelta(seconds=1)
-            session.execute(update(Upload).where(Upload.id == upload_id).values(expires_at=over))
+            past = now() - timedelta(seconds=1)
+            session.execute(update(Upload).where(Upload.id == upload_id).values(expires_at=past))
 
 
 @pytest.fixture
@@ -81,18 +88,22 @@ def uploader(database, store, settings):
     return Uploader(database, store, settings)
 
 
-def test_parts_one_after_the_other_are_the_file(uploader, database, store):
-    upload_id = uploader.whole()
-    with database.session(write=False) as session:
-        file = uploads.open_whole(store, uploads.complete_upload(session, upload_id, owner="ann"))
-    with file:
+def test_the_parts_in_order_are_the_file(uploader, store):
+    upload = uploader.find(uploader.complete())
+    for length in (1, 399, 400, 401, 1000, 2000):
+        assert uploads.read_head(store, upload, length) == CONTENT[:length]
+    stored = uploads.put_file(store, "film", upload)
+    assert (stored.size, stored.sha256) == (len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+    with store.open("film") as file:
         assert file.read() == CONTENT
-        for start in (0, 399, 400, 989, 995, 1000):
-            file.seek(start)
-            assert (file.tell(), file.read(20)) == (start, CONTENT[start : start + 20])
-        assert file.seek(-5, os.SEEK_END) == 995
-        with pytest.raises(ValueError):
-            file.seek(-1)
+
+
+def test_a_file_that_was_received_with_the_request_is_stored_and_not_consumed(database, store):
+    file = incoming(store, CONTENT)
+    with database.session() as session:
+        assert uploads.put_file(store, "film", file).sha256 == hashlib.sha256(CONTENT).hexdigest()
+        uploads.consume(session, store, file, owner="ann", used_by="sub_1")
+    assert keys(store) == ["film"]
 
 
 def test_bytes_that_do_not_follow_are_refused_and_not_kept(uploader, store):
@@ -106,11 +117,11 @@ def test_bytes_that_do_not_follow_are_refused_and_not_kept(uploader, store):
     assert uploader.get(upload_id).received == 400
 
 
-def test_an_upload_is_used_when_it_is_whole_and_once(uploader, store):
+def test_an_upload_is_used_once_and_only_when_it_is_complete(uploader, store):
     half = uploader.begin()
     with pytest.raises(UploadIncomplete, match="0 of 1000"):
         uploader.use(half)
-    upload_id = uploader.whole()
+    upload_id = uploader.complete()
     uploader.use(upload_id)
     assert keys(store) == []
     with pytest.raises(UploadUsed, match="sub_1"):
@@ -118,38 +129,39 @@ def test_an_upload_is_used_when_it_is_whole_and_once(uploader, store):
     assert uploader.get(upload_id).used_by == "sub_1"
 
 
-def test_a_use_that_comes_to_nothing_leaves_the_upload(uploader, database, store):
-    upload_id = uploader.whole()
+def test_a_use_that_is_rolled_back_leaves_the_upload(uploader, database, store):
+    upload_id = uploader.complete()
+    upload = uploader.find(upload_id)
     before = keys(store)
     with pytest.raises(RuntimeError), database.session() as session:
-        uploads.consume(session, store, upload_id, owner="ann", used_by="sub_1")
+        uploads.consume(session, store, upload, owner="ann", used_by="sub_1")
         raise RuntimeError
     assert keys(store) == before
     uploader.use(upload_id)
 
 
-def test_what_open_uploads_will_take_counts_against_the_quota(database, store, settings):
+def test_the_missing_bytes_of_open_uploads_count_against_the_quota(database, store, settings):
     uploader = Uploader(database, store, dataclasses.replace(settings, quota_stored_bytes=2500))
     first, _ = uploader.begin(), uploader.begin()
     uploader.append(first, 0, CONTENT[:400])
     with pytest.raises(QuotaExceeded):
         uploader.begin(size=501)
     uploader.begin(size=501, owner="bob")
-    uploader.age(first)  # what is missing of it will never come
+    uploader.age(first)  # its missing bytes will never come
     uploader.begin(size=1000)
 
 
 def test_another_owner_does_not_see_it(uploader):
-    upload_id = uploader.whole()
-    for question in (uploader.get, uploader.use):
+    upload_id = uploader.complete()
+    for operation in (uploader.get, uploader.use):
         with pytest.raises(NotFound):
-            question(upload_id, owner="bob")
+            operation(upload_id, owner="bob")
     with pytest.raises(NotFound):
         uploader.append(upload_id, 1000, b"x", owner="bob")
 
 
-def test_what_is_removed_leaves_nothing(uploader, database, store):
-    upload_id = uploader.whole()
+def test_a_removed_upload_leaves_nothing(uploader, database, store):
+    upload_id = uploader.complete()
     with database.session() as session:
         uploads.remove(session, store, upload_id, owner="ann")
     assert keys(store) == []
@@ -157,8 +169,8 @@ def test_what_is_removed_leaves_nothing(uploader, database, store):
         uploader.get(upload_id)
 
 
-def test_an_owner_can_begin_so_many_only(uploader):
-    ids = [uploader.whole(), uploader.begin(), uploader.begin()]
+def test_an_owner_can_have_a_limited_number_of_open_uploads(uploader):
+    ids = [uploader.complete(), uploader.begin(), uploader.begin()]
     with pytest.raises(TooManyUploads):
         uploader.begin()
     uploader.begin(owner="bob")
@@ -168,10 +180,10 @@ def test_an_owner_can_begin_so_many_only(uploader):
     uploader.begin()
 
 
-def test_what_was_begun_counts_against_the_space(uploader, settings, monkeypatch):
+def test_open_uploads_count_against_the_free_space(uploader, settings, monkeypatch):
     monkeypatch.setattr(uploads.shutil, "disk_usage", lambda folder: SimpleNamespace(free=10_000))
-    upload_id = uploader.begin(size=2000)  # 4000 with the copy that is made in the end
-    uploader.append(upload_id, 0, bytes(1000))  # which the disk knows of
+    upload_id = uploader.begin(size=2000)  # 4000 with the joined file
+    uploader.append(upload_id, 0, bytes(1000))  # which the free space of the disk shows already
     with pytest.raises(StoreFull):
         uploader.begin(size=3501)
     uploader.begin(size=3500)
@@ -179,7 +191,7 @@ def test_what_was_begun_counts_against_the_space(uploader, settings, monkeypatch
         uploader.begin(size=settings.max_upload_bytes + 1)
 
 
-def test_time_runs_from_the_last_bytes_but_not_for_ever(uploader, settings):
+def test_an_upload_expires_after_the_last_bytes_but_not_later_than_its_total_time(uploader, settings):
     uploader.settings = dataclasses.replace(settings, upload_idle_s=100, upload_total_s=150)
     upload_id = uploader.begin()
     begun = uploader.get(upload_id)
@@ -189,18 +201,18 @@ def test_time_runs_from_the_last_bytes_but_not_for_ever(uploader, settings):
     assert uploader.get(upload_id).expires_at - begun.created_at == timedelta(seconds=150)
 
 
-def test_the_janitor_removes_what_is_over_and_parts_that_no_row_names(uploader, database, store):
-    kept, over, used = uploader.whole(), uploader.begin(), uploader.whole()
-    uploader.append(over, 0, b"x")
+def test_the_cleaner_removes_expired_uploads_and_parts_that_no_row_names(uploader, database, store):
+    kept, expired, used = uploader.complete(), uploader.begin(), uploader.complete()
+    uploader.append(expired, 0, b"x")
     uploader.use(used)
     named = [key for key in keys(store) if key.startswith(f"uploads/{kept}-")]
     assert len(named) == len(CUTS) - 1
     store.put(f"uploads/{kept}-000000000001000-00000000", io.BytesIO(b"x"))  # its process was killed before it counted
     store.put("uploads/upl_gone-000000000000000-00000000", io.BytesIO(b"x"))
-    for each in (over, used):
+    for each in (expired, used):
         uploader.age(each)
     with pytest.raises(NotFound):
-        uploader.get(over)
+        uploader.get(expired)
     ObjectCleaner(database, store, grace_s=FUTURE_S).round()
     assert keys(store) == named
     with pytest.raises(NotFound):
@@ -208,10 +220,11 @@ def test_the_janitor_removes_what_is_over_and_parts_that_no_row_names(uploader, 
     uploader.use(kept)
 
 
-def test_a_part_that_is_gone_is_noticed(uploader, database, store):
-    upload_id = uploader.whole()
-    store.delete(keys(store)[1])
-    with database.session(write=False) as session:
-        file = uploads.open_whole(store, uploads.complete_upload(session, upload_id, owner="ann"))
-    with file, pytest.raises(ObjectMissing):
-        file.read()
+def test_a_part_that_is_missing_or_shorter_is_noticed(uploader, store):
+    upload = uploader.find(uploader.complete())
+    store.delete(upload.part_keys[1])
+    with pytest.raises(ObjectMissing):
+        uploads.put_file(store, "film", upload)
+    store.put(upload.part_keys[1], io.BytesIO(b"short"))
+    with pytest.raises(ObjectDamaged, match=upload.id):
+        uploads.put_file(store, "film", upload)

@@ -13,6 +13,7 @@ from adnerf_core.files.run_dir import RunDir
 from api.services import subjects, videos
 from storage.database.models import LOCAL
 from storage.tables import certificates, jobs
+from tests.incoming import incoming
 from worker.provenance.content_credentials import read
 
 
@@ -26,7 +27,7 @@ def kill_during(house, kind, stage):
 
 
 def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path):
-    with speaker_video.path.open("rb") as video, house.database.session() as session:
+    with house.database.session() as session:
         subject = subjects.submit_subject(
             session,
             house.store,
@@ -35,8 +36,7 @@ def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path)
             name="Eileen",
             preset="draft",
             consent="a picture",
-            video=video,
-            limit=50 << 20,
+            video=incoming(house.store, speaker_video.path.read_bytes()),
         )
     killed = [kill_during(house, "preprocess", "parse"), kill_during(house, "train", "torso")]
     worker = house.start("real_worker")
@@ -52,7 +52,7 @@ def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path)
     assert heads.count(0) == 1  # the head's training went on from its checkpoint
 
     write_wav(tmp_path / "say.wav", 0.1 * np.sin(np.arange(4 * 16_000) * 0.05), 16_000)
-    with (tmp_path / "say.wav").open("rb") as audio, house.database.session() as session:
+    with house.database.session() as session:
         options = RenderOptions(size=128)
         video = videos.submit_video(
             session,
@@ -61,8 +61,7 @@ def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path)
             owner=LOCAL,
             subject_id=subject.id,
             options=options,
-            audio=audio,
-            audio_limit=1 << 20,
+            audio=incoming(house.store, (tmp_path / "say.wav").read_bytes()),
         )
     killed.append(kill_during(house, "render", "render"))
     house.start("real_worker")

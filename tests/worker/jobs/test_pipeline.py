@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import threading
+from dataclasses import replace
 
 import pytest
 from sqlalchemy.exc import OperationalError
@@ -14,9 +14,9 @@ from api.services import subjects, videos
 from storage.database import queries
 from storage.database.models import Job, Subject
 from storage.errors import (
-    FileTooLarge,
     NotFound,
     PreviewNotReady,
+    QuotaExceeded,
     ReportNotReady,
     StoreFull,
     SubjectNotReady,
@@ -59,7 +59,7 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         assert views.read() == b"views"
 
     asked = RenderOptions(view=ViewChange(yaw_deg=30, roll_deg=-3))
-    video = house.submit_video(subject.id, background=io.BytesIO(b"a wall"), options=asked, steps=2)
+    video = house.submit_video(subject.id, background=b"a wall", options=asked, steps=2)
     house.work()
     video = house.read(videos.video_file, video.id)
     assert (video.view["yaw_deg"], video.view["roll_deg"]) == (VIEW_LIMITS["yaw_deg"][1], -3)
@@ -276,7 +276,8 @@ def test_a_subject_in_work_cannot_speak_yet(house):
 
 
 def test_what_is_refused_leaves_nothing(house):
-    with pytest.raises(FileTooLarge):
+    house.settings = replace(house.settings, quota_stored_bytes=1000)
+    with pytest.raises(QuotaExceeded):
         house.submit_subject(words="x" * 20_000)
     assert house.objects() == []
     assert house.read(queries.page, Subject).items == []

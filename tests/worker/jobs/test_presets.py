@@ -12,6 +12,7 @@ import pytest
 from adnerf_core.config import PRESETS, PresetName
 from api.services import subjects
 from storage.database.models import LOCAL
+from tests.incoming import incoming
 
 
 @pytest.mark.parametrize("preset", get_args(PresetName))
@@ -25,8 +26,7 @@ def test_training_gets_the_chosen_preset(house, preset):
             name="Ada",
             preset=preset,
             consent="Ada, today",
-            video=io.BytesIO(b"{}"),
-            limit=100,
+            video=incoming(house.store, b"{}"),
         )
     house.work()
     with house.store.open(house.subject(subject).run_key) as file:

@@ -27,7 +27,7 @@ def test_every_object_of_a_living_row_stays(house):
     subject = house.submit_subject(train={"previews": True})
     house.submit_subject(train={"at": {"2": "crash"}})
     house.work()
-    house.submit_video(subject.id, background=io.BytesIO(b"a wall"))
+    house.submit_video(subject.id, background=b"a wall")
     house.work()
     needed = house.objects()
     house.store.put("subjects/sub_gone/source", io.BytesIO(b"its upload was never committed"))

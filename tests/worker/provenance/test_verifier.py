@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import os
 import time
@@ -22,6 +21,7 @@ from storage.database import queries
 from storage.database.models import LOCAL, Verification, Video
 from storage.settings import bare_environment
 from storage.tables import verifications
+from tests.incoming import incoming
 from tests.worker.conftest import PLAIN
 from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
@@ -75,7 +75,9 @@ def made(house, options=PLAIN, **orders):
 def verify(house, content, owner=LOCAL):
     """The verification of a file, answered."""
     with house.database.session() as session:
-        row = submit_verification(session, house.store, house.settings, owner=owner, video=io.BytesIO(content))
+        row = submit_verification(
+            session, house.store, house.settings, owner=owner, video=incoming(house.store, content)
+        )
     assert Verifier(house.settings, house.database, house.store).step()
     return house.read(queries.get, Verification, row.id, owner=owner)
 
@@ -161,7 +163,9 @@ def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, cl
     monkeypatch.setattr(verifier, "inspect", die)
     monkeypatch.setattr(verifications, "LEASE_S", -1.0)
     with house.database.session() as session:
-        row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+        row = submit_verification(
+            session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, b"film")
+        )
     looker = Verifier(house.settings, house.database, house.store)
     for attempt in (1, 2, 3):
         with pytest.raises(SystemExit):
@@ -173,7 +177,9 @@ def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, cl
 
 def test_a_late_answer_is_thrown_away(house):
     with house.database.session() as session:
-        row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+        row = submit_verification(
+            session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, b"film")
+        )
     with house.database.session() as session:
         first = verifications.claim(session)
         session.get(Verification, row.id).lease_until = first.created_at
@@ -193,7 +199,9 @@ def test_a_late_answer_leaves_the_file_to_the_attempt_that_looks_at_it(house, cl
 
     monkeypatch.setattr(verifier, "inspect", late)
     with house.database.session() as session:
-        row = submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+        row = submit_verification(
+            session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, b"film")
+        )
     assert Verifier(house.settings, house.database, house.store).step()
     row = house.read(queries.get, Verification, row.id)
     assert (row.state, row.attempt, row.error) == ("running", 2, None)
@@ -202,7 +210,7 @@ def test_a_late_answer_leaves_the_file_to_the_attempt_that_looks_at_it(house, cl
 
 def test_answers_and_files_go_after_a_while(house, monkeypatch):
     with house.database.session() as session:
-        submit_verification(session, house.store, house.settings, owner=LOCAL, video=io.BytesIO(b"film"))
+        submit_verification(session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, b"film"))
     worker = house.worker()
     worker.janitor.grace_s = 0.0
     assert worker.janitor.round() == []
