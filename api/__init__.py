@@ -1,1 +1,1 @@
-"""HTTP words only; never loads torch."""
+"""The HTTP service. It never loads torch."""

@@ -1,4 +1,4 @@
-"""`python -m api`: the API as a process of its own. `adnerf api` and `adnerf serve` run this."""
+"""`python -m api`: runs the API as a process. `adnerf api` and `adnerf serve` start it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from storage.tables import api_keys
 from worker import logs
 
 GRACE_S = 3
-"""How long answers may take to end when the process is told to stop."""
+"""Seconds that running responses get to end when the process is stopped. Event streams end at once (`Server.shutdown`), so this
+is the time for downloads and small requests; a supervisor kills a process that takes much longer."""
 
 
 class Server(uvicorn.Server):
-    """A server that ends the answers which have no end of their own, before it waits for all answers to end."""
+    """A uvicorn server that closes event streams at shutdown; uvicorn alone would wait for them until GRACE_S is over."""
 
     def __init__(self, config: uvicorn.Config, watch: JobEventHub):
         super().__init__(config)
@@ -34,7 +35,7 @@ class Server(uvicorn.Server):
 
 
 def main() -> None:
-    """Serves until SIGTERM or SIGINT. The database must have its tables."""
+    """Serves until SIGTERM or SIGINT. Exits with a message if the settings or the database cannot be used."""
     parser = argparse.ArgumentParser("python -m api", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
@@ -56,12 +57,12 @@ def main() -> None:
         host=options.host,
         port=options.port,
         timeout_graceful_shutdown=GRACE_S,
-        log_config=None,  # what uvicorn says goes the way of all our lines
+        log_config=None,  # uvicorn's messages go through worker/logs.py like all others
         log_level="warning",
-        proxy_headers=False,  # nobody's word on where a request comes from is taken
-        access_log=False,  # api/middleware/request_log.py writes one, without query strings
+        proxy_headers=False,  # anyone could send X-Forwarded-For; the address of the connection counts
+        access_log=False,  # api/middleware/request_log.py writes one line per request, without query strings
     )
-    with suppress(KeyboardInterrupt):  # uvicorn has stopped in good order by then
+    with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped properly
         Server(config, app.state.watch).run()
 
 

@@ -1,4 +1,4 @@
-"""The HTTP service: `create_app` is the factory, for `uvicorn --factory api.app:create_app`."""
+"""The HTTP service: `create_app` builds it; `uvicorn --factory api.app:create_app` serves it."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from importlib.metadata import version
 
 from anyio import Semaphore
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from api.deps import WRITERS
 from api.middleware import security_headers
 from api.middleware.access import AccessMiddleware
 from api.middleware.etag import ETagMiddleware
+from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
 from api.middleware.tus import TusMiddleware
@@ -30,37 +32,53 @@ from worker.broker import open_database
 from worker.webhooks.signing import check_settings
 
 DESCRIPTION = """
-A reference video of someone speaking makes a **subject**; a subject and an audio make a **video** of that person saying
-it. Both are answered at once with 202 and worked on by **jobs**, which tell state, stage, progress, time left and place
-in the queue. Errors are `application/problem+json` (RFC 9457) with a stable `code` and what to do about it.
+A reference video of a person speaking makes a **subject**; a subject and an audio make a **video** of that person saying
+it. Both requests are answered at once with 202, and **jobs** do the work; a job shows its state, stage, progress, time left
+and place in the queue. Errors are `application/problem+json` (RFC 9457) with a stable `code` and a remedy.
 """
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """The application on `settings` (default: from the environment). The database must have its tables."""
+    """Builds the application.
+
+    Args:
+        settings: by default those of the environment. The tables of the database must exist.
+
+    Raises:
+        BadSetting: a setting has an unusable value.
+    """
     settings = settings or environment.load()
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     check_settings(settings)
+    database, store = open_database(settings), open_store(settings)
+    readiness = Readiness(settings, database, store)
+    figures = metrics.registry(settings, database, readiness)
     app = FastAPI(
         title="adnerf",
         version=version("adnerf"),
         description=DESCRIPTION,
         lifespan=_lifespan,
-        docs_url=None,  # api/routes/docs.py has it
+        docs_url=None,  # api/routes/docs.py serves this page
         redoc_url=None,
+        # A request passes these from top to bottom, its response from bottom to top.
+        middleware=[
+            *security_headers.middleware(settings),  # every response gets the headers, also those made further down
+            Middleware(TusMiddleware),  # may change the method, so it comes before all that look at the method
+            Middleware(RequestLogMiddleware, metrics=RequestMetrics(figures)),  # logs refused requests too
+            Middleware(AccessMiddleware, database=database, rates=RateLimiter(settings)),  # key, scope, rate limit
+            Middleware(ETagMiddleware),
+            Middleware(
+                JsonBodyMiddleware
+            ),  # knows the route when the body is read, because it shares the router's scope
+        ],
     )
     app.state.settings = settings
-    app.state.database = open_database(settings)
-    app.state.store = open_store(settings)
+    app.state.database = database
+    app.state.store = store
     app.state.writers = Semaphore(WRITERS)
-    app.state.readiness = Readiness(settings, app.state.database, app.state.store)
-    app.state.watch = JobEventHub(app.state.database)
-    app.state.figures = metrics.registry(settings, app.state.database, app.state.readiness)
-    app.add_middleware(ETagMiddleware)
-    app.add_middleware(AccessMiddleware, database=app.state.database, rates=RateLimiter(settings))
-    app.add_middleware(RequestLogMiddleware, metrics=RequestMetrics(app.state.figures))
-    app.add_middleware(TusMiddleware)
-    security_headers.install(app, settings)
+    app.state.readiness = readiness
+    app.state.watch = JobEventHub(database)
+    app.state.figures = figures
     problems.install(app)
     idempotency.install(app)
     for routes in (subjects, consents, videos, verify, jobs, uploads, webhooks, keys, owners, health):

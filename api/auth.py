@@ -1,7 +1,7 @@
-"""Who asks. Every route that shows or changes something takes a `CallerDep`, and asks on behalf of its owner.
+"""The caller of a request: its owner and its scopes.
 
-`api/middleware/access.py` finds out who it is before a route is even looked for; a route that belongs to keys and quotas takes an
-`AdminDep` instead.
+api/middleware/access.py authenticates the caller before the request is routed. Every route that reads or changes data takes a
+`CallerDep` and acts for the caller's owner; routes about keys and quotas take an `AdminDep`.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ from storage.tables.api_keys import SCOPES, Scope
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="adnerf"'}
 READS = ("GET", "HEAD")
 
-# For /docs and /openapi.json: the gate has looked at the key.
+# Only documents the scheme in /openapi.json; api/middleware/access.py checks the key.
 _scheme = HTTPBearer(
-    auto_error=False, description="A key that `adnerf keys create` has made; none before there is one."
+    auto_error=False, description="A key from `adnerf keys create`. Until the first key is created, none is needed."
 )
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whose things a request may see and change, and what it may do with them."""
+    """Who makes a request: the owner whose rows it may see, and the scopes that say what it may do."""
 
     owner: str
     scopes: frozenset[Scope]
     key_id: str | None = None
-    """None on a service without keys."""
+    """None if the service has no keys."""
     token: str | None = field(default=None, repr=False)
-    """What the key was shown as: an answer that goes on for long asks again whether it is still good (api/responses/job_events.py)."""
+    """The key itself: event streams check repeatedly that it is still valid (api/responses/job_events.py)."""
 
     def check(self, scope: Scope) -> None:
-        """Raises the problem `forbidden` where the key lacks this scope."""
+        """Raises Problem `forbidden` if the key lacks this scope."""
         if scope not in self.scopes:
-            has = ", ".join(sorted(self.scopes))
-            raise Problem("forbidden", f"This needs a key with the scope `{scope}`; the key has: {has}.")
+            scopes = ", ".join(sorted(self.scopes))
+            raise Problem("forbidden", f"This request needs the scope `{scope}`; the key has: {scopes}.")
 
 
 LOCAL_CALLER = Caller(LOCAL, frozenset(SCOPES))
-"""Whoever asks from this machine while there are no keys."""
+"""The caller of local requests while the service has no keys: it may do everything."""
 
 
 def caller_of(key: Key, token: str) -> Caller:
-    """The caller that shows this key."""
+    """Returns the caller that a valid key stands for; `token` is the secret text of the key."""
     return Caller(key.owner, frozenset(key.scopes), key.id, token)
 
 

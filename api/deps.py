@@ -1,4 +1,4 @@
-"""What routes depend on: settings, the store, who is well, and one transaction a request."""
+"""Dependencies of routes: settings, database, object store, readiness, job events, and one transaction per request."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from storage.objects.base import ObjectStore
 from storage.settings import Settings
 
 WRITERS = 10
-"""Requests that write at once; the others wait without a thread.
+"""Requests that may write at the same time; further ones wait without holding a thread.
 
-Whoever has a lock of the database needs a thread again before the transaction can end. So those who wait for that lock must
-leave some of the threads (there are 40) and of the database's connections (15) to others.
+A request that holds a database lock needs a thread to finish its transaction. If requests that wait for the lock took all
+threads (Starlette has 40) or all connections (15), none could finish. 10 leaves enough of both to readers.
 """
 
 
@@ -38,7 +38,7 @@ def _readiness(request: Request) -> Readiness:
     return request.app.state.readiness
 
 
-def _watch(request: Request) -> JobEventHub:
+def _job_event_hub(request: Request) -> JobEventHub:
     return request.app.state.watch
 
 
@@ -46,33 +46,32 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
 ReadinessDep = Annotated[Readiness, Depends(_readiness)]
-WatchDep = Annotated[JobEventHub, Depends(_watch)]
+JobEventHubDep = Annotated[JobEventHub, Depends(_job_event_hub)]
 
 
-def _reading(database: DatabaseDep) -> Iterator[Session]:
+def _read_session(database: DatabaseDep) -> Iterator[Session]:
     with database.session(write=False) as session:
         yield session
 
 
-async def _turn(request: Request) -> AsyncIterator[None]:
+async def _writer_slot(request: Request) -> AsyncIterator[None]:
     async with request.app.state.writers:
         yield
 
 
-def _writing(
-    request: Request, database: DatabaseDep, turn: Annotated[None, Depends(_turn, scope="function")]
+def _write_session(
+    database: DatabaseDep, slot: Annotated[None, Depends(_writer_slot, scope="function")]
 ) -> Iterator[Session]:
     with database.session() as session:
-        request.state.session = session  # what else has to be durable with it: api/requests/idempotency.py
         yield session
 
 
-# scope="function": the transaction ends before the answer leaves. With the default scope a client could hear "done"
-# of something that is not durable yet.
-Reading = Annotated[Session, Depends(_reading, scope="function")]
-Writing = Annotated[Session, Depends(_writing, scope="function")]
+# scope="function": the transaction ends before the response is sent. With the default scope a client could be told that
+# something is done before it is durable.
+ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
+WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
 
-Limit = Annotated[int, Query(ge=1, le=100, description="items a page, at most")]
+Limit = Annotated[int, Query(ge=1, le=100, description="maximum number of items in a page")]
 Cursor = Annotated[
-    str | None, Query(pattern=r"^[a-z]{3}_[0-9a-f]{1,64}$", description="`next_cursor` of the page before")
+    str | None, Query(pattern=r"^[a-z]{3}_[0-9a-f]{1,64}$", description="`next_cursor` of the previous page")
 ]

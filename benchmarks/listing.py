@@ -22,8 +22,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from api.services import jobs as job_service
-from api.services import subjects, videos
-from storage.database import migrations
+from storage.database import migrations, queries
 from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video, now
 from storage.tables import jobs
@@ -81,19 +80,19 @@ def questions(session: Session) -> dict[str, Callable[[], object]]:
     middle = some(Job.state == "succeeded", Job.id > f"job_{session.query(Job).count() // 2:032x}")
     subject, video = some(column=Subject.id), some(column=Video.id)
     first, last = some(Job.state == "queued"), some(Job.state == "queued", newest=True)
-    newest = job_service.list_jobs(session, owner=LOCAL, state="queued", limit=50).items
+    newest = queries.page(session, Job, owner=LOCAL, state="queued", limit=50).items
     return {
-        "jobs, first page": lambda: job_service.list_jobs(session, owner=LOCAL),
-        "jobs, a page in the middle": lambda: job_service.list_jobs(session, owner=LOCAL, cursor=middle),
-        "jobs that failed": lambda: job_service.list_jobs(session, owner=LOCAL, state="failed"),
-        "jobs that run": lambda: job_service.list_jobs(session, owner=LOCAL, state="running"),
-        "trainings": lambda: job_service.list_jobs(session, owner=LOCAL, kind="train"),
-        "jobs of a subject": lambda: job_service.list_jobs(session, owner=LOCAL, subject_id=subject),
-        "jobs of a video": lambda: job_service.list_jobs(session, owner=LOCAL, video_id=video),
-        "subjects": lambda: subjects.list_subjects(session, owner=LOCAL),
-        "subjects that are ready": lambda: subjects.list_subjects(session, owner=LOCAL, state="ready"),
-        "videos of a subject": lambda: videos.list_videos(session, owner=LOCAL, subject_id=subject),
-        "videos that are pending": lambda: videos.list_videos(session, owner=LOCAL, state="pending"),
+        "jobs, first page": lambda: queries.page(session, Job, owner=LOCAL),
+        "jobs, a page in the middle": lambda: queries.page(session, Job, owner=LOCAL, cursor=middle),
+        "jobs that failed": lambda: queries.page(session, Job, owner=LOCAL, state="failed"),
+        "jobs that run": lambda: queries.page(session, Job, owner=LOCAL, state="running"),
+        "trainings": lambda: queries.page(session, Job, owner=LOCAL, kind="train"),
+        "jobs of a subject": lambda: queries.page(session, Job, owner=LOCAL, subject_id=subject),
+        "jobs of a video": lambda: queries.page(session, Job, owner=LOCAL, video_id=video),
+        "subjects": lambda: queries.page(session, Subject, owner=LOCAL),
+        "subjects that are ready": lambda: queries.page(session, Subject, owner=LOCAL, state="ready"),
+        "videos of a subject": lambda: queries.page(session, Video, owner=LOCAL, subject_id=subject),
+        "videos that are pending": lambda: queries.page(session, Video, owner=LOCAL, state="pending"),
         "place of the first in the queue": lambda: jobs.queue_positions(session, [first]),
         "place of the last in the queue": lambda: jobs.queue_positions(session, [last]),
         "places of the 50 newest": lambda: job_service.queue_positions(session, newest),

@@ -1,45 +1,52 @@
-"""The errors of what is kept. Each class has a stable `code` and says the remedy, as the core's do.
+"""Errors of the storage package. Each class has a stable `code` and a remedy, like those of `adnerf_core.errors`.
 
 StorageError                code                  raised when
-├── NotFound                not_found             no such subject, video or job (any more)
-├── Unauthorized            unauthorized          no key, or none that counts
-├── Conflict
-│   ├── MoveNotAllowed      move_not_allowed      the job's state does not allow this move
-│   ├── SubjectNotReady     subject_not_ready     the subject is still in work, or failed
-│   ├── VideoNotReady       video_not_ready       the video is still in work, or failed
-│   ├── TooManyWebhooks     too_many_webhooks     an owner has as many webhooks as are allowed
-│   ├── WebhookDisabled     webhook_disabled      something is to be sent to a webhook that is switched off
-│   ├── WebhooksOff         webhooks_off          the service has no key that webhooks could be signed with
-│   ├── ConsentWithdrawn    consent_withdrawn     the person agrees no longer to be shown
-│   ├── PreviewNotReady     preview_not_ready     there is no preview picture yet
-│   ├── ReportNotReady      report_not_ready      there is no report yet
-│   ├── ViewsNotReady       views_not_ready       there are no pictures of the subject turned
-│   ├── OffsetMismatch      offset_mismatch       bytes of an upload that do not follow on those that are there
-│   ├── UploadIncomplete    upload_incomplete     an upload is used before all of it is there
-│   ├── UploadUsed          upload_used           an upload is used for the second time
-│   └── KeyRevoked          key_revoked           the key was revoked
-├── Refused                 (what was sent cannot be taken in)
-│   ├── UrlRefused          url_refused           a webhook's address is none that this service would call
-│   ├── EmptyFile           empty_file            a file of zero bytes
-│   ├── FileTooLarge        file_too_large        more bytes than the limit
-│   ├── TooManyUploads      too_many_uploads      an owner has begun as many uploads as are allowed
-│   └── QuotaExceeded       quota_exceeded        an owner would have more than its quota
-├── StoreFull               disk_full             no space left in the object store or the database
-├── StoreAway               store_away            the object store does not answer, or refuses
-├── ObjectMissing           object_missing        the store lacks an object that a row names
-├── ObjectDamaged           object_damaged        the store's object is not what was stored
-├── BadCertificate          bad_certificate       what videos are signed with is missing, expired or does not fit
-├── InUse                   in_use                another service runs on the same data folder
-├── NotSafe                 not_safe              others could reach the service, and there are no keys
-├── DatabaseNotReady        database_not_ready    at a start: the database does not answer, or lacks its tables
-└── BadSetting              bad_setting           an environment variable has an unusable value
+├── NotFound                not_found             the row does not exist, or belongs to another owner
+├── Unauthorized            unauthorized          the API key is missing, unknown, revoked or expired
+├── Conflict                                      (the state of a row does not allow the request)
+│   ├── MoveNotAllowed      move_not_allowed      a job cannot be cancelled or retried in its state
+│   ├── SubjectNotReady     subject_not_ready     the subject is being worked on, or failed
+│   ├── VideoNotReady       video_not_ready       the video is being worked on, or failed
+│   ├── TooManyWebhooks     too_many_webhooks     the owner has as many webhooks as are allowed
+│   ├── WebhookDisabled     webhook_disabled      an event is to be sent to a disabled webhook
+│   ├── WebhooksOff         webhooks_off          the service has no key to sign webhooks with
+│   ├── ConsentWithdrawn    consent_withdrawn     the person no longer agrees to be shown
+│   ├── PreviewNotReady     preview_not_ready     the subject has no preview yet
+│   ├── ReportNotReady      report_not_ready      the subject has no report yet
+│   ├── ViewsNotReady       views_not_ready       the subject has no view sheet yet
+│   ├── OffsetMismatch      offset_mismatch       bytes do not start where the upload ends
+│   ├── UploadIncomplete    upload_incomplete     an upload is used before all its bytes have arrived
+│   ├── UploadUsed          upload_used           an upload is used a second time
+│   └── KeyRevoked          key_revoked           a revoked key is to be changed
+├── Refused                                       (the input is not accepted)
+│   ├── UrlRefused          url_refused           a webhook's URL is malformed, or not on the public internet
+│   ├── EmptyFile           empty_file            a file has no bytes
+│   ├── FileTooLarge        file_too_large        a file has more bytes than its limit
+│   ├── TooManyUploads      too_many_uploads      the owner has as many unused uploads as are allowed
+│   └── QuotaExceeded       quota_exceeded        the owner would exceed a quota
+├── StoreFull               disk_full             the object store or the database has no space left
+├── StoreAway               store_away            the object store cannot be reached, or refuses
+├── ObjectMissing           object_missing        the object store lacks an object that a row names
+└── ServiceFault                                  (the service is set up wrongly, or its data are damaged)
+    ├── ObjectDamaged       object_damaged        an object is not what was stored
+    ├── BadCertificate      bad_certificate       the certificate for signing is missing, expired or unsuitable
+    ├── InUse               in_use                another service runs on the same data folder
+    ├── NotSafe             not_safe              others could reach the service, and there are no keys
+    ├── DatabaseNotReady    database_not_ready    at start-up the database does not answer, or lacks its tables
+    └── BadSetting          bad_setting           an environment variable has an unusable value
 """
 
 from __future__ import annotations
 
 
 class StorageError(Exception):
-    """Base of all errors of this room. `code` is stable, `message` says what is wrong, `remedy` what to do about it."""
+    """Base of all errors of this package.
+
+    Attributes:
+        code: stable, for programs.
+        message: what is wrong; a sentence.
+        remedy: what to do about it; a sentence. The class has one, which an instance may replace.
+    """
 
     code = "storage_error"
     remedy = "Try again; if it happens again, report it with the log."
@@ -56,7 +63,7 @@ class StorageError(Exception):
 
 class NotFound(StorageError):
     code = "not_found"
-    remedy = "Check the id; what was deleted does not come back."
+    remedy = "Check the id; GET on the collection lists what exists."
 
 
 class Unauthorized(StorageError):
@@ -65,111 +72,116 @@ class Unauthorized(StorageError):
 
 
 class Conflict(StorageError):
-    """The state of a thing does not allow what was asked."""
+    """Base: the state of a row does not allow the request."""
 
     code = "conflict"
 
 
 class MoveNotAllowed(Conflict):
     code = "move_not_allowed"
-    remedy = "Look at the job's state: queued and running jobs can be cancelled, failed and cancelled ones retried."
+    remedy = "Read the job again: queued and running jobs can be cancelled, failed and cancelled jobs can be retried."
 
 
 class SubjectNotReady(Conflict):
     code = "subject_not_ready"
-    remedy = "Wait until the subject's state is `ready`; retry its job if it failed."
+    remedy = "Poll the subject until its state is `ready`; if its job failed, retry the job."
 
 
 class VideoNotReady(Conflict):
     code = "video_not_ready"
-    remedy = "Wait until the video's state is `ready`; retry its job if it failed."
+    remedy = "Poll the video until its state is `ready`; if its job failed, retry the job."
 
 
 class ConsentWithdrawn(Conflict):
     code = "consent_withdrawn"
-    remedy = "Nothing more can be made or shown of this subject; who agrees again makes a new one."
+    remedy = "This subject can no longer be used. If the person consents again, create a new subject."
 
 
 class TooManyWebhooks(Conflict):
     code = "too_many_webhooks"
-    remedy = "Delete one that is not needed any more, or let one webhook hear of more events."
+    remedy = "Delete a webhook that you no longer need, or subscribe one webhook to more events."
 
 
 class WebhookDisabled(Conflict):
     code = "webhook_disabled"
-    remedy = 'Switch it on again with PATCH {"enabled": true}.'
+    remedy = 'Enable it with PATCH {"enabled": true}.'
 
 
 class WebhooksOff(Conflict):
     code = "webhooks_off"
-    remedy = "The operator has to set ADNERF_WEBHOOK_KEY, to the same value everywhere."
+    remedy = "The operator has to set ADNERF_WEBHOOK_KEY, to the same value for every process."
 
 
 class PreviewNotReady(Conflict):
     code = "preview_not_ready"
-    remedy = "Ask again once training has made some progress."
+    remedy = "Try again once training has made some progress."
 
 
 class ReportNotReady(Conflict):
     code = "report_not_ready"
-    remedy = "Wait until the subject's state is `ready`; a subject that an earlier version made has no report."
+    remedy = "Poll the subject until its state is `ready`. Subjects that an earlier version made have no report."
 
 
 class ViewsNotReady(Conflict):
     code = "views_not_ready"
-    remedy = "Wait until the subject's state is `ready`; a subject that an earlier version made has no such pictures."
+    remedy = "Poll the subject until its state is `ready`. Subjects that an earlier version made have no view sheet."
 
 
 class OffsetMismatch(Conflict):
     code = "offset_mismatch"
-    remedy = "Ask by HEAD how much there is, and go on from there."
+    remedy = "Read the current offset with HEAD, and continue from there."
 
 
 class UploadIncomplete(Conflict):
     code = "upload_incomplete"
-    remedy = "Send the rest of it first; HEAD tells from where."
+    remedy = "Send the rest first; HEAD /v1/uploads/{id} returns the offset to continue from."
 
 
 class UploadUsed(Conflict):
     code = "upload_used"
-    remedy = "Go on with what was made of it, or upload the file again."
+    remedy = "Use what was made from it (GET /v1/uploads/{id} names it in `used_by`), or upload the file again."
 
 
 class KeyRevoked(Conflict):
     code = "key_revoked"
-    remedy = "Make another key; what was revoked stays so."
+    remedy = "Create another key; a revoked key cannot be restored."
 
 
 class Refused(StorageError):
-    """What was sent cannot be taken in."""
+    """Base: the input is not accepted."""
 
     code = "refused"
 
 
 class UrlRefused(Refused):
     code = "url_refused"
-    remedy = "Name a receiver on the public internet: https, port 443 or 8443, no user name in it."
+    remedy = "Use an https URL on the public internet, with port 443 or 8443 and without a user name."
 
 
 class EmptyFile(Refused):
     code = "empty_file"
-    remedy = "Send the file again; it arrived without content."
+    remedy = "Send the file again; check that it is not still being written."
 
 
 class FileTooLarge(Refused):
     code = "file_too_large"
-    remedy = "Send a shorter or more strongly compressed file."
+    remedy = "Shorten the file or encode it at a lower bit rate."
 
 
 class TooManyUploads(Refused):
     code = "too_many_uploads"
-    remedy = "Finish, use or delete some of them first."
+    remedy = "Finish and use some of them, or delete them; GET /v1/uploads lists them."
 
 
 class QuotaExceeded(Refused):
-    """`quota` is the name of one of storage/tables/quotas.py, and the limit that it sets."""
+    """An owner would exceed a quota.
+
+    Attributes:
+        quota: the `name` of the quota (storage/tables/quotas.py) and its `limit`.
+    """
 
     code = "quota_exceeded"
+    remedy = "Delete what you no longer need, wait, or ask the operator for more; `quota` names the quota."
 
     def __init__(self, name: str, limit: float, remedy: str):
         super().__init__(f"The quota {name} is used up: {limit:g} are allowed.", remedy)
@@ -178,51 +190,65 @@ class QuotaExceeded(Refused):
 
 class StoreFull(StorageError):
     code = "disk_full"
-    remedy = "Free some space where the data lie, then try again."
-
-
-class ObjectMissing(StorageError):
-    code = "object_missing"
-    remedy = "Restore the object store from its backup, or make the subject anew."
-
-
-class ObjectDamaged(StorageError):
-    code = "object_damaged"
-    remedy = "Try again; if it stays so, restore the object store from its backup, or make the subject anew."
+    remedy = "Free disk space (delete subjects or videos, or enlarge the disk), then try again."
 
 
 class StoreAway(StorageError):
     code = "store_away"
-    remedy = "Look whether the object store runs and its keys are right, then try again."
+    remedy = (
+        "Try again in a moment; GET /readyz shows when it is back. If it stays down, the operator has to check that the "
+        "object store runs and that its credentials are right."
+    )
 
 
-class BadCertificate(StorageError):
+class ObjectMissing(StorageError):
+    code = "object_missing"
+    remedy = "Create it again, or ask the operator to restore the object store from its backup."
+
+
+class ServiceFault(StorageError):
+    """Base: the service is set up wrongly, or its data are damaged.
+
+    These errors end a process or a job. If a request meets one, the details go to the log, and the client gets
+    `internal_error`.
+    """
+
+    code = "service_fault"
+
+
+class ObjectDamaged(ServiceFault):
+    code = "object_damaged"
+    remedy = "Try again; if it happens again, restore the object store from its backup, or create the subject again."
+
+
+class BadCertificate(ServiceFault):
     code = "bad_certificate"
     remedy = (
         "Correct ADNERF_SIGN_CERTIFICATE and ADNERF_SIGN_KEY (docs/operations.md), restart the workers, then retry."
     )
 
 
-class InUse(StorageError):
+class InUse(ServiceFault):
     code = "in_use"
     remedy = "Stop the other one first, or choose another --data-dir."
 
 
-class NotSafe(StorageError):
+class NotSafe(ServiceFault):
     code = "not_safe"
     remedy = (
-        "Make a first key: adnerf keys create --owner local --name first --scopes read,write,admin. "
+        "Create a first key: adnerf keys create --owner local --name first --scopes read,write,admin. "
         "Or listen on 127.0.0.1 only."
     )
 
 
-class DatabaseNotReady(StorageError):
+class DatabaseNotReady(ServiceFault):
     code = "database_not_ready"
     remedy = (
-        "Look whether it runs and ADNERF_DATABASE_URL is right; then bring its tables up to date: alembic upgrade head."
+        "Check that the database runs and that ADNERF_DATABASE_URL is right; then create or update its tables: "
+        "alembic upgrade head."
     )
 
 
-class BadSetting(StorageError):
+class BadSetting(ServiceFault):
     code = "bad_setting"
     remedy = "Correct the variable or unset it."

@@ -6,8 +6,8 @@ the proxy in front, which knows whether the client uses TLS.
 
 from __future__ import annotations
 
-from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -77,14 +77,13 @@ class SecurityHeaders:
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)
 
 
-def install(app: FastAPI, settings: Settings) -> None:
-    """Adds the security headers, and CORS for the origins that the settings name."""
-    if settings.cors_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
-            allow_methods=CORS_METHODS,
-            allow_headers=CORS_REQUEST_HEADERS,
-            expose_headers=CORS_RESPONSE_HEADERS,
-        )
-    app.add_middleware(SecurityHeaders)
+def middleware(settings: Settings) -> list[Middleware]:
+    """The middleware that adds headers to every response; CORS is included if the settings name origins of other sites."""
+    cors = Middleware(
+        CORSMiddleware,
+        allow_origins=[origin.strip() for origin in settings.cors_origins.split(",")],
+        allow_methods=CORS_METHODS,
+        allow_headers=CORS_REQUEST_HEADERS,
+        expose_headers=CORS_RESPONSE_HEADERS,
+    )
+    return [Middleware(SecurityHeaders), *([cors] if settings.cors_origins else [])]

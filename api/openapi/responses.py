@@ -1,4 +1,4 @@
-"""What /openapi.json says beyond what the routes' types say: problems, forms, files."""
+"""What /openapi.json says beyond the types of the routes: problems, forms, files, events."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from api.openapi import links
-from api.problems.problems import MEDIA_TYPE, PROBLEMS
+from api.problems.problems import MEDIA_TYPE
+from api.problems.table import PROBLEMS
 from api.requests import idempotency, tus
 from api.schemas import resources
 
 ALWAYS = ("internal_error", "unavailable")
+"""Problem codes of every request."""
 
-GATE_CODES = ("unauthorized", "keys_needed", "forbidden", "rate_limited")
-"""What any request may be answered with for which a key is needed."""
+ACCESS_CODES = ("unauthorized", "keys_needed", "forbidden", "rate_limited")
+"""Problem codes of every request that needs a key."""
+
+JSON_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
+"""Problem codes of every JSON body."""
 
 FORM_CODES = (
     "malformed_body",
@@ -28,24 +32,27 @@ FORM_CODES = (
     "not_media",
     "disk_full",
 )
-"""What any form with files may be answered with."""
+"""Problem codes of every form with files."""
 
 UPLOAD_CODES = ("not_found", "upload_incomplete", "upload_used", "store_away", "object_missing")
-"""What a form may be answered with in which an upload can take the place of a file."""
+"""Problem codes of forms that accept an upload in place of a file."""
 
 
 def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that may answer with these codes (and with those that every route may)."""
+    """Returns the `responses` of a route with these problem codes, and those of every request."""
     by_status: dict[int, list[str]] = {}
     for code in (*codes, *ALWAYS):
         by_status.setdefault(PROBLEMS[code].status, []).append(code)
-    return {status: _response(status, found) for status, found in sorted(by_status.items())}
+    return {status: _response(status, group) for status, group in sorted(by_status.items())}
 
 
 def form(model: type[BaseModel], *, either: tuple[str, ...] = (), **files: str) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes a multipart form: the fields of `model`, and files by description.
+    """Returns the `openapi_extra` of a route that takes a multipart form.
 
-    Of the fields in `either` exactly one is needed.
+    Args:
+        model: the text fields.
+        either: names of fields of which exactly one is needed.
+        files: the description of each file, by field name.
     """
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     schema.pop("$defs", None)
@@ -59,32 +66,26 @@ def form(model: type[BaseModel], *, either: tuple[str, ...] = (), **files: str) 
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 
 
-def json_body(model: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes a JSON body."""
-    content = {"application/json": {"schema": model.model_json_schema()}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
 def bytes_body(media_type: str, *, required: bool = True) -> dict[str, Any]:
-    """The `openapi_extra` of a route that takes bytes as they are."""
+    """Returns the `openapi_extra` of a route whose body is plain bytes."""
     content = {media_type: {"schema": {"type": "string", "format": "binary"}}}
     return {"requestBody": {"required": required, "content": content}}
 
 
 def response_with_headers(description: str, **headers: str) -> dict[str, Any]:
-    """One of the `responses` of a route: with these headers, by name and description."""
+    """Returns a response with these headers; `headers` are descriptions by name."""
     described = {name: {"description": text, "schema": {"type": "string"}} for name, text in headers.items()}
     return {"description": description, "headers": described}
 
 
 def file(description: str, *media_types: str) -> dict[str, Any]:
-    """One of the `responses` of a route: a file of one of these types."""
+    """Returns a response that is a file of one of these media types."""
     content = {each: {"schema": {"type": "string", "format": "binary"}} for each in media_types}
     return {"description": description, "content": content}
 
 
 def events(description: str, model: type[BaseModel]) -> dict[str, Any]:
-    """One of the `responses` of a route: server-sent events, each with a `model` as its data; the schema is of one event."""
+    """Returns a response of server-sent events with a `model` as their data; the schema describes one event."""
     data = {
         "type": "string",
         "contentMediaType": "application/json",
@@ -94,92 +95,101 @@ def events(description: str, model: type[BaseModel]) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "event": {"type": "string", "description": "what has changed"},
-            "id": {"type": "string", "description": "a number that grows, for Last-Event-ID"},
+            "id": {"type": "string", "description": "an increasing number, for Last-Event-ID"},
             "data": data,
         },
     }
     return {"description": description, "content": {"text/event-stream": {"schema": event}}}
 
 
-def accepted_response(what: str) -> dict[str, Any]:
-    """The 202 among the `responses` of a route."""
+def accepted_response(resource: str) -> dict[str, Any]:
+    """Returns the response 202 of a route; `resource` names what Location points at."""
     return {
-        "description": "taken in; the work follows",
+        "description": "accepted; the work follows",
         "headers": {
-            "Location": {"description": f"where {what} is", "schema": {"type": "string"}},
-            "Retry-After": {"description": "seconds until it is worth asking", "schema": {"type": "integer"}},
+            "Location": {"description": f"where {resource} is", "schema": {"type": "string"}},
+            "Retry-After": {"description": "seconds to wait before the next request", "schema": {"type": "integer"}},
         },
     }
 
 
 def customize_openapi(app: FastAPI) -> None:
-    """Makes /openapi.json say that errors are problem details, and not what the framework would answer by itself."""
-    framework = app.openapi
+    """Extends /openapi.json by what FastAPI cannot know: problem details, ETags, and Idempotency-Keys."""
+    framework_openapi = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            described = framework()
-            components = described["components"]["schemas"]
-            problem = resources.ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
-            components |= problem.pop("$defs")
-            components["ProblemDetails"] = problem
-            for name in ("HTTPValidationError", "ValidationError"):
-                components.pop(name, None)
-            for path in described["paths"].values():
-                for method, operation in path.items():
-                    if "security" in operation:  # the route takes a CallerDep
-                        _add_problems(operation, GATE_CODES)
-                    for parameter in operation.get("parameters", []):
-                        _forget_null(parameter["schema"])
-                        if (
-                            parameter["name"] == tus.HEADER
-                        ):  # the route takes requests without, to refuse them as tus wants
-                            parameter["required"] = True
-                            parameter["schema"].pop("default", None)
-                    if method == "post":
-                        _describe_keys(operation)
-                    elif method == "get":
-                        _describe_tags(operation)
-                    if MEDIA_TYPE not in operation["responses"].get("422", {}).get("content", {MEDIA_TYPE: None}):
-                        del operation["responses"]["422"]  # an id in a path is any text: nothing to validate
-            links.add(described)
+            document = framework_openapi()  # sets app.openapi_schema, to the same dict
+            _replace_error_schemas(document["components"]["schemas"])
+            for operations in document["paths"].values():
+                for method, operation in operations.items():
+                    _customize_operation(method, operation)
         return app.openapi_schema
 
     app.openapi = openapi
 
 
+def _replace_error_schemas(schemas: dict[str, Any]) -> None:
+    """Adds the schema of problem details, and removes those of FastAPI's own errors."""
+    problem = resources.ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas |= problem.pop("$defs")
+    schemas["ProblemDetails"] = problem
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+
+
+def _customize_operation(method: str, operation: dict[str, Any]) -> None:
+    if "security" in operation:  # the route takes a CallerDep
+        _add_problems(operation, ACCESS_CODES)
+    for parameter in operation.get("parameters", []):
+        _remove_null(parameter["schema"])
+        if (
+            parameter["name"] == tus.HEADER
+        ):  # optional for FastAPI only, because tus wants a status of its own if it is missing
+            parameter["required"] = True
+            parameter["schema"].pop("default", None)
+    if method == "post":
+        _describe_idempotency(operation)
+    elif method == "get":
+        _describe_etag(operation)
+    if MEDIA_TYPE not in operation["responses"].get("422", {}).get("content", {MEDIA_TYPE: None}):
+        del operation["responses"]["422"]  # FastAPI adds it for ids in the path; any text is valid there
+
+
 def _add_problems(operation: dict[str, Any], codes: tuple[str, ...]) -> None:
-    """Adds problems to those that an operation may be answered with."""
-    answers = operation["responses"]
+    """Adds problem codes to the responses of an operation."""
+    responses = operation["responses"]
     for status, response in problems(*codes).items():
-        said = answers.get(str(status), {}).get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
-        examples = response["content"][MEDIA_TYPE]["examples"]
-        answers[str(status)] = _response(int(status), list(dict.fromkeys([*said, *examples])))
+        present = responses.get(str(status), {}).get("content", {}).get(MEDIA_TYPE, {}).get("examples", {})
+        added = response["content"][MEDIA_TYPE]["examples"]
+        responses[str(status)] = _response(int(status), list(dict.fromkeys([*present, *added])))
 
 
-def _forget_null(schema: dict[str, Any]) -> None:
-    """Takes null out of the schema of a parameter: it can be left out, but neither headers nor queries have a null."""
-    kinds = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
-    if len(kinds) == 1:
+def _remove_null(schema: dict[str, Any]) -> None:
+    """Removes null from the schema of an optional parameter: headers and queries have no null, they are just left out."""
+    types = [each for each in schema.get("anyOf", []) if each != {"type": "null"}]
+    if len(types) == 1:
         del schema["anyOf"]
-        schema |= kinds[0]
+        schema |= types[0]
 
 
-def _describe_tags(operation: dict[str, Any]) -> None:
-    """Adds what a tag brings to the answers of a GET of JSON (api/middleware/etag.py)."""
-    answers = operation["responses"]
-    if "application/json" in answers["200"].get("content", {}):
-        tag = {"description": "goes into If-None-Match", "schema": {"type": "string"}}
-        answers["200"].setdefault("headers", {})["ETag"] = tag
-        answers["304"] = {"description": "not changed since the ETag in If-None-Match"}
+def _describe_etag(operation: dict[str, Any]) -> None:
+    """Adds the ETag and 304 to a GET that returns JSON (api/middleware/etag.py)."""
+    responses = operation["responses"]
+    if "application/json" in responses["200"].get("content", {}):
+        etag = {"description": "for If-None-Match", "schema": {"type": "string"}}
+        responses["200"].setdefault("headers", {})["ETag"] = etag
+        responses["304"] = {"description": "not changed since the ETag in If-None-Match"}
 
 
-def _describe_keys(operation: dict[str, Any]) -> None:
-    """Adds what an Idempotency-Key brings to the answers of a POST."""
+def _describe_idempotency(operation: dict[str, Any]) -> None:
+    """Adds the problems and the header of Idempotency-Keys to a POST."""
     _add_problems(operation, idempotency.CODES)
-    answers = operation["responses"]
-    replayed = {"description": "`true`: the answer to an earlier request with this key", "schema": {"type": "string"}}
-    for status, response in answers.items():
+    replayed = {
+        "description": "`true`: this is the stored response to an earlier request with this key",
+        "schema": {"type": "string"},
+    }
+    for status, response in operation["responses"].items():
         if status.startswith("2"):
             response.setdefault("headers", {})[idempotency.REPLAYED] = replayed
 
@@ -187,18 +197,18 @@ def _describe_keys(operation: dict[str, Any]) -> None:
 def _response(status: int, codes: list[str]) -> dict[str, Any]:
     examples = {}
     for code in codes:
-        kind = PROBLEMS[code]
+        problem = PROBLEMS[code]
         examples[code] = {
-            "summary": kind.title,
+            "summary": problem.title,
             "value": {
                 "type": f"/errors#{code}",
-                "title": kind.title,
+                "title": problem.title,
                 "status": status,
-                "detail": f"{kind.title}. {kind.remedy}",
+                "detail": f"{problem.title}. {problem.remedy}",
                 "code": code,
-                "remedy": kind.remedy,
+                "remedy": problem.remedy,
             },
         }
     schema = {"$ref": "#/components/schemas/ProblemDetails"}
-    described = ", ".join(f"`{code}`" for code in codes)
-    return {"description": described, "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}}}
+    description = ", ".join(f"`{code}`" for code in codes)
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": schema, "examples": examples}}}

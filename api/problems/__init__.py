@@ -1,1 +1,1 @@
-"""Errors as RFC 9457 problem details, and the page that explains them."""
+"""Error responses (RFC 9457 problem details), the table of their codes, and the page that explains them."""

@@ -1,35 +1,38 @@
-"""Idempotency-Key: a POST that is sent again with the same key is carried out once.
+"""Idempotency-Key: a POST that a client sends again with the same key is carried out once.
 
-Every route that takes a POST is a `IdempotentRoute`. In front of the route's own dependencies it notes the key as in flight, so
-that an equal request which comes meanwhile is turned away before its body is read. After them, when the body has been read
-and before the route's function runs, it looks for an answer that was kept. What the function then answers is kept in the
-transaction of what it did (storage/tables/idempotency.py): a process that dies in between leaves nothing, and the retry is carried out.
-A route whose transaction ends before its answer is known calls `store_response` within it.
+Every route that takes a POST has a parameter `idempotency: IdempotencyDep`. It works in three steps:
 
-The notes on what is in flight are this process's own. Where several processes serve the API, equal requests may be at work
-in two of them; the database lets one transaction keep its answer, the other is rolled back and gets that answer too.
+1. The key is reserved in this process. An equal request that arrives meanwhile gets 409 `idempotency_in_flight`.
+   A route with a form reserves the key before it reads the form (`ReservedDep`), so the second upload is refused early.
+2. When the body has been read, a stored response to an equal request is replayed, and the route's function does not run.
+   If the key was used for a different request, the answer is 422 `idempotency_key_reused`.
+3. The route's function returns `idempotency.respond(session, resource)`, which stores the response in the transaction that
+   does the work (storage/tables/idempotency.py). If the process dies before the commit, nothing is left, and the retry is
+   carried out.
 
-Only what succeeded is kept. A request that was refused did nothing, so it may be sent again with its key, corrected or not.
+Reservations are known to one process only. If several API processes get equal requests at the same time, the database
+lets one transaction store its response; the others are rolled back and replay that response.
+
+Only successes are stored. A refused request changed nothing, so it may be sent again with its key, corrected or not.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import AsyncIterator, Callable
-from functools import wraps
+from collections.abc import AsyncIterator, Mapping
 from hashlib import sha256
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import Depends, FastAPI, Header, Request
 from fastapi.responses import Response
-from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from sqlalchemy.orm import Session
 from starlette.exceptions import HTTPException
 
 from api.auth import CallerDep
 from api.deps import DatabaseDep
 from api.problems.problems import Problem
+from storage.database.engine import Database
 from storage.errors import StorageError
 from storage.tables import idempotency
 from storage.tables.idempotency import IdempotencyKey
@@ -37,157 +40,151 @@ from storage.tables.idempotency import IdempotencyKey
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 CODES = ("idempotency_in_flight", "idempotency_key_reused", "answer_not_kept", "validation_failed")
-"""What any POST with a key may be answered with."""
+"""Problem codes that any POST can be answered with because of its key."""
 
-Key = Annotated[
+KeyHeader = Annotated[
     str | None,
     Header(
         alias=HEADER,
         min_length=1,
         max_length=255,
         pattern=r"^[!-~]+$",
-        description="a word of your choice (a UUID is best): with it, sending the request again does nothing twice",
+        description="a string of your choice, best a UUID: a request that is sent again with it is carried out once",
     ),
 ]
 
 
 class Replayed(Exception):
-    """The request was carried out before: `response` is what it was answered with then."""
+    """An equal request was carried out before: `response` is its stored response."""
 
     def __init__(self, response: Response):
         super().__init__()
         self.response = response
 
 
-async def _reserve(request: Request, caller: CallerDep, key: Key = None) -> AsyncIterator[None]:
-    """Notes the request as in flight until what it did is durable. Raises Problem `idempotency_in_flight`."""
+class Idempotency:
+    """The Idempotency-Key of one POST, if it has one; builds the response and stores it under the key."""
+
+    def __init__(self, request: Request, database: Database, key: IdempotencyKey | None):
+        self._request, self._database, self._key = request, database, key
+        self._stored = False
+
+    def respond(
+        self,
+        session: Session | None,
+        resource: BaseModel,
+        *,
+        headers: Mapping[str, str] | None = None,
+        status: int | None = None,
+    ) -> Response:
+        """Builds the JSON response of the route and stores it under the key, if the request has one.
+
+        A second call replaces the response that the first one stored.
+
+        Args:
+            session: the transaction that does the work. None: it has been committed, so the response is stored in a
+                transaction of its own.
+            resource: the body.
+            headers: further headers. With `Cache-Control: no-store` the body holds a secret, and is not stored.
+            status: by default that of the route.
+
+        Raises:
+            Replayed: another process has stored its response to an equal request. The work has to be rolled back.
+            Problem: `idempotency_in_flight`, if that response cannot be read yet.
+        """
+        status = status or self._request.scope["route"].status_code or 200
+        response = Response(resource.model_dump_json(), status, headers, media_type="application/json")
+        if self._key is not None:
+            if session is not None:
+                self._store(session, response)
+            else:
+                with self._database.session() as own_session:
+                    self._store(own_session, response)
+        return response
+
+    def replay(self) -> None:
+        """Raises Replayed if an equal request was carried out, Problem `idempotency_key_reused` if a different one was."""
+        if self._key is None:
+            return
+        with self._database.session(write=False) as session:
+            answer = idempotency.find(session, self._key)
+        if answer is None:
+            return
+        if answer.fingerprint != self._fingerprint():
+            raise Problem("idempotency_key_reused", f"This key was sent with a different request to {self._key.route}.")
+        if answer.body is None:
+            raise Problem("answer_not_kept")
+        raise Replayed(Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"}))
+
+    def _store(self, session: Session, response: Response) -> None:
+        secret = "no-store" in response.headers.get("cache-control", "")
+        values = {
+            "fingerprint": self._fingerprint(),
+            "status": response.status_code,
+            "headers": {name: value for name, value in response.headers.items() if name != "content-length"},
+            "body": None if secret else bytes(response.body).decode(),
+        }
+        if self._stored:
+            idempotency.replace(session, self._key, **values)
+        elif not idempotency.store(session, self._key, **values):
+            self.replay()
+            raise _in_flight()
+        self._stored = True
+
+    def _fingerprint(self) -> str:
+        """A digest of everything that makes two requests equal: path, query, body, and the headers of an upload."""
+        request = self._request
+        upload = sorted((name, value) for name, value in request.headers.items() if name.startswith("upload-"))
+        body_digest = getattr(
+            request.state, "body_digest", ""
+        )  # set by the code that read the body; tus bodies have none
+        return sha256(repr((request.url.path, request.url.query, upload, body_digest)).encode()).hexdigest()
+
+
+async def _reserve(
+    request: Request, caller: CallerDep, database: DatabaseDep, key: KeyHeader = None
+) -> AsyncIterator[Idempotency]:
+    """Reserves the key until the transaction of the route has ended. Raises Problem `idempotency_in_flight`."""
     if key is None:
-        yield
+        yield Idempotency(request, database, None)
         return
     slot = IdempotencyKey(caller.owner, f"POST {request.scope['route'].path}", key)
     in_flight: set[IdempotencyKey] = request.app.state.in_flight  # touched by the event loop only
     if slot in in_flight:
         raise _in_flight()
     in_flight.add(slot)
-    request.state.slot = slot
+    reserved = Idempotency(request, database, slot)
     try:
-        yield
+        yield reserved
+    except (HTTPException, StorageError):
+        # Another process may have carried out an equal request meanwhile, so that this one was refused (a job that is
+        # cancelled already cannot be cancelled): then its response is replayed.
+        await to_thread.run_sync(reserved.replay)
+        raise
     finally:
         in_flight.discard(slot)
 
 
-def _replay(request: Request, database: DatabaseDep) -> None:
-    """Raises Replayed where the request was carried out before, and Problem `idempotency_key_reused` where another was."""
-    slot: IdempotencyKey | None = getattr(request.state, "slot", None)
-    if slot is None:
-        return
-    with database.session(write=False) as session:
-        kept = idempotency.find(session, slot)
-    if kept is None:
-        return
-    if kept.fingerprint != _fingerprint(request):
-        raise Problem("idempotency_key_reused", f"Another request to {slot.route} was sent with this key.")
-    if kept.body is None:
-        raise Problem("answer_not_kept")
-    raise Replayed(Response(kept.body, kept.status, {**kept.headers, REPLAYED: "true"}))
+ReservedDep = Annotated[Idempotency, Depends(_reserve, scope="function")]
+"""For dependencies that read a form: the key is reserved before the body is read."""
 
 
-class IdempotentRoute(APIRoute):
-    """A route whose POSTs are carried out once for each Idempotency-Key. Other methods are left as they are."""
-
-    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any):
-        if "POST" in (more.get("methods") or ()):
-            more["dependencies"] = [Depends(_reserve, scope="function"), *(more.get("dependencies") or ())]
-            endpoint = _recalling(endpoint)
-        super().__init__(path, endpoint, **more)
-
-    def get_route_handler(self):
-        handler = super().get_route_handler()
-        return _keeping(handler) if "POST" in self.methods else handler
+def _replay(reserved: ReservedDep) -> Idempotency:
+    reserved.replay()
+    return reserved
 
 
-def store_response(request: Request, session: Session, response: Response) -> None:
-    """Keeps `response` with the transaction of `session`. A route that then answers something else has that kept in its place.
-
-    Raises what another process's answer to an equal request leads to; the transaction has to be rolled back then.
-    """
-    if hasattr(request.state, "slot"):
-        _keep_with(session, request, response)
-        request.state.kept_early = response
+IdempotencyDep = Annotated[Idempotency, Depends(_replay, scope="function")]
+"""For routes that take a POST. It comes after the form in the signature, because the body is part of the comparison."""
 
 
 def install(app: FastAPI) -> None:
-    """Makes `app` ready for routes of this kind."""
+    """Adds the reservations to the application's state, and the handler that sends replayed responses."""
     app.state.in_flight = set()
 
     @app.exception_handler(Replayed)
-    def replayed(request: Request, found: Replayed) -> Response:
-        return found.response
-
-
-def _recalling(endpoint: Callable[..., Any]) -> Callable[..., Any]:
-    """`endpoint` with one more dependency behind its own."""
-
-    @wraps(endpoint)
-    def run(recalled: None, **values: Any) -> Any:
-        return endpoint(**values)
-
-    last = inspect.Parameter(
-        "recalled", inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[None, Depends(_replay)], default=None
-    )
-    signature = inspect.signature(endpoint, eval_str=True)
-    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), last])
-    return run
-
-
-def _keeping(handler: Callable) -> Callable:
-    """`handler`, whose answer is kept before its transaction ends."""
-
-    async def answer(request: Request) -> Response:
-        try:
-            response = await handler(request)
-        except (HTTPException, StorageError):
-            await to_thread.run_sync(
-                _replay, request, request.app.state.database
-            )  # another process may have been quicker
-            raise
-        kept = getattr(request.state, "kept_early", None)
-        if hasattr(request.state, "slot") and response.status_code < 400 and response is not kept:
-            await to_thread.run_sync(_store, request, response)
-        return response
-
-    return answer
-
-
-def _store(request: Request, response: Response) -> None:
-    session = getattr(request.state, "session", None)
-    if session is not None:
-        _keep_with(session, request, response)
-    else:
-        with request.app.state.database.session() as session:
-            _keep_with(session, request, response)
-
-
-def _keep_with(session: Session, request: Request, response: Response) -> None:
-    secret = "no-store" in response.headers.get("cache-control", "")
-    kept = {
-        "fingerprint": _fingerprint(request),
-        "status": response.status_code,
-        "headers": {name: value for name, value in response.headers.items() if name != "content-length"},
-        "body": None if secret else bytes(response.body).decode(),
-    }
-    if hasattr(request.state, "kept_early"):
-        idempotency.replace(session, request.state.slot, **kept)
-    elif not idempotency.store(session, request.state.slot, **kept):
-        _replay(request, request.app.state.database)
-        raise _in_flight()
-
-
-def _fingerprint(request: Request) -> str:
-    """A digest of what the request asks for: its path, its body (api/requests/multipart.py), and what it says of an upload to come."""
-    upload = sorted((name, value) for name, value in request.headers.items() if name.startswith("upload-"))
-    said = (request.url.path, request.url.query, upload, getattr(request.state, "body_digest", ""))
-    return sha256(repr(said).encode()).hexdigest()
+    def replayed(request: Request, error: Replayed) -> Response:
+        return error.response
 
 
 def _in_flight() -> Problem:

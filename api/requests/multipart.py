@@ -1,4 +1,4 @@
-"""Request bodies: multipart forms, whose files are streamed to disk, and small JSON.
+"""Multipart forms, streamed part by part to disk.
 
 The framework's own form parser reads the whole body before a route sees it, and its size limits do not apply to files.
 Here every part is checked while it arrives: an unknown field, a file beyond its limit or a text file named .mp4 ends the
@@ -15,12 +15,11 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import anyio
 from fastapi import Request
 from pydantic import BaseModel, ValidationError
-from pydantic_core import from_json, to_json
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
@@ -79,48 +78,6 @@ class Form:
             return model.model_validate(self.values)
         except ValidationError as error:
             raise from_validation(error.errors()) from error
-
-
-def validate_json(model: type[Model], text: str | bytes, *inside: str) -> Model:
-    """JSON text as a `model`. Raises Problem `validation_failed`, for broken JSON too; `inside`: its field, if any.
-
-    Types are those of JSON Schema, so that the document at /openapi.json is true: `false` and "5" are no numbers, 5.0 is an integer.
-    """
-    try:
-        return model.model_validate_json(_with_whole_numbers(text), strict=True)
-    except ValidationError as error:
-        raise from_validation(error.errors(), *inside) from error
-
-
-def _with_whole_numbers(text: str | bytes) -> str | bytes:
-    """`text` with 5 in the place of 5.0; as it is where it is no JSON."""
-
-    def whole(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: whole(each) for name, each in value.items()}
-        if isinstance(value, list):
-            return [whole(each) for each in value]
-        return int(value) if isinstance(value, float) and value.is_integer() else value
-
-    try:
-        return to_json(whole(from_json(text)))
-    except ValueError:
-        return text
-
-
-async def receive_json(request: Request, model: type[Model]) -> Model:
-    """The body, a small JSON object, as a `model`.
-
-    Raises Problem `unsupported_media_type`, `body_too_large`, `upload_stalled` or `validation_failed`.
-    """
-    media_type, _ = parse_options_header(request.headers.get("content-type"))
-    if media_type != b"application/json":
-        raise Problem("unsupported_media_type", "JSON is needed here.", remedy="Send Content-Type: application/json.")
-    body = bytearray()
-    async for chunk in body_chunks(request, SMALL, Problem("body_too_large", f"At most {SMALL} bytes are taken.")):
-        body += chunk
-    request.state.body_digest = sha256(body).hexdigest()  # for api/requests/idempotency.py
-    return validate_json(model, bytes(body))
 
 
 @asynccontextmanager

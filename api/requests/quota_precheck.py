@@ -1,4 +1,4 @@
-"""Whether there is room for more, looked at before a large file is sent."""
+"""Checks quotas before a large body is read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from storage.tables.quotas import QuotaName
 
 
 def require_quota(*names: QuotaName) -> Callable[..., None]:
-    """A dependency that raises QuotaExceeded where the caller cannot have one more of each of these quotas.
+    """Returns a dependency that raises QuotaExceeded if the caller cannot have one more of each of these quotas.
 
-    A request that may be an earlier one sent again is let through: it may have used up the quota itself, and then its answer
-    is replayed (api/requests/idempotency.py). What counts is what the transaction finds that makes the thing.
+    It only saves the client a useless upload: the decisive check is in the transaction that creates the row (`quotas.check`).
+    Requests with an Idempotency-Key pass, because a repeated request may itself have used up the quota, and then its stored
+    response is replayed (api/requests/idempotency.py).
     """
 
-    def look(request: Request, caller: CallerDep, settings: SettingsDep, database: DatabaseDep) -> None:
+    def check(request: Request, caller: CallerDep, settings: SettingsDep, database: DatabaseDep) -> None:
         if "idempotency-key" in request.headers:
             return
         with database.session(write=False) as session:
             quotas.check_ahead(session, settings, caller.owner, **dict.fromkeys(names, 1))
 
-    return Depends(look)
+    return Depends(check)

@@ -1,50 +1,46 @@
-"""Consent: the record of who agreed to be shown, and its end."""
+"""Routes of consent: reading the record and withdrawing it."""
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Response
 
 from api.auth import CallerDep
-from api.deps import Reading, StoreDep, Writing
-from api.openapi import responses
-from api.openapi.responses import problems
-from api.requests.idempotency import IdempotentRoute
-from api.requests.multipart import receive_json
+from api.deps import ReadSession, StoreDep, WriteSession
+from api.openapi.responses import JSON_CODES, problems
+from api.requests.idempotency import IdempotencyDep
+from api.requests.json_body import JsonBody
 from api.responses import serializers
 from api.schemas import resources
-from api.services import consents, subjects
+from api.services import consents
+from storage.database import queries
+from storage.database.models import Subject
 
-router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"], route_class=IdempotentRoute)
-
-
-async def _withdrawal(request: Request) -> resources.Withdrawal:
-    return await receive_json(request, resources.Withdrawal)
+router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"])
 
 
 @router.get("/consent", summary="Read the record of consent", responses=problems("not_found"))
-def get_consent(subject_id: str, caller: CallerDep, session: Reading) -> resources.Consent:
-    """Who agreed to be shown, to what, when, with which footage; it is there for as long as the subject's row is."""
-    return serializers.consent(subjects.get_subject(session, subject_id, owner=caller.owner))
+def get_consent(subject_id: str, caller: CallerDep, session: ReadSession) -> resources.Consent:
+    """Who agreed to be shown, to what, when, and with which footage. The record exists as long as the subject does."""
+    return serializers.consent(queries.get(session, Subject, subject_id, owner=caller.owner))
 
 
 @router.post(
     "/withdraw-consent",
+    response_model=resources.Subject,
     summary="Withdraw consent",
-    responses=problems("not_found", "body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed"),
-    openapi_extra=responses.json_body(resources.Withdrawal),
+    responses=problems("not_found", *JSON_CODES),
 )
 def withdraw_consent(
     caller: CallerDep,
+    idempotency: IdempotencyDep,
     subject_id: str,
-    withdrawal: Annotated[resources.Withdrawal, Depends(_withdrawal)],
-    session: Writing,
+    withdrawal: JsonBody[resources.Withdrawal],
+    session: WriteSession,
     store: StoreDep,
-) -> resources.Subject:
-    """The subject, `cancelled` for ever with its videos: its jobs are cancelled, nothing of it is made or shown any more.
+) -> Response:
+    """Cancels the subject, its videos and its jobs for good: nothing of it is made or shown any more.
 
-    With `purge` footage, models and videos are removed too; the record itself stays. Asking again changes nothing.
+    With `purge`, footage, models and videos are removed as well; the record itself stays. Repeating the request changes nothing.
     """
     row = consents.withdraw_consent(session, store, subject_id, owner=caller.owner, purge=withdrawal.purge)
-    return serializers.subject(session, row)
+    return idempotency.respond(session, serializers.subject(session, row))

@@ -1,4 +1,4 @@
-"""/docs: the requests, to be tried out in the browser. Swagger UI from a package, so that no other host is asked for it."""
+"""/docs: Swagger UI, to read the API and try it out. Its files come from a package, so the browser loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
     "media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Swagger UI writes styles into its elements."""
+"""The Content-Security-Policy of the page. Swagger UI sets inline styles, so these are allowed."""
 
 
 @router.get("/docs")
 def docs() -> HTMLResponse:
-    """The page."""
+    """Serves the page."""
     return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
 
 
 def install(app: FastAPI) -> None:
-    """Adds the page and what it is made of. The package also holds ReDoc, which is not used."""
+    """Adds the page and its files. The package also contains ReDoc, which is not used."""
     app.include_router(router)
     app.mount(FILES, StaticFiles(packages=[("fastapi_offline", "static")]), name="docs")

@@ -1,4 +1,4 @@
-"""How the service is: for supervisors, for Prometheus, and for people who follow a problem's `type`."""
+"""Routes about the service itself: health checks, metrics, and the page that explains problems."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client.exposition import choose_encoder
 
-from api.deps import ReadinessDep, Reading, SettingsDep
+from api.deps import ReadinessDep, ReadSession, SettingsDep
 from api.monitoring.readiness import REQUIRED
 from api.openapi import responses
 from api.problems import page
@@ -21,15 +21,15 @@ router = APIRouter(tags=["health"])
 
 @router.get("/healthz", summary="Is the process alive?")
 def healthz() -> resources.Health:
-    """The same as long as the process answers; nothing else is asked."""
+    """Always `ok` while the process can answer; no other part is checked."""
     return resources.Health(status="ok")
 
 
 @router.get("/readyz", summary="Can requests be served?", responses=responses.problems())
-def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> resources.Ready:
-    """Asks every part. 503 names those that are down in `parts`, where the database, the store or the queue is one.
+def readyz(readiness: ReadinessDep, session: ReadSession, settings: SettingsDep) -> resources.Ready:
+    """Checks every part. If the database, the object store or the queue is down, the answer is 503, with all parts in `parts`.
 
-    Without workers the service is `degraded`: what is sent is taken in, and waits.
+    Without workers the service is `degraded`: it accepts requests, and their jobs wait.
     """
     parts = {name: resources.Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
     down = [name for name in REQUIRED if not parts[name].ok]
@@ -50,12 +50,12 @@ def readyz(readiness: ReadinessDep, session: Reading, settings: SettingsDep) -> 
 
 @router.get("/metrics", summary="Figures for Prometheus", response_class=PlainTextResponse)
 def metrics(request: Request) -> Response:
-    """Queues, jobs, workers, parts that are up, and requests; docs/operations.md tells what to watch."""
+    """Queues, jobs, workers, readiness and requests; docs/operations.md explains which figures to watch."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(request.app.state.figures), media_type=media_type)
 
 
 @router.get(ERRORS_PAGE, include_in_schema=False)
 def errors() -> HTMLResponse:
-    """What each problem means and what to do about it: where the `type` of a problem leads."""
+    """Explains each problem; the `type` of a problem links to its section."""
     return HTMLResponse(page.page(), headers={"Content-Security-Policy": page.POLICY})

@@ -1,4 +1,4 @@
-"""Jobs: the work behind subjects and videos."""
+"""Routes of jobs: the work that subjects and videos need."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from fastapi import APIRouter, Header, Response
 from fastapi.sse import EventSourceResponse
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, Reading, SettingsDep, WatchDep, Writing
+from api.deps import Cursor, JobEventHubDep, Limit, ReadSession, SettingsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.requests.idempotency import IdempotentRoute
+from api.requests.idempotency import IdempotencyDep
 from api.responses import serializers
 from api.responses.job_events import subscribe
 from api.schemas import resources
 from api.services import jobs
-from storage.database.models import JobKind, JobState
+from storage.database import queries
+from storage.database.models import Job, JobKind, JobState
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @router.get("", summary="List jobs, newest first", responses=problems("validation_failed"))
 def list_jobs(
     caller: CallerDep,
-    session: Reading,
+    session: ReadSession,
     state: JobState | None = None,
     kind: JobKind | None = None,
     subject_id: str | None = None,
@@ -33,8 +34,9 @@ def list_jobs(
     cursor: Cursor = None,
 ) -> resources.Page[resources.Job]:
     """A page of jobs; `subject_id` includes the jobs of the subject's videos."""
-    page = jobs.list_jobs(
+    page = queries.page(
         session,
+        Job,
         owner=caller.owner,
         state=state,
         kind=kind,
@@ -47,9 +49,9 @@ def list_jobs(
 
 
 @router.get("/{job_id}", summary="Read a job", responses=problems("not_found"))
-def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Job:
-    """The job. Poll it with If-None-Match, at the pace of Retry-After; or follow its events."""
-    job = serializers.job(session, jobs.get_job(session, job_id, owner=caller.owner))
+def get_job(job_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Job:
+    """The job. Poll it with If-None-Match, waiting Retry-After seconds each time, or follow its events."""
+    job = serializers.job(session, queries.get(session, Job, job_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([job]))
     return job
 
@@ -60,39 +62,51 @@ def get_job(job_id: str, caller: CallerDep, response: Response, session: Reading
     response_class=Response,
     responses={
         200: responses.events(
-            "`state`, `stage`, `progress` or `queue`: what has changed of the job, and the job", resources.Job
+            "`state`, `stage`, `progress` or `queue`: what has changed, with the job as it is now", resources.Job
         ),
-        204: {"description": "the job is over, and Last-Event-ID says that its end was heard: no need to come back"},
+        204: {
+            "description": "the job has ended, and by Last-Event-ID the client knows it: there is no need to reconnect"
+        },
         **problems("not_found"),
     },
 )
 def follow_job(
     job_id: str,
     caller: CallerDep,
-    session: Reading,
-    watch: WatchDep,
-    last_event_id: Annotated[str | None, Header(description="goes on after the event with this id")] = None,
+    session: ReadSession,
+    hub: JobEventHubDep,
+    last_event_id: Annotated[str | None, Header(description="continue after the event with this id")] = None,
 ) -> Response:
-    """Server-sent events: how the job is, then every change as it comes, until the job is over."""
-    job = jobs.get_job(session, job_id, owner=caller.owner)
+    """Server-sent events: first the job as it is, then every change as it happens, until the job has ended."""
+    job = queries.get(session, Job, job_id, owner=caller.owner)
     subscription = subscribe(session, job, last_event_id)
     if subscription.ended:
-        return Response(status_code=204)  # the one status after which a browser's EventSource does not come back
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # or nginx would keep events back
-    return EventSourceResponse(watch.follow(job.id, subscription, caller.token), headers=headers)
+        return Response(status_code=204)  # the only status after which a browser's EventSource does not reconnect
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # without it nginx buffers events
+    return EventSourceResponse(hub.follow(job.id, subscription, caller.token), headers=headers)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a job", responses=problems("not_found", "move_not_allowed"))
-def cancel_job(job_id: str, caller: CallerDep, session: Writing) -> resources.Job:
-    """The cancelled job. It must be queued or running; running work stops within seconds."""
-    return serializers.job(session, jobs.cancel_job(session, job_id, owner=caller.owner))
+@router.post(
+    "/{job_id}/cancel",
+    response_model=resources.Job,
+    summary="Cancel a job",
+    responses=problems("not_found", "move_not_allowed"),
+)
+def cancel_job(job_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
+    """Cancels a queued or running job; running work stops within seconds."""
+    row = jobs.cancel_job(session, job_id, owner=caller.owner)
+    return idempotency.respond(session, serializers.job(session, row))
 
 
 @router.post(
     "/{job_id}/retry",
+    response_model=resources.Job,
     summary="Retry a job",
     responses=problems("not_found", "move_not_allowed", "consent_withdrawn", "quota_exceeded"),
 )
-def retry_job(job_id: str, caller: CallerDep, settings: SettingsDep, session: Writing) -> resources.Job:
-    """The job, queued again. It must have failed or been cancelled; it goes on from what stands."""
-    return serializers.job(session, jobs.retry_job(session, settings, job_id, owner=caller.owner))
+def retry_job(
+    job_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession
+) -> Response:
+    """Queues a failed or cancelled job again. It continues from its last checkpoint."""
+    row = jobs.retry_job(session, settings, job_id, owner=caller.owner)
+    return idempotency.respond(session, serializers.job(session, row))

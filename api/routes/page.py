@@ -1,4 +1,4 @@
-"""The page: what people meet at `/`. Plain files of api/static, a policy that lets nothing else in, no build step."""
+"""The web page at `/`: plain files of api/static, without a build step, and a Content-Security-Policy that allows nothing else."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ from storage.objects.base import ObjectStore
 
 STATIC = Path(__file__).parents[1] / "static"
 FRESH = {"Cache-Control": "no-cache"}
-"""Files keep their names from version to version, so a browser asks (and mostly hears 304)."""
+"""File names do not change from version to version, so the browser has to ask each time; mostly it gets 304."""
 
 router = APIRouter(include_in_schema=False)
 
 
 def policy(store: ObjectStore) -> str:
-    """The page's Content-Security-Policy: this service only, and where its links to downloads lead."""
+    """The page's Content-Security-Policy: this service, and the host of signed download links if the object store has them."""
     link = store.link("policy", media_type="video/mp4", name="policy")
-    elsewhere = f" {urlsplit(link).scheme}://{urlsplit(link).netloc}" if link else ""
+    bucket = f" {urlsplit(link).scheme}://{urlsplit(link).netloc}" if link else ""
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
-        f"media-src 'self' blob:{elsewhere}; connect-src 'self'{elsewhere}; "
+        f"media-src 'self' blob:{bucket}; connect-src 'self'{bucket}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
 
 
 @router.get("/")
 def page(store: StoreDep) -> FileResponse:
-    """The page; which of its views is shown is the browser's matter (`#/...`)."""
+    """Serves the page; the fragment of the URL (`#/...`) selects the view, in the browser."""
     return FileResponse(STATIC / "index.html", headers=FRESH | {"Content-Security-Policy": policy(store)})
 
 
@@ -45,6 +45,6 @@ class _Files(StaticFiles):
 
 
 def install(app: FastAPI) -> None:
-    """Adds the page and the files that it is made of."""
+    """Adds the page and its files."""
     app.include_router(router)
     app.mount("/static", _Files(directory=STATIC), name="static")

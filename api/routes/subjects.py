@@ -1,4 +1,4 @@
-"""Subjects: people of whom videos can be made."""
+"""Routes of subjects: people of whom videos can be made."""
 
 from __future__ import annotations
 
@@ -9,23 +9,24 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
 from api.openapi import responses
-from api.openapi.responses import problems
+from api.openapi.responses import JSON_CODES, problems
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
-from api.requests.idempotency import IdempotentRoute
-from api.requests.multipart import FileRule, Form, parse_multipart, receive_json
+from api.requests.idempotency import IdempotencyDep, ReservedDep
+from api.requests.json_body import JsonBody
+from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response
 from api.schemas import resources
 from api.services import subjects
-from storage.database.models import SubjectState
+from storage.database import queries
+from storage.database.models import Subject, SubjectState
 from storage.objects.base import ObjectStore
-from storage.settings import Settings
 
-router = APIRouter(prefix="/v1/subjects", tags=["subjects"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
 REPORT_HEADERS = {
     "Cache-Control": "private, no-cache",
@@ -34,28 +35,30 @@ REPORT_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""Of a report. It has no script and asks for nothing; should a name ever get past the escaping, it could do nothing either."""
+"""Headers of a report. Reports need no scripts and load nothing, so everything is forbidden: if text from a client ever got
+past the escaping, it could do nothing."""
 
 
-def _rules(settings: Settings) -> dict[str, FileRule]:
+def _rules(settings: SettingsDep) -> dict[str, FileRule]:
     return {"video": FileRule(settings.max_video_bytes, file_type.require_media)}
 
 
-async def _form(request: Request, settings: SettingsDep, store: StoreDep) -> AsyncIterator[Form]:
-    files = _rules(settings)
+RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
+
+
+async def _form(
+    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
+) -> AsyncIterator[Form]:
     fields = resources.SubjectForm.model_fields
-    async with parse_multipart(request, fields=fields, files=files, store=store, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=rules, store=store, folder=settings.data_dir) as form:
         yield form
-
-
-async def _patch(request: Request) -> resources.SubjectPatch:
-    return await receive_json(request, resources.SubjectPatch)
 
 
 @router.post(
     "",
     status_code=202,
-    summary="Make a subject of a reference video",
+    response_model=resources.Subject,
+    summary="Make a subject from a reference video",
     responses={
         202: responses.accepted_response("the subject"),
         **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "quota_exceeded"),
@@ -68,21 +71,22 @@ async def _patch(request: Request) -> resources.SubjectPatch:
     ),
 )
 def create_subject(
-    caller: CallerDep,  # first: nobody's body is read before
+    caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
-    response: Response,
+    idempotency: IdempotencyDep,
+    rules: RulesDep,
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
-    session: Writing,
-) -> resources.Subject:
-    """Takes the video in and answers at once; two jobs follow, `preprocess` and then `train`.
+    session: WriteSession,
+) -> Response:
+    """Accepts the video and answers at once; two jobs follow, `preprocess` and then `train`.
 
-    Poll the subject or its jobs. Footage that cannot work makes `preprocess` fail with the reason and the remedy.
+    Poll the subject or its jobs. If the footage is unsuitable, `preprocess` fails with the reason and the remedy.
     """
     texts = form.parse(resources.SubjectForm)
-    rule, sources = _rules(settings)["video"], {"owner": caller.owner, "database": database, "store": store}
-    video = file_or_upload(form, "video", texts.upload_id, rule, **sources)
+    sources = {"owner": caller.owner, "database": database, "store": store}
+    video = file_or_upload(form, "video", texts.upload_id, rules["video"], **sources)
     row = subjects.submit_subject(
         session,
         store,
@@ -95,24 +99,23 @@ def create_subject(
         video=video.file,
     )
     subject = serializers.subject(session, row)
-    response.headers.update({"Location": subject.links.self, **serializers.retry_after(subject.jobs)})
-    return subject
+    headers = {"Location": subject.links.self, **serializers.retry_after(subject.jobs)}
+    return idempotency.respond(session, subject, headers=headers)
 
 
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))
 def list_subjects(
-    caller: CallerDep, session: Reading, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
+    caller: CallerDep, session: ReadSession, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Subject]:
     """A page of subjects."""
-    return serializers.subjects(
-        session, subjects.list_subjects(session, owner=caller.owner, state=state, limit=limit, cursor=cursor)
-    )
+    page = queries.page(session, Subject, owner=caller.owner, state=state, limit=limit, cursor=cursor)
+    return serializers.subjects(session, page)
 
 
 @router.get("/{subject_id}", summary="Read a subject", responses=problems("not_found"))
-def get_subject(subject_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Subject:
-    """The subject with its jobs, oldest first. Poll it with If-None-Match, at the pace of Retry-After."""
-    subject = serializers.subject(session, subjects.get_subject(session, subject_id, owner=caller.owner))
+def get_subject(subject_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Subject:
+    """The subject with its jobs, oldest first. Poll it with If-None-Match, waiting Retry-After seconds each time."""
+    subject = serializers.subject(session, queries.get(session, Subject, subject_id, owner=caller.owner))
     response.headers.update(serializers.retry_after(subject.jobs))
     return subject
 
@@ -120,26 +123,25 @@ def get_subject(subject_id: str, caller: CallerDep, response: Response, session:
 @router.patch(
     "/{subject_id}",
     summary="Rename a subject",
-    responses=problems("not_found", "body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed"),
-    openapi_extra=responses.json_body(resources.SubjectPatch),
+    responses=problems("not_found", *JSON_CODES),
 )
 def patch_subject(
-    caller: CallerDep, subject_id: str, patch: Annotated[resources.SubjectPatch, Depends(_patch)], session: Writing
+    caller: CallerDep, subject_id: str, patch: JsonBody[resources.SubjectPatch], session: WriteSession
 ) -> resources.Subject:
     """The subject with its new name."""
     return serializers.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
 
 
 @router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
-def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
-    """Removes the subject, its videos and all their files. Work on it stops within seconds."""
+def delete_subject(subject_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
+    """Deletes the subject, its videos and all their files. Running work on it stops within seconds."""
     subjects.delete_subject(session, store, subject_id, owner=caller.owner)
 
 
 @router.head("/{subject_id}/preview", include_in_schema=False)
 @router.get(
     "/{subject_id}/preview",
-    summary="See a subject",
+    summary="See a preview of a subject",
     response_class=Response,
     responses={
         200: responses.file("the newest picture", "image/jpeg"),
@@ -147,33 +149,35 @@ def delete_subject(subject_id: str, caller: CallerDep, session: Writing, store: 
         **problems("not_found", "preview_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_preview(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
-    """What training has come to so far."""
+def get_preview(
+    subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep
+) -> Response:
+    """The newest preview that training has drawn."""
     key = subjects.subject_preview(session, subject_id, owner=caller.owner)
-    return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    return _object_response(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/views", include_in_schema=False)
 @router.get(
     "/{subject_id}/views",
-    summary="See a subject turned",
+    summary="See a subject from other angles",
     response_class=Response,
     responses={
-        200: responses.file("a sheet of pictures, laid out as the subject's `views` says", "image/jpeg"),
+        200: responses.file("one picture with a grid of views; the subject's `views` gives the layout", "image/jpeg"),
         304: {"description": "not changed"},
         **problems("not_found", "views_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_views(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
-    """The subject turned, from limit to limit: to choose the `view` of a video by."""
+def get_views(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
+    """The subject at angles between its view limits; it helps to choose the `view` of a video."""
     key = subjects.subject_views(session, subject_id, owner=caller.owner)
-    return _shown(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    return _object_response(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/report", include_in_schema=False)
 @router.get(
     "/{subject_id}/report",
-    summary="Read how good a subject is",
+    summary="Read the quality report of a subject",
     response_class=Response,
     responses={
         200: responses.file("a self-contained page", "text/html"),
@@ -181,13 +185,15 @@ def get_views(subject_id: str, request: Request, caller: CallerDep, session: Rea
         **problems("not_found", "report_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_report(subject_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
-    """What the held-out footage says about the subject, in words, pictures and figures; it loads nothing and runs nothing."""
+def get_report(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
+    """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
     key = subjects.subject_report(session, subject_id, owner=caller.owner)
-    return _shown(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+    return _object_response(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
 
 
-def _shown(request: Request, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]) -> Response:
-    """An object that is shown as it is; what is made anew has another key, which is its tag."""
+def _object_response(
+    request: Request, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]
+) -> Response:
+    """Serves an object. Its key is the ETag, because a newer version always has another key."""
     size, tag = store.size(key), f'"{PurePath(key).name}"'
     return file_response(request, store.open(key), size, etag=tag, media_type=media_type, headers=headers)

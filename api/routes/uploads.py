@@ -6,15 +6,15 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.responses import JSONResponse
+from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.problems.problems import Problem
 from api.requests import tus
-from api.requests.idempotency import IdempotentRoute, store_response
+from api.requests.idempotency import IdempotencyDep
 from api.requests.multipart import content_length, display_name
 from api.responses import serializers
 from api.schemas import resources
@@ -26,7 +26,7 @@ from storage.objects.base import IncomingFile, ObjectStore
 from storage.settings import Settings
 from storage.tables import uploads
 
-router = APIRouter(prefix=tus.PATH, tags=["uploads"], route_class=IdempotentRoute)
+router = APIRouter(prefix=tus.PATH, tags=["uploads"])
 TUS = [Depends(tus.check_version)]
 
 MAX_METADATA_LENGTH = 8192
@@ -120,6 +120,7 @@ async def create_upload(
     database: DatabaseDep,
     store: StoreDep,
     caller: CallerDep,
+    idempotency: IdempotencyDep,
     upload_length: Length,
     upload_metadata: Metadata = "",
     upload_checksum: Digest = None,
@@ -130,38 +131,37 @@ async def create_upload(
     """
     name = display_name(tus.parse_metadata(upload_metadata).get("filename", b"").decode(errors="replace"))
 
-    def create() -> tuple[Upload, Response]:
+    def respond(session: Session | None, upload: Upload) -> Response:
+        headers = {"Location": f"{tus.PATH}/{upload.id}", **tus.headers(upload)}
+        return idempotency.respond(session, serializers.upload(upload), headers=headers)
+
+    def create() -> tuple[Upload, Response | None]:
         with database.session() as session:
             upload = uploads.create(
                 session, settings, owner=caller.owner, size=upload_length, name=name, metadata=upload_metadata
             )
-            created = _created(upload)
-            if not with_bytes:
-                store_response(request, session, created)
-        return upload, created
+            return upload, None if with_bytes else respond(session, upload)
 
     with_bytes = "content-type" in request.headers or content_length(request) > 0
     checksum = _parse_checksum(request, upload_checksum) if with_bytes else None
     async with request.app.state.writers:
-        upload, created = await to_thread.run_sync(create)
-    return _created(await _receive(request, upload, settings, database, store, checksum)) if with_bytes else created
-
-
-def _created(upload: Upload) -> Response:
-    headers = {"Location": f"{tus.PATH}/{upload.id}", **tus.headers(upload)}
-    return JSONResponse(serializers.upload(upload).model_dump(mode="json"), 201, headers=headers)
+        upload, response = await to_thread.run_sync(create)
+    if response is None:
+        upload = await _receive(request, upload, settings, database, store, checksum)
+        response = await to_thread.run_sync(respond, None, upload)
+    return response
 
 
 @router.get("", summary="List uploads, newest first", responses=problems("validation_failed"))
 def list_uploads(
-    caller: CallerDep, session: Reading, limit: Limit = 50, cursor: Cursor = None
+    caller: CallerDep, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
 ) -> resources.Page[resources.Upload]:
     """Returns a page of uploads: incomplete, complete and used ones, until they expire."""
     return serializers.uploads(queries.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
 
 
 @router.get("/{upload_id}", summary="Read an upload", responses=problems("not_found"))
-def get_upload(upload_id: str, caller: CallerDep, session: Reading) -> resources.Upload:
+def get_upload(upload_id: str, caller: CallerDep, session: ReadSession) -> resources.Upload:
     """Returns how many bytes have arrived, when the upload expires, and what was made of it."""
     return serializers.upload(uploads.get(session, upload_id, owner=caller.owner))
 
@@ -178,7 +178,7 @@ def get_upload(upload_id: str, caller: CallerDep, session: Reading) -> resources
         **problems("not_found", "tus_version_unsupported"),
     },
 )
-def head_upload(upload_id: str, caller: CallerDep, session: Reading) -> Response:
+def head_upload(upload_id: str, caller: CallerDep, session: ReadSession) -> Response:
     """Returns, in headers, the offset from which to continue."""
     upload = uploads.get(session, upload_id, owner=caller.owner)
     headers = {**tus.headers(upload), "Upload-Length": str(upload.size), "Cache-Control": "no-store"}
@@ -230,6 +230,6 @@ async def patch_upload(
     summary="Delete an upload",
     responses=problems("not_found", "tus_version_unsupported"),
 )
-def delete_upload(upload_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
+def delete_upload(upload_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
     """Deletes the upload and its bytes. What was made of it stays."""
     uploads.remove(session, store, upload_id, owner=caller.owner)

@@ -1,4 +1,4 @@
-"""Videos: a subject saying something."""
+"""Routes of videos: a subject saying what an audio says."""
 
 from __future__ import annotations
 
@@ -10,45 +10,51 @@ from fastapi.responses import RedirectResponse
 
 from adnerf_core.config import Background, RenderOptions
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, Reading, SettingsDep, StoreDep, Writing
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.problems.problems import validation_problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
-from api.requests.idempotency import IdempotentRoute
-from api.requests.multipart import FileRule, Form, parse_multipart, validate_json
+from api.requests.idempotency import IdempotencyDep, ReservedDep
+from api.requests.json_body import validate_json
+from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
 from api.schemas import resources
 from api.services import subjects, videos
-from storage.database.models import VideoState
-from storage.settings import Settings
+from storage.database import queries
+from storage.database.models import Video, VideoState
 
-router = APIRouter(prefix="/v1/videos", tags=["videos"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
 
 
-def _rules(settings: Settings) -> dict[str, FileRule]:
+def _rules(settings: SettingsDep) -> dict[str, FileRule]:
     return {
         "audio": FileRule(settings.max_audio_bytes, file_type.require_media),
         "background": FileRule(settings.max_image_bytes, file_type.require_image),
     }
 
 
-async def _form(request: Request, settings: SettingsDep, store: StoreDep) -> AsyncIterator[Form]:
-    files = _rules(settings)
+RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
+
+
+async def _form(
+    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
+) -> AsyncIterator[Form]:
     fields = resources.VideoForm.model_fields
-    async with parse_multipart(request, fields=fields, files=files, store=store, folder=settings.data_dir) as form:
+    async with parse_multipart(request, fields=fields, files=rules, store=store, folder=settings.data_dir) as form:
         yield form
 
 
 @router.post(
     "",
     status_code=202,
-    summary="Make a video of a subject and speech",
+    response_model=resources.Video,
+    summary="Make a video from a subject and an audio",
     responses={
         202: responses.accepted_response("the video"),
         **problems(
@@ -64,27 +70,28 @@ async def _form(request: Request, settings: SettingsDep, store: StoreDep) -> Asy
     openapi_extra=responses.form(
         resources.VideoForm,
         either=("audio", "upload_id"),
-        audio="what the subject shall say, at least 0.3 s",
-        background="picture behind the person: PNG, JPEG or WebP; goes with background kind `image`",
+        audio="the speech, at least 0.3 s",
+        background="picture behind the person (PNG, JPEG or WebP), for background kind `image`",
     ),
 )
 def create_video(
-    caller: CallerDep,  # first: nobody's body is read before
+    caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
-    response: Response,
+    idempotency: IdempotencyDep,
+    rules: RulesDep,
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
-    session: Writing,
-) -> resources.Video:
-    """Takes the audio in and answers at once; one job follows, `render`. Poll the video or its job."""
+    session: WriteSession,
+) -> Response:
+    """Accepts the audio and answers at once; one job follows, `render`. Poll the video or its job."""
     options = _options(form)
     texts = form.parse(resources.VideoForm)
     picture = form.files.get("background")
     with database.session(write=False) as reading:
         subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
-    rule, sources = _rules(settings)["audio"], {"owner": caller.owner, "database": database, "store": store}
-    audio = file_or_upload(form, "audio", texts.upload_id, rule, **sources)
+    sources = {"owner": caller.owner, "database": database, "store": store}
+    audio = file_or_upload(form, "audio", texts.upload_id, rules["audio"], **sources)
     row = videos.submit_video(
         session,
         store,
@@ -96,49 +103,49 @@ def create_video(
         background=picture.file if picture else None,
     )
     video = serializers.video(session, row)
-    response.headers.update({"Location": video.links.self, **serializers.retry_after([video.job])})
-    return video
+    headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
+    return idempotency.respond(session, video, headers=headers)
 
 
 def _options(form: Form) -> RenderOptions:
-    """The options, in which a background picture without a word about the background means kind `image`."""
+    """The field `options`. If a picture is sent and the options do not mention the background, its kind becomes `image`."""
     options = validate_json(RenderOptions, form.values.pop("options", "{}"), "options")
-    picture = "background" in form.files
-    if picture and "background" not in options.model_fields_set:
+    has_picture = "background" in form.files
+    if has_picture and "background" not in options.model_fields_set:
         options = options.model_copy(update={"background": Background(kind="image")})
-    if picture != (options.background.kind == "image"):
-        wrong = "goes with background kind `image` only" if picture else "Field required with background kind `image`"
-        raise validation_problem(wrong, "background")
+    if has_picture != (options.background.kind == "image"):
+        required = "Field required with background kind `image`"
+        raise validation_problem("Only allowed with background kind `image`" if has_picture else required, "background")
     return options
 
 
 @router.get("", summary="List videos, newest first", responses=problems("validation_failed"))
 def list_videos(
     caller: CallerDep,
-    session: Reading,
+    session: ReadSession,
     state: VideoState | None = None,
     subject_id: str | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> resources.Page[resources.Video]:
     """A page of videos."""
-    page = videos.list_videos(
-        session, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
+    page = queries.page(
+        session, Video, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )
     return serializers.videos(session, page)
 
 
 @router.get("/{video_id}", summary="Read a video", responses=problems("not_found"))
-def get_video(video_id: str, caller: CallerDep, response: Response, session: Reading) -> resources.Video:
-    """The video with its job. Poll it with If-None-Match, at the pace of Retry-After."""
-    video = serializers.video(session, videos.get_video(session, video_id, owner=caller.owner))
+def get_video(video_id: str, caller: CallerDep, response: Response, session: ReadSession) -> resources.Video:
+    """The video with its job. Poll it with If-None-Match, waiting Retry-After seconds each time."""
+    video = serializers.video(session, queries.get(session, Video, video_id, owner=caller.owner))
     response.headers.update(serializers.retry_after([video.job]))
     return video
 
 
 @router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
-def delete_video(video_id: str, caller: CallerDep, session: Writing, store: StoreDep) -> None:
-    """Removes the video and its files. Work on it stops within seconds."""
+def delete_video(video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
+    """Deletes the video and its files. Running work on it stops within seconds."""
     videos.delete_video(session, store, video_id, owner=caller.owner)
 
 
@@ -149,16 +156,16 @@ def delete_video(video_id: str, caller: CallerDep, session: Writing, store: Stor
     response_class=Response,
     responses={
         200: responses.file("the whole file", *MEDIA_TYPES.values()),
-        206: responses.file("the part that Range asks for", *MEDIA_TYPES.values()),
+        206: responses.file("the requested range", *MEDIA_TYPES.values()),
         304: {"description": "not changed"},
         307: {"description": "the file is at the address in Location"},
         **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_file(video_id: str, request: Request, caller: CallerDep, session: Reading, store: StoreDep) -> Response:
-    """The MP4 or WebM. `Range` (one range), `If-Range` and `If-None-Match` are honoured; the `ETag` is the file's SHA-256.
+def get_file(video_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
+    """The MP4 or WebM. Supports `Range` (one range), `If-Range` and `If-None-Match`; the `ETag` is the file's SHA-256.
 
-    Where the object store can sign links, the answer is a redirect to one that can be used for a while.
+    If the object store can sign links, the answer is a redirect to a link that is valid for a limited time.
     """
     video = videos.video_file(session, video_id, owner=caller.owner)
     kind = video.options["format"]

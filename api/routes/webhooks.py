@@ -1,136 +1,121 @@
-"""Webhooks: addresses that are told when work ends, and what became of the telling."""
+"""Routes of webhooks: URLs that get an event when a job ends, and the log of deliveries."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Response
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, Reading, SettingsDep, Writing
+from api.deps import Cursor, Limit, ReadSession, SettingsDep, WriteSession
 from api.openapi import responses
-from api.openapi.responses import problems
-from api.requests.idempotency import IdempotentRoute
-from api.requests.multipart import receive_json
+from api.openapi.responses import JSON_CODES, problems
+from api.requests.idempotency import IdempotencyDep
+from api.requests.json_body import JsonBody
 from api.schemas import webhooks as schemas
 from api.schemas.resources import Page
 from api.services import webhooks
-from storage.database import models
+from storage.database import models, queries
 from storage.database.models import DeliveryState, now
-from worker.webhooks.signing import WebhookSigner, load_signer
 
-router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"], route_class=IdempotentRoute)
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
-BODY_CODES = ("body_too_large", "unsupported_media_type", "upload_stalled", "validation_failed")
 SECRET = {"Cache-Control": "no-store"}
-"""Of an answer that holds a secret: nobody keeps it, neither on its way nor in api/requests/idempotency.py."""
-
-
-async def _input(request: Request) -> schemas.WebhookInput:
-    return await receive_json(request, schemas.WebhookInput)
-
-
-async def _patch(request: Request) -> schemas.WebhookPatch:
-    return await receive_json(request, schemas.WebhookPatch)
-
-
-def _keyring(settings: SettingsDep) -> WebhookSigner:
-    return load_signer(settings)
-
-
-KeyringDep = Annotated[WebhookSigner, Depends(_keyring)]
+"""Headers of a response with a secret: neither caches nor api/requests/idempotency.py store it."""
 
 
 @router.post(
     "",
     status_code=201,
+    response_model=schemas.WebhookWithSecret,
     summary="Make a webhook",
     responses={
-        201: responses.response_with_headers("made; this answer alone has the secret", Location="where the webhook is"),
-        **problems(*BODY_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
+        201: responses.response_with_headers(
+            "created; only this response contains the secret", Location="where the webhook is"
+        ),
+        **problems(*JSON_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
     },
-    openapi_extra=responses.json_body(schemas.WebhookInput),
 )
 def create_webhook(
-    given: Annotated[schemas.WebhookInput, Depends(_input)],
     caller: CallerDep,
+    idempotency: IdempotencyDep,
+    webhook: JsonBody[schemas.WebhookInput],
     settings: SettingsDep,
-    keyring: KeyringDep,
-    response: Response,
-    session: Writing,
-) -> schemas.WebhookWithSecret:
-    """From now on `url` is told of `events`. Every delivery is signed with the secret (Standard Webhooks)."""
-    row = webhooks.create_webhook(session, settings, owner=caller.owner, **given.model_dump())
-    shown = _with_secret(row, keyring)
-    response.headers.update({"Location": shown.links.self, **SECRET})
-    return shown
+    session: WriteSession,
+) -> Response:
+    """Events of the given kinds are sent to `url` from now on, signed with the secret (Standard Webhooks)."""
+    row, secret = webhooks.create_webhook(session, settings, owner=caller.owner, **webhook.model_dump())
+    resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
+    return idempotency.respond(session, resource, headers={"Location": resource.links.self, **SECRET})
 
 
 @router.get("", summary="List webhooks, newest first", responses=problems("validation_failed"))
 def list_webhooks(
-    caller: CallerDep, session: Reading, limit: Limit = 50, cursor: Cursor = None
+    caller: CallerDep, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
 ) -> Page[schemas.Webhook]:
     """A page of webhooks, without their secrets."""
-    page = webhooks.list_webhooks(session, owner=caller.owner, limit=limit, cursor=cursor)
+    page = queries.page(session, models.Webhook, owner=caller.owner, limit=limit, cursor=cursor)
     return Page(items=[_webhook(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{webhook_id}", summary="Read a webhook", responses=problems("not_found"))
-def get_webhook(webhook_id: str, caller: CallerDep, session: Reading) -> schemas.Webhook:
+def get_webhook(webhook_id: str, caller: CallerDep, session: ReadSession) -> schemas.Webhook:
     """The webhook, without its secret."""
-    return _webhook(webhooks.get_webhook(session, webhook_id, owner=caller.owner))
+    return _webhook(queries.get(session, models.Webhook, webhook_id, owner=caller.owner))
 
 
 @router.patch(
     "/{webhook_id}",
-    summary="Change a webhook, switch it off or on",
-    responses=problems(*BODY_CODES, "not_found", "url_refused"),
-    openapi_extra=responses.json_body(schemas.WebhookPatch),
+    summary="Change, disable or enable a webhook",
+    responses=problems(*JSON_CODES, "not_found", "url_refused"),
 )
 def patch_webhook(
     webhook_id: str,
-    patch: Annotated[schemas.WebhookPatch, Depends(_patch)],
+    patch: JsonBody[schemas.WebhookPatch],
     caller: CallerDep,
     settings: SettingsDep,
-    session: Writing,
+    session: WriteSession,
 ) -> schemas.Webhook:
-    """The webhook as it is now. What waits for it is sent to its new address; while it is off, no events are noted for it."""
+    """The changed webhook. Pending deliveries go to its new URL. While it is disabled, it gets no new events."""
     values = patch.model_dump(exclude_unset=True)
     return _webhook(webhooks.change_webhook(session, settings, webhook_id, owner=caller.owner, **values))
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("not_found"))
-def delete_webhook(webhook_id: str, caller: CallerDep, session: Writing) -> None:
-    """Removes the webhook, what waits for it, and the log of what it was told."""
+def delete_webhook(webhook_id: str, caller: CallerDep, session: WriteSession) -> None:
+    """Deletes the webhook, its pending deliveries and its log."""
     webhooks.delete_webhook(session, webhook_id, owner=caller.owner)
 
 
 @router.post(
-    "/{webhook_id}/rotate", summary="Give a webhook another secret", responses=problems("not_found", "webhooks_off")
+    "/{webhook_id}/rotate",
+    response_model=schemas.WebhookWithSecret,
+    summary="Give a webhook a new secret",
+    responses=problems("not_found", "webhooks_off"),
 )
 def rotate_secret(
-    webhook_id: str, caller: CallerDep, keyring: KeyringDep, response: Response, session: Writing
-) -> schemas.WebhookWithSecret:
-    """The webhook with its new secret. For 24 hours deliveries are signed with the one before too."""
-    response.headers.update(SECRET)
-    return _with_secret(webhooks.rotate_secret(session, webhook_id, owner=caller.owner), keyring)
+    webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession
+) -> Response:
+    """The webhook with its new secret. For 24 hours deliveries are signed with the old secret as well."""
+    row, secret = webhooks.rotate_secret(session, settings, webhook_id, owner=caller.owner)
+    resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
+    return idempotency.respond(session, resource, headers=SECRET)
 
 
 @router.post(
     "/{webhook_id}/test",
     status_code=202,
+    response_model=schemas.Delivery,
     summary="Send a test event",
     responses={
-        202: responses.response_with_headers("noted; it is sent within seconds", Location="where its delivery is"),
+        202: responses.response_with_headers("accepted; it is sent within seconds", Location="where its delivery is"),
         **problems("not_found", "webhook_disabled"),
     },
 )
-def test_webhook(webhook_id: str, caller: CallerDep, response: Response, session: Writing) -> schemas.Delivery:
-    """The delivery of an event `webhook.test`; read it again to see what came of it."""
-    shown = _delivery(webhooks.send_test_event(session, webhook_id, owner=caller.owner))
-    response.headers["Location"] = shown.links.self
-    return shown
+def test_webhook(webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
+    """The delivery of an event `webhook.test`; read it again to see the outcome."""
+    delivery = _delivery(webhooks.send_test_event(session, webhook_id, owner=caller.owner))
+    return idempotency.respond(session, delivery, headers={"Location": delivery.links.self})
 
 
 @router.get(
@@ -141,39 +126,42 @@ def test_webhook(webhook_id: str, caller: CallerDep, response: Response, session
 def list_deliveries(
     webhook_id: str,
     caller: CallerDep,
-    session: Reading,
+    session: ReadSession,
     state: DeliveryState | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Page[schemas.Delivery]:
-    """A page of what the webhook was told or is to be told, of the last 30 days."""
+    """A page of sent and pending deliveries of the last 30 days."""
     page = webhooks.list_deliveries(session, webhook_id, owner=caller.owner, state=state, limit=limit, cursor=cursor)
     return Page(items=[_delivery(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{webhook_id}/deliveries/{delivery_id}", summary="Read a delivery", responses=problems("not_found"))
-def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: Reading) -> schemas.Delivery:
-    """The delivery: its attempts so far, the last answer, and when the next attempt is due."""
+def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: ReadSession) -> schemas.Delivery:
+    """The delivery: its attempts so far, the last response, and the time of the next attempt."""
     return _delivery(webhooks.get_delivery(session, webhook_id, delivery_id, owner=caller.owner))
 
 
 @router.post(
     "/{webhook_id}/deliveries/{delivery_id}/replay",
     status_code=202,
-    summary="Make a delivery again",
-    responses={202: {"description": "noted; it is sent within seconds"}, **problems("not_found", "webhook_disabled")},
+    response_model=schemas.Delivery,
+    summary="Repeat a delivery",
+    responses={
+        202: {"description": "accepted; it is sent within seconds"},
+        **problems("not_found", "webhook_disabled"),
+    },
 )
-def replay_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: Writing) -> schemas.Delivery:
-    """The delivery, due again with the same id and body, whatever came of it before."""
-    return _delivery(webhooks.replay_delivery(session, webhook_id, delivery_id, owner=caller.owner))
+def replay_delivery(
+    webhook_id: str, delivery_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession
+) -> Response:
+    """Sends the delivery again, with the same id and body, whatever its outcome was."""
+    row = webhooks.replay_delivery(session, webhook_id, delivery_id, owner=caller.owner)
+    return idempotency.respond(session, _delivery(row))
 
 
 def _webhook(row: models.Webhook) -> schemas.Webhook:
     return schemas.Webhook(**_columns(row))
-
-
-def _with_secret(row: models.Webhook, keyring: WebhookSigner) -> schemas.WebhookWithSecret:
-    return schemas.WebhookWithSecret(**_columns(row), secret=keyring.secret(row))
 
 
 def _columns(row: models.Webhook) -> dict[str, object]:

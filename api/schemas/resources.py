@@ -5,10 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+)
 
 from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
-from api.problems.problems import PROBLEMS
+from api.problems.table import PROBLEMS
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
 from storage.tables.api_keys import OWNER, Scope
 from storage.tables.quotas import QuotaName

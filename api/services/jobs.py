@@ -5,40 +5,9 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Job, JobKind, JobState, Subject
-from storage.database.queries import Page
+from storage.database.models import Job, Subject
 from storage.settings import Settings
 from storage.tables import consents, jobs, quotas
-
-
-def get_job(session: Session, job_id: str, *, owner: str) -> Job:
-    """Returns the job; its `revision` changes with every change of the row. Raises NotFound."""
-    return queries.get(session, Job, job_id, owner=owner)
-
-
-def list_jobs(
-    session: Session,
-    *,
-    owner: str,
-    state: JobState | None = None,
-    kind: JobKind | None = None,
-    subject_id: str | None = None,
-    video_id: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Page[Job]:
-    """Returns a page of jobs, newest first; `subject_id` includes the jobs of the subject's videos."""
-    return queries.page(
-        session,
-        Job,
-        limit=limit,
-        cursor=cursor,
-        owner=owner,
-        state=state,
-        kind=kind,
-        subject_id=subject_id,
-        video_id=video_id,
-    )
 
 
 def queue_positions(session: Session, rows: list[Job]) -> dict[str, int]:

@@ -14,8 +14,7 @@ from sqlalchemy.orm import Session
 from adnerf_core.config import PresetName
 from storage.database import queries
 from storage.database.engine import after_commit, after_rollback
-from storage.database.models import Job, Subject, SubjectState, new_id, now
-from storage.database.queries import Page
+from storage.database.models import Job, Subject, new_id, now
 from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
@@ -63,11 +62,6 @@ def submit_subject(
     return subject
 
 
-def get_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
-    """Returns the subject with its jobs, oldest first. Raises NotFound."""
-    return queries.get(session, Subject, subject_id, owner=owner)
-
-
 def viewable_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
     """Returns a subject of which pictures may be shown. Raises NotFound, ConsentWithdrawn."""
     subject = queries.get(session, Subject, subject_id, owner=owner)
@@ -87,19 +81,12 @@ def ready_subject(session: Session, subject_id: str, *, owner: str, lock: bool =
     return subject
 
 
-def list_subjects(
-    session: Session, *, owner: str, state: SubjectState | None = None, limit: int = 50, cursor: str | None = None
-) -> Page[Subject]:
-    """Returns a page of subjects, newest first; `cursor` is the `next_cursor` of the page before."""
-    return queries.page(session, Subject, limit=limit, cursor=cursor, owner=owner, state=state)
-
-
 def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) -> Subject:
     """Gives the subject another name. Raises NotFound."""
     subject = queries.get(session, Subject, subject_id, owner=owner)
     subject.name, subject.updated_at = name, now()
     session.flush()
-    return get_subject(session, subject_id, owner=owner)
+    return queries.get(session, Subject, subject_id, owner=owner)
 
 
 def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:

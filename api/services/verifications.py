@@ -9,7 +9,6 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from storage.database import queries
 from storage.database.engine import after_rollback
 from storage.database.models import Verification, Video, new_id
 from storage.objects.base import ObjectStore
@@ -38,11 +37,6 @@ def submit_verification(
     row = verifications.create(session, verification_id, owner=owner, file=stored)
     quotas.check(session, settings, owner, "verifications")
     return row
-
-
-def get_verification(session: Session, verification_id: str, *, owner: str) -> Verification:
-    """Returns the verification. Raises NotFound."""
-    return queries.get(session, Verification, verification_id, owner=owner)
 
 
 def made_video(session: Session, row: Verification, *, owner: str) -> Video | None:

@@ -11,8 +11,7 @@ from adnerf_core.config import MARK_BITS, RenderOptions
 from api.services.subjects import ready_subject, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_commit, after_rollback
-from storage.database.models import Job, Video, VideoState, new_id
-from storage.database.queries import Page
+from storage.database.models import Job, Video, new_id
 from storage.errors import VideoNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
@@ -65,24 +64,6 @@ def submit_video(
     jobs.create(session, "render", owner=owner, subject_id=subject_id, video_id=video_id)
     quotas.check(session, settings, owner, "queued_jobs", "daily_seconds", "stored_bytes")
     return video
-
-
-def get_video(session: Session, video_id: str, *, owner: str) -> Video:
-    """Returns the video with its job. Raises NotFound."""
-    return queries.get(session, Video, video_id, owner=owner)
-
-
-def list_videos(
-    session: Session,
-    *,
-    owner: str,
-    state: VideoState | None = None,
-    subject_id: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> Page[Video]:
-    """Returns a page of videos, newest first; `cursor` is the `next_cursor` of the page before."""
-    return queries.page(session, Video, limit=limit, cursor=cursor, owner=owner, state=state, subject_id=subject_id)
 
 
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:

@@ -16,46 +16,44 @@ from storage.errors import NotFound
 from storage.settings import Settings
 from storage.tables import webhooks
 from worker.webhooks import guarded_http
+from worker.webhooks.signing import load_signer
 
 
 def create_webhook(
     session: Session, settings: Settings, *, owner: str, url: str, events: list[WebhookEvent], description: str
-) -> Webhook:
-    """Creates a webhook. Raises UrlRefused, TooManyWebhooks."""
+) -> tuple[Webhook, str]:
+    """Creates a webhook; returns it with its secret. Raises WebhooksOff, UrlRefused, TooManyWebhooks."""
+    signer = load_signer(settings)
     check_url(settings, url)
-    return webhooks.create(session, owner=owner, url=url, events=events, description=description)
-
-
-def get_webhook(session: Session, webhook_id: str, *, owner: str) -> Webhook:
-    """Returns the webhook. Raises NotFound."""
-    return queries.get(session, Webhook, webhook_id, owner=owner)
-
-
-def list_webhooks(session: Session, *, owner: str, limit: int = 50, cursor: str | None = None) -> Page[Webhook]:
-    """Returns a page of webhooks, newest first."""
-    return queries.page(session, Webhook, limit=limit, cursor=cursor, owner=owner)
+    webhook = webhooks.create(session, owner=owner, url=url, events=events, description=description)
+    return webhook, signer.secret(webhook)
 
 
 def change_webhook(session: Session, settings: Settings, webhook_id: str, *, owner: str, **values: Any) -> Webhook:
     """Sets some of `url`, `events`, `description`, `enabled`. Raises UrlRefused, NotFound."""
     if "url" in values:
         check_url(settings, values["url"])
-    return webhooks.change(session, get_webhook(session, webhook_id, owner=owner), **values)
+    return webhooks.change(session, queries.get(session, Webhook, webhook_id, owner=owner), **values)
 
 
 def delete_webhook(session: Session, webhook_id: str, *, owner: str) -> None:
     """Deletes the webhook with all its deliveries, sent or not. Raises NotFound."""
-    session.delete(get_webhook(session, webhook_id, owner=owner))
+    session.delete(queries.get(session, Webhook, webhook_id, owner=owner))
 
 
-def rotate_secret(session: Session, webhook_id: str, *, owner: str) -> Webhook:
-    """Gives the webhook a new secret; for a day, deliveries are signed with the old one too. Raises NotFound."""
-    return webhooks.rotate(session, get_webhook(session, webhook_id, owner=owner))
+def rotate_secret(session: Session, settings: Settings, webhook_id: str, *, owner: str) -> tuple[Webhook, str]:
+    """Gives the webhook a new secret and returns both; for a day deliveries are signed with the old one too.
+
+    Raises WebhooksOff, NotFound.
+    """
+    signer = load_signer(settings)
+    webhook = webhooks.rotate(session, queries.get(session, Webhook, webhook_id, owner=owner))
+    return webhook, signer.secret(webhook)
 
 
 def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Delivery:
     """Queues a delivery of the event `webhook.test`. Raises NotFound, WebhookDisabled."""
-    return webhooks.enqueue_test(session, get_webhook(session, webhook_id, owner=owner))
+    return webhooks.enqueue_test(session, queries.get(session, Webhook, webhook_id, owner=owner))
 
 
 def get_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
@@ -76,14 +74,14 @@ def list_deliveries(
     cursor: str | None = None,
 ) -> Page[Delivery]:
     """Returns a page of the webhook's deliveries, newest first. Raises NotFound."""
-    get_webhook(session, webhook_id, owner=owner)
+    queries.get(session, Webhook, webhook_id, owner=owner)
     return queries.page(session, Delivery, limit=limit, cursor=cursor, owner=owner, webhook_id=webhook_id, state=state)
 
 
 def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
     """Queues a delivery again, whether it succeeded or failed. Raises NotFound, WebhookDisabled."""
     delivery = get_delivery(session, webhook_id, delivery_id, owner=owner)
-    return webhooks.replay(session, get_webhook(session, webhook_id, owner=owner), delivery)
+    return webhooks.replay(session, queries.get(session, Webhook, webhook_id, owner=owner), delivery)
 
 
 def check_url(settings: Settings, url: str) -> None:

@@ -46,7 +46,7 @@ def get(session: Session, model: type[Row], row_id: str, *, owner: str | None = 
     return row
 
 
-def page(session: Session, model: type[Row], *, limit: int, cursor: str | None = None, **equal: Any) -> Page[Row]:
+def page(session: Session, model: type[Row], *, limit: int = 50, cursor: str | None = None, **equal: Any) -> Page[Row]:
     """Reads one page of rows, newest first.
 
     Args:

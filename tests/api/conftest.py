@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from api.app import create_app
-from api.problems.problems import PROBLEMS
+from api.problems.table import PROBLEMS
 from api.schemas.resources import ProblemDetails
 from storage.database import migrations
 from storage.database.engine import Database

@@ -179,7 +179,7 @@ def tenants(app):
         yield [Tenant(app, client, owner) for client, owner in zip(clients, ("ann", "bob"), strict=True)]
 
 
-def test_no_owner_reaches_what_is_another_s(app, tenants, record_property):
+def test_no_owner_reaches_rows_of_another(app, tenants, record_property):
     asked = Counter()
     assert documented(app) and not forgotten(app)
     for me, other in (tenants, tenants[::-1]):
@@ -214,7 +214,7 @@ def check(kind, answer, name, me, other):
         assert not any(value in answer.text for key, value in other.ids.items() if key != "owner"), name
 
 
-def test_verbs_that_a_path_does_not_take_change_nothing_either(app, tenants):
+def test_methods_that_a_path_does_not_take_change_nothing(app, tenants):
     me, other = tenants
     before = other.everything()
     known = table_of_routes(app)
@@ -226,7 +226,7 @@ def test_verbs_that_a_path_does_not_take_change_nothing_either(app, tenants):
     assert other.everything() == before
 
 
-def test_filters_and_mixed_paths_show_nothing_either(tenants):
+def test_filters_and_mixed_paths_show_nothing_of_another_owner(tenants):
     me, other = tenants
     for path in (
         "/v1/videos?subject_id={subject_id}",
@@ -239,7 +239,7 @@ def test_filters_and_mixed_paths_show_nothing_either(tenants):
     check_problem(me.client.post(f"{mixed}/replay"), "not_found")
 
 
-def test_the_owner_itself_reaches_it(app, tenants):
+def test_the_owner_itself_reaches_its_rows(app, tenants):
     """Else the 404s above would say nothing."""
     me, _ = tenants
     endless = "/v1/jobs/{job_id}/events"
@@ -249,7 +249,7 @@ def test_the_owner_itself_reaches_it(app, tenants):
             assert answer.status_code == 200, f"{method} {path}: {answer.status_code} {answer.text}"
 
 
-def test_places_in_the_queue_are_true_and_tell_nothing_else(tenants):
+def test_queue_positions_count_other_owners_and_reveal_nothing_else(tenants):
     ann, bob = tenants
     sent = [
         tenant.client.post("/v1/subjects", data={"consent": "yes"}, files={"video": ("a.mp4", VIDEO)}).json()
@@ -259,7 +259,7 @@ def test_places_in_the_queue_are_true_and_tell_nothing_else(tenants):
     assert bob.client.get("/v1/jobs?state=queued").json()["items"] == sent[1]["jobs"]
 
 
-def test_a_route_that_nobody_has_classified_is_noticed(app, tenants, tmp_path, empty_database):
+def test_an_unclassified_route_fails_the_test(app, tenants, tmp_path, empty_database):
     with pytest.raises(KeyError, match="whose is it"):
         class_of("GET", "/v1/secrets", tenants[0].ids)
     with pytest.raises(KeyError, match="whose is it"):

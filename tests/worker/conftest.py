@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from adnerf_core.config import RenderOptions
-from api.services import jobs, subjects, videos
-from storage.database import migrations
+from api.services import subjects, videos
+from storage.database import migrations, queries
 from storage.database.engine import Database
-from storage.database.models import LOCAL
+from storage.database.models import LOCAL, Job, Subject, Video
 from storage.objects.open_store import open_store
 from storage.settings import Settings, environment_of
 from tests.incoming import incoming
@@ -79,22 +79,22 @@ class House:
             return use_case(session, *arguments, owner=owner)
 
     def subject(self, subject):
-        return self.read(subjects.get_subject, subject.id)
+        return self.read(queries.get, Subject, subject.id)
 
     def video(self, video):
-        return self.read(videos.get_video, video.id)
+        return self.read(queries.get, Video, video.id)
 
     def owner(self, job):
         """The video or subject that a job is for."""
         if job.video_id:
-            return self.read(videos.get_video, job.video_id)
-        return self.read(subjects.get_subject, job.subject_id)
+            return self.read(queries.get, Video, job.video_id)
+        return self.read(queries.get, Subject, job.subject_id)
 
     def job(self, job):
-        return self.read(jobs.get_job, job.id)
+        return self.read(queries.get, Job, job.id)
 
     def newest_job(self):
-        return self.read(jobs.list_jobs).items[0]
+        return self.read(queries.page, Job).items[0]
 
     def write(self, use_case, *arguments, owner=LOCAL):
         with self.database.session() as session:

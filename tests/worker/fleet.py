@@ -9,8 +9,8 @@ import sys
 
 import redis
 
-from api.services import jobs
-from storage.database.models import LOCAL
+from storage.database import queries
+from storage.database.models import LOCAL, Job
 from storage.settings import environment_of
 from storage.tables import workers
 from tests.worker.conftest import ROOT, House
@@ -56,7 +56,7 @@ class Fleet(House):
 
         def begun():
             with self.database.session(write=False) as session:
-                found = jobs.list_jobs(session, owner=LOCAL, state="running", kind=kind).items
+                found = queries.page(session, Job, owner=LOCAL, state="running", kind=kind).items
             return next((job for job in found if job.progress > 0), None)
 
         return self.until(begun)

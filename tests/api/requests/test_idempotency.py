@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from collections import Counter
@@ -10,12 +11,13 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from fastapi import APIRouter, Response
 from fastapi.routing import iter_route_contexts
+from pydantic import BaseModel
 from sqlalchemy import func, select, update
 
 from api.app import create_app
-from api.requests.idempotency import IdempotentRoute
+from api.deps import WriteSession
+from api.requests.idempotency import IdempotencyDep
 from storage.database.models import StoredResponse, Verification, now
 from storage.tables import idempotency
 from tests.api.conftest import AUDIO, VIDEO, check_problem, serving
@@ -45,7 +47,7 @@ def test_the_same_request_is_answered_as_before_and_done_once(client):
     assert send(client, key={"Idempotency-Key": "another"}).json()["id"] != first.json()["id"]
 
 
-def test_a_key_stays_with_its_request(client, make):
+def test_a_key_cannot_be_used_for_a_different_request(client, make):
     send(client)
     for other in ({"name": "Bob"}, {"video": VIDEO + b"."}, {"filename": "bob.mp4"}):
         check_problem(send(client, **other), "idempotency_key_reused")
@@ -55,7 +57,7 @@ def test_a_key_stays_with_its_request(client, make):
     assert client.post(two["jobs"][0]["links"]["cancel"]).json()["state"] == "cancelled"
 
 
-def test_a_move_that_came_through_is_told_again_when_the_job_has_gone_on(client, make):
+def test_a_repeated_cancel_is_replayed_even_after_the_job_was_retried(client, make):
     links = make.subject()["jobs"][0]["links"]
     cancelled = client.post(links["cancel"], headers=KEY)
     client.post(links["retry"])
@@ -63,7 +65,7 @@ def test_a_move_that_came_through_is_told_again_when_the_job_has_gone_on(client,
     assert client.get(links["self"]).json()["state"] == "queued"
 
 
-def test_what_was_refused_may_be_sent_again_with_its_key(client, make):
+def test_a_refused_request_may_be_sent_again_with_its_key(client, make):
     subject = make.subject()
 
     def ask():
@@ -81,7 +83,7 @@ def test_what_was_refused_may_be_sent_again_with_its_key(client, make):
     "breaks",
     ["api.responses.serializers.subject", "api.responses.serializers.retry_after", "storage.tables.counters._write"],
 )
-def test_what_went_wrong_inside_left_nothing_and_is_tried_anew(client, make, monkeypatch, breaks):
+def test_a_fault_of_the_service_leaves_nothing_and_the_request_is_carried_out_again(client, make, monkeypatch, breaks):
     def broken(*_):
         raise RuntimeError("broken")
 
@@ -100,7 +102,7 @@ def test_what_went_wrong_inside_left_nothing_and_is_tried_anew(client, make, mon
     assert "idempotency-replayed" not in send(client).headers
 
 
-def test_an_upload_that_is_begun_is_durable_with_its_answer_or_not_at_all(client, make, monkeypatch):
+def test_an_upload_and_its_response_are_durable_together_or_not_at_all(client, make, monkeypatch):
     def begin():
         return client.post("/v1/uploads", headers=KEY | {"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
 
@@ -115,7 +117,7 @@ def test_an_upload_that_is_begun_is_durable_with_its_answer_or_not_at_all(client
     assert [upload["id"] for upload in client.get("/v1/uploads").json()["items"]] == [first.json()["id"]]
 
 
-def test_a_process_that_dies_while_it_waits_for_a_verification_makes_no_second_one(client, make, monkeypatch):
+def test_a_process_that_dies_while_it_waits_for_a_verification_does_not_cause_a_second_one(client, make, monkeypatch):
     def ask():
         return client.post("/v1/verify", files={"file": ("found.mp4", VIDEO)}, headers=KEY)
 
@@ -136,7 +138,7 @@ def test_a_process_that_dies_while_it_waits_for_a_verification_makes_no_second_o
     assert count() == 1
 
 
-def test_an_equal_request_meanwhile_has_to_wait(client, make, app):
+def test_an_equal_request_in_flight_is_refused(client, make, app):
     arrived, go_on = threading.Event(), threading.Event()
 
     def slow_body():
@@ -164,7 +166,7 @@ def test_an_equal_request_meanwhile_has_to_wait(client, make, app):
     assert send(client).status_code == 202
 
 
-def test_a_sender_that_is_gone_does_not_keep_its_key(client, make):
+def test_a_client_that_disconnects_frees_its_key(client, make):
     """Its half request is dropped, and the retry is carried out."""
     with httpx.Client(base_url=client.base_url, timeout=30) as other, pytest.raises(httpx.WriteError):
         other.post(
@@ -223,7 +225,7 @@ def one_after_all(client, urls) -> Counter:
     return told[0]
 
 
-def test_of_two_processes_the_slower_one_answers_what_the_quicker_one_did(two_processes, monkeypatch):
+def test_of_two_processes_the_slower_one_replays_the_response_of_the_faster_one(two_processes, monkeypatch):
     """Both have looked for an answer and found none; then both do the work, and one is rolled back."""
     both = threading.Barrier(2)
     find = idempotency.find
@@ -265,35 +267,34 @@ def test_a_key_is_free_again_after_a_day(client, make):
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256, "schlüssel".encode()])
-def test_a_key_that_is_none_is_pointed_at(client, key):
+def test_an_invalid_key_is_refused(client, key):
     body = check_problem(send(client, key={"Idempotency-Key": key}), "validation_failed")
     assert body["errors"][0]["parameter"] == "Idempotency-Key"
     assert subjects(client) == []
 
 
-def test_an_answer_that_holds_a_secret_is_not_kept(app):
-    router = APIRouter(route_class=IdempotentRoute)
+def test_a_response_with_a_secret_is_not_stored(app):
+    class Secret(BaseModel):
+        secret: str
+
     made = []
 
-    @router.post("/secret")
-    def secret(response: Response) -> dict:
+    @app.post("/secret", response_model=Secret)
+    def secret(idempotency: IdempotencyDep, session: WriteSession):
         made.append("one")
-        response.headers["Cache-Control"] = "no-store"
-        return {"secret": "s3cret"}
+        return idempotency.respond(session, Secret(secret="s3cret"), headers={"Cache-Control": "no-store"})
 
-    app.include_router(router)
     with serving(app) as url, httpx.Client(base_url=url) as client:
         assert client.post("/secret", headers=KEY).json() == {"secret": "s3cret"}
         check_problem(client.post("/secret", headers=KEY), "answer_not_kept")
     assert made == ["one"]
 
 
-def test_no_route_that_takes_a_post_can_do_without(app):
+def test_every_route_that_takes_a_post_is_idempotent(app):
     posts = [each for each in iter_route_contexts(app.routes) if "POST" in (each.methods or ())]
     assert len(posts) >= 4
     for each in posts:
-        assert isinstance(each.original_route, IdempotentRoute), (
-            f"{each.path}: APIRouter(route_class=PostOnce) is needed"
-        )
         parameters = app.openapi()["paths"][each.path]["post"]["parameters"]
         assert "Idempotency-Key" in [parameter["name"] for parameter in parameters]
+        source = inspect.getsource(each.original_route.endpoint)
+        assert "idempotency.respond(" in source or "_respond(idempotency" in source, f"{each.path} stores no response"

@@ -83,7 +83,7 @@ def test_jobs_are_filtered(client, make):
 
 
 @pytest.mark.parametrize("query", ["state=done", "kind=paint", "limit=1000"])
-def test_wrong_filters_are_pointed_at(client, query):
+def test_errors_point_at_wrong_filters(client, query):
     body = check_problem(client.get(f"/v1/jobs?{query}"), "validation_failed")
     assert body["errors"][0]["parameter"] == query.split("=")[0]
 
@@ -112,7 +112,7 @@ def test_a_failed_job_says_why_and_can_be_retried(client, make):
     assert client.get(subject["links"]["self"]).json()["state"] == "pending"
 
 
-def test_what_is_in_work_or_done_cannot_be_retried(client, make):
+def test_running_and_succeeded_jobs_cannot_be_retried(client, make):
     links = make.subject()["jobs"][0]["links"]
     check_problem(client.post(links["retry"]), "move_not_allowed")
     make.succeed(dataset_key="d")

@@ -38,7 +38,7 @@ def made(client, admin, **fields):
     return answer
 
 
-def test_a_key_is_made_and_works(client, admin):
+def test_a_new_key_works(client, admin):
     answer = made(client, admin)
     key = answer.json()
     assert answer.headers["cache-control"] == "no-store"
@@ -76,7 +76,7 @@ def test_rotating_and_revoking(client, admin):
     check_problem(client.post("/v1/keys/key_0/revoke", headers=admin), "not_found")
 
 
-def test_what_a_key_cannot_be(client, admin):
+def test_invalid_keys_are_refused(client, admin):
     yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
     for wrong in (
         {"owner": "an n"},
@@ -99,7 +99,7 @@ def test_a_secret_is_not_replayed(client, admin):
     check_problem(client.post("/v1/keys", json=FORM, headers=headers), "answer_not_kept")
 
 
-def test_without_a_key_there_is_no_way_in(client, app, admin):
+def test_without_a_key_every_request_is_refused(client, app, admin):
     expired = a_key(app, "ann", "read", expires_at=now() - timedelta(seconds=1))
     for headers in (
         {},
@@ -116,7 +116,7 @@ def test_without_a_key_there_is_no_way_in(client, app, admin):
         assert client.get(path).status_code == 200, path
 
 
-def test_somebody_without_a_key_is_answered_before_the_body(client, admin):
+def test_a_request_without_a_key_is_refused_before_its_body_is_read(client, admin):
     head = "POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
     with socket.create_connection((client.base_url.host, client.base_url.port), timeout=30) as connection:
         connection.sendall(f"{head}Content-Length: 1000000\r\n\r\n".encode())  # and nothing of the million
@@ -124,7 +124,7 @@ def test_somebody_without_a_key_is_answered_before_the_body(client, admin):
 
 
 @pytest.mark.parametrize("scope", api_keys.SCOPES)
-def test_each_scope_opens_its_own_doors(client, app, scope):
+def test_each_scope_allows_its_own_requests(client, app, scope):
     headers = bearer(a_key(app, "ann", scope))
     doors = {
         "read": client.get("/v1/subjects", headers=headers),
@@ -141,7 +141,7 @@ def test_each_scope_opens_its_own_doors(client, app, scope):
     assert (client.get("/v1/keys", headers=both).status_code == 200) == (scope == "admin")
 
 
-def test_the_first_key_may_be_made_over_http_and_closes_the_door(client):
+def test_the_first_key_may_be_created_over_http_and_ends_open_access(client):
     token = client.post("/v1/keys", json=FORM | {"scopes": ["read"]}).json()["token"]
     check_problem(client.get("/v1/subjects"), "unauthorized")
     assert client.get("/v1/subjects", headers=bearer(token)).status_code == 200
@@ -166,7 +166,7 @@ def test_secrets_are_not_logged(client, app, admin, caplog):
     assert secret not in said and "'ann'" not in said
 
 
-def test_a_use_that_cannot_be_noted_does_not_matter(client, app, admin, monkeypatch):
+def test_a_use_that_cannot_be_recorded_does_not_fail_the_request(client, app, admin, monkeypatch):
     def refuse(*_):
         raise StoreFull("No space left.")
 
@@ -177,7 +177,7 @@ def test_a_use_that_cannot_be_noted_does_not_matter(client, app, admin, monkeypa
         assert session.query(Key).filter(Key.owner == "ann").one().last_used_at is None
 
 
-def test_one_request_at_most_waits_to_note_the_use_of_a_key(client, app, admin):
+def test_at_most_one_request_waits_to_record_the_use_of_a_key(client, app, admin):
     token = a_key(app, "ann", "read")
     with ThreadPoolExecutor(20) as pool:
         with app.state.database.session() as session:

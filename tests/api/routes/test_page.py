@@ -9,7 +9,7 @@ from api.routes.page import STATIC
 FILES = sorted(path for path in STATIC.rglob("*") if path.is_file())
 
 
-def test_it_lets_nothing_in_but_its_own(client):
+def test_the_page_allows_only_its_own_resources(client):
     answer = client.get("/")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     policy = dict(rule.partition(" ")[::2] for rule in answer.headers["content-security-policy"].split("; "))
@@ -20,7 +20,7 @@ def test_it_lets_nothing_in_but_its_own(client):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_its_files_are_served_and_name_no_other_host(client, path):
+def test_the_page_s_files_are_served_and_name_no_other_host(client, path):
     answer = client.get(f"/static/{path.relative_to(STATIC)}")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-cache")
     assert client.get(answer.url, headers={"If-None-Match": answer.headers["etag"]}).status_code == 304
@@ -30,7 +30,7 @@ def test_its_files_are_served_and_name_no_other_host(client, path):
     assert answer.text.count("\n") < 550 if path.suffix == ".css" else answer.text.count("\n") < 300
 
 
-def test_all_that_the_page_asks_for_is_there(client):
+def test_all_files_that_the_page_loads_exist(client):
     for path in FILES:
         folder = f"/static/{path.relative_to(STATIC).parent}/"
         imports = re.findall(r'from "(\.[^"]+)"', path.read_text()) if path.suffix == ".js" else []

@@ -54,7 +54,7 @@ def refused(answer, name, limit):
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_of_fifty_at_once_exactly_the_allowed_number_gets_in(request, settings, kind):
+def test_of_fifty_requests_at_once_exactly_the_allowed_number_succeeds(request, settings, kind):
     if kind == "postgresql":
         settings = settings.replace(database_url=request.getfixturevalue("postgresql_url"))
     app = create_app(settings.replace(quota_subjects=7))
@@ -123,7 +123,7 @@ def test_bytes_stored(tight):
     assert client.get("/v1/me").json()["quotas"]["stored_bytes"]["used"] == len(VIDEO)
 
 
-def test_what_is_refused_for_a_quota_is_refused_before_its_body_but_replayed_where_it_was_done(tight):
+def test_a_quota_refuses_before_the_body_is_read_but_stored_responses_are_replayed(tight):
     client, _ = tight(subjects=1)
     once = {"Idempotency-Key": "once"}
     first = send_subject(client, headers=once)
@@ -132,7 +132,7 @@ def test_what_is_refused_for_a_quota_is_refused_before_its_body_but_replayed_whe
     check_problem(send_subject(client, headers={"Idempotency-Key": "twice"}), "quota_exceeded")
 
 
-def test_an_administrator_gives_other_quotas(settings):
+def test_an_administrator_changes_quotas(settings):
     app = create_app(settings.replace(quota_subjects=1))
     ann, admin = a_key(app, "ann", "read", "write"), a_key(app, "operator", "read", "write", "admin")
     with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
@@ -154,7 +154,7 @@ def test_an_administrator_gives_other_quotas(settings):
             check_problem(client.request(method, "/v1/owners/ann", json={}, headers=ann), "forbidden")
 
 
-def test_who_am_i(client, app):
+def test_me_shows_owner_scopes_key_and_quotas(client, app):
     me = client.get("/v1/me").json()
     assert (me["owner"], me["key"], "admin" in me["scopes"]) == ("local", None, True)
     ann = a_key(app, "ann", "read")

@@ -66,7 +66,7 @@ def test_the_preset_is_standard_and_the_name_that_of_the_file_where_none_is_give
 @pytest.mark.parametrize(
     "tricky", ["../../../etc/passwd", "..\\..\\boot.ini", "/etc/cron.d/x", "..", "a\x07b", "x" * 400]
 )
-def test_a_file_name_names_no_file(client, settings, tricky):
+def test_a_file_name_from_the_client_names_no_file_on_disk(client, settings, tricky):
     before = {path for path in settings.data_dir.parent.rglob("*") if "objects" not in path.parts}
     subject = post(client, files={"video": (tricky, VIDEO)})
     assert subject.status_code == 202
@@ -92,23 +92,23 @@ def test_a_file_name_names_no_file(client, settings, tricky):
         ({"consent": "yes", "a/b~c": "1"}, "/a~1b~0c"),
     ],
 )
-def test_wrong_fields_are_pointed_at(client, settings, data, pointer):
+def test_errors_point_at_wrong_fields(client, settings, data, pointer):
     body = check_problem(post(client, data), "validation_failed")
     assert [entry["pointer"] for entry in body["errors"]] == [pointer]
     assert not any(path.is_file() for path in settings.objects.rglob("*"))
 
 
-def test_a_preset_that_cannot_be_had_is_answered_with_those_that_can(client):
+def test_an_unknown_preset_is_answered_with_the_valid_ones(client):
     body = check_problem(post(client, {"consent": "yes", "preset": "fastest"}), "validation_failed")
     assert "'draft', 'standard', 'high' or 'paper'" in body["detail"]
 
 
-def test_the_papers_networks_can_be_asked_for(client):
+def test_the_preset_paper_is_accepted(client):
     answer = post(client, {"consent": "yes", "preset": "paper"})
     assert answer.status_code == 202 and answer.json()["preset"] == "paper"
 
 
-def test_the_video_must_be_there(client):
+def test_a_form_without_a_video_is_refused(client):
     answer = client.post("/v1/subjects", data={"consent": "yes"}, files={"video": ("", b"")})
     assert check_problem(answer, "validation_failed")["errors"][0]["pointer"] == "/video"
 
@@ -127,7 +127,7 @@ def test_the_video_must_be_there(client):
         (VIDEO + bytes(200_000), "file_too_large"),
     ],
 )
-def test_what_is_obviously_no_video_is_refused_at_once_and_nothing_is_kept(client, settings, content, code):
+def test_a_file_that_is_obviously_no_video_is_refused_at_once_and_not_stored(client, settings, content, code):
     check_problem(post(client, files={"video": ("film.mp4", content)}), code)
     assert not any(path.is_file() for path in settings.objects.rglob("*"))
     assert client.get("/v1/jobs").json()["items"] == []
@@ -150,7 +150,7 @@ def test_subjects_are_listed_newest_first_page_by_page(client, make):
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "cursor=../..", "cursor=", "state=happy"])
-def test_wrong_queries_are_pointed_at(client, query):
+def test_errors_point_at_wrong_queries(client, query):
     body = check_problem(client.get(f"/v1/subjects?{query}"), "validation_failed")
     assert body["errors"][0]["parameter"] == query.split("=")[0]
 
@@ -232,7 +232,7 @@ def test_the_preview_comes_with_training(client, make):
     assert client.head(path).headers["content-length"] == str(len(answer.content))
 
 
-def test_the_report_comes_at_the_end_and_can_do_nothing(client, make):
+def test_the_report_exists_after_training_and_is_sandboxed(client, make):
     subject = make.subject()
     path = f"{subject['links']['self']}/report"
     assert subject["links"]["report"] is None
@@ -255,7 +255,7 @@ def test_the_report_comes_at_the_end_and_can_do_nothing(client, make):
     check_problem(client.get("/v1/subjects/sub_0/report"), "not_found")
 
 
-def test_the_views_come_at_the_end_with_their_layout(client, make):
+def test_the_view_sheet_exists_after_training_with_its_layout(client, make):
     subject = make.subject()
     path = f"{subject['links']['self']}/views"
     assert subject["links"]["views"] is subject["views"] is None

@@ -34,7 +34,7 @@ def looking(app, monkeypatch):
     """A worker's thread that verifies; what it finds is what the test puts in here."""
     found = {}
     monkeypatch.setattr(verifier, "inspect", lambda file, order: found | {})
-    monkeypatch.setattr(routes, "LOOK_S", 0.02)
+    monkeypatch.setattr(routes, "POLL_S", 0.02)
     looker = Verifier(app.state.settings, app.state.database, app.state.store)
     stop = threading.Event()
 
@@ -82,7 +82,7 @@ def test_a_video_that_was_made_here(client, make, app, looking):
     assert list(app.state.store.keys(older_than_s=-1.0, after=verifications.PREFIX)) == []
 
 
-def test_by_the_mark_alone_and_a_strangers_video_is_not_named(client, make, app, looking):
+def test_the_watermark_alone_suffices_and_a_video_of_another_owner_is_not_named(client, make, app, looking):
     video = make.video(make.ready_subject())
     marked(app, video, owner="somebody")
     looking |= {"credentials": NONE, "mark": FOUND | {}}
@@ -92,7 +92,7 @@ def test_by_the_mark_alone_and_a_strangers_video_is_not_named(client, make, app,
     assert video["id"] not in str(body)
 
 
-def test_what_was_not_made_here(client, looking):
+def test_a_video_that_was_not_made_here(client, looking):
     problem = {"code": "signingCredential.untrusted", "detail": "signing certificate untrusted"}
     stranger = CREDENTIALS | {"ours": False, "video_id": None, "created_at": None, "problems": [problem]}
     looking |= {"credentials": stranger, "mark": None}
@@ -102,14 +102,14 @@ def test_what_was_not_made_here(client, looking):
     assert body["mark"] == {"found": False, "score": None, "false_alarm": None, "video_id": None}
 
 
-def test_a_file_that_cannot_be_looked_at(client, looking):
+def test_a_file_that_cannot_be_inspected(client, looking):
     looking["error"] = {"code": "not_media", "message": "It is broken.", "remedy": "Send another."}
     body = send(client).json()
     assert (body["state"], body["made_here"], body["credentials"]) == ("failed", None, None)
     assert body["error"]["code"] == "not_media"
 
 
-def test_without_a_worker_the_answer_is_where_it_will_be(client, monkeypatch):
+def test_without_a_worker_the_response_is_202_with_a_location(client, monkeypatch):
     monkeypatch.setattr(routes, "WAIT_S", 0.1)
     answer = send(client)
     assert (answer.status_code, answer.headers["retry-after"]) == (202, "2")
@@ -119,7 +119,7 @@ def test_without_a_worker_the_answer_is_where_it_will_be(client, monkeypatch):
     assert (again.status_code, again.headers["retry-after"], again.json()) == (200, "2", body)
 
 
-def test_what_was_found_is_what_a_repeated_request_is_told(client, looking):
+def test_a_repeated_request_replays_the_result(client, looking):
     looking.update(credentials=NONE, mark=None)
     key = {"Idempotency-Key": "again"}
     first, again = send(client, headers=key), send(client, headers=key)
@@ -128,7 +128,7 @@ def test_what_was_found_is_what_a_repeated_request_is_told(client, looking):
     assert first.json() == again.json() and first.json()["made_here"] is False
 
 
-def test_few_requests_wait_at_once(client, monkeypatch):
+def test_the_number_of_waiting_requests_is_limited(client, monkeypatch):
     monkeypatch.setattr(routes, "_waiting", threading.BoundedSemaphore(1))
     routes._waiting.acquire()
     before = time.monotonic()
@@ -136,7 +136,7 @@ def test_few_requests_wait_at_once(client, monkeypatch):
     assert time.monotonic() - before < routes.WAIT_S
 
 
-def test_what_can_be_seen_at_once_is_refused_at_once(client):
+def test_a_file_that_is_no_media_is_refused_at_once(client):
     check_problem(client.post("/v1/verify", files={"file": ("a.mp4", b"#EXTM3U\n" * 20)}), "not_media")
     check_problem(client.post("/v1/verify", files={"file": ("a.mp4", b"")}), "empty_file")
     check_problem(client.post("/v1/verify", files={"video": ("a.mp4", VIDEO)}), "validation_failed")
@@ -157,7 +157,7 @@ def test_an_upload_can_be_verified_and_is_used_up(client, looking):
     assert (used["state"], used["links"]["used_by"]) == ("used", answer.json()["links"]["self"])
 
 
-def test_the_record_of_consent_and_its_end(client, make, app):
+def test_the_record_of_consent_and_its_withdrawal(client, make, app):
     subject = make.ready_subject()
     video = make.ready_video(subject, b"film")
     consent = client.get(f"{subject['links']['self']}/consent").json()
@@ -181,11 +181,11 @@ def test_the_record_of_consent_and_its_end(client, make, app):
     assert again.json()["consent"] == gone["consent"]
 
 
-def test_who_agreed_can_be_told_apart_from_the_text(client, make):
+def test_the_person_who_consents_can_be_given_apart_from_the_text(client, make):
     assert make.subject(consent_by="Ann Lee")["consent"]["by"] == "Ann Lee"
 
 
-def test_withdrawing_wants_json(client, make):
+def test_withdrawing_needs_a_json_body(client, make):
     path = f"{make.subject()['links']['self']}/withdraw-consent"
     check_problem(client.post(path), "unsupported_media_type")
     check_problem(client.post(path, json={"purge": "perhaps"}), "validation_failed")

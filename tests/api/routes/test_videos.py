@@ -42,7 +42,7 @@ def test_audio_becomes_a_pending_video_with_a_queued_job(client, make, subject):
     assert row.background_key is None
 
 
-def test_all_options_are_kept_and_told(client, subject):
+def test_all_options_are_stored_and_returned(client, subject):
     options = {
         "size": 256,
         "pose": "still",
@@ -88,7 +88,7 @@ def test_the_options_have_defaults(client, subject):
         ("[" * 100_000, "/options"),
     ],
 )
-def test_wrong_options_are_pointed_at(client, subject, options, pointer):
+def test_errors_point_at_wrong_options(client, subject, options, pointer):
     body = check_problem(post(client, subject, options), "validation_failed")
     assert [entry["pointer"] for entry in body["errors"]] == [pointer]
     assert client.get("/v1/videos").json()["items"] == []
@@ -102,11 +102,11 @@ def test_wrong_options_are_pointed_at(client, subject, options, pointer):
         ({"background": {"kind": "none"}}, "'original', 'color', 'image' or 'transparent'"),
     ],
 )
-def test_what_cannot_be_done_is_answered_with_what_can(client, subject, options, possible):
+def test_invalid_options_are_answered_with_the_valid_ones(client, subject, options, possible):
     assert possible in check_problem(post(client, subject, options), "validation_failed")["detail"]
 
 
-def test_a_background_picture_is_kept_and_implies_its_kind(client, make, subject):
+def test_a_background_picture_is_stored_and_implies_its_kind(client, make, subject):
     for options in (None, {"background": {"kind": "image"}}):
         video = post(client, subject, options, background=("../beach.png", PNG)).json()
         assert video["options"]["background"]["kind"] == "image"
@@ -130,7 +130,7 @@ def test_a_background_picture_is_kept_and_implies_its_kind(client, make, subject
         ({"video": ("a.mp4", VIDEO)}, None, "validation_failed"),
     ],
 )
-def test_wrong_files_are_refused_and_nothing_is_kept(client, settings, subject, files, options, code):
+def test_wrong_files_are_refused_and_not_stored(client, settings, subject, files, options, code):
     check_problem(post(client, subject, options, **files), code)
     assert client.get("/v1/videos").json()["items"] == []
     assert [path.name for path in settings.objects.rglob("*") if path.is_file()] == ["source"]
@@ -176,7 +176,7 @@ def test_a_video_in_work_has_no_file(client, make, subject):
     check_problem(client.get(path), "video_not_ready")
 
 
-def test_a_ready_video_tells_its_measures_and_is_downloaded(client, make, subject):
+def test_a_ready_video_has_its_measures_and_can_be_downloaded(client, make, subject):
     video = make.ready_video(subject, FILM)
     assert (video["state"], video["frames"], video["size_bytes"]) == ("ready", 50, len(FILM))
     answer = client.get(video["links"]["file"])
@@ -193,14 +193,14 @@ def test_a_ready_video_tells_its_measures_and_is_downloaded(client, make, subjec
 
 
 @pytest.mark.parametrize("kind", ["mp4", "webm"])
-def test_a_video_is_called_what_it_is(client, make, subject, kind):
+def test_the_file_name_and_media_type_match_the_format(client, make, subject, kind):
     video = make.ready_video(subject, FILM, options=json.dumps({"format": kind}))
     headers = client.get(video["links"]["file"], headers={"Range": "bytes=0-9"}).headers
     assert headers["content-type"] == f"video/{kind}"
     assert headers["content-disposition"] == f'attachment; filename="{video["id"]}.{kind}"'
 
 
-def test_what_was_used_of_the_view_is_told(client, make, subject):
+def test_the_view_that_was_used_is_returned(client, make, subject):
     limits = subject["view_limits"]
     assert limits == {"yaw_deg": [-12.5, 13.0], "pitch_deg": [-9.0, 8.0], "roll_deg": [-15.0, 15.0]}
     asked = {"yaw_deg": 30.0, "pitch_deg": 0.0, "roll_deg": 0.0, "zoom": 1.0, "x": 0.0, "y": 0.0}
@@ -225,7 +225,7 @@ SIZE = len(FILM)
         ("Bytes=7-8", 7, 9),
     ],
 )
-def test_a_range_gives_that_part(client, make, subject, asked, start, stop):
+def test_a_range_returns_that_part(client, make, subject, asked, start, stop):
     path = make.ready_video(subject, FILM)["links"]["file"]
     answer = client.get(path, headers={"Range": asked})
     assert answer.status_code == 206
@@ -234,7 +234,7 @@ def test_a_range_gives_that_part(client, make, subject, asked, start, stop):
     assert answer.headers["content-length"] == str(stop - start)
 
 
-def test_ranges_that_are_not_understood_give_the_whole_file(client, make, subject):
+def test_malformed_ranges_return_the_whole_file(client, make, subject):
     path = make.ready_video(subject, b"0123456789")["links"]["file"]
     for asked in (
         "bytes=",
@@ -272,7 +272,7 @@ def test_conditional_downloads(client, make, subject):
     assert (changed.status_code, changed.content) == (200, b"0123456789")
 
 
-def test_a_file_that_the_store_lost_is_not_found(client, make, settings, subject):
+def test_a_file_missing_from_the_object_store_is_not_found(client, make, settings, subject):
     video = make.ready_video(subject, b"0123456789")
     next(settings.objects.rglob("1.mp4")).unlink()
     check_problem(client.get(video["links"]["file"]), "object_missing")

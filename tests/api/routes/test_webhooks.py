@@ -65,7 +65,7 @@ def test_a_webhook_is_made_with_a_secret_that_is_shown_once(client):
     assert client.get("/v1/webhooks").json() == {"items": [read], "next_cursor": None}
 
 
-def test_without_a_word_about_events_all_are_told(new):
+def test_a_webhook_subscribes_to_all_events_by_default(new):
     assert new()["events"] == list(EVENTS)
     assert new(events=["video.ready", "job.failed", "video.ready"])["events"] == ["job.failed", "video.ready"]
 
@@ -82,7 +82,7 @@ def test_without_a_word_about_events_all_are_told(new):
         "",
     ],
 )
-def test_addresses_that_are_not_called_are_refused_at_once(client, new, url):
+def test_forbidden_urls_are_refused_at_once(client, new, url):
     check_problem(client.post("/v1/webhooks", json={"url": url}), "url_refused")
     path = new()["links"]["self"]
     check_problem(client.patch(path, json={"url": url}), "url_refused")
@@ -116,7 +116,7 @@ def takers_of_addresses(document):
                 yield method.upper(), path
 
 
-def test_no_operation_takes_an_address_that_leads_inside(client, new, app):
+def test_no_operation_accepts_a_url_into_the_private_network(client, new, app):
     """Those of the document: one that takes an address tomorrow is found, and must be tried here with the whole corpus."""
     assert set(takers_of_addresses(app.openapi())) == ADDRESSED
     mine = new()
@@ -128,7 +128,7 @@ def test_no_operation_takes_an_address_that_leads_inside(client, new, app):
     assert kept["url"] == URL
 
 
-def test_an_operation_that_takes_an_address_tomorrow_is_found(app):
+def test_a_new_operation_that_takes_a_url_is_detected(app):
     document = app.openapi()
     before = set(takers_of_addresses(document))
     fetch = document["paths"]["/v1/subjects"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
@@ -150,12 +150,12 @@ def test_an_operation_that_takes_an_address_tomorrow_is_found(app):
         ({"url": URL, "enabled": False}, "/enabled"),
     ],
 )
-def test_wrong_values_are_pointed_at(client, body, pointer):
+def test_errors_point_at_wrong_values(client, body, pointer):
     problem = check_problem(client.post("/v1/webhooks", json=body), "validation_failed")
     assert problem["errors"][0]["pointer"] == pointer
 
 
-def test_what_is_left_out_of_a_patch_stays(client, new):
+def test_fields_left_out_of_a_patch_stay(client, new):
     webhook = new(events=["job.failed"], description="a")
     path = webhook["links"]["self"]
     changed = client.patch(path, json={"description": "b"}).json()
@@ -169,7 +169,7 @@ def test_what_is_left_out_of_a_patch_stays(client, new):
         check_problem(client.patch(path, json=wrong), "validation_failed")
 
 
-def test_rotating_gives_another_secret_and_tells_until_when_both_sign(client, new):
+def test_rotating_returns_a_new_secret_and_when_the_old_one_ends(client, new):
     webhook = new()
     answer = client.post(webhook["links"]["rotate"])
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
@@ -179,7 +179,7 @@ def test_rotating_gives_another_secret_and_tells_until_when_both_sign(client, ne
     assert "secret" not in client.get(webhook["links"]["self"]).json()
 
 
-def test_a_secret_is_not_kept_for_a_request_that_is_sent_again(client, app):
+def test_a_response_with_a_webhook_secret_is_not_replayed(client, app):
     sent = [client.post("/v1/webhooks", json={"url": URL}, headers={"Idempotency-Key": "one"}) for _ in range(2)]
     check_problem(sent[1], "answer_not_kept")
     assert len(client.get("/v1/webhooks").json()["items"]) == 1
@@ -222,7 +222,7 @@ def test_the_log_comes_in_pages(client, new):
     assert second["next_cursor"] is None
 
 
-def test_a_test_can_be_followed(client, new, settle):
+def test_the_delivery_of_a_test_event_can_be_read(client, new, settle):
     answer = client.post(new()["links"]["test"])
     assert answer.status_code == 202
     path = answer.headers["location"]
@@ -232,7 +232,7 @@ def test_a_test_can_be_followed(client, new, settle):
     assert (read["event"], read["last_status"], read["last_error"]) == ("webhook.test", None, "No connection.")
 
 
-def test_a_webhook_that_is_gone_says_so(client, new, settle):
+def test_a_receiver_that_answers_410_disables_its_webhook(client, new, settle):
     webhook = new()
     delivery = client.post(webhook["links"]["test"]).json()
     settle(status=410, response="gone")
@@ -260,7 +260,7 @@ def requests_about(webhook, delivery):
     ]  # fmt: skip
 
 
-def test_another_owner_s_webhooks_are_not_there(client, app, new):
+def test_webhooks_of_another_owner_are_not_found(client, app, new):
     webhook = new()
     delivery = client.post(webhook["links"]["test"]).json()
     mine = client.post(new()["links"]["test"]).json()
@@ -275,7 +275,7 @@ def test_another_owner_s_webhooks_are_not_there(client, app, new):
     check_problem(client.get(mine["links"]["self"].replace(mine["webhook_id"], "whk_0")), "not_found")
 
 
-def test_there_is_an_end_to_how_many(client, app, new):
+def test_the_number_of_webhooks_is_limited(client, app, new):
     with app.state.database.session() as session:
         for _ in range(webhooks.MAX_WEBHOOKS):
             webhooks.create(session, owner="local", url=URL, events=["job.failed"], description="")

@@ -10,7 +10,8 @@ import pytest
 from api.services import jobs as job_service
 from api.services import subjects, videos
 from api.services.consents import withdraw_consent
-from storage.database.models import LOCAL, Job, Subject, now
+from storage.database import queries
+from storage.database.models import LOCAL, Job, Subject, Video, now
 from storage.errors import ConsentWithdrawn, NotFound
 from storage.tables import consents, jobs
 from tests.worker.conftest import House
@@ -25,7 +26,7 @@ def withdraw(house, subject, *, purge=False, owner=LOCAL):
 
 def states(house, subject):
     """Of the subject, and of all its jobs and videos."""
-    listed = house.read(job_service.list_jobs).items + house.read(videos.list_videos).items
+    listed = house.read(queries.page, Job).items + house.read(queries.page, Video).items
     return {house.subject(subject).state} | {row.state for row in listed if row.state != "succeeded"}
 
 
@@ -190,7 +191,7 @@ def test_a_video_asked_for_during_the_withdrawal_is_refused_or_cancelled(request
         asker.join()
     with house.database.session(write=False) as session:
         active = session.query(Job).where(Job.subject_id == subject.id, Job.state.in_(("queued", "running"))).count()
-    listed = house.read(videos.list_videos).items
+    listed = house.read(queries.page, Video).items
     house.close()
     assert active == 0
     assert len(listed) + len(refused) == 12

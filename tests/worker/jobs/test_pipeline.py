@@ -10,6 +10,8 @@ from sqlalchemy.exc import OperationalError
 from adnerf_core.config import RenderOptions, ViewChange
 from api.services import jobs as job_service
 from api.services import subjects, videos
+from storage.database import queries
+from storage.database.models import Job, Subject
 from storage.errors import (
     NotFound,
     PreviewNotReady,
@@ -277,7 +279,7 @@ def test_what_is_refused_leaves_nothing(house):
     with pytest.raises(QuotaExceeded):
         house.submit_subject(words="x" * 20_000)
     assert house.objects() == []
-    assert house.read(subjects.list_subjects).items == []
+    assert house.read(queries.page, Subject).items == []
 
 
 def test_what_is_not_there_yet_is_refused(house):
@@ -295,7 +297,7 @@ def test_what_is_not_there_yet_is_refused(house):
 
 def test_places_in_the_queue(house):
     submitted = [house.submit_subject() for _ in range(3)]
-    found = house.read(job_service.list_jobs).items
+    found = house.read(queries.page, Job).items
     with house.database.session(write=False) as session:
         places = job_service.queue_positions(session, found)
     assert [places[subject.jobs[0].id] for subject in submitted] == [1, 2, 3]

@@ -11,6 +11,8 @@ import pytest
 
 from api.services import jobs as job_service
 from api.services import subjects as subject_service
+from storage.database import queries
+from storage.database.models import Job
 from storage.tables import jobs
 from tests.servers import Redis, running
 from tests.worker.fleet import Fleet, claimer
@@ -48,7 +50,7 @@ def test_each_worker_runs_the_jobs_of_its_queues_and_says_what_it_is(fleet):
     fleet.until_ready(video)
     fleet.until(lambda: fleet.waiting() == {})
     assert len(results(fleet, "videos")) == 1
-    assert {job.kind: job.attempt for job in fleet.read(job_service.list_jobs).items} == {
+    assert {job.kind: job.attempt for job in fleet.read(queries.page, Job).items} == {
         "preprocess": 1,
         "train": 1,
         "render": 1,
@@ -64,7 +66,7 @@ def test_a_broker_that_forgets_everything_loses_nothing(fleet):
     fleet.running("preprocess")
     fleet.redis.flushall()
     fleet.until_ready(*subjects)
-    assert {job.attempt for job in fleet.read(job_service.list_jobs).items} == {1}
+    assert {job.attempt for job in fleet.read(queries.page, Job).items} == {1}
 
 
 def test_what_was_submitted_while_the_broker_was_away_runs_when_it_is_back(settings):

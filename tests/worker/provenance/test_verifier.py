@@ -16,7 +16,8 @@ from adnerf_core.config import ViewChange
 from adnerf_core.files.ffmpeg import ffmpeg_path, write_video
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from api.services import videos
-from api.services.verifications import get_verification, submit_verification
+from api.services.verifications import submit_verification
+from storage.database import queries
 from storage.database.models import LOCAL, Verification, Video
 from storage.settings import bare_environment
 from storage.tables import verifications
@@ -78,7 +79,7 @@ def verify(house, content, owner=LOCAL):
             session, house.store, house.settings, owner=owner, video=incoming(house.store, content)
         )
     assert Verifier(house.settings, house.database, house.store).verify_next()
-    return house.read(get_verification, row.id, owner=owner)
+    return house.read(queries.get, Verification, row.id, owner=owner)
 
 
 def changed(content, folder, **how):
@@ -167,9 +168,9 @@ def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, cl
     for attempt in (1, 2, 3):
         with pytest.raises(SystemExit):
             looker.verify_next()
-        assert house.read(get_verification, row.id).attempt == attempt
+        assert house.read(queries.get, Verification, row.id).attempt == attempt
     assert not looker.verify_next()
-    assert house.read(get_verification, row.id).error["code"] == "worker_lost"
+    assert house.read(queries.get, Verification, row.id).error["code"] == "worker_lost"
 
 
 def test_a_late_answer_is_thrown_away(house):
@@ -200,7 +201,7 @@ def test_a_late_answer_leaves_the_file_to_the_attempt_that_looks_at_it(house, cl
             session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, b"film")
         )
     assert Verifier(house.settings, house.database, house.store).verify_next()
-    row = house.read(get_verification, row.id)
+    row = house.read(queries.get, Verification, row.id)
     assert (row.state, row.attempt, row.error) == ("running", 2, None)
     assert house.objects() == [row.file_key]
 

@@ -30,7 +30,7 @@ def settings(settings):
 def new_webhook(house, url, *events):
     with house.database.session() as session:
         wanted = list(events or webhooks.EVENTS)
-        return use_cases.create_webhook(session, house.settings, owner=LOCAL, url=url, events=wanted, description="")
+        return use_cases.create_webhook(session, house.settings, owner=LOCAL, url=url, events=wanted, description="")[0]
 
 
 def send_test(house, webhook):
@@ -75,8 +75,9 @@ def test_both_secrets_sign_for_a_day_after_a_rotation(house):
     keyring = load_signer(house.settings)
     webhook = new_webhook(house, "http://127.0.0.1:1/")
     old = keyring.secret(webhook)
-    rotated = house.write(use_cases.rotate_secret, webhook.id)
-    new = keyring.secret(rotated)
+    with house.database.session() as session:
+        rotated, new = use_cases.rotate_secret(session, house.settings, webhook.id, owner=LOCAL)
+    assert new == keyring.secret(rotated)
     assert old != new and {old[:6], new[:6]} == {"whsec_"}
     headers = keyring.headers(rotated, "msg_1", now(), "{}")
     for secret in (old, new):

@@ -1,0 +1,67 @@
+"""JSON that clients send: as a body of its own, or as a text field of a form.
+
+Types are those of JSON Schema, so that /openapi.json describes exactly what is accepted: `false` and "5" are not numbers,
+and 5.0 is an integer.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, core_schema, from_json, to_json
+
+from api.problems.problems import from_validation
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def parse_json(text: str | bytes, *field: str) -> Any:
+    """Parses JSON; floats without a fraction become integers.
+
+    Args:
+        text: the JSON.
+        field: the name of the form field that holds it; empty if it is the whole body.
+
+    Raises:
+        Problem: `validation_failed`, if `text` is not JSON.
+    """
+    try:
+        return _whole_numbers(from_json(text))
+    except ValueError as error:
+        raise from_validation([{"loc": (), "msg": f"Invalid JSON: {error}"}], *field) from error
+
+
+def validate_json(model: type[Model], text: str | bytes, *field: str) -> Model:
+    """Parses JSON and validates it as a `model`; arguments and errors are those of `parse_json`."""
+    try:
+        return model.model_validate_json(to_json(parse_json(text, *field)), strict=True)
+    except ValidationError as error:
+        raise from_validation(error.errors(), *field) from error
+
+
+def _whole_numbers(value: Any) -> Any:
+    """Replaces 5.0 by 5, at any depth."""
+    if isinstance(value, dict):
+        return {name: _whole_numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_whole_numbers(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+class _StrictJson:
+    """Validates a body that FastAPI has parsed as JSON again, by `validate_json`.
+
+    FastAPI validates Python values. In Python mode pydantic either accepts more than /openapi.json says ("5" as a number)
+    or, if strict, less (no dates, which come as strings), and words its messages in Python's terms.
+    """
+
+    def __get_pydantic_core_schema__(self, model: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        def validate(value: Any, _: core_schema.ValidatorFunctionWrapHandler) -> BaseModel:
+            return validate_json(model, to_json(value))  # a Problem is no ValueError: it passes through pydantic
+
+        return core_schema.no_info_wrap_validator_function(validate, handler(model))
+
+
+JsonBody = Annotated[Model, _StrictJson()]
+"""The type of a route's JSON body: `patch: JsonBody[SubjectPatch]`."""
