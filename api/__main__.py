@@ -25,12 +25,13 @@ is the time for downloads and small requests; a supervisor kills a process that 
 class Server(uvicorn.Server):
     """A uvicorn server that closes event streams at shutdown; uvicorn alone would wait for them until GRACE_S is over."""
 
-    def __init__(self, config: uvicorn.Config, watch: JobEventHub):
+    def __init__(self, config: uvicorn.Config, hub: JobEventHub):
         super().__init__(config)
-        self._watch = watch
+        self._hub = hub
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._watch.close()
+        """Ends the event streams, then shuts down as uvicorn does."""
+        self._hub.close()
         await super().shutdown(sockets)
 
 
@@ -63,7 +64,7 @@ def main() -> None:
         access_log=False,  # api/middleware/request_log.py writes one line per request, without query strings
     )
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped properly
-        Server(config, app.state.watch).run()
+        Server(config, app.state.job_event_hub).run()
 
 
 if __name__ == "__main__":

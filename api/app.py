@@ -77,8 +77,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.store = store
     app.state.writers = Semaphore(WRITERS)
     app.state.readiness = readiness
-    app.state.watch = JobEventHub(database)
-    app.state.figures = figures
+    app.state.job_event_hub = JobEventHub(database)
+    app.state.metrics = figures
     problems.install(app)
     idempotency.install(app)
     for routes in (subjects, consents, videos, verify, jobs, uploads, webhooks, keys, owners, health):
@@ -92,6 +92,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
-    app.state.watch.close()
+    app.state.job_event_hub.close()
     app.state.readiness.close()
     app.state.database.close()

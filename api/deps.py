@@ -39,7 +39,7 @@ def _readiness(request: Request) -> Readiness:
 
 
 def _job_event_hub(request: Request) -> JobEventHub:
-    return request.app.state.watch
+    return request.app.state.job_event_hub
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]

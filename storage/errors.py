@@ -62,11 +62,15 @@ class StorageError(Exception):
 
 
 class NotFound(StorageError):
+    """Raised if the row does not exist, or belongs to another owner."""
+
     code = "not_found"
     remedy = "Check the id; GET on the collection lists what exists."
 
 
 class Unauthorized(StorageError):
+    """Raised if the API key is missing, unknown, revoked or expired."""
+
     code = "unauthorized"
     remedy = "Send `Authorization: Bearer` with a key that `adnerf keys create` has made."
 
@@ -78,71 +82,99 @@ class Conflict(StorageError):
 
 
 class MoveNotAllowed(Conflict):
+    """Raised if a job cannot be cancelled or retried in its state."""
+
     code = "move_not_allowed"
     remedy = "Read the job again: queued and running jobs can be cancelled, failed and cancelled jobs can be retried."
 
 
 class SubjectNotReady(Conflict):
+    """Raised if the subject is being worked on, or failed."""
+
     code = "subject_not_ready"
     remedy = "Poll the subject until its state is `ready`; if its job failed, retry the job."
 
 
 class VideoNotReady(Conflict):
+    """Raised if the video is being worked on, or failed."""
+
     code = "video_not_ready"
     remedy = "Poll the video until its state is `ready`; if its job failed, retry the job."
 
 
 class ConsentWithdrawn(Conflict):
+    """Raised if the person no longer agrees to be shown."""
+
     code = "consent_withdrawn"
     remedy = "This subject can no longer be used. If the person consents again, create a new subject."
 
 
 class TooManyWebhooks(Conflict):
+    """Raised if the owner has as many webhooks as are allowed."""
+
     code = "too_many_webhooks"
     remedy = "Delete a webhook that you no longer need, or subscribe one webhook to more events."
 
 
 class WebhookDisabled(Conflict):
+    """Raised if an event is to be sent to a disabled webhook."""
+
     code = "webhook_disabled"
     remedy = 'Enable it with PATCH {"enabled": true}.'
 
 
 class WebhooksOff(Conflict):
+    """Raised if the service has no key to sign webhooks with."""
+
     code = "webhooks_off"
     remedy = "The operator has to set ADNERF_WEBHOOK_KEY, to the same value for every process."
 
 
 class PreviewNotReady(Conflict):
+    """Raised if the subject has no preview yet."""
+
     code = "preview_not_ready"
     remedy = "Try again once training has made some progress."
 
 
 class ReportNotReady(Conflict):
+    """Raised if the subject has no report yet."""
+
     code = "report_not_ready"
     remedy = "Poll the subject until its state is `ready`. Subjects that an earlier version made have no report."
 
 
 class ViewsNotReady(Conflict):
+    """Raised if the subject has no view sheet yet."""
+
     code = "views_not_ready"
     remedy = "Poll the subject until its state is `ready`. Subjects that an earlier version made have no view sheet."
 
 
 class OffsetMismatch(Conflict):
+    """Raised if bytes do not start where the upload ends."""
+
     code = "offset_mismatch"
     remedy = "Read the current offset with HEAD, and continue from there."
 
 
 class UploadIncomplete(Conflict):
+    """Raised if an upload is used before all its bytes have arrived."""
+
     code = "upload_incomplete"
     remedy = "Send the rest first; HEAD /v1/uploads/{id} returns the offset to continue from."
 
 
 class UploadUsed(Conflict):
+    """Raised if an upload is used a second time."""
+
     code = "upload_used"
     remedy = "Use what was made from it (GET /v1/uploads/{id} names it in `used_by`), or upload the file again."
 
 
 class KeyRevoked(Conflict):
+    """Raised if a revoked key is to be changed."""
+
     code = "key_revoked"
     remedy = "Create another key; a revoked key cannot be restored."
 
@@ -154,21 +186,29 @@ class Refused(StorageError):
 
 
 class UrlRefused(Refused):
+    """Raised if a webhook's URL is malformed, or not on the public internet."""
+
     code = "url_refused"
     remedy = "Use an https URL on the public internet, with port 443 or 8443 and without a user name."
 
 
 class EmptyFile(Refused):
+    """Raised if a file has no bytes."""
+
     code = "empty_file"
     remedy = "Send the file again; check that it is not still being written."
 
 
 class FileTooLarge(Refused):
+    """Raised if a file has more bytes than its limit."""
+
     code = "file_too_large"
     remedy = "Shorten the file or encode it at a lower bit rate."
 
 
 class TooManyUploads(Refused):
+    """Raised if the owner has as many unused uploads as are allowed."""
+
     code = "too_many_uploads"
     remedy = "Finish and use some of them, or delete them; GET /v1/uploads lists them."
 
@@ -189,11 +229,15 @@ class QuotaExceeded(Refused):
 
 
 class StoreFull(StorageError):
+    """Raised if the object store or the database has no space left."""
+
     code = "disk_full"
     remedy = "Free disk space (delete subjects or videos, or enlarge the disk), then try again."
 
 
 class StoreAway(StorageError):
+    """Raised if the object store cannot be reached, or refuses."""
+
     code = "store_away"
     remedy = (
         "Try again in a moment; GET /readyz shows when it is back. If it stays down, the operator has to check that the "
@@ -202,6 +246,8 @@ class StoreAway(StorageError):
 
 
 class ObjectMissing(StorageError):
+    """Raised if the object store lacks an object that a row names."""
+
     code = "object_missing"
     remedy = "Create it again, or ask the operator to restore the object store from its backup."
 
@@ -217,11 +263,15 @@ class ServiceFault(StorageError):
 
 
 class ObjectDamaged(ServiceFault):
+    """Raised if an object is not what was stored."""
+
     code = "object_damaged"
     remedy = "Try again; if it happens again, restore the object store from its backup, or create the subject again."
 
 
 class BadCertificate(ServiceFault):
+    """Raised if the certificate for signing is missing, expired or unsuitable."""
+
     code = "bad_certificate"
     remedy = (
         "Correct ADNERF_SIGN_CERTIFICATE and ADNERF_SIGN_KEY (docs/operations.md), restart the workers, then retry."
@@ -229,11 +279,15 @@ class BadCertificate(ServiceFault):
 
 
 class InUse(ServiceFault):
+    """Raised if another service runs on the same data folder."""
+
     code = "in_use"
     remedy = "Stop the other one first, or choose another --data-dir."
 
 
 class NotSafe(ServiceFault):
+    """Raised if others could reach the service, and there are no keys."""
+
     code = "not_safe"
     remedy = (
         "Create a first key: adnerf keys create --owner local --name first --scopes read,write,admin. "
@@ -242,6 +296,8 @@ class NotSafe(ServiceFault):
 
 
 class DatabaseNotReady(ServiceFault):
+    """Raised if at start-up the database does not answer, or lacks its tables."""
+
     code = "database_not_ready"
     remedy = (
         "Check that the database runs and that ADNERF_DATABASE_URL is right; then create or update its tables: "
@@ -250,5 +306,7 @@ class DatabaseNotReady(ServiceFault):
 
 
 class BadSetting(ServiceFault):
+    """Raised if an environment variable has an unusable value."""
+
     code = "bad_setting"
     remedy = "Correct the variable or unset it."

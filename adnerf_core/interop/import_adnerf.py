@@ -66,8 +66,7 @@ def import_adnerf(
         out: the dataset; dataset.json is written last.
         progress: called with the stages "import" and "torso".
         features: audio features to compute from aud.wav, with which new speech can be rendered; by default, those of aud.npy are kept.
-        tracker: name of the face tracker.
-        tracker_model: model file of the tracker.
+        tracker, tracker_model: name of the face tracker, and its model file.
 
     Raises:
         BadFolder: a file is missing, damaged, or contradicts another.

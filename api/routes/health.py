@@ -52,7 +52,7 @@ def readyz(readiness: ReadinessDep, session: ReadSession, settings: SettingsDep)
 def metrics(request: Request) -> Response:
     """Queues, jobs, workers, readiness and requests; docs/operations.md explains which figures to watch."""
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
-    return Response(encode(request.app.state.figures), media_type=media_type)
+    return Response(encode(request.app.state.metrics), media_type=media_type)
 
 
 @router.get(ERRORS_PAGE, include_in_schema=False)

@@ -16,9 +16,11 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value, dialect):
+        """Converts a time to UTC before it is stored."""
         return None if value is None else value.astimezone(timezone.utc)
 
     def process_result_value(self, value, dialect):
+        """Returns a stored time as UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)

@@ -26,17 +26,20 @@ class LocalStore:
         self.root = Path(root)
 
     def put(self, key: str, source: BinaryIO) -> Stored:
+        """See ObjectStore.put."""
         with self.create_incoming() as incoming:
             incoming.copy_from(source)
             return self.put_incoming(key, incoming)
 
     def create_incoming(self, *, hashed: bool = True) -> IncomingFile:
+        """See ObjectStore.create_incoming."""
         path = self.root / f".incoming-{secrets.token_hex(6)}"
         with disk_full_is_store_full():
             self.root.mkdir(parents=True, exist_ok=True)
             return IncomingFile(path.open("xb", buffering=0), path, hashed=hashed)
 
     def put_incoming(self, key: str, incoming: IncomingFile) -> Stored:
+        """See ObjectStore.put_incoming."""
         path = self._path(key)
         with incoming, disk_full_is_store_full():
             if incoming.size == 0:
@@ -48,6 +51,7 @@ class LocalStore:
         return Stored(key, incoming.size, incoming.sha256)
 
     def put_joined(self, key: str, part_keys: Sequence[str]) -> Stored:
+        """See ObjectStore.put_joined."""
         with self.create_incoming() as incoming:
             for part_key in part_keys:
                 with self.open(part_key) as part:
@@ -55,10 +59,12 @@ class LocalStore:
             return self.put_incoming(key, incoming)
 
     def open(self, key: str) -> BinaryIO:
+        """See ObjectStore.open."""
         with _missing_is_object_missing(key):
             return self._path(key).open("rb")
 
     def fetch(self, key: str, path: Path) -> None:
+        """See ObjectStore.fetch."""
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         with _missing_is_object_missing(key), disk_full_is_store_full():
@@ -70,26 +76,32 @@ class LocalStore:
                 shutil.copyfile(self._path(key), path)  # this file system has no hard links
 
     def size(self, key: str) -> int:
+        """See ObjectStore.size."""
         with _missing_is_object_missing(key):
             return self._path(key).stat().st_size
 
     def exists(self, key: str) -> bool:
+        """See ObjectStore.exists."""
         return self._path(key).is_file()
 
     def delete(self, *keys: str) -> None:
+        """See ObjectStore.delete."""
         for key in keys:
             self._path(key).unlink(missing_ok=True)
 
     def delete_prefix(self, prefix: str) -> None:
+        """See ObjectStore.delete_prefix."""
         shutil.rmtree(self.root / check_prefix(prefix), ignore_errors=True)
 
     def keys(self, *, older_than_s: float, after: str = "") -> Iterator[str]:
+        """See ObjectStore.keys."""
         latest = time.time() - older_than_s
         for path in _walk(self.root, after.split("/")):
             if not path.name.startswith(".") and _is_file_older(path, latest):
                 yield path.relative_to(self.root).as_posix()
 
     def delete_unfinished(self, *, older_than_s: float) -> int:
+        """See ObjectStore.delete_unfinished."""
         latest = time.time() - older_than_s
         unfinished = [path for path in self.root.rglob(".*") if _is_file_older(path, latest)]
         for path in unfinished:
@@ -97,9 +109,11 @@ class LocalStore:
         return len(unfinished)
 
     def link(self, key: str, *, name: str, media_type: str) -> str | None:
+        """See ObjectStore.link."""
         return None
 
     def ping(self) -> None:
+        """See ObjectStore.ping."""
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             os.listdir(self.root)

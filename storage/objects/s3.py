@@ -84,6 +84,7 @@ class S3Store:
             return IncomingFile(tempfile.TemporaryFile(buffering=0, dir=self.incoming_folder))
 
     def put_incoming(self, key: str, incoming: IncomingFile) -> Stored:
+        """See ObjectStore.put_incoming."""
         with incoming:
             _check_not_empty(incoming.size)
             incoming.file.seek(0)
@@ -119,11 +120,13 @@ class S3Store:
         return Stored(key, sum(sizes), digest.hexdigest())
 
     def open(self, key: str) -> BinaryIO:
+        """See ObjectStore.open."""
         with _client_errors(key):
             head = self._client.head_object(Bucket=self.bucket, Key=self._place(key))
         return io.BufferedReader(_Reader(self._client, self.bucket, self._place(key), key, head), CHUNK_BYTES)
 
     def fetch(self, key: str, path: Path) -> None:
+        """See ObjectStore.fetch."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
         try:
@@ -135,24 +138,29 @@ class S3Store:
             temporary.unlink(missing_ok=True)
 
     def size(self, key: str) -> int:
+        """See ObjectStore.size."""
         with _client_errors(key):
             return self._client.head_object(Bucket=self.bucket, Key=self._place(key))["ContentLength"]
 
     def exists(self, key: str) -> bool:
+        """See ObjectStore.exists."""
         with suppress(ObjectMissing):
             return self.size(key) >= 0
         return False
 
     def delete(self, *keys: str) -> None:
+        """See ObjectStore.delete."""
         self._delete(self._place(key) for key in keys)
 
     def delete_prefix(self, prefix: str) -> None:
+        """See ObjectStore.delete_prefix."""
         place = f"{self._place(check_prefix(prefix))}/"
         for upload in self._uploads(place):
             self._abort(upload)
         self._delete(entry["Key"] for entry in self._entries(Prefix=place))
 
     def keys(self, *, older_than_s: float, after: str = "") -> Iterator[str]:
+        """See ObjectStore.keys."""
         latest = now() - timedelta(seconds=older_than_s)
         start = {"StartAfter": self._place(after)} if after else {}
         for entry in self._entries(Prefix=self.folder, **start):
@@ -160,6 +168,7 @@ class S3Store:
                 yield entry["Key"].removeprefix(self.folder)
 
     def delete_unfinished(self, *, older_than_s: float) -> int:
+        """See ObjectStore.delete_unfinished."""
         latest = now() - timedelta(seconds=older_than_s)
         unfinished = [upload for upload in self._uploads(self.folder) if upload["Initiated"] <= latest]
         for upload in unfinished:
@@ -167,6 +176,7 @@ class S3Store:
         return len(unfinished)
 
     def link(self, key: str, *, name: str, media_type: str) -> str | None:
+        """See ObjectStore.link."""
         if self._public_client is None:
             return None
         request = {
@@ -178,6 +188,7 @@ class S3Store:
         return self._public_client.generate_presigned_url("get_object", Params=request, ExpiresIn=int(self.link_s))
 
     def ping(self) -> None:
+        """See ObjectStore.ping."""
         with _client_errors("bucket"):
             self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 

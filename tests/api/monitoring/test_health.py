@@ -120,7 +120,7 @@ def test_a_part_that_hangs_is_waited_for_but_not_for_ever(client, app, monkeypat
     app.state.store.ping = hang
     for _ in range(3):
         body = check_problem(client.get("/readyz"), "unavailable")
-        assert "no answer" in body["parts"]["store"]["detail"]
+        assert "no response" in body["parts"]["store"]["detail"]
     assert len(asked) == 1
 
 

@@ -219,7 +219,7 @@ def test_listeners_hold_no_connection_to_the_database_and_leave_nothing(client, 
         for each in open_ones:
             each.__exit__(None, None, None)
     deadline = now() + timedelta(seconds=30)
-    while app.state.watch.subscribers:
+    while app.state.job_event_hub.subscribers:
         assert now() < deadline
 
 
