@@ -25,13 +25,13 @@ def test_evaluation_uses_the_stored_lip_pca(toy_run: RunDir, toy_dataset: Subjec
     subject, track = load_subject(toy_run), toy_dataset.track()
     stored = subject.lip_pca
     doubled = replace(subject, lip_pca=LipPca(stored.mean, 2 * stored.components))
-    codes = lip_codes(subject, toy_dataset, track, FRAME_NUMBERS).seen
-    halved = lip_codes(doubled, toy_dataset, track, FRAME_NUMBERS).seen
+    codes = lip_codes(subject, toy_dataset, track, FRAME_NUMBERS).ground_truth
+    halved = lip_codes(doubled, toy_dataset, track, FRAME_NUMBERS).ground_truth
     assert np.array_equal(codes.numpy(), stored.encode(track.canonical_landmarks[FRAME_NUMBERS]))
     assert np.allclose(halved.numpy(), codes.numpy() / 2, rtol=1e-3, atol=1e-6)
 
 
 def test_a_run_without_a_stored_lip_pca_is_evaluated_as_before(toy_run: RunDir, toy_dataset: SubjectDataset):
     subject, track = load_subject(toy_run), toy_dataset.track()
-    before = lip_codes(replace(subject, lip_pca=None), toy_dataset, track, FRAME_NUMBERS).seen
-    assert np.array_equal(before.numpy(), lip_codes(subject, toy_dataset, track, FRAME_NUMBERS).seen.numpy())
+    before = lip_codes(replace(subject, lip_pca=None), toy_dataset, track, FRAME_NUMBERS).ground_truth
+    assert np.array_equal(before.numpy(), lip_codes(subject, toy_dataset, track, FRAME_NUMBERS).ground_truth.numpy())
