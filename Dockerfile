@@ -1,10 +1,10 @@
-# The API, beat and the migrations: no torch, no ffmpeg. Workers are built by Dockerfile.gpu.
+# The image of the API, beat and the migrations, without torch and ffmpeg. Dockerfile.gpu builds the workers' image.
 FROM python:3.12.13-slim-trixie AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 WORKDIR /app
 COPY . .
-# Editable: the migrations lie beside the packages, not in them.
+# Editable, because the migrations are next to the packages, not inside them.
 RUN /opt/venv/bin/pip install --constraint constraints.txt --editable .
 
 FROM python:3.12.13-slim-trixie

@@ -1,14 +1,14 @@
-# Two commands are all a newcomer needs: `make demo` and `make test`. `make help` lists the rest.
+# Start with `make demo` and `make test`. `make help` lists all targets.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/pip install --quiet
-# Speed and repeatability: several OpenMP threads on busy cores are slower than one (docs/decisions/0002-fast-field.md).
+# One OpenMP thread, for speed and repeatability: several threads on busy cores are slower (docs/decisions/0002-fast-field.md).
 TEST_ENV := OMP_NUM_THREADS=1
 
 help:           ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-env: .venv/.ready   ## make .venv with the commands `adnerf` and `python -m adnerf_core`
+env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m adnerf_core`
 
 .venv/.ready: pyproject.toml Makefile
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
@@ -19,26 +19,26 @@ env: .venv/.ready   ## make .venv with the commands `adnerf` and `python -m adne
 	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0
 	touch $@
 
-.venv/.browser: .venv/.ready  # a Chromium for the tests of the page, where the system has none
+.venv/.browser: .venv/.ready  # a Chromium for the tests of the page, if the system has none
 	$(BIN)/python -m tests.page.browser
 	touch $@
 
-demo: env       ## a subject from a video, then a talking video; VIDEO=me.mp4 AUDIO=say.wav PRESET=draft|standard
+demo: env       ## create a subject from a video, then a talking video; VIDEO=me.mp4 AUDIO=say.wav PRESET=draft|standard
 	$(BIN)/python -m demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(AUDIO),--audio '$(AUDIO)') $(if $(PRESET),--preset $(PRESET))
 
-test: env .venv/.browser    ## all tests
+test: env .venv/.browser    ## run all tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-chaos: env      ## the promises under fire: kill -9 of every part, cut networks, poison; about half an hour
+chaos: env      ## test the promises under faults: kill -9 of every part, cut networks, poison jobs; about half an hour
 	$(TEST_ENV) $(BIN)/python -m benchmarks.chaos $(CHAOS)
 
-check: env      ## style, the arrows between the rooms, and known vulnerabilities
+check: env      ## check style, the imports between the rooms, and known vulnerabilities
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.audit
 
-constraints: env    ## note the versions of .venv for the images, after the tests have passed with them
+constraints: env    ## write the versions of .venv to constraints.txt, for the images; run it after the tests have passed
 	{ echo '# The versions that the images install: those that the tests ran with. Written by `make constraints`.'; \
 	  $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 

@@ -53,7 +53,7 @@ def test_the_settings_are_those_of_the_code():
 
 
 def test_the_figures_are_those_of_the_service(exposed):
-    table = PAGE[PAGE.index("| figure |") : PAGE.index("`GET /healthz` tells")]
+    table = PAGE[PAGE.index("| figure |") : PAGE.index("`GET /healthz` says")]
     told = re.findall(r"`(adnerf_\w+)(?:\{([\w,]+)\})?`", table)
     for name, labels in told:
         assert set(filter(None, labels.split(","))) <= exposed.get(name, exposed.get(f"{name}_count")), name
