@@ -22,6 +22,10 @@ STUCK = os.EX_TEMPFAIL
 """Exit status of a worker process that ends itself because its job does not stop; EX_TEMPFAIL asks a supervisor to restart."""
 
 
+CHECK_S = 0.2
+"""Seconds between two checks for a reason to stop in `Lease.sleep`: a cancel is to free the worker within a few seconds."""
+
+
 class Lease:
     """Holds a job while the `with` block runs; the core reports its progress to `progress`.
 
@@ -77,6 +81,14 @@ class Lease:
         """Raises Cancelled if the work must stop."""
         if self._must_stop():
             raise Cancelled
+
+    def sleep(self, seconds: float) -> None:
+        """Waits without losing the job or counting as stalled. Raises Cancelled as soon as the work must stop."""
+        deadline = time.monotonic() + seconds
+        while (remaining := deadline - time.monotonic()) > 0:
+            self._reported = time.monotonic()
+            self.check()
+            time.sleep(min(remaining, CHECK_S))
 
     def release_or_expire(self) -> bool:
         """Records how a stopped job ends: timed out if it is overdue, else released to the queue.

@@ -15,11 +15,12 @@ import gc
 import io
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -30,8 +31,8 @@ from adnerf_core.progress import Cancelled
 from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Job, Subject, Video
-from storage.errors import NotFound, ObjectMissing, StorageError
-from storage.objects.base import ObjectStore
+from storage.errors import NotFound, ObjectMissing, StorageError, StoreAway
+from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import counters, jobs
 from worker.jobs.lease import Lease
@@ -41,11 +42,22 @@ from worker.jobs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+"""Result of an action on the object store."""
+
 QUALITY = ("psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames")
 """The evaluation figures that a subject shows to clients."""
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "insufficient memory", "not enough memory")
 """Parts of the messages by which torch and OpenCV report that memory ran out; their exceptions have no class in common."""
+
+STORE_PATIENCE_S = 600.0
+"""Seconds for which a job waits for an object store that does not answer before the job is released: a restart or a network failure
+takes minutes. A released job is claimed again and waits again, so this only bounds how long it occupies one worker at a stretch."""
+SNAPSHOT_RETRY_S = 30.0
+"""Seconds after which a running training tries again to store a snapshot: each attempt delays the training by the client's timeouts."""
+STORE_RETRY_S = 5.0
+"""Seconds between two attempts to reach the object store. An attempt itself takes up to the client's own timeouts."""
 
 INTERNAL_ERROR = {
     "code": "internal_error",
@@ -144,7 +156,7 @@ class Pipeline:
     def run(self, job: Job, stopping: threading.Event) -> None:
         """Runs a claimed job to its end: succeeded, failed, lost, or released.
 
-        A job is released if `stopping` is set, and if the database could not be reached in between. Raises only if the database
+        A job is released if `stopping` is set, and if the database or the object store cannot be reached for long. Raises only if the database
         or the disk keeps the end from being recorded; the lease then expires.
         """
         kinds = {"preprocess": self._preprocess, "train": self._train, "render": self._render}
@@ -161,8 +173,8 @@ class Pipeline:
                 log.info("%s: done", job.id)
             except (Cancelled, NotFound):  # NotFound: the subject or video was deleted
                 queued_again = lease.release_or_expire()
-            except (OperationalError, InterfaceError) as error:  # the database cannot be reached: not the job's fault
-                log.warning("%s: the database was away: %s", job.id, error)
+            except (OperationalError, InterfaceError, StoreAway) as error:  # not the job's fault: no attempt is counted
+                log.warning("%s: the database or the object store was away: %s", job.id, error)
                 queued_again = lease.release_or_expire()
             except Exception as error:
                 self._fail(job, client_error(error))
@@ -195,11 +207,12 @@ class Pipeline:
     def _train(self, attempt: _Attempt) -> None:
         subject, run = attempt.target(), RunDir(attempt.folder / "run")
         if not run.root.exists() and subject.checkpoint_key:  # an earlier attempt ran on another machine
-            self.workspace.download_folder(subject.checkpoint_key, run.root)
+            attempt.wait_for_store(lambda: self.workspace.download_folder(subject.checkpoint_key, run.root))
         config = PRESETS[subject.preset].model_copy(update={"device": self._device()})
         snapshots = _TrainingSnapshots(attempt, run)
         try:
-            self.core.train(self.workspace.cached_folder(subject.dataset_key), run, config, snapshots.progress)
+            dataset = attempt.cached_folder(subject.dataset_key)
+            self.core.train(dataset, run, config, snapshots.progress)
         finally:
             snapshots.publish()
         figures = self.core.evaluate(run, attempt.lease.progress, device=config.device, name=subject.name)
@@ -209,8 +222,7 @@ class Pipeline:
         )
         attempt.upload_folder(run.root, key, skip=("checkpoints", "previews", run.report.name, run.views.name))
         for path, object_key in ((run.report, report_key), (run.views, views_key)):
-            with path.open("rb") as file:
-                self.store.put(object_key, file)
+            attempt.put(object_key, path)
         attempt.succeed(
             key,
             report_key,
@@ -230,7 +242,7 @@ class Pipeline:
         with self.database.session(write=False) as session:
             subject = queries.get(session, Subject, video.subject_id)
         self.provenance.check()  # before hours of rendering
-        run = RunDir(self.workspace.cached_folder(subject.run_key))
+        run = RunDir(attempt.cached_folder(subject.run_key))
         audio = attempt.file(video.audio_key, "audio")
         background = attempt.file(video.background_key, "background") if video.background_key else None
         options = RenderOptions(**video.options)
@@ -251,10 +263,9 @@ class Pipeline:
         with self.database.session() as session:
             self.provenance.record_certificate(session)
         key, manifest_key = (attempt.key(f"videos/{video.id}", suffix) for suffix in (signed.suffix, ".c2pa"))
-        with signed.open("rb") as file:
-            stored = self.store.put(key, file)
+        stored = attempt.put(key, signed)
         if manifest is not None:
-            self.store.put(manifest_key, io.BytesIO(manifest))
+            attempt.wait_for_store(lambda: self.store.put(manifest_key, io.BytesIO(manifest)))
         measures = {name: getattr(rendered, name) for name in ("frames", "duration_s", "width", "height")}
         measures["view"] = rendered.view.model_dump()
         measures["credentials_key"] = None if manifest is None else manifest_key
@@ -283,8 +294,38 @@ class _Attempt:
     def file(self, key: str, name: str) -> Path:
         """Fetches an object to a file in the attempt's folder."""
         path = self.folder / name
-        self.pipeline.store.fetch(key, path)
+        self.wait_for_store(lambda: self.pipeline.store.fetch(key, path))
         return path
+
+    def cached_folder(self, key: str) -> Path:
+        """Returns an unpacked copy of an object, to be read only."""
+        return self.wait_for_store(lambda: self.pipeline.workspace.cached_folder(key))
+
+    def put(self, key: str, path: Path) -> Stored:
+        """Stores a file as an object."""
+
+        def store() -> Stored:
+            with path.open("rb") as file:
+                return self.pipeline.store.put(key, file)
+
+        return self.wait_for_store(store)
+
+    def wait_for_store(self, action: Callable[[], T]) -> T:
+        """Calls `action` until the object store answers, for STORE_PATIENCE_S at most.
+
+        Raises:
+            StoreAway: the object store did not answer in that time.
+            Cancelled: the work must stop.
+        """
+        deadline = time.monotonic() + STORE_PATIENCE_S
+        while True:
+            try:
+                return action()
+            except StoreAway as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("%s waits for the object store: %s", self.job.id, error)
+                self.lease.sleep(STORE_RETRY_S)
 
     def key(self, folder: str, suffix: str) -> str:
         """Returns the key of an object that this attempt makes."""
@@ -293,7 +334,7 @@ class _Attempt:
     def upload_folder(self, folder: Path, key: str, *, skip: tuple[str, ...] = ()) -> None:
         """Stores a folder, unless the work must stop."""
         self.lease.progress("store", 0, 1)
-        self.pipeline.workspace.upload_folder(folder, key, skip=skip)
+        self.wait_for_store(lambda: self.pipeline.workspace.upload_folder(folder, key, skip=skip))
 
     def publish(self, **values: Any) -> bool:
         """Shows values of a running job to clients; returns False if the job is not this attempt's any more."""
@@ -306,7 +347,7 @@ class _Attempt:
         Raises:
             Cancelled: the job is not this attempt's any more; the objects `keys` are removed again.
         """
-        stored_bytes = sum(self._size(key) for key in keys)
+        stored_bytes = sum(self.wait_for_store(lambda key=key: self._size(key)) for key in keys)
         with self.pipeline.database.session() as session:
             recorded = jobs.succeed(session, self.job.id, self.job.attempt, stored=stored_bytes, **values)
             if recorded:
@@ -330,6 +371,7 @@ class _TrainingSnapshots:
         self.preview = run.previews / "preview.jpg"
         self.modified = {path: _modified_ns(path) for path in (self.preview, run.checkpoint)}
         self.count = 0
+        self.retry_at = 0.0
         self.checkpoint_key: str | None = attempt.target().checkpoint_key
 
     def progress(self, stage: str, done: float, total: float) -> None:
@@ -338,27 +380,38 @@ class _TrainingSnapshots:
         self.publish()
 
     def publish(self) -> None:
-        """Stores the files that have changed since the last call."""
-        if self._changed(self.preview):
-            key = self._next_key("previews", ".jpg")
-            with self.preview.open("rb") as file:
-                self.attempt.pipeline.store.put(key, file)
-            self._publish_key(key, preview_key=key)
-        if self._changed(self.run.checkpoint):
-            key = self._next_key("checkpoints", ".zip")
-            self.attempt.pipeline.workspace.upload_folder(self.run.root, key, skip=("previews",))
-            if self._publish_key(key, checkpoint_key=key):
-                self.delete_checkpoint()
-                self.checkpoint_key = key
+        """Stores the files that have changed since the last call.
+
+        If the object store does not answer, the training goes on, and the files are stored by a later call.
+        """
+        if time.monotonic() < self.retry_at:
+            return
+        try:
+            if self._has_changed(self.preview):
+                key = self._next_key("previews", ".jpg")
+                with self.preview.open("rb") as file:
+                    self.attempt.pipeline.store.put(key, file)
+                self._publish_key(key, preview_key=key)
+                self.modified[self.preview] = _modified_ns(self.preview)
+            if self._has_changed(self.run.checkpoint):
+                key = self._next_key("checkpoints", ".zip")
+                self.attempt.pipeline.workspace.upload_folder(self.run.root, key, skip=("previews",))
+                if self._publish_key(key, checkpoint_key=key):
+                    self.delete_checkpoint()
+                    self.checkpoint_key = key
+                self.modified[self.run.checkpoint] = _modified_ns(self.run.checkpoint)
+        except StoreAway as error:
+            log.warning("%s: a snapshot is not stored yet: %s", self.attempt.job.id, error)
+            self.retry_at = time.monotonic() + SNAPSHOT_RETRY_S
 
     def delete_checkpoint(self) -> None:
         """Removes the previous checkpoint from the store, once a newer one or the finished run replaces it."""
         if self.checkpoint_key:
-            self.attempt.pipeline.store.delete(self.checkpoint_key)
+            with suppress(StoreAway):  # the cleanup of unnamed objects removes it later
+                self.attempt.pipeline.store.delete(self.checkpoint_key)
 
-    def _changed(self, path: Path) -> bool:
-        before, self.modified[path] = self.modified[path], _modified_ns(path)
-        return self.modified[path] != before
+    def _has_changed(self, path: Path) -> bool:
+        return self.modified[path] != _modified_ns(path)
 
     def _next_key(self, folder: str, suffix: str) -> str:
         self.count += 1

@@ -36,7 +36,8 @@ class Workspace:
         """Returns the folder of this attempt, with the files that the attempt before it left on this machine.
 
         The folder is renamed for the attempt, so that a process that was taken for dead and still writes cannot reach it.
-        Folders of earlier attempts are removed: another machine has gone further since.
+        Folders of earlier attempts are removed: another machine has gone further since. A folder of a later attempt stays: that
+        attempt has taken the job over.
         """
         folder = self.jobs / job.id / str(job.attempt)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -44,13 +45,15 @@ class Workspace:
             folder.with_name(str(job.attempt - 1)).rename(folder)
         folder.mkdir(exist_ok=True)
         for path in folder.parent.iterdir():
-            if path != folder:
+            if path.name.isdecimal() and int(path.name) < job.attempt:
                 shutil.rmtree(path, ignore_errors=True)
         return folder
 
     def clear(self, job: Job) -> None:
-        """Removes the folders of all attempts of this job."""
-        shutil.rmtree(self.jobs / job.id, ignore_errors=True)
+        """Removes the folder of this attempt, and nothing that a later attempt has taken over."""
+        shutil.rmtree(self.jobs / job.id / str(job.attempt), ignore_errors=True)
+        with suppress(OSError):  # the folder of another attempt, or there is none
+            (self.jobs / job.id).rmdir()
 
     def upload_folder(self, folder: Path, key: str, *, skip: Collection[str] = ()) -> None:
         """Stores `folder` as one object (a ZIP without compression).

@@ -17,6 +17,7 @@ from storage.errors import (
     PreviewNotReady,
     QuotaExceeded,
     ReportNotReady,
+    StoreAway,
     StoreFull,
     SubjectNotReady,
     VideoNotReady,
@@ -158,6 +159,65 @@ def test_a_database_that_was_away_for_a_moment_does_not_fail_the_job(house, monk
     preprocessing, _ = subject.jobs
     assert (preprocessing.state, preprocessing.attempt, preprocessing.error) == ("succeeded", 2, None)
     assert preprocessing.max_attempts == jobs.MAX_ATTEMPTS + 1  # it does not count
+
+
+class Outage:
+    """Makes calls of the object store fail as if it did not answer: the first `calls` of each of the named methods."""
+
+    def __init__(self, store, monkeypatch, calls, *methods):
+        self.failed = []
+        for name in methods:
+            monkeypatch.setattr(store, name, self._failing(name, getattr(store, name), calls))
+
+    def _failing(self, name, method, calls):
+        def call(*arguments, **values):
+            if self.failed.count(name) < calls:
+                self.failed.append(name)
+                raise StoreAway("The object store does not answer.")
+            return method(*arguments, **values)
+
+        return call
+
+
+def test_a_job_waits_for_an_object_store_that_does_not_answer(house, monkeypatch):
+    monkeypatch.setattr(pipeline, "STORE_RETRY_S", 0.05)
+    subject = house.submit_subject(train={"steps": 4, "previews": True})
+    worker = house.worker()
+    outage = Outage(worker.pipeline.store, monkeypatch, 2, "fetch", "put", "size")
+    while worker.run_next():
+        pass
+    assert sorted(set(outage.failed)) == ["fetch", "put", "size"]
+    assert [(job.state, job.attempt, job.error) for job in house.subject(subject).jobs] == [("succeeded", 1, None)] * 2
+
+
+def test_a_job_is_released_when_the_object_store_stays_away_and_keeps_its_work(house, monkeypatch):
+    monkeypatch.setattr(pipeline, "STORE_RETRY_S", 0.05)
+    monkeypatch.setattr(pipeline, "STORE_PATIENCE_S", 0.2)
+    subject = house.submit_subject()
+    worker = house.worker()
+    with monkeypatch.context() as patch:
+        Outage(worker.pipeline.store, patch, 1000, "put")
+        assert worker.run_next()
+    (preprocessing,) = house.subject(subject).jobs
+    assert (preprocessing.state, preprocessing.attempt) == ("queued", 1)
+    assert preprocessing.max_attempts == jobs.MAX_ATTEMPTS + 1  # the attempt does not count
+    assert (worker.pipeline.workspace.jobs / preprocessing.id / "1" / "dataset").exists()
+    while worker.run_next():
+        pass
+    assert house.subject(subject).state == "ready"
+
+
+def test_a_training_goes_on_while_snapshots_cannot_be_stored(house, monkeypatch):
+    monkeypatch.setattr(pipeline, "SNAPSHOT_RETRY_S", 0.0)
+    subject = house.submit_subject(train={"steps": 6, "previews": True})
+    worker = house.worker()
+    assert worker.run_next()
+    outage = Outage(worker.pipeline.store, monkeypatch, 3, "put")
+    assert worker.run_next()
+    assert len(outage.failed) == 3
+    _, training = house.subject(subject).jobs
+    assert (training.state, training.attempt) == ("succeeded", 1)
+    assert house.subject(subject).preview_key in house.objects()
 
 
 def test_a_retry_goes_on_with_a_fresh_count(house):

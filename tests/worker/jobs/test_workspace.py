@@ -56,8 +56,23 @@ def test_the_same_attempt_finds_its_folder(workspace):
 
 def test_clearing_leaves_the_other_jobs(workspace):
     attempt_at(workspace, 1), attempt_at(workspace, 1, "job_2")
-    workspace.clear(SimpleNamespace(id="job_1"))
+    workspace.clear(SimpleNamespace(id="job_1", attempt=1))
     assert names(workspace.jobs) == ["job_2"]
+
+
+def test_clearing_leaves_the_attempt_that_has_taken_the_job_over(workspace):
+    first = attempt_at(workspace, 1)
+    (first / "checkpoint").write_text("hours of work")
+    second = attempt_at(workspace, 2)
+    workspace.clear(SimpleNamespace(id="job_1", attempt=1))
+    assert names(second) == ["checkpoint"]
+
+
+def test_a_late_attempt_leaves_the_later_one(workspace):
+    (attempt_at(workspace, 2) / "checkpoint").write_text("hours of work")
+    late = attempt_at(workspace, 1)
+    assert names(late) == [] and names(late.parent) == ["1", "2"]
+    assert names(late.parent / "2") == ["checkpoint"]
 
 
 def test_what_is_pushed_comes_back_without_what_is_skipped(workspace, tmp_path):
