@@ -144,7 +144,7 @@ def test_withdrawing_again_changes_nothing_and_can_still_purge(house):
     assert house.video(video).mark is not None  # a copy elsewhere can still be told to have been made here
 
 
-def test_of_a_purge_that_the_store_missed_the_janitor_finds_the_rest(house, monkeypatch):
+def test_the_object_cleaner_removes_what_a_purge_could_not(house, monkeypatch):
     subject = house.ready_subject()
     monkeypatch.setattr(house.store, "delete_prefix", lambda prefix: None)
     withdraw(house, subject, purge=True)
