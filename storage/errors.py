@@ -213,6 +213,10 @@ class TooManyUploads(Refused):
     remedy = "Finish and use some of them, or delete them; GET /v1/uploads lists them."
 
 
+QUOTA_UNITS = {"daily_seconds": " seconds of video per day", "stored_bytes": " bytes"}
+"""Units of the quotas that do not count things."""
+
+
 class QuotaExceeded(Refused):
     """An owner would exceed a quota.
 
@@ -224,7 +228,7 @@ class QuotaExceeded(Refused):
     remedy = "Delete what you no longer need, wait, or ask the operator for more; `quota` names the quota."
 
     def __init__(self, name: str, limit: float, remedy: str):
-        super().__init__(f"The quota {name} is used up: {limit:g} are allowed.", remedy)
+        super().__init__(f"The quota {name} is used up; the limit is {limit:g}{QUOTA_UNITS.get(name, '')}.", remedy)
         self.quota = {"name": name, "limit": limit}
 
 
@@ -249,7 +253,7 @@ class ObjectMissing(StorageError):
     """Raised if the object store lacks an object that a row names."""
 
     code = "object_missing"
-    remedy = "Create it again, or ask the operator to restore the object store from its backup."
+    remedy = "Create the subject or video again, or ask the operator to restore the object store from its backup."
 
 
 class ServiceFault(StorageError):

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     timestamp_url: str = ""
     """URL of a time stamping authority (RFC 3161), called once per signature; empty: none, and workers call nobody."""
     lease_s: PositiveFloat = 75.0
-    """A running job without a heartbeat for this time goes to another worker; longer than two database waits of 30 s."""
+    """A running job without a heartbeat for this time returns to the queue. Above 60 s: a heartbeat may wait 30 s for the database, twice."""
     beat_s: PositiveFloat = 1.0
     """Interval between heartbeats of a running job; a worker notices a cancellation after this time at the latest."""
     stall_s: PositiveFloat = 900.0
@@ -103,7 +103,7 @@ class Settings(BaseSettings):
     wake_again_s: PositiveFloat = 20.0
     """A queued job that is not claimed for this time gets another wake-up message, in case the broker lost the first."""
     worker_silence_s: PositiveFloat = 60.0
-    """A worker without a heartbeat for this time counts as gone: twelve missed heartbeats at the default interval."""
+    """A worker without a heartbeat for this time counts as gone: twelve missed heartbeats at the default `ADNERF_SWEEP_S`."""
     preprocess_limit_s: PositiveFloat = 4 * 3600.0
     """Longest run of one preprocessing attempt, after which the job fails, so that a job that hangs frees its worker."""
     train_limit_s: PositiveFloat = 48 * 3600.0
@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     render_limit_s: PositiveFloat = 12 * 3600.0
     """Longest run of one rendering attempt, after which the job fails."""
     webhook_key: SecretStr = SecretStr("")
-    """Secret from which webhook secrets are derived, at least 32 characters; empty: a file in the data folder, if the database is there."""
+    """Secret that webhook secrets are derived from, at least 32 characters; by default in a file; required with `ADNERF_DATABASE_URL`."""
     webhook_networks: str = ""
     """Networks that webhooks may call besides the public internet, over http and on any port too, such as `10.1.0.0/16, fd00::/8`."""
 

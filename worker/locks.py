@@ -28,7 +28,7 @@ class HeldLock:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(self._descriptor)
-            raise InUse(f"Another process holds {path}.") from None
+            raise InUse(f"Another adnerf process uses this data folder (it holds {path}).") from None
 
     def rename(self, path: Path) -> None:
         """Renames the file while it is held."""

@@ -73,7 +73,7 @@ class RequestLogMiddleware:
             try:
                 await self.app(scope, receive, send_with_id)
             except Exception:
-                log.exception("unforeseen")
+                log.exception("unexpected exception")
                 if status is not None:
                     raise  # the response has started: only a broken connection shows that it is incomplete
                 await Problem("internal_error").response()(scope, receive, send_with_id)

@@ -139,7 +139,9 @@ def install(app: FastAPI) -> None:
         if isinstance(error, Problem):
             return error.response()
         code = _CODE_BY_STATUS.get(error.status_code, "bad_request" if error.status_code < 500 else "internal_error")
-        message = f"{request.method} {request.url.path} is not possible."
+        message = f"{request.method} {request.url.path} does not exist."
+        if code == "method_not_allowed":
+            message = f"{request.url.path} does not allow {request.method}."
         headers = {"Allow": ", ".join(_allowed(request))} if code == "method_not_allowed" else error.headers
         return Problem(code, message, headers=headers).response()
 

@@ -34,7 +34,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "bad_request": ProblemType(
         400,
         "The request cannot be understood",
-        "Compare the request with /docs.",
+        "Compare the request, above all its headers, with /docs.",
         "A header has a value that cannot be right, or the request is not valid HTTP.",
     ),
     errors.Unauthorized.code: ProblemType(
@@ -191,7 +191,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "body_too_large": ProblemType(
         413,
         "The body is too large",
-        "Send less; only files may be large.",
+        "Keep the texts of a request below 1 MiB in all.",
         "The text of a request is limited to one mebibyte.",
     ),
     errors.FileTooLarge.code: ProblemType(

@@ -85,12 +85,12 @@ class Idempotency:
             session: the transaction that does the work. None: it has been committed, so the response is stored in a
                 transaction of its own.
             resource: the body.
-            headers: further headers. With `Cache-Control: no-store` the body holds a secret, and is not stored.
+            headers: further headers. `Cache-Control: no-store` marks a body with a secret: only status and headers are stored.
             status: by default that of the route.
 
         Raises:
             Replayed: another process has stored its response to an equal request. The work has to be rolled back.
-            Problem: `idempotency_in_flight`, if that response cannot be read yet.
+            Problem: `idempotency_in_flight`, if the other transaction has not committed yet.
         """
         status = status or self._request.scope["route"].status_code or 200
         response = Response(resource.model_dump_json(), status, headers, media_type="application/json")
@@ -157,8 +157,8 @@ async def _reserve(
     try:
         yield reserved
     except (HTTPException, StorageError):
-        # Another process may have carried out an equal request meanwhile, so that this one was refused (a job that is
-        # cancelled already cannot be cancelled): then its response is replayed.
+        # Another process may have carried out an equal request meanwhile and thereby made this one invalid (a cancelled job
+        # cannot be cancelled again): replay its response.
         await to_thread.run_sync(reserved.replay)
         raise
     finally:
@@ -175,7 +175,7 @@ def _replay(reserved: ReservedDep) -> Idempotency:
 
 
 IdempotencyDep = Annotated[Idempotency, Depends(_replay, scope="function")]
-"""For routes that take a POST. It comes after the form in the signature, because the body is part of the comparison."""
+"""For routes that take a POST. Declare it after the form parameter, because the body is part of the comparison."""
 
 
 def install(app: FastAPI) -> None:

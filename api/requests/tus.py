@@ -140,7 +140,11 @@ async def receive(
     """
     missing = upload.size - upload.received
     remedy = "Send the missing bytes of the file, and no more."
-    too_large = Problem("file_too_large", f"Of {upload.size} bytes, {missing} are missing.", remedy=remedy)
+    too_large = Problem(
+        "file_too_large",
+        f"The body has more than the {missing} bytes that are still missing from this upload.",
+        remedy=remedy,
+    )
     part: IncomingFile | None = None
 
     async def store_part() -> None:

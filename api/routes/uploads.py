@@ -218,7 +218,9 @@ async def patch_upload(
     checksum = _parse_checksum(request, upload_checksum)
     upload = await to_thread.run_sync(find)
     if upload.received != upload_offset:
-        raise OffsetMismatch(f"Bytes from {upload_offset} on were sent; there are {upload.received}.")
+        raise OffsetMismatch(
+            f"The body starts at byte {upload_offset}, but the upload continues at byte {upload.received}."
+        )
     upload = await _receive(request, upload, settings, database, store, checksum)
     return Response(status_code=204, headers=tus.headers(upload))
 

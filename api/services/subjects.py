@@ -123,5 +123,5 @@ def subject_views(session: Session, subject_id: str, *, owner: str) -> str:
     """
     subject = viewable_subject(session, subject_id, owner=owner)
     if subject.views_key is None:
-        raise ViewsNotReady(f"Subject {subject_id} has no pictures of views yet.")
+        raise ViewsNotReady(f"Subject {subject_id} has no view sheet yet.")
     return subject.views_key

@@ -124,8 +124,8 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
     """Leases the oldest queued job of the given kinds to `worker` for `lease_s` seconds.
 
     Returns:
-        The running job. None if no job is queued, or if the consent for the oldest one was withdrawn at the moment it was
-        queued: then that job is cancelled.
+        The running job. None if no job is queued, or if the consent for the oldest job was withdrawn after it was queued: then
+        that job is cancelled.
     """
     oldest = (
         select(Job.id)
@@ -284,7 +284,7 @@ def due_wakeups(session: Session) -> list[WakeUp]:
 
 def mark_sent(session: Session, wakeups: Iterable[WakeUp], *, again_s: float) -> None:
     """Records that wake-ups were sent; each is due again after `again_s` seconds unless its job is claimed before."""
-    for wakeup in wakeups:  # A job that was queued again in the meantime has a newer `wake_at`, which must stay.
+    for wakeup in wakeups:  # A job that was queued again in the meantime has a newer `wake_at`: do not overwrite it.
         same = update(Job).where(Job.id == wakeup.job_id, Job.wake_at == wakeup.due)
         queries.execute_update(session, same.values(wake_at=_in_seconds(again_s)))
 
@@ -300,7 +300,7 @@ def delete_where(session: Session, *where: ColumnElement[bool]) -> None:
 def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
     """Returns the positions in the queue (1 is claimed next) of those jobs that are queued, by job id.
 
-    The queue is counted up to the first of them and numbered from there to the last; the rest of it is not read.
+    The jobs before the first requested one are counted, and those up to the last one are numbered; later jobs are not read.
     """
     order = (Job.queued_at, Job.id)
     requested = select(*order).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*order)
@@ -320,7 +320,7 @@ def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
 
 
 def _of_kinds(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:
-    """The condition on the kind in a form that an index serves: none for all kinds, equality for one."""
+    """Returns the condition on the kind in a form that an index serves: none for all kinds, equality for one."""
     if len(kinds) == len(KINDS):
         return ()
     return (Job.kind == next(iter(kinds)) if len(kinds) == 1 else Job.kind.in_(kinds),)
@@ -331,7 +331,7 @@ def _in_seconds(seconds: float) -> datetime:
 
 
 def _fence(job_id: str, attempt: int) -> tuple[ColumnElement[bool], ...]:
-    """The condition that no later claim has taken the job: every claim raises `attempt`."""
+    """Returns the condition that no later claim has taken the job: every claim raises `attempt`."""
     return Job.id == job_id, Job.attempt == attempt
 
 

@@ -121,7 +121,7 @@ def append(
         .values(received=stop, expires_at=_expiry(upload, settings))
     )
     if queries.execute_update(session, counted) == 0:
-        raise OffsetMismatch(f"Bytes from {start} on were sent; there are {upload.received} already.")
+        raise OffsetMismatch(f"The body starts at byte {start}, but the upload continues at byte {upload.received}.")
     session.add(UploadPart(upload_id=upload_id, start=start, key=key))
     session.flush()
     return get(session, upload_id, owner=owner)

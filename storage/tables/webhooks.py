@@ -81,7 +81,7 @@ class Attempt(NamedTuple):
 def create(session: Session, *, owner: str, url: str, events: list[WebhookEvent], description: str) -> Webhook:
     """Creates an enabled webhook. Raises TooManyWebhooks if the owner has MAX_WEBHOOKS already."""
     if session.scalars(select(func.count()).select_from(Webhook).where(Webhook.owner == owner)).one() >= MAX_WEBHOOKS:
-        raise TooManyWebhooks(f"There are {MAX_WEBHOOKS} webhooks.")
+        raise TooManyWebhooks(f"You have {MAX_WEBHOOKS} webhooks, the most that are allowed.")
     webhook = Webhook(id=new_id("whk"), owner=owner, url=url, events=events, description=description)
     session.add(webhook)
     session.flush()

@@ -90,7 +90,7 @@ class Lease:
             self.check()
             time.sleep(min(remaining, CHECK_S))
 
-    def release_or_expire(self) -> bool:
+    def release_or_time_out(self) -> bool:
         """Records how a stopped job ends: timed out if it is overdue, else released to the queue.
 
         Returns:
@@ -143,6 +143,6 @@ class Lease:
         log.error("%s %s: the worker process ends itself", self.job.id, reason)
         try:
             if self.overdue.is_set() or self.stopping.is_set():
-                self.release_or_expire()
+                self.release_or_time_out()
         finally:
             self.exit_process(STUCK)

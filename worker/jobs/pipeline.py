@@ -1,4 +1,4 @@
-"""Runs one job: the only driver of adnerf_core. Whatever the core raises ends as a state of the job.
+"""Runs one job. Only this module calls the core to do work; whatever the core raises ends as a state of the job.
 
     preprocess   source object -> dataset object, footage report
     train        dataset object -> run object, quality, report, views; checkpoints and previews on the way
@@ -62,7 +62,7 @@ STORE_RETRY_S = 5.0
 INTERNAL_ERROR = {
     "code": "internal_error",
     "message": "Something went wrong inside the service.",
-    "remedy": "Retry; if it happens again, report it with the worker's log.",
+    "remedy": "Retry; if it happens again, report the job's id to the operator.",
 }
 
 
@@ -87,7 +87,7 @@ class CoreFunctions:
     gpu: Callable[[], dict[str, Any] | None]
     """() -> the CUDA device: `name`, `memory_bytes`, `used_bytes`; None if there is none."""
     free: Callable[[], object]
-    """Returns device memory that nothing uses any more to the device."""
+    """Frees cached device memory, so that other processes can use it."""
     provenance: Callable[[Settings], Any]
     """(settings) -> an object that marks and signs videos, as worker.provenance.provenance.Provenance does."""
 
@@ -137,7 +137,7 @@ def describe_gpu() -> dict[str, Any] | None:
 
 
 def free_memory() -> None:
-    """Returns CUDA memory that no tensor uses to the device, where other processes can have it."""
+    """Frees CUDA memory that no tensor uses, so that other processes can use it."""
     import torch
 
     gc.collect()  # a failed job leaves its tensors in the frames of its exception, which refer to one another
@@ -154,10 +154,10 @@ class Pipeline:
         self.provenance = core.provenance(settings)
 
     def run(self, job: Job, stopping: threading.Event) -> None:
-        """Runs a claimed job to its end: succeeded, failed, lost, or released.
+        """Runs a claimed job to its end: succeeded, failed, timed out, lost, or released.
 
-        A job is released if `stopping` is set, and if the database or the object store cannot be reached for long. Raises only if the database
-        or the disk keeps the end from being recorded; the lease then expires.
+        The job is released in two cases: `stopping` is set, or the database or the object store cannot be reached for long. Raises
+        only if the database or the disk keeps the end from being recorded; the lease then expires.
         """
         kinds = {"preprocess": self._preprocess, "train": self._train, "render": self._render}
         log.info("%s (%s): attempt %d", job.id, job.kind, job.attempt)
@@ -172,10 +172,10 @@ class Pipeline:
                 succeeded = True
                 log.info("%s: done", job.id)
             except (Cancelled, NotFound):  # NotFound: the subject or video was deleted
-                queued_again = lease.release_or_expire()
+                queued_again = lease.release_or_time_out()
             except (OperationalError, InterfaceError, StoreAway) as error:  # not the job's fault: no attempt is counted
-                log.warning("%s: the database or the object store was away: %s", job.id, error)
-                queued_again = lease.release_or_expire()
+                log.warning("%s: the database or the object store could not be reached: %s", job.id, error)
+                queued_again = lease.release_or_time_out()
             except Exception as error:
                 self._fail(job, client_error(error))
         if not (succeeded and job.kind == "render"):
@@ -358,7 +358,7 @@ class _Attempt:
             raise Cancelled
 
     def _size(self, key: str) -> int:
-        with suppress(ObjectMissing):  # a job does not store every object that it would have to remove
+        with suppress(ObjectMissing):  # optional results may not exist
             return self.pipeline.store.size(key)
         return 0
 
@@ -436,7 +436,7 @@ def client_error(error: Exception) -> dict[str, str]:
         error = OutOfMemory("The worker ran out of memory.")
     if isinstance(error, AdnerfError | StorageError):
         return {"code": error.code, "message": error.message, "remedy": error.remedy}
-    log.error("unforeseen", exc_info=error)
+    log.error("unexpected exception", exc_info=error)
     return dict(INTERNAL_ERROR)
 
 

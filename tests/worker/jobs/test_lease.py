@@ -79,7 +79,7 @@ def test_work_that_takes_too_long_fails(house, job):
         lease.overdue.wait(5)
         with pytest.raises(Cancelled):
             lease.progress("track", 1, 4)
-        assert not lease.release_or_expire()
+        assert not lease.release_or_time_out()
     failed = house.job(job)
     assert (failed.state, failed.error["code"]) == ("failed", "time_limit")
 

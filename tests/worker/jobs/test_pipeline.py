@@ -348,7 +348,7 @@ def test_what_is_not_there_yet_is_refused(house):
         house.read(subjects.subject_preview, subject.id)
     with pytest.raises(ReportNotReady, match="no report yet"):
         house.read(subjects.subject_report, house.submit_subject().id)
-    with pytest.raises(ViewsNotReady, match="no pictures of views"):
+    with pytest.raises(ViewsNotReady, match="no view sheet"):
         house.read(subjects.subject_views, house.submit_subject().id)
     video = house.submit_video(subject.id)
     with pytest.raises(VideoNotReady, match="pending"):
