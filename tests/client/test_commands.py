@@ -1,4 +1,4 @@
-"""The commands that use a service: what they print, how they end, and what they load."""
+"""The commands for users of a service: their output, their exit statuses, and the modules that they load."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def started(service, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Tests that a shell runs in its background ignore ctrl-c, and would hand that down.
+        # Tests in the background of a shell ignore Ctrl-C, and child processes would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -83,7 +83,7 @@ def test_the_main_job_by_commands(service, adnerf):
     assert json.loads(adnerf("videos", "list", "--json")[1]) == []
 
 
-def test_a_failed_job(service, adnerf):
+def test_a_failed_job_ends_with_status_1_and_its_remedy(service, adnerf):
     service.start_worker()
     service.file("empty.mp4", at={"1": "refuse"})
     status, out, err = adnerf("subjects", "create", "empty.mp4", "--consent", CONSENT, "--wait")
@@ -94,7 +94,7 @@ def test_a_failed_job(service, adnerf):
     assert status == 1 and json.loads(out)["error"]["code"] == "no_face_found"
 
 
-def test_what_is_still_running(service, adnerf):
+def test_waiting_with_a_timeout_ends_with_status_3(service, adnerf):
     service.file("ann.mp4")
     status, out, err = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--timeout", "0.3", "--json")
     subject = json.loads(out)
@@ -109,18 +109,18 @@ def test_what_is_still_running(service, adnerf):
     assert "queued" in adnerf("jobs", "retry", subject["jobs"][0]["id"])[1]
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_work(service, client):
+def test_ctrl_c_ends_the_waiting_while_the_work_continues(service, client):
     subject = client.subjects.create(service.file(), consent=CONSENT)
     watching = started(service, "jobs", "watch", subject.id)
     assert "preprocess" in watching.stderr.readline()
     watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=120)
-    assert watching.returncode == 3 and f"adnerf jobs watch {subject.id}" in told and "Traceback" not in told
+    _, err = watching.communicate(timeout=120)
+    assert watching.returncode == 3 and f"adnerf jobs watch {subject.id}" in err and "Traceback" not in err
     assert client.subjects.get(subject).jobs[0].state == "queued"
 
 
 def test_bars_are_for_terminals(service, client):
-    """On a terminal there are bars; what is printed as JSON stays clean of them."""
+    """On a terminal there are bars; they do not mix with the JSON on stdout."""
     service.start_worker()
     subject = client.subjects.create(service.file(), consent=CONSENT)
     shown, terminal = pty.openpty()
@@ -128,26 +128,26 @@ def test_bars_are_for_terminals(service, client):
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     watching = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
-    seen: list[bytes] = []
-    reader = threading.Thread(target=_read, args=(shown, seen))
+    chunks: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(shown, chunks))
     reader.start()
     out, _ = watching.communicate(timeout=120)
     reader.join()
     os.close(shown)
     assert watching.returncode == 0 and json.loads(out)["state"] == "ready"
-    screen = b"".join(seen).decode()
+    screen = b"".join(chunks).decode()
     assert "━" in screen and "train" in screen and "100%" in screen
 
 
-def _read(terminal, seen):
+def _read(terminal, chunks):
     while True:
         try:
-            seen.append(os.read(terminal, 4096))
+            chunks.append(os.read(terminal, 4096))
         except OSError:  # the other end is closed
             return
 
 
-def test_errors_of_many_kinds(service, adnerf):
+def test_errors_end_with_status_1_and_a_message(service, adnerf):
     status, out, err = adnerf("subjects", "show", "sub_nobody", "--json")
     error = json.loads(out)["error"]
     assert (status, error["code"], error["status"]) == (1, "not_found", 404) and "Traceback" not in err
@@ -169,7 +169,7 @@ def test_errors_of_many_kinds(service, adnerf):
         ["jobs", "fly"],
     ],
 )
-def test_wrong_command_lines(adnerf, words):
+def test_a_wrong_command_line_ends_with_status_2(adnerf, words):
     with pytest.raises(SystemExit) as ended:
         adnerf(*words)
     assert ended.value.code == 2
@@ -201,7 +201,7 @@ def test_the_request_for_a_video(words, options, picture, monkeypatch):
     assert requests == [("sub_1", Path("a.wav"), options, picture)]
 
 
-def test_uploads(service, adnerf):
+def test_uploads_by_commands(service, adnerf):
     service.file("ann.mp4")
     status, out, err = adnerf("uploads", "create", "ann.mp4", "--json")
     upload = json.loads(out)
@@ -217,7 +217,7 @@ def test_uploads(service, adnerf):
     assert adnerf("uploads", "delete", upload["id"])[0] == 0
 
 
-def test_consent_can_name_the_person_apart(service, adnerf):
+def test_consent_by_names_the_person_in_the_record(service, adnerf):
     service.file("ann.mp4")
     _, out, _ = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--consent-by", "Ånn", "--json")
     record = json.loads(adnerf("subjects", "consent", json.loads(out)["id"], "--json")[1])
@@ -237,7 +237,7 @@ def test_a_verification_is_shown_as_text(capsys):
     assert ["video.id", "vid_1"] in lines and not any("links" in name for name, _ in lines)
 
 
-def test_progress_in_words():
+def test_progress_is_described_in_words():
     from adnerf.output import describe, time_left
 
     job = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "s", "created_at": "2026-01-01T00:00:00Z"}
@@ -309,7 +309,7 @@ def bash_completion():
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_zsh_and_no_unknown_shell_completes(capsys):
+def test_completion_knows_zsh_and_refuses_an_unknown_shell(capsys):
     assert main(["completion", "zsh"]) == 0
     assert "compdef _adnerf_completion adnerf" in capsys.readouterr().out
     with pytest.raises(SystemExit):
@@ -317,7 +317,7 @@ def test_zsh_and_no_unknown_shell_completes(capsys):
     assert "'bash', 'zsh'" in capsys.readouterr().err
 
 
-def test_the_program_in_the_readme(service):
+def test_the_program_in_the_readme_runs(service):
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(program.strip().splitlines()) <= 10
     service.start_worker()
