@@ -48,8 +48,9 @@ def create(
 ) -> None:
     """Make a key and print its token, which is not shown again."""
     granted = _parse_scopes(scopes)
-    with operator_database(data_dir) as (database, _), database.session() as session:
-        key, token = api_keys.create(session, owner=owner, name=name, scopes=granted, expires_at=_from_now(expires))
+    with operator_database(data_dir) as (database, _):
+        with database.session() as session:
+            key, token = api_keys.create(session, owner=owner, name=name, scopes=granted, expires_at=_from_now(expires))
         print(f"{key.id} of {key.owner} ({', '.join(key.scopes)}). Its token, which is shown this once:\n{token}")
 
 
@@ -81,8 +82,9 @@ def rotate(
 ) -> None:
     """Give a key a new secret and print its token."""
     grace_s = api_keys.GRACE_S if grace is None else grace.total_seconds()
-    with operator_database(data_dir) as (database, _), database.session() as session:
-        key, token = api_keys.rotate(session, key_id, grace_s=grace_s, expires_at=_from_now(expires))
+    with operator_database(data_dir) as (database, _):
+        with database.session() as session:
+            key, token = api_keys.rotate(session, key_id, grace_s=grace_s, expires_at=_from_now(expires))
         until = _format_time(key.previous_until)
         print(f"{key.id} of {key.owner}: the token before works until {until}. The new one:\n{token}")
 
@@ -90,8 +92,9 @@ def rotate(
 @app.command()
 def revoke(key_id: KeyId, data_dir: DataDir = None) -> None:
     """Revoke a key: it stops working at once, and this cannot be undone."""
-    with operator_database(data_dir) as (database, _), database.session() as session:
-        key = api_keys.revoke(session, key_id)
+    with operator_database(data_dir) as (database, _):
+        with database.session() as session:
+            key = api_keys.revoke(session, key_id)
         print(f"{key.id} of {key.owner} is revoked.")
 
 
