@@ -22,7 +22,7 @@ FAILED, STILL_RUNNING, INTERRUPTED = 1, 3, 130
 """Exit statuses besides 0 (done) and typer's 2 (wrong command line); 130 is 128 + SIGINT, as shells report Ctrl-C."""
 
 Id = Annotated[str, Argument(metavar="ID", show_default=False)]
-Ids = Annotated[list[str], Argument(metavar="ID...", show_default=False)]
+Ids = Annotated[list[str], Argument(metavar="ID", show_default=False)]
 Limit = Annotated[int, Option(metavar="N", help="List at most N.")]
 Timeout = Annotated[
     float | None, Option(metavar="S", help="Wait for at most S seconds, then exit with status 3; the work continues.")

@@ -277,6 +277,16 @@ def test_help_loads_little_and_names_every_command():
     )
 
 
+def test_a_command_for_users_loads_neither_database_nor_queue():
+    program = (
+        "import sys\nfrom adnerf.__main__ import main\n"
+        "assert main(['jobs', 'list', '--url', 'nonsense']) == 1\n"
+        "print(sorted({'torch', 'sqlalchemy', 'celery', 'storage', 'api'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("line", "completed"),
     [
