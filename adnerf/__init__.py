@@ -1,1 +1,1 @@
-"""The command `adnerf`: to run a service, and to use one."""
+"""The program `adnerf`: the commands for users of a service, and those of its operators."""

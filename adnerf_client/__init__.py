@@ -1,6 +1,6 @@
-"""A client of the adnerf service: `from adnerf_client import Client` (docs/client.md).
+"""A Python client of the adnerf service: `from adnerf_client import Client` (docs/client.md).
 
-It knows the service by HTTP alone: no other package of this project is loaded.
+It uses only the HTTP API of the service and imports no other package of this project.
 """
 
 from adnerf_client.client import Client

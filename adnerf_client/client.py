@@ -1,4 +1,4 @@
-"""The client: one service, and what can be done with it."""
+"""The class Client, which gives access to one service."""
 
 from __future__ import annotations
 
@@ -20,14 +20,20 @@ from adnerf_client.webhooks import Webhooks
 URL, API_KEY = "ADNERF_URL", "ADNERF_API_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
 VERIFY_LOOK_S = 2.0
-"""Time between looks whether a file has been verified."""
+"""Seconds between two requests for the result of a verification: a person waits for it, and each request is cheap."""
 
 
 class Client:
-    """A service, as a program sees it; to be closed, or used in a `with` block. Several threads may share one.
+    """A connection to one service. Close it, or use it in a `with` block. Several threads may share one client.
 
-    `base_url` and `api_key` come from ADNERF_URL and ADNERF_API_KEY where they are not given. `patience_s` is how long a
-    request is tried again while the service is away or busy. All methods raise AdnerfError's children (errors.py).
+    All methods raise subclasses of AdnerfError (errors.py).
+
+    Args:
+        base_url: Address of the service; None takes it from ADNERF_URL, else http://127.0.0.1:8000.
+        api_key: API key; None takes it from ADNERF_API_KEY. A service without keys needs none.
+        patience_s: Seconds, from its first error on, for which a request is repeated while the service is
+            unreachable or busy.
+        transport: Replaces the network; for tests.
     """
 
     def __init__(
@@ -61,29 +67,53 @@ class Client:
     def wait(
         self, thing: Thing, *, progress: JobSeen | None = None, timeout: float | None = None, away: float = AWAY_S
     ) -> Thing:
-        """The subject, video or job once its work has ended well; `progress` is told of every change of its jobs.
+        """Waits until the work on a subject, video or job has succeeded.
 
-        The service may be away for `away` seconds meanwhile: it is restarted, say. Raises JobFailed, JobCancelled, and
-        StillRunning after `timeout` seconds; the work itself goes on then.
+        Args:
+            thing: The subject, video or job.
+            progress: Called with a Job whenever one of its jobs has changed.
+            timeout: Seconds to wait at most; None waits without limit.
+            away: Seconds for which the service may be unreachable, for example during a restart.
+
+        Returns:
+            The subject, video or job after its work.
+
+        Raises:
+            JobFailed: The work failed.
+            JobCancelled: The work was cancelled.
+            StillRunning: `timeout` is over; the work continues.
         """
         return wait(self._connection, thing, progress=progress, timeout_s=timeout, away_s=away)
 
     def verify(self, file: str | Path, *, progress: BytesDone | None = None) -> Verification:
-        """Whether the service made a video file, by its credentials and by its mark; waits until that is known.
+        """Sends a video file to the service and waits for the answer whether the service made it.
 
-        Raises AdnerfError with the service's code where the file cannot be looked at.
+        Args:
+            file: The video file.
+            progress: Called with the bytes sent and the total.
+
+        Returns:
+            The finished verification: what the content credentials and the invisible mark of the file show.
+
+        Raises:
+            AdnerfError: The service cannot read the file; `code` is the service's.
         """
-        answer = self.verifications.create(file, progress=progress)
-        while answer.finished_at is None:
+        verification = self.verifications.create(file, progress=progress)
+        while verification.finished_at is None:
             time.sleep(VERIFY_LOOK_S)
-            answer = self.verifications.get(answer)
-        if answer.error is not None:
-            raise AdnerfError(answer.error.message, answer.error.remedy, code=answer.error.code)
-        return answer
+            verification = self.verifications.get(verification)
+        if error := verification.error:
+            raise AdnerfError(error.message, error.remedy, code=error.code)
+        return verification
 
     def get(self, any_id: str) -> Subject | Video | Job:
-        """What has this id. Raises NotFound, and BadUse where it is no id of a subject, video or job."""
+        """Gets the subject, video or job with this id.
+
+        Raises:
+            NotFound: There is none with this id.
+            BadUse: The text is not an id of a subject, video or job.
+        """
         for prefix, collection in (("sub_", self.subjects), ("vid_", self.videos), ("job_", self.jobs)):
             if any_id.startswith(prefix):
                 return collection.get(any_id)
-        raise BadUse(f"{any_id!r} is no id of a subject, video or job.", "Ids begin with sub_, vid_ or job_.")
+        raise BadUse(f"{any_id!r} is not an id of a subject, video or job.", "Ids begin with sub_, vid_ or job_.")

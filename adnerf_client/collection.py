@@ -1,4 +1,4 @@
-"""What all kinds of resources have in common."""
+"""The base class of the collections of resources: get, delete, and lists in pages."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Resource = TypeVar("Resource", bound=Model)
 Item = TypeVar("Item", bound=Model)
 
 PAGE = 100
-"""Items that are asked for at a time."""
+"""Items per request for a list; the service's own maximum, so that long lists need few requests."""
 
 
 class Collection(Generic[Resource]):
-    """Resources of one kind. Where an id is asked for, the resource itself does as well."""
+    """The resources of one kind. A parameter `which` takes the id of a resource or the resource itself."""
 
     path: str
     model: type[Resource]
@@ -26,31 +26,31 @@ class Collection(Generic[Resource]):
         self._connection = connection
 
     def get(self, which: str | Resource) -> Resource:
-        """The resource as it is now. Raises NotFound."""
+        """Gets the current state of a resource. Raises NotFound."""
         return parse(self.model, self._connection.send("GET", self._path(which)))
 
     def delete(self, which: str | Resource) -> None:
-        """Removes the resource, all that belongs to it, and its files; work on it stops. Raises NotFound."""
+        """Deletes a resource, everything that belongs to it, and its files; work on it stops. Raises NotFound."""
         self._connection.send("DELETE", self._path(which))
 
     def _list(self, limit: int | None, **filters: str | None) -> Iterator[Resource]:
         return self._pages(self.path, self.model, limit, **filters)
 
     def _pages(self, path: str, model: type[Item], limit: int | None, **filters: str | None) -> Iterator[Item]:
-        """What the pages at `path` hold, asked for as it is needed; at most `limit`."""
+        """Yields at most `limit` items of the list at `path`; requests each page when it is needed."""
         params: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-        left = float("inf") if limit is None else limit
-        while left > 0:
-            answer = self._connection.send("GET", path, params={**params, "limit": int(min(PAGE, left))})
-            page = parse(Page[model], answer)
+        remaining = float("inf") if limit is None else limit
+        while remaining > 0:
+            response = self._connection.send("GET", path, params={**params, "limit": int(min(PAGE, remaining))})
+            page = parse(Page[model], response)
             yield from page.items
-            left -= len(page.items)
+            remaining -= len(page.items)
             if page.next_cursor is None:
                 return
             params["cursor"] = page.next_cursor
 
     def _post(self, which: str | Resource, verb: str, **body: Any) -> Resource:
-        """The resource after something was done with it."""
+        """Applies the action `verb` to a resource and returns the changed resource."""
         return parse(self.model, self._connection.send("POST", self._path(which, f"/{verb}"), **body))
 
     def _path(self, which: str | Resource, rest: str = "") -> str:

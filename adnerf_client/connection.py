@@ -1,4 +1,4 @@
-"""Requests to one service: with the key, tried again while it is away or busy, and with errors as exceptions."""
+"""Requests to one service: they carry the API key, are repeated while the service is unreachable or busy, and raise errors."""
 
 from __future__ import annotations
 
@@ -32,48 +32,56 @@ from adnerf_client.errors import (
 )
 
 BytesDone = Callable[[int, int], None]
-"""Is told again and again of a transfer: bytes done, bytes in all."""
+"""Callback for the progress of a transfer: (bytes done, total bytes)."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 STRANGER_S = 5.0
-"""Patience with an address at which nobody has answered yet: it is more likely wrong than being restarted."""
+"""Patience (seconds) with an address that has never answered: it is probably wrong, and a person waits for the message."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
+"""The pauses between two tries double from the first to the longest: a short outage costs little time, and a long one few
+requests."""
 PASSING = (429, 502, 503, 504)
-"""Statuses that are worth another try."""
+"""Statuses of temporary errors, after which a request is repeated."""
 IN_FLIGHT = "idempotency_in_flight"
-"""The code of a 409 that means: the same request came before, over a connection that was lost, and is still being worked on."""
+"""Code of the 409 for a repeated request whose first copy, sent over a lost connection, is still being processed."""
 
 
 class Patience:
-    """How long something is tried again: pauses that double, until the time is over or something has been achieved."""
+    """The time for which something is tried again, with pauses that double. Progress renews it."""
 
     def __init__(self, seconds: float):
         self.seconds = seconds
         self.renew()
 
     def renew(self) -> None:
-        """Begins anew: there was progress."""
+        """Starts the time and the pauses again, after progress."""
         self._since: float | None = None
         self._pause_s = FIRST_PAUSE_S
 
     def pause(self, error: AdnerfError) -> None:
-        """Sleeps before another try, as long as `error` asks for. Raises it where it will not pass, or not in time.
+        """Sleeps until the next try.
 
-        Time counts from the first error on: what is tried may take long by itself.
+        The time counts from the first error, because a try itself may take long.
+
+        Args:
+            error: Why the last try failed. Its Retry-After sets the length of the pause, if it has one.
+
+        Raises:
+            AdnerfError: `error` itself, if it is not temporary or the time is over.
         """
         if not _passing(error):
             raise error
         if self._since is None:
             self._since = time.monotonic()
         stranger = isinstance(error, Unreachable) and error.stranger
-        left_s = self._since + (min(self.seconds, STRANGER_S) if stranger else self.seconds) - time.monotonic()
-        asked_s = error.retry_after_s if isinstance(error, Problem) else None
-        if left_s <= 0 or (asked_s or 0) > left_s:
+        remaining_s = self._since + (min(self.seconds, STRANGER_S) if stranger else self.seconds) - time.monotonic()
+        requested_s = error.retry_after_s if isinstance(error, Problem) else None
+        if remaining_s <= 0 or (requested_s or 0) > remaining_s:
             raise error
-        # At random: clients that were cut off together shall not come back together.
-        pause_s = self._pause_s * random.uniform(0.5, 1.0) if asked_s is None else asked_s
-        time.sleep(min(pause_s, left_s))
+        # Random, so that clients that were disconnected at the same time do not return at the same time.
+        pause_s = self._pause_s * random.uniform(0.5, 1.0) if requested_s is None else requested_s
+        time.sleep(min(pause_s, remaining_s))
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
 
@@ -82,7 +90,17 @@ def _passing(error: AdnerfError) -> bool:
 
 
 class Connection:
-    """The way to the service at `base_url`. `patience_s` is how long a request is tried again before its error is raised."""
+    """An HTTP connection to one service.
+
+    Args:
+        base_url: Address of the service.
+        api_key: API key; None or empty sends none.
+        patience_s: Seconds for which a request is repeated before its error is raised.
+        transport: Replaces the network; for tests.
+
+    Raises:
+        BadUse: The address or the key cannot be used.
+    """
 
     def __init__(
         self, base_url: str, api_key: str | None, *, patience_s: float, transport: httpx.BaseTransport | None = None
@@ -91,7 +109,9 @@ class Connection:
         headers = {"User-Agent": f"adnerf-client/{version('adnerf')}"}
         if api_key:
             if not (api_key.isascii() and api_key.isprintable()):
-                raise BadUse("The API key has characters that no key has.", "Copy it again, without quotes or spaces.")
+                raise BadUse(
+                    "The API key contains characters that no key has.", "Copy it again, without quotes or spaces."
+                )
             headers["Authorization"] = f"Bearer {api_key}"
         self.base_url, self.patience_s = base_url, patience_s
         self.http = httpx.Client(
@@ -99,12 +119,12 @@ class Connection:
             headers=headers,
             timeout=httpx.Timeout(60.0, connect=10.0),
             transport=transport,
-            trust_env=host not in ("127.0.0.1", "localhost", "::1"),  # no proxy leads to this machine
+            trust_env=host not in ("127.0.0.1", "localhost", "::1"),  # a proxy cannot reach this machine
         )
         self._answered = False
 
     def close(self) -> None:
-        """Closes its sockets."""
+        """Closes the sockets."""
         self.http.close()
 
     def send(
@@ -119,53 +139,72 @@ class Connection:
         progress: BytesDone | None = None,
         **more: Any,
     ) -> httpx.Response:
-        """The answer to a request, tried again until it comes or patience ends. Raises AdnerfError's children.
+        """Sends a request, and repeats it until it succeeds or the patience is over.
 
-        `form` (text) and `files` go as multipart/form-data, and `progress` is told of the files' bytes. A POST carries one
-        Idempotency-Key through all its tries: the service does it once, however often it arrives.
+        A POST carries the same Idempotency-Key in all its tries, so that the service executes it once.
+
+        Args:
+            method: The HTTP method.
+            path: The path below `base_url`.
+            patience_s: Seconds for which the request is repeated; None takes those of the connection.
+            headers: Further headers.
+            form: Text fields, sent as multipart/form-data together with `files`.
+            files: Files by the name of their field.
+            progress: Called with the bytes of the files sent so far and the total.
+            **more: Further arguments of httpx.Client.request.
+
+        Raises:
+            Problem: The service answered with an error.
+            Unreachable: The service did not answer.
+            BadAnswer: The response is a redirect.
         """
         headers = dict(headers or {})
         if method == "POST":
             headers.setdefault("Idempotency-Key", str(uuid.uuid4()))
         patience = Patience(self.patience_s if patience_s is None else patience_s)
-        cut_off = False
+        disconnected = False
         while True:
             try:
                 with _parts(form, files, progress) as parts:
                     return self.once(method, path, headers=headers, **parts, **more)
             except NotFound:
-                if method == "DELETE" and cut_off:
-                    return httpx.Response(204)  # an earlier try did it, and its answer was lost
+                if method == "DELETE" and disconnected:
+                    return httpx.Response(204)  # an earlier try deleted it, but its response was lost
                 raise
             except AdnerfError as error:
-                cut_off = cut_off or isinstance(error, Unreachable)
+                disconnected = disconnected or isinstance(error, Unreachable)
                 patience.pause(error)
 
     def once(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """The answer to one try. Raises Unreachable, Problem, BadAnswer (a redirect)."""
-        with self._answers():
+        """Sends a request once. Raises Unreachable, Problem, or BadAnswer (a redirect)."""
+        with self._translate_errors():
             response = self.http.request(method, path, **more)
         return self._checked(response)
 
     @contextmanager
     def stream(self, path: str, **more: Any) -> Iterator[httpx.Response]:
-        """A GET whose body is read within the block, in one try; redirects are followed, without the key to other hosts.
+        """Sends a GET once; the caller reads the body inside the `with` block.
 
-        Raises Unreachable, also for a body that breaks off; Problem.
+        Redirects are followed; the API key is not sent to other hosts.
+
+        Raises:
+            Unreachable: The service did not answer, or the body is incomplete.
+            Problem: The service answered with an error.
         """
-        with self._answers(), self.http.stream("GET", path, follow_redirects=True, **more) as response:
+        with self._translate_errors(), self.http.stream("GET", path, follow_redirects=True, **more) as response:
             if response.is_error:
                 response.read()
             yield self._checked(response)
 
     @contextmanager
-    def _answers(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
+        """Raises Unreachable for the transport errors of httpx."""
         try:
             yield
         except httpx.TransportError as error:
             stranger = not self._answered and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-            said = str(error) or type(error).__name__
-            raise Unreachable(f"{self.base_url} does not answer ({said}).", stranger=stranger) from error
+            reason = str(error) or type(error).__name__
+            raise Unreachable(f"{self.base_url} does not answer ({reason}).", stranger=stranger) from error
 
     def _checked(self, response: httpx.Response) -> httpx.Response:
         self._answered = True
@@ -177,15 +216,19 @@ class Connection:
 
 
 def parse(model: type[Model], response: httpx.Response) -> Model:
-    """The body as a `model`. Raises BadAnswer."""
+    """Parses the body of a response as a `model`. Raises BadAnswer."""
     try:
         return model.model_validate_json(response.content)
     except ValidationError as error:
-        raise BadAnswer(f"{response.url} answered something unexpected.") from error
+        raise BadAnswer(f"The response of {response.url} is not what this client expects.") from error
 
 
 def problem(response: httpx.Response) -> Problem:
-    """An answer that is an error, as an exception; also one that is not of this service, but of a proxy before it."""
+    """Converts an error response to an exception of the right class.
+
+    The response may come from a proxy in front of the service: then its body is not a problem of the service, and the
+    code is `http_STATUS`.
+    """
     try:
         body = response.json()
     except ValueError:
@@ -193,10 +236,10 @@ def problem(response: httpx.Response) -> Problem:
     if not isinstance(body, dict):
         body = {}
     status = response.status_code
-    kinds = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict, 429: TooMany}
-    kind = kinds.get(status, Unavailable if status >= 500 else Invalid)
+    classes = {401: NotAllowed, 403: NotAllowed, 404: NotFound, 409: Conflict, 429: TooMany}
+    error_class = classes.get(status, Unavailable if status >= 500 else Invalid)
     detail = body.get("detail") or body.get("title") or f"The service answered {status} {response.reason_phrase}."
-    return kind(
+    return error_class(
         str(detail),
         str(body.get("remedy") or ""),
         code=str(body.get("code") or f"http_{status}"),
@@ -208,7 +251,7 @@ def problem(response: httpx.Response) -> Problem:
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """Seconds that the header Retry-After asks for; None where there is none that can be read."""
+    """Returns the seconds of the header Retry-After (a number or a date); None if it is missing or cannot be parsed."""
     text = response.headers.get("retry-after", "").strip()
     if text.isdecimal():
         return float(text)
@@ -222,22 +265,22 @@ def _checked_host(base_url: str) -> str:
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
-        raise BadUse(f"{base_url!r} is no address ({error}).", "Give one such as http://127.0.0.1:8000.") from error
+        raise BadUse(f"{base_url!r} is not an address ({error}).", "Use one such as http://127.0.0.1:8000.") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise BadUse(f"{base_url!r} is no address of a service.", "Give one such as http://127.0.0.1:8000.")
+        raise BadUse(f"{base_url!r} is not the address of a service.", "Use one such as http://127.0.0.1:8000.")
     return url.host
 
 
-class _Told(io.FileIO):
-    """A file that tells how far it has been read."""
+class _ObservedFile(io.FileIO):
+    """A file that reports its position after each read."""
 
-    def __init__(self, path: Path, told: Callable[[int], None]):
+    def __init__(self, path: Path, on_read: Callable[[int], None]):
         super().__init__(path)
-        self._told = told
+        self._on_read = on_read
 
     def read(self, size: int = -1) -> bytes:
         data = super().read(size)
-        self._told(self.tell())
+        self._on_read(self.tell())
         return data
 
 
@@ -245,7 +288,7 @@ class _Told(io.FileIO):
 def _parts(
     form: Mapping[str, str] | None, files: Mapping[str, Path] | None, progress: BytesDone | None
 ) -> Iterator[dict[str, Any]]:
-    """What httpx needs to send a form, with its files open during the block."""
+    """Yields the arguments with which httpx sends a form; the files are open inside the `with` block."""
     if form is None:
         yield {}
         return
@@ -253,7 +296,7 @@ def _parts(
     done = dict.fromkeys(files, 0)
     total = sum(path.stat().st_size for path in files.values())
 
-    def told(name: str, bytes_read: int) -> None:
+    def report(name: str, bytes_read: int) -> None:
         done[name] = bytes_read
         if progress is not None:
             progress(sum(done.values()), total)
@@ -261,6 +304,6 @@ def _parts(
     with ExitStack() as opened:
         parts: dict[str, Any] = {name: (None, text) for name, text in form.items()}
         for name, path in files.items():
-            file = opened.enter_context(_Told(path, lambda bytes_read, name=name: told(name, bytes_read)))
+            file = opened.enter_context(_ObservedFile(path, lambda bytes_read, name=name: report(name, bytes_read)))
             parts[name] = (path.name.encode(errors="replace").decode(), file)
         yield {"files": parts}

@@ -1,4 +1,4 @@
-"""Downloads: whole or not at all, taken up where they broke off, and compared with what the service has."""
+"""Downloads of files: they are complete or absent, continue after an interruption, and are checked by their SHA-256."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from adnerf_client.connection import BytesDone, Connection, Patience
 from adnerf_client.errors import AdnerfError, BadAnswer, BadUse, Damaged, NoSpace
 
 CHUNK = 256 << 10
+"""Bytes read at a time: small enough for a smooth progress display, large enough that the loop costs little."""
 TRIES = 2
-"""How often a file is fetched anew whose bytes turn out to be wrong."""
+"""Times that a file is fetched; a second wrong digest is probably not an accident of the line."""
 
 
 class Remote(NamedTuple):
-    """A file as the service describes it: `digest` is its SHA-256 where the ETag is one, else empty."""
+    """A file of the service. `tag` identifies its content (`new`: unknown); `digest` is its SHA-256, empty if unknown."""
 
     path: str
     size: int
@@ -27,14 +28,30 @@ class Remote(NamedTuple):
 
 
 def download(connection: Connection, path: str, to: str | Path, *, progress: BytesDone | None = None) -> Path:
-    """Saves the file at `path` of the service as `to`, replacing what is there; returns `to`.
+    """Saves a file of the service.
 
-    Until it is whole it lies beside `to` as `NAME.TAG.part`; a later call goes on with that, if it is still the same file.
-    Raises NoSpace, Damaged, BadUse (`to` cannot be written), Problem, Unreachable.
+    An incomplete file has the name `NAME.TAG.part` in the folder of `to`; TAG identifies its content, and a later call
+    for the same content continues with it.
+
+    Args:
+        connection: The connection to the service.
+        path: Path of the file at the service.
+        to: File to save to; an existing one is replaced once the download is complete.
+        progress: Called with the bytes saved so far and the total.
+
+    Returns:
+        `to` as a Path.
+
+    Raises:
+        NoSpace: The disk is full.
+        Damaged: The digest of the file was wrong twice.
+        BadUse: `to` cannot be written.
+        Problem: The service answered with an error.
+        Unreachable: The service did not answer.
     """
     to = Path(to)
     if to.is_dir() or not to.parent.is_dir():
-        raise BadUse(f"{to} cannot be a file.", "Name a file in a folder that is there.")
+        raise BadUse(f"{to} cannot be a file.", "Name a file in a folder that exists.")
     remote = _describe(connection, path)
     part = to.with_name(f"{to.name}.{remote.tag}.part")
     try:
@@ -49,7 +66,7 @@ def download(connection: Connection, path: str, to: str | Path, *, progress: Byt
             part.unlink(missing_ok=True)
             raise NoSpace(f"The disk of {to} is full.") from error
         raise BadUse(f"{to} cannot be written ({error.strerror}).", "Choose another place.") from error
-    raise Damaged(f"What arrived of {path} is not what the service has.")
+    raise Damaged(f"The downloaded bytes of {path} differ from those of the service.")
 
 
 def _describe(connection: Connection, path: str) -> Remote:
@@ -57,23 +74,23 @@ def _describe(connection: Connection, path: str) -> Remote:
     try:
         size = int(head.headers["Content-Length"])
     except (KeyError, ValueError) as error:
-        raise BadAnswer(f"The service does not tell how long {path} is.") from error
+        raise BadAnswer(f"The service does not report the size of {path}.") from error
     strong = re.fullmatch(r'"([\w.-]+)"', head.headers.get("ETag", ""))
     tag = strong[1] if strong else ""
     return Remote(path, size, tag[:16] or "new", tag if re.fullmatch(r"[0-9a-f]{64}", tag) else "")
 
 
 def _fetch(connection: Connection, remote: Remote, part: Path, progress: BytesDone | None) -> None:
-    """Brings `part` to the size of `remote`, however often the connection is cut."""
+    """Appends to `part` until it has the size of `remote`; continues after lost connections."""
     if remote.tag == "new":
-        part.unlink(missing_ok=True)  # nothing tells whether it is a piece of the same file
+        part.unlink(missing_ok=True)  # its content cannot be compared with that of the remote file
     patience = Patience(connection.patience_s)
     while (have := part.stat().st_size if part.exists() else 0) != remote.size:
         if have > remote.size:
             part.unlink()
             have = 0
         if shutil.disk_usage(part.parent).free < remote.size - have:
-            raise NoSpace(f"{part.parent} has no room for {remote.size - have} more bytes.")
+            raise NoSpace(f"{part.parent} has no space for {remote.size - have} more bytes.")
         try:
             _append(connection, remote, part, have, progress)
         except AdnerfError as error:
@@ -84,11 +101,11 @@ def _fetch(connection: Connection, remote: Remote, part: Path, progress: BytesDo
 
 def _append(connection: Connection, remote: Remote, part: Path, have: int, progress: BytesDone | None) -> None:
     headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={have}-"} if have else {})}
-    with connection.stream(remote.path, headers=headers) as answer:
-        resumed = answer.status_code == 206
+    with connection.stream(remote.path, headers=headers) as response:
+        resumed = response.status_code == 206
         with part.open("ab" if resumed else "wb") as file:
             done = have if resumed else 0
-            for chunk in answer.iter_raw(CHUNK):
+            for chunk in response.iter_raw(CHUNK):
                 file.write(chunk)
                 done += len(chunk)
                 if progress is not None:

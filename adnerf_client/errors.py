@@ -1,22 +1,22 @@
-"""The errors of the client. Each has a stable `code`, says in `detail` what is wrong and in `remedy` what to do about it.
+"""The errors of the client. Each has a stable `code`; `detail` says what is wrong, and `remedy` what to do about it.
 
-AdnerfError                 code                  raised when
-├── Problem                 (the service's)       the service answered with an error; `status` is HTTP's
-│   ├── NotAllowed          unauthorized, ...     401, 403: the key is missing, wrong, or may not do this
+AdnerfError                 code                  meaning
+├── Problem                 (the service's)       the service answered with an error; `status` is the HTTP status
+│   ├── NotAllowed          unauthorized, ...     401, 403: the key is missing, wrong, or not sufficient
 │   ├── NotFound            not_found, ...        404
-│   ├── Conflict            subject_not_ready ... 409: the state of things does not allow it (yet)
-│   ├── Invalid             validation_failed ... any other 4xx: what was sent is wrong; `errors` points at it
-│   ├── TooMany             rate_limited, ...     429: a rate or a quota is used up
-│   └── Unavailable         unavailable, ...      5xx: the service cannot answer now, or is at fault
-├── Unreachable             unreachable           there was no answer at all
+│   ├── Conflict            subject_not_ready ... 409: the state of the resource does not allow the request (yet)
+│   ├── Invalid             validation_failed ... any other 4xx: the request is wrong; `errors` points at the values
+│   ├── TooMany             rate_limited, ...     429: a rate limit or a quota is exhausted
+│   └── Unavailable         unavailable, ...      5xx: the service cannot answer now, or has a fault
+├── Unreachable             unreachable           the service did not answer
 ├── NotServed               not_served            the service, an older one, does not offer this
-├── BadAnswer               bad_answer            what answered is not this service
-├── JobFailed               (the job's)           the work ended with an error; `job` tells more
-├── JobCancelled            cancelled             the work was cancelled; `job` tells more
-├── StillRunning            still_running         the time for waiting is over and the work goes on; `job` tells more
-├── NoSpace                 no_space              this machine has no room for a download
-├── Damaged                 damaged               a download is not what the service has, again and again
-└── BadUse                  bad_use               an argument that cannot be sent: an address, a key, an id, a file
+├── BadAnswer               bad_answer            the response does not come from this service
+├── JobFailed               (the job's)           the work ended with an error; `job` holds the details
+├── JobCancelled            cancelled             the work was cancelled; `job` holds the details
+├── StillRunning            still_running         the time to wait is over and the work continues; `job` holds the details
+├── NoSpace                 no_space              this machine has no space for a download
+├── Damaged                 damaged               a download differs from the service's file, repeatedly
+└── BadUse                  bad_use               an argument cannot be used: an address, a key, an id, a file
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 
 
 class AdnerfError(Exception):
-    """Base of all errors of the client."""
+    """The base class of all errors of the client.
+
+    Args:
+        detail: What is wrong.
+        remedy: What to do about it; None takes the remedy of the class.
+        code: The stable code; None takes that of the class.
+    """
 
     code = "error"
     remedy = "Try again; if it happens again, report it."
@@ -50,8 +56,14 @@ class AdnerfError(Exception):
 class Problem(AdnerfError):
     """The service answered with an error.
 
-    `status` is HTTP's; `errors` are dicts with `detail` and `pointer` or `parameter`, for wrong values;
-    `retry_after_s` is when to come back, where the service says so; `request_id` finds the request in its log.
+    Args:
+        detail: What is wrong.
+        remedy: What to do about it.
+        code: The service's code of the problem.
+        status: The HTTP status.
+        errors: The wrong values of the request: dicts with `detail`, and `pointer` or `parameter`.
+        retry_after_s: Seconds after which to try again, if the service names them.
+        request_id: The id of the request in the service's log.
     """
 
     def __init__(
@@ -71,31 +83,31 @@ class Problem(AdnerfError):
 
 
 class NotAllowed(Problem):
-    """The key is missing or wrong, or may not do this."""
+    """The API key is missing or wrong, or does not permit the request."""
 
 
 class NotFound(Problem):
-    """There is no such thing, or it belongs to somebody else."""
+    """The resource does not exist, or belongs to another owner."""
 
 
 class Conflict(Problem):
-    """The state of things does not allow what was asked, or not yet."""
+    """The state of the resource does not allow the request, or not yet."""
 
 
 class Invalid(Problem):
-    """What was sent is wrong."""
+    """The request is wrong."""
 
 
 class TooMany(Problem):
-    """A rate or a quota is used up."""
+    """A rate limit or a quota is exhausted."""
 
 
 class Unavailable(Problem):
-    """The service cannot answer now, or is at fault."""
+    """The service cannot answer now, or has a fault."""
 
 
 class Unreachable(AdnerfError):
-    """There was no answer. `stranger`: nobody has ever answered at this address."""
+    """The service did not answer. `stranger` is True if no request to this address was ever answered."""
 
     code = "unreachable"
     remedy = "Check the address and the network, and whether the service runs."
@@ -106,43 +118,59 @@ class Unreachable(AdnerfError):
 
 
 class NotServed(AdnerfError):
+    """The service does not offer this function."""
+
     code = "not_served"
-    remedy = "Do without it, or ask who runs the service for a newer version."
+    remedy = "Ask the operator of the service for a newer version."
 
 
 class BadAnswer(AdnerfError):
+    """The response is not one of this service."""
+
     code = "bad_answer"
-    remedy = "Check the address: something else may listen there."
+    remedy = "Check the address: another program may listen there."
 
 
 class _OfJob(AdnerfError):
+    """An error about a job, which `job` holds."""
+
     def __init__(self, detail: str, remedy: str, *, job: Job, code: str | None = None):
         super().__init__(detail, remedy, code=code)
         self.job = job
 
 
 class JobFailed(_OfJob):
-    """The work ended with an error: `code` is the job's, such as `no_face_found`."""
+    """The work failed; `code` is the code of the job's error, such as `no_face_found`."""
 
 
 class JobCancelled(_OfJob):
+    """The work was cancelled."""
+
     code = "cancelled"
 
 
 class StillRunning(_OfJob):
+    """The time to wait is over, and the work continues."""
+
     code = "still_running"
 
 
 class NoSpace(AdnerfError):
+    """The disk of this machine is full."""
+
     code = "no_space"
-    remedy = "Free some space, or choose another place; what was saved so far is not needed again."
+    remedy = "Free some space, or save to another disk."
 
 
 class Damaged(AdnerfError):
+    """A downloaded file differs from the service's."""
+
     code = "damaged"
-    remedy = "Try again; if it stays so, ask who runs the service."
+    remedy = "Try again; if it happens again, ask the operator of the service."
 
 
 class BadUse(AdnerfError):
+    """An argument cannot be used."""
+
     code = "bad_use"
-    remedy = "Correct it."
+    remedy = "Correct the argument."

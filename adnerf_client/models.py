@@ -1,7 +1,7 @@
-"""The service's resources, as they come over the wire: docs/api.md says what each field means.
+"""The resources of the service as pydantic models; docs/api.md explains each field.
 
-Fields that a later version of the service adds are kept (`extra="allow"`) and words that it adds to a state are taken as
-they are, so that an older client goes on working. Times are UTC.
+An older client works with a newer service: unknown fields are kept (`extra="allow"`), and states, kinds and the like
+accept unknown values. Times are in UTC.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ VideoState = Literal["pending", "rendering", "ready", "failed", "cancelled"] | s
 
 
 class Model(BaseModel):
-    """Base of all: a value that does not change; read it again to see what has become of it."""
+    """The base class of all resources. An instance is frozen; get the resource again to see its new state."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class JobError(Model):
-    """Why a job failed, and what to do about it."""
+    """The reason why a job failed, and the remedy."""
 
     code: str
     message: str
@@ -35,7 +35,7 @@ class JobError(Model):
 
 
 class Job(Model):
-    """One piece of work. `progress` is 0 to 1; `eta_s` seconds left; `queue_position` 1 is the next to run."""
+    """A job. `progress` is 0 to 1, `eta_s` the estimated seconds left, `queue_position` 1 the next job to run."""
 
     id: str
     kind: JobKind
@@ -55,12 +55,12 @@ class Job(Model):
 
     @property
     def ended(self) -> bool:
-        """Whether no more will come of it, unless it is retried."""
+        """True if the job succeeded, failed or was cancelled."""
         return self.state in ("succeeded", "failed", "cancelled")
 
 
 class Footage(Model):
-    """What was found in a reference video. What was not yet known when it was refused is None."""
+    """Measurements of a reference video. A field is None if it was not measured, for example in a refused video."""
 
     duration_s: float | None = None
     fps: float | None = None
@@ -75,7 +75,7 @@ class Footage(Model):
 
 
 class Quality(Model):
-    """Figures on the held-out part of the footage, which training never saw."""
+    """Measurements on the held-out part of the footage, which training does not use."""
 
     psnr: float | None = None
     ssim: float | None = None
@@ -86,7 +86,7 @@ class Quality(Model):
 
 
 class ViewLimits(Model):
-    """How far a subject can be turned, degrees: (least, most)."""
+    """The range of head rotations of a subject: (minimum, maximum) in degrees."""
 
     yaw_deg: tuple[float, float]
     pitch_deg: tuple[float, float]
@@ -94,7 +94,7 @@ class ViewLimits(Model):
 
 
 class Subject(Model):
-    """A person of whom videos can be made. `jobs` are the oldest first."""
+    """A person of whom videos are made. `jobs` starts with the oldest."""
 
     id: str
     name: str
@@ -109,7 +109,11 @@ class Subject(Model):
 
 
 class View(Model):
-    """A change added to the head's pose: degrees (yaw to the person's left, pitch up, roll clockwise), zoom, shift."""
+    """A change that is added to the head's pose.
+
+    Yaw (to the person's left), pitch (up) and roll (clockwise) are in degrees. `x` (right) and `y` (down) are shifts as
+    fractions of the picture.
+    """
 
     yaw_deg: float = 0.0
     pitch_deg: float = 0.0
@@ -120,14 +124,14 @@ class View(Model):
 
 
 class Background(Model):
-    """What stands behind the person; `color` is "#rrggbb" and goes with kind `color`."""
+    """The background of a video; `color` is "#rrggbb" and belongs to the kind `color`."""
 
     kind: Literal["original", "color", "image", "transparent"] | str = "original"
     color: str | None = None
 
 
 class Options(Model):
-    """How a video is made. What is not given, the service chooses."""
+    """The options of a video. The service chooses the value of each that is None."""
 
     size: int | None = None
     pose: Literal["track", "still"] | str | None = None
@@ -139,7 +143,7 @@ class Options(Model):
 
 
 class Video(Model):
-    """A subject saying something. `view` is what was used of `options.view`, within the subject's limits."""
+    """A video of a speaking subject. `view` is `options.view` clamped to the subject's limits."""
 
     id: str
     subject_id: str
@@ -156,7 +160,7 @@ class Video(Model):
 
 
 class Consent(Model):
-    """The record of who agreed to be shown; `digest` is its SHA-256, which content credentials name."""
+    """The record of a person's consent. `digest` is its SHA-256, which the content credentials of videos contain."""
 
     by: str | None = None
     text: str
@@ -168,7 +172,7 @@ class Consent(Model):
 
 
 class Upload(Model):
-    """A file on its way to the service. It is used once, for the subject or video `used_by`."""
+    """A resumable upload of a file. It can be used once; `used_by` is the id of the resource made from it."""
 
     id: str
     name: str = ""
@@ -181,7 +185,7 @@ class Upload(Model):
 
 
 class Credentials(Model):
-    """What the signed content credentials (C2PA) of a file say: `valid` is that they hold, `ours` that the service signed."""
+    """The signed content credentials (C2PA) of a file. `valid`: the signature is intact; `ours`: this service signed."""
 
     present: bool
     valid: bool
@@ -193,7 +197,7 @@ class Credentials(Model):
 
 
 class Mark(Model):
-    """What the invisible mark in the pictures says; `false_alarm` bounds the probability that it says so by chance."""
+    """The invisible mark of a video. `false_alarm` is an upper bound of the probability of a detection by chance."""
 
     found: bool
     score: float | None = None
@@ -202,7 +206,11 @@ class Mark(Model):
 
 
 class Verification(Model):
-    """Whether a file was made by the service, by two ways that do not depend on each other. None until it is known."""
+    """The answer to the question whether the service made a file.
+
+    The content credentials and the invisible mark are checked independently. Both, and `made_here`, are None until the
+    check is finished.
+    """
 
     id: str
     state: Literal["queued", "running", "succeeded", "failed"] | str
@@ -216,7 +224,7 @@ class Verification(Model):
 
 
 class Webhook(Model):
-    """An address that is told of events. `secret`, by which deliveries are verified, is there once: when it is made."""
+    """An address that receives events. `secret` verifies deliveries; only the responses to create and rotate hold it."""
 
     id: str
     url: str
@@ -231,7 +239,7 @@ class Webhook(Model):
 
 
 class Delivery(Model):
-    """One event, told to one webhook."""
+    """The delivery of one event to one webhook."""
 
     id: str
     webhook_id: str
@@ -249,7 +257,7 @@ class Delivery(Model):
 
 
 class Page(Model, Generic[T]):
-    """A part of a list, newest first."""
+    """One page of a list, newest first."""
 
     items: list[T]
     next_cursor: str | None = None

@@ -1,4 +1,4 @@
-"""What a service has: subjects, videos, jobs."""
+"""The collections of a service: subjects, videos, jobs, verifications."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from adnerf_client.models import (
 from adnerf_client.uploads import Uploads, readable
 
 RESUMABLE_FROM = 8 << 20
-"""Files from this size on (bytes) are sent piece by piece; smaller ones are as quickly sent again."""
+"""Size (bytes) from which files are sent as resumable uploads; a smaller file is sent again as a whole just as quickly."""
 
 
 class Made(Collection[Resource]):
-    """Resources that are made of a file."""
+    """The resources of a kind that is made from a file."""
 
     create_path = ""
-    """Where they are made, if not at `path`."""
+    """The path to which a new resource is posted; empty: `path`."""
 
     def __init__(self, connection: Connection, uploads: Uploads):
         super().__init__(connection)
@@ -49,9 +49,18 @@ class Made(Collection[Resource]):
         progress: BytesDone | None,
         others: Mapping[str, Path] = MappingProxyType({}),
     ) -> Resource:
-        """A new resource of the file `path`, which the form calls `name`, or of an upload; `others` are small files beside it."""
+        """Makes a resource.
+
+        Args:
+            form: Text fields.
+            name: Name of the field that holds the file.
+            path: The file; None if `upload_id` is given.
+            upload_id: Id of a complete upload of the file.
+            progress: Called with the bytes sent so far and the total.
+            others: Further, small files by the name of their field.
+        """
         if (path is None) == (upload_id is None):
-            raise TypeError(f"either {name} or upload_id is needed")
+            raise TypeError(f"give either {name} or upload_id")
         files = dict(others)
         if path is not None:
             upload_id = self._upload(readable(path), progress)
@@ -59,11 +68,11 @@ class Made(Collection[Resource]):
             files[name] = Path(path)
         else:
             form, progress = {**form, "upload_id": upload_id}, None
-        to = self.create_path or self.path
-        return parse(self.model, self._connection.send("POST", to, form=form, files=files, progress=progress))
+        target = self.create_path or self.path
+        return parse(self.model, self._connection.send("POST", target, form=form, files=files, progress=progress))
 
     def _upload(self, path: Path, progress: BytesDone | None) -> str | None:
-        """The id of an upload that holds a large file; None for a small one, or where the service takes no uploads."""
+        """Uploads a large file and returns the upload's id; None for a small file, or if the service has no uploads."""
         if path.stat().st_size < RESUMABLE_FROM:
             return None
         try:
@@ -73,7 +82,7 @@ class Made(Collection[Resource]):
 
 
 class Subjects(Made[Subject]):
-    """People of whom videos can be made."""
+    """The people of whom videos are made."""
 
     path, model = "/v1/subjects", Subject
 
@@ -88,47 +97,64 @@ class Subjects(Made[Subject]):
         upload_id: str | None = None,
         progress: BytesDone | None = None,
     ) -> Subject:
-        """A new subject of a reference video; two jobs follow, `preprocess` and `train` (see Client.wait).
+        """Makes a subject from a reference video. Two jobs follow, `preprocess` and `train` (Client.wait).
 
-        `consent` says who agreed to be shown, and to what; `consent_by` can name that person apart.
-        `video` is a file, or `upload_id` an upload (Client.uploads).
+        Args:
+            video: The reference video; None if `upload_id` is given.
+            consent: Who agreed to be shown, and to what.
+            consent_by: The name of that person, besides the text.
+            name: Name of the subject; None takes the name of the file.
+            preset: Quality and duration of the training.
+            upload_id: Id of a complete upload of the reference video (Client.uploads).
+            progress: Called with the bytes sent so far and the total.
+
+        Returns:
+            The new subject, whose work is not yet done.
         """
         form = {"consent": consent, "preset": preset}
         if consent_by is not None:
             form["consent_by"] = consent_by
         if name is None and video is not None:
-            name = Path(video).stem  # the service takes it from the form's file, which an upload is not
+            name = Path(video).stem  # the service names it after the file in the form, and an upload is not in the form
         if name is not None:
             form["name"] = name
         return self._create(form, "video", video, upload_id, progress)
 
     def list(self, *, state: SubjectState | None = None, limit: int | None = None) -> Iterator[Subject]:
-        """Subjects, newest first, at most `limit`."""
+        """Lists at most `limit` subjects, newest first."""
         return self._list(limit, state=state)
 
     def rename(self, which: str | Subject, name: str) -> Subject:
-        """The subject with its new name."""
+        """Renames a subject and returns it."""
         return parse(Subject, self._connection.send("PATCH", self._path(which), json={"name": name}))
 
     def consent(self, which: str | Subject) -> Consent:
-        """The record of who agreed to be shown, to what, when, with which footage."""
+        """Gets the record of consent: who agreed to be shown, to what, when, and with which footage."""
         return parse(Consent, self._connection.send("GET", self._path(which, "/consent")))
 
     def withdraw_consent(self, which: str | Subject, *, purge: bool = False) -> Subject:
-        """The subject, cancelled for ever with its videos; with `purge` all files go too, and the record alone stays."""
+        """Withdraws the consent of a subject: it and its videos are cancelled, and this cannot be undone.
+
+        Args:
+            which: The subject or its id.
+            purge: Also delete all files; only the record of consent stays.
+
+        Returns:
+            The cancelled subject.
+        """
         return self._post(which, "withdraw-consent", json={"purge": purge})
 
     def preview(self, which: str | Subject, to: str | Path) -> Path:
-        """Saves a picture (JPEG) of what training has come to."""
+        """Saves the latest preview picture of the training (JPEG) as `to` and returns its path."""
         return download(self._connection, self._path(which, "/preview"), to)
 
     def report(self, which: str | Subject, to: str | Path) -> Path:
-        """Saves the page (HTML) that tells how good the subject is."""
+        """Saves the report on the quality of a subject (HTML) as `to` and returns its path."""
         return download(self._connection, self._path(which, "/report"), to)
 
 
 class Videos(Made[Video]):
-    """Subjects saying something."""
+    """The videos of speaking subjects."""
 
     path, model = "/v1/videos", Video
 
@@ -142,14 +168,23 @@ class Videos(Made[Video]):
         upload_id: str | None = None,
         progress: BytesDone | None = None,
     ) -> Video:
-        """A new video of a ready subject speaking `audio`; one job follows, `render` (see Client.wait).
+        """Makes a video of a ready subject. One job follows, `render` (Client.wait).
 
-        `audio` is a file, or `upload_id` an upload. `background` is a picture (PNG, JPEG, WebP) to stand behind the person.
+        Args:
+            subject: The subject or its id.
+            audio: The speech; None if `upload_id` is given.
+            options: The options of the video.
+            background: A picture (PNG, JPEG, WebP) for behind the person; it belongs to the background kind `image`.
+            upload_id: Id of a complete upload of the speech (Client.uploads).
+            progress: Called with the bytes sent so far and the total.
+
+        Returns:
+            The new video, whose work is not yet done.
         """
-        given = Options.model_validate(options or {})
+        checked = Options.model_validate(options or {})
         form = {
             "subject_id": subject if isinstance(subject, str) else subject.id,
-            "options": given.model_dump_json(exclude_none=True),
+            "options": checked.model_dump_json(exclude_none=True),
         }
         others = {} if background is None else {"background": readable(background)}
         return self._create(form, "audio", audio, upload_id, progress, others)
@@ -157,16 +192,19 @@ class Videos(Made[Video]):
     def list(
         self, *, state: VideoState | None = None, subject_id: str | None = None, limit: int | None = None
     ) -> Iterator[Video]:
-        """Videos, newest first, at most `limit`."""
+        """Lists at most `limit` videos, newest first."""
         return self._list(limit, state=state, subject_id=subject_id)
 
     def download(self, which: str | Video, to: str | Path, *, progress: BytesDone | None = None) -> Path:
-        """Saves the MP4 or WebM as `to`, whole or not at all; a cut download is taken up again, also by a later call."""
+        """Saves the MP4 or WebM file of a video as `to`, and returns its path.
+
+        An interrupted download continues from where it stopped, also in a later call (downloads.download).
+        """
         return download(self._connection, self._path(which, "/file"), to, progress=progress)
 
 
 class Jobs(Collection[Job]):
-    """The work behind subjects and videos."""
+    """The jobs that make subjects and videos."""
 
     path, model = "/v1/jobs", Job
 
@@ -179,20 +217,20 @@ class Jobs(Collection[Job]):
         video_id: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Job]:
-        """Jobs, newest first, at most `limit`."""
+        """Lists at most `limit` jobs, newest first."""
         return self._list(limit, state=state, kind=kind, subject_id=subject_id, video_id=video_id)
 
     def cancel(self, which: str | Job) -> Job:
-        """Cancels a queued or running job; running work stops within seconds. Raises Conflict for others."""
+        """Cancels a queued or running job; running work stops within seconds. Raises Conflict in other states."""
         return self._post(which, "cancel")
 
     def retry(self, which: str | Job) -> Job:
-        """Queues a failed or cancelled job again; it goes on from what stands. Raises Conflict for others."""
+        """Queues a failed or cancelled job again; it continues from saved work. Raises Conflict in other states."""
         return self._post(which, "retry")
 
 
 class Verifications(Made[Verification]):
-    """Answers to the question whether a file was made by the service; they can be read for a day."""
+    """The verifications, which answer whether the service made a file; each is kept for a day."""
 
     path, model, create_path = "/v1/verifications", Verification, "/v1/verify"
 
@@ -203,5 +241,14 @@ class Verifications(Made[Verification]):
         upload_id: str | None = None,
         progress: BytesDone | None = None,
     ) -> Verification:
-        """The answer for a video file, or for an upload; `finished_at` is None while the service looks."""
+        """Starts the verification of a video file.
+
+        Args:
+            file: The video file; None if `upload_id` is given.
+            upload_id: Id of a complete upload of the video file.
+            progress: Called with the bytes sent so far and the total.
+
+        Returns:
+            The verification; its `finished_at` is None while the service checks the file.
+        """
         return self._create({}, "file", file, upload_id, progress)

@@ -1,4 +1,4 @@
-"""Uploads that survive a cut connection: tus 1.0 (https://tus.io/protocols/resumable-upload), creation and PATCH."""
+"""Resumable uploads by tus 1.0 (https://tus.io/protocols/resumable-upload): creation and PATCH."""
 
 from __future__ import annotations
 
@@ -12,25 +12,40 @@ from adnerf_client.errors import AdnerfError, BadUse, Invalid, NotFound, NotServ
 from adnerf_client.models import Upload
 
 CHUNK = 4 << 20
-"""Bytes a request: what is lost at most when the connection is cut."""
+"""Bytes per request: the most that is sent again after a lost connection. Smaller chunks would need more round trips."""
 VERSION = {"Tus-Resumable": "1.0.0"}
+"""The header that every tus request carries."""
 
 
 class Uploads(Collection[Upload]):
-    """Files that are sent piece by piece, and named by their id when a subject or video is made of them."""
+    """Files that are sent in chunks; a subject or video is made from one by its id."""
 
     path, model = "/v1/uploads", Upload
 
     def list(self, *, limit: int | None = None) -> Iterator[Upload]:
-        """Uploads, newest first, at most `limit`, until they expire."""
+        """Lists at most `limit` uploads that have not expired, newest first."""
         return self._list(limit)
 
     def create(self, path: str | Path, *, progress: BytesDone | None = None) -> Upload:
-        """Sends a whole file, going on where a cut connection left it. Raises NotServed, BadUse, Problem, Unreachable."""
+        """Uploads a file; continues after lost connections.
+
+        Args:
+            path: The file.
+            progress: Called with the bytes sent so far and the total.
+
+        Returns:
+            The complete upload.
+
+        Raises:
+            NotServed: The service has no uploads.
+            BadUse: The file cannot be read, or it changed.
+            Problem: The service refuses the file.
+            Unreachable: The service did not answer.
+        """
         return self.resume(self.begin(path).id, path, progress=progress)
 
     def begin(self, path: str | Path) -> Upload:
-        """Announces a file; `resume` sends it. Raises NotServed, BadUse, Problem, Unreachable."""
+        """Creates an upload without sending the file, which `resume` does. Raises NotServed, BadUse, Problem, Unreachable."""
         path = readable(path)
         size = path.stat().st_size
         name = base64.b64encode(path.name.encode(errors="replace")).decode()
@@ -39,16 +54,31 @@ class Uploads(Collection[Upload]):
             return parse(Upload, self._connection.send("POST", self.path, headers=headers))
         except (NotFound, Invalid) as error:
             if error.status in (404, 405):
-                raise NotServed("This service takes no resumable uploads.") from error
+                raise NotServed("This service does not offer resumable uploads.") from error
             raise
 
     def resume(self, upload_id: str, path: str | Path, *, progress: BytesDone | None = None) -> Upload:
-        """Sends what is missing of a file. Raises BadUse where it is not as long as announced, NotFound, Unreachable."""
+        """Sends the missing part of a file.
+
+        Args:
+            upload_id: The id of the upload.
+            path: The file for which the upload was created.
+            progress: Called with the bytes sent so far and the total.
+
+        Returns:
+            The complete upload.
+
+        Raises:
+            BadUse: The file cannot be read, or its size is not that of the upload.
+            NotFound: There is no such upload.
+            Unreachable: The service did not answer.
+        """
         path = readable(path)
         upload = self.get(upload_id)
         if path.stat().st_size != upload.size_bytes:
             raise BadUse(
-                f"{path} is not the file that {upload_id} was begun with: its size differs.", "Name that file."
+                f"{path} is not the file of {upload_id}: its size differs.",
+                "Name the file that the upload was created for.",
             )
         patience = Patience(self._connection.patience_s)
         with path.open("rb") as file:
@@ -61,33 +91,35 @@ class Uploads(Collection[Upload]):
                 try:
                     upload = self._append(upload, file.read(CHUNK))
                 except AdnerfError as error:
-                    known, upload = upload, self.get(upload_id)
-                    if upload.received_bytes == known.received_bytes:
-                        patience.pause(error)  # else something arrived, and only the answer did not
+                    previous, upload = upload, self.get(upload_id)
+                    if upload.received_bytes == previous.received_bytes:
+                        patience.pause(error)  # otherwise the chunk arrived, and only the response was lost
                         continue
                 patience.renew()
 
     def delete(self, which: str | Upload) -> None:
-        """Gives up an upload; what was made of it stays. Raises NotFound."""
+        """Deletes an upload; a subject or video made from it stays. Raises NotFound."""
         self._connection.send("DELETE", self._path(which), headers=VERSION)
 
-    def _append(self, upload: Upload, piece: bytes) -> Upload:
+    def _append(self, upload: Upload, chunk: bytes) -> Upload:
         headers = {
             **VERSION,
             "Upload-Offset": str(upload.received_bytes),
             "Content-Type": "application/offset+octet-stream",
         }
-        if not piece:
-            raise BadUse("The file has become shorter while it was sent.", "Send it when nobody writes to it.")
-        answer = self._connection.once("PATCH", self._path(upload), headers=headers, content=piece)
-        return upload.model_copy(update={"received_bytes": int(answer.headers["Upload-Offset"])})
+        if not chunk:
+            raise BadUse("The file became shorter while it was sent.", "Send it when no program writes to it.")
+        response = self._connection.once("PATCH", self._path(upload), headers=headers, content=chunk)
+        return upload.model_copy(update={"received_bytes": int(response.headers["Upload-Offset"])})
 
 
 def readable(path: str | Path) -> Path:
-    """The path of a file that can be sent. Raises BadUse."""
+    """Checks that a file can be read and returns its path. Raises BadUse."""
     path = Path(path)
     try:
         with path.open("rb"):
             return path
     except OSError as error:
-        raise BadUse(f"{path} cannot be read ({error.strerror}).", "Name a file that is there.") from error
+        raise BadUse(
+            f"{path} cannot be read ({error.strerror}).", "Name a file that exists and that you may read."
+        ) from error

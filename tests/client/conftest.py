@@ -1,4 +1,4 @@
-"""A whole service at the end of a cable: the real application behind a real server, and a worker with the stub core."""
+"""A complete service behind a proxy that can be cut: the real application on a real server, and a worker with the stub core."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONSENT = "Ann agreed to be shown, 2 May"
 
 
 class Service:
-    """What tests do to the service that a client talks to. `url` leads through a cable that can be cut."""
+    """The service of a test. `url` leads through a proxy that can be cut."""
 
     def __init__(self, settings: Settings, folder: Path):
         self.settings, self.folder = settings, folder
@@ -34,19 +34,19 @@ class Service:
         self.start()
 
     def start(self) -> None:
-        """The API runs again; whoever calls reaches it."""
+        """Starts the API and connects the proxy to it."""
         self.app = create_app(self.settings)
         url = self._api.enter_context(serving(self.app))
         self.cable.target = int(url.rpartition(":")[2])
         self.cable.mend()
 
     def stop(self) -> None:
-        """The API ends; nobody answers."""
+        """Stops the API and cuts the proxy."""
         self.cable.cut()
         self._api.close()
 
     def start_worker(self) -> None:
-        """From now on jobs are worked on."""
+        """Starts a worker for all jobs."""
         worker = PollingWorker(self.settings, CORE)
         thread = threading.Thread(target=worker.run)
         thread.start()
@@ -54,26 +54,26 @@ class Service:
         self._worker.callback(worker.stopping.set)
 
     def client(self, **arguments) -> Client:
-        """A client of this service; it closes by itself."""
+        """Makes a client of this service, which is closed with it."""
         return self._clients.enter_context(Client(self.url, **arguments))
 
     def file(self, name: str = "ann.mp4", **orders) -> Path:
-        """A file that the API takes for media, and the stub core for its orders."""
+        """Writes a file that the API accepts as media, and from which the stub core reads its orders."""
         path = self.folder / name
         path.write_bytes(json.dumps(orders).encode("utf-16"))
         return path
 
     def ready_subject(self, client: Client) -> Subject:
-        """A subject of which videos can be made; the worker must run."""
+        """Makes a subject that is ready; the worker must run."""
         return client.wait(client.subjects.create(self.file(), consent=CONSENT), timeout=300)
 
     def ready_video(self, client: Client, **orders) -> Video:
-        """A video that can be downloaded; the worker must run."""
+        """Makes a video that is ready; the worker must run."""
         video = client.videos.create(self.ready_subject(client), self.file("say.wav", **orders))
         return client.wait(video, timeout=300)
 
     def close(self) -> None:
-        """The end of everything."""
+        """Closes the clients, the worker, the API and the proxy."""
         self._clients.close()
         self._worker.close()
         self.stop()
@@ -87,7 +87,7 @@ def a_service(folder: Path, empty_database: Path) -> Iterator[Service]:  # noqa:
     data.mkdir()
     shutil.copy(empty_database, data / "adnerf.db")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("adnerf_client.waiting.LONGEST_LOOK_S", 0.2)  # this work takes no minutes
+        patch.setattr("adnerf_client.waiting.LONGEST_LOOK_S", 0.2)  # the stub core works for seconds
         service = Service(Settings(data_dir=data, beat_s=0.1, poll_s=0.2), folder)
         try:
             yield service
@@ -107,7 +107,7 @@ def client(service):
 
 
 class Wire(httpx.BaseTransport):
-    """Real requests, of which it keeps a list; answers to those that `loses` names get lost on their way, once each."""
+    """Sends real requests and records them. The response to each method in `loses` gets lost once."""
 
     def __init__(self):
         self.sent: list[httpx.Request] = []
@@ -116,7 +116,7 @@ class Wire(httpx.BaseTransport):
         self._real = httpx.HTTPTransport()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends it."""
+        """Sends a request."""
         self.sent.append(request)
         answer = self._real.handle_request(request)
         self.answers.append(answer)
@@ -128,7 +128,7 @@ class Wire(httpx.BaseTransport):
         return answer
 
     def close(self) -> None:
-        """Closes its connections."""
+        """Closes the connections."""
         self._real.close()
 
 

@@ -1,4 +1,4 @@
-"""The commands that use a service: what they print, how they end, and what they load."""
+"""The commands for users of a service: their output, their exit statuses, and the modules that they load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adnerf.__main__ import main
-from adnerf.videos import asked_for
+from adnerf_client.errors import AdnerfError
 from adnerf_client.models import Job, Verification
 from tests.client.conftest import CONSENT
 
@@ -46,7 +46,7 @@ def started(service, *words):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Tests that a shell runs in its background ignore ctrl-c, and would hand that down.
+        # Tests in the background of a shell ignore Ctrl-C, and child processes would inherit that.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
@@ -83,7 +83,7 @@ def test_the_main_job_by_commands(service, adnerf):
     assert json.loads(adnerf("videos", "list", "--json")[1]) == []
 
 
-def test_a_failed_job(service, adnerf):
+def test_a_failed_job_ends_with_status_1_and_its_remedy(service, adnerf):
     service.start_worker()
     service.file("empty.mp4", at={"1": "refuse"})
     status, out, err = adnerf("subjects", "create", "empty.mp4", "--consent", CONSENT, "--wait")
@@ -94,7 +94,7 @@ def test_a_failed_job(service, adnerf):
     assert status == 1 and json.loads(out)["error"]["code"] == "no_face_found"
 
 
-def test_what_is_still_running(service, adnerf):
+def test_waiting_with_a_timeout_ends_with_status_3(service, adnerf):
     service.file("ann.mp4")
     status, out, err = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--timeout", "0.3", "--json")
     subject = json.loads(out)
@@ -109,18 +109,18 @@ def test_what_is_still_running(service, adnerf):
     assert "queued" in adnerf("jobs", "retry", subject["jobs"][0]["id"])[1]
 
 
-def test_ctrl_c_ends_the_waiting_and_not_the_work(service, client):
+def test_ctrl_c_ends_the_waiting_while_the_work_continues(service, client):
     subject = client.subjects.create(service.file(), consent=CONSENT)
     watching = started(service, "jobs", "watch", subject.id)
     assert "preprocess" in watching.stderr.readline()
     watching.send_signal(signal.SIGINT)
-    _, told = watching.communicate(timeout=120)
-    assert watching.returncode == 3 and f"adnerf jobs watch {subject.id}" in told and "Traceback" not in told
+    _, err = watching.communicate(timeout=120)
+    assert watching.returncode == 3 and f"adnerf jobs watch {subject.id}" in err and "Traceback" not in err
     assert client.subjects.get(subject).jobs[0].state == "queued"
 
 
 def test_bars_are_for_terminals(service, client):
-    """On a terminal there are bars; what is printed as JSON stays clean of them."""
+    """On a terminal there are bars; they do not mix with the JSON on stdout."""
     service.start_worker()
     subject = client.subjects.create(service.file(), consent=CONSENT)
     shown, terminal = pty.openpty()
@@ -128,26 +128,26 @@ def test_bars_are_for_terminals(service, client):
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     watching = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=terminal)
     os.close(terminal)
-    seen: list[bytes] = []
-    reader = threading.Thread(target=_read, args=(shown, seen))
+    chunks: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(shown, chunks))
     reader.start()
     out, _ = watching.communicate(timeout=120)
     reader.join()
     os.close(shown)
     assert watching.returncode == 0 and json.loads(out)["state"] == "ready"
-    screen = b"".join(seen).decode()
+    screen = b"".join(chunks).decode()
     assert "━" in screen and "train" in screen and "100%" in screen
 
 
-def _read(terminal, seen):
+def _read(terminal, chunks):
     while True:
         try:
-            seen.append(os.read(terminal, 4096))
+            chunks.append(os.read(terminal, 4096))
         except OSError:  # the other end is closed
             return
 
 
-def test_errors_of_many_kinds(service, adnerf):
+def test_errors_end_with_status_1_and_a_message(service, adnerf):
     status, out, err = adnerf("subjects", "show", "sub_nobody", "--json")
     error = json.loads(out)["error"]
     assert (status, error["code"], error["status"]) == (1, "not_found", 404) and "Traceback" not in err
@@ -169,7 +169,7 @@ def test_errors_of_many_kinds(service, adnerf):
         ["jobs", "fly"],
     ],
 )
-def test_wrong_command_lines(adnerf, words):
+def test_a_wrong_command_line_ends_with_status_2(adnerf, words):
     with pytest.raises(SystemExit) as ended:
         adnerf(*words)
     assert ended.value.code == 2
@@ -183,18 +183,25 @@ def test_wrong_command_lines(adnerf, words):
         (["-o", "a.webm", "--format", "mp4", "--pose", "still"], {"format": "mp4", "pose": "still"}, None),
         (["--background", "#20a0FF"], {"background": {"kind": "color", "color": "#20a0FF"}}, None),
         (["--background", "wall.png", "--label"], {"label": True, "background": {"kind": "image"}}, Path("wall.png")),
+        (["--label", "Made by AI", "--yaw", "-5"], {"label": "Made by AI", "view": {"yaw_deg": -5.0}}, None),
+        (["--label", "--seed", "1"], {"label": True, "seed": 1}, None),
         (["--zoom", "1.5", "--x", "-0.1", "--size", "64", "--seed", "0"],
          {"view": {"zoom": 1.5, "x": -0.1}, "size": 64, "seed": 0}, None),
     ],
 )  # fmt: skip
-def test_how_a_video_looks(words, options, picture):
-    from adnerf.__main__ import make_parser
+def test_the_request_for_a_video(words, options, picture, monkeypatch):
+    requests = []
 
-    line = ["videos", "create", "sub_1", "a.wav", *words]
-    assert asked_for(make_parser(line).parse_args(line)) == (options, picture)
+    def create(_videos, subject, audio, **request):
+        requests.append((subject, audio, request["options"], request["background"]))
+        raise AdnerfError("enough")
+
+    monkeypatch.setattr("adnerf_client.resources.Videos.create", create)
+    assert main(["videos", "create", "sub_1", "a.wav", *words]) == 1
+    assert requests == [("sub_1", Path("a.wav"), options, picture)]
 
 
-def test_uploads(service, adnerf):
+def test_uploads_by_commands(service, adnerf):
     service.file("ann.mp4")
     status, out, err = adnerf("uploads", "create", "ann.mp4", "--json")
     upload = json.loads(out)
@@ -210,27 +217,27 @@ def test_uploads(service, adnerf):
     assert adnerf("uploads", "delete", upload["id"])[0] == 0
 
 
-def test_consent_can_name_the_person_apart(service, adnerf):
+def test_consent_by_names_the_person_in_the_record(service, adnerf):
     service.file("ann.mp4")
     _, out, _ = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--consent-by", "Ånn", "--json")
     record = json.loads(adnerf("subjects", "consent", json.loads(out)["id"], "--json")[1])
     assert (record["text"], record["by"]) == (CONSENT, "Ånn")
 
 
-def test_findings_are_shown_in_words(capsys):
-    from adnerf.output import Screen
+def test_a_verification_is_shown_as_text(capsys):
+    from adnerf.output import Output
 
     body = {"id": "ver_1", "state": "succeeded", "created_at": "2026-01-01T00:00:00Z", "made_here": False}
     body["credentials"] = {"present": True, "valid": True, "ours": False}
     body["credentials"]["problems"] = [{"code": "untrusted", "detail": "nobody knows them"}]
     body["video"] = {"id": "vid_1", "links": {"self": "/v1/videos/vid_1"}}
-    Screen(as_json=False).show(Verification.model_validate(body))
+    Output(as_json=False).show(Verification.model_validate(body))
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert ["credentials.problems", "untrusted: nobody knows them"] in lines
     assert ["video.id", "vid_1"] in lines and not any("links" in name for name, _ in lines)
 
 
-def test_progress_in_words():
+def test_progress_is_described_in_words():
     from adnerf.output import describe, time_left
 
     job = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "s", "created_at": "2026-01-01T00:00:00Z"}
@@ -257,8 +264,8 @@ def test_progress_in_words():
 def test_help_loads_little_and_names_every_command():
     program = (
         "import sys\nfrom adnerf.__main__ import main\n"
-        "try:\n    main(['subjects', 'list', '--help'])\n"
-        "except SystemExit:\n    print(sorted({'torch', 'sqlalchemy', 'celery', 'httpx', 'pydantic'} & set(sys.modules)))"
+        "main(['subjects', 'list', '--help'])\n"
+        "print(sorted({'torch', 'sqlalchemy', 'celery', 'httpx', 'pydantic'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "[]"
@@ -266,8 +273,18 @@ def test_help_loads_little_and_names_every_command():
         [sys.executable, "-m", "adnerf", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert all(
-        f"    {word} " in ran.stdout for word in ("subjects", "videos", "jobs", "uploads", "verify", "serve", "worker")
+        f"  {word} " in ran.stdout for word in ("subjects", "videos", "jobs", "uploads", "verify", "serve", "worker")
     )
+
+
+def test_a_command_for_users_loads_neither_database_nor_queue():
+    program = (
+        "import sys\nfrom adnerf.__main__ import main\n"
+        "assert main(['jobs', 'list', '--url', 'nonsense']) == 1\n"
+        "print(sorted({'torch', 'sqlalchemy', 'celery', 'storage', 'api'} & set(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ran.stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -278,27 +295,39 @@ def test_help_loads_little_and_names_every_command():
         (["videos", "create", "--form"], ["--format"]),
         (["completion", "z"], ["zsh"]),
         (["serve", "--po"], ["--port"]),
-        (["verify", "foun"], ["found.mp4"]),
+        (["verify", "foun"], []),  # nothing of its own: then the shell completes the names of files
     ],
 )
-def test_a_shell_completes(line, completed, completion, tmp_path):
-    (tmp_path / "found.mp4").touch()
+def test_bash_completes(line, completed, bash_completion, tmp_path):
+    (tmp_path / "adnerf").write_text(f"#!/bin/sh\nexec {sys.executable} -m adnerf\n")
+    (tmp_path / "adnerf").chmod(0o755)
     script = (
-        f"{completion}\nCOMP_WORDS=(adnerf {' '.join(line)}); COMP_CWORD={len(line)}\n"
-        f'_shtab_adnerf adnerf "{line[-1]}" 2>/dev/null; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        f"{bash_completion}\nCOMP_WORDS=(adnerf {' '.join(line)}); COMP_CWORD={len(line)}\n"
+        '_adnerf_completion adnerf; printf "%s\\n" "${COMPREPLY[@]}"; complete -p adnerf'
     )
-    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines() == completed
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ran = subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    *words, registered = ran.stdout.splitlines()
+    assert [word for word in words if word] == completed
+    assert registered == "complete -o default -F _adnerf_completion adnerf"
 
 
 @pytest.fixture(scope="module")
-def completion():
-    """What `adnerf completion bash` prints."""
+def bash_completion():
+    """The script that `adnerf completion bash` prints."""
     command = [sys.executable, "-m", "adnerf", "completion", "bash"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
 
-def test_the_program_in_the_readme(service):
+def test_completion_knows_zsh_and_refuses_an_unknown_shell(capsys):
+    assert main(["completion", "zsh"]) == 0
+    assert "compdef _adnerf_completion adnerf" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["completion", "tcsh"])
+    assert "'bash', 'zsh'" in capsys.readouterr().err
+
+
+def test_the_program_in_the_readme_runs(service):
     (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len(program.strip().splitlines()) <= 10
     service.start_worker()

@@ -1,4 +1,4 @@
-"""Requests over bad lines to busy services: what is tried again, what is not, and what is told in the end."""
+"""Requests to busy services over unreliable connections: which are repeated, and which errors are raised."""
 
 from __future__ import annotations
 
@@ -14,54 +14,58 @@ from tests.client.conftest import CONSENT
 JOB = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "sub_1", "created_at": "2026-01-01T00:00:00Z"}
 
 
-def told(*answers, **arguments):
-    """A client whose service gives these answers, (status, headers, JSON) or an exception; and the requests that it got."""
-    left, got = list(answers), []
+def client_with(*answers, **arguments):
+    """A client whose service gives these responses, (status, headers, JSON) or an exception; and the list of its requests."""
+    remaining, requests = list(answers), []
 
     def answer(request: httpx.Request) -> httpx.Response:
-        got.append(request)
-        given = left.pop(0)
-        if isinstance(given, Exception):
-            raise given
-        status, headers, body = given
+        requests.append(request)
+        response = remaining.pop(0)
+        if isinstance(response, Exception):
+            raise response
+        status, headers, body = response
         return httpx.Response(status, headers=headers, json=body)
 
-    return Client("http://service", transport=httpx.MockTransport(answer), **arguments), got
+    return Client("http://service", transport=httpx.MockTransport(answer), **arguments), requests
 
 
 @pytest.fixture
-def naps(monkeypatch):
-    """How long the client would have slept."""
+def pauses(monkeypatch):
+    """The seconds for which the client would have slept."""
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     return slept
 
 
-def test_a_busy_service_is_asked_again_when_it_says(naps):
+def test_a_request_is_repeated_after_the_seconds_of_retry_after(pauses):
     busy = (503, {"Retry-After": "3"}, {"code": "unavailable", "detail": "Not now. Later."})
-    client, got = told(busy, (429, {"Retry-After": "2"}, {}), (200, {}, JOB))
+    client, requests = client_with(busy, (429, {"Retry-After": "2"}, {}), (200, {}, JOB))
     assert client.jobs.get("job_1").kind == "train"
-    assert naps == [3.0, 2.0] and len(got) == 3
+    assert pauses == [3.0, 2.0] and len(requests) == 3
 
 
-def test_without_a_word_pauses_grow_and_end(naps):
-    client, got = told((503, {}, {}), (502, {}, {}), (504, {}, {}), (200, {}, JOB))
+def test_without_retry_after_the_pauses_double(pauses):
+    client, requests = client_with((503, {}, {}), (502, {}, {}), (504, {}, {}), (200, {}, JOB))
     client.jobs.get("job_1")
-    assert [0.125 <= naps[0] <= 0.25, 0.25 <= naps[1] <= 0.5, 0.5 <= naps[2] <= 1.0] == [True] * 3 and len(got) == 4
+    assert [0.125 <= pauses[0] <= 0.25, 0.25 <= pauses[1] <= 0.5, 0.5 <= pauses[2] <= 1.0] == [True] * 3 and len(
+        requests
+    ) == 4
 
 
-def test_a_quota_that_lasts_longer_than_patience_is_told_at_once(naps):
-    client, got = told((429, {"Retry-After": "3600"}, {"code": "quota_exceeded", "detail": "Enough for today."}))
+def test_a_retry_after_longer_than_the_patience_raises_at_once(pauses):
+    client, requests = client_with(
+        (429, {"Retry-After": "3600"}, {"code": "quota_exceeded", "detail": "Enough for today."})
+    )
     with pytest.raises(TooMany, match="Enough for today") as caught:
         client.jobs.get("job_1")
-    assert (naps, len(got), caught.value.code, caught.value.retry_after_s) == ([], 1, "quota_exceeded", 3600.0)
+    assert (pauses, len(requests), caught.value.code, caught.value.retry_after_s) == ([], 1, "quota_exceeded", 3600.0)
 
 
-def test_a_request_that_came_before_and_is_in_flight_is_waited_for(naps):
+def test_a_request_whose_first_copy_is_in_flight_is_repeated(pauses):
     flying = (409, {"Retry-After": "1"}, {"code": "idempotency_in_flight", "detail": "Wait."})
-    client, got = told(flying, (200, {}, JOB))
+    client, requests = client_with(flying, (200, {}, JOB))
     assert client.jobs.retry("job_1").id == "job_1"
-    assert len({request.headers["Idempotency-Key"] for request in got}) == 1 and len(got) == 2
+    assert len({request.headers["Idempotency-Key"] for request in requests}) == 1 and len(requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -76,20 +80,20 @@ def test_a_request_that_came_before_and_is_in_flight_is_waited_for(naps):
         (500, Unavailable),
     ],
 )
-def test_what_will_not_pass_is_told_at_once(naps, status, kind):
+def test_a_permanent_error_raises_at_once(pauses, status, kind):
     entry = {"pointer": "/size", "detail": "too much"}
-    client, got = told(
+    client, requests = client_with(
         (status, {"X-Request-Id": "r1"}, {"code": "a_code", "detail": "Wrong. Mend it.", "errors": [entry]})
     )
     with pytest.raises(kind, match=r"Wrong\. Mend it\.") as caught:
         client.jobs.get("job_1")
     error = caught.value
     assert (error.code, error.status, error.request_id, error.errors) == ("a_code", status, "r1", [entry])
-    assert len(got) == 1 and naps == [] and isinstance(error, Problem)
+    assert len(requests) == 1 and pauses == [] and isinstance(error, Problem)
 
 
 @pytest.mark.parametrize("body", ["<html>Bad Gateway</html>", "[1]", ""])
-def test_an_error_that_is_not_the_service_s_own(naps, body):
+def test_an_error_of_a_proxy_is_a_problem_with_the_code_of_its_status(pauses, body):
     transport = httpx.MockTransport(lambda request: httpx.Response(418, text=body))
     with Client("http://service", transport=transport) as client, pytest.raises(Invalid, match="418") as caught:
         client.jobs.get("job_1")
@@ -97,51 +101,51 @@ def test_an_error_that_is_not_the_service_s_own(naps, body):
 
 
 @pytest.mark.parametrize("body", ["<html>Welcome</html>", "{}"])
-def test_something_else_listens_there(body):
+def test_the_response_of_another_program_is_a_bad_answer(body):
     transport = httpx.MockTransport(lambda request: httpx.Response(200, text=body))
     with Client("http://service", transport=transport) as client, pytest.raises(BadAnswer, match="Check the address"):
         client.jobs.get("job_1")
 
 
-def test_a_service_that_has_moved_is_told_and_not_taken_for_done():
+def test_a_redirect_is_an_error_that_names_the_new_address():
     moved = (301, {"Location": "https://service/v1/jobs/job_1"}, {})
-    client, _ = told(moved, moved)
+    client, _ = client_with(moved, moved)
     for do in (client.jobs.get, client.subjects.delete):
         with pytest.raises(BadAnswer, match="has moved to https://service"):
             do("job_1")
 
 
-def test_an_id_is_one_word():
-    client, got = told((404, {}, {}))
+def test_an_id_is_quoted_in_the_path():
+    client, requests = client_with((404, {}, {}))
     with pytest.raises(NotFound):
         client.jobs.get("../subjects?limit=1")
-    assert got[0].url.raw_path == b"/v1/jobs/..%2Fsubjects%3Flimit%3D1"
+    assert requests[0].url.raw_path == b"/v1/jobs/..%2Fsubjects%3Flimit%3D1"
 
 
-def test_nobody_is_there(monkeypatch):
+def test_an_address_that_never_answers_is_given_up_soon(monkeypatch):
     monkeypatch.setattr("adnerf_client.connection.STRANGER_S", 0.3)
     begun = time.monotonic()
     with Client("http://127.0.0.1:9", patience_s=600) as client, pytest.raises(Unreachable, match=r"127\.0\.0\.1:9"):
         client.jobs.get("job_1")
-    assert time.monotonic() - begun < 300  # a stranger gets less patience than an acquaintance
+    assert time.monotonic() - begun < 300  # far less than the 600 s of patience for an address that has answered
 
 
-def test_a_long_request_that_breaks_has_its_patience_still(monkeypatch, naps):
-    """Time counts from the first error: an upload of an hour must not use it up."""
+def test_the_patience_counts_from_the_first_error(monkeypatch, pauses):
+    """An upload of an hour must not use up the patience."""
     clock = iter(range(0, 100_000, 1000))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    client, got = told(httpx.ReadError("broke off"), (200, {}, JOB), patience_s=1500)
-    assert client.jobs.get("job_1").id == "job_1" and len(got) == 2
+    client, requests = client_with(httpx.ReadError("broke off"), (200, {}, JOB), patience_s=1500)
+    assert client.jobs.get("job_1").id == "job_1" and len(requests) == 2
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://service", "http://", "http://service:port", "nonsense"])
-def test_an_address_that_is_none(url):
+def test_a_malformed_address_is_refused(url):
     with pytest.raises(BadUse, match=r"http://127\.0\.0\.1:8000"):
         Client(url)
 
 
 @pytest.mark.parametrize("key", ["schlüssel", "two\nlines"])
-def test_a_key_that_is_none(key):
+def test_a_malformed_key_is_refused(key):
     with pytest.raises(BadUse, match="API key") as caught:
         Client("http://service", key)
     assert key not in str(caught.value)
@@ -150,15 +154,18 @@ def test_a_key_that_is_none(key):
 def test_address_and_key_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("ADNERF_URL", "http://elsewhere:1")
     monkeypatch.setenv("ADNERF_API_KEY", "key_of_ann")
-    got = []
-    transport = httpx.MockTransport(lambda request: got.append(request) or httpx.Response(200, json=JOB))
+    requests = []
+    transport = httpx.MockTransport(lambda request: requests.append(request) or httpx.Response(200, json=JOB))
     Client(transport=transport).jobs.get("job_1")
     Client("http://here", "another", transport=transport).jobs.get("job_1")
-    assert [str(request.url) for request in got] == ["http://elsewhere:1/v1/jobs/job_1", "http://here/v1/jobs/job_1"]
-    assert [request.headers["Authorization"] for request in got] == ["Bearer key_of_ann", "Bearer another"]
+    assert [str(request.url) for request in requests] == [
+        "http://elsewhere:1/v1/jobs/job_1",
+        "http://here/v1/jobs/job_1",
+    ]
+    assert [request.headers["Authorization"] for request in requests] == ["Bearer key_of_ann", "Bearer another"]
 
 
-def test_a_lost_answer_makes_no_second_subject(service, wire):
+def test_a_lost_response_makes_no_second_subject(service, wire):
     client = service.client(transport=wire)
     wire.loses = ["POST", "POST"]
     subject = client.subjects.create(service.file(), consent=CONSENT)
@@ -166,7 +173,7 @@ def test_a_lost_answer_makes_no_second_subject(service, wire):
     assert [each.id for each in client.subjects.list()] == [subject.id]
 
 
-def test_a_lost_answer_to_a_delete_is_no_error(service, wire):
+def test_a_lost_response_to_a_delete_is_no_error(service, wire):
     client = service.client(transport=wire)
     subject = client.subjects.create(service.file(), consent=CONSENT)
     wire.loses = ["DELETE"]
@@ -176,7 +183,7 @@ def test_a_lost_answer_to_a_delete_is_no_error(service, wire):
         client.subjects.delete(subject)
 
 
-def test_a_service_that_is_restarted_is_waited_for(service, client):
+def test_a_request_survives_a_restart_of_the_service(service, client):
     subject = client.subjects.create(service.file(), consent=CONSENT)
     service.stop()
     service.start()
@@ -187,14 +194,14 @@ def test_a_service_that_is_restarted_is_waited_for(service, client):
         client.subjects.get(subject.id)
 
 
-def test_wrong_values_are_pointed_at(service, client):
+def test_errors_point_at_the_wrong_values(service, client):
     with pytest.raises(Invalid) as caught:
         client.subjects.create(service.file(), consent=" ", preset="best")
     assert caught.value.code == "validation_failed"
     assert {entry["pointer"] for entry in caught.value.errors} == {"/consent", "/preset"}
 
 
-def test_files_that_are_not_there_or_no_media(service, client):
+def test_missing_files_and_files_that_are_not_media_are_refused(service, client):
     with pytest.raises(BadUse, match=r"nobody\.mp4"):
         client.subjects.create(service.folder / "nobody.mp4", consent=CONSENT)
     with pytest.raises(BadUse, match="cannot be read"):

@@ -1,4 +1,4 @@
-"""Downloads: cut, stopped, damaged, on a full disk; whole or not at all."""
+"""Downloads: interrupted, stopped, damaged, on a full disk; the file is complete or absent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory, empty_database):  # noqa: F811
-    """A service that has a video of more than 24 MiB, which is more than all sockets on the way hold; the video, and its bytes."""
+    """A service with a video of more than 24 MiB (more than the socket buffers hold), the video, and its bytes."""
     with a_service(tmp_path_factory.mktemp("library"), empty_database) as service:
         service.start_worker()
         video = service.ready_video(service.client(), padding="p" * (12 * MIB))
@@ -43,7 +43,7 @@ def ranges(wire):
     return [request.headers.get("Range") for request in wire.sent if request.method == "GET"]
 
 
-def test_a_cut_download_is_taken_up_again(service, wire, large, tmp_path):
+def test_a_download_continues_after_a_lost_connection(service, wire, large, tmp_path):
     video, content = large
     whole = [True]
 
@@ -61,7 +61,7 @@ def test_a_cut_download_is_taken_up_again(service, wire, large, tmp_path):
     assert [path.name for path in tmp_path.glob("a.mp4*")] == ["a.mp4"]
 
 
-def test_a_stopped_download_is_taken_up_by_the_next(service, client, wire, large, tmp_path):
+def test_a_later_download_continues_a_stopped_one(service, client, wire, large, tmp_path):
     video, content = large
 
     def stop(done, total):
@@ -72,21 +72,21 @@ def test_a_stopped_download_is_taken_up_by_the_next(service, client, wire, large
     with pytest.raises(KeyboardInterrupt):
         client.videos.download(video, to, progress=stop)
     assert not to.exists() and len(list(tmp_path.glob("a.mp4.*.part"))) == 1
-    told = []
-    service.client(transport=wire).videos.download(video.id, to, progress=lambda done, total: told.append(done))
-    assert to.read_bytes() == content and told[0] > MIB and None not in ranges(wire)
+    bytes_done = []
+    service.client(transport=wire).videos.download(video.id, to, progress=lambda done, total: bytes_done.append(done))
+    assert to.read_bytes() == content and bytes_done[0] > MIB and None not in ranges(wire)
     assert list(tmp_path.glob("a.mp4.*")) == []
 
 
-@pytest.mark.parametrize("found", [b"x" * 1000, b"x" * (6 * MIB)])
-def test_a_piece_that_is_damaged_is_fetched_anew(client, large, found, tmp_path):
+@pytest.mark.parametrize("partial", [b"x" * 1000, b"x" * (6 * MIB)])
+def test_a_damaged_partial_file_is_downloaded_again(client, large, partial, tmp_path):
     video, content = large
     to = tmp_path / "a.mp4"
-    to.with_name(f"a.mp4.{digest(content)[:16]}.part").write_bytes(found)
+    to.with_name(f"a.mp4.{digest(content)[:16]}.part").write_bytes(partial)
     assert client.videos.download(video, to).read_bytes() == content
 
 
-def test_a_whole_piece_needs_no_bytes(service, wire, large, tmp_path):
+def test_a_complete_partial_file_needs_no_transfer(service, wire, large, tmp_path):
     video, content = large
     client = service.client(transport=wire)
     to = client.videos.download(video, tmp_path / "a.mp4")
@@ -96,7 +96,7 @@ def test_a_whole_piece_needs_no_bytes(service, wire, large, tmp_path):
     assert len(ranges(wire)) == before
 
 
-def test_an_older_file_is_replaced_only_by_a_whole_one(service, client, large, tmp_path):
+def test_an_existing_file_is_replaced_only_by_a_complete_one(service, client, large, tmp_path):
     video, content = large
     to = tmp_path / "a.mp4"
     to.write_bytes(b"older")
@@ -108,15 +108,15 @@ def test_an_older_file_is_replaced_only_by_a_whole_one(service, client, large, t
     assert client.videos.download(video, to).read_bytes() == content
 
 
-def test_a_disk_without_room(client, large, small_disk):
+def test_a_disk_without_space_is_noticed_before_the_transfer(client, large, small_disk):
     video, _ = large
     with pytest.raises(NoSpace, match="more bytes") as caught:
         client.videos.download(video, small_disk / "a.mp4")
     assert caught.value.code == "no_space" and list(small_disk.iterdir()) == []
 
 
-def test_a_disk_that_fills_up(client, large, small_disk, monkeypatch):
-    """Somebody else takes the room meanwhile; nothing is left to make it worse."""
+def test_a_disk_that_becomes_full_leaves_no_partial_file(client, large, small_disk, monkeypatch):
+    """Another program fills the disk during the download."""
     video, _ = large
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("Usage", (), {"free": 1 << 40}))
     with pytest.raises(NoSpace, match="full"):
@@ -124,14 +124,14 @@ def test_a_disk_that_fills_up(client, large, small_disk, monkeypatch):
     assert list(small_disk.iterdir()) == []
 
 
-def test_places_that_cannot_be_files(client, large, tmp_path):
+def test_paths_that_cannot_be_files_are_refused(client, large, tmp_path):
     video, _ = large
     for place in (tmp_path, tmp_path / "nowhere" / "a.mp4"):
         with pytest.raises(BadUse, match="cannot be a file"):
             client.videos.download(video, place)
 
 
-def test_what_is_not_ready_is_told(service, client, tmp_path):
+def test_a_preview_that_does_not_exist_yet_raises_and_saves_nothing(service, client, tmp_path):
     subject = client.subjects.create(service.file(steps=100_000, pause=0.01), consent=CONSENT)
     to = tmp_path / "p.jpg"
     with pytest.raises(Problem) as caught:

@@ -18,7 +18,7 @@ from tests.client.conftest import CONSENT
 HOOK = "https://93.184.215.14/hook"  # public, and no name to look up
 
 
-def test_keys_tell_owners_apart(service, monkeypatch, capsys):
+def test_keys_separate_owners(service, monkeypatch, capsys):
     with service.app.state.database.session() as session:
         tokens = [api_keys.create(session, owner=who, name=who, scopes=["read", "write"])[1] for who in ("ann", "bob")]
     ann, bob = (service.client(api_key=token) for token in tokens)
@@ -33,11 +33,11 @@ def test_keys_tell_owners_apart(service, monkeypatch, capsys):
     assert main(["subjects", "list", "--url", service.url, "--api-key", "adnerf_wrong"]) == 1
     monkeypatch.setenv("ADNERF_API_KEY", tokens[0])
     assert main(["subjects", "list", "--url", service.url]) == 0
-    told = capsys.readouterr()
-    assert subject.id in told.out and "adnerf_wrong" not in told.err
+    printed = capsys.readouterr()
+    assert subject.id in printed.out and "adnerf_wrong" not in printed.err
 
 
-def test_webhooks(service, client):
+def test_webhooks_by_the_client(service, client):
     webhook = client.webhooks.create(HOOK, events=["video.ready"], description="the editor")
     assert webhook.secret.startswith("whsec_") and client.webhooks.get(webhook).secret is None
     assert client.webhooks.change(webhook, enabled=False).disabled_because == "request"
@@ -73,7 +73,7 @@ def verification(state, **more):
     return {"id": "ver_1", "state": state, "created_at": moment, **end, **more}
 
 
-def test_verifying_waits_for_the_answer(tmp_path, monkeypatch):
+def test_verify_waits_for_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr("adnerf_client.client.VERIFY_LOOK_S", 0.0)
     film = tmp_path / "found.mp4"
     film.write_bytes(b"film")
@@ -82,19 +82,19 @@ def test_verifying_waits_for_the_answer(tmp_path, monkeypatch):
         (200, verification("queued")),
         (200, verification("succeeded", made_here=True)),
     ]
-    got = []
+    requests = []
 
     def answer(request):
-        got.append((request.method, request.url.path))
+        requests.append((request.method, request.url.path))
         status, body = answers.pop(0)
         return httpx.Response(status, json=body)
 
     with Client("http://service", transport=httpx.MockTransport(answer)) as client:
         assert client.verify(film).made_here is True
-    assert got == [("POST", "/v1/verify"), *[("GET", "/v1/verifications/ver_1")] * 2]
+    assert requests == [("POST", "/v1/verify"), *[("GET", "/v1/verifications/ver_1")] * 2]
 
 
-def test_a_file_that_cannot_be_verified(tmp_path):
+def test_a_file_that_cannot_be_verified_raises_with_its_remedy(tmp_path):
     film = tmp_path / "found.mp4"
     film.write_bytes(b"film")
     error = {"code": "not_media", "message": "It is broken.", "remedy": "Send it whole."}
@@ -114,5 +114,5 @@ def test_a_file_that_cannot_be_verified(tmp_path):
         (ours.Mark, verifications.MarkFound),
     ],
 )
-def test_fields_are_those_of_the_service(mine, theirs):
+def test_the_fields_exist_in_the_schemas_of_the_service(mine, theirs):
     assert set(mine.model_fields) <= set(theirs.model_fields)

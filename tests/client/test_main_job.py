@@ -15,19 +15,19 @@ def test_a_subject_and_a_video_are_made_and_saved(service, client):
     service.start_worker()
     subject = client.subjects.create(service.file("änn.mp4"), consent=CONSENT, preset="draft")
     assert (subject.name, subject.state, subject.preset) == ("änn", "pending", "draft")
-    seen, sent = [], []
-    subject = client.wait(subject, progress=seen.append, timeout=300)
+    reported, sent = [], []
+    subject = client.wait(subject, progress=reported.append, timeout=300)
     assert subject.state == "ready" and subject.quality.psnr == 30.0 and subject.view_limits.yaw_deg == (-12.0, 14.0)
     assert [(job.kind, job.state) for job in subject.jobs] == [("preprocess", "succeeded"), ("train", "succeeded")]
-    assert {job.id for job in seen} == {job.id for job in subject.jobs}
-    assert [job.state for job in seen if job.ended] == ["succeeded", "succeeded"]
+    assert {job.id for job in reported} == {job.id for job in subject.jobs}
+    assert [job.state for job in reported if job.ended] == ["succeeded", "succeeded"]
 
     background = service.folder / "wall.png"
     background.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     options = Options(view=View(yaw_deg=20), background=Background(kind="image"), seed=7)
     say = service.file("say.wav", words="guten Tag")
     video = client.videos.create(
-        subject, say, options=options, background=background, progress=lambda *told: sent.append(told)
+        subject, say, options=options, background=background, progress=lambda *bytes_done: sent.append(bytes_done)
     )
     whole = say.stat().st_size + background.stat().st_size
     assert sent[-1] == (whole, whole) and sent == sorted(sent)
@@ -38,7 +38,7 @@ def test_a_subject_and_a_video_are_made_and_saved(service, client):
     assert client.subjects.report(subject, service.folder / "r.html").read_text() == "<p>änn is good</p>"
 
 
-def test_lists_go_through_all_pages(service, client, monkeypatch):
+def test_lists_fetch_all_pages(service, client, monkeypatch):
     monkeypatch.setattr("adnerf_client.collection.PAGE", 2)
     made = [client.subjects.create(service.file(), consent=CONSENT, name=f"Ann {n}").id for n in range(5)]
     assert [each.id for each in client.subjects.list()] == made[::-1]
@@ -48,7 +48,7 @@ def test_lists_go_through_all_pages(service, client, monkeypatch):
     assert list(client.videos.list(subject_id=made[0])) == []
 
 
-def test_what_can_be_done_with_things(service, client):
+def test_rename_get_cancel_retry_and_delete(service, client):
     subject = client.subjects.create(service.file(), consent=CONSENT)
     assert client.subjects.rename(subject, "阿妮 😀").name == "阿妮 😀" == client.subjects.get(subject.id).name
     (job,) = subject.jobs
@@ -61,7 +61,7 @@ def test_what_can_be_done_with_things(service, client):
     assert (caught.value.code, caught.value.status) == ("not_found", 404) and caught.value.request_id
 
 
-def test_footage_that_cannot_work_says_why(service, client):
+def test_unusable_footage_raises_job_failed_with_the_remedy(service, client):
     service.start_worker()
     subject = client.subjects.create(service.file(at={"1": "refuse"}), consent=CONSENT)
     with pytest.raises(JobFailed) as caught:
@@ -73,11 +73,11 @@ def test_footage_that_cannot_work_says_why(service, client):
 @pytest.mark.parametrize(
     "name", ["Subject", "Video", "Job", "JobError", "Footage", "Quality", "Upload", "Consent", "Page"]
 )
-def test_every_field_of_the_client_is_one_of_the_service(name):
+def test_every_field_of_the_client_exists_in_the_service(name):
     assert set(getattr(ours, name).model_fields) <= set(getattr(resources, name).model_fields)
 
 
-def test_options_are_those_of_the_service():
+def test_the_options_are_those_of_the_service():
     every = Options(
         size=64,
         pose="still",
@@ -91,7 +91,7 @@ def test_options_are_those_of_the_service():
     assert RenderOptions.model_validate_json(Options().model_dump_json(exclude_none=True)) == RenderOptions()
 
 
-def test_what_a_later_service_adds_is_kept():
+def test_unknown_fields_and_states_of_a_newer_service_are_kept():
     job = ours.Job.model_validate(
         {
             "id": "job_1",

@@ -1,4 +1,4 @@
-"""Large files over bad lines: sent piece by piece, and once."""
+"""Large files over unreliable connections: they are sent in chunks, and each chunk once."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def offsets(wire):
 
 
 def received(service, subject):
-    """What the service has as the footage of a subject."""
+    """The footage of a subject as the service stores it."""
     return (service.settings.objects / "subjects" / subject.id / "source").read_bytes()
 
 
-def test_a_large_file_goes_on_where_it_was_cut(service, wire, footage):
-    whole, told = [True], []
+def test_a_large_upload_continues_after_a_lost_connection(service, wire, footage):
+    whole, reported = [True], []
 
     def cut(done, total):
-        told.append((done, total))
+        reported.append((done, total))
         if whole and done >= 128 * KIB:
             whole.clear()
             service.cable.cut()
@@ -42,12 +42,12 @@ def test_a_large_file_goes_on_where_it_was_cut(service, wire, footage):
     subject = service.client(transport=wire).subjects.create(footage, consent=CONSENT, progress=cut)
     assert (subject.name, received(service, subject)) == ("ann", footage.read_bytes())
     size = footage.stat().st_size
-    assert told[0] == (0, size) and told[-1] == (size, size) and told == sorted(told)
+    assert reported[0] == (0, size) and reported[-1] == (size, size) and reported == sorted(reported)
     sent = offsets(wire)
     assert sent == sorted(sent) and sent.count(0) == 1 and len(sent) <= size // (64 * KIB) + 2
 
 
-def test_a_piece_whose_answer_was_lost_is_not_sent_again(service, wire, footage):
+def test_a_chunk_whose_response_was_lost_is_not_sent_again(service, wire, footage):
     wire.loses = ["PATCH", "PATCH", "POST"]
     subject = service.client(transport=wire).subjects.create(footage, consent=CONSENT)
     assert received(service, subject) == footage.read_bytes()
@@ -55,7 +55,7 @@ def test_a_piece_whose_answer_was_lost_is_not_sent_again(service, wire, footage)
     assert len(list(service.client().uploads.list())) == 1
 
 
-def test_a_restart_in_the_middle_is_sat_through(service, client, footage):
+def test_an_upload_survives_a_restart_of_the_service(service, client, footage):
     running = [True]
 
     def restart(done, total):
@@ -82,14 +82,14 @@ def test_a_stopped_upload_is_resumed_and_used(service, client, wire, footage):
     assert received(service, subject) == footage.read_bytes() and client.uploads.get(upload).used_by == subject.id
 
 
-def test_another_file_is_not_a_rest(service, client, footage):
+def test_resume_refuses_a_file_of_another_size(service, client, footage):
     upload = client.uploads.begin(footage)
     with pytest.raises(BadUse, match="its size differs"):
         client.uploads.resume(upload.id, service.file("other.mp4"))
     client.uploads.delete(upload)
 
 
-def test_a_file_that_shrinks_is_told(client, footage):
+def test_a_file_that_becomes_shorter_is_refused(client, footage):
     def shrink(done, total):
         footage.write_bytes(b"short")
 
@@ -97,7 +97,7 @@ def test_a_file_that_shrinks_is_told(client, footage):
         client.uploads.create(footage, progress=shrink)
 
 
-def test_a_service_without_uploads_gets_the_file_in_the_form(service, footage):
+def test_a_service_without_uploads_receives_the_file_in_the_form(service, footage):
     class Older(Wire):
         def handle_request(self, request: httpx.Request) -> httpx.Response:
             if request.url.path == "/v1/uploads":
@@ -110,7 +110,7 @@ def test_a_service_without_uploads_gets_the_file_in_the_form(service, footage):
         client.uploads.create(footage)
 
 
-def test_a_quota_of_uploads_is_no_lack_of_them(footage):
+def test_a_quota_of_uploads_is_not_taken_for_a_service_without_uploads(footage):
     transport = httpx.MockTransport(
         lambda request: httpx.Response(413, json={"code": "file_too_large", "detail": "No."})
     )

@@ -1,4 +1,4 @@
-"""Waiting: what is told meanwhile, how it ends, and what it sits through."""
+"""Waiting: the progress that it reports, how it ends, and the faults that it survives."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from tests.client.conftest import CONSENT, Wire
 SLOW = {"steps": 30, "pause": 0.05}
 
 
-class Deaf(Wire):
-    """A line on which no events come."""
+class WithoutEvents(Wire):
+    """A connection to a service that sends no events."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends it, or answers as a service of an earlier version would."""
+        """Sends the request; answers one for events as an earlier version of the service would."""
         if request.url.path.endswith("/events"):
             return httpx.Response(404, json={"code": "not_found", "detail": "There is no such thing."})
         return super().handle_request(request)
 
 
-@pytest.fixture(params=[Wire, Deaf])
-def hearing(request, service):
-    """A client that hears events, where the service sends them, and one that has to look."""
+@pytest.fixture(params=[Wire, WithoutEvents])
+def any_client(request, service):
+    """A client that receives events, and one that must poll."""
     return service.client(transport=request.param())
 
 
-def test_progress_is_told_as_it_changes(service, hearing):
+def test_progress_reports_every_change(service, any_client):
     service.start_worker()
-    seen: list[Job] = []
-    subject = hearing.subjects.create(service.file(**SLOW), consent=CONSENT)
-    hearing.wait(subject, progress=seen.append, timeout=300)
-    work = [job.progress for job in seen if job.kind == "preprocess" and job.state == "running"]
+    reported: list[Job] = []
+    subject = any_client.subjects.create(service.file(**SLOW), consent=CONSENT)
+    any_client.wait(subject, progress=reported.append, timeout=300)
+    work = [job.progress for job in reported if job.kind == "preprocess" and job.state == "running"]
     assert len(set(work)) > 3 and work == sorted(work) and 0 < work[-1] <= 1
-    assert all(first != second for first, second in pairwise(seen))
-    assert [(job.kind, job.progress) for job in seen if job.ended] == [("preprocess", 1.0), ("train", 1.0)]
+    assert all(first != second for first, second in pairwise(reported))
+    assert [(job.kind, job.progress) for job in reported if job.ended] == [("preprocess", 1.0), ("train", 1.0)]
 
 
-def test_a_restart_of_the_service_is_sat_through(service, hearing):
+def test_waiting_survives_a_restart_of_the_service(service, any_client):
     service.start_worker()
-    subject = hearing.subjects.create(service.file(**SLOW), consent=CONSENT)
+    subject = any_client.subjects.create(service.file(**SLOW), consent=CONSENT)
     running, restarted = threading.Event(), threading.Event()
 
     def restart():
@@ -54,23 +54,23 @@ def test_a_restart_of_the_service_is_sat_through(service, hearing):
 
     thread = threading.Thread(target=restart)
     thread.start()
-    done = hearing.wait(subject, progress=lambda job: job.state == "running" and running.set(), timeout=300)
+    done = any_client.wait(subject, progress=lambda job: job.state == "running" and running.set(), timeout=300)
     thread.join()
     assert done.state == "ready" and restarted.is_set()
 
 
-def test_cut_connections_are_sat_through(service, hearing):
+def test_waiting_survives_lost_connections(service, any_client):
     service.start_worker()
-    subject = hearing.subjects.create(service.file(**SLOW), consent=CONSENT)
+    subject = any_client.subjects.create(service.file(**SLOW), consent=CONSENT)
 
     def cut(job):
         service.cable.cut()
         service.cable.mend()
 
-    assert hearing.wait(subject, progress=cut, timeout=300).state == "ready"
+    assert any_client.wait(subject, progress=cut, timeout=300).state == "ready"
 
 
-def test_the_time_is_over_and_the_work_goes_on(service, client):
+def test_the_work_continues_after_the_timeout(service, client):
     subject = client.subjects.create(service.file(), consent=CONSENT)
     with pytest.raises(StillRunning) as caught:
         client.wait(subject, timeout=0.3)
@@ -79,7 +79,7 @@ def test_the_time_is_over_and_the_work_goes_on(service, client):
     assert client.wait(caught.value.job, timeout=300).state == "succeeded"
 
 
-def test_the_time_is_over_while_the_service_is_away(service, client):
+def test_the_timeout_ends_while_the_service_is_unreachable(service, client):
     subject = client.subjects.create(service.file(), consent=CONSENT)
     service.stop()
     with pytest.raises(StillRunning):
@@ -87,7 +87,7 @@ def test_the_time_is_over_while_the_service_is_away(service, client):
 
 
 @pytest.mark.parametrize(("end", "error"), [("cancel", JobCancelled), ("delete", NotFound)])
-def test_somebody_else_ends_it(service, client, end, error):
+def test_waiting_ends_when_another_client_cancels_or_deletes(service, client, end, error):
     service.start_worker()
     subject = client.subjects.create(service.file(steps=100_000, pause=0.01), consent=CONSENT)
 
@@ -99,16 +99,16 @@ def test_somebody_else_ends_it(service, client, end, error):
         client.wait(subject, progress=stop, timeout=300)
 
 
-def test_what_has_not_changed_is_not_sent_again(service, client):
+def test_an_unchanged_resource_is_not_sent_again(service, client):
     job = client.subjects.create(service.file(), consent=CONSENT).jobs[0]
 
-    class Watched(Deaf):
+    class Cancelling(WithoutEvents):
         def handle_request(self, request):
             if len(self.sent) == 2:
                 client.jobs.cancel(job)
             return super().handle_request(request)
 
-    wire = Watched()
+    wire = Cancelling()
     with pytest.raises(JobCancelled):
         service.client(transport=wire).wait(job)
     first, second, third = [request.headers.get("If-None-Match") for request in wire.sent]
@@ -116,8 +116,8 @@ def test_what_has_not_changed_is_not_sent_again(service, client):
     assert [answer.status_code for answer in wire.answers] == [200, 304, 200]
 
 
-def test_events_of_an_unknown_kind_are_passed_over():
-    """Another answer than events, and events that are no job, are no reason to give up."""
+def test_events_of_an_unknown_kind_are_ignored():
+    """Responses without events, and events that hold no job, do not end the waiting."""
     states = iter(["queued", "running", "succeeded"])
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -131,9 +131,9 @@ def test_events_of_an_unknown_kind_are_passed_over():
         return httpx.Response(200, json=job(next(states)).model_dump(mode="json"))
 
     with Client("http://service", transport=httpx.MockTransport(answer)) as client:
-        seen = []
-        client.wait(job("queued"), progress=lambda job: seen.append(job.state))
-    assert seen == ["queued", "succeeded", "running", "succeeded"]
+        reported = []
+        client.wait(job("queued"), progress=lambda job: reported.append(job.state))
+    assert reported == ["queued", "succeeded", "running", "succeeded"]
 
 
 def job(state):

@@ -1,1 +1,1 @@
-"""Subcommands of `adnerf` for operators: API keys and owners."""
+"""The operator's commands for API keys and owners, and what all commands of `adnerf` share with them."""

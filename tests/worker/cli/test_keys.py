@@ -1,4 +1,4 @@
-"""`adnerf keys` and `adnerf owners`: what an operator does at the service's machine."""
+"""`adnerf keys` and `adnerf owners`, the operator's commands on the machine of the service."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker.__main__ import main
 
 @pytest.fixture
 def adnerf(house, monkeypatch, capsys):
-    """Runs a command on the service's data; returns what it printed."""
+    """Runs a command on the service's data; returns its output."""
     for name, value in environment_of(house.settings).items():
         monkeypatch.setenv(name, value)
 
@@ -29,42 +29,42 @@ def adnerf(house, monkeypatch, capsys):
     return adnerf
 
 
-def found(house, token):
+def find_key(house, token):
     with house.database.session(write=False) as session:
         return api_keys.find(session, token)
 
 
-def made(adnerf, *words):
-    """The id and the token that are printed."""
+def make_key(adnerf, *words):
+    """Makes a key; returns its id and token from the output."""
     printed = adnerf("keys", "create", "--name", "laptop", *words)
     return re.match(r"key_\w+", printed)[0], printed.splitlines()[-1]
 
 
-def test_a_key_is_made_with_what_was_asked_for(adnerf, house):
-    key_id, token = made(adnerf, "--owner", "ann", "--scopes", "read,metrics", "--expires", "90d")
-    key = found(house, token)
+def test_a_key_is_made_with_the_given_values(adnerf, house):
+    key_id, token = make_key(adnerf, "--owner", "ann", "--scopes", "read,metrics", "--expires", "90d")
+    key = find_key(house, token)
     assert (key.id, key.owner, key.name, key.scopes) == (key_id, "ann", "laptop", ["read", "metrics"])
     assert 89 < (key.expires_at - now()).total_seconds() / 86_400 < 90
-    plain = found(house, made(adnerf)[1])
+    plain = find_key(house, make_key(adnerf)[1])
     assert (plain.owner, plain.scopes, plain.expires_at) == ("local", ["read", "write"], None)
 
 
 def test_keys_are_listed_without_their_secrets(adnerf):
-    ids, tokens = zip(*(made(adnerf, "--owner", owner) for owner in ("ann", "bob")), strict=True)
+    ids, tokens = zip(*(make_key(adnerf, "--owner", owner) for owner in ("ann", "bob")), strict=True)
     listed = adnerf("keys", "list")
     assert [line.split()[0] for line in listed.splitlines()] == list(ids[::-1])
     assert "never used" in listed and not any(token in listed for token in tokens)
     assert adnerf("keys", "list", "--owner", "ann").split()[0] == ids[0]
 
 
-def test_rotating_and_revoking(adnerf, house):
-    key_id, first = made(adnerf)
+def test_keys_are_rotated_and_revoked(adnerf, house):
+    key_id, first = make_key(adnerf)
     second = adnerf("keys", "rotate", key_id, "--grace", "1h").splitlines()[-1]
-    assert found(house, first).id == found(house, second).id == key_id
+    assert find_key(house, first).id == find_key(house, second).id == key_id
     assert "revoked" in adnerf("keys", "revoke", key_id)
     for token in (first, second):
         with pytest.raises(Unauthorized):
-            found(house, token)
+            find_key(house, token)
     assert "was revoked" in adnerf("keys", "revoke", key_id, status=1)
     assert "no key key_0" in adnerf("keys", "rotate", "key_0", status=1)
     assert "revoked 20" in adnerf("keys", "list")
@@ -81,7 +81,7 @@ def test_rotating_and_revoking(adnerf, house):
         [],
     ],
 )
-def test_a_wrong_command_line_makes_nothing(adnerf, house, words):
+def test_a_wrong_command_line_makes_no_key(adnerf, house, words):
     with pytest.raises(SystemExit) as ended:
         main(["keys", *words])
     assert ended.value.code == 2
@@ -89,7 +89,7 @@ def test_a_wrong_command_line_makes_nothing(adnerf, house, words):
         assert session.query(Key).all() == []
 
 
-def test_quotas_of_an_owner(adnerf, house):
+def test_quotas_of_an_owner_are_set_and_reset(adnerf, house):
     printed = adnerf("owners", "set", "ann", "--subjects", "20", "--stored-bytes", "10G")
     assert re.search(r"subjects +0 of 20$", printed, re.MULTILINE)
     with house.database.session(write=False) as session:
@@ -99,12 +99,12 @@ def test_quotas_of_an_owner(adnerf, house):
     adnerf("owners", "set", "ann", "--subjects", "default")
     with house.database.session(write=False) as session:
         assert quotas.limits(session, house.settings, "ann")["subjects"] == house.settings.quota_subjects
-    made(adnerf, "--owner", "bob")
+    make_key(adnerf, "--owner", "bob")
     assert re.findall(r"^\w+$", adnerf("owners", "list"), re.MULTILINE) == ["ann", "bob"]
 
 
 @pytest.mark.parametrize("command", ["serve", "api"])
-def test_without_keys_others_are_not_listened_to(house, command):
+def test_without_keys_a_public_address_is_refused(house, command):
     words = [sys.executable, "-m", "worker", command, "--host", "0.0.0.0", "--port", "1"]
     ended = subprocess.run(words, env=environment_of(house.settings), capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1
@@ -119,7 +119,7 @@ def test_without_keys_others_are_not_listened_to(house, command):
         ("serve", "postgresql+psycopg://nobody@127.0.0.1:1/none"),
     ],
 )
-def test_a_database_that_is_away_or_has_no_tables_is_told_with_its_remedy(tmp_path, command, url):
+def test_an_unusable_database_is_reported_with_its_remedy(tmp_path, command, url):
     words = [sys.executable, "-m", "worker", command, "--host", "0.0.0.0", "--port", "1"]
     environment = environment_of(Settings(data_dir=tmp_path, database_url=url))
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
