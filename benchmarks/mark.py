@@ -40,6 +40,7 @@ from adnerf_core.watermark.spread_spectrum import Watermark
 SECONDS = 10.0
 """Length of a clip."""
 CLIPS_PER_WINDOW = 5
+"""Clips that are cut from one window; 60 windows of the smallest size give 300 clips."""
 WINDOWS = {64: 60, 96: 4, 128: 30, 256: 8, 512: 2}
 """Windows of footage for each size, px. The smallest size is the hardest: 300 clips without a miss show a rate of 99 % with a confidence
 of 95 %."""
@@ -48,7 +49,7 @@ PROMISED = "CRF 28, 75 %"
 THREE_QUARTERS = "scale=trunc(iw*0.375)*2:trunc(ih*0.375)*2"
 """ffmpeg filter that scales to 75 %, rounded to even sizes."""
 QUICK = ("-preset", "veryfast", "-crf", "23")
-"""Coding of the attacks that are about something else than coding."""
+"""Encoder options of the attacks that do not test the encoder: the default quality of x264 (CRF 23), and a quick preset."""
 ATTACKS = {
     "none": None,
     PROMISED: ["-vf", THREE_QUARTERS, "-crf", "28"],
@@ -96,7 +97,7 @@ class Results:
     """Measurements of one window or of many.
 
     Attributes:
-        found: for each attack, 1 or 0 for each clip.
+        detections: for each attack, 1 or 0 for each clip.
         scores: for each attack, the score of each clip; 0 if nothing was found.
         wrong: number of clips in which another number was found.
         sign_errors: for each attack, the share of wrong signs in each clip.
@@ -104,7 +105,7 @@ class Results:
         unmarked_scores: scores of searches with wrong keys.
     """
 
-    found: dict[str, list[int]] = field(default_factory=partial(defaultdict, list))
+    detections: dict[str, list[int]] = field(default_factory=partial(defaultdict, list))
     scores: dict[str, list[float]] = field(default_factory=partial(defaultdict, list))
     wrong: int = 0
     sign_errors: dict[str, list[float]] = field(default_factory=partial(defaultdict, list))
@@ -113,7 +114,7 @@ class Results:
 
     def add(self, other: Results) -> None:
         """Adds the measurements of another window."""
-        for name in ("found", "scores", "sign_errors", "picture"):
+        for name in ("detections", "scores", "sign_errors", "picture"):
             for key, values in getattr(other, name).items():
                 getattr(self, name)[key] += values
         self.wrong += other.wrong
@@ -243,7 +244,7 @@ def search(video: Path, name: str, mark: Watermark, results: Results) -> None:
     detection = detect.detect(video, mark.key)
     results.picture["detection where found, CPU s"] += [cpu_seconds() - before] if detection else []
     results.wrong += detection is not None and detection.number != mark.number
-    results.found[name].append(int(detection is not None and detection.number == mark.number))
+    results.detections[name].append(int(detection is not None and detection.number == mark.number))
     results.scores[name].append(detection.score if detection else 0.0)
 
 
@@ -295,7 +296,7 @@ def summary(by_size: dict[int, Results], given: int) -> dict:
     """Summarises the results, as they are printed and written; `given` is the number of videos on the command line."""
     null = sorted(score for results in by_size.values() for score in results.unmarked_scores)
     return {
-        "clips": {str(size): len(results.found[PROMISED]) for size, results in sorted(by_size.items())},
+        "clips": {str(size): len(results.detections[PROMISED]) for size, results in sorted(by_size.items())},
         "footage": {"given": given, "synthetic": 1},
         "sizes": {str(size): _size_summary(results) for size, results in sorted(by_size.items())},
         "unmarked": {
@@ -313,14 +314,14 @@ def summary(by_size: dict[int, Results], given: int) -> dict:
 def _size_summary(results: Results) -> dict:
     attacks = {
         name: {
-            "clips": len(found),
-            "found": sum(found),
-            "rate": round(fmean(found), 4),
-            "score_median": round(sorted(results.scores[name])[len(found) // 2], 1),
+            "clips": len(detections),
+            "found": sum(detections),
+            "rate": round(fmean(detections), 4),
+            "score_median": round(sorted(results.scores[name])[len(detections) // 2], 1),
             "score_min": min(results.scores[name]),
             "coded_sign_errors": round(fmean(errors), 4) if (errors := results.sign_errors.get(name)) else None,
         }
-        for name, found in results.found.items()
+        for name, detections in results.detections.items()
     }
     picture = {name: round(fmean(values), 4) for name, values in results.picture.items()}
     return {
