@@ -1,4 +1,4 @@
-"""Measures how well the watermark is detected, and what it costs: `python -m benchmarks.mark [--footage VIDEO ...] [--json FILE]`.
+"""Measures the detection rate and the cost of the watermark: `python -m benchmarks.mark [--footage VIDEO ...] [--json FILE]`.
 
 Clips of ten seconds are cut out of footage: a synthetic speaker and the given videos. Each clip may be mirrored, is made lighter or darker, and
 is marked with a number and a key of its own, as part of a longer video that starts earlier. It is written as the service writes videos,
@@ -77,7 +77,7 @@ class Window:
     """A part of the footage at one size.
 
     Attributes:
-        footage, start_s: the video, and where in it the part starts.
+        footage, start_s: the video, and the start of the part in it.
         size: edge of the frames, px.
         seed: of clips, numbers and keys.
         keys: number of searches with wrong keys.
@@ -166,7 +166,7 @@ def windows(footage: list[Path], sizes: list[int], share: float, keys: int, seed
         sizes: edges of the frames, px.
         share: share of the windows in WINDOWS to plan.
         keys: number of searches with wrong keys, in all windows together.
-        seed: of the places in the footage, and of the windows' own seeds.
+        seed: of the positions in the footage, and of the seeds of the windows.
     """
     rng = random.Random(seed)
     lengths = [ffmpeg.probe(path).duration_s for path in footage]
@@ -223,7 +223,7 @@ def attack_clip(marked: list[np.ndarray], mark: Watermark, window: Window, clip:
 
 
 def varied(frames: list[np.ndarray], mirrored: bool, gain: float) -> list[np.ndarray]:
-    """Returns the frames, mirrored if asked for, with their brightness multiplied by `gain`."""
+    """Returns the frames, mirrored if `mirrored`, with their brightness multiplied by `gain`."""
     table = np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8)
     return [cv2.LUT(np.ascontiguousarray(frame[:, ::-1]) if mirrored else frame, table) for frame in frames]
 
@@ -292,12 +292,12 @@ def cpu_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def summary(by_size: dict[int, Results], given: int) -> dict:
-    """Summarises the results, as they are printed and written; `given` is the number of videos on the command line."""
+def summary(by_size: dict[int, Results], video_count: int) -> dict:
+    """Summarises the results, as they are printed and written; `video_count` is the number of videos on the command line."""
     null = sorted(score for results in by_size.values() for score in results.unmarked_scores)
     return {
         "clips": {str(size): len(results.detections[PROMISED]) for size, results in sorted(by_size.items())},
-        "footage": {"given": given, "synthetic": 1},
+        "footage": {"given": video_count, "synthetic": 1},
         "sizes": {str(size): _size_summary(results) for size, results in sorted(by_size.items())},
         "unmarked": {
             "searches": len(null),

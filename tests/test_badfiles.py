@@ -23,11 +23,13 @@ EVERY = 4
 
 @pytest.fixture(scope="module")
 def secrets(tmp_path_factory):
+    """The files that bad files refer to and that must not be read."""
     return hide(tmp_path_factory.mktemp("bad") / "hidden")
 
 
 @pytest.fixture
 def canaries(secrets):
+    """The observation of these files and of an address."""
     with closing(Canaries(secrets)) as canaries:
         yield canaries
 

@@ -14,6 +14,7 @@ from tests.adnerf_core.toy import SIZE
 
 @pytest.fixture(scope="module")
 def comparison(toy_run) -> Comparison:
+    """The comparison on the toy, with small networks of the paper."""
     return Comparison(toy_run, "cpu", rays=64, paper_width=16)
 
 

@@ -38,11 +38,13 @@ TIME = "2026-01-01T00:00:00Z"
 
 @pytest.fixture(scope="module")
 def sentence() -> Speech:
+    """A short sentence as synthetic speech."""
     return speak("Mop a map.")
 
 
 @pytest.fixture(scope="module")
 def puppet() -> Puppet:
+    """The drawn speaker, 256 px."""
     return Puppet(256)
 
 
@@ -122,6 +124,7 @@ def test_a_tracker_measures_the_true_motion_of_the_speaker(speaker_video):
 
 
 def job(**changes) -> Job:
+    """Returns a queued training job with these fields changed."""
     fields = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "sub_1", "created_at": TIME}
     return Job.model_validate(fields | changes)
 
@@ -139,16 +142,21 @@ def test_the_timeline_shows_stage_percentage_and_remaining_time():
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     timeline = Timeline(console)
     timeline.job(job(queue_position=2))
-    assert "place 2" in shown(timeline)
+    assert "place 2" in timeline_text(timeline)
     timeline.job(job(state="running", stage="head", progress=0.42, eta_s=61.0))
-    assert "train: head" in shown(timeline) and "42%" in shown(timeline) and "1:01 left" in shown(timeline)
+    assert (
+        "train: head" in timeline_text(timeline)
+        and "42%" in timeline_text(timeline)
+        and "1:01 left" in timeline_text(timeline)
+    )
     ends = {"started_at": TIME, "finished_at": "2026-01-01T00:01:30.5Z"}
     timeline.job(job(state="succeeded", progress=1.0, **ends))
-    assert "100%" in shown(timeline) and "left" not in shown(timeline)
+    assert "100%" in timeline_text(timeline) and "left" not in timeline_text(timeline)
     assert timeline.seconds["train"]["total"] == 90.5 and timeline.seconds["train"]["head"] >= 0
 
 
-def shown(timeline: Timeline) -> str:
+def timeline_text(timeline: Timeline) -> str:
+    """Returns the text of the timeline."""
     console = Console(file=io.StringIO(), width=120)
     console.print(timeline.bars.get_renderable())
     return console.file.getvalue()

@@ -16,6 +16,7 @@ PACKAGES = ("adnerf_core", "storage", "worker", "api", "adnerf")
 
 
 def sources(*packages):
+    """Returns the Python files of the packages."""
     return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
 
 

@@ -11,6 +11,7 @@ from tests.adnerf_core.clips import speaker, syllables
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
+    """A video of the synthetic speaker: 4 s, 128 px."""
     path = tmp_path_factory.mktemp("mark_benchmark") / "speaker.mp4"
     ffmpeg.write_video(path, speaker(syllables(100), 128))
     return path
