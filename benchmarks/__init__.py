@@ -1,1 +1,4 @@
-"""Measurements: scripts that print a table and JSON. CPU time of one thread, ratios within one run; machines are shared."""
+"""Benchmarks: each module is a command that prints a table and writes JSON.
+
+They measure CPU time of one thread and ratios within one run if they can, since the machines are shared with other work.
+"""

@@ -1,11 +1,12 @@
-"""What the core costs: `python -m benchmarks.core [--run RUN] [--video VIDEO] [--json FILE]`.
+"""Measures the cost of the core: `python -m benchmarks.core [--run RUN] [--video VIDEO] [--json FILE]`.
 
-Training steps and frames of the fast fields against those of the paper's networks, taken in turns in one process so that their
-ratios hold on a busy machine; frames at several sizes; preprocessing by stage; peak memory, each in a process of its own.
+Compares training steps and frames of the fast fields with those of the paper's networks, in alternation in one process, so that
+the ratios are valid on a busy machine too. Also measures frames at several sizes, preprocessing by stage, and peak memory (each
+in a process of its own).
 
-One thread, CPU time. A frame of the paper is estimated from a share of its pixels, because whole it takes minutes. Without
---run a subject is made first: the demo's synthetic speaker, preprocessed and trained briefly. With a CUDA device the steps and
-frames are measured there as well (written for it, not tried on one yet).
+Times are CPU seconds of one thread. The time of one of the paper's frames is estimated from a share of its pixels, because a whole
+frame takes minutes. Without --run, a subject is made first: the demo's synthetic speaker, preprocessed and trained briefly. With a
+CUDA device, steps and frames are measured on it as well (this part has not been run on a device yet).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,123 +36,156 @@ from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.preprocess.pipeline import preprocess
 from adnerf_core.training.talking_head_task import grid_update_interval
 from adnerf_core.training.train import train
-from benchmarks.pieces import Clock, Contest, evaluations
+from benchmarks.pieces import Clock, Comparison, Frames, Steps, evaluations
 
 SIDES = ("fast", "paper")
+"""The two sides of the comparison: the fast fields, and the paper's networks."""
 RATIO_SIZE = 128
+"""Edge of the frames that are compared, px: the size of preset `draft`."""
 FAST_FRAMES = 4
+"""Frames per measurement of the fast fields; one frame takes too little time for the resolution of the clock."""
 SPEAKER_SECONDS, SPEAKER_STEPS = 12.0, 400
+"""Length of the synthetic footage, s (preprocessing needs 8 s of usable footage), and training steps of the head on it."""
 MEMORY = ("step fast", "step paper", "frame fast", "frame paper", "preprocess")
+"""The tasks whose peak memory is measured, one process for each."""
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Parses the command line, measures, prints; returns the figures."""
-    given = make_parser().parse_args(arguments)
+    """Parses the command line, measures, and prints the figures; returns them."""
+    args = make_parser().parse_args(arguments)
     torch.set_num_threads(1)
     with TemporaryDirectory(prefix="benchmark-") as folder:
         work = Path(folder)
-        if given.piece:
-            figures = piece(given, work)
+        if args.piece:
+            figures = measure_memory(args, work)
             print(json.dumps(figures))
             return figures
-        given.video = given.video or (None if given.run and "preprocess" in given.skip else make_speaker(work))
-        given.run = given.run or make_run(given.video, work)
-        figures = {"machine": machine(), "run": describe(given.run)} | measure(given, work)
+        args.video = args.video or (None if args.run and "preprocess" in args.skip else make_speaker(work))
+        args.run = args.run or make_run(args.video, work)
+        figures = {"machine": machine(), "run": describe(args.run)} | measure(args, work)
     show(figures)
     print(json.dumps(figures))
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return figures
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """Returns the parser of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.core", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--run", type=Path, help="a finished run of the fast fields; its dataset must still be there")
     parser.add_argument("--video", type=Path, help="footage to preprocess (default: the synthetic speaker)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, benchmarks/results/... say")
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each side (default: %(default)s)")
-    parser.add_argument("--rays", type=int, default=1024, help="of a training step (default: %(default)s)")
     parser.add_argument(
-        "--share", type=float, default=1 / 64, help="part of a frame's pixels that the paper renders (default: 1/64)"
+        "--json", type=Path, metavar="FILE", help="also write the figures to this file, such as benchmarks/results/..."
     )
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512], help="of frames, px")
-    parser.add_argument("--paper-width", type=int, default=256, help="of the paper's nets, as published: %(default)s")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side (default: %(default)s)")
+    parser.add_argument("--rays", type=int, default=1024, help="rays per training step (default: %(default)s)")
     parser.add_argument(
-        "--skip", nargs="+", choices=("contest", "preprocess", "memory"), default=[], help="what to leave out"
+        "--share",
+        type=float,
+        default=1 / 64,
+        help="share of a frame's pixels that the paper's networks render (default: 1/64)",
+    )
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512], help="edges of the frames, px")
+    parser.add_argument(
+        "--paper-width",
+        type=int,
+        default=256,
+        help="width of the paper's networks (default, as published: %(default)s)",
+    )
+    parser.add_argument(
+        "--skip", nargs="+", choices=("contest", "preprocess", "memory"), default=[], help="parts to leave out"
     )
     parser.add_argument("--piece", choices=MEMORY, help=argparse.SUPPRESS)
     return parser
 
 
-def measure(given: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """What is not to be skipped; the contest of the two sides on CUDA, too, where there is a device."""
+def measure(args: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Measures all parts that are not skipped; compares the two sides on CUDA too, if there is a device."""
     figures: dict[str, Any] = {}
-    if "contest" not in given.skip:
+    if "contest" not in args.skip:
         for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
-            figures[device] = duel(given, device)
-    if "preprocess" not in given.skip:
-        figures["preprocess_cpu_s_per_minute"] = stages(given.video, work / "measured")
-    if "memory" not in given.skip:
-        pieces = [name for name in MEMORY if name not in given.skip]
-        figures["peak_memory_mb"] = {name: in_a_child(given, name)["peak_memory_mb"] for name in pieces}
+            figures[device] = compare(args, device)
+    if "preprocess" not in args.skip:
+        figures["preprocess_cpu_s_per_minute"] = stages(args.video, work / "measured")
+    if "memory" not in args.skip:
+        tasks = [name for name in MEMORY if name not in args.skip]
+        figures["peak_memory_mb"] = {name: run_in_child(args, name)["peak_memory_mb"] for name in tasks}
     return figures
 
 
-def duel(given: argparse.Namespace, device: str) -> dict[str, Any]:
-    """Steps and frames of both sides in turns, and the fast side's frames at all sizes; seconds, medians over the rounds."""
-    contest, clock = Contest(RunDir(given.run), device, given.rays, given.paper_width), Clock(device)
-    steps = {side: contest.steps(side) for side in SIDES}
-    frames = {"fast": contest.frames("fast", RATIO_SIZE), "paper": contest.frames("paper", RATIO_SIZE, given.share)}
-    sizes = {size: contest.frames("fast", size) for size in given.sizes}
-    # As many steps of the fast fields as lie between two refreshes of the density grid, so that one is among them.
-    repeats = {"fast": (grid_update_interval(given.rays), FAST_FRAMES), "paper": (1, 1)}
-    for warm in (steps["fast"], frames["fast"], *sizes.values()):
-        warm()
-    taken: dict[str, list[float]] = {}
-    for _ in range(given.rounds):
+def compare(args: argparse.Namespace, device: str) -> dict[str, Any]:
+    """Measures steps and frames of both sides in alternation, and frames of the fast side at all sizes.
+
+    Returns:
+        Seconds, as medians over the rounds, and the values that are derived from them.
+    """
+    comparison, clock = Comparison(RunDir(args.run), device, args.rays, args.paper_width), Clock(device)
+    steps = {side: comparison.steps(side) for side in SIDES}
+    frames = {
+        "fast": comparison.frames("fast", RATIO_SIZE),
+        "paper": comparison.frames("paper", RATIO_SIZE, args.share),
+    }
+    sizes = {size: comparison.frames("fast", size) for size in args.sizes}
+    # The fast fields take as many steps as there are between two updates of the density grid, so that one update is included.
+    repeats = {"fast": (grid_update_interval(args.rays), FAST_FRAMES), "paper": (1, 1)}
+    for work in (steps["fast"], frames["fast"], *sizes.values()):  # the first call of each also allocates memory
+        work()
+    samples: dict[str, list[float]] = {}
+    for _ in range(args.rounds):
         for side in SIDES:
-            many, few = repeats[side]
-            taken.setdefault(f"step {side}", []).append(clock(lambda: repeat(steps[side], many)) / many)  # noqa: B023
-            seconds = clock(lambda: repeat(frames[side], few)) / few * frames[side].whole  # noqa: B023
-            taken.setdefault(f"frame {side}", []).append(seconds)
+            step_count, frame_count = repeats[side]
+            step_s = clock(lambda: repeat(steps[side], step_count)) / step_count  # noqa: B023
+            frame_s = clock(lambda: repeat(frames[side], frame_count)) / frame_count  # noqa: B023
+            samples.setdefault(f"step {side}", []).append(step_s)
+            samples.setdefault(f"frame {side}", []).append(frame_s * frames[side].frame_factor)
         for size, frame in sizes.items():
-            taken.setdefault(f"size {size}", []).append(clock(frame))
-    middle = {name: statistics.median(values) for name, values in taken.items()}
+            samples.setdefault(f"size {size}", []).append(clock(frame))
+    return _comparison_figures(args, device, steps, frames, samples)
+
+
+def _comparison_figures(
+    args: argparse.Namespace,
+    device: str,
+    steps: Mapping[str, Steps],
+    frames: Mapping[str, Frames],
+    samples: Mapping[str, list[float]],
+) -> dict[str, Any]:
+    middle = {name: statistics.median(values) for name, values in samples.items()}
     works = {f"step {side}": steps[side] for side in SIDES} | {f"frame {side}": frames[side] for side in SIDES}
     peaks = {name: device_memory(work) for name, work in works.items()} if device == "cuda" else {}
     return {
-        "rays": given.rays,
+        "rays": args.rays,
         "step_s": {side: digits(middle[f"step {side}"]) for side in SIDES},
         "step_ratio": digits(middle["step paper"] / middle["step fast"]),
         f"frame_{RATIO_SIZE}_s": {side: digits(middle[f"frame {side}"]) for side in SIDES},
         f"frame_{RATIO_SIZE}_ratio": digits(middle["frame paper"] / middle["frame fast"]),
-        "paper_frame_estimated_from_share": digits(1 / frames["paper"].whole),
-        "evaluations_a_pixel": {side: digits(evaluations(frames[side], given.rounds)) for side in SIDES},
-        "frames_per_second": {str(size): digits(1 / middle[f"size {size}"]) for size in given.sizes},
+        "paper_frame_estimated_from_share": digits(1 / frames["paper"].frame_factor),
+        "evaluations_a_pixel": {side: digits(evaluations(frames[side], args.rounds)) for side in SIDES},
+        "frames_per_second": {str(size): digits(1 / middle[f"size {size}"]) for size in args.sizes},
         **({"peak_device_memory_mb": peaks} if peaks else {}),
-        "rounds": {name: [digits(value) for value in values] for name, values in taken.items()},
+        "rounds": {name: [digits(value) for value in values] for name, values in samples.items()},
     }
 
 
 def device_memory(work: Callable[[], object]) -> int:
-    """Peak memory of the CUDA device during `work`, MB, with what both sides keep there."""
+    """Returns the peak memory of the CUDA device during `work`, MB; it includes the weights and data of both sides."""
     torch.cuda.reset_peak_memory_stats()
     work()
     return torch.cuda.max_memory_allocated() >> 20
 
 
 def repeat(work: Callable[[], object], times: int) -> None:
-    """Calls `work` so many times."""
+    """Calls `work` `times` times."""
     for _ in range(times):
         work()
 
 
 class StageClock:
-    """A Progress that adds up CPU time by stage, that of ended children (ffmpeg) included."""
+    """A Progress that adds up the CPU time of each stage, with that of child processes that have ended (ffmpeg)."""
 
     def __init__(self, now: Callable[[], float] = lambda: sum(os.times()[:4])):
         self.now, self.last = now, now()
@@ -164,7 +198,7 @@ class StageClock:
 
 
 def stages(video: Path, out: Path) -> dict[str, float]:
-    """CPU seconds of preprocessing a minute of footage like `video`, by stage, and in all."""
+    """Preprocesses `video`; returns CPU seconds per minute of footage, by stage and in total."""
     clock = StageClock()
     dataset = preprocess(video, out, progress=clock)
     minutes = dataset.frames / FPS / 60
@@ -172,29 +206,29 @@ def stages(video: Path, out: Path) -> dict[str, float]:
     return figures | {"total": digits(sum(clock.seconds.values()) / minutes)}
 
 
-def in_a_child(given: argparse.Namespace, name: str) -> dict[str, Any]:
-    """One piece in a process of its own, so that its peak memory is its own too."""
-    options = ["--run", given.run, "--rays", given.rays, "--paper-width", given.paper_width, "--share", given.share]
-    options += ["--video", given.video] if given.video else []
+def run_in_child(args: argparse.Namespace, name: str) -> dict[str, Any]:
+    """Runs the task `name` of MEMORY in a child process, so that its peak memory can be measured; returns its figures."""
+    options = ["--run", args.run, "--rays", args.rays, "--paper-width", args.paper_width, "--share", args.share]
+    options += ["--video", args.video] if args.video else []
     command = [sys.executable, "-m", "benchmarks.core", "--piece", name, *map(str, options)]
-    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(ran.stdout.splitlines()[-1])
+    child = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(child.stdout.splitlines()[-1])
 
 
-def piece(given: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Does one thing, and tells this process's peak memory."""
-    if given.piece == "preprocess":
-        preprocess(given.video, work / "dataset")
+def measure_memory(args: argparse.Namespace, work: Path) -> dict[str, Any]:
+    """Runs one task of MEMORY in this process and returns the process's peak memory."""
+    if args.piece == "preprocess":
+        preprocess(args.video, work / "dataset")
     else:
-        what, side = given.piece.split()
-        contest = Contest(RunDir(given.run), "cpu", given.rays, given.paper_width)
-        share = 1.0 if side == "fast" else given.share
-        (contest.steps(side) if what == "step" else contest.frames(side, RATIO_SIZE, share))()
+        task, side = args.piece.split()
+        comparison = Comparison(RunDir(args.run), "cpu", args.rays, args.paper_width)
+        share = 1.0 if side == "fast" else args.share
+        (comparison.steps(side) if task == "step" else comparison.frames(side, RATIO_SIZE, share))()
     return {"peak_memory_mb": peak_memory_mb()}
 
 
 def peak_memory_mb() -> int:
-    """The most memory this process has held. Linux's ru_maxrss will not do: a child's begins with what its parent held."""
+    """Returns the peak memory of this process. On Linux ru_maxrss is too large: a child inherits the value of its parent."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.search(r"VmHWM:\s*(\d+)", status.read_text())[1]) // 1024
@@ -202,7 +236,7 @@ def peak_memory_mb() -> int:
 
 
 def make_speaker(work: Path) -> Path:
-    """Footage for those who bring none."""
+    """Makes footage for a run without --video: the demo's synthetic speaker."""
     from demo.speaker import make_speaker as draw
 
     draw(work / "speaker.mp4", size=256, seconds=SPEAKER_SECONDS)
@@ -210,14 +244,14 @@ def make_speaker(work: Path) -> Path:
 
 
 def make_run(video: Path, work: Path) -> Path:
-    """A subject of `video`, trained just long enough for its density to be where a head is."""
+    """Makes a subject of `video`, trained just long enough for a density that is concentrated in the head."""
     dataset = preprocess(video, work / "dataset")
     config = PRESETS["draft"].model_copy(update={"audio_steps": 50, "head_steps": SPEAKER_STEPS, "torso_steps": 50})
     return train(dataset, RunDir(work / "run"), config).root
 
 
 def describe(run: Path) -> dict[str, Any]:
-    """Of which subject the figures are."""
+    """Returns the properties of the measured subject."""
     config, dataset = read_json(RunDir(run).manifest)["config"], SubjectDataset(RunDir(run).dataset)
     return {
         "source": dataset.manifest["source"]["name"],
@@ -228,7 +262,7 @@ def describe(run: Path) -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """Where, when and with what it was measured."""
+    """Returns the time, the machine and the versions of the measurement."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -248,7 +282,7 @@ def machine() -> dict[str, Any]:
 
 
 def digits(value: float) -> float:
-    """Three significant digits."""
+    """Rounds to three significant digits."""
     return float(f"{value:.3g}")
 
 
@@ -257,16 +291,16 @@ def show(figures: dict[str, Any]) -> None:
     console = Console()
     for device in ("cpu", "cuda"):
         if device in figures:
-            found = figures[device]
+            results = figures[device]
             table = Table("", *SIDES, "ratio", title=f"{device}: seconds, one thread")
             frame = f"frame_{RATIO_SIZE}"
-            for title, name in ((f"training step, {found['rays']} rays", "step"), (f"frame, {RATIO_SIZE} px", frame)):
-                row = [f"{found[f'{name}_s'][side]:g}" for side in SIDES]
-                table.add_row(title, *row, f"{found[f'{name}_ratio']:g}")
+            for title, name in ((f"training step, {results['rays']} rays", "step"), (f"frame, {RATIO_SIZE} px", frame)):
+                row = [f"{results[f'{name}_s'][side]:g}" for side in SIDES]
+                table.add_row(title, *row, f"{results[f'{name}_ratio']:g}")
             table.add_row(
-                "field evaluations a pixel", *(f"{found['evaluations_a_pixel'][side]:g}" for side in SIDES), ""
+                "field evaluations a pixel", *(f"{results['evaluations_a_pixel'][side]:g}" for side in SIDES), ""
             )
-            for size, rate in found["frames_per_second"].items():
+            for size, rate in results["frames_per_second"].items():
                 table.add_row(f"frames a second, {size} px", f"{rate:g}", "", "")
             console.print(table)
     for title, name in (

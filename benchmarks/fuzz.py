@@ -1,12 +1,11 @@
-"""Schemathesis over the whole OpenAPI document: what no client would send, and long chains of what clients do send.
+"""Runs Schemathesis over the whole OpenAPI document: random and invalid requests, and long chains of valid ones.
 
     python -m benchmarks.fuzz [--requests 10000] [--seed 1] [--json out.json]
 
-The real application is asked in this process, on a database and a store of its own, with a key; a stand-in for the workers
-ends jobs, well or not, so that subjects and videos become ready while they are asked about, and a look-up that knows every
-name stands in for the internet. Every answer is checked, with all of Schemathesis's checks: no 5xx, a status and a body as
-the document says, bad requests refused and good ones taken in, keys asked for, what was deleted gone. Rounds are run with
-one seed after the other until there were enough requests. Exit status 1: something was found.
+The real application runs in this process, with a database, a store and a key of its own. A fake worker ends jobs, with success or
+failure, so that subjects and videos become ready in the meantime; a fake resolver knows every host name. Every response gets all
+checks of Schemathesis: no 5xx, status and body as in the document, bad requests refused and good ones accepted, keys required,
+deleted resources gone. Rounds with successive seeds run until there are enough requests. Exit status 1: a check failed.
 """
 
 from __future__ import annotations
@@ -58,24 +57,24 @@ FILES = {
     "sound": b"RIFF\x24\x20\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(2000),
     "picture": b"\x89PNG\r\n\x1a\n" + bytes(200),
 }
-"""What the first look at a file takes for good (api/requests/file_type.py)."""
+"""Files that the API accepts by their first bytes (api/requests/file_type.py)."""
 schemathesis.openapi.format("binary", st.one_of(st.sampled_from(list(FILES.values())), st.binary()))
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")  # tus
 
 OWNER = "fuzz"
-PUBLIC = "93.184.215.14"
-"""What every name leads to here."""
-FURNISHED = 6
-"""Subjects, each with a video, that there are at the beginning."""
+PUBLIC_ADDRESS = "93.184.215.14"
+"""Address that every host name resolves to. It has to be public, or webhooks would refuse it; nothing connects to it."""
+INITIAL_SUBJECTS = 6
+"""Number of ready subjects, each with a video, at the start of a round."""
 EXAMPLES, STEPS = 40, 8
-"""Requests that are drawn for each operation in one round, and the longest chain."""
-REFUSED = {
+"""Number of random requests for each operation in one round, and of requests in the longest chain."""
+REFUSAL_STATUSES = {
     "missing_required_header": [*MISSING_REQUIRED_HEADER_EXPECTED_STATUSES, "412"],
     "negative_data_rejection": [*NEGATIVE_DATA_REJECTION_EXPECTED_STATUSES, "412", "413"],
 }
-"""How bad requests may be refused: beside what is usual by tus's 412 (no version was named), and as too large."""
-UNSAID = {
-    "idempotency_key_reused": ("POST",),  # whoever draws at random draws a key twice
+"""Statuses that are accepted for bad requests, by check: the usual ones, 412 of tus (no version is named), and 413 (too large)."""
+VALID_BUT_REFUSED = {
+    "idempotency_key_reused": ("POST",),  # random requests repeat a key
     "not_media": ("POST",),
     "not_an_image": ("POST /v1/videos",),
     "empty_file": ("POST",),
@@ -84,37 +83,45 @@ UNSAID = {
     "file_too_large": ("POST /v1/uploads", "PATCH /v1/uploads"),  # more bytes than Upload-Length
     "url_refused": ("POST /v1/webhooks", "PATCH /v1/webhooks"),
 }
-"""Reasons for which a good request is refused although it is as the document says, because no schema could say so: the code,
-and with what the operations begin."""
-UNSAID_VALUES = {
+"""Problem codes that a request can get although it fits the document, because a schema cannot express the rule: by code, the
+beginnings of the operations' names."""
+VALID_BUT_REFUSED_VALUES = {
     "POST /v1/keys": {"/expires_at"},  # in the past
     "POST /v1/keys/{key_id}/rotate": {"/expires_at"},
     "POST /v1/uploads": {"Upload-Metadata"},  # a key that comes twice
-    # Both the file and an upload: `oneOf` says it, but Schemathesis's edge cases do not look there.
+    # Both a file and an upload: `oneOf` excludes it, but Schemathesis's edge cases ignore that.
     "POST /v1/subjects": {"/upload_id"},
     "POST /v1/verify": {"/upload_id"},
-    "POST /v1/videos": {"/upload_id", "/background", "/options/background", "/options/format"},  # what goes with what
+    "POST /v1/videos": {"/upload_id", "/background", "/options/background", "/options/format"},  # combinations
 }
-"""Likewise of `validation_failed`: the values that may be pointed at."""
+"""The same for `validation_failed`: by operation, the values that `errors` may point at."""
 MEMORY = Path("/dev/shm")
-"""Where, if it is there, the database and the files are: what is lost in a power cut does not matter here."""
+"""Folder of the database and the files, if it exists: a file system in memory, because nothing has to survive a power cut."""
 ERROR = {"code": "no_face_found", "message": "There is no face.", "remedy": "Show one."}
 PICTURE = b"\xff\xd8\xff\xe0 a picture"
 LIMITS = {"yaw_deg": [-12.0, 12.0], "pitch_deg": [-9.0, 9.0], "roll_deg": [-15.0, 15.0]}
 
 
 @dataclass
-class Found:
-    """What came of it: requests by operation, their answers by status, and what was wrong with any of them."""
+class FuzzResults:
+    """Results of all rounds.
+
+    Attributes:
+        requests: number of requests, by operation.
+        statuses: number of responses, by operation and status.
+        checks: number of checks.
+        accepted_refusals: number of refusals that VALID_BUT_REFUSED allows, by reason.
+        failures: failed checks, by check, operation and message.
+    """
 
     requests: Counter[str] = field(default_factory=Counter)
     statuses: Counter[tuple[str, int]] = field(default_factory=Counter)
     checks: int = 0
-    unsaid: Counter[str] = field(default_factory=Counter)
+    accepted_refusals: Counter[str] = field(default_factory=Counter)
     failures: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def take(self, event: Any) -> None:
-        """Counts one event of Schemathesis's engine."""
+    def record(self, event: Any) -> None:
+        """Adds one event of Schemathesis's engine."""
         if isinstance(event, (NonFatalError, FatalError)):
             error = event.exception if isinstance(event, FatalError) else event.value
             self._fail(type(error).__name__, getattr(event, "label", "engine"), str(error), "")
@@ -131,13 +138,13 @@ class Found:
                 if check.status == Status.FAILURE and check.failure_info is not None:
                     info = check.failure_info
                     label = event.recorder.cases[case_id].value.operation.label
-                    asked = event.recorder.interactions.get(case_id)
-                    answer = "" if asked is None or asked.response is None else asked.response.text
+                    interaction = event.recorder.interactions.get(case_id)
+                    answer = "" if interaction is None or interaction.response is None else interaction.response.text
                     message = f"{info.failure.title}: {info.failure.message}"
                     self._fail(check.name, label, message, info.code_sample, answer)
 
     def _fail(self, check: str, operation: str, message: str, example: str, answer: str = "") -> None:
-        found = {
+        failure = {
             "check": check,
             "operation": operation,
             "message": message[:1000],
@@ -145,22 +152,23 @@ class Found:
             "answer": answer[:500],
             "times": 0,
         }
-        entry = self.failures.setdefault(f"{check} {operation} {message[:60]}", found)
+        entry = self.failures.setdefault(f"{check} {operation} {message[:60]}", failure)
         entry["times"] += 1
         if entry["times"] == 1:
             print(f"  found: {check} {operation}: {message[:500]}\n  {answer[:500]}", flush=True)
 
 
-class Hands(threading.Thread):
-    """Ends jobs as workers would, one in four badly; each subject and video gets the files that its answers lead to."""
+class FakeWorker(threading.Thread):
+    """Ends jobs like a worker, one in four with a failure; stores the files that the links of subjects and videos lead to."""
 
     def __init__(self, app: FastAPI, seed: int):
-        super().__init__(name="hands", daemon=True)
+        super().__init__(name="fake worker", daemon=True)
         self.database, self.store = app.state.database, app.state.store
         self.done = threading.Event()
         self._draw = random.Random(seed)
 
     def run(self) -> None:
+        """Ends one job after the other until `done` is set."""
         while not self.done.wait(0.01):
             job = self._claim()
             if job is None:
@@ -171,19 +179,19 @@ class Hands(threading.Thread):
             else:
                 self._succeed(job)
 
-    def furnish(self, settings: Settings) -> None:
-        """Makes subjects that are ready, each with a video: what is drawn seldom gets so far. Call it before `start`."""
-        for _ in range(FURNISHED):
+    def create_subjects(self, settings: Settings) -> None:
+        """Creates ready subjects, each with a video, because random requests seldom get so far. Must be called before `start`."""
+        for _ in range(INITIAL_SUBJECTS):
             with self.database.session() as session, self.store.create_incoming() as film:
                 film.write(FILES["film"])
-                about = {"owner": OWNER, "name": "Ann", "preset": "draft", "consent": "Ann agreed"}
-                subject = subjects.submit_subject(session, self.store, settings, video=film, **about)
+                fields = {"owner": OWNER, "name": "Ann", "preset": "draft", "consent": "Ann agreed"}
+                subject = subjects.submit_subject(session, self.store, settings, video=film, **fields)
             self._succeed(self._claim())
             self._succeed(self._claim())
             with self.database.session() as session, self.store.create_incoming() as sound:
                 sound.write(FILES["sound"])
-                about = {"owner": OWNER, "subject_id": subject.id, "options": RenderOptions()}
-                videos.submit_video(session, self.store, settings, audio=sound, **about)
+                fields = {"owner": OWNER, "subject_id": subject.id, "options": RenderOptions()}
+                videos.submit_video(session, self.store, settings, audio=sound, **fields)
             self._succeed(self._claim())
 
     def _claim(self) -> Job | None:
@@ -198,14 +206,14 @@ class Hands(threading.Thread):
             values = {"run_key": "run", "preview_key": picture, "report_key": report, "view_limits": LIMITS}
         elif job.kind == "render":
             film = self.store.put(f"subjects/{job.subject_id}/videos/{job.video_id}/1.mp4", io.BytesIO(bytes(5000)))
-            measures = {"duration_s": 2.0, "frames": 50, "width": 128, "height": 128}
-            values = {"file_key": film.key, "sha256": film.sha256, "size_bytes": film.size, **measures}
+            properties = {"duration_s": 2.0, "frames": 50, "width": 128, "height": 128}
+            values = {"file_key": film.key, "sha256": film.sha256, "size_bytes": film.size, **properties}
         with self.database.session() as session:
             jobs.succeed(session, job.id, job.attempt, **values)
 
 
 def bearer(database: Database) -> type:
-    """Schemathesis's way to a key: one that works, even after the one before it was revoked by a request."""
+    """Returns the class by which Schemathesis gets a valid key: it creates another one if a request has revoked the last."""
 
     class Bearer:
         token = ""
@@ -225,65 +233,74 @@ def bearer(database: Database) -> type:
     return Bearer
 
 
-def unsaid(failure: Failure, case: schemathesis.Case, response: schemathesis.Response) -> str | None:
-    """Of a good request that was refused: the reason, if it is one of UNSAID or of UNSAID_VALUES."""
+def accepted_refusal(failure: Failure, case: schemathesis.Case, response: schemathesis.Response) -> str | None:
+    """Returns why a valid request may have been refused, by VALID_BUT_REFUSED and its values; None: it is a failure."""
     if isinstance(failure, EnsureResourceAvailability) and response.json()["code"] == "preview_not_ready":
-        return "preview_not_ready"  # the subject is there, its picture is not yet
+        return "preview_not_ready"  # the subject exists, but has no preview yet
     if not isinstance(failure, RejectedPositiveData):
         return None
     label, problem = case.operation.label, response.json()
-    if label.startswith(UNSAID.get(problem["code"], ())):
+    if label.startswith(VALID_BUT_REFUSED.get(problem["code"], ())):
         return problem["code"]
-    wrong = {entry.get("pointer") or entry.get("parameter") for entry in problem.get("errors", [])}
-    return f"{label} {' '.join(sorted(wrong))}" if wrong and wrong <= UNSAID_VALUES.get(label, set()) else None
+    values = {entry.get("pointer") or entry.get("parameter") for entry in problem.get("errors", [])}
+    accepted = bool(values) and values <= VALID_BUT_REFUSED_VALUES.get(label, set())
+    return f"{label} {' '.join(sorted(values))}" if accepted else None
 
 
-def fuzz(app: FastAPI, found: Found, *, seed: int, examples: int = EXAMPLES, edges: bool = True) -> None:
-    """One round: examples, edge cases (about a hundred for each operation), drawn requests, and chains of them."""
-    drawn = {"max-examples": examples, "deterministic": False, "database": "none", "no-shrink": True}
+def fuzz(app: FastAPI, results: FuzzResults, *, seed: int, examples: int = EXAMPLES, edges: bool = True) -> None:
+    """Runs one round: examples, edge cases, random requests, and chains of them.
+
+    Args:
+        app: the application.
+        results: gets the results added.
+        seed: of all random choices.
+        examples: random requests for each operation.
+        edges: whether edge cases are sent too, about a hundred for each operation.
+    """
+    generation = {"max-examples": examples, "deterministic": False, "database": "none", "no-shrink": True}
     config = {
         "seed": seed,
         "continue-on-failure": True,
         "max-stream-events": 2,
         "request-timeout": 30,
-        "generation": drawn,
+        "generation": generation,
         "phases": {"coverage": {"enabled": edges}, "stateful": {"max-steps": STEPS}},
-        "checks": {name: {"expected-statuses": statuses} for name, statuses in REFUSED.items()},
+        "checks": {name: {"expected-statuses": statuses} for name, statuses in REFUSAL_STATUSES.items()},
     }
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=schemathesis.Config.from_dict(config))
     schema.auth(refresh_interval=None)(bearer(app.state.database))
 
     @schema.hook
     def filter_failure(context, failure, case, response) -> bool:
-        reason = unsaid(failure, case, response)
-        found.unsaid.update([reason] if reason else [])
+        reason = accepted_refusal(failure, case, response)
+        results.accepted_refusals.update([reason] if reason else [])
         return reason is None
 
-    hands = Hands(app, seed)
-    hands.furnish(app.state.settings)
-    hands.start()
+    worker = FakeWorker(app, seed)
+    worker.create_subjects(app.state.settings)
+    worker.start()
     try:
         for event in from_schema(schema).execute():
-            found.take(event)
+            results.record(event)
             if isinstance(event, PhaseFinished):
-                print(f"  {event.phase.name.name}: {found.requests.total()} requests so far", flush=True)
+                print(f"  {event.phase.name.name}: {results.requests.total()} requests so far", flush=True)
     finally:
-        hands.done.set()
-        hands.join()
+        worker.done.set()
+        worker.join()
 
 
-def knows_every_name(host: str, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
-    """In the place of the system's look-up: what every name leads to here. What is a number already stays what it is."""
+def resolve_any_name(host: str, port: int, *_: Any, **__: Any) -> list[tuple[Any, ...]]:
+    """Replaces socket.getaddrinfo: resolves every host name to PUBLIC_ADDRESS. Numeric addresses stay as they are."""
     try:
         address = str(ipaddress.ip_address(host))
     except ValueError:
-        address = PUBLIC
+        address = PUBLIC_ADDRESS
     return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))]
 
 
 @contextmanager
 def new_app(folder: Path) -> Iterator[FastAPI]:
-    """The application on a new database, without limits that would be in the way; nobody verifies here."""
+    """Yields the application with a new database, without rate limits. Requests do not wait for verifications: there is no inspector."""
     settings = Settings(
         data_dir=folder,
         rate_limit="off",
@@ -301,7 +318,7 @@ def new_app(folder: Path) -> Iterator[FastAPI]:
     database.close()
     with (
         patch.object(verify, "WAIT_S", 0.0),
-        patch.object(socket, "getaddrinfo", knows_every_name),
+        patch.object(socket, "getaddrinfo", resolve_any_name),
     ):
         app = create_app(settings)
         yield app
@@ -309,51 +326,53 @@ def new_app(folder: Path) -> Iterator[FastAPI]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs rounds, prints a table; returns the exit status."""
+    """Parses the command line, runs rounds, and prints a table; returns the exit status."""
     parser = argparse.ArgumentParser("python -m benchmarks.fuzz", description=__doc__.split("\n")[0])
-    parser.add_argument("--requests", type=int, default=10_000, help="at least so many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="of the first round (default: %(default)s)")
+    parser.add_argument("--requests", type=int, default=10_000, help="least number of requests (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first round (default: %(default)s)")
     parser.add_argument(
-        "--examples", type=int, default=EXAMPLES, help="drawn for each operation (default: %(default)s)"
+        "--examples", type=int, default=EXAMPLES, help="random requests for each operation (default: %(default)s)"
     )
-    parser.add_argument("--json", type=Path, help="also write the figures there")
-    given = parser.parse_args(arguments)
-    found, begun, seed = Found(), time.process_time(), given.seed
-    while found.requests.total() < given.requests:
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    args = parser.parse_args(arguments)
+    results, start, seed = FuzzResults(), time.process_time(), args.seed
+    while results.requests.total() < args.requests:
         memory = MEMORY if MEMORY.is_dir() else None
         with tempfile.TemporaryDirectory(prefix="fuzz-", dir=memory) as folder, new_app(Path(folder)) as app:
-            fuzz(app, found, seed=seed, examples=given.examples)
-        print(f"seed {seed}: {found.requests.total()} requests, {len(found.failures)} kinds of failures", flush=True)
+            fuzz(app, results, seed=seed, examples=args.examples)
+        print(
+            f"seed {seed}: {results.requests.total()} requests, {len(results.failures)} kinds of failures", flush=True
+        )
         seed += 1
     figures = {
-        "requests": found.requests.total(),
-        "checks": found.checks,
-        "operations": len(found.requests),
-        "seeds": [given.seed, seed - 1],
-        "cpu_s": round(time.process_time() - begun),
-        "statuses": {str(status): total for status, total in sorted(_by_status(found).items())},
-        "refused_for_what_no_schema_can_say": dict(sorted(found.unsaid.items())),
-        "failures": list(found.failures.values()),
+        "requests": results.requests.total(),
+        "checks": results.checks,
+        "operations": len(results.requests),
+        "seeds": [args.seed, seed - 1],
+        "cpu_s": round(time.process_time() - start),
+        "statuses": {str(status): total for status, total in sorted(_by_status(results).items())},
+        "refused_for_what_no_schema_can_say": dict(sorted(results.accepted_refusals.items())),
+        "failures": list(results.failures.values()),
     }
-    _show(found, figures)
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 1 if found.failures else 0
+    _show(results, figures)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 1 if results.failures else 0
 
 
-def _by_status(found: Found) -> Counter[int]:
+def _by_status(results: FuzzResults) -> Counter[int]:
     totals: Counter[int] = Counter()
-    for (_, status), count in found.statuses.items():
+    for (_, status), count in results.statuses.items():
         totals[status] += count
     return totals
 
 
-def _show(found: Found, figures: dict[str, Any]) -> None:
+def _show(results: FuzzResults, figures: dict[str, Any]) -> None:
     table = Table(
         "operation", "requests", "answers", title=f"{figures['requests']} requests, {figures['checks']} checks"
     )
-    for label, count in sorted(found.requests.items()):
-        answers = {status: n for (operation, status), n in sorted(found.statuses.items()) if operation == label}
+    for label, count in sorted(results.requests.items()):
+        answers = {status: n for (operation, status), n in sorted(results.statuses.items()) if operation == label}
         table.add_row(label, str(count), "  ".join(f"{status}: {n}" for status, n in answers.items()))
     console = Console()
     console.print(table)

@@ -1,7 +1,10 @@
-"""Digests of what a change of structure must not change: `python -m benchmarks.golden`.
+"""Digests of the outputs that a refactoring must not change: `OMP_NUM_THREADS=1 python -m benchmarks.golden`.
 
 Prints one JSON object. Run it before and after a refactoring, on the same machine with the same environment, and compare the
 outputs: equal digests mean equal weights, pixels, files and HTTP schema. The digests differ between machines.
+
+OMP_NUM_THREADS=1 is needed: without it, the focal length of the dataset differs between runs of the same code. It must be set before
+Python starts, because numerical libraries read it when they are loaded.
 """
 
 from __future__ import annotations
@@ -35,20 +38,20 @@ OPTIONS = {
     "still, on a colour": RenderOptions(pose="still", background=Background(kind="color", color="#20a040")),
     "labelled": RenderOptions(label=True, size=96),
 }
-"""Ten frames of each are digested."""
+"""Rendering options by name; a video of ten frames is digested for each."""
 
 VOLATILE = ("dataset", "versions", "seconds", "frames_per_second", "frame_cpu_seconds")
-"""Keys whose values differ between runs of the same code: paths, packages, and durations."""
+"""Keys of JSON files whose values differ between runs of the same code: paths, package versions, durations. They are left out."""
 
 
 def main() -> None:
-    """Makes everything anew in a temporary folder and prints the digests."""
+    """Produces all outputs in a temporary folder and prints their digests."""
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(digests(Path(folder)), indent=2))
 
 
 def digests(root: Path) -> dict[str, Any]:
-    """The digests, by what they are of.
+    """Runs preprocessing, training, evaluation and rendering on synthetic data; returns the digests of their outputs by name.
 
     Args:
         root: an empty folder for the intermediate files.
@@ -79,36 +82,38 @@ def digests(root: Path) -> dict[str, Any]:
 
 
 def frames_of(run: RunDir, sound: Path, options: RenderOptions, root: Path) -> str:
-    """Digest of the pixels of a video of `sound`."""
+    """Renders a video of `sound` and returns the digest of its pixels."""
     out = root / "video.mp4"
     render(run, sound, out, options)
     return digest(b"".join(frame.tobytes() for frame in ffmpeg.read_frames(out)))
 
 
 def folder_digests(folder: Path) -> dict[str, Any]:
-    """Digests of the files of a dataset or run; of JSON and arrays, by key."""
-    found: dict[str, Any] = {}
+    """Returns the digests of the files of a dataset or run by name; JSON files and array archives have a digest for each key."""
+    digests_by_file: dict[str, Any] = {}
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.suffix == ".json":
             value = json.loads(path.read_text())
-            found[name] = {key: digest(json.dumps(one, sort_keys=True).encode()) for key, one in value.items()}
+            digests_by_file[name] = {
+                key: digest(json.dumps(entry, sort_keys=True).encode()) for key, entry in value.items()
+            }
             for volatile in VOLATILE:
-                found[name].pop(volatile, None)
+                digests_by_file[name].pop(volatile, None)
         elif path.suffix == ".npz":
             with np.load(path) as arrays:
-                found[name] = {key: digest(arrays[key].tobytes()) for key in arrays}
+                digests_by_file[name] = {key: digest(arrays[key].tobytes()) for key in arrays}
         elif path.suffix == ".safetensors":
-            found[name] = {key: digest(value.tobytes()) for key, value in load_file(path).items()}
+            digests_by_file[name] = {key: digest(value.tobytes()) for key, value in load_file(path).items()}
         elif path.is_file() and path.suffix in (".npy", ".wav", ".jsonl"):
-            found[name] = digest(path.read_bytes())
+            digests_by_file[name] = digest(path.read_bytes())
         elif path.is_file() and path.parent == folder:
-            found[name] = "a file"
-    return found
+            digests_by_file[name] = "a file"
+    return digests_by_file
 
 
 def digest(data: bytes) -> str:
-    """The first 16 hexadecimal digits of the SHA-256."""
+    """Returns the first 16 hexadecimal digits of the SHA-256."""
     return hashlib.sha256(data).hexdigest()[:16]
 
 

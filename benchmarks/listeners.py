@@ -1,10 +1,10 @@
-"""What it costs that many follow jobs by server-sent events.
+"""Measures the cost of many clients that follow jobs by server-sent events.
 
     python -m benchmarks.listeners [--listeners 500] [--jobs 50] [--seconds 10] [--json out.json]
 
-Starts the API as a process of its own, lets that many connections follow jobs, and prints, without and with them: how long
-a request for a job takes, and the processor time and memory of the API while nothing happens and while every job tells of
-progress once a second, as workers do. Last, how long a change takes until everybody has heard it.
+Starts the API as a process of its own and opens connections that follow jobs. Prints, without and with these connections: the
+latency of a request for a job, and the CPU time and memory of the API, both while nothing happens and while every job reports
+progress once a second, as workers do. Finally prints how long it takes until all connections have received a change.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from storage.database.models import Job
 from storage.settings import Settings
 from storage.tables import jobs
 
-ASKED = 100
-"""Requests of which the latency is told."""
+LATENCY_REQUESTS = 100
+"""Requests per measurement of the latency; with fewer, the 99th percentile would be the maximum."""
 
 
 class Service:
-    """The API on a database of its own, with some jobs that run."""
+    """The API with a database of its own and `count` running jobs."""
 
     def __init__(self, api: Api, database: Database, count: int):
         self.api, self.database = api, database
@@ -42,91 +42,98 @@ class Service:
         with self.database.session() as session:
             return jobs.claim(session, "benchmark", lease_s=3600)
 
-    def tell(self, progress: float) -> None:
-        """Every job has come so far."""
+    def report_progress(self, progress: float) -> None:
+        """Sends a heartbeat with this progress, 0..1, for every job."""
         with self.database.session() as session:
             for job in self.jobs:
                 jobs.heartbeat(session, job.id, job.attempt, jobs.JobProgress("track", progress, 60.0), lease_s=3600)
 
     def latency(self) -> dict[str, float]:
-        """Of a request for a job, ms."""
+        """Returns the median and 99th percentile of the latency of a request for a job, ms."""
         times = []
-        for number in range(ASKED):
-            begun = time.perf_counter()
+        for number in range(LATENCY_REQUESTS):
+            start = time.perf_counter()
             self.api.client.get(f"/v1/jobs/{self.jobs[number % len(self.jobs)].id}").raise_for_status()
-            times.append(1000 * (time.perf_counter() - begun))
+            times.append(1000 * (time.perf_counter() - start))
         return {"p50_ms": round(median(times), 1), "p99_ms": round(quantiles(times, n=100)[98], 1)}
 
-    def load(self, seconds: float, tell: bool = False) -> dict[str, float]:
-        """Processor time, as a share of one core, and memory."""
-        before, begun = self.api.cpu_s(), time.monotonic()
-        while (passed := time.monotonic() - begun) < seconds:
-            if tell:
-                self.tell(passed / seconds)
+    def load(self, seconds: float, progress: bool = False) -> dict[str, float]:
+        """Waits `seconds`; returns the API's CPU time, as a share of one core, and its memory.
+
+        Args:
+            seconds: duration of the measurement.
+            progress: whether all jobs report progress once a second.
+        """
+        cpu_before, start = self.api.cpu_s(), time.monotonic()
+        while (elapsed := time.monotonic() - start) < seconds:
+            if progress:
+                self.report_progress(elapsed / seconds)
             time.sleep(1)
-        share = (self.api.cpu_s() - before) / (time.monotonic() - begun)
+        share = (self.api.cpu_s() - cpu_before) / (time.monotonic() - start)
         return {"core_share": round(share, 3), "memory_mib": self.api.memory_mib()}
 
 
-async def _listen(port: int, job_id: str, heard: asyncio.Queue[str]) -> None:
-    """Follows one job; every event's name goes into `heard`."""
+async def _follow(port: int, job_id: str, events: asyncio.Queue[str]) -> None:
+    """Follows one job; puts the name of every event into `events`."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
     try:
         while line := await reader.readline():
             if line.startswith(b"event: "):
-                heard.put_nowait(line[7:].decode().strip())
+                events.put_nowait(line[7:].decode().strip())
     finally:
         writer.close()
 
 
 async def measure(service: Service, listeners: int, seconds: float) -> dict[str, Any]:
-    """The figures, with that many listeners, shared out among the jobs."""
+    """Measures without connections, and then with `listeners` connections, spread evenly over the jobs; returns the figures."""
     figures: dict[str, Any] = {"alone": await asyncio.to_thread(service.latency)}
     figures["alone"] |= await asyncio.to_thread(service.load, seconds)
-    heard: asyncio.Queue[str] = asyncio.Queue()
-    following = [
+    events: asyncio.Queue[str] = asyncio.Queue()
+    followers = [
         asyncio.create_task(
-            _listen(service.api.client.base_url.port, service.jobs[number % len(service.jobs)].id, heard)
+            _follow(service.api.client.base_url.port, service.jobs[number % len(service.jobs)].id, events)
         )
         for number in range(listeners)
     ]
-    for _ in following:
-        await heard.get()
+    for _ in followers:
+        await events.get()
     figures["followed"] = await asyncio.to_thread(service.latency)
     figures["followed"] |= await asyncio.to_thread(service.load, seconds)
-    figures["told"] = await asyncio.to_thread(service.load, seconds, tell=True)
-    await asyncio.sleep(2)
-    while not heard.empty():
-        heard.get_nowait()
-    begun = time.perf_counter()
-    await asyncio.to_thread(service.tell, 1.0)
-    for _ in following:
-        await heard.get()
-    figures["all_have_heard_s"] = round(time.perf_counter() - begun, 2)
-    for task in following:
+    figures["told"] = await asyncio.to_thread(service.load, seconds, progress=True)
+    await asyncio.sleep(2)  # the events of the last change arrive
+    while not events.empty():
+        events.get_nowait()
+    start = time.perf_counter()
+    await asyncio.to_thread(service.report_progress, 1.0)
+    for _ in followers:
+        await events.get()
+    figures["all_have_heard_s"] = round(time.perf_counter() - start, 2)
+    for task in followers:
         task.cancel()
-    await asyncio.gather(*following, return_exceptions=True)
+    await asyncio.gather(*followers, return_exceptions=True)
     return figures
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
-    """Measures, prints, and returns the figures."""
+    """Parses the command line, measures, and prints the figures; returns them."""
     parser = argparse.ArgumentParser("python -m benchmarks.listeners", description=__doc__.split("\n")[0])
-    parser.add_argument("--listeners", type=int, default=500)
-    parser.add_argument("--jobs", type=int, default=50, help="that are followed (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each look at the load (default: %(default)s)")
-    parser.add_argument("--json", type=Path, help="also write the figures there")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--listeners", type=int, default=500, help="connections (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=50, help="running jobs (default: %(default)s)")
+    parser.add_argument(
+        "--seconds", type=float, default=10.0, help="duration of each measurement of the load (default: %(default)s)"
+    )
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="listeners-") as folder:
         settings = Settings(data_dir=Path(folder), address_rate_limit="off")
         with serving(settings) as api, closing(Database(settings.database)) as database:
-            service = Service(api, database, given.jobs)
-            figures = {"listeners": given.listeners, "jobs": given.jobs}
-            figures |= asyncio.run(measure(service, given.listeners, given.seconds))
+            service = Service(api, database, args.jobs)
+            figures = {"listeners": args.listeners, "jobs": args.jobs}
+            figures |= asyncio.run(measure(service, args.listeners, args.seconds))
     print(json.dumps(figures, indent=2))
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=2) + "\n")
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=2) + "\n")
     return figures
 
 

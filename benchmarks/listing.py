@@ -1,9 +1,9 @@
-"""What the lists, the queue and a claim cost with many jobs.
+"""Measures the database's part of lists, queue positions and claims with many jobs.
 
     python -m benchmarks.listing [--jobs 100000] [--database postgresql+psycopg://...] [--json out.json]
 
-Fills an empty database (default: a new SQLite file, then a PostgreSQL server of its own), asks what clients and workers
-ask, and prints what each question costs: the best of several rounds, by the clock, as the database has a part in it.
+Fills an empty database (default: a new SQLite file, then a PostgreSQL server of its own), runs the queries of clients and workers,
+and prints the cost of each: the shortest wall time of several rounds. CPU time would leave out the database server's own.
 """
 
 from __future__ import annotations
@@ -27,59 +27,66 @@ from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video, now
 from storage.tables import jobs
 
-VIDEOS_A_SUBJECT = 100
-QUEUED_SHARE, RUNNING, FAILED_SHARE = 0.1, 8, 0.02
-BATCH = 5000
+VIDEOS_PER_SUBJECT = 100
+QUEUED_SHARE, RUNNING_JOBS, FAILED_SHARE = 0.1, 8, 0.02
+"""Share of queued jobs, number of running jobs, and share of failed ones among those that have ended."""
+BATCH_ROWS = 5000
+"""Rows per INSERT, which bounds the memory."""
 ROUNDS = 15
+"""Measurements of each query. The shortest one is the least disturbed by other work of the machine."""
 
 
 def fill(database: Database, count: int) -> None:
-    """Makes about `count` jobs: subjects that are ready, each with videos; a tenth of them still queued."""
+    """Inserts `count` jobs of ready subjects with their videos; QUEUED_SHARE of them are queued. Updates the planner's statistics."""
     start = now() - timedelta(seconds=count)
     rows: dict[type, list[dict]] = {Subject: [], Video: [], Job: []}
-    queued = int(count * (1 - QUEUED_SHARE))
+    first_running = int(count * (1 - QUEUED_SHARE))
     subject_id = ""
     for number in range(count):
-        moment = start + timedelta(seconds=number)
+        time_created = start + timedelta(seconds=number)
         ident = f"{number:032x}"
-        every = {"owner": LOCAL, "created_at": moment, "updated_at": moment}
-        if number % (VIDEOS_A_SUBJECT + 2) == 0:
+        common = {"owner": LOCAL, "created_at": time_created, "updated_at": time_created}
+        if number % (VIDEOS_PER_SUBJECT + 2) == 0:
             subject_id = f"sub_{ident}"
             subject = {"id": subject_id, "name": "Ann", "state": "ready", "preset": "draft", "consent": "yes"}
-            rows[Subject].append(subject | every | {"source_key": f"subjects/{subject_id}/source"})
-        kind = {0: "preprocess", 1: "train"}.get(number % (VIDEOS_A_SUBJECT + 2), "render")
-        state = "queued" if number >= queued + RUNNING else "running" if number >= queued else "succeeded"
+            rows[Subject].append(subject | common | {"source_key": f"subjects/{subject_id}/source"})
+        kind = {0: "preprocess", 1: "train"}.get(number % (VIDEOS_PER_SUBJECT + 2), "render")
+        state = "succeeded" if number < first_running else "running"
+        if number >= first_running + RUNNING_JOBS:
+            state = "queued"
         if state == "succeeded" and number % int(1 / FAILED_SHARE) == 7:
             state = "failed"
         video_id = None
         if kind == "render":
             video_id = f"vid_{ident}"
             video = {"id": video_id, "subject_id": subject_id, "options": {}, "audio_key": f"{video_id}/audio"}
-            rows[Video].append(video | every | {"state": {"succeeded": "ready", "queued": "pending"}.get(state, state)})
+            rows[Video].append(
+                video | common | {"state": {"succeeded": "ready", "queued": "pending"}.get(state, state)}
+            )
         job = {"id": f"job_{ident}", "kind": kind, "state": state, "subject_id": subject_id, "video_id": video_id}
-        waiting = {"wake_at": now() + timedelta(hours=1) if state == "queued" else None}
+        wake_up = {"wake_at": now() + timedelta(hours=1) if state == "queued" else None}
         lease = {"lease_until": now() + timedelta(hours=1), "worker": "w", "attempt": 1} if state == "running" else {}
-        free = {"lease_until": None, "worker": None, "attempt": 0}
-        rows[Job].append(job | every | {"queued_at": moment, "max_attempts": 3} | waiting | free | lease)
+        no_lease = {"lease_until": None, "worker": None, "attempt": 0}
+        rows[Job].append(job | common | {"queued_at": time_created, "max_attempts": 3} | wake_up | no_lease | lease)
     with database.session() as session:
         for model, values in rows.items():
-            for first in range(0, len(values), BATCH):
-                session.execute(insert(model), values[first : first + BATCH])
+            for first in range(0, len(values), BATCH_ROWS):
+                session.execute(insert(model), values[first : first + BATCH_ROWS])
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("ANALYZE" if database.sqlite else "VACUUM ANALYZE"))
 
 
-def questions(session: Session) -> dict[str, Callable[[], object]]:
-    """What is asked, by name; the rows that it is asked about are looked up here."""
+def read_queries(session: Session) -> dict[str, Callable[[], object]]:
+    """Returns the reads of clients and workers by name. The rows that they are about are selected here, outside the measurement."""
 
-    def some(*where, column=Job.id, newest=False):
+    def select_one(*where, column=Job.id, newest=False):
         return session.scalars(
             select(column).where(*where).order_by(column.desc() if newest else column).limit(1)
         ).one()
 
-    middle = some(Job.state == "succeeded", Job.id > f"job_{session.query(Job).count() // 2:032x}")
-    subject, video = some(column=Subject.id), some(column=Video.id)
-    first, last = some(Job.state == "queued"), some(Job.state == "queued", newest=True)
+    middle = select_one(Job.state == "succeeded", Job.id > f"job_{session.query(Job).count() // 2:032x}")
+    subject, video = select_one(column=Subject.id), select_one(column=Video.id)
+    first, last = select_one(Job.state == "queued"), select_one(Job.state == "queued", newest=True)
     newest = queries.page(session, Job, owner=LOCAL, state="queued", limit=50).items
     return {
         "jobs, first page": lambda: queries.page(session, Job, owner=LOCAL),
@@ -105,38 +112,38 @@ WRITES: dict[str, Callable[[Session], object]] = {
     "claim of one kind": lambda session: jobs.claim(session, "w", lease_s=3600, kinds=["train"]),
     "sweep": jobs.sweep,
 }
-"""What workers do, by name."""
+"""The writes of workers by name; each runs in a transaction of its own."""
 
 
 def measure(database: Database) -> dict[str, float]:
-    """The best time of each question and each write, in milliseconds."""
+    """Returns the shortest time of each query and each write, in milliseconds, by name."""
     times: dict[str, float] = {}
     with database.session(write=False) as session:
-        for name, ask in questions(session).items():
-            times[name] = _best(ask)
+        for name, query in read_queries(session).items():
+            times[name] = _shortest_ms(query)
     for name, write in WRITES.items():
 
         def transaction(write=write):
             with database.session() as session:
                 write(session)
 
-        times[name] = _best(transaction)
+        times[name] = _shortest_ms(transaction)
     return times
 
 
-def _best(ask: Callable[[], object]) -> float:
-    taken = []
+def _shortest_ms(work: Callable[[], object]) -> float:
+    durations = []
     for _ in range(ROUNDS):
         start = time.perf_counter()
-        ask()
-        taken.append(1e3 * (time.perf_counter() - start))
-    return min(taken)
+        work()
+        durations.append(1e3 * (time.perf_counter() - start))
+    return min(durations)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, prints a table, and writes JSON where asked to."""
+    """Parses the command line, measures, prints a table, and writes JSON if a file is given."""
     parser = argparse.ArgumentParser("python -m benchmarks.listing", description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=100_000, help="how many (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=100_000, help="number of jobs (default: %(default)s)")
     parser.add_argument("--database", help="URL of an empty database (default: SQLite, then PostgreSQL)")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args(arguments)

@@ -1,4 +1,4 @@
-"""Measures how well the watermark is detected, and what it costs: `python -m benchmarks.mark [--footage VIDEO ...] [--json FILE]`.
+"""Measures the detection rate and the cost of the watermark: `python -m benchmarks.mark [--footage VIDEO ...] [--json FILE]`.
 
 Clips of ten seconds are cut out of footage: a synthetic speaker and the given videos. Each clip may be mirrored, is made lighter or darker, and
 is marked with a number and a key of its own, as part of a longer video that starts earlier. It is written as the service writes videos,
@@ -40,6 +40,7 @@ from adnerf_core.watermark.spread_spectrum import Watermark
 SECONDS = 10.0
 """Length of a clip."""
 CLIPS_PER_WINDOW = 5
+"""Clips that are cut from one window; 60 windows of the smallest size give 300 clips."""
 WINDOWS = {64: 60, 96: 4, 128: 30, 256: 8, 512: 2}
 """Windows of footage for each size, px. The smallest size is the hardest: 300 clips without a miss show a rate of 99 % with a confidence
 of 95 %."""
@@ -48,7 +49,7 @@ PROMISED = "CRF 28, 75 %"
 THREE_QUARTERS = "scale=trunc(iw*0.375)*2:trunc(ih*0.375)*2"
 """ffmpeg filter that scales to 75 %, rounded to even sizes."""
 QUICK = ("-preset", "veryfast", "-crf", "23")
-"""Coding of the attacks that are about something else than coding."""
+"""Encoder options of the attacks that do not test the encoder: the default quality of x264 (CRF 23), and a quick preset."""
 ATTACKS = {
     "none": None,
     PROMISED: ["-vf", THREE_QUARTERS, "-crf", "28"],
@@ -76,7 +77,7 @@ class Window:
     """A part of the footage at one size.
 
     Attributes:
-        footage, start_s: the video, and where in it the part starts.
+        footage, start_s: the video, and the start of the part in it.
         size: edge of the frames, px.
         seed: of clips, numbers and keys.
         keys: number of searches with wrong keys.
@@ -96,7 +97,7 @@ class Results:
     """Measurements of one window or of many.
 
     Attributes:
-        found: for each attack, 1 or 0 for each clip.
+        detections: for each attack, 1 or 0 for each clip.
         scores: for each attack, the score of each clip; 0 if nothing was found.
         wrong: number of clips in which another number was found.
         sign_errors: for each attack, the share of wrong signs in each clip.
@@ -104,7 +105,7 @@ class Results:
         unmarked_scores: scores of searches with wrong keys.
     """
 
-    found: dict[str, list[int]] = field(default_factory=partial(defaultdict, list))
+    detections: dict[str, list[int]] = field(default_factory=partial(defaultdict, list))
     scores: dict[str, list[float]] = field(default_factory=partial(defaultdict, list))
     wrong: int = 0
     sign_errors: dict[str, list[float]] = field(default_factory=partial(defaultdict, list))
@@ -113,7 +114,7 @@ class Results:
 
     def add(self, other: Results) -> None:
         """Adds the measurements of another window."""
-        for name in ("found", "scores", "sign_errors", "picture"):
+        for name in ("detections", "scores", "sign_errors", "picture"):
             for key, values in getattr(other, name).items():
                 getattr(self, name)[key] += values
         self.wrong += other.wrong
@@ -165,7 +166,7 @@ def windows(footage: list[Path], sizes: list[int], share: float, keys: int, seed
         sizes: edges of the frames, px.
         share: share of the windows in WINDOWS to plan.
         keys: number of searches with wrong keys, in all windows together.
-        seed: of the places in the footage, and of the windows' own seeds.
+        seed: of the positions in the footage, and of the seeds of the windows.
     """
     rng = random.Random(seed)
     lengths = [ffmpeg.probe(path).duration_s for path in footage]
@@ -222,7 +223,7 @@ def attack_clip(marked: list[np.ndarray], mark: Watermark, window: Window, clip:
 
 
 def varied(frames: list[np.ndarray], mirrored: bool, gain: float) -> list[np.ndarray]:
-    """Returns the frames, mirrored if asked for, with their brightness multiplied by `gain`."""
+    """Returns the frames, mirrored if `mirrored`, with their brightness multiplied by `gain`."""
     table = np.clip(np.arange(256) * gain, 0, 255).astype(np.uint8)
     return [cv2.LUT(np.ascontiguousarray(frame[:, ::-1]) if mirrored else frame, table) for frame in frames]
 
@@ -243,7 +244,7 @@ def search(video: Path, name: str, mark: Watermark, results: Results) -> None:
     detection = detect.detect(video, mark.key)
     results.picture["detection where found, CPU s"] += [cpu_seconds() - before] if detection else []
     results.wrong += detection is not None and detection.number != mark.number
-    results.found[name].append(int(detection is not None and detection.number == mark.number))
+    results.detections[name].append(int(detection is not None and detection.number == mark.number))
     results.scores[name].append(detection.score if detection else 0.0)
 
 
@@ -291,12 +292,12 @@ def cpu_seconds() -> float:
     return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
-def summary(by_size: dict[int, Results], given: int) -> dict:
-    """Summarises the results, as they are printed and written; `given` is the number of videos on the command line."""
+def summary(by_size: dict[int, Results], video_count: int) -> dict:
+    """Summarises the results, as they are printed and written; `video_count` is the number of videos on the command line."""
     null = sorted(score for results in by_size.values() for score in results.unmarked_scores)
     return {
-        "clips": {str(size): len(results.found[PROMISED]) for size, results in sorted(by_size.items())},
-        "footage": {"given": given, "synthetic": 1},
+        "clips": {str(size): len(results.detections[PROMISED]) for size, results in sorted(by_size.items())},
+        "footage": {"given": video_count, "synthetic": 1},
         "sizes": {str(size): _size_summary(results) for size, results in sorted(by_size.items())},
         "unmarked": {
             "searches": len(null),
@@ -313,14 +314,14 @@ def summary(by_size: dict[int, Results], given: int) -> dict:
 def _size_summary(results: Results) -> dict:
     attacks = {
         name: {
-            "clips": len(found),
-            "found": sum(found),
-            "rate": round(fmean(found), 4),
-            "score_median": round(sorted(results.scores[name])[len(found) // 2], 1),
+            "clips": len(detections),
+            "found": sum(detections),
+            "rate": round(fmean(detections), 4),
+            "score_median": round(sorted(results.scores[name])[len(detections) // 2], 1),
             "score_min": min(results.scores[name]),
             "coded_sign_errors": round(fmean(errors), 4) if (errors := results.sign_errors.get(name)) else None,
         }
-        for name, found in results.found.items()
+        for name, detections in results.detections.items()
     }
     picture = {name: round(fmean(values), 4) for name, values in results.picture.items()}
     return {

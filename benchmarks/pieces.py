@@ -1,4 +1,4 @@
-"""What benchmarks.core measures: the same work done by the fast fields and by the paper's networks, in pieces to be timed."""
+"""The units of work that benchmarks.core times: training steps and frames of the fast fields and of the paper's networks."""
 
 from __future__ import annotations
 
@@ -25,21 +25,22 @@ from adnerf_core.synthesis.subject import Subject, load_subject
 from adnerf_core.training.talking_head_task import grid_update_interval
 from adnerf_core.training.train import flush_denormals, make_task
 
-EXCERPT = 24
-"""Frames of the footage that steps are drawn from: reading all of them would take longer than what is measured."""
+EXCERPT_FRAMES = 24
+"""Number of frames that training steps draw rays from. Reading all frames would take longer than the measured steps."""
 STRIDE = 37
-"""Frames of the track between two frames that are rendered: neighbours look alike."""
+"""Distance of two rendered frames in the track: neighbours are similar, so their costs are too."""
 FIELDS = (HeadField, TorsoField, NerfMlp)
+"""Classes whose calls are counted as field evaluations."""
 
 
 class Clock:
-    """Seconds of work: CPU time of this process, or on CUDA the time until the device is done."""
+    """Measures how long work takes: CPU time of this process, or on CUDA the wall time until the device has finished."""
 
     def __init__(self, device: str):
         self.device = device
 
     def __call__(self, work: Callable[[], object]) -> float:
-        """How long `work` takes."""
+        """Runs `work` and returns the seconds that it takes."""
         start = self._now()
         work()
         return self._now() - start
@@ -52,25 +53,33 @@ class Clock:
 
 
 class Excerpt(SubjectDataset):
-    """A dataset of which a few frames, spread over the whole, count as valid."""
+    """A dataset in which only a few frames are valid, spread evenly over the footage."""
 
     def track(self) -> Track:
-        """The track, with EXCERPT valid frames before the held-out part."""
+        """Returns the track with EXCERPT_FRAMES valid frames before the held-out part."""
         track = super().track()
-        trained = np.flatnonzero(track.valid[: self.held_out_from])
-        few = np.zeros_like(track.valid)
-        few[trained[np.linspace(0, len(trained) - 1, min(EXCERPT, len(trained))).round().astype(int)]] = True
-        return dataclasses.replace(track, valid=few)
+        indices = np.flatnonzero(track.valid[: self.held_out_from])
+        excerpt = np.linspace(0, len(indices) - 1, min(EXCERPT_FRAMES, len(indices))).round().astype(int)
+        valid = np.zeros_like(track.valid)
+        valid[indices[excerpt]] = True
+        return dataclasses.replace(track, valid=valid)
 
 
 class Steps:
-    """Steps of the head phase, as training makes them: draw rays, render, go back, update; and keep the density grid."""
+    """Steps of the head phase as in training: ray sampling, rendering, backpropagation, update of weights and density grid."""
 
-    def __init__(self, dataset: SubjectDataset, config: TrainConfig, portrait: torch.nn.Module | None = None):
-        """`portrait`: a trained one to go on with, since an untrained one has other rays to march than most steps have."""
+    def __init__(self, dataset: SubjectDataset, config: TrainConfig, model: torch.nn.Module | None = None):
+        """Prepares the steps.
+
+        Args:
+            dataset: the footage.
+            config: the settings of training; they choose the networks.
+            model: a trained model to continue with. The density of an untrained one leads to other numbers of samples
+                than most steps of a training have.
+        """
         self.task = task = make_task(dataset, config)
-        if portrait is not None:
-            task.model = portrait.train()
+        if model is not None:
+            task.model = model.train()
         task.load_frames({})
         task.model.requires_grad_(False)
         self.phase = task.phases[0]
@@ -79,7 +88,7 @@ class Steps:
 
     @flush_denormals()
     def __call__(self) -> None:
-        """One step."""
+        """Makes one step."""
         self.number += 1
         batch = self.phase.sample(self.number)
         generator = torch.Generator().manual_seed(self.number)
@@ -91,7 +100,11 @@ class Steps:
 
 
 class Frames:
-    """Frames of a subject saying what is heard in its footage, at one size; or a share of their pixels, drawn at random."""
+    """Frames of a subject that speaks the audio of its footage, at one size; or a random share of their pixels.
+
+    Attributes:
+        frame_factor: number of pixels of a whole frame, divided by the number of pixels that are rendered.
+    """
 
     def __init__(self, subject: Subject, features: Tensor, size: int, share: float = 1.0):
         self.subject, self.size, self.number = subject, size, 0
@@ -100,33 +113,29 @@ class Frames:
         self.codes = subject.model.encode_audio(features.to(device), torch.arange(count, device=device))
         pixels = pixel_grid_for_view(subject.model, ViewChange(), size)
         order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0)).to(device)
-        chosen = slice(None) if share == 1 else order[: max(1, round(share * len(pixels)))]
+        subset = slice(None) if share == 1 else order[: max(1, round(share * len(pixels)))]
         plate = torch.nn.functional.interpolate(subject.background.permute(2, 0, 1)[None], (size, size))[0]
-        self.pixels, self.plate = pixels[chosen], plate.permute(1, 2, 0).reshape(-1, 3)[chosen]
-
-    @property
-    def whole(self) -> float:
-        """How many times the pixels drawn a whole frame has."""
-        return self.size**2 / len(self.pixels)
+        self.pixels, self.plate = pixels[subset], plate.permute(1, 2, 0).reshape(-1, 3)[subset]
+        self.frame_factor = size**2 / len(self.pixels)
 
     @torch.no_grad()
     def __call__(self) -> Tensor:
-        """The next frame along the track, in strides; the colours of its pixels."""
+        """Renders the frame STRIDE frames later in the track; returns the colours of its pixels, [pixels, 3]."""
         subject = self.subject
-        place = self.number * STRIDE % len(subject.poses)
+        frame_index = self.number * STRIDE % len(subject.poses)
         self.number += 1
-        at = slice(place, place + 1)
+        at = slice(frame_index, frame_index + 1)
         frame = FrameConditions(subject.poses[at], subject.torso[at], subject.upper[at], self.codes[at])
         return render_frame(subject.model, frame, self.pixels, self.plate).color
 
 
 @contextmanager
-def counting(portrait: torch.nn.Module) -> Iterator[list[int]]:
-    """Inside the block, collects how many points every call of a field of `portrait` is asked about."""
+def counting(model: torch.nn.Module) -> Iterator[list[int]]:
+    """Yields a list to which, inside the block, every call of a field of `model` appends its number of query points."""
     counts: list[int] = []
     hooks = [
         module.register_forward_pre_hook(lambda _, inputs: counts.append(len(inputs[0])))
-        for module in portrait.modules()
+        for module in model.modules()
         if isinstance(module, FIELDS)
     ]
     try:
@@ -137,42 +146,42 @@ def counting(portrait: torch.nn.Module) -> Iterator[list[int]]:
 
 
 def evaluations(frames: Frames, count: int) -> float:
-    """Field evaluations a pixel, head and torso together; mean of `count` frames."""
+    """Returns the field evaluations per pixel, head and torso together, as the mean of `count` frames."""
     with counting(frames.subject.model) as counts:
         for _ in range(count):
             frames()
     return sum(counts) / count / len(frames.pixels)
 
 
-class Contest:
-    """The two sides: a finished subject of the fast fields, and the paper's networks on the same footage."""
+class Comparison:
+    """The two sides of the comparison: a finished subject of the fast fields, and the paper's networks on the same footage."""
 
     def __init__(self, run: RunDir, device: str, rays: int, paper_width: int):
         self.run, self.device = run, device
         self.dataset = Excerpt(run.dataset)
         self.features = torch.from_numpy(self.dataset.features())
-        trained = TrainConfig(**read_json(run.manifest)["config"])
-        self.fast_config = trained.model_copy(update={"rays": rays, "device": device})
+        run_config = TrainConfig(**read_json(run.manifest)["config"])
+        self.fast_config = run_config.model_copy(update={"rays": rays, "device": device})
         published = PRESETS["paper"]
         networks = published.paper.model_copy(update={"width": paper_width})
         self.paper_config = published.model_copy(
-            update={"rays": rays, "device": device, "size": trained.size, "paper": networks}
+            update={"rays": rays, "device": device, "size": run_config.size, "paper": networks}
         )
 
     def subject(self, side: str) -> Subject:
-        """The trained subject; for "paper", with the paper's networks in its place: their cost does not depend on training."""
+        """Returns the trained subject; for "paper", with untrained networks of the paper, whose cost does not depend on training."""
         subject = load_subject(self.run, self.device)
         if side == "fast":
             return subject
-        portrait = AdNerf(self.paper_config.paper, subject.model.geometry, self.features.shape[1])
-        return dataclasses.replace(subject, model=portrait.to(self.device).eval().requires_grad_(False))
+        model = AdNerf(self.paper_config.paper, subject.model.geometry, self.features.shape[1])
+        return dataclasses.replace(subject, model=model.to(self.device).eval().requires_grad_(False))
 
     def frames(self, side: str, size: int, share: float = 1.0) -> Frames:
-        """Frames of "fast" or "paper"."""
+        """Returns frames of the side "fast" or "paper"."""
         return Frames(self.subject(side), self.features, size, share)
 
     def steps(self, side: str) -> Steps:
-        """Training steps of "fast" or "paper"."""
+        """Returns training steps of the side "fast" or "paper"."""
         if side == "fast":
-            return Steps(self.dataset, self.fast_config, self.subject("fast").portrait)
+            return Steps(self.dataset, self.fast_config, self.subject("fast").model)
         return Steps(self.dataset, self.paper_config)

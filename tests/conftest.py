@@ -1,4 +1,4 @@
-"""What tests of several rooms use."""
+"""Fixtures that the tests of several packages use: the synthetic speaker, a toy dataset and run, and real servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.servers import S3, PostgreSQL, Redis, running
 
 
 class SpeakerVideo(NamedTuple):
-    """A short video of the synthetic speaker, and what the speaker did in it (demo.speaker.Truth: [frames] each)."""
+    """A short video of the synthetic speaker, and the true motion in it (demo.speaker.Truth, arrays of shape [frames])."""
 
     path: Path
     truth: tuple
@@ -49,25 +49,23 @@ LONG = (
     "adnerf_core/test_cli.py",
     "api/test_fuzz.py",
 )
-"""Files that take long, about the longest first."""
+"""Test files that take long, roughly in descending order of duration."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begins with the files that take longest: begun last, one of them would keep one process busy and the others idle."""
-    order = {Path(__file__).parent / name: place for place, name in enumerate(LONG)}
+    """Runs the longest files first: if one of them started last, the other test processes would have to wait for it."""
+    order = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(scope="session")
 def once(request, tmp_path_factory):
-    """once(name, make): a folder that make(folder) has filled, by whichever process of this run of the tests came first.
+    """A function once(name, make) that returns a folder, filled by make(folder) in the first test process that calls it.
 
-    It is everybody's: nobody may change what is in it.
+    All processes of this test run share the folder, so tests must not change its content.
     """
     base = tmp_path_factory.getbasetemp()
-    if hasattr(
-        request.config, "workerinput"
-    ):  # one of several processes, each of which has a folder in that of the run
+    if hasattr(request.config, "workerinput"):  # with pytest-xdist, each process has a folder inside that of the run
         base = base.parent
 
     def once(name: str, make: Callable[[Path], object]) -> Path:
@@ -86,10 +84,10 @@ def once(request, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def speaker_video(once) -> SpeakerVideo:
-    """Nine seconds of the synthetic speaker, 256 px."""
+    """A video of the synthetic speaker: 9 s, 256 px."""
 
     def make(folder: Path) -> None:
-        from demo.speaker import make_speaker  # loads MediaPipe, which other tests need not wait for
+        from demo.speaker import make_speaker  # imported here: it loads MediaPipe, which takes seconds
 
         truth = make_speaker(folder / "speaker.mp4", size=256, seconds=9)
         (folder / "truth").write_bytes(pickle.dumps(truth))
@@ -100,8 +98,8 @@ def speaker_video(once) -> SpeakerVideo:
 
 @pytest.fixture(scope="session")
 def toy_dataset(once):
-    """The toy of the core's tests (tests/adnerf_core/toy.py), a SubjectDataset."""
-    from adnerf_core.data.dataset import SubjectDataset  # loads torch, likewise
+    """The SubjectDataset of the synthetic toy (tests/adnerf_core/toy.py)."""
+    from adnerf_core.data.dataset import SubjectDataset  # imported here: it loads torch, which takes seconds
     from tests.adnerf_core.toy import make_toy_dataset
 
     return SubjectDataset(once("toy_dataset", make_toy_dataset))
@@ -109,18 +107,18 @@ def toy_dataset(once):
 
 @pytest.fixture(scope="session")
 def toy_run(toy_dataset, once, tmp_path_factory):
-    """The toy, trained: a RunDir, this process's own copy, which may be evaluated and drawn."""
+    """The RunDir of a trained toy. Each test process has a copy of its own, so tests may evaluate and render it."""
     from adnerf_core.files.run_dir import RunDir
     from adnerf_core.training.train import train
     from tests.adnerf_core.toy import TOY
 
-    trained = once("toy_run", lambda folder: train(toy_dataset, RunDir(folder), TOY))
-    return RunDir(shutil.copytree(trained, tmp_path_factory.mktemp("toy") / "run"))
+    shared = once("toy_run", lambda folder: train(toy_dataset, RunDir(folder), TOY))
+    return RunDir(shutil.copytree(shared, tmp_path_factory.mktemp("toy") / "run"))
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A real file system of 3 MB, where this user may mount one."""
+    """A file system of 3 MB; the test is skipped if this user may not mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(folder)]
@@ -132,7 +130,7 @@ def small_disk(tmp_path):
 
 @pytest.fixture(scope="session")
 def postgresql():
-    """A PostgreSQL server of this run of the tests."""
+    """A PostgreSQL server, one for each test process."""
     with running(PostgreSQL) as (server,):
         yield server
 
@@ -148,7 +146,7 @@ def _tables(postgresql) -> str:
 
 @pytest.fixture
 def postgresql_url(_tables) -> str:
-    """A PostgreSQL database with empty tables."""
+    """URL of a PostgreSQL database with empty tables."""
     database = Database(_tables)
     with database.engine.begin() as connection:
         connection.execute(text("TRUNCATE " + ", ".join(Base.metadata.tables)))
@@ -158,20 +156,20 @@ def postgresql_url(_tables) -> str:
 
 @pytest.fixture(scope="session")
 def redis_server():
-    """A Redis server of this run of the tests; what an earlier test left in it is there."""
+    """A Redis server, one for each test process; it contains the data of earlier tests."""
     with running(Redis) as (server,):
         yield server
 
 
 @pytest.fixture(scope="session")
 def s3_server():
-    """An S3-compatible server of this run of the tests."""
+    """An S3-compatible server, one for each test process."""
     with running(S3) as (server,):
         yield server
 
 
 @pytest.fixture
 def s3_settings(s3_server) -> dict[str, str]:
-    """Fields of Settings for a folder of the bucket in which nothing lies yet."""
+    """Fields of Settings for a new, empty folder of the bucket."""
     folder = secrets.token_hex(6)
     return s3_server.settings | {"store_url": f"{s3_server.settings['store_url']}/{folder}"}

@@ -1,4 +1,4 @@
-"""Receivers of webhooks: real servers on the loopback address that answer as they are told, or misbehave."""
+"""Receivers of webhooks: real servers on the loopback address with prescribed or faulty responses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class Received(NamedTuple):
-    """One request: path with query, headers by small name, body."""
+    """One received request: path with query, headers by lower-case name, body."""
 
     path: str
     headers: dict[str, str]
@@ -20,10 +20,16 @@ class Received(NamedTuple):
 
 
 class Receiver:
-    """Answers each request with the next of `statuses` (the last one again and again), once `release` is set."""
+    """A server that answers each request with the next of `statuses`, and all further ones with the last.
+
+    Attributes:
+        url, port: its address.
+        received: the requests so far.
+        release: while this event is cleared, responses are held back.
+    """
 
     def __init__(self, *statuses: int, tls: ssl.SSLContext | None = None, headers: dict[str, str] | None = None):
-        self.statuses, self.more = list(statuses or (204,)), headers or {}
+        self.statuses, self.headers = list(statuses or (204,)), headers or {}
         self.received: list[Received] = []
         self.release = threading.Event()
         self.release.set()
@@ -56,36 +62,36 @@ class Receiver:
                 receiver.received.append(Received(self.path, headers, body))
                 receiver.release.wait(60)
                 status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
-                with suppress(OSError):  # who asked may be gone
+                with suppress(OSError):  # the sender may have disconnected
                     self.send_response(status)
-                    for name, value in receiver.more.items():
+                    for name, value in receiver.headers.items():
                         self.send_header(name, value)
                     self.end_headers()
                     if status not in (204, 304):
                         self.wfile.write(f"answer {status}".encode())
 
             def log_message(self, *_):
-                """Says nothing."""
+                """Logs nothing."""
 
         return Handler
 
 
 @contextmanager
 def misbehaving(behave: Callable[[socket.socket], object]) -> Iterator[str]:
-    """A server that reads what it is sent once and then does what `behave` says with the connection; yields its URL."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=_serve, args=(listening, behave))
+    """Yields the URL of a server that reads once from each connection and then calls `behave(connection)`."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=_serve, args=(listener, behave))
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
         with suppress(OSError):
-            listening.shutdown(socket.SHUT_RDWR)
+            listener.shutdown(socket.SHUT_RDWR)
         thread.join()
 
 
-def _serve(listening: socket.socket, behave: Callable[[socket.socket], object]) -> None:
+def _serve(listener: socket.socket, behave: Callable[[socket.socket], object]) -> None:
     while True:
         try:
-            connection, _ = listening.accept()
+            connection, _ = listener.accept()
         except OSError:
             return
         with connection, suppress(OSError):

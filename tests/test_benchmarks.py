@@ -1,4 +1,4 @@
-"""The benchmarks run, and count right; what they measure is nobody's promise here."""
+"""The benchmarks of the core run and count correctly. The measured values are not tested."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from benchmarks import core
-from benchmarks.pieces import Contest, counting, evaluations
+from benchmarks.pieces import Comparison, counting, evaluations
 from tests.adnerf_core.toy import SIZE
 
 
 @pytest.fixture(scope="module")
-def contest(toy_run) -> Contest:
-    return Contest(toy_run, "cpu", rays=64, paper_width=16)
+def comparison(toy_run) -> Comparison:
+    """The comparison on the toy, with small networks of the paper."""
+    return Comparison(toy_run, "cpu", rays=64, paper_width=16)
 
 
 def test_a_small_benchmark_prints_and_writes_its_figures(toy_run, tmp_path, capsys):
@@ -45,36 +46,38 @@ def test_a_small_benchmark_prints_and_writes_its_figures(toy_run, tmp_path, caps
     assert sorted(path.name for path in toy_run.root.iterdir() if path.name.startswith("bench")) == []
 
 
-def test_a_step_trains_and_a_frame_has_its_pixels(contest):
+def test_a_step_trains_and_a_frame_has_its_pixels(comparison):
     for side in core.SIDES:
-        steps = contest.steps(side)
+        steps = comparison.steps(side)
         before = [weight.clone() for weight in steps.task.model.head.parameters()]
         steps()
         after = list(steps.task.model.head.parameters())
         assert any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
-        frames = contest.frames(side, 16, 0.25)
-        assert frames().shape == (64, 3) and frames.whole == 4
+        frames = comparison.frames(side, 16, 0.25)
+        assert frames().shape == (64, 3) and frames.frame_factor == 4
 
 
-def test_evaluations_are_counted_where_the_fields_are_asked(contest):
-    paper = contest.frames("paper", 16, 0.25)
-    published = contest.paper_config.paper
-    a_ray = (published.coarse - 1) + (published.coarse + published.fine - 1)  # the far plane is not asked for
-    assert evaluations(paper, 2) == 2 * a_ray  # head and torso
-    fast = contest.frames("fast", 32)
-    assert 0 < evaluations(fast, 2) < 2 * contest.fast_config.march.samples
+def test_every_query_of_a_field_is_counted_as_an_evaluation(comparison):
+    paper = comparison.frames("paper", 16, 0.25)
+    published = comparison.paper_config.paper
+    per_ray = (published.coarse - 1) + (
+        published.coarse + published.fine - 1
+    )  # the field is not evaluated on the far plane
+    assert evaluations(paper, 2) == 2 * per_ray  # head and torso
+    fast = comparison.frames("fast", 32)
+    assert 0 < evaluations(fast, 2) < 2 * comparison.fast_config.march.samples
     with counting(fast.subject.model) as counts:
         pass
     fast()
     assert counts == []
 
 
-def test_a_child_tells_its_own_memory(toy_run):
-    given = core.make_parser().parse_args(["--run", str(toy_run.root), "--rays", "16", "--paper-width", "8"])
-    assert 50 < core.in_a_child(given, "frame fast")["peak_memory_mb"] < 4000
+def test_a_child_process_reports_its_own_memory(toy_run):
+    args = core.make_parser().parse_args(["--run", str(toy_run.root), "--rays", "16", "--paper-width", "8"])
+    assert 50 < core.run_in_child(args, "frame fast")["peak_memory_mb"] < 4000
 
 
-def test_time_goes_to_the_stage_that_ran():
+def test_time_is_counted_for_the_stage_that_ran():
     times = iter([0.0, 1.0, 3.0, 3.5, 10.0])
     clock = core.StageClock(lambda: next(times))
     for stage in ("survey", "survey", "track", "track"):

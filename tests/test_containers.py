@@ -1,4 +1,4 @@
-"""What the container files promise. No Docker engine is needed: the files are read, and their commands are tried."""
+"""Checks of the container files. No Docker engine is needed: the files are parsed, and their commands are passed to the parser."""
 
 from __future__ import annotations
 
@@ -23,31 +23,32 @@ from worker.broker import QUEUES
 ROOT = Path(__file__).parent.parent
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
-ONCE = ("migrations",)
+ONE_SHOT = ("migrations",)
+"""Services that end when their work is done."""
 FILES = ("Dockerfile", "Dockerfile.gpu")
-TAG = re.compile(r"[\w./-]+:v?\d+\.[\w.-]+")
-"""An image with a tag that names at least major and minor."""
+PINNED_IMAGE = re.compile(r"[\w./-]+:v?\d+\.[\w.-]+")
+"""An image with a tag that contains at least a major and a minor version."""
 
 
 def instructions(name: str) -> list[tuple[str, str]]:
-    """The instructions of a Dockerfile: (word, the rest on one line)."""
+    """Returns the instructions of a Dockerfile: (keyword, arguments on one line)."""
     text = re.sub(r"^#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE).replace("\\\n", " ")
     return [tuple(line.split(maxsplit=1)) for line in text.splitlines() if line.strip()]
 
 
 def example() -> dict[str, str]:
-    """What .env.example sets."""
+    """Returns the variables of .env.example."""
     lines = (ROOT / ".env.example").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
-def test_compose_keeps_to_the_schema():
+def test_the_compose_file_is_valid():
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"]
     checked = subprocess.run(check, cwd=ROOT, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stdout
 
 
-def test_every_part_is_there():
+def test_the_compose_file_has_all_services():
     assert set(SERVICES) == {
         "migrations", "api", "beat", "worker-cpu", "worker-gpu", "postgres", "redis", "store",
     }  # fmt: skip
@@ -60,12 +61,12 @@ def test_a_service_is_hardened(name):
     assert service["cap_drop"] == ["ALL"]
     assert service["read_only"] is True and "/tmp" in service["tmpfs"]
     assert service["security_opt"] == ["no-new-privileges:true"]
-    if "build" not in service:  # our own images say it themselves
+    if "build" not in service:  # the Dockerfiles of our own images set the user
         assert service["user"].split(":")[0] not in ("root", "0")
 
 
-@pytest.mark.parametrize("name", [name for name in SERVICES if name not in ONCE])
-def test_a_service_is_watched_and_comes_back(name):
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in ONE_SHOT])
+def test_a_service_has_a_health_check_a_restart_policy_and_limits(name):
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
     assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
@@ -75,7 +76,7 @@ def test_a_service_is_watched_and_comes_back(name):
     assert mounts <= set(COMPOSE["volumes"])
 
 
-def test_migrations_come_first_and_once():
+def test_migrations_run_once_before_the_other_services():
     migrations = SERVICES["migrations"]
     assert migrations["restart"] == "on-failure"
     for name in ("api", "beat", "worker-cpu", "worker-gpu"):
@@ -88,63 +89,63 @@ def test_images_are_pinned():
     bases = {rest.split()[0] for name in FILES for word, rest in instructions(name) if word == "FROM"}
     servers = {service["image"] for service in SERVICES.values() if "build" not in service}
     for image in bases | servers:
-        assert TAG.fullmatch(image), image
+        assert PINNED_IMAGE.fullmatch(image), image
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_an_image_runs_as_nobody_of_importance(name):
-    words = instructions(name)
-    stages = [index for index, (word, _) in enumerate(words) if word == "FROM"]
-    final = dict(words[stages[-1] :])  # the last of each word counts
+def test_an_image_runs_as_an_unprivileged_user_and_contains_no_secret(name):
+    steps = instructions(name)
+    stages = [index for index, (word, _) in enumerate(steps) if word == "FROM"]
+    final = dict(steps[stages[-1] :])  # the last instruction of each keyword is the effective one
     assert final["USER"].isdecimal() and int(final["USER"]) > 0
     assert "HEALTHCHECK" in final
-    assert not any(word == "ADD" for word, _ in words)
-    assert not re.search(r"SECRET|PASSWORD|TOKEN", " ".join(rest for word, rest in words if word in ("ENV", "ARG")))
+    assert not any(word == "ADD" for word, _ in steps)
+    assert not re.search(r"SECRET|PASSWORD|TOKEN", " ".join(rest for word, rest in steps if word in ("ENV", "ARG")))
 
 
-def test_only_the_worker_s_image_has_torch():
+def test_only_the_image_of_workers_has_torch():
     installed = {name: " ".join(rest for word, rest in instructions(name) if word == "RUN") for name in FILES}
     assert "torch" not in installed["Dockerfile"] and "[worker]" not in installed["Dockerfile"]
     assert "torch==" in installed["Dockerfile.gpu"] and "--no-deps mediapipe==" in installed["Dockerfile.gpu"]
     makefile = (ROOT / "Makefile").read_text()
     for pinned in re.findall(r"(?:torch|mediapipe|moonshine-voice)==[\d.]+", installed["Dockerfile.gpu"]):
-        assert pinned in makefile  # what the tests ran with
+        assert pinned in makefile  # the versions that the tests run with
 
 
-def test_images_have_what_they_copy_and_nothing_else():
-    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
-    assert all((ROOT / path).exists() for path in kept)
-    assert {"pyproject.toml", "constraints.txt", "alembic.ini", "alembic", "api", "worker", "storage"} <= kept
-    assert not {".env", ".git", "data", "tests"} & kept
+def test_the_build_context_contains_the_copied_files_and_no_others():
+    included = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert all((ROOT / path).exists() for path in included)
+    assert {"pyproject.toml", "constraints.txt", "alembic.ini", "alembic", "api", "worker", "storage"} <= included
+    assert not {".env", ".git", "data", "tests"} & included
 
 
-def test_the_versions_of_the_images_are_those_that_are_asked_for():
+def test_the_pinned_versions_meet_the_requirements():
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     pins = {canonicalize_name(name): version for name, version in pins.items()}
     for text in requires("adnerf"):
-        wanted = Requirement(text)
-        if wanted.marker is None or wanted.marker.evaluate({"extra": "worker"}):
-            assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), text
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "worker"}):
+            assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
 
 
-def test_settings_exist_and_secrets_come_from_outside():
+def test_all_variables_are_settings_and_secrets_have_no_default():
     known = {variable_name(field) for field in Settings.model_fields}
     text = (ROOT / "docker-compose.yml").read_text()
     for service in SERVICES.values():
         ours = {name for name in service.get("environment", {}) if name.startswith(PREFIX)}
         assert ours <= known
-    given = example()
-    asked = dict(re.findall(r"\$\{(\w+):([-?])", text))
-    assert set(asked) == set(given)
-    assert {name for name, how in asked.items() if how == "?"} == {
+    values = example()
+    variables = dict(re.findall(r"\$\{(\w+):([-?])", text))
+    assert set(variables) == set(values)
+    assert {name for name, operator in variables.items() if operator == "?"} == {
         "POSTGRES_PASSWORD",
         "S3_ACCESS_KEY",
         "S3_SECRET_KEY",
         "WEBHOOK_KEY",
     }
     for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
-        assert given[name] == default, name
-    assert not any(given[name] for name, how in asked.items() if how == "?")
+        assert values[name] == default, name
+    assert not any(values[name] for name, operator in variables.items() if operator == "?")
     ignored = subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=ROOT)
     assert ignored.returncode == 0
 
@@ -156,7 +157,7 @@ def test_settings_exist_and_secrets_come_from_outside():
     + [json.loads(dict(instructions(name))["CMD"]) for name in FILES],
     ids=shlex.join,
 )
-def test_commands_are_understood(words):
+def test_commands_are_valid(words):
     words = [example()["CPU_QUEUES"] if word.startswith("${") else word for word in words]
     if words[0] == "alembic":
         assert words == ["alembic", "upgrade", "head"]
@@ -167,7 +168,7 @@ def test_commands_are_understood(words):
     assert subcommand.make_context(name, arguments).params
 
 
-def test_the_queues_are_all_served():
+def test_the_workers_serve_all_queues():
     served = " ".join(" ".join(SERVICES[name]["command"]) for name in ("worker-cpu", "worker-gpu"))
     served = served.replace("${CPU_QUEUES:-cpu}", example()["CPU_QUEUES"])
     assert set(QUEUES.values()) == set(re.split(r"[ ,]+", served)) & set(QUEUES.values())
@@ -175,7 +176,7 @@ def test_the_queues_are_all_served():
     assert device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
 
 
-def test_servers_are_not_reachable_from_outside():
+def test_the_servers_are_reachable_inside_the_network_only():
     assert COMPOSE["networks"]["backend"]["internal"] is True
     for name in ("postgres", "redis"):
         assert SERVICES[name]["networks"] == ["backend"] and "ports" not in SERVICES[name]

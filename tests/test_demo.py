@@ -1,4 +1,4 @@
-"""The demo: its speech, mouth model, speaker, and its run through the service."""
+"""The demo: speech, mouth model, synthetic speaker, and a run through the service."""
 
 from __future__ import annotations
 
@@ -33,20 +33,22 @@ from tests.api.conftest import serving
 from worker.jobs.pipeline import load_core
 from worker.processes.polling import PollingWorker
 
-MOMENT = "2026-01-01T00:00:00Z"
+TIME = "2026-01-01T00:00:00Z"
 
 
 @pytest.fixture(scope="module")
 def sentence() -> Speech:
+    """A short sentence as synthetic speech."""
     return speak("Mop a map.")
 
 
 @pytest.fixture(scope="module")
 def puppet() -> Puppet:
+    """The drawn speaker, 256 px."""
     return Puppet(256)
 
 
-def test_speech_is_heard_where_its_phonemes_are(sentence):
+def test_the_sound_of_speech_begins_with_the_first_phoneme(sentence):
     assert sentence.rate == 22050 and 0.05 < np.abs(sentence.samples).max() <= 1
     names = [p.name for p in sentence.phonemes if p.name]
     assert names[0] == "m" and names.count("p") == 2 and names.count("m") == 2
@@ -67,21 +69,21 @@ def test_lips_close_on_m_and_open_on_a():
     opening, rounding = mouth_track(phonemes, times)
     at = dict(zip(np.round(times, 2), zip(opening, rounding, strict=True), strict=True))
     assert opening.min() >= 0 and opening.max() <= 1 and np.abs(rounding).max() <= 1
-    assert at[0.51][0] < 0.02 and at[0.91][0] < 0.02 and at[0.71][0] > 0.8  # 40 ms before they are heard
+    assert at[0.51][0] < 0.02 and at[0.91][0] < 0.02 and at[0.71][0] > 0.8  # 40 ms before their sound
     assert at[1.11][1] > 0.8 and at[0.71][1] < 0.2
     assert at[0.0][0] < 0.1 and at[1.9][0] < 0.1
 
 
-def test_movement_is_the_same_for_the_same_seed(sentence):
-    first, again, other = perform(sentence, 1), perform(sentence, 1), perform(sentence, 2)
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+def test_equal_seeds_give_equal_motion(sentence):
+    first, second, other = perform(sentence, 1), perform(sentence, 1), perform(sentence, 2)
+    assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first.yaw, other.yaw) and np.array_equal(first.opening, other.opening)
     assert (
         len(first.yaw) == round(sentence.seconds * 25) and 0 <= first.eyes.min() <= 1 and first.opening.max() <= WIDEST
     )
 
 
-def test_background_keeps_still_behind_a_moving_head(puppet):
+def test_the_background_does_not_move_with_the_head(puppet):
     frames = [puppet(Shape(yaw=yaw, pitch=3, x=0.03, opening=0.1)) for yaw in (-8, 0, 8)]
     assert all(frame.shape == (256, 256, 3) and frame.dtype == np.uint8 for frame in frames)
     corners = [np.concatenate([frame[:60, :50], frame[:60, -50:]]) for frame in frames]
@@ -90,7 +92,7 @@ def test_background_keeps_still_behind_a_moving_head(puppet):
     assert np.abs(face[0] - face[2]).mean() > 8
 
 
-def test_head_turns_the_way_its_shape_says(puppet):
+def test_the_angles_of_a_shape_turn_the_head_in_the_right_direction(puppet):
     tracker = FaceMesh()
     landmarks = {}
     for name, shape in {"still": Shape(), "yaw": Shape(yaw=8), "pitch": Shape(pitch=8), "roll": Shape(roll=8)}.items():
@@ -106,7 +108,7 @@ def test_head_turns_the_way_its_shape_says(puppet):
     assert tilt["roll"] - tilt["still"] == pytest.approx(8, abs=1.5)  # clockwise
 
 
-def test_a_tracker_measures_the_speaker_s_true_movement(speaker_video):
+def test_a_tracker_measures_the_true_motion_of_the_speaker(speaker_video):
     tracker = FaceMesh()
     tracked = [tracker(frame) for frame in ffmpeg.read_frames(speaker_video.path)]
     tracker.close()
@@ -122,39 +124,45 @@ def test_a_tracker_measures_the_speaker_s_true_movement(speaker_video):
 
 
 def job(**changes) -> Job:
-    fields = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "sub_1", "created_at": MOMENT}
+    """Returns a queued training job with these fields changed."""
+    fields = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "sub_1", "created_at": TIME}
     return Job.model_validate(fields | changes)
 
 
 def test_a_service_that_does_not_start_is_reported(tmp_path):
-    """Its data folder is a file."""
+    """The service does not start because its data folder is a file."""
     data = tmp_path / "data"
-    data.write_text("in the way")
+    data.write_text("a file")
     with pytest.raises(ServiceLost, match="log says why"), service(data, tmp_path / "log"):
         raise AssertionError("it started")
     assert (tmp_path / "log").stat().st_size > 0
 
 
-def test_the_timeline_shows_stage_percent_and_time_left():
+def test_the_timeline_shows_stage_percentage_and_remaining_time():
     console = Console(file=io.StringIO(), width=120, force_terminal=True)
     timeline = Timeline(console)
     timeline.job(job(queue_position=2))
-    assert "place 2" in shown(timeline)
+    assert "place 2" in timeline_text(timeline)
     timeline.job(job(state="running", stage="head", progress=0.42, eta_s=61.0))
-    assert "train: head" in shown(timeline) and "42%" in shown(timeline) and "1:01 left" in shown(timeline)
-    ends = {"started_at": MOMENT, "finished_at": "2026-01-01T00:01:30.5Z"}
+    assert (
+        "train: head" in timeline_text(timeline)
+        and "42%" in timeline_text(timeline)
+        and "1:01 left" in timeline_text(timeline)
+    )
+    ends = {"started_at": TIME, "finished_at": "2026-01-01T00:01:30.5Z"}
     timeline.job(job(state="succeeded", progress=1.0, **ends))
-    assert "100%" in shown(timeline) and "left" not in shown(timeline)
+    assert "100%" in timeline_text(timeline) and "left" not in timeline_text(timeline)
     assert timeline.seconds["train"]["total"] == 90.5 and timeline.seconds["train"]["head"] >= 0
 
 
-def shown(timeline: Timeline) -> str:
+def timeline_text(timeline: Timeline) -> str:
+    """Returns the text of the timeline."""
     console = Console(file=io.StringIO(), width=120)
     console.print(timeline.bars.get_renderable())
     return console.file.getvalue()
 
 
-def test_contact_sheet(tmp_path, speaker_video):
+def test_the_contact_sheet_has_different_frames(tmp_path, speaker_video):
     sheet = contact_sheet(speaker_video.path, tmp_path / "sheet.png", columns=3, rows=2)
     picture = cv2.imread(str(sheet))
     assert picture.shape == (512, 768, 3)
@@ -163,20 +171,20 @@ def test_contact_sheet(tmp_path, speaker_video):
     assert min(np.abs(a - b).mean() for a, b in pairwise(tiles)) > 0.5
 
 
-def test_wrong_files_are_refused_before_anything_starts(tmp_path, capsys):
+def test_invalid_files_are_refused_before_the_service_starts(tmp_path, capsys):
     text = tmp_path / "text.mp4"
     text.write_text("no video")
     assert main(["--video", str(text), "--out", str(tmp_path / "out")]) == 1
     assert "not_media" in capsys.readouterr().out and not (tmp_path / "out").exists()
 
 
-def test_a_real_service_is_started_used_and_stopped(tmp_path, capsys):
-    """Footage without a face ends in a failed job, and no process of the service stays behind."""
-    empty = tmp_path / "room.mp4"
+def test_the_service_is_started_used_and_stopped(tmp_path, capsys):
+    """Footage without a face leads to a failed job, and no process of the service is left."""
+    video = tmp_path / "room.mp4"
     frame = np.full((128, 128, 3), 90, np.uint8)
     ffmpeg.write_wav(tmp_path / "hiss.wav", np.random.default_rng(0).normal(0, 0.1, 16000 * 9).astype(np.float32))
-    ffmpeg.write_video(empty, repeat(frame, 225), audio=tmp_path / "hiss.wav")
-    assert main(["--video", str(empty), "--audio", str(tmp_path / "hiss.wav"), "--out", str(tmp_path / "out")]) == 1
+    ffmpeg.write_video(video, repeat(frame, 225), audio=tmp_path / "hiss.wav")
+    assert main(["--video", str(video), "--audio", str(tmp_path / "hiss.wav"), "--out", str(tmp_path / "out")]) == 1
     printed = capsys.readouterr().out
     assert "no_face_found" in printed and "Record one person" in printed
     running = [Path(f"/proc/{pid}/cmdline") for pid in os.listdir("/proc") if pid.isdigit()]
@@ -195,8 +203,8 @@ TINY = PRESETS["draft"].model_copy(
 )
 
 
-def test_the_whole_path(tmp_path, monkeypatch, capsys, speaker_video):
-    """Footage, subject, speech and video, with the real core, API and worker; only the training is shortened."""
+def test_the_demo_makes_a_video_from_footage(tmp_path, monkeypatch, capsys, speaker_video):
+    """Runs the whole demo with the real core, API and worker; only the training is shortened."""
 
     @contextmanager
     def service_here(data: Path, log: Path):
@@ -216,7 +224,9 @@ def test_the_whole_path(tmp_path, monkeypatch, capsys, speaker_video):
 
     monkeypatch.setattr("demo.__main__.service", service_here)
     monkeypatch.setitem(PRESETS, "draft", TINY)
-    monkeypatch.setattr(pose_refinement, "RAYS", 128)  # meant for larger pictures; it would take most of the time
+    monkeypatch.setattr(
+        pose_refinement, "RAYS", 128
+    )  # the default is for larger images and would take most of the time
     words = speak("Mama, papa, pop a map.")
     say = tmp_path / "say.wav"
     ffmpeg.write_wav(say, words.samples, words.rate)
@@ -231,5 +241,5 @@ def test_the_whole_path(tmp_path, monkeypatch, capsys, speaker_video):
     assert len(ffmpeg.extract_audio(out / "talking.mp4")) == pytest.approx(len(frames) * 640, abs=16)
     footage = list(ffmpeg.read_frames(speaker_video.path, size=(64, 64)))
     error = np.mean((np.mean(frames, axis=0) - np.mean(footage, axis=0)) ** 2)
-    assert 10 * np.log10(255**2 / error) > 17  # a short training; 10 without the person
+    assert 10 * np.log10(255**2 / error) > 17  # 17 dB fits the short training; a video without the person has 10 dB
     assert (out / "talking.png").stat().st_size > 5000

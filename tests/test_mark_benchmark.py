@@ -1,4 +1,4 @@
-"""The watermark's benchmark, on little footage."""
+"""The benchmark of the watermark, with a short video."""
 
 import json
 
@@ -11,6 +11,7 @@ from tests.adnerf_core.clips import speaker, syllables
 
 @pytest.fixture(scope="module")
 def footage(tmp_path_factory):
+    """A video of the synthetic speaker: 4 s, 128 px."""
     path = tmp_path_factory.mktemp("mark_benchmark") / "speaker.mp4"
     ffmpeg.write_video(path, speaker(syllables(100), 128))
     return path
@@ -20,13 +21,13 @@ def test_the_results_of_windows_add_up(footage, monkeypatch, capsys):
     monkeypatch.setattr(mark, "CLIPS_PER_WINDOW", 2)
     monkeypatch.setattr(mark, "SHORT_S", (0.6,))
     monkeypatch.setattr(mark, "ATTACKS", {"none": None, mark.PROMISED: mark.ATTACKS[mark.PROMISED], "blank": BLANK})
-    one = mark.measure(mark.Window(footage, 0.0, 128, seed=1, keys=20))
-    again = mark.measure(mark.Window(footage, 0.0, 128, seed=1, keys=1))
-    assert one.scores == again.scores  # equal seeds give equal clips
-    whole = mark.Results()
-    whole.add(one)
-    whole.add(again)
-    report = mark.summary({128: whole}, 1)
+    first = mark.measure(mark.Window(footage, 0.0, 128, seed=1, keys=20))
+    second = mark.measure(mark.Window(footage, 0.0, 128, seed=1, keys=1))
+    assert first.scores == second.scores  # equal seeds give equal clips
+    total = mark.Results()
+    total.add(first)
+    total.add(second)
+    report = mark.summary({128: total}, 1)
     assert report["clips"] == {"128": 4} and report["unmarked"]["searches"] == 21
     assert report["unmarked"]["false_alarms"] == 0 and 6 < report["unmarked"]["score_median"] < 10
     size = report["sizes"]["128"]
@@ -42,9 +43,9 @@ def test_an_interrupted_run_has_windows_of_all_sizes(footage):
     planned = mark.windows([footage, footage], list(mark.WINDOWS), 0.5, 1000, seed=3)
     assert planned == mark.windows([footage, footage], list(mark.WINDOWS), 0.5, 1000, seed=3)
     assert planned != mark.windows([footage, footage], list(mark.WINDOWS), 0.5, 1000, seed=4)
-    assert {each.size for each in planned[: len(mark.WINDOWS)]} == set(mark.WINDOWS)
-    assert sum(each.size == 64 and not each.quick for each in planned) == mark.THOROUGH_WINDOWS
-    assert sum(each.keys for each in planned) >= 1000 and len({each.seed for each in planned}) == len(planned)
+    assert {window.size for window in planned[: len(mark.WINDOWS)]} == set(mark.WINDOWS)
+    assert sum(window.size == 64 and not window.quick for window in planned) == mark.THOROUGH_WINDOWS
+    assert sum(window.keys for window in planned) >= 1000 and len({window.seed for window in planned}) == len(planned)
 
 
 BLANK = ["-vf", "drawbox=t=fill:color=gray"]

@@ -1,4 +1,4 @@
-"""docs/operations.md says what is so: settings, figures, alerts."""
+"""docs/operations.md and docs/alerts.yml agree with the code: settings, metrics, alerts."""
 
 from __future__ import annotations
 
@@ -26,43 +26,43 @@ RULES = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"][0]["rules"]
 
 @pytest.fixture
 def exposed(tmp_path) -> dict[str, set[str]]:
-    """Labels by name of every sample that the API tells."""
+    """Label names of every sample that the API exposes, by the name of the sample."""
     settings = Settings(data_dir=tmp_path)
     database, store = Database(settings.database), open_store(settings)
     migrations.upgrade(database)
     with database.session() as session:
         workers.register(session, "w", host="h", queues=["cpu"], device={"name": "cpu", "disk_free_bytes": 1})
         counters.add(session, counters.STAGE, "train", "head", 1.0)
-    asked = readiness.Readiness(settings, database, store)
-    registry = metrics.registry(settings, database, asked)
+    ready = readiness.Readiness(settings, database, store)
+    registry = metrics.registry(settings, database, ready)
     RequestMetrics(registry).seconds.labels("GET", "/v1/jobs/{job_id}", "200").observe(0.1)
     text = generate_latest(registry).decode()
-    asked.close()
+    ready.close()
     database.close()
-    found: dict[str, set[str]] = {}
+    labels: dict[str, set[str]] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found.setdefault(sample.name, set()).update(sample.labels)
-    return found
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    return labels
 
 
-def test_the_settings_are_those_of_the_code():
+def test_the_page_lists_the_settings_of_the_code():
     rows = re.findall(rf"^\| `({PREFIX}\w+)` \| `?([^`|]*?)`? \| (.*) \|$", PAGE, re.MULTILINE)
     fields = Settings.model_fields.items()
     assert rows == [(variable_name(name), str(field.default), field.description) for name, field in fields]
 
 
-def test_the_figures_are_those_of_the_service(exposed):
-    table = PAGE[PAGE.index("| figure |") : PAGE.index("`GET /healthz` says")]
-    told = re.findall(r"`(adnerf_\w+)(?:\{([\w,]+)\})?`", table)
-    for name, labels in told:
+def test_the_page_lists_the_metrics_of_the_service(exposed):
+    table = PAGE[PAGE.index("| figure |") :].split("\n\n")[0]
+    documented = re.findall(r"`(adnerf_\w+)(?:\{([\w,]+)\})?`", table)
+    for name, labels in documented:
         assert set(filter(None, labels.split(","))) <= exposed.get(name, exposed.get(f"{name}_count")), name
     bases = {re.sub(r"_(sum|count|bucket|created)$", "", name) for name in exposed if name.startswith("adnerf_")}
-    assert bases == {name for name, _ in told}
+    assert bases == {name for name, _ in documented}
 
 
 def selectors(node):
-    """All vector selectors below a parsed expression."""
+    """Yields all vector selectors in a parsed expression."""
     if isinstance(node, promql_parser.VectorSelector):
         yield node
     for child in ("expr", "lhs", "rhs", "vector_selector"):
@@ -73,14 +73,14 @@ def selectors(node):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_asks_for_what_there_is(rule, exposed):
-    found = list(selectors(promql_parser.parse(rule["expr"])))
-    assert found
-    for selector in found:
+def test_an_alert_uses_existing_metrics_and_labels(rule, exposed):
+    used = list(selectors(promql_parser.parse(rule["expr"])))
+    assert used
+    for selector in used:
         labels = {matcher.name for matcher in selector.matchers.matchers}
         assert labels <= exposed[selector.name] | {"le"}, selector.name
     assert rule["annotations"]["summary"] and rule["labels"]["severity"] in ("page", "ticket")
 
 
-def test_every_alert_is_explained():
+def test_the_page_explains_every_alert():
     assert re.findall(r"^\| `(Adnerf\w+)` \|", PAGE, re.MULTILINE) == [rule["alert"] for rule in RULES]

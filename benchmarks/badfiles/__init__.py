@@ -1,1 +1,1 @@
-"""Files that are broken, absurd or hostile, made from a seed, and what the real service does with each of them."""
+"""Sends broken, absurd and hostile files, which are generated from a seed, to the real service: `python -m benchmarks.badfiles`."""

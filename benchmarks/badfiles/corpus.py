@@ -1,4 +1,4 @@
-"""The corpus: every bad file by name, and as what it is sent. Deterministic for one seed and one ffmpeg."""
+"""The corpus: every bad file with its name and the role in which it is sent. Equal seeds and versions of ffmpeg give equal files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Role = Literal["video", "audio", "background"]
 
 
 class Case(NamedTuple):
-    """A file, and as what it is sent."""
+    """A file and the role in which it is sent: reference video, speech, or background."""
 
     role: Role
     name: str
@@ -20,7 +20,13 @@ class Case(NamedTuple):
 
 
 def cases(seed: int, canary: str, address: str) -> Iterator[Case]:
-    """All of them. `canary` is the path of a file, `address` that of an HTTP server, which none of them may make anybody open."""
+    """Generates all files.
+
+    Args:
+        seed: of the random changes.
+        canary: path of a file that some of them refer to. The service must not open it.
+        address: URL of an HTTP server that some of them refer to. The service must not connect to it.
+    """
     films, speeches, pictures = good.films(), good.speeches(), good.pictures()
     for kind, content in films.items():
         yield from _spoilt("video", kind, content, seed)
@@ -54,23 +60,23 @@ def _spoilt(role: Role, kind: str, content: bytes, seed: int) -> Iterator[Case]:
     yield from _named(role, kind, spoil.flips(content, seed, 5))
 
 
-def _named(role: Role, kind: str, made: Iterator[tuple[str, bytes]], every: int = 1) -> Iterator[Case]:
-    """Each (or every so many) of what was made."""
-    for number, (name, content) in enumerate(made):
+def _named(role: Role, kind: str, files: Iterator[tuple[str, bytes]], every: int = 1) -> Iterator[Case]:
+    """Yields a case for each `every`-th file."""
+    for number, (name, content) in enumerate(files):
         if number % every == 0:
             yield Case(role, f"{kind}: {name}", content)
 
 
 def _absurd() -> Iterator[tuple[str, bytes]]:
-    """Films of few bytes that take much to decode, with all that is asked of footage: sound, and enough pictures."""
-    grey = ("-f", "lavfi", "-i", "color=gray:s={size}:r=6:d={seconds}", *good.SPEECH)
+    """Small videos that need much time or memory to decode, with the sound and the number of frames that footage must have."""
+    sources = ("-f", "lavfi", "-i", "color=gray:s={size}:r=6:d={seconds}", *good.SPEECH)
     for size in ("5000x5000", "16000x1000", "4096x4096"):
-        yield size, good.encode("a.mkv", *grey, *good.H264, size=size, seconds=9)
+        yield size, good.encode("a.mkv", *sources, *good.H264, size=size, seconds=9)
     ten_bits = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv444p10le")
-    yield "4096x4096, ten bits", good.encode("a.mkv", *grey, *ten_bits, size="4096x4096", seconds=9)
+    yield "4096x4096, ten bits", good.encode("a.mkv", *sources, *ten_bits, size="4096x4096", seconds=9)
     squeezed = ("-c:v", "png", "-pix_fmt", "gray")
-    yield "6000x6000, squeezed", good.encode("a.mov", *grey, *squeezed, size="6000x6000", seconds=1)
-    small = good.encode("a.avi", *grey, "-c:v", "mjpeg", "-c:a", "pcm_s16le", size="160x144", seconds=9)
-    said = small.replace(struct.pack("<ii", 160, 144), struct.pack("<ii", 16000, 16000))
-    yield "says 16000x16000", said.replace(struct.pack(">HH", 144, 160), struct.pack(">HH", 16000, 16000))
+    yield "6000x6000, squeezed", good.encode("a.mov", *sources, *squeezed, size="6000x6000", seconds=1)
+    small = good.encode("a.avi", *sources, "-c:v", "mjpeg", "-c:a", "pcm_s16le", size="160x144", seconds=9)
+    wrong_size = small.replace(struct.pack("<ii", 160, 144), struct.pack("<ii", 16000, 16000))
+    yield "says 16000x16000", wrong_size.replace(struct.pack(">HH", 144, 160), struct.pack(">HH", 16000, 16000))
     yield "says 4096x4096", small.replace(struct.pack(">HH", 144, 160), struct.pack(">HH", 4096, 4096))

@@ -1,4 +1,4 @@
-"""Small good files of every kind that is taken in, to be spoilt; and files made on purpose by ffmpeg's own options."""
+"""Small valid files of every accepted format, which spoil.py damages; and unusual files, made with options of ffmpeg."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from adnerf_core.files import ffmpeg
 from tests.adnerf_core import clips
 
 SECONDS = 1.2
+"""Length of most files: long enough for several frames, short enough to make hundreds."""
 PICTURES = ("-f", "lavfi", "-i", "testsrc=size={size}:rate=25:duration={seconds}")
+"""ffmpeg arguments of a test picture as the video source."""
 SPEECH = ("-f", "lavfi", "-i", "aevalsrc='0.3*sin(440*t)':sample_rate=16000:duration={seconds}")
+"""ffmpeg arguments of a tone as the audio source."""
 EXACT = ("-fflags", "+bitexact", "-flags", "+bitexact", "-map_metadata", "-1", "-threads", "1")
+"""ffmpeg arguments that make equal calls write equal bytes."""
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 CONTAINERS = {
     "mp4": H264,
@@ -26,44 +30,53 @@ CONTAINERS = {
     "avi": ("-c:v", "mjpeg", "-c:a", "pcm_s16le"),
     "ts": H264,
 }
+"""Encoder options of each video format."""
 WAVES = ("-filter_complex", "[0:a]showwaves=s=64x48[v]", "-map", "[v]", "-map", "0:a")
+"""ffmpeg arguments that draw the sound as a video."""
 
 
 def encode(name: str, *arguments: str, seconds: float = SECONDS, size: str = "64x48") -> bytes:
-    """What ffmpeg writes as `name`; the same bytes at every call. `{seconds}` and `{size}` stand for those values."""
+    """Runs ffmpeg and returns the file that it writes; equal calls return equal bytes.
+
+    Args:
+        name: name of the file, whose extension selects the format.
+        arguments: options of ffmpeg, in which `{seconds}` and `{size}` are replaced.
+        seconds: length of the sources.
+        size: width x height of the sources, px.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
-        filled = [each.format(seconds=seconds, size=size) for each in arguments]
-        command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", *filled, *EXACT, str(path)]
+        options = [argument.format(seconds=seconds, size=size) for argument in arguments]
+        command = [ffmpeg.ffmpeg_path(), "-loglevel", "error", *options, *EXACT, str(path)]
         subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
         return path.read_bytes()
 
 
 def film(name: str, *arguments: str, **more) -> bytes:
-    """Moving pictures and a tone."""
+    """Makes a video with a moving test picture and a tone."""
     return encode(name, *PICTURES, *SPEECH, *arguments, **more)
 
 
 def speech(name: str, *arguments: str, **more) -> bytes:
-    """A tone."""
+    """Makes an audio file with a tone."""
     return encode(name, *SPEECH, *arguments, **more)
 
 
 def picture(kind: str, size: tuple[int, int] = (64, 48), mode: str = "RGB", **options) -> bytes:
-    """A picture file."""
+    """Makes an image file of the format `kind` of Pillow."""
     out = io.BytesIO()
     Image.radial_gradient("L").resize(size).convert(mode).save(out, kind, **options)
     return out.getvalue()
 
 
 def leaping(kind: str, seconds: float = 500) -> bytes:
-    """A film whose times leap by `seconds` after ten pictures, in one of CONTAINERS."""
+    """Makes a video whose timestamps jump by `seconds` after ten frames, in the format `kind` of CONTAINERS."""
     leap = f"setpts='PTS+gt(N,9)*{seconds}/TB'"
     return film(f"a.{kind}", *CONTAINERS[kind], "-vf", leap, "-fps_mode", "vfr")
 
 
 def films() -> dict[str, bytes]:
-    """Good films, by container."""
+    """Returns valid videos by format."""
     return {
         **{kind: film(f"a.{kind}", *codecs) for kind, codecs in CONTAINERS.items()},
         "fragmented": film("a.mp4", *H264, "-movflags", "frag_keyframe+empty_moov"),
@@ -71,16 +84,16 @@ def films() -> dict[str, bytes]:
 
 
 def people() -> dict[str, bytes]:
-    """Films of which a subject can be made, by container: spoilt ones reach what comes after the first look."""
+    """Returns videos by format that a subject can be made of, so that damaged ones reach the later stages of preprocessing."""
     opening = clips.syllables(9 * FPS)
     with tempfile.TemporaryDirectory() as folder:
-        film = clips.write(Path(folder) / "a.mp4", clips.speaker(opening), clips.voice(opening))
-        others = {kind: encode(f"a.{kind}", "-i", str(film), *CONTAINERS[kind]) for kind in ("mkv", "webm", "avi")}
-        return {"mp4": film.read_bytes(), **others}
+        mp4 = clips.write(Path(folder) / "a.mp4", clips.speaker(opening), clips.voice(opening))
+        others = {kind: encode(f"a.{kind}", "-i", str(mp4), *CONTAINERS[kind]) for kind in ("mkv", "webm", "avi")}
+        return {"mp4": mp4.read_bytes(), **others}
 
 
 def speeches() -> dict[str, bytes]:
-    """Good recordings, by container."""
+    """Returns valid audio files by format."""
     return {
         "wav": speech("a.wav", seconds=0.4),
         "mp3": speech("a.mp3", seconds=0.4),
@@ -92,12 +105,12 @@ def speeches() -> dict[str, bytes]:
 
 
 def pictures() -> dict[str, bytes]:
-    """Good pictures, by kind."""
+    """Returns valid images by format."""
     return {"png": picture("PNG"), "jpeg": picture("JPEG"), "webp": picture("WEBP")}
 
 
 def odd_films() -> dict[str, bytes]:
-    """Films that nobody sends, but that ffmpeg writes."""
+    """Returns unusual videos that ffmpeg can write, by name."""
     silent = ("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-shortest")
     return {
         "pictures only": encode("a.mp4", *PICTURES, *H264),
@@ -137,7 +150,7 @@ def odd_films() -> dict[str, bytes]:
 
 
 def odd_speeches() -> dict[str, bytes]:
-    """Recordings that nobody sends, but that ffmpeg writes."""
+    """Returns unusual audio files that ffmpeg can write, by name."""
     return {
         "pictures only": encode("a.mp4", *PICTURES, *H264),
         "a film": film("a.mp4", *H264, seconds=0.4),

@@ -1,4 +1,4 @@
-"""Files made by hand: lists that point elsewhere, bombs, polyglots, and pictures that are too much."""
+"""Files written byte by byte: playlists that refer to other files, decompression bombs, polyglots, and invalid or huge images."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from PIL import Image
 from benchmarks.badfiles import good
 
 NOISE = b"\0\xff\xfe"
-"""With this in front or in a comment, a text does not look like one at the first glance."""
+"""Bytes after which the API does not recognise a text as text, so that only the job can refuse it."""
 
 
 def lists(canary: str, address: str) -> Iterator[tuple[str, bytes]]:
-    """Texts that name the file `canary` or the HTTP `address`, in every language in which media are listed."""
+    """Yields texts that refer to the file `canary` or the HTTP `address`, in every playlist and markup format of media."""
     hls = "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"
     texts = {
         "m3u8 of a file": hls.format(canary),
@@ -51,7 +51,7 @@ def lists(canary: str, address: str) -> Iterator[tuple[str, bytes]]:
 
 
 def strangers(mp4: bytes) -> Iterator[tuple[str, bytes]]:
-    """What is no media at all, and what is two things at once."""
+    """Yields files that are no media, files of two formats at once, and images."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as file:
         file.writestr("a.mp4", bytes(50 << 20))
@@ -80,19 +80,19 @@ def strangers(mp4: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def squeezed(size: int) -> bytes:
-    """So many zeros, packed by zlib."""
+    """Returns `size` zeros, compressed by zlib."""
     packer, block = zlib.compressobj(9), bytes(1 << 20)
     packed = [packer.compress(block[: min(len(block), size - start)]) for start in range(0, size, len(block))]
     return b"".join(packed) + packer.flush()
 
 
 def element(name: str, content: bytes) -> bytes:
-    """An element of Matroska; `name` is its number in hex."""
+    """Returns an element of Matroska; `name` is its id in hexadecimal digits."""
     return bytes.fromhex(name) + struct.pack(">Q", len(content) | 1 << 56) + content
 
 
 def squeezed_matroska(size: int) -> bytes:
-    """A raw picture track whose one frame unpacks (zlib) to `size` bytes."""
+    """Returns a Matroska file with a raw video track whose only frame decompresses (zlib) to `size` bytes."""
     squeezing = element("5034", element("4254", b"\0") + element("4255", b""))
     encoding = element("6D80", element("6240", element("5033", b"\0") + squeezing))
     shape = element("E0", element("B0", b"\x40") + element("BA", b"\x30"))
@@ -106,18 +106,18 @@ def squeezed_matroska(size: int) -> bytes:
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:
-    """A chunk of a PNG."""
+    """Returns a chunk of a PNG."""
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def png(width: int, height: int, data: bytes, *more: bytes, depth: int = 8, color: int = 0) -> bytes:
-    """A PNG whose packed pixels are `data`, and with `more` chunks in front of them."""
+    """Returns a PNG with the compressed pixels `data` and the chunks `more` before them."""
     head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + head + b"".join(more) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
 
 
 def pictures(png_file: bytes, jpeg: bytes) -> Iterator[tuple[str, bytes]]:
-    """Pictures that are too much, or none."""
+    """Yields images that are invalid, too large, or unusual."""
     lines = zlib.compress(b"\0" + bytes(64))
     bomb = squeezed(60 << 20)
     yield "16000 x 16000", png(16000, 16000, squeezed(16001 * 16000))
@@ -154,6 +154,6 @@ def pictures(png_file: bytes, jpeg: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def after_frame(jpeg: bytes, size: bytes) -> bytes:
-    """The JPEG, saying that it has another size."""
-    place = jpeg.index(b"\xff\xc0") + 5
-    return jpeg[:place] + size + jpeg[place + 4 :]
+    """Returns the JPEG with another size (height, width) in its frame header."""
+    offset = jpeg.index(b"\xff\xc0") + 5
+    return jpeg[:offset] + size + jpeg[offset + 4 :]

@@ -1,4 +1,4 @@
-"""Spoiling good files: cut, flipped, boxes of an MP4 and fields of a WAV overwritten. All from a seed."""
+"""Damages valid files: cuts them, changes random bytes (from a seed), and overwrites boxes of an MP4 and fields of a WAV."""
 
 from __future__ import annotations
 
@@ -7,57 +7,63 @@ import struct
 from collections.abc import Callable, Iterator
 
 CUTS = (8, 40, 200, 0.01, 0.1, 0.5, 0.9, 0.99)
-"""Where files are cut off: bytes, or a share of the file."""
+"""Lengths to which files are cut: bytes (int), or a share of the file (float)."""
 
 Boxes = list[tuple[bytes, bytes]]
-"""Type and content of each."""
+"""Type and content of each box of an MP4."""
 
 
 def cuts(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """The file, cut off at many places."""
+    """Yields the file, cut to each length of CUTS."""
     for cut in CUTS:
         yield f"cut at {cut}", content[: cut if isinstance(cut, int) else int(cut * len(content))]
 
 
 def flips(content: bytes, seed: int, times: int) -> Iterator[tuple[str, bytes]]:
-    """The file with bytes changed: a few in its head, and some everywhere."""
+    """Yields the file `times` times with random bytes changed.
+
+    Args:
+        content: the file.
+        seed: of the changes.
+        times: number of variants. The variant k has 12 changes in its first 2048 bytes and 20 k changes anywhere.
+    """
     draw = random.Random(seed)
     for number in range(times):
-        spoilt = bytearray(content)
-        head = min(2048, len(spoilt))
-        for place in [*draw.choices(range(head), k=12), *draw.choices(range(len(spoilt)), k=number * 20)]:
-            spoilt[place] = draw.randrange(256)
-        yield f"flipped {number}", bytes(spoilt)
+        damaged = bytearray(content)
+        head = min(2048, len(damaged))
+        for offset in [*draw.choices(range(head), k=12), *draw.choices(range(len(damaged)), k=number * 20)]:
+            damaged[offset] = draw.randrange(256)
+        yield f"flipped {number}", bytes(damaged)
 
 
 def boxes(content: bytes) -> Boxes:
-    """The top level of an MP4."""
-    found, place = [], 0
-    while place < len(content):
-        size, kind = struct.unpack_from(">I4s", content, place)
-        found.append((kind, content[place + 8 : place + size]))
-        place += size
-    return found
+    """Returns the top-level boxes of an MP4."""
+    parts, offset = [], 0
+    while offset < len(content):
+        size, kind = struct.unpack_from(">I4s", content, offset)
+        parts.append((kind, content[offset + 8 : offset + size]))
+        offset += size
+    return parts
 
 
 def box(kind: bytes, content: bytes, size: int | None = None) -> bytes:
-    """One box; `size` is what it says of itself where that is not true."""
+    """Returns one box; `size`, if given, replaces the true size in its header."""
     return struct.pack(">I4s", len(content) + 8 if size is None else size, kind) + content
 
 
 def join(parts: Boxes) -> bytes:
-    """A file of boxes."""
+    """Returns the file that consists of these boxes."""
     return b"".join(box(kind, content) for kind, content in parts)
 
 
 def after(content: bytes, kind: bytes, offset: int, new: bytes) -> bytes:
-    """The file with `new` written over what stands `offset` bytes behind the first `kind`."""
-    place = content.index(kind) + len(kind) + offset
-    return content[:place] + new + content[place + len(new) :]
+    """Returns the file with the bytes at `offset` after the first `kind` overwritten with `new`."""
+    start = content.index(kind) + len(kind) + offset
+    return content[:start] + new + content[start + len(new) :]
 
 
 def mp4(content: bytes, canary: str) -> Iterator[tuple[str, bytes]]:
-    """An MP4 whose boxes lie. `canary` is the path of a file that nobody may open."""
+    """Yields variants of an MP4 with wrong boxes. One refers to the file `canary`, which the service must not open."""
     parts = boxes(content)
     by_kind = dict(parts)
     yield "boxes backwards", join(parts[::-1])
@@ -78,7 +84,7 @@ def mp4(content: bytes, canary: str) -> Iterator[tuple[str, bytes]]:
         "timescale enormous": lambda: after(content, b"mdhd", 12, b"\xff" * 4),
         "duration enormous": lambda: after(content, b"mvhd", 16, b"\xff" * 4),
         "a matrix of zeros": lambda: after(content, b"tkhd", 40, bytes(36)),
-        "turned by some degrees": lambda: after(content, b"tkhd", 40, struct.pack(">9i", *_turned())),
+        "turned by some degrees": lambda: after(content, b"tkhd", 40, struct.pack(">9i", *_rotation_matrix())),
         "65535 x 65535": lambda: after(content, b"avc1", 24, b"\xff" * 4),
         "0 x 0": lambda: after(content, b"avc1", 24, bytes(4)),
         "pictures of another codec": lambda: content.replace(b"avc1", b"hvc1"),
@@ -107,7 +113,7 @@ def mp4(content: bytes, canary: str) -> Iterator[tuple[str, bytes]]:
 
 
 def wav(content: bytes) -> Iterator[tuple[str, bytes]]:
-    """A WAV whose header lies, or whose samples are no sound."""
+    """Yields variants of a WAV with a wrong header, or with samples that are no valid sound."""
     shapes = {"channels 0": (2, "<H", 0), "channels 65535": (2, "<H", 65535), "rate 0": (4, "<I", 0)}
     shapes |= {"rate 4 GHz": (4, "<I", 0xFFFFFFFF), "rate 1": (4, "<I", 1), "bits 0": (14, "<H", 0)}
     shapes |= {"bits 65535": (14, "<H", 65535), "block 0": (12, "<H", 0), "unknown format": (0, "<H", 0x7FFF)}
@@ -133,12 +139,12 @@ def _riff(content: bytes) -> bytes:
 
 
 def _nested(kind: bytes, inside: bytes, depth: int) -> bytes:
-    """Boxes of one kind in each other; their heads, then what is inside."""
-    whole = len(inside) + 8 * depth
-    return b"".join(struct.pack(">I4s", whole - 8 * level, kind) for level in range(depth)) + inside
+    """Returns `depth` nested boxes of one kind; the innermost contains `inside`."""
+    size = len(inside) + 8 * depth
+    return b"".join(struct.pack(">I4s", size - 8 * level, kind) for level in range(depth)) + inside
 
 
-def _turned() -> tuple[int, ...]:
-    """The matrix of a picture that is turned by 30 degrees, in the fixed point numbers of the format."""
+def _rotation_matrix() -> tuple[int, ...]:
+    """Returns the display matrix of a rotation by 30 degrees, in the fixed-point numbers of the format."""
     one, cosine, sine = 1 << 16, round(0.866 * (1 << 16)), 1 << 15
     return cosine, sine, 0, -sine, cosine, 0, 0, 0, one << 14

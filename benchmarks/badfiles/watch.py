@@ -1,4 +1,4 @@
-"""Watching from outside: which files are opened, who is connected to, and how much memory the processes take. Linux only."""
+"""Observes the service from outside: access to forbidden files and addresses, and the memory of processes. Linux only."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 IN_ACCESS, IN_OPEN, IN_NONBLOCK = 0x1, 0x20, 0o4000
-TICK_S = 0.02
+"""Constants of inotify (<sys/inotify.h>)."""
+SAMPLE_S = 0.02
+"""Seconds between two samples of the memory; a process that ends between two of them is missed."""
 
 
 class Canaries:
-    """Files that nobody may open, by the kernel's own word (inotify), and an address that nobody may connect to."""
+    """Files that the service must not open, which the kernel reports (inotify), and an address that it must not connect to."""
 
     def __init__(self, paths: Iterable[Path]):
         libc = ctypes.CDLL(None, use_errno=True)
@@ -29,42 +31,43 @@ class Canaries:
 
     @property
     def address(self) -> str:
-        """The address, as a URL."""
+        """The URL of the address."""
         return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
-    def disturbed(self) -> bool:
-        """Whether any was, since the last question."""
-        seen = False
+    def accessed(self) -> bool:
+        """Returns whether a file was opened or the address connected to since the last call."""
+        accessed = False
         with suppress(BlockingIOError):
-            seen = bool(os.read(self._inotify, 1 << 16))
+            accessed = bool(os.read(self._inotify, 1 << 16))
         with suppress(BlockingIOError):
             self._listening.accept()[0].close()
-            seen = True
-        return seen
+            accessed = True
+        return accessed
 
     def close(self) -> None:
+        """Ends the observation."""
         os.close(self._inotify)
         self._listening.close()
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that are there."""
-    found: list[int] = []
+    """Returns the ids of the live child processes of a process."""
+    pids: list[int] = []
     with suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():
-            found += map(int, (task / "children").read_text().split())
-    return found
+            pids += map(int, (task / "children").read_text().split())
+    return pids
 
 
 def is_ffmpeg(pid: int) -> bool:
-    """Whether that is what a process runs; one that was only just forked has its parent's name, and memory."""
+    """Returns whether a process runs ffmpeg. A process that was just forked still has the name and the memory of its parent."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/comm").read_text().startswith("ffmpeg")
     return False
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that a process has had so far, MiB; 0 where it is gone."""
+    """Returns the peak memory of a process so far, MiB; 0 if it has ended."""
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM"):
@@ -73,26 +76,27 @@ def peak_mib(pid: int) -> float:
 
 
 class Memory:
-    """The peaks of the ffmpeg processes that a process starts, looked at many times a second."""
+    """Samples the peak memory of the ffmpeg processes that a process starts, every SAMPLE_S seconds."""
 
     def __init__(self, pid: int):
         self.pid = pid
         self._peaks: Counter[int] = Counter()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._look)
+        self._thread = threading.Thread(target=self._sample)
         self._thread.start()
 
-    def take(self) -> float:
-        """The highest since this was last asked, MiB."""
+    def peak_since_last_call(self) -> float:
+        """Returns the highest peak since the last call, MiB."""
         peaks, self._peaks = self._peaks, Counter()
         return max(peaks.values(), default=0.0)
 
     def close(self) -> None:
+        """Ends the sampling."""
         self._stopping.set()
         self._thread.join()
 
-    def _look(self) -> None:
-        while not self._stopping.wait(TICK_S):
+    def _sample(self) -> None:
+        while not self._stopping.wait(SAMPLE_S):
             peaks = self._peaks
             for child in filter(is_ffmpeg, children(self.pid)):
                 peaks[child] = max(peaks[child], peak_mib(child))
@@ -100,7 +104,7 @@ class Memory:
 
 @contextmanager
 def watching(pid: int) -> Iterator[Memory]:
-    """The memory of the ffmpeg processes of `pid`, until the block ends."""
+    """Yields a Memory of the ffmpeg processes that `pid` starts; it samples until the block ends."""
     memory = Memory(pid)
     try:
         yield memory

@@ -1,1 +1,1 @@
-"""Chaos: whether the service keeps its promises while its parts are killed. `python -m benchmarks.chaos`."""
+"""Tests whether the service keeps its promises while its processes are killed and its network fails: `python -m benchmarks.chaos`."""

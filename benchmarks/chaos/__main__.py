@@ -1,8 +1,8 @@
-"""Whether promises hold under fire: `python -m benchmarks.chaos [EXPERIMENT ...] [--kills N] [--json FILE]`.
+"""Runs the chaos experiments: `python -m benchmarks.chaos [EXPERIMENT ...] [--kills N] [--json FILE]`.
 
-Real Redis, PostgreSQL and S3 (moto) on free ports of the loopback address, real API, beat and Celery workers with the
-service's own settings, and a core that only goes through the motions. Prints a table for each experiment and writes
-all as JSON. Exit status 1: a promise was broken.
+Redis, PostgreSQL and S3 (moto) are real servers on free ports of the loopback address; API, beat and Celery workers are the real
+ones with default settings; only the core is a stub, whose steps do no work. Prints a table for each experiment and writes all
+figures as JSON. Exit status 1: a promise was broken.
 """
 
 from __future__ import annotations
@@ -30,16 +30,21 @@ from benchmarks.chaos.broker import flush, network_cut, repeats
 from benchmarks.chaos.handling import cancels, hand_overs, poison
 from benchmarks.chaos.load import load
 from benchmarks.chaos.outcome import Outcome
-from benchmarks.chaos.stage import Servers, servers
+from benchmarks.chaos.service import Servers, servers
 from benchmarks.chaos.storm import storm
 
 RESULT = Path(__file__).parents[1] / "results" / "chaos.json"
 QUICK_LEASE = {"lease_s": 10.0}
-"""Where a lease has to run out; the others have the service's own settings."""
+"""Settings of the experiments that wait for a lease to expire; the others have the default settings."""
 
 
 def experiments(kills: int, limit_s: float) -> dict[str, Callable[[Servers, Path], Outcome]]:
-    """Everything in full, by name."""
+    """Returns all experiments by name, in full length.
+
+    Args:
+        kills: number of kills of the experiment `storm`.
+        limit_s: longest duration of its kills, seconds.
+    """
     return {
         "storm": partial(storm, kills=kills, pause_s=(2.0, 4.0), limit_s=limit_s),
         "flush": partial(flush, subjects=6, flushes=4),
@@ -54,45 +59,49 @@ def experiments(kills: int, limit_s: float) -> dict[str, Callable[[Servers, Path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line, runs, prints; returns an exit status."""
+    """Parses the command line, and runs and prints the experiments; returns the exit status."""
     parser = argparse.ArgumentParser("python -m benchmarks.chaos", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="which ones (default: all, one after the other)")
-    parser.add_argument("--kills", type=int, default=200, help="kills of the storm (default: %(default)s)")
-    parser.add_argument("--limit", type=float, default=2400.0, help="seconds of it at most (default: %(default).0f)")
-    parser.add_argument("--json", type=Path, default=RESULT, help="where figures go, beside those that stand there")
-    given = parser.parse_args(arguments)
-    table = experiments(given.kills, given.limit)
-    if unknown := set(given.names) - set(table):
+    parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help="the experiments to run (default: all)")
+    parser.add_argument("--kills", type=int, default=200, help="number of kills of the storm (default: %(default)s)")
+    parser.add_argument(
+        "--limit", type=float, default=2400.0, help="longest duration of the storm, seconds (default: %(default).0f)"
+    )
+    parser.add_argument(
+        "--json", type=Path, default=RESULT, help="file that the figures are added to (default: %(default)s)"
+    )
+    args = parser.parse_args(arguments)
+    table = experiments(args.kills, args.limit)
+    if unknown := set(args.names) - set(table):
         parser.error(f"no such experiment: {', '.join(sorted(unknown))}; there are {', '.join(table)}")
-    figures = {name: run(name, table[name], given.json) for name in given.names or table}
+    figures = {name: run(name, table[name], args.json) for name in args.names or table}
     return int(any(figure["broken"] for figure in figures.values()))
 
 
 def run(name: str, experiment: Callable[[Servers, Path], Outcome], result: Path) -> dict[str, Any]:
-    """One experiment on servers of its own, printed and added to the results."""
+    """Runs one experiment with servers of its own, prints it, and adds it to the results; returns its figures."""
     folder = Path(mkdtemp(prefix="chaos-"))
-    with servers() as on:
+    with servers() as backends:
         try:
-            outcome = experiment(on, folder / name)
+            outcome = experiment(backends, folder / name)
         except Exception as error:
             traceback.print_exc()
-            outcome = Outcome(name, broken=[f"it did not come to its end: {error}"])
+            outcome = Outcome(name, broken=[f"the experiment did not finish: {error}"])
     show(outcome)
     if outcome.broken:
         print(f"The logs and the journal are in {folder}.")
     else:
         shutil.rmtree(folder, ignore_errors=True)
     figures = {"machine": machine(), "figures": outcome.figures, "broken": outcome.broken}
-    known: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     with suppress(FileNotFoundError):
-        known = json.loads(result.read_text())
+        results = json.loads(result.read_text())
     result.parent.mkdir(parents=True, exist_ok=True)
-    result.write_text(json.dumps(known | {name: figures}, indent=2) + "\n")
+    result.write_text(json.dumps(results | {name: figures}, indent=2) + "\n")
     return figures
 
 
 def machine() -> dict[str, Any]:
-    """Where and when figures were measured, and how busy it was there."""
+    """Returns the time of the measurement, the machine, and its load."""
     return {
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "processors": os.cpu_count(),
@@ -102,22 +111,22 @@ def machine() -> dict[str, Any]:
 
 
 def show(outcome: Outcome) -> None:
-    """Prints one experiment."""
+    """Prints the figures and the broken promises of one experiment."""
     table = Table("figure", "value", title=outcome.name, title_justify="left")
     for name, value in outcome.figures.items():
-        table.add_row(name.replace("_", " "), say(value))
+        table.add_row(name.replace("_", " "), format_figure(value))
     for sentence in outcome.broken:
         table.add_row("[bold red]BROKEN", sentence)
     Console(width=120).print(table)
 
 
-def say(value: Any) -> str:
-    """A figure as a line of text."""
+def format_figure(value: Any) -> str:
+    """Formats a figure as one line of text."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {say(inner)}" for name, inner in value.items()) or "none"
+        return ", ".join(f"{name} {format_figure(inner)}" for name, inner in value.items()) or "none"
     return f"({value})" if isinstance(value, list) else str(value)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C does: what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # like Ctrl-C: ends all processes that were started
     sys.exit(main())

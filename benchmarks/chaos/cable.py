@@ -1,4 +1,4 @@
-"""A network cable that can be frozen and cut: a small TCP proxy on the loopback address."""
+"""A TCP proxy on the loopback address whose connections can be frozen and cut, like a network cable."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ CHUNK = 64 << 10
 
 
 class Cable:
-    """Leads from `port` to `target`, a port of the loopback address, until `close`.
+    """Forwards connections from `port` to `target`, a port of the loopback address, until `close`.
 
-    Frozen, it holds back every byte, and delivers all of them once it is mended: to both ends the other only seems slow.
-    Cut, its connections are gone and new ones are refused.
+    A frozen cable holds back all bytes and delivers them once it is mended: for both ends, the other one is only slow. A cut
+    cable closes its connections and refuses new ones.
     """
 
     def __init__(self, target: int):
         self.target = target
-        self._flows, self._whole = threading.Event(), True
-        self._flows.set()
+        self._flowing, self._connected = threading.Event(), True
+        self._flowing.set()
         self._ends: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -27,23 +27,23 @@ class Cable:
         threading.Thread(target=self._accept, name="cable", daemon=True).start()
 
     def freeze(self) -> None:
-        """From now on nothing arrives."""
-        self._flows.clear()
+        """Holds back all bytes until `mend`."""
+        self._flowing.clear()
 
     def cut(self) -> None:
-        """From now on there is no connection."""
-        self._whole = False
+        """Closes all connections, and refuses new ones until `mend`."""
+        self._connected = False
         self._drop()
 
     def mend(self) -> None:
-        """All is well again."""
-        self._whole = True
-        self._flows.set()
+        """Delivers the bytes held back, and accepts connections again."""
+        self._connected = True
+        self._flowing.set()
 
     def close(self) -> None:
-        """The end of it."""
+        """Closes all connections and stops listening."""
         self.cut()
-        self._flows.set()
+        self._flowing.set()
         with suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
         self._listening.close()
@@ -54,29 +54,29 @@ class Cable:
                 near, _ = self._listening.accept()
             except OSError:
                 return
-            if not self._whole:
+            if not self._connected:
                 near.close()
                 continue
             try:
                 far = socket.create_connection(("127.0.0.1", self.target))
-            except OSError:  # what it leads to is down
+            except OSError:  # the target is down
                 near.close()
                 continue
             with self._lock:
                 self._ends |= {near, far}
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=(source, sink), name="cable", daemon=True).start()
+                threading.Thread(target=self._forward, args=(source, sink), name="cable", daemon=True).start()
 
-    def _carry(self, source: socket.socket, sink: socket.socket) -> None:
-        with source:  # only here: its number may be another socket's as soon as it is closed
+    def _forward(self, source: socket.socket, sink: socket.socket) -> None:
+        with source:  # closed here only: a closed socket's number may already belong to another one
             with suppress(OSError):
                 while data := source.recv(CHUNK):
-                    self._flows.wait()
+                    self._flowing.wait()
                     sink.sendall(data)
             with self._lock:
                 self._ends -= {source}
             with suppress(OSError):
-                sink.shutdown(socket.SHUT_RDWR)  # ends the other direction too
+                sink.shutdown(socket.SHUT_RDWR)  # ends the other direction, too
 
     def _drop(self) -> None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Clients: they hold the service to its word. What was answered with 202 is written down, and what is served is checked."""
+"""Clients of the service that record every job of a 202 response and check every file that they download."""
 
 from __future__ import annotations
 
@@ -15,38 +15,47 @@ from typing import Any
 import httpx
 
 from benchmarks.chaos.core import order, rendered
-from benchmarks.chaos.stage import Servers, Stage
+from benchmarks.chaos.service import Servers, Service
 
 POLL_S = 1.0
+"""Seconds between two requests for the same resource."""
 SUBJECT = {"name": "Ada", "preset": "draft", "consent": "Ada, today"}
+"""Form fields of POST /v1/subjects."""
 
 
 @dataclass
 class Ledger:
-    """What the service has answered to all clients."""
+    """Records the responses of the service to all clients. Thread-safe."""
 
     promised: dict[str, str] = field(default_factory=dict)
-    """Kind of job, by the id of every job that was answered with 202."""
+    """Kinds of all jobs of 202 responses, by job id."""
     served: dict[str, str] = field(default_factory=dict)
-    """SHA-256 of the file, by the id of the video."""
+    """SHA-256 of each downloaded file, by video id."""
     damaged: list[str] = field(default_factory=list)
-    """What was served and should not have been."""
+    """Descriptions of wrong downloads."""
     counts: Counter[str] = field(default_factory=Counter)
-    """Answers by kind: `answered`, `refused` (5xx), `broken` (no answer, or one that broke off), `files`."""
+    """Number of responses by kind: `answered`, `refused` (5xx), `broken` (no or an incomplete response), `files`."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, what: str) -> None:
-        """One more of these."""
+    def count(self, kind: str) -> None:
+        """Counts a response of this kind."""
         with self.lock:
-            self.counts[what] += 1
+            self.counts[kind] += 1
 
     def promise(self, job: dict[str, Any]) -> None:
-        """A job that was answered with 202."""
+        """Records a job of a 202 response."""
         with self.lock:
             self.promised[job["id"]] = job["kind"]
 
     def serve(self, video_id: str, content: bytes, expected: bytes, etag: str) -> None:
-        """A file that was served whole, by the word of its Content-Length."""
+        """Checks and records a complete download.
+
+        Args:
+            video_id: the video.
+            content: the downloaded file.
+            expected: the file that the stub core renders.
+            etag: the response's ETag, which must be the SHA-256 of the file.
+        """
         sha256 = hashlib.sha256(content).hexdigest()
         with self.lock:
             if content != expected:
@@ -58,7 +67,7 @@ class Ledger:
 
 
 class Client:
-    """One client of the API at `url`. Whatever fails for a passing reason is None, and tried again by who needs it."""
+    """A client of the API at `url`. Methods return None after a temporary failure; the caller tries again if it needs to."""
 
     def __init__(self, url: str, ledger: Ledger | None = None):
         self.ledger = ledger or Ledger()
@@ -66,117 +75,124 @@ class Client:
         self._audio: dict[str, bytes] = {}
 
     def subject(self, **orders: Any) -> dict[str, Any] | None:
-        """Sends a reference video that makes the core do this; the subject that was answered."""
+        """Sends a reference video with these orders for the stub core (see core.py); returns the subject."""
         return self._submit("/v1/subjects", SUBJECT, {"video": ("ada.mp4", order(**orders))}, orders)
 
     def video(self, subject_id: str, **orders: Any) -> dict[str, Any] | None:
-        """Sends an audio that makes the core do this; the video that was answered."""
+        """Sends an audio file with these orders for the stub core; returns the video."""
         return self._submit("/v1/videos", {"subject_id": subject_id}, {"audio": ("say.wav", order(**orders))}, orders)
 
     def read(self, path: str) -> dict[str, Any] | None:
-        """A document."""
-        answer = self._send("GET", path)
-        return answer.json() if answer is not None and answer.is_success else None
+        """Returns the JSON document at `path`."""
+        response = self._send("GET", path)
+        return response.json() if response is not None and response.is_success else None
 
     def cancel(self, job_id: str) -> bool:
-        """Whether the job was cancelled."""
-        answer = self._send("POST", f"/v1/jobs/{job_id}/cancel")
-        return answer is not None and answer.is_success
+        """Cancels a job; returns whether that succeeded."""
+        response = self._send("POST", f"/v1/jobs/{job_id}/cancel")
+        return response is not None and response.is_success
 
     def fetch(self, video_id: str, audio: bytes) -> bool:
-        """Downloads the file and checks it; False where it was not served."""
-        answer = self._send("GET", f"/v1/videos/{video_id}/file")
-        if answer is None or answer.status_code == 409:  # not ready
+        """Downloads and checks the file of a video; returns False if it was not served. `audio` is the audio that was sent for it."""
+        response = self._send("GET", f"/v1/videos/{video_id}/file")
+        if response is None or response.status_code == 409:  # not ready
             return False
-        if answer.status_code != 200:
+        if response.status_code != 200:
             with self.ledger.lock:
-                self.ledger.damaged.append(f"{video_id}: {answer.status_code} {answer.text[:200]}")
+                self.ledger.damaged.append(f"{video_id}: {response.status_code} {response.text[:200]}")
             return False
-        self.ledger.serve(video_id, answer.content, rendered(audio), answer.headers["etag"])
+        self.ledger.serve(video_id, response.content, rendered(audio), response.headers["etag"])
         self.ledger.count("files")
         return True
 
     def fetch_own(self) -> int:
-        """Downloads every video that this client has sent for, once more; returns how many were served."""
+        """Downloads all videos that this client has requested; returns how many were served."""
         return sum(self.fetch(video_id, audio) for video_id, audio in self._audio.items())
 
     def close(self) -> None:
-        """The end of it."""
+        """Closes the connections."""
         self._http.close()
 
     def _submit(self, path: str, data: dict[str, str], files: dict[str, Any], orders: Any) -> dict[str, Any] | None:
-        answer = self._send("POST", path, data=data, files=files)
-        if answer is None or answer.status_code != 202:
+        response = self._send("POST", path, data=data, files=files)
+        if response is None or response.status_code != 202:
             return None
-        owner = answer.json()
-        for job in owner.get("jobs") or [owner["job"]]:
+        resource = response.json()
+        for job in resource.get("jobs") or [resource["job"]]:
             self.ledger.promise(job)
-        if "job" in owner:
-            self._audio[owner["id"]] = order(**orders)
-        return owner
+        if "job" in resource:
+            self._audio[resource["id"]] = order(**orders)
+        return resource
 
     def _send(self, method: str, path: str, **more: Any) -> httpx.Response | None:
         try:
-            answer = self._http.request(method, path, **more)
+            response = self._http.request(method, path, **more)
         except httpx.TransportError:
             self.ledger.count("broken")
             return None
-        self.ledger.count("refused" if answer.status_code >= 500 else "answered")
-        return None if answer.status_code >= 500 else answer
+        self.ledger.count("refused" if response.status_code >= 500 else "answered")
+        return None if response.status_code >= 500 else response
 
 
 class Crowd:
-    """Clients that live side by side: each sends a subject, waits for it, has it say something, and looks at the file."""
+    """Clients in parallel threads: each sends a subject, waits until it is ready, requests videos, and downloads their files.
+
+    Args:
+        url: of the API.
+        size: number of clients.
+        subject, audio: orders for the stub core.
+        videos: number of videos of each subject.
+    """
 
     def __init__(self, url: str, size: int, *, subject: dict[str, Any], audio: dict[str, Any], videos: int):
         self.ledger = Ledger()
         self.subject, self.audio, self.videos = subject, audio, videos
         self.clients = [Client(url, self.ledger) for _ in range(size)]
-        self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._live, args=(client,)) for client in self.clients]
+        self._stopping = threading.Event()
+        self._threads = [threading.Thread(target=self._send_until_stopped, args=(client,)) for client in self.clients]
         for thread in self._threads:
             thread.start()
 
-    def leave(self) -> None:
-        """They send nothing new any more."""
-        self._over.set()
+    def stop(self) -> None:
+        """Waits until the clients have stopped sending; their connections stay open."""
+        self._stopping.set()
         for thread in self._threads:
             thread.join()
 
     def fetch_all(self) -> int:
-        """Every video once more; returns how many were served."""
+        """Downloads all videos of all clients again; returns how many were served."""
         return sum(client.fetch_own() for client in self.clients)
 
     def close(self) -> None:
-        """The end of all of them."""
-        self.leave()
+        """Stops the clients and closes their connections."""
+        self.stop()
         for client in self.clients:
             client.close()
 
-    def _live(self, client: Client) -> None:
-        while not self._over.is_set():
+    def _send_until_stopped(self, client: Client) -> None:
+        while not self._stopping.is_set():
             subject = client.subject(**self.subject)
-            if subject is None or self._outcome(client, f"/v1/subjects/{subject['id']}") != "ready":
-                self._over.wait(POLL_S)
+            if subject is None or self._wait_for_end(client, f"/v1/subjects/{subject['id']}") != "ready":
+                self._stopping.wait(POLL_S)
                 continue
-            sent = [client.video(subject["id"], **self.audio) for _ in range(self.videos)]
-            for video in filter(None, sent):
-                self._outcome(client, f"/v1/videos/{video['id']}")
+            videos = [client.video(subject["id"], **self.audio) for _ in range(self.videos)]
+            for video in filter(None, videos):
+                self._wait_for_end(client, f"/v1/videos/{video['id']}")
 
-    def _outcome(self, client: Client, path: str) -> str | None:
-        """The state in which the subject or video ends; of a video the file is asked for all the time."""
-        while not self._over.is_set():
-            owner = client.read(path)
+    def _wait_for_end(self, client: Client, path: str) -> str | None:
+        """Returns the final state of a subject or video, None if the clients are stopped; requests a video's file in between."""
+        while not self._stopping.is_set():
+            resource = client.read(path)
             if path.startswith("/v1/videos/"):
                 client.fetch(path.split("/")[-1], order(**self.audio))
-            if owner is not None and owner["state"] in ("ready", "failed", "cancelled"):
-                return owner["state"]
+            if resource is not None and resource["state"] in ("ready", "failed", "cancelled"):
+                return resource["state"]
             time.sleep(POLL_S)
         return None
 
 
 @contextmanager
-def staged(on: Servers, folder: Path, **settings: Any) -> Iterator[tuple[Stage, Client]]:
-    """A stage with an API, and a client of it."""
-    with closing(Stage(on, folder, **settings)) as stage, closing(Client(stage.api())) as client:
-        yield stage, client
+def running_service(backends: Servers, folder: Path, **settings: Any) -> Iterator[tuple[Service, Client]]:
+    """Yields a service with a running API, and a client of it."""
+    with closing(Service(backends, folder, **settings)) as service, closing(Client(service.api())) as client:
+        yield service, client

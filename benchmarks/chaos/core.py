@@ -1,7 +1,7 @@
-"""The core that the chaos runs on: the tests' stub, which does what the uploaded file says, and a journal of its steps.
+"""The core of the experiments: the stub of the tests, which follows orders in the uploaded file, with a journal of its steps.
 
-Orders come as JSON in UTF-16: to the API, which refuses text, that is media like any other. Beside those of the stub:
-`spin`, seconds of work of the processor a step.
+Orders are JSON in UTF-16, because the API refuses files that it recognises as text, and it does not recognise UTF-16. In
+addition to the orders of the stub there is `spin`: seconds of CPU time per step.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from adnerf_core.files.run_dir import read_json
 from tests.worker import stub_core
 
 JOURNAL = "CHAOS_JOURNAL"
-"""Environment variable: the file into which all workers write."""
+"""Environment variable: path of the journal, which all workers append to."""
 VISIBILITY = "CHAOS_VISIBILITY_S"
-"""Environment variable: another visibility timeout of the broker than the service's own, in seconds."""
+"""Environment variable: visibility timeout of the broker, seconds, if it is not the default."""
 
 
 class Step(NamedTuple):
-    """One step of a job that was begun: when (s since 1970), of which attempt, by which process."""
+    """The start of one step of a job: Unix time, job, attempt, stage, number of the step in the stage, process id."""
 
     moment: float
     job_id: str
@@ -35,28 +35,28 @@ class Step(NamedTuple):
 
 
 def order(**orders: Any) -> bytes:
-    """An upload that makes the core do this."""
+    """Returns an upload with these orders for the core."""
     return json.dumps(orders).encode("utf-16")
 
 
 def rendered(audio: bytes) -> bytes:
-    """The video that the core makes of such an upload."""
+    """Returns the video that the core renders from this audio."""
     return b"model says %s before " % audio
 
 
 def read_journal(path: Path) -> list[Step]:
-    """All steps that were begun, in their order."""
+    """Returns all steps in the order of the journal; none if there is no journal yet."""
     if not path.exists():
         return []
     fields = (line.split() for line in path.read_text().splitlines())
     return [Step(float(a), b, int(c), d, int(e), int(f)) for a, b, c, d, e, f in fields]
 
 
-def _noting(folder: Path, orders: dict[str, Any], progress: Callable[..., None]) -> Callable[..., None]:
-    """A Progress that writes each step down. `folder` is the attempt's own, .../<job>/<attempt>."""
+def _journaling(folder: Path, orders: dict[str, Any], progress: Callable[..., None]) -> Callable[..., None]:
+    """Returns a Progress that writes each step into the journal. `folder` is that of the attempt, .../<job>/<attempt>."""
 
-    def note(stage: str, done: int, total: int) -> None:
-        progress(stage, done, total)  # first: a step that is not begun, because the job must stop, is none
+    def record(stage: str, done: int, total: int) -> None:
+        progress(stage, done, total)  # first: it raises if the job must stop, and then the step does not start
         if done < total:
             line = f"{time.time():.3f} {folder.parent.name} {folder.name} {stage} {done} {os.getpid()}\n"
             journal = os.open(os.environ[JOURNAL], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -66,21 +66,21 @@ def _noting(folder: Path, orders: dict[str, Any], progress: Callable[..., None])
         while time.process_time() < end:
             pass
 
-    return note
+    return record
 
 
 def _preprocess(video, out, config, progress, *, source_sha256=None):
-    return stub_core.preprocess(video, out, config, _noting(out.parent, json.loads(video.read_bytes()), progress))
+    return stub_core.preprocess(video, out, config, _journaling(out.parent, json.loads(video.read_bytes()), progress))
 
 
 def _train(dataset, run, config, progress):
-    noting = _noting(run.root.parent, read_json(dataset / "dataset.json"), progress)
-    return stub_core.train(dataset, run, config, noting)
+    journaling = _journaling(run.root.parent, read_json(dataset / "dataset.json"), progress)
+    return stub_core.train(dataset, run, config, journaling)
 
 
 def _render(run, audio, out, options, progress, **more):
-    noting = _noting(out.parent, json.loads(audio.read_bytes()), progress)
-    return stub_core.render(run, audio, out, options, noting, **more)
+    journaling = _journaling(out.parent, json.loads(audio.read_bytes()), progress)
+    return stub_core.render(run, audio, out, options, journaling, **more)
 
 
 CORE = replace(stub_core.CORE, preprocess=_preprocess, train=_train, render=_render)

@@ -1,1 +1,1 @@
-"""Chaos, in short: the experiments of benchmarks/chaos with a handful of kills."""
+"""Tests of benchmarks/chaos: its experiments with a few kills, and its checks."""

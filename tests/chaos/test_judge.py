@@ -1,4 +1,4 @@
-"""The judges of the chaos can say no: what is lost, damaged or done twice is found."""
+"""The checks of the chaos experiments find lost jobs, damaged files and repeated work."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def audited(*jobs, promised, published):
     return outcome
 
 
-def test_jobs_that_all_ended_once_are_well():
+def test_jobs_that_have_all_ended_once_pass():
     outcome = audited(job("a"), job("b", state="failed", error={"code": "no_face"}), promised="ab", published=1)
     assert outcome.broken == []
     assert outcome.figures["failed_with_reason"] == {"no_face": 1}
 
 
 @pytest.mark.parametrize(
-    ("jobs", "promised", "published", "said"),
+    ("jobs", "promised", "published", "sentence"),
     [
         ([job("a")], "ab", 1, "lost: ['b']"),
         ([job("a"), job("b", state="running")], "ab", 1, "lost: ['b']"),
@@ -43,8 +43,8 @@ def test_jobs_that_all_ended_once_are_well():
         ([job("a", state="failed")], "a", 0, "a job failed without a reason"),
     ],
 )
-def test_what_is_lost_or_done_twice_is_found(jobs, promised, published, said):
-    assert said in audited(*jobs, promised=promised, published=published).broken
+def test_lost_jobs_and_second_results_are_found(jobs, promised, published, sentence):
+    assert sentence in audited(*jobs, promised=promised, published=published).broken
 
 
 def test_files_that_are_damaged_or_change_are_found():
@@ -60,7 +60,7 @@ def test_files_that_are_damaged_or_change_are_found():
     assert len(ledger.damaged) == 3
 
 
-def test_work_done_again_and_recovery_are_read_from_the_journal():
+def test_repeated_work_and_recovery_times_are_read_from_the_journal():
     steps = [
         Step(1.0, "a", 1, "track", 0, 7),
         Step(2.0, "a", 1, "track", 1, 7),
@@ -68,21 +68,21 @@ def test_work_done_again_and_recovery_are_read_from_the_journal():
         Step(6.0, "a", 2, "track", 1, 8),
         Step(7.0, "b", 1, "head", 0, 8),
     ]
-    stage = SimpleNamespace(steps=lambda: steps)
-    work = repeated(stage)
+    service = SimpleNamespace(steps=lambda: steps)
+    work = repeated(service)
     assert (work["steps"], work["again"], work["share_track"], work["share_head"]) == (5, 2, 0.5, 0.0)
     kills = [Interrupted("worker", 2.5, "a", 1), Interrupted("worker process", 8.0, "b", 1)]
-    seen = SimpleNamespace(interrupted=kills)
-    assert recoveries(stage, seen) == recoveries(stage, seen, "worker") == [2.5]
-    assert recoveries(stage, seen, "worker process") == []
+    killer = SimpleNamespace(interrupted=kills)
+    assert recoveries(service, killer) == recoveries(service, killer, "worker") == [2.5]
+    assert recoveries(service, killer, "worker process") == []
 
 
-def test_percentiles_are_values_that_were_measured():
+def test_percentiles_are_measured_values():
     assert spread([3.0, 1.0, 2.0]) == {"count": 3, "p50": 2.0, "p95": 3.0, "max": 3.0}
     assert spread([]) == {"count": 0}
 
 
-def test_a_cable_holds_back_what_it_delivers_later_and_refuses_when_it_is_cut():
+def test_a_frozen_cable_delivers_bytes_later_and_a_cut_one_refuses_connections():
     with socket.create_server(("127.0.0.1", 0)) as server:
         cable = Cable(server.getsockname()[1])
         with socket.create_connection(("127.0.0.1", cable.port)) as near:

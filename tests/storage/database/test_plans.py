@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import event
 
-from benchmarks.listing import WRITES, fill, questions
+from benchmarks.listing import WRITES, fill, read_queries
 from storage.database import migrations
 from storage.database.engine import Database
 
@@ -80,7 +80,7 @@ def check(database, session, name, ask):
 
 def test_no_query_reads_a_whole_table(crowded):
     with crowded.session(write=False) as session:
-        asked = questions(session)
+        asked = read_queries(session)
         for name, ask in asked.items():
             check(crowded, session, name, ask)
     assert set(asked) > LONG

@@ -1,4 +1,4 @@
-"""The stage: real servers, the processes of the service on them, and a supervisor that starts again what ends."""
+"""The service under test: real servers, the processes of the service, and a supervisor that restarts processes that end."""
 
 from __future__ import annotations
 
@@ -30,18 +30,17 @@ from worker.broker import QUEUES
 
 ROOT = Path(__file__).parents[2]
 RESTART_S = 0.5
-"""What a supervisor leaves between the end of a process and its next start."""
-PATIENCE_S = 300.0
-"""How long anything may take here before the run is given up; machines that measure are busy ones."""
-
-LOOK_S = 0.2
-"""Time between looks at whether something has come true; what is measured is read from the journal's times."""
+"""Seconds from the end of a process to its restart, as with a typical supervisor; it also bounds the restarts of a broken process."""
+TIMEOUT_S = 300.0
+"""Seconds after which a wait fails; it is long because the machines are busy."""
+POLL_S = 0.2
+"""Seconds between two checks of a condition. Measured times do not depend on it: they are read from the journal."""
 
 Value = TypeVar("Value")
 
 
 class Servers(NamedTuple):
-    """What the service stands on."""
+    """The servers that the service needs."""
 
     redis: Redis
     postgresql: PostgreSQL
@@ -50,63 +49,77 @@ class Servers(NamedTuple):
 
 @contextmanager
 def servers() -> Iterator[Servers]:
-    """All three, on free ports."""
+    """Runs all three servers on free ports inside the block."""
     with running(Redis, PostgreSQL, S3) as started:
         yield Servers(*started)
 
 
 class Program:
-    """A process of the service, in a session of its own together with what it starts."""
+    """A process of the service; it and its children have a session of their own."""
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path):
         self.command, self.environment, self.log = command, environment, log
         self.start()
 
     def start(self) -> None:
-        """Starts it, or starts it again."""
+        """Starts or restarts the process."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def has_ended(self) -> bool:
-        """Whether there is something to be started again."""
+        """Returns whether the process has ended."""
         return self.process.poll() is not None
 
     def kill(self, *, whole: bool = True) -> None:
-        """kill -9, of all its processes or of the first one only."""
+        """Kills (SIGKILL) the process, with all its children if `whole`."""
         with suppress(ProcessLookupError):
             (os.killpg if whole else os.kill)(self.process.pid, signal.SIGKILL)
 
     def owns(self, pid: int) -> bool:
-        """Whether this is one of its processes."""
+        """Returns whether `pid` is this process or a child of it."""
         with suppress(ProcessLookupError):
             return os.getsid(pid) == self.process.pid
         return False
 
 
-class Stage:
-    """One service on its own database, bucket folder and emptied broker. `machine`: processes with one data folder."""
+class Service:
+    """A service with a database and a bucket folder of its own, on a broker that is emptied first.
 
-    def __init__(self, on: Servers, folder: Path, **settings: Any):
-        self.servers, self.folder = on, folder
+    Processes with the same `machine` share a data folder, as on one machine.
+
+    Attributes:
+        backends: the servers.
+        settings: settings of the processes, except for the data folder.
+        database, store, redis: access for the experiments.
+        programs: the running processes by name.
+    """
+
+    def __init__(self, backends: Servers, folder: Path, **settings: Any):
+        self.backends, self.folder = backends, folder
         folder.mkdir(parents=True, exist_ok=True)
         name = folder.name.replace("-", "_")
-        url = on.postgresql.create(name)
-        self.bucket = on.s3.settings | {"store_url": f"{on.s3.settings['store_url']}/{name}", "s3_public_url": ""}
-        self.settings = Settings(data_dir=folder, database_url=url, broker_url=on.redis.url, **self.bucket | settings)
+        url = backends.postgresql.create(name)
+        self.bucket = backends.s3.settings | {
+            "store_url": f"{backends.s3.settings['store_url']}/{name}",
+            "s3_public_url": "",
+        }
+        self.settings = Settings(
+            data_dir=folder, database_url=url, broker_url=backends.redis.url, **self.bucket | settings
+        )
         self.database = Database(url)
         migrations.upgrade(self.database)
         self.store = open_store(self.settings)
-        self.redis = redis.Redis.from_url(on.redis.url)
+        self.redis = redis.Redis.from_url(backends.redis.url)
         self.redis.flushall()
         self.programs: dict[str, Program] = {}
-        self._over = threading.Event()
+        self._closing = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
 
     def api(self, machine: str = "api") -> str:
-        """Starts an API process; returns its URL once it answers."""
+        """Starts an API process; returns its URL when it answers."""
         port = free_port()
         self._run("api", machine, "-m", "api", "--port", str(port))
         url = f"http://127.0.0.1:{port}"
@@ -114,50 +127,58 @@ class Stage:
         return url
 
     def beat(self, machine: str = "a") -> None:
-        """Starts beat."""
+        """Starts the beat process."""
         self._run("beat", machine, "-m", "worker", "beat")
 
     def worker(
         self, name: str, *queues: str, machine: str = "a", cable: Cable | None = None, visibility_s: float | None = None
     ) -> None:
-        """Starts a worker for these queues (default: all), perhaps with the database behind a cable."""
+        """Starts a worker.
+
+        Args:
+            name: of the process and of its log.
+            queues: the queues that it serves (default: all).
+            machine: whose data folder it uses.
+            cable: leads to the database, if given.
+            visibility_s: visibility timeout of the broker, if not the default.
+        """
         arguments = ("--queues", ",".join(queues or QUEUES.values()), "--hostname", f"{name}@%h")
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
         celery = ("-m", "celery", "--app", "benchmarks.chaos.celery_app", "worker", *arguments, *quiet)
-        more = {} if visibility_s is None else {VISIBILITY: str(visibility_s)}
-        self._run(name, machine, *celery, cable=cable, **more)
+        variables = {} if visibility_s is None else {VISIBILITY: str(visibility_s)}
+        self._run(name, machine, *celery, cable=cable, **variables)
 
     def end(self, name: str) -> float:
-        """Tells a program to stop, for good; returns the seconds until it had."""
+        """Stops a process with SIGTERM, without a restart; returns the seconds until it has ended."""
         program = self.programs.pop(name)
-        begun = time.monotonic()
+        start = time.monotonic()
         program.process.terminate()
-        program.process.wait(PATIENCE_S)
-        return time.monotonic() - begun
+        program.process.wait(TIMEOUT_S)
+        return time.monotonic() - start
 
     def remove(self, name: str) -> None:
-        """kill -9, for good."""
+        """Kills a process (SIGKILL), without a restart."""
         program = self.programs.pop(name)
         program.kill()
         program.process.wait()
 
     def jobs(self, *where: Any) -> list[Job]:
-        """Jobs as the database has them, oldest first."""
+        """Returns the jobs in the database that meet the conditions, oldest first."""
         with self.database.session(write=False) as session:
             return list(session.scalars(select(Job).where(*where).order_by(Job.id)))
 
     def job(self, job_id: str) -> Job:
-        """One job as the database has it."""
+        """Returns a job from the database."""
         return self.jobs(Job.id == job_id)[0]
 
     def moves(self, move: str) -> int:
-        """How often this move was made, of all kinds of jobs (storage/tables/jobs.py)."""
+        """Returns how often jobs of all kinds have made this move (storage/tables/jobs.py)."""
         with self.database.session(write=False) as session:
             rows = counters.all_counts(session)
         return sum(row.count for row in rows if (row.name, row.label) == (counters.MOVE, move))
 
     def steps(self, job_id: str | None = None, attempt: int | None = None) -> list[Step]:
-        """The steps that the core has begun."""
+        """Returns the steps in the journal, of one job or attempt if given."""
         return [
             step
             for step in read_journal(self.folder / "journal")
@@ -165,22 +186,22 @@ class Stage:
         ]
 
     def lines(self, name: str) -> list[str]:
-        """What the programs whose names begin so have logged."""
+        """Returns the log lines of all processes whose names begin with `name`."""
         logs = self.folder.glob(f"{name}*.log")
         return [line for log in logs for line in log.read_text(errors="replace").splitlines()]
 
-    def until(self, condition: Callable[[], Value], seconds: float = PATIENCE_S) -> Value:
-        """Waits until `condition()` is true, and returns what it returned."""
+    def until(self, condition: Callable[[], Value], seconds: float = TIMEOUT_S) -> Value:
+        """Waits until `condition()` returns a true value, and returns that value. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"it did not come true within {seconds:.0f} s; the logs are in {self.folder}")
-            time.sleep(LOOK_S)
+                raise TimeoutError(f"the condition was not met within {seconds:.0f} s; the logs are in {self.folder}")
+            time.sleep(POLL_S)
         return value
 
     def close(self) -> None:
-        """The end of all programs; the servers stay."""
-        self._over.set()
+        """Kills all processes; the servers continue."""
+        self._closing.set()
         self._supervisor.join()
         for name in list(self.programs):
             self.remove(name)
@@ -190,20 +211,20 @@ class Stage:
     def _run(self, name: str, machine: str, *command: str, cable: Cable | None = None, **environment: str) -> None:
         settings = self.settings.replace(data_dir=self.folder / machine)
         if cable is not None:
-            behind = make_url(settings.database_url).set(port=cable.port)
-            settings = settings.replace(database_url=behind.render_as_string(hide_password=False))
+            url = make_url(settings.database_url).set(port=cable.port)
+            settings = settings.replace(database_url=url.render_as_string(hide_password=False))
         environment = environment_of(settings) | {JOURNAL: str(self.folder / "journal")} | environment
         self.programs[name] = Program([sys.executable, *command], environment, self.folder / f"{name}.log")
 
     def _supervise(self) -> None:
-        while not self._over.wait(RESTART_S):
+        while not self._closing.wait(RESTART_S):
             for program in list(self.programs.values()):
                 if program.has_ended():
                     program.start()
 
 
 def answers(url: str) -> bool:
-    """Whether all that the API needs is well, by its own word."""
+    """Returns whether the API reports that it is ready."""
     try:
         return httpx.get(f"{url}/readyz", timeout=10).status_code == 200
     except httpx.TransportError:
