@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path)
     assert subject.footage["frames_with_face"] > 200
     assert subject.quality["held_out_frames"] > 10
     with house.unzip(subject.run_key) as run:
-        lines = [json.loads(line) for line in run.read(RunDir("").metrics.name).splitlines()]
+        lines = [json.loads(line) for line in run.read(RunDir(Path()).metrics.name).splitlines()]
     heads = [line["step"] for line in lines if line["phase"] == "head"]
     assert heads.count(0) == 1  # the head's training went on from its checkpoint
 
