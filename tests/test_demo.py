@@ -30,7 +30,7 @@ from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import Settings
 from tests.api.conftest import serving
-from worker.jobs.pipeline import load_core
+from worker.jobs.core_functions import load_core
 from worker.processes.polling import PollingWorker
 
 TIME = "2026-01-01T00:00:00Z"

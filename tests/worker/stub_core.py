@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.files.run_dir import read_json, write_json
 from adnerf_core.progress import Cancelled
-from worker.jobs.pipeline import CoreFunctions
+from worker.jobs.core_functions import CoreFunctions
 
 FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}
 LOADED = []

@@ -11,7 +11,7 @@ import sys
 
 from storage.settings import load
 from tests.worker.stub_core import CORE
-from worker.jobs.pipeline import CoreFunctions, load_core
+from worker.jobs.core_functions import CoreFunctions, load_core
 from worker.processes.polling import run_worker
 from worker.processes.supervisor import single_instance, supervise
 

@@ -21,7 +21,8 @@ from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
 from worker.broker import QUEUES, Broker
-from worker.jobs.pipeline import CoreFunctions, Pipeline
+from worker.jobs.core_functions import CoreFunctions
+from worker.jobs.pipeline import Pipeline
 from worker.jobs.scratch_cleanup import remove_stale_scratch
 from worker.locks import WorkerLock, is_abandoned
 from worker.provenance.verifier import Verifier

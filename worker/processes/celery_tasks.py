@@ -21,7 +21,7 @@ from storage.database.models import JobKind
 from storage.settings import load
 from worker.broker import WAKE, Broker, kinds_of
 from worker.celery_app import app
-from worker.jobs.pipeline import load_core
+from worker.jobs.core_functions import load_core
 from worker.jobs.runner import Runner
 from worker.processes.signals import event_on_signals
 

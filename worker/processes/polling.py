@@ -9,7 +9,7 @@ from collections.abc import Collection
 from storage.database.models import JobKind
 from storage.settings import Settings
 from storage.tables import jobs
-from worker.jobs.pipeline import CoreFunctions, load_core
+from worker.jobs.core_functions import CoreFunctions, load_core
 from worker.jobs.runner import Runner
 from worker.processes.signals import event_on_signals
 

@@ -25,7 +25,7 @@ from storage.errors import (
 )
 from storage.tables import jobs
 from tests.worker.stub_core import LOADED, VIEW_LIMITS, VIEWS
-from worker.jobs import pipeline
+from worker.jobs import attempt, pipeline
 
 
 def work_in_background(house):
@@ -180,7 +180,7 @@ class Outage:
 
 
 def test_a_job_waits_for_an_object_store_that_does_not_answer(house, monkeypatch):
-    monkeypatch.setattr(pipeline, "STORE_RETRY_S", 0.05)
+    monkeypatch.setattr(attempt, "STORE_RETRY_S", 0.05)
     subject = house.submit_subject(train={"steps": 4, "previews": True})
     worker = house.worker()
     outage = Outage(worker.pipeline.store, monkeypatch, 2, "fetch", "put", "size")
@@ -191,8 +191,8 @@ def test_a_job_waits_for_an_object_store_that_does_not_answer(house, monkeypatch
 
 
 def test_a_job_is_released_when_the_object_store_stays_away_and_keeps_its_work(house, monkeypatch):
-    monkeypatch.setattr(pipeline, "STORE_RETRY_S", 0.05)
-    monkeypatch.setattr(pipeline, "STORE_PATIENCE_S", 0.2)
+    monkeypatch.setattr(attempt, "STORE_RETRY_S", 0.05)
+    monkeypatch.setattr(attempt, "STORE_PATIENCE_S", 0.2)
     subject = house.submit_subject()
     worker = house.worker()
     with monkeypatch.context() as patch:
@@ -208,7 +208,7 @@ def test_a_job_is_released_when_the_object_store_stays_away_and_keeps_its_work(h
 
 
 def test_a_training_goes_on_while_snapshots_cannot_be_stored(house, monkeypatch):
-    monkeypatch.setattr(pipeline, "SNAPSHOT_RETRY_S", 0.0)
+    monkeypatch.setattr(attempt, "SNAPSHOT_RETRY_S", 0.0)
     subject = house.submit_subject(train={"steps": 6, "previews": True})
     worker = house.worker()
     assert worker.run_next()

@@ -1,0 +1,184 @@
+"""One attempt at a job: its folder, its objects, and its fenced writes to the database."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adnerf_core.files.run_dir import RunDir
+from adnerf_core.progress import Cancelled
+from storage.database import queries
+from storage.database.engine import Database
+from storage.database.models import Job, Subject, Video
+from storage.errors import ObjectMissing, StoreAway
+from storage.objects.base import ObjectStore, Stored
+from storage.tables import counters, jobs
+from worker.jobs.lease import Lease
+from worker.jobs.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+"""Result of an action on the object store."""
+STORE_PATIENCE_S = 600.0
+"""Seconds for which a job waits for an object store that does not answer before the job is released: a restart or a network failure
+takes minutes. A released job is claimed again and waits again, so this only bounds how long it occupies one worker at a stretch."""
+SNAPSHOT_RETRY_S = 30.0
+"""Seconds after which a running training tries again to store a snapshot: each attempt delays the training by the client's timeouts."""
+STORE_RETRY_S = 5.0
+"""Seconds between two attempts to reach the object store. An attempt itself takes up to the client's own timeouts."""
+
+
+class Attempt:
+    """One attempt at one job: its folder, its object keys, and its fenced writes to the database."""
+
+    def __init__(self, workspace: Workspace, store: ObjectStore, database: Database, job: Job, lease: Lease):
+        self.workspace, self.store, self.database, self.job, self.lease = workspace, store, database, job, lease
+        self.folder = workspace.attempt(job)
+
+    def target(self) -> Subject | Video:
+        """Loads the subject or video that the job is for. Raises NotFound."""
+        with self.database.session(write=False) as session:
+            if self.job.video_id:
+                return queries.get(session, Video, self.job.video_id)
+            return queries.get(session, Subject, self.job.subject_id)
+
+    def file(self, key: str, name: str) -> Path:
+        """Fetches an object to a file in the attempt's folder."""
+        path = self.folder / name
+        self.wait_for_store(lambda: self.store.fetch(key, path))
+        return path
+
+    def cached_folder(self, key: str) -> Path:
+        """Returns an unpacked copy of an object, to be read only."""
+        return self.wait_for_store(lambda: self.workspace.cached_folder(key))
+
+    def put(self, key: str, path: Path) -> Stored:
+        """Stores a file as an object."""
+
+        def put_file() -> Stored:
+            with path.open("rb") as file:
+                return self.store.put(key, file)
+
+        return self.wait_for_store(put_file)
+
+    def wait_for_store(self, action: Callable[[], T]) -> T:
+        """Calls `action` until the object store answers, for STORE_PATIENCE_S at most.
+
+        Raises:
+            StoreAway: the object store did not answer in that time.
+            Cancelled: the work must stop.
+        """
+        deadline = time.monotonic() + STORE_PATIENCE_S
+        while True:
+            try:
+                return action()
+            except StoreAway as error:
+                if time.monotonic() > deadline:
+                    raise
+                log.warning("%s waits for the object store: %s", self.job.id, error)
+                self.lease.sleep(STORE_RETRY_S)
+
+    def key(self, folder: str, suffix: str) -> str:
+        """Returns the key of an object that this attempt makes."""
+        return f"subjects/{self.job.subject_id}/{folder}/{self.job.id}-{self.job.attempt}{suffix}"
+
+    def upload_folder(self, folder: Path, key: str, *, skip: tuple[str, ...] = ()) -> None:
+        """Stores a folder, unless the work must stop."""
+        self.lease.progress("store", 0, 1)
+        self.wait_for_store(lambda: self.workspace.upload_folder(folder, key, skip=skip))
+
+    def publish(self, **values: Any) -> bool:
+        """Shows values of a running job to clients; returns False if the job is not this attempt's any more."""
+        with self.database.session() as session:
+            return jobs.publish(session, self.job.id, self.job.attempt, **values)
+
+    def succeed(self, *keys: str, **values: Any) -> None:
+        """Ends the job as succeeded, with `values` for its target.
+
+        Raises:
+            Cancelled: the job is not this attempt's any more; the objects `keys` are removed again.
+        """
+        stored_bytes = sum(self.wait_for_store(lambda key=key: self._size(key)) for key in keys)
+        with self.database.session() as session:
+            recorded = jobs.succeed(session, self.job.id, self.job.attempt, stored=stored_bytes, **values)
+            if recorded:
+                for stage, seconds in self.lease.estimator.seconds.items():
+                    counters.add(session, counters.STAGE, self.job.kind, stage, seconds)
+        if not recorded:
+            self.store.delete(*keys)
+            raise Cancelled
+
+    def _size(self, key: str) -> int:
+        with suppress(ObjectMissing):  # optional results may not exist
+            return self.store.size(key)
+        return 0
+
+
+class TrainingSnapshots:
+    """Publishes the newest preview and the newest checkpoint of a running training."""
+
+    def __init__(self, attempt: Attempt, run: RunDir):
+        self.attempt, self.run = attempt, run
+        self.preview = run.previews / "preview.jpg"
+        self.modified = {path: _modified_ns(path) for path in (self.preview, run.checkpoint)}
+        self.count = 0
+        self.retry_at = 0.0
+        self.checkpoint_key: str | None = attempt.target().checkpoint_key
+
+    def progress(self, stage: str, done: float, total: float) -> None:
+        """Takes a progress report of the training (its `Progress` callback)."""
+        self.attempt.lease.progress(stage, done, total)
+        self.publish()
+
+    def publish(self) -> None:
+        """Stores the files that have changed since the last call.
+
+        If the object store does not answer, the training goes on, and the files are stored by a later call.
+        """
+        if time.monotonic() < self.retry_at:
+            return
+        try:
+            if self._has_changed(self.preview):
+                key = self._next_key("previews", ".jpg")
+                with self.preview.open("rb") as file:
+                    self.attempt.store.put(key, file)
+                self._publish_key(key, preview_key=key)
+                self.modified[self.preview] = _modified_ns(self.preview)
+            if self._has_changed(self.run.checkpoint):
+                key = self._next_key("checkpoints", ".zip")
+                self.attempt.workspace.upload_folder(self.run.root, key, skip=("previews",))
+                if self._publish_key(key, checkpoint_key=key):
+                    self.delete_checkpoint()
+                    self.checkpoint_key = key
+                self.modified[self.run.checkpoint] = _modified_ns(self.run.checkpoint)
+        except StoreAway as error:
+            log.warning("%s: a snapshot is not stored yet: %s", self.attempt.job.id, error)
+            self.retry_at = time.monotonic() + SNAPSHOT_RETRY_S
+
+    def delete_checkpoint(self) -> None:
+        """Removes the previous checkpoint from the store, once a newer one or the finished run replaces it."""
+        if self.checkpoint_key:
+            with suppress(StoreAway):  # the cleanup of unnamed objects removes it later
+                self.attempt.store.delete(self.checkpoint_key)
+
+    def _has_changed(self, path: Path) -> bool:
+        return self.modified[path] != _modified_ns(path)
+
+    def _next_key(self, folder: str, suffix: str) -> str:
+        self.count += 1
+        return self.attempt.key(folder, f"-{self.count}{suffix}")
+
+    def _publish_key(self, key: str, **values: str) -> bool:
+        published = self.attempt.publish(**values)
+        if not published:
+            self.attempt.store.delete(key)
+        return published
+
+
+def _modified_ns(path: Path) -> int | None:
+    return path.stat().st_mtime_ns if path.exists() else None

@@ -1,0 +1,89 @@
+"""The functions of adnerf_core that jobs call, and the real ones among them."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adnerf_core.files.run_dir import RunDir
+from storage.settings import Settings
+
+
+@dataclass(frozen=True)
+class CoreFunctions:
+    """The functions of adnerf_core that the pipeline calls; `load_core` returns the real ones, tests pass others."""
+
+    preprocess: Callable[..., object]
+    """(video, out, config, progress, source_sha256=)"""
+    train: Callable[..., object]
+    """(dataset folder, run, config, progress)"""
+    evaluate: Callable[..., Mapping[str, Any]]
+    """(run, progress, device=, name=) -> figures; writes run.report"""
+    views: Callable[..., Mapping[str, Any]]
+    """(run, progress, device=) -> layout; writes run.views"""
+    load: Callable[[RunDir, str], Any]
+    """(run, device) -> subject"""
+    render: Callable[..., Any]
+    """(run, audio, out, options, progress, background=, device=, load=, mark=) -> frames, duration_s, width, height, view"""
+    weights: Mapping[str, Mapping[str, float]]
+    """By kind of job and stage: the share of the time."""
+    gpu: Callable[[], dict[str, Any] | None]
+    """() -> the CUDA device: `name`, `memory_bytes`, `used_bytes`; None if there is none."""
+    free: Callable[[], object]
+    """Frees cached device memory, so that other processes can use it."""
+    provenance: Callable[[Settings], Any]
+    """(settings) -> an object that marks and signs videos, as worker.provenance.provenance.Provenance does."""
+
+
+def load_core() -> CoreFunctions:
+    """Imports the real core. It loads torch, so only worker processes call this."""
+    from adnerf_core.data.dataset import SubjectDataset
+    from adnerf_core.evaluation.evaluate import evaluate
+    from adnerf_core.preprocess.pipeline import preprocess
+    from adnerf_core.progress import STAGE_WEIGHTS
+    from adnerf_core.synthesis.render import render
+    from adnerf_core.synthesis.subject import load_subject
+    from adnerf_core.synthesis.view_sheet import render_view_sheet
+    from adnerf_core.training.train import train
+    from worker.provenance.provenance import Provenance
+
+    return CoreFunctions(
+        preprocess=preprocess,
+        train=lambda dataset, run, config, progress: train(SubjectDataset(dataset), run, config, progress),
+        evaluate=evaluate,
+        views=render_view_sheet,
+        load=load_subject,
+        render=render,
+        weights=STAGE_WEIGHTS,
+        gpu=describe_gpu,
+        free=free_memory,
+        provenance=Provenance,
+    )
+
+
+def describe_gpu() -> dict[str, Any] | None:
+    """Describes the CUDA device of this process.
+
+    Returns:
+        `name`, `memory_bytes` (of the device) and `used_bytes` (by all processes together); None if there is no device.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        return None
+    free_bytes, total_bytes = torch.cuda.mem_get_info()
+    return {
+        "name": torch.cuda.get_device_name(),
+        "memory_bytes": total_bytes,
+        "used_bytes": total_bytes - free_bytes,
+    }
+
+
+def free_memory() -> None:
+    """Frees CUDA memory that no tensor uses, so that other processes can use it."""
+    import torch
+
+    gc.collect()  # a failed job leaves its tensors in the frames of its exception, which refer to one another
+    torch.cuda.empty_cache()
