@@ -120,14 +120,20 @@ def _mask_path(out: Path, k: int) -> Path:
 def _frame_size(source: AdNerfFolder) -> int:
     rows, cols, _ = source.read_image(source.image_file(source.frames[0].image)).shape
     if rows != cols:
-        raise BadFolder(f"The frames of {source.path} are {cols}x{rows}; they must be square.")
+        raise BadFolder(
+            f"The frames of {source.path} are {cols}x{rows}; they must be square.",
+            "Crop ori_imgs, parsing and bc.jpg to the same square, and adapt cx and cy in the transforms.",
+        )
     return rows
 
 
 def _read_square(source: AdNerfFolder, file: str, size: int) -> UInt8[ndarray, "size size 3"]:
     image = source.read_image(file)
     if image.shape[:2] != (size, size):
-        raise BadFolder(f"{file} has {image.shape[1]}x{image.shape[0]} px, and the first frame {size}x{size}.")
+        raise BadFolder(
+            f"{file} has {image.shape[1]}x{image.shape[0]} px, and the first frame {size}x{size}.",
+            "Give ori_imgs, parsing and bc.jpg the same size.",
+        )
     return image
 
 
@@ -164,7 +170,10 @@ def write_frame(
         (parsing == color).all(-1) for color in (adnerf_format.HEAD, adnerf_format.NECK, adnerf_format.CLOTH)
     )
     if not head.any():
-        raise BadFolder(f"{source.path / parsing_file} shows no head, which would be pure blue.")
+        raise BadFolder(
+            f"{source.path / parsing_file} shows no head.",
+            "Segment this frame again, with the head in pure blue, or remove it from the transforms.",
+        )
     mask = np.dstack([head, neck | cloth, np.zeros_like(head)]).astype(np.uint8) * 255
     for folder in ("frames", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -208,7 +217,10 @@ def write_audio(
         recorded = ffmpeg.extract_audio(wav)[: len(samples)]
         samples[: len(recorded)] = recorded
     elif features_name is not None:
-        raise BadFolder(f"{source.path} has no aud.wav to compute {features_name} features from.")
+        raise BadFolder(
+            f"{source.path} has no aud.wav to compute {features_name} features from.",
+            "Add aud.wav, or import without --features.",
+        )
     out.mkdir(parents=True, exist_ok=True)
     ffmpeg.write_wav(out / "audio.wav", samples)
     if features_name is None:
@@ -216,7 +228,8 @@ def write_audio(
         entry = source.export_info.features if source.export_info else DEEPSPEECH
         if features.shape[1] != entry["width"]:
             raise BadFolder(
-                f"aud.npy has {features.shape[1]} numbers a step; {entry['name']} features have {entry['width']}."
+                f"aud.npy has {features.shape[1]} numbers a step; {entry['name']} features have {entry['width']}.",
+                adnerf_format.AUDIO_REMEDY,
             )
     else:
         extractor = load_features(features_name)

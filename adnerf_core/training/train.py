@@ -142,7 +142,7 @@ class Trainer:
         """Begins a phase anew after a collapse, with another seed; the masks then count more (see `head_loss`)."""
         restarts = self.state["restarts"] + 1
         if restarts > MAX_RESTARTS:
-            raise TrainingCollapsed(f"The head stayed empty in {restarts} trainings from different starts.")
+            raise TrainingCollapsed(f"Training failed {restarts} times: the model showed only the background.")
         self.task.restart(restarts)
         self.optimizer = None
         self.state = {"phase": phase.name, "step": 0, "restarts": restarts}
