@@ -77,8 +77,8 @@ class MarchConfig(Config):
         8, alias="scout", description="field evaluations of a block's proposal ray, in rendering"
     )
     samples_smooth: int = Field(8, alias="few", description="field evaluations a ray in smooth blocks, in rendering")
-    samples_edge: int = Field(
-        14, alias="careful", description="field evaluations a ray in edge blocks and in changed views, in rendering"
+    samples_detailed: int = Field(
+        14, alias="careful", description="field evaluations a ray in detailed blocks and in changed views, in rendering"
     )
 
 

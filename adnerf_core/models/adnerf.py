@@ -148,7 +148,7 @@ class AdNerf(nn.Module):
         `frame` are not used: the paper has neither.
         """
         (pose,), (code,) = frame.poses, frame.codes
-        (followed,) = frame.poses if frame.torso_poses is None else frame.torso_poses
+        (followed,) = frame.poses_followed_by_torso
         head = self.render_head(pose, pixels, code).fine
         torso = self.render_torso(followed, pixels, code).fine
         return RenderOutputs(over(torso, over(head, background)), head, torso)

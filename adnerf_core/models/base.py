@@ -68,9 +68,19 @@ class FrameConditions:
     codes: Float[Tensor, "frames code"]
     torso_poses: Float[Tensor, "frames 4 4"] | None = None
 
+    @property
+    def has_changed_view(self) -> bool:
+        """Whether a changed view turns the head against the torso."""
+        return self.torso_poses is not None
+
+    @property
+    def poses_followed_by_torso(self) -> Float[Tensor, "frames 4 4"]:
+        """The poses that the torso follows: `torso_poses` in a changed view, otherwise the head's."""
+        return self.poses if self.torso_poses is None else self.torso_poses
+
 
 class RenderOutputs(NamedTuple):
-    """What both fields show along some rays, and the composited picture.
+    """What both fields show along some rays, and the composited image.
 
     color: torso over head over background, 0..1.
     head, torso: the fields by themselves.
