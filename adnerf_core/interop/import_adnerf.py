@@ -39,9 +39,9 @@ DEPTH_WEIGHT = 1e-4
 """Weight of the expected distance in triangulation, against 1 for a deviation across a line of sight. A head that turns by 5 degrees
 determines depth with sin^2 5 degrees = .008, so the expectation decides only if the head turns by less than about half a degree."""
 REFERENCE_SIZE = 512
-"""Edge of the picture, px, in which reprojection errors are given, whatever the size of the frames."""
+"""Side of the image, px, in which reprojection errors are given, whatever the size of the frames."""
 TORSO_LEVEL, TORSO_MARGIN_PX = 200, 9
-"""Torso features are tracked where the mask is above this level (of 255) in a square of this edge: away from the outline, where the
+"""Torso features are tracked where the mask is above this level (of 255) in a square of this side: away from the outline, where the
 background would be tracked."""
 FRAME_WARNING = "Imported from a folder in AD-NeRF's format: the footage was not checked."
 SILENT_WARNING = "The folder has no aud.wav: videos of the footage are silent."
@@ -261,7 +261,7 @@ def align_to_head_frame(
         source: the folder.
         landmarks: tracked landmarks, px.
         valid: frames with landmarks.
-        size: edge of the frames, px.
+        size: side of the frames, px.
 
     Returns:
         Shape and motion; frames without a pose of their own have that of the frame before.

@@ -22,7 +22,7 @@ class SceneGeometry:
     """What is measured once in a subject's footage and stays fixed in training.
 
     camera: of the footage, at the size of the run.
-    box_center, box_half: centre and half-edges (x, y, z) of the head's box, head frame, head units.
+    box_center, box_half: centre and half sides (x, y, z) of the head's box, head frame, head units.
     nose, nose_soft: height and softness of the line between what the lips move and what eyes and brows move, box units.
     hair: probability, 0..1, that hair hangs on the person's right and left shoulder.
     pose_mean, pose_std: of the head's pose (pose_angles) in the training frames.

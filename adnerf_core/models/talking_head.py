@@ -269,7 +269,7 @@ class TalkingHead(nn.Module):
         return RayOutput(opacity[:, None] * self.decoder(mean, rays.view_directions), transmittance), weights
 
     def _to_density_units(self, lengths: Tensor) -> Tensor:
-        """Converts head units to mean half-edges of the box, the unit of length of densities."""
+        """Converts head units to mean half sides of the box, the unit of length of densities."""
         return lengths / self.box_half.mean()
 
     def render_torso(
