@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 TORSO_REGION_CELLS = 64
-"""Edge of the grid that marks where the torso appears in the footage, in cells: 8 px each at 512 px. Part of the model files."""
+"""Side of the grid that marks where the torso appears in the footage, in cells: 8 px each at 512 px. Part of the model files."""
 
 FPS = 25
 """Frames per second of datasets and videos: footage is resampled to it. AD-NeRF uses the same rate."""
@@ -55,7 +55,7 @@ class FieldConfig(Config):
     """Sizes of the head field, the torso field and the speech code."""
 
     planes: tuple[int, int] = Field(
-        (48, 160), description="Resolutions of the head field's x-y plane, texels per edge."
+        (48, 160), description="Resolutions of the head field's x-y plane, texels per side."
     )
     sides: int = Field(64, description="Resolution of the head field's x-z and y-z planes.")
     channels: int = Field(8, description="Features per plane and resolution.")
@@ -70,15 +70,15 @@ class MarchConfig(Config):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    grid: int = Field(64, description="cells an edge of the cached density grid")
+    grid: int = Field(64, description="cells along a side of the cached density grid")
     lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
     samples: int = Field(12, description="field evaluations a surviving ray, in training")
     samples_proposal: int = Field(
         8, alias="scout", description="field evaluations of a block's proposal ray, in rendering"
     )
     samples_smooth: int = Field(8, alias="few", description="field evaluations a ray in smooth blocks, in rendering")
-    samples_edge: int = Field(
-        14, alias="careful", description="field evaluations a ray in edge blocks and in changed views, in rendering"
+    samples_detailed: int = Field(
+        14, alias="careful", description="field evaluations a ray in detailed blocks and in changed views, in rendering"
     )
 
 

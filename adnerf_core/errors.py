@@ -36,7 +36,7 @@ class AdnerfError(Exception):
     """Base of all errors of the core: `code` is stable, `message` says what is wrong, `remedy` how to correct it."""
 
     code = "internal_error"
-    remedy = "Try again; if it happens again, report it with the log."
+    remedy = "Try again; if it happens again, report it to the operator, with the job's id if there is one."
 
     def __init__(self, message: str, remedy: str | None = None):
         """Makes an error; `remedy` replaces that of the class."""
@@ -77,17 +77,17 @@ class NoAudio(MediaError):
 
 
 class SilentAudio(MediaError):
-    """The sound is silent."""
+    """The audio is silent."""
 
     code = "silent_audio"
     remedy = "Check the microphone, and send a recording in which the speech can be heard."
 
 
 class NoSpeech(MediaError):
-    """There is sound, but it does not match the lips."""
+    """The audio is not silent, but it does not match the lips."""
 
     code = "no_speech"
-    remedy = "Send footage of the person speaking, with their own voice as its sound."
+    remedy = "Send footage in which the person speaks, with the voice of that person as its audio."
 
 
 class AudioTooShort(MediaError):
@@ -184,21 +184,24 @@ class BadFolder(AdnerfError):
     """A folder to import is not as AD-NeRF's preprocessing writes it."""
 
     code = "bad_folder"
-    remedy = "Give a complete folder of AD-NeRF's, with transforms_train.json, transforms_val.json, aud.npy, ori_imgs, parsing, bc.jpg."
+    remedy = (
+        "Give a complete folder as AD-NeRF's preprocessing writes it, with transforms_train.json, transforms_val.json, aud.npy, "
+        "ori_imgs, parsing and bc.jpg."
+    )
 
 
 class MissingBackend(AdnerfError):
     """An optional library or model file is missing."""
 
     code = "missing_backend"
-    remedy = "Install what the message names."
+    remedy = "Install it, or ask the operator to install it."
 
 
 class NoSuchDevice(AdnerfError):
-    """CUDA is asked for, but not available."""
+    """CUDA is requested, but not available."""
 
     code = "no_such_device"
-    remedy = "Use --device cpu, or install a CUDA build of torch and a driver."
+    remedy = "Use the CPU (--device cpu; for a worker, ADNERF_DEVICE=cpu), or install a CUDA build of torch and a driver for the GPU."
 
 
 class DiskFull(AdnerfError):
@@ -212,4 +215,4 @@ class OutOfMemory(AdnerfError):
     """The memory does not suffice."""
 
     code = "out_of_memory"
-    remedy = "Use a smaller preset or a machine with more memory."
+    remedy = "For a video, choose a smaller size; for a subject, a smaller preset. Or use a machine with more memory."

@@ -49,7 +49,7 @@ class StorageError(Exception):
     """
 
     code = "storage_error"
-    remedy = "Try again; if it happens again, report it with the log."
+    remedy = "Try again; if it happens again, report the X-Request-Id or the job's id to the operator."
 
     def __init__(self, message: str, remedy: str | None = None):
         super().__init__(message)

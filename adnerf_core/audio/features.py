@@ -18,8 +18,9 @@ AUDIO_FEATURES = {
     "hubert": "adnerf_core.audio.huggingface:Hubert",
     "deepspeech": "adnerf_core.audio.deepspeech:DeepSpeech",
 }
-"""Module and class of each extractor, by the part of a config.FeatureName before the colon. A module is imported when its extractor
-is first used, so the libraries of the others need not be installed."""
+"""Module and class of each extractor, by the part of its name before the colon. A module is imported when its extractor is first used, so
+the libraries of the others need not be installed. `deepspeech` is no config.FeatureName, because it cannot be computed; imported datasets
+have these features, so its width and its error message are needed."""
 
 
 class AudioFeatures(ABC):

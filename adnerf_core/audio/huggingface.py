@@ -13,7 +13,7 @@ from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
 
-INSTALL = "pip install 'adnerf[transformers]'"
+INSTALL = "Run: pip install 'adnerf[transformers]', or ask the operator to."
 MIN_STD = 1e-4
 """Smallest standard deviation that samples are divided by (-80 dB): the noise of silence is not raised to the level of speech."""
 

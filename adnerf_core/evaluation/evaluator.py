@@ -21,7 +21,7 @@ from adnerf_core.files.images import decode_rgb, encode_jpeg
 from adnerf_core.progress import Progress
 
 LMD_SIZE = 512
-"""Landmarks are given in px of a picture with this edge, so that runs of any size can be compared; datasets have it by default."""
+"""Landmarks are given in px of an image with this side, so that runs of any size can be compared; datasets have it by default."""
 JPEG_QUALITY = 95
 """Quality of the JPEG that the footage goes through before landmarks are detected in it again: hardly visible, but enough to
 change the detector's noise, which is then measured instead of being the same twice."""

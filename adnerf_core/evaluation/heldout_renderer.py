@@ -18,7 +18,7 @@ from adnerf_core.synthesis.subject import Subject
 from adnerf_core.synthesis.track_renderer import TrackRenderer
 
 WRONG_SOUNDS = 4
-"""Mismatched sounds that each frame is rendered with: the mean over several depends less on which syllables they happen to be, and each
+"""Number of codes of wrong speech that each frame is rendered with. A mean over more of them depends less on their syllables, but each one
 costs a rendering of the mouth."""
 MOUTH_MARGIN = 0.12
 """Margin of the mouth's box around the landmarks of the lips, head units: a quarter of a mouth's width, so that the lips' own edges
@@ -29,7 +29,7 @@ and the skin that they move are measured too."""
 class LipCodes:
     """Speech codes of the held-out frames.
 
-    predicted: from the sound.
+    predicted: from the audio.
     ground_truth: measured at the lips in the footage; None if codes are not shapes of the lips.
     """
 
@@ -37,14 +37,14 @@ class LipCodes:
     ground_truth: Float[Tensor, "frames code"] | None
 
     def mismatched(self) -> list[Float[Tensor, "frames code"]]:
-        """Returns predicted codes of other moments: the held-out part shifted by equal steps, so all are far from the right moment."""
+        """Returns predicted codes of other times: the held-out part shifted by equal steps, so all are far from the right time."""
         step = len(self.predicted) / (WRONG_SOUNDS + 1)
         return [self.predicted.roll(round(step * (i + 1)), 0) for i in range(WRONG_SOUNDS)]
 
 
 @torch.no_grad()
 def lip_codes(subject: Subject, dataset: SubjectDataset, track: Track, frames: ndarray) -> LipCodes:
-    """Returns the lip codes of `frames`, predicted from the sound and measured in the footage.
+    """Returns the lip codes of `frames`, predicted from the audio and measured in the footage.
 
     The measured ones use the LipPca that the subject was trained with. A run that does not store one was trained with that of the
     dataset's training part, which is computed again.

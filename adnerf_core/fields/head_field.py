@@ -14,34 +14,38 @@ from adnerf_core.config import FieldConfig
 from adnerf_core.fields.plane_encoding import PlaneEncoding
 
 UPPER_FACE = 2
-"""Numbers of the condition that describe the upper face: openness of the eyes, height of the brows."""
+"""Number of components of the condition that describe the upper face: openness of the eyes, and height of the brows."""
 WARP_RESOLUTION = 40
-"""Texels an edge of the displacement planes, about 0.07 head units each: skin moves smoothly, so more would only add noise. Unmeasured."""
+"""Texels along a side of the displacement planes. A texel is about 0.07 head units wide; skin moves smoothly, so finer planes would only
+add noise. Unmeasured."""
 DENSITY_SCALE, DENSITY_SHIFT = 40.0, 5.0
-"""sigma = 40 softplus(x - 5) begins at 0.27 per box half-edge, which is nearly empty: a dense start lets all samples stay in front of
-the box (docs/decisions/0002). The scale lets a modest x make an opaque surface: x = 6 stops 99 % of the light within 0.09 half-edges."""
+"""sigma = 40 softplus(x - 5) starts at 0.27 per half side of the box, which is nearly empty. With a dense start, sampling would concentrate
+at the front of the box (docs/decisions/0002). The scale lets a small x make an opaque surface: at x = 6, 99 % of the light is stopped
+within 0.09 half sides."""
 
 
 class HeadField(nn.Module):
     """Density and features of the head at points of its box, under a condition k = (lip code, upper face).
 
-    The condition acts only where it belongs. With the height y and the gate
+    Fixed gates over the height y limit each part of the condition to its part of the face:
 
         g_lips(y) = sigmoid((nose - y) / softness),    g_upper(y) = 1 - g_lips(y)
 
-    the lip code acts below the middle of the nose, eyes and brows act above it, and hair and forehead stay still while the person
-    speaks (ER-NeRF's attention by location, with a fixed gate). Each number k_j of the condition first displaces points in x and y by
-    its own learned plane W_j, so lips and lids can move in the planes and stay sharp, where a small network would blend two shapes:
+    The lip code acts below the middle of the nose; eyes and brows act above it. Hair and forehead therefore stay still while the person
+    speaks (ER-NeRF's attention by location, with a fixed gate). Each component k_j of the condition first displaces points in x and y
+    by its own learned plane W_j:
 
         (x', y') = (x, y) + sum_p g_p(y) sum_{j in p} k_j W_j(x, y),    p in {lips, upper}.
+
+    A small network alone would blend two mouth shapes; moving the points keeps the edges of lips and lids sharp.
 
     The displaced point is looked up in the feature planes and decoded by a network with one hidden layer:
 
         h = relu(A [P_xy(x', y'), P_xz(x', z), P_yz(y', z), g_lips k_lips, g_upper k_upper] + a)
         (s, f) = B h + b,    sigma = 40 softplus(s - 5).
 
-    The plane that faces the camera has two resolutions, the two that hold depth have one, which is coarse: footage shows a head from the
-    front, and finer ones did not improve held-out frames (docs/fidelity.md).
+    The plane that faces the camera has two resolutions. The two planes that hold depth have a single, coarse one: footage shows a head from
+    the front, and finer planes did not improve held-out frames (docs/fidelity.md).
     """
 
     nose: Tensor
@@ -81,7 +85,8 @@ class HeadField(nn.Module):
             frame_index: the frame that each point belongs to. None: there is one frame.
 
         Returns:
-            Density (per box half-edge, >= 0), and features, channels first: this saves transposing what the planes return.
+            Density (per half side of the box, >= 0), and features. Their channels come first, as the planes return them, which saves
+            a transposition.
         """
         x, y, z = points.unbind(-1)
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
@@ -107,8 +112,8 @@ class HeadField(nn.Module):
     ) -> Float[Tensor, "gates axes points"]:
         """Returns sum_j k_j W_j(x, y) of the lips and of the upper face, before the gates.
 
-        The planes W_j are summed for each frame before they are read, since points are many and frames few. The sums are stacked
-        vertically, so that one look-up reads the points of all frames.
+        The planes W_j are summed once for each frame, before points are looked up, because a batch has many points but few frames. The
+        sums are stacked vertically, so one look-up reads the points of all frames.
         """
         planes = self.warp.view(2, -1, WARP_RESOLUTION, WARP_RESOLUTION)
         sums = [
@@ -118,7 +123,7 @@ class HeadField(nn.Module):
             )
         ]
         stacked = torch.cat(sums).view(1, 4, -1, WARP_RESOLUTION)
-        # Points stay half a texel within their own plane: beyond, interpolation would read the border of the next frame's.
+        # Points are clamped to half a texel inside the plane: further out, interpolation would read the next frame's plane.
         limit = 1 - 1 / WARP_RESOLUTION
         x, y = x.clamp(-limit, limit), y.clamp(-limit, limit)
         if frame_index is not None:
@@ -127,21 +132,21 @@ class HeadField(nn.Module):
         return F.grid_sample(stacked, grid, padding_mode="border", align_corners=False).view(2, 2, -1)
 
     def _split_condition(self, values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """Splits values for each number of the condition into those of the lips and those of the upper face."""
+        """Splits values, one for each component of the condition, into those of the lips and those of the upper face."""
         return values.split([self.lip_code, UPPER_FACE], axis)
 
 
 class ColorDecoder(nn.Module):
     """Colour of a ray from its summed features f and the viewing direction d: c = sigmoid(MLP(f, d)), once a ray.
 
-    The direction is given in the head's frame, so it also says how the head is turned relative to the (still) lights.
+    The direction is given in the head's frame. Camera and lights stand still, so it also tells how the head is turned to the lights.
     """
 
     HIDDEN = 32
-    """Width of the hidden layer; the decoder runs once a ray and costs less than the field at one sample."""
+    """Width of the hidden layer. The decoder runs once a ray, and costs less than one evaluation of the field."""
 
     def __init__(self, features: int):
-        """`features` is their number, FieldConfig.ray_features."""
+        """Makes a fresh decoder for rays with `features` features (FieldConfig.ray_features)."""
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(features + 3, self.HIDDEN), nn.ReLU(), nn.Linear(self.HIDDEN, 3))
 

@@ -69,7 +69,7 @@ def probe(path: Path) -> MediaInfo:
         if not info.has_video and (error := child.error()):  # pictures too large for ffmpeg to state their size
             raise error
         if not info.has_video and not info.has_audio:
-            raise NotMedia(f"{Path(path).name} is not a video or audio file that can be read.")
+            raise NotMedia("The file is not a video or audio file that can be read.")
     if info.duration_s > MAX_SECONDS:
         raise MediaTooLong(f"The file lasts {info.duration_s / 3600:.1f} h; the limit is {MAX_SECONDS / 3600:.0f} h.")
     return info

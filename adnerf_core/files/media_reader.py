@@ -71,7 +71,7 @@ def read_frames(
     """
     info = info or probe(path)
     if not info.has_video:
-        raise NoVideo(f"{Path(path).name} has no pictures.")
+        raise NoVideo("The video has no pictures.")
     crop = crop or (0, 0, info.width, info.height)
     width, height = size or crop[2:]
     number = max(1, round((MAX_SECONDS if duration_s is None else duration_s) * fps))
@@ -89,7 +89,7 @@ def read_frames(
         if error := child.error():
             raise error
     if count == 0:
-        raise NotMedia(f"No picture of {Path(path).name} can be decoded.")
+        raise NotMedia("No picture of the video can be decoded.")
 
 
 def stream_audio(
@@ -139,7 +139,7 @@ def stream_audio(
         if error := child.error():
             raise error
     if empty:
-        raise NotMedia(f"No sound of {Path(path).name} can be decoded.")
+        raise NotMedia("No sound of the file can be decoded.")
 
 
 def extract_audio(
@@ -157,10 +157,11 @@ def open_audio(path: Path, info: MediaInfo) -> FilterableStream:
         NotMedia: if the sampling rate is below MIN_RATE, or there is no file.
     """
     if not info.has_audio:
-        raise NoAudio(f"{Path(path).name} has no sound.")
+        raise NoAudio("The audio has no sound.")
     if info.sample_rate < MIN_RATE:
         raise NotMedia(
-            f"The sound of {Path(path).name} has {info.sample_rate} samples a second; speech needs {MIN_RATE}."
+            f"The audio is sampled at {info.sample_rate} Hz; speech needs at least {MIN_RATE} Hz.",
+            "Send audio sampled at 8 kHz or more.",
         )
     return untrusted_input(path)["a:0"]
 

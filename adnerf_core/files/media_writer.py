@@ -82,7 +82,7 @@ def write_video(
             output = ffmpeg.output(*streams, file_url(temporary), format=container.format, **options)
             with running(output.global_args("-copyts")) as child:
                 if child.wait() != 0:
-                    raise child.error() or NotMedia(f"The sound of {Path(audio or path).name} cannot be used.")
+                    raise child.error() or NotMedia("The sound of the file cannot be used.")
         finally:
             silent.unlink(missing_ok=True)
     return count

@@ -67,7 +67,10 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise NotReady(f"{path} is missing or damaged ({error}).") from error
+        raise NotReady(
+            f"{path} is missing or damaged ({error}).",
+            "Run the step that writes it again; if the file is damaged, delete it first.",
+        ) from error
 
 
 class RunDir:

@@ -35,7 +35,10 @@ HEAD, NECK, CLOTH, BACKGROUND = (0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255
 """RGB colours of parsing/*.png."""
 SPLITS = ("train", "val")
 ROTATION_TOLERANCE = 1e-3
-"""Largest deviation of R R' from the identity: single precision and a few decimals are enough to stay below it."""
+"""Largest deviation of R R' from the identity: poses in single precision, or with four or more decimals, stay below it."""
+AUDIO_REMEDY = (
+    "Compute aud.npy again with AD-NeRF's preprocessing, or import with --features mel, which reads aud.wav instead."
+)
 
 LANDMARKS_68 = (
     127, 234, 93, 132, 58, 136, 150, 176, 152, 400, 379, 365, 288, 361, 323, 454, 356,
@@ -111,14 +114,15 @@ class AdNerfFolder:
         frames.sort(key=lambda frame: frame.number)
         numbers = [frame.number for frame in frames]
         if len(set(numbers)) < len(numbers):
-            raise BadFolder(f"{path} has two frames with the same aud_id.")
+            raise BadFolder(f"{path} has two frames with the same aud_id.", "Give each frame a different aud_id.")
         held_out = [frame.held_out for frame in frames]
         if not any(held_out) or all(held_out) or held_out != sorted(held_out):
             raise BadFolder(
-                f"{path}: all frames of transforms_val.json must come after those of transforms_train.json."
+                f"{path}: all frames of transforms_val.json must come after those of transforms_train.json.",
+                "Split the frames by aud_id, with the last ones in transforms_val.json and at least one in each file.",
             )
         if focal <= 0:
-            raise BadFolder(f"{path} has a focal length of {focal} px.")
+            raise BadFolder(f"{path} has a focal length of {focal} px.", "Correct focal_len in the transforms.")
         return cls(path, focal, center, tuple(frames), export_info)
 
     def read_windows(self) -> Float[ndarray, "windows steps width"]:
@@ -130,10 +134,14 @@ class AdNerfFolder:
             raise BadFolder(f"{path} is missing or damaged ({error}).") from error
         if windows.ndim != 3 or windows.shape[1] != LENGTH or not np.isfinite(windows).all():
             raise BadFolder(
-                f"{path} has the shape {windows.shape}; it must be [windows, {LENGTH}, width] of finite numbers."
+                f"{path} has the shape {windows.shape}; it must be [windows, {LENGTH}, width] of finite numbers.",
+                "Compute aud.npy again with AD-NeRF's preprocessing.",
             )
         if len(windows) <= self.frames[-1].number:
-            raise BadFolder(f"{path} has {len(windows)} windows, but a frame has aud_id {self.frames[-1].number}.")
+            raise BadFolder(
+                f"{path} has {len(windows)} windows, but a frame has aud_id {self.frames[-1].number}.",
+                "Compute aud.npy again from the whole audio, or remove the frames after its end from the transforms.",
+            )
         return windows.astype(np.float32)
 
     def image_file(self, image: str) -> str:
@@ -155,7 +163,7 @@ def features_from_windows(windows: Float[ndarray, "windows window width"]) -> Fl
     Each window gives its two middle steps; the last one also gives the steps after them, unless they are all zero.
 
     Raises:
-        BadFolder: the windows disagree about a step.
+        BadFolder: two windows hold different values for the same step.
     """
     middle = LENGTH // 2
     steps = windows[:, middle : middle + STEPS_PER_FRAME].reshape(-1, windows.shape[2])
@@ -165,7 +173,7 @@ def features_from_windows(windows: Float[ndarray, "windows window width"]) -> Fl
     for i, window in enumerate(windows):
         if not np.array_equal(padded[STEPS_PER_FRAME * i :][:LENGTH], window):
             raise BadFolder(
-                f"Window {i} of aud.npy does not hold the steps {2 * i - 8} to {2 * i + 7} of its neighbours."
+                f"Window {i} of aud.npy does not overlap its neighbours as AD-NeRF writes them.", AUDIO_REMEDY
             )
     return features
 

@@ -39,9 +39,9 @@ DEPTH_WEIGHT = 1e-4
 """Weight of the expected distance in triangulation, against 1 for a deviation across a line of sight. A head that turns by 5 degrees
 determines depth with sin^2 5 degrees = .008, so the expectation decides only if the head turns by less than about half a degree."""
 REFERENCE_SIZE = 512
-"""Edge of the picture, px, in which reprojection errors are given, whatever the size of the frames."""
+"""Side of the image, px, in which reprojection errors are given, whatever the size of the frames."""
 TORSO_LEVEL, TORSO_MARGIN_PX = 200, 9
-"""Torso features are tracked where the mask is above this level (of 255) in a square of this edge: away from the outline, where the
+"""Torso features are tracked where the mask is above this level (of 255) in a square of this side: away from the outline, where the
 background would be tracked."""
 FRAME_WARNING = "Imported from a folder in AD-NeRF's format: the footage was not checked."
 SILENT_WARNING = "The folder has no aud.wav: videos of the footage are silent."
@@ -120,14 +120,20 @@ def _mask_path(out: Path, k: int) -> Path:
 def _frame_size(source: AdNerfFolder) -> int:
     rows, cols, _ = source.read_image(source.image_file(source.frames[0].image)).shape
     if rows != cols:
-        raise BadFolder(f"The frames of {source.path} are {cols}x{rows}; they must be square.")
+        raise BadFolder(
+            f"The frames of {source.path} are {cols}x{rows}; they must be square.",
+            "Crop ori_imgs, parsing and bc.jpg to the same square, and adapt cx and cy in the transforms.",
+        )
     return rows
 
 
 def _read_square(source: AdNerfFolder, file: str, size: int) -> UInt8[ndarray, "size size 3"]:
     image = source.read_image(file)
     if image.shape[:2] != (size, size):
-        raise BadFolder(f"{file} has {image.shape[1]}x{image.shape[0]} px, and the first frame {size}x{size}.")
+        raise BadFolder(
+            f"{file} has {image.shape[1]}x{image.shape[0]} px, and the first frame {size}x{size}.",
+            "Give ori_imgs, parsing and bc.jpg the same size.",
+        )
     return image
 
 
@@ -164,7 +170,10 @@ def write_frame(
         (parsing == color).all(-1) for color in (adnerf_format.HEAD, adnerf_format.NECK, adnerf_format.CLOTH)
     )
     if not head.any():
-        raise BadFolder(f"{source.path / parsing_file} shows no head, which would be pure blue.")
+        raise BadFolder(
+            f"{source.path / parsing_file} shows no head.",
+            "Segment this frame again, with the head in pure blue, or remove it from the transforms.",
+        )
     mask = np.dstack([head, neck | cloth, np.zeros_like(head)]).astype(np.uint8) * 255
     for folder in ("frames", "masks"):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -208,7 +217,10 @@ def write_audio(
         recorded = ffmpeg.extract_audio(wav)[: len(samples)]
         samples[: len(recorded)] = recorded
     elif features_name is not None:
-        raise BadFolder(f"{source.path} has no aud.wav to compute {features_name} features from.")
+        raise BadFolder(
+            f"{source.path} has no aud.wav to compute {features_name} features from.",
+            "Add aud.wav, or import without --features.",
+        )
     out.mkdir(parents=True, exist_ok=True)
     ffmpeg.write_wav(out / "audio.wav", samples)
     if features_name is None:
@@ -216,7 +228,8 @@ def write_audio(
         entry = source.export_info.features if source.export_info else DEEPSPEECH
         if features.shape[1] != entry["width"]:
             raise BadFolder(
-                f"aud.npy has {features.shape[1]} numbers a step; {entry['name']} features have {entry['width']}."
+                f"aud.npy has {features.shape[1]} numbers a step; {entry['name']} features have {entry['width']}.",
+                adnerf_format.AUDIO_REMEDY,
             )
     else:
         extractor = load_features(features_name)
@@ -248,7 +261,7 @@ def align_to_head_frame(
         source: the folder.
         landmarks: tracked landmarks, px.
         valid: frames with landmarks.
-        size: edge of the frames, px.
+        size: side of the frames, px.
 
     Returns:
         Shape and motion; frames without a pose of their own have that of the frame before.

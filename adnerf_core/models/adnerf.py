@@ -31,7 +31,7 @@ MIN_DENSITY = 1e-6
 
 
 class CoarseFine(NamedTuple):
-    """What the coarse and the fine network of a field show along each ray; the picture is made of `fine`."""
+    """What the coarse and the fine network of a field show along each ray; the image consists of `fine`."""
 
     coarse: RayOutput
     fine: RayOutput
@@ -142,15 +142,15 @@ class AdNerf(nn.Module):
     def forward(
         self, frame: FrameConditions, pixels: Float[Tensor, "rays 2"], background: Float[Tensor, "rays 3"]
     ) -> RenderOutputs:
-        """Renders rays of one frame as figure 2 of the paper draws it, with the fine networks.
+        """Renders rays of one frame separately, following figure 2 of the paper, with the fine networks.
 
         Audio code -> head field, composited over the background -> torso field, composited over that. Upper face and torso motion of
         `frame` are not used: the paper has neither.
         """
         (pose,), (code,) = frame.poses, frame.codes
-        (followed,) = frame.poses if frame.torso_poses is None else frame.torso_poses
+        (torso_pose,) = frame.poses_followed_by_torso
         head = self.render_head(pose, pixels, code).fine
-        torso = self.render_torso(followed, pixels, code).fine
+        torso = self.render_torso(torso_pose, pixels, code).fine
         return RenderOutputs(over(torso, over(head, background)), head, torso)
 
     def encode_audio(

@@ -22,7 +22,7 @@ class SceneGeometry:
     """What is measured once in a subject's footage and stays fixed in training.
 
     camera: of the footage, at the size of the run.
-    box_center, box_half: centre and half-edges (x, y, z) of the head's box, head frame, head units.
+    box_center, box_half: centre and half sides (x, y, z) of the head's box, head frame, head units.
     nose, nose_soft: height and softness of the line between what the lips move and what eyes and brows move, box units.
     hair: probability, 0..1, that hair hangs on the person's right and left shoulder.
     pose_mean, pose_std: of the head's pose (pose_angles) in the training frames.
@@ -68,9 +68,19 @@ class FrameConditions:
     codes: Float[Tensor, "frames code"]
     torso_poses: Float[Tensor, "frames 4 4"] | None = None
 
+    @property
+    def has_changed_view(self) -> bool:
+        """Whether a changed view turns the head against the torso."""
+        return self.torso_poses is not None
+
+    @property
+    def poses_followed_by_torso(self) -> Float[Tensor, "frames 4 4"]:
+        """The poses that the torso follows: `torso_poses` in a changed view, otherwise the head's."""
+        return self.poses if self.torso_poses is None else self.torso_poses
+
 
 class RenderOutputs(NamedTuple):
-    """What both fields show along some rays, and the composited picture.
+    """What both fields show along some rays, and the composited image.
 
     color: torso over head over background, 0..1.
     head, torso: the fields by themselves.

@@ -1,4 +1,4 @@
-"""Whole frames: render_frame is the one road by which previews, evaluation and videos render.
+"""Renders whole frames: previews, evaluation and videos all call render_frame.
 
 A model with a density grid is rendered block by block with few samples (FrameRenderer), any other model chunk by chunk.
 """
@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from adnerf_core.cameras.cameras import Camera, RayBundle, cast_rays, project
 from adnerf_core.models.base import FrameConditions, TalkingHeadModel
-from adnerf_core.models.talking_head import MIN_RAY_OPACITY_TRAIN, TalkingHead
+from adnerf_core.models.talking_head import MIN_RAY_OPACITY_STRICT, TalkingHead
 from adnerf_core.rendering.proposal_rays import BlockProposals, RenderedPixels, propose_intervals
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 
 MIN_TORSO_TRANSMITTANCE = 0.01
 """Transmittance of the torso below which the head behind it is not rendered: it would change a pixel by less than 3 of 255 levels."""
 BLOCK_PX = 4
-"""Edge of a block in pixels of the rendered image. A block of 16 pixels shares one proposal ray, which makes that ray's cost small;
-larger blocks more often hold an outline, and then every pixel has to search for itself (docs/decisions/0017)."""
+"""Side of a block in pixels of the rendered image. The 16 pixels of a block share one proposal ray, so it adds little to the cost of each.
+Larger blocks hold an outline more often, and then each pixel has to search for the surface separately (docs/decisions/0017)."""
 
 
 class RenderedFrame(NamedTuple):
@@ -49,21 +49,21 @@ def render_frame(
     Args:
         model: of the subject.
         frame: conditions of a single frame.
-        pixels: (row, col) of the footage's camera; shifted or scaled ones shift or scale the image.
+        pixels: positions (row, col) in the image of the footage's camera, px. Shifting or scaling them shifts or scales the image.
         background: colour behind each pixel, 0..1.
     """
     if model.grid is not None:
         return FrameRenderer(model).render(frame, pixels, background)
     color, transmittance = torch.empty_like(background), torch.empty(len(pixels), device=pixels.device)
-    for part in torch.arange(len(pixels), device=pixels.device).split(model.rays_per_chunk):
-        outputs = model(frame, pixels[part], background[part])
-        color[part], transmittance[part] = outputs.color, outputs.transmittance
+    for chunk in torch.arange(len(pixels), device=pixels.device).split(model.rays_per_chunk):
+        outputs = model(frame, pixels[chunk], background[chunk])
+        color[chunk], transmittance[chunk] = outputs.color, outputs.transmittance
     return RenderedFrame(color, transmittance)
 
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """A camera's image divided into square blocks with an edge of `block_px` px of that camera."""
+    """A camera's image, divided into square blocks; a side of a block has `block_px` pixels of that camera."""
 
     camera: Camera
     block_px: int
@@ -72,8 +72,8 @@ class BlockGrid:
     def for_pixels(cls, camera: Camera, pixels: Float[Tensor, "pixels 2"]) -> BlockGrid:
         """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`, or more.
 
-        An image with fewer pixels than the footage's camera gets larger blocks, otherwise every few of its pixels would have
-        a proposal ray of their own.
+        An image with fewer pixels than the footage's camera gets larger blocks. Otherwise a block would hold few rendered pixels,
+        and its proposal ray would save nothing.
         """
         grid = cls(camera, BLOCK_PX)
         inside = pixels[grid.contains(pixels)]
@@ -95,7 +95,7 @@ class BlockGrid:
         return (pixels >= 0).all(-1) & (pixels[:, 0] < self.camera.height) & (pixels[:, 1] < self.camera.width)
 
     def block_index(self, pixels: Float[Tensor, "pixels 2"]) -> Int[Tensor, " pixels"]:
-        """Returns the number of each pixel's block, row by row; the pixels must lie in the image."""
+        """Returns the index of each pixel's block, counted row by row; the pixels must lie in the image."""
         cells = (pixels / self.block_px).long()
         return cells[:, 0] * self.shape[1] + cells[:, 1]
 
@@ -120,58 +120,67 @@ class FrameRenderer:
 
         blocks = BlockGrid.for_pixels(model.geometry.camera, pixels)
         visible = blocks.contains(pixels) & (torso.transmittance > MIN_TORSO_TRANSMITTANCE)
+        # An invisible pixel may lie outside the image, in no block. Block 0 is a valid index, and `visible` excludes the pixel below.
         block_index = torch.where(visible, blocks.block_index(pixels), 0)
         candidates = self._candidate_blocks(frame, blocks, block_index[visible])
         proposals = self._propose_intervals(frame, blocks, candidates)
-        smooth, edge = (visible & kind.view(-1)[block_index] for kind in (proposals.smooth, proposals.edge))
+        smooth, detailed = (visible & kind.view(-1)[block_index] for kind in (proposals.smooth, proposals.detailed))
 
         condition, deform = model.condition(frame.codes, frame.upper_face), model.deformation(frame)
         color, transmittance = torch.zeros_like(background), torch.ones(count, device=pixels.device)
-        for part in self._chunks(smooth):
-            edges = proposals.interpolate_edges(pixels[part] / blocks.block_px)
-            rays = model.rays_to_aabb(self._cast_rays(frame, pixels[part]))
-            head, _ = model.render_intervals(rays, edges, condition)
-            color[part], transmittance[part] = head.color, head.transmittance
-        for part in self._chunks(edge):
-            rays = self._cast_rays(frame, pixels[part])
-            head = model.render_head(rays, condition, deform=deform, samples=model.march.samples_edge)
-            color[part], transmittance[part] = head.color, head.transmittance
+        for chunk in self._chunks(smooth):
+            edges = proposals.interpolate_edges(pixels[chunk] / blocks.block_px)
+            rays = model.rays_to_aabb(self._cast_rays(frame, pixels[chunk]))
+            head, _ = model.render_intervals(rays, edges, condition)  # no `deform`: changed views have no smooth blocks
+            color[chunk], transmittance[chunk] = head.color, head.transmittance
+        for chunk in self._chunks(detailed):
+            rays = self._cast_rays(frame, pixels[chunk])
+            head = model.render_head(rays, condition, deform=deform, samples=model.march.samples_detailed)
+            color[chunk], transmittance[chunk] = head.color, head.transmittance
         head = RayOutput(color, transmittance)
         return RenderedFrame(over(torso, over(head, background)), torso.transmittance * head.transmittance)
 
     def visible_blocks(self, pose: Float[Tensor, "4 4"], blocks: BlockGrid) -> Bool[Tensor, "rows cols"]:
-        """Returns the blocks in which the head can be seen from `pose`: those that occupied cells of the density grid project to."""
+        """Returns the blocks that may show the head from `pose`: those onto which occupied cells of the density grid project."""
         model, (rows, cols) = self.model, blocks.shape
         cell = 2 / model.march.grid
-        # A cube of 2 x 2 x 2 cells is occupied if a ray through twice its edge could reach MIN_RAY_OPACITY_TRAIN.
-        cubes = model.grid.occupied_cells(MIN_RAY_OPACITY_TRAIN / cell / 4) * model.box_half + model.box_center
-        place = (project(blocks.camera, pose, cubes) / blocks.block_px).long()
-        inside = (place >= 0).all(-1) & (place[:, 0] < rows) & (place[:, 1] < cols)
-        place = place[inside]
+        # A cube of 2 x 2 x 2 cells counts as occupied if a path twice as long as its side, 4 cells, would have an opacity of
+        # MIN_RAY_OPACITY_STRICT at the cube's density.
+        cubes = model.grid.occupied_cells(MIN_RAY_OPACITY_STRICT / cell / 4) * model.box_half + model.box_center
+        center = (project(blocks.camera, pose, cubes) / blocks.block_px).long()
+        inside = (center >= 0).all(-1) & (center[:, 0] < rows) & (center[:, 1] < cols)
+        center = center[inside]
         visible = torch.zeros((rows, cols), device=pose.device)
-        visible[place[:, 0], place[:, 1]] = 1
-        # A centre stands for its whole cube, which may be wider than a block: mark as many blocks around it, and one more.
+        visible[center[:, 0], center[:, 1]] = 1
+        # Only the centres of the cubes are projected. A cube may be wider than a block, so the blocks within half its width of the
+        # centre are marked too, and one more on each side.
         distance = torch.linalg.norm(pose[:3, 3] - model.box_center)
         cube_px = float(2 * cell * model.box_half.max() * blocks.camera.focal / distance)
         reach = 1 + int(cube_px / 2 / blocks.block_px)
         return nn.functional.max_pool2d(visible[None, None], 2 * reach + 1, 1, reach)[0, 0] > 0
 
     def _candidate_blocks(
-        self, frame: FrameConditions, blocks: BlockGrid, needed: Int[Tensor, " pixels"]
+        self, frame: FrameConditions, blocks: BlockGrid, block_index: Int[Tensor, " pixels"]
     ) -> Bool[Tensor, "rows cols"]:
-        """Returns the blocks that may show the head and are `needed` by a pixel, or are next to one that is."""
+        """Returns the blocks that may show the head, if they or a neighbour hold a pixel to render.
+
+        Args:
+            frame: conditions of a single frame.
+            blocks: of the camera's image.
+            block_index: the block of each pixel to render.
+        """
         candidates = self.visible_blocks(frame.poses[0], blocks)
-        if frame.torso_poses is not None:  # the neck moves with the body
-            candidates = candidates | self.visible_blocks(frame.torso_poses[0], blocks)
-        mask = torch.zeros_like(candidates).view(-1).index_fill(0, needed, True).view(blocks.shape)
+        if frame.has_changed_view:  # the neck follows the torso
+            candidates = candidates | self.visible_blocks(frame.poses_followed_by_torso[0], blocks)
+        mask = torch.zeros_like(candidates).view(-1).index_fill(0, block_index, True).view(blocks.shape)
         return candidates & (nn.functional.max_pool2d(mask[None, None].float(), 3, 1, 1)[0, 0] > 0)
 
     def _propose_intervals(
         self, frame: FrameConditions, blocks: BlockGrid, candidates: Bool[Tensor, "rows cols"]
     ) -> BlockProposals:
-        """Renders the proposal rays of the blocks."""
-        if frame.torso_poses is not None:
-            # In a changed view surfaces are grazed, and their depth changes from pixel to pixel: few intervals would miss them.
+        """Renders the proposal rays of the `candidates`; a changed view has none."""
+        if frame.has_changed_view:
+            # In a changed view rays graze surfaces, whose depth then changes much from pixel to pixel: few intervals would miss them.
             return BlockProposals.without_proposals(candidates)
         model = self.model
         condition = model.condition(frame.codes, frame.upper_face)
@@ -189,7 +198,7 @@ class FrameRenderer:
     def _cast_rays(self, frame: FrameConditions, pixels: Float[Tensor, "pixels 2"]) -> RayBundle:
         return cast_rays(self.model.geometry.camera, frame.poses.expand(len(pixels), 4, 4), pixels)
 
-    def _chunks(self, mask: Bool[Tensor, " pixels"]) -> tuple[Int[Tensor, " part"], ...]:
-        """Returns the indices of the pixels in `mask`, in parts that are rendered at once."""
+    def _chunks(self, mask: Bool[Tensor, " pixels"]) -> tuple[Int[Tensor, " chunk"], ...]:
+        """Returns the indices of the pixels in `mask`, in chunks that are rendered one at a time."""
         indices = mask.nonzero()[:, 0]
         return indices.split(self.model.rays_per_chunk) if len(indices) else ()

@@ -32,31 +32,32 @@ from adnerf_core.rendering.volume_rendering import (
     weights_from_density,
 )
 
-MIN_RAY_OPACITY_TRAIN, MIN_RAY_OPACITY_RENDER = 0.02, 0.1
-"""Opacity of a whole ray, by the density grid, below which the ray is skipped: in training and in changed views; and in rendering. The grid
-holds the largest recent density of a cell and so overestimates opacity; a finished field has nothing where it says 0.1. Training must
-still find what the grid does not hold yet, and in changed views rays graze surfaces, of which the grid knows least. Unmeasured."""
+MIN_RAY_OPACITY_STRICT, MIN_RAY_OPACITY_RENDER = 0.02, 0.1
+"""A ray is skipped if the density grid estimates an opacity below this: the first value applies in training and in changed views, the
+second in all other renderings. The grid holds the largest recent density of a cell, so it overestimates: a ray of a finished field is empty
+if the grid estimates 0.1 for it. In training the grid does not hold all matter yet, and in changed views rays graze surfaces, where the
+grid is least accurate, so both need a lower bound. Unmeasured."""
 MAX_BIN_OPTICAL_DEPTH, MAX_BIN_OPTICAL_DEPTH_NOVEL_VIEW = 0.7, 0.3
-"""Largest optical depth that one bin of a ray may have by the density grid; and that in changed views. A cell holds the largest density of all
-its places and conditions, so a surface may lie a little behind it. At 0.7 a bin stops at most half of the light, so samples lie
-behind it too; with opaque bins cheeks and jaw showed speckles (docs/decisions/0002). In changed views rays graze surfaces, and cracks
-opened at the temples unless still more light passed; twice the samples do the same at twice the cost (docs/decisions/0013)."""
+"""Limit of the optical depth that the density grid gives one bin of a ray; the second value applies in changed views. A cell holds the
+largest density over its points and over all conditions, so the surface may lie a little behind it. At 0.7 a bin stops at most half of
+the light, and some samples fall behind it; with opaque bins, cheeks and jaw showed speckles (docs/decisions/0002). In changed views a
+limit of 0.7 left gaps at the temples, and 0.3 closes them. Twice the samples close them too, at twice the cost (docs/decisions/0013)."""
 KEEP_EMPTY_RAYS = 0.05
 """Share of the empty rays that training renders all the same, so that matter can appear where the grid holds none (docs/decisions/0002)."""
 MIN_OPACITY_TO_DECODE = 1e-3
-"""Lower bound of the opacity that a ray's features are divided by before they are decoded. A fainter ray has less than a third of one
-of 255 levels, so its hue does not matter, but the division must stay finite."""
+"""Lower bound of the opacity that a ray's features are divided by before they are decoded; it keeps the division finite. A fainter ray
+changes its pixel by less than a third of one 8-bit level, so an error in its hue cannot be seen."""
 RAYS_PER_CHUNK = 16384
 """Rays of a frame that are rendered at once: the widest activation, 64 hidden units at 14 samples a ray, then takes 59 MB."""
 
 Deformation = Callable[[Float[Tensor, "*n 3"]], Float[Tensor, "*n 3"]]
-"""Maps places of the head's box to the places at which the head field is evaluated for them."""
+"""Maps points of the head's box to the points at which the head field is evaluated instead."""
 
 
 class AabbRays(NamedTuple):
     """Rays in the coordinates of the head's box, [-1, 1]^3.
 
-    origins, directions: of the rays; distances along `directions` are still in head units, so these have no unit length.
+    origins, directions: of the rays. `directions` are no unit vectors: their scale keeps distances along a ray in head units.
     view_directions: unit directions in the head's frame, for the colour.
     """
 
@@ -106,7 +107,7 @@ class TalkingHead(nn.Module):
 
     @property
     def lip_code(self) -> int:
-        """Width of the speech code, which is the shape of the lips."""
+        """Number of components of the lip code."""
         return self.audio.lip_code
 
     def forward(
@@ -117,9 +118,9 @@ class TalkingHead(nn.Module):
         frame_index: Int[Tensor, " rays"] | None = None,
         pose_noise: Float[Tensor, "frames 6"] | float = 0.0,
     ) -> RenderOutputs:
-        """Renders rays as figure 2 of the paper draws it, every ray by itself; render_frame does the same for frames in less time.
+        """Renders each ray separately, following figure 2 of the paper; render_frame gives whole frames faster.
 
-        Speech code and upper face -> condition -> head field, composited over the background -> torso field, composited over that.
+        Lip code and upper face -> condition -> head field, composited over the background -> torso field, composited over that.
 
         Args:
             frames: the conditions; their codes come from encode_audio, or from the footage in training.
@@ -152,7 +153,7 @@ class TalkingHead(nn.Module):
 
     def torso_condition(self, frames: FrameConditions) -> Float[Tensor, "frames 6"]:
         """Returns the standardized poses that the torso follows."""
-        return self.standardized_pose(frames.poses if frames.torso_poses is None else frames.torso_poses)
+        return self.standardized_pose(frames.poses_followed_by_torso)
 
     def standardized_pose(self, poses: Float[Tensor, "frames 4 4"]) -> Float[Tensor, "frames 6"]:
         """Returns the head's angles and translation (paper, section 3.3), standardized by those of the training frames."""
@@ -182,7 +183,7 @@ class TalkingHead(nn.Module):
             condition: of each frame (see condition).
             frame_index: the frame that each ray belongs to. None: there is one frame.
             generator: for training: intervals are jittered, some empty rays are rendered, and `distortion` is computed.
-            deform: where the field is evaluated for a place of the box. None: at the place itself.
+            deform: maps a point of the box to the point at which the field is evaluated. None: both are the same.
             samples: number of intervals a ray. None: as many as in training.
         """
         aabb_rays = self.rays_to_aabb(rays)
@@ -210,7 +211,7 @@ class TalkingHead(nn.Module):
         near, far, hits_box = intersect_aabb(rays.origins, rays.directions)
         weights, opacity = self._estimate_weights(rays, near, far, deform)
         is_rendering = generator is None and deform is None
-        keep = hits_box & (opacity > (MIN_RAY_OPACITY_RENDER if is_rendering else MIN_RAY_OPACITY_TRAIN))
+        keep = hits_box & (opacity > (MIN_RAY_OPACITY_RENDER if is_rendering else MIN_RAY_OPACITY_STRICT))
         if generator is not None:
             keep |= hits_box & (torch.rand(len(near), generator=generator).to(near.device) < KEEP_EMPTY_RAYS)
         kept = keep.nonzero()[:, 0]
@@ -248,7 +249,8 @@ class TalkingHead(nn.Module):
 
         Args:
             edges: ascending edges of each ray's intervals, distance from the origin in head units.
-            rays, condition, frame_index, deform: as in render_head, every ray is rendered.
+            rays: all of them are rendered.
+            condition, frame_index, deform: as in render_head.
 
         Returns:
             The head, and the weights w_i of the intervals.
@@ -267,7 +269,7 @@ class TalkingHead(nn.Module):
         return RayOutput(opacity[:, None] * self.decoder(mean, rays.view_directions), transmittance), weights
 
     def _to_density_units(self, lengths: Tensor) -> Tensor:
-        """Converts head units to mean half-edges of the box, the unit of length of densities."""
+        """Converts head units to mean half sides of the box, the unit of length of densities."""
         return lengths / self.box_half.mean()
 
     def render_torso(
@@ -300,17 +302,17 @@ class TalkingHead(nn.Module):
         return self.head(points, condition[None])[0]
 
     def deformation(self, frame: FrameConditions) -> Deformation | None:
-        """Returns where the head field is evaluated if the head is turned against its body. None: it is not turned.
+        """Returns the map from a point of the head's box to the point at which the field is evaluated; None if the view is unchanged.
 
-        A turned head needs a deformation of its own, so `frame` must be a single frame then.
+        A deformation belongs to one frame, so in a changed view `frame` must hold a single one.
         """
-        if frame.torso_poses is None:
+        if not frame.has_changed_view:
             return None
-        (pose,), (torso_pose,) = frame.poses, frame.torso_poses
+        (pose,), (torso_pose,) = frame.poses, frame.poses_followed_by_torso
         to_body = torso_pose @ torch.linalg.inv(pose)
 
         def deform(points: Float[Tensor, "*n 3"]) -> Float[Tensor, "*n 3"]:
-            places = points * self.box_half + self.box_center
-            return self.world_to_aabb(to_canonical(places, to_body, self.geometry.hair)).clamp(-1, 1)
+            head_points = points * self.box_half + self.box_center
+            return self.world_to_aabb(to_canonical(head_points, to_body, self.geometry.hair)).clamp(-1, 1)
 
         return deform

@@ -189,13 +189,16 @@ def _survey(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     """Checks the whole footage, chooses the crop, and keeps the sound. The cheap checks come first."""
     info, limit = work.media(), work.config.max_seconds
     if not info.has_video:
-        raise NoVideo(f"{work.video.name} has no pictures.")
+        raise NoVideo("The video has no pictures.")
     if not info.has_audio:
-        raise NoAudio(f"{work.video.name} has no sound.")
+        raise NoAudio("The video has no sound.")
     if info.duration_s < work.config.min_seconds:
         raise TooShort(f"The footage lasts {info.duration_s:.1f} s.")
     if info.pictures < MIN_FPS * info.duration_s:
-        raise NotMedia(f"{work.video.name} has {info.pictures} pictures for its {info.duration_s:.0f} s.")
+        raise NotMedia(
+            f"The video has {info.pictures / info.duration_s:.2f} frames per second; at least {MIN_FPS:.0f} are needed.",
+            "Record at 25 frames per second or more.",
+        )
     # Late sound is moved forward later, so a little more is kept than there are pictures for.
     samples = ffmpeg.extract_audio(work.video, info=info, duration_s=limit + av_sync.LAGS_S[-1])
     footage_check.require_sound(samples[: round(limit * SAMPLE_RATE)])

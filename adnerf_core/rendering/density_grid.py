@@ -23,7 +23,7 @@ empty before the field has been evaluated."""
 class DensityGrid(nn.Module):
     """The largest recent density in each cell of the box [-1, 1]^3, over all conditions (mouth open, mouth shut, ...).
 
-    cells: [resolution^3], stored in the order z, y, x; density per half-edge of the box.
+    cells: [resolution^3], stored in the order z, y, x; density per half side of the box.
     """
 
     cells: Tensor
@@ -89,7 +89,7 @@ class DensityGrid(nn.Module):
 
     def occupied_cells(self, threshold: float) -> Float[Tensor, "cubes 3"]:
         """Returns the centres (x, y, z) of the cubes of 2 x 2 x 2 cells that hold a cell denser than `threshold`."""
-        edge = self.resolution
-        cubes = nn.functional.max_pool3d(self.cells.view(1, 1, edge, edge, edge), 2)[0, 0]
+        side = self.resolution
+        cubes = nn.functional.max_pool3d(self.cells.view(1, 1, side, side, side), 2)[0, 0]
         z, y, x = (cubes > threshold).nonzero().unbind(-1)
-        return (torch.stack([x, y, z], -1) + 0.5) * (4 / edge) - 1
+        return (torch.stack([x, y, z], -1) + 0.5) * (4 / side) - 1

@@ -3,18 +3,18 @@
 A pixel's ray normally searches the whole depth of the head: 48 look-ups in the density grid and 12 to 14 evaluations of the field.
 Neighbouring pixels mostly see the same surface, so a frame is rendered block by block (4 x 4 pixels) instead:
 
-1. The proposal ray through the middle of each block is rendered with a search of its own (8 intervals). Its weights say at which depths
-   the block has matter.
+1. The proposal ray through the middle of each block searches the whole depth and is rendered with 8 intervals. Its weights show at which
+   depths the block has matter.
 2. Every block combines its weights with those of its eight neighbours and divides the depth into a few intervals (8) around them.
-3. A block is *smooth* if all nine rays are opaque and the intervals lie close together. All other blocks that show something are *edge*
-   blocks: outlines, loose hair, the depth of an open mouth.
-4. Each smooth block's middle is rendered again with the few intervals. Where this differs from step 1, the block and its neighbours become
-   edge blocks: a thin surface can fall between the intervals, above all in small images, where a block spans much of the face.
+3. A block is *smooth* if all nine rays are opaque and the intervals lie close together. All other blocks that show something are
+   *detailed*: outlines, loose hair, the depth of an open mouth.
+4. Each smooth block's middle is rendered again with the few intervals. If the result differs from step 1, the block and its neighbours
+   become detailed: a thin surface can fall between the intervals, above all in small images, where a block spans much of the face.
 
-Pixels of smooth blocks interpolate the interval edges of the four nearest proposal rays and need no grid at all; pixels of edge
-blocks search for themselves. Cost: a smooth pixel takes 8 evaluations and its share of the two rays of its block, (8 + 8) / 16 = 1, so 9
-without any look-up. A frame of 256 px takes 4.0 evaluations a pixel, averaged over the whole image with background and torso, where each
-ray that meets the head takes 12 in training; proposals halve the time of a frame (docs/fidelity.md, docs/decisions/0002, 0017).
+A pixel of a smooth block interpolates the interval edges of the four nearest proposal rays and needs no grid. A pixel of a detailed block
+searches the whole depth. A smooth pixel costs 9 evaluations and no look-up: 8 of its own, and 1 as its share of the block's two rays,
+(8 + 8) / 16. A frame of 256 px costs 4.0 evaluations a pixel on average, since the average includes background and torso. In training, each
+ray that meets the head costs 12. Proposal rays halve the time of a frame (docs/fidelity.md, docs/decisions/0002, 0017).
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ MAX_DEPTH_SPREAD = 0.8
 """Largest distance, head units, between the first and last inner interval edge of a smooth block: six intervals (of eight) lie between
 them, so they are 0.13 units long at most on average. Longer ones would step over thin surfaces. Unmeasured."""
 COLOR_TOLERANCE = 0.03
-"""Largest difference of colour and transmittance, 0..1, between the two renderings of a smooth block's middle and its neighbours' (step 4).
-Without this test faces 47 px wide came out torn: 31 dB against 32 intervals a ray, and 40 dB with it (docs/decisions/0017)."""
+"""Largest difference of colour and transmittance, 0..1, between the two renderings of a block's middle (step 4), for a smooth block and for
+its neighbours. Without this test, faces 47 px wide had gaps: their PSNR against a rendering with 32 intervals a ray was 31 dB, and with the
+test it was 40 dB (docs/decisions/0017)."""
 MIN_BLOCK_OPACITY = 0.01
 """Opacity of the combined weights from which a block is rendered at all; below it the head changes a pixel by less than 3 of 255 levels."""
 SELF_WEIGHT = 0.6
-"""Share of a block's own weights in the combination, against the maximum over the nine blocks. With more, intervals are concentrated on the
-block's own surface and its image is sharper; with less, they cover more of its neighbours', and fewer edges of surfaces are missed.
-Unmeasured."""
+"""Share of a block's own weights in the combination; the rest is the maximum over the nine blocks. With a larger share, the intervals
+concentrate on the block's own surface, and its image is sharper. With a smaller one, they also cover the neighbours' surfaces, so fewer
+surfaces that begin inside the block are missed. Unmeasured."""
 UNIFORM_SHARE = 0.05
 """Share of a block's intervals that is spread evenly in depth (see importance_sample_edges). Half of what a single ray uses: the
 surface's depth is known from nine rays. Unmeasured."""
@@ -54,7 +55,7 @@ surface's depth is known from nine rays. Unmeasured."""
 class RenderedPixels(NamedTuple):
     """Rays through some pixels, rendered.
 
-    kept: indices of the pixels whose rays may meet the head; the other fields hold these only.
+    kept: indices of the pixels whose rays may meet the head. The other fields hold values for these rays only.
     edges: edges of the rays' intervals, distance from the camera in head units.
     weights: volume rendering weights of the intervals.
     appearance: premultiplied colour, and transmittance.
@@ -76,33 +77,34 @@ class RenderFn(Protocol):
         """Renders `pixels` (row, col).
 
         Args:
-            pixels: places in the camera's image.
-            edges: interval edges of each ray; all rays are rendered then. None: each ray searches for its own intervals.
+            pixels: positions in the camera's image, px.
+            edges: interval edges of each ray; then all rays are rendered. None: each ray searches the whole depth, and rays that
+                cannot meet the head are left out.
         """
 
 
 class BlockProposals(NamedTuple):
-    """How the blocks of a frame are rendered; a block that is neither smooth nor edge shows no head.
+    """How the blocks of a frame are rendered. A block that is neither smooth nor detailed shows no head.
 
     smooth: blocks whose pixels use interpolated interval edges.
-    edge: blocks whose pixels search for their own intervals.
-    interval_edges: of each block's middle; only those of smooth blocks are used.
+    detailed: blocks whose pixels search the whole depth for their intervals.
+    interval_edges: of the ray through each block's middle; pixels of smooth blocks use them, and zeros mean that there are none.
     """
 
     smooth: Bool[Tensor, "rows cols"]
-    edge: Bool[Tensor, "rows cols"]
+    detailed: Bool[Tensor, "rows cols"]
     interval_edges: Float[Tensor, "rows cols edges"]
 
     @classmethod
     def without_proposals(cls, blocks: Bool[Tensor, "rows cols"]) -> BlockProposals:
-        """Makes all of `blocks` edge blocks."""
+        """Makes all of `blocks` detailed."""
         return cls(torch.zeros_like(blocks), blocks, torch.zeros((*blocks.shape, 1), device=blocks.device))
 
     def interpolate_edges(self, positions: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels edges"]:
         """Interpolates interval edges bilinearly between the four nearest block middles.
 
-        With equal edges for all pixels of a block, blocks became visible as they passed over the moving head, and the image trembled
-        more than the footage does (docs/decisions/0017).
+        When all pixels of a block had equal edges, the borders of the blocks showed on the moving head, and the rendered head had more
+        jitter than the footage (docs/decisions/0017).
 
         Args:
             positions: (row, col) in units of blocks; block (0, 0) spans 0..1.
@@ -120,21 +122,21 @@ def propose_intervals(
 
     Args:
         candidates: blocks that may show the head.
-        block_px: edge of a block, px.
+        block_px: side of a block, px.
         samples: number of intervals a ray in smooth blocks.
-        render: renders rays with intervals of their own, or with given ones.
+        render: renders the head along rays.
     """
     shape = candidates.shape
     edges = torch.zeros((*shape, samples + 1), device=candidates.device)
     nothing = BlockProposals(torch.zeros_like(candidates), torch.zeros_like(candidates), edges)
     blocks = candidates.nonzero()
-    probes = render((blocks + 0.5) * block_px)
-    if len(probes.kept) == 0:
+    middles = render((blocks + 0.5) * block_px)
+    if len(middles.kept) == 0:
         return nothing
-    blocks = blocks[probes.kept]
+    blocks = blocks[middles.kept]
 
-    near, far = probes.edges[:, 0].min(), probes.edges[:, -1].max()
-    weights = _on_grid(blocks, resample_weights(probes.edges, probes.weights, near, far, BINS), shape)
+    near, far = middles.edges[:, 0].min(), middles.edges[:, -1].max()
+    weights = _scatter_to_blocks(blocks, resample_weights(middles.edges, middles.weights, near, far, BINS), shape)
     combined = torch.lerp(_max_over_neighbours(weights), weights, SELF_WEIGHT)
     shown = combined.sum(-1) > MIN_BLOCK_OPACITY
     if not shown.any():
@@ -143,37 +145,42 @@ def propose_intervals(
 
     min_opacity = -_max_over_neighbours(-weights.sum(-1, keepdim=True))[..., 0]
     smooth = shown & (min_opacity > MIN_OPACITY) & (edges[..., -2] - edges[..., 1] < MAX_DEPTH_SPREAD)
-    smooth = smooth & _reproduced(smooth, _on_grid(blocks, probes.appearance, shape), edges, block_px, render)
+    appearance = _scatter_to_blocks(blocks, middles.appearance, shape)
+    smooth = smooth & _few_intervals_suffice(smooth, appearance, edges, block_px, render)
     return BlockProposals(smooth, shown & ~smooth, edges)
 
 
 def _edges_around(
     weights: Float[Tensor, "blocks bins"], near: Float[Tensor, ""], far: Float[Tensor, ""], samples: int
 ) -> Float[Tensor, "blocks edges"]:
-    """Divides the depth into intervals around `weights`, and one bin before and behind them."""
+    """Divides the depth into intervals that concentrate on `weights` and on the bins next to them."""
     weights = F.max_pool1d(weights[:, None], 3, 1, 1)[:, 0]
     count = len(weights)
     return importance_sample_edges(weights, near.expand(count), far.expand(count), samples, UNIFORM_SHARE)
 
 
-def _reproduced(
+def _few_intervals_suffice(
     smooth: Bool[Tensor, "rows cols"],
     appearance: Float[Tensor, "rows cols 4"],
     edges: Float[Tensor, "rows cols edges"],
     block_px: int,
     render: RenderFn,
 ) -> Bool[Tensor, "rows cols"]:
-    """Tells at which blocks the few intervals of `edges` show the same as the block's own search, also in neighbouring blocks."""
-    again = render((smooth.nonzero() + 0.5) * block_px, edges[smooth]).appearance
+    """Renders the middles of smooth blocks with the intervals of `edges`, and compares them with `appearance`, the result of the search.
+
+    Returns:
+        Whether the difference is below COLOR_TOLERANCE in the block and its neighbours; blocks that are not smooth count as equal.
+    """
+    middles = render((smooth.nonzero() + 0.5) * block_px, edges[smooth]).appearance
     difference = torch.zeros(smooth.shape, device=smooth.device)
-    difference[smooth] = (again - appearance[smooth]).abs().amax(-1)
+    difference[smooth] = (middles - appearance[smooth]).abs().amax(-1)
     return _max_over_neighbours(difference[..., None])[..., 0] < COLOR_TOLERANCE
 
 
-def _on_grid(
+def _scatter_to_blocks(
     blocks: Int[Tensor, "blocks 2"], values: Float[Tensor, "blocks n"], shape: tuple[int, ...]
 ) -> Float[Tensor, "rows cols n"]:
-    """Places the values of `blocks` (row, col) on the grid of all blocks; the others get zeros."""
+    """Returns an array of all blocks that holds `values` at `blocks` (row, col) and zeros elsewhere."""
     grid = torch.zeros((*shape, values.shape[1]), device=values.device)
     grid[blocks[:, 0], blocks[:, 1]] = values
     return grid

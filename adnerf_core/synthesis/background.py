@@ -53,9 +53,9 @@ def make_background(
         return torch.tensor([red, green, blue], device=device).expand(size, size, 3)
     if background.kind == "image":
         image = read_background_image(picture)
-        edge = min(image.shape[:2])
-        top, left = (image.shape[0] - edge) // 2, (image.shape[1] - edge) // 2
-        image = image[top : top + edge, left : left + edge]
+        side_px = min(image.shape[:2])
+        top, left = (image.shape[0] - side_px) // 2, (image.shape[1] - side_px) // 2
+        image = image[top : top + side_px, left : left + side_px]
     else:
         image = (subject.background.cpu().numpy() * 255).round().astype(np.uint8)
     return image_to_tensor(resize(image, size), device)

@@ -1,4 +1,4 @@
-"""Rendering: from speech and a finished subject to a video of the person saying it."""
+"""Renders the video of a finished subject saying a piece of speech."""
 
 from __future__ import annotations
 
@@ -30,18 +30,20 @@ from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import Watermark
 
 MIN_AUDIO_S = 0.3
-"""Shortest audio that is rendered, s: 7 or 8 frames, less than a syllable is more likely a mistake than a request."""
+"""Shortest audio that is rendered, s (7 or 8 frames). Shorter audio does not hold a syllable, so it is more likely sent by mistake."""
 MAX_AUDIO_S = 7200.0
-"""Longest audio that is rendered at once, s: its speech codes are kept in memory, and a crash would lose hours of work."""
+"""Longest audio that is rendered at once, s. The speech codes of the whole video are kept in memory, and a crash would lose hours of work."""
 DEFAULT_OPTIONS = RenderOptions()
 
 
 @dataclass(frozen=True)
-class Rendered:
-    """What render wrote.
+class RenderedVideo:
+    """Properties of a video that render wrote.
 
-    frames: number of frames, 25 a second; duration_s: of the video; width, height: of the video, px.
-    view: the change of view that was applied, that is the requested one within the subject's limits.
+    frames: number of frames, 25 a second.
+    duration_s: length of the video, s.
+    width, height: of the video, px.
+    view: the requested change of view, clamped to the subject's limits.
     """
 
     frames: int
@@ -62,21 +64,20 @@ def render(
     device: str = "cpu",
     load: Callable[[RunDir, str], Subject] = load_subject,
     mark: Watermark | None = None,
-) -> Rendered:
-    """Writes a video of a subject saying `audio`, as long as the audio to a frame.
+) -> RenderedVideo:
+    """Writes a video of a subject saying `audio`. It is as long as the audio, rounded to a whole number of frames.
 
-    Frames are rendered one by one and piped to ffmpeg, so memory does not grow with the length of the video. Equal arguments
-    give equal pixels.
+    Frames are rendered and piped to ffmpeg one by one, so they are never all in memory. Equal arguments give equal pixels.
 
     Args:
         run: finished run of the subject.
-        audio: any file with sound that ffmpeg reads.
+        audio: a media file with an audio stream, in any format that ffmpeg reads.
         out: the video; its suffix must fit options.format.
         options: size, view, background and so on.
         progress: receives the stage "render".
-        background: picture for options.background of kind `image`.
+        background: image file, needed if options.background is of kind `image`.
         device: "cpu" or "cuda".
-        load: loads the subject; may return one that is in memory already.
+        load: loads the subject; a caller that renders repeatedly passes a function with a cache.
         mark: watermark that is embedded into the frames.
 
     Raises:
@@ -84,33 +85,33 @@ def render(
         NotReady: the run is not finished.
         NoSuchDevice, MissingBackend, DiskFull: the machine lacks something.
     """
-    container = ffmpeg.writable_format(out)  # before hours of audio are encoded
+    container = ffmpeg.writable_format(out)  # checked before hours of audio are encoded
     subject = load(run, device)
     size = (options.size or subject.size) // 2 * 2  # yuv420p stores one colour for every 2x2 pixels
-    plate = make_background(subject, options.background, background, size, device)
+    background_image = make_background(subject, options.background, background, size, device)
     view = applied_view(subject, options.view)
     with temporary_beside(out.with_suffix(".flac")) as soundtrack:
-        codes = lip_codes(subject, audio, soundtrack)
+        codes = speech_codes(subject, audio, soundtrack)
         count = len(codes)
-        frames = render_frames(subject, codes, plate, options, view, progress)
+        frames = render_frames(subject, codes, background_image, options, view, progress)
         if options.label:
             frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
         if mark is not None:
             frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
         ffmpeg.write_video(out, frames, fps=FPS, soundtrack=soundtrack, duration_s=count / FPS, container=container)
     progress("render", count, count)
-    return Rendered(count, count / FPS, size, size, view.change)
+    return RenderedVideo(count, count / FPS, size, size, view.change)
 
 
 def applied_view(subject: Subject, requested: ViewChange) -> AppliedView:
-    """Returns the requested change of view within the subject's limits."""
+    """Returns the requested change of view, clamped to the subject's limits."""
     return AppliedView(requested, subject.view_limits, subject.poses[canonical_frame(subject.poses)])
 
 
-def lip_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> Float[Tensor, "frames code"]:
+def speech_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> Float[Tensor, "frames code"]:
     """Returns the speech codes of an audio file, 25 a second. The file is read and encoded in chunks.
 
-    If `soundtrack` is given, the same decoding stores the sound there, for ffmpeg.write_video.
+    If `soundtrack` is given, the audio is also stored there while it is decoded, for ffmpeg.write_video.
 
     Raises:
         AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend: see render.
@@ -136,7 +137,7 @@ def lip_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> 
 def render_frames(
     subject: Subject,
     codes: Float[Tensor, "frames code"],
-    plate: Float[Tensor, "size size 3"],
+    background_image: Float[Tensor, "size size 3"],
     options: RenderOptions,
     view: AppliedView,
     progress: Progress,
@@ -144,32 +145,33 @@ def render_frames(
     """Renders the frames of a video, one for each of `codes`.
 
     Args:
-        subject: who speaks.
+        subject: the subject that speaks.
         codes: speech codes, 25 a second.
-        plate: background, colours 0..1.
-        options: pose, seed and kind of the background; the view is taken from `view`.
+        background_image: colours 0..1 (see make_background).
+        options: pose, seed and kind of the background. Its `view` is ignored in favour of the argument.
         view: the applied change of view.
         progress: receives the stage "render".
 
     Yields:
         RGB images, or RGBA images with straight alpha before a transparent background.
     """
-    size = plate.shape[0]
+    size = background_image.shape[0]
     pixels = pixel_grid_for_view(subject.model, view.change, size)
-    # Before the footage's own background the person needs no matting: any of it that an outline holds is right there.
+    # Over the original background no matting is needed: background colour that is mixed into the outline is correct there. Otherwise the
+    # person is rendered over black, and the outline is cleaned before the image is composited.
     is_original = options.background.kind == "original"
-    behind = (plate if is_original else torch.zeros_like(plate)).reshape(-1, 3)
-    background = plate.cpu().numpy()
+    ray_background = (background_image if is_original else torch.zeros_like(background_image)).reshape(-1, 3)
+    background_pixels = background_image.cpu().numpy()
     for k, (code, motion) in enumerate(zip(codes, motion_frames(subject, options), strict=False)):
         progress("render", k, len(codes))
-        frame = render_frame(subject.model, _conditions(motion, code, view), pixels, behind)
-        picture = frame.color.reshape(size, size, 3).cpu().numpy()
+        frame = render_frame(subject.model, _conditions(motion, code, view), pixels, ray_background)
+        image = frame.color.reshape(size, size, 3).cpu().numpy()
         if not is_original:
             alpha = 1 - frame.transmittance.reshape(size, size).cpu().numpy()
-            picture = extract_foreground(picture, alpha)
+            image = extract_foreground(image, alpha)
             if options.background.kind != "transparent":
-                picture = background + picture[..., 3:] * (picture[..., :3] - background)
-        yield to_uint8(picture)
+                image = background_pixels + image[..., 3:] * (image[..., :3] - background_pixels)
+        yield to_uint8(image)
 
 
 def _conditions(motion: MotionFrame, code: Float[Tensor, " code"], view: AppliedView) -> FrameConditions:
@@ -181,12 +183,12 @@ def _conditions(motion: MotionFrame, code: Float[Tensor, " code"], view: Applied
 
 
 def pixel_grid_for_view(model: TalkingHeadModel, view: ViewChange, size: int) -> Float[Tensor, "pixels 2"]:
-    """Returns the place (row, col) of the footage's camera that each pixel of a `size` px video shows, row by row.
+    """Returns the position (row, col) in the footage camera's image that each pixel of a `size` px video shows, row by row.
 
-    `view` scales and shifts the person by this; the background stays where it is.
+    These positions zoom and shift the person as `view` asks. The background does not move.
     """
     camera = model.geometry.camera
     steps = (torch.arange(size, device=model.device) + 0.5) / size - 0.5
     rows, cols = torch.meshgrid(steps - view.y, steps - view.x, indexing="ij")
-    places = torch.stack([rows / view.zoom + 0.5, cols / view.zoom + 0.5], -1).reshape(-1, 2)
-    return places * torch.tensor([camera.height, camera.width], device=places.device)
+    positions = torch.stack([rows / view.zoom + 0.5, cols / view.zoom + 0.5], -1).reshape(-1, 2)
+    return positions * torch.tensor([camera.height, camera.width], device=positions.device)

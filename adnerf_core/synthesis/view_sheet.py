@@ -49,14 +49,14 @@ def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str =
     codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
     code = codes[SILENT_FRAME : SILENT_FRAME + 1]
     options = RenderOptions(pose="still")
-    plate = make_background(subject, options.background, None, TILE_PX, device)
+    background_image = make_background(subject, options.background, None, TILE_PX, device)
     sheet = []
     for row, pitch in enumerate(pitches):
         tiles = []
         for column, yaw in enumerate(yaws):
             progress("views", row * COLUMNS + column, ROWS * COLUMNS)
             view = applied_view(subject, ViewChange(yaw_deg=yaw, pitch_deg=pitch))
-            tiles += render_frames(subject, code, plate, options, view, silent)
+            tiles += render_frames(subject, code, background_image, options, view, silent)
         sheet.append(np.hstack(tiles))
     write_rgb(run.views, np.vstack(sheet))
     progress("views", ROWS * COLUMNS, ROWS * COLUMNS)

@@ -89,5 +89,7 @@ def _font(size: float) -> ImageFont.FreeTypeFont:
     package = find_spec("matplotlib")
     path = Path(package.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if package and package.origin else None
     if path is None or not path.exists():
-        raise MissingBackend("The visible label needs the font of Matplotlib.", "pip install matplotlib")
+        raise MissingBackend(
+            "The visible label needs the font of Matplotlib.", "Run: pip install matplotlib, or ask the operator to."
+        )
     return ImageFont.truetype(str(path), round(size))

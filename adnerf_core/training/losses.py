@@ -10,28 +10,30 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from adnerf_core.data.ray_batches import RayBatch
-from adnerf_core.data.region_labels import BACKGROUND, EDGE, HEAD, NECK, TORSO
+from adnerf_core.data.region_labels import BACKGROUND, HEAD, NECK, TORSO, UNCERTAIN
 from adnerf_core.models.base import RenderOutputs
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 
 OPACITY_WEIGHT = 0.02
-"""Weight of opacity_loss, small beside the colour's error: the masks only have to decide where the colours allow both. Unmeasured."""
+"""Weight of opacity_loss, small beside the colour error: the masks only have to decide if the colours fit both matter and empty space.
+Unmeasured."""
 RESTART_MASK_FACTOR = 4
 """Factor of OPACITY_WEIGHT in the head phase for every restart after a collapse."""
 SPARSITY_WEIGHT = 0.01
-"""Weight of the opacity on the rim of the person, which the masks leave open: it is empty where that explains the picture as well
-(docs/decisions/0002-fast-field.md). Unmeasured."""
+"""Weight of the opacity on the rim of the person, where the masks are uncertain. It makes the rim empty if empty space fits the image as
+well as matter does (docs/decisions/0002-fast-field.md). Unmeasured."""
 COMPACT_WEIGHT = 5e-4
-"""Weight of the distortion loss (Mip-NeRF 360). Without it matter is spread along rays, smears when the head turns, and needs many
-samples (docs/decisions/0017-sharper-portrait.md)."""
+"""Weight of the distortion loss (Mip-NeRF 360). Without it, matter spreads along the rays: it smears when the head turns, and rendering it
+takes many samples (docs/decisions/0017-sharper-portrait.md)."""
 COMPACT_START, COMPACT_RAMP = 0.2, 0.5
-"""The distortion loss has no weight up to the share COMPACT_START of the head phase and its full weight after a further COMPACT_RAMP. At
-full weight from the first step it fixes the shape too early, which cost 2.4 dB of the head (docs/fidelity.md)."""
+"""Shares of the head phase. The distortion loss has weight 0 until COMPACT_START; then its weight rises linearly, for COMPACT_RAMP, to
+COMPACT_WEIGHT. Full weight from the first step fixed the shape too early and lowered the head's PSNR by 2.4 dB (docs/fidelity.md)."""
 GRADIENT_WEIGHT, GRADIENT_MAGNITUDE_WEIGHT = 0.03, 0.055
-"""Weights of gradient_loss: of the error of image gradients, and of the error of their mean magnitude. A magnitude weight of .08 gave
-more sharpness (.92 / .85 at head and mouth) and .2 dB less (docs/fidelity.md)."""
+"""Weights of the two terms of gradient_loss: the error of the image gradients, and the error of their mean magnitude. A magnitude weight of
+0.08 raised the sharpness (to 0.92 at the head and 0.85 at the mouth) and lowered the PSNR by 0.2 dB (docs/fidelity.md)."""
 RIM_TORSO_COVERAGE = 0.05
-"""Torso coverage below which an EDGE pixel lies between head and background, so that the target shows what is behind it."""
+"""An UNCERTAIN pixel with less torso coverage than this lies between head and background. The head field alone can then reproduce its
+colour, since no torso is in front."""
 MIN_TRANSMITTANCE = 1e-4
 """Transmittances are clamped to this distance from 0 and 1, which keeps the cross-entropy and its gradient finite."""
 
@@ -41,24 +43,25 @@ def head_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Loss of the head phase: colour + sparsity + compactness + masks.
 
-        colour       mean |C - C*|^2 over all rays but those of EDGE that are not on the rim: there the torso may hide the head
+        colour       mean |C - C*|^2 over the rays that are not UNCERTAIN and those on the rim
         sparsity     SPARSITY_WEIGHT / rays * sum of 1 - T over the rim
         compactness  COMPACT_WEIGHT ramp(done) mean(distortion), where ramp rises from 0 at COMPACT_START to 1
         masks        OPACITY_WEIGHT RESTART_MASK_FACTOR^restarts opacity_loss: HEAD and NECK solid, BACKGROUND and TORSO empty
 
-    The rim are the EDGE rays with a torso coverage below RIM_TORSO_COVERAGE.
+    The rim consists of the UNCERTAIN rays with a torso coverage below RIM_TORSO_COVERAGE. At the other UNCERTAIN rays the torso may hide
+    the head, so their colours do not count.
 
     Args:
         head: the rendered head.
         batch: what it should show.
-        done: share of the phase that is over, 0..1.
+        done: completed share of the phase, 0..1.
         restarts: restarts after a collapse so far.
 
     Returns:
         (loss, mean squared colour error without gradient).
     """
-    rim = (batch.label == EDGE) & (batch.coverage[:, 1] < RIM_TORSO_COVERAGE)
-    known = (batch.label != EDGE) | rim
+    rim = (batch.label == UNCERTAIN) & (batch.coverage[:, 1] < RIM_TORSO_COVERAGE)
+    known = (batch.label != UNCERTAIN) | rim
     error = ((over(head, batch.background) - batch.target) ** 2).mean(-1) * known
     color = error.sum() / known.sum().clamp(min=1)
     solid = (batch.label == HEAD) | (batch.label == NECK)
@@ -76,14 +79,14 @@ def gradient_loss(head: RayOutput, batch: RayBatch, patch_size: int) -> Float[Te
         loss = sum over rows and columns of  GRADIENT_WEIGHT mean |dC - dC*| + GRADIENT_MAGNITUDE_WEIGHT mean_p | m_p(dC) - m_p(dC*) |
 
     dC are the differences of neighbours along the axis, and m_p is the mean of their absolute values in patch p. Differences count
-    only where both pixels are HEAD or BACKGROUND. A squared error of colours is least for a blurred mean of all possible pictures;
-    the absolute error of differences is least for their median, which is sharp, and the second term demands as much fine detail
-    as the footage has.
+    only if both pixels are HEAD or BACKGROUND. A squared error of colours is least for the mean of all possible images, which is blurred.
+    The first term, the absolute error of differences, is least for their median, which is sharper. The second term is least if the
+    image has as much fine detail as the footage.
 
     Args:
         head: the rendered head.
         batch: rays in patches, row by row.
-        patch_size: edge of the patches, px.
+        patch_size: side of a patch, px.
     """
     known = ((batch.label == HEAD) | (batch.label == BACKGROUND)).view(-1, patch_size, patch_size, 1)
     rendered, target = (
@@ -100,7 +103,7 @@ def gradient_loss(head: RayOutput, batch: RayBatch, patch_size: int) -> Float[Te
 
 
 def torso_loss(rendered: RenderOutputs, batch: RayBatch) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Loss of the torso phase: mean |C - C*|^2 of the complete picture + OPACITY_WEIGHT opacity_loss of the torso.
+    """Loss of the torso phase: mean |C - C*|^2 of head and torso together + OPACITY_WEIGHT opacity_loss of the torso.
 
     The torso is solid at TORSO and NECK, and empty at BACKGROUND and HEAD.
 
@@ -119,7 +122,7 @@ def opacity_loss(output: RayOutput, solid: Bool[Tensor, " rays"], empty: Bool[Te
     Args:
         output: the rendered field.
         solid: rays that surely meet the field.
-        empty: rays that surely do not. Rays that are neither do not count.
+        empty: rays that surely do not meet it. Rays that are neither solid nor empty do not count.
     """
     transmittance = output.transmittance.clamp(MIN_TRANSMITTANCE, 1 - MIN_TRANSMITTANCE)
     certain = solid | empty

@@ -1,8 +1,8 @@
 """Photometric pose refinement: damped Gauss-Newton on the difference between the rendered head and the footage.
 
-Landmarks place the head to about a pixel, with errors that depend on pose and expression, and a model trained on such a track is
-blurred by them. So the poses are moved to where the head, as it is rendered by then, looks most like the footage. Optimising poses
-together with a radiance field is the idea of BARF (Lin et al., ICCV 2021); here poses and field are optimised in turns.
+Landmarks locate the head to within about a pixel, and their errors vary with pose and expression, so a model trained on their track
+is blurred. Each pose is therefore corrected so that the head, rendered by the partly trained model, matches the footage best. BARF (Lin et
+al., ICCV 2021) optimises poses together with a radiance field; here the two are optimised in turns.
 
 For each frame a correction d of six numbers (see `apply_pose_delta`) minimises
 
@@ -16,7 +16,7 @@ the normal equations
 with J_ki = (r_i(d + h_k e_k) - r_i(d)) / h_k by finite differences (h = FD_STEP), W = diag(min(1, NOISE / |r_i|)) / NOISE^2 (Huber's
 weights), and D = diag(PRIOR_WEIGHT n / PRIOR_STD^2), the prior, which also damps the step. Then d += clamp(OVERRELAXATION s, MAX_STEP).
 
-The same rays give the exposure of a frame, and a residual that shows whether it fits the other frames at all.
+The same rays give the exposure of each frame, and a residual by which frames that do not fit the others are recognised.
 """
 
 from __future__ import annotations
@@ -45,44 +45,45 @@ from adnerf_core.training.track_refinement import (
 )
 
 FD_STEP = (2e-3, 2e-3, 2e-3, 2e-3, 2e-3, 2e-2)
-"""Steps of the finite differences: rotation (rad) and translation (head units). Each moves the picture by a fraction of a pixel; depth
-has a larger one because it changes the picture least."""
+"""Steps of the finite differences: rotation (rad) and translation (head units). Each moves the image by a fraction of a pixel. The step in
+depth is larger because depth changes the image least."""
 PRIOR_STD = (0.03, 0.03, 0.03, 0.03, 0.03, 0.2)
 """Standard deviation of the tracker's errors, in the units of FD_STEP: about 2 degrees, 3 % of the distance between the eyes, and more in
 depth, which landmarks determine worst. Unmeasured."""
 PRIOR_WEIGHT = 2e-4
-"""Weight of the prior for each residual. It is far below 1 because the residuals of a frame have common causes (a blurred texture, a wrong
-expression) and are not independent observations. Unmeasured."""
+"""Weight of the prior, per residual. It is far below 1 because the residuals of a frame have common causes (a blurred texture, a wrong
+expression), so they are not independent observations. Unmeasured."""
 NOISE = 0.05
-"""Standard deviation of the colour (0..1) of a pixel that the model explains. Larger differences (a hand, a highlight) count linearly."""
+"""Standard deviation of the colour error (0..1) at pixels that the model can reproduce. Larger errors (a hand, a highlight) count
+linearly."""
 OVERRELAXATION = 1.5
 """Factor of each step. Far from the optimum most residuals have Huber weights below 1, and the linear model's step is too short."""
 MAX_STEP = 0.1
-"""Largest change of each number in one step (rad, head units), beyond which the linear model does not hold."""
+"""Largest change of each component of a pose in one step (rad, head units). Beyond it the linear model does not hold."""
 RIM_PX, RIM_REFERENCE_PX, RIM_SHARE = 6, 256, 0.25
-"""Half-width of the band along the head's outline, px of a picture of RIM_REFERENCE_PX, and the share of the rays in it. The outline
-determines the pose where the face has no texture."""
+"""The rim along the outline (see pixel_probabilities): its half-width in an image of RIM_REFERENCE_PX, px, and the share of the rays that
+are drawn in it. The outline shows the pose even if the face has little texture."""
 RAYS = 512
 """Rays of a frame in one step. Four times as many gain nothing (docs/fidelity.md: 29.92 and 29.91 dB)."""
 BATCH_FRAMES = 4
-"""Frames that are rendered at once, 7 times RAYS each; more need more memory, fewer cost more calls."""
+"""Frames that are rendered at once, 7 x RAYS rays each. More frames need more memory; fewer need more calls."""
 MIN_BRIGHTNESS = 0.02
 """Least rendered brightness by which the exposure is divided."""
 EXPOSURE_RANGE = (0.5, 2.0)
-"""Exposures are clamped to one stop: a larger change of light is rather another scene, and its frame an outlier."""
+"""Range of the exposures: one stop (a factor of 2) either way. A larger change of light more likely means another scene."""
 HELD_OUT_ROUNDS = 4
-"""Steps that refine held-out poses: as many as training makes (REFINE_AT in talking_head_task.py)."""
+"""Number of steps that refine held-out poses, the same as in training (REFINE_AT in talking_head_task.py)."""
 
 
 @dataclass(frozen=True)
 class AlignmentFrames:
-    """The frames to align the head with.
+    """The frames whose poses are refined, and what is known about them.
 
-    The tensors hold all frames of the footage part, because they are large and a selection would copy them.
+    The tensors may hold more frames than `indices` selects: they are large, and a selection would copy them.
 
     Attributes:
-        indices: the frames to align, indices into the other tensors, in order of time.
-        images: RGB.
+        indices: the frames to refine, in order of time: indices into the other tensors.
+        images: RGB, 0..255.
         masks: coverage by head and torso, 0..255.
         mouth_boxes: (top, left, bottom, right), px.
         condition: of the head's field.
@@ -98,16 +99,18 @@ class AlignmentFrames:
 
 
 class _Linearization(NamedTuple):
-    """The rendering around the current poses of some frames.
+    """Colours at the current poses of a chunk of frames, and how they change with the poses.
 
-    color: rendered colours at the current poses, times the exposure; residual: color - footage; jacobian: derivatives of the
-    residuals by the six numbers of the pose.
+    color: rendered at the current poses, times the exposure, 0..1.
+    target: colours of the same pixels in the footage, 0..1.
+    residual: color - target.
+    jacobian: derivatives of the residuals by the six components of the pose.
     """
 
-    color: Float[Tensor, "part rays 3"]
-    target: Float[Tensor, "part rays 3"]
-    residual: Float[Tensor, "part residuals"]
-    jacobian: Float[Tensor, "part 6 residuals"]
+    color: Float[Tensor, "chunk rays 3"]
+    target: Float[Tensor, "chunk rays 3"]
+    residual: Float[Tensor, "chunk residuals"]
+    jacobian: Float[Tensor, "chunk 6 residuals"]
 
 
 @torch.no_grad()
@@ -129,15 +132,18 @@ def refine_poses(
         generator: draws the pixels.
         tick: is called every BATCH_FRAMES frames.
     """
-    parts = []
-    for part in torch.arange(len(poses), device=poses.device).split(BATCH_FRAMES):
+    estimates = []
+    for chunk in torch.arange(len(poses), device=poses.device).split(BATCH_FRAMES):
         tick()
-        parts.append(_gauss_newton_step(model, alignment, poses[part], refinement.select(part), part, generator))
-    step, exposure, residual = (torch.cat(column) for column in zip(*parts, strict=True))
+        indices = alignment.indices[chunk]
+        estimates.append(
+            _gauss_newton_step(model, alignment, indices, poses[chunk], refinement.select(chunk), generator)
+        )
+    step, exposure, residual = (torch.cat(column) for column in zip(*estimates, strict=True))
     refined = TrackRefinement(refinement.pose_delta + step, exposure / exposure.median(0).values, residual)
     outlier = torch.ones(len(poses), dtype=torch.bool, device=poses.device)
     outlier[refined.inliers()] = False
-    # The estimates of an outlier would spread to its neighbours by smoothing, so it keeps its former ones.
+    # Smoothing would spread the new estimate of an outlier to its neighbours, so an outlier keeps its previous estimate.
     pose_delta = torch.where(outlier[:, None], refinement.pose_delta, refined.pose_delta)
     exposure = torch.where(outlier[:, None], refinement.exposure, refined.exposure)
     return TrackRefinement(smooth_over_time(pose_delta), smooth_over_time(exposure), residual)
@@ -155,7 +161,7 @@ def align_held_out(
         dataset: the footage.
         track: the track of the footage.
         frames: the valid held-out frames, ascending.
-        codes: the lip codes of these frames, predicted from the sound.
+        codes: the lip codes of these frames, predicted from the audio.
 
     Returns:
         The track with the refined poses at `frames`.
@@ -183,10 +189,10 @@ def align_held_out(
 def pixel_probabilities(
     masks: UInt8[Tensor, "frames size size 2"], mouth_boxes: Float[Tensor, "frames 4"]
 ) -> Float[Tensor, "frames size size"]:
-    """Returns the probability of each pixel to be drawn: 1 - RIM_SHARE over the head without the mouth, RIM_SHARE along its outline.
+    """Returns the probability that a pixel is drawn; it sums to 1 - RIM_SHARE over the head and to RIM_SHARE over the rim.
 
-    The mouth is left out because it moves with the sound. The outline is where head and background meet; the border between head
-    and torso is not part of it.
+    The mouth is left out of the head because it moves with the speech. The rim consists of the head's pixels near the border of the head,
+    and of the background's pixels near the person. Pixels of the torso are not drawn.
 
     Args:
         masks: coverage by head and torso, 0..255.
@@ -195,50 +201,52 @@ def pixel_probabilities(
     size = masks.shape[1]
     head, background = masks[..., 0] > FULL_COVERAGE, (masks < NO_COVERAGE).all(-1)
     width = max(1, round(RIM_PX * size / RIM_REFERENCE_PX))
-    near_person, near_other = (F.max_pool2d(part.float(), 2 * width + 1, 1, width) > 0 for part in (~background, ~head))
-    rim = ((background & near_person) | (head & near_other)).float()
+    near_person, near_non_head = (
+        F.max_pool2d(mask.float(), 2 * width + 1, 1, width) > 0 for mask in (~background, ~head)
+    )
+    rim = ((background & near_person) | (head & near_non_head)).float()
     centers = torch.arange(size, device=masks.device) + 0.5
     top, left, bottom, right = (side[:, None, None] for side in mouth_boxes.unbind(-1))
     mouth = (centers[:, None] > top) & (centers[:, None] < bottom) & (centers > left) & (centers < right)
     inner = (head & ~mouth).float()
-    inner_density, rim_density = (part / part.sum((1, 2), keepdim=True).clamp(min=1) for part in (inner, rim))
+    inner_density, rim_density = (mask / mask.sum((1, 2), keepdim=True).clamp(min=1) for mask in (inner, rim))
     return inner_density * (1 - RIM_SHARE) + rim_density * RIM_SHARE
 
 
 def _gauss_newton_step(
     model: TalkingHead,
     alignment: AlignmentFrames,
-    poses: Float[Tensor, "part 4 4"],
+    indices: Int[Tensor, " chunk"],
+    poses: Float[Tensor, "chunk 4 4"],
     refinement: TrackRefinement,
-    part: Int[Tensor, " part"],
     generator: torch.Generator,
-) -> tuple[Float[Tensor, "part 6"], Float[Tensor, "part 3"], Float[Tensor, " part"]]:
-    """Returns the step of the pose, the new exposure and the mean absolute residual of the frames `part`."""
-    around = _linearize(model, alignment, poses, refinement, alignment.indices[part], generator)
-    step = _solve(around.residual, around.jacobian, refinement.pose_delta)
-    # The ratio of medians and not of means, because a hand or a highlight is not a change of light.
-    brightness = around.color.median(1).values.clamp(min=MIN_BRIGHTNESS)
-    exposure = refinement.exposure * (around.target.median(1).values / brightness)
-    return step, exposure.clamp(*EXPOSURE_RANGE), (around.color - around.target).abs().mean((1, 2))
+) -> tuple[Float[Tensor, "chunk 6"], Float[Tensor, "chunk 3"], Float[Tensor, " chunk"]]:
+    """Returns the pose's step, the new exposure and the mean absolute residual of each of the frames `indices`."""
+    linear = _linearize(model, alignment, indices, poses, refinement, generator)
+    step = _solve(linear.residual, linear.jacobian, refinement.pose_delta)
+    # A ratio of medians: means would take a hand or a highlight for a change of light.
+    brightness = linear.color.median(1).values.clamp(min=MIN_BRIGHTNESS)
+    exposure = refinement.exposure * (linear.target.median(1).values / brightness)
+    return step, exposure.clamp(*EXPOSURE_RANGE), (linear.color - linear.target).abs().mean((1, 2))
 
 
 def _linearize(
     model: TalkingHead,
     alignment: AlignmentFrames,
-    poses: Float[Tensor, "part 4 4"],
+    indices: Int[Tensor, " chunk"],
+    poses: Float[Tensor, "chunk 4 4"],
     refinement: TrackRefinement,
-    indices: Int[Tensor, " part"],
     generator: torch.Generator,
 ) -> _Linearization:
-    """Renders RAYS pixels of each frame from its current pose, and from six poses that differ by FD_STEP in one number."""
+    """Renders RAYS pixels of each frame from its current pose, and from six poses of which each differs in one component, by FD_STEP."""
     size, fd_step = alignment.images.shape[1], torch.tensor(FD_STEP, device=poses.device)
     probabilities = pixel_probabilities(alignment.masks[indices], alignment.mouth_boxes[indices]).flatten(1).cpu()
-    chosen = torch.multinomial(probabilities, RAYS, True, generator=generator).to(poses.device)
-    pixels = torch.stack([chosen // size, chosen % size], -1) + 0.5
-    target = alignment.images[indices].flatten(1, 2).gather(1, chosen[..., None].expand(-1, -1, 3)) / 255
+    pixel_index = torch.multinomial(probabilities, RAYS, True, generator=generator).to(poses.device)
+    pixels = torch.stack([pixel_index // size, pixel_index % size], -1) + 0.5
+    target = alignment.images[indices].flatten(1, 2).gather(1, pixel_index[..., None].expand(-1, -1, 3)) / 255
     offsets = torch.cat([fd_step.new_zeros(1, 6), torch.diag(fd_step)])
     candidates = apply_pose_delta(poses[:, None], refinement.pose_delta[:, None] + offsets)
-    background = alignment.background.flatten(0, 1)[chosen]
+    background = alignment.background.flatten(0, 1)[pixel_index]
     colors = _render_candidates(model, candidates, pixels, alignment.condition[indices], background)
     colors = colors * refinement.exposure[:, None, None]
     residual = (colors[:, 0] - target).flatten(1)
@@ -247,11 +255,11 @@ def _linearize(
 
 
 def _solve(
-    residual: Float[Tensor, "part residuals"],
-    jacobian: Float[Tensor, "part 6 residuals"],
-    pose_delta: Float[Tensor, "part 6"],
-) -> Float[Tensor, "part 6"]:
-    """Solves the normal equations (see the top of this module); returns the overrelaxed, clamped step."""
+    residual: Float[Tensor, "chunk residuals"],
+    jacobian: Float[Tensor, "chunk 6 residuals"],
+    pose_delta: Float[Tensor, "chunk 6"],
+) -> Float[Tensor, "chunk 6"]:
+    """Solves the normal equations of the module's docstring; returns the overrelaxed, clamped step."""
     huber = NOISE / residual.abs().clamp(min=NOISE)
     weighted = jacobian * huber[:, None] / NOISE**2
     prior = PRIOR_WEIGHT * residual.shape[1] / torch.tensor(PRIOR_STD, device=residual.device) ** 2
@@ -262,19 +270,19 @@ def _solve(
 
 def _render_candidates(
     model: TalkingHead,
-    candidates: Float[Tensor, "part tries 4 4"],
-    pixels: Float[Tensor, "part rays 2"],
-    condition: Float[Tensor, "part condition"],
-    background: Float[Tensor, "part rays 3"],
-) -> Float[Tensor, "part tries rays 3"]:
+    candidates: Float[Tensor, "chunk candidates 4 4"],
+    pixels: Float[Tensor, "chunk rays 2"],
+    condition: Float[Tensor, "chunk condition"],
+    background: Float[Tensor, "chunk rays 3"],
+) -> Float[Tensor, "chunk candidates rays 3"]:
     """Renders the same pixels of each frame from each of its candidate poses, over the background."""
     shape = (*candidates.shape[:2], pixels.shape[1])
 
-    def each(values: Tensor) -> Tensor:
-        """Repeats values of shape [part, 1 or tries, 1 or rays, ...] for all rays, and flattens these axes."""
+    def expand_to_rays(values: Tensor) -> Tensor:
+        """Repeats values of shape [chunk, 1 or candidates, 1 or rays, ...] for all rays, and flattens these axes."""
         return values.expand(*shape, *values.shape[3:]).flatten(0, 2)
 
-    rays = cast_rays(model.geometry.camera, each(candidates[:, :, None]), each(pixels[:, None]))
+    rays = cast_rays(model.geometry.camera, expand_to_rays(candidates[:, :, None]), expand_to_rays(pixels[:, None]))
     frame_index = torch.arange(len(candidates), device=pixels.device)
-    head = model.render_head(rays, condition, each(frame_index[:, None, None]))
-    return over(head, each(background[:, None])).unflatten(0, shape)
+    head = model.render_head(rays, condition, expand_to_rays(frame_index[:, None, None]))
+    return over(head, expand_to_rays(background[:, None])).unflatten(0, shape)

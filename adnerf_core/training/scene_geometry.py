@@ -42,7 +42,7 @@ def estimate_scene_geometry(dataset: SubjectDataset, track: Track, size: int) ->
     Args:
         dataset: the footage.
         track: its track, not refined.
-        size: edge of the pictures of the run, px.
+        size: side of the images of the run, px.
     """
     trained = np.flatnonzero(track.valid[: dataset.held_out_from])
     measured = trained[:: max(1, len(trained) // MAX_FRAMES)]

@@ -138,9 +138,9 @@ class TalkingHeadTask:
             tick: is called every few frames.
         """
         frames, count = self.frames, len(self.tracked_poses)
-        chosen = torch.arange(0, count, REFINE_EVERY, device=self.tracked_poses.device)
+        frame_indices = torch.arange(0, count, REFINE_EVERY, device=self.tracked_poses.device)
         alignment = AlignmentFrames(
-            indices=chosen,
+            indices=frame_indices,
             images=frames.images,
             masks=frames.masks,
             mouth_boxes=frames.boxes[:, MOUTH_BOX],
@@ -148,9 +148,9 @@ class TalkingHeadTask:
             background=frames.background / 255,
         )
         generator = step_generator(self.config.seed, step)
-        before = self.refinement.select(chosen)
-        refined = refine_poses(self.model, alignment, self.tracked_poses[chosen], before, generator, tick)
-        self.apply_refinement(refined.interpolate(chosen, count))
+        before = self.refinement.select(frame_indices)
+        refined = refine_poses(self.model, alignment, self.tracked_poses[frame_indices], before, generator, tick)
+        self.apply_refinement(refined.interpolate(frame_indices, count))
 
 
 class HeadPhase(Phase):

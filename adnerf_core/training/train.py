@@ -34,7 +34,7 @@ from adnerf_core.training.task import Phase, StepLoss, TrainingTask
 TASKS = {"fast": TalkingHeadTask, "paper": AdNerfTask}
 """The task of each kind of model. "paper" are the networks and the schedule of AD-NeRF."""
 CPU_SIZE, CUDA_SIZE = 256, 512
-"""Edge, px, of the pictures of a run whose configuration gives no size. 512 px cost four times the memory and the time of a frame."""
+"""Side, px, of the images of a run whose configuration gives no size. 512 px cost four times the memory and the time of a frame."""
 COLLAPSE_STEP, COLLAPSE_OPACITY = 400, 0.3
 """A head field whose opacity is below this at this step shows the background only and does not recover: it is restarted. By then a
 field that learns is opaque at most of the head's rays. Unmeasured."""
@@ -142,7 +142,7 @@ class Trainer:
         """Begins a phase anew after a collapse, with another seed; the masks then count more (see `head_loss`)."""
         restarts = self.state["restarts"] + 1
         if restarts > MAX_RESTARTS:
-            raise TrainingCollapsed(f"The head stayed empty in {restarts} trainings from different starts.")
+            raise TrainingCollapsed(f"Training failed {restarts} times: the model showed only the background.")
         self.task.restart(restarts)
         self.optimizer = None
         self.state = {"phase": phase.name, "step": 0, "restarts": restarts}

@@ -270,7 +270,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "internal_error": ProblemType(
         500,
         "Something went wrong in the service",
-        "Try again; if it happens again, report it with the log.",
+        "Try again; if it happens again, report the X-Request-Id or the job's id to the operator.",
         "The service has a fault. Its log has the details, under the X-Request-Id of the answer.",
     ),
     errors.StoreAway.code: ProblemType(

@@ -8,7 +8,7 @@ import pytest
 from adnerf_core.cli import main
 from adnerf_core.files import ffmpeg
 from adnerf_core.synthesis import render as rendering
-from adnerf_core.synthesis.render import Rendered
+from adnerf_core.synthesis.render import RenderedVideo
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT
 from adnerf_core.watermark import detect as detection
 
@@ -39,7 +39,7 @@ def test_a_label_needs_no_text(arguments, label, monkeypatch):
 
     def render(run, audio, out, options, *rest, **more):
         calls.append(options)
-        return Rendered(25, 1.0, 64, 64, options.view)
+        return RenderedVideo(25, 1.0, 64, 64, options.view)
 
     monkeypatch.setattr(rendering, "render", render)
     assert main(["render", "run", "a.wav", "--out", "out.mp4", *arguments]) == 0

@@ -111,7 +111,7 @@ def test_sound_with_too_low_a_rate_for_speech_is_refused(tmp_path, plain, rate):
     ffmpeg.write_wav(path, np.tile([0.3, -0.3], 3200), rate)
     assert ffmpeg.probe(path).sample_rate == rate
     for use in (ffmpeg.extract_audio, lambda sound: ffmpeg.write_video(tmp_path / "a.mp4", [], audio=sound)):
-        with pytest.raises(NotMedia, match=f"{rate} samples a second"):
+        with pytest.raises(NotMedia, match=f"sampled at {rate} Hz"):
             use(path)
 
 

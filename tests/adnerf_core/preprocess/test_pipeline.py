@@ -281,7 +281,7 @@ def test_files_with_large_gaps_are_refused_before_their_pictures_are_decoded(nam
     """A second of pictures, eight minutes without, and some more: the gap is not filled with copies."""
     gaps, steps = tmp_path / f"leaps.{name}", []
     gaps.write_bytes(good.leaping(name))
-    with pytest.raises(NotMedia, match="has 30 pictures for its 501 s"):
+    with pytest.raises(NotMedia, match=r"has 0\.06 frames per second"):
         preprocess(gaps, tmp_path / "dataset", progress=lambda *step: steps.append(step))
     assert not steps
 

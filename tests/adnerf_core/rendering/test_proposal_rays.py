@@ -34,7 +34,7 @@ def wall(depth: torch.Tensor, opacity: torch.Tensor, thin: torch.Tensor | None =
 def test_a_plain_wall_is_smooth_and_its_intervals_lie_around_it():
     depth, opacity = torch.full((5, 6), 4.0), torch.ones(5, 6)
     proposals = propose_intervals(torch.ones(5, 6, dtype=torch.bool), 4, 6, wall(depth, opacity))
-    assert proposals.smooth.all() and not proposals.edge.any()
+    assert proposals.smooth.all() and not proposals.detailed.any()
     inner = proposals.interval_edges[..., 1:-1]
     assert (inner > 3.5).all() and (inner < 4.5).all() and (proposals.interval_edges.diff(dim=-1) > 0).all()
 
@@ -52,27 +52,27 @@ def test_between_proposal_rays_the_intervals_follow_a_slope():
     )  # at the border: the nearest
 
 
-def test_steps_and_outlines_are_edge_blocks_and_empty_blocks_are_left_out():
+def test_steps_and_outlines_are_detailed_blocks_and_empty_blocks_are_left_out():
     depth, opacity = torch.full((5, 12), 4.0), torch.ones(5, 12)
     depth[:, 3:] = 6.0
     opacity[:, 8:] = 0.0
     proposals = propose_intervals(torch.ones(5, 12, dtype=torch.bool), 4, 6, wall(depth, opacity))
     assert proposals.smooth[0].tolist() == [True, True, False, False, True, True, True, False] + 4 * [False]
-    assert proposals.edge[0].nonzero()[:, 0].tolist() == [2, 3, 7, 8]
+    assert proposals.detailed[0].nonzero()[:, 0].tolist() == [2, 3, 7, 8]
 
 
-def test_blocks_that_few_intervals_do_not_reproduce_are_edge_blocks_and_so_are_their_neighbours():
+def test_blocks_that_few_intervals_do_not_reproduce_are_detailed_blocks_and_so_are_their_neighbours():
     depth, opacity = torch.full((5, 7), 4.0), torch.ones(5, 7)
     thin = torch.zeros(5, 7, dtype=torch.bool)
     thin[2, 3] = True
     proposals = propose_intervals(torch.ones(5, 7, dtype=torch.bool), 4, 6, wall(depth, opacity, thin))
     beside = torch.zeros(5, 7, dtype=torch.bool)
     beside[1:4, 2:5] = True
-    assert torch.equal(proposals.edge, beside) and torch.equal(proposals.smooth, ~beside)
+    assert torch.equal(proposals.detailed, beside) and torch.equal(proposals.smooth, ~beside)
 
 
 def test_without_opacity_or_candidates_no_block_is_rendered():
     depth, opacity = torch.full((3, 3), 4.0), torch.zeros(3, 3)
     proposals = propose_intervals(torch.ones(3, 3, dtype=torch.bool), 4, 6, wall(depth, opacity))
-    assert not proposals.smooth.any() and not proposals.edge.any()
-    assert not propose_intervals(torch.zeros(3, 3, dtype=torch.bool), 4, 6, wall(depth, opacity)).edge.any()
+    assert not proposals.smooth.any() and not proposals.detailed.any()
+    assert not propose_intervals(torch.zeros(3, 3, dtype=torch.bool), 4, 6, wall(depth, opacity)).detailed.any()

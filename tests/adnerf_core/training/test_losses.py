@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from adnerf_core.data.ray_batches import RayBatch
-from adnerf_core.data.region_labels import EDGE, HEAD
+from adnerf_core.data.region_labels import HEAD, UNCERTAIN
 from adnerf_core.rendering.volume_rendering import RayOutput
 from adnerf_core.training.losses import COMPACT_WEIGHT, gradient_loss, head_loss
 
@@ -53,7 +53,7 @@ def test_detail_is_preferred_to_its_mean(stripes):
 
 
 def test_detail_counts_only_at_head_and_background(stripes):
-    assert gradient_loss(solid(torch.full_like(stripes, 0.5)), batch_of(stripes, EDGE), PATCH) == 0
+    assert gradient_loss(solid(torch.full_like(stripes, 0.5)), batch_of(stripes, UNCERTAIN), PATCH) == 0
 
 
 def test_spread_matter_costs_nothing_at_first_and_something_later(stripes):

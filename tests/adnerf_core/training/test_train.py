@@ -112,7 +112,7 @@ def test_collapse_is_detected_and_restarted_with_another_seed(toy_dataset, tmp_p
 def test_a_subject_that_always_collapses_fails_with_a_remedy(toy_dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "COLLAPSE_STEP", 2)
     monkeypatch.setattr(training, "COLLAPSE_OPACITY", 2.0)
-    with pytest.raises(TrainingCollapsed, match="empty in 3 trainings"):
+    with pytest.raises(TrainingCollapsed, match="failed 3 times"):
         train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
 
 
