@@ -146,7 +146,9 @@ class Job(Output):
     eta_s: float | None = Field(
         description="estimated seconds to the end, from the measured speed; null until enough was measured"
     )
-    queue_position: int | None = Field(description="position in the queue: 1 is the next to run; null: not queued")
+    queue_position: int | None = Field(
+        description="position among the queued jobs of the workers that serve it: 1 is the next to run; null: not queued"
+    )
     attempt: int
     max_attempts: int
     error: JobError | None
