@@ -101,7 +101,7 @@ def _time(moment: datetime) -> str:
 
 
 def _from_now(span: timedelta | None) -> datetime | None:
-    return None if span is None else now() + span
+    return None if span is None else api_keys.time_after(span)
 
 
 def owner_name(text: str) -> str:

@@ -125,3 +125,10 @@ def test_a_database_that_is_away_or_has_no_tables_is_told_with_its_remedy(tmp_pa
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert "The database cannot be used" in ended.stderr and "alembic upgrade head" in ended.stderr
+
+
+def test_a_time_beyond_the_calendar_ends_with_it(adnerf, house):
+    key_id, token = made(adnerf, "--expires", "999999w")
+    assert found(house, token).expires_at == api_keys.END_OF_TIME
+    adnerf("keys", "rotate", key_id, "--grace", "999999w")
+    assert found(house, token).previous_until == api_keys.END_OF_TIME
