@@ -69,6 +69,7 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
     """
     if size > settings.max_upload_bytes:
         raise FileTooLarge(f"A file can have at most {settings.max_upload_bytes} bytes.")
+    quotas.lock_owner(session, owner)
     owned = select(func.count()).where(Upload.owner == owner, *_usable())
     if session.scalars(owned).one() >= settings.max_open_uploads:
         raise TooManyUploads(f"There are {settings.max_open_uploads} unused uploads, the most that are allowed.")
