@@ -16,6 +16,7 @@ from pydantic import (
 
 from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
 from api.problems.table import PROBLEMS
+from api.schemas.one_line import PATTERN, visible_line
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
 from storage.tables.api_keys import END_OF_TIME, OWNER, Scope
 from storage.tables.quotas import QuotaName
@@ -38,8 +39,9 @@ Name = Annotated[
         strip_whitespace=True,
         min_length=1,
         max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",  # no control characters, not only spaces
     ),
+    AfterValidator(visible_line),
+    Field(json_schema_extra={"pattern": PATTERN}),
 ]
 OwnerName = Annotated[str, StringConstraints(pattern=f"^{OWNER}$")]
 
