@@ -28,7 +28,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """A word to the person, never a result."""
-        self._err.print(text, soft_wrap=True)
+        self._err.print(_printable(text), soft_wrap=True)
 
     def show(self, resource: BaseModel) -> None:
         """One resource: every field that has a value."""
@@ -50,7 +50,7 @@ class Screen:
         if self.as_json:
             self._json(values)
         else:
-            print(text, flush=True)
+            print(_printable(text), flush=True)
 
     def fail(self, error: AdnerfError) -> None:
         """What went wrong, and what to do about it."""
@@ -75,7 +75,7 @@ class Screen:
             yield Bars(bars)
 
     def _json(self, value: object) -> None:
-        print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)
+        print(_printable(json.dumps(value, ensure_ascii=False, indent=2)), flush=True)
 
 
 class Bars:
@@ -137,6 +137,11 @@ def time_left(job: Job) -> str:
     minutes, seconds = divmod(round(job.eta_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"about {hours}:{minutes:02}:{seconds:02} left" if hours else f"about {minutes}:{seconds:02} left"
+
+
+def _printable(text: str) -> str:
+    """The text with question marks for the bytes of file names that are not UTF-8, which no stream could print."""
+    return text.encode(errors="replace").decode()
 
 
 def _print_aligned(rows: Sequence[Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from adnerf_client.connection import BytesDone, Connection
-from adnerf_client.errors import AdnerfError, BadUse
+from adnerf_client.errors import AdnerfError, BadUse, StillRunning
 from adnerf_client.models import Job, Subject, Verification, Video
 from adnerf_client.resources import Jobs, Subjects, Verifications, Videos
 from adnerf_client.uploads import Uploads
@@ -68,14 +68,21 @@ class Client:
         """
         return wait(self._connection, thing, progress=progress, timeout_s=timeout, away_s=away)
 
-    def verify(self, file: str | Path, *, progress: BytesDone | None = None) -> Verification:
+    def verify(
+        self, file: str | Path, *, progress: BytesDone | None = None, timeout: float | None = None
+    ) -> Verification:
         """Whether the service made a video file, by its credentials and by its mark; waits until that is known.
 
-        Raises AdnerfError with the service's code where the file cannot be looked at.
+        Raises AdnerfError with the service's code where the file cannot be looked at, and StillRunning after `timeout`
+        seconds: the service goes on, and `verifications.get` reads the answer later.
         """
         answer = self.verifications.create(file, progress=progress)
+        deadline = None if timeout is None else time.monotonic() + timeout
         while answer.finished_at is None:
-            time.sleep(VERIFY_LOOK_S)
+            if deadline is not None and time.monotonic() >= deadline:
+                remedy = "Check that a worker runs, and ask again later."
+                raise StillRunning(f"{answer.id} was not answered within {timeout:g} s.", remedy, job=None)
+            time.sleep(VERIFY_LOOK_S if deadline is None else min(VERIFY_LOOK_S, max(0.0, deadline - time.monotonic())))
             answer = self.verifications.get(answer)
         if answer.error is not None:
             raise AdnerfError(answer.error.message, answer.error.remedy, code=answer.error.code)

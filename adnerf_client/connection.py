@@ -41,6 +41,8 @@ STRANGER_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
 PASSING = (429, 502, 503, 504)
 """Statuses that are worth another try."""
+LASTING = ("too_many_uploads", "quota_exceeded")
+"""Codes of limits that waiting does not lift: the client has to delete something first."""
 IN_FLIGHT = "idempotency_in_flight"
 """The code of a 409 that means: the same request came before, over a connection that was lost, and is still being worked on."""
 
@@ -78,6 +80,8 @@ class Patience:
 
 
 def _passing(error: AdnerfError) -> bool:
+    if error.code in LASTING and getattr(error, "retry_after_s", None) is None:
+        return False
     return isinstance(error, Unreachable) or error.status in PASSING or error.code == IN_FLIGHT
 
 

@@ -97,7 +97,9 @@ class Subjects(Made[Subject]):
         if consent_by is not None:
             form["consent_by"] = consent_by
         if name is None and video is not None:
-            name = Path(video).stem  # the service takes it from the form's file, which an upload is not
+            name = (
+                Path(video).stem.encode(errors="replace").decode()
+            )  # the service takes it from the form's file, which an upload is not
         if name is not None:
             form["name"] = name
         return self._create(form, "video", video, upload_id, progress)
