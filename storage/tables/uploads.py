@@ -34,7 +34,7 @@ from storage.errors import (
 )
 from storage.objects.base import IncomingFile, ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import quotas
+from storage.tables import idempotency, quotas
 
 PREFIX = "uploads/"
 """The beginning of the keys of parts."""
@@ -185,6 +185,7 @@ def remove(session: Session, store: ObjectStore, upload_id: str, *, owner: str) 
     get(session, upload_id, owner=owner)
     _delete_parts(session, store, upload_id)
     session.execute(delete(Upload).where(Upload.id == upload_id))
+    idempotency.erase_naming(session, upload_id, owner=owner)
 
 
 def expire(session: Session, store: ObjectStore) -> list[str]:

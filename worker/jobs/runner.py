@@ -22,7 +22,7 @@ from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
 from worker.broker import QUEUES, Broker
 from worker.jobs.pipeline import CoreFunctions, Pipeline
-from worker.jobs.scratch_cleanup import remove_stale_scratch
+from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.locks import WorkerLock, is_abandoned
 from worker.provenance.verifier import Verifier
 from worker.webhooks.delivery import THREADS, WebhookDeliverer
@@ -141,6 +141,7 @@ class Runner:
     def _sweep(self) -> None:
         sweep(self.settings, self.database, self.broker)
         self.lock.remove_dead()
+        remove_deleted_subjects(self.database, self.pipeline.workspace)
 
     def _clean_up(self) -> None:
         remove_stale_scratch(self.database, self.pipeline.workspace)
