@@ -114,12 +114,11 @@ def test_without_keys_others_are_not_listened_to(house, command):
 @pytest.mark.parametrize(
     ("command", "url"),
     [
-        ("api", "sqlite://"),  # empty: it has no tables
         ("api", "postgresql+psycopg://nobody@127.0.0.1:1/none"),
         ("serve", "postgresql+psycopg://nobody@127.0.0.1:1/none"),
     ],
 )
-def test_a_database_that_is_away_or_has_no_tables_is_told_with_its_remedy(tmp_path, command, url):
+def test_a_database_that_is_away_is_told_with_its_remedy(tmp_path, command, url):
     words = [sys.executable, "-m", "worker", command, "--host", "0.0.0.0", "--port", "1"]
     environment = environment_of(Settings(data_dir=tmp_path, database_url=url))
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
