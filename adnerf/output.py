@@ -31,7 +31,7 @@ class Output:
 
     def say(self, text: str) -> None:
         """Prints a message to stderr."""
-        self._err.print(text, soft_wrap=True)
+        self._err.print(_printable(text), soft_wrap=True)
 
     def show(self, resource: BaseModel) -> None:
         """Prints one resource: every field that has a value."""
@@ -53,7 +53,7 @@ class Output:
         if self.as_json:
             self._print_json(values)
         else:
-            print(text, flush=True)
+            print(_printable(text), flush=True)
 
     def fail(self, error: AdnerfError) -> None:
         """Prints an error and its remedy."""
@@ -78,7 +78,7 @@ class Output:
             yield ProgressBars(bars)
 
     def _print_json(self, value: object) -> None:
-        print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)
+        print(_printable(json.dumps(value, ensure_ascii=False, indent=2)), flush=True)
 
 
 class ProgressDisplay(ABC):
@@ -140,6 +140,11 @@ def time_left(job: Job) -> str:
     minutes, seconds = divmod(round(job.eta_s), 60)
     hours, minutes = divmod(minutes, 60)
     return f"about {hours}:{minutes:02}:{seconds:02} left" if hours else f"about {minutes}:{seconds:02} left"
+
+
+def _printable(text: str) -> str:
+    """The text with question marks for the bytes of file names that are not UTF-8, which no stream could print."""
+    return text.encode(errors="replace").decode()
 
 
 def _print_aligned(rows: Sequence[Sequence[str]]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 
 from adnerf_client.connection import BytesDone, Connection
-from adnerf_client.errors import AdnerfError, BadUse
+from adnerf_client.errors import AdnerfError, BadUse, StillRunning
 from adnerf_client.models import Job, Subject, Verification, Video
 from adnerf_client.resources import Jobs, Subjects, Verifications, Videos
 from adnerf_client.uploads import Uploads
@@ -85,22 +85,31 @@ class Client:
         """
         return wait(self._connection, thing, progress=progress, timeout_s=timeout, away_s=away)
 
-    def verify(self, file: str | Path, *, progress: BytesDone | None = None) -> Verification:
+    def verify(
+        self, file: str | Path, *, progress: BytesDone | None = None, timeout: float | None = None
+    ) -> Verification:
         """Sends a video file to the service and waits for the answer whether the service made it.
 
         Args:
             file: The video file.
             progress: Called with the bytes sent and the total.
+            timeout: Seconds to wait for the answer; None: without a limit.
 
         Returns:
             The finished verification: what the content credentials and the invisible mark of the file show.
 
         Raises:
             AdnerfError: The service cannot read the file; `code` is the service's.
+            StillRunning: There is no answer after `timeout` seconds. The service goes on; `verifications.get` reads the
+                answer later.
         """
         verification = self.verifications.create(file, progress=progress)
+        deadline = None if timeout is None else time.monotonic() + timeout
         while verification.finished_at is None:
-            time.sleep(VERIFY_LOOK_S)
+            if deadline is not None and time.monotonic() >= deadline:
+                remedy = "Check that a worker runs, and ask again later."
+                raise StillRunning(f"{verification.id} was not answered within {timeout:g} s.", remedy, job=None)
+            time.sleep(VERIFY_LOOK_S if deadline is None else min(VERIFY_LOOK_S, max(0.0, deadline - time.monotonic())))
             verification = self.verifications.get(verification)
         if error := verification.error:
             raise AdnerfError(error.message, error.remedy, code=error.code)

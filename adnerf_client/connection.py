@@ -43,6 +43,8 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
 requests."""
 PASSING = (429, 502, 503, 504)
 """Statuses of temporary errors, after which a request is repeated."""
+LASTING = ("too_many_uploads", "quota_exceeded")
+"""Codes of limits that waiting does not lift: the client has to delete something first."""
 IN_FLIGHT = "idempotency_in_flight"
 """Code of the 409 for a repeated request whose first copy, sent over a lost connection, is still being processed."""
 
@@ -86,6 +88,8 @@ class Patience:
 
 
 def _passing(error: AdnerfError) -> bool:
+    if error.code in LASTING and getattr(error, "retry_after_s", None) is None:
+        return False
     return isinstance(error, Unreachable) or error.status in PASSING or error.code == IN_FLIGHT
 
 

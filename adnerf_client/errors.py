@@ -49,8 +49,18 @@ class AdnerfError(Exception):
         if code is not None:
             self.code = code
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles the attributes: the arguments of __init__ cannot be had from `args`."""
+        return _restore, (type(self), self.args, vars(self))
+
     def __str__(self) -> str:
         return self.detail if self.remedy in self.detail else f"{self.detail} {self.remedy}"
+
+
+def _restore(kind: type[AdnerfError], args: tuple[Any, ...], attributes: dict[str, Any]) -> AdnerfError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class Problem(AdnerfError):
@@ -132,9 +142,9 @@ class BadAnswer(AdnerfError):
 
 
 class _OfJob(AdnerfError):
-    """An error about a job, which `job` holds."""
+    """An error about a job, which `job` holds (None: of a verification)."""
 
-    def __init__(self, detail: str, remedy: str, *, job: Job, code: str | None = None):
+    def __init__(self, detail: str, remedy: str, *, job: Job | None, code: str | None = None):
         super().__init__(detail, remedy, code=code)
         self.job = job
 

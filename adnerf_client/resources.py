@@ -115,7 +115,9 @@ class Subjects(Made[Subject]):
         if consent_by is not None:
             form["consent_by"] = consent_by
         if name is None and video is not None:
-            name = Path(video).stem  # the service names it after the file in the form, and an upload is not in the form
+            # The service names it after the file in the form, and an upload is not in the form. Bytes of the name that are not
+            # UTF-8 become question marks.
+            name = Path(video).stem.encode(errors="replace").decode()
         if name is not None:
             form["name"] = name
         return self._create(form, "video", video, upload_id, progress)

@@ -12,6 +12,7 @@ import uvicorn
 from api.app import create_app
 from api.responses.job_events import JobEventHub
 from storage.database.engine import Database, require_database
+from storage.database.startup import require_tables
 from storage.errors import StorageError
 from storage.settings import load
 from storage.tables import api_keys
@@ -44,15 +45,16 @@ def main() -> None:
     try:
         settings = load()
         logs.configure(settings.log)
+        require_tables(settings.database)
         with (
             closing(Database(settings.database)) as database,
             require_database(),
             database.session(write=False) as session,
         ):
             api_keys.check_listening(session, options.host)
+        app = create_app(settings)
     except StorageError as error:
         sys.exit(f"adnerf: {error}")
-    app = create_app(settings)
     config = uvicorn.Config(
         app,
         host=options.host,

@@ -14,6 +14,7 @@ from api.deps import WRITERS
 from api.middleware import security_headers
 from api.middleware.access import AccessMiddleware
 from api.middleware.etag import ETagMiddleware
+from api.middleware.head import HeadMiddleware
 from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
@@ -60,12 +61,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         lifespan=_lifespan,
         docs_url=None,  # api/routes/docs.py serves this page
         redoc_url=None,
+        redirect_slashes=False,  # the redirect would name http behind a proxy that ends TLS
         # A request passes these from top to bottom, its response from bottom to top.
         middleware=[
             *security_headers.middleware(settings),  # every response gets the headers, also those made further down
             Middleware(TusMiddleware),  # may change the method, so it comes before all that look at the method
             Middleware(RequestLogMiddleware, metrics=RequestMetrics(figures)),  # logs refused requests too
             Middleware(AccessMiddleware, database=database, rates=RateLimiter(settings)),  # key, scope, rate limit
+            Middleware(HeadMiddleware),  # before the ETags, which belong to a GET
             Middleware(ETagMiddleware),
             Middleware(
                 JsonBodyMiddleware

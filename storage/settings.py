@@ -7,15 +7,29 @@ Only `load` reads the environment. A `.env` file is never read here: the one bes
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, get_args
+from urllib.parse import urlsplit
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import Field, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from storage.errors import BadSetting
 
 PREFIX = "ADNERF_"
+
+LONGEST_S = 1e9
+"""Longest time that a setting can name: 31 years, which all calculations with times can hold."""
+Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
+
+RATE = re.compile(r"[1-9]\d* ?(/|per) ?([1-9]\d* ?)?(second|minute|hour|day|month|year)s?", re.IGNORECASE)
+"""The rates that api/middleware/rate_limit.py understands."""
+
+OF_CLIENTS = ("ADNERF_URL", "ADNERF_API_KEY")
+"""Variables with the prefix that are not settings of the service: the client reads them."""
 
 
 class Settings(BaseSettings):
@@ -46,11 +60,11 @@ class Settings(BaseSettings):
     """Access key for the bucket; empty: boto3 searches its usual places (environment, profiles, roles)."""
     s3_secret_key: SecretStr = SecretStr("")
     """Secret that belongs to the access key."""
-    link_s: PositiveFloat = 3600.0
+    link_s: Seconds = 3600.0
     """Lifetime of a signed download link; an hour lets a slow client resume a download, and limits what a leaked link gives."""
-    log: str = "auto"
+    log: Literal["auto", "human", "json"] = "auto"
     """Log format: `json` (one object per line), `human`, or `auto` (`human` if stderr is a terminal, otherwise `json`)."""
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that workers compute on: `cpu`, `cuda`, or `auto` (CUDA if there is a GPU)."""
     max_video_bytes: PositiveInt = 2 << 30
     """Largest reference video; 2 GiB hold the 10 minutes that preprocessing reads, at up to 28 Mbit/s."""
@@ -60,9 +74,9 @@ class Settings(BaseSettings):
     """Largest background image; 20 MiB hold an uncompressed picture of 7 megapixels."""
     max_open_uploads: PositiveInt = 20
     """Unfinished or unused resumable uploads per owner; each may hold up to the largest file size on disk."""
-    upload_idle_s: PositiveFloat = 24 * 3600.0
+    upload_idle_s: Seconds = 24 * 3600.0
     """A resumable upload that receives no bytes for this time is deleted; a day lets a client resume the next morning."""
-    upload_total_s: PositiveFloat = 72 * 3600.0
+    upload_total_s: Seconds = 72 * 3600.0
     """A resumable upload is deleted at this age even if it is still active, so that disk space cannot be held for ever."""
     quota_subjects: PositiveInt = 10_000
     """Maximum number of subjects per owner; the default does not restrict an installation with few owners."""
@@ -70,7 +84,7 @@ class Settings(BaseSettings):
     """Maximum number of queued jobs per owner; the default does not restrict an installation with few owners."""
     quota_verifications: PositiveInt = 20
     """Maximum number of pending verification requests per owner; each keeps a file and will occupy a worker."""
-    quota_daily_seconds: PositiveFloat = 7 * 86_400.0
+    quota_daily_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 7 * 86_400.0
     """Seconds of video rendered per owner and UTC day, after which new videos are refused; the default is a week of video."""
     quota_stored_bytes: PositiveInt = 1 << 43
     """Maximum number of stored bytes per owner; the default, 8 TiB, exceeds most disks."""
@@ -88,27 +102,27 @@ class Settings(BaseSettings):
     """PEM file with the private key of that certificate; only workers should be able to read it."""
     timestamp_url: str = ""
     """URL of a time stamping authority (RFC 3161), called once per signature; empty: none, and workers call nobody."""
-    lease_s: PositiveFloat = 75.0
+    lease_s: Seconds = 75.0
     """A running job without a heartbeat for this time returns to the queue. Above 60 s: a heartbeat may wait 30 s for the database, twice."""
-    beat_s: PositiveFloat = 1.0
+    beat_s: Seconds = 1.0
     """Interval between heartbeats of a running job; a worker notices a cancellation after this time at the latest."""
-    stall_s: PositiveFloat = 900.0
+    stall_s: Seconds = 900.0
     """A worker process whose job reports no progress for this time exits; far longer than the usual seconds between two reports."""
-    grace_s: PositiveFloat = 20.0
+    grace_s: Seconds = 20.0
     """Time that work has to stop when told to, before its process exits; below the 45 s that Docker Compose waits to kill it."""
-    poll_s: PositiveFloat = 0.5
+    poll_s: Seconds = 0.5
     """Interval at which an idle worker queries the queue; each query is one index lookup."""
-    sweep_s: PositiveFloat = 5.0
+    sweep_s: Seconds = 5.0
     """Interval between a worker's heartbeats, and between searches for jobs of lost workers and for unsent wake-ups."""
-    wake_again_s: PositiveFloat = 20.0
+    wake_again_s: Seconds = 20.0
     """A queued job that is not claimed for this time gets another wake-up message, in case the broker lost the first."""
-    worker_silence_s: PositiveFloat = 60.0
+    worker_silence_s: Seconds = 60.0
     """A worker without a heartbeat for this time counts as gone: twelve missed heartbeats at the default `ADNERF_SWEEP_S`."""
-    preprocess_limit_s: PositiveFloat = 4 * 3600.0
+    preprocess_limit_s: Seconds = 4 * 3600.0
     """Longest run of one preprocessing attempt, after which the job fails, so that a job that hangs frees its worker."""
-    train_limit_s: PositiveFloat = 48 * 3600.0
+    train_limit_s: Seconds = 48 * 3600.0
     """Longest run of one training attempt, after which the job fails; longer, because training takes longest."""
-    render_limit_s: PositiveFloat = 12 * 3600.0
+    render_limit_s: Seconds = 12 * 3600.0
     """Longest run of one rendering attempt, after which the job fails."""
     webhook_key: SecretStr = SecretStr("")
     """Secret that webhook secrets are derived from, at least 32 characters; by default in a file; required with `ADNERF_DATABASE_URL`."""
@@ -162,15 +176,30 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Reads the settings from the environment; an empty variable counts as unset, unknown ones are ignored.
+    """Reads the settings from the environment; an empty variable counts as unset. `warnings` finds unknown ones.
 
     Raises:
-        BadSetting: a value is not a number, or not greater than 0; the message names each such variable.
+        BadSetting: a value is impossible by itself or beside another one; the message names each such variable.
     """
     try:
-        return Settings(**EnvSettingsSource(Settings)())
+        settings = Settings(**EnvSettingsSource(Settings)())
     except ValidationError as error:
         raise BadSetting(" ".join(map(_explain, error.errors()))) from None
+    if wrong := list(_contradictions(settings)):
+        raise BadSetting(" ".join(wrong))
+    return settings
+
+
+def warnings() -> list[str]:
+    """Returns a sentence for each variable of the environment that looks like a setting and is none."""
+    known = {variable_name(field) for field in Settings.model_fields}
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in {*known, *OF_CLIENTS})
+    sentences = []
+    for name in unknown:
+        similar = get_close_matches(name.removeprefix(PREFIX).lower(), Settings.model_fields, n=1)
+        meant = f" Is {variable_name(similar[0])} meant?" if similar else ""
+        sentences.append(f"{name} is no setting and changes nothing.{meant}")
+    return sentences
 
 
 def variable_name(field: str) -> str:
@@ -195,8 +224,30 @@ def environment_of(settings: Settings) -> dict[str, str]:
     }
 
 
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """One sentence for each value that cannot work, alone or beside the value of another setting."""
+    for shorter, longer, why in (
+        ("beat_s", "lease_s", "a job would be taken from its worker between two heartbeats"),
+        ("sweep_s", "worker_silence_s", "a worker would count as gone between two heartbeats"),
+    ):
+        values = getattr(settings, shorter), getattr(settings, longer)
+        if values[0] >= values[1]:
+            names = variable_name(shorter), variable_name(longer)
+            yield f"{names[0]}={values[0]:g} must be less than {names[1]}={values[1]:g}, or {why}."
+    if (url := settings.store_url) and (not url.startswith("s3://") or not urlsplit(url).netloc):
+        yield f"{variable_name('store_url')}={url!r} must be an address such as s3://bucket or s3://bucket/folder."
+    for field in ("rate_limit", "address_rate_limit"):
+        rate = getattr(settings, field)
+        if rate != "off" and not RATE.fullmatch(rate):
+            yield f"{variable_name(field)}={rate!r} must be a rate such as 1200/minute, or off."
+
+
 def _explain(problem: Any) -> str:
-    """One sentence for one of pydantic's errors. All checked settings are positive numbers, and no secret is one."""
+    """One sentence for one of pydantic's errors. No setting that is checked holds a secret."""
     (field,) = problem["loc"]
-    number = "a whole number" if Settings.model_fields[field].annotation is int else "a number"
-    return f"{variable_name(field)}={problem['input']!r} must be {number} greater than 0."
+    annotation, start = Settings.model_fields[field].annotation, f"{variable_name(field)}={problem['input']!r} must be"
+    if choices := get_args(annotation):
+        return f"{start} {', '.join(choices[:-1])} or {choices[-1]}."
+    if problem["type"] == "less_than_equal":
+        return f"{start} at most {LONGEST_S:.0f}."
+    return f"{start} {'a whole number' if annotation is int else 'a number'} greater than 0."

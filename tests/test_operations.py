@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import configparser
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import promql_parser
@@ -18,6 +21,7 @@ from storage.database.engine import Database
 from storage.objects.open_store import open_store
 from storage.settings import PREFIX, Settings, variable_name
 from storage.tables import counters, workers
+from worker.processes import supervisor
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "operations.md").read_text()
@@ -84,3 +88,21 @@ def test_an_alert_uses_existing_metrics_and_labels(rule, exposed):
 
 def test_the_page_explains_every_alert():
     assert re.findall(r"^\| `(Adnerf\w+)` \|", PAGE, re.MULTILINE) == [rule["alert"] for rule in RULES]
+
+
+def test_the_unit_of_systemd_fits_the_program(tmp_path):
+    unit = re.search(r"```ini\n(.*?)```", PAGE, re.DOTALL)[1]
+    parser = configparser.ConfigParser(strict=True)
+    parser.optionxform = str
+    parser.read_string(unit)
+    service = parser["Service"]
+    assert float(service["TimeoutStopSec"]) > supervisor.STOP_S
+    assert service["KillMode"] == "mixed"  # the children are stopped by `serve`, not by systemd
+    assert service["ExecStart"].split()[1:] == ["serve"]
+    names = re.findall(r"(ADNERF_\w+)=", service["Environment"])
+    assert names and set(names) <= {variable_name(field) for field in Settings.model_fields}
+    if shutil.which("systemd-analyze"):
+        path = tmp_path / "adnerf.service"
+        path.write_text(re.sub("ExecStart=.*", "ExecStart=/bin/true", unit))
+        checked = subprocess.run(["systemd-analyze", "verify", str(path)], capture_output=True, text=True)
+        assert "Unknown" not in checked.stderr

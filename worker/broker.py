@@ -22,14 +22,12 @@ from storage.database.models import JobKind, now
 from storage.settings import Settings
 from storage.tables import jobs
 from storage.tables.jobs import WakeUp
+from storage.tables.workers import QUEUES
 
 if TYPE_CHECKING:
     from celery import Celery
 
 log = logging.getLogger(__name__)
-
-QUEUES: dict[JobKind, str] = {"preprocess": "cpu", "train": "gpu_train", "render": "gpu_render"}
-"""The Celery queue of each kind of job."""
 
 WAKE = "adnerf.wake"
 """Name of the only task; its argument is a kind of job."""

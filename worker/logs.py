@@ -18,6 +18,8 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict
 
+from storage import settings
+
 log_context: Callable[..., AbstractContextManager[None]] = structlog.contextvars.bound_contextvars
 """log_context(job_id=..., attempt=...): a `with` block whose log lines carry these values."""
 
@@ -49,6 +51,8 @@ def configure(style: str = "auto", stream: TextIO | None = None) -> None:
         )
     )
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    for sentence in settings.warnings():
+        logging.getLogger(__name__).warning(sentence)
     for name, level in QUIET.items():
         logging.getLogger(name).setLevel(level)
 

@@ -11,6 +11,7 @@ from api.problems.problems import MEDIA_TYPE
 from api.problems.table import PROBLEMS
 from api.requests import idempotency, tus
 from api.schemas import resources
+from api.schemas.one_line import PATTERN
 
 ALWAYS = ("internal_error", "unavailable")
 """Problem codes of every request."""
@@ -121,6 +122,7 @@ def customize_openapi(app: FastAPI) -> None:
         if app.openapi_schema is None:
             document = framework_openapi()  # sets app.openapi_schema, to the same dict
             _replace_error_schemas(document["components"]["schemas"])
+            _narrow_labels(document["components"]["schemas"])
             for operations in document["paths"].values():
                 for method, operation in operations.items():
                     _customize_operation(method, operation)
@@ -136,6 +138,13 @@ def _replace_error_schemas(schemas: dict[str, Any]) -> None:
     schemas["ProblemDetails"] = problem
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
+
+
+def _narrow_labels(schemas: dict[str, Any]) -> None:
+    """Gives labels the pattern that requests must match; videos of earlier versions may have others."""
+    for branch in schemas["RenderOptions"]["properties"]["label"]["anyOf"]:
+        if branch["type"] == "string":
+            branch["pattern"] = PATTERN
 
 
 def _customize_operation(method: str, operation: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
+from starlette.staticfiles import StaticFiles
 
 from api.problems.table import PROBLEMS
 from storage.errors import ServiceFault, StorageError
@@ -27,7 +28,7 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_PAGE = "/errors"
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _CODE_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
@@ -88,21 +89,41 @@ def validation_problem(detail: str, field: str) -> Problem:
     return from_validation([{"loc": (field,), "msg": detail}])
 
 
-def from_validation(errors: Iterable[Mapping[str, Any]], *inside: str) -> Problem:
+def from_validation(errors: Iterable[Mapping[str, Any]], *inside: str, value: Any = None) -> Problem:
     """The problem `validation_failed` made from errors of pydantic or FastAPI.
 
     Args:
         errors: dicts with `loc` and `msg`; at least one.
         inside: the path in the body to the value that was validated.
+        value: that value. Pydantic's locations also name the branches of unions, which have no place in it; with `value`
+            they are left out, and the errors of all branches of one union become one error.
     """
-    entries = [_entry((*inside, *error["loc"]), error["msg"]) for error in errors]
+    messages: dict[tuple[Any, ...], list[str]] = {}
+    for error in errors:
+        place = error["loc"] if value is None else _place_in(value, error["loc"], error.get("type"))
+        messages.setdefault((*inside, *place), []).append(error["msg"].removeprefix("Value error, "))
+    entries = [_entry(place, "; or: ".join(dict.fromkeys(each))) for place, each in messages.items()]
     first = entries[0]
     where = first.get("pointer") or first.get("parameter") or "The body"
     return Problem("validation_failed", f"{where}: {first['detail']}.", errors=entries)
 
 
-def _entry(place: tuple[Any, ...], message: str) -> dict[str, str]:
-    detail = message.removeprefix("Value error, ")
+def _place_in(value: Any, location: Sequence[Any], kind: str | None) -> tuple[Any, ...]:
+    """The parts of a location that lead through `value`. The last part may name a field that is not there."""
+    place = []
+    for number, part in enumerate(location):
+        last = number == len(location) - 1
+        if (isinstance(value, dict) and part in value) or (
+            isinstance(value, list) and isinstance(part, int) and part < len(value)
+        ):
+            value = value[part]
+        elif not (last and isinstance(value, dict) and kind in ("missing", "value_error")):
+            continue  # the name of a union's branch
+        place.append(part)
+    return tuple(place)
+
+
+def _entry(place: tuple[Any, ...], detail: str) -> dict[str, str]:
     parts = [str(part).replace("~", "~0").replace("/", "~1") for part in place]
     if parts and parts[0] in ("query", "path", "header"):
         return {"detail": detail, "parameter": "/".join(parts[1:])}
@@ -116,9 +137,14 @@ def disk_is_full(error: BaseException) -> bool:
 
 def _allowed(request: Request) -> list[str]:
     """The methods of all routes at the path of `request`; FastAPI's own Allow header names those of one route only."""
+    if isinstance(request.scope.get("endpoint"), StaticFiles):
+        return ["GET", "HEAD"]
     routes = request.app.router.routes
     tries = {method: {**request.scope, "method": method} for method in METHODS}
-    return [method for method in METHODS if any(route.matches(tries[method])[0] == Match.FULL for route in routes)]
+    allowed = [method for method in METHODS if any(route.matches(tries[method])[0] == Match.FULL for route in routes)]
+    if "GET" in allowed and "HEAD" not in allowed:
+        allowed.insert(1, "HEAD")  # api/middleware/head.py
+    return allowed
 
 
 def database_away(error: OperationalError | PoolTimeout) -> Problem:

@@ -138,7 +138,8 @@ PROBLEMS: dict[str, ProblemType] = {
         409,
         "The request was carried out, but its answer held a secret",
         "A secret is shown once. If it did not arrive, delete what was created and create it again with another key.",
-        "A request with this Idempotency-Key was carried out, and answers that hold a secret are not stored.",
+        "A request with this Idempotency-Key was carried out, and answers that hold a secret are not stored; those that name a "
+        "resource are erased when it is deleted.",
     ),
     errors.OffsetMismatch.code: ProblemType(
         409,

@@ -112,6 +112,9 @@ class Idempotency:
             return
         if answer.fingerprint != self._fingerprint():
             raise Problem("idempotency_key_reused", f"This key was sent with a different request to {self._key.route}.")
+        if idempotency.was_erased(answer):
+            message = "The request was carried out, and what it was about was deleted since."
+            raise Problem("answer_not_kept", message, remedy="Send it with another key to do it again.")
         if answer.body is None:
             raise Problem("answer_not_kept")
         raise Replayed(Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"}))

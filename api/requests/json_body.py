@@ -34,10 +34,11 @@ def parse_json(text: str | bytes, *field: str) -> Any:
 
 def validate_json(model: type[Model], text: str | bytes, *field: str) -> Model:
     """Parses JSON and validates it as a `model`; arguments and errors are those of `parse_json`."""
+    value = parse_json(text, *field)
     try:
-        return model.model_validate_json(to_json(parse_json(text, *field)), strict=True)
+        return model.model_validate_json(to_json(value), strict=True)
     except ValidationError as error:
-        raise from_validation(error.errors(), *field) from error
+        raise from_validation(error.errors(), *field, value=value) from error
 
 
 def _whole_numbers(value: Any) -> Any:

@@ -77,7 +77,7 @@ class Form:
         try:
             return model.model_validate(self.values)
         except ValidationError as error:
-            raise from_validation(error.errors()) from error
+            raise from_validation(error.errors(), value=self.values) from error
 
 
 @asynccontextmanager
@@ -102,6 +102,9 @@ async def parse_multipart(
         message = "A form with files is needed here."
         raise Problem("unsupported_media_type", message, remedy="Send multipart/form-data, as `curl -F` does.")
     limit = sum(rule.limit for rule in files.values()) + SMALL
+    too_large = Problem("file_too_large", f"At most {limit} bytes are taken.")
+    if content_length(request) > limit:
+        raise too_large  # before the check of the disk: no amount of free space would help
     folder.mkdir(parents=True, exist_ok=True)
     if content_length(request) > shutil.disk_usage(folder).free:
         raise Problem("disk_full")
@@ -109,9 +112,7 @@ async def parse_multipart(
         parts = _MultipartHandler(fields, files, lambda: open_files.enter_context(store.create_incoming()))
         try:
             parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())
-            async for chunk in body_chunks(
-                request, limit, Problem("file_too_large", f"At most {limit} bytes are taken.")
-            ):
+            async for chunk in body_chunks(request, limit, too_large):
                 await anyio.to_thread.run_sync(parser.write, chunk)  # disk and parser stay off the event loop
         except FormParserError as error:
             raise Problem("malformed_body", "The multipart body is malformed.") from error
@@ -138,9 +139,13 @@ def display_name(name: str) -> str:
 async def body_chunks(request: Request, limit: int, too_large: Problem) -> AsyncIterator[bytes]:
     """Yields the body as it arrives.
 
-    Raises Problem `upload_stalled`; raises `too_large` if the body has more than `limit` bytes, before the first of them
-    if its header says so.
+    Raises Problem `upload_stalled`, and `unsupported_media_type` if the body is compressed; raises `too_large` if it has
+    more than `limit` bytes, before the first of them if its header says so.
     """
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        message = "The body is compressed, which this service does not support."
+        raise Problem("unsupported_media_type", message, remedy="Send the body without Content-Encoding.")
     if content_length(request) > limit:
         raise too_large
     stream = request.stream()

@@ -21,6 +21,9 @@ from storage.database.models import Job, JobKind, JobState
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
+EVENT_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+"""Headers of an event stream. Without the second one nginx buffers events."""
+
 
 @router.get("", summary="List jobs, newest first", responses=problems("validation_failed"))
 def list_jobs(
@@ -56,6 +59,13 @@ def get_job(job_id: str, caller: CallerDep, response: Response, session: ReadSes
     return job
 
 
+@router.head("/{job_id}/events", include_in_schema=False)
+def head_events(job_id: str, caller: CallerDep, session: ReadSession) -> Response:
+    """The headers of an event stream; the stream itself would not end."""
+    queries.get(session, Job, job_id, owner=caller.owner)
+    return Response(media_type="text/event-stream", headers=EVENT_HEADERS)
+
+
 @router.get(
     "/{job_id}/events",
     summary="Follow a job",
@@ -82,8 +92,7 @@ def follow_job(
     subscription = subscribe(session, job, last_event_id)
     if subscription.ended:
         return Response(status_code=204)  # the only status after which a browser's EventSource does not reconnect
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # without it nginx buffers events
-    return EventSourceResponse(hub.follow(job.id, subscription, caller.token), headers=headers)
+    return EventSourceResponse(hub.follow(job.id, subscription, caller.token), headers=EVENT_HEADERS)
 
 
 @router.post(

@@ -13,7 +13,7 @@ from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.problems.problems import validation_problem
+from api.problems.problems import from_validation, validation_problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
@@ -23,6 +23,7 @@ from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
 from api.schemas import resources
+from api.schemas.one_line import visible_line
 from api.services import subjects, videos
 from storage.database import queries
 from storage.database.models import Video, VideoState
@@ -110,6 +111,11 @@ def create_video(
 def _options(form: Form) -> RenderOptions:
     """The field `options`. If a picture is sent and the options do not mention the background, its kind becomes `image`."""
     options = validate_json(RenderOptions, form.values.pop("options", "{}"), "options")
+    if isinstance(options.label, str):
+        try:
+            visible_line(options.label)
+        except ValueError as error:
+            raise from_validation([{"loc": ("label",), "msg": str(error)}], "options") from error
     has_picture = "background" in form.files
     if has_picture and "background" not in options.model_fields_set:
         options = options.model_copy(update={"background": Background(kind="image")})

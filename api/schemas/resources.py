@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -15,8 +16,9 @@ from pydantic import (
 
 from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
 from api.problems.table import PROBLEMS
+from api.schemas.one_line import PATTERN, visible_line
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
-from storage.tables.api_keys import OWNER, Scope
+from storage.tables.api_keys import END_OF_TIME, OWNER, Scope
 from storage.tables.quotas import QuotaName
 
 T = TypeVar("T")
@@ -37,10 +39,21 @@ Name = Annotated[
         strip_whitespace=True,
         min_length=1,
         max_length=200,
-        pattern=r"^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$",  # no control characters, not only spaces
     ),
+    AfterValidator(visible_line),
+    Field(json_schema_extra={"pattern": PATTERN}),
 ]
 OwnerName = Annotated[str, StringConstraints(pattern=f"^{OWNER}$")]
+
+
+def _in_the_calendar(time: datetime) -> datetime:
+    if not 1970 <= time.year < END_OF_TIME.year:
+        raise ValueError(f"Must lie between the years 1970 and {END_OF_TIME.year - 1}")
+    return time
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
+"""A time that a client chooses, with its time zone."""
 
 
 class Input(BaseModel):
@@ -146,7 +159,9 @@ class Job(Output):
     eta_s: float | None = Field(
         description="estimated seconds to the end, from the measured speed; null until enough was measured"
     )
-    queue_position: int | None = Field(description="position in the queue: 1 is the next to run; null: not queued")
+    queue_position: int | None = Field(
+        description="position among the queued jobs of the workers that serve it: 1 is the next to run; null: not queued"
+    )
     attempt: int
     max_attempts: int
     error: JobError | None
@@ -331,7 +346,7 @@ class KeyForm(Input):
     owner: OwnerName = Field(description="owner whose resources the key can access")
     name: Name = Field(description="display name, such as the machine that uses the key")
     scopes: list[Scope] = Field(["read", "write"], min_length=1, description="permissions")
-    expires_at: AwareDatetime | None = Field(None, description="expiry; null: never")
+    expires_at: Time | None = Field(None, description="expiry, before the year 9000; null: never")
 
 
 class KeyRotation(Input):
@@ -340,7 +355,7 @@ class KeyRotation(Input):
     grace_s: float = Field(
         86_400.0, ge=0, le=30 * 86_400.0, description="seconds for which the previous secret stays valid"
     )
-    expires_at: AwareDatetime | None = Field(None, description="new expiry of the key; null: unchanged")
+    expires_at: Time | None = Field(None, description="new expiry of the key, before the year 9000; null: unchanged")
 
 
 class Key(Output):

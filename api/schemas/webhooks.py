@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from api.schemas.one_line import CONTROLS, without_controls
 from api.schemas.resources import Input, Output
 from storage.database.models import DeliveryState, WebhookEvent
 from storage.tables.webhooks import EVENTS
@@ -29,7 +30,12 @@ Url = Annotated[
 Events = Annotated[
     list[WebhookEvent], Field(min_length=1, max_length=100, description="events to deliver"), AfterValidator(_distinct)
 ]
-Description = Annotated[str, StringConstraints(strip_whitespace=True, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+Description = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=200),
+    AfterValidator(without_controls),
+    Field(json_schema_extra={"pattern": f"^[^{CONTROLS}]*$"}),
+]
 
 
 class WebhookInput(Input):

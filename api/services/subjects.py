@@ -18,7 +18,7 @@ from storage.database.models import Job, Subject, new_id, now
 from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import consents, jobs, quotas, uploads
+from storage.tables import consents, idempotency, jobs, quotas, uploads
 from storage.tables.uploads import FileSource
 
 
@@ -94,6 +94,7 @@ def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, own
     queries.get(session, Subject, subject_id, owner=owner)
     jobs.delete_where(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
+    idempotency.erase_naming(session, subject_id, owner=owner)
     after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
 
 

@@ -15,7 +15,7 @@ from storage.database.models import Job, Video, new_id
 from storage.errors import VideoNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import jobs, quotas, uploads
+from storage.tables import idempotency, jobs, quotas, uploads
 from storage.tables.uploads import FileSource
 
 
@@ -71,6 +71,7 @@ def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: 
     video = queries.get(session, Video, video_id, owner=owner)
     jobs.delete_where(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
+    idempotency.erase_naming(session, video_id, owner=owner)
     after_commit(session, lambda: store.delete_prefix(f"subjects/{video.subject_id}/videos/{video_id}/"))
 
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy import URL, Connection, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
 
-from storage.errors import DatabaseNotReady, StoreFull
+from storage.errors import BadSetting, DatabaseNotReady, StoreFull
 
 log = logging.getLogger(__name__)
 
@@ -61,12 +61,14 @@ class TransactionHooks:
 class Database:
     """The connections of one process to the database at `url`. Threads may share it; a forked process must make its own.
 
+    Raises BadSetting if `url` is none.
+
     If `on_queued` is set, it is called with the WakeUp (storage/tables/jobs.py) of each queued job, after the commit.
     """
 
     def __init__(self, url: str, on_queued: Callable[[Any], object] | None = None):
         self.on_queued = on_queued
-        self.url = make_url(url)
+        self.url = parse_url(url)
         if self.sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         if self.sqlite:  # Parameters are hidden: an error must not write names or consent texts to the log.
@@ -131,13 +133,30 @@ class Database:
         self.engine.dispose()
 
 
+def parse_url(url: str) -> URL:
+    """Returns the parts of a database's URL. Raises BadSetting, without the URL, which may hold a password."""
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() in ("sqlite", "postgresql"):
+            return parsed
+    except ArgumentError:
+        pass
+    raise BadSetting("ADNERF_DATABASE_URL is no URL such as postgresql+psycopg://user:password@host/name.")
+
+
 @contextmanager
 def require_database() -> Iterator[None]:
-    """Raises DatabaseNotReady if the block cannot reach the database, or a table is missing."""
+    """Raises DatabaseNotReady if the block cannot reach the database, a table is missing, or SQLite's file is damaged."""
     try:
         yield
     except (OperationalError, ProgrammingError) as error:
         raise DatabaseNotReady(f"The database cannot be used: {str(error.orig).strip()}.") from error
+    except DatabaseError as error:
+        reason = str(error.orig).strip()
+        if "not a database" not in reason and "malformed" not in reason:
+            raise
+        remedy = "Restore adnerf.db from a backup (docs/operations.md), or move it away to begin anew."
+        raise DatabaseNotReady(f"The database is damaged: {reason}.", remedy) from error
 
 
 def hooks_of(session: Session) -> TransactionHooks:

@@ -235,7 +235,8 @@ class Counter(Base):
 class StoredResponse(Base):
     """The response to a request with an Idempotency-Key; storage/tables/idempotency.py writes it.
 
-    `key` and `fingerprint` are digests of the client's key and of the request. `body` is None if the response held a secret.
+    `key` and `fingerprint` are digests of the client's key and of the request. `body` is None if the response held a
+    secret; it is None and `headers` are empty if the response named a resource that was deleted since.
     """
 
     __tablename__ = "answers"

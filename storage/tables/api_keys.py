@@ -13,7 +13,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Collection
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Literal, get_args
 
 from sqlalchemy import select, update
@@ -32,6 +32,10 @@ OWNER = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
 
 TOKEN = re.compile(r"adnerf_([0-9a-f]{32})_([0-9a-f]{64})")
 """Pattern of a token; its fixed prefix lets secret scanners find leaked tokens."""
+
+END_OF_TIME = datetime(9000, 1, 1, tzinfo=timezone.utc)
+"""Times that clients choose lie before this one. Python's calendar ends with the year 9999, and a conversion between time zones
+close to its end fails."""
 
 TOUCH_S = 60.0
 """Shortest interval between two writes of `last_used_at`, so that reading requests rarely write to the database."""
@@ -108,12 +112,18 @@ def rotate(
         KeyRevoked: the key was revoked.
     """
     key, secret = _unrevoked(session, key_id), secrets.token_hex(32)
-    key.previous_sha256, key.previous_until = key.secret_sha256, now() + timedelta(seconds=grace_s)
+    key.previous_sha256, key.previous_until = key.secret_sha256, time_after(timedelta(seconds=grace_s))
     key.secret_sha256 = _digest(secret)
     if expires_at is not None:
         key.expires_at = expires_at
     session.flush()
     return key, _token(key, secret)
+
+
+def time_after(span: timedelta) -> datetime:
+    """Returns the time at which a span that begins now ends, or END_OF_TIME if that is earlier."""
+    start = now()
+    return start + min(span, END_OF_TIME - start)
 
 
 def revoke(session: Session, key_id: str) -> Key:

@@ -62,6 +62,20 @@ def replace(
     session.execute(mine.values(status=status, headers=headers, body=body))
 
 
+def erase_naming(session: Session, resource_id: str, *, owner: str) -> int:
+    """Erases the responses of an owner that name a deleted resource; returns their number.
+
+    Key and fingerprint stay until they expire, so that a request that is sent again does not create the resource again.
+    """
+    named = StoredResponse.owner == owner, StoredResponse.body.contains(resource_id, autoescape=True)
+    return queries.execute_update(session, update(StoredResponse).where(*named).values(body=None, headers={}))
+
+
+def was_erased(response: StoredResponse) -> bool:
+    """Returns whether `erase_naming` has erased the response. One that held a secret still has its headers."""
+    return response.body is None and not response.headers
+
+
 def delete_expired(session: Session) -> int:
     """Deletes the responses that are older than RETENTION_S; returns their number."""
     return queries.execute_update(session, delete(StoredResponse).where(StoredResponse.created_at <= _expiry()))

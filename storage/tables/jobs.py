@@ -36,7 +36,7 @@ from storage.database import queries
 from storage.database.engine import after_commit, hooks_of
 from storage.database.models import Job, JobKind, Subject, Video, new_id, now
 from storage.errors import MoveNotAllowed
-from storage.tables import consents, counters, job_events, quotas, webhooks
+from storage.tables import consents, counters, job_events, quotas, webhooks, workers
 
 log = logging.getLogger(__name__)
 
@@ -298,21 +298,42 @@ def delete_where(session: Session, *where: ColumnElement[bool]) -> None:
 
 
 def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
-    """Returns the positions in the queue (1 is claimed next) of those jobs that are queued, by job id.
+    """Returns the positions in the queue of those jobs that are queued, by job id; 1 is claimed next.
+
+    A position counts the jobs that the workers which serve the job's queue claim before it: only kinds that share a worker
+    with its kind (workers.competing_kinds).
+    """
+    order = (Job.queued_at, Job.id)
+    requested = select(Job.kind, *order).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*order)
+    rows = session.execute(requested).all()
+    if not rows:
+        return {}
+    competing = workers.competing_kinds(session)
+    places: dict[frozenset[JobKind], list[tuple[datetime, str]]] = {}
+    for kind, queued_at, job_id in rows:
+        places.setdefault(competing[kind], []).append((queued_at, job_id))
+    return {
+        job_id: position
+        for kinds, group in places.items()
+        for job_id, position in _positions_among(session, kinds, group).items()
+    }
+
+
+def _positions_among(
+    session: Session, kinds: Collection[JobKind], places: list[tuple[datetime, str]]
+) -> dict[str, int]:
+    """The positions of jobs among the queued jobs of `kinds`, by job id; `places` are their sort keys in ascending order.
 
     The jobs before the first requested one are counted, and those up to the last one are numbered; later jobs are not read.
     """
     order = (Job.queued_at, Job.id)
-    requested = select(*order).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*order)
-    places = [tuple(row) for row in session.execute(requested)]
-    if not places:
-        return {}
+    queued = (Job.state == "queued", *_of_kinds(kinds))
     (_, first), *others = places
-    ahead = select(func.count()).select_from(Job).where(Job.state == "queued", tuple_(*order) < places[0])
+    ahead = select(func.count()).select_from(Job).where(*queued, tuple_(*order) < places[0])
     positions = {first: session.scalars(ahead).one() + 1}
     if others:
         behind = func.row_number().over(order_by=order).label("behind")
-        between = (Job.state == "queued", tuple_(*order) > places[0], tuple_(*order) <= places[-1])
+        between = (*queued, tuple_(*order) > places[0], tuple_(*order) <= places[-1])
         numbered = select(Job.id, behind).where(*between).subquery()
         offsets = select(numbered).where(numbered.c.id.in_([job_id for _, job_id in others]))
         positions |= {job_id: positions[first] + offset for job_id, offset in session.execute(offsets)}

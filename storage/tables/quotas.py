@@ -74,7 +74,7 @@ def check(session: Session, settings: Settings, owner: str, *names: QuotaName) -
     Raises:
         QuotaExceeded: a limit is exceeded.
     """
-    _lock(session, owner)
+    lock_owner(session, owner)
     check_ahead(session, settings, owner, **dict.fromkeys(names, 0))
 
 
@@ -91,9 +91,20 @@ def check_ahead(session: Session, settings: Settings, owner: str, **more: float)
             raise QuotaExceeded(name, quota.limit, REMEDIES[name])
 
 
+def lock_owner(session: Session, owner: str) -> Owner:
+    """Locks the owner's row until the transaction ends; creates the row if there is none.
+
+    Whoever counts rows of an owner before adding one calls this first: transactions of one owner then count one after the
+    other. On SQLite the writing transaction itself is that lock.
+    """
+    queries.insert_ignoring_conflicts(session, Owner, name=owner, quotas={}, created_at=now())
+    query = select(Owner).where(Owner.name == owner).with_for_update()
+    return session.scalars(query, execution_options={"populate_existing": True}).one()
+
+
 def set_overrides(session: Session, owner: str, quotas: Mapping[QuotaName, float | None]) -> None:
     """Sets limits of an owner that replace those of the settings; None returns to the limit of the settings."""
-    row = _lock(session, owner)
+    row = lock_owner(session, owner)
     row.quotas = {name: limit for name, limit in {**row.quotas, **quotas}.items() if limit is not None}
     session.flush()
 
@@ -102,13 +113,6 @@ def add_rendered_seconds(session: Session, owner: str, seconds: float) -> None:
     """Adds rendered seconds of video to the owner's usage of the current day."""
     update = {"seconds": Usage.seconds + seconds}
     queries.upsert(session, Usage, {"owner": owner, "day": _today(), "seconds": seconds}, update=update)
-
-
-def _lock(session: Session, owner: str) -> Owner:
-    """Locks the owner's row until the transaction ends; creates the row if there is none."""
-    queries.insert_ignoring_conflicts(session, Owner, name=owner, quotas={}, created_at=now())
-    query = select(Owner).where(Owner.name == owner).with_for_update()
-    return session.scalars(query, execution_options={"populate_existing": True}).one()
 
 
 def _used(session: Session, owner: str, name: QuotaName) -> float:

@@ -34,7 +34,7 @@ from storage.errors import (
 )
 from storage.objects.base import IncomingFile, ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import quotas
+from storage.tables import idempotency, quotas
 
 PREFIX = "uploads/"
 """The beginning of the keys of parts."""
@@ -69,6 +69,7 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
     """
     if size > settings.max_upload_bytes:
         raise FileTooLarge(f"A file can have at most {settings.max_upload_bytes} bytes.")
+    quotas.lock_owner(session, owner)
     owned = select(func.count()).where(Upload.owner == owner, *_usable())
     if session.scalars(owned).one() >= settings.max_open_uploads:
         raise TooManyUploads(f"There are {settings.max_open_uploads} unused uploads, the most that are allowed.")
@@ -184,6 +185,7 @@ def remove(session: Session, store: ObjectStore, upload_id: str, *, owner: str) 
     get(session, upload_id, owner=owner)
     _delete_parts(session, store, upload_id)
     session.execute(delete(Upload).where(Upload.id == upload_id))
+    idempotency.erase_naming(session, upload_id, owner=owner)
 
 
 def expire(session: Session, store: ObjectStore) -> list[str]:

@@ -28,7 +28,7 @@ from sqlalchemy.orm import Session
 from storage.database import queries
 from storage.database.models import Delivery, Job, Webhook, WebhookEvent, new_id, now
 from storage.errors import TooManyWebhooks, WebhookDisabled
-from storage.tables import counters
+from storage.tables import counters, quotas
 
 EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 """The events that a webhook can subscribe to."""
@@ -80,6 +80,7 @@ class Attempt(NamedTuple):
 
 def create(session: Session, *, owner: str, url: str, events: list[WebhookEvent], description: str) -> Webhook:
     """Creates an enabled webhook. Raises TooManyWebhooks if the owner has MAX_WEBHOOKS already."""
+    quotas.lock_owner(session, owner)
     if session.scalars(select(func.count()).select_from(Webhook).where(Webhook.owner == owner)).one() >= MAX_WEBHOOKS:
         raise TooManyWebhooks(f"You have {MAX_WEBHOOKS} webhooks, the most that are allowed.")
     webhook = Webhook(id=new_id("whk"), owner=owner, url=url, events=events, description=description)

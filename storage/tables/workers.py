@@ -1,6 +1,7 @@
 """Worker processes and their heartbeats, and the only writer of the workers table.
 
-The table is for people, `/readyz` and metrics. It decides nothing about jobs: their leases do (storage/tables/jobs.py).
+The table is for people, `/readyz`, metrics, and the positions in the queue. It decides nothing about jobs: their leases do
+(storage/tables/jobs.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Worker, now
+from storage.database.models import JobKind, Worker, now
+
+QUEUES: dict[JobKind, str] = {"preprocess": "cpu", "train": "gpu_train", "render": "gpu_render"}
+"""The queue of each kind of job: its name in Celery, and in `Worker.queues`."""
 
 
 def register(session: Session, name: str, *, host: str, queues: Sequence[str], device: dict[str, Any]) -> Worker:
@@ -44,3 +48,14 @@ def remove_silent(session: Session, *, silent_s: float) -> list[str]:
     """Removes the workers without a heartbeat for `silent_s` seconds; returns their names, sorted."""
     silent = Worker.heartbeat_at <= now() - timedelta(seconds=silent_s)
     return sorted(session.scalars(delete(Worker).where(silent).returning(Worker.name)))
+
+
+def competing_kinds(session: Session) -> dict[JobKind, frozenset[JobKind]]:
+    """Returns for each kind of job the kinds that compete with it for a worker: those that one worker serves beside it.
+
+    All recorded workers count: the sweep removes silent ones. While none is recorded, all kinds compete, as they do on one
+    machine. A kind that no recorded worker serves competes with itself only.
+    """
+    served = [{kind for kind in QUEUES if QUEUES[kind] in queues} for queues in session.scalars(select(Worker.queues))]
+    served = served or [set(QUEUES)]
+    return {kind: frozenset({kind}.union(*(kinds for kinds in served if kind in kinds))) for kind in QUEUES}

@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 def test_the_framework_s_own_errors_are_problems(client):
     check_problem(client.get("/v2"), "not_found")
     for method, path, allowed in (
-        ("PUT", "/v1/subjects", "GET, POST"),
-        ("POST", "/v1/subjects/sub_0", "GET, PATCH, DELETE"),
+        ("PUT", "/v1/subjects", "GET, HEAD, POST"),
+        ("POST", "/v1/subjects/sub_0", "GET, HEAD, PATCH, DELETE"),
         ("DELETE", "/v1/videos/vid_0/file", "GET, HEAD"),
         ("GET", "/v1/jobs/job_0/cancel", "POST"),
     ):

@@ -222,6 +222,9 @@ def test_methods_that_a_path_does_not_take_change_nothing(app, tenants):
         for method in METHODS:
             if (method, path) not in known and (method, path) != ("HEAD", "/docs/files"):
                 answer = me.ask(method, path, other)
+                if method == "HEAD" and ("GET", path) in known:
+                    assert answer.status_code == me.ask("GET", path, other).status_code, path
+                    continue
                 assert answer.status_code in (307, 403, 404, 405), f"{method} {path}: {answer.status_code}"
     assert other.everything() == before
 

@@ -339,3 +339,12 @@ def test_the_program_in_the_readme_runs(service):
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.splitlines()[-1] == "1.0 s of Ann, held-out PSNR 30.0 dB" and "train" in ran.stdout
     assert b"before" in (service.folder / "said.mp4").read_bytes()
+
+
+def test_a_file_name_that_is_not_utf_8(adnerf, service):
+    name = os.fsdecode(b"caf\xe9.mp4")
+    service.file(name)
+    status, out, _ = adnerf("subjects", "create", name, "--consent", CONSENT, "--json")
+    assert status == 0 and json.loads(out)["name"] == "caf?"
+    status, _, err = adnerf("subjects", "create", os.fsdecode(b"none\xe9.mp4"), "--consent", CONSENT, "--json")
+    assert status == 1 and "none?.mp4 cannot be read" in err

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
 from adnerf_client import AdnerfError, Client, NotFound, Problem, Unreachable
 from adnerf_client.errors import BadAnswer, BadUse, Invalid, NotAllowed, NotServed, TooMany, Unavailable
+from adnerf_client.models import Job
 from tests.client.conftest import CONSENT
 
 JOB = {"id": "job_1", "kind": "train", "state": "queued", "subject_id": "sub_1", "created_at": "2026-01-01T00:00:00Z"}
@@ -224,3 +228,48 @@ def test_every_error_has_a_code_and_a_remedy():
 
     kinds = [kind for kind in below(AdnerfError) if not issubclass(kind, Problem)]
     assert NotServed in kinds and all(kind.code.isidentifier() and kind.remedy.endswith(".") for kind in kinds)
+
+
+def test_too_many_uploads_are_told_at_once(monkeypatch):
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("there is nothing to wait for"))
+    client, got = told((429, {}, {"code": "too_many_uploads", "detail": "There are 20 unused uploads."}))
+    with pytest.raises(TooMany):
+        client.subjects.get("sub_1")
+    assert len(got) == 1
+
+
+def every_error():
+    """One error of each class, with all that it can hold."""
+    job = Job.model_validate(JOB)
+    for kind in sorted(set(subclasses(AdnerfError)), key=lambda kind: kind.__name__):
+        if issubclass(kind, Problem):
+            more = {"code": "c", "status": 400, "errors": [{"detail": "d"}], "retry_after_s": 2.0, "request_id": "r"}
+            yield kind("wrong", "right", **more)
+        elif hasattr(kind, "job") or kind.__name__ in ("JobFailed", "JobCancelled", "StillRunning", "_OfJob"):
+            yield kind("wrong", "right", job=job)
+        elif kind is Unreachable:
+            yield kind("wrong", stranger=True)
+        else:
+            yield kind("wrong", "right")
+
+
+def subclasses(kind):
+    yield kind
+    for each in kind.__subclasses__():
+        yield from subclasses(each)
+
+
+@pytest.mark.parametrize("error", list(every_error()), ids=lambda error: type(error).__name__)
+def test_every_error_can_be_pickled(error):
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert (str(again), again.args, again.code, vars(again)) == (str(error), error.args, error.code, vars(error))
+
+
+def test_a_file_name_that_is_not_utf_8_is_sent(tmp_path):
+    video = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
+    video.write_bytes(b"x")
+    client, got = told((422, {}, {"code": "not_media", "detail": "It is no video."}))
+    with pytest.raises(Invalid):
+        client.subjects.create(video, consent=CONSENT)
+    assert got[0].content.count(b"caf?") == 2  # the name of the subject and of the file

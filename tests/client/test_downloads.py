@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+import httpx
 import pytest
 
-from adnerf_client import Problem, Unreachable
-from adnerf_client.errors import BadUse, NoSpace
+from adnerf_client import Client, Problem, Unreachable
+from adnerf_client.errors import BadUse, Damaged, NoSpace
 from tests.api.conftest import empty_database  # noqa: F401 (a fixture)
 from tests.client.conftest import CONSENT, a_service
 
@@ -82,7 +83,7 @@ def test_a_later_download_continues_a_stopped_one(service, client, wire, large, 
 def test_a_damaged_partial_file_is_downloaded_again(client, large, partial, tmp_path):
     video, content = large
     to = tmp_path / "a.mp4"
-    to.with_name(f"a.mp4.{digest(content)[:16]}.part").write_bytes(partial)
+    to.with_name(f"a.mp4.{digest(content)}.part").write_bytes(partial)
     assert client.videos.download(video, to).read_bytes() == content
 
 
@@ -90,7 +91,7 @@ def test_a_complete_partial_file_needs_no_transfer(service, wire, large, tmp_pat
     video, content = large
     client = service.client(transport=wire)
     to = client.videos.download(video, tmp_path / "a.mp4")
-    to.rename(to.with_name(f"b.mp4.{digest(content)[:16]}.part"))
+    to.rename(to.with_name(f"b.mp4.{digest(content)}.part"))
     before = len(ranges(wire))
     assert client.videos.download(video, tmp_path / "b.mp4").read_bytes() == content
     assert len(ranges(wire)) == before
@@ -138,3 +139,104 @@ def test_a_preview_that_does_not_exist_yet_raises_and_saves_nothing(service, cli
         client.subjects.preview(subject, to)
     assert caught.value.code in ("preview_not_ready", "http_404") and not to.exists()
     client.subjects.delete(subject)
+
+
+class Previews:
+    """A service whose preview is another one at each request of `changes`; it honours Range and If-Range as RFC 9110 says."""
+
+    def __init__(self, *pictures: bytes, changes: str = "", tagged: bool = True, cut: int = 0):
+        self.pictures, self.changes, self.tagged, self.cut = list(pictures), changes, tagged, cut
+        self.gets: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answers; after the answer to a request with the method `changes` the next picture is there."""
+        picture = self.pictures[0]
+        tag = f'"job_0198c2a4b1d0f0e1d2c3b4a5968778695a4b-{len(self.pictures)}"'
+        headers = {"ETag": tag} if self.tagged else {}
+        if request.method == self.changes and len(self.pictures) > 1:
+            self.pictures.pop(0)
+        if request.method == "HEAD":
+            return httpx.Response(200, headers={**headers, "Content-Length": str(len(picture))})
+        self.gets.append(request)
+        first = int(request.headers.get("Range", "bytes=0-").removeprefix("bytes=").removesuffix("-"))
+        if request.headers.get("If-Range", tag) != tag:
+            first = 0
+        if first >= len(picture):
+            return httpx.Response(416, json={})
+        headers |= {"Content-Length": str(len(picture) - first)}
+        if first:
+            headers["Content-Range"] = f"bytes {first}-{len(picture) - 1}/{len(picture)}"
+        return httpx.Response(206 if first else 200, headers=headers, stream=Pieces(picture[first:], self._broken()))
+
+    def _broken(self) -> int:
+        cut, self.cut = self.cut, 0
+        return cut
+
+    def save(self, to):
+        """Downloads the preview with a client of its own."""
+        with Client("http://service", transport=httpx.MockTransport(self)) as client:
+            return client.subjects.preview("sub_1", to).read_bytes()
+
+
+class Pieces(httpx.SyncByteStream):
+    """A body that breaks off after `cut` bytes, if that is not 0."""
+
+    def __init__(self, content: bytes, cut: int):
+        self.content, self.cut = content, cut
+
+    def __iter__(self):
+        if self.cut:
+            yield self.content[: self.cut]
+            raise httpx.ReadError("cut")
+        yield self.content
+
+
+@pytest.fixture
+def no_pauses(monkeypatch):
+    pauses = []
+    monkeypatch.setattr("adnerf_client.downloads.time.sleep", pauses.append)
+    return pauses
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (5, 3), (4, 4)])
+def test_a_preview_that_is_replaced_before_its_bytes_are_sent(tmp_path, no_pauses, sizes):
+    old, new = (bytes([number]) * size * 1000 for number, size in enumerate(sizes))
+    service = Previews(old, new, changes="HEAD")
+    assert service.save(tmp_path / "p.jpg") == new
+    assert len(service.gets) == 2 and len(no_pauses) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["p.jpg"]
+
+
+@pytest.mark.parametrize("tagged", [True, False])
+def test_a_cut_preview_is_not_continued_with_another_one(tmp_path, no_pauses, tagged):
+    pieces = 300 << 10  # more than one chunk
+    old, new = b"a" * 2 * pieces, b"b" * 2 * pieces
+    service = Previews(old, new, changes="GET", cut=pieces, tagged=tagged)
+    assert service.save(tmp_path / "p.jpg") == new
+
+
+def test_a_cut_preview_is_continued_while_it_is_the_same(tmp_path, no_pauses):
+    picture = bytes(range(256)) * 4000
+    service = Previews(picture, cut=300 << 10)
+    assert service.save(tmp_path / "p.jpg") == picture
+    first, second = service.gets
+    assert "Range" not in first.headers
+    assert int(second.headers["Range"][6:-1]) > 0 and second.headers["If-Range"].startswith('"job_')
+
+
+def test_a_preview_that_changes_again_and_again_is_given_up(tmp_path, no_pauses):
+    service = Previews(*(bytes(1000 + number) for number in range(50)), changes="HEAD")
+    with pytest.raises(Damaged, match="changed"):
+        service.save(tmp_path / "p.jpg")
+    assert len(service.gets) == 6 and no_pauses == [0.25, 0.5, 1, 2, 4, 8]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_piece_of_the_preview_before_is_not_used(tmp_path, no_pauses):
+    picture = b"b" * 2000
+    (tmp_path / "p.jpg.job_0198c2a4b1d0.part").write_bytes(b"a" * 1000)
+    assert Previews(picture).save(tmp_path / "p.jpg") == picture
+
+
+def test_a_long_name_is_saved(tmp_path, no_pauses):
+    assert Previews(b"b").save(tmp_path / ("n" * 250)) == b"b"

@@ -10,7 +10,7 @@ import pytest
 from adnerf.__main__ import main
 from adnerf_client import AdnerfError, Client, NotFound
 from adnerf_client import models as ours
-from adnerf_client.errors import NotAllowed
+from adnerf_client.errors import NotAllowed, StillRunning
 from api.schemas import verifications, webhooks
 from storage.tables import api_keys
 from tests.client.conftest import CONSENT
@@ -92,6 +92,15 @@ def test_verify_waits_for_the_result(tmp_path, monkeypatch):
     with Client("http://service", transport=httpx.MockTransport(answer)) as client:
         assert client.verify(film).made_here is True
     assert requests == [("POST", "/v1/verify"), *[("GET", "/v1/verifications/ver_1")] * 2]
+
+
+def test_verifying_waits_for_a_limited_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("adnerf_client.client.VERIFY_LOOK_S", 0.01)
+    film = tmp_path / "film.mp4"
+    film.write_bytes(b"film")
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=verification("queued")))
+    with Client("http://service", transport=transport) as client, pytest.raises(StillRunning, match="ver_1"):
+        client.verify(film, timeout=0.05)
 
 
 def test_a_file_that_cannot_be_verified_raises_with_its_remedy(tmp_path):

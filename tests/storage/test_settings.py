@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from api.middleware.rate_limit import RateLimiter
 from storage.errors import BadSetting
 from storage.settings import Settings, environment_of, load, variable_name
+from worker import logs
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +46,15 @@ def test_settings_pass_through_an_environment(environment):
         ("LEASE_S", "-1", "must be a number greater than 0"),
         ("QUOTA_SUBJECTS", "0", "must be a whole number greater than 0"),
         ("QUOTA_SUBJECTS", "2.5", "must be a whole number greater than 0"),
+        ("LEASE_S", "nan", "must be a number greater than 0"),
+        ("LEASE_S", "inf", "must be a number greater than 0"),
+        ("LINK_S", "1e30", "must be at most 1000000000"),
+        ("DEVICE", "gpu", "must be auto, cpu or cuda"),
+        ("LOG", "xml", "must be auto, human or json"),
+        ("STORE_URL", "bucket", "must be an address such as s3://bucket or s3://bucket/folder"),
+        ("STORE_URL", "s3:///folder", "must be an address such as s3://bucket or s3://bucket/folder"),
+        ("RATE_LIMIT", "fast", "must be a rate such as 1200/minute, or off"),
+        ("ADDRESS_RATE_LIMIT", "0/minute", "must be a rate such as 1200/minute, or off"),
     ],
 )
 def test_an_unusable_value_is_refused_with_its_variable_and_the_remedy(name, text, problem, environment):
@@ -49,6 +62,34 @@ def test_an_unusable_value_is_refused_with_its_variable_and_the_remedy(name, tex
     with pytest.raises(BadSetting) as refused:
         load()
     assert str(refused.value) == f"ADNERF_{name}='{text}' {problem}. Correct the variable or unset it."
+
+
+@pytest.mark.parametrize("rate", ["20/second", "5 per minute", "10/2 hours", "off"])
+def test_rates_that_can_be_used(rate, environment):
+    environment.setenv("ADNERF_RATE_LIMIT", rate)
+    assert RateLimiter(load()).items["key"] is None or rate != "off"
+
+
+@pytest.mark.parametrize(("shorter", "longer"), [("BEAT_S", "LEASE_S"), ("SWEEP_S", "WORKER_SILENCE_S")])
+def test_a_heartbeat_slower_than_the_time_to_miss_it_is_refused(shorter, longer, environment):
+    environment.setenv(f"ADNERF_{shorter}", "8")
+    environment.setenv(f"ADNERF_{longer}", "8")
+    with pytest.raises(BadSetting, match=f"ADNERF_{shorter}=8 must be less than ADNERF_{longer}=8"):
+        load()
+    environment.setenv(f"ADNERF_{longer}", "8.5")
+    load()
+
+
+def test_an_unknown_variable_is_named_with_the_nearest_setting(environment):
+    environment.setenv("ADNERF_LEASES", "5")
+    environment.setenv("ADNERF_URL", "http://127.0.0.1:8000")
+    environment.setenv("ADNERF_XYZZY", "5")
+    written = io.StringIO()
+    logs.configure("json", written)
+    told = [json.loads(line) for line in written.getvalue().splitlines()]
+    assert [line["level"] for line in told] == ["warning", "warning"]
+    assert "ADNERF_LEASES is no setting" in told[0]["message"] and "Is ADNERF_LEASE_S meant?" in told[0]["message"]
+    assert "ADNERF_XYZZY" in told[1]["message"] and "meant" not in told[1]["message"]
 
 
 def test_all_unusable_values_are_named_at_once(environment):

@@ -111,4 +111,4 @@ def _format_time(time: datetime) -> str:
 
 
 def _from_now(duration: timedelta | None) -> datetime | None:
-    return None if duration is None else now() + duration
+    return None if duration is None else api_keys.time_after(duration)

@@ -23,7 +23,7 @@ from worker import logs
 from worker.broker import QUEUES, Broker
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
-from worker.jobs.scratch_cleanup import remove_stale_scratch
+from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.locks import WorkerLock, is_abandoned
 from worker.provenance.verifier import Verifier
 from worker.webhooks.delivery import THREADS, WebhookDeliverer
@@ -142,6 +142,7 @@ class Runner:
     def _sweep(self) -> None:
         sweep(self.settings, self.database, self.broker)
         self.lock.remove_dead()
+        remove_deleted_subjects(self.database, self.pipeline.workspace)
 
     def _clean_up(self) -> None:
         remove_stale_scratch(self.database, self.pipeline.workspace)

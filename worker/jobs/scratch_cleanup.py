@@ -9,6 +9,25 @@ from storage.database.models import Job, Subject
 from worker.jobs.workspace import Workspace
 
 
+def remove_deleted_subjects(database: Database, workspace: Workspace) -> None:
+    """Removes the copies of subjects that were deleted or purged, and the folders of a purged subject's jobs.
+
+    The work of a worker that is still running such a job goes with it: the job was cancelled.
+    """
+    entries = workspace.entries()
+    by_subject = {path: workspace.key(path).split("/")[1] for path in entries if "/" in workspace.key(path)}
+    job_ids = {path.name for path in entries if path.parent == workspace.jobs}
+    if not entries:
+        return
+    with database.session(write=False) as session:
+        unpurged = select(Subject.id).where(Subject.id.in_(set(by_subject.values())), Subject.purged_at.is_(None))
+        kept = set(session.scalars(unpurged))
+        purged = select(Job.id).join(Subject, Subject.id == Job.subject_id).where(Subject.purged_at.is_not(None))
+        ended = set(session.scalars(purged.where(Job.id.in_(job_ids), Job.state.in_(("failed", "cancelled")))))
+    deleted = [path for path, subject in by_subject.items() if subject not in kept]
+    workspace.remove([*deleted, *(workspace.jobs / job_id for job_id in ended)], but_jobs=(), but_keys=())
+
+
 def remove_stale_scratch(database: Database, workspace: Workspace) -> None:
     """Removes the folders of finished jobs, and cached objects that no unfinished job and no subject needs.
 

@@ -6,7 +6,11 @@ import logging
 import signal
 from collections.abc import Collection
 
+from sqlalchemy.exc import OperationalError
+
 from storage.database.models import JobKind
+from storage.database.startup import require_data_dir, require_tables
+from storage.errors import DatabaseNotReady
 from storage.settings import Settings
 from storage.tables import jobs
 from worker.jobs.core_functions import CoreFunctions, load_core
@@ -35,7 +39,19 @@ class PollingWorker(Runner):
 
 
 def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Collection[JobKind] = jobs.KINDS) -> None:
-    """Runs jobs until SIGTERM or SIGINT; a job that is running then returns to the queue."""
+    """Runs jobs until SIGTERM or SIGINT; a job that is running then returns to the queue.
+
+    Raises:
+        DatabaseNotReady: there is no database that this version can use; no folder is created then.
+        BadSetting: the data folder cannot be used.
+    """
+    try:
+        require_tables(settings.database)
+    except DatabaseNotReady as error:
+        if settings.database.startswith("sqlite") or not isinstance(error.__cause__, OperationalError):
+            raise
+        log.warning("the database does not answer; jobs wait until it does")
+    require_data_dir(settings)
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):
         worker.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
 import os
 import signal
@@ -16,7 +17,8 @@ from contextlib import closing, contextmanager
 
 from storage.database import migrations
 from storage.database.engine import Database, require_database
-from storage.errors import InUse
+from storage.database.startup import require_data_dir, require_tables, require_upgradable
+from storage.errors import BadSetting, InUse
 from storage.settings import Settings, environment_of
 from storage.tables import api_keys
 from worker.locks import HeldLock
@@ -29,6 +31,7 @@ BIND_S = 10.0
 """Seconds to wait for the port: the API of a service that was just killed may still be ending."""
 SHORT_LIFE_S, SHORT_LIVES = 10.0, 3
 """A child that ends SHORT_LIVES times in a row within SHORT_LIFE_S seconds has an error that a restart does not mend."""
+LAST_PORT = 65535
 PR_SET_PDEATHSIG = 1
 """Option of prctl(2), from linux/prctl.h."""
 
@@ -44,13 +47,16 @@ def serve(settings: Settings, host: str, port: int) -> int:
 
     Raises:
         InUse: another service uses the data folder, or the port is taken.
+        BadSetting: the data folder, the host or the port cannot be used.
+        DatabaseNotReady: the database is damaged, of a newer version, or cannot be reached.
         NotSafe: other machines could reach the service, and there is no API key.
     """
+    require_data_dir(settings)
     with single_instance(settings):
         _prepare(settings, host)
         await_port(host, port)
         commands = {
-            "api": [sys.executable, "-m", API, "--host", host, "--port", str(port)],
+            "api": [sys.executable, "-m", API, "--host", host.strip("[]"), "--port", str(port)],
             "worker": [sys.executable, "-m", "worker", "worker"],
         }
         log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
@@ -85,7 +91,9 @@ def _prepare(settings: Settings, host: str) -> None:
     """
     with closing(Database(settings.database)) as database:
         if database.sqlite:
+            require_upgradable(database)
             migrations.upgrade(database)
+        require_tables(settings.database)
         with require_database(), database.session(write=False) as session:
             api_keys.check_listening(session, host)
             if not api_keys.any_exist(session):
@@ -95,8 +103,16 @@ def _prepare(settings: Settings, host: str) -> None:
 
 
 def await_port(host: str, port: int) -> None:
-    """Waits until the port is free. Raises InUse if it stays taken for BIND_S."""
+    """Waits until the port is free.
+
+    Raises:
+        InUse: it stays taken for BIND_S, or can never be had.
+        BadSetting: it is no number of a port.
+    """
+    if not 0 <= port <= LAST_PORT:
+        raise BadSetting(f"{port} is no port.", f"Choose a --port from 1 to {LAST_PORT}.")
     deadline = time.monotonic() + BIND_S
+    host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     while True:
         with socket.socket(family) as probe:
@@ -105,7 +121,7 @@ def await_port(host: str, port: int) -> None:
                 probe.bind((host, port))
                 return
             except OSError as error:
-                if time.monotonic() > deadline:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
                     remedy = "Stop what listens there, or choose another --host or --port."
                     raise InUse(f"Cannot listen on {host}:{port}: {error.strerror}.", remedy) from error
         time.sleep(0.2)

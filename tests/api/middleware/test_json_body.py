@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 from urllib.parse import urlsplit
 
@@ -24,6 +25,17 @@ def test_another_content_type_is_refused_before_the_body_is_read(client, content
 def test_a_charset_may_follow_the_content_type(client):
     headers = {"Content-Type": "application/json; charset=utf-8"}
     assert client.patch("/v1/owners/ann", content=b"{}", headers=headers).status_code == 200
+
+
+def test_a_compressed_body_is_refused(client):
+    packed = gzip.compress(b"{}")
+    refused = client.post("/v1/keys", content=packed, headers=JSON | {"Content-Encoding": "gzip"})
+    body = check_problem(refused, "unsupported_media_type")
+    assert body["remedy"] == "Send the body without Content-Encoding."
+    form = {"files": {"video": ("a.mp4", b"x")}, "headers": {"Content-Encoding": "br"}}
+    check_problem(client.post("/v1/subjects", **form), "unsupported_media_type")
+    plain = client.patch("/v1/owners/ann", content=b"{}", headers=JSON | {"Content-Encoding": "identity"})
+    assert plain.status_code == 200
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -298,3 +298,35 @@ def test_every_route_that_takes_a_post_is_idempotent(app):
         assert "Idempotency-Key" in [parameter["name"] for parameter in parameters]
         source = inspect.getsource(each.original_route.endpoint)
         assert "idempotency.respond(" in source or "_respond(idempotency" in source, f"{each.path} stores no response"
+
+
+def stored_bodies(app):
+    with app.state.database.session(write=False) as session:
+        return [row.body or "" for row in session.scalars(select(StoredResponse))]
+
+
+def test_deleting_a_subject_erases_its_stored_responses_and_does_not_bring_it_back(client, app):
+    subject = send(client).json()
+    other = send(client, key={"Idempotency-Key": "other"}).json()
+    client.post(subject["jobs"][0]["links"]["cancel"], headers=KEY)
+    assert client.delete(f"/v1/subjects/{subject['id']}").status_code == 204
+    assert not any(subject["id"] in body for body in stored_bodies(app))
+    assert any("Ann agreed" in body for body in stored_bodies(app))  # the other subject's
+    refused = check_problem(send(client), "answer_not_kept")
+    assert "deleted" in refused["detail"] and "another key" in refused["remedy"]
+    assert [each["id"] for each in subjects(client)] == [other["id"]]
+
+
+def test_a_purge_erases_the_stored_responses_before_it(client, app):
+    subject = send(client).json()
+    withdraw = f"/v1/subjects/{subject['id']}/withdraw-consent"
+    assert client.post(withdraw, json={"purge": True}).status_code == 200
+    assert not any(subject["id"] in body for body in stored_bodies(app))
+
+
+def test_deleting_a_video_erases_its_stored_responses(client, app, make):
+    subject = make.ready_subject()
+    form = {"data": {"subject_id": subject["id"]}, "files": {"audio": ("say.wav", AUDIO)}, "headers": KEY}
+    video = client.post("/v1/videos", **form).json()
+    client.delete(f"/v1/videos/{video['id']}")
+    assert not any(video["id"] in body for body in stored_bodies(app))

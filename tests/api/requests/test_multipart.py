@@ -6,9 +6,11 @@ import io
 import json
 import os
 import socket
+from types import SimpleNamespace
 
 import pytest
 
+from api.requests import multipart
 from storage.database.models import Subject
 from storage.objects.base import IncomingFile
 from tests.api.conftest import VIDEO, check_problem
@@ -133,3 +135,10 @@ def test_a_body_that_stalls_is_refused(client, settings, monkeypatch):
 
 def raw(client) -> socket.socket:
     return socket.create_connection((client.base_url.host, client.base_url.port), timeout=20)
+
+
+def test_a_body_beyond_every_limit_is_too_large_even_if_the_disk_is_small(client, monkeypatch):
+    monkeypatch.setattr(multipart.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
+    too_large = {"video": ("a.mp4", VIDEO + bytes(2_000_000))}
+    check_problem(client.post("/v1/subjects", data={"consent": "yes"}, files=too_large), "file_too_large")
+    check_problem(client.post("/v1/subjects", data={"consent": "yes"}, files={"video": ("a.mp4", VIDEO)}), "disk_full")

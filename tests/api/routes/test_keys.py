@@ -186,3 +186,21 @@ def test_at_most_one_request_waits_to_record_the_use_of_a_key(client, app, admin
             wait(asked, timeout=5)
             assert sum(not answer.done() for answer in asked) <= 1
         assert {answer.result().status_code for answer in asked} == {200}
+
+
+@pytest.mark.parametrize(
+    "expiry",
+    ["9999-12-31T23:59:59-01:00", "9000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "1969-12-31T23:59:59Z"],
+)
+def test_an_expiry_at_an_end_of_the_calendar_is_refused(client, admin, expiry):
+    body = check_problem(
+        client.post("/v1/keys", json=FORM | {"expires_at": expiry}, headers=admin), "validation_failed"
+    )
+    assert body["errors"][0]["pointer"] == "/expires_at" and "1970" in body["detail"]
+    rotate = f"/v1/keys/{made(client, admin).json()['id']}/rotate"
+    check_problem(client.post(rotate, json={"expires_at": expiry}, headers=admin), "validation_failed")
+
+
+def test_the_last_expiry_is_kept_as_it_was_sent(client, admin):
+    key = made(client, admin, expires_at="8999-12-31T23:59:59-12:00").json()
+    assert datetime.fromisoformat(key["expires_at"]) == datetime(9000, 1, 1, 11, 59, 59, tzinfo=timezone.utc)

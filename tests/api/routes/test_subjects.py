@@ -87,6 +87,11 @@ def test_a_file_name_from_the_client_names_no_file_on_disk(client, settings, tri
         ({"consent": "yes", "name": " "}, "/name"),
         ({"consent": "yes", "name": "a\nb"}, "/name"),
         ({"consent": "yes", "name": "x" * 201}, "/name"),
+        ({"consent": "yes", "name": "a\x85b"}, "/name"),
+        ({"consent": "yes", "name": "a\x9bb"}, "/name"),
+        ({"consent": "yes", "name": "a\u202eb"}, "/name"),
+        ({"consent": "yes", "name": "\u200b"}, "/name"),
+        ({"consent": "yes", "name": "\u200d \ufe0f"}, "/name"),
         ({"consent": "yes", "colour": "red"}, "/colour"),
         ({"consent": "yes", "upload_id": "upl_1"}, "/upload_id"),
         ({"consent": "yes", "a/b~c": "1"}, "/a~1b~0c"),
@@ -96,6 +101,24 @@ def test_errors_point_at_wrong_fields(client, settings, data, pointer):
     body = check_problem(post(client, data), "validation_failed")
     assert [entry["pointer"] for entry in body["errors"]] == [pointer]
     assert not any(path.is_file() for path in settings.objects.rglob("*"))
+
+
+def test_a_refused_character_of_a_name_is_named(client):
+    body = check_problem(post(client, {"consent": "yes", "name": "a\u202eb"}), "validation_failed")
+    assert "U+202E" in body["detail"]
+
+
+@pytest.mark.parametrize("name", ["Zoë", "سارا\u200cنام", "👩\u200d💻", "Ann\u00a0Lee"])
+def test_names_of_all_scripts_are_accepted(client, name):
+    assert post(client, {"consent": "yes", "name": name}).json()["name"] == name
+
+
+def test_a_stored_name_with_a_refused_character_stays_readable(client, app):
+    subject_id = post(client, {"consent": "yes"}).json()["id"]
+    with app.state.database.session() as session:
+        session.get(Subject, subject_id).name = "a\u202eb"
+    assert client.get(f"/v1/subjects/{subject_id}").json()["name"] == "a\u202eb"
+    assert client.get("/v1/subjects").json()["items"][0]["name"] == "a\u202eb"
 
 
 def test_an_unknown_preset_is_answered_with_the_valid_ones(client):

@@ -85,6 +85,11 @@ def test_the_options_have_defaults(client, subject):
         ({"background": {"kind": "color", "color": "red"}}, "/options/background/color"),
         ({"background": {"kind": "image"}}, "/background"),
         ({"seed": -1}, "/options/seed"),
+        ({"label": 5}, "/options/label"),
+        ({"label": {"text": "a"}}, "/options/label"),
+        ({"label": "x" * 41}, "/options/label"),
+        ({"label": "a\u202eb"}, "/options/label"),
+        ({"label": "\u200b"}, "/options/label"),
         ("[" * 100_000, "/options"),
     ],
 )
@@ -92,6 +97,11 @@ def test_errors_point_at_wrong_options(client, subject, options, pointer):
     body = check_problem(post(client, subject, options), "validation_failed")
     assert [entry["pointer"] for entry in body["errors"]] == [pointer]
     assert client.get("/v1/videos").json()["items"] == []
+
+
+def test_the_errors_of_all_branches_of_a_union_are_one_error(client, subject):
+    (error,) = check_problem(post(client, subject, {"label": "x" * 41}), "validation_failed")["errors"]
+    assert "boolean" in error["detail"] and "40 characters" in error["detail"]
 
 
 @pytest.mark.parametrize(

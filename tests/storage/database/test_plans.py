@@ -8,6 +8,7 @@ from sqlalchemy import event
 from benchmarks.listing import WRITES, fill, read_queries
 from storage.database import migrations
 from storage.database.engine import Database
+from storage.tables import workers
 
 JOBS = 4000
 FEW = 250
@@ -84,6 +85,17 @@ def test_no_query_reads_a_whole_table(crowded):
         for name, ask in asked.items():
             check(crowded, session, name, ask)
     assert set(asked) > LONG
+
+
+def test_positions_in_separate_queues_read_no_whole_table(crowded):
+    with crowded.session() as session:
+        for name, queues in (("cpu", ["cpu"]), ("gpu", ["gpu_train", "gpu_render"])):
+            workers.register(session, name, host="a", queues=queues, device={"name": "cpu"})
+        session.flush()
+        for name, ask in questions(session).items():
+            if name.startswith("place"):
+                check(crowded, session, name, ask)
+        session.rollback()
 
 
 @pytest.mark.parametrize("name", WRITES)

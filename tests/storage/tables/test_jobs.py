@@ -13,7 +13,7 @@ from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video, new_id
 from storage.errors import MoveNotAllowed, NotFound
-from storage.tables import jobs
+from storage.tables import jobs, workers
 from storage.tables.jobs import JobProgress
 
 ERROR = {"code": "no_face_found", "message": "No face.", "remedy": "Show it."}
@@ -256,6 +256,33 @@ def test_queue_positions_follow_the_order_of_claims(database):
     assert [claim(database).id for _ in queued] == order
     with database.session(write=False) as session:
         assert jobs.queue_positions(session, queued) == {}
+
+
+def test_queue_positions_count_the_kinds_that_share_a_worker(database):
+    kinds = ("preprocess", "preprocess", "train", "render", "train")
+    first, second, third, fourth, last = (new_job(database, kind).id for kind in kinds)
+    everything = [first, second, third, fourth, last]
+
+    def positions():
+        with database.session(write=False) as session:
+            return [jobs.queue_positions(session, everything)[job] for job in everything]
+
+    def start(name, *queues):
+        with database.session() as session:
+            workers.register(session, name, host="a", queues=queues, device={"name": "cpu"})
+
+    assert positions() == [1, 2, 3, 4, 5]  # no worker is known
+    start("gpu", "gpu_train", "gpu_render")
+    assert positions() == [1, 2, 1, 2, 3]
+    assert [claim(database, kinds=["train", "render"]).id for _ in range(2)] == [third, fourth]
+    with database.session(write=False) as session:
+        assert jobs.queue_positions(session, everything) == {first: 1, second: 2, last: 1}
+    start("cpu", "cpu")
+    with database.session(write=False) as session:
+        assert jobs.queue_positions(session, [last]) == {last: 1}
+    start("all", "cpu", "gpu_train", "gpu_render")
+    with database.session(write=False) as session:
+        assert jobs.queue_positions(session, everything) == {first: 1, second: 2, last: 3}
 
 
 def test_a_worker_may_ask_for_some_kinds_only(database):

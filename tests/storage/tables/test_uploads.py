@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from itertools import pairwise
 from types import SimpleNamespace
@@ -177,6 +178,18 @@ def test_an_owner_can_have_a_limited_number_of_open_uploads(uploader):
     uploader.begin()
     uploader.age(ids[1])
     uploader.begin()
+
+
+def test_requests_at_the_same_time_do_not_exceed_the_number_of_open_uploads(uploader, settings):
+    def try_to_begin(_):
+        try:
+            uploader.begin(size=1)
+        except TooManyUploads:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sum(threads.map(try_to_begin, range(24))) == settings.max_open_uploads
 
 
 def test_open_uploads_count_against_the_free_space(uploader, settings, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -308,6 +309,18 @@ def test_the_number_of_webhooks_per_owner_is_limited(database):
     with pytest.raises(TooManyWebhooks):
         new_webhook(database)
     new_webhook(database, owner="other")
+
+
+def test_requests_at_the_same_time_do_not_exceed_the_number_of_webhooks(database):
+    def try_to_create(_):
+        try:
+            new_webhook(database)
+        except TooManyWebhooks:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(12) as threads:
+        assert sum(threads.map(try_to_create, range(webhooks.MAX_WEBHOOKS + 20))) == webhooks.MAX_WEBHOOKS
 
 
 def test_only_a_request_sends_the_test_event(database):

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
+from sqlalchemy import text
 
-from storage.tables import workers
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.tables import api_keys, workers
 from tests.worker.stub_core import CORE
 from worker.__main__ import main
 from worker.broker import kinds_of
 from worker.processes import supervisor
 from worker.processes.polling import PollingWorker
-from worker.processes.supervisor import single_instance
+from worker.processes.supervisor import BIND_S, single_instance
 
 
 @pytest.fixture
@@ -105,3 +112,94 @@ def test_alive_finds_workers_of_this_host_only(house, capsys, monkeypatch, tmp_p
     monkeypatch.setenv("ADNERF_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
     assert main(["alive"]) == 1
     assert "alembic upgrade head" in capsys.readouterr().err
+
+
+def broken_revision(path, revision):
+    """A database at `path` whose tables have another revision than this program's."""
+    database = Database(f"sqlite:///{path}")
+    migrations.upgrade(database)
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
+    database.close()
+
+
+def start(*words, **environment):
+    """Runs a command as a process; returns its status, its stderr, and the seconds that it took."""
+    began = time.monotonic()
+    ran = subprocess.run(
+        [sys.executable, "-m", "worker", *words],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    return ran.returncode, ran.stderr, time.monotonic() - began
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "sentence"),
+    [
+        (("--port", "70000"), {}, "70000 is no port. Choose a --port from 1 to 65535."),
+        (("--host", "192.0.2.1"), {}, "Cannot listen on 192.0.2.1"),
+        ((), {"ADNERF_RATE_LIMIT": "fast"}, "ADNERF_RATE_LIMIT='fast' must be a rate"),
+        ((), {"ADNERF_STORE_URL": "bucket"}, "ADNERF_STORE_URL='bucket' must be an address"),
+        ((), {"ADNERF_DEVICE": "gpu"}, "ADNERF_DEVICE='gpu' must be auto, cpu or cuda"),
+        ((), {"ADNERF_DATABASE_URL": "nonsense"}, "ADNERF_DATABASE_URL"),
+    ],
+)
+def test_serve_says_at_once_what_cannot_work(tmp_path, words, environment, sentence):
+    if words[:1] == ("--host",):
+        database = Database(f"sqlite:///{tmp_path}/adnerf.db")
+        migrations.upgrade(database)
+        with database.session() as session:
+            api_keys.create(session, owner="a", name="a", scopes=["read"])
+        database.close()
+    status, told, seconds = start("serve", "--data-dir", str(tmp_path), *words, **environment)
+    assert (status, "Traceback" in told) == (1, False), told
+    assert sentence in told and seconds < BIND_S
+
+
+def test_serve_on_a_folder_that_cannot_be_made(tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    assert main(["serve", "--data-dir", str(tmp_path / "file" / "data")]) == 1
+    told = capsys.readouterr().err
+    assert "cannot be used" in told and "--data-dir" in told
+
+
+@pytest.mark.parametrize("command", ["serve", "api", "worker"])
+def test_a_damaged_database_is_told(tmp_path, command):
+    (tmp_path / "adnerf.db").write_bytes(b"this is no database, but " * 400)
+    status, told, _ = start(command, "--data-dir", str(tmp_path))
+    assert (status, "Traceback" in told) == (1, False), told
+    assert "The database is damaged" in told and "backup" in told
+
+
+def test_a_database_of_a_newer_version_is_told(tmp_path):
+    broken_revision(tmp_path / "adnerf.db", "0099")
+    status, told, _ = start("serve", "--data-dir", str(tmp_path))
+    assert (status, "Traceback" in told) == (1, False), told
+    assert "newer version" in told and "0099" in told
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_a_database_of_an_older_version_is_told(tmp_path, command):
+    broken_revision(tmp_path / "adnerf.db", "0013")
+    status, told, _ = start(command, "--data-dir", str(tmp_path))
+    assert (status, "Traceback" in told) == (1, False), told
+    assert "older version" in told and "adnerf serve" in told
+
+
+def test_a_database_without_tables_is_told(tmp_path):
+    (tmp_path / "adnerf.db").touch()
+    status, told, _ = start("api", "--data-dir", str(tmp_path))
+    assert (status, "Traceback" in told) == (1, False), told
+    assert "has no tables yet" in told and "adnerf serve" in told
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+def test_a_mistyped_data_folder_is_told_and_not_created(tmp_path, command):
+    typo = tmp_path / "typo"
+    status, told, _ = start(command, "--data-dir", str(typo))
+    assert (status, "Traceback" in told) == (1, False), told
+    assert "There is no" in told and "--data-dir" in told
+    assert not typo.exists()

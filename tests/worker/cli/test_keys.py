@@ -114,7 +114,6 @@ def test_without_keys_a_public_address_is_refused(house, command):
 @pytest.mark.parametrize(
     ("command", "url"),
     [
-        ("api", "sqlite://"),  # empty: it has no tables
         ("api", "postgresql+psycopg://nobody@127.0.0.1:1/none"),
         ("serve", "postgresql+psycopg://nobody@127.0.0.1:1/none"),
     ],
@@ -125,3 +124,10 @@ def test_an_unusable_database_is_reported_with_its_remedy(tmp_path, command, url
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
     assert "The database cannot be used" in ended.stderr and "alembic upgrade head" in ended.stderr
+
+
+def test_a_time_beyond_the_calendar_ends_with_it(adnerf, house):
+    key_id, token = made(adnerf, "--expires", "999999w")
+    assert found(house, token).expires_at == api_keys.END_OF_TIME
+    adnerf("keys", "rotate", key_id, "--grace", "999999w")
+    assert found(house, token).previous_until == api_keys.END_OF_TIME

@@ -5,11 +5,16 @@ from __future__ import annotations
 import io
 import os
 import time
+from functools import partial
 
-from api.services import subjects
+import pytest
+
+from api.services import consents, subjects
 from storage.cleanup import ObjectCleaner
-from worker.jobs.scratch_cleanup import remove_stale_scratch
+from tests.worker.stub_core import CORE
+from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.jobs.workspace import Workspace
+from worker.processes.polling import PollingWorker
 
 
 def age(house):
@@ -51,3 +56,38 @@ def test_the_copies_of_a_deleted_subject_go(house):
     house.write(subjects.delete_subject, house.store, subject.id)
     tidied(house)
     assert list(cache.iterdir()) == []
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_an_idle_worker_soon_removes_its_copies_of_a_deleted_or_purged_subject(house, purge):
+    gone, other = house.ready_subject(), house.ready_subject()
+    for subject in (gone, other):
+        house.submit_video(subject.id)
+    house.work()
+    cache = house.settings.work / "cache"
+    if purge:
+        house.write(partial(consents.withdraw_consent, purge=True), house.store, gone.id)
+    else:
+        house.write(subjects.delete_subject, house.store, gone.id)
+    worker = PollingWorker(house.settings.replace(sweep_s=0.1), CORE)
+    worker.start_background_tasks()
+    deadline = time.monotonic() + 30
+    while any(gone.id in path.name for path in cache.iterdir()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    worker.close()
+    assert not any(gone.id in path.name for path in cache.iterdir())
+    assert any(other.id in path.name for path in cache.iterdir())
+
+
+def test_the_work_on_a_purged_subject_goes(house):
+    subject = house.submit_subject()
+    (job,) = house.subject(subject).jobs
+    work = house.settings.work / "jobs" / job.id / "1"
+    work.mkdir(parents=True)
+    (work / "frame.jpg").write_bytes(b"a face")
+    workspace = Workspace(house.settings.work, house.store)
+    remove_deleted_subjects(house.database, workspace)
+    assert work.exists()
+    house.write(partial(consents.withdraw_consent, purge=True), house.store, job.subject_id)
+    remove_deleted_subjects(house.database, workspace)
+    assert not work.exists()

@@ -1,0 +1,37 @@
+"""Texts of one line that people read: names, labels, descriptions. They hold no character that a reader cannot see coming.
+
+Control characters move the cursor of a terminal, and the overriding direction marks make a text look like another one. Texts
+that were stored before these rules stay readable, because only requests are checked.
+"""
+
+from __future__ import annotations
+
+import re
+
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069"
+"""Characters that are refused: the controls C0, DEL and C1, separators of lines, and marks that override the direction. Joiners
+and plain direction marks stay allowed: Persian, Hebrew and emoji need them."""
+
+INVISIBLE = CONTROLS + (
+    r"\s\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0"
+)
+"""Characters that leave no mark by themselves: with nothing else a text looks empty."""
+
+PATTERN = f"^[^{CONTROLS}]*[^{INVISIBLE}][^{CONTROLS}]*$"
+"""The pattern of such a text, for /openapi.json."""
+
+_CONTROL, _VISIBLE = re.compile(f"[{CONTROLS}]"), re.compile(f"[^{INVISIBLE}]")
+
+
+def without_controls(text: str) -> str:
+    """Returns `text`. Raises ValueError if it holds one of CONTROLS; the message names it."""
+    if control := _CONTROL.search(text):
+        raise ValueError(f"The invisible control character U+{ord(control[0]):04X} is not allowed here")
+    return text
+
+
+def visible_line(text: str) -> str:
+    """Returns `text`. Raises ValueError if it holds one of CONTROLS, or no visible character."""
+    if not _VISIBLE.search(without_controls(text)):
+        raise ValueError("At least one visible character is needed")
+    return text

@@ -1,0 +1,78 @@
+"""Checks at the start of a process: what cannot work is said at once, in a sentence with its remedy."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import closing
+from pathlib import Path
+
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+from storage.database.engine import Database, parse_url, require_database
+from storage.database.migrations import SCRIPTS
+from storage.errors import BadSetting, DatabaseNotReady
+from storage.settings import Settings
+
+
+def require_data_dir(settings: Settings) -> None:
+    """Creates the data folder if it is missing. Raises BadSetting if no file can be created in it."""
+    try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=settings.data_dir):
+            pass
+    except OSError as error:
+        raise BadSetting(
+            f"The data folder {settings.data_dir} cannot be used: {error.strerror}.",
+            "Choose another one with --data-dir or ADNERF_DATA_DIR, or correct its permissions.",
+        ) from error
+
+
+def require_tables(url: str) -> None:
+    """Checks that the database at `url` has tables that are not older than this program. Creates nothing.
+
+    Tables of a newer version pass: migrations only add what the version before tolerates.
+
+    Raises:
+        DatabaseNotReady: It has none, or older ones, or the database is damaged or cannot be reached.
+        BadSetting: `url` is no URL of a database.
+    """
+    address = parse_url(url)
+    sqlite = address.get_backend_name() == "sqlite"
+    if sqlite and not Path(address.database or "").is_file():
+        raise DatabaseNotReady(
+            f"There is no database at {address.database or url}.",
+            "Check --data-dir, ADNERF_DATA_DIR and ADNERF_DATABASE_URL; `adnerf serve` creates the database of a new data folder.",
+        )
+    with closing(Database(url)) as database, require_database():
+        revision = _revision(database)
+    if revision is None or (_is_known(revision) and revision != _newest()):
+        state = "has no tables yet" if revision is None else f"is of an older version ({revision})"
+        remedy = "Start `adnerf serve` on it once." if sqlite else "Create or update its tables: alembic upgrade head."
+        raise DatabaseNotReady(f"The database {state}.", remedy)
+
+
+def require_upgradable(database: Database) -> None:
+    """Raises DatabaseNotReady if the database is damaged, cannot be reached, or was migrated by a newer version."""
+    with require_database():
+        revision = _revision(database)
+    if revision is not None and not _is_known(revision):
+        raise DatabaseNotReady(
+            f"The database was made by a newer version of adnerf (its tables have the revision {revision}).",
+            "Install that version or a newer one, or choose another --data-dir.",
+        )
+
+
+def _revision(database: Database) -> str | None:
+    with database.engine.connect() as connection:
+        inspect(connection).get_table_names()  # reads the schema, which a damaged file does not have
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def _is_known(revision: str) -> bool:
+    return any(script.revision == revision for script in ScriptDirectory(str(SCRIPTS)).walk_revisions())
+
+
+def _newest() -> str | None:
+    return ScriptDirectory(str(SCRIPTS)).get_current_head()
