@@ -1,48 +1,66 @@
-"""The program `adnerf`: commands that use a service, by HTTP alone, and commands that run one (worker/__main__.py).
+"""The program `adnerf`: commands that use a service over HTTP, and the operator's commands (worker/__main__.py).
 
-Only what a command needs is loaded: the first kind neither database nor queue, and no `--help` the client.
+A command loads only what it needs: the commands for users load neither the database nor the queue, and `--help` does not
+load the client.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from typing import Annotated, Literal
 
-from adnerf import completion, jobs, subjects, uploads, verify, videos, webhooks
+import typer
+from typer import Argument
+from typer.completion import get_completion_script
+from typer.core import TyperCommand, TyperGroup
 
-EPILOG = """\
-exit status of the commands that use a service:
-  0  done          2  a wrong command line
-  1  an error      3  still running: the time to wait is over, or Ctrl-C was pressed; the work goes on
-"""
+from adnerf import jobs, subjects, uploads, videos, webhooks
+from adnerf.common import service_command
+from adnerf.verify import verify
+from worker.cli.program import NAME, make_program, run
+
+EPILOG = """\b
+Exit status of the commands that use a service:
+  0  done          2  wrong command line
+  1  an error      3  still running: the time to wait is over, or Ctrl-C was pressed; the work continues"""
+
+
+class Program(TyperGroup):
+    """All commands. The operator's commands load the database and the queue, which takes a second: only on demand."""
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> TyperCommand | TyperGroup | None:
+        """Returns the command `cmd_name`; None if there is none."""
+        if cmd_name not in self.commands:
+            self._load_operator_commands()
+        return super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """Returns the names of all commands."""
+        self._load_operator_commands()
+        return super().list_commands(ctx)
+
+    def _load_operator_commands(self) -> None:
+        from worker.__main__ import app as operator
+
+        self.commands = {**self.commands, **typer.main.get_command(operator).commands}
+
+
+app = make_program(cls=Program, epilog=EPILOG)
+for group in (subjects, videos, jobs, uploads, webhooks):
+    app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
+service_command(app, "verify")(verify)
+
+
+@app.command()
+def completion(shell: Annotated[Literal["bash", "zsh", "fish"], Argument(show_default=False)]) -> None:
+    """Print a completion script for a shell, to be read with: eval "$(adnerf completion bash)"."""
+    print(get_completion_script(prog_name=NAME, complete_var=f"_{NAME.upper()}_COMPLETE", shell=shell))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the command line and does what it says; returns an exit status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    options = make_parser(arguments).parse_args(arguments)
-    return options.run(options)
-
-
-def make_parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser for a command line; complete unless the command is one of those that use a service."""
-    parser = argparse.ArgumentParser(
-        "adnerf",
-        description="Talking-head videos as a service.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for room in (subjects, videos, jobs, uploads, webhooks, verify):
-        room.add_commands(commands)
-    completion.add_commands(commands, parser)
-    named = next((word for word in arguments if not word.startswith("-")), None)
-    if named not in commands.choices or named == "completion":
-        from worker import __main__ as operating  # loads the database and the queue, which takes a second
-
-        operating.add_commands(commands)
-    return parser
+    """Runs one command and returns its exit status; a wrong command line raises SystemExit(2)."""
+    return run(app, arguments)
 
 
 if __name__ == "__main__":

@@ -1,91 +1,127 @@
-"""What the commands that use a service have in common: their arguments, how they end, and waiting."""
+"""What the commands for users of a service share: their options, their exit statuses, and waiting for work to end."""
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
+import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+from typer.core import TyperCommand
+
+from worker.cli.program import NO_HELP
 
 if TYPE_CHECKING:
-    from adnerf.output import Screen
+    from adnerf.output import Output
     from adnerf_client import Client
     from adnerf_client.waiting import Thing
 
-DONE, FAILED, RUNNING = 0, 1, 3
-"""Exit statuses; 2, a wrong command line, is argparse's own."""
-INTERRUPTED = 130
+FAILED, STILL_RUNNING, INTERRUPTED = 1, 3, 130
+"""Exit statuses besides 0 (done) and typer's 2 (wrong command line); 130 is 128 + SIGINT, as shells report Ctrl-C."""
 
-Action = Callable[["Client", "Screen", argparse.Namespace], None]
-
-
-def add_group(commands: argparse._SubParsersAction, name: str, about: str) -> argparse._SubParsersAction:
-    """A command whose next word is an action; returns where to add those."""
-    group = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    return group.add_subparsers(dest="action", required=True, metavar="ACTION")
-
-
-def add_action(actions: argparse._SubParsersAction, name: str, action: Action, about: str) -> argparse.ArgumentParser:
-    """A parser for something that `action` asks of a service."""
-    parser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
-    service = parser.add_argument_group("the service")
-    service.add_argument("--url", help="its address (default: ADNERF_URL, else http://127.0.0.1:8000)")
-    service.add_argument("--api-key", metavar="KEY", help="default: ADNERF_API_KEY, which other users cannot see")
-    service.add_argument("--json", action="store_true", help="print one JSON document; progress goes to stderr")
-    parser.set_defaults(run=lambda options: ask(options, action), parser=parser)
-    return parser
+Id = Annotated[str, Argument(metavar="ID", show_default=False)]
+Ids = Annotated[list[str], Argument(metavar="ID...", show_default=False)]
+Limit = Annotated[int, Option(metavar="N", help="List at most N.")]
+Timeout = Annotated[
+    float | None, Option(metavar="S", help="Wait for at most S seconds, then exit with status 3; the work continues.")
+]
+Upload = Annotated[str | None, Option(metavar="ID", help="Id of a complete upload, instead of a file.")]
 
 
-def add_waiting(parser: argparse.ArgumentParser) -> None:
-    """The argument that limits waiting."""
-    parser.add_argument(
-        "--timeout",
-        type=float,
-        metavar="S",
-        help="wait for at most S seconds, then exit with status 3; the work goes on",
-    )
+@dataclass
+class Service:
+    """The service that a command uses, and the output of the command."""
+
+    client: Client
+    output: Output
+
+    def wait(self, resource: Thing, timeout: float | None, next_command: str = "") -> Thing:
+        """Waits until the work on a subject, video or job has succeeded, and shows its progress.
+
+        Args:
+            resource: The subject, video or job.
+            timeout: Seconds to wait at most; None waits without limit.
+            next_command: A command that continues afterwards; it is suggested if waiting ends early.
+
+        Returns:
+            The resource after its work.
+
+        Raises:
+            StillRunning: After `timeout` seconds, or after Ctrl-C. Only the waiting ends; the work continues.
+        """
+        from adnerf_client.errors import StillRunning
+        from adnerf_client.waiting import latest_job
+
+        try:
+            with self.output.progress() as progress:
+                return self.client.wait(resource, progress=progress.job, timeout=timeout)
+        except (KeyboardInterrupt, StillRunning):
+            self.output.show(resource)
+            remedy = f"Continue watching with: adnerf jobs watch {resource.id}"
+            if next_command:
+                remedy += f"\nThen: {next_command}"
+            raise StillRunning(f"{resource.id} is still running.", remedy, job=latest_job(resource)) from None
 
 
-def ask(options: argparse.Namespace, action: Action) -> int:
-    """Does `action` with the service that the options name; says what went wrong, and returns an exit status."""
-    from adnerf.output import Screen
+Action = Callable[..., None]
+"""A command: takes a Service, then its own arguments and options."""
+
+
+def command_group(summary: str) -> typer.Typer:
+    """Creates a group of commands, such as `adnerf jobs`."""
+    return typer.Typer(help=summary, no_args_is_help=True, context_settings={"default_map": NO_HELP})
+
+
+def service_command(app: typer.Typer, name: str, cls: type[TyperCommand] = TyperCommand) -> Callable[[Action], Action]:
+    """Makes a decorator that adds a command to `app`. typer reads the parameters of the function, except the Service.
+
+    Every command gets the options of the service: --url, --api-key and --json.
+    """
+
+    def register(action: Action) -> Action:
+        def command(
+            *,
+            url: Annotated[
+                str | None, Option(help="Address of the service. [default: ADNERF_URL, else http://127.0.0.1:8000]")
+            ] = None,
+            api_key: Annotated[
+                str | None,
+                Option(metavar="KEY", help="API key. [default: ADNERF_API_KEY, which other users cannot see]"),
+            ] = None,
+            as_json: Annotated[
+                bool, Option("--json", help="Print one JSON document to stdout; progress goes to stderr.")
+            ] = False,
+            **values: Any,
+        ) -> None:
+            _run(action, url, api_key, as_json, values)
+
+        own = list(inspect.signature(action, eval_str=True).parameters.values())[1:]
+        shared = list(inspect.signature(command, eval_str=True).parameters.values())[:-1]
+        command.__signature__ = inspect.Signature([*own, *shared])
+        app.command(name, cls=cls, help=action.__doc__)(command)
+        return action
+
+    return register
+
+
+def _run(action: Action, url: str | None, api_key: str | None, as_json: bool, values: dict[str, Any]) -> None:
+    """Calls `action`; an error is printed and ends the program with its exit status."""
+    from adnerf.output import Output
     from adnerf_client.client import Client
     from adnerf_client.errors import AdnerfError, StillRunning
 
-    screen = Screen(as_json=options.json)
+    output = Output(as_json=as_json)
     try:
-        with Client(options.url, options.api_key) as client:
-            action(client, screen, options)
-        return DONE
+        with Client(url, api_key) as client:
+            action(Service(client, output), **values)
     except StillRunning as error:
-        screen.say(str(error))
-        return RUNNING
+        output.say(str(error))
+        raise typer.Exit(STILL_RUNNING) from error
     except AdnerfError as error:
-        screen.fail(error)
-        return FAILED
-    except KeyboardInterrupt:
-        screen.say("Stopped.")
-        return INTERRUPTED
-    except BrokenPipeError:  # whoever read what is printed has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
-
-
-def wait(client: Client, screen: Screen, thing: Thing, timeout: float | None, then: str = "") -> Thing:
-    """`thing` once its work is done, with its progress on the screen. `then` is a command to be told where it goes on.
-
-    Raises StillRunning after `timeout` seconds and for Ctrl-C, which ends the waiting, not the work.
-    """
-    from adnerf_client.errors import StillRunning
-    from adnerf_client.waiting import latest_job
-
-    try:
-        with screen.progress() as progress:
-            return client.wait(thing, progress=progress.job, timeout=timeout)
-    except (KeyboardInterrupt, StillRunning):
-        screen.show(thing)
-        advice = f"Go on watching with: adnerf jobs watch {thing.id}"
-        if then:
-            advice += f"\nThen: {then}"
-        raise StillRunning(f"{thing.id} goes on.", advice, job=latest_job(thing)) from None
+        output.fail(error)
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        output.say("Stopped.")
+        raise typer.Exit(INTERRUPTED) from error

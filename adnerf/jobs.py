@@ -1,15 +1,12 @@
-"""`adnerf jobs`: the work behind subjects and videos."""
+"""`adnerf jobs`: the commands for jobs, the units of work that make subjects and videos."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from adnerf.common import add_action, add_group, add_waiting, wait
+from typer import Argument, Option
 
-if TYPE_CHECKING:
-    from adnerf.output import Screen
-    from adnerf_client import Client
+from adnerf.common import Id, Limit, Service, Timeout, command_group, service_command
 
 COLUMNS = {
     "id": lambda job: job.id,
@@ -20,46 +17,46 @@ COLUMNS = {
     "for": lambda job: job.video_id or job.subject_id,
 }
 
-
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds `jobs` and its actions."""
-    actions = add_group(commands, "jobs", "list, show, watch, cancel and retry jobs")
-    listing = add_action(actions, "list", _list, "list jobs, newest first")
-    listing.add_argument("--state", help="only those of this state, such as running")
-    listing.add_argument("--kind", help="only those of this kind: preprocess, train or render")
-    listing.add_argument("--subject", metavar="ID", help="only those of this subject and its videos")
-    listing.add_argument("--video", metavar="ID", help="only that of this video")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: %(default)s)")
-    add_action(actions, "show", _show, "show a job").add_argument("id")
-    watch = add_action(actions, "watch", _watch, "wait for the end of a job, or of all jobs of a subject or video")
-    watch.add_argument("id", help="of a job, subject or video")
-    add_waiting(watch)
-    add_action(actions, "cancel", _cancel, "cancel a job").add_argument("id")
-    add_action(actions, "retry", _retry, "let a failed or cancelled job go on").add_argument("id")
+app = command_group("List, show, watch, cancel and retry jobs.")
 
 
-def _list(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    found = client.jobs.list(
-        state=options.state,
-        kind=options.kind,
-        subject_id=options.subject,
-        video_id=options.video,
-        limit=options.limit,
-    )
-    screen.show_list(found, COLUMNS)
+@service_command(app, "list")
+def list_jobs(
+    service: Service,
+    state: Annotated[str | None, Option(help="Only jobs in this state, such as running.")] = None,
+    kind: Annotated[str | None, Option(help="Only jobs of this kind: preprocess, train or render.")] = None,
+    subject: Annotated[str | None, Option(metavar="ID", help="Only jobs of this subject and its videos.")] = None,
+    video: Annotated[str | None, Option(metavar="ID", help="Only the job of this video.")] = None,
+    limit: Limit = 50,
+) -> None:
+    """List jobs, newest first."""
+    jobs = service.client.jobs.list(state=state, kind=kind, subject_id=subject, video_id=video, limit=limit)
+    service.output.show_list(jobs, COLUMNS)
 
 
-def _show(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.jobs.get(options.id))
+@service_command(app, "show")
+def show(service: Service, job: Id) -> None:
+    """Show a job."""
+    service.output.show(service.client.jobs.get(job))
 
 
-def _watch(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(wait(client, screen, client.get(options.id), options.timeout))
+@service_command(app, "watch")
+def watch(
+    service: Service,
+    resource: Annotated[str, Argument(metavar="ID", help="Id of a job, subject or video.", show_default=False)],
+    timeout: Timeout = None,
+) -> None:
+    """Wait until a job, or all jobs of a subject or video, have ended."""
+    service.output.show(service.wait(service.client.get(resource), timeout))
 
 
-def _cancel(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.jobs.cancel(options.id))
+@service_command(app, "cancel")
+def cancel(service: Service, job: Id) -> None:
+    """Cancel a job."""
+    service.output.show(service.client.jobs.cancel(job))
 
 
-def _retry(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.jobs.retry(options.id))
+@service_command(app, "retry")
+def retry(service: Service, job: Id) -> None:
+    """Queue a failed or cancelled job again."""
+    service.output.show(service.client.jobs.retry(job))

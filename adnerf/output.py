@@ -1,9 +1,10 @@
-"""What the commands show: results on stdout, for people or as one JSON document; progress and errors on stderr."""
+"""What the commands print: results on stdout, as text or as one JSON document; progress and errors on stderr."""
 
 from __future__ import annotations
 
 import json
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,55 +16,57 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from adnerf_client.errors import AdnerfError
 from adnerf_client.models import Job
 
-WIDE = 200
-"""Columns where there is no terminal to ask."""
+LOG_WIDTH = 200
+"""Columns if stderr is not a terminal: wide enough that no progress line breaks in a log."""
 
 
-class Screen:
-    """Where the commands write."""
+class Output:
+    """Prints the results, messages, progress and errors of one command."""
 
     def __init__(self, *, as_json: bool):
         self.as_json = as_json
-        self._err = Console(stderr=True, width=None if sys.stderr.isatty() else WIDE, markup=False, highlight=False)
+        self._err = Console(
+            stderr=True, width=None if sys.stderr.isatty() else LOG_WIDTH, markup=False, highlight=False
+        )
 
     def say(self, text: str) -> None:
-        """A word to the person, never a result."""
+        """Prints a message to stderr."""
         self._err.print(text, soft_wrap=True)
 
     def show(self, resource: BaseModel) -> None:
-        """One resource: every field that has a value."""
+        """Prints one resource: every field that has a value."""
         if self.as_json:
-            self._json(resource.model_dump(mode="json"))
-            return
-        _print_aligned(list(_flat(resource.model_dump(mode="json"))))
+            self._print_json(resource.model_dump(mode="json"))
+        else:
+            _print_aligned(list(_flatten(resource.model_dump(mode="json"))))
 
     def show_list(self, resources: Iterable[BaseModel], columns: Mapping[str, Callable[[Any], object]]) -> None:
-        """Many resources: a row each."""
+        """Prints a table with one row per resource; `columns` maps a heading to the function that gives its cells."""
         if self.as_json:
-            self._json([each.model_dump(mode="json") for each in resources])
+            self._print_json([each.model_dump(mode="json") for each in resources])
             return
-        rows = [[str(value(each)) for value in columns.values()] for each in resources]
+        rows = [[str(cell(each)) for cell in columns.values()] for each in resources]
         _print_aligned([list(columns), *rows])
 
     def done(self, text: str, **values: object) -> None:
-        """That something was done which leaves no resource to show."""
+        """Prints the result of a command that has no resource to show: `text`, or `values` as JSON."""
         if self.as_json:
-            self._json(values)
+            self._print_json(values)
         else:
             print(text, flush=True)
 
     def fail(self, error: AdnerfError) -> None:
-        """What went wrong, and what to do about it."""
-        told = {"code": error.code, "detail": error.detail, "remedy": error.remedy, "status": error.status}
+        """Prints an error and its remedy."""
         if self.as_json:
-            self._json({"error": told})
+            fields = {"code": error.code, "detail": error.detail, "remedy": error.remedy, "status": error.status}
+            self._print_json({"error": fields})
         self.say(f"adnerf: {error} ({error.code})")
 
     @contextmanager
-    def progress(self) -> Iterator[Bars | Lines]:
-        """Shows how transfers and jobs get on: bars on a terminal, else a line now and then."""
+    def progress(self) -> Iterator[ProgressDisplay]:
+        """Shows the progress of transfers and jobs: bars on a terminal, else occasional lines."""
         if not self._err.is_terminal:
-            yield Lines(self._err)
+            yield ProgressLines(self._err)
             return
         columns = (
             TextColumn("{task.description:<24}"),
@@ -72,57 +75,57 @@ class Screen:
             TextColumn("{task.fields[eta]}"),
         )
         with Progress(*columns, console=self._err) as bars:
-            yield Bars(bars)
+            yield ProgressBars(bars)
 
-    def _json(self, value: object) -> None:
+    def _print_json(self, value: object) -> None:
         print(json.dumps(value, ensure_ascii=False, indent=2), flush=True)
 
 
-class Bars:
+class ProgressDisplay(ABC):
+    """Shows the progress of transfers and jobs."""
+
+    def transfer(self, name: str) -> Callable[[int, int], None]:
+        """Makes the progress callback (bytes done, total bytes) of a transfer."""
+        return lambda done, total: self._update(name, name, done / max(total, 1), "")
+
+    def job(self, job: Job) -> None:
+        """Shows the state of a job."""
+        self._update(job.id, describe(job), job.progress, time_left(job))
+
+    @abstractmethod
+    def _update(self, key: str, text: str, fraction: float, eta: str) -> None:
+        """Shows that `fraction` (0 to 1) of the task `key` is done."""
+
+
+class ProgressBars(ProgressDisplay):
     """A bar for each transfer and job."""
 
     def __init__(self, bars: Progress):
         self._bars = bars
         self._tasks: dict[str, TaskID] = {}
 
-    def transfer(self, name: str) -> Callable[[int, int], None]:
-        """What is to be told of the bytes of a transfer."""
-        return lambda done, total: self._set(name, name, done / max(total, 1), "")
-
-    def job(self, job: Job) -> None:
-        """A job has changed."""
-        self._set(job.id, describe(job), job.progress, time_left(job))
-
-    def _set(self, key: str, text: str, part: float, eta: str) -> None:
+    def _update(self, key: str, text: str, fraction: float, eta: str) -> None:
         if key not in self._tasks:
             self._tasks[key] = self._bars.add_task(text, total=1.0, eta="")
-        self._bars.update(self._tasks[key], description=text, completed=part, eta=eta)
+        self._bars.update(self._tasks[key], description=text, completed=fraction, eta=eta)
 
 
-class Lines:
-    """A line for each step of a tenth, and each change of stage."""
+class ProgressLines(ProgressDisplay):
+    """A line whenever the text changes or a further tenth is done."""
 
     def __init__(self, console: Console):
         self._console = console
         self._last: dict[str, tuple[str, int]] = {}
 
-    def transfer(self, name: str) -> Callable[[int, int], None]:
-        """What is to be told of the bytes of a transfer."""
-        return lambda done, total: self._set(name, name, done / max(total, 1), "")
-
-    def job(self, job: Job) -> None:
-        """A job has changed."""
-        self._set(job.id, describe(job), job.progress, time_left(job))
-
-    def _set(self, key: str, text: str, part: float, eta: str) -> None:
-        step = (text, int(part * 10))
+    def _update(self, key: str, text: str, fraction: float, eta: str) -> None:
+        step = (text, int(fraction * 10))
         if self._last.get(key) != step:
             self._last[key] = step
-            self._console.print(f"{text} {part:.0%} {eta}".rstrip(), soft_wrap=True)
+            self._console.print(f"{text} {fraction:.0%} {eta}".rstrip(), soft_wrap=True)
 
 
 def describe(job: Job) -> str:
-    """What a job does, in a few words."""
+    """Describes in a few words what a job is doing."""
     if job.state == "queued":
         return f"{job.kind} (place {job.queue_position} in the queue)" if job.queue_position else f"{job.kind} (queued)"
     if job.state == "running":
@@ -131,7 +134,7 @@ def describe(job: Job) -> str:
 
 
 def time_left(job: Job) -> str:
-    """How long a running job will take, as far as is known."""
+    """Formats the estimated time that a running job still takes; empty if there is no estimate."""
     if job.state != "running" or job.eta_s is None:
         return ""
     minutes, seconds = divmod(round(job.eta_s), 60)
@@ -140,15 +143,15 @@ def time_left(job: Job) -> str:
 
 
 def _print_aligned(rows: Sequence[Sequence[str]]) -> None:
-    """Rows with their columns below each other. Nothing is cut off to fit a terminal: ids are there to be copied."""
+    """Prints rows in aligned columns. No cell is shortened to fit the terminal, so that ids can be copied."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     sys.stdout.flush()
 
 
-def _flat(values: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, str]]:
-    """The values as (dotted name, text); jobs as a line each; without links and what is None."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields each value as (dotted name, text), and a job as one line; leaves out links and None."""
     for name, value in values.items():
         if name == "links":
             continue
@@ -157,12 +160,12 @@ def _flat(values: Mapping[str, Any], inside: str = "") -> Iterator[tuple[str, st
                 model = Job.model_validate(job)
                 yield name, f"{model.id}  {describe(model)}  {model.progress:.0%} {time_left(model)}".rstrip()
         elif isinstance(value, dict):
-            yield from _flat(value, f"{inside}{name}.")
+            yield from _flatten(value, f"{prefix}{name}.")
         elif isinstance(value, list):
-            yield inside + name, ", ".join(_in_words(each) for each in value) or "none"
+            yield prefix + name, ", ".join(_format_item(each) for each in value) or "none"
         elif value is not None:
-            yield inside + name, f"{value:.4g}" if isinstance(value, float) else str(value)
+            yield prefix + name, f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _in_words(value: Any) -> str:
+def _format_item(value: Any) -> str:
     return ": ".join(map(str, value.values())) if isinstance(value, dict) else str(value)

@@ -1,16 +1,13 @@
-"""`adnerf subjects`: people of whom videos can be made."""
+"""`adnerf subjects`: the commands for subjects, the people of whom videos are made."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from adnerf.common import add_action, add_group, add_waiting, wait
+from typer import Argument, BadParameter, Option
 
-if TYPE_CHECKING:
-    from adnerf.output import Screen
-    from adnerf_client import Client
+from adnerf.common import Id, Ids, Limit, Service, Timeout, Upload, command_group, service_command
 
 COLUMNS = {
     "id": lambda subject: subject.id,
@@ -20,92 +17,98 @@ COLUMNS = {
     "name": lambda subject: subject.name,
 }
 
-
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds `subjects` and its actions."""
-    actions = add_group(commands, "subjects", "make, list, show, rename and delete subjects")
-    create = add_action(actions, "create", _create, "make a subject of a reference video")
-    create.add_argument("video", nargs="?", type=Path, help="one person speaking, facing the camera, 8 s to 10 min")
-    create.add_argument("--upload", metavar="ID", help="instead of a file: an upload that is complete")
-    create.add_argument("--consent", required=True, metavar="TEXT", help="who agreed to be shown, and to what")
-    create.add_argument("--consent-by", metavar="NAME", help="who that is, apart from the text")
-    create.add_argument("--name", help="default: the name of the file")
-    create.add_argument("--preset", default="standard", help="draft, standard, high or paper (default: %(default)s)")
-    create.add_argument("--wait", action="store_true", help="until videos can be made of it")
-    add_waiting(create)
-    listing = add_action(actions, "list", _list, "list subjects, newest first")
-    listing.add_argument("--state", help="only those of this state, such as ready")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: %(default)s)")
-    add_action(actions, "show", _show, "show a subject, its footage and its quality").add_argument("id")
-    rename = add_action(actions, "rename", _rename, "give a subject another name")
-    rename.add_argument("id")
-    rename.add_argument("name")
-    add_action(actions, "delete", _delete, "delete subjects, with their videos and all files").add_argument(
-        "id", nargs="+"
-    )
-    add_action(actions, "consent", _consent, "show the record of who agreed to be shown").add_argument("id")
-    withdraw = add_action(
-        actions, "withdraw-consent", _withdraw, "withdraw consent: nothing more is made or shown, for ever"
-    )
-    withdraw.add_argument("id")
-    withdraw.add_argument("--purge", action="store_true", help="remove footage, models and videos too")
-    for name, action, about, example in (
-        ("report", _report, "save the page that tells how good a subject is", "report.html"),
-        ("preview", _preview, "save a picture of a subject", "preview.jpg"),
-    ):
-        saving = add_action(actions, name, action, about)
-        saving.add_argument("id")
-        saving.add_argument("-o", "--out", type=Path, default=Path(example), help="default: %(default)s")
+app = command_group("Make, list, show, rename and delete subjects.")
 
 
-def _create(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    if (options.video is None) == (options.upload is None):
-        options.parser.error("a VIDEO or --upload ID is needed, not both")
-    with screen.progress() as progress:
-        subject = client.subjects.create(
-            options.video,
-            upload_id=options.upload,
-            name=options.name,
-            preset=options.preset,
-            consent=options.consent,
-            consent_by=options.consent_by,
+@service_command(app, "create")
+def create(
+    service: Service,
+    video: Annotated[Path | None, Argument(help="One person speaking, facing the camera, 8 s to 10 min.")] = None,
+    *,
+    upload: Upload = None,
+    consent: Annotated[str, Option(metavar="TEXT", help="Who agreed to be shown, and to what.")],
+    consent_by: Annotated[str | None, Option(metavar="NAME", help="Name of that person, besides the text.")] = None,
+    name: Annotated[str | None, Option(help="Name of the subject. [default: the name of the file]")] = None,
+    preset: Annotated[str, Option(help="draft, standard, high or paper.")] = "standard",
+    wait: Annotated[bool, Option("--wait", help="Wait until the subject is ready.")] = False,
+    timeout: Timeout = None,
+) -> None:
+    """Make a subject from a reference video."""
+    if (video is None) == (upload is None):
+        raise BadParameter("give either a VIDEO or --upload ID")
+    with service.output.progress() as progress:
+        subject = service.client.subjects.create(
+            video,
+            upload_id=upload,
+            name=name,
+            preset=preset,
+            consent=consent,
+            consent_by=consent_by,
             progress=progress.transfer("upload"),
         )
-    if options.wait or options.timeout is not None:
-        screen.say(f"Subject {subject.id}")
-        subject = wait(client, screen, subject, options.timeout)
-    screen.show(subject)
+    if wait or timeout is not None:
+        service.output.say(f"Subject {subject.id}")
+        subject = service.wait(subject, timeout)
+    service.output.show(subject)
 
 
-def _list(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show_list(client.subjects.list(state=options.state, limit=options.limit), COLUMNS)
+@service_command(app, "list")
+def list_subjects(
+    service: Service,
+    state: Annotated[str | None, Option(help="Only subjects in this state, such as ready.")] = None,
+    limit: Limit = 50,
+) -> None:
+    """List subjects, newest first."""
+    service.output.show_list(service.client.subjects.list(state=state, limit=limit), COLUMNS)
 
 
-def _show(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.subjects.get(options.id))
+@service_command(app, "show")
+def show(service: Service, subject: Id) -> None:
+    """Show a subject, its footage and its quality."""
+    service.output.show(service.client.subjects.get(subject))
 
 
-def _rename(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.subjects.rename(options.id, options.name))
+@service_command(app, "rename")
+def rename(service: Service, subject: Id, name: str) -> None:
+    """Rename a subject."""
+    service.output.show(service.client.subjects.rename(subject, name))
 
 
-def _delete(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    for each in options.id:
-        client.subjects.delete(each)
-    screen.done(f"Deleted: {', '.join(options.id)}", deleted=options.id)
+@service_command(app, "delete")
+def delete(service: Service, subjects: Ids) -> None:
+    """Delete subjects, with their videos and all files."""
+    for subject in subjects:
+        service.client.subjects.delete(subject)
+    service.output.done(f"Deleted: {', '.join(subjects)}", deleted=subjects)
 
 
-def _consent(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.subjects.consent(options.id))
+@service_command(app, "consent")
+def show_consent(service: Service, subject: Id) -> None:
+    """Show the record of consent: who agreed to be shown, and to what."""
+    service.output.show(service.client.subjects.consent(subject))
 
 
-def _withdraw(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.subjects.withdraw_consent(options.id, purge=options.purge))
+@service_command(app, "withdraw-consent")
+def withdraw_consent(
+    service: Service,
+    subject: Id,
+    purge: Annotated[bool, Option("--purge", help="Also remove footage, models and videos.")] = False,
+) -> None:
+    """Withdraw consent: nothing more is made or shown of the subject; this cannot be undone."""
+    service.output.show(service.client.subjects.withdraw_consent(subject, purge=purge))
 
 
-def _report(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.done(str(client.subjects.report(options.id, options.out)), saved=str(options.out))
+@service_command(app, "report")
+def save_report(
+    service: Service, subject: Id, out: Annotated[Path, Option("--out", "-o")] = Path("report.html")
+) -> None:
+    """Save the HTML report on the quality of a subject."""
+    service.output.done(str(service.client.subjects.report(subject, out)), saved=str(out))
 
 
-def _preview(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.done(str(client.subjects.preview(options.id, options.out)), saved=str(options.out))
+@service_command(app, "preview")
+def save_preview(
+    service: Service, subject: Id, out: Annotated[Path, Option("--out", "-o")] = Path("preview.jpg")
+) -> None:
+    """Save a preview picture of a subject."""
+    service.output.done(str(service.client.subjects.preview(subject, out)), saved=str(out))

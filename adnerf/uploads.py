@@ -1,16 +1,13 @@
-"""`adnerf uploads`: files that are sent piece by piece, before a subject or video is made of them."""
+"""`adnerf uploads`: the commands for resumable uploads, files that are sent before a subject or video is made from them."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from adnerf.common import add_action, add_group
+from typer import Argument
 
-if TYPE_CHECKING:
-    from adnerf.output import Screen
-    from adnerf_client import Client
+from adnerf.common import Id, Limit, Service, command_group, service_command
 
 COLUMNS = {
     "id": lambda upload: upload.id,
@@ -21,45 +18,47 @@ COLUMNS = {
     "name": lambda upload: upload.name,
 }
 
-
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds `uploads` and its actions."""
-    actions = add_group(commands, "uploads", "send large files over shaky connections")
-    create = add_action(actions, "create", _create, "send a file; --upload of other commands takes its id")
-    create.add_argument("file", type=Path)
-    resume = add_action(actions, "resume", _resume, "go on sending a file")
-    resume.add_argument("id")
-    resume.add_argument("file", type=Path, help="the file that it was begun with")
-    listing = add_action(actions, "list", _list, "list uploads, newest first")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: %(default)s)")
-    add_action(actions, "show", _show, "show how far an upload has come").add_argument("id")
-    add_action(actions, "delete", _delete, "give up an upload").add_argument("id")
+app = command_group("Send large files over unreliable connections.")
 
 
-def _create(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    upload = client.uploads.begin(options.file)
-    screen.say(f"Upload {upload.id}; if it is cut off: adnerf uploads resume {upload.id} {options.file}")
-    _send(client, screen, upload.id, options.file)
+@service_command(app, "create")
+def create(service: Service, file: Path) -> None:
+    """Send a file; --upload of other commands takes the id that is printed."""
+    upload = service.client.uploads.begin(file)
+    service.output.say(f"Upload {upload.id}; if it is interrupted: adnerf uploads resume {upload.id} {file}")
+    _send(service, upload.id, file)
 
 
-def _resume(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    _send(client, screen, options.id, options.file)
+@service_command(app, "resume")
+def resume(
+    service: Service,
+    upload: Id,
+    file: Annotated[Path, Argument(help="The file that the upload was created for.", show_default=False)],
+) -> None:
+    """Send the rest of a file."""
+    _send(service, upload, file)
 
 
-def _send(client: Client, screen: Screen, upload_id: str, file: Path) -> None:
-    with screen.progress() as progress:
-        upload = client.uploads.resume(upload_id, file, progress=progress.transfer("upload"))
-    screen.show(upload)
+def _send(service: Service, upload_id: str, file: Path) -> None:
+    with service.output.progress() as progress:
+        upload = service.client.uploads.resume(upload_id, file, progress=progress.transfer("upload"))
+    service.output.show(upload)
 
 
-def _list(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show_list(client.uploads.list(limit=options.limit), COLUMNS)
+@service_command(app, "list")
+def list_uploads(service: Service, limit: Limit = 50) -> None:
+    """List uploads, newest first."""
+    service.output.show_list(service.client.uploads.list(limit=limit), COLUMNS)
 
 
-def _show(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.uploads.get(options.id))
+@service_command(app, "show")
+def show(service: Service, upload: Id) -> None:
+    """Show an upload and how much of it was received."""
+    service.output.show(service.client.uploads.get(upload))
 
 
-def _delete(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    client.uploads.delete(options.id)
-    screen.done(f"Deleted: {options.id}", deleted=[options.id])
+@service_command(app, "delete")
+def delete(service: Service, upload: Id) -> None:
+    """Delete an upload."""
+    service.client.uploads.delete(upload)
+    service.output.done(f"Deleted: {upload}", deleted=[upload])

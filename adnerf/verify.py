@@ -1,25 +1,14 @@
-"""`adnerf verify`: whether a video was made here."""
+"""`adnerf verify`: the command that asks a service whether it made a video."""
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from adnerf.common import add_action
-
-if TYPE_CHECKING:
-    from adnerf.output import Screen
-    from adnerf_client import Client
+from adnerf.common import Service
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds `verify`."""
-    verify = add_action(commands, "verify", _verify, "ask a service whether it made a video")
-    verify.add_argument("file", type=Path)
-
-
-def _verify(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    with screen.progress() as progress:
-        answer = client.verify(options.file, progress=progress.transfer("upload"))
-    screen.show(answer)
+def verify(service: Service, file: Path) -> None:
+    """Ask a service whether it made a video."""
+    with service.output.progress() as progress:
+        verification = service.client.verify(file, progress=progress.transfer("upload"))
+    service.output.show(verification)

@@ -1,17 +1,15 @@
-"""`adnerf videos`: subjects saying something."""
+"""`adnerf videos`: the commands for videos, in which a subject speaks."""
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
-from adnerf.common import add_action, add_group, add_waiting, wait
+from typer import Argument, BadParameter, Context, Option
+from typer.core import TyperCommand
 
-if TYPE_CHECKING:
-    from adnerf.output import Screen
-    from adnerf_client import Client
+from adnerf.common import Id, Ids, Limit, Service, Timeout, Upload, command_group, service_command
 
 COLUMNS = {
     "id": lambda video: video.id,
@@ -20,120 +18,145 @@ COLUMNS = {
     "made": lambda video: f"{video.created_at:%Y-%m-%d %H:%M}",
     "subject": lambda video: video.subject_id,
 }
-VIEW = {
-    "yaw": ("yaw_deg", "degrees to the person's left"),
-    "pitch": ("pitch_deg", "degrees up"),
-    "roll": ("roll_deg", "degrees clockwise"),
-    "zoom": ("zoom", "0.5 to 2"),
-    "x": ("x", "to the right, -0.5 to 0.5 of the picture"),
-    "y": ("y", "down, -0.5 to 0.5 of the picture"),
-}
+STANDARD_LABEL = "\0"
+"""Stands for the text of a `--label` without one: no argument of a program can hold this character."""
+
+app = command_group("Make, list, show, download and delete videos.")
 
 
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds `videos` and its actions."""
-    actions = add_group(commands, "videos", "make, list, show, download and delete videos")
-    _add_create(actions)
-    listing = add_action(actions, "list", _list, "list videos, newest first")
-    listing.add_argument("--state", help="only those of this state, such as ready")
-    listing.add_argument("--subject", metavar="ID", help="only those of this subject")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: %(default)s)")
-    add_action(actions, "show", _show, "show a video").add_argument("id")
-    saving = add_action(actions, "download", _download, "save a video; goes on where an earlier try was cut off")
-    saving.add_argument("id")
-    saving.add_argument("-o", "--out", type=Path, help="default: its id, and .mp4 or .webm")
-    add_action(actions, "delete", _delete, "delete videos and their files").add_argument("id", nargs="+")
+class CreateCommand(TyperCommand):
+    """A command whose option --label may stand without a value, which typer does not offer."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Gives each --label that has no value STANDARD_LABEL as its value."""
+        for i, word in enumerate(args):
+            if word == "--label" and all(following.startswith("-") for following in args[i + 1 : i + 2]):
+                args[i] = f"--label={STANDARD_LABEL}"
+        return super().parse_args(ctx, args)
 
 
-def _add_create(actions: argparse._SubParsersAction) -> None:
-    create = add_action(actions, "create", _create, "make a video of a subject and speech")
-    create.add_argument("subject", help="id of a subject that is ready")
-    create.add_argument("audio", nargs="?", type=Path, help="what the subject shall say")
-    create.add_argument("--upload", metavar="ID", help="instead of a file: an upload that is complete")
-    create.add_argument("-o", "--out", type=Path, help="wait, and save the video there; .webm gives WebM")
-    create.add_argument("--wait", action="store_true", help="until it is ready")
-    add_waiting(create)
-    looks = create.add_argument_group("how it looks")
-    for name, (_, about) in VIEW.items():
-        looks.add_argument(f"--{name}", type=float, metavar="N", help=f"added to the head's pose: {about}")
-    looks.add_argument(
-        "--background",
-        metavar="WHAT",
-        help="original, transparent (WebM only), a colour such as '#204060', or a picture",
-    )
-    looks.add_argument("--pose", help="track (the footage's own motion) or still")
-    looks.add_argument("--format", help="mp4 or webm (default: as the name in --out ends, else mp4)")
-    looks.add_argument("--size", type=int, metavar="PX", help="64 to 1024 (default: the subject's own)")
-    looks.add_argument("--seed", type=int, help="the same seed gives the same pixels")
-    looks.add_argument(
-        "--label", nargs="?", const=True, metavar="TEXT", help="words in a corner (without TEXT: AI-generated)"
-    )
+def _pose_option(summary: str) -> Any:
+    return Option(metavar="N", help=f"Added to the head's pose: {summary}.")
 
 
-def _create(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    if (options.audio is None) == (options.upload is None):
-        options.parser.error("an AUDIO or --upload ID is needed, not both")
-    asked, picture = asked_for(options)
-    with screen.progress() as progress:
-        video = client.videos.create(
-            options.subject,
-            options.audio,
-            upload_id=options.upload,
-            options=asked,
+@service_command(app, "create", CreateCommand)
+def create(
+    service: Service,
+    subject: Annotated[str, Argument(help="Id of a subject that is ready.", show_default=False)],
+    audio: Annotated[Path | None, Argument(help="The speech.")] = None,
+    *,
+    upload: Upload = None,
+    out: Annotated[Path | None, Option("--out", "-o", help="Wait, and save the video here; .webm gives WebM.")] = None,
+    wait: Annotated[bool, Option("--wait", help="Wait until the video is ready.")] = False,
+    timeout: Timeout = None,
+    yaw: Annotated[float | None, _pose_option("degrees to the person's left")] = None,
+    pitch: Annotated[float | None, _pose_option("degrees up")] = None,
+    roll: Annotated[float | None, _pose_option("degrees clockwise")] = None,
+    zoom: Annotated[float | None, _pose_option("0.5 to 2")] = None,
+    x: Annotated[float | None, _pose_option("to the right, -0.5 to 0.5 of the picture")] = None,
+    y: Annotated[float | None, _pose_option("down, -0.5 to 0.5 of the picture")] = None,
+    background: Annotated[
+        str | None,
+        Option(
+            metavar="WHAT", help="original, transparent (WebM only), a colour such as '#204060', or a picture file."
+        ),
+    ] = None,
+    pose: Annotated[str | None, Option(help="track (the motion of the footage) or still.")] = None,
+    format: Annotated[
+        str | None, Option(help="mp4 or webm. [default: by the ending of the name in --out, else mp4]")
+    ] = None,
+    size: Annotated[int | None, Option(metavar="PX", help="64 to 1024. [default: the size of the subject]")] = None,
+    seed: Annotated[int | None, Option(help="The same seed gives the same pixels.")] = None,
+    label: Annotated[
+        str | None, Option(metavar="[TEXT]", help="Text in a corner; without TEXT it is AI-generated.")
+    ] = None,
+) -> None:
+    """Make a video of a subject from speech."""
+    if (audio is None) == (upload is None):
+        raise BadParameter("give either an AUDIO or --upload ID")
+    background_option, picture = _parse_background(background)
+    by_name = "webm" if out is not None and out.suffix.lower() == ".webm" else None
+    options = {
+        "pose": pose,
+        "size": size,
+        "seed": seed,
+        "label": True if label == STANDARD_LABEL else label,
+        "format": format or by_name,
+        "view": _given(yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll, zoom=zoom, x=x, y=y) or None,
+        "background": background_option,
+    }
+    with service.output.progress() as progress:
+        video = service.client.videos.create(
+            subject,
+            audio,
+            upload_id=upload,
+            options=_given(**options),
             background=picture,
             progress=progress.transfer("upload"),
         )
-    if options.wait or options.out is not None or options.timeout is not None:
-        screen.say(f"Video {video.id}")
-        then = f"adnerf videos download {video.id} -o {options.out}" if options.out else ""
-        video = wait(client, screen, video, options.timeout, then)
-    if options.out is not None:
-        _save(client, screen, video.id, options.out)
-    screen.show(video)
+    if wait or out is not None or timeout is not None:
+        service.output.say(f"Video {video.id}")
+        video = service.wait(video, timeout, f"adnerf videos download {video.id} -o {out}" if out else "")
+    if out is not None:
+        _save(service, video.id, out)
+    service.output.show(video)
 
 
-def asked_for(options: argparse.Namespace) -> tuple[dict[str, Any], Path | None]:
-    """The options of the request, and the picture for the background, if one was named."""
-    asked = {
-        name: getattr(options, name) for name in ("pose", "size", "seed", "label") if getattr(options, name) is not None
-    }
-    by_name = "webm" if options.out is not None and options.out.suffix.lower() == ".webm" else None
-    if form := options.format or by_name:
-        asked["format"] = form
-    view = {field: getattr(options, name) for name, (field, _) in VIEW.items() if getattr(options, name) is not None}
-    if view:
-        asked["view"] = view
-    what = options.background
-    if what is None:
-        return asked, None
-    if what in ("original", "transparent"):
-        return {**asked, "background": {"kind": what}}, None
-    if re.fullmatch(r"#[0-9a-fA-F]{6}", what):
-        return {**asked, "background": {"kind": "color", "color": what}}, None
-    return {**asked, "background": {"kind": "image"}}, Path(what)
+def _given(**values: Any) -> dict[str, Any]:
+    """Leaves out the values that are None."""
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _list(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    found = client.videos.list(state=options.state, subject_id=options.subject, limit=options.limit)
-    screen.show_list(found, COLUMNS)
+def _parse_background(text: str | None) -> tuple[dict[str, str] | None, Path | None]:
+    """Returns the `background` of the request's options, and the picture file that goes with it."""
+    if text is None:
+        return None, None
+    if text in ("original", "transparent"):
+        return {"kind": text}, None
+    if re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        return {"kind": "color", "color": text}, None
+    return {"kind": "image"}, Path(text)
 
 
-def _show(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.videos.get(options.id))
+@service_command(app, "list")
+def list_videos(
+    service: Service,
+    state: Annotated[str | None, Option(help="Only videos in this state, such as ready.")] = None,
+    subject: Annotated[str | None, Option(metavar="ID", help="Only videos of this subject.")] = None,
+    limit: Limit = 50,
+) -> None:
+    """List videos, newest first."""
+    service.output.show_list(service.client.videos.list(state=state, subject_id=subject, limit=limit), COLUMNS)
 
 
-def _download(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    out = options.out or Path(f"{options.id}.{client.videos.get(options.id).options.format or 'mp4'}")
-    _save(client, screen, options.id, out)
-    screen.done(str(out), saved=str(out))
+@service_command(app, "show")
+def show(service: Service, video: Id) -> None:
+    """Show a video."""
+    service.output.show(service.client.videos.get(video))
 
 
-def _save(client: Client, screen: Screen, video_id: str, out: Path) -> None:
-    with screen.progress() as progress:
-        client.videos.download(video_id, out, progress=progress.transfer("download"))
+@service_command(app, "download")
+def download(
+    service: Service,
+    video: Id,
+    out: Annotated[
+        Path | None, Option("--out", "-o", help="File to save to. [default: the id with .mp4 or .webm]")
+    ] = None,
+) -> None:
+    """Save a video; an interrupted download continues from where it stopped."""
+    out = out or Path(f"{video}.{service.client.videos.get(video).options.format or 'mp4'}")
+    _save(service, video, out)
+    service.output.done(str(out), saved=str(out))
 
 
-def _delete(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    for each in options.id:
-        client.videos.delete(each)
-    screen.done(f"Deleted: {', '.join(options.id)}", deleted=options.id)
+def _save(service: Service, video_id: str, out: Path) -> None:
+    with service.output.progress() as progress:
+        service.client.videos.download(video_id, out, progress=progress.transfer("download"))
+
+
+@service_command(app, "delete")
+def delete(service: Service, videos: Ids) -> None:
+    """Delete videos and their files."""
+    for video in videos:
+        service.client.videos.delete(video)
+    service.output.done(f"Deleted: {', '.join(videos)}", deleted=videos)

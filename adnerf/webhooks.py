@@ -1,15 +1,12 @@
-"""`adnerf webhooks`: addresses that are told of events."""
+"""`adnerf webhooks`: the commands for webhooks, addresses that receive events."""
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from typing import Annotated
 
-from adnerf.common import add_action, add_group
+from typer import Argument, Option
 
-if TYPE_CHECKING:
-    from adnerf.output import Screen
-    from adnerf_client import Client
+from adnerf.common import Id, Limit, Service, command_group, service_command
 
 COLUMNS = {
     "id": lambda webhook: webhook.id,
@@ -26,65 +23,73 @@ DELIVERY_COLUMNS = {
     "made": lambda delivery: f"{delivery.created_at:%Y-%m-%d %H:%M}",
 }
 
-
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds `webhooks` and its actions."""
-    actions = add_group(commands, "webhooks", "have addresses told of events")
-    create = add_action(actions, "create", _create, "have an address told of events; prints the secret, once")
-    create.add_argument("address", metavar="URL", help="https, on the public internet")
-    create.add_argument(
-        "--event", action="append", metavar="NAME", help="such as video.ready; may be repeated (default: all)"
-    )
-    create.add_argument("--description", default="")
-    listing = add_action(actions, "list", _list, "list webhooks, newest first")
-    listing.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: %(default)s)")
-    for name, action, about in (
-        ("show", _show, "show a webhook"),
-        ("enable", _enable, "switch a webhook on again"),
-        ("disable", _disable, "switch a webhook off"),
-        ("rotate", _rotate, "give a webhook another secret; prints it, once"),
-        ("test", _test, "send a test event"),
-        ("delete", _delete, "delete a webhook and the log of what it was told"),
-    ):
-        add_action(actions, name, action, about).add_argument("id")
-    log = add_action(actions, "deliveries", _deliveries, "list what a webhook was told or is to be told")
-    log.add_argument("id")
-    log.add_argument("--state", help="only those of this state: pending, delivered or failed")
-    log.add_argument("--limit", type=int, default=50, metavar="N", help="at most N (default: %(default)s)")
+app = command_group("Manage webhooks, addresses that receive events.")
 
 
-def _create(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.webhooks.create(options.address, events=options.event, description=options.description))
+@service_command(app, "create")
+def create(
+    service: Service,
+    address: Annotated[str, Argument(metavar="URL", help="https, on the public internet.", show_default=False)],
+    event: Annotated[
+        list[str] | None,
+        Option(metavar="NAME", help="Event to send, such as video.ready; may be repeated. [default: all]"),
+    ] = None,
+    description: str = "",
+) -> None:
+    """Create a webhook; prints its secret, which is not shown again."""
+    service.output.show(service.client.webhooks.create(address, events=event or None, description=description))
 
 
-def _list(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show_list(client.webhooks.list(limit=options.limit), COLUMNS)
+@service_command(app, "list")
+def list_webhooks(service: Service, limit: Limit = 50) -> None:
+    """List webhooks, newest first."""
+    service.output.show_list(service.client.webhooks.list(limit=limit), COLUMNS)
 
 
-def _show(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.webhooks.get(options.id))
+@service_command(app, "show")
+def show(service: Service, webhook: Id) -> None:
+    """Show a webhook."""
+    service.output.show(service.client.webhooks.get(webhook))
 
 
-def _enable(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.webhooks.change(options.id, enabled=True))
+@service_command(app, "enable")
+def enable(service: Service, webhook: Id) -> None:
+    """Enable a webhook again."""
+    service.output.show(service.client.webhooks.change(webhook, enabled=True))
 
 
-def _disable(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.webhooks.change(options.id, enabled=False))
+@service_command(app, "disable")
+def disable(service: Service, webhook: Id) -> None:
+    """Disable a webhook."""
+    service.output.show(service.client.webhooks.change(webhook, enabled=False))
 
 
-def _rotate(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.webhooks.rotate(options.id))
+@service_command(app, "rotate")
+def rotate(service: Service, webhook: Id) -> None:
+    """Replace the secret of a webhook; prints the new one, which is not shown again."""
+    service.output.show(service.client.webhooks.rotate(webhook))
 
 
-def _test(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show(client.webhooks.test(options.id))
+@service_command(app, "test")
+def send_test_event(service: Service, webhook: Id) -> None:
+    """Send a test event."""
+    service.output.show(service.client.webhooks.test(webhook))
 
 
-def _delete(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    client.webhooks.delete(options.id)
-    screen.done(f"Deleted: {options.id}", deleted=[options.id])
+@service_command(app, "delete")
+def delete(service: Service, webhook: Id) -> None:
+    """Delete a webhook and the log of its deliveries."""
+    service.client.webhooks.delete(webhook)
+    service.output.done(f"Deleted: {webhook}", deleted=[webhook])
 
 
-def _deliveries(client: Client, screen: Screen, options: argparse.Namespace) -> None:
-    screen.show_list(client.webhooks.deliveries(options.id, state=options.state, limit=options.limit), DELIVERY_COLUMNS)
+@service_command(app, "deliveries")
+def list_deliveries(
+    service: Service,
+    webhook: Id,
+    state: Annotated[str | None, Option(help="Only deliveries in this state: pending, delivered or failed.")] = None,
+    limit: Limit = 50,
+) -> None:
+    """List the deliveries of a webhook, newest first."""
+    deliveries = service.client.webhooks.deliveries(webhook, state=state, limit=limit)
+    service.output.show_list(deliveries, DELIVERY_COLUMNS)

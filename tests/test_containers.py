@@ -14,9 +14,10 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from typer.main import get_command
 
 from storage.settings import PREFIX, Settings, variable_name
-from worker import __main__ as command
+from worker.__main__ import app
 from worker.broker import QUEUES
 
 ROOT = Path(__file__).parent.parent
@@ -161,8 +162,9 @@ def test_commands_are_understood(words):
         assert words == ["alembic", "upgrade", "head"]
         return
     assert words[0] == "adnerf"
-    options = command._parser().parse_args(words[1:])
-    assert options.command in command.COMMANDS
+    program = get_command(app)
+    name, subcommand, arguments = program.resolve_command(program.make_context("adnerf", words[1:]), words[1:])
+    assert subcommand.make_context(name, arguments).params
 
 
 def test_the_queues_are_all_served():

@@ -1,94 +1,106 @@
-"""The commands of `adnerf` that run a service (`adnerf/__main__.py` has all of them)."""
+"""The operator's commands of the program `adnerf`, which run a service; adnerf/__main__.py adds them to its own."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from pathlib import Path
+from typing import Annotated
 
-from adnerf_core import threads
+import typer
+from typer import BadParameter, Option
+
 from storage.database.engine import Database, require_database
-from storage.errors import BadSetting, StorageError
-from storage.settings import Settings, environment_of, load
+from storage.errors import BadSetting
+from storage.settings import Settings, environment_of
 from storage.tables import workers
-from worker import logs
 from worker.broker import QUEUES, kinds_of
 from worker.cli import keys, owners
+from worker.cli.options import DataDir, operator_settings
+from worker.cli.program import make_program, run
+from worker.processes import supervisor
 from worker.processes.polling import run_worker
-from worker.processes.supervisor import API, serve
+
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+"""Options that stop Celery workers from exchanging messages: the database records which workers are alive."""
+ALL_QUEUES = ",".join(QUEUES.values())
+
+Host = Annotated[str, Option(help="Address to listen on.")]
+Port = Annotated[int, Option(help="Port to listen on.")]
+
+app = make_program()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """`python -m worker`: these commands alone; returns an exit status, unless another program takes over."""
-    return run(_parser().parse_args(arguments))
+    """Runs one of the operator's commands; `python -m worker` has no others.
+
+    Returns:
+        The exit status. `api`, `beat` and a Celery worker do not return: they replace this process by another program.
+
+    Raises:
+        SystemExit: With status 2 if the command line is wrong.
+    """
+    return run(app, arguments)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Does what the command line says; returns an exit status, unless another program takes over."""
-    threads.sleep_while_waiting()
-    try:
-        settings = load()
-        logs.configure(settings.log)
-        if options.data_dir is not None:
-            settings = settings.replace(data_dir=options.data_dir)
-        return COMMANDS[options.command](settings, options) or 0
-    except StorageError as error:
-        print(f"adnerf: {error}", file=sys.stderr)
-        return 1
+@app.command()
+def serve(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None) -> None:
+    """Run the API and one worker; Ctrl-C stops both."""
+    with operator_settings(data_dir) as settings:
+        raise typer.Exit(supervisor.serve(settings, host, port))
 
 
-def _serve(settings: Settings, options: argparse.Namespace) -> int:
-    return serve(settings, options.host, options.port)
+@app.command()
+def api(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None) -> None:
+    """Run the API only."""
+    with operator_settings(data_dir) as settings:
+        _replace_process(settings, supervisor.API, "--host", host, "--port", str(port))
 
 
-def _api(settings: Settings, options: argparse.Namespace) -> None:
-    _become(settings, API, "--host", options.host, "--port", str(options.port))
+@app.command()
+def worker(
+    queues: Annotated[str, Option(metavar="QUEUE,...", help="Queues to take jobs from.")] = ALL_QUEUES,
+    data_dir: DataDir = None,
+) -> None:
+    """Run a worker: on Celery if ADNERF_BROKER_URL is set, else as a second worker of a service on this machine."""
+    names = [name.strip() for name in queues.split(",")]
+    if unknown := set(names) - set(QUEUES.values()):
+        raise BadParameter(f"no such queue: {', '.join(sorted(unknown))}; there are {ALL_QUEUES}")
+    with operator_settings(data_dir) as settings:
+        if not settings.broker_url:
+            run_worker(settings, kinds=kinds_of(names))
+            return
+        hostname = f"worker-{os.getpid()}@%h"
+        options = ("--queues", ",".join(names), "--hostname", hostname, "--loglevel", "INFO", *QUIET)
+        _replace_process(settings, *_celery(settings), "worker", *options)
 
 
-def _worker(settings: Settings, options: argparse.Namespace) -> None:
-    if not settings.broker_url:
-        run_worker(settings, kinds=kinds_of(options.queues))
-        return
-    queues = ",".join(options.queues)
-    name = f"worker-{os.getpid()}@%h"
-    _become(
-        settings, *_celery(settings), "worker", "--queues", queues, "--hostname", name, "--loglevel", "INFO", *QUIET
-    )
+@app.command()
+def beat(data_dir: DataDir = None) -> None:
+    """Run the periodic sweep for Celery workers; several may run, on any machine."""
+    with operator_settings(data_dir) as settings:
+        _replace_process(settings, *_celery(settings), "beat")
 
 
-def _beat(settings: Settings, _options: argparse.Namespace) -> None:
-    _become(settings, *_celery(settings), "beat")
-
-
-def _alive(settings: Settings, _options: argparse.Namespace) -> int:
+@app.command()
+def alive(data_dir: DataDir = None) -> None:
+    """Check that a worker of this host is alive (exit status 0, else 1)."""
     host = socket.gethostname()
     with (
+        operator_settings(data_dir) as settings,
         closing(Database(settings.database)) as database,
         require_database(),
         database.session(write=False) as session,
     ):
         here = [worker for worker in workers.alive(session, within_s=settings.worker_silence_s) if worker.host == host]
     print(f"{len(here)} alive on {host}")
-    return 0 if here else 1
+    raise typer.Exit(0 if here else 1)
 
 
-COMMANDS = {
-    "serve": _serve,
-    "api": _api,
-    "worker": _worker,
-    "beat": _beat,
-    "alive": _alive,
-    "keys": keys.run,
-    "owners": owners.run,
-}
-
-
-QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
-"""Workers need not talk among themselves: the database tells who is alive."""
+app.add_typer(keys.app, name="keys")
+app.add_typer(owners.app, name="owners")
 
 
 def _celery(settings: Settings) -> tuple[str, ...]:
@@ -97,50 +109,9 @@ def _celery(settings: Settings) -> tuple[str, ...]:
     return ("celery", "--app", "worker.celery_app")
 
 
-def _become(settings: Settings, module: str, *arguments: str) -> None:
-    """Replaces this process by a Python module that is run as a program, so that signals reach it directly."""
+def _replace_process(settings: Settings, module: str, *arguments: str) -> None:
+    """Replaces this process by a Python module that runs as a program, so that signals reach it directly."""
     os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment_of(settings))
-
-
-def _queues(text: str) -> list[str]:
-    queues = [name.strip() for name in text.split(",")]
-    if unknown := set(queues) - set(QUEUES.values()):
-        raise argparse.ArgumentTypeError(f"no such queue: {', '.join(sorted(unknown))}")
-    return queues
-
-
-def add_commands(commands: argparse._SubParsersAction) -> None:
-    """Adds a parser for each command; `run` is what carries them out."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument(
-        "--data-dir", type=Path, help="where everything is kept (default: ADNERF_DATA_DIR, else ./data)"
-    )
-    listening = argparse.ArgumentParser(add_help=False)
-    listening.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    listening.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
-    commands.add_parser("serve", parents=[common, listening], help="run the API and one worker; Ctrl-C stops both")
-    commands.add_parser("api", parents=[common, listening], help="run the API only")
-    working = commands.add_parser(
-        "worker", parents=[common], help="run a worker: on Celery where ADNERF_BROKER_URL is set, else beside a service"
-    )
-    working.add_argument(
-        "--queues",
-        type=_queues,
-        default=list(QUEUES.values()),
-        help=f"what it works on, of {','.join(QUEUES.values())} (default: all)",
-    )
-    commands.add_parser("beat", parents=[common], help="run the sweep for Celery workers: one or more, anywhere")
-    commands.add_parser("alive", parents=[common], help="tell whether a worker of this host is alive (exit status 0)")
-    keys.add_commands(commands, common)
-    owners.add_commands(commands, common)
-    for name in COMMANDS:
-        commands.choices[name].set_defaults(run=run)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser("adnerf", description="Talking-head videos as a service.")
-    add_commands(parser.add_subparsers(dest="command", required=True))
-    return parser
 
 
 if __name__ == "__main__":

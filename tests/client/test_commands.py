@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from adnerf.__main__ import main
-from adnerf.videos import asked_for
+from adnerf_client.errors import AdnerfError
 from adnerf_client.models import Job, Verification
 from tests.client.conftest import CONSENT
 
@@ -183,15 +183,22 @@ def test_wrong_command_lines(adnerf, words):
         (["-o", "a.webm", "--format", "mp4", "--pose", "still"], {"format": "mp4", "pose": "still"}, None),
         (["--background", "#20a0FF"], {"background": {"kind": "color", "color": "#20a0FF"}}, None),
         (["--background", "wall.png", "--label"], {"label": True, "background": {"kind": "image"}}, Path("wall.png")),
+        (["--label", "Made by AI", "--yaw", "-5"], {"label": "Made by AI", "view": {"yaw_deg": -5.0}}, None),
+        (["--label", "--seed", "1"], {"label": True, "seed": 1}, None),
         (["--zoom", "1.5", "--x", "-0.1", "--size", "64", "--seed", "0"],
          {"view": {"zoom": 1.5, "x": -0.1}, "size": 64, "seed": 0}, None),
     ],
 )  # fmt: skip
-def test_how_a_video_looks(words, options, picture):
-    from adnerf.__main__ import make_parser
+def test_the_request_for_a_video(words, options, picture, monkeypatch):
+    requests = []
 
-    line = ["videos", "create", "sub_1", "a.wav", *words]
-    assert asked_for(make_parser(line).parse_args(line)) == (options, picture)
+    def create(_videos, subject, audio, **request):
+        requests.append((subject, audio, request["options"], request["background"]))
+        raise AdnerfError("enough")
+
+    monkeypatch.setattr("adnerf_client.resources.Videos.create", create)
+    assert main(["videos", "create", "sub_1", "a.wav", *words]) == 1
+    assert requests == [("sub_1", Path("a.wav"), options, picture)]
 
 
 def test_uploads(service, adnerf):
@@ -217,14 +224,14 @@ def test_consent_can_name_the_person_apart(service, adnerf):
     assert (record["text"], record["by"]) == (CONSENT, "Ånn")
 
 
-def test_findings_are_shown_in_words(capsys):
-    from adnerf.output import Screen
+def test_a_verification_is_shown_as_text(capsys):
+    from adnerf.output import Output
 
     body = {"id": "ver_1", "state": "succeeded", "created_at": "2026-01-01T00:00:00Z", "made_here": False}
     body["credentials"] = {"present": True, "valid": True, "ours": False}
     body["credentials"]["problems"] = [{"code": "untrusted", "detail": "nobody knows them"}]
     body["video"] = {"id": "vid_1", "links": {"self": "/v1/videos/vid_1"}}
-    Screen(as_json=False).show(Verification.model_validate(body))
+    Output(as_json=False).show(Verification.model_validate(body))
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert ["credentials.problems", "untrusted: nobody knows them"] in lines
     assert ["video.id", "vid_1"] in lines and not any("links" in name for name, _ in lines)
@@ -257,8 +264,8 @@ def test_progress_in_words():
 def test_help_loads_little_and_names_every_command():
     program = (
         "import sys\nfrom adnerf.__main__ import main\n"
-        "try:\n    main(['subjects', 'list', '--help'])\n"
-        "except SystemExit:\n    print(sorted({'torch', 'sqlalchemy', 'celery', 'httpx', 'pydantic'} & set(sys.modules)))"
+        "main(['subjects', 'list', '--help'])\n"
+        "print(sorted({'torch', 'sqlalchemy', 'celery', 'httpx', 'pydantic'} & set(sys.modules)))"
     )
     ran = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "[]"
@@ -266,7 +273,7 @@ def test_help_loads_little_and_names_every_command():
         [sys.executable, "-m", "adnerf", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert all(
-        f"    {word} " in ran.stdout for word in ("subjects", "videos", "jobs", "uploads", "verify", "serve", "worker")
+        f"  {word} " in ran.stdout for word in ("subjects", "videos", "jobs", "uploads", "verify", "serve", "worker")
     )
 
 
@@ -278,24 +285,36 @@ def test_help_loads_little_and_names_every_command():
         (["videos", "create", "--form"], ["--format"]),
         (["completion", "z"], ["zsh"]),
         (["serve", "--po"], ["--port"]),
-        (["verify", "foun"], ["found.mp4"]),
+        (["verify", "foun"], []),  # nothing of its own: then the shell completes the names of files
     ],
 )
-def test_a_shell_completes(line, completed, completion, tmp_path):
-    (tmp_path / "found.mp4").touch()
+def test_bash_completes(line, completed, bash_completion, tmp_path):
+    (tmp_path / "adnerf").write_text(f"#!/bin/sh\nexec {sys.executable} -m adnerf\n")
+    (tmp_path / "adnerf").chmod(0o755)
     script = (
-        f"{completion}\nCOMP_WORDS=(adnerf {' '.join(line)}); COMP_CWORD={len(line)}\n"
-        f'_shtab_adnerf adnerf "{line[-1]}" 2>/dev/null; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        f"{bash_completion}\nCOMP_WORDS=(adnerf {' '.join(line)}); COMP_CWORD={len(line)}\n"
+        '_adnerf_completion adnerf; printf "%s\\n" "${COMPREPLY[@]}"; complete -p adnerf'
     )
-    ran = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert ran.stdout.splitlines() == completed
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    ran = subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    *words, registered = ran.stdout.splitlines()
+    assert [word for word in words if word] == completed
+    assert registered == "complete -o default -F _adnerf_completion adnerf"
 
 
 @pytest.fixture(scope="module")
-def completion():
-    """What `adnerf completion bash` prints."""
+def bash_completion():
+    """The script that `adnerf completion bash` prints."""
     command = [sys.executable, "-m", "adnerf", "completion", "bash"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+
+def test_zsh_and_no_unknown_shell_completes(capsys):
+    assert main(["completion", "zsh"]) == 0
+    assert "compdef _adnerf_completion adnerf" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["completion", "tcsh"])
+    assert "'bash', 'zsh'" in capsys.readouterr().err
 
 
 def test_the_program_in_the_readme(service):

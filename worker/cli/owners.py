@@ -1,74 +1,76 @@
-"""`adnerf owners`: what each owner may have, straight in the database of the service."""
+"""`adnerf owners`: shows owners and sets their quotas, directly in the service's database."""
 
 from __future__ import annotations
 
-import argparse
 import re
-from contextlib import closing
+from typing import Annotated
 
+import typer
 from sqlalchemy import select, union
+from typer import Argument, BadParameter, Option
 
-from storage.database import migrations
-from storage.database.engine import Database
 from storage.database.models import Key, Owner, Subject
-from storage.settings import Settings
 from storage.tables import quotas
 from storage.tables.quotas import QuotaName
-from worker.cli.keys import owner_name
+from worker.cli.options import DataDir, operator_database, owner_name
 
 DEFAULT = "default"
+"""The word that removes an owner's own quota, so that the settings' quota applies again."""
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+"""Factors of the suffixes of an amount."""
 
 
-def run(settings: Settings, options: argparse.Namespace) -> int:
-    """Does what the command line says."""
-    with closing(Database(settings.database)) as database:
-        if database.sqlite:
-            migrations.upgrade(database)
-        options.carry_out(database, settings, options)
-    return 0
+def _check_amount(text: str) -> str:
+    if text != DEFAULT and not re.fullmatch(r"\d{1,15}[KMGT]?", text):
+        raise BadParameter("an amount is a number such as 20, 500M or 10G, or `default`")
+    return text
 
 
-def add_commands(commands: argparse._SubParsersAction, common: argparse.ArgumentParser) -> None:
-    """Adds the parser of `owners`."""
-    verbs = commands.add_parser("owners", help="show owners and set their quotas").add_subparsers(required=True)
-    listing = verbs.add_parser("list", parents=[common], help="list owners with their quotas")
-    listing.set_defaults(carry_out=_list)
-    setting = verbs.add_parser("set", parents=[common], help="set quotas of an owner")
-    setting.add_argument("owner", type=owner_name)
-    for name in quotas.NAMES:
-        setting.add_argument(
-            f"--{name.replace('_', '-')}", type=_amount, help="a number, 10G and the like, or `default`"
-        )
-    setting.set_defaults(carry_out=_set)
+Amount = Annotated[
+    str | None, Option(parser=_check_amount, metavar="AMOUNT", help="A number such as 20 or 10G, or `default`.")
+]
+app = typer.Typer(help="Show owners and set their quotas.", no_args_is_help=True)
 
 
-def _list(database: Database, settings: Settings, _options: argparse.Namespace) -> None:
-    known = union(select(Owner.name), select(Key.owner), select(Subject.owner)).subquery()
-    with database.session(write=False) as session:
-        for owner in session.scalars(select(known).order_by(*known.c)):
+@app.command("list")
+def list_owners(data_dir: DataDir = None) -> None:
+    """List owners with their quotas."""
+    names = union(select(Owner.name), select(Key.owner), select(Subject.owner)).subquery()
+    with operator_database(data_dir) as (database, settings), database.session(write=False) as session:
+        for owner in session.scalars(select(names).order_by(*names.c)):
             _show(owner, quotas.usage(session, settings, owner))
 
 
-def _set(database: Database, settings: Settings, options: argparse.Namespace) -> None:
-    given = {name: getattr(options, name) for name in quotas.NAMES if getattr(options, name) is not None}
-    with database.session() as session:
-        quotas.set_overrides(
-            session, options.owner, {name: None if how == DEFAULT else how for name, how in given.items()}
-        )
-        _show(options.owner, quotas.usage(session, settings, options.owner))
+@app.command("set")
+def set_quotas(
+    owner: Annotated[str, Argument(parser=owner_name, show_default=False)],
+    subjects: Amount = None,
+    queued_jobs: Amount = None,
+    verifications: Amount = None,
+    daily_seconds: Amount = None,
+    stored_bytes: Amount = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Set quotas of an owner."""
+    amounts: dict[QuotaName, str | None] = {
+        "subjects": subjects,
+        "queued_jobs": queued_jobs,
+        "verifications": verifications,
+        "daily_seconds": daily_seconds,
+        "stored_bytes": stored_bytes,
+    }
+    overrides = {name: _parse_amount(text) for name, text in amounts.items() if text is not None}
+    with operator_database(data_dir) as (database, settings), database.session() as session:
+        quotas.set_overrides(session, owner, overrides)
+        _show(owner, quotas.usage(session, settings, owner))
 
 
-def _show(owner: str, standing: dict[QuotaName, quotas.Quota]) -> None:
+def _parse_amount(text: str) -> int | None:
+    """Returns the number; None for `default`."""
+    return None if text == DEFAULT else int(text.rstrip("KMGT")) * UNITS[text.lstrip("0123456789")]
+
+
+def _show(owner: str, usage: dict[QuotaName, quotas.Quota]) -> None:
     print(owner)
-    for name, quota in standing.items():
+    for name, quota in usage.items():
         print(f"  {name:14}{quota.used:>20,.0f} of {quota.limit:,.0f}")
-
-
-def _amount(text: str) -> int | str:
-    parts = re.fullmatch(r"(\d{1,15})([KMGT]?)", text)
-    if text == DEFAULT:
-        return text
-    if parts is None:
-        raise argparse.ArgumentTypeError("a number such as 20, 500M or 10G, or `default`")
-    return int(parts[1]) * UNITS[parts[2]]

@@ -1,0 +1,56 @@
+"""What the operator's commands share: the option --data-dir, the settings, and the database."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import BadParameter, Option
+
+from adnerf_core import threads
+from storage.database import migrations
+from storage.database.engine import Database
+from storage.errors import StorageError
+from storage.settings import Settings, load
+from storage.tables import api_keys
+from worker import logs
+
+DataDir = Annotated[
+    Path | None, Option(help="Folder for all data of the service. [default: ADNERF_DATA_DIR, else ./data]")
+]
+
+
+@contextmanager
+def operator_settings(data_dir: Path | None) -> Iterator[Settings]:
+    """Loads the settings for one command. A StorageError inside the block is printed and ends it with status 1."""
+    threads.sleep_while_waiting()
+    try:
+        settings = load()
+        logs.configure(settings.log)
+        yield settings if data_dir is None else settings.replace(data_dir=data_dir)
+    except StorageError as error:
+        print(f"adnerf: {error}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def operator_database(data_dir: Path | None) -> Iterator[tuple[Database, Settings]]:
+    """Opens the service's database for one command; errors are handled as in `operator_settings`."""
+    with operator_settings(data_dir) as settings, closing(Database(settings.database)) as database:
+        if database.sqlite:
+            migrations.upgrade(database)  # as `adnerf serve` does: this command may run before the first start
+        yield database, settings
+
+
+def owner_name(text: str) -> str:
+    """Checks the name of an owner that was given on the command line."""
+    if not re.fullmatch(api_keys.OWNER, text):
+        raise BadParameter(
+            "an owner is up to 64 letters, digits, dots, dashes, underscores and @, a letter or digit first"
+        )
+    return text
