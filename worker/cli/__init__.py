@@ -1,1 +1,1 @@
-"""Subcommands of `adnerf` for operators: API keys and owners."""
+"""Subcommands of `adnerf` for operators: API keys, owners, and the object store."""

@@ -52,7 +52,7 @@ class Runner:
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lock = WorkerLock(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
-        self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store)
+        self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
         self.verifier = Verifier(settings, self.database, self.pipeline.store)
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
@@ -143,8 +143,9 @@ class Runner:
         self.lock.remove_dead()
 
     def _clean_up(self) -> None:
-        remove_stale_scratch(self.database, self.pipeline.workspace)
         self.object_cleaner.run_batch()
+        if not self.object_cleaner.paused:  # a database that does not know the objects does not know the jobs either
+            remove_stale_scratch(self.database, self.pipeline.workspace)
         self.verifier.clean_up()
         with self.database.session() as session:
             idempotency.delete_expired(session)
