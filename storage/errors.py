@@ -33,6 +33,7 @@ StorageError                code                  raised when
     ├── InUse               in_use                another service runs on the same data folder
     ├── NotSafe             not_safe              others could reach the service, and there are no keys
     ├── StoreMismatch       store_mismatch        the object store does not belong to the database
+    ├── BackupRefused       backup_refused        the data cannot be backed up or restored so
     ├── DatabaseNotReady    database_not_ready    at start-up the database does not answer, or lacks its tables
     └── BadSetting          bad_setting           an environment variable has an unusable value
 """
@@ -304,6 +305,12 @@ class StoreMismatch(ServiceFault):
         "Check ADNERF_DATABASE_URL, ADNERF_STORE_URL and ADNERF_DATA_DIR, or restore the database from its newest backup. "
         "If this database is the right one for this store: adnerf store adopt."
     )
+
+
+class BackupRefused(ServiceFault):
+    """Raised if the data cannot be backed up to a folder, or restored from it."""
+
+    code = "backup_refused"
 
 
 class DatabaseNotReady(ServiceFault):

@@ -42,6 +42,15 @@ def key_columns(model: type[Base]) -> list[Column[Any]]:
     return [column for column in model.__table__.columns if column.name.endswith("_key")]
 
 
+def named_keys(session: Session) -> set[str]:
+    """Returns all keys that rows name."""
+    named: set[str | None] = {*session.scalars(select(UploadPart.key)), *session.scalars(select(Verification.file_key))}
+    for model in (Subject, Video):
+        for row_keys in session.execute(select(*key_columns(model))):
+            named.update(row_keys)
+    return {key for key in named if key}
+
+
 def unneeded(session: Session, keys: Collection[str]) -> list[str]:
     """Returns those of the keys that no row needs.
 

@@ -1,1 +1,1 @@
-"""Subcommands of `adnerf` for operators: API keys, owners, and the object store."""
+"""Subcommands of `adnerf` for operators: API keys, owners, the object store, and backups."""
