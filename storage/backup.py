@@ -23,6 +23,7 @@ from storage.database.engine import Database
 from storage.errors import BackupRefused, ObjectMissing
 from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
+from storage.private_files import make_data_dir
 from storage.settings import Settings
 
 DATABASE = "adnerf.db"
@@ -104,7 +105,7 @@ def _secrets(settings: Settings) -> dict[Path, str]:
 
 def _make_empty(folder: Path) -> None:
     """Makes `folder`, readable by its user only. Raises BackupRefused if there is something in it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_data_dir(folder)
     if any(folder.iterdir()):
         raise BackupRefused(f"{folder} is not empty.", "Name a folder that is empty or does not exist.")
 

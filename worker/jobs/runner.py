@@ -17,6 +17,7 @@ from storage.database.engine import Database
 from storage.database.models import JobKind
 from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
+from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
@@ -47,6 +48,8 @@ class Runner:
         broker: Broker | None = None,
     ):
         self.settings, self.core, self.broker = settings, core, broker
+        make_data_dir(settings.data_dir)
+        warn_if_not_private(settings.data_dir)
         self.database = Database(settings.database, on_queued=broker.notify_soon if broker else None)
         self.host = socket.gethostname()
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"

@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from storage.database import migrations
 from storage.database.engine import Database, require_database
 from storage.errors import InUse
+from storage.private_files import make_data_dir
 from storage.settings import Settings, environment_of
 from storage.tables import api_keys
 from worker.locks import HeldLock
@@ -46,6 +47,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
         InUse: another service uses the data folder, or the port is taken.
         NotSafe: other machines could reach the service, and there is no API key.
     """
+    make_data_dir(settings.data_dir)
     with single_instance(settings):
         _prepare(settings, host)
         await_port(host, port)
