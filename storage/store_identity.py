@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import secrets
+from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import case, func, select, update
@@ -64,7 +65,9 @@ def confirm(database: Database, store: ObjectStore) -> None:
 
 def adopt(database: Database, store: ObjectStore) -> None:
     """Records that `store` belongs to `database` in its present state, whatever the store's marker says."""
-    marker = read_marker(store)
+    marker = None
+    with suppress(StoreMismatch):
+        marker = read_marker(store)
     with database.session() as session:
         identity = _identity(session)
         new = _raise_generation(session, max(identity.generation, marker.generation if marker else 0))

@@ -214,11 +214,14 @@ def test_another_database_takes_a_store_over_only_by_adopting_it(database, other
 
 
 @one_store
-def test_a_damaged_marker_stops_the_cleaner(database, store, put, cleaner, caplog):
+def test_a_damaged_marker_stops_the_cleaner_until_it_is_replaced(database, store, put, cleaner, caplog):
+    new_job(database)
     store.put(store_identity.KEY, io.BytesIO(b"[]"))
     put("subjects/sub_gone/source")
     assert cleaner.run_batch() == []
     assert "cannot be understood" in caplog.text
+    store_identity.adopt(database, store)
+    assert cleaner.run_batch() == ["subjects/sub_gone/source"]
 
 
 @one_store
