@@ -8,7 +8,7 @@ COPY . .
 RUN /opt/venv/bin/pip install --constraint constraints.txt --editable .
 
 FROM python:3.12.13-slim-trixie
-RUN useradd --uid 10001 --no-create-home adnerf && install --directory --owner adnerf /data
+RUN useradd --uid 10001 --no-create-home adnerf && install --directory --mode 700 --owner adnerf /data
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ADNERF_DATA_DIR=/data

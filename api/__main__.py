@@ -14,6 +14,7 @@ from api.responses.job_events import JobEventHub
 from storage.database.engine import Database, require_database
 from storage.database.startup import require_tables
 from storage.errors import StorageError
+from storage.private_files import restrict_umask
 from storage.settings import load
 from storage.tables import api_keys
 from worker import logs
@@ -42,6 +43,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
     options = parser.parse_args()
+    restrict_umask()
     try:
         settings = load()
         logs.configure(settings.log)

@@ -28,6 +28,7 @@ from api.responses.job_events import JobEventHub
 from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
 from storage import settings as environment
 from storage.objects.open_store import open_store
+from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
 from worker.broker import open_database
 from worker.webhooks.signing import check_settings
@@ -49,7 +50,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         BadSetting: a setting has an unusable value.
     """
     settings = settings or environment.load()
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    make_data_dir(settings.data_dir)
+    warn_if_not_private(settings.data_dir)
     check_settings(settings)
     database, store = open_database(settings), open_store(settings)
     readiness = Readiness(settings, database, store)

@@ -1,24 +1,31 @@
-"""Removes objects from the store that no row names, parts of unfinished writes, and expired uploads.
+"""Moves objects that no row needs to the trash, and removes parts of unfinished writes and expired uploads.
 
-An object is written before the row that names it, so a recent object without a row may still get one: it is kept for a grace
-period, and as long as the attempt that wrote it is running. Only objects under the service's own keys are considered:
-`subjects/<id>/`, `subjects/<id>/videos/<id>/`, `uploads/<id>-...` and `verifications/<id>`.
+That no row names an object does not prove that nobody needs it: the rows may be those of another database, or of an older one.
+Four rules keep a mistake from becoming a loss:
+
+* Nothing is removed unless the database and the store belong together (storage/store_identity.py).
+* Only objects in places that this version knows are judged (storage/object_places.py), and only after a grace period, because
+  an object is written before the row that names it.
+* If more than a share of the objects would go at once, none goes: an operator decides (`adnerf store clean`).
+* What goes is kept in the trash for some days (storage/trash.py).
+
+What a user deletes is deleted at once, by storage/tables/deletions.py.
 """
 
 from __future__ import annotations
 
 import logging
-import re
-from collections.abc import Collection
+import time
 from itertools import islice
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import exists, select
 
+from storage import object_places, store_identity, trash
 from storage.database.engine import Database
-from storage.database.models import Job, Subject, UploadPart, Verification, Video
+from storage.database.models import Subject
+from storage.errors import StoreMismatch
 from storage.objects.base import ObjectStore
-from storage.tables import uploads, verifications
+from storage.tables import deletions, uploads
 
 log = logging.getLogger(__name__)
 
@@ -26,27 +33,37 @@ GRACE_S = 3600.0
 """Age from which an object without a row is removed. Rows follow their objects within seconds, so an hour is very safe."""
 LISTED_PER_BATCH = 10_000
 """Objects that one call of `run_batch` lists, which bounds its duration; the next call continues behind them."""
-PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX)
-"""Prefixes of the service's own keys."""
 KEYS_PER_QUERY = 500
 """Keys that are looked up in the database at once: enough to need few queries, within the databases' parameter limits."""
-
-ATTEMPT = re.compile(r"/(job_[0-9a-f]+)-([0-9]+)[^/]*$")
-"""The end of a key that the attempt of a job has written: the job's id and the attempt's number."""
+MAX_SHARE, MAX_FREE = 0.2, 100
+"""Objects that may go at once: this share of those listed, or this number if that is more. Failed attempts leave a few objects
+per job, far less than a fifth of a store; and a small store would be blocked by every leftover without a free number."""
+TRASH_S = 7 * 86_400.0
+"""Time for which objects stay in the trash, unless the settings name another one (`Settings.trash_s`)."""
+LOG_AGAIN_S = 3600.0
+"""Time after which the reason for a pause is logged again: often enough to be seen, and not once per cleanup."""
 
 
 class ObjectCleaner:
-    """Removes unnamed objects batch by batch. Each call continues the listing after the end of the call before."""
+    """Removes unneeded objects batch by batch. Each call continues the listing after the end of the call before.
 
-    def __init__(self, database: Database, store: ObjectStore, grace_s: float = GRACE_S):
-        self.database, self.store, self.grace_s = database, store, grace_s
+    Attributes:
+        paused: Whether the last call removed nothing because of a StoreMismatch.
+    """
+
+    def __init__(self, database: Database, store: ObjectStore, grace_s: float = GRACE_S, trash_s: float = TRASH_S):
+        self.database, self.store, self.grace_s, self.trash_s = database, store, grace_s, trash_s
+        self.paused = False
         self._after = ""
+        self._logged_at = -LOG_AGAIN_S
 
     def run_batch(self) -> list[str]:
-        """Removes expired uploads, then the unnamed objects among the next LISTED_PER_BATCH ones.
+        """Removes what was deleted or has expired, then the unneeded objects among the next LISTED_PER_BATCH ones.
+
+        If the store may not be cleaned, the reason is logged, and nothing is moved.
 
         Returns:
-            The keys of the removed unnamed objects.
+            The former keys of the objects that were moved to the trash.
 
         Raises:
             StoreAway: the object store does not answer.
@@ -54,44 +71,67 @@ class ObjectCleaner:
         with self.database.session() as session:
             if expired := uploads.expire(session, self.store):
                 log.info("%d uploads have expired: %s", len(expired), ", ".join(expired[:5]))
-        if not self._after:
-            self.store.delete_unfinished(older_than_s=self.grace_s)
-        keys = list(islice(self.store.keys(older_than_s=self.grace_s, after=self._after), LISTED_PER_BATCH))
-        removed = []
-        for start in range(0, len(keys), KEYS_PER_QUERY):
-            own_keys = [key for key in keys[start : start + KEYS_PER_QUERY] if key.startswith(PREFIXES)]
-            with self.database.session(write=False) as session:  # After the listing, so it sees rows written since.
-                needed = _named_by_rows(session, own_keys) | _of_running_attempts(session, own_keys)
-            unnamed = [key for key in own_keys if key not in needed]
-            if unnamed:
-                log.info("removing %d objects that no row names: %s", len(unnamed), ", ".join(unnamed[:5]))
-                self.store.delete(*unnamed)
-            removed += unnamed
-        self._after = keys[-1] if len(keys) == LISTED_PER_BATCH else ""
+        deletions.carry_out(self.database, self.store)
+        try:
+            store_identity.confirm(self.database, self.store)
+            self.paused = False
+            removed = self._clean_batch(limited=True)
+            trash.delete_expired(self.store, older_than_s=self.trash_s)
+        except StoreMismatch as error:
+            self.paused = True
+            self._log_pause(error)
+            return []
         return removed
 
+    def run_all(self) -> list[str]:
+        """Cleans the whole store without the limit on the number of objects; an operator has decided so.
 
-def _named_by_rows(session: Session, keys: Collection[str]) -> set[str]:
-    """All keys that are named by those subjects, videos, uploads and verifications to which the given keys belong."""
-    folders = [key.split("/") for key in keys if not key.startswith(uploads.PREFIX)]
-    subjects = {parts[1] for parts in folders}
-    videos = {parts[3] for parts in folders if len(parts) > 4 and parts[2] == "videos"}
-    named: set[str] = set()
-    for model, ids in ((Subject, subjects), (Video, videos)):
-        columns = [column for column in model.__table__.columns if column.name.endswith("_key")]
-        for row in session.execute(select(*columns).where(model.id.in_(ids))):
-            named.update(row)
-    upload_ids = {key.removeprefix(uploads.PREFIX).split("-")[0] for key in keys if key.startswith(uploads.PREFIX)}
-    to_verify = [key for key in keys if key.startswith(verifications.PREFIX)]
-    named.update(session.scalars(select(Verification.file_key).where(Verification.file_key.in_(to_verify))))
-    named.update(session.scalars(select(UploadPart.key).where(UploadPart.upload_id.in_(upload_ids))))
-    return named
+        Returns:
+            The former keys of the objects that were moved to the trash.
 
+        Raises:
+            StoreMismatch: the database and the store do not belong together.
+            StoreAway: the object store does not answer.
+        """
+        store_identity.confirm(self.database, self.store)
+        self._after, removed = "", []
+        while True:
+            removed += self._clean_batch(limited=False)
+            if not self._after:
+                return removed
 
-def _of_running_attempts(session: Session, keys: Collection[str]) -> set[str]:
-    """Those of the keys that were written by attempts that still run."""
-    attempts = {key: (match[1], int(match[2])) for key in keys if (match := ATTEMPT.search(key))}
-    job_ids = {job_id for job_id, _ in attempts.values()}
-    query = select(Job.id, Job.attempt).where(Job.state == "running", Job.id.in_(job_ids))
-    running = {tuple(row) for row in session.execute(query)}
-    return {key for key, attempt in attempts.items() if attempt in running}
+    def _clean_batch(self, *, limited: bool) -> list[str]:
+        """Moves the unneeded objects of the next batch to the trash. Raises StoreMismatch if `limited` and they are too many."""
+        if not self._after:
+            self.store.delete_unfinished(older_than_s=self.grace_s)
+        listed = list(islice(self.store.keys(older_than_s=self.grace_s, after=self._after), LISTED_PER_BATCH))
+        self._after = listed[-1] if len(listed) == LISTED_PER_BATCH else ""
+        keys = [key for key in listed if key.startswith(object_places.PREFIXES)]
+        unneeded: list[str] = []
+        for start in range(0, len(keys), KEYS_PER_QUERY):
+            with self.database.session(write=False) as session:  # After the listing, so it sees rows written since.
+                unneeded += object_places.unneeded(session, keys[start : start + KEYS_PER_QUERY])
+        if limited:
+            self._check_plausible(unneeded, len(keys))
+        if unneeded:
+            log.info("%d objects that no row needs go to the trash: %s", len(unneeded), ", ".join(unneeded[:5]))
+            trash.move(self.store, unneeded)
+        return unneeded
+
+    def _check_plausible(self, unneeded: list[str], listed: int) -> None:
+        """Raises StoreMismatch if `unneeded`, of `listed` objects, are so many that the rows are more likely to be wrong."""
+        remedy = (
+            f"If the database is complete, move them to the trash, where they stay for {self.trash_s / 86_400:g} days: "
+            "adnerf store clean. Otherwise restore the database from its backup."
+        )
+        if len(unneeded) > max(MAX_FREE, MAX_SHARE * listed):
+            raise StoreMismatch(f"No row needs {len(unneeded)} of {listed} objects, more than is plausible.", remedy)
+        with self.database.session(write=False) as session:
+            of_subjects = any(key.startswith("subjects/") for key in unneeded)
+            if of_subjects and not session.scalars(select(exists().select_from(Subject))).one():
+                raise StoreMismatch(f"The database has no subjects, but the object store has {listed} objects.", remedy)
+
+    def _log_pause(self, error: StoreMismatch) -> None:
+        if time.monotonic() - self._logged_at >= LOG_AGAIN_S:
+            self._logged_at = time.monotonic()
+            log.error("nothing is removed from the object store: %s", error)

@@ -32,6 +32,8 @@ StorageError                code                  raised when
     ├── BadCertificate      bad_certificate       the certificate for signing is missing, expired or unsuitable
     ├── InUse               in_use                another service runs on the same data folder
     ├── NotSafe             not_safe              others could reach the service, and there are no keys
+    ├── StoreMismatch       store_mismatch        the object store does not belong to the database
+    ├── BackupRefused       backup_refused        the data cannot be backed up or restored so
     ├── DatabaseNotReady    database_not_ready    at start-up the database does not answer, or lacks its tables
     └── BadSetting          bad_setting           an environment variable has an unusable value
 """
@@ -297,6 +299,22 @@ class NotSafe(ServiceFault):
         "Create a first key: adnerf keys create --owner local --name first --scopes read,write,admin. "
         "Or listen on 127.0.0.1 only."
     )
+
+
+class StoreMismatch(ServiceFault):
+    """Raised if the object store does not belong to the database, or the database is older than the store."""
+
+    code = "store_mismatch"
+    remedy = (
+        "Check ADNERF_DATABASE_URL, ADNERF_STORE_URL and ADNERF_DATA_DIR, or restore the database from its newest backup. "
+        "If this database is the right one for this store: adnerf store adopt."
+    )
+
+
+class BackupRefused(ServiceFault):
+    """Raised if the data cannot be backed up to a folder, or restored from it."""
+
+    code = "backup_refused"
 
 
 class DatabaseNotReady(ServiceFault):

@@ -17,7 +17,7 @@ from storage.errors import BadSetting
 from storage.settings import Settings, environment_of
 from storage.tables import workers
 from worker.broker import QUEUES, kinds_of
-from worker.cli import keys, owners
+from worker.cli import backup, keys, owners, store
 from worker.cli.options import DataDir, operator_settings
 from worker.cli.program import make_program, run
 from worker.processes import supervisor
@@ -101,6 +101,9 @@ def alive(data_dir: DataDir = None) -> None:
 
 app.add_typer(keys.app, name="keys")
 app.add_typer(owners.app, name="owners")
+app.add_typer(store.app, name="store")
+app.command("backup")(backup.back_up)
+app.command("restore")(backup.restore)
 
 
 def _celery(settings: Settings) -> tuple[str, ...]:

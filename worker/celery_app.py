@@ -8,10 +8,12 @@ from celery import signals
 from celery.exceptions import CPendingDeprecationWarning
 
 from storage.errors import BadSetting
+from storage.private_files import restrict_umask
 from storage.settings import load
 from worker import logs
 from worker.broker import make_app
 
+restrict_umask()
 _settings = load()
 if not _settings.broker_url:
     raise BadSetting("There is no broker.", "Set ADNERF_BROKER_URL, such as redis://127.0.0.1:6379/0.")

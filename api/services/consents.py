@@ -14,11 +14,10 @@ from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.engine import after_commit
 from storage.database.models import Base, Job, Subject, Video, now
 from storage.errors import MoveNotAllowed, NotFound
 from storage.objects.base import ObjectStore
-from storage.tables import idempotency, jobs
+from storage.tables import deletions, idempotency, jobs
 
 
 def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, owner: str, purge: bool) -> Subject:
@@ -40,7 +39,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
         _set(session, Subject, *unpurged, **_without_keys(Subject), purged_at=time, updated_at=time)
         _set(session, Video, Video.subject_id == subject_id, **_without_keys(Video))
         idempotency.erase_naming(session, subject_id, owner=owner)
-        after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
+        deletions.request(session, store, f"subjects/{subject_id}/")
     return queries.get(session, Subject, subject_id, owner=owner)
 
 

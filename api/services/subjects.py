@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from adnerf_core.config import PresetName
 from storage.database import queries
-from storage.database.engine import after_commit, after_rollback
+from storage.database.engine import after_rollback
 from storage.database.models import Job, Subject, new_id, now
 from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import consents, idempotency, jobs, quotas, uploads
+from storage.tables import consents, deletions, idempotency, jobs, quotas, uploads
 from storage.tables.uploads import FileSource
 
 
@@ -95,7 +95,7 @@ def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, own
     jobs.delete_where(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     idempotency.erase_naming(session, subject_id, owner=owner)
-    after_commit(session, lambda: store.delete_prefix(f"subjects/{subject_id}/"))
+    deletions.request(session, store, f"subjects/{subject_id}/")
 
 
 def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:

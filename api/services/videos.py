@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 from adnerf_core.config import MARK_BITS, RenderOptions
 from api.services.subjects import ready_subject, viewable_subject
 from storage.database import queries
-from storage.database.engine import after_commit, after_rollback
+from storage.database.engine import after_rollback
 from storage.database.models import Job, Video, new_id
 from storage.errors import VideoNotReady
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import idempotency, jobs, quotas, uploads
+from storage.tables import deletions, idempotency, jobs, quotas, uploads
 from storage.tables.uploads import FileSource
 
 
@@ -72,7 +72,7 @@ def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: 
     jobs.delete_where(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
     idempotency.erase_naming(session, video_id, owner=owner)
-    after_commit(session, lambda: store.delete_prefix(f"subjects/{video.subject_id}/videos/{video_id}/"))
+    deletions.request(session, store, f"subjects/{video.subject_id}/videos/{video_id}/")
 
 
 def video_file(session: Session, video_id: str, *, owner: str) -> Video:

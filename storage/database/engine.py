@@ -20,6 +20,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, Progr
 from sqlalchemy.orm import Session
 
 from storage.errors import BadSetting, DatabaseNotReady, StoreFull
+from storage.private_files import make_data_dir
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Database:
         self.on_queued = on_queued
         self.url = parse_url(url)
         if self.sqlite and self.url.database:
-            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+            make_data_dir(Path(self.url.database).parent)
         if self.sqlite:  # Parameters are hidden: an error must not write names or consent texts to the log.
             self.engine = create_engine(self.url, hide_parameters=True)
             event.listen(self.engine, "connect", _prepare_sqlite)

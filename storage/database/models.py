@@ -1,7 +1,8 @@
 """The tables. Ids are opaque, carry a prefix per table, and sort by creation time.
 
 Most rows have an `owner`, the tenant whose API keys can read and change them (storage/database/queries.py). The videos and
-jobs of a subject have the owner of the subject. Columns whose name ends in `_key` name objects in the store.
+jobs of a subject have the owner of the subject. Columns whose name ends in `_key` name objects in the store. A new column of
+this kind gets a place of its own in the store (storage/object_places.py), which earlier versions do not know and leave alone.
 """
 
 from __future__ import annotations
@@ -381,3 +382,27 @@ class Usage(Base):
     owner: Mapped[str] = mapped_column(String(64), primary_key=True)
     day: Mapped[str] = mapped_column(String(10), primary_key=True)
     seconds: Mapped[float] = mapped_column(default=0.0)
+
+
+class Identity(Base):
+    """The identity of this database, in one row; storage/store_identity.py writes it.
+
+    The object store holds a copy. `generation` grows with every cleanup of the store, so that an older copy of the database is
+    recognized by its lower number.
+    """
+
+    __tablename__ = "identity"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    id: Mapped[str] = mapped_column(String(40))
+    generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class Deletion(Base):
+    """A folder of the object store that a user has deleted; storage/tables/deletions.py writes it."""
+
+    __tablename__ = "deletions"
+
+    prefix: Mapped[str] = mapped_column(String(120), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now, index=True)

@@ -13,13 +13,14 @@ from sqlalchemy import inspect
 from storage.database.engine import Database, parse_url, require_database
 from storage.database.migrations import SCRIPTS
 from storage.errors import BadSetting, DatabaseNotReady
+from storage.private_files import make_data_dir
 from storage.settings import Settings
 
 
 def require_data_dir(settings: Settings) -> None:
-    """Creates the data folder if it is missing. Raises BadSetting if no file can be created in it."""
+    """Creates the data folder, private to its user, if it is missing. Raises BadSetting if no file can be created in it."""
     try:
-        settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_dir(settings.data_dir)
         with tempfile.TemporaryFile(dir=settings.data_dir):
             pass
     except OSError as error:

@@ -19,6 +19,9 @@ from storage.errors import StoreFull
 CHUNK_BYTES = 1 << 20
 """Bytes that are read or copied at a time: large enough that the system calls cost little, and small in memory."""
 
+ANY_AGE_S = -86_400.0
+"""As an age in `ObjectStore.keys`: all objects, even if the clock of the store is a day ahead."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -124,8 +127,14 @@ class ObjectStore(Protocol):
     def delete_prefix(self, prefix: str) -> None:
         """Deletes every object, finished or not, whose key begins with `prefix`, which must end in a slash."""
 
-    def keys(self, *, older_than_s: float, after: str = "") -> Iterator[str]:
-        """Yields the keys of objects that are at least `older_than_s` seconds old, in a fixed order, those after `after`."""
+    def move(self, key: str, new_key: str) -> None:
+        """Gives the object another key, replacing an object of that key; its age begins anew. Raises ObjectMissing."""
+
+    def keys(self, *, older_than_s: float, after: str = "", prefix: str = "") -> Iterator[str]:
+        """Yields the keys of objects that are at least `older_than_s` seconds old, in a fixed order, those after `after`.
+
+        With `prefix`, which must end in a slash, only keys that begin with it.
+        """
 
     def delete_unfinished(self, *, older_than_s: float) -> int:
         """Deletes unfinished objects that are at least `older_than_s` seconds old; returns their number."""

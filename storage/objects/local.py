@@ -93,10 +93,20 @@ class LocalStore:
         """See ObjectStore.delete_prefix."""
         shutil.rmtree(self.root / check_prefix(prefix), ignore_errors=True)
 
-    def keys(self, *, older_than_s: float, after: str = "") -> Iterator[str]:
+    def move(self, key: str, new_key: str) -> None:
+        """See ObjectStore.move."""
+        path, target = self._path(key), self._path(new_key)
+        with _missing_is_object_missing(key), disk_full_is_store_full():
+            os.utime(path)  # first: a process that is killed in between must not leave an old object under the new key
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+        _sync_folder(target.parent)
+
+    def keys(self, *, older_than_s: float, after: str = "", prefix: str = "") -> Iterator[str]:
         """See ObjectStore.keys."""
         latest = time.time() - older_than_s
-        for path in _walk(self.root, after.split("/")):
+        folder = self.root / check_prefix(prefix) if prefix else self.root
+        for path in _walk(folder, after.removeprefix(prefix).split("/")):
             if not path.name.startswith(".") and _is_file_older(path, latest):
                 yield path.relative_to(self.root).as_posix()
 

@@ -38,6 +38,8 @@ PART_BYTES = 16 << 20
 DELETE_BATCH = 1000
 """Keys that one request deletes: the most that S3 allows."""
 TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
+COPY = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 30, use_threads=False)
+"""Copies within the store: one request copies 5 GiB at most, and one of 1 GiB is answered within the read timeout."""
 MAX_ATTEMPTS = 4
 """Attempts at a request that fails for a passing reason; with botocore's waits between them this takes some seconds."""
 MISSING_CODES = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
@@ -159,11 +161,22 @@ class S3Store:
             self._abort(upload)
         self._delete(entry["Key"] for entry in self._entries(Prefix=place))
 
-    def keys(self, *, older_than_s: float, after: str = "") -> Iterator[str]:
+    def move(self, key: str, new_key: str) -> None:
+        """See ObjectStore. The content is copied within the store."""
+        source = {"Bucket": self.bucket, "Key": self._place(key)}
+        with _client_errors(key):
+            metadata = self._client.head_object(**source)["Metadata"]
+            # A copy in parts, unlike a copy by one request, does not take over the metadata, so they are always given.
+            arguments = {"Metadata": metadata, "MetadataDirective": "REPLACE"}
+            self._client.copy(source, self.bucket, self._place(new_key), ExtraArgs=arguments, Config=COPY)
+        self.delete(key)
+
+    def keys(self, *, older_than_s: float, after: str = "", prefix: str = "") -> Iterator[str]:
         """See ObjectStore.keys."""
         latest = now() - timedelta(seconds=older_than_s)
         start = {"StartAfter": self._place(after)} if after else {}
-        for entry in self._entries(Prefix=self.folder, **start):
+        folder = f"{self._place(check_prefix(prefix))}/" if prefix else self.folder
+        for entry in self._entries(Prefix=folder, **start):
             if entry["LastModified"] <= latest:
                 yield entry["Key"].removeprefix(self.folder)
 

@@ -112,21 +112,23 @@ class House:
         worker.lock.release()
         worker.database.close()
 
-    def start(self, name="worker"):
-        """A process of its own session: "worker", "serve" or "real_worker" (see processes.py)."""
+    def start(self, name="worker", **options):
+        """A process of its own session: "worker", "serve" or "real_worker" (see worker_processes.py)."""
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.worker.worker_processes", name],
             cwd=ROOT,
             env=environment_of(self.settings),
             start_new_session=True,
+            **options,
         )
         self.processes.append(process)
         return process
 
     def objects(self):
-        """The keys of all objects."""
+        """The keys of all objects, without the store's own and those in its trash."""
         root = self.store.root
-        return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        files = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+        return [key for key in files if not key.startswith(("service/", "trash/"))]
 
     def unzip(self, key):
         """A folder that was pushed, as an open archive."""

@@ -1,1 +1,1 @@
-"""The operator's commands for API keys and owners, and what all commands of `adnerf` share with them."""
+"""Subcommands of `adnerf` for operators: API keys, owners, the object store, backups, and what all commands share."""

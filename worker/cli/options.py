@@ -16,6 +16,7 @@ from adnerf_core import threads
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.errors import StorageError
+from storage.private_files import restrict_umask
 from storage.settings import Settings, load
 from storage.tables import api_keys
 from worker import logs
@@ -29,6 +30,7 @@ DataDir = Annotated[
 def operator_settings(data_dir: Path | None) -> Iterator[Settings]:
     """Loads the settings for one command. A StorageError inside the block is printed and ends it with status 1."""
     threads.sleep_while_waiting()
+    restrict_umask()
     try:
         settings = load()
         logs.configure(settings.log)

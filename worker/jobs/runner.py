@@ -17,6 +17,7 @@ from storage.database.engine import Database
 from storage.database.models import JobKind
 from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
+from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
@@ -48,12 +49,14 @@ class Runner:
         broker: Broker | None = None,
     ):
         self.settings, self.core, self.broker = settings, core, broker
+        make_data_dir(settings.data_dir)
+        warn_if_not_private(settings.data_dir)
         self.database = Database(settings.database, on_queued=broker.notify_soon if broker else None)
         self.host = socket.gethostname()
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lock = WorkerLock(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
-        self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store)
+        self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
         self.verifier = Verifier(settings, self.database, self.pipeline.store)
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
@@ -145,8 +148,9 @@ class Runner:
         remove_deleted_subjects(self.database, self.pipeline.workspace)
 
     def _clean_up(self) -> None:
-        remove_stale_scratch(self.database, self.pipeline.workspace)
         self.object_cleaner.run_batch()
+        if not self.object_cleaner.paused:  # a database that does not know the objects does not know the jobs either
+            remove_stale_scratch(self.database, self.pipeline.workspace)
         self.verifier.clean_up()
         with self.database.session() as session:
             idempotency.delete_expired(session)

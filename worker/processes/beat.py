@@ -8,6 +8,7 @@ from celery.beat import ScheduleEntry, Scheduler
 from celery.schedules import schedule
 
 from storage.database.engine import Database
+from storage.private_files import make_data_dir
 from storage.settings import load
 from worker.broker import Broker
 from worker.jobs.runner import sweep
@@ -27,7 +28,7 @@ class SweepScheduler(Scheduler):
     def setup_schedule(self) -> None:
         """Adds the only entry; nothing is kept on disk."""
         self.settings = load()
-        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        make_data_dir(self.settings.data_dir)
         self.broker = Broker(self.app, self.settings)
         self.database = Database(self.settings.database, on_queued=self.broker.notify_soon)
         self.add(name="sweep", task="adnerf.sweep", schedule=schedule(self.settings.sweep_s))

@@ -149,10 +149,8 @@ def test_the_object_cleaner_removes_what_a_purge_could_not(house, monkeypatch):
     monkeypatch.setattr(house.store, "delete_prefix", lambda prefix: None)
     withdraw(house, subject, purge=True)
     worker = house.worker()
-    worker.object_cleaner.grace_s = 0.0
-    left = house.objects()
-    assert subject.run_key in left
-    assert worker.object_cleaner.run_batch() == left
+    assert subject.run_key in house.objects()
+    worker.object_cleaner.run_batch()
     worker.close()
     assert house.objects() == []
 

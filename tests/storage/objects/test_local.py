@@ -128,3 +128,12 @@ def test_a_folder_that_cannot_be_created_is_away(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(StoreAway, match="Not a directory"):
         LocalStore(tmp_path / "file" / "objects").ping()
+
+
+def test_the_age_of_a_moved_object_begins_anew(tmp_path):
+    store = LocalStore(tmp_path)
+    store.put("a", io.BytesIO(b"x"))
+    os.utime(tmp_path / "a", (0, 0))
+    store.move("a", "b")
+    assert list(store.keys(older_than_s=60)) == []
+    assert list(store.keys(older_than_s=0)) == ["b"]

@@ -101,6 +101,19 @@ def test_a_received_file_takes_the_place_of_an_object(store):
         assert file.read() == b"new"
 
 
+def test_a_moved_object_keeps_its_content_and_its_digest(store):
+    stored = store.put("a/b", io.BytesIO(PAYLOAD))
+    store.put("c/d", io.BytesIO(b"old"))
+    store.move("a/b", "c/d")
+    assert keys(store) == keys(store, prefix="c/") == ["c/d"]
+    assert keys(store, prefix="a/") == []
+    with store.open("c/d") as file:
+        assert hashlib.sha256(file.read()).hexdigest() == stored.sha256
+    with pytest.raises(ObjectMissing):
+        store.move("a/b", "e")
+    assert keys(store) == ["c/d"]
+
+
 def test_objects_are_joined_in_order(store):
     parts = [PAYLOAD[:1], PAYLOAD[1:1000], PAYLOAD[1000:]]
     for number, part in enumerate(parts):

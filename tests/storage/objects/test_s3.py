@@ -9,6 +9,7 @@ import sys
 
 import httpx
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from storage.database.models import now
 from storage.errors import ObjectDamaged, ObjectMissing, StoreAway
@@ -192,3 +193,13 @@ def test_a_store_that_does_not_answer_is_named(settings, wrong, monkeypatch):
 def test_secrets_are_not_printed(settings):
     assert settings.s3_secret_key.get_secret_value()
     assert settings.s3_secret_key.get_secret_value() not in repr(settings)
+
+
+def test_an_object_that_is_moved_in_parts_keeps_its_digest(store, monkeypatch):
+    parts = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20, use_threads=False)
+    monkeypatch.setattr(s3, "COPY", parts)
+    stored = store.put("a", io.BytesIO(bytes(6 << 20)))
+    store.move("a", "b")
+    with store.open("b") as file:
+        assert file.raw.sha256 == stored.sha256
+        assert file.read() == bytes(6 << 20)

@@ -11,6 +11,7 @@ import pytest
 
 from api.services import consents, subjects
 from storage.cleanup import ObjectCleaner
+from storage.database import migrations
 from tests.worker.stub_core import CORE
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.jobs.workspace import Workspace
@@ -36,7 +37,9 @@ def test_every_object_of_a_living_row_stays(house):
     house.work()
     needed = house.objects()
     house.store.put("subjects/sub_gone/source", io.BytesIO(b"its upload was never committed"))
-    house.store.put(f"subjects/{subject.id}/runs/late.zip", io.BytesIO(b"its worker died before it was named"))
+    house.store.put(
+        f"subjects/{subject.id}/runs/{subject.jobs[-1].id}-0.zip", io.BytesIO(b"its worker died before it was named")
+    )
     (house.store.root / "subjects" / subject.id / ".source.0123").write_bytes(b"half an upload")
     tidied(house)
     assert len(house.objects()) == len(needed) + 3  # too new to be sure
@@ -91,3 +94,23 @@ def test_the_work_on_a_purged_subject_goes(house):
     house.write(partial(consents.withdraw_consent, purge=True), house.store, job.subject_id)
     remove_deleted_subjects(house.database, workspace)
     assert not work.exists()
+
+
+def test_a_data_folder_whose_database_is_lost_keeps_every_object(house, tmp_path):
+    """A worker of its own process, which cleans up when it starts."""
+    house.submit_video(house.ready_subject().id)
+    house.work()
+    age(house)
+    before = house.objects()
+    assert len(before) >= 6
+    house.database.close()
+    for path in house.settings.data_dir.glob("adnerf.db*"):
+        path.unlink()
+    migrations.upgrade(house.database)  # as `adnerf serve` does
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        house.start("serve", stderr=file)
+        house.until(lambda: b"nothing is removed from the object store" in log.read_bytes())
+    assert b"adnerf store adopt" in log.read_bytes()
+    assert house.objects() == before
+    assert not (house.store.root / "trash").exists()

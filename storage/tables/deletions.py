@@ -1,0 +1,47 @@
+"""Deletions of folders of the object store that users requested, and the only writer of their table.
+
+A request is written in the transaction that deletes the rows, and carried out right after its commit. The cleanup carries it
+out again for REPEAT_S: the process may have been killed, the store may have been away, or a worker that had not noticed yet
+may have stored one more object. What is deleted here does not go to the trash, and what of it is in the trash is deleted too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from storage import trash
+from storage.database import queries
+from storage.database.engine import Database, after_commit
+from storage.database.models import Deletion, now
+from storage.objects.base import ObjectStore
+
+REPEAT_S = 3600.0
+"""Time for which a deletion is repeated: far longer than a worker needs to notice it, even if its network was away."""
+
+
+def request(session: Session, store: ObjectStore, prefix: str) -> None:
+    """Deletes all objects whose key begins with `prefix`, which ends in a slash, once the transaction is committed."""
+    queries.upsert(session, Deletion, {"prefix": prefix, "created_at": now()}, update={"created_at": now()})
+    after_commit(session, lambda: _delete(store, [prefix]))
+
+
+def carry_out(database: Database, store: ObjectStore) -> None:
+    """Carries out all requested deletions again, and forgets those that are older than REPEAT_S. Raises StoreAway."""
+    oldest = now() - timedelta(seconds=REPEAT_S)
+    with database.session(write=False) as session:
+        prefixes = session.scalars(select(Deletion.prefix)).all()
+    if not prefixes:
+        return
+    _delete(store, prefixes)
+    with database.session() as session:
+        queries.execute_update(session, delete(Deletion).where(Deletion.created_at <= oldest))
+
+
+def _delete(store: ObjectStore, prefixes: Sequence[str]) -> None:
+    for prefix in prefixes:
+        store.delete_prefix(prefix)
+    trash.delete_prefixes(store, prefixes)

@@ -1,0 +1,150 @@
+"""`adnerf backup` and `adnerf restore`: a consistent copy of a running service, and the way back."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+
+from api.services import subjects
+from storage import backup, object_places
+from storage.cleanup import ObjectCleaner
+from storage.database.engine import Database
+from storage.errors import BackupRefused
+from storage.objects.open_store import open_store
+from storage.settings import environment_of
+from worker.__main__ import main
+
+
+@pytest.fixture
+def adnerf(house, monkeypatch, capsys):
+    """Runs a command on the service's data; returns what it printed."""
+    for name, value in environment_of(house.settings).items():
+        monkeypatch.setenv(name, value)
+
+    def adnerf(*words, status=0):
+        assert main([str(word) for word in words]) == status
+        printed = capsys.readouterr()
+        return printed.err if status else printed.out
+
+    return adnerf
+
+
+@pytest.fixture
+def restored(house, tmp_path):
+    """The settings of a service whose data folder does not exist yet."""
+    return house.settings.replace(data_dir=tmp_path / "restored")
+
+
+def read(store, key):
+    with store.open(key) as file:
+        return file.read()
+
+
+def check(settings):
+    """Checks that the data are whole and fit together; returns the keys that the rows name."""
+    with closing(sqlite3.connect(settings.data_dir / "adnerf.db")) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    store = open_store(settings)
+    with closing(Database(settings.database)) as database:
+        with database.session(write=False) as session:
+            named = object_places.named_keys(session)
+        cleaner = ObjectCleaner(database, store, grace_s=-60.0)
+        assert cleaner.run_batch() == [] and not cleaner.paused
+    assert {key for key in store.keys(older_than_s=-60.0) if not key.startswith("service/")} == named
+    return named
+
+
+def test_a_restored_service_has_everything(adnerf, house, tmp_path, restored):
+    subject = house.ready_subject()
+    house.submit_video(subject.id, background=b"a wall")
+    house.work()
+    house.settings.signing.mkdir(mode=0o700)
+    for path in (house.settings.data_dir / "webhook.key", house.settings.signing / "mark.key"):
+        path.write_text("k" * 48)
+        path.chmod(0o600)
+    folder = tmp_path / "backups" / "monday"
+    assert "secret keys" in adnerf("backup", folder) and folder.stat().st_mode & 0o777 == 0o700
+    contents = {key: read(house.store, key) for key in house.objects()}
+    house.write(subjects.delete_subject, house.store, subject.id)
+    assert "is restored" in adnerf("restore", folder, "--data-dir", restored.data_dir)
+    named = check(restored)
+    store = open_store(restored)
+    assert {key: read(store, key) for key in named} == {key: contents[key] for key in named}
+    assert restored.signing.stat().st_mode & 0o777 == 0o700
+    assert {
+        path.stat().st_mode & 0o077 for path in (restored.data_dir / "webhook.key", *restored.signing.iterdir())
+    } == {0}
+
+
+def test_a_backup_while_rows_and_objects_come_and_go_is_consistent(house, tmp_path, restored):
+    house.ready_subject()
+    ended = threading.Event()
+
+    def submit_and_delete():
+        while not ended.is_set():
+            submitted = [house.submit_subject() for _ in range(3)]
+            for subject in submitted[:2]:
+                house.write(subjects.delete_subject, house.store, subject.id)
+
+    writer = threading.Thread(target=submit_and_delete)
+    writer.start()
+    try:
+        for number in range(5):
+            folder = tmp_path / f"backup{number}"
+            assert backup.back_up(house.settings, folder).missing == []
+            settings = restored.replace(data_dir=tmp_path / f"restored{number}")
+            backup.restore(settings, folder)
+            check(settings)
+    finally:
+        ended.set()
+        writer.join()
+
+
+def test_an_object_that_is_deleted_during_the_backup_is_not_in_it(house, tmp_path, monkeypatch, restored):
+    kept, deleted = house.submit_subject(), house.submit_subject()
+    copy_database, copies = backup._copy_database, []
+
+    def copy_and_delete(*arguments):
+        copies.append(copy_database(*arguments))
+        if len(copies) == 1:
+            house.write(subjects.delete_subject, house.store, deleted.id)
+        return copies[-1]
+
+    monkeypatch.setattr(backup, "_copy_database", copy_and_delete)
+    assert backup.back_up(house.settings, tmp_path / "backup") == ([kept.source_key], [])
+    assert len(copies) == 2
+    backup.restore(restored, tmp_path / "backup")
+    assert check(restored) == {kept.source_key}
+
+
+def test_objects_that_were_lost_before_are_named(adnerf, house, tmp_path, capsys):
+    lost, kept = house.submit_subject(), house.submit_subject()
+    house.store.delete(lost.source_key)
+    assert main(["backup", str(tmp_path / "backup")]) == 0
+    assert lost.source_key in capsys.readouterr().err
+    assert open_store(house.settings.replace(data_dir=tmp_path / "backup")).exists(kept.source_key)
+
+
+def test_nothing_is_overwritten(adnerf, house, tmp_path, restored):
+    house.submit_subject()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    assert "is not empty" in adnerf("backup", tmp_path / "full", status=1)
+    adnerf("backup", tmp_path / "backup")
+    assert "already" in adnerf("restore", tmp_path / "backup", status=1)
+    restored.data_dir.mkdir()
+    (restored.data_dir / "file").touch()
+    assert "is not empty" in adnerf("restore", tmp_path / "backup", "--data-dir", restored.data_dir, status=1)
+    assert "not a complete backup" in adnerf("restore", tmp_path / "full", "--data-dir", tmp_path / "new", status=1)
+
+
+def test_what_cannot_be_backed_up_is_refused(house, tmp_path, restored):
+    with pytest.raises(BackupRefused, match="no database"):
+        backup.back_up(restored, tmp_path / "backup")
+    for servers in ({"store_url": "s3://bucket"}, {"database_url": "postgresql+psycopg://h/d"}):
+        with pytest.raises(BackupRefused, match=r"docs/operations\.md"):
+            backup.back_up(house.settings.replace(**servers), tmp_path / "backup")
+    assert not (tmp_path / "backup").exists()

@@ -1,0 +1,64 @@
+"""`adnerf store`: cleaning, adopting and the trash, at the command line."""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+
+import pytest
+
+from storage.cleanup import ObjectCleaner
+from storage.settings import environment_of
+from worker.__main__ import main
+
+
+@pytest.fixture
+def adnerf(house, monkeypatch, capsys):
+    """Runs a command on the service's data; returns what it printed."""
+    for name, value in environment_of(house.settings).items():
+        monkeypatch.setenv(name, value)
+
+    def adnerf(*words, status=0):
+        assert main(words) == status
+        printed = capsys.readouterr()
+        return printed.err if status else printed.out
+
+    return adnerf
+
+
+@pytest.fixture
+def put_old(house):
+    """Stores objects that are two hours old."""
+
+    def put_old(*keys):
+        for key in keys:
+            house.store.put(key, io.BytesIO(b"12345"))
+            os.utime(house.store.root / key, (0, time.time() - 7200))
+
+    return put_old
+
+
+def test_objects_are_cleaned_listed_and_restored(adnerf, house, put_old):
+    house.submit_subject()
+    adnerf("store", "adopt")
+    before = house.objects()
+    gone = [f"subjects/sub_gone/{number}" for number in range(200)]
+    put_old(*gone)
+    assert ObjectCleaner(house.database, house.store).run_batch() == []  # more than a share
+    assert "200 objects are in the trash, for 7 days" in adnerf("store", "clean")
+    assert house.objects() == before
+    listed = adnerf("store", "trash", "list", "subjects/sub_gone/19")
+    assert len(listed.splitlines()) == 11 and "             5  subjects/sub_gone/19\n" in listed
+    assert "1 objects are restored" in adnerf("store", "trash", "restore", "subjects/sub_gone/199")
+    assert "199 objects are restored" in adnerf("store", "trash", "restore")
+    assert house.objects() == sorted([*before, *gone])
+    assert adnerf("store", "trash", "list") == ""
+
+
+def test_the_wrong_database_cannot_clean(adnerf, house, put_old):
+    put_old("subjects/sub_gone/source")
+    refused = adnerf("store", "clean", status=1)
+    assert "knows 0 of the 1 subjects" in refused and "adnerf store adopt" in refused
+    adnerf("store", "adopt")
+    assert "1 objects are in the trash" in adnerf("store", "clean")
