@@ -1,9 +1,7 @@
 """Authentication, authorisation and rate limits, before any of a request's body is read.
 
-While no API key exists (open mode), the service accepts only requests of its own machine: from a loopback address, not
-forwarded, and addressed to a loopback name. The name keeps out foreign web pages that a browser on this machine shows: a page
-whose name was rebound to 127.0.0.1 sends that name in `Host`, and any other page sends its own origin in `Origin`. Once a key
-exists, everything below /v1 and /metrics requires one; the page and the documentation, which reveal nothing about anybody, do not.
+While no API key exists (open mode), the service accepts only requests of its own machine (local_caller.py). Once a key exists,
+everything below /v1 and /metrics requires one; the page and the documentation, which reveal nothing about anybody, do not.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import logging
 from threading import Lock
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,6 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
+from api.middleware.local_caller import check_local
 from api.middleware.rate_limit import RateLimiter
 from api.problems.problems import Problem, database_away
 from storage.database.engine import Database
@@ -33,9 +31,6 @@ PUBLIC = ("/healthz", "/readyz")
 """Paths that supervisors poll without a key; they are always answered and not counted."""
 METRICS = "/metrics"
 GUARDED = "/v1"
-
-FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""Headers that proxies add: such a request was made by a client behind the address that it comes from."""
 
 
 class AccessDecision(NamedTuple):
@@ -100,7 +95,7 @@ class AccessMiddleware:
         with self.database.session(write=False) as session:
             self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends open mode for good
             if self.open_mode:
-                _check_local(connection)
+                check_local(connection)
                 return LOCAL_CALLER
             if scheme.lower() != "bearer":
                 return None
@@ -131,28 +126,3 @@ def _check_scope(caller: Caller, path: str, method: str) -> None:
         caller.check("metrics")
     elif _needs_key(path) and method != "OPTIONS":
         caller.check("read" if method in READS else "write")
-
-
-def _check_local(connection: HTTPConnection) -> None:
-    """Raises the Problem `keys_needed` unless the request was made on this machine."""
-    headers = connection.headers
-    origin = headers.get("origin")
-    if connection.client is None or not api_keys.is_loopback(connection.client.host):
-        why = "The request comes from another machine"
-    elif any(name in headers for name in FORWARDING_HEADERS):
-        why = "The request was forwarded by a proxy"
-    elif not api_keys.is_loopback(_host(f"//{headers.get('host', '')}")):
-        why = "The request is addressed to another host name than this machine's"
-    elif origin is not None and not api_keys.is_loopback(_host(origin)):
-        why = "The request was made by a web page of another origin"
-    else:
-        return
-    raise Problem("keys_needed", f"{why}, and no API key exists yet.")
-
-
-def _host(url: str) -> str:
-    """Returns the host of a URL without its port; empty if there is none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""

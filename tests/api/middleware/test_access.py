@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.api.conftest import check_problem
+from tests.api.conftest import VIDEO, check_problem
 
 STRANGERS = {
     "a name bound to 127.0.0.1": {"Host": "evil.example"},
@@ -14,6 +14,10 @@ STRANGERS = {
     "no name": {"Host": ""},
     "a page from elsewhere": {"Origin": "https://evil.example"},
     "a page from nowhere": {"Origin": "null"},
+    "a page of another port": {"Origin": "http://localhost:3000"},
+    "a page of another name for this machine": {"Host": "localhost:8000", "Origin": "http://127.0.0.1:8000"},
+    "a page of another scheme": {"Host": "localhost:8000", "Origin": "https://localhost:8000"},
+    "a page without a port": {"Host": "localhost:8000", "Origin": "http://localhost"},
     "a proxy": {"X-Forwarded-For": "127.0.0.1"},
     "a newer proxy": {"Forwarded": "for=127.0.0.1"},
     "a proxy that names itself": {"Via": "1.1 proxy"},
@@ -23,8 +27,11 @@ FRIENDS = [
     {"Host": "localhost"},
     {"Host": "localhost:8000"},
     {"Host": "[::1]:8000"},
-    {"Host": "127.0.0.1", "Origin": "http://127.0.0.1:8000"},
-    {"Origin": "http://localhost:3000"},
+    {"Host": "127.0.0.1:8000", "Origin": "http://127.0.0.1:8000"},
+    {"Host": "localhost", "Origin": "http://localhost:80"},
+    {"Host": "[::1]:8000", "Origin": "http://[::1]:8000", "Sec-Fetch-Site": "same-origin"},
+    {"Sec-Fetch-Site": "none"},
+    {"Sec-Fetch-Site": "cross-site"},  # a link from another page
 ]
 
 
@@ -39,6 +46,22 @@ def test_a_stranger_gets_nothing(client, headers):
 def test_this_machine_gets_everything(client, headers):
     for path in ("/v1/subjects", "/v1/keys", "/docs", "/metrics"):
         assert client.get(path, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_another_origin_changes_nothing(client, site):
+    for method, path in (("POST", "/v1/keys"), ("DELETE", "/v1/subjects/sub_1"), ("PATCH", "/v1/subjects/sub_1")):
+        check_problem(client.request(method, path, headers={"Sec-Fetch-Site": site}), "keys_needed")
+
+
+def test_a_page_of_another_port_cannot_send_footage(client):
+    headers = {"Origin": "http://localhost:3000", "Host": client.base_url.netloc.decode()}
+    files = {"video": ("ann.mp4", VIDEO)}
+    sent = client.post("/v1/subjects", data={"name": "A", "consent": "A agreed"}, files=files, headers=headers)
+    check_problem(sent, "keys_needed")
+    own = {"Origin": str(client.base_url).rstrip("/"), "Sec-Fetch-Site": "same-origin"}
+    sent = client.post("/v1/subjects", data={"name": "A", "consent": "A agreed"}, files=files, headers=own)
+    assert sent.status_code == 202
 
 
 @pytest.mark.parametrize(
