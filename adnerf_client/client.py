@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from adnerf_client.connection import BytesDone, Connection
+from adnerf_client import local_token
+from adnerf_client.connection import BytesDone, Connection, is_this_machine
 from adnerf_client.errors import AdnerfError, BadUse
 from adnerf_client.models import Job, Subject, Verification, Video
 from adnerf_client.resources import Jobs, Subjects, Verifications, Videos
@@ -26,7 +27,8 @@ VERIFY_LOOK_S = 2.0
 class Client:
     """A service, as a program sees it; to be closed, or used in a `with` block. Several threads may share one.
 
-    `base_url` and `api_key` come from ADNERF_URL and ADNERF_API_KEY where they are not given. `patience_s` is how long a
+    `base_url` and `api_key` come from ADNERF_URL and ADNERF_API_KEY where they are not given. Without a key, a service on this
+    machine gets the token of local_token.py, if there is one. `patience_s` is how long a
     request is tried again while the service is away or busy. All methods raise AdnerfError's children (errors.py).
     """
 
@@ -40,6 +42,8 @@ class Client:
     ):
         base_url = base_url or os.environ.get(URL) or DEFAULT_URL
         api_key = api_key or os.environ.get(API_KEY)
+        if not api_key and is_this_machine(base_url):
+            api_key = local_token.find()
         self._connection = Connection(base_url, api_key, patience_s=patience_s, transport=transport)
         self.uploads = Uploads(self._connection)
         self.subjects = Subjects(self._connection, self.uploads)

@@ -15,6 +15,7 @@ from api.middleware import security_headers
 from api.middleware.access import AccessMiddleware
 from api.middleware.etag import ETagMiddleware
 from api.middleware.json_body import JsonBodyMiddleware
+from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
 from api.middleware.tus import TusMiddleware
@@ -65,7 +66,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             *security_headers.middleware(settings),  # every response gets the headers, also those made further down
             Middleware(TusMiddleware),  # may change the method, so it comes before all that look at the method
             Middleware(RequestLogMiddleware, metrics=RequestMetrics(figures)),  # logs refused requests too
-            Middleware(AccessMiddleware, database=database, rates=RateLimiter(settings)),  # key, scope, rate limit
+            Middleware(  # key, scope, rate limit
+                AccessMiddleware,
+                database=database,
+                rates=RateLimiter(settings),
+                open_mode_rules=OpenMode(settings),
+            ),
             Middleware(ETagMiddleware),
             Middleware(
                 JsonBodyMiddleware

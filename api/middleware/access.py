@@ -18,7 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
-from api.middleware.local_caller import check_local
+from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.problems.problems import Problem, database_away
 from storage.database.engine import Database
@@ -44,8 +44,8 @@ class AccessDecision(NamedTuple):
 class AccessMiddleware:
     """ASGI middleware that sets `request.state.caller`, or refuses the request."""
 
-    def __init__(self, app: ASGIApp, database: Database, rates: RateLimiter):
-        self.app, self.database, self.rates = app, database, rates
+    def __init__(self, app: ASGIApp, database: Database, rates: RateLimiter, open_mode_rules: OpenMode):
+        self.app, self.database, self.rates, self.open_mode_rules = app, database, rates, open_mode_rules
         self.open_mode = True
         self._touching = Lock()
 
@@ -70,10 +70,11 @@ class AccessMiddleware:
         """Decides without reading the body. Refused requests count towards the rate limit as well."""
         caller, problem = None, None
         try:
-            caller = self._identify(connection)
+            guarded = _needs_key(connection.scope["path"]) and method != "OPTIONS"
+            caller = self._identify(connection, guarded=guarded)
             if caller is not None:
                 _check_scope(caller, connection.scope["path"], method)
-            elif _needs_key(connection.scope["path"]) and method != "OPTIONS":
+            elif guarded:
                 raise Unauthorized("The request has no API key.")
         except Unauthorized as error:
             problem = Problem(error.code, error.message, remedy=error.remedy, headers=CHALLENGE)
@@ -89,18 +90,18 @@ class AccessMiddleware:
             problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
         return AccessDecision(caller, problem, status.headers() if status else {})
 
-    def _identify(self, connection: HTTPConnection) -> Caller | None:
+    def _identify(self, connection: HTTPConnection, *, guarded: bool) -> Caller | None:
         """Returns the caller; None for a request without a key. Raises Unauthorized, and the Problem `keys_needed`."""
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        bearer, token = scheme.lower() == "bearer", token.strip()
         with self.database.session(write=False) as session:
-            self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends open mode for good
-            if self.open_mode:
-                check_local(connection)
-                return LOCAL_CALLER
-            if scheme.lower() != "bearer":
-                return None
-            token = token.strip()
-            key = api_keys.find(session, token)
+            open_mode = self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends it
+            key = api_keys.find(session, token) if bearer and not open_mode else None
+        if open_mode:
+            self.open_mode_rules.check(connection, token if bearer else "", guarded=guarded)
+            return LOCAL_CALLER
+        if key is None:
+            return None
         if api_keys.is_stale(key):
             self._record_use(key.id)
         return caller_of(key, token)
