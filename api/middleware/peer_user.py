@@ -61,6 +61,15 @@ def is_own_user(client: Address, server: Address) -> bool:
         return False
 
 
+def has_gone(client: Address, server: Address) -> bool:
+    """Returns whether no process holds the client's end of a connection any more; False where the system does not tell."""
+    owner = _usable()
+    try:
+        return owner is not None and owner(client, server) is None
+    except OSError:
+        return False
+
+
 @cache
 def _usable() -> Owner | None:
     """The first way that tells the user of a connection of this process itself; None if none does."""

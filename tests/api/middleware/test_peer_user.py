@@ -48,7 +48,7 @@ def test_a_connection_of_this_process_is_of_this_user(owner, family, listening, 
         with accepted:
             ends = address[:2], accepted.getsockname()[:2]
             assert owner(*ends) == os.geteuid()
-            assert peer_user.is_own_user(*ends)
+            assert peer_user.is_own_user(*ends) and not peer_user.has_gone(*ends)
             monkeypatch.setattr(os, "geteuid", lambda: 12345)
             monkeypatch.setattr(peer_user, "ROOT", 12345)
             assert not peer_user.is_own_user(*ends)
@@ -63,6 +63,7 @@ def test_a_client_that_has_gone_is_nobody(owner):
         with accepted:
             assert owner(address, accepted.getsockname()) is None
             assert not peer_user.is_own_user(address, accepted.getsockname())
+            assert peer_user.has_gone(address, accepted.getsockname())
     with socket.create_server(("127.0.0.1", 0)) as listening:
         assert owner(listening.getsockname(), ("127.0.0.1", 1)) is None
 
