@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from anyio import Semaphore
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from api.deps import WRITERS
+from api.deps import Turns
 from api.middleware import security_headers
 from api.middleware.access import AccessMiddleware
 from api.middleware.etag import ETagMiddleware
@@ -81,7 +80,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.store = store
-    app.state.writers = Semaphore(WRITERS)
+    app.state.turns = Turns(database)
     app.state.readiness = readiness
     app.state.job_event_hub = JobEventHub(database)
     app.state.metrics = figures
