@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from api.deps import Turns
 from api.middleware import security_headers
 from api.middleware.access import AccessMiddleware
+from api.middleware.client_address import ClientAddresses
 from api.middleware.etag import ETagMiddleware
 from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.local_caller import OpenMode
@@ -70,6 +71,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 database=database,
                 rates=RateLimiter(settings),
                 open_mode_rules=OpenMode(settings),
+                addresses=ClientAddresses(settings.trusted_proxies),
             ),
             Middleware(ETagMiddleware),
             Middleware(

@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
+from api.middleware.client_address import ClientAddresses
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.problems.problems import Problem, database_away
@@ -44,8 +45,16 @@ class AccessDecision(NamedTuple):
 class AccessMiddleware:
     """ASGI middleware that sets `request.state.caller`, or refuses the request."""
 
-    def __init__(self, app: ASGIApp, database: Database, rates: RateLimiter, open_mode_rules: OpenMode):
-        self.app, self.database, self.rates, self.open_mode_rules = app, database, rates, open_mode_rules
+    def __init__(
+        self,
+        app: ASGIApp,
+        database: Database,
+        rates: RateLimiter,
+        open_mode_rules: OpenMode,
+        addresses: ClientAddresses,
+    ):
+        self.app, self.database, self.rates = app, database, rates
+        self.open_mode_rules, self.addresses = open_mode_rules, addresses
         self.open_mode = True
         self._touching = Lock()
 
@@ -53,6 +62,7 @@ class AccessMiddleware:
         if scope["type"] != "http" or scope["path"] in PUBLIC:
             await self.app(scope, receive, send)
             return
+        scope.setdefault("state", {})["client_address"] = self.addresses.of(HTTPConnection(scope))
         caller, problem, headers = await run_in_threadpool(self._decide, HTTPConnection(scope), scope["method"])
 
         async def send_with_headers(message: Message) -> None:
@@ -63,12 +73,13 @@ class AccessMiddleware:
         if problem is not None:
             await problem.response()(scope, receive, send_with_headers)
             return
-        scope.setdefault("state", {})["caller"] = caller
+        scope["state"]["caller"] = caller
         await self.app(scope, receive, send_with_headers)
 
     def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:
         """Decides without reading the body. Refused requests count towards the rate limit as well."""
         caller, problem = None, None
+        address = connection.scope["state"]["client_address"]
         try:
             guarded = _needs_key(connection.scope["path"]) and method != "OPTIONS"
             caller = self._identify(connection, guarded=guarded)
@@ -85,7 +96,9 @@ class AccessMiddleware:
         if caller is not None and caller.key_id is not None:
             status = self.rates.hit("key", caller.key_id)
         else:
-            status = self.rates.hit("address", connection.client.host if connection.client else "unknown")
+            # Counted apart: whoever uses up the API's requests of a shared address must not take the page from the others.
+            kind = "" if _needs_key(connection.scope["path"]) else "page "
+            status = self.rates.hit("address", kind + address)
         if status is not None and not status.admitted:
             problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
         return AccessDecision(caller, problem, status.headers() if status else {})
