@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 
-from adnerf_client.connection import BytesDone, Connection
+from adnerf_client import local_token
+from adnerf_client.connection import BytesDone, Connection, is_this_machine
 from adnerf_client.errors import AdnerfError, BadUse, StillRunning
 from adnerf_client.models import Job, Subject, Verification, Video
 from adnerf_client.resources import Jobs, Subjects, Verifications, Videos
@@ -30,7 +31,8 @@ class Client:
 
     Args:
         base_url: Address of the service; None takes it from ADNERF_URL, else http://127.0.0.1:8000.
-        api_key: API key; None takes it from ADNERF_API_KEY. A service without keys needs none.
+        api_key: API key; None takes it from ADNERF_API_KEY. Without a key, a service on this machine gets the token that
+            local_token.py finds, if there is one.
         patience_s: Seconds, from its first error on, for which a request is repeated while the service is
             unreachable or busy.
         transport: Replaces the network; for tests.
@@ -46,6 +48,8 @@ class Client:
     ):
         base_url = base_url or os.environ.get(URL) or DEFAULT_URL
         api_key = api_key or os.environ.get(API_KEY)
+        if not api_key and is_this_machine(base_url):
+            api_key = local_token.find()
         self._connection = Connection(base_url, api_key, patience_s=patience_s, transport=transport)
         self.uploads = Uploads(self._connection)
         self.subjects = Subjects(self._connection, self.uploads)

@@ -109,7 +109,7 @@ class Connection:
     def __init__(
         self, base_url: str, api_key: str | None, *, patience_s: float, transport: httpx.BaseTransport | None = None
     ):
-        host = _checked_host(base_url)
+        _checked_host(base_url)
         headers = {"User-Agent": f"adnerf-client/{version('adnerf')}"}
         if api_key:
             if not (api_key.isascii() and api_key.isprintable()):
@@ -123,7 +123,7 @@ class Connection:
             headers=headers,
             timeout=httpx.Timeout(60.0, connect=10.0),
             transport=transport,
-            trust_env=host not in ("127.0.0.1", "localhost", "::1"),  # a proxy cannot reach this machine
+            trust_env=not is_this_machine(base_url),  # a proxy cannot reach this machine
         )
         self._answered = False
 
@@ -263,6 +263,11 @@ def retry_after_s(response: httpx.Response) -> float | None:
         return max(0.0, (parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def is_this_machine(base_url: str) -> bool:
+    """Whether an address names this machine. Raises BadUse where it is no address of a service."""
+    return _checked_host(base_url) in ("127.0.0.1", "localhost", "::1")
 
 
 def _checked_host(base_url: str) -> str:

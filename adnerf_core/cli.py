@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = _fill_in_label(sys.argv[1:] if arguments is None else arguments)
         typer.main.get_command(app).main(words, prog_name="python -m adnerf_core")
     except AdnerfError as error:
-        print(f"{error.code}: {error.message}\n{error.remedy}", file=sys.stderr)
+        details = f" ({error.details})" if error.details else ""
+        print(f"{error.code}: {error.message}{details}\n{error.remedy}", file=sys.stderr)
         return 1
     except SystemExit as end:
         if end.code == INTERRUPTED:

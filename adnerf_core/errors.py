@@ -33,20 +33,24 @@ from __future__ import annotations
 
 
 class AdnerfError(Exception):
-    """Base of all errors of the core: `code` is stable, `message` says what is wrong, `remedy` how to correct it."""
+    """Base of all errors of the core: `code` is stable, `message` says what is wrong, `remedy` how to correct it.
+
+    `details` are texts of libraries, for logs and the command line; a service does not show them to its clients.
+    """
 
     code = "internal_error"
     remedy = "Try again; if it happens again, report it to the operator, with the job's id if there is one."
 
-    def __init__(self, message: str, remedy: str | None = None):
+    def __init__(self, message: str, remedy: str | None = None, *, details: object = ""):
         """Makes an error; `remedy` replaces that of the class."""
         super().__init__(message)
-        self.message = message
+        self.message, self.details = message, str(details)
         if remedy is not None:
             self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.message} {self.remedy}"
+        details = f" ({self.details})" if self.details else ""
+        return f"{self.message}{details} {self.remedy}"
 
 
 class MediaError(AdnerfError):

@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 import uvicorn
 
 from api.app import create_app
+from api.connection_guard import guarded_protocol, raise_descriptor_limit
 from api.responses.job_events import JobEventHub
 from storage.database.engine import Database, require_database
 from storage.database.startup import require_tables
@@ -62,6 +63,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         timeout_graceful_shutdown=GRACE_S,
+        http=guarded_protocol(raise_descriptor_limit()),
         log_config=None,  # uvicorn's messages go through worker/logs.py like all others
         log_level="warning",
         proxy_headers=False,  # anyone could send X-Forwarded-For; the address of the connection counts

@@ -6,16 +6,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
-from anyio import Semaphore
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 
-from api.deps import WRITERS
+from api.deps import Turns
 from api.middleware import security_headers
 from api.middleware.access import AccessMiddleware
+from api.middleware.client_address import ClientAddresses
 from api.middleware.etag import ETagMiddleware
 from api.middleware.head import HeadMiddleware
 from api.middleware.json_body import JsonBodyMiddleware
+from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
 from api.middleware.tus import TusMiddleware
@@ -69,7 +70,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             *security_headers.middleware(settings),  # every response gets the headers, also those made further down
             Middleware(TusMiddleware),  # may change the method, so it comes before all that look at the method
             Middleware(RequestLogMiddleware, metrics=RequestMetrics(figures)),  # logs refused requests too
-            Middleware(AccessMiddleware, database=database, rates=RateLimiter(settings)),  # key, scope, rate limit
+            Middleware(  # key, scope, rate limit
+                AccessMiddleware,
+                database=database,
+                rates=RateLimiter(settings),
+                open_mode_rules=OpenMode(settings),
+                addresses=ClientAddresses(settings.trusted_proxies),
+            ),
             Middleware(HeadMiddleware),  # before the ETags, which belong to a GET
             Middleware(ETagMiddleware),
             Middleware(
@@ -80,7 +87,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.store = store
-    app.state.writers = Semaphore(WRITERS)
+    app.state.turns = Turns(database)
     app.state.readiness = readiness
     app.state.job_event_hub = JobEventHub(database)
     app.state.metrics = figures

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Annotated, TypeVar
 
+from anyio import CapacityLimiter, Semaphore, to_thread
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
@@ -20,6 +21,14 @@ WRITERS = 10
 A request that holds a database lock needs a thread to finish its transaction. If requests that wait for the lock took all
 threads (Starlette has 40) or all connections (15), none could finish. 10 leaves enough of both to readers.
 """
+
+
+LOOK_UPS = 8
+"""Name look-ups at the same time, in threads of their own; further ones wait without holding a thread. Each takes up to seconds."""
+FILES = 16
+"""Files that are stored at the same time, in threads of their own: into a bucket, a large one takes minutes."""
+
+T = TypeVar("T")
 
 
 def _settings(request: Request) -> Settings:
@@ -55,7 +64,7 @@ def _read_session(database: DatabaseDep) -> Iterator[Session]:
 
 
 async def _writer_slot(request: Request) -> AsyncIterator[None]:
-    async with request.app.state.writers:
+    async with request.app.state.turns.slot():
         yield
 
 
@@ -65,6 +74,46 @@ def _write_session(
     with database.session() as session:
         yield session
 
+
+class Turns:
+    """The steps of a request that works outside the database before it writes: only the last step holds a writer's turn.
+
+    A route that takes it is a coroutine, and takes no WriteSession.
+    """
+
+    def __init__(self, database: Database):
+        self._database = database
+        self._writers = Semaphore(WRITERS)
+        self._look_ups, self._files = CapacityLimiter(LOOK_UPS), CapacityLimiter(FILES)
+
+    async def look_up(self, work: Callable[[], T]) -> T:
+        """Runs `work`, which asks name servers."""
+        return await to_thread.run_sync(work, limiter=self._look_ups)
+
+    async def store(self, work: Callable[[], T]) -> T:
+        """Runs `work`, which stores files in the object store."""
+        return await to_thread.run_sync(work, limiter=self._files)
+
+    async def write(self, work: Callable[[Session], T]) -> T:
+        """Runs `work` in a transaction of its own, in a writer's turn."""
+
+        def in_session() -> T:
+            with self._database.session() as session:
+                return work(session)
+
+        async with self.slot():
+            return await to_thread.run_sync(in_session)
+
+    def slot(self) -> Semaphore:
+        """The turns of writers, to be held with `async with`."""
+        return self._writers
+
+
+def _turns(request: Request) -> Turns:
+    return request.app.state.turns
+
+
+TurnsDep = Annotated[Turns, Depends(_turns)]
 
 # scope="function": the transaction ends before the response is sent. With the default scope a client could be told that
 # something is done before it is durable.

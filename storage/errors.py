@@ -48,19 +48,21 @@ class StorageError(Exception):
         code: stable, for programs.
         message: what is wrong; a sentence.
         remedy: what to do about it; a sentence. The class has one, which an instance may replace.
+        details: texts of libraries, paths and addresses, for logs and the command line; clients never get them.
     """
 
     code = "storage_error"
     remedy = "Try again; if it happens again, report the X-Request-Id or the job's id to the operator."
 
-    def __init__(self, message: str, remedy: str | None = None):
+    def __init__(self, message: str, remedy: str | None = None, *, details: object = ""):
         super().__init__(message)
-        self.message = message
+        self.message, self.details = message, str(details)
         if remedy is not None:
             self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.message} {self.remedy}"
+        details = f" ({self.details})" if self.details else ""
+        return f"{self.message}{details} {self.remedy}"
 
 
 class NotFound(StorageError):

@@ -28,7 +28,7 @@ Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 RATE = re.compile(r"[1-9]\d* ?(/|per) ?([1-9]\d* ?)?(second|minute|hour|day|month|year)s?", re.IGNORECASE)
 """The rates that api/middleware/rate_limit.py understands."""
 
-OF_CLIENTS = ("ADNERF_URL", "ADNERF_API_KEY")
+OF_CLIENTS = ("ADNERF_URL", "ADNERF_API_KEY", "ADNERF_TOKEN_FILE")
 """Variables with the prefix that are not settings of the service: the client reads them."""
 
 
@@ -92,10 +92,14 @@ class Settings(BaseSettings):
     """Maximum number of stored bytes per owner; the default, 8 TiB, exceeds most disks."""
     cors_origins: str = ""
     """Origins whose pages may call the API from a browser (needs keys), such as `https://a.example,https://b.example`."""
+    open_mode: str = "user"
+    """What callers need while no key exists: a connection of the service's own user (`user`), or always the local token (`token`)."""
     rate_limit: str = "1200/minute"
     """Requests per API key, such as `20/second`, or `off`; the default lets a client poll twenty resources every second."""
     address_rate_limit: str = "6000/minute"
     """Requests without a key per network address, or `off`; higher, because many clients may share one address."""
+    trusted_proxies: str = ""
+    """Networks of the proxies in front, such as `10.0.0.5, fd00::/8`: their X-Forwarded-For names the client for rates and logs."""
     signing_dir: str = ""
     """Folder with the keys that sign and watermark videos, the same for all workers; empty: `signing` in the data folder."""
     sign_certificate: str = ""

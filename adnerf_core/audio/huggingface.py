@@ -50,8 +50,9 @@ class HuggingFaceFeatures(AudioFeatures):
             self.network = AutoModel.from_pretrained(model, config=config).eval().requires_grad_(False)
         except (OSError, ValueError) as error:
             remedy = f"Name a folder or an id of the Hugging Face hub: {self.kind}:FOLDER or {self.kind}:{self.hub}."
+            reason = str(error).splitlines()[0]
             raise MissingBackend(
-                f"{model} cannot be loaded as {self.kind}: {str(error).splitlines()[0]}", remedy
+                f"The model of {self.kind} cannot be loaded.", remedy, details=f"{model}: {reason}"
             ) from error
         self.width = config.hidden_size
         self.silence = self.hidden_states(np.zeros(SAMPLE_RATE, np.float32)).mean(0)

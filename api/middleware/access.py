@@ -1,9 +1,7 @@
 """Authentication, authorisation and rate limits, before any of a request's body is read.
 
-While no API key exists (open mode), the service accepts only requests of its own machine: from a loopback address, not
-forwarded, and addressed to a loopback name. The name keeps out foreign web pages that a browser on this machine shows: a page
-whose name was rebound to 127.0.0.1 sends that name in `Host`, and any other page sends its own origin in `Origin`. Once a key
-exists, everything below /v1 and /metrics requires one; the page and the documentation, which reveal nothing about anybody, do not.
+While no API key exists (open mode), the service accepts only requests of its own machine (local_caller.py). Once a key exists,
+everything below /v1 and /metrics requires one; the page and the documentation, which reveal nothing about anybody, do not.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import logging
 from threading import Lock
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,6 +18,8 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
+from api.middleware.client_address import ClientAddresses
+from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.problems.problems import Problem, database_away
 from storage.database.engine import Database
@@ -34,9 +33,6 @@ PUBLIC = ("/healthz", "/readyz")
 METRICS = "/metrics"
 GUARDED = "/v1"
 
-FORWARDING_HEADERS = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
-"""Headers that proxies add: such a request was made by a client behind the address that it comes from."""
-
 
 class AccessDecision(NamedTuple):
     """The caller, or the problem that the request is refused with; and headers to add to the response."""
@@ -49,8 +45,16 @@ class AccessDecision(NamedTuple):
 class AccessMiddleware:
     """ASGI middleware that sets `request.state.caller`, or refuses the request."""
 
-    def __init__(self, app: ASGIApp, database: Database, rates: RateLimiter):
+    def __init__(
+        self,
+        app: ASGIApp,
+        database: Database,
+        rates: RateLimiter,
+        open_mode_rules: OpenMode,
+        addresses: ClientAddresses,
+    ):
         self.app, self.database, self.rates = app, database, rates
+        self.open_mode_rules, self.addresses = open_mode_rules, addresses
         self.open_mode = True
         self._touching = Lock()
 
@@ -58,6 +62,7 @@ class AccessMiddleware:
         if scope["type"] != "http" or scope["path"] in PUBLIC:
             await self.app(scope, receive, send)
             return
+        scope.setdefault("state", {})["client_address"] = self.addresses.of(HTTPConnection(scope))
         caller, problem, headers = await run_in_threadpool(self._decide, HTTPConnection(scope), scope["method"])
 
         async def send_with_headers(message: Message) -> None:
@@ -68,17 +73,19 @@ class AccessMiddleware:
         if problem is not None:
             await problem.response()(scope, receive, send_with_headers)
             return
-        scope.setdefault("state", {})["caller"] = caller
+        scope["state"]["caller"] = caller
         await self.app(scope, receive, send_with_headers)
 
     def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:
         """Decides without reading the body. Refused requests count towards the rate limit as well."""
         caller, problem = None, None
+        address = connection.scope["state"]["client_address"]
         try:
-            caller = self._identify(connection)
+            guarded = _needs_key(connection.scope["path"]) and method != "OPTIONS"
+            caller = self._identify(connection, guarded=guarded)
             if caller is not None:
                 _check_scope(caller, connection.scope["path"], method)
-            elif _needs_key(connection.scope["path"]) and method != "OPTIONS":
+            elif guarded:
                 raise Unauthorized("The request has no API key.")
         except Unauthorized as error:
             problem = Problem(error.code, error.message, remedy=error.remedy, headers=CHALLENGE)
@@ -89,23 +96,25 @@ class AccessMiddleware:
         if caller is not None and caller.key_id is not None:
             status = self.rates.hit("key", caller.key_id)
         else:
-            status = self.rates.hit("address", connection.client.host if connection.client else "unknown")
+            # Counted apart: whoever uses up the API's requests of a shared address must not take the page from the others.
+            kind = "" if _needs_key(connection.scope["path"]) else "page "
+            status = self.rates.hit("address", kind + address)
         if status is not None and not status.admitted:
             problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
         return AccessDecision(caller, problem, status.headers() if status else {})
 
-    def _identify(self, connection: HTTPConnection) -> Caller | None:
+    def _identify(self, connection: HTTPConnection, *, guarded: bool) -> Caller | None:
         """Returns the caller; None for a request without a key. Raises Unauthorized, and the Problem `keys_needed`."""
         scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+        bearer, token = scheme.lower() == "bearer", token.strip()
         with self.database.session(write=False) as session:
-            self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends open mode for good
-            if self.open_mode:
-                _check_local(connection)
-                return LOCAL_CALLER
-            if scheme.lower() != "bearer":
-                return None
-            token = token.strip()
-            key = api_keys.find(session, token)
+            open_mode = self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends it
+            key = api_keys.find(session, token) if bearer and not open_mode else None
+        if open_mode:
+            self.open_mode_rules.check(connection, token if bearer else "", guarded=guarded)
+            return LOCAL_CALLER
+        if key is None:
+            return None
         if api_keys.is_stale(key):
             self._record_use(key.id)
         return caller_of(key, token)
@@ -131,28 +140,3 @@ def _check_scope(caller: Caller, path: str, method: str) -> None:
         caller.check("metrics")
     elif _needs_key(path) and method != "OPTIONS":
         caller.check("read" if method in READS else "write")
-
-
-def _check_local(connection: HTTPConnection) -> None:
-    """Raises the Problem `keys_needed` unless the request was made on this machine."""
-    headers = connection.headers
-    origin = headers.get("origin")
-    if connection.client is None or not api_keys.is_loopback(connection.client.host):
-        why = "The request comes from another machine"
-    elif any(name in headers for name in FORWARDING_HEADERS):
-        why = "The request was forwarded by a proxy"
-    elif not api_keys.is_loopback(_host(f"//{headers.get('host', '')}")):
-        why = "The request is addressed to another host name than this machine's"
-    elif origin is not None and not api_keys.is_loopback(_host(origin)):
-        why = "The request was made by a web page of another origin"
-    else:
-        return
-    raise Problem("keys_needed", f"{why}, and no API key exists yet.")
-
-
-def _host(url: str) -> str:
-    """Returns the host of a URL without its port; empty if there is none."""
-    try:
-        return urlsplit(url).hostname or ""
-    except ValueError:
-        return ""

@@ -87,7 +87,10 @@ class RequestLogMiddleware:
         self.metrics.seconds.labels(method, route, str(status)).observe(seconds)
         level = logging.DEBUG if route in POLLED and status < 500 else logging.INFO
         ids = {name: value for name, value in scope.get("path_params", {}).items() if SAFE.fullmatch(str(value))}
-        caller = scope.get("state", {}).get("caller")  # set by api/middleware/access.py
+        state = scope.get("state", {})  # set by api/middleware/access.py
+        caller = state.get("caller")
         if caller is not None and caller.key_id is not None:
             ids["key_id"] = caller.key_id
+        elif "client_address" in state:
+            ids["client"] = state["client_address"]
         log.log(level, "%s %s %d", method, route, status, extra={"status": status, "seconds": round(seconds, 4), **ids})

@@ -179,6 +179,8 @@ def install(app: FastAPI) -> None:
     def storage(request: Request, error: StorageError) -> Response:
         if isinstance(error, ServiceFault):
             raise error
+        if error.details:
+            log.warning("%s: %s", error.code, error)
         quota = getattr(error, "quota", None)
         return Problem(error.code, error.message, remedy=error.remedy, quota=quota).response()
 

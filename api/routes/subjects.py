@@ -7,9 +7,10 @@ from pathlib import PurePath
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
 from api.requests import file_type
@@ -70,7 +71,7 @@ async def _form(
         video="the person speaking, facing the camera, 8 s to 10 min",
     ),
 )
-def create_subject(
+async def create_subject(
     caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
     idempotency: IdempotencyDep,
@@ -78,7 +79,7 @@ def create_subject(
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
-    session: WriteSession,
+    turns: TurnsDep,
 ) -> Response:
     """Accepts the video and answers at once; two jobs follow, `preprocess` and then `train`.
 
@@ -86,21 +87,30 @@ def create_subject(
     """
     texts = form.parse(resources.SubjectForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
-    video = file_or_upload(form, "video", texts.upload_id, rules["video"], **sources)
-    row = subjects.submit_subject(
-        session,
-        store,
-        settings,
-        owner=caller.owner,
-        name=texts.name or PurePath(video.name).stem.strip() or "unnamed",
-        preset=texts.preset,
-        consent=texts.consent,
-        consent_by=texts.consent_by,
-        video=video.file,
-    )
-    subject = serializers.subject(session, row)
-    headers = {"Location": subject.links.self, **serializers.retry_after(subject.jobs)}
-    return idempotency.respond(session, subject, headers=headers)
+
+    def store_footage() -> tuple[str, subjects.StoredFootage]:
+        video = file_or_upload(form, "video", texts.upload_id, rules["video"], **sources)
+        return video.name, subjects.store_footage(store, video.file)
+
+    file_name, footage = await turns.store(store_footage)
+
+    def create(session: Session) -> Response:
+        row = subjects.submit_subject(
+            session,
+            store,
+            settings,
+            owner=caller.owner,
+            name=texts.name or PurePath(file_name).stem.strip() or "unnamed",
+            preset=texts.preset,
+            consent=texts.consent,
+            consent_by=texts.consent_by,
+            video=footage,
+        )
+        subject = serializers.subject(session, row)
+        headers = {"Location": subject.links.self, **serializers.retry_after(subject.jobs)}
+        return idempotency.respond(session, subject, headers=headers)
+
+    return await turns.write(create)
 
 
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))

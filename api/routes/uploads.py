@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, Turns, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.problems.problems import Problem
@@ -78,15 +78,15 @@ async def _receive(
 ) -> Upload:
     """Receives the body of `request` as the next bytes of `upload`."""
 
-    def append(start: int, part: IncomingFile) -> Upload:
-        with database.session() as session:
-            return uploads.append(session, store, settings, upload.id, start, part, owner=upload.owner)
+    turns: Turns = request.app.state.turns
 
-    async def append_in_turn(start: int, part: IncomingFile) -> Upload:
-        async with request.app.state.writers:
-            return await to_thread.run_sync(append, start, part)
+    async def append(start: int, part: IncomingFile) -> Upload:
+        stored = await turns.store(lambda: uploads.store_part(store, upload.id, start, part))
+        return await turns.write(
+            lambda session: uploads.append(session, store, settings, upload.id, start, stored, owner=upload.owner)
+        )
 
-    return await tus.receive(request, upload, append_in_turn, checksum=checksum, store=store)
+    return await tus.receive(request, upload, append, checksum=checksum, store=store)
 
 
 @router.options("", include_in_schema=False)
@@ -144,7 +144,7 @@ async def create_upload(
 
     with_bytes = "content-type" in request.headers or content_length(request) > 0
     checksum = _parse_checksum(request, upload_checksum) if with_bytes else None
-    async with request.app.state.writers:
+    async with request.app.state.turns.slot():
         upload, response = await to_thread.run_sync(create)
     if response is None:
         upload = await _receive(request, upload, settings, database, store, checksum)

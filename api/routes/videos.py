@@ -7,10 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
+from sqlalchemy.orm import Session
 
 from adnerf_core.config import Background, RenderOptions
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, WriteSession
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.problems.problems import from_validation, validation_problem
@@ -75,7 +76,7 @@ async def _form(
         background="picture behind the person (PNG, JPEG or WebP), for background kind `image`",
     ),
 )
-def create_video(
+async def create_video(
     caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
     idempotency: IdempotencyDep,
@@ -83,29 +84,37 @@ def create_video(
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
-    session: WriteSession,
+    turns: TurnsDep,
 ) -> Response:
     """Accepts the audio and answers at once; one job follows, `render`. Poll the video or its job."""
     options = _options(form)
     texts = form.parse(resources.VideoForm)
     picture = form.files.get("background")
-    with database.session(write=False) as reading:
-        subjects.ready_subject(reading, texts.subject_id, owner=caller.owner)
     sources = {"owner": caller.owner, "database": database, "store": store}
-    audio = file_or_upload(form, "audio", texts.upload_id, rules["audio"], **sources)
-    row = videos.submit_video(
-        session,
-        store,
-        settings,
-        owner=caller.owner,
-        subject_id=texts.subject_id,
-        options=options,
-        audio=audio.file,
-        background=picture.file if picture else None,
-    )
-    video = serializers.video(session, row)
-    headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
-    return idempotency.respond(session, video, headers=headers)
+
+    def store_speech() -> videos.StoredSpeech:
+        with database.session(write=False) as session:
+            subjects.ready_subject(session, texts.subject_id, owner=caller.owner)
+        audio = file_or_upload(form, "audio", texts.upload_id, rules["audio"], **sources)
+        return videos.store_speech(store, texts.subject_id, audio.file, picture.file if picture else None)
+
+    speech = await turns.store(store_speech)
+
+    def create(session: Session) -> Response:
+        row = videos.submit_video(
+            session,
+            store,
+            settings,
+            owner=caller.owner,
+            subject_id=texts.subject_id,
+            options=options,
+            audio=speech,
+        )
+        video = serializers.video(session, row)
+        headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
+        return idempotency.respond(session, video, headers=headers)
+
+    return await turns.write(create)
 
 
 def _options(form: Form) -> RenderOptions:

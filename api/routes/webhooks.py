@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 from fastapi import APIRouter, Response
+from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, ReadSession, SettingsDep, WriteSession
+from api.deps import Cursor, Limit, ReadSession, SettingsDep, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
 from api.requests.idempotency import IdempotencyDep
@@ -36,17 +37,22 @@ SECRET = {"Cache-Control": "no-store"}
         **problems(*JSON_CODES, "url_refused", "too_many_webhooks", "webhooks_off"),
     },
 )
-def create_webhook(
+async def create_webhook(
     caller: CallerDep,
     idempotency: IdempotencyDep,
     webhook: JsonBody[schemas.WebhookInput],
     settings: SettingsDep,
-    session: WriteSession,
+    turns: TurnsDep,
 ) -> Response:
     """Events of the given kinds are sent to `url` from now on, signed with the secret (Standard Webhooks)."""
-    row, secret = webhooks.create_webhook(session, settings, owner=caller.owner, **webhook.model_dump())
-    resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
-    return idempotency.respond(session, resource, headers={"Location": resource.links.self, **SECRET})
+    await turns.look_up(lambda: webhooks.check_url(settings, webhook.url))
+
+    def create(session: Session) -> Response:
+        row, secret = webhooks.create_webhook(session, settings, owner=caller.owner, **webhook.model_dump())
+        resource = schemas.WebhookWithSecret(**_columns(row), secret=secret)
+        return idempotency.respond(session, resource, headers={"Location": resource.links.self, **SECRET})
+
+    return await turns.write(create)
 
 
 @router.get("", summary="List webhooks, newest first", responses=problems("validation_failed"))
@@ -69,16 +75,20 @@ def get_webhook(webhook_id: str, caller: CallerDep, session: ReadSession) -> sch
     summary="Change, disable or enable a webhook",
     responses=problems(*JSON_CODES, "not_found", "url_refused"),
 )
-def patch_webhook(
+async def patch_webhook(
     webhook_id: str,
     patch: JsonBody[schemas.WebhookPatch],
     caller: CallerDep,
     settings: SettingsDep,
-    session: WriteSession,
+    turns: TurnsDep,
 ) -> schemas.Webhook:
     """The changed webhook. Pending deliveries go to its new URL. While it is disabled, it gets no new events."""
     values = patch.model_dump(exclude_unset=True)
-    return _webhook(webhooks.change_webhook(session, settings, webhook_id, owner=caller.owner, **values))
+    if "url" in values:
+        await turns.look_up(lambda: webhooks.check_url(settings, values["url"]))
+    return await turns.write(
+        lambda session: _webhook(webhooks.change_webhook(session, webhook_id, owner=caller.owner, **values))
+    )
 
 
 @router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("not_found"))

@@ -3,10 +3,15 @@
 All services follow these rules. They know nothing of HTTP and load no torch. A function works inside the caller's
 transaction (Database.session): its changes become durable, and files are deleted, when that commits. Rows of other owners
 are treated as if they did not exist. The `submit_` functions store files before their first statement, so that no other
-writer waits while a large file is stored; call them in a new session.
+writer waits while a large file is stored; call them in a new session. An API process has few turns for writers, so routes call the
+`store_` functions first, outside a turn.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -15,11 +20,45 @@ from adnerf_core.config import PresetName
 from storage.database import queries
 from storage.database.engine import after_rollback
 from storage.database.models import Job, Subject, new_id, now
-from storage.errors import PreviewNotReady, ReportNotReady, SubjectNotReady, ViewsNotReady
-from storage.objects.base import ObjectStore
+from storage.errors import PreviewNotReady, ReportNotReady, StoreAway, SubjectNotReady, ViewsNotReady
+from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import consents, deletions, idempotency, jobs, quotas, uploads
 from storage.tables.uploads import FileSource
+
+
+@dataclass(frozen=True)
+class StoredFootage:
+    """A reference video in the object store, for the subject that will have this id."""
+
+    subject_id: str
+    source: FileSource
+    stored: Stored
+
+
+def store_footage(store: ObjectStore, video: FileSource) -> StoredFootage:
+    """Stores a reference video. If no subject is made of it, the cleanup of unused objects removes it.
+
+    Raises StoreFull, EmptyFile; if `video` is an upload: ObjectMissing, ObjectDamaged.
+    """
+    subject_id = new_id("sub")
+    with removed_on_error(store, _folder(subject_id)):
+        return StoredFootage(subject_id, video, uploads.put_file(store, _folder(subject_id) + "source", video))
+
+
+@contextmanager
+def removed_on_error(store: ObjectStore, folder: str) -> Iterator[None]:
+    """Removes everything below `folder` if the block fails."""
+    try:
+        yield
+    except BaseException:
+        with suppress(StoreAway):  # the cleanup of unused objects removes it later
+            store.delete_prefix(folder)
+        raise
+
+
+def _folder(subject_id: str) -> str:
+    return f"subjects/{subject_id}/"
 
 
 def submit_subject(
@@ -32,16 +71,15 @@ def submit_subject(
     preset: PresetName,
     consent: str,
     consent_by: str | None = None,
-    video: FileSource,
+    video: FileSource | StoredFootage,
 ) -> Subject:
     """Creates a subject from its reference video, and the job that preprocesses it. Call it in a new session.
 
     Raises StoreFull, QuotaExceeded; if `video` is an upload: NotFound, UploadIncomplete, UploadUsed.
     """
-    subject_id = new_id("sub")
-    folder = f"subjects/{subject_id}/"
-    after_rollback(session, lambda: store.delete_prefix(folder))
-    source = uploads.put_file(store, folder + "source", video)
+    footage = video if isinstance(video, StoredFootage) else store_footage(store, video)
+    subject_id, source = footage.subject_id, footage.stored
+    after_rollback(session, lambda: store.delete_prefix(_folder(subject_id)))
     subject = Subject(
         id=subject_id,
         owner=owner,
@@ -56,7 +94,7 @@ def submit_subject(
     )
     session.add(subject)
     session.flush()
-    uploads.consume(session, store, video, owner=owner, used_by=subject_id)
+    uploads.consume(session, store, footage.source, owner=owner, used_by=subject_id)
     jobs.create(session, "preprocess", owner=owner, subject_id=subject_id)
     quotas.check(session, settings, owner, "subjects", "queued_jobs", "stored_bytes")
     return subject

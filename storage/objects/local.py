@@ -128,7 +128,7 @@ class LocalStore:
             self.root.mkdir(parents=True, exist_ok=True)
             os.listdir(self.root)
         except OSError as error:
-            raise StoreAway(f"The object store's folder cannot be read: {error.strerror}.") from error
+            raise StoreAway("The object store's folder cannot be read.", details=error) from error
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)

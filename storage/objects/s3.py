@@ -236,7 +236,7 @@ class S3Store:
                 objects = [{"Key": place} for place in batch]
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
             if errors := answer.get("Errors"):
-                raise StoreAway(f"{len(errors)} objects could not be removed: {errors[0].get('Message')}.")
+                raise StoreAway(f"{len(errors)} objects could not be removed.", details=errors[0].get("Message"))
 
 
 class _HashingReader(io.RawIOBase):
@@ -362,6 +362,6 @@ def _client_errors(key: str) -> Iterator[None]:
             raise ObjectMissing(f"There is no object {key}.") from error
         if code in FULL_CODES:
             raise StoreFull("No space left in the object store.") from error
-        raise StoreAway(f"The object store refused ({code}).") from error
+        raise StoreAway("The object store refused.", details=error) from error
     except (BotoCoreError, S3UploadFailedError) as error:
-        raise StoreAway(f"The object store does not answer: {error}.") from error
+        raise StoreAway("The object store does not answer.", details=error) from error

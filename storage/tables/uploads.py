@@ -93,28 +93,33 @@ def get(session: Session, upload_id: str, *, owner: str) -> Upload:
     return upload
 
 
+def store_part(store: ObjectStore, upload_id: str, start: int, part: IncomingFile) -> Stored:
+    """Stores a part of an upload, for `append`. Raises StoreFull."""
+    return store.put_incoming(f"{PREFIX}{upload_id}-{start:015d}-{secrets.token_hex(4)}", part)
+
+
 def append(
     session: Session,
     store: ObjectStore,
     settings: Settings,
     upload_id: str,
     start: int,
-    part: IncomingFile,
+    part: IncomingFile | Stored,
     *,
     owner: str,
 ) -> Upload:
-    """Stores `part` as the bytes of the upload from the offset `start` on, and returns the upload as it is then.
+    """Makes `part` the bytes of the upload from the offset `start` on, and returns the upload as it is then.
 
-    Call it in a new session: no other writer waits while the part is being stored.
+    Call it in a new session. A part that `store_part` has not stored yet is stored before the first statement.
 
     Raises:
         OffsetMismatch: The upload has more or fewer bytes than `start`, or `part` goes beyond its size.
         NotFound: There is no such upload, or it has expired.
         StoreFull: There is no space.
     """
-    key = f"{PREFIX}{upload_id}-{start:015d}-{secrets.token_hex(4)}"
+    stored = part if isinstance(part, Stored) else store_part(store, upload_id, start, part)
+    key, stop = stored.key, start + stored.size
     after_rollback(session, lambda: store.delete(key))
-    stop = start + store.put_incoming(key, part).size
     upload = get(session, upload_id, owner=owner)
     counted = (
         update(Upload)

@@ -81,14 +81,14 @@ class Service:
 
 
 @contextmanager
-def a_service(folder: Path, empty_database: Path) -> Iterator[Service]:  # noqa: F811
+def a_service(folder: Path, empty_database: Path, **settings) -> Iterator[Service]:  # noqa: F811
     """A service without a worker, its data and files in `folder`."""
     data = folder / "data"
     data.mkdir()
     shutil.copy(empty_database, data / "adnerf.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adnerf_client.waiting.LONGEST_LOOK_S", 0.2)  # the stub core works for seconds
-        service = Service(Settings(data_dir=data, beat_s=0.1, poll_s=0.2), folder)
+        service = Service(Settings(data_dir=data, beat_s=0.1, poll_s=0.2, **settings), folder)
         try:
             yield service
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -12,8 +13,10 @@ from adnerf_client import AdnerfError, Client, NotFound
 from adnerf_client import models as ours
 from adnerf_client.errors import NotAllowed, StillRunning
 from api.schemas import verifications, webhooks
+from storage.local_token import load_or_create
 from storage.tables import api_keys
-from tests.client.conftest import CONSENT
+from tests.api.conftest import empty_database  # noqa: F401 (a fixture)
+from tests.client.conftest import CONSENT, Service, a_service
 
 HOOK = "https://93.184.215.14/hook"  # public, and no name to look up
 
@@ -35,6 +38,48 @@ def test_keys_separate_owners(service, monkeypatch, capsys):
     assert main(["subjects", "list", "--url", service.url]) == 0
     printed = capsys.readouterr()
     assert subject.id in printed.out and "adnerf_wrong" not in printed.err
+
+
+@pytest.fixture
+def wary(tmp_path, empty_database) -> Iterator[Service]:  # noqa: F811
+    """A service without keys that requires its local token."""
+    with a_service(tmp_path, empty_database, open_mode="token") as service:
+        yield service
+
+
+def test_without_keys_the_client_finds_the_local_token_by_itself(wary, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ADNERF_DATA_DIR", raising=False)
+    file = wary.settings.data_dir / "local-token"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.setenv("ADNERF_DATA_DIR", str(elsewhere))
+    with pytest.raises(NotAllowed):
+        list(wary.client().subjects.list())
+    for name, value in (("ADNERF_TOKEN_FILE", file), ("ADNERF_DATA_DIR", file.parent)):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, str(value))
+            assert list(wary.client().subjects.list()) == []
+            assert main(["subjects", "list", "--url", wary.url]) == 0
+    monkeypatch.delenv("ADNERF_DATA_DIR")
+    monkeypatch.chdir(file.parent.parent)
+    assert file.parent.name == "data"
+    assert list(wary.client().subjects.list()) == []
+
+
+def test_the_token_goes_to_this_machine_only(monkeypatch, tmp_path):
+    token = load_or_create(tmp_path)
+    monkeypatch.setenv("ADNERF_DATA_DIR", str(tmp_path))
+    seen = []
+
+    def answer(request):
+        seen.append(request.headers.get("Authorization"))
+        return httpx.Response(200, json={"items": [], "next_cursor": None})
+
+    for url in ("http://127.0.0.1:1", "http://service.example"):
+        with Client(url, transport=httpx.MockTransport(answer)) as client:
+            list(client.subjects.list())
+    assert seen == [f"Bearer {token}", None]
 
 
 def test_webhooks_by_the_client(service, client):

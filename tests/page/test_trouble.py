@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from storage.database.engine import Database
+from storage.local_token import load_or_create
 from storage.settings import Settings
 from storage.tables import api_keys
 from tests.page.acts import assert_accessible, begin, make_subject, ready_subject, sent_from, speak, working
@@ -94,6 +95,20 @@ def guarded(tmp_path):
             _, token = api_keys.create(session, owner="ann", name="browser", scopes=["read", "write"])
         database.close()
         yield url, token
+
+
+def test_the_printed_address_opens_a_service_that_requires_its_token(browser, tmp_path):
+    with running(tmp_path, open_mode="token") as url:
+        with opened(browser, url) as page:
+            expect(page.get_by_label("Key", exact=True)).to_be_visible()  # without the token it asks
+        with opened(browser, url) as page:
+            page.goto(f"/#token={load_or_create(tmp_path)}")
+            expect(page.get_by_role("button", name="Forget key")).to_be_visible()
+            expect(page.get_by_label("Key", exact=True)).to_have_count(0)
+            assert "token" not in page.url
+            page.reload()  # the token stays for this tab
+            expect(page.get_by_role("link", name="Make the first subject")).to_be_visible()
+            expect(page.get_by_label("Key", exact=True)).to_have_count(0)
 
 
 def test_a_service_with_keys_asks_for_one_and_shows_all_with_it(browser, guarded, footage, say):

@@ -187,12 +187,20 @@ class Pipeline:
 
 
 def client_error(error: Exception) -> dict[str, str]:
-    """Returns the code, message and remedy that a client sees; details of unexpected exceptions go to the log only."""
+    """Returns the code, message and remedy that a client sees; paths, addresses and texts of libraries go to the log only."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         error = DiskFull("No space left where the worker writes.")
     elif isinstance(error, MemoryError) or _is_out_of_memory(error):
         error = OutOfMemory("The worker ran out of memory.")
+    if isinstance(error, NotReady):  # in the service only a damaged or outdated file; the message names its path
+        log.error("a file of this job cannot be used: %s", error)
+        error = NotReady(
+            "The service's files of this subject are missing, damaged, or made by another version.",
+            "Retry; if it happens again, create the subject again.",
+        )
     if isinstance(error, AdnerfError | StorageError):
+        if error.details:
+            log.error("%s: %s", error.code, error)
         return {"code": error.code, "message": error.message, "remedy": error.remedy}
     log.error("unexpected exception", exc_info=error)
     return dict(INTERNAL_ERROR)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 
+from storage import local_token
 from storage.database import migrations
 from storage.database.engine import Database, require_database
 from storage.database.startup import require_data_dir, require_tables, require_upgradable
@@ -60,6 +61,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
             "worker": [sys.executable, "-m", "worker", "worker"],
         }
         log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
+        _print_page_url(settings, host, port)
         return supervise(settings, commands)
 
 
@@ -100,6 +102,26 @@ def _prepare(settings: Settings, host: str) -> None:
                 log.info(
                     "no API key exists: only requests from this machine are accepted; `adnerf keys create` creates a key"
                 )
+
+
+def _print_page_url(settings: Settings, host: str, port: int) -> None:
+    """Prints the page's URL with the local token for whoever started the service on a terminal; logs do not get the token.
+
+    With keys the token is worth nothing, and nothing is printed.
+    """
+    with closing(Database(settings.database)) as database, database.session(write=False) as session:
+        if api_keys.any_exist(session):
+            return
+    try:
+        token = local_token.load_or_create(settings.data_dir)
+    except OSError as error:
+        log.warning("there is no local token: %s", error)
+        return
+    if sys.stderr.isatty():
+        literal = f"[{host}]" if ":" in host else host
+        print(f"Open the page: http://{literal}:{port}/#token={token}", file=sys.stderr, flush=True)
+    else:
+        log.info("the local token is in %s", settings.data_dir / local_token.FILE)
 
 
 def await_port(host: str, port: int) -> None:

@@ -93,12 +93,15 @@ class Signer:
                     builder.set_no_embed()
                 return builder.sign(signer, media_type, source, out)
         except (c2pa.C2paError.Signature, c2pa.C2paError.Verify) as error:
+            if not self._timestamp_url:
+                raise BadCertificate("The video cannot be signed.", details=error) from error
             remedy = (
-                f"Check that {self._timestamp_url} answers and that the certificate is valid for signing, then retry."
-                if self._timestamp_url
-                else None
+                "Check that the time stamping authority (ADNERF_TIMESTAMP_URL) answers and that the certificate is valid for "
+                "signing, then retry."
             )
-            raise BadCertificate(f"The video cannot be signed: {error}.", remedy) from error
+            raise BadCertificate(
+                "The video cannot be signed.", remedy, details=f"{self._timestamp_url}: {error}"
+            ) from error
 
 
 def manifest_of(claim: VideoClaim) -> dict[str, Any]:

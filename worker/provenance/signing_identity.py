@@ -99,7 +99,9 @@ def load_mark_key(settings: Settings) -> bytes:
         key = b""
     if len(key) != MARK_KEY_BYTES:
         remedy = "Restore it from a backup. Without it, the watermarks of earlier videos cannot be read."
-        raise BadCertificate(f"{path} does not hold {2 * MARK_KEY_BYTES} hexadecimal digits.", remedy)
+        raise BadCertificate(
+            f"The watermark's key does not consist of {2 * MARK_KEY_BYTES} hexadecimal digits.", remedy, details=path
+        )
     return key
 
 
@@ -149,7 +151,7 @@ def _read_or_create(path: Path, make: Callable[[], str]) -> str:
             _make(path, make)
         except OSError as error:
             remedy = "Give the worker's user write permission for that folder, or set another one (ADNERF_SIGNING_DIR)."
-            raise BadCertificate(f"{path} cannot be created ({error.strerror}).", remedy) from error
+            raise BadCertificate("A file for signing cannot be created.", remedy, details=error) from error
     return _read(path)
 
 
@@ -173,8 +175,7 @@ def _read(path: Path) -> str:
     try:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise BadCertificate(f"{path} cannot be read ({reason}).") from error
+        raise BadCertificate("A file for signing cannot be read.", details=f"{path}: {error}") from error
 
 
 def _checked(chain: str, key_text: str) -> SigningIdentity:

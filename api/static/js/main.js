@@ -98,11 +98,24 @@ onKeyNeeded(async (refused) => {
 });
 forget.hidden = !key();
 
+// `adnerf serve` prints the page's address with the local token. It counts as a key, and must not stay in the address.
+function takeToken() {
+  const token = /^#token=([\w-]+)$/.exec(location.hash);
+  if (!token) return;
+  setKey(token[1]);
+  history.replaceState(null, "", "#/");
+  forget.hidden = false;
+}
+takeToken();
+
 // As a plain link it would replace the address of the view.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-addEventListener("hashchange", show);
+addEventListener("hashchange", () => {
+  takeToken(); // the address may be opened in a tab that shows the page already
+  show();
+});
 show();
 every(20, lookAtService);

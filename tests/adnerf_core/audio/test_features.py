@@ -192,7 +192,7 @@ def test_a_wheel_without_weights_is_named(installed, monkeypatch, tmp_path):
 
 def test_weights_that_are_missing_or_of_another_kind_are_named(weights, tmp_path):
     for name in (f"hubert:{weights['wav2vec2']}", f"hubert:{tmp_path}"):
-        with pytest.raises(MissingBackend, match="cannot be loaded as hubert"):
+        with pytest.raises(MissingBackend, match="The model of hubert cannot be loaded"):
             load_features(name)
 
 

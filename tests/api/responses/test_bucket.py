@@ -78,7 +78,7 @@ def test_deleting_a_subject_empties_its_folder(linked):
     assert list(make.store.keys(older_than_s=-3600)) == []
 
 
-def test_a_store_that_is_away_is_named_and_requests_that_do_not_need_it_succeed(settings):
+def test_a_store_that_is_away_is_named_and_requests_that_do_not_need_it_succeed(settings, caplog):
     with running(S3) as (server,):
         for client, make in service(settings.replace(**server.settings)):
             subject = make.ready_subject()
@@ -87,6 +87,9 @@ def test_a_store_that_is_away_is_named_and_requests_that_do_not_need_it_succeed(
                 "/v1/subjects", data={"name": "Ann", "consent": "yes"}, files={"video": ("a.mp4", VIDEO)}
             )
             check_problem(refused, "store_away")
+            address = server.settings["s3_endpoint_url"].removeprefix("http://")
+            assert address not in refused.text and "http" not in refused.text
+            assert address in caplog.text
             assert client.get(subject["links"]["self"]).status_code == 200
             assert client.delete(subject["links"]["self"]).status_code == 204
             assert client.get("/v1/subjects").json()["items"] == []

@@ -1,8 +1,12 @@
 import io
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 
+import httpx
 import pytest
 
+from api import deps
 from storage.database.models import Subject
 from tests.api.conftest import PNG, VIDEO, check_problem
 
@@ -311,3 +315,28 @@ def test_unknown_ids_are_not_found(client, bad):
         answer = client.request(method, path)
         assert answer.status_code in (404, 405), path
         check_problem(answer, "not_found" if answer.status_code == 404 else "method_not_allowed")
+
+
+def test_a_store_that_is_slow_takes_no_writer_s_turn(client, make, monkeypatch):
+    subject = make.subject()
+    released, begun = threading.Event(), threading.Semaphore(0)
+    put = make.store.put_incoming
+
+    def slow(key, incoming):
+        begun.release()
+        assert released.wait(60)
+        return put(key, incoming)
+
+    monkeypatch.setattr(make.store, "put_incoming", slow)
+    form = {"data": {"name": "Bob", "consent": "yes"}, "files": {"video": ("b.mp4", VIDEO)}, "timeout": 120}
+    with ThreadPoolExecutor(20) as pool:
+        waiting = [pool.submit(httpx.post, f"{client.base_url}/v1/subjects", **form) for _ in range(20)]
+        try:
+            for _ in range(min(deps.FILES, deps.WRITERS + 2)):
+                assert begun.acquire(timeout=60)
+            for name in ("one", "two"):
+                assert client.patch(subject["links"]["self"], json={"name": name}, timeout=20).status_code == 200
+            assert not any(each.done() for each in waiting)
+        finally:
+            released.set()
+        assert {each.result().status_code for each in waiting} == {202}

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import re
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
+from api import deps
 from api.monitoring import metrics
 from storage.database import queries
 from storage.database.models import Delivery, Webhook
@@ -14,6 +20,7 @@ from storage.tables import webhooks
 from storage.tables.webhooks import EVENTS, Attempt
 from tests.api.conftest import check_problem
 from tests.worker.webhooks.test_guarded_http import NAMES, NOT_ADDRESSES, NUMBERS
+from worker.webhooks import guarded_http
 from worker.webhooks.guarded_http import MAX_URL_LENGTH
 
 URL = "https://93.184.215.14/hook"  # public, and no name to look up
@@ -296,3 +303,45 @@ def test_figures_of_deliveries(client, app, new, settle, monkeypatch):
     settle(status=200, response="")
     assert figure("adnerf_webhook_oldest_due_seconds") == 0
     assert figure('adnerf_webhook_attempts_total{outcome="delivered"}') == 1
+
+
+def test_name_servers_that_do_not_answer_delay_no_other_tenant(make, client, monkeypatch):
+    """Many requests of one client wait for name servers; writers have few turns, and none of them waits for those."""
+    subject = make.subject()
+    released = threading.Event()
+    asked = threading.Semaphore(0)
+
+    answered = socket.getaddrinfo
+
+    def slow(host, *arguments, **named):
+        if not str(host).endswith(".example"):
+            return answered(host, *arguments, **named)
+        asked.release()
+        released.wait(60)
+        raise OSError
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    monkeypatch.setattr(guarded_http, "RESOLVE_S", 60.0)
+    hook = client.post("/v1/webhooks", json={"url": URL.replace("hook", "a")})
+    with ThreadPoolExecutor(60) as pool:
+        waiting = []
+        for number in range(50):
+            body = {"url": f"https://{number}.example/hook"}
+            waiting.append(pool.submit(httpx.post, f"{client.base_url}/v1/webhooks", json=body, timeout=120))
+        waiting.append(
+            pool.submit(httpx.patch, f"{client.base_url}{hook.json()['links']['self']}", json=body, timeout=120)
+        )
+        for _ in range(deps.LOOK_UPS):
+            assert asked.acquire(timeout=60)
+        time.sleep(0.5)  # the others arrive
+        try:
+            seconds = []
+            for name in ("one", "two", "three"):
+                start = time.monotonic()
+                assert client.patch(subject["links"]["self"], json={"name": name}).status_code == 200
+                seconds.append(time.monotonic() - start)
+            assert not any(each.done() for each in waiting)
+        finally:
+            released.set()
+        assert {each.result().status_code for each in waiting} == {422}
+    assert min(seconds) < 2.0, seconds

@@ -186,8 +186,12 @@ def test_a_store_that_does_not_answer_is_named(settings, wrong, monkeypatch):
     changed = {"s3_endpoint_url": f"http://127.0.0.1:{free_port()}"} if wrong == "address" else {"store_url": "s3://no"}
     store = S3Store(settings.replace(**changed))
     for attempt in (store.ping, lambda: store.put("a", io.BytesIO(b"x"))):
-        with pytest.raises(StoreAway):
+        with pytest.raises(StoreAway) as refusal:
             attempt()
+        assert refusal.value.message in ("The object store does not answer.", "The object store refused.")
+        shown = refusal.value.message + refusal.value.remedy
+        assert "127.0.0.1" not in shown and "NoSuchBucket" not in shown
+        assert ("127.0.0.1" if wrong == "address" else "NoSuchBucket") in str(refusal.value)
 
 
 def test_secrets_are_not_printed(settings):

@@ -14,6 +14,7 @@ from sqlalchemy import text
 
 from storage.database import migrations
 from storage.database.engine import Database
+from storage.local_token import load_or_create
 from storage.tables import api_keys, workers
 from tests.worker.stub_core import CORE
 from worker.__main__ import main
@@ -36,6 +37,24 @@ def test_a_port_that_is_taken_is_refused(tmp_path, taken_port, monkeypatch, caps
     assert main(["serve", "--data-dir", str(tmp_path), "--port", str(taken_port)]) == 1
     message = capsys.readouterr().err
     assert str(taken_port) in message and "--port" in message
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_page_s_address_has_the_token_on_a_terminal_only(settings, monkeypatch, capsys, caplog, terminal):
+    database = Database(settings.database)
+    migrations.upgrade(database)
+    monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
+    caplog.set_level("INFO")
+    supervisor._print_page_url(settings, "127.0.0.1", 8000)
+    token = load_or_create(settings.data_dir)
+    shown = capsys.readouterr().err
+    assert (f"http://127.0.0.1:8000/#token={token}\n" in shown) == terminal
+    assert token not in caplog.text
+    with database.session() as session:
+        api_keys.create(session, owner="local", name="first", scopes=["admin"])
+    supervisor._print_page_url(settings, "127.0.0.1", 8000)
+    assert token not in capsys.readouterr().err
+    database.close()
 
 
 def test_a_port_that_becomes_free_is_awaited():

@@ -8,11 +8,13 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from adnerf_core.config import RenderOptions, ViewChange
+from adnerf_core.errors import MissingBackend, NotReady
 from api.services import jobs as job_service
 from api.services import subjects, videos
 from storage.database import queries
 from storage.database.models import Job, Subject
 from storage.errors import (
+    BadCertificate,
     NotFound,
     PreviewNotReady,
     QuotaExceeded,
@@ -368,6 +370,23 @@ def test_renaming(house):
     renamed = house.write(subjects.rename_subject, subject.id, "Lovelace")
     assert (renamed.name, house.subject(subject).name) == ("Lovelace", "Lovelace")
     assert renamed.updated_at > subject.updated_at
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StoreAway("The object store does not answer.", details="http://10.1.2.3:9000/secret"),
+        BadCertificate("The video cannot be signed.", details="secret"),
+        MissingBackend("The model of hubert cannot be loaded.", details="secret"),
+        NotReady("/srv/secret/run.json is missing or damaged (No such file)."),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_paths_addresses_and_texts_of_libraries_go_to_the_log_and_not_to_clients(caplog, error):
+    shown = pipeline.client_error(error)
+    assert shown["code"] == error.code and shown["message"].endswith(".") and shown["remedy"]
+    assert "secret" not in str(shown)
+    assert "secret" in caplog.text
 
 
 def test_an_unforeseen_error_is_explained_without_its_words(caplog):

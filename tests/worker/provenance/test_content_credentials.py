@@ -273,7 +273,8 @@ def test_a_time_stamping_authority_that_is_away_is_named(identity):
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}/"
     with pytest.raises(BadCertificate) as caught:
         Signer(identity, url).self_test()
-    assert url in caught.value.remedy
+    assert url in str(caught.value)
+    assert url not in caught.value.message + caught.value.remedy
 
 
 def test_a_signing_folder_that_cannot_be_written_is_told(settings, tmp_path):

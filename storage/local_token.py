@@ -1,0 +1,47 @@
+"""The local token: a secret in the data folder, by which a program proves that it may read this user's files.
+
+While no API key exists, the API accepts the token as it will later accept a key (api/middleware/local_caller.py).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+FILE = "local-token"
+"""Name of the file in the data folder; adnerf_client/local_token.py reads it too."""
+PREFIX = "adnerf-local-"
+"""Distinguishes the token from a key, which has another form."""
+TOKEN_BYTES = 32
+"""Random bytes of the token; as many as a key's secret has."""
+
+
+def load_or_create(data_dir: Path) -> str:
+    """Returns the token of this data folder. A missing file is created, and one that others can read is replaced.
+
+    Raises:
+        OSError: the file can be neither read nor created.
+    """
+    path = data_dir / FILE
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        if status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0):
+            path.unlink()
+    if not path.exists():
+        _create(path)
+    return path.read_text().strip()
+
+
+def _create(path: Path) -> None:
+    """Creates the file with mode 0600, complete, and once even if several processes start together."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n")
+        with suppress(FileExistsError):  # another process was faster: its token counts
+            os.link(temporary, path)
+    finally:
+        temporary.unlink()

@@ -1,0 +1,155 @@
+"""Strangers who send half of a request, and more connections than there are descriptors."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+import uvicorn
+
+from api import connection_guard
+from api.connection_guard import guarded_protocol
+from tests.servers import free_port
+
+HALF = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+@contextmanager
+def served(app, max_connections=100):
+    """`app` behind uvicorn with guarded connections, in a thread; yields the port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        config = uvicorn.Config(
+            app, log_level="critical", http=guarded_protocol(max_connections), timeout_keep_alive=30
+        )
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive()
+                time.sleep(0.01)
+            yield listening.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=30)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def response(connection: socket.socket) -> bytes:
+    """The status line of the next response; the whole response is read."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(65536)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
+    while len(body) < length:
+        body += connection.recv(65536)
+    return head.splitlines()[0]
+
+
+def test_the_head_of_a_request_has_a_deadline_however_slowly_it_comes(app, monkeypatch):
+    monkeypatch.setattr(connection_guard, "HEAD_S", 1.0)
+    with served(app) as port, connect(port) as silent, connect(port) as half, connect(port) as slow:
+        half.sendall(HALF)
+        slow.sendall(HALF)
+        start = time.monotonic()
+        with pytest.raises(OSError):
+            while time.monotonic() - start < 20:
+                slow.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() - start < 15
+        assert is_closed(silent) and is_closed(half)
+
+
+def test_the_deadline_holds_for_every_request_of_a_connection_and_leaves_idle_ones_alone(app, monkeypatch):
+    monkeypatch.setattr(connection_guard, "HEAD_S", 1.0)
+    with served(app) as port, connect(port) as connection:
+        for _ in range(3):
+            connection.sendall(WHOLE)
+            assert b"200" in response(connection)
+        time.sleep(2)  # longer than the deadline: an idle connection is uvicorn's business
+        connection.sendall(WHOLE + WHOLE)  # pipelined
+        assert b"200" in response(connection)
+        with connect(port) as other:
+            other.sendall(WHOLE)
+            assert b"200" in response(other)
+            other.sendall(HALF)
+            assert is_closed(other)
+
+
+def test_a_response_that_takes_longer_than_the_deadline_is_not_cut(monkeypatch):
+    monkeypatch.setattr(connection_guard, "HEAD_S", 0.5)
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            import asyncio
+
+            await asyncio.sleep(1.5)
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+            await send({"type": "http.response.body", "body": b"ok"})
+
+    with served(app) as port:
+        assert httpx.get(f"http://127.0.0.1:{port}/").text == "ok"
+
+
+def test_a_new_connection_replaces_the_one_that_has_waited_longest(app):
+    with served(app, max_connections=5) as port, ExitStack() as stack:
+        waiting = [stack.enter_context(connect(port)) for _ in range(5)]
+        for connection in waiting:
+            connection.sendall(HALF)
+        time.sleep(0.5)
+        for _ in range(3):
+            with connect(port) as connection:
+                connection.sendall(WHOLE)
+                assert b"200" in response(connection)
+                time.sleep(0.1)
+        assert is_closed(waiting[0])
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")
+def test_half_sent_requests_beyond_the_descriptors_do_not_stop_the_service(settings):
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 256))
+
+    port = free_port()
+    environment = os.environ | {"ADNERF_DATA_DIR": str(settings.data_dir)}
+    command = [sys.executable, "-m", "api", "--port", str(port)]
+    process = subprocess.Popen(command, env=environment, preexec_fn=few)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+                break
+            except httpx.TransportError:
+                assert time.monotonic() < deadline and process.poll() is None
+                time.sleep(0.2)
+        with ExitStack() as stack:
+            for _ in range(300):
+                connection = stack.enter_context(connect(port))
+                connection.sendall(HALF)
+            for path in ("/healthz", "/v1/subjects", "/readyz"):
+                assert httpx.get(f"{url}{path}", timeout=20).status_code == 200
+    finally:
+        process.terminate()
+        process.wait(30)

@@ -1,0 +1,24 @@
+"""The token that proves that a program may read this user's files."""
+
+from __future__ import annotations
+
+import stat
+from concurrent.futures import ThreadPoolExecutor
+
+from storage.local_token import FILE, PREFIX, load_or_create
+
+
+def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        tokens = set(pool.map(lambda _: load_or_create(tmp_path), range(8)))
+    (token,) = tokens
+    assert token.startswith(PREFIX) and len(token) == len(PREFIX) + 64
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+
+
+def test_one_that_others_could_read_is_replaced(tmp_path):
+    token = load_or_create(tmp_path)
+    (tmp_path / FILE).chmod(0o644)
+    assert load_or_create(tmp_path) != token
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
