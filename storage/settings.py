@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     """Maximum number of stored bytes per owner; the default, 8 TiB, exceeds most disks."""
     cors_origins: str = ""
     """Origins whose pages may call the API from a browser (needs keys), such as `https://a.example,https://b.example`."""
-    open_mode: str = "user"
+    open_mode: Literal["user", "token"] = "user"
     """What callers need while no key exists: a connection of the service's own user (`user`), or always the local token (`token`)."""
     rate_limit: str = "1200/minute"
     """Requests per API key, such as `20/second`, or `off`; the default lets a client poll twenty resources every second."""

@@ -20,7 +20,7 @@ from api.auth import READS
 from api.middleware import peer_user
 from api.problems.problems import Problem
 from storage import local_token
-from storage.errors import BadSetting, Unauthorized
+from storage.errors import Unauthorized
 from storage.settings import Settings
 from storage.tables import api_keys
 
@@ -39,22 +39,15 @@ UPLOADS = "/v1/uploads/"
 """Start of the paths of single uploads."""
 OLD_HTTP = ("0.9", "1.0")
 """Versions of HTTP in which no client of today asks, but a proxy may (nginx does, unless told otherwise)."""
-MODES = ("user", "token")
-"""Values of ADNERF_OPEN_MODE: what a caller has to be or to have."""
 FOREIGN_SITES = ("cross-site", "same-site")
 """Values of `Sec-Fetch-Site` for pages of other origins; pages on other ports of this machine are `same-site`."""
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class OpenMode:
-    """Decides about requests while no API key exists.
-
-    Raises BadSetting if ADNERF_OPEN_MODE is unknown.
-    """
+    """Decides about requests while no API key exists."""
 
     def __init__(self, settings: Settings):
-        if settings.open_mode not in MODES:
-            raise BadSetting(f"ADNERF_OPEN_MODE={settings.open_mode!r} is neither of {', '.join(MODES)}.")
         self.needs_token = settings.open_mode == "token"
         try:
             self._token = local_token.load_or_create(settings.data_dir)

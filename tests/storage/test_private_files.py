@@ -98,7 +98,8 @@ def test_celery_restricts_its_umask(settings):
 
 
 def test_a_wider_data_folder_is_named_at_start(settings, caplog):
-    settings.data_dir.mkdir(mode=0o755)
+    settings.data_dir.mkdir()
+    settings.data_dir.chmod(0o755)
     database = Database(settings.database)
     migrations.upgrade(database)
     database.close()

@@ -50,6 +50,7 @@ def test_settings_pass_through_an_environment(environment):
         ("LEASE_S", "inf", "must be a number greater than 0"),
         ("LINK_S", "1e30", "must be at most 1000000000"),
         ("DEVICE", "gpu", "must be auto, cpu or cuda"),
+        ("OPEN_MODE", "open", "must be user or token"),
         ("LOG", "xml", "must be auto, human or json"),
         ("STORE_URL", "bucket", "must be an address such as s3://bucket or s3://bucket/folder"),
         ("STORE_URL", "s3:///folder", "must be an address such as s3://bucket or s3://bucket/folder"),

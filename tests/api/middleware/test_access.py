@@ -18,7 +18,6 @@ import pytest
 
 from api.app import create_app
 from api.middleware import peer_user
-from storage.errors import BadSetting
 from storage.local_token import FILE
 from storage.tables import api_keys
 from tests.api.conftest import VIDEO, check_problem, serving
@@ -236,5 +235,3 @@ def test_the_token_can_be_required_of_everybody(settings):
             assert client.get(path, headers=bearer(settings)).status_code == 200
         for path in ("/", "/docs", "/static/js/main.js", "/healthz"):
             assert client.get(path).status_code == 200
-    with pytest.raises(BadSetting, match="ADNERF_OPEN_MODE"):
-        create_app(settings.replace(open_mode="open"))

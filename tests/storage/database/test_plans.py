@@ -92,7 +92,7 @@ def test_positions_in_separate_queues_read_no_whole_table(crowded):
         for name, queues in (("cpu", ["cpu"]), ("gpu", ["gpu_train", "gpu_render"])):
             workers.register(session, name, host="a", queues=queues, device={"name": "cpu"})
         session.flush()
-        for name, ask in questions(session).items():
+        for name, ask in read_queries(session).items():
             if name.startswith("place"):
                 check(crowded, session, name, ask)
         session.rollback()

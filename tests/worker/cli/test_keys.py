@@ -127,7 +127,7 @@ def test_an_unusable_database_is_reported_with_its_remedy(tmp_path, command, url
 
 
 def test_a_time_beyond_the_calendar_ends_with_it(adnerf, house):
-    key_id, token = made(adnerf, "--expires", "999999w")
-    assert found(house, token).expires_at == api_keys.END_OF_TIME
+    key_id, token = make_key(adnerf, "--expires", "999999w")
+    assert find_key(house, token).expires_at == api_keys.END_OF_TIME
     adnerf("keys", "rotate", key_id, "--grace", "999999w")
-    assert found(house, token).previous_until == api_keys.END_OF_TIME
+    assert find_key(house, token).previous_until == api_keys.END_OF_TIME
