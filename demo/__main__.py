@@ -141,7 +141,9 @@ def run(video: Path | None, audio: Path | None, preset: str, out: Path, console:
     sheet = contact_sheet(result, out / "talking.png")
     report(console, timeline, subject, talking)
     console.print(
-        f"\nThe video:     [bold]{result}[/]\nA few frames:  {sheet}\nThe footage:   {video}", highlight=False
+        f"\nThe video:     [bold]{result}[/]\nA few frames:  {sheet}\nThe footage:   {video}",
+        highlight=False,
+        soft_wrap=True,  # a path that is broken into lines cannot be copied
     )
     command = os.path.relpath(Path(sys.executable).with_name("adnerf"))
     console.print(
