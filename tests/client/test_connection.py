@@ -230,12 +230,11 @@ def test_every_error_has_a_code_and_a_remedy():
     assert NotServed in kinds and all(kind.code.isidentifier() and kind.remedy.endswith(".") for kind in kinds)
 
 
-def test_too_many_uploads_are_told_at_once(monkeypatch):
-    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail("there is nothing to wait for"))
-    client, got = told((429, {}, {"code": "too_many_uploads", "detail": "There are 20 unused uploads."}))
+def test_too_many_uploads_raise_at_once(pauses):
+    client, requests = client_with((429, {}, {"code": "too_many_uploads", "detail": "There are 20 unused uploads."}))
     with pytest.raises(TooMany):
         client.subjects.get("sub_1")
-    assert len(got) == 1
+    assert len(requests) == 1 and pauses == []
 
 
 def every_error():
@@ -269,7 +268,7 @@ def test_every_error_can_be_pickled(error):
 def test_a_file_name_that_is_not_utf_8_is_sent(tmp_path):
     video = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4"))
     video.write_bytes(b"x")
-    client, got = told((422, {}, {"code": "not_media", "detail": "It is no video."}))
+    client, requests = client_with((422, {}, {"code": "not_media", "detail": "It is no video."}))
     with pytest.raises(Invalid):
         client.subjects.create(video, consent=CONSENT)
-    assert got[0].content.count(b"caf?") == 2  # the name of the subject and of the file
+    assert requests[0].content.count(b"caf?") == 2  # the name of the subject and of the file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -194,7 +195,8 @@ class Pieces(httpx.SyncByteStream):
 @pytest.fixture
 def no_pauses(monkeypatch):
     pauses = []
-    monkeypatch.setattr("adnerf_client.downloads.time.sleep", pauses.append)
+    only_here = SimpleNamespace(sleep=pauses.append)  # threads of other tests sleep too
+    monkeypatch.setattr("adnerf_client.downloads.time", only_here)
     return pauses
 
 

@@ -42,8 +42,8 @@ async function send(path, options) {
   if (key() === used) {
     asking ??= askForKey(used !== null).finally(() => (asking = null)); // many requests, one question
     const given = await asking;
-    if (!given) return response;
-    setKey(given);
+    if (given) setKey(given);
+    else if (key() === used) return response; // no key was given, nor taken from the address meanwhile
   }
   return send(path, options);
 }

@@ -105,6 +105,7 @@ function takeToken() {
   setKey(token[1]);
   history.replaceState(null, "", "#/");
   forget.hidden = false;
+  document.querySelector("#key-title")?.closest("dialog").close(); // the question for a key is answered
 }
 takeToken();
 

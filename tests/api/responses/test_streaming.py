@@ -57,8 +57,9 @@ class Service:
         return sum(str(self.settings.data_dir) in link and "adnerf.db" not in link for link in links)
 
     def files(self) -> list[Path]:
-        """Files in the data folder, except the database's."""
-        return [p for p in self.settings.data_dir.rglob("*") if p.is_file() and not p.name.startswith("adnerf.db")]
+        """Files in the data folder, except the database's and the local token."""
+        others = ("adnerf.db", "local-token")
+        return [p for p in self.settings.data_dir.rglob("*") if p.is_file() and not p.name.startswith(others)]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
@@ -122,10 +123,13 @@ def test_a_length_beyond_the_limit_is_refused_before_a_byte_of_it(service):
         assert b" 413 " in connection.recv(200)
 
 
-def test_a_length_beyond_the_disk_is_refused_before_a_byte_of_it(service):
-    with service.connect() as connection:
+def test_a_length_beyond_the_disk_is_refused_before_a_byte_of_it(tmp_path, empty_database):
+    shutil.copy(empty_database, tmp_path / "adnerf.db")
+    service = Service(Settings(data_dir=tmp_path, max_video_bytes=1 << 61))
+    with service.process, service.connect() as connection:
         connection.sendall(request_head(1 << 60))
         assert b" 507 " in connection.recv(200)
+        service.process.kill()
 
 
 def test_a_sender_that_disconnects_leaves_nothing(service):
