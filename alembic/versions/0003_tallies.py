@@ -1,4 +1,4 @@
-"""Tallies: counts and times for the figures of the service."""
+"""Counts and sums for the metrics of the service."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Where a subject's report lies."""
+"""The key of a subject's report in the object store."""
 
 import sqlalchemy as sa
 

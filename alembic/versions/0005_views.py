@@ -1,4 +1,4 @@
-"""How far a subject can be turned, and how far a video turned it."""
+"""The view limits of a subject, and the view of a video."""
 
 import sqlalchemy as sa
 

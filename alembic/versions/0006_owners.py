@@ -1,4 +1,4 @@
-"""Whose a subject, a video, a job is, and listings by it."""
+"""The owner of each subject, video and job, with indexes for lists by owner."""
 
 import sqlalchemy as sa
 

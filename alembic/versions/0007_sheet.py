@@ -1,4 +1,4 @@
-"""A sheet of pictures of a subject turned, and how it is laid out."""
+"""A contact sheet of views of a subject, and its layout."""
 
 import sqlalchemy as sa
 

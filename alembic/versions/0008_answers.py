@@ -1,4 +1,4 @@
-"""Answers to requests with an Idempotency-Key."""
+"""Stored answers to requests with an Idempotency-Key."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Records of consent, what marks and signs videos, and verifications."""
+"""Records of consent, watermarks and signatures of videos, and verifications."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Who is to be told of what, and how far the telling is."""
+"""Webhooks, their events, and the state of each delivery."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""What jobs had come to each time that their state or stage changed."""
+"""An event for each change of the state or stage of a job."""
 
 import sqlalchemy as sa
 

@@ -1,4 +1,4 @@
-"""Quotas: owners whose limits differ, what was rendered, and how much is stored."""
+"""Quotas: limits of single owners, seconds rendered, and bytes stored."""
 
 import sqlalchemy as sa
 
