@@ -22,6 +22,7 @@ StorageError                code                  raised when
 │   ├── UrlRefused          url_refused           a webhook's URL is malformed, or not on the public internet
 │   ├── EmptyFile           empty_file            a file has no bytes
 │   ├── FileTooLarge        file_too_large        a file has more bytes than its limit
+│   ├── TooManyDeliveries   too_many_deliveries   the owner has as many due deliveries as may wait for a test
 │   ├── TooManyUploads      too_many_uploads      the owner has as many unused uploads as are allowed
 │   └── QuotaExceeded       quota_exceeded        the owner would exceed a quota
 ├── StoreFull               disk_full             the object store or the database has no space left
@@ -215,6 +216,13 @@ class TooManyUploads(Refused):
 
     code = "too_many_uploads"
     remedy = "Finish and use some of them, or delete them; GET /v1/uploads lists them."
+
+
+class TooManyDeliveries(Refused):
+    """Raised if the owner has as many due deliveries as may wait for a test or a replay."""
+
+    code = "too_many_deliveries"
+    remedy = "Wait until some of them were made; GET /v1/webhooks/{id}/deliveries?state=pending lists them."
 
 
 QUOTA_UNITS = {"daily_seconds": " seconds of video per day", "stored_bytes": " bytes"}

@@ -250,6 +250,12 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.TooManyUploads.remedy,
         "Every upload takes space until it is used, deleted or expired, so their number is limited.",
     ),
+    errors.TooManyDeliveries.code: ProblemType(
+        429,
+        "Too many deliveries are due",
+        errors.TooManyDeliveries.remedy,
+        "Tests and replays add no more deliveries while many of the owner's deliveries wait to be made.",
+    ),
     "checksum_mismatch": ProblemType(
         460,
         "The checksum does not match the bytes",

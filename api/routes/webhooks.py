@@ -119,7 +119,7 @@ def rotate_secret(
     summary="Send a test event",
     responses={
         202: responses.response_with_headers("accepted; it is sent within seconds", Location="where its delivery is"),
-        **problems("not_found", "webhook_disabled"),
+        **problems("not_found", "webhook_disabled", "too_many_deliveries"),
     },
 )
 def test_webhook(webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
@@ -159,7 +159,7 @@ def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: 
     summary="Repeat a delivery",
     responses={
         202: {"description": "accepted; it is sent within seconds"},
-        **problems("not_found", "webhook_disabled"),
+        **problems("not_found", "webhook_disabled", "too_many_deliveries"),
     },
 )
 def replay_delivery(

@@ -26,8 +26,8 @@ from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.locks import WorkerLock, is_abandoned
-from worker.provenance.verifier import Verifier
-from worker.webhooks.delivery import THREADS, WebhookDeliverer
+from worker.provenance import verifier
+from worker.webhooks import delivery
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Runner:
         self.lock = WorkerLock(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
         self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
-        self.verifier = Verifier(settings, self.database, self.pipeline.store)
+        self.verifier = verifier.Verifier(settings, self.database, self.pipeline.store)
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
         self.stopping = threading.Event()
@@ -89,9 +89,10 @@ class Runner:
             "cleanup": (self._clean_up, CLEANUP_S),
         }
         if "preprocess" in self.kinds:
-            deliverer = WebhookDeliverer(self.settings, self.database, self.stopping)
-            tasks["verification"] = (self.verifier.verify_pending, self.settings.poll_s)
-            for number in range(1, THREADS + 1):
+            deliverer = delivery.WebhookDeliverer(self.settings, self.database, self.stopping)
+            for number in range(1, verifier.THREADS + 1):
+                tasks[f"verification {number}"] = (self.verifier.verify_pending, self.settings.poll_s)
+            for number in range(1, delivery.THREADS + 1):
                 tasks[f"webhooks {number}"] = (deliverer.deliver_due, self.settings.sweep_s)
         for name, (task, seconds) in tasks.items():
             thread = threading.Thread(target=self._repeat, args=(name, task, seconds), name=name, daemon=True)
