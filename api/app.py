@@ -89,7 +89,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.store = store
     app.state.turns = Turns(database)
     app.state.readiness = readiness
-    app.state.job_event_hub = JobEventHub(database)
+    app.state.job_event_hub = JobEventHub(database, settings.event_streams)
     app.state.metrics = figures
     problems.install(app)
     idempotency.install(app)

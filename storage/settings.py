@@ -98,6 +98,8 @@ class Settings(BaseSettings):
     """Requests per API key, such as `20/second`, or `off`; the default lets a client poll twenty resources every second."""
     address_rate_limit: str = "6000/minute"
     """Requests without a key per network address, or `off`; higher, because many clients may share one address."""
+    event_streams: PositiveInt = 100
+    """Event streams that an owner may have open in one API process; each takes a connection and about 60 kB."""
     trusted_proxies: str = ""
     """Networks of the proxies in front, such as `10.0.0.5, fd00::/8`: their X-Forwarded-For names the client for rates and logs."""
     signing_dir: str = ""

@@ -250,6 +250,12 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.TooManyUploads.remedy,
         "Every upload takes space until it is used, deleted or expired, so their number is limited.",
     ),
+    "too_many_streams": ProblemType(
+        429,
+        "Too many event streams are open",
+        "Poll the jobs instead, or close streams that you no longer need and try again after Retry-After seconds.",
+        "Each event stream holds a connection, so an owner may have a limited number of them.",
+    ),
     errors.TooManyDeliveries.code: ProblemType(
         429,
         "Too many deliveries are due",
