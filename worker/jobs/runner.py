@@ -22,6 +22,7 @@ from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
 from worker.broker import QUEUES, Broker
+from worker.gpus import take_gpu
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
@@ -54,6 +55,8 @@ class Runner:
         self.database = Database(settings.database, on_queued=broker.notify_soon if broker else None)
         self.host = socket.gethostname()
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.uses_gpu = settings.device != "cpu" and set(kinds) != {"preprocess"}
+        self.gpu_lock = take_gpu(settings) if self.uses_gpu else None  # before `core.gpu` initialises CUDA
         self.lock = WorkerLock(settings.locks / "workers", self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
         self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
@@ -108,6 +111,8 @@ class Runner:
         with suppress(Exception), self.database.session() as session:  # otherwise it is removed as silent
             workers.deregister(session, self.name)
         self.lock.release()
+        if self.gpu_lock is not None:
+            self.gpu_lock.release()
         self.database.close()
         log.info("worker %s has stopped", self.name)
 
@@ -135,8 +140,7 @@ class Runner:
             self.stopping.wait(seconds)
 
     def _heartbeat(self) -> None:
-        uses_gpu = self.settings.device != "cpu" and self.kinds != ("preprocess",)
-        device = (self.core.gpu() if uses_gpu else None) or {"name": "cpu"}
+        device = (self.core.gpu() if self.uses_gpu else None) or {"name": "cpu"}
         device |= {"disk_free_bytes": shutil.disk_usage(self.settings.data_dir).free}
         queues = [QUEUES[kind] for kind in self.kinds]
         with self.database.session() as session:
