@@ -13,6 +13,7 @@ import typer
 from typer import BadParameter, Option
 
 from storage.database.engine import Database, require_database
+from storage.database.startup import require_usable_or_away
 from storage.errors import BadSetting
 from storage.settings import Settings, environment_of
 from storage.tables import workers
@@ -72,6 +73,7 @@ def worker(
         if not settings.broker_url:
             run_worker(settings, kinds=kinds_of(names))
             return
+        require_usable_or_away(settings.database)
         hostname = f"worker-{os.getpid()}@%h"
         options = ("--queues", ",".join(names), "--hostname", hostname, "--loglevel", "INFO", *QUIET)
         _replace_process(settings, *_celery(settings), "worker", *options)
@@ -81,7 +83,9 @@ def worker(
 def beat(data_dir: DataDir = None) -> None:
     """Run the periodic sweep for Celery workers; several may run, on any machine."""
     with operator_settings(data_dir) as settings:
-        _replace_process(settings, *_celery(settings), "beat")
+        celery = _celery(settings)
+        require_usable_or_away(settings.database)
+        _replace_process(settings, *celery, "beat")
 
 
 @app.command()

@@ -165,6 +165,12 @@ PROBLEMS: dict[str, ProblemType] = {
         "Send Tus-Resumable: 1.0.0, as tus clients do.",
         "Uploads support tus 1.0.0; the header Tus-Resumable is missing or names another version.",
     ),
+    "precondition_failed": ProblemType(
+        412,
+        "The resource is not the version that If-Match names",
+        "Read it again, decide whether the change is still right, and send it with the new ETag.",
+        "The resource has changed since the client read it, so nothing was changed or deleted.",
+    ),
     errors.KeyRevoked.code: ProblemType(
         409,
         "The key was revoked",

@@ -16,7 +16,7 @@ from pydantic import (
 
 from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
 from api.problems.table import PROBLEMS
-from api.schemas.one_line import PATTERN, visible_line
+from api.schemas.one_line import PATTERN, TEXT_PATTERN, visible_line, visible_text
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
 from storage.tables.api_keys import END_OF_TIME, OWNER, Scope
 from storage.tables.quotas import QuotaName
@@ -30,8 +30,9 @@ Text = Annotated[
         strip_whitespace=True,
         min_length=1,
         max_length=10_000,
-        pattern=r"^[^\x00]*[^\s\x00][^\x00]*$",  # no NUL, which PostgreSQL cannot store, and not only spaces
     ),
+    AfterValidator(visible_text),
+    Field(json_schema_extra={"pattern": TEXT_PATTERN}),
 ]
 Name = Annotated[
     str,

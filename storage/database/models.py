@@ -400,7 +400,7 @@ class Identity(Base):
 
 
 class Deletion(Base):
-    """A folder of the object store that a user has deleted; storage/tables/deletions.py writes it."""
+    """A folder (`prefix` ends in a slash) or an object of the store that is to be deleted; storage/tables/deletions.py writes it."""
 
     __tablename__ = "deletions"
 

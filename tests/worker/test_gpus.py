@@ -85,11 +85,11 @@ def test_each_worker_takes_a_gpu_of_its_own_and_a_killed_one_gives_it_back(start
     assert (one, two) == ("GPU-aaaaaaaa-0000", "GPU-bbbbbbbb-1111")
     first.kill()
     first.wait()
-    third, three = start()
+    _, three = start()
     assert three == one
     _, errors = second.communicate("")  # an orderly end
     assert "shared" not in errors
-    fourth, four = start()
+    _, four = start()
     assert four == two
     fifth, five = start()  # more workers than GPUs: the first is shared
     assert five == one

@@ -6,11 +6,8 @@ import logging
 import signal
 from collections.abc import Collection
 
-from sqlalchemy.exc import OperationalError
-
 from storage.database.models import JobKind
-from storage.database.startup import require_data_dir, require_tables
-from storage.errors import DatabaseNotReady
+from storage.database.startup import require_data_dir, require_usable_or_away
 from storage.settings import Settings
 from storage.tables import jobs
 from worker.jobs.core_functions import CoreFunctions, load_core
@@ -45,12 +42,7 @@ def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Col
         DatabaseNotReady: there is no database that this version can use; no folder is created then.
         BadSetting: the data folder cannot be used.
     """
-    try:
-        require_tables(settings.database)
-    except DatabaseNotReady as error:
-        if settings.database.startswith("sqlite") or not isinstance(error.__cause__, OperationalError):
-            raise
-        log.warning("the database does not answer; jobs wait until it does")
+    require_usable_or_away(settings.database)
     require_data_dir(settings)
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):

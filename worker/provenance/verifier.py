@@ -20,7 +20,7 @@ from storage.database.models import Verification, Video
 from storage.errors import BadCertificate, ObjectMissing
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import certificates, verifications
+from storage.tables import certificates, deletions, verifications
 from worker.owner_turns import OwnerTurns
 from worker.provenance.inspection import inspect
 from worker.provenance.signing_identity import load_mark_key
@@ -75,9 +75,8 @@ class Verifier:
             log.error("%s: %s", row.id, error)
             findings = {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
         with self.database.session() as session:
-            recorded = _record(session, row, findings)
-        if recorded:  # otherwise another attempt works on the file, or it was deleted
-            self.store.delete(row.file_key)
+            if _record(session, row, findings):  # otherwise another attempt works on the file, or it was deleted
+                deletions.request_objects(session, self.store, [row.file_key])
 
     def clean_up(self) -> None:
         """Removes old answers, and scratch files of processes that were killed."""
