@@ -26,7 +26,7 @@ MAX_PORTRAIT_PX = 1024
 """Largest edge of a portrait: every pixel of it is rendered. A full frame has more, because most of them are the footage's."""
 
 MIN_IDLE_S, MAX_IDLE_S = 1.0, 60.0
-"""Lengths of a video without speech, s. It loops, so that a longer one shows nothing more; within one second nothing moves."""
+"""Bounds of the length of a video without speech, s: it loops, so that a minute is enough, and below a second it would twitch."""
 
 TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
