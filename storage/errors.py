@@ -6,6 +6,7 @@ StorageError                code                  raised when
 ├── Conflict                                      (the state of a row does not allow the request)
 │   ├── MoveNotAllowed      move_not_allowed      a job cannot be cancelled or retried in its state
 │   ├── SubjectNotReady     subject_not_ready     the subject is being worked on, or failed
+│   ├── FullFrameUnavailable full_frame_unavailable  the subject is an earlier version's, and has portraits only
 │   ├── VideoNotReady       video_not_ready       the video is being worked on, or failed
 │   ├── TooManyWebhooks     too_many_webhooks     the owner has as many webhooks as are allowed
 │   ├── WebhookDisabled     webhook_disabled      an event is to be sent to a disabled webhook
@@ -98,6 +99,13 @@ class SubjectNotReady(Conflict):
 
     code = "subject_not_ready"
     remedy = "Poll the subject until its state is `ready`; if its job failed, retry the job."
+
+
+class FullFrameUnavailable(Conflict):
+    """Raised if a full frame is requested of a subject without one."""
+
+    code = "full_frame_unavailable"
+    remedy = "Create the subject again from its footage, or ask for frame `portrait`, with a size of at most 1024."
 
 
 class VideoNotReady(Conflict):

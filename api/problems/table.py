@@ -98,6 +98,12 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.SubjectNotReady.remedy,
         "Videos can be made once the subject has been trained. It is still being worked on, or its job failed.",
     ),
+    errors.FullFrameUnavailable.code: ProblemType(
+        409,
+        "The subject has no full frame",
+        errors.FullFrameUnavailable.remedy,
+        "The subject was made by an earlier version, which did not keep the footage for videos: it has portraits only.",
+    ),
     errors.ConsentWithdrawn.code: ProblemType(
         409,
         "Consent to show this person was withdrawn",

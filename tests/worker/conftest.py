@@ -55,7 +55,7 @@ class House:
             )
         return self.subject(subject)
 
-    def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
+    def submit_video(self, subject_id, background=None, options=PLAIN, idle_s=None, **orders):
         with self.database.session() as session:
             video = videos.submit_video(
                 session,
@@ -64,13 +64,14 @@ class House:
                 owner=LOCAL,
                 subject_id=subject_id,
                 options=options,
-                audio=incoming(self.store, json.dumps(orders).encode()),
+                audio=incoming(self.store, json.dumps(orders).encode()) if idle_s is None else None,
+                idle_s=idle_s,
                 background=incoming(self.store, background) if background is not None else None,
             )
         return self.video(video)
 
-    def ready_subject(self):
-        subject = self.submit_subject()
+    def ready_subject(self, **orders):
+        subject = self.submit_subject(**orders)
         self.work()
         return self.subject(subject)
 

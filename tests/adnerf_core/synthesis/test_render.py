@@ -132,7 +132,8 @@ def test_options_that_make_no_sense_are_refused():
         {"background": {"kind": "transparent"}, "format": "mp4"},
         {"format": "avi"},
         {"size": 63},
-        {"size": 1025},
+        {"size": 1921},
+        {"size": 1025, "frame": "portrait"},
         {"nonsense": 1},
     ):
         with pytest.raises(ValidationError):
