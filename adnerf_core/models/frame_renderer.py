@@ -66,13 +66,13 @@ class BlockGrid:
     """A camera's image, divided into square blocks; a side of a block has `block_px` pixels of that camera."""
 
     camera: Camera
-    block_px: int
+    block_px: float
 
     @classmethod
     def for_pixels(cls, camera: Camera, pixels: Float[Tensor, "pixels 2"]) -> BlockGrid:
-        """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`, or more.
+        """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`.
 
-        An image with fewer pixels than the footage's camera gets larger blocks. Otherwise a block would hold few rendered pixels,
+        With larger blocks more pixels would have to search for the surface separately. With smaller ones a block would hold few pixels,
         and its proposal ray would save nothing.
         """
         grid = cls(camera, BLOCK_PX)
@@ -83,12 +83,13 @@ class BlockGrid:
         filled = torch.zeros(grid.shape, device=pixels.device)
         filled[cells[:, 0], cells[:, 1]] = 1
         # Each filled block of BLOCK_PX x BLOCK_PX px holds len(inside) / filled.sum() pixels instead of BLOCK_PX^2.
-        return cls(camera, BLOCK_PX * max(1, round(BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside)))))
+        scale = BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside))
+        return cls(camera, BLOCK_PX * (scale if scale < 0.75 else max(1, round(scale))))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of blocks."""
-        return -(-self.camera.height // self.block_px), -(-self.camera.width // self.block_px)
+        return math.ceil(self.camera.height / self.block_px), math.ceil(self.camera.width / self.block_px)
 
     def contains(self, pixels: Float[Tensor, "pixels 2"]) -> Bool[Tensor, " pixels"]:
         """Tells which pixels lie in the camera's image."""

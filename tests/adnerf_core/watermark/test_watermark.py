@@ -152,7 +152,7 @@ def test_every_frame_has_at_least_the_promised_psnr(clip, size):
 
 def test_energy_added_by_rounding_is_removed():
     """Here most values round up, to 2, 3 and 2 steps: 40.6 dB."""
-    steps = embed.quantize_to_psnr(np.full((64, 64), 2.2, np.float32), embed.TINT)
+    steps = embed.quantize_to_psnr(np.full((64, 64, 1), 2.2, np.float32) * embed.TINT)
     assert embed.MIN_PSNR_DB <= psnr(steps, np.zeros_like(steps)) < 45
 
 
