@@ -47,7 +47,7 @@ MAX_ATTEMPTS = 3
 
 WORKER_LOST = {
     "code": "worker_lost",
-    "message": f"The worker process ended {MAX_ATTEMPTS} times during this job.",
+    "message": f"The worker process ended or hung {MAX_ATTEMPTS} times during this job.",
     "remedy": "Check the worker's log (often it ran out of memory), then retry; finished stages are kept.",
 }
 
@@ -251,12 +251,11 @@ def retry(session: Session, job_id: str) -> Job:
     )
 
 
-def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: False) -> list[Job]:
+def sweep(session: Session, lost: Callable[[Job], bool]) -> list[Job]:
     """Takes running jobs from lost workers: queues each again at its old position, or fails it after its last attempt.
 
     Args:
-        dead: Tells whether the process of a worker, given by name, has ended. A job whose lease has expired counts as lost
-            in any case.
+        lost: Tells whether the worker of a running job is lost. It is called with each running job.
 
     Returns:
         The jobs that were taken from their workers.
@@ -264,7 +263,7 @@ def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: Fals
     swept = []
     running = select(Job).where(Job.state == "running").order_by(Job.id).with_for_update(skip_locked=True)
     for job in session.scalars(running).all():
-        if job.lease_until > now() and not dead(job.worker):
+        if not lost(job):
             continue
         fence = *_fence(job.id, job.attempt), Job.lease_until == job.lease_until
         if job.attempt < job.max_attempts:
