@@ -48,6 +48,13 @@ class RunningClock:
         return self.time
 
 
+def slept_s() -> float:
+    """Returns the seconds for which this machine has slept since it was started; 0 where the system does not tell (Linux does)."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return 0.0
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
 class WatchdogSocket:
     """The socket of a supervisor. Its folder is private: other users cannot send signs of life, or fill the socket's queue."""
 

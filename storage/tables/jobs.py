@@ -217,6 +217,13 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
     return _move(session, "release", *_fence(job_id, attempt), **values) is not None
 
 
+def forgive(session: Session, job_id: str, attempt: int) -> None:
+    """Does not count an attempt that was taken from its worker while the worker's machine slept, if the job has not ended since."""
+    same = update(Job).where(Job.id == job_id, Job.attempt >= attempt, Job.state.in_(("queued", "running")))
+    values = {"max_attempts": Job.max_attempts + 1, "revision": Job.revision + 1, "updated_at": now()}
+    queries.execute_update(session, same.values(**values))
+
+
 def time_out(session: Session, job_id: str, attempt: int, limit_s: float) -> bool:
     """Fails a job that has run for longer than `limit_s` seconds; returns False if it no longer belongs to this attempt."""
     error = {

@@ -14,7 +14,7 @@ import pytest
 
 from storage.settings import NOTIFY_SOCKET
 from worker.processes.supervisor import Supervisor
-from worker.watchdog import RunningClock, WatchdogSocket, notify
+from worker.watchdog import RunningClock, WatchdogSocket, notify, slept_s
 
 WATCHDOG_S = 10.0
 
@@ -134,3 +134,9 @@ def test_a_running_clock_counts_a_pause_as_one_step():
         clock.seconds += seconds
         running.advance()
     assert running.time == 12.0
+
+
+def test_sleep_is_measured_and_there_is_none_while_this_test_runs():
+    before = slept_s()
+    time.sleep(0.2)
+    assert before > -0.1 and slept_s() - before < 0.1  # the two clocks are read one after the other
