@@ -10,6 +10,7 @@ from storage.database.models import JobKind
 from storage.database.startup import require_data_dir, require_usable_or_away
 from storage.settings import Settings
 from storage.tables import jobs
+from worker import watchdog
 from worker.jobs.core_functions import CoreFunctions, load_core
 from worker.jobs.runner import Runner
 from worker.processes.signals import event_on_signals
@@ -44,6 +45,7 @@ def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Col
     """
     require_usable_or_away(settings.database)
     require_data_dir(settings)
+    watchdog.start_notifying(settings)  # before the core, which takes long to load
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):
         worker.run()
