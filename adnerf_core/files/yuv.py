@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-Picture = UInt8[np.ndarray, "rows width"]
+Picture = UInt8[np.ndarray, "_ _"]
 Box = tuple[slice, slice]
 """Rows and columns of a part of a picture; all ends are even."""
 
@@ -29,7 +29,7 @@ YUV_TO_RGB = np.linalg.inv(RGB_TO_YUV)
 YUV_BLACK = np.array([16.0, 128.0, 128.0])
 
 
-def planes(picture: Picture) -> tuple[UInt8[np.ndarray, "height width"], ...]:
+def planes(picture: Picture) -> tuple[UInt8[np.ndarray, "_ _"], ...]:
     """Returns Y, U and V as views of a picture."""
     rows, width = picture.shape
     height = rows * 2 // 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 RASTER_PX = 8
@@ -14,6 +14,12 @@ DIFFERENCE_SCALE = 24.0
 IN_FRONT = (30.0, 60.0)
 """From the first difference of colour (largest channel, 0..255, after correction) on, the footage begins to stay in front in the soft edge,
 and from the second on it stays entirely."""
+GRAIN_BLUR = 0.6
+"""Standard deviation, px, of the blur of grain: a camera interpolates its colours and a coder drops the finest detail, so noise is not white."""
+GRAIN_PX = 256
+"""Edge of the pattern that grain is cut from; the offset is random in each frame, so that nobody sees it again."""
+MAX_GRAIN = 4.0
+"""Largest standard deviation of grain, 0..255: more fine detail than that is texture of the skin, which noise cannot replace."""
 TRUST = 8.0
 """Factor on the weight of a square of the raster, 0..1, from which it counts fully: an eighth of it lies on the edge."""
 
@@ -58,7 +64,9 @@ def pull_push(
     return filled + known * (values - filled)
 
 
-def footage_in_front(difference: Float[ndarray, "rows cols 3"], share: Float[ndarray, "rows cols"]) -> ndarray:
+def footage_in_front(
+    difference: Float[ndarray, "rows cols 3"], share: Float[ndarray, "rows cols"]
+) -> Float[ndarray, "rows cols"]:
     """Returns `share`, reduced in the soft edge where the footage shows something else than the subject, such as hair or a hand.
 
     Args:
@@ -68,3 +76,42 @@ def footage_in_front(difference: Float[ndarray, "rows cols 3"], share: Float[nda
     low, high = IN_FRONT
     other = np.clip((cv2.GaussianBlur(np.abs(difference).max(-1), (0, 0), 1.5) - low) / (high - low), 0, 1)
     return share * (1 - other * (1 - share))
+
+
+class Grain:
+    """Noise like that of the footage, fresh in each frame."""
+
+    def __init__(self, seed: int):
+        """Draws the pattern."""
+        self.seed = seed
+        noise = np.random.default_rng(seed).standard_normal((GRAIN_PX, GRAIN_PX), np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), GRAIN_BLUR)
+        self.pattern = noise / noise.std()
+        self.unit = fine_detail(self.pattern)
+
+    def __call__(
+        self,
+        footage: Float[ndarray, "rows cols 3"],
+        rendered: Float[ndarray, "rows cols 3"],
+        share: Float[ndarray, "rows cols"],
+        number: int,
+    ) -> Float[ndarray, "rows cols"]:
+        """Returns the grain that `rendered` lacks, for frame `number` of the video.
+
+        Both show the same skin in the soft edge, where `share` is neither 0 nor 1; so there the footage's fine detail, less that of the
+        rendered picture, is its noise.
+        """
+        edge = (share > 0.05) & (share < 0.95)
+        if not edge.any():
+            return np.zeros_like(share)
+        filmed, made = (fine_detail(picture[..., 1], edge) for picture in (footage, rendered))
+        strength = min(MAX_GRAIN, max(0.0, filmed**2 - made**2) ** 0.5 / self.unit)
+        rows, cols = np.random.default_rng((self.seed, number)).integers(0, GRAIN_PX, 2)
+        pattern = np.take(self.pattern, np.arange(rows, rows + share.shape[0]), 0, mode="wrap")
+        return strength * np.take(pattern, np.arange(cols, cols + share.shape[1]), 1, mode="wrap")
+
+
+def fine_detail(picture: Float[ndarray, "rows cols"], where: Bool[ndarray, "rows cols"] | None = None) -> float:
+    """Returns the median distance of a pixel from the mean of its surroundings: edges, which are few, do not count."""
+    distance = np.abs(picture - cv2.GaussianBlur(picture, (0, 0), 1.0))
+    return float(np.median(distance if where is None else distance[where]))

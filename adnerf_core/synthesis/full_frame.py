@@ -18,7 +18,7 @@ from adnerf_core.files.footage_reader import FootageReader
 from adnerf_core.models.base import FrameConditions
 from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import Progress
-from adnerf_core.synthesis.compositing import edge_correction, footage_in_front
+from adnerf_core.synthesis.compositing import Grain, edge_correction, footage_in_front
 from adnerf_core.synthesis.lip_region import LipRegion, SoftMask
 from adnerf_core.synthesis.play_order import loop_order, play_order
 from adnerf_core.synthesis.subject import Subject
@@ -39,6 +39,7 @@ class FullFrameRenderer:
             seed: of the grain.
         """
         self.subject, self.playback, self.seed = subject, subject.playback, seed
+        self.grain = Grain(seed)
         width, height = self.playback.width, self.playback.height
         scale = (size or max(width, height)) / max(width, height)
         self.width, self.height = (max(2, round(edge * scale / 2) * 2) for edge in (width, height))
@@ -75,7 +76,7 @@ class FullFrameRenderer:
             with ThreadPoolExecutor(threads, "render", torch.set_num_threads, (1,)) as pool:
                 for k, (frame, picture) in enumerate(reader.read(islice(order, count), size, planar=True)):
                     progress("render", k, count)
-                    pending.append(pool.submit(self.render_into, picture, frame, codes[k]))
+                    pending.append(pool.submit(self.render_into, picture, frame, codes[k], k))
                     if len(pending) > 2 * threads:
                         yield pending.popleft().result()
                 while pending:
@@ -83,13 +84,16 @@ class FullFrameRenderer:
         finally:
             torch.set_num_threads(threads)  # the value of the pool's threads is that of all new threads
 
-    def render_into(self, picture: yuv.Picture, frame: int, code: Float[Tensor, " code"]) -> yuv.Picture:
+    def render_into(
+        self, picture: yuv.Picture, frame: int, code: Float[Tensor, " code"], number: int = 0
+    ) -> yuv.Picture:
         """Renders the lips of a speech code into a picture of the footage, and returns it.
 
         Args:
             picture: frame of the footage at this renderer's size; it is changed in place.
-            frame: its number.
+            frame: its number in the footage.
             code: speech code, which determines the lips.
+            number: of the frame in the video; each has grain of its own.
         """
         mask = self.region.mask(self.subject.poses[frame])
         footage = yuv.to_rgb(picture, mask.box)
@@ -98,7 +102,8 @@ class FullFrameRenderer:
         correction = edge_correction(np.where(mask.share[..., None] > MIN_SHARE, difference, 0), mask.share)
         difference -= correction
         share = footage_in_front(difference, mask.share)
-        yuv.add_rgb(picture, mask.box, -share[..., None] * difference)
+        grain = self.grain(footage, rendered, mask.share, number)
+        yuv.add_rgb(picture, mask.box, share[..., None] * (grain[..., None] - difference))
         return picture
 
     def render_region(self, mask: SoftMask, frame: int, code: Float[Tensor, " code"]) -> Float[np.ndarray, "rows cols 3"]:

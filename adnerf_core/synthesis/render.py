@@ -47,16 +47,16 @@ class RenderedVideo:
     frames: number of frames, 25 a second.
     duration_s: length of the video, s.
     width, height: of the video, px.
-    frame: what a frame shows: `full` the footage's own frame with rendered lips, `portrait` a square that is rendered as a whole.
     view: the requested change of view, clamped to the subject's limits.
+    frame: what a frame shows: `full` the footage's own frame with rendered lips, `portrait` a square that is rendered as a whole.
     """
 
     frames: int
     duration_s: float
     width: int
     height: int
-    frame: Literal["full", "portrait"]
     view: ViewChange
+    frame: Literal["full", "portrait"]
 
 
 def render(
@@ -122,7 +122,7 @@ def render(
         sound = None if audio is None else soundtrack
         ffmpeg.write_video(out, frames, fps=FPS, soundtrack=sound, duration_s=count / FPS, container=container)
     progress("render", count, count)
-    return RenderedVideo(count, count / FPS, width, height, frame, view.change)
+    return RenderedVideo(count, count / FPS, width, height, view.change, frame)
 
 
 def frame_shown(subject: Subject, options: RenderOptions) -> Literal["full", "portrait"]:

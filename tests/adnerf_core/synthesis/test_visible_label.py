@@ -15,7 +15,7 @@ from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
 
 def drawn(text, size, color=(90, 140, 60), channels=3):
     frame = np.full((size, size, channels), (*color, 0)[:channels], np.uint8)
-    return frame, VisibleLabel(text, size).draw(frame)
+    return frame, VisibleLabel(text, size, size).draw(frame)
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512, 1024])
@@ -63,7 +63,7 @@ def test_a_rendered_video_shows_the_label(toy_run, tmp_path):
     pictures = {}
     for label in (False, True):
         out = tmp_path / f"{label}.mp4"
-        render(toy_run, tmp_path / "say.wav", out, RenderOptions(size=128, label=label))
+        render(toy_run, tmp_path / "say.wav", out, RenderOptions(frame="portrait", size=128, label=label))
         pictures[label] = np.stack(list(ffmpeg.read_frames(out))).astype(int)
     change = np.abs(pictures[True] - pictures[False]).mean((0, 3))
     assert change[64:, :90].max() > 40
