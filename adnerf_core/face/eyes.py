@@ -16,6 +16,10 @@ WIDE_QUANTILE, SHUT_QUANTILE = 0.9, 0.005
 """Quantiles of the aspect ratio that count as wide and as shut: eyes are open most of the time, while a blink every four
 seconds has its eyes fully shut in about one frame of a hundred."""
 
+BLINK_RATIO = 0.7
+"""Share of the aspect ratio of wide eyes below which one frame is enough for a blink. Lids that follow the gaze stay above it; a blink of
+the reference clip goes down to .4."""
+
 
 def eye_aspect_ratio(landmarks: Float[ndarray, "frames landmarks dims"]) -> Float[ndarray, " frames"]:
     """Distance of the lids over the length of the eye, mean of both eyes: about 0.3 if open, 0.1 if shut."""
@@ -47,6 +51,11 @@ def openness(ratio: Float[ndarray, " frames"]) -> tuple[Float[ndarray, " frames"
     wide = float(np.quantile(ratio, WIDE_QUANTILE))
     shut = min(float(np.quantile(ratio, SHUT_QUANTILE)), MAX_SHUT_RATIO * wide)
     return np.clip((ratio - shut) / (wide - shut), 0, 1), (shut, wide)
+
+
+def has_blink(ratio: Float[ndarray, " frames"]) -> bool:
+    """Tells whether the eyes shut in any frame; `ratio` is the aspect ratio, NaN where there is none."""
+    return bool((ratio < BLINK_RATIO * np.nanquantile(ratio, WIDE_QUANTILE)).any())
 
 
 def gaze(landmarks: Float[ndarray, "frames landmarks 3"]) -> Float[ndarray, "frames 2"]:

@@ -17,20 +17,38 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Returns [function(item) for item in items], computed in as many threads as there are cores for this process.
 
-    Operators of torch run in a single thread each: on the small tensors of a step, several threads inside an operator are slower than
-    one (docs/decisions/0002-fast-field.md). Denormal numbers count as zero.
+    Denormal numbers count as zero in these threads. Threads that torch starts inside an operator would only add to them: see
+    single_threaded_operators.
     """
 
     def run(item: Item) -> Result:
-        torch.set_num_threads(1)
         with flush_denormals():
             return function(item)
 
-    threads = min(len(items), len(os.sched_getaffinity(0)))
+    threads = min(len(items), _cores())
     if threads < 2:
-        return [function(item) for item in items]
+        return [run(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, items))
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def single_threaded_operators() -> Iterator[None]:
+    """Lets every operator of torch run in one thread while the block runs, also in threads that start there.
+
+    On the small tensors of a training step, several threads inside an operator are slower than one (docs/decisions/0002-fast-field.md).
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from adnerf_core.training.checkpoints import (
     read_state,
     save_checkpoint,
 )
-from adnerf_core.training.parallel import flush_denormals, map_in_threads
+from adnerf_core.training.parallel import flush_denormals, map_in_threads, single_threaded_operators
 from adnerf_core.training.preview import Previewer
 from adnerf_core.training.talking_head_task import TalkingHeadTask
 from adnerf_core.training.task import Phase, StepLoss, TrainingTask
@@ -65,7 +65,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     write_manifest(run, dataset, config)
     trainer = Trainer(dataset, run, config, progress)
     try:
-        with flush_denormals():
+        with single_threaded_operators(), flush_denormals():
             trainer.run_phases()
     except Cancelled:
         trainer.save()
