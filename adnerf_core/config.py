@@ -134,13 +134,26 @@ class TrainConfig(Config):
 
 
 PRESETS: dict[str, TrainConfig] = {
-    "draft": TrainConfig(preset="draft", size=128, head_steps=1500, torso_steps=1500),
-    "standard": TrainConfig(preset="standard", field=FieldConfig(planes=(64, 256), torso_planes=(64, 320))),
+    "draft": TrainConfig(
+        preset="draft",
+        size=256,
+        audio_steps=400,
+        head_steps=1500,
+        torso_steps=1500,
+        field=FieldConfig(planes=(64, 256), torso_planes=(64, 320)),
+    ),
+    "standard": TrainConfig(
+        preset="standard",
+        head_steps=4000,
+        torso_steps=3000,
+        field=FieldConfig(planes=(64, 384), torso_planes=(64, 448)),
+    ),
     "high": TrainConfig(
         preset="high",
         size=512,
         head_steps=8000,
-        field=FieldConfig(planes=(64, 384), torso_planes=(96, 512)),
+        torso_steps=6000,
+        field=FieldConfig(planes=(64, 448), torso_planes=(96, 512)),
     ),
     "paper": TrainConfig(
         preset="paper",
