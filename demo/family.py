@@ -123,7 +123,7 @@ def draw(
     Args:
         clip: the clip.
         folder: where NAME.mp4 and NAME.json are written.
-        seconds: if given, a clip of one take is cut to this length.
+        seconds: if given, each take is cut to this length.
         progress: called with the number of frames done and of all frames.
 
     Returns:
@@ -141,12 +141,12 @@ def draw(
 
 
 def say(clip: Clip, seconds: float | None) -> Speech:
-    """Returns what the speaker of a clip says."""
-    voice = {"voice": clip.speaker.voice, "pitch": clip.speaker.pitch}
-    if clip.scene.takes == 2:
-        return join([speak(TEXTS[clip.text], **voice), speak(TEXTS[clip.text - 1], **voice)], BREAK_S)
-    speech = speak(TEXTS[clip.text], **voice)
-    return speech if seconds is None else speech._replace(samples=speech.samples[: round(seconds * speech.rate)])
+    """Returns what the speaker of a clip says; `seconds` cuts each take to this length."""
+    parts = []
+    for text in (clip.text, clip.text - 1)[: clip.scene.takes]:
+        part = speak(TEXTS[text], voice=clip.speaker.voice, pitch=clip.speaker.pitch)
+        parts.append(part if seconds is None else part._replace(samples=part.samples[: round(seconds * part.rate)]))
+    return join(parts, BREAK_S)
 
 
 def describe(clip: Clip, stage: Stage, truth: Truth) -> dict[str, Any]:

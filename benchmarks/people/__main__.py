@@ -63,7 +63,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--draw", action="store_true", help="draw clips of synthetic speakers into DIR, and stop")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="draft", help="default: %(default)s")
     parser.add_argument("--steps", type=int, help="training steps of each phase, instead of the preset's")
-    parser.add_argument("--seconds", type=float, help="with --draw: cut the clips of one take to this length")
+    parser.add_argument("--seconds", type=float, help="with --draw: cut each take to this length")
     parser.add_argument("--only", action="append", metavar="NAME", help="this clip alone; may be repeated")
     parser.add_argument("--until", choices=list(STAGES), default="render", help="last stage (default: all)")
     parser.add_argument("--voice", type=Path, help="what the foreign voice says (default: synthesised speech)")
@@ -75,7 +75,7 @@ def make_parser() -> argparse.ArgumentParser:
 def find_clips(folder: Path, names: Sequence[str] | None) -> list[Path]:
     """Returns the videos in a folder, by name; only those of `names` (without suffix) if given."""
     clips = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
-    return [clip for clip in clips if names is None or clip.stem in names]
+    return [clip for clip in clips if clip.name[0] != "." and (names is None or clip.stem in names)]
 
 
 def draw_clips(args: argparse.Namespace) -> int:
