@@ -80,7 +80,8 @@ def short_cut(easel: Easel, face: np.ndarray) -> np.ndarray:
     top, left, right = easel.points[10], easel.points[234], easel.points[454]
     middle, ears = (left[0] + right[0]) / 2, (left[1] + right[1]) / 2
     radii = (right[0] - left[0]) / 2 + 8, ears - top[1] + 34
-    skull = np.hypot((easel.x - middle) / radii[0], np.minimum(easel.y - ears, 0) / radii[1])
+    across, up = (easel.x - middle) / radii[0], np.minimum(easel.y - ears, 0) / radii[1]
+    skull = (np.abs(across) ** 2.6 + np.abs(up) ** 2.6) ** (1 / 2.6)  # rounder than an ellipse
     kept = np.clip((1 - skull) * radii[0] / 2 + 0.5, 0, 1) * np.clip((ears + 8 - easel.y) / 8, 0, 1)
     return np.maximum(kept * (1 + 0.1 * np.clip(easel.noise(1.5, 3), -1, 1)), face).clip(0, 1)
 

@@ -60,7 +60,9 @@ OLDER = Speaker(
     voice="en-us+m3",
     pitch=36,
 )
-BEARDED = replace(OLDER, hair=(74, 50, 36), beard=0.9, clothes=(64, 92, 76), skin=(214, 168, 140), voice="en-gb+m1")
+BEARDED = replace(
+    OLDER, hair=(74, 50, 36), beard=0.9, clothes=(64, 92, 76), skin=(214, 168, 140), voice="en-gb-x-rp+m1"
+)
 DARK_MAN = Speaker(
     (120, 80, 60),
     (40, 33, 30),
@@ -77,7 +79,7 @@ LONG_HAIRED = Speaker(
     (222, 176, 150), (84, 52, 36), "long", clothes=(58, 88, 122), eyes=1.06, jaw=0.95, voice="en-us+f4", pitch=56
 )
 WITH_GLASSES = Speaker(
-    (226, 182, 158), (112, 62, 40), glasses=True, clothes=(122, 100, 132), nose=0.94, lips=1.1, voice="en-gb+f1"
+    (226, 182, 158), (112, 62, 40), glasses=True, clothes=(122, 100, 132), nose=0.94, lips=1.1, voice="en-gb-x-rp+f1"
 )
 WITH_CAP = Speaker(
     (196, 146, 112), (48, 38, 34), hat=(122, 44, 52), clothes=(188, 178, 158), eyes=1.08, jaw=0.93, voice="en-us+f5"
@@ -121,7 +123,7 @@ def draw(
     Args:
         clip: the clip.
         folder: where NAME.mp4 and NAME.json are written.
-        seconds: if given, a clip of one take is cut to this length.
+        seconds: if given, each take is cut to this length.
         progress: called with the number of frames done and of all frames.
 
     Returns:
@@ -139,12 +141,12 @@ def draw(
 
 
 def say(clip: Clip, seconds: float | None) -> Speech:
-    """Returns what the speaker of a clip says."""
-    voice = {"voice": clip.speaker.voice, "pitch": clip.speaker.pitch}
-    if clip.scene.takes == 2:
-        return join([speak(TEXTS[clip.text], **voice), speak(TEXTS[clip.text - 1], **voice)], BREAK_S)
-    speech = speak(TEXTS[clip.text], **voice)
-    return speech if seconds is None else speech._replace(samples=speech.samples[: round(seconds * speech.rate)])
+    """Returns what the speaker of a clip says; `seconds` cuts each take to this length."""
+    parts = []
+    for text in (clip.text, clip.text - 1)[: clip.scene.takes]:
+        part = speak(TEXTS[text], voice=clip.speaker.voice, pitch=clip.speaker.pitch)
+        parts.append(part if seconds is None else part._replace(samples=part.samples[: round(seconds * part.rate)]))
+    return join(parts, BREAK_S)
 
 
 def describe(clip: Clip, stage: Stage, truth: Truth) -> dict[str, Any]:

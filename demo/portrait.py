@@ -136,19 +136,25 @@ class Puppet:
 
         It inverts position + flow(position) = node by fixed-point iteration, which converges since the flow is smooth.
         """
-        flow = self._flow(shape)
+        flow = self._displacement(self.nodes, self.depth, shape)
         position = self.nodes
         for _ in range(8):
             at = (position - self.nodes[0, 0]) / GRID
             position = self.nodes - cv2.remap(flow, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return position
 
-    def _flow(self, shape: Shape) -> np.ndarray:
-        """The displacement of each node of the head, px."""
-        at = (self.nodes - self.eyes_at) / self.unit
-        scale = (CAMERA - self.depth) / CAMERA
+    def eyes(self, shape: Shape) -> np.ndarray:
+        """Returns where the point between the eyes is in the drawing of a Shape, (x, y), px."""
+        at = ((self.eyes_at - self.nodes[0, 0]) / GRID).astype(np.float32)
+        depth = cv2.remap(self.depth, at[None, None], None, cv2.INTER_LINEAR)
+        return self.eyes_at + self._displacement(self.eyes_at, depth[0, 0], shape)
+
+    def _displacement(self, position: np.ndarray, depth: np.ndarray, shape: Shape) -> np.ndarray:
+        """The displacement of points of the head, [..., 2] px, at `depth`, units, by a Shape, [..., 2] px."""
+        at = (position - self.eyes_at) / self.unit
+        scale = (CAMERA - depth) / CAMERA
         pivot = np.array([0.0, 1.0, -0.1])
-        x, y, z = at[..., 0] * scale - pivot[0], at[..., 1] * scale - pivot[1], self.depth - pivot[2]
+        x, y, z = at[..., 0] * scale - pivot[0], at[..., 1] * scale - pivot[1], depth - pivot[2]
         yaw, pitch, roll = np.radians([shape.yaw, shape.pitch, shape.roll])
         x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
         y, z = y * np.cos(pitch) - z * np.sin(pitch), z * np.cos(pitch) + y * np.sin(pitch)

@@ -117,15 +117,10 @@ class Stage:
         return frame
 
     def eyes_at(self, k: int, shape: Shape) -> tuple[float, float, float]:
-        """Returns where the point between the eyes is in frame `k` (x, y) and how long a unit is there, px.
-
-        The turn of the head about its pivot, which moves this point a little, is left out.
-        """
-        x = self.place[0] + self.puppet.eyes_at[0] + (shape.x + shape.sway) * self.puppet.unit
-        y = self.place[1] + self.puppet.eyes_at[1] + (shape.y + shape.rise) * self.puppet.unit
-        matrix = self._view(k)
-        x, y = matrix @ (x, y, 1)
-        return float(x), float(y), float(self.puppet.unit * matrix[0, 0])
+        """Returns where the point between the eyes is in frame `k` (x, y) and how long a unit is there, px."""
+        view = self._view(k)
+        x, y = view @ (*(self.puppet.eyes(shape) + self.place), 1)
+        return float(x), float(y), float(self.puppet.unit * view[0, 0])
 
     def _place(self, puppet: Puppet, eyes: tuple[float, float]) -> tuple[int, int]:
         """Returns where the upper left corner of a drawing goes, so that the eyes are at `eyes`, shares of the frame."""
@@ -220,8 +215,8 @@ class Stage:
     def _pass_by(self, frame: np.ndarray, shape: Shape, near: float) -> None:
         unit, half = self.puppet.unit, self._thing.shape[0] / 2
         away = (1 - near) * 4.2 * unit
-        x = self.place[0] + self.puppet.eyes_at[0] + (shape.x + shape.sway) * unit + 0.55 * away
-        y = self.place[1] + self.puppet.eyes_at[1] + (MOUTH_BELOW_EYES + 0.12 + shape.rise) * unit + away
+        x, y = self.puppet.eyes(shape) + self.place
+        x, y = x + 0.55 * away, y + (MOUTH_BELOW_EYES + 0.12) * unit + away
         turn = cv2.getRotationMatrix2D((half, half), 14 + 12 * (1 - near), 1.0)
         thing = cv2.warpAffine(self._thing, turn, self._thing.shape[1::-1])
         _lay_at(frame, thing, (round(x - half), round(y - half)))

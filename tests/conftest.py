@@ -43,6 +43,7 @@ LONG = (
     "adnerf_core/training/test_adnerf_task.py",
     "test_benchmarks.py",
     "test_mark_benchmark.py",
+    "test_people.py",
     "test_badfiles.py",
     "adnerf_core/files/test_media_reader.py",
     "adnerf_core/files/test_ffmpeg_process.py",
