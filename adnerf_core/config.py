@@ -235,7 +235,7 @@ class RenderOptions(Config):
         None,
         ge=64,
         le=1920,
-        description="Longest edge of the video, px, of a portrait at most 1024; odd edges are reduced by 1. Default: that of the "
+        description="Longest edge of the video, px, of a portrait at most 1024; the edges become even numbers. Default: that of the "
         "footage, for a portrait that of the subject.",
     )
     format: VideoFormat = Field(
