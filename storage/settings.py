@@ -242,6 +242,20 @@ def environment_of(settings: Settings) -> dict[str, str]:
     }
 
 
+CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
+"""The variable in which CUDA reads, when a process first uses it, which GPUs the process may see."""
+
+
+def cuda_devices() -> str | None:
+    """Returns the GPUs that this process may see; None: all."""
+    return os.environ.get(CUDA_DEVICES)
+
+
+def set_cuda_devices(device: str) -> None:
+    """Restricts this process, which has not used CUDA yet, to one GPU."""
+    os.environ[CUDA_DEVICES] = device
+
+
 def _contradictions(settings: Settings) -> Iterator[str]:
     """One sentence for each value that cannot work, alone or beside the value of another setting."""
     for shorter, longer, why in (

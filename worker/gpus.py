@@ -7,7 +7,6 @@ The lock of a GPU ends with its process, however that ends.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import subprocess
 from collections.abc import Sequence
@@ -15,12 +14,11 @@ from itertools import count
 from pathlib import Path
 
 from storage.errors import InUse
-from storage.settings import Settings
+from storage.settings import Settings, cuda_devices, set_cuda_devices
 from worker.locks import HeldLock
 
 log = logging.getLogger(__name__)
 
-VARIABLE = "CUDA_VISIBLE_DEVICES"
 LIST_S = 60.0
 """Seconds that nvidia-smi may take: without its persistence mode the driver first initialises every GPU, which takes seconds."""
 
@@ -34,13 +32,13 @@ def take_gpu(settings: Settings) -> HeldLock | None:
         The lock of the GPU. None, and nothing is changed, if there is no choice: an operator has set CUDA_VISIBLE_DEVICES, or
         nvidia-smi lists no GPU.
     """
-    if VARIABLE in os.environ:
+    if cuda_devices() is not None:
         return None
     devices = list_gpus()
     if not devices:
         return None
     device, others, lock = _take(settings.locks / "gpus", devices)
-    os.environ[VARIABLE] = device
+    set_cuda_devices(device)
     if others:
         log.warning(
             "the GPU %s is shared by %d workers, because there are more workers than GPUs (%d): its memory may not suffice. "

@@ -190,7 +190,9 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
     return video
 
 
-@router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
+@router.delete(
+    "/{video_id}", status_code=204, summary="Delete a video", responses=problems("precondition_failed", "not_found")
+)
 def delete_video(video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
     """Deletes the video and its files. Running work on it stops within seconds."""
     videos.delete_video(session, store, video_id, owner=caller.owner)

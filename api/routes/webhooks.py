@@ -73,7 +73,7 @@ def get_webhook(webhook_id: str, caller: CallerDep, session: ReadSession) -> sch
 @router.patch(
     "/{webhook_id}",
     summary="Change, disable or enable a webhook",
-    responses=problems(*JSON_CODES, "not_found", "url_refused"),
+    responses=problems("precondition_failed", *JSON_CODES, "not_found", "url_refused"),
 )
 async def patch_webhook(
     webhook_id: str,
@@ -91,7 +91,9 @@ async def patch_webhook(
     )
 
 
-@router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("not_found"))
+@router.delete(
+    "/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("precondition_failed", "not_found")
+)
 def delete_webhook(webhook_id: str, caller: CallerDep, session: WriteSession) -> None:
     """Deletes the webhook, its pending deliveries and its log."""
     webhooks.delete_webhook(session, webhook_id, owner=caller.owner)

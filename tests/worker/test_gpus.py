@@ -11,7 +11,7 @@ import pytest
 
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.settings import Settings, environment_of
+from storage.settings import CUDA_DEVICES, Settings, environment_of
 from worker import gpus
 
 TWO = """GPU 0: NVIDIA H200 (UUID: GPU-aaaaaaaa-0000)
@@ -41,7 +41,7 @@ worker.close()
 @pytest.fixture
 def nvidia_smi(tmp_path, monkeypatch):
     """Puts a program nvidia-smi that prints a text first on PATH."""
-    monkeypatch.delenv(gpus.VARIABLE, raising=False)
+    monkeypatch.delenv(CUDA_DEVICES, raising=False)
     (tmp_path / "bin").mkdir()
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
@@ -115,4 +115,4 @@ def test_the_parts_of_a_divided_gpu_are_listed_in_its_place(nvidia_smi):
 def test_a_driver_that_does_not_answer_is_a_warning(nvidia_smi, tmp_path, caplog):
     nvidia_smi("Failed to initialize NVML: Driver/library version mismatch\n", status=18)
     assert gpus.take_gpu(Settings(data_dir=tmp_path)) is None
-    assert "nvidia-smi" in caplog.text and gpus.VARIABLE not in os.environ
+    assert "nvidia-smi" in caplog.text and CUDA_DEVICES not in os.environ
