@@ -46,7 +46,7 @@ class Clocks:
         return {
             "LD_PRELOAD": str(self.library),
             "FAKETIME_TIMESTAMP_FILE": str(self.folder / name),
-            "FAKETIME_NO_CACHE": "1",  # a leap is seen at once
+            "FAKETIME_CACHE_DURATION": "0",  # the file is read when a new second begins; each time would be 20 times slower
             "DONT_FAKE_MONOTONIC": "1",
             "NO_FAKE_STAT": "1",  # times of files are those of the kernel, for all processes
         }

@@ -9,14 +9,16 @@ from typing import Any
 from benchmarks.chaos.attempts import all_counted
 from benchmarks.chaos.clients import Client, running_service
 from benchmarks.chaos.core import order
+from benchmarks.chaos.faults import claimer
 from benchmarks.chaos.outcome import Outcome
-from benchmarks.chaos.service import Servers, Service
+from benchmarks.chaos.service import Program, Servers, Service
 from benchmarks.chaos.storm import check_objects
 from storage.cleanup import GRACE_S
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
 
+WORKERS = ("worker-1", "worker-2")
 WORK = {"steps": 5, "pause": 0.05}
 LONG = {"steps": 100, "pause": 0.1}
 """Orders for the stub core: short jobs, and one that the replacement interrupts."""
@@ -25,21 +27,21 @@ LONG = {"steps": 100, "pause": 0.1}
 def replaced(backends: Servers, folder: Path, *, subjects: int, rounds: int, **settings: Any) -> Outcome:
     """Replaces the database by an empty one while a job runs; nothing may leave the store, and all must go on with the right one.
 
-    While the empty one is there, all clocks move on by the cleanup's grace period, and the workers are restarted: each begins
-    with a cleanup.
+    While the empty one is there, all clocks move on by the cleanup's grace period, and the worker that is idle is restarted: it
+    begins with a cleanup.
     """
     outcome = Outcome("empty database")
     erased: set[Path] = set()
     with running_service(backends, folder, **settings) as (service, client):
         service.beat()
-        for name in ("worker-1", "worker-2"):
+        for name in WORKERS:
             service.worker(name, machine=name)
         videos = [ready_video(service, client) for _ in range(subjects)]
         for _ in range(rounds):
             running = service.until(lambda: client.subject(**LONG, train=WORK))
             service.until(lambda running=running: len(service.steps(running["jobs"][0]["id"])) > 2)
             before = files(service)
-            with_empty_database(service)
+            with_empty_database(service, idle_worker(service, running["jobs"][0]["id"]))
             erased |= before - files(service)
             service.until(lambda running=running: state(client, running["id"]) == "ready")
         videos.append(ready_video(service, client))
@@ -63,19 +65,24 @@ def replaced(backends: Servers, folder: Path, *, subjects: int, rounds: int, **s
     return outcome
 
 
-def with_empty_database(service: Service) -> None:
-    """Puts an empty database in the place of the service's, lets the workers clean up with it, and puts the right one back."""
+def with_empty_database(service: Service, worker: Program) -> None:
+    """Puts an empty database in the place of the service's, lets the restarted worker clean up, and puts the right one back."""
     postgresql, name = service.backends.postgresql, service.database_name
     postgresql.rename(name, f"{name}_right")
     with closing(Database(postgresql.create(name))) as empty:
         migrations.upgrade(empty)
     service.backends.clocks.leap(GRACE_S + 60.0)
     refusals = count_refusals(service)
-    for worker in ("worker-1", "worker-2"):
-        service.programs[worker].kill()
-    service.until(lambda: count_refusals(service) >= refusals + 2)
+    worker.kill()
+    service.until(lambda: count_refusals(service) > refusals)
     postgresql.drop(name)
     postgresql.rename(f"{name}_right", name)
+
+
+def idle_worker(service: Service, job_id: str) -> Program:
+    """Returns the worker that does not run this job."""
+    pid = claimer(service.job(job_id))
+    return next(service.programs[name] for name in WORKERS if not service.programs[name].owns(pid))
 
 
 def count_refusals(service: Service) -> int:

@@ -43,7 +43,7 @@ job are killed or frozen."""
 WORKERS = {"worker-1": "a", "worker-2": "a", "worker-3": "b"}
 """The workers, and the machine (the data folder) of each."""
 SUSPEND_S = 1.0
-"""Real duration of a suspend. For the wall clocks it takes longer than a lease."""
+"""Real duration of a suspend. For the wall clocks it takes longer than a lease; after a second, all processes read their clocks anew."""
 
 
 @dataclass

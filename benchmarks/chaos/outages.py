@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,15 @@ PAUSE_S = 0.1
 HOUR_S = 3600.0
 
 
-def outages(backends: Servers, folder: Path, *, rounds: int, longer_s: float, **settings: Any) -> Outcome:
+def outages(
+    backends: Servers, folder: Path, *, rounds: int, longer_s: float, only: Collection[str] = (), **settings: Any
+) -> Outcome:
     """Injects each fault of `faults_of` while a job runs; the job must succeed once, in its first attempt that counts.
 
     Args:
         rounds: how often each fault is injected.
         longer_s: how much longer than a lease the parts are away.
+        only: names of the faults to inject (default: all).
         settings: settings of the service; a short lease keeps the experiment short.
     """
     outcome = Outcome("outages")
@@ -36,7 +39,7 @@ def outages(backends: Servers, folder: Path, *, rounds: int, longer_s: float, **
         for name in ("worker-1", "worker-2"):
             service.worker(name, machine=name)
         away_s = service.settings.lease_s + longer_s
-        faults = faults_of(service, away_s)
+        faults = {name: inject for name, inject in faults_of(service, away_s).items() if name in only or not only}
         for _ in range(rounds):
             for name, inject in faults.items():
                 job = during(service, client, away_s, inject, ends_inside=name.startswith("store"))
