@@ -48,6 +48,7 @@ class Clocks:
             "FAKETIME_TIMESTAMP_FILE": str(self.folder / name),
             "FAKETIME_CACHE_DURATION": "0",  # the file is read when a new second begins; each time would be 20 times slower
             "DONT_FAKE_MONOTONIC": "1",
+            "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # otherwise threads that wait for Python's lock wake without end
             "NO_FAKE_STAT": "1",  # times of files are those of the kernel, for all processes
         }
 
