@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -32,7 +34,12 @@ from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
 from worker.broker import open_database
+from worker.sweeper import Sweeper
+from worker.watchdog import keep_notifying
 from worker.webhooks.signing import check_settings
+
+CLOSE_S = 1.0
+"""Seconds to wait at the end for a sweep in progress, which usually takes milliseconds; the process ends it otherwise."""
 
 DESCRIPTION = """
 A reference video of a person speaking makes a **subject**; a subject and an audio make a **video** of that person saying
@@ -103,7 +110,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Sweeps beside the requests: the only worker of a machine cannot do so while it hangs."""
+    stopping = threading.Event()
+    sweeper = Sweeper(app.state.settings, app.state.database)
+    sweeping = threading.Thread(target=sweeper.run, args=(stopping,), name="sweep", daemon=True)
+    sweeping.start()
+    notifying = asyncio.create_task(keep_notifying(app.state.settings))
     yield
+    notifying.cancel()
+    with suppress(asyncio.CancelledError):
+        await notifying
+    stopping.set()
+    sweeping.join(CLOSE_S)
     app.state.job_event_hub.close()
     app.state.readiness.close()
     app.state.database.close()

@@ -25,6 +25,9 @@ LONGEST_S = 1e9
 """Longest time that a setting can name: 31 years, which all calculations with times can hold."""
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 
+NOTIFY_SOCKET = "NOTIFY_SOCKET"
+"""The variable in which a supervisor, such as systemd, names its socket to its children; see `notify_socket`."""
+
 RATE = re.compile(r"[1-9]\d* ?(/|per) ?([1-9]\d* ?)?(second|minute|hour|day|month|year)s?", re.IGNORECASE)
 """The rates that api/middleware/rate_limit.py understands."""
 
@@ -124,6 +127,8 @@ class Settings(BaseSettings):
     """A queued job that is not claimed for this time gets another wake-up message, in case the broker lost the first."""
     worker_silence_s: Seconds = 60.0
     """A worker without a heartbeat for this time counts as gone: twelve missed heartbeats at the default `ADNERF_SWEEP_S`."""
+    watchdog_s: Seconds = 45.0
+    """A process of the service without a sign of life for this time is killed and replaced: with the restart, within 90 s."""
     preprocess_limit_s: Seconds = 4 * 3600.0
     """Longest run of one preprocessing attempt, after which the job fails, so that a job that hangs frees its worker."""
     train_limit_s: Seconds = 48 * 3600.0
@@ -211,6 +216,11 @@ def warnings() -> list[str]:
 def variable_name(field: str) -> str:
     """Returns the environment variable of a setting."""
     return PREFIX + field.upper()
+
+
+def notify_socket() -> str:
+    """Returns the socket on which a supervisor expects signs of life (sd_notify(3)); empty if there is none."""
+    return os.environ.get(NOTIFY_SOCKET, "")
 
 
 INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "IMAGEIO_FFMPEG_EXE")

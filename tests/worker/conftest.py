@@ -114,10 +114,14 @@ class House:
 
     def start(self, name="worker", **options):
         """A process of its own session: "worker", "serve" or "real_worker" (see worker_processes.py)."""
+        return self.start_module("tests.worker.worker_processes", name, **options)
+
+    def start_module(self, *words, environment=None, **options):
+        """A Python module with its arguments, as a process of its own session."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker.worker_processes", name],
+            [sys.executable, "-m", *words],
             cwd=ROOT,
-            env=environment_of(self.settings),
+            env=environment_of(self.settings) | (environment or {}),
             start_new_session=True,
             **options,
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -54,6 +55,7 @@ ACTIONS = {
     "fill_memory": fill_memory,
     "fill_memory_of_torch": fill_memory_of_torch,
     "hang": lambda: time.sleep(600),
+    "hold_gil": lambda: ctypes.PyDLL(None).sleep(600),  # PyDLL keeps the GIL, so no thread of the process runs
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 

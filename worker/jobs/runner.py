@@ -25,8 +25,9 @@ from worker.broker import QUEUES, Broker
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
-from worker.locks import WorkerLock, is_abandoned
+from worker.locks import WorkerLock
 from worker.provenance.verifier import Verifier
+from worker.sweeper import Sweeper
 from worker.webhooks.delivery import THREADS, WebhookDeliverer
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,7 @@ class Runner:
         self.host = socket.gethostname()
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
         self.lock = WorkerLock(settings.locks / "workers", self.name)
+        self.sweeper = Sweeper(settings, self.database, broker, self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
         self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
         self.verifier = Verifier(settings, self.database, self.pipeline.store)
@@ -143,7 +145,7 @@ class Runner:
                 workers.register(session, self.name, host=self.host, queues=queues, device=device)
 
     def _sweep(self) -> None:
-        sweep(self.settings, self.database, self.broker)
+        self.sweeper.sweep()
         self.lock.remove_dead()
         remove_deleted_subjects(self.database, self.pipeline.workspace)
 
@@ -156,17 +158,3 @@ class Runner:
             idempotency.delete_expired(session)
             job_events.delete_expired(session)
             webhooks.delete_expired(session)
-
-
-def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:
-    """Returns the jobs of dead workers to the queue, and sends wake-ups that were never sent or got lost.
-
-    A dead worker of this machine is recognised by its lock file at once, one of another machine when its lease expires.
-    """
-    with database.session() as session:
-        for job in jobs.sweep(session, dead=lambda worker: is_abandoned(settings.locks / "workers" / worker)):
-            log.warning("%s: its worker is gone; now %s", job.id, job.state)
-        for name in workers.remove_silent(session, silent_s=settings.worker_silence_s):
-            log.warning("worker %s has not been heard of for %.0f s", name, settings.worker_silence_s)
-    if broker is not None:
-        broker.resend_due(database)

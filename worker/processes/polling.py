@@ -13,6 +13,7 @@ from storage.database.startup import require_data_dir, require_tables
 from storage.errors import DatabaseNotReady
 from storage.settings import Settings
 from storage.tables import jobs
+from worker import watchdog
 from worker.jobs.core_functions import CoreFunctions, load_core
 from worker.jobs.runner import Runner
 from worker.processes.signals import event_on_signals
@@ -52,6 +53,7 @@ def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Col
             raise
         log.warning("the database does not answer; jobs wait until it does")
     require_data_dir(settings)
+    watchdog.start_notifying(settings)  # before the core, which takes long to load
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):
         worker.run()

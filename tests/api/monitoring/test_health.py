@@ -157,7 +157,7 @@ def test_figures_of_what_has_happened(client, make, app):
     make.subject()
     lost = make.claim()
     with app.state.database.session() as session:
-        jobs.sweep(session, dead=lambda worker: True)
+        jobs.sweep(session, lambda job: True)
         counters.add(session, counters.STAGE, "train", "head", 2.5)
     assert make.claim().id == lost.id
     told = figures(client)

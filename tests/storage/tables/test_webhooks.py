@@ -113,7 +113,7 @@ def test_the_sweep_writes_events_too(database):
     for _ in range(jobs.MAX_ATTEMPTS):
         claim(database, lease_s=-1)
         with database.session() as session:
-            jobs.sweep(session)
+            jobs.sweep(session, lambda job: True)
     assert events_written(database) == ["job.failed"]
     assert json.loads(deliveries(database)[0].body)["data"]["error"]["code"] == "worker_lost"
     assert reread(database, job).state == "failed"
