@@ -29,6 +29,7 @@ from rich.table import Table
 from benchmarks.chaos.broker import flush, network_cut, repeats
 from benchmarks.chaos.empty_database import replaced
 from benchmarks.chaos.handling import cancels, hand_overs, poison
+from benchmarks.chaos.hung import hung
 from benchmarks.chaos.load import load
 from benchmarks.chaos.outages import outages
 from benchmarks.chaos.outcome import Outcome
@@ -56,6 +57,7 @@ def experiments(faults: int, limit_s: float) -> dict[str, Callable[[Servers, Pat
         "cut": partial(network_cut, how="cut", **QUICK_LEASE),
         "repeats": partial(repeats, deliveries=5, job_s=20.0, visibility_s=5.0),
         "outages": partial(outages, rounds=2, longer_s=3.0, **QUICK_LEASE),
+        "hung": partial(hung, count=3, within_s=90.0),
         "shared-folder": partial(cancel_and_retry, rounds=6),
         "empty-database": partial(replaced, subjects=3, rounds=3),
         "older-version": partial(older_worker, subjects=8, kills=6),

@@ -26,10 +26,11 @@ from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
 from storage.objects.open_store import open_store
-from storage.settings import Settings, environment_of
+from storage.settings import NOTIFY_SOCKET, Settings, environment_of
 from storage.tables import counters, job_events
 from tests.servers import DiskS3, PostgreSQL, Redis, Server, free_port, running
 from worker.broker import QUEUES
+from worker.processes.supervisor import Supervisor
 
 ROOT = Path(__file__).parents[2]
 RESTART_S = 0.5
@@ -143,6 +144,7 @@ class Service:
         self.redis = redis.Redis.from_url(backends.redis.url)
         self.redis.flushall()
         self.programs: dict[str, Program] = {}
+        self._watchdog = Supervisor({}, {}, self.settings.watchdog_s)
         self._closing = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
@@ -246,6 +248,7 @@ class Service:
         """Kills all processes; the servers continue."""
         self._closing.set()
         self._supervisor.join()
+        self._watchdog.socket.close()
         for name in list(self.programs):
             self.remove(name)
         self.redis.close()
@@ -265,11 +268,14 @@ class Service:
             url = make_url(settings.database_url).set(port=cable.port)
             settings = settings.replace(database_url=url.render_as_string(hide_password=False))
         clock = self.backends.clocks.environment(name)
-        environment = environment_of(settings) | clock | {JOURNAL: str(self.folder / "journal")} | environment
+        own = {JOURNAL: str(self.folder / "journal"), NOTIFY_SOCKET: self._watchdog.socket.address}
+        environment = environment_of(settings) | clock | own | environment
         self.programs[name] = Program([sys.executable, *command], environment, self.folder / f"{name}.log", tree)
 
     def _supervise(self) -> None:
+        """Restarts what has ended, however often; what hangs is killed by the watchdog of the service's own supervisor."""
         while not self._closing.wait(RESTART_S):
+            self._watchdog.kill_silent()
             for program in list(self.programs.values()):
                 if program.has_ended():
                     program.start()

@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.chaos.attempts import Interrupted, all_counted, blameless
 from benchmarks.chaos.clients import running_service
 from benchmarks.chaos.core import read_journal
-from benchmarks.chaos.empty_database import WORK, files, ready_video, state
-from benchmarks.chaos.faults import interrupting
+from benchmarks.chaos.empty_database import files, ready_video, state
+from benchmarks.chaos.faults import claimer, interrupting
 from benchmarks.chaos.handling import is_ready
 from benchmarks.chaos.outcome import Outcome
 from benchmarks.chaos.service import ROOT, Servers
@@ -21,10 +21,12 @@ from storage.cleanup import GRACE_S
 from storage.database.models import Job
 
 MIGRATIONS = "alembic/versions"
+LONG = {"steps": 30, "pause": 0.1}
+"""Orders for the stub core: a job that is interrupted in the middle."""
 
 
 def older_worker(backends: Servers, folder: Path, *, subjects: int, kills: int, **settings: Any) -> Outcome:
-    """Runs a worker of the version before the newest migration beside one of today's, and kills both by turns.
+    """Runs a worker of the version before the newest migration beside one of today's, and kills the one that runs a job, `kills` times.
 
     The older one must remove nothing from the store, although all objects are older than the cleanup's grace period when it
     starts, and every job must succeed, whichever of both runs it.
@@ -45,10 +47,10 @@ def older_worker(backends: Servers, folder: Path, *, subjects: int, kills: int, 
         service.worker("worker-old", tree=tree)
         service.until(lambda: is_ready(service, "worker-old"))
         for number in range(subjects):
-            subject = service.until(lambda: client.subject(**WORK, train=WORK))
+            subject = service.until(lambda: client.subject(**LONG, train=LONG))
             if number < kills:
-                service.until(lambda: service.jobs(Job.state == "running"))
-                program = service.programs[("worker-old", "worker-new")[number % 2]]
+                (job, *_) = service.until(lambda: service.jobs(Job.state == "running"))
+                program = next(one for one in service.programs.values() if one.owns(claimer(job)))
                 with interrupting(service, "kill worker", program, interrupted):
                     program.kill()
             service.until(lambda subject=subject: state(client, subject["id"]) == "ready")

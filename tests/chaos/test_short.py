@@ -11,6 +11,7 @@ from benchmarks.chaos.broker import flush, network_cut, repeats
 from benchmarks.chaos.empty_database import replaced
 from benchmarks.chaos.faults import SHARES
 from benchmarks.chaos.handling import cancels, hand_overs, poison
+from benchmarks.chaos.hung import hung
 from benchmarks.chaos.load import load
 from benchmarks.chaos.outages import outages
 from benchmarks.chaos.outcome import Outcome
@@ -110,6 +111,12 @@ def test_faults_that_are_not_the_jobs_count_no_attempt(backends, tmp_path):
     outcome = outages(backends, tmp_path / "outages", rounds=1, longer_s=1.0, only=only, lease_s=3.0, **QUICK)
     assert outcome.broken == []
     assert (outcome.figures["faults"], outcome.figures["attempts_counted"]) == (len(only), 0)
+
+
+def test_processes_that_hang_are_replaced(backends, tmp_path):
+    outcome = hung(backends, tmp_path / "hung", count=1, within_s=BUSY_S, watchdog_s=5.0, lease_s=10.0, **QUICK)
+    assert outcome.broken == []
+    assert outcome.figures["attempts_counted"] == 1
 
 
 def test_workers_that_share_a_folder_run_cancelled_jobs_again(backends, tmp_path):
