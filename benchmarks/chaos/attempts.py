@@ -1,8 +1,8 @@
 """Which attempts were counted against a job (storage/tables/jobs.py, MAX_ATTEMPTS), and whether it was the job's fault.
 
 A job may have killed or blocked the process that ran it. So exactly two kinds of faults may count as an attempt: the process that
-runs the job is killed, or it is stopped (SIGSTOP) for longer than half of its lease. Everything else must not: a store,
-database or broker that is away, a killed or stopped API or beat, a machine that sleeps, a clock that leaps.
+runs the job is killed, or it is stopped (SIGSTOP) until its watchdog or its lease notices. Everything else must not: a store,
+database or broker that is away, a killed or stopped API or beat, a shorter stop, a machine that sleeps, a clock that leaps.
 """
 
 from __future__ import annotations
