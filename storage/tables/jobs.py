@@ -269,9 +269,7 @@ def sweep(session: Session, lost: Callable[[Job], bool]) -> list[Job]:
     """
     swept = []
     running = select(Job).where(Job.state == "running").order_by(Job.id).with_for_update(skip_locked=True)
-    for job in session.scalars(running).all():
-        if not lost(job):
-            continue
+    for job in filter(lost, session.scalars(running).all()):
         fence = *_fence(job.id, job.attempt), Job.lease_until == job.lease_until
         if job.attempt < job.max_attempts:
             moved = _move(session, "requeue", *fence, **_NOT_STARTED)

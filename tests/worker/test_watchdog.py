@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.settings import NOTIFY_SOCKET
-from worker.processes.supervisor import Supervisor
+from worker.processes.supervisor import START_S, Supervisor
 from worker.watchdog import RunningClock, WatchdogSocket, notify, slept_s
 
 WATCHDOG_S = 10.0
@@ -67,9 +67,9 @@ def test_a_process_that_falls_silent_is_killed(supervised, monkeypatch):
 
 def test_a_process_that_loads_has_longer(supervised):
     supervisor, child, clock = supervised
-    pass_time(supervisor, clock, 100)
+    pass_time(supervisor, clock, START_S)
     assert child.poll() is None
-    pass_time(supervisor, clock, 100)
+    pass_time(supervisor, clock, 2 * WATCHDOG_S)
     assert child.wait(5) == -9
 
 
