@@ -56,7 +56,7 @@ def experiments(faults: int, limit_s: float) -> dict[str, Callable[[Servers, Pat
         "freeze": partial(network_cut, how="freeze", **QUICK_LEASE),
         "cut": partial(network_cut, how="cut", **QUICK_LEASE),
         "repeats": partial(repeats, deliveries=5, job_s=20.0, visibility_s=5.0),
-        "outages": partial(outages, rounds=2, longer_s=3.0, **QUICK_LEASE),
+        "outages": partial(outages, rounds=1, longer_s=3.0, **QUICK_LEASE),
         "hung": partial(hung, count=3, within_s=90.0),
         "shared-folder": partial(cancel_and_retry, rounds=6),
         "empty-database": partial(replaced, subjects=3, rounds=3),

@@ -27,6 +27,7 @@ def hung(backends: Servers, folder: Path, *, count: int, within_s: float, **sett
         for name in ("worker-1", "worker-2"):
             service.worker(name, machine=name)
         for _ in range(count):
+            service.until(lambda: all(service.is_up(name) for name in service.programs))
             subject = service.until(lambda: client.subject(steps=STEPS, pause=PAUSE_S, train={"steps": 3}))
             job_id = subject["jobs"][0]["id"]
             service.until(lambda job_id=job_id: len(service.steps(job_id)) > 3)

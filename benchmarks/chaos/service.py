@@ -188,6 +188,10 @@ class Service:
             variables |= {"PYTHONPATH": str(tree), JOURNAL: str(tree / "journal")}
         self._run(name, machine, *celery, cable=cable, tree=tree, **variables)
 
+    def is_up(self, name: str) -> bool:
+        """Returns whether a process has given a sign of life, so that the watchdog would notice if it hung."""
+        return self.programs[name].process.pid in self._watchdog.heard_at
+
     def end(self, name: str) -> float:
         """Stops a process with SIGTERM, without a restart; returns the seconds until it has ended."""
         program = self.programs.pop(name)
