@@ -51,7 +51,6 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Sweeps once."""
-        now = self._clock.advance()
         seen = {}
 
         def lost(job: Job) -> bool:
@@ -64,6 +63,8 @@ class Sweeper:
             return is_abandoned(lock) or now - seen[key][1] >= self.settings.lease_s
 
         with self.database.session() as session:
+            session.connection()  # raises if the database is away: a pause for all, in which nobody can renew a lease
+            now = self._clock.advance()
             for job in jobs.sweep(session, lost):
                 log.warning("%s: its worker is gone; now %s", job.id, job.state)
             for name in workers.remove_silent(session, silent_s=self.settings.worker_silence_s):

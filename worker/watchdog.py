@@ -56,21 +56,31 @@ def slept_s() -> float:
 
 
 class WatchdogSocket:
-    """The socket of a supervisor. Its folder is private: other users cannot send signs of life, or fill the socket's queue."""
+    """The socket of a supervisor. Its folder is private: other users cannot send signs of life, or fill the socket's queue.
+
+    A cleanup of the temporary folder may remove it; then no sign of life arrives, and `senders` creates it again.
+    """
 
     def __init__(self):
         self._folder = tempfile.TemporaryDirectory(prefix="adnerf-")
         self.address = str(Path(self._folder.name) / "notify")
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(self.address)
+        self._bind()
 
     def senders(self) -> Iterator[int]:
         """Yields the process ids in the signs of life that have arrived since the last call; never waits."""
+        if not os.path.exists(self.address):
+            self._socket.close()
+            self._bind()
         with suppress(BlockingIOError):
             while True:
                 if found := re.search(rb"^X_ADNERF_PID=(\d+)$", self._socket.recv(4096), re.MULTILINE):
                     yield int(found[1])
+
+    def _bind(self) -> None:
+        Path(self.address).parent.mkdir(mode=0o700, exist_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(self.address)
 
     def close(self) -> None:
         """Removes the socket."""

@@ -4,7 +4,7 @@
     claim       queued                running     a worker; raises `attempt`, takes a lease
     succeed     running               succeeded   the worker of this attempt
     fail        running               failed      the same
-    release     running               queued      the same, when its process is told to stop
+    release     running               queued      the same, when its process is told to stop, or has given the job up unrecorded
     cancel      queued, running       cancelled   a client
     retry       failed, cancelled     queued      a client
     requeue     running               queued      the sweep, if the worker is lost

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from sqlalchemy.orm import Session
 
 from storage.database.models import Job
 from storage.tables import jobs
@@ -83,6 +84,21 @@ def test_a_pause_leaves_the_others_time_to_renew(house, sweeper, clock):
         sweeper.sweep()
         renew(house, job)
     assert house.job(job).state == "running"
+
+
+def test_the_time_without_a_database_is_a_pause(house, sweeper, clock, monkeypatch):
+    job = claim(house, "elsewhere")
+    sweeper.sweep()
+    with monkeypatch.context() as away:
+        away.setattr(Session, "connection", lambda self: 1 / 0)
+        for _ in range(int(2 * LEASE_S / 5)):
+            clock.seconds += 5
+            with pytest.raises(ZeroDivisionError):
+                sweeper.sweep()
+    sweeper.sweep()
+    assert house.job(job).state == "running"  # its worker has half a lease to renew it
+    sweep_for(sweeper, clock, LEASE_S)
+    assert house.job(job).state == "queued"
 
 
 def test_a_worker_never_takes_its_own_job(house, sweeper, clock):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import stat
 import subprocess
@@ -115,6 +116,19 @@ def test_a_socket_takes_no_notice_of_other_messages_and_never_waits(monkeypatch)
     assert set(watchdog.senders()) == {os.getpid()}
     watchdog.close()
     notify()  # nobody listens any more
+
+
+def test_a_socket_that_was_cleaned_up_is_there_again(monkeypatch):
+    watchdog = WatchdogSocket()
+    monkeypatch.setenv(NOTIFY_SOCKET, watchdog.address)
+    for remove in (lambda: os.unlink(watchdog.address), lambda: shutil.rmtree(Path(watchdog.address).parent)):
+        remove()
+        notify()  # is lost
+        assert list(watchdog.senders()) == []
+        notify()
+        assert list(watchdog.senders()) == [os.getpid()]
+        assert stat.S_IMODE(Path(watchdog.address).parent.stat().st_mode) == 0o700
+    watchdog.close()
 
 
 def test_an_abstract_address_of_systemd_is_understood(monkeypatch):

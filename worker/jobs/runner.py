@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from sqlalchemy import select
+
 from storage.cleanup import ObjectCleaner
 from storage.database.engine import Database
-from storage.database.models import JobKind
+from storage.database.models import Job, JobKind
 from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
@@ -66,6 +68,9 @@ class Runner:
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
         self.stopping = threading.Event()
+        self._claiming = threading.Lock()
+        self._running: Job | None = None
+        """The job that this worker runs; it changes from None to a job while `_claiming` is held."""
         self._background: list[threading.Thread] = []
 
     def run_next(self, kinds: Collection[JobKind] | None = None, stopping: threading.Event | None = None) -> bool:
@@ -78,12 +83,17 @@ class Runner:
         Returns:
             False if no job was queued.
         """
-        with self.database.session() as session:
-            job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
+        with self._claiming:
+            with self.database.session() as session:
+                job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
+            self._running = job
         if job is None:
             return False
-        with logs.log_context(job_id=job.id, kind=job.kind, attempt=job.attempt):
-            self.pipeline.run(job, stopping or self.stopping)
+        try:
+            with logs.log_context(job_id=job.id, kind=job.kind, attempt=job.attempt):
+                self.pipeline.run(job, stopping or self.stopping)
+        finally:
+            self._running = None
         return True
 
     def start_background_tasks(self) -> None:
@@ -151,9 +161,23 @@ class Runner:
                 workers.register(session, self.name, host=self.host, queues=queues, device=device)
 
     def _sweep(self) -> None:
+        self._release_strays()
         self.sweeper.sweep()
         self.lock.remove_dead()
         remove_deleted_subjects(self.database, self.pipeline.workspace)
+
+    def _release_strays(self) -> None:
+        """Releases the jobs that this worker does not run although their rows say so; no attempt is counted.
+
+        The database was away, or another one, when this worker gave them up, or the answer to its claim was lost.
+        """
+        with self._claiming, self.database.session() as session:
+            own = select(Job.id, Job.attempt).where(Job.state == "running", Job.worker == self.name)
+            for job_id, attempt in session.execute(own).all():
+                running = self._running
+                if running is None or (running.id, running.attempt) != (job_id, attempt):
+                    log.warning("%s is not run by this worker any more: released", job_id)
+                    jobs.release(session, job_id, attempt)
 
     def _clean_up(self) -> None:
         self.object_cleaner.run_batch()
