@@ -63,7 +63,8 @@ class FootageReader:
                 current = ahead[0] // BLOCK_FRAMES
                 following = next((k // BLOCK_FRAMES for k in ahead if k // BLOCK_FRAMES != current), current)
                 blocks = {
-                    block: blocks.get(block) or pool.submit(self._decode, block, size, planar) for block in (current, following)
+                    block: blocks.get(block) or pool.submit(self._decode, block, size, planar)
+                    for block in (current, following)
                 }
                 k = ahead.popleft()
                 ahead.extend(islice(numbers, 1))
@@ -81,7 +82,12 @@ class FootageReader:
         pictures = untrusted_input(self.path, ss=first / FPS)["V:0"]
         if size is not None:
             pictures = pictures.filter("scale", width, height, flags="bicubic")
-        options = {"format": "rawvideo", "pix_fmt": "yuv420p" if planar else "rgb24", "threads": THREADS, "frames:v": count}
+        options = {
+            "format": "rawvideo",
+            "pix_fmt": "yuv420p" if planar else "rgb24",
+            "threads": THREADS,
+            "frames:v": count,
+        }
         shape = (height * 3 // 2, width) if planar else (height, width, 3)
         frames = np.empty((count, *shape), np.uint8)
         with running(ffmpeg.output(pictures, "pipe:1", **options)) as child:

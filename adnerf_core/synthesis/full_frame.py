@@ -106,7 +106,9 @@ class FullFrameRenderer:
         yuv.add_rgb(picture, mask.box, share[..., None] * (grain[..., None] - difference))
         return picture
 
-    def render_region(self, mask: SoftMask, frame: int, code: Float[Tensor, " code"]) -> Float[np.ndarray, "rows cols 3"]:
+    def render_region(
+        self, mask: SoftMask, frame: int, code: Float[Tensor, " code"]
+    ) -> Float[np.ndarray, "rows cols 3"]:
         """Renders the pixels of a mask; returns colours 0..255, 0 outside the mask."""
         subject, device = self.subject, self.subject.poses.device
         inside = mask.share > MIN_SHARE

@@ -91,7 +91,7 @@ class WatermarkEmbedder:
             else:
                 yield self.apply(frame, index)
 
-    def _change(self, gray: UInt8[np.ndarray, "height width"], index: int) -> Float[np.ndarray, "height width"]:
+    def _change(self, gray: UInt8[np.ndarray, "_ _"], index: int) -> Float[np.ndarray, "height width"]:
         """Returns the change of brightness of a frame, in steps of 1/255."""
         phases = 2 * math.pi / PERIOD_S * index / FPS * np.arange(1, FREQUENCIES + 1)
         waves = np.stack([np.cos(phases), np.sin(phases)], -1).reshape(-1).astype(np.float32)

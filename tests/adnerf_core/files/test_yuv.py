@@ -26,7 +26,11 @@ def picture(tmp_path):
 
 def test_planes_have_the_colours_that_were_filmed(picture):
     assert picture.shape == (HEIGHT * 3 // 2, WIDTH)
-    assert [plane.shape for plane in yuv.planes(picture)] == [(HEIGHT, WIDTH), (HEIGHT // 2, WIDTH // 2), (HEIGHT // 2, WIDTH // 2)]
+    assert [plane.shape for plane in yuv.planes(picture)] == [
+        (HEIGHT, WIDTH),
+        (HEIGHT // 2, WIDTH // 2),
+        (HEIGHT // 2, WIDTH // 2),
+    ]
     assert np.abs(yuv.to_rgb(picture, WHOLE) - smooth_picture()).mean() < 2.5
 
 
@@ -41,7 +45,9 @@ def test_a_change_is_added_inside_the_box_alone(picture):
     yuv.add_rgb(picture, box, np.broadcast_to(np.float32([20, -10, 30]), (28, 20, 3)).copy())
     changed = yuv.to_rgb(picture, WHOLE) - yuv.to_rgb(before, WHOLE)
     assert np.abs(changed[box][4:-4, 4:-4] - (20, -10, 30)).max() < 2.5
-    for plane, old, part in zip(yuv.planes(picture), yuv.planes(before), (box, yuv.halved(box), yuv.halved(box)), strict=True):
+    for plane, old, part in zip(
+        yuv.planes(picture), yuv.planes(before), (box, yuv.halved(box), yuv.halved(box)), strict=True
+    ):
         outside = np.ones(plane.shape, bool)
         outside[part] = False
         assert np.array_equal(plane[outside], old[outside])

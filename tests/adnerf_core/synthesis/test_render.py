@@ -201,7 +201,12 @@ def test_nothing_stands_behind_the_person_where_that_is_wanted(run, tmp_path):
 
 
 def test_webm_with_a_background_has_no_alpha(run, tmp_path):
-    done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.webm", RenderOptions(frame="portrait", format="webm", size=64))
+    done = render(
+        run,
+        tone(tmp_path / "a.wav", 0.4),
+        tmp_path / "out.webm",
+        RenderOptions(frame="portrait", format="webm", size=64),
+    )
     pictures = list(ffmpeg.read_frames(tmp_path / "out.webm"))
     assert (len(pictures), pictures[0].shape) == (done.frames, (64, 64, 3))
     assert decode_alpha(tmp_path / "out.webm", 64)[..., 3].min() == 255

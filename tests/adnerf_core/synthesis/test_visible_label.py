@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from adnerf_core.config import RenderOptions
-from adnerf_core.files import ffmpeg
+from adnerf_core.files import ffmpeg, yuv
 from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.synthesis.render import render
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
@@ -40,6 +40,19 @@ def test_long_and_short_texts_stay_inside(text):
     frame, labelled = drawn(text, 128)
     cols = np.nonzero((labelled != frame).any((0, 2)))[0]
     assert cols.min() >= 1 and cols.max() < 127
+
+
+@pytest.mark.parametrize(("height", "width"), [(180, 320), (320, 180)])
+def test_the_label_on_planes_is_that_on_rgb(height, width):
+    label = VisibleLabel(DEFAULT_TEXT, height, width)
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)
+    whole = (slice(0, height), slice(0, width))
+    before = yuv.to_rgb(planes, whole)
+    (labelled,) = label.over([planes])
+    expected = label.draw(before.clip(0, 255).round().astype(np.uint8)).astype(float)
+    assert np.abs(yuv.to_rgb(labelled, whole) - expected).max() < 4
+    rows, cols = np.nonzero(np.abs(expected - before).max(-1) > 5)
+    assert rows.min() > height - 40 and cols.max() < width - 1
 
 
 def test_the_label_is_opaque_on_a_transparent_picture():
