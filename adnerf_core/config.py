@@ -136,8 +136,6 @@ class TrainConfig(Config):
 PRESETS: dict[str, TrainConfig] = {
     "draft": TrainConfig(
         preset="draft",
-        size=256,
-        audio_steps=400,
         head_steps=1500,
         torso_steps=1500,
         field=FieldConfig(planes=(64, 256), torso_planes=(64, 320)),
