@@ -18,6 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from adnerf_core import threads
 from adnerf_core.config import PRESETS
 from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.files.run_dir import write_json
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not clips:
         parser.error(f"there are no clips in {args.dir}; --draw makes some")
     results = args.results or args.dir / "results"
+    threads.sleep_while_waiting()  # the trials' processes inherit it
     voice = args.voice or make_voice(results / "voice.wav")
     records: dict[str, Any] = {}
     console = Console()

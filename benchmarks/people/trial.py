@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from adnerf_core.config import PRESETS, TrainConfig
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import AdnerfError
@@ -89,7 +87,6 @@ def run_apart(trial: Trial) -> dict[str, Any]:
 
 def run(trial: Trial) -> None:
     """Runs the stages of a trial that are not done yet, and writes its record."""
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))  # leaves a core for ffmpeg and whatever else runs
     trial.folder.mkdir(parents=True, exist_ok=True)
     record = read_json(trial.record) if trial.record.exists() else {}
     if record.get("inputs") != trial.inputs:
