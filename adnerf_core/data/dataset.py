@@ -3,6 +3,10 @@
     dataset.json        the manifest, written last: its presence means that preprocessing is complete: version, source (name,
                         sha256), size, frames, held_out_from, focal and center (px), features (name, width, rate) and more figures
     footage.json        the footage report (also written, as far as it is known, when the footage is refused)
+    footage.mp4         the footage, whole: frame k is frame k of the dataset; upright, 25 frames a second, square pixels, SDR (BT.709),
+                        H.264 4:2:0 without sound, longest edge at most 1920 px, a key frame every 12 frames and no B-frames.
+                        The manifest's `footage` holds its width, height and crop (x, y, side): the square that `frames` show, px.
+                        Both are absent in datasets that were imported, or made before footage was kept
     frames/000000.jpg   the cropped frame, `size` x `size`, RGB, JPEG quality 95 without chroma subsampling
     masks/000000.png    coverage of each pixel, 8 bit, soft edges: R = head (with hair), G = torso (neck, shoulders); rest background
     background.png      the clean plate (the scene without the person), `size` x `size`
@@ -27,6 +31,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -98,6 +103,7 @@ class SubjectDataset:
         frames: number of frames, valid or not.
         held_out_from: first frame of the held-out part, which training never reads.
         camera: of the stored frames.
+        footage: the manifest's `footage`; None if the footage was not kept.
 
     Raises:
         NotReady: the folder is not a finished dataset.
@@ -113,6 +119,7 @@ class SubjectDataset:
         self.held_out_from: int = self.manifest["held_out_from"]
         self.camera = Camera(self.size, self.size, self.manifest["focal"], tuple(self.manifest["center"]))
         self.audio = self.root / "audio.wav"
+        self.footage: dict[str, Any] | None = self.manifest.get("footage")
 
     def track(self) -> Track:
         """Reads poses, landmarks and the measurements that are derived from them."""

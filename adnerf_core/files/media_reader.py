@@ -11,13 +11,14 @@ from pathlib import Path
 
 import ffmpeg
 import numpy as np
-from ffmpeg.nodes import FilterableStream
+from ffmpeg.nodes import FilterableStream, OutputStream
 from jaxtyping import Float, UInt8
 
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import NoAudio, NotMedia, NoVideo
 from adnerf_core.files.ffmpeg_process import THREADS, file_url, running, untrusted_input
 from adnerf_core.files.media_info import MAX_SECONDS, MediaInfo, probe
+from adnerf_core.files.video_formats import FOOTAGE, footage_size
 
 MIN_RATE = 4000
 """Lowest sampling rate that is accepted, Hz: telephones use 8000, and speech needs 2 kHz of bandwidth to be intelligible. A header
@@ -49,6 +50,7 @@ def read_frames(
     fps: float = FPS,
     start_s: float = 0.0,
     duration_s: float | None = None,
+    footage: Path | None = None,
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Streams the pictures of a video as RGB, upright, with square pixels.
 
@@ -63,22 +65,30 @@ def read_frames(
         fps: pictures per second.
         start_s: time of the first picture, s.
         duration_s: how much is read at most, s.
+        footage: where to store the same pictures, uncropped, at footage_size(), for playing. They are written by the same decoding,
+            and complete when the stream has ended.
 
     Raises:
         NotMedia: if nothing can be decoded.
         NoVideo: if the file has no pictures.
+        DiskFull: if `footage` does not fit on the disk.
         MediaTooLarge, MediaTooLong: at the limits of probe() and of the process.
     """
     info = info or probe(path)
     if not info.has_video:
         raise NoVideo("The video has no pictures.")
-    crop = crop or (0, 0, info.width, info.height)
-    width, height = size or crop[2:]
+    width, height = size or (crop or (0, 0, info.width, info.height))[2:]
     number = max(1, round((MAX_SECONDS if duration_s is None else duration_s) * fps))
-    pictures = _pictures(path, info, crop, size, fps, start_s)
+    pictures = _pictures(path, info, fps, start_s)
+    if footage is not None:
+        split = pictures.filter_multi_output("split")
+        pictures, stored = split[0], split[1]
     options = {"format": "rawvideo", "pix_fmt": "rgb24", "threads": THREADS, "frames:v": number}
+    output = ffmpeg.output(_cropped(pictures, info, crop, size), "pipe:1", **options)
+    if footage is not None:
+        output = ffmpeg.merge_outputs(output, _footage_output(stored, info, footage, number))
     count = 0
-    with running(ffmpeg.output(pictures, "pipe:1", **options).global_args("-copyts")) as child:
+    with running(output.global_args("-copyts")) as child:
         while True:
             frame = np.empty((height, width, 3), np.uint8)
             if child.stdout.readinto(memoryview(frame).cast("B")) < frame.nbytes:
@@ -180,29 +190,54 @@ def soundtrack_of(source: FilterableStream, info: MediaInfo) -> FilterableStream
     return resampled.filter("aformat", sample_fmts="s16")
 
 
-def _pictures(
-    path: Path,
-    info: MediaInfo,
-    crop: tuple[int, int, int, int],
-    size: tuple[int, int] | None,
-    fps: float,
-    start_s: float,
-) -> FilterableStream:
-    """The filter graph of read_frames()."""
-    x, y, width, height = crop
-    if min(x, y) < 0 or min(width, height) < 1 or x + width > info.width or y + height > info.height:
-        raise ValueError(f"crop {crop} is not inside {info.width}x{info.height}")
+def _pictures(path: Path, info: MediaInfo, fps: float, start_s: float) -> FilterableStream:
+    """The pictures of a video from `start_s` on, `fps` a second, upright and with square pixels."""
     # The filter `fps` shows the last picture of the half-open step around k / fps. Shifted by half a step, less half a
     # picture of the file, this is the nearest one.
     shift = max(MIN_SHIFT_S, 0.5 / fps - 0.5 / info.fps) if info.fps else 0.0
     # No seeking to the very start: a Matroska file whose end, and with it the index, is cut off cannot do that.
     seek = {"ss": start_s - SEEK_MARGIN_S} if start_s > SEEK_MARGIN_S else {}
-    pictures = (
+    return (
         untrusted_input(path, **seek)["V:0"]
         .filter("setpts", f"PTS-({info.start_s - shift})/TB")
         .filter("fps", fps, start_time=start_s)
         .filter("setpts", "N/FRAME_RATE/TB")
         .filter("scale", info.width, info.height, flags=SCALING)
-        .filter("crop", width, height, x, y, exact=1)
     )
+
+
+def _cropped(
+    pictures: FilterableStream,
+    info: MediaInfo,
+    crop: tuple[int, int, int, int] | None,
+    size: tuple[int, int] | None,
+) -> FilterableStream:
+    """A part of `pictures`, scaled to `size`."""
+    if crop is not None:
+        x, y, width, height = crop
+        if min(x, y) < 0 or min(width, height) < 1 or x + width > info.width or y + height > info.height:
+            raise ValueError(f"crop {crop} is not inside {info.width}x{info.height}")
+        pictures = pictures.filter("crop", width, height, x, y, exact=1)
     return pictures if size is None else pictures.filter("scale", *size, flags=SCALING)
+
+
+def _footage_output(pictures: FilterableStream, info: MediaInfo, path: Path, number: int) -> OutputStream:
+    """Stores `number` of `pictures` as footage for playing: SDR, BT.709, tagged as such."""
+    width, height = footage_size(info.width, info.height)
+    if max(info.width - width, info.height - height) <= 1:  # an odd edge: nothing is scaled
+        pictures = pictures.filter("crop", width, height, 0, 0, exact=1)
+    pictures = (
+        pictures.filter("scale", width, height, flags=SCALING, out_color_matrix="bt709", out_range="tv")
+        .filter("format", "yuv420p")
+        .filter("setparams", color_primaries="bt709", color_trc="bt709", colorspace="bt709", range="tv")
+    )
+    tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
+    return ffmpeg.output(
+        pictures,
+        file_url(path),
+        format=FOOTAGE.format,
+        threads=THREADS,
+        **FOOTAGE.video,
+        **tags,
+        **{"frames:v": number},
+    )

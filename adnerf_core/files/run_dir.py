@@ -5,7 +5,9 @@ metrics.jsonl       one line per report: {"phase", "step", "loss", "psnr", ...}
 checkpoints/        last.safetensors: everything that exact resumption needs
 previews/           the same held-out frames at each checkpoint, as JPEG; preview.jpg is the newest
 model.safetensors   the trained weights; subject.json holds everything else that rendering needs to know
-track.npz           poses, torso motion, eyes and brows of the footage, for rendering without the dataset
+track.npz           poses, torso motion, eyes and brows of the footage, for rendering without the dataset; exposure, and the frames that
+                    may be shown
+footage.mp4         the footage, to be shown with rendered lips; the same file as the dataset's
 background.png      the clean plate at the run's size
 result.json         written last: if it exists, training has ended
 evaluation.json     figures; report.html, contact_sheet.png and side_by_side.mp4 belong to it
@@ -15,8 +17,10 @@ views.jpg           a sheet of pictures of the subject from other directions
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +77,24 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
+def file_sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Makes `target` a hard link to `source`, or a copy where there can be none (another file system), atomically. Raises DiskFull."""
+    with atomic(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
 class RunDir:
     """The file names inside one run directory. Creating a RunDir creates no file or folder."""
 
@@ -87,6 +109,7 @@ class RunDir:
         self.subject = self.root / "subject.json"
         self.track = self.root / "track.npz"
         self.background = self.root / "background.png"
+        self.footage = self.root / "footage.mp4"
         self.result = self.root / "result.json"
         self.evaluation = self.root / "evaluation.json"
         self.report = self.root / "report.html"

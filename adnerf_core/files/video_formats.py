@@ -50,6 +50,39 @@ WEBM = VideoFormat(
 )
 FORMATS = {".mp4": MP4, ".webm": WEBM}
 
+GOP_FRAMES = 12
+"""Distance of the key frames of footage that is kept, frames: half a second. A frame can only be decoded after those since the last key
+frame, and footage is also played backwards."""
+
+FOOTAGE = VideoFormat(
+    format="mp4",
+    # Key frames are GOP_FRAMES apart, also at cuts, and without B-frames every frame is decoded from earlier ones alone.
+    video={
+        "c:v": "libx264",
+        "preset": "superfast",
+        "crf": 14,
+        "g": GOP_FRAMES,
+        "keyint_min": GOP_FRAMES,
+        "sc_threshold": 0,
+        "bf": 0,
+    },
+    audio=MP4.audio,
+    muxing={},
+)
+"""The footage that a subject is shown in, as it is kept."""
+
+FOOTAGE_EDGE = 1920
+"""Longest edge of footage that is kept, px: that of the largest video that is rendered."""
+
+
+def footage_size(width: int, height: int) -> tuple[int, int]:
+    """Returns the even size in which footage of a source of `width` x `height` px is kept, at most FOOTAGE_EDGE px long.
+
+    An odd source loses a column or a row, as 4:2:0 video stores one colour for every 2x2 pixels.
+    """
+    scale = min(1.0, FOOTAGE_EDGE / max(width, height))
+    return max(2, int(width * scale + 0.01) // 2 * 2), max(2, int(height * scale + 0.01) // 2 * 2)
+
 
 def format_for(path: Path) -> VideoFormat:
     """Returns the format that the suffix of `path` names. Raises ValueError for another suffix."""

@@ -176,6 +176,19 @@ def find_cuts(changes: Float[np.ndarray, " changes"]) -> list[int]:
     return [cut for cut in jumps if not any(0 < abs(cut - other) <= FLASH_FRAMES for other in jumps)]
 
 
+def crop_in_footage(crop: tuple[int, int, int, int], scale: float, width: int, height: int) -> tuple[int, int, int]:
+    """Returns the square (x, y, side) of the footage that is kept, of `width` x `height` px, which is nearest to `crop`.
+
+    Args:
+        crop: square (x, y, edge, edge) that choose_crop() chose, px of the source.
+        scale: width of the footage over that of the source.
+        width: of the footage, px.
+        height: of the footage, px.
+    """
+    side = min(round(crop[2] * scale), width, height) // 2 * 2
+    return min(round(crop[0] * scale), width - side), min(round(crop[1] * scale), height - side), side
+
+
 def choose_crop(faces: Float[np.ndarray, "faces 4"], width: int, height: int) -> tuple[int, int, int, int]:
     """Returns the square (x, y, edge, edge) that shows head and shoulders and keeps the moving face inside.
 

@@ -4,13 +4,13 @@ The stages are a dict, run in order. Each writes its results into a small file w
 exists, so that a preprocessing that was killed goes on where it stopped. Pictures are streamed: no stage holds more than a
 few dozen of them.
 
-The video is read four times: by the probe, for the sound, and twice for the pictures (the check and the tracking; the crop
-is only known after the check). It is read once more for its SHA-256, unless the caller knows that.
+The video is read three times: by the probe, for the sound, and for the pictures. That last reading checks them and writes
+footage.mp4, from which the later stages read the pictures: what is learnt from is what is shown later. The video is read once more
+for its SHA-256, unless the caller knows that.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -31,7 +31,8 @@ from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker, track
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import TRAINING_QUALITY, read_rgb, write_rgb
-from adnerf_core.files.run_dir import atomic, read_json, write_json
+from adnerf_core.files.run_dir import atomic, file_sha256, read_json, write_json
+from adnerf_core.files.video_formats import footage_size
 from adnerf_core.preprocess import (
     av_sync,
     background,
@@ -63,7 +64,7 @@ TORSO_MASK, TORSO_MARGIN = 200, 9
 """Mask value above which a pixel belongs to the torso for sure, and the size of the erosion, px, that keeps features away from
 its outline, where the background would move with them."""
 
-SCRATCH_LAYOUT = 2
+SCRATCH_LAYOUT = 3
 """Version of the intermediate files. Those of another version are discarded, and preprocessing starts afresh."""
 
 DEFAULTS = PreprocessConfig()
@@ -105,6 +106,11 @@ class PreprocessContext:
     def sound(self) -> Path:
         """The video's sound, [samples] float32."""
         return self.scratch / "sound.npy"
+
+    @property
+    def footage(self) -> Path:
+        """The footage for playing."""
+        return self.out / "footage.mp4"
 
     def record(self, stage: str) -> Path:
         """The file with the results of `stage`; it exists if the stage is done."""
@@ -206,10 +212,13 @@ def _survey(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         np.save(temporary, samples)
     seconds = min(info.duration_s, limit)
     small = footage_check.survey_size(info.width, info.height)
-    frames = ffmpeg.read_frames(work.video, info=info, size=small, duration_s=seconds)
-    check = footage_check.check_footage(frames, info.width, info.height, lambda done: progress(done, seconds * FPS))
-    size = min(work.config.max_size, check.crop[2]) // 2 * 2
-    return asdict(check) | {"size": size}
+    with atomic(work.footage) as temporary:
+        frames = ffmpeg.read_frames(work.video, info=info, size=small, duration_s=seconds, footage=temporary)
+        check = footage_check.check_footage(frames, info.width, info.height, lambda done: progress(done, seconds * FPS))
+    width, height = footage_size(info.width, info.height)
+    crop = footage_check.crop_in_footage(check.crop, width / info.width, width, height)
+    size = min(work.config.max_size, crop[2]) // 2 * 2
+    return asdict(check) | {"size": size, "footage": {"width": width, "height": height, "crop": crop}}
 
 
 def _track(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
@@ -218,8 +227,9 @@ def _track(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     size, total = facts["size"], facts["frames"]
     shutil.rmtree(work.out / "frames", ignore_errors=True)  # a killed run leaves incomplete files
     tracker = load_tracker(work.config.tracker, work.config.tracker_model)
-    crop, seconds = tuple(facts["crop"]), total / FPS
-    frames = ffmpeg.read_frames(work.video, info=work.media(), crop=crop, size=(size, size), duration_s=seconds)
+    left, top, side = facts["footage"]["crop"]
+    crop, seconds = (left, top, side, side), total / FPS
+    frames = ffmpeg.read_frames(work.footage, crop=crop, size=(size, size), duration_s=seconds)
     landmarks, flow, appearance = [], [], []
     for k, (frame, points, frame_flow) in enumerate(track(frames, tracker)):
         landmarks.append(points)
@@ -389,7 +399,18 @@ def _publish(work: PreprocessContext, inputs: dict[str, Any]) -> None:
     with np.load(work.track) as arrays, atomic(work.out / "track.npz") as temporary:
         np.savez(temporary, **{name: arrays[name] for name in arrays.files if name != "cuts"})
     write_json(work.out / "footage.json", footage_report.footage(facts))
-    names = ("size", "frames", "focal", "lag_ms", "crop", "reprojection_px", "features", "eye_range", "hole_share")
+    names = (
+        "size",
+        "frames",
+        "focal",
+        "lag_ms",
+        "crop",
+        "reprojection_px",
+        "features",
+        "eye_range",
+        "hole_share",
+        "footage",
+    )
     manifest = inputs | {name: facts[name] for name in names}
     manifest["center"] = [facts["size"] / 2] * 2
     manifest["held_out_from"] = facts["frames"] - round(facts["frames"] * work.config.held_out)
@@ -400,7 +421,15 @@ def _publish(work: PreprocessContext, inputs: dict[str, Any]) -> None:
 
 def _clear(out: Path) -> None:
     """Removes what an earlier preprocessing wrote into `out`, the manifest first."""
-    for name in ("dataset.json", "footage.json", "track.npz", "background.png", "audio.wav", "features.npy"):
+    for name in (
+        "dataset.json",
+        "footage.json",
+        "footage.mp4",
+        "track.npz",
+        "background.png",
+        "audio.wav",
+        "features.npy",
+    ):
         (out / name).unlink(missing_ok=True)
     for name in ("unfinished", "frames", "masks"):
         shutil.rmtree(out / name, ignore_errors=True)
@@ -408,10 +437,4 @@ def _clear(out: Path) -> None:
 
 def _digest(path: Path) -> str:
     """SHA-256 of a file; empty if there is no file, which the first stage then reports."""
-    if not path.is_file():
-        return ""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return file_sha256(path) if path.is_file() else ""

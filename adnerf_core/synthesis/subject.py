@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from numpy import ndarray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -17,11 +19,13 @@ from adnerf_core.config import TrainConfig, ViewLimits
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NoSuchDevice, NotReady
 from adnerf_core.face.lip_pca import LipPca
+from adnerf_core.face.lip_region import lip_region
 from adnerf_core.files.images import image_to_tensor, read_rgb, write_rgb
-from adnerf_core.files.run_dir import RunDir, atomic, read_json, write_json
+from adnerf_core.files.run_dir import RunDir, atomic, file_sha256, link_or_copy, read_json, write_json
 from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.models.base import SceneGeometry, TalkingHeadModel
 from adnerf_core.models.talking_head import TalkingHead
+from adnerf_core.synthesis.playback import PlayableFrames, Playback
 
 VERSION = 6
 """Version of the files that save_subject writes. It changes if they or the networks change, and older runs must be trained again."""
@@ -49,6 +53,8 @@ class Subject:
     view_limits: ViewLimits
     lip_pca: LipPca | None = None
     """The meaning of the lip codes. None for the paper's networks, and for runs that were trained before it was stored."""
+    playback: Playback | None = None
+    """The footage for playing. None for runs that were trained before it was kept; they can only be rendered as portraits."""
 
     @property
     def size(self) -> int:
@@ -75,9 +81,20 @@ def save_subject(
     config: TrainConfig,
     dataset: SubjectDataset,
     track: Track,
+    playable: PlayableFrames,
     lip_pca: LipPca | None = None,
 ) -> None:
-    """Writes into `run` what load_subject needs: the weights, the motion of the training footage, the clean plate, subject.json."""
+    """Writes into `run` what load_subject needs: weights, motion of the training footage, clean plate, the footage, subject.json.
+
+    Args:
+        run: the run.
+        portrait: the trained model.
+        config: settings of the training.
+        dataset: the footage.
+        track: its refined track.
+        playable: what is known about its frames, all of them.
+        lip_pca: the meaning of the lip codes.
+    """
     with atomic(run.model) as temporary:
         save_file({name: value.contiguous() for name, value in portrait.state_dict().items()}, temporary)
     trained = slice(dataset.held_out_from)
@@ -88,6 +105,8 @@ def save_subject(
             pose=track.pose[trained].astype(np.float32),
             torso=track.torso[trained],
             upper=track.upper_face()[trained],
+            exposure=playable.exposure[trained],
+            trusted=playable.trusted[trained],
             **lips,
         )
     write_rgb(run.background, dataset.background(config.size))
@@ -100,6 +119,10 @@ def save_subject(
         "features": dataset.manifest["features"],
         "view_limits": view_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
     }
+    if dataset.footage is not None:
+        link_or_copy(dataset.root / run.footage.name, run.footage)
+        value["footage"] = dataset.footage | {"sha256": file_sha256(run.footage)}
+        value["region"] = lip_region(track.canonical_landmarks[trained][track.valid[trained]]).tolist()
     write_json(run.subject, value)
 
 
@@ -124,6 +147,7 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))
         stored = "lip_mean" in arrays
         lip_pca = LipPca(arrays["lip_mean"], arrays["lip_components"]) if stored else None
+        playback = _playback(run, value, arrays, device) if "footage" in value else None
     return Subject(
         model=portrait.to(device).eval().requires_grad_(False),
         features=value["features"]["name"],
@@ -133,4 +157,16 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         background=image_to_tensor(read_rgb(run.background), device),
         view_limits=ViewLimits(**value["view_limits"]),
         lip_pca=lip_pca,
+        playback=playback,
     )
+
+
+def _playback(run: RunDir, value: dict[str, Any], arrays: Mapping[str, ndarray], device: str) -> Playback:
+    """Returns the footage that subject.json (`value`) and track.npz (`arrays`) describe. Raises NotReady if the file is missing."""
+    if not run.footage.exists():
+        raise NotReady(f"{run.footage} is missing.", "Train the subject again.")
+    footage = value["footage"]
+    exposure, trusted = (torch.from_numpy(arrays[name]).to(device) for name in ("exposure", "trusted"))
+    outline = torch.tensor(value["region"], device=device)
+    crop = tuple(float(number) for number in footage["crop"])
+    return Playback(run.footage, footage["width"], footage["height"], crop, exposure, trusted, outline)

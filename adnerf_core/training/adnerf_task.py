@@ -22,6 +22,7 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.adnerf import AdNerf, CoarseFine
 from adnerf_core.progress import Progress
 from adnerf_core.rendering.volume_rendering import over
+from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.training.losses import opacity_loss
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
 
@@ -109,6 +110,10 @@ class AdNerfTask:
     def refined_track(self) -> Track:
         """Returns the dataset's track: the paper does not refine it."""
         return self.track
+
+    def playable_frames(self) -> PlayableFrames:
+        """Returns the valid frames; their exposures are not measured."""
+        return PlayableFrames(np.ones((len(self.track.valid), 3), np.float32), self.track.valid)
 
     @torch.no_grad()
     def preview_codes(self) -> Float[ndarray, "frames code"]:

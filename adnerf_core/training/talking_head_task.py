@@ -22,12 +22,19 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.base import FrameConditions
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress
+from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.training.audio_stage import train_audio_encoders
 from adnerf_core.training.losses import gradient_loss, head_loss, torso_loss
 from adnerf_core.training.optimizers import learning_rate, make_optimizer
 from adnerf_core.training.pose_refinement import AlignmentFrames, refine_poses
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
-from adnerf_core.training.track_refinement import TrackRefinement, apply_pose_delta, refine_track, smooth_poses
+from adnerf_core.training.track_refinement import (
+    TrackRefinement,
+    apply_pose_delta,
+    interpolate,
+    refine_track,
+    smooth_poses,
+)
 
 CODE_NOISE = 0.1
 """Standard deviation of the noise on lip codes, which are standardised. Without it the field could recognise a training frame by its
@@ -119,6 +126,14 @@ class TalkingHeadTask:
         numbers, deltas = self.frames.frame_numbers.cpu().numpy(), self.refinement.pose_delta.cpu().numpy()
         track = refine_track(self.track, numbers, deltas)
         return dataclasses.replace(track, pose=smooth_poses(torch.from_numpy(track.pose)).numpy())
+
+    def playable_frames(self) -> PlayableFrames:
+        """Returns the valid frames that the refinement fits, and the exposures that it found, interpolated."""
+        trusted = np.zeros(len(self.track.valid), bool)
+        numbers = self.frames.frame_numbers.cpu().numpy()
+        trusted[numbers[self.refinement.inliers().cpu().numpy()]] = True
+        exposure = interpolate(self.refinement.exposure.cpu().numpy(), numbers, len(trusted))
+        return PlayableFrames(exposure.astype(np.float32), trusted)
 
     def preview_codes(self) -> Float[ndarray, "frames code"]:
         """Returns the lip codes that were measured in the footage."""

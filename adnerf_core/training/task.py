@@ -18,6 +18,7 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress
+from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.synthesis.subject import build_model
 from adnerf_core.training.scene_geometry import estimate_scene_geometry
 
@@ -110,6 +111,10 @@ class TrainingTask(Protocol):
 
     def refined_track(self) -> Track:
         """Returns the track to render with: the dataset's, or a better one."""
+        ...
+
+    def playable_frames(self) -> PlayableFrames:
+        """Returns which frames of the footage may be shown, and how bright they are."""
         ...
 
     def preview_codes(self) -> Float[ndarray, "frames code"]:

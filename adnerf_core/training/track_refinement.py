@@ -71,7 +71,7 @@ class TrackRefinement(NamedTuple):
         """Returns the refinement of `count` frames, of which this one knows those at `indices` (ascending)."""
         known = indices.cpu().numpy()
         pose_delta, exposure, residual = (
-            torch.from_numpy(_interpolate(values.reshape(len(known), -1).cpu().numpy(), known, count))
+            torch.from_numpy(interpolate(values.reshape(len(known), -1).cpu().numpy(), known, count))
             .float()
             .to(indices.device)
             for values in self
@@ -106,7 +106,7 @@ def refine_track(track: Track, numbers: Int[ndarray, " n"], deltas: Float[ndarra
         numbers: the frames that have a correction, ascending. The corrections of the others are interpolated.
         deltas: see `apply_pose_delta`.
     """
-    delta = torch.from_numpy(_interpolate(deltas, numbers, len(track.pose))).double()
+    delta = torch.from_numpy(interpolate(deltas, numbers, len(track.pose))).double()
     pose = apply_pose_delta(torch.from_numpy(track.pose).double(), delta).numpy()
     return replace(track, pose=pose.astype(track.pose.dtype))
 
@@ -135,7 +135,7 @@ def smooth_over_time(values: Float[Tensor, "frames n"], sigma: float = CORRECTIO
     return F.conv1d(padded, (kernel / kernel.sum())[None, None])[:, 0].T
 
 
-def _interpolate(values: Float[ndarray, "known n"], known: Int[ndarray, " known"], count: int) -> ndarray:
+def interpolate(values: Float[ndarray, "known n"], known: Int[ndarray, " known"], count: int) -> ndarray:
     """Returns values for frames 0 .. `count`, linear between the frames `known` and constant outside them."""
     times = np.arange(count)
     return np.stack([np.interp(times, known, column) for column in values.T], -1)

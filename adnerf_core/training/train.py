@@ -71,7 +71,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
         trainer.save()
         raise
     task = trainer.task
-    save_subject(run, task.model, config, dataset, task.refined_track(), task.lip_pca)
+    save_subject(run, task.model, config, dataset, task.refined_track(), task.playable_frames(), task.lip_pca)
     trainer.previewer().write_final(run)
     write_json(run.result, {"size": config.size, "restarts": trainer.state["restarts"]})
     return run

@@ -10,14 +10,18 @@ import numpy as np
 
 from adnerf_core.config import PRESETS
 from adnerf_core.data.dataset import VERSION, SubjectDataset
-from adnerf_core.face.landmarks import BROW_POINTS, EYE_POINTS, NOSE_BRIDGE, NOSE_TIP
+from adnerf_core.face.landmarks import BROW_POINTS, EYE_POINTS, JAW, NOSE_BRIDGE, NOSE_TIP
 from adnerf_core.face.lip_pca import LIP_CHIN_LANDMARKS, LOWER_INNER, UPPER_INNER
-from adnerf_core.files.ffmpeg import write_wav
+from adnerf_core.face.lip_region import CALM_EDGE
+from adnerf_core.files.ffmpeg import write_video, write_wav
 from adnerf_core.files.run_dir import write_json
+from adnerf_core.files.video_formats import FOOTAGE
 
 SIZE, FRAMES, HELD_OUT_FROM, FOCAL, DISTANCE = 48, 66, 60, 96.0, 10.0
 RADII = np.array([0.9, 1.2, 1.0])
 CENTER = np.array([0.0, 0.0, -0.8])
+FOOTAGE_SIZE, FOOTAGE_CROP = (80, 64), (16, 8, SIZE)
+"""Width and height of the footage, px, and the square in it that the dataset's frames show (x, y, side)."""
 
 _BASE = PRESETS["draft"]
 TOY = _BASE.model_copy(
@@ -46,10 +50,14 @@ def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
     plate = np.full((SIZE, SIZE, 3), (40, 90, 160), np.uint8)
     depose = np.stack([_landmarks(o) for o in opening])
     landmarks = np.stack([_project(poses[k], depose[k]) for k in range(FRAMES)])
+    footage = np.tile(plate[0, 0], (FRAMES, FOOTAGE_SIZE[1], FOOTAGE_SIZE[0], 1))
+    left, top, side = FOOTAGE_CROP
     for k in range(FRAMES):
         picture, mask = _draw(plate, poses[k], opening[k])
         cv2.imwrite(str(root / "frames" / f"{k:06d}.jpg"), picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
         cv2.imwrite(str(root / "masks" / f"{k:06d}.png"), mask[..., ::-1])
+        footage[k, top : top + side, left : left + side] = picture
+    write_video(root / "footage.mp4", footage, container=FOOTAGE)
     cv2.imwrite(str(root / "background.png"), plate[..., ::-1])
     features = generator.normal(0, 0.1, (FRAMES * 2, 80)).astype(np.float32)
     features[:, 0] = np.repeat(opening, 2) * 6
@@ -64,6 +72,7 @@ def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
     write_json(root / "dataset.json", {
         "version": VERSION, "source": {"name": "toy", "sha256": "0"}, "size": SIZE, "frames": FRAMES, "held_out_from": HELD_OUT_FROM,
         "focal": FOCAL, "center": [SIZE / 2, SIZE / 2], "lag_ms": 0.0, "features": {"name": "mel", "width": 80, "rate": 50},
+        "footage": {"width": FOOTAGE_SIZE[0], "height": FOOTAGE_SIZE[1], "crop": list(FOOTAGE_CROP)},
     })  # fmt: skip
     return SubjectDataset(root)
 
@@ -81,6 +90,11 @@ def _pose(yaw: float, pitch: float) -> np.ndarray:
 def _landmarks(opening: float) -> np.ndarray:
     """Returns 478 points in the head frame, of which only those that training reads have a meaningful place."""
     points = np.zeros((478, 3))
+    for i, landmark in enumerate(JAW):
+        angle = math.pi * i / (len(JAW) - 1)
+        points[landmark] = -0.8 * math.cos(angle), -1.1 * math.sin(angle), -0.5
+    for i, landmark in enumerate(CALM_EDGE):
+        points[landmark] = 0.6 * (2 * i / (len(CALM_EDGE) - 1) - 1), -0.1, 0.0
     for i, landmark in enumerate(LIP_CHIN_LANDMARKS):
         angle = 2 * math.pi * i / len(LIP_CHIN_LANDMARKS)
         points[landmark] = 0.3 * math.cos(angle), -0.5 + opening / 2 * math.sin(angle), 0.1

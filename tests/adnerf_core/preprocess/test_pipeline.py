@@ -58,12 +58,13 @@ def dataset(clip, tmp_path_factory):
     return preprocess(clip, tmp_path_factory.mktemp("uninterrupted") / "dataset", BRIEF)
 
 
-def test_the_video_is_probed_once_and_decoded_three_times(clip, dataset, tmp_path, monkeypatch):
-    """Once for the sound and twice for the pictures: the crop is known only after the check. And its digest is passed in."""
+def test_the_video_is_probed_once_and_decoded_twice(clip, dataset, tmp_path, monkeypatch):
+    """Once for the sound and once for the pictures, which are kept as footage. And its digest is passed in."""
     monkeypatch.setattr(pipeline, "_digest", lambda path: pytest.fail("the video was read for its digest"))
     commands = record_runs(monkeypatch)
     made = preprocess(clip, tmp_path, BRIEF, source_sha256=dataset.manifest["source"]["sha256"])
-    assert reads_of(clip, commands) == ["probe", "sound", "pictures", "pictures"] and len(commands) == 4
+    assert reads_of(clip, commands) == ["probe", "sound", "pictures"]
+    assert reads_of(made.root / "footage.mp4", commands) == ["probe", "pictures"] and len(commands) == 5
     assert {**made.manifest, "seconds": None} == {**dataset.manifest, "seconds": None}
 
 
@@ -73,7 +74,8 @@ def test_a_dataset_is_complete(dataset, clip):
     assert dataset.held_out_from == frames - round(frames / 11)
     manifest = dataset.manifest
     assert manifest["source"]["name"] == clip.name and manifest["config"] == BRIEF.model_dump(mode="json")
-    assert manifest["crop"] == [0, 0, 256, 256] and manifest["center"] == [128, 128]
+    assert manifest["crop"] == [0, 0, 256, 256]
+    assert dataset.footage == {"width": 256, "height": 256, "crop": [0, 0, 256]} and manifest["center"] == [128, 128]
     assert manifest["reprojection_px"] < 0.9
     assert manifest["lag_ms"] == pytest.approx(100, abs=40)  # these lips do not lead their sound by 50 ms
     assert set(manifest["seconds"]) == set(STAGES)
@@ -92,7 +94,7 @@ def test_a_dataset_is_complete(dataset, clip):
     assert np.load(dataset.root / "features.npy").shape == (2 * frames, 120)
     names = {path.name for path in dataset.root.iterdir()}
     assert names == {
-        "dataset.json", "footage.json", "frames", "masks", "background.png", "audio.wav", "features.npy", "track.npz",
+        "dataset.json", "footage.json", "footage.mp4", "frames", "masks", "background.png", "audio.wav", "features.npy", "track.npz",
     }  # fmt: skip
     assert len(list((dataset.root / "frames").iterdir())) == len(list((dataset.root / "masks").iterdir())) == frames
 
@@ -176,7 +178,7 @@ def test_a_stopped_preprocessing_goes_on_with_the_same_result(stage, folder, cli
     files = sorted(path.relative_to(dataset.root) for path in dataset.root.rglob("*") if path.is_file())
     assert files == sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file())
     for name in files:
-        if name.suffix in (".jpg", ".png", ".npy", ".wav"):
+        if name.suffix in (".mp4", ".jpg", ".png", ".npy", ".wav"):
             assert (tmp_path / name).read_bytes() == (dataset.root / name).read_bytes(), name
     for name in ("landmarks", "pose", "canonical_landmarks", "eyes"):
         np.testing.assert_array_equal(getattr(again.track(), name), getattr(dataset.track(), name))

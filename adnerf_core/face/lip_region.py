@@ -1,0 +1,51 @@
+"""The region of the face that the lips can move: cheeks, chin and the throat below it."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from adnerf_core.face.landmarks import CHIN, EAR_LOBES, JAW
+from adnerf_core.face.lip_pca import LIPS
+
+CALM_EDGE = (123, 117, 118, 119, 195, 348, 347, 346, 352)
+"""The upper edge, from the right cheek over the cheekbones below the lids and the back of the nose to the left cheek. On the reference
+clip speech moves these points by .005 head units (standard deviation), half a pixel at 512 px, and the lips by up to .037."""
+
+REACH_QUANTILE = 0.995
+"""Quantile of the jaw's distance from the mouth over the frames that counts as its farthest: a single stray detection does not."""
+
+JAW_MARGIN, CHIN_MARGIN = 0.04, 0.32
+"""Distance of the outline from the farthest jaw line beside the ear lobes and below the chin, head units; between them it rises.
+At the sides it holds the soft edge of the cheek; below the chin it holds the shadow that the chin casts on the throat, which moves with
+it."""
+
+THROAT_DEPTH = 0.3
+"""How far the throat lies behind the chin where the outline crosses it, head units: about 3 cm."""
+
+
+def lip_region(canonical_landmarks: Float[np.ndarray, "frames 478 3"]) -> Float[np.ndarray, "points 3"]:
+    """Returns the closed outline of what the lips of a person can move.
+
+    The region in a frame is the inside of the outline, projected with the frame's pose. It depends on all frames together: a mouth that
+    is shut may be wide open in the footage that is covered.
+
+    Args:
+        canonical_landmarks: landmarks in the head's frame, head units, in frames that show the person speak; without NaN.
+
+    Returns:
+        The corners in the head's frame, head units: along the jaw from the right ear lobe to the left, then back along CALM_EDGE.
+    """
+    middle = np.median(canonical_landmarks, axis=0)
+    jaw = list(JAW[JAW.index(EAR_LOBES[0]) : JAW.index(EAR_LOBES[1]) + 1])
+    centre = middle[list(LIPS), :2].mean(0)
+    offset = canonical_landmarks[:, jaw, :2] - centre
+    direction = middle[jaw, :2] - centre
+    direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
+    reach = np.quantile((offset * direction).sum(-1), REACH_QUANTILE, axis=0)
+    low = (middle[jaw[0], 1] + middle[jaw[-1], 1]) / 2
+    share = np.clip((low - middle[jaw, 1]) / (low - middle[CHIN, 1]), 0, 1)[:, None]  # 0 at the lobes, 1 at the chin
+    share **= 3  # the shadow lies below the chin, not beside the jaw
+    edge = centre + direction * (reach[:, None] + JAW_MARGIN + share * (CHIN_MARGIN - JAW_MARGIN))
+    lower = np.concatenate([edge, middle[jaw, 2:] - share * THROAT_DEPTH], -1)
+    return np.concatenate([lower, middle[list(CALM_EDGE)][::-1]]).astype(np.float32)
