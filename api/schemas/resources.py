@@ -108,7 +108,11 @@ class VideoForm(Input):
         "frame are alike",
         examples=[10],
     )
-    options: RenderOptions = Field(RenderOptions(), description="JSON: see RenderOptions")
+    options: RenderOptions = Field(
+        RenderOptions(),
+        description="JSON: see RenderOptions",
+        examples=[{"frame": "full", "size": 1280}, {"frame": "portrait", "view": {"yaw_deg": 10}, "motion": 0.5}],
+    )
 
 
 class Footage(Output):
