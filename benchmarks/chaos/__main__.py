@@ -51,7 +51,7 @@ def experiments(faults: int, limit_s: float) -> dict[str, Callable[[Servers, Pat
         limit_s: longest duration of its faults, seconds.
     """
     return {
-        "storm": partial(storm, faults=faults, pause_s=(2.0, 4.0), limit_s=limit_s),
+        "storm": partial(storm, faults=faults, pause_s=(1.0, 3.0), limit_s=limit_s),
         "flush": partial(flush, subjects=6, flushes=4),
         "freeze": partial(network_cut, how="freeze", **QUICK_LEASE),
         "cut": partial(network_cut, how="cut", **QUICK_LEASE),
