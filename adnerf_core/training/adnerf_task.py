@@ -208,12 +208,12 @@ class HeadPhase(AdNerfPhase):
         """Makes the optimizer of the audio networks and the head's volume."""
         return self.optimize(self.task.model.audio, self.task.model.attention, self.task.model.head)
 
-    def sample(self, step: int) -> FrameRays:
+    def sample(self, step: int) -> tuple[FrameRays]:
         """Draws pixels of one frame, most of them in the face's rectangle."""
         index, generator = self.task.draw_frame(step)
         rectangle = rectangle_mask(self.task.config.size, *self.task.faces[index])
         pixels = draw_pixels(rectangle, self.task.config.rays, self.paper.face_share, generator)
-        return self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=False)
+        return (self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=False),)
 
     def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the head from the audio. AudioAttNet takes part from `attention_from` of the phase on."""
@@ -237,13 +237,13 @@ class TorsoPhase(AdNerfPhase):
         """Makes the optimizer of the torso's volume."""
         return self.optimize(self.task.model.torso)
 
-    def sample(self, step: int) -> FrameRays:
+    def sample(self, step: int) -> tuple[FrameRays]:
         """Draws pixels of one frame, most of them in the lower half of the picture."""
         index, generator = self.task.draw_frame(step)
         size = self.task.config.size
         lower_half = rectangle_mask(size, 0, size // 2, size, size - size // 2)
         pixels = draw_pixels(lower_half, self.paper.torso_rays, self.paper.face_share, generator)
-        return self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=True)
+        return (self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=True),)
 
     def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the complete picture; the head has no gradient."""

@@ -197,9 +197,9 @@ class HeadPhase(Phase):
         """Returns whether the rays of `step` form patches."""
         return step >= PATCHES_FROM * self.steps
 
-    def sample(self, step: int) -> RayBatch:
+    def sample(self, step: int) -> tuple[RayBatch, RayBatch]:
         """Draws single pixels, or at the end patches, of head, mouth and eyes."""
-        return self.task.sampler.head_batch(step, self.uses_patches(step))
+        return self.task.sampler.head_batch(step, self.uses_patches(step)).halves()
 
     def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the head with the lips of the footage. The opacity is that of the rays labelled HEAD."""
@@ -245,9 +245,9 @@ class TorsoPhase(Phase):
         """Returns the factor of the schedule in optimizers.py."""
         return learning_rate(step, self.steps)
 
-    def sample(self, step: int) -> RayBatch:
+    def sample(self, step: int) -> tuple[RayBatch, RayBatch]:
         """Draws pixels in the torso's region."""
-        return self.task.sampler.torso_batch(step)
+        return self.task.sampler.torso_batch(step).halves()
 
     def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the complete picture with the lips of the footage. The opacity is the torso's, over all rays."""

@@ -16,8 +16,9 @@ from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement
 from adnerf_core.training import train as training
+from adnerf_core.training.parallel import flush_denormals
 from adnerf_core.training.talking_head_task import HeadPhase
-from adnerf_core.training.train import flush_denormals, train
+from adnerf_core.training.train import train
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
 
