@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from scipy.interpolate import LinearNDInterpolator
-from scipy.ndimage import binary_dilation
+from scipy.ndimage import binary_dilation, binary_opening
 
 from adnerf_core.cameras.cameras import project
 from adnerf_core.data.dataset import SubjectDataset, Track
@@ -19,20 +19,23 @@ CUT_MARGIN = 2
 """Frames before and after a cut that are not shown: encoders and cameras blend two shots over a frame or two."""
 HIDDEN_MARGIN = 3
 """Frames before and after those with something before the mouth that are not shown either: a hand is half there for a tenth of a second."""
+MIN_HIDDEN = 3
+"""Consecutive frames that must differ from the others: hands stay longer, and a single frame is a rare shape of the mouth, at which the
+stretches that are played should not break."""
 PICTURE_SIZE, BLUR_PX = 256, 2.0
 """Edge of the pictures in which the lower face is compared, px, and the standard deviation of the blur before, which makes the
 comparison indifferent to errors of the pose of a pixel or two."""
 GRID = 14
 """Columns and rows of the points at which the lower face is compared: they are .1 head units apart, half as wide as a finger."""
-COMPONENTS = 4
+COMPONENTS = 5
 """Principal components of the lower face's colours: what speech, turns of the head and changes of light do to them. With
 ten, a finger that stays for four seconds becomes a component itself."""
 FIT_SHARE, FIT_ROUNDS = 0.75, 4
 """The components are first fitted to this share of the frames, the most usual ones, then anew to those that fit them, FIT_ROUNDS times in
 all: frames with something before the mouth shall not become a component."""
-HIDDEN_RATIO = 2.3
+HIDDEN_RATIO = 2.4
 """A frame whose colours differ from the components by more than this times the median has something before the mouth. On the reference
-clip the ratio is 2.1 at most. A hand, a finger, a microphone and a cup that are painted over the mouth for 4 s of its 46 are found in every
+clip the ratio is 2.2 at most. A hand, a finger, a microphone and a cup that are painted over the mouth for 4 s of its 46 are found in every
 frame; for 10 s, all but the finger."""
 
 
@@ -52,7 +55,8 @@ def trusted_frames(dataset: SubjectDataset, track: Track, fits: Bool[ndarray, " 
     beside_cut = np.zeros(len(fits), bool)
     for cut in dataset.manifest.get("cuts", ()):
         beside_cut[max(0, cut - CUT_MARGIN) : cut + CUT_MARGIN] = True
-    trusted = fits & track.valid & ~beside_cut & ~binary_dilation(hidden, iterations=HIDDEN_MARGIN)
+    hidden = binary_dilation(binary_opening(hidden, np.ones(MIN_HIDDEN)), iterations=HIDDEN_MARGIN)
+    trusted = fits & track.valid & ~beside_cut & ~hidden
     trusted[dataset.held_out_from :] = False
     return trusted
 

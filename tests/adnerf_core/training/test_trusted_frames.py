@@ -32,13 +32,13 @@ def test_frames_that_the_head_does_not_fit_or_without_a_face_are_not(dataset):
 
 
 def test_a_hand_before_the_mouth_is_found(dataset):
-    for k in (20, 21):
+    for k in (20, 21, 22):
         path = dataset.root / "frames" / f"{k:06d}.jpg"
         picture = read_rgb(path)
         cv2.line(picture, (22, 27), (34, 40), (235, 150, 120), 5)
         write_rgb(path, picture, quality=95, full_chroma=True)
     hidden = np.flatnonzero(~trusted(dataset)[:HELD_OUT_FROM])
-    assert hidden.tolist() == list(range(20 - HIDDEN_MARGIN, 22 + HIDDEN_MARGIN))
+    assert hidden.tolist() == list(range(20 - HIDDEN_MARGIN, 23 + HIDDEN_MARGIN))
 
 
 def test_frames_beside_a_cut_are_not_shown(dataset):
@@ -48,11 +48,11 @@ def test_frames_beside_a_cut_are_not_shown(dataset):
     assert hidden.tolist() == list(range(30 - CUT_MARGIN, 30 + CUT_MARGIN))
 
 
-def test_changes_of_light_and_speech_cover_nothing_but_a_fifth_of_covered_frames_is_found():
+def test_changes_of_light_and_speech_cover_nothing_but_a_tenth_of_covered_frames_is_found():
     generator = np.random.default_rng(0)
-    light, speech = generator.normal(1, 0.1, (300, 1)), generator.normal(0, 0.03, (300, 3))
-    face, shapes = generator.uniform(0.3, 0.7, 240), generator.normal(0, 1, (3, 240))
+    light, speech = generator.normal(1, 0.1, (300, 1)), generator.normal(0, 0.05, (300, 4))
+    face, shapes = generator.uniform(0.3, 0.7, 240), generator.normal(0, 1, (4, 240))
     colors = light * face + speech @ shapes + generator.normal(0, 0.01, (300, 240))
     assert not covered(colors).any()
-    colors[100:160, :60] = generator.uniform(0, 1, 60)
-    assert np.flatnonzero(covered(colors)).tolist() == list(range(100, 160))
+    colors[100:130, :60] = generator.uniform(0, 1, 60)
+    assert np.flatnonzero(covered(colors)).tolist() == list(range(100, 130))
