@@ -78,7 +78,8 @@ class Steps:
             model: a trained model to continue with. The density of an untrained one leads to other numbers of samples
                 than most steps of a training have.
         """
-        self.task = task = make_task(dataset, config)
+        self.config, self.task = config, make_task(dataset, config)
+        task = self.task
         if model is not None:
             task.model = model.train()
         task.load_frames({})
@@ -93,7 +94,7 @@ class Steps:
         self.number += 1
         parts = self.phase.sample(self.number)
         self.optimizer.zero_grad()
-        add_gradients(self.phase, parts, self.number, seed=0)
+        add_gradients(self.phase, parts, self.number, self.config)
         self.optimizer.step()
         self.phase.after_step(self.number, parts[0], torch.Generator().manual_seed(self.number))
 

@@ -64,8 +64,8 @@ MAX_STEP = 0.1
 RIM_PX, RIM_REFERENCE_PX, RIM_SHARE = 6, 256, 0.25
 """The rim along the outline (see pixel_probabilities): its half-width in an image of RIM_REFERENCE_PX, px, and the share of the rays that
 are drawn in it. The outline shows the pose even if the face has little texture."""
-RAYS = 512
-"""Rays of a frame in one step. Four times as many gain nothing (docs/fidelity.md: 29.92 and 29.91 dB)."""
+RAYS = 256
+"""Rays of a frame in one step. Twice as many gain nothing (docs/fidelity.md: held-out heads 29.76 and 29.73 dB), and cost two thirds more."""
 BATCH_FRAMES = 4
 """Frames that are rendered at once, 7 x RAYS rays each. More frames need more memory; fewer need more calls."""
 MIN_BRIGHTNESS = 0.02

@@ -40,6 +40,8 @@ COLLAPSE_STEP, COLLAPSE_OPACITY = 400, 0.3
 field that learns is opaque at most of the head's rays. Unmeasured."""
 MAX_RESTARTS = 2
 """Restarts, each with another seed, before the training fails."""
+MIN_THREAD_RAYS = 2048
+"""Rays of a step from which each part has a thread of its own; a smaller part is done sooner than a thread has started on a busy machine."""
 REPORT_EVERY = 50
 """Steps between two lines of metrics.jsonl."""
 
@@ -116,7 +118,7 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * phase.learning_rate(step)
             parts = phase.sample(step)
             self.optimizer.zero_grad()
-            result = add_gradients(phase, parts, step, self.config.seed)
+            result = add_gradients(phase, parts, step, self.config)
             self.optimizer.step()
             self.state["step"] = step + 1
             phase.after_step(step, parts[0], step_generator(self.config.seed, step))
@@ -161,19 +163,20 @@ class Trainer:
         return Previewer(task.model, task.dataset, task.refined_track(), task.preview_codes())
 
 
-def add_gradients(phase: Phase, parts: Sequence[Any], step: int, seed: int) -> StepLoss:
+def add_gradients(phase: Phase, parts: Sequence[Any], step: int, config: TrainConfig) -> StepLoss:
     """Adds the gradients of the mean loss of all parts of a step to the parameters, and returns the means of the parts' figures.
 
-    The parts are computed at the same time, by a thread each. Two gradients have the same sum in either order, so that the result
-    does not depend on the number of cores; with more parts it would.
+    The parts of a large step are computed at the same time, by a thread each. Two gradients have the same sum in either order, so that
+    the result does not depend on threads; with more parts it would.
     """
 
     def add(part: int) -> tuple[float, ...]:
-        result = phase.loss(parts[part], step, step_generator(seed, step, part))
+        result = phase.loss(parts[part], step, step_generator(config.seed, step, part))
         (result.loss / len(parts)).backward()
         return tuple(float(value.detach()) for value in result)
 
-    return StepLoss(*torch.tensor(map_in_threads(add, range(len(parts)))).mean(0))
+    figures = (map_in_threads if config.rays >= MIN_THREAD_RAYS else map)(add, range(len(parts)))
+    return StepLoss(*torch.tensor(list(figures)).mean(0))
 
 
 def make_task(dataset: SubjectDataset, config: TrainConfig, restarts: int = 0) -> TrainingTask:
