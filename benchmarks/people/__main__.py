@@ -108,9 +108,12 @@ def show(records: Mapping[str, Any], console: Console) -> None:
     for name, record in records.items():
         spent = [record["stages"].get(stage) for stage in STAGES]
         times = ["" if s is None else f"{s['cpu_s']:.0f} / {s['wall_s']:.0f}" for s in spent]
-        outcome = f"{record['code']}: {record['message']}" if record["code"] else "accepted"
-        table.add_row(name, outcome, "\n".join(record.get("footage", {}).get("warnings", ())), *times)
+        table.add_row(name, record["code"] or "accepted", str(len(record["footage"]["warnings"]) or ""), *times)
     console.print(table)
+    for name, record in records.items():
+        for text in (record["message"], *record["footage"]["warnings"]):
+            if text:
+                console.print(f"{name}: {text}", highlight=False, soft_wrap=True)
     evaluated = {name: flat(record["figures"]) for name, record in records.items() if "figures" in record}
     for first in range(0, len(evaluated), CLIPS_IN_TABLE):
         chosen = dict(list(evaluated.items())[first : first + CLIPS_IN_TABLE])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from torch import Tensor
 
 from adnerf_core.data.dataset import SubjectDataset
@@ -16,6 +18,8 @@ from adnerf_core.files.footage_reader import FootageReader
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.subject import Subject, load_subject
+from adnerf_core.synthesis.track_renderer import TrackRenderer
+from adnerf_core.training.pose_refinement import align_held_out
 
 HELD_OUT_FRAMES, FOREIGN_FRAMES = 4, 6
 """Frames of the held-out part, a row each, and of the foreign voice, in two rows."""
@@ -47,14 +51,25 @@ def held_out_rows(run: RunDir) -> Iterator[np.ndarray]:
     held_out = np.flatnonzero(track.valid[dataset.held_out_from :]) + dataset.held_out_from
     frames = held_out[np.unique(np.linspace(0, len(held_out) - 1, HELD_OUT_FRAMES).astype(int))]
     codes = lip_codes(subject, dataset, track, frames).predicted
+    if subject.model.refines_poses:
+        track = align_held_out(subject.model, dataset, track, frames, codes)
     portrait = HeldOutRenderer(subject, dataset, track)
-    for number, wholes in enumerate(_whole_frames(subject, frames, codes)):
+    for number, wholes in enumerate(_whole_frames(held_out_subject(subject, portrait.renderer), frames, codes)):
         frame = int(frames[number])
         wholes = wholes or [dataset.picture(frame, dataset.size)]
         square = cv2.resize(portrait(frame, codes[number]), (wholes[0].shape[0],) * 2, interpolation=cv2.INTER_CUBIC)
         yield np.hstack([*wholes, square])
 
 
+def held_out_subject(subject: Subject, track: TrackRenderer) -> Subject:
+    """Returns the subject with all frames of its dataset's track to play; its own end where the held-out part begins."""
+    play, frames = subject.playback, len(track.poses)
+    if play is not None:
+        play = replace(play, exposure=torch.ones(frames, 3), trusted=torch.ones(frames, dtype=torch.bool))
+    return replace(subject, poses=track.poses, torso=track.torso_motion, upper=track.upper_face, playback=play)
+
+
+@torch.no_grad()
 def _whole_frames(subject: Subject, frames: np.ndarray, codes: Tensor) -> Iterator[list[np.ndarray]]:
     """Yields each frame of the footage as it is and with the lips of its code; nothing if the subject has no footage."""
     play = subject.playback

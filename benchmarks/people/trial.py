@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import time
 import traceback
 from collections.abc import Callable
@@ -78,11 +79,16 @@ def run_apart(trial: Trial) -> dict[str, Any]:
     child = multiprocessing.get_context("spawn").Process(target=run, args=(trial,))
     child.start()
     child.join()
-    record = read_json(trial.record) if trial.record.exists() else {"inputs": trial.inputs, "stages": {}}
+    record = read_json(trial.record) if trial.record.exists() else new_record(trial)
     if child.exitcode != 0:
         record |= {"code": CRASH, "message": f"The process ended with status {child.exitcode}."}
         write_json(trial.record, record)
     return record
+
+
+def new_record(trial: Trial) -> dict[str, Any]:
+    """Returns the record of a trial of which nothing is done."""
+    return {"inputs": trial.inputs, "stages": {}, "code": "", "message": "", "footage": {"warnings": []}}
 
 
 def run(trial: Trial) -> None:
@@ -90,7 +96,8 @@ def run(trial: Trial) -> None:
     trial.folder.mkdir(parents=True, exist_ok=True)
     record = read_json(trial.record) if trial.record.exists() else {}
     if record.get("inputs") != trial.inputs:
-        record = {"inputs": trial.inputs, "stages": {}}
+        shutil.rmtree(trial.folder / "run", ignore_errors=True)  # training would go on with the run of other inputs
+        record = new_record(trial)
     record |= {"code": "", "message": "", "details": ""}
     try:
         for name, stage in STAGES.items():
@@ -105,7 +112,8 @@ def run(trial: Trial) -> None:
         record |= {"code": CRASH, "message": traceback.format_exc(limit=-1).strip().splitlines()[-1]}
         record |= {"details": traceback.format_exc()}
     footage = trial.folder / "dataset" / "footage.json"
-    record["footage"] = read_json(footage) if footage.exists() else {"warnings": []}
+    if footage.exists():
+        record["footage"] = read_json(footage)
     write_json(trial.record, record)
 
 
