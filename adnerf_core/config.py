@@ -26,7 +26,7 @@ MAX_PORTRAIT_PX = 1024
 """Largest edge of a portrait: every pixel of it is rendered. A full frame has more, because most of them are the footage's."""
 
 MIN_IDLE_S, MAX_IDLE_S = 1.0, 60.0
-"""Lengths of a video without speech, s. It loops, so that a longer one shows nothing more; within one second nothing moves."""
+"""Bounds of the length of a video without speech, s: it loops, so that a minute is enough, and below a second it would twitch."""
 
 TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
@@ -135,13 +135,24 @@ class TrainConfig(Config):
 
 
 PRESETS: dict[str, TrainConfig] = {
-    "draft": TrainConfig(preset="draft", size=128, head_steps=1500, torso_steps=1500),
-    "standard": TrainConfig(preset="standard", field=FieldConfig(planes=(64, 256), torso_planes=(64, 320))),
+    "draft": TrainConfig(
+        preset="draft",
+        head_steps=1500,
+        torso_steps=1500,
+        field=FieldConfig(planes=(64, 256), torso_planes=(64, 320)),
+    ),
+    "standard": TrainConfig(
+        preset="standard",
+        head_steps=4500,
+        torso_steps=3000,
+        field=FieldConfig(planes=(64, 384), torso_planes=(64, 448)),
+    ),
     "high": TrainConfig(
         preset="high",
         size=512,
         head_steps=8000,
-        field=FieldConfig(planes=(64, 384), torso_planes=(96, 512)),
+        torso_steps=6000,
+        field=FieldConfig(planes=(64, 448), torso_planes=(96, 512)),
     ),
     "paper": TrainConfig(
         preset="paper",
@@ -223,7 +234,7 @@ class RenderOptions(Config):
         None,
         ge=64,
         le=1920,
-        description="Longest edge of the video, px, of a portrait at most 1024; odd edges are reduced by 1. Default: that of the "
+        description="Longest edge of the video, px, of a portrait at most 1024; the edges become even numbers. Default: that of the "
         "footage, for a portrait that of the subject.",
     )
     format: VideoFormat = Field(

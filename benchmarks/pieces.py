@@ -22,8 +22,9 @@ from adnerf_core.models.base import FrameConditions
 from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import Subject, load_subject
+from adnerf_core.training.parallel import flush_denormals
 from adnerf_core.training.talking_head_task import grid_update_interval
-from adnerf_core.training.train import flush_denormals, make_task
+from adnerf_core.training.train import add_gradients, make_task
 
 EXCERPT_FRAMES = 24
 """Number of frames that training steps draw rays from. Reading all frames would take longer than the measured steps."""
@@ -77,7 +78,8 @@ class Steps:
             model: a trained model to continue with. The density of an untrained one leads to other numbers of samples
                 than most steps of a training have.
         """
-        self.task = task = make_task(dataset, config)
+        self.config, self.task = config, make_task(dataset, config)
+        task = self.task
         if model is not None:
             task.model = model.train()
         task.load_frames({})
@@ -90,13 +92,11 @@ class Steps:
     def __call__(self) -> None:
         """Makes one step."""
         self.number += 1
-        batch = self.phase.sample(self.number)
-        generator = torch.Generator().manual_seed(self.number)
-        result = self.phase.loss(batch, self.number, generator)
+        parts = self.phase.sample(self.number)
         self.optimizer.zero_grad()
-        result.loss.backward()
+        add_gradients(self.phase, parts, self.number, self.config)
         self.optimizer.step()
-        self.phase.after_step(self.number, batch, generator)
+        self.phase.after_step(self.number, parts[0], torch.Generator().manual_seed(self.number))
 
 
 class Frames:

@@ -40,6 +40,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from adnerf_core.cameras.cameras import Camera
 from adnerf_core.errors import NotReady
+from adnerf_core.face.eyes import eye_aspect_ratios, gaze, openness
 from adnerf_core.face.landmarks import BROW_POINTS, EYE_POINTS
 from adnerf_core.face.lip_pca import LIPS
 from adnerf_core.files.images import read_rgb, resize
@@ -53,6 +54,13 @@ jitter of a rendered head falls from .277 to .268, which is that of the footage 
 MIN_BROW_RANGE = 0.02
 """Smallest range of the brows' height (5th to 95th percentile), head units, that is scaled to -1 .. 1. In footage whose brows rest, a
 smaller range is tracking noise, which would be scaled up."""
+GAZE_SIGMA = 0.7
+"""Standard deviation, frames, of the temporal smoothing of the gaze: the tracker's noise is .006 eye lengths, a quarter of the gaze's
+own deviation on the reference clip, and the eyes jump from one frame to the next."""
+MIN_GAZE_RANGE = 0.04
+"""Smallest range of each axis of the gaze (5th to 95th percentile), eye lengths, that is scaled to -1 .. 1; a smaller one is noise."""
+MIN_OPEN_TO_LOOK = 0.4
+"""Openness of both eyes together below which the lids hide the irises; the gaze is interpolated over such frames."""
 FEATURE_MARGIN = 0.12
 """Margin around the landmarks of mouth, eyes and brows in `face_boxes`, head units: about the thickness of a lip, so that the boxes
 also hold the skin that moves with them. Unmeasured."""
@@ -78,21 +86,43 @@ class Track:
     eyes: Float[ndarray, " frames"]
     torso: Float[ndarray, "frames 4"]
 
-    def upper_face(self) -> Float[ndarray, "frames 2"]:
+    def upper_face(self) -> Float[ndarray, "frames 5"]:
         """Measures eyes and brows, the part of the head's condition that does not come from the sound.
 
         Returns:
-            Per frame, eye openness (-1 shut .. 1 wide) and brow height: 0 is the median, -1 and 1 are about the 5th and the 95th
-            percentile, and values are clamped to -2 .. 2. The brows are interpolated over frames that are not valid and smoothed
-            over time (BROW_SIGMA): they move slowly, and the tracker's noise would move the forehead.
+            Per frame: the openness of the right and of the left eye (-1 shut .. 1 wide); the height of the brows and the gaze (x to
+            the person's left, y up), of which 0 is the median, -1 and 1 are about the 5th and the 95th percentile, and values are
+            clamped to -2 .. 2. All are interpolated over frames that are not valid, and the gaze also while the eyes are shut.
+            Brows and gaze are smoothed over time (BROW_SIGMA, GAZE_SIGMA): the tracker's noise would move forehead and irises.
         """
         valid = np.flatnonzero(self.valid)
-        height = self.canonical_landmarks[valid][:, BROW_POINTS, 1].mean(1)
-        low, median, high = np.percentile(height, (5, 50, 95))
-        standardized = (height - median) / max(high - low, MIN_BROW_RANGE) * 2
-        brows = np.interp(np.arange(len(self.valid)), valid, standardized)
-        brows = gaussian_filter1d(brows.clip(-2, 2), BROW_SIGMA, mode="nearest")
-        return np.stack([2 * self.eyes - 1, brows], -1).astype(np.float32)
+        landmarks = self.canonical_landmarks[valid]
+        eyes = np.stack([openness(ratio)[0] for ratio in eye_aspect_ratios(landmarks).T], -1)
+        brows = landmarks[:, BROW_POINTS, 1].mean(1, keepdims=True)
+        seen = eyes.mean(-1) >= MIN_OPEN_TO_LOOK
+        frames = np.arange(len(self.valid))
+        columns = [
+            _interpolate(frames, valid, 2 * eyes - 1),
+            _smooth(_interpolate(frames, valid, _standardize(brows, MIN_BROW_RANGE)), BROW_SIGMA),
+            _smooth(_interpolate(frames, valid[seen], _standardize(gaze(landmarks[seen]), MIN_GAZE_RANGE)), GAZE_SIGMA),
+        ]
+        return np.concatenate(columns, -1).astype(np.float32)
+
+
+def _standardize(values: Float[ndarray, "n columns"], min_range: float) -> Float[ndarray, "n columns"]:
+    """Maps each column's median to 0, and its 5th and 95th percentile to about -1 and 1, clamped to -2 .. 2."""
+    low, median, high = np.percentile(values, (5, 50, 95), axis=0)
+    return ((values - median) / np.maximum(high - low, min_range) * 2).clip(-2, 2)
+
+
+def _interpolate(
+    frames: Int[ndarray, " frames"], known: Int[ndarray, " n"], values: Float[ndarray, "n columns"]
+) -> Float[ndarray, "frames columns"]:
+    return np.stack([np.interp(frames, known, column) for column in values.T], -1)
+
+
+def _smooth(values: Float[ndarray, "frames columns"], sigma: float) -> Float[ndarray, "frames columns"]:
+    return gaussian_filter1d(values, sigma, axis=0, mode="nearest")
 
 
 class SubjectDataset:

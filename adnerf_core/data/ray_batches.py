@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 from adnerf_core.config import TORSO_REGION_CELLS
 from adnerf_core.data.region_labels import BACKGROUND, TORSO, UNCERTAIN
-from adnerf_core.data.training_frames import EYES_BOX, HEAD_BOX, MOUTH_BOX, TrainingFrames
+from adnerf_core.data.training_frames import EYES_BOX, HEAD_BOX, LIP_REGION_BOX, MOUTH_BOX, TrainingFrames
 
 BLINK_EXPONENT = 3
 """The first frame of every batch is drawn with a probability proportional to this power of the closure of its eyes. Without such a
@@ -19,13 +19,15 @@ preference training would see few shut eyes, since they are shut in a few percen
 the few frames with the most closed eyes. Unmeasured."""
 MIN_EYE_CLOSURE = 0.01
 """Least closure (0 open .. 1 shut) in that probability, so that it is positive even in footage without a blink."""
-PIXEL_SHARES, PIXEL_SHARES_BLINK = (0.15, 0.15), (0.15, 0.5)
-"""Shares of a frame's rays in the box of the mouth, and in the box of eyes and brows, if rays are single pixels. The rest lie in the head's
-box. The second pair applies to the frame that is drawn for its shut eyes: with a share of 0.15 at its eyes, the lids stayed half open
-(openness 0.22 instead of the true 0.07, docs/fidelity.md)."""
-PATCH_SHARES, PATCH_SHARES_BLINK = (0.55, 0.15), (0.3, 0.55)
-"""The same shares for the centres of patches. More patches on the mouth raised its sharpness from 0.79 to 0.80 and 0.82 in two runs. Two
-runs with equal settings differ by 0.02 (docs/fidelity.md)."""
+PIXEL_SHARES, PIXEL_SHARES_BLINK = (0.2, 0.15, 0.12), (0.1, 0.1, 0.5)
+"""Shares of a frame's rays in the boxes of the mouth, of the lips' region, and of eyes and brows, if rays are single pixels. The rest lie in
+the head's box. The second triple applies to the frame that is drawn for its shut eyes: with a share of 0.15 at its eyes, the lids stayed
+half open (openness 0.22 instead of the true 0.07, docs/fidelity.md)."""
+PATCH_SHARES, PATCH_SHARES_BLINK = (0.4, 0.2, 0.15), (0.2, 0.15, 0.5)
+"""The same shares for the centres of patches. A patch at the mouth or in the lips' region has the pixels of the stored frames: it shows a
+quarter of the area of another patch if these are twice as large."""
+TORSO_CLOSE_UP = 0.3
+"""Share of the rays of the torso phase in the lower half of the lips' region: the throat is shown beside the footage at its own size."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class RayBatch:
         frame_numbers: numbers of the batch's frames in the footage.
         poses: camera-to-world of each frame.
         lip_codes: lip code of each frame, measured in the footage.
-        upper_face: eye openness and brow height of each frame (Track.upper_face).
+        upper_face: eyes, brows and gaze of each frame (Track.upper_face).
         torso_motion: motion of the upper body in each frame (Track.torso).
         target: the colour that the ray should show over `background`, 0..1.
         background: the colour behind the person, 0..1.
@@ -51,12 +53,23 @@ class RayBatch:
     frame_numbers: Int[Tensor, " frames"]
     poses: Float[Tensor, "frames 4 4"]
     lip_codes: Float[Tensor, "frames code"]
-    upper_face: Float[Tensor, "frames 2"]
+    upper_face: Float[Tensor, "frames 5"]
     torso_motion: Float[Tensor, "frames 4"]
     target: Float[Tensor, "rays 3"]
     background: Float[Tensor, "rays 3"]
     coverage: Float[Tensor, "rays 2"]
     label: UInt8[Tensor, " rays"]
+
+    def halves(self) -> tuple[RayBatch, RayBatch]:
+        """Divides the frames, and their rays, into two batches."""
+        frames, rays = len(self.poses) // 2, int((self.frame_index < len(self.poses) // 2).sum())
+        first, second = {}, {}
+        for field in fields(self):
+            values = getattr(self, field.name)
+            count = frames if len(values) == len(self.poses) else rays
+            first[field.name], second[field.name] = values[:count], values[count:]
+        second["frame_index"] = second["frame_index"] - frames
+        return RayBatch(**first), RayBatch(**second)
 
 
 class RayBatchSampler:
@@ -86,14 +99,20 @@ class RayBatchSampler:
             patches: whether the rays of a frame are all pixels of one square patch, row by row; otherwise they are single pixels.
         """
         generator, frame_indices, uniform = self._draw(step)
-        pixels = (self._patches if patches else self._random_pixels)(frame_indices, uniform)
-        return self._batch(frame_indices, pixels, generator, without_torso=True)
+        pixels, close_up = (self._patches if patches else self._random_pixels)(frame_indices, uniform)
+        return self._batch(frame_indices, pixels, close_up, generator, without_torso=True)
 
     def torso_batch(self, step: int) -> RayBatch:
         """Draws rays in the region of the image in which the torso appears in some frame; they show the complete person."""
         generator, frame_indices, uniform = self._draw(step)
         pixels = self.torso_pixels[(uniform[..., 0] * len(self.torso_pixels)).long()]
-        return self._batch(frame_indices, pixels, generator, without_torso=False)
+        throat = uniform.new_full(uniform.shape[:2], LIP_REGION_BOX, dtype=torch.long)
+        lower_half = (uniform + uniform.new_tensor([1.0, 0.0])) / uniform.new_tensor([2.0, 1.0])
+        close, close_up = self._pixels_in_boxes(frame_indices, throat, lower_half)
+        close_up = close_up & (
+            torch.arange(uniform.shape[1], device=uniform.device) < TORSO_CLOSE_UP * uniform.shape[1]
+        )
+        return self._batch(frame_indices, torch.where(close_up[..., None], close, pixels), close_up, generator, False)
 
     @property
     def patch_size(self) -> int:
@@ -115,53 +134,78 @@ class RayBatchSampler:
 
     def _random_pixels(
         self, frame_indices: Int[Tensor, " frames"], uniform: Float[Tensor, "frames rays_per_frame 2"]
-    ) -> Float[Tensor, "frames rays_per_frame 2"]:
+    ) -> tuple[Float[Tensor, "frames rays_per_frame 2"], Bool[Tensor, "frames rays_per_frame"]]:
         """Returns the centres of single pixels; PIXEL_SHARES assigns a box to each ray by the ray's index."""
         rays = uniform.shape[1]
         quantile = (torch.arange(rays, device=uniform.device) / rays).expand(len(frame_indices), -1)
-        box = self._choose_boxes(frame_indices, quantile, PIXEL_SHARES, PIXEL_SHARES_BLINK)
-        pixels = box[..., :2] + uniform * (box[..., 2:] - box[..., :2])
-        return pixels.floor().clamp_(0, self.size - 1) + 0.5
+        boxes = self._choose_boxes(quantile, PIXEL_SHARES, PIXEL_SHARES_BLINK)
+        return self._pixels_in_boxes(frame_indices, boxes, uniform)
+
+    def _pixels_in_boxes(
+        self,
+        frame_indices: Int[Tensor, " frames"],
+        boxes: Int[Tensor, "frames rays"],
+        uniform: Float[Tensor, "frames rays 2"],
+        side: int = 1,
+    ) -> tuple[Float[Tensor, "frames rays 2"], Bool[Tensor, "frames rays"]]:
+        """Returns the centre of the first pixel of squares that are centred in boxes, and whether its colour is in a close-up.
+
+        Args:
+            frame_indices: the frames.
+            boxes: index of each square's box. Squares at mouth and lips' region have the pixels of the close-ups.
+            uniform: place of the square's centre in the box, 0..1.
+            side: of a square, pixels of its own.
+        """
+        frames = self.frames
+        close_up = (boxes == MOUTH_BOX) | (boxes == LIP_REGION_BOX)
+        scale = torch.where(close_up, frames.close_up_scale, 1.0)[..., None]
+        box = frames.boxes[frame_indices[:, None], boxes] * scale
+        corner = box[..., :2] + uniform * (box[..., 2:] - box[..., :2]) - (side - 1) / 2
+        low = torch.where(close_up[..., None], frames.close_up_corners[frame_indices, None], 0)
+        extent = corner.new_tensor(frames.close_ups.shape[1:3]), corner.new_tensor([self.size, self.size])
+        high = low + torch.where(close_up[..., None], *extent) - side
+        return (torch.minimum(torch.maximum(corner.floor(), low), high) + 0.5) / scale, close_up
 
     def _patches(
         self, frame_indices: Int[Tensor, " frames"], uniform: Float[Tensor, "frames rays_per_frame 2"]
-    ) -> Float[Tensor, "frames patch 2"]:
+    ) -> tuple[Float[Tensor, "frames patch 2"], Bool[Tensor, "frames patch"]]:
         """Returns the pixel centres of one patch a frame, row by row; PATCH_SHARES gives the box in which the patch is centred."""
-        side_px = self.patch_size
-        box = self._choose_boxes(frame_indices, uniform[:, 1, :1], PATCH_SHARES, PATCH_SHARES_BLINK)[:, 0]
-        corner = box[:, :2] + uniform[:, 0] * (box[:, 2:] - box[:, :2]) - side_px / 2
-        corner = corner.floor().clamp_(0, self.size - side_px)
-        centers = torch.arange(side_px, device=uniform.device) + 0.5
-        return corner[:, None] + torch.stack(torch.meshgrid(centers, centers, indexing="ij"), -1).reshape(-1, 2)
+        side = self.patch_size
+        boxes = self._choose_boxes(uniform[:, 1, :1], PATCH_SHARES, PATCH_SHARES_BLINK)
+        first, close_up = self._pixels_in_boxes(frame_indices, boxes, uniform[:, :1], side)
+        steps = torch.arange(side, device=uniform.device)
+        offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
+        scale = torch.where(close_up, self.frames.close_up_scale, 1.0)[..., None]
+        return first + offsets / scale, close_up.expand(-1, side * side)
 
     def _choose_boxes(
         self,
-        frame_indices: Int[Tensor, " frames"],
         quantile: Float[Tensor, "frames boxes"],
-        shares: tuple[float, float],
-        blink_shares: tuple[float, float],
-    ) -> Float[Tensor, "frames boxes 4"]:
-        """Maps quantiles to boxes (top, left, bottom, right) in the proportions of the shares.
+        shares: tuple[float, float, float],
+        blink_shares: tuple[float, float, float],
+    ) -> Int[Tensor, "frames boxes"]:
+        """Maps quantiles to indices of boxes in the proportions of the shares.
 
         Args:
-            frame_indices: the frames; the first one was drawn for its shut eyes.
-            quantile: 0..1. The lowest quantiles give the mouth's box, the next the eyes', and the rest the head's.
-            shares: of the mouth's and of the eyes' box.
+            quantile: 0..1. The lowest quantiles give the mouth's box, the next the lips' region, then the eyes' box, and the rest
+                the head's. The first frame was drawn for its shut eyes.
+            shares: of the mouth, the lips' region and the eyes.
             blink_shares: the same for the first frame.
         """
-        upper_bounds = quantile.new_tensor([blink_shares] + [shares] * (len(frame_indices) - 1)).cumsum(1)
-        mouth, eyes = (quantile < bound for bound in upper_bounds[..., None].unbind(1))
-        box = torch.where(mouth, MOUTH_BOX, torch.where(eyes, EYES_BOX, HEAD_BOX))
-        return self.frames.boxes[frame_indices[:, None], box]
+        upper_bounds = quantile.new_tensor([blink_shares] + [shares] * (len(quantile) - 1)).cumsum(1)
+        mouth, region, eyes = (quantile < bound for bound in upper_bounds[..., None].unbind(1))
+        boxes = torch.where(region, LIP_REGION_BOX, torch.where(eyes, EYES_BOX, HEAD_BOX))
+        return torch.where(mouth, MOUTH_BOX, boxes)
 
     def _batch(
         self,
         frame_indices: Int[Tensor, " frames"],
         pixels: Float[Tensor, "frames rays_per_frame 2"],
+        close_up: Bool[Tensor, "frames rays_per_frame"],
         generator: torch.Generator,
         without_torso: bool,
     ) -> RayBatch:
-        """Reads the colours, labels and conditions of `pixels`.
+        """Reads the colours, labels and conditions of `pixels`; where `close_up` is true, the colours are those of the close-ups.
 
         Pixels with a certain label are composited over random noise. Over the clean plate, the field could imitate the background with
         matter of its colour, which would show when the head turns or the background is changed. At a pixel that should be empty the
@@ -177,7 +221,12 @@ class RayBatchSampler:
         noise = torch.rand((len(pixels), 3), generator=generator).to(device)
         background = torch.where((label == UNCERTAIN)[:, None], frames.background[row, col] / 255.0, noise)
         empty = (label == BACKGROUND) | ((label == TORSO) & without_torso)
-        footage = frames.images[ray_frame, row, col] / (255.0 * frames.exposure[ray_frame])
+        stored = (pixels * frames.close_up_scale).long() - frames.close_up_corners[ray_frame]
+        rows, cols = stored.unbind(-1)
+        close_up, limits = close_up.reshape(-1), frames.close_ups.shape
+        near = frames.close_ups[ray_frame, rows.clamp(0, limits[1] - 1), cols.clamp(0, limits[2] - 1)]
+        footage = torch.where(close_up[:, None], near, frames.images[ray_frame, row, col])
+        footage = footage / (255.0 * frames.exposure[ray_frame])
         return RayBatch(
             pixels=pixels,
             frame_index=frame_index,
@@ -193,9 +242,9 @@ class RayBatchSampler:
         )
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Returns a CPU generator that depends only on `seed` and `step` (below 2^32), so a resumed run draws the same numbers."""
-    return torch.Generator().manual_seed((seed << 32) + step)
+def step_generator(seed: int, step: int, part: int = 0) -> torch.Generator:
+    """Returns a CPU generator that depends only on its arguments (`step` below 2^31, `part` 0 or 1): a resumed run draws the same."""
+    return torch.Generator().manual_seed((seed << 32) + (part << 31) + step)
 
 
 def blink_weights(eye_openness: Float[Tensor, " frames"], inliers: Int[Tensor, " inliers"]) -> Float[Tensor, " frames"]:

@@ -29,9 +29,9 @@ from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training.pose_refinement import align_held_out
 
-MAX_FRAMES = 20 * FPS
-"""Held-out frames that are evaluated; later ones are left out. 20 s cost some minutes on a CPU; longer footage would only take
-longer."""
+MAX_PIXELS = 20 * FPS * 256**2
+"""Pixels of all held-out frames that are evaluated; later frames are left out: 20 s at 256 px, 5 s at 512 px. They cost some minutes on a
+CPU; longer footage would only take longer."""
 
 
 def evaluate(
@@ -59,7 +59,7 @@ def evaluate(
     subject, dataset = load_subject(run, device), SubjectDataset(run.dataset)
     track = dataset.track()
     held_out = np.flatnonzero(track.valid[dataset.held_out_from :]) + dataset.held_out_from
-    held_out = held_out[:MAX_FRAMES]
+    held_out = held_out[: MAX_PIXELS // subject.size**2]
     if len(held_out) == 0:
         raise NotReady("No held-out frame of the dataset shows the face.", "Preprocess longer footage.")
     lips = lip_codes(subject, dataset, track, held_out)

@@ -13,7 +13,7 @@ from numpy import ndarray
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, LipCodes
 from adnerf_core.evaluation.metrics import Picture
-from adnerf_core.face.eyes import eye_aspect_ratio
+from adnerf_core.face.eyes import eye_aspect_ratio, has_blink
 from adnerf_core.face.landmarks import NUM_LANDMARKS, RIGID_LANDMARKS
 from adnerf_core.face.lip_pca import LIPS, mouth_opening
 from adnerf_core.face.tracking import FaceTracker
@@ -180,8 +180,9 @@ class Evaluator:
         figures = {"mouth_psnr_true_lips": None} | {name: float(values.mean()) for name, values in scores.items()}
         figures |= self._lip_figures()
         stored, render = self.landmarks("stored"), self.landmarks("render")
+        eyes = eye_aspect_ratio(stored)
         figures |= {
-            "blink": metrics.correlation(eye_aspect_ratio(render), eye_aspect_ratio(stored)),
+            "blink": metrics.correlation(eye_aspect_ratio(render), eyes) if has_blink(eyes) else None,
             "head_jitter_px": metrics.jitter(render[:, list(RIGID_LANDMARKS)]),
             "head_jitter_true_px": metrics.jitter(self.landmarks("truth")[:, list(RIGID_LANDMARKS)]),
             "frames_per_second": 1 / float(np.median(seconds)),

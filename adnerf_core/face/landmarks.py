@@ -48,3 +48,6 @@ JAW = (
 RIGHT_EYE = ((33, 133), ((159, 145), (158, 153), (160, 144)))
 LEFT_EYE = ((263, 362), ((386, 374), (385, 380), (387, 373)))
 """Each eye: its (outer, inner) corner, then three pairs (upper, lower) of points on the lids."""
+
+IRISES = (468, 473)
+"""Centres of the right and the left iris."""

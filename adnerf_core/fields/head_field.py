@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from adnerf_core.config import FieldConfig
 from adnerf_core.fields.plane_encoding import PlaneEncoding
 
-UPPER_FACE = 2
-"""Number of components of the condition that describe the upper face: openness of the eyes, and height of the brows."""
+UPPER_FACE = 5
+"""Number of components of the condition that describe the upper face: openness of each eye, height of the brows, gaze (x, y)."""
 WARP_RESOLUTION = 40
 """Texels along a side of the displacement planes. A texel is about 0.07 head units wide; skin moves smoothly, so finer planes would only
 add noise. Unmeasured."""

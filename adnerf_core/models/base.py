@@ -57,14 +57,14 @@ class FrameConditions:
 
     poses: camera-to-world poses, which are the head's poses (see cameras).
     torso_motion: x, y (half-widths of the image), angle (rad), log scale of the torso; see preprocess/torso_tracking.py.
-    upper_face: openness of the eyes and height of the brows (Track.upper_face).
+    upper_face: openness of both eyes, height of the brows, and gaze (Track.upper_face).
     codes: of the speech: predicted from audio (TalkingHeadModel.encode_audio), or measured at the lips in the footage (LipPca).
     torso_poses: poses that the torso follows, if a changed view turns the head against it. None: those of the head.
     """
 
     poses: Float[Tensor, "frames 4 4"]
     torso_motion: Float[Tensor, "frames 4"]
-    upper_face: Float[Tensor, "frames 2"]
+    upper_face: Float[Tensor, "frames 5"]
     codes: Float[Tensor, "frames code"]
     torso_poses: Float[Tensor, "frames 4 4"] | None = None
 

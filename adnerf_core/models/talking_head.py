@@ -73,7 +73,7 @@ class AabbRays(NamedTuple):
 class TalkingHead(nn.Module):
     """Audio encoder, head field and torso field of one subject. Satisfies TalkingHeadModel.
 
-    The head's condition is [lip code..., eye openness, brow height]; the torso's is the head's standardized pose.
+    The head's condition is [lip code..., right eye, left eye, brows, gaze x, gaze y]; the torso's is the head's standardized pose.
     """
 
     box_center: Tensor
@@ -146,9 +146,9 @@ class TalkingHead(nn.Module):
 
     @staticmethod
     def condition(
-        codes: Float[Tensor, "frames code"], upper_face: Float[Tensor, "frames 2"]
+        codes: Float[Tensor, "frames code"], upper_face: Float[Tensor, "frames 5"]
     ) -> Float[Tensor, "frames condition"]:
-        """Returns the head's condition: a lip code, the openness of the eyes and the height of the brows."""
+        """Returns the head's condition: a lip code, and eyes, brows and gaze (Track.upper_face)."""
         return torch.cat([codes, upper_face], -1)
 
     def torso_condition(self, frames: FrameConditions) -> Float[Tensor, "frames 6"]:

@@ -6,16 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from adnerf_core.cameras.depth_plane import points_at_depth
-from adnerf_core.face.eyes import eye_aspect_ratio
+from adnerf_core.face.eyes import eye_aspect_ratio, openness
 from adnerf_core.preprocess.head_pose import HeadTrack
-
-MAX_SHUT_RATIO = 0.5
-"""Largest aspect ratio of shut eyes over that of wide ones. If nobody blinks in the footage, the smallest ratio observed is still
-that of open eyes; shut lids measure at most half of wide ones."""
-
-WIDE_QUANTILE, SHUT_QUANTILE = 0.9, 0.005
-"""Quantiles of the aspect ratio that count as wide and as shut: eyes are open most of the time, while a blink every four
-seconds has its eyes fully shut in about one frame of a hundred."""
 
 
 def remove_head_pose(
@@ -52,9 +44,6 @@ def eye_openness(
     Returns:
         The openness per frame, 0 (shut) to 1 (wide), interpolated where not valid; and the aspect ratios of (shut, wide).
     """
-    ratio = eye_aspect_ratio(canonical)[valid]
-    wide = float(np.quantile(ratio, WIDE_QUANTILE))
-    shut = min(float(np.quantile(ratio, SHUT_QUANTILE)), MAX_SHUT_RATIO * wide)
+    measured, ratios = openness(eye_aspect_ratio(canonical[valid]))
     frames = np.arange(len(valid))
-    openness = np.interp(frames, frames[valid], np.clip((ratio - shut) / (wide - shut), 0, 1))
-    return openness.astype(np.float32), (shut, wide)
+    return np.interp(frames, frames[valid], measured).astype(np.float32), ratios

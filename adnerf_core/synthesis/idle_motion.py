@@ -40,12 +40,12 @@ class MotionFrame(NamedTuple):
     Attributes:
         pose: Head pose, camera to world.
         torso: Torso motion.
-        upper: Openness of the eyes (-1 shut .. 1 wide) and height of the brows.
+        upper: Eyes, brows and gaze (Track.upper_face).
     """
 
     pose: Float[Tensor, "4 4"]
     torso: Float[Tensor, " 4"]
-    upper: Float[Tensor, " 2"]
+    upper: Float[Tensor, " 5"]
 
 
 def motion_frames(subject: Subject, options: RenderOptions, loop: int | None = None) -> Iterator[MotionFrame]:
@@ -102,11 +102,11 @@ def ping_pong(k: int, length: int) -> int:
     return i if i < length else 2 * length - 2 - i
 
 
-def blinks(usual: Float[Tensor, " 2"], seed: int) -> Iterator[Float[Tensor, " 2"]]:
-    """Yields (eyes, brows), without end: the `usual` values, with blinks at random intervals.
+def blinks(usual: Float[Tensor, " 5"], seed: int) -> Iterator[Float[Tensor, " 5"]]:
+    """Yields eyes, brows and gaze (Track.upper_face), without end: the `usual` values, with blinks of both eyes at random intervals.
 
     Args:
-        usual: Openness of the eyes (-1 shut .. 1 wide) and height of the brows between blinks.
+        usual: Values between blinks.
         seed: Seed of the intervals.
     """
     generator = np.random.default_rng(seed)
@@ -115,7 +115,7 @@ def blinks(usual: Float[Tensor, " 2"], seed: int) -> Iterator[Float[Tensor, " 2"
         yield from itertools.repeat(usual, round(wait * FPS))
         for openness in BLINK_OPENNESS:
             lids = usual.clone()
-            lids[0] = (1 + usual[0]) * openness - 1
+            lids[:2] = (1 + usual[:2]) * openness - 1
             yield lids
         wait = generator.uniform(*BLINK_INTERVAL_S) - len(BLINK_OPENNESS) / FPS
 

@@ -25,6 +25,7 @@ from adnerf_core.files.run_dir import RunDir, atomic, file_sha256, link_or_copy,
 from adnerf_core.models.adnerf import AdNerf
 from adnerf_core.models.base import SceneGeometry, TalkingHeadModel
 from adnerf_core.models.talking_head import TalkingHead
+from adnerf_core.synthesis import older_subjects
 from adnerf_core.synthesis.playback import PlayableFrames, Playback
 
 VERSION = 6
@@ -40,7 +41,7 @@ class Subject:
         features: Name of the audio features that the model takes.
         poses: Head poses of the footage, camera to world.
         torso: Torso motion of the footage (Track.torso).
-        upper: Openness of the eyes and height of the brows in the footage (Track.upper_face).
+        upper: Eyes, brows and gaze in the footage (Track.upper_face).
         background: The clean plate, colours 0..1.
     """
 
@@ -48,13 +49,14 @@ class Subject:
     features: str
     poses: Float[Tensor, "frames 4 4"]
     torso: Float[Tensor, "frames 4"]
-    upper: Float[Tensor, "frames 2"]
+    upper: Float[Tensor, "frames 5"]
     background: Float[Tensor, "size size 3"]
     view_limits: ViewLimits
     lip_pca: LipPca | None = None
     """The meaning of the lip codes. None for the paper's networks, and for runs that were trained before it was stored."""
     playback: Playback | None = None
-    """The footage for playing. None for runs that were trained before it was kept; they can only be rendered as portraits."""
+    """The footage for playing. None for runs that were trained before it was kept, or whose dataset lacks it: they can only be rendered
+    as portraits."""
 
     @property
     def size(self) -> int:
@@ -119,7 +121,7 @@ def save_subject(
         "features": dataset.manifest["features"],
         "view_limits": view_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
     }
-    if dataset.footage is not None:
+    if dataset.footage is not None and playable.trusted[trained].any():
         link_or_copy(dataset.root / run.footage.name, run.footage)
         value["footage"] = dataset.footage | {"sha256": file_sha256(run.footage)}
         value["region"] = lip_region(track.canonical_landmarks[trained][track.valid[trained]]).tolist()
@@ -142,18 +144,21 @@ def load_subject(run: RunDir, device: str = "cpu") -> Subject:
         raise NotReady(f"{run.root} was written by another version.", "Train it again.")
     networks = TrainConfig(field=value["field"], march=value["march"], paper=value.get("paper"))
     portrait = build_model(networks, SceneGeometry.from_json(value["geometry"]), value["features"])
-    portrait.load_state_dict(load_file(run.model))
+    weights = load_file(run.model)
     with np.load(run.track) as arrays:
-        poses, torso, upper = (torch.from_numpy(arrays[name]).to(device) for name in ("pose", "torso", "upper"))
+        poses, torso, upper = (torch.from_numpy(arrays[name]) for name in ("pose", "torso", "upper"))
+        if upper.shape[1] == older_subjects.UPPER_FACE:
+            weights, upper = older_subjects.widen_upper_face(weights, upper)
         stored = "lip_mean" in arrays
         lip_pca = LipPca(arrays["lip_mean"], arrays["lip_components"]) if stored else None
         playback = _playback(run, value, arrays, device) if "footage" in value else None
+    portrait.load_state_dict(weights)
     return Subject(
         model=portrait.to(device).eval().requires_grad_(False),
         features=value["features"]["name"],
-        poses=poses,
-        torso=torso,
-        upper=upper,
+        poses=poses.to(device),
+        torso=torso.to(device),
+        upper=upper.to(device),
         background=image_to_tensor(read_rgb(run.background), device),
         view_limits=ViewLimits(**value["view_limits"]),
         lip_pca=lip_pca,

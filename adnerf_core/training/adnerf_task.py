@@ -25,6 +25,7 @@ from adnerf_core.rendering.volume_rendering import over
 from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.training.losses import opacity_loss
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
+from adnerf_core.training.trusted_frames import trusted_frames
 
 MASK_WEIGHT = 0.05
 """Weight of the masks at the first step; it falls linearly to zero at PaperConfig.warmup_steps, and the loss is the paper's from then on.
@@ -112,8 +113,9 @@ class AdNerfTask:
         return self.track
 
     def playable_frames(self) -> PlayableFrames:
-        """Returns the valid frames; their exposures are not measured."""
-        return PlayableFrames(np.ones((len(self.track.valid), 3), np.float32), self.track.valid)
+        """Returns the frames that may be shown; their exposures are not measured."""
+        trusted = trusted_frames(self.dataset, self.track, self.track.valid)
+        return PlayableFrames(np.ones((len(trusted), 3), np.float32), trusted)
 
     @torch.no_grad()
     def preview_codes(self) -> Float[ndarray, "frames code"]:
@@ -206,12 +208,12 @@ class HeadPhase(AdNerfPhase):
         """Makes the optimizer of the audio networks and the head's volume."""
         return self.optimize(self.task.model.audio, self.task.model.attention, self.task.model.head)
 
-    def sample(self, step: int) -> FrameRays:
+    def sample(self, step: int) -> tuple[FrameRays]:
         """Draws pixels of one frame, most of them in the face's rectangle."""
         index, generator = self.task.draw_frame(step)
         rectangle = rectangle_mask(self.task.config.size, *self.task.faces[index])
         pixels = draw_pixels(rectangle, self.task.config.rays, self.paper.face_share, generator)
-        return self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=False)
+        return (self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=False),)
 
     def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the head from the audio. AudioAttNet takes part from `attention_from` of the phase on."""
@@ -235,13 +237,13 @@ class TorsoPhase(AdNerfPhase):
         """Makes the optimizer of the torso's volume."""
         return self.optimize(self.task.model.torso)
 
-    def sample(self, step: int) -> FrameRays:
+    def sample(self, step: int) -> tuple[FrameRays]:
         """Draws pixels of one frame, most of them in the lower half of the picture."""
         index, generator = self.task.draw_frame(step)
         size = self.task.config.size
         lower_half = rectangle_mask(size, 0, size // 2, size, size - size // 2)
         pixels = draw_pixels(lower_half, self.paper.torso_rays, self.paper.face_share, generator)
-        return self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=True)
+        return (self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=True),)
 
     def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the complete picture; the head has no gradient."""

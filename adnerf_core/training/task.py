@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -63,18 +63,18 @@ class Phase(ABC):
         """Returns the factor by which `initial_lr` is multiplied at `step`."""
 
     @abstractmethod
-    def sample(self, step: int) -> Any:
-        """Draws the rays of a step. They depend on the seed and the step alone."""
+    def sample(self, step: int) -> Sequence[Any]:
+        """Draws the rays of a step, in one or two parts of equal size. They depend on the seed and the step alone."""
 
     @abstractmethod
     def loss(self, batch: Any, step: int, generator: torch.Generator) -> StepLoss:
-        """Renders the rays of `batch` and compares them with the footage."""
+        """Renders the rays of `batch`, a part of a step, and compares them with the footage. Called in several threads at once."""
 
     def before_step(self, step: int, tick: Callable[[], None]) -> None:  # noqa: B027 (a hook)
         """Runs before the rays of `step` are drawn. `tick` reports progress, and may raise Cancelled."""
 
     def after_step(self, step: int, batch: Any, generator: torch.Generator) -> None:  # noqa: B027 (a hook)
-        """Runs after the parameters were updated, with the batch and the generator of the step."""
+        """Runs after the parameters were updated, with the first part of the step and a generator."""
 
 
 @runtime_checkable

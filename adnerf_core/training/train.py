@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
-import numpy as np
 import torch
 
 from adnerf_core.config import TrainConfig
@@ -27,6 +26,7 @@ from adnerf_core.training.checkpoints import (
     read_state,
     save_checkpoint,
 )
+from adnerf_core.training.parallel import flush_denormals, map_in_threads, single_threaded_operators
 from adnerf_core.training.preview import Previewer
 from adnerf_core.training.talking_head_task import TalkingHeadTask
 from adnerf_core.training.task import Phase, StepLoss, TrainingTask
@@ -40,6 +40,8 @@ COLLAPSE_STEP, COLLAPSE_OPACITY = 400, 0.3
 field that learns is opaque at most of the head's rays. Unmeasured."""
 MAX_RESTARTS = 2
 """Restarts, each with another seed, before the training fails."""
+MIN_THREAD_RAYS = 2048
+"""Rays of a step from which each part has a thread of its own; a smaller part is done sooner than a thread has started on a busy machine."""
 REPORT_EVERY = 50
 """Steps between two lines of metrics.jsonl."""
 
@@ -65,7 +67,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     write_manifest(run, dataset, config)
     trainer = Trainer(dataset, run, config, progress)
     try:
-        with flush_denormals():
+        with single_threaded_operators(), flush_denormals():
             trainer.run_phases()
     except Cancelled:
         trainer.save()
@@ -114,14 +116,12 @@ class Trainer:
             phase.before_step(step, lambda: self.progress(phase.name, self.state["step"], phase.steps))
             for group in self.optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * phase.learning_rate(step)
-            batch = phase.sample(step)
-            generator = step_generator(self.config.seed, step)
-            result = phase.loss(batch, step, generator)
+            parts = phase.sample(step)
             self.optimizer.zero_grad()
-            result.loss.backward()
+            result = add_gradients(phase, parts, step, self.config)
             self.optimizer.step()
             self.state["step"] = step + 1
-            phase.after_step(step, batch, generator)
+            phase.after_step(step, parts[0], step_generator(self.config.seed, step))
             if phase.can_collapse and step == COLLAPSE_STEP and result.opacity < COLLAPSE_OPACITY:
                 return False
             if step % REPORT_EVERY == 0 or step == phase.steps - 1:
@@ -150,7 +150,7 @@ class Trainer:
     def _record(self, phase: Phase, step: int, result: StepLoss) -> None:
         """Appends a line to metrics.jsonl."""
         psnr = -10 * math.log10(max(float(result.color_error), 1e-9))  # 90 dB at most: a perfect batch is no error
-        figures = {"loss": float(result.loss.detach()), "psnr": round(psnr, 2), "opacity": float(result.opacity)}
+        figures = {"loss": float(result.loss), "psnr": round(psnr, 2), "opacity": float(result.opacity)}
         self.run.append_metrics(phase=phase.name, step=step, **figures)
 
     def save(self) -> None:
@@ -163,27 +163,25 @@ class Trainer:
         return Previewer(task.model, task.dataset, task.refined_track(), task.preview_codes())
 
 
+def add_gradients(phase: Phase, parts: Sequence[Any], step: int, config: TrainConfig) -> StepLoss:
+    """Adds the gradients of the mean loss of all parts of a step to the parameters, and returns the means of the parts' figures.
+
+    The parts of a large step are computed at the same time, by a thread each. Two gradients have the same sum in either order, so that
+    the result does not depend on threads; with more parts it would.
+    """
+
+    def add(part: int) -> tuple[float, ...]:
+        result = phase.loss(parts[part], step, step_generator(config.seed, step, part))
+        (result.loss / len(parts)).backward()
+        return tuple(float(value.detach()) for value in result)
+
+    figures = (map_in_threads if config.rays >= MIN_THREAD_RAYS else map)(add, range(len(parts)))
+    return StepLoss(*torch.tensor(list(figures)).mean(0))
+
+
 def make_task(dataset: SubjectDataset, config: TrainConfig, restarts: int = 0) -> TrainingTask:
     """Makes the task for the model that `config` describes; `restarts` after a collapse change the seed of its weights."""
     return TASKS["fast" if config.paper is None else "paper"](dataset, config, restarts)
-
-
-@contextmanager
-def flush_denormals() -> Iterator[None]:
-    """Treats denormal numbers as zero in this thread while the block runs.
-
-    Gradients behind an opaque surface are that small. A CPU is many times slower with such numbers, and they change nothing.
-    """
-    for kind in (np.float32, np.float64):
-        np.finfo(
-            kind
-        )  # makes numpy cache its constants, which it would warn about if it computed them inside the block
-    supported = torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        if supported:
-            torch.set_flush_denormal(False)
 
 
 def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from adnerf_core.config import PRESETS
 from adnerf_core.data.dataset import VERSION, SubjectDataset
-from adnerf_core.face.landmarks import BROW_POINTS, EYE_POINTS, JAW, NOSE_BRIDGE, NOSE_TIP
+from adnerf_core.face.landmarks import BROW_POINTS, IRISES, JAW, LEFT_EYE, NOSE_BRIDGE, NOSE_TIP, RIGHT_EYE
 from adnerf_core.face.lip_pca import LIP_CHIN_LANDMARKS, LOWER_INNER, UPPER_INNER
 from adnerf_core.face.lip_region import CALM_EDGE
 from adnerf_core.files.ffmpeg import write_video, write_wav
@@ -48,7 +48,7 @@ def make_toy_dataset(root: Path, seed: int = 0) -> SubjectDataset:
     eyes = 0.5 + 0.5 * np.cos(np.arange(FRAMES) * 0.23)
     poses = np.stack([_pose(0.1 * math.sin(k * 0.2), 0.05 * math.sin(k * 0.31)) for k in range(FRAMES)])
     plate = np.full((SIZE, SIZE, 3), (40, 90, 160), np.uint8)
-    depose = np.stack([_landmarks(o) for o in opening])
+    depose = np.stack([_landmarks(*shape) for shape in zip(opening, eyes, strict=True)])
     landmarks = np.stack([_project(poses[k], depose[k]) for k in range(FRAMES)])
     footage = np.tile(plate[0, 0], (FRAMES, FOOTAGE_SIZE[1], FOOTAGE_SIZE[0], 1))
     left, top, side = FOOTAGE_CROP
@@ -87,7 +87,7 @@ def _pose(yaw: float, pitch: float) -> np.ndarray:
     return pose
 
 
-def _landmarks(opening: float) -> np.ndarray:
+def _landmarks(opening: float, eyes: float) -> np.ndarray:
     """Returns 478 points in the head frame, of which only those that training reads have a meaningful place."""
     points = np.zeros((478, 3))
     for i, landmark in enumerate(JAW):
@@ -100,8 +100,13 @@ def _landmarks(opening: float) -> np.ndarray:
         points[landmark] = 0.3 * math.cos(angle), -0.5 + opening / 2 * math.sin(angle), 0.1
     points[list(UPPER_INNER), 1] = -0.5 + opening / 2
     points[list(LOWER_INNER), 1] = -0.5 - opening / 2
-    for i, landmark in enumerate(EYE_POINTS):
-        points[landmark] = (-0.4 if i < 4 else 0.4) + 0.1 * math.cos(i), 0.3 + 0.05 * math.sin(i), 0.1
+    for x, (corners, lids), iris in zip((-0.4, 0.4), (RIGHT_EYE, LEFT_EYE), IRISES, strict=True):
+        for landmark, side in zip(corners, (math.copysign(0.1, x), math.copysign(0.1, -x)), strict=True):
+            points[landmark] = x + side, 0.3, 0.1
+        for pair in lids:
+            for landmark, up in zip(pair, (0.03, -0.03), strict=True):
+                points[landmark] = x, 0.3 + up * eyes, 0.1
+        points[iris] = x + 0.02 * opening, 0.3, 0.1
     for i, landmark in enumerate(BROW_POINTS):
         points[landmark] = (-0.4 if i < 5 else 0.4), 0.6, 0.1
     points[NOSE_TIP], points[NOSE_BRIDGE] = (0, -0.1, 0.3), (0, 0.1, 0.2)

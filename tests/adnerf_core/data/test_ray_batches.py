@@ -43,6 +43,32 @@ def test_patches_are_whole_and_lie_in_the_picture(frames: TrainingFrames):
         assert pixels.min() >= 0.5 and pixels.max() <= 47.5 and len(batch.frame_index) == 1024
 
 
+def test_the_lips_region_has_the_pixels_of_the_stored_frames(toy_dataset: SubjectDataset):
+    """A run at half the size of the dataset: patches at the mouth have half the distance of others, and the stored colours."""
+    frames = TrainingFrames(toy_dataset, 24, np.zeros((FRAMES, 6), np.float32), "cpu")
+    sampler = RayBatchSampler(frames, rays=64, frames_per_step=4, seed=0)
+    distances = set()
+    for step in range(20):
+        batch = sampler.head_batch(step, patches=True)
+        patches, targets = batch.pixels.view(4, 4, 4, 2), batch.target.view(4, 4, 4, 3)
+        for i, frame in enumerate(batch.frame_numbers.tolist()):
+            distance = float(patches[i, 1, 0, 0] - patches[i, 0, 0, 0])
+            distances.add(distance)
+            picture = torch.from_numpy(toy_dataset.picture(frame, round(24 / distance)))
+            row, col = (patches[i] / distance).long().unbind(-1)
+            shown = batch.label.view(4, 4, 4)[i] == HEAD
+            assert torch.equal((targets[i] * 255).round()[shown], picture[row, col].float()[shown])
+    assert distances == {1.0, 0.5}
+
+
+def test_half_a_batch_has_half_the_frames_and_their_rays(frames: TrainingFrames):
+    batch = RayBatchSampler(frames, rays=64, frames_per_step=4, seed=0).head_batch(5)
+    first, second = batch.halves()
+    assert torch.equal(torch.cat([first.frame_numbers, second.frame_numbers]), batch.frame_numbers)
+    assert torch.equal(second.poses[second.frame_index], batch.poses[batch.frame_index[32:]])
+    assert torch.equal(torch.cat([first.target, second.target]), batch.target)
+
+
 def test_shut_eyes_are_drawn_more_often_and_outliers_never():
     weights = blink_weights(torch.tensor([1.0, 0.0, -1.0, -1.0]), torch.tensor([0, 1, 2]))
     assert torch.allclose(weights, torch.tensor([0.01**3, 0.5**3, 1.0, 0.0]))

@@ -13,7 +13,7 @@ def test_the_sound_acts_below_the_nose_and_the_eyes_above_it():
     field = HeadField(FieldConfig(ray_features=8, **SMALL), nose=0.0, soft=0.02)
     points = torch.rand(200, 3) * 2 - 1
     upper, lower = points[:, 1] > 0.3, points[:, 1] < -0.3
-    rest = torch.zeros(1, 8)
+    rest = torch.zeros(1, 11)
     speaking, blinking = rest.clone(), rest.clone()
     speaking[:, :6], blinking[:, 6:] = 2.0, 2.0
     still = torch.cat([field(points, rest)[0][None], field(points, rest)[1]])
@@ -28,13 +28,13 @@ def test_the_sound_acts_below_the_nose_and_the_eyes_above_it():
 def test_a_number_of_the_condition_displaces_only_the_points_on_its_own_side():
     torch.manual_seed(0)
     field = HeadField(FieldConfig(ray_features=4, lip_code=2, **SMALL), nose=0.0, soft=0.02)
-    torch.nn.init.zeros_(field.first.weight[:, -4:])
+    torch.nn.init.zeros_(field.first.weight[:, -7:])
     below, above = torch.tensor([[0.1, -0.5, 0.2]]), torch.tensor([[0.1, 0.5, 0.2]])
-    lips = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    lips = torch.tensor([[1.0] + [0.0] * 6])
     with torch.no_grad():
         field.warp[:, 0] = 0.3  # the first number of the lips' code moves everything by 0.3 in x
         shifted = torch.tensor([[0.3, 0.0, 0.0]])
-        still = torch.zeros(1, 4)
+        still = torch.zeros(1, 7)
         assert torch.allclose(field(below, lips)[1], field(below + shifted, still)[1], atol=1e-5)
         assert torch.allclose(field(above, lips)[1], field(above, still)[1], atol=1e-5)
 
@@ -44,7 +44,7 @@ def test_each_point_is_evaluated_under_the_condition_of_its_own_frame():
     field = HeadField(FieldConfig(ray_features=4, lip_code=2, **SMALL), nose=0.0, soft=0.02)
     torch.nn.init.normal_(field.warp, std=0.1)
     points, frame_index = torch.rand(300, 3) * 2.2 - 1.1, torch.arange(3).repeat(100)
-    conditions = torch.randn(3, 4)
+    conditions = torch.randn(3, 7)
     density, features = field(points, conditions, frame_index)
     for i in range(3):
         alone, those = field(points[frame_index == i], conditions[i : i + 1]), frame_index == i

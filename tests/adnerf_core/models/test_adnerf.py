@@ -176,7 +176,7 @@ def test_a_frame_rendered_in_chunks_is_torso_over_head_over_background():
         torch.nn.init.constant_(field.fine.density.bias, 2.0)
     pose, code, pixels, plate = torch.eye(4), torch.rand(8), torch.rand(20, 2) * 32, torch.rand(20, 3)
     pose[2, 3] = 10.0
-    frame = FrameConditions(pose[None], torch.zeros(1, 4), torch.zeros(1, 2), code[None])
+    frame = FrameConditions(pose[None], torch.zeros(1, 4), torch.zeros(1, 5), code[None])
     color, transmittance = render_frame(model, frame, pixels, plate)
     head, torso = model.render_head(pose, pixels, code).fine, model.render_torso(pose, pixels, code).fine
     assert torch.allclose(color, torso.color + torso.transmittance[:, None] * over(head, plate), atol=1e-5)
@@ -190,7 +190,7 @@ def test_a_changed_view_turns_the_head_against_the_torso():
     pose, torso_pose, code = torch.eye(4), torch.eye(4), torch.rand(8)
     pose[2, 3], torso_pose[2, 3] = 10.0, 11.0
     pixels, plate = torch.rand(5, 2) * 32, torch.rand(5, 3)
-    frame = FrameConditions(pose[None], torch.zeros(1, 4), torch.zeros(1, 2), code[None], torso_pose[None])
+    frame = FrameConditions(pose[None], torch.zeros(1, 4), torch.zeros(1, 5), code[None], torso_pose[None])
     outputs = model(frame, pixels, plate)
     assert torch.equal(outputs.head.color, model.render_head(pose, pixels, code).fine.color)
     assert torch.equal(outputs.torso.color, model.render_torso(torso_pose, pixels, code).fine.color)

@@ -41,7 +41,7 @@ def test_every_ray_that_could_meet_the_head_lies_in_a_visible_block(model):
     poses = conditions(10.0).poses
     blocks = FrameRenderer(model).visible_blocks(poses[0], BlockGrid(GEOMETRY.camera, 4, (0, 0), (7, 7)))
     rays = cast_rays(GEOMETRY.camera, poses.expand(1024, 4, 4), GEOMETRY.camera.pixel_grid())
-    transmittance = model.render_head(rays, torch.zeros(1, 8)).transmittance.reshape(32, 32)
+    transmittance = model.render_head(rays, torch.zeros(1, 11)).transmittance.reshape(32, 32)
     covered = blocks.repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert (transmittance[~covered] > 0.97).all()
     assert (transmittance < 0.9).any()

@@ -42,7 +42,7 @@ def conditions(*distances: float) -> FrameConditions:
     poses = torch.eye(4).repeat(len(distances), 1, 1)
     poses[:, 2, 3] = torch.tensor(distances)
     codes = torch.arange(len(distances))[:, None].expand(-1, 6).float()
-    return FrameConditions(poses, torch.zeros(len(distances), 4), torch.zeros(len(distances), 2), codes)
+    return FrameConditions(poses, torch.zeros(len(distances), 4), torch.zeros(len(distances), 5), codes)
 
 
 def test_it_satisfies_the_protocol_of_all_models(model):

@@ -39,12 +39,13 @@ def test_the_track_plays_back_and_forth(subject):
 
 
 def test_blinks_are_rare_complete_and_depend_on_the_seed():
-    usual = torch.tensor([0.6, 0.1])
+    usual = torch.tensor([0.6, 0.5, 0.1, -0.2, 0.3])
     eyes = first(1500, blinks(usual, 3))
     shut = (eyes[:, 0] < -0.9).int()
     assert 8 <= int((shut.diff() > 0).sum()) <= 35  # a minute's worth
     assert int((eyes[:, 0] != usual[0]).sum()) >= 8 * (len(BLINK_OPENNESS) - 1)
-    assert eyes[:, 0].max() == usual[0] and (eyes[:, 1] == usual[1]).all()
+    assert eyes[:, 0].max() == usual[0] and (eyes[:, 2:] == usual[2:]).all()
+    assert ((eyes[:, 1] < -0.9).int() == shut).all() and eyes[:, 1].max() == usual[1]
     assert torch.equal(eyes, first(1500, blinks(usual, 3))) and not torch.equal(eyes, first(1500, blinks(usual, 4)))
 
 

@@ -78,7 +78,7 @@ def test_the_picture_shows_the_head_before_the_plate(paper_run, toy_dataset):
     pose = torch.from_numpy(track.pose[k : k + 1]).float()
     color, left = render_frame(
         subject.model,
-        FrameConditions(pose, torch.zeros(1, 4), torch.zeros(1, 2), code),
+        FrameConditions(pose, torch.zeros(1, 4), torch.zeros(1, 5), code),
         subject.model.geometry.camera.pixel_grid(),
         torch.ones(SIZE * SIZE, 3),
     )

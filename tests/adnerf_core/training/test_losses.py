@@ -23,7 +23,7 @@ def batch_of(target: torch.Tensor, label: int = HEAD) -> RayBatch:
         background=torch.zeros(rays, 3),
         poses=torch.eye(4).expand(1, 4, 4),
         torso_motion=torch.zeros(1, 4),
-        upper_face=torch.zeros(1, 2),
+        upper_face=torch.zeros(1, 5),
         lip_codes=torch.zeros(1, 6),
     )
 

@@ -16,8 +16,9 @@ from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement
 from adnerf_core.training import train as training
+from adnerf_core.training.parallel import flush_denormals
 from adnerf_core.training.talking_head_task import HeadPhase
-from adnerf_core.training.train import flush_denormals, train
+from adnerf_core.training.train import train
 from tests.adnerf_core.toy import FRAMES, HELD_OUT_FROM, SHORT, TOY
 
 
@@ -106,7 +107,7 @@ def test_collapse_is_detected_and_restarted_with_another_seed(toy_dataset, tmp_p
     monkeypatch.setattr(HeadPhase, "loss", empty_at_first)
     run = train(toy_dataset, RunDir(tmp_path / "run"), SHORT)
     assert json.loads(run.result.read_text())["restarts"] == 1
-    assert restarts == [0] * 6 + [1] * SHORT.head_steps
+    assert restarts == [0] * 6 * 2 + [1] * SHORT.head_steps * 2  # two halves of every step
 
 
 def test_a_subject_that_always_collapses_fails_with_a_remedy(toy_dataset, tmp_path, monkeypatch):

@@ -1,0 +1,69 @@
+"""Threads that share the work of a training step. Torch releases Python's lock while it computes, so they run at the same time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Returns [function(item) for item in items], computed in as many threads as there are cores for this process.
+
+    Denormal numbers count as zero in these threads. Threads that torch starts inside an operator would only add to them: see
+    single_threaded_operators.
+    """
+
+    def run(item: Item) -> Result:
+        with flush_denormals():
+            return function(item)
+
+    threads = min(len(items), _cores())
+    if threads < 2:
+        return [run(item) for item in items]
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(run, items))
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def single_threaded_operators() -> Iterator[None]:
+    """Lets every operator of torch run in one thread while the block runs, also in threads that start there.
+
+    On the small tensors of a training step, several threads inside an operator are slower than one (docs/decisions/0002-fast-field.md).
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def flush_denormals() -> Iterator[None]:
+    """Treats denormal numbers as zero in this thread while the block runs.
+
+    Gradients behind an opaque surface are that small. A CPU is many times slower with such numbers, and they change nothing.
+    """
+    for kind in (np.float32, np.float64):
+        np.finfo(
+            kind
+        )  # makes numpy cache its constants, which it would warn about if it computed them inside the block
+    supported = torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        if supported:
+            torch.set_flush_denormal(False)

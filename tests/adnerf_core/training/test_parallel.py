@@ -1,0 +1,60 @@
+"""Parts of a step in threads: the same gradients as one after the other."""
+
+import threading
+
+import pytest
+import torch
+
+from adnerf_core.data.dataset import SubjectDataset
+from adnerf_core.training import parallel
+from adnerf_core.training.parallel import map_in_threads, single_threaded_operators
+from adnerf_core.training.talking_head_task import TalkingHeadTask
+from adnerf_core.training.train import MIN_THREAD_RAYS, add_gradients
+from tests.adnerf_core.toy import SHORT
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parallel, "_cores", lambda: 2)
+
+
+def test_items_are_computed_at_the_same_time_and_returned_in_order(two_cores):
+    both = threading.Barrier(2, timeout=60)
+
+    def wait_for_the_other(item: int) -> int:
+        both.wait()
+        return item * 2
+
+    assert map_in_threads(wait_for_the_other, [1, 2]) == [2, 4]
+
+
+def test_an_error_in_a_thread_is_raised(two_cores):
+    with pytest.raises(ZeroDivisionError):
+        map_in_threads(lambda item: 1 // item, [1, 0])
+
+
+def test_gradients_do_not_depend_on_threads(toy_dataset: SubjectDataset, two_cores):
+    gradients = []
+    for rays in (
+        MIN_THREAD_RAYS,
+        MIN_THREAD_RAYS - 1,
+    ):  # the second config has no threads; the batch has the rays of the first
+        task = TalkingHeadTask(toy_dataset, SHORT.model_copy(update={"rays": MIN_THREAD_RAYS}))
+        task.load_frames({})
+        for phase in task.phases:
+            task.model.requires_grad_(False)
+            phase.make_optimizer()
+            result = add_gradients(phase, phase.sample(3), 3, SHORT.model_copy(update={"rays": rays}))
+            gradients.append({name: p.grad for name, p in task.model.named_parameters() if p.grad is not None})
+            assert float(result.loss) > 0
+    threads, alone = gradients[:2], gradients[2:]
+    for one, other in zip(threads, alone, strict=True):
+        assert one.keys() == other.keys() and len(one) > 3
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_operators_keep_to_one_thread_for_the_time_of_a_training():
+    threads = torch.get_num_threads()
+    with single_threaded_operators():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == threads
