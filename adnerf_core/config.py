@@ -83,9 +83,10 @@ class MarchConfig(Config):
     samples_proposal: int = Field(
         8, alias="scout", description="field evaluations of a block's proposal ray, in rendering"
     )
-    samples_smooth: int = Field(8, alias="few", description="field evaluations a ray in smooth blocks, in rendering")
+    samples_smooth: int = Field(6, alias="few", description="field evaluations a ray in smooth blocks, in rendering")
+    samples_outline: int = Field(10, description="field evaluations a ray in detailed blocks, in rendering")
     samples_detailed: int = Field(
-        14, alias="careful", description="field evaluations a ray in detailed blocks and in changed views, in rendering"
+        14, alias="careful", description="field evaluations a ray in changed views, in rendering"
     )
 
 

@@ -52,19 +52,22 @@ class RayBundle:
         return RayBundle(self.origins[indices], self.directions[indices])
 
 
-def cast_rays(camera: Camera, poses: Float[Tensor, "rays 4 4"], pixels: Float[Tensor, "rays 2"]) -> RayBundle:
+def cast_rays(camera: Camera, poses: Float[Tensor, "poses 4 4"], pixels: Float[Tensor, "rays 2"]) -> RayBundle:
     """Casts a ray through each of `pixels` (row, col).
 
     Args:
         camera: the camera of all rays.
-        poses: camera-to-world pose of each ray; expand a single one.
+        poses: camera-to-world pose of each ray, or a single one of all rays.
         pixels: one place in the image a ray; it may lie outside the image.
     """
     x = (pixels[:, 1] - camera.center[0]) / camera.focal
     y = (camera.center[1] - pixels[:, 0]) / camera.focal
     local = torch.stack([x, y, -torch.ones_like(x)], -1)
-    directions = (poses[:, :3, :3] @ local[:, :, None])[:, :, 0]
-    return RayBundle(poses[:, :3, 3], torch.nn.functional.normalize(directions, dim=-1))
+    if len(poses) == 1:
+        directions = local @ poses[0, :3, :3].T
+    else:
+        directions = (poses[:, :3, :3] @ local[:, :, None])[:, :, 0]
+    return RayBundle(poses[:, :3, 3].expand_as(directions), torch.nn.functional.normalize(directions, dim=-1))
 
 
 def project(camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 2"]:

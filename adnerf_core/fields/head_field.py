@@ -88,20 +88,45 @@ class HeadField(nn.Module):
             Density (per half side of the box, >= 0), and features. Their channels come first, as the planes return them, which saves
             a transposition.
         """
-        x, y, z = points.unbind(-1)
+        x, y, z = (axis.contiguous() for axis in points.unbind(-1))
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
         gates = torch.stack([lower, 1 - lower])
         shift = (self._displacement(x, y, condition, frame_index) * gates[:, None]).sum(0)
         x, y = x + shift[0], y + shift[1]
         xy = torch.stack([x, y], -1)[None]
         xz_yz = torch.stack([torch.stack([x, z], -1), torch.stack([y, z], -1)])
-        lips, upper = self._split_condition(condition.T if frame_index is None else condition.T[:, frame_index], 0)
-        inputs = torch.cat([*self.front(xy), *self.sides(xz_yz), lips * gates[0], upper * gates[1]])
-        hidden = torch.addmm(self.first.bias[:, None], self.first.weight, inputs).relu_()
+        features = [*self.front(xy), *self.sides(xz_yz)]
+        if frame_index is None:
+            hidden = self._hidden_of_one_frame(features, lower, condition[0])
+        else:
+            lips, upper = self._split_condition(condition.T[:, frame_index], 0)
+            inputs = torch.cat([*features, lips * gates[0], upper * gates[1]])
+            hidden = torch.addmm(self.first.bias[:, None], self.first.weight, inputs).relu_()
         density, features = torch.addmm(self.second.bias[:, None], self.second.weight, hidden).split(
             [1, len(self.second.bias) - 1]
         )
         return F.softplus(density[0] - DENSITY_SHIFT) * DENSITY_SCALE, features
+
+    def _hidden_of_one_frame(
+        self,
+        features: list[Float[Tensor, "_ points"]],
+        lower: Float[Tensor, " points"],
+        condition: Float[Tensor, " condition"],
+    ) -> Float[Tensor, "hidden points"]:
+        """Returns h for points that all have the same condition.
+
+        A_l g k_l + A_u (1 - g) k_u = (A_l k_l - A_u k_u) g + A_u k_u: the gate g replaces the condition's numbers as inputs.
+        """
+        width = self.first.in_features - len(condition)
+        of_planes, of_condition = self.first.weight.split([width, len(condition)], 1)
+        lips, upper = (
+            weights @ numbers
+            for weights, numbers in zip(
+                self._split_condition(of_condition, 1), self._split_condition(condition, 0), strict=True
+            )
+        )
+        weights = torch.cat([of_planes, (lips - upper)[:, None]], 1)
+        return torch.addmm((self.first.bias + upper)[:, None], weights, torch.cat([*features, lower[None]])).relu_()
 
     def _displacement(
         self,

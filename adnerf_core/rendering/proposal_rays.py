@@ -5,16 +5,15 @@ Neighbouring pixels mostly see the same surface, so a frame is rendered block by
 
 1. The proposal ray through the middle of each block searches the whole depth and is rendered with 8 intervals. Its weights show at which
    depths the block has matter.
-2. Every block combines its weights with those of its eight neighbours and divides the depth into a few intervals (8) around them.
+2. Every block combines its weights with those of its eight neighbours and divides the depth into a few intervals (6) around them.
 3. A block is *smooth* if all nine rays are opaque and the intervals lie close together. All other blocks that show something are
-   *detailed*: outlines, loose hair, the depth of an open mouth.
+   *detailed*: outlines, loose hair, the depth of an open mouth. Their intervals lie around the surfaces of all nine rays.
 4. Each smooth block's middle is rendered again with the few intervals. If the result differs from step 1, the block and its neighbours
    become detailed: a thin surface can fall between the intervals, above all in small images, where a block spans much of the face.
 
-A pixel of a smooth block interpolates the interval edges of the four nearest proposal rays and needs no grid. A pixel of a detailed block
-searches the whole depth. A smooth pixel costs 9 evaluations and no look-up: 8 of its own, and 1 as its share of the block's two rays,
-(8 + 8) / 16. A frame of 256 px costs 4.0 evaluations a pixel on average, since the average includes background and torso. In training, each
-ray that meets the head costs 12. Proposal rays halve the time of a frame (docs/fidelity.md, docs/decisions/0002, 0017).
+A pixel of a smooth block interpolates the interval edges of the four nearest proposal rays. A pixel of a detailed block gets more intervals
+(10), around all surfaces that its block or a neighbour shows. Neither needs the grid. In a changed view, every pixel searches the whole depth.
+Proposal rays halve the time of a frame (docs/fidelity.md, docs/decisions/0002, 0017).
 """
 
 from __future__ import annotations
@@ -87,18 +86,21 @@ class BlockProposals(NamedTuple):
     """How the blocks of a frame are rendered. A block that is neither smooth nor detailed shows no head.
 
     smooth: blocks whose pixels use interpolated interval edges.
-    detailed: blocks whose pixels search the whole depth for their intervals.
+    detailed: blocks whose pixels need intervals around several surfaces.
     interval_edges: of the ray through each block's middle; pixels of smooth blocks use them, and zeros mean that there are none.
+    detailed_edges: of all rays of each detailed block.
     """
 
     smooth: Bool[Tensor, "rows cols"]
     detailed: Bool[Tensor, "rows cols"]
     interval_edges: Float[Tensor, "rows cols edges"]
+    detailed_edges: Float[Tensor, "rows cols more_edges"]
 
     @classmethod
     def without_proposals(cls, blocks: Bool[Tensor, "rows cols"]) -> BlockProposals:
         """Makes all of `blocks` detailed."""
-        return cls(torch.zeros_like(blocks), blocks, torch.zeros((*blocks.shape, 1), device=blocks.device))
+        no_edges = torch.zeros((*blocks.shape, 1), device=blocks.device)
+        return cls(torch.zeros_like(blocks), blocks, no_edges, no_edges)
 
     def interpolate_edges(self, positions: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels edges"]:
         """Interpolates interval edges bilinearly between the four nearest block middles.
@@ -116,19 +118,19 @@ class BlockProposals(NamedTuple):
 
 
 def propose_intervals(
-    candidates: Bool[Tensor, "rows cols"], block_px: float, samples: int, render: RenderFn
+    candidates: Bool[Tensor, "rows cols"], block_px: float, samples: tuple[int, int], render: RenderFn
 ) -> BlockProposals:
     """Renders one ray a block and proposes intervals for the block's pixels (steps 1 to 4 of the module's docstring).
 
     Args:
         candidates: blocks that may show the head.
         block_px: side of a block, px.
-        samples: number of intervals a ray in smooth blocks.
+        samples: numbers of intervals a ray in smooth and in detailed blocks.
         render: renders the head along rays.
     """
     shape = candidates.shape
-    edges = torch.zeros((*shape, samples + 1), device=candidates.device)
-    nothing = BlockProposals(torch.zeros_like(candidates), torch.zeros_like(candidates), edges)
+    edges, detailed_edges = (torch.zeros((*shape, count + 1), device=candidates.device) for count in samples)
+    nothing = BlockProposals(torch.zeros_like(candidates), torch.zeros_like(candidates), edges, detailed_edges)
     blocks = candidates.nonzero()
     middles = render((blocks + 0.5) * block_px)
     if len(middles.kept) == 0:
@@ -137,17 +139,20 @@ def propose_intervals(
 
     near, far = middles.edges[:, 0].min(), middles.edges[:, -1].max()
     weights = _scatter_to_blocks(blocks, resample_weights(middles.edges, middles.weights, near, far, BINS), shape)
-    combined = torch.lerp(_max_over_neighbours(weights), weights, SELF_WEIGHT)
+    around = _max_over_neighbours(weights)
+    combined = torch.lerp(around, weights, SELF_WEIGHT)
     shown = combined.sum(-1) > MIN_BLOCK_OPACITY
     if not shown.any():
         return nothing
-    edges[shown] = _edges_around(combined[shown], near, far, samples)
+    edges[shown] = _edges_around(combined[shown], near, far, samples[0])
 
     min_opacity = -_max_over_neighbours(-weights.sum(-1, keepdim=True))[..., 0]
     smooth = shown & (min_opacity > MIN_OPACITY) & (edges[..., -2] - edges[..., 1] < MAX_DEPTH_SPREAD)
     appearance = _scatter_to_blocks(blocks, middles.appearance, shape)
     smooth = smooth & _few_intervals_suffice(smooth, appearance, edges, block_px, render)
-    return BlockProposals(smooth, shown & ~smooth, edges)
+    detailed = shown & ~smooth
+    detailed_edges[detailed] = _edges_around(around[detailed], near, far, samples[1])
+    return BlockProposals(smooth, detailed, edges, detailed_edges)
 
 
 def _edges_around(

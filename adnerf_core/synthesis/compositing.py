@@ -15,7 +15,7 @@ IN_FRONT = (30.0, 60.0)
 """From the first difference of colour (largest channel, 0..255, after correction) on, the footage begins to stay in front in the soft edge,
 and from the second on it stays entirely."""
 GRAIN_BLUR = 0.6
-"""Standard deviation, px, of the blur of grain: a camera interpolates its colours and a coder drops the finest detail, so noise is not white."""
+"""Standard deviation, px, of the blur of grain: cameras interpolate colours and coders drop the finest detail, so noise is not white."""
 GRAIN_PX = 256
 """Edge of the pattern that grain is cut from; the offset is random in each frame, so that nobody sees it again."""
 MAX_GRAIN = 4.0

@@ -56,10 +56,7 @@ def motion_frames(subject: Subject, options: RenderOptions, loop: int | None = N
         options: pose, motion and seed.
         loop: number of frames, the first and the last of which are alike. None: without end, and frame k does not depend on the length.
     """
-    if options.pose == "still":
-        frames = idle(subject, options.seed, loop)
-    else:
-        frames = replay_track(subject, loop)
+    frames = idle(subject, options.seed, loop) if options.pose == "still" else replay_track(subject, loop)
     return frames if options.motion == 1 else scaled(frames, subject, options.motion)
 
 
@@ -123,7 +120,7 @@ def blinks(usual: Float[Tensor, " 5"], seed: int) -> Iterator[Float[Tensor, " 5"
         wait = generator.uniform(*BLINK_INTERVAL_S) - len(BLINK_OPENNESS) / FPS
 
 
-def without_last_blink(lids: Iterable[Float[Tensor, " 2"]]) -> list[Float[Tensor, " 2"]]:
+def without_last_blink(lids: Iterable[Float[Tensor, " upper"]]) -> list[Float[Tensor, " upper"]]:
     """Returns what `blinks` yielded, without a blink that lasts to the end: the last frame is like the first."""
     kept = list(lids)
     usual, last = kept[0], len(kept) - 1

@@ -19,7 +19,7 @@ def model() -> TalkingHead:
 
 
 def test_a_frame_shows_what_the_fields_show(model):
-    model.march = model.march.model_copy(update={"samples_detailed": model.march.samples})
+    model.march = model.march.model_copy(update={"samples_outline": model.march.samples})
     model.rays_per_chunk = 100
     frame, pixels, background = conditions(10.0), GEOMETRY.camera.pixel_grid(), torch.rand(32 * 32, 3)
     rendered, outputs = render_frame(model, frame, pixels, background), model(frame, pixels, background)

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from adnerf_core.config import RenderOptions, ViewChange
-from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import FullFrameUnavailable
 from adnerf_core.files import ffmpeg, yuv
 from adnerf_core.files.footage_reader import FootageReader
