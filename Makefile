@@ -16,7 +16,7 @@ env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m ad
 	$(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
 	$(PIP) -e '.[worker,demo,dev]'
-	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0
+	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0 "nanio==0.1.7; python_version >= '3.11'"
 	touch $@
 
 .venv/.browser: .venv/.ready  # a Chromium for the tests of the page, if the system has none
@@ -29,7 +29,7 @@ demo: env       ## create a subject from a video, then a talking video; VIDEO=me
 test: env .venv/.browser    ## run all tests
 	$(TEST_ENV) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-chaos: env      ## test the promises under faults: kill -9 of every part, cut networks, poison jobs; about half an hour
+chaos: env      ## test the promises under more than 300 faults of every kind; about an hour
 	$(TEST_ENV) $(BIN)/python -m benchmarks.chaos $(CHAOS)
 
 check: env      ## check style, the imports between the rooms, and known vulnerabilities

@@ -46,9 +46,20 @@ def create(
     audio: Annotated[Path | None, Argument(help="The speech.")] = None,
     *,
     upload: Upload = None,
+    duration_s: Annotated[
+        float | None,
+        Option(metavar="S", help="Instead of speech: length of a video without any, which loops, 1 to 60."),
+    ] = None,
     out: Annotated[Path | None, Option("--out", "-o", help="Wait, and save the video here; .webm gives WebM.")] = None,
     wait: Annotated[bool, Option("--wait", help="Wait until the video is ready.")] = False,
     timeout: Timeout = None,
+    frame: Annotated[
+        str | None,
+        Option(
+            help="full (that of the footage) or portrait (a square, all of it rendered). [default: full, unless the view, the "
+            "background or the motion is changed]"
+        ),
+    ] = None,
     yaw: Annotated[float | None, _pose_option("degrees to the person's left")] = None,
     pitch: Annotated[float | None, _pose_option("degrees up")] = None,
     roll: Annotated[float | None, _pose_option("degrees clockwise")] = None,
@@ -62,22 +73,28 @@ def create(
         ),
     ] = None,
     pose: Annotated[str | None, Option(help="track (the motion of the footage) or still.")] = None,
+    motion: Annotated[float | None, Option(metavar="SCALE", help="Scale of the head motion, 0 to 1.5.")] = None,
     format: Annotated[
         str | None, Option(help="mp4 or webm. [default: by the ending of the name in --out, else mp4]")
     ] = None,
-    size: Annotated[int | None, Option(metavar="PX", help="64 to 1024. [default: the size of the subject]")] = None,
+    size: Annotated[
+        int | None,
+        Option(metavar="PX", help="Longest edge, 64 to 1920 (portrait: 1024). [default: that of footage or subject]"),
+    ] = None,
     seed: Annotated[int | None, Option(help="The same seed gives the same pixels.")] = None,
     label: Annotated[
         str | None, Option(metavar="[TEXT]", help="Text in a corner; without TEXT it is AI-generated.")
     ] = None,
 ) -> None:
-    """Make a video of a subject from speech."""
-    if (audio is None) == (upload is None):
-        raise BadParameter("give either an AUDIO or --upload ID")
+    """Make a video of a subject from speech, or without speech."""
+    if [audio, upload, duration_s].count(None) != 2:
+        raise BadParameter("give either an AUDIO, or --upload ID, or --duration-s S")
     background_option, picture = _parse_background(background)
     by_name = "webm" if out is not None and out.suffix.lower() == ".webm" else None
     options = {
+        "frame": frame,
         "pose": pose,
+        "motion": motion,
         "size": size,
         "seed": seed,
         "label": True if label == STANDARD_LABEL else label,
@@ -90,6 +107,7 @@ def create(
             subject,
             audio,
             upload_id=upload,
+            duration_s=duration_s,
             options=_given(**options),
             background=picture,
             progress=progress.transfer("upload"),

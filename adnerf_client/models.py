@@ -93,8 +93,18 @@ class ViewLimits(Model):
     roll_deg: tuple[float, float]
 
 
+class FullFrame(Model):
+    """The size of the footage in videos, px."""
+
+    width: int
+    height: int
+
+
 class Subject(Model):
-    """A person of whom videos are made. `jobs` starts with the oldest."""
+    """A person of whom videos are made. `jobs` starts with the oldest.
+
+    `full_frame` is None until the subject is ready, and for a subject of an earlier version, which has portraits only.
+    """
 
     id: str
     name: str
@@ -105,6 +115,7 @@ class Subject(Model):
     footage: Footage | None = None
     quality: Quality | None = None
     view_limits: ViewLimits | None = None
+    full_frame: FullFrame | None = None
     jobs: list[Job] = []
 
 
@@ -131,10 +142,16 @@ class Background(Model):
 
 
 class Options(Model):
-    """The options of a video. The service chooses the value of each that is None."""
+    """The options of a video. The service chooses the value of each that is None.
 
+    `frame` full is the footage's own frame; a portrait is a square, which `view`, `background` and `motion` need. `size` is the longest
+    edge in px. `motion` scales the motion of the head (0 to 1.5).
+    """
+
+    frame: Literal["full", "portrait"] | str | None = None
     size: int | None = None
     pose: Literal["track", "still"] | str | None = None
+    motion: float | None = None
     view: View | None = None
     background: Background | None = None
     format: Literal["mp4", "webm"] | str | None = None
@@ -143,14 +160,19 @@ class Options(Model):
 
 
 class Video(Model):
-    """A video of a speaking subject. `view` is `options.view` clamped to the subject's limits."""
+    """A video of a subject. `view` is `options.view` clamped to the subject's limits, and `frame` what was rendered.
+
+    `idle_s` is the requested length of a video without speech; None if the subject speaks.
+    """
 
     id: str
     subject_id: str
     state: VideoState
     options: Options
     view: View | None = None
+    idle_s: float | None = None
     duration_s: float | None = None
+    frame: Literal["full", "portrait"] | str | None = None
     frames: int | None = None
     width: int | None = None
     height: int | None = None
@@ -185,7 +207,11 @@ class Upload(Model):
 
 
 class Credentials(Model):
-    """The signed content credentials (C2PA) of a file. `valid`: the signature is intact; `ours`: this service signed."""
+    """The signed content credentials (C2PA) of a file. `valid`: the signature is intact; `ours`: this service signed.
+
+    `source_type` is a term of the IPTC: trainedAlgorithmicMedia if all is generated, compositeWithTrainedAlgorithmicMedia if the file
+    shows footage (whose SHA-256 is `footage_sha256`) with a generated part.
+    """
 
     present: bool
     valid: bool
@@ -193,6 +219,8 @@ class Credentials(Model):
     issuer: str | None = None
     generator: str | None = None
     signed_at: datetime | None = None
+    source_type: str | None = None
+    footage_sha256: str | None = None
     video_id: str | None = None
 
 

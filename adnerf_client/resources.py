@@ -165,6 +165,7 @@ class Videos(Made[Video]):
         subject: str | Subject,
         audio: str | Path | None = None,
         *,
+        duration_s: float | None = None,
         options: Options | Mapping[str, Any] | None = None,
         background: str | Path | None = None,
         upload_id: str | None = None,
@@ -174,7 +175,8 @@ class Videos(Made[Video]):
 
         Args:
             subject: The subject or its id.
-            audio: The speech; None if `upload_id` is given.
+            audio: The speech; None if `upload_id` or `duration_s` is given.
+            duration_s: Length of a video without speech, 1 to 60 s, in place of the speech. It loops.
             options: The options of the video.
             background: A picture (PNG, JPEG, WebP) for behind the person; it belongs to the background kind `image`.
             upload_id: Id of a complete upload of the speech (Client.uploads).
@@ -189,7 +191,12 @@ class Videos(Made[Video]):
             "options": checked.model_dump_json(exclude_none=True),
         }
         others = {} if background is None else {"background": readable(background)}
-        return self._create(form, "audio", audio, upload_id, progress, others)
+        if duration_s is None:
+            return self._create(form, "audio", audio, upload_id, progress, others)
+        if audio is not None or upload_id is not None:
+            raise TypeError("give either speech or duration_s")
+        form["duration_s"] = str(duration_s)
+        return parse(Video, self._connection.send("POST", self.path, form=form, files=others, progress=progress))
 
     def list(
         self, *, state: VideoState | None = None, subject_id: str | None = None, limit: int | None = None

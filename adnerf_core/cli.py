@@ -37,7 +37,8 @@ EXAMPLES = """\b
 Examples:
   python -m adnerf_core preprocess me.mp4 --out data/me
   python -m adnerf_core train data/me --out runs/me --preset standard
-  python -m adnerf_core render runs/me say.wav --out me_says.mp4 --yaw 10 --background '#20a040'
+  python -m adnerf_core render runs/me say.wav --out me_says.mp4
+  python -m adnerf_core render runs/me say.wav --out turned.mp4 --yaw 10 --background '#20a040'
   python -m adnerf_core detect-mark me_says.mp4
   python -m adnerf_core evaluate runs/me --json figures.json
   python -m adnerf_core import-adnerf obama data/obama"""
@@ -197,10 +198,25 @@ def _train(
 @app.command("render")
 def _render(
     subject: SubjectArgument,
-    audio: Annotated[Path, Argument(help="Speech: any common audio format, or a video with sound.")],
     out: Annotated[Path, Option(metavar="OUT.mp4", help="Video to write, .mp4 or .webm.")],
-    size: Annotated[int | None, Option(metavar="PX", help="Edge of the video.  [default: the subject's]")] = None,
+    audio: Annotated[
+        Path | None, Argument(help="Speech: any common audio format, or a video with sound.", show_default=False)
+    ] = None,
+    duration: Annotated[
+        float | None, Option(metavar="S", help="Instead of speech: a silent loop of so many seconds, mouth at rest.")
+    ] = None,
+    frame: Annotated[
+        Literal["full", "portrait"] | None,
+        Option(
+            help="full: the frame of the footage, its lips rendered; portrait: a square, all of it rendered.  "
+            "[default: full, unless another option needs a portrait]"
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, Option(metavar="PX", help="Longest edge of the video.  [default: the footage's or the portrait's]")
+    ] = None,
     pose: Annotated[Literal["track", "still"], Option(help="Head motion of the footage, or a still pose.")] = "track",
+    motion: Annotated[float, Option(help="Scale of the head's motion in a portrait, 0 (none) to 1.5.")] = 1.0,
     yaw: Annotated[float, Option(metavar="DEG", help="Turn of the head, added to the pose, -30..30 degrees.")] = 0.0,
     pitch: Annotated[float, Option(metavar="DEG", help="Nod upwards, likewise.")] = 0.0,
     roll: Annotated[float, Option(metavar="DEG", help="Tilt, likewise.")] = 0.0,
@@ -221,16 +237,22 @@ def _render(
     ] = None,
     key: KeyOption = None,
 ) -> None:
-    """Turns speech into a video of the run's subject saying it."""
-    from adnerf_core.synthesis.render import render
+    """Turns speech into a video of the run's subject saying it, or makes a silent loop."""
+    from adnerf_core.synthesis.render import MAX_AUDIO_S, MIN_AUDIO_S, render
     from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, Watermark
 
+    if (audio is None) == (duration is None):
+        raise BadParameter("give either AUDIO or --duration")
+    if duration is not None and not MIN_AUDIO_S <= duration <= MAX_AUDIO_S:
+        raise BadParameter(f"--duration is {MIN_AUDIO_S:g} to {MAX_AUDIO_S:g} s")
     named = background in ("original", "transparent")
     kind = background if named else "color" if background.startswith("#") else "image"
     options = _checked(
         RenderOptions,
+        frame=frame,
         size=size,
         pose=pose,
+        motion=motion,
         view=_checked(ViewChange, yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll, zoom=zoom, x=x, y=y),
         background=_checked(Background, kind=kind, color=background if kind == "color" else None),
         format=out.suffix.lower().removeprefix("."),
@@ -244,11 +266,12 @@ def _render(
             out,
             options,
             progress,
+            duration_s=duration,
             background=Path(background) if kind == "image" else None,
             device=device,
             mark=None if mark is None else Watermark(mark, key or PUBLIC_KEY),
         )
-    print(f"{out}: {result.duration_s:.2f} s, {result.frames} frames of {result.width}x{result.height}")
+    print(f"{out}: {result.duration_s:.2f} s, {result.frames} frames of {result.width}x{result.height}, {result.frame}")
     view = result.view
     if view != options.view:
         print(

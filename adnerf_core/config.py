@@ -5,6 +5,7 @@ A run stores its complete configuration in run.json, so a changed default does n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +21,12 @@ SAMPLE_RATE = 16_000
 
 MARK_BITS = 48
 """Bits of the number that the watermark of a video can hold (watermark/spread_spectrum.py)."""
+
+MAX_PORTRAIT_PX = 1024
+"""Largest edge of a portrait: every pixel of it is rendered. A full frame has more, because most of them are the footage's."""
+
+MIN_IDLE_S, MAX_IDLE_S = 1.0, 60.0
+"""Bounds of the length of a video without speech, s: it loops, so that a minute is enough, and below a second it would twitch."""
 
 TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
@@ -204,24 +211,63 @@ LabelText = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-
 
 
 class RenderOptions(Config):
-    """Options of one video."""
+    """Options of one video. A validator sees the fields above its own."""
 
-    size: int | None = Field(
-        None,
-        ge=64,
-        le=1024,
-        description="Edge of the video, px; an odd size is reduced by 1. Default: the subject's own size.",
-    )
     pose: Literal["track", "still"] = Field(
         "track", description="Head motion: that of the footage, or a still pose with slight sway and blinks."
     )
+    motion: float = Field(
+        1.0,
+        ge=0,
+        le=1.5,
+        description="Scale of the head motion: 0 none, 1 that of the pose. Other values need a portrait.",
+    )
     view: ViewChange = ViewChange()
     background: Background = Background()
+    frame: Literal["full", "portrait"] | None = Field(
+        None,
+        description="full: the frame of the footage, in which only what the lips move is rendered. portrait: a square, all of it "
+        "rendered. Default: full, but portrait if view, background or motion needs it, or if the subject has no full frame.",
+    )
+    size: int | None = Field(
+        None,
+        ge=64,
+        le=1920,
+        description="Longest edge of the video, px, of a portrait at most 1024; the edges become even numbers. Default: that of the "
+        "footage, for a portrait that of the subject.",
+    )
     format: VideoFormat = Field(
         "mp4", validate_default=True, description="Container: mp4 has H.264 and AAC, webm has VP9 and Opus."
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the blinks and the sway of a still pose.")
     label: bool | LabelText = Field(False, description="Text shown in a corner; true shows `AI-generated`.")
+
+    def portrait_only(self) -> list[str]:
+        """Returns the names of the options whose values only a portrait can show: `view`, `background`, `motion`."""
+        return _portrait_only(dict(self))
+
+    @field_validator("frame")
+    @classmethod
+    def _full_frame_is_the_footage(cls, value: str | None, info: Any) -> str | None:
+        names = _portrait_only(info.data)
+        if value == "full" and names:
+            raise ValueError(
+                f"{_quoted(names)} can only be changed with frame `portrait`: a full frame shows the footage as it is"
+            )
+        return value
+
+    @field_validator("size")
+    @classmethod
+    def _portrait_is_smaller(cls, value: int | None, info: Any) -> int | None:
+        if value is None or value <= MAX_PORTRAIT_PX:
+            return value
+        if info.data.get("frame") == "portrait":
+            raise ValueError(f"a portrait has at most {MAX_PORTRAIT_PX} px")
+        if names := _portrait_only(info.data):
+            raise ValueError(
+                f"a portrait has at most {MAX_PORTRAIT_PX} px, and {_quoted(names)} can only be changed in a portrait"
+            )
+        return value
 
     @field_validator("format")
     @classmethod
@@ -230,3 +276,13 @@ class RenderOptions(Config):
         if value != "webm" and background is not None and background.kind == "transparent":
             raise ValueError("background kind `transparent` needs format `webm`: mp4 has no transparency")
         return value
+
+
+def _portrait_only(options: Mapping[str, Any]) -> list[str]:
+    """Returns the names of those among validated options whose values only a portrait can show."""
+    unchanged = {"view": ViewChange(), "background": Background(), "motion": 1.0}
+    return [name for name, value in unchanged.items() if options.get(name, value) != value]
+
+
+def _quoted(names: list[str]) -> str:
+    return " and ".join(f"`{name}`" for name in names)

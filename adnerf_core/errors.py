@@ -20,6 +20,7 @@
     │   └── FaceOutOfView       face_out_of_view
     ├── TrainingCollapsed       training_collapsed
     ├── NotReady                not_ready
+    ├── FullFrameUnavailable    full_frame_unavailable
     ├── BadFolder               bad_folder
     ├── MissingBackend          missing_backend
     ├── NoSuchDevice            no_such_device
@@ -182,6 +183,13 @@ class NotReady(AdnerfError):
 
     code = "not_ready"
     remedy = "Let the earlier step finish first."
+
+
+class FullFrameUnavailable(AdnerfError):
+    """A full frame is requested of a run without the footage, because an earlier version made it."""
+
+    code = "full_frame_unavailable"
+    remedy = "Create the subject again from its footage, or ask for frame `portrait`."
 
 
 class BadFolder(AdnerfError):

@@ -58,19 +58,21 @@ def main() -> None:
         app = create_app(settings)
     except StorageError as error:
         sys.exit(f"adnerf: {error}")
+    hub, connections = app.state.job_event_hub, raise_descriptor_limit()
+    hub.max_streams = min(hub.max_streams, connections // 2)
     config = uvicorn.Config(
         app,
         host=options.host,
         port=options.port,
         timeout_graceful_shutdown=GRACE_S,
-        http=guarded_protocol(raise_descriptor_limit()),
+        http=guarded_protocol(connections),
         log_config=None,  # uvicorn's messages go through worker/logs.py like all others
         log_level="warning",
         proxy_headers=False,  # anyone could send X-Forwarded-For; the address of the connection counts
         access_log=False,  # api/middleware/request_log.py writes one line per request, without query strings
     )
     with suppress(KeyboardInterrupt):  # uvicorn raises it again after it has stopped properly
-        Server(config, app.state.job_event_hub).run()
+        Server(config, hub).run()
 
 
 if __name__ == "__main__":

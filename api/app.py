@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -15,6 +17,7 @@ from api.middleware.access import AccessMiddleware
 from api.middleware.client_address import ClientAddresses
 from api.middleware.etag import ETagMiddleware
 from api.middleware.head import HeadMiddleware
+from api.middleware.if_match import IfMatchMiddleware
 from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
@@ -32,7 +35,12 @@ from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
 from worker.broker import open_database
+from worker.sweeper import Sweeper
+from worker.watchdog import keep_notifying
 from worker.webhooks.signing import check_settings
+
+CLOSE_S = 1.0
+"""Seconds to wait at the end for a sweep in progress, which usually takes milliseconds; the process ends it otherwise."""
 
 DESCRIPTION = """
 A reference video of a person speaking makes a **subject**; a subject and an audio make a **video** of that person saying
@@ -78,6 +86,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 addresses=ClientAddresses(settings.trusted_proxies),
             ),
             Middleware(HeadMiddleware),  # before the ETags, which belong to a GET
+            Middleware(IfMatchMiddleware),
             Middleware(ETagMiddleware),
             Middleware(
                 JsonBodyMiddleware
@@ -89,7 +98,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.store = store
     app.state.turns = Turns(database)
     app.state.readiness = readiness
-    app.state.job_event_hub = JobEventHub(database)
+    app.state.job_event_hub = JobEventHub(database, settings.event_streams)
     app.state.metrics = figures
     problems.install(app)
     idempotency.install(app)
@@ -103,7 +112,18 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Sweeps beside the requests: the only worker of a machine cannot do so while it hangs."""
+    stopping = threading.Event()
+    sweeper = Sweeper(app.state.settings, app.state.database)
+    sweeping = threading.Thread(target=sweeper.run, args=(stopping,), name="sweep", daemon=True)
+    sweeping.start()
+    notifying = asyncio.create_task(keep_notifying(app.state.settings))
     yield
+    notifying.cancel()
+    with suppress(asyncio.CancelledError):
+        await notifying
+    stopping.set()
+    sweeping.join(CLOSE_S)
     app.state.job_event_hub.close()
     app.state.readiness.close()
     app.state.database.close()

@@ -237,9 +237,10 @@ def peak_memory_mb() -> int:
 
 def make_speaker(work: Path) -> Path:
     """Makes footage for a run without --video: the demo's synthetic speaker."""
+    from demo.scene import Scene
     from demo.speaker import make_speaker as draw
 
-    draw(work / "speaker.mp4", size=256, seconds=SPEAKER_SECONDS)
+    draw(work / "speaker.mp4", scene=Scene(256, 256), seconds=SPEAKER_SECONDS)
     return work / "speaker.mp4"
 
 

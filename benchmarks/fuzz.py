@@ -92,7 +92,10 @@ VALID_BUT_REFUSED_VALUES = {
     # Both a file and an upload: `oneOf` excludes it, but Schemathesis's edge cases ignore that.
     "POST /v1/subjects": {"/upload_id"},
     "POST /v1/verify": {"/upload_id"},
-    "POST /v1/videos": {"/upload_id", "/background", "/options/background", "/options/format"},  # combinations
+    "POST /v1/videos": {  # combinations
+        *("/upload_id", "/duration_s", "/background"),
+        *("/options/background", "/options/format", "/options/frame", "/options/size"),
+    },
 }
 """The same for `validation_failed`: by operation, the values that `errors` may point at."""
 MEMORY = Path("/dev/shm")
@@ -204,9 +207,10 @@ class FakeWorker(threading.Thread):
             picture = self.store.put(f"subjects/{job.subject_id}/previews/1.jpg", io.BytesIO(PICTURE)).key
             report = self.store.put(f"subjects/{job.subject_id}/reports/1.html", io.BytesIO(b"<!doctype html>")).key
             values = {"run_key": "run", "preview_key": picture, "report_key": report, "view_limits": LIMITS}
+            values["full_frame"] = {"width": 1280, "height": 720}
         elif job.kind == "render":
             film = self.store.put(f"subjects/{job.subject_id}/videos/{job.video_id}/1.mp4", io.BytesIO(bytes(5000)))
-            properties = {"duration_s": 2.0, "frames": 50, "width": 128, "height": 128}
+            properties = {"frame": "full", "duration_s": 2.0, "frames": 50, "width": 1280, "height": 720}
             values = {"file_key": film.key, "sha256": film.sha256, "size_bytes": film.size, **properties}
         with self.database.session() as session:
             jobs.succeed(session, job.id, job.attempt, **values)

@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="listeners-") as folder:
-        settings = Settings(data_dir=Path(folder), address_rate_limit="off")
+        settings = Settings(data_dir=Path(folder), address_rate_limit="off", event_streams=args.listeners)
         with serving(settings) as api, closing(Database(settings.database)) as database:
             service = Service(api, database, args.jobs)
             figures = {"listeners": args.listeners, "jobs": args.jobs}

@@ -110,7 +110,7 @@ def read_queries(session: Session) -> dict[str, Callable[[], object]]:
 WRITES: dict[str, Callable[[Session], object]] = {
     "claim": lambda session: jobs.claim(session, "w", lease_s=3600),
     "claim of one kind": lambda session: jobs.claim(session, "w", lease_s=3600, kinds=["train"]),
-    "sweep": jobs.sweep,
+    "sweep": lambda session: jobs.sweep(session, lost=lambda job: False),
 }
 """The writes of workers by name; each runs in a transaction of its own."""
 

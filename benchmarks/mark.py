@@ -152,9 +152,10 @@ def main() -> None:
 
 def synthetic(path: Path) -> Path:
     """Makes footage that needs no video of a person: the demo's drawn speaker."""
+    from demo.scene import Scene
     from demo.speaker import make_speaker
 
-    make_speaker(path, size=256)
+    make_speaker(path, scene=Scene(256, 256))
     return path
 
 

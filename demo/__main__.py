@@ -33,6 +33,9 @@ SAY = (
 )
 """What the subject says in the video; nothing of it is in the footage."""
 
+SHEET_FRAME_PX = 320
+"""Largest width of a frame in the contact sheet, px, so that the sheet fits on a screen."""
+
 
 class Timeline:
     """Shows a progress bar for each step and measures how long it takes, as a client sees it."""
@@ -172,7 +175,9 @@ def report(console: Console, timeline: Timeline, subject: Subject, video: Video)
 def contact_sheet(video: Path, out: Path, columns: int = 6, rows: int = 2) -> Path:
     """Writes a PNG with `columns` x `rows` frames of `video`, evenly spread in time, and returns `out`."""
     info = probe(video)
-    frames = list(read_frames(video, fps=columns * rows / info.duration_s))[: columns * rows]
+    scale = min(1.0, SHEET_FRAME_PX / info.width)
+    size = round(info.width * scale), round(info.height * scale)
+    frames = list(read_frames(video, fps=columns * rows / info.duration_s, size=size))[: columns * rows]
     frames += [np.zeros_like(frames[0])] * (columns * rows - len(frames))
     sheet = np.vstack([np.hstack(frames[row * columns :][:columns]) for row in range(rows)])
     write_rgb(out, sheet)

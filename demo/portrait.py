@@ -1,7 +1,6 @@
-"""A portrait that can be animated: a relief of the head, a mouth and eyelids that move, in front of a still background.
+"""A portrait that can be animated: a head that turns in front of a body, with a mouth and eyelids that move.
 
-The portrait is scikit-image's picture of an astronaut. Lengths are in distances of the outer eye corners ("units") unless they
-are said to be px.
+Lengths are in distances of the outer eye corners ("units") unless they are said to be px.
 """
 
 from __future__ import annotations
@@ -10,24 +9,16 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import skimage.data
-from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 from scipy.interpolate import RBFInterpolator
 
-from adnerf_core.face.suppress_stderr import suppress_stderr
-from adnerf_core.face.trackers.facemesh import FaceMesh
-
-CROP = (76, 0, 300)
-"""The part of the picture that is used, head and shoulders: x, y and edge, px of the picture."""
+from demo.easel import CHIN, EYE_CORNERS, NOSE_BASE, PAINT
+from demo.looks import Layers
 
 # Lines of the face mesh, each from left to right in the picture.
 UPPER_LIP = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308)
 LOWER_LIP = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
-EYES = (
-    ((33, 246, 161, 160, 159, 158, 157, 173, 133), (33, 7, 163, 144, 145, 153, 154, 155, 133)),
-    ((362, 398, 384, 385, 386, 387, 388, 466, 263), (362, 382, 381, 380, 374, 373, 390, 249, 263)),
-)
-CHIN, NOSE_BASE, EYE_CORNERS = 152, 2, (33, 263)
+UPPER_LIDS = ((33, 246, 161, 160, 159, 158, 157, 173, 133), (362, 398, 384, 385, 386, 387, 388, 466, 263))
+LOWER_LIDS = ((33, 7, 163, 144, 145, 153, 154, 155, 133), (362, 382, 381, 380, 374, 373, 390, 249, 263))
 
 CAMERA = 9.0
 """Distance of the camera, units: about 80 cm, as in front of a screen."""
@@ -37,6 +28,11 @@ GRID = 4
 
 DARK, TONGUE = np.array([42, 16, 18], np.float32), np.array([120, 52, 54], np.float32)
 """Colours inside the mouth, RGB."""
+MARGIN = 0.6
+"""How far the head may move out of its place, units: drawing is limited to this window around it."""
+
+SHADOW = 0.45
+"""How much light the head takes from the body right below it."""
 
 
 class Shape(NamedTuple):
@@ -55,45 +51,70 @@ class Shape(NamedTuple):
 
 
 class Puppet:
-    """Draws the portrait in a given Shape, `size` px square."""
+    """Draws a painted speaker in a given Shape.
 
-    def __init__(self, size: int):
-        left, top, edge = CROP
-        portrait = skimage.data.astronaut()[top : top + edge, left : left + edge]
-        points = find_landmarks(cv2.resize(portrait, (512, 512), interpolation=cv2.INTER_CUBIC)) * (size / 512)
-        self.size = size
+    Attributes:
+        unit: length of a unit, px of the drawing.
+        eyes_at: point between the eyes in the default Shape, (x, y), px of the drawing.
+        height, width: of the drawing, px.
+    """
+
+    def __init__(self, layers: Layers, scale: float = 1.0):
+        """Makes a puppet; `scale` is px of the drawing per source px."""
+        factor = scale / PAINT
+        points = layers.points * factor
         self.unit = float(np.linalg.norm(np.subtract(*points[list(EYE_CORNERS), :2])))
         self.eyes_at = points[list(EYE_CORNERS), :2].mean(0)
-
-        matte = find_person(portrait)
-        plate = cv2.inpaint(portrait, cv2.dilate((matte > 8).astype(np.uint8), np.ones((9, 9))), 5, cv2.INPAINT_TELEA)
-        enlarged = [cv2.resize(p, (size, size), interpolation=cv2.INTER_CUBIC) for p in (portrait, matte, plate)]
-        image, matte, self.plate = enlarged[0], enlarged[1], enlarged[2].astype(np.float32)
-        self.layer = np.dstack([image, matte])
-        self.mouth = Mouth(image, points, self.unit)
-        self.lids = [Lid(image, points, upper, lower, self.unit) for upper, lower in EYES]
-
-        nodes = np.arange(0, size + GRID, GRID, dtype=np.float32)
-        self.nodes = np.stack(np.meshgrid(nodes, nodes), -1)
-        self.depth, self.is_head = self._relief(points)
-        pixels = np.arange(size, dtype=np.float32) / GRID
-        self.between_nodes = np.meshgrid(pixels, pixels)
+        method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+        self.body, self.head, worn = (
+            cv2.resize(a, None, fx=factor, fy=factor, interpolation=method) for a in layers[:3]
+        )
+        self.height, self.width = self.head.shape[:2]
+        self.worn = _Worn(worn) if worn[..., 3].any() else None
+        self.mouth = Mouth(self.head, points, self.unit)
+        self.lids = [Lid(self.head, points, *lines, self.unit) for lines in zip(UPPER_LIDS, LOWER_LIDS, strict=True)]
+        shown = np.argwhere(self.head[..., 3] > 0)
+        reach = MARGIN * self.unit
+        low = np.maximum(shown.min(0) - reach, 0).astype(int) // GRID * GRID
+        high = np.minimum(shown.max(0) + reach, self.head.shape[:2]).astype(int)
+        self.window = slice(low[0], high[0]), slice(low[1], high[1])
+        rows, columns = (np.arange(a, b + GRID, GRID, dtype=np.float32) for a, b in zip(low, high, strict=True))
+        self.nodes = np.stack(np.meshgrid(columns, rows), -1)
+        self.depth = self._relief(points)
+        pixels = [np.arange(b - a, dtype=np.float32) / GRID for a, b in zip(low, high, strict=True)]
+        self.between_nodes = np.meshgrid(pixels[1], pixels[0])
 
     def __call__(self, shape: Shape) -> np.ndarray:
-        """Returns a frame, [size, size, 3] uint8 RGB."""
-        layer = self.layer.copy()
+        """Returns a drawing, [height, width, 4] uint8 RGBA, to be laid over whatever is behind the speaker."""
+        layer = self.head.copy()
         self.mouth.draw(layer, shape.opening, shape.rounding)
         for lid in self.lids:
             lid.draw(layer, shape.eyes)
+        if self.worn is not None:
+            self.worn.draw(layer)
         source = cv2.remap(self._source(shape), *self.between_nodes, cv2.INTER_LINEAR)
-        person = cv2.remap(layer, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-        frame = self.plate + (person[..., :3] - self.plate) * (person[..., 3:] / 255)
-        return np.clip(np.rint(frame), 0, 255).astype(np.uint8)
+        head = cv2.remap(layer, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        shift = np.array([[1, 0, shape.sway * self.unit], [0, 1, shape.rise * self.unit]])
+        drawing = cv2.warpAffine(
+            self.body, shift, (self.width, self.height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        lay_over(drawing[self.window], head, self._shadow(head))
+        return drawing
 
-    def _relief(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The depth towards the camera at the nodes, and how much each node moves with the head, 0..1.
+    def _shadow(self, head: np.ndarray) -> np.ndarray:
+        """Returns the shadow of the head on the body, [rows, columns] 0..1: below and behind the chin."""
+        small = cv2.resize(head[..., 3], None, fx=1 / GRID, fy=1 / GRID, interpolation=cv2.INTER_AREA).astype(
+            np.float32
+        )
+        down = np.array([[1, 0, 0], [0, 1, 0.14 * self.unit / GRID]])
+        small = cv2.GaussianBlur(cv2.warpAffine(small, down, small.shape[::-1]), (0, 0), 0.16 * self.unit / GRID)
+        return cv2.resize(small, head.shape[1::-1], interpolation=cv2.INTER_LINEAR) * (SHADOW / 255)
 
-        The depth of the face is that of its landmarks; hair and skull are an ellipsoid that continues it.
+    def _relief(self, points: np.ndarray) -> np.ndarray:
+        """The depth towards the camera at the nodes of the head.
+
+        The depth of the face is that of its landmarks; hair and skull are an ellipsoid that continues it. The slope at its
+        edge is limited, so that the picture does not fold when the head turns.
         """
         radii = np.array([1.22, 1.42])
         at = (self.nodes - self.eyes_at) / self.unit
@@ -103,50 +124,80 @@ class Puppet:
         angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
         circle = np.stack([np.cos(angles), np.sin(angles)], 1)
         hair = 0.8 * circle[circle[:, 1] < 0.1]
-        known = np.concatenate([known, circle * radii, hair * radii])
-        depth = np.concatenate([depth, np.zeros(len(circle)), np.full(len(hair), 1.2 * 0.6)])
+        known = np.concatenate([known, circle * radii, hair * radii, 2 * circle * radii])
+        depth = np.concatenate(
+            [depth, np.full(len(circle), 0.25), np.full(len(hair), 1.2 * 0.6), np.full(len(circle), 0.0)]
+        )
         relief = RBFInterpolator(known, depth, smoothing=0.02, neighbors=40)(at.reshape(-1, 2)).reshape(at.shape[:2])
-        outside = np.sqrt(((at / radii) ** 2).sum(-1))
-        relief = np.clip(relief, 0, None) * (1 - smoothstep((outside - 1) / 0.25))
-
-        head = np.zeros(at.shape[:2], np.float32)
-        hull = cv2.convexHull(np.rint(points[:468, :2] / GRID).astype(np.int32))
-        cv2.fillPoly(head, [hull], 1.0)
-        head[(outside < 1.05) & (at[..., 1] < 0.7)] = 1.0
-        head = cv2.dilate(head, np.ones((3, 3)))
-        relief, head = (cv2.GaussianBlur(a.astype(np.float32), (0, 0), 0.1 * self.unit / GRID) for a in (relief, head))
-        return relief, head
+        return cv2.GaussianBlur(relief.astype(np.float32), (0, 0), 0.1 * self.unit / GRID)
 
     def _source(self, shape: Shape) -> np.ndarray:
-        """The position in the portrait, px, that is seen at each node of the frame: [nodes, nodes, 2].
+        """The position in the head's layer, px, that is seen at each node of the drawing: [rows, columns, 2].
 
         It inverts position + flow(position) = node by fixed-point iteration, which converges since the flow is smooth.
         """
-        flow = self._flow(shape)
+        flow = self._displacement(self.nodes, self.depth, shape)
         position = self.nodes
-        for _ in range(5):
-            at = position / GRID
+        for _ in range(8):
+            at = (position - self.nodes[0, 0]) / GRID
             position = self.nodes - cv2.remap(flow, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         return position
 
-    def _flow(self, shape: Shape) -> np.ndarray:
-        """The displacement of each node of the portrait, px."""
-        at = (self.nodes - self.eyes_at) / self.unit
-        scale = (CAMERA - self.depth) / CAMERA
+    def eyes(self, shape: Shape) -> np.ndarray:
+        """Returns where the point between the eyes is in the drawing of a Shape, (x, y), px."""
+        at = ((self.eyes_at - self.nodes[0, 0]) / GRID).astype(np.float32)
+        depth = cv2.remap(self.depth, at[None, None], None, cv2.INTER_LINEAR)
+        return self.eyes_at + self._displacement(self.eyes_at, depth[0, 0], shape)
+
+    def _displacement(self, position: np.ndarray, depth: np.ndarray, shape: Shape) -> np.ndarray:
+        """The displacement of points of the head, [..., 2] px, at `depth`, units, by a Shape, [..., 2] px."""
+        at = (position - self.eyes_at) / self.unit
+        scale = (CAMERA - depth) / CAMERA
         pivot = np.array([0.0, 1.0, -0.1])
-        x, y, z = at[..., 0] * scale - pivot[0], at[..., 1] * scale - pivot[1], self.depth - pivot[2]
+        x, y, z = at[..., 0] * scale - pivot[0], at[..., 1] * scale - pivot[1], depth - pivot[2]
         yaw, pitch, roll = np.radians([shape.yaw, shape.pitch, shape.roll])
         x, z = x * np.cos(yaw) + z * np.sin(yaw), z * np.cos(yaw) - x * np.sin(yaw)
         y, z = y * np.cos(pitch) - z * np.sin(pitch), z * np.cos(pitch) + y * np.sin(pitch)
         x, y = x * np.cos(roll) - y * np.sin(roll), x * np.sin(roll) + y * np.cos(roll)
         scale = CAMERA / (CAMERA - (z + pivot[2]))
         head = np.stack([(x + pivot[0] + shape.x) * scale, (y + pivot[1] + shape.y) * scale], -1) - at
-        flow = np.array([shape.sway, shape.rise]) + head * self.is_head[..., None]
-        return (flow * self.unit).astype(np.float32)
+        return ((np.array([shape.sway, shape.rise]) + head) * self.unit).astype(np.float32)
+
+
+def lay_over(picture: np.ndarray, layer: np.ndarray, shadow: np.ndarray | None = None) -> None:
+    """Lays an RGBA layer over a picture of the same size, RGB or RGBA, in place.
+
+    Args:
+        picture: [rows, columns, 3 or 4] uint8.
+        layer: [rows, columns, 4] uint8, straight alpha.
+        shadow: how much the layer darkens what is behind it, [rows, columns] 0..1.
+    """
+    cover = layer[..., 3].astype(np.float32) / 255
+    behind = np.ascontiguousarray(picture[..., :3])
+    if shadow is not None:
+        behind = cv2.multiply(behind, cv2.merge([1 - shadow] * 3), dtype=cv2.CV_8U)
+    if picture.shape[2] == 4:
+        alpha = np.maximum(picture[..., 3], layer[..., 3])
+        cover = np.minimum(cover * 255 / np.maximum(alpha, 1), 1)  # colours are not premultiplied
+        picture[..., 3] = alpha
+    picture[..., :3] = cv2.blendLinear(cv2.cvtColor(layer, cv2.COLOR_RGBA2RGB), behind, cover, 1 - cover)
+
+
+class _Worn:
+    """A layer in front of the face that moves with the head: glasses."""
+
+    def __init__(self, worn: np.ndarray):
+        shown = np.argwhere(worn[..., 3] > 0)
+        self.window = tuple(slice(a, b + 1) for a, b in zip(shown.min(0), shown.max(0), strict=True))
+        self.worn = worn[self.window]
+
+    def draw(self, layer: np.ndarray) -> None:
+        """Draws it into `layer`."""
+        lay_over(layer[self.window], self.worn)
 
 
 class _Patch:
-    """A rectangle of the portrait in which something moves; x, y are the coordinates of its pixels in the whole picture."""
+    """A rectangle of the head's layer in which something moves; x, y are the coordinates of its pixels in the whole layer."""
 
     def __init__(self, image: np.ndarray, left: float, top: float, right: float, bottom: float):
         self.rows = slice(max(0, int(top)), min(image.shape[0], int(bottom) + 1))
@@ -156,7 +207,7 @@ class _Patch:
         self.original = image[self.rows, self.columns].astype(np.float32)
 
     def sample(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        """Returns the portrait's colours at other positions."""
+        """Returns the layer's colours and coverage at other positions."""
         return cv2.remap(self.image, x.astype(np.float32), y.astype(np.float32), cv2.INTER_CUBIC)
 
 
@@ -197,8 +248,9 @@ class Mouth(_Patch):
         crease = 0.45 * profile * np.exp(-(((y - seam) / (1.2 * soft)) ** 2))
         inside = np.clip((y - upper) / soft, 0, 1) * np.clip((lower - y) / soft, 0, 1)
         lips = skin * ((1 - crease) * (1 - inside))[..., None]
-        picture = lips + self._inside(profile, lower, opening) * inside[..., None]
-        layer[self.rows, self.columns, :3] = np.clip(np.rint(picture), 0, 255)
+        lips[..., :3] += self._inside(profile, lower, opening) * inside[..., None]
+        lips[..., 3] = np.maximum(skin[..., 3], 255 * inside)
+        layer[self.rows, self.columns] = np.clip(np.rint(lips), 0, 255)
 
     def _inside(self, profile: np.ndarray, lower: np.ndarray, opening: float) -> np.ndarray:
         """The teeth, which do not move, and below them a dark hollow with a part of the tongue."""
@@ -210,7 +262,7 @@ class Mouth(_Patch):
             ..., None
         ]
         hollow = DARK + (TONGUE - DARK) * tongue
-        return (hollow * (1 - teeth) + self.original * 0.92 * teeth) * (0.45 + 0.55 * profile[..., None])
+        return (hollow * (1 - teeth) + self.original[..., :3] * 0.92 * teeth) * (0.45 + 0.55 * profile[..., None])
 
 
 class Lid(_Patch):
@@ -228,7 +280,7 @@ class Lid(_Patch):
         stretched = self.brow + (self.y - self.brow) * (start - self.brow) / (edge - self.brow)
         shut = np.clip(self.y - edge, -0.5, 0.5)[..., None]
         picture = self.sample(self.x, np.minimum(stretched, start)) * (0.5 - shut) + self.original * (0.5 + shut)
-        layer[self.rows, self.columns, :3] = np.clip(np.rint(picture), 0, 255)
+        layer[self.rows, self.columns] = np.clip(np.rint(picture), 0, 255)
 
 
 def smoothstep(x: np.ndarray) -> np.ndarray:
@@ -240,28 +292,3 @@ def smoothstep(x: np.ndarray) -> np.ndarray:
 def line(points: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Returns the height at `at` of the polyline through `points` [n, 2], in order of x; constant beyond its ends."""
     return np.interp(at, points[:, 0], points[:, 1]).astype(np.float32)
-
-
-def find_landmarks(image: np.ndarray) -> np.ndarray:
-    """Returns the face-mesh landmarks, [478, 3], px."""
-    tracker = FaceMesh()
-    try:
-        tracker(image)
-        return tracker(image)  # the second result starts from the first, and is more exact
-    finally:
-        tracker.close()
-
-
-def find_person(portrait: np.ndarray) -> np.ndarray:
-    """Returns how much of each pixel is the person, [height, width] uint8: a segmentation, refined by GrabCut."""
-    with suppress_stderr(), SelfieSegmentation(model_selection=0) as segmentation:
-        probability = segmentation.process(portrait).segmentation_mask
-    labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    labels[cv2.erode(probability, np.ones((9, 9))) > 0.9] = cv2.GC_FGD
-    labels[cv2.dilate(probability, np.ones((15, 15))) < 0.1] = cv2.GC_BGD
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.setRNGSeed(0)
-    cv2.grabCut(np.ascontiguousarray(portrait[..., ::-1]), labels, None, *models, 3, cv2.GC_INIT_WITH_MASK)
-    person = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
-    person = cv2.morphologyEx(person, cv2.MORPH_CLOSE, np.ones((5, 5)))
-    return cv2.GaussianBlur(person, (0, 0), 0.8)

@@ -119,3 +119,14 @@ def speak(text: str, *, voice: str = "en-us+f3", words_per_minute: int = 160, pi
     silence = np.zeros(round(PAUSE_S * rate), np.int16)
     samples = np.concatenate([silence, *pieces, silence]).astype(np.float32) / 32768
     return Speech(samples, rate, [Phoneme(p.name, p.start + PAUSE_S) for p in phonemes])
+
+
+def join(parts: list[Speech], pause_s: float) -> Speech:
+    """Returns `parts`, all of the same rate, one after the other, with `pause_s` of silence between them."""
+    rate, samples, phonemes, start = parts[0].rate, [], [], 0.0
+    silence = np.zeros(round(pause_s * rate), np.float32)
+    for part in parts:
+        phonemes += [Phoneme(p.name, p.start + start) for p in part.phonemes] + [Phoneme("", start + part.seconds)]
+        samples += [part.samples, silence]
+        start += part.seconds + pause_s
+    return Speech(np.concatenate(samples[:-1]), rate, phonemes)

@@ -7,20 +7,22 @@ meanwhile, the database is copied again, until both agree. `adnerf.db` gets its 
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
-from collections.abc import Iterable
-from contextlib import closing, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from storage import object_places, store_identity
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.errors import BackupRefused, ObjectMissing
+from storage.errors import BackupRefused, ObjectMissing, StoreFull
 from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
 from storage.private_files import make_data_dir
@@ -28,6 +30,10 @@ from storage.settings import Settings
 
 DATABASE = "adnerf.db"
 """Name of the database in a backup."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a full disk, an exhausted quota of the disk, and a file that is larger than the process may write."""
+FULL_TEXTS = ("database or disk is full", "disk I/O error", *(os.strerror(each) for each in FULL))
+"""The same as SQLite and shutil say them; SQLite tells of every failed write but ENOSPC as `disk I/O error`."""
 
 
 class Backup(NamedTuple):
@@ -37,13 +43,33 @@ class Backup(NamedTuple):
     missing: list[str]
 
 
+@contextmanager
+def _full_disk_is_store_full(folder: Path) -> Iterator[None]:
+    """Raises StoreFull in place of the errors of the operating system, of SQLite and of SQLAlchemy for a full disk."""
+    try:
+        yield
+    except (OSError, shutil.Error, sqlite3.OperationalError, OperationalError) as error:
+        system_full = isinstance(error, OSError) and error.errno in FULL
+        if not system_full and not any(text in str(error) for text in FULL_TEXTS):
+            raise
+        remedy = (
+            "Free disk space or choose another disk, and remove the folder before you try again: it is not complete."
+        )
+        raise StoreFull(f"No space left for {folder}.", remedy) from error
+
+
 def back_up(settings: Settings, folder: Path) -> Backup:
     """Copies the service's data to `folder`, which must be empty or absent; objects are hard-linked if it is on the same disk.
 
     Raises:
         BackupRefused: the data are on servers, there are none, or the folder is not empty.
-        StoreFull: no space is left for an object.
+        StoreFull: no space is left in `folder`.
     """
+    with _full_disk_is_store_full(folder):
+        return _back_up(settings, folder)
+
+
+def _back_up(settings: Settings, folder: Path) -> Backup:
     source = _database_file(settings)
     if not source.exists():
         raise BackupRefused(f"There is no database {source}.", "Check ADNERF_DATA_DIR or --data-dir.")
@@ -70,8 +96,13 @@ def restore(settings: Settings, folder: Path) -> None:
 
     Raises:
         BackupRefused: there are data already, the settings name servers, or `folder` is not a complete backup.
-        StoreFull: no space is left for an object.
+        StoreFull: no space is left in the data folder.
     """
+    with _full_disk_is_store_full(settings.data_dir):
+        _restore(settings, folder)
+
+
+def _restore(settings: Settings, folder: Path) -> None:
     target = _database_file(settings)
     if not (folder / DATABASE).is_file():
         raise BackupRefused(f"{folder} is not a complete backup.", "Name the folder that `adnerf backup` has written.")

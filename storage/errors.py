@@ -6,6 +6,7 @@ StorageError                code                  raised when
 ├── Conflict                                      (the state of a row does not allow the request)
 │   ├── MoveNotAllowed      move_not_allowed      a job cannot be cancelled or retried in its state
 │   ├── SubjectNotReady     subject_not_ready     the subject is being worked on, or failed
+│   ├── FullFrameUnavailable full_frame_unavailable  the subject is an earlier version's, and has portraits only
 │   ├── VideoNotReady       video_not_ready       the video is being worked on, or failed
 │   ├── TooManyWebhooks     too_many_webhooks     the owner has as many webhooks as are allowed
 │   ├── WebhookDisabled     webhook_disabled      an event is to be sent to a disabled webhook
@@ -22,6 +23,7 @@ StorageError                code                  raised when
 │   ├── UrlRefused          url_refused           a webhook's URL is malformed, or not on the public internet
 │   ├── EmptyFile           empty_file            a file has no bytes
 │   ├── FileTooLarge        file_too_large        a file has more bytes than its limit
+│   ├── TooManyDeliveries   too_many_deliveries   the owner has as many due deliveries as may wait for a test
 │   ├── TooManyUploads      too_many_uploads      the owner has as many unused uploads as are allowed
 │   └── QuotaExceeded       quota_exceeded        the owner would exceed a quota
 ├── StoreFull               disk_full             the object store or the database has no space left
@@ -97,6 +99,13 @@ class SubjectNotReady(Conflict):
 
     code = "subject_not_ready"
     remedy = "Poll the subject until its state is `ready`; if its job failed, retry the job."
+
+
+class FullFrameUnavailable(Conflict):
+    """Raised if a full frame is requested of a subject without one."""
+
+    code = "full_frame_unavailable"
+    remedy = "Create the subject again from its footage, or ask for frame `portrait`, with a size of at most 1024."
 
 
 class VideoNotReady(Conflict):
@@ -215,6 +224,13 @@ class TooManyUploads(Refused):
 
     code = "too_many_uploads"
     remedy = "Finish and use some of them, or delete them; GET /v1/uploads lists them."
+
+
+class TooManyDeliveries(Refused):
+    """Raised if the owner has as many due deliveries as may wait for a test or a replay."""
+
+    code = "too_many_deliveries"
+    remedy = "Wait until some of them were made; GET /v1/webhooks/{id}/deliveries?state=pending lists them."
 
 
 QUOTA_UNITS = {"daily_seconds": " seconds of video per day", "stored_bytes": " bytes"}

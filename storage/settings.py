@@ -25,6 +25,9 @@ LONGEST_S = 1e9
 """Longest time that a setting can name: 31 years, which all calculations with times can hold."""
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 
+NOTIFY_SOCKET = "NOTIFY_SOCKET"
+"""The variable in which a supervisor, such as systemd, names its socket to its children; see `notify_socket`."""
+
 RATE = re.compile(r"[1-9]\d* ?(/|per) ?([1-9]\d* ?)?(second|minute|hour|day|month|year)s?", re.IGNORECASE)
 """The rates that api/middleware/rate_limit.py understands."""
 
@@ -98,6 +101,8 @@ class Settings(BaseSettings):
     """Requests per API key, such as `20/second`, or `off`; the default lets a client poll twenty resources every second."""
     address_rate_limit: str = "6000/minute"
     """Requests without a key per network address, or `off`; higher, because many clients may share one address."""
+    event_streams: PositiveInt = 100
+    """Event streams that an owner may have open in one API process; each takes a connection and about 60 kB."""
     trusted_proxies: str = ""
     """Networks of the proxies in front, such as `10.0.0.5, fd00::/8`: their X-Forwarded-For names the client for rates and logs."""
     signing_dir: str = ""
@@ -124,6 +129,8 @@ class Settings(BaseSettings):
     """A queued job that is not claimed for this time gets another wake-up message, in case the broker lost the first."""
     worker_silence_s: Seconds = 60.0
     """A worker without a heartbeat for this time counts as gone: twelve missed heartbeats at the default `ADNERF_SWEEP_S`."""
+    watchdog_s: Seconds = 45.0
+    """A process of the service without a sign of life for this time is killed and replaced: with the restart, within 90 s."""
     preprocess_limit_s: Seconds = 4 * 3600.0
     """Longest run of one preprocessing attempt, after which the job fails, so that a job that hangs frees its worker."""
     train_limit_s: Seconds = 48 * 3600.0
@@ -213,6 +220,11 @@ def variable_name(field: str) -> str:
     return PREFIX + field.upper()
 
 
+def notify_socket() -> str:
+    """Returns the socket on which a supervisor expects signs of life (sd_notify(3)); empty if there is none."""
+    return os.environ.get(NOTIFY_SOCKET, "")
+
+
 INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "IMAGEIO_FFMPEG_EXE")
 """The variables that programs need to start: search paths, locale, temporary folder. None of them is secret."""
 
@@ -228,6 +240,20 @@ def environment_of(settings: Settings) -> dict[str, str]:
     return os.environ | {
         name: value.get_secret_value() if isinstance(value, SecretStr) else str(value) for name, value in values.items()
     }
+
+
+CUDA_DEVICES = "CUDA_VISIBLE_DEVICES"
+"""The variable in which CUDA reads, when a process first uses it, which GPUs the process may see."""
+
+
+def cuda_devices() -> str | None:
+    """Returns the GPUs that this process may see; None: all."""
+    return os.environ.get(CUDA_DEVICES)
+
+
+def set_cuda_devices(device: str) -> None:
+    """Restricts this process, which has not used CUDA yet, to one GPU."""
+    os.environ[CUDA_DEVICES] = device
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:

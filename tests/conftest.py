@@ -43,6 +43,7 @@ LONG = (
     "adnerf_core/training/test_adnerf_task.py",
     "test_benchmarks.py",
     "test_mark_benchmark.py",
+    "test_people.py",
     "test_badfiles.py",
     "adnerf_core/files/test_media_reader.py",
     "adnerf_core/files/test_ffmpeg_process.py",
@@ -87,9 +88,10 @@ def speaker_video(once) -> SpeakerVideo:
     """A video of the synthetic speaker: 9 s, 256 px."""
 
     def make(folder: Path) -> None:
-        from demo.speaker import make_speaker  # imported here: it loads MediaPipe, which takes seconds
+        from demo.scene import Scene  # imported here: it loads MediaPipe, which takes seconds
+        from demo.speaker import make_speaker
 
-        truth = make_speaker(folder / "speaker.mp4", size=256, seconds=9)
+        truth = make_speaker(folder / "speaker.mp4", scene=Scene(256, 256), seconds=9)
         (folder / "truth").write_bytes(pickle.dumps(truth))
 
     folder = once("speaker", make)

@@ -1,7 +1,8 @@
-"""Real servers for tests: Redis, PostgreSQL, and moto as an S3-compatible store, from the packages that pip installs.
+"""Real servers for tests: Redis, PostgreSQL, and S3-compatible stores, from the packages that pip installs.
 
 Each server listens on a free port of the loopback address and has a folder of its own, which `stop` deletes. `kill` sends
-SIGKILL; a `start` after it uses the same port and the same files (moto keeps its objects in memory and loses them).
+SIGKILL; a `start` after it uses the same port and the same files (moto keeps its objects in memory and loses them; nanio keeps
+them). `freeze` sends SIGSTOP, and `thaw` SIGCONT.
 
     python -m tests.servers
 
@@ -21,11 +22,13 @@ import sys
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import boto3
+import httpx
+import psutil
 import psycopg
 import redis
 
@@ -48,6 +51,7 @@ class Server(ABC):
         url: address of the server.
         end: the signal that ends it in order.
         port, folder: its port and its files, which outlive a kill.
+        environment: variables of the process, in addition to those of this one.
         process: the process; None before the first start.
     """
 
@@ -55,6 +59,7 @@ class Server(ABC):
     end = signal.SIGTERM
 
     def __init__(self):
+        self.environment: Mapping[str, str] = {}
         self.port = free_port()
         self.folder = Path(tempfile.mkdtemp(prefix=f"{type(self).__name__.lower()}-"))
         self.process: subprocess.Popen | None = None
@@ -83,6 +88,14 @@ class Server(ABC):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
+    def freeze(self) -> None:
+        """Stops the server and its child processes until `thaw`; connections stay open, and nothing is answered."""
+        signal_tree(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Continues the processes that `freeze` has stopped."""
+        signal_tree(self.process.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         """Ends the server and deletes its files."""
         if self.process is not None:
@@ -93,8 +106,9 @@ class Server(ABC):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _popen(self, command: Sequence[str | Path], **options) -> subprocess.Popen:
+        environment = os.environ | dict(self.environment) | options.pop("env", {})
         with (self.folder / "log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, **options)
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment, **options)
 
     @abstractmethod
     def _launch(self) -> subprocess.Popen:
@@ -151,6 +165,15 @@ class PostgreSQL(Server):
         with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
+    def rename(self, name: str, new_name: str) -> None:
+        """Renames a database; connections to it are closed, and others that open meanwhile are refused."""
+        with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+            close = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = %s"
+            connection.execute(close, [name])
+            connection.execute(f'ALTER DATABASE "{name}" RENAME TO "{new_name}"')
+            connection.execute(f'ALTER DATABASE "{new_name}" ALLOW_CONNECTIONS true')
+
     def _launch(self) -> subprocess.Popen:
         # fsync protects against power cuts only: the writes of a killed process are safe in the kernel.
         settings = {"port": self.port, "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
@@ -205,17 +228,52 @@ class S3(Server):
         self.client().create_bucket(Bucket=BUCKET)
 
 
+class DiskS3(S3):
+    """nanio: an S3-compatible store that keeps its objects in files, so that a kill loses none; one bucket, empty at first."""
+
+    @property
+    def objects(self) -> Path:
+        """The folder of the bucket: each object is a file whose path is its key."""
+        return self.folder / "data" / BUCKET
+
+    def _launch(self) -> subprocess.Popen:
+        if importlib.util.find_spec("nanio") is None:
+            raise ServerMissing("There is no nanio, which needs Python 3.11 or newer: make PYTHON=python3.11 env")
+        for partial in self.folder.glob("data/**/*.tmp*"):  # a killed nanio leaves them, and refuses to write over them
+            partial.unlink()
+        self.objects.mkdir(parents=True, exist_ok=True)
+        keys = {"NANIO_ACCESS_KEY": S3_KEYS["s3_access_key"], "NANIO_SECRET_KEY": S3_KEYS["s3_secret_key"]}
+        address = ("--host", "127.0.0.1", "--port", str(self.port), "--data-dir", str(self.folder / "data"))
+        return self._popen([sys.executable, "-m", "nanio.cli", "serve", *address], env=keys)
+
+    def _check(self) -> None:
+        httpx.get(self.url, timeout=5)  # refused, but answered; a signed request would need the clock of the server
+
+
 @contextmanager
-def running(*kinds: type[Server]) -> Iterator[list[Server]]:
-    """Starts servers of these classes, yields them, and stops them at the end of the block."""
+def running(*kinds: type[Server], environment: Mapping[str, str] | None = None) -> Iterator[list[Server]]:
+    """Starts servers of these classes, yields them, and stops them at the end of the block.
+
+    Args:
+        environment: variables of the servers, in addition to those of this process.
+    """
     with ExitStack() as stack:
         servers = []
         for kind in kinds:
             server = kind()
+            server.environment = environment or {}
             stack.callback(server.stop)
             server.start()
             servers.append(server)
         yield servers
+
+
+def signal_tree(pid: int, number: signal.Signals) -> None:
+    """Sends a signal to a process and to all its descendants; those that have ended are ignored."""
+    with suppress(psutil.NoSuchProcess):
+        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
 
 def free_port() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from benchmarks import api_load, listeners
+from benchmarks import api_load, listeners, neighbours
 
 
 def test_the_api_is_measured(tmp_path, monkeypatch, capsys):
@@ -27,3 +27,12 @@ def test_listeners_are_measured(tmp_path):
         assert figures[phase]["memory_mib"] > 20 and figures[phase]["core_share"] >= 0
     assert 0 < figures["alone"]["p50_ms"] <= figures["alone"]["p99_ms"]
     assert figures["all_have_heard_s"] > 0
+
+
+def test_the_neighbours_are_measured(tmp_path):
+    out = tmp_path / "neighbours.json"
+    few = ["--seconds", "1", "--rounds", "1", "--ways", "half_requests", "--json", str(out)]
+    assert neighbours.main(few) in (0, 1)  # with so few values, the ratio says nothing
+    (figures,) = json.loads(out.read_text())["ways"].values()
+    assert set(figures) == {"read", "write", "delivery"}
+    assert all(min(kind["p99_before_ms"], kind["p99_during_ms"]) > 0 for kind in figures.values())

@@ -174,6 +174,7 @@ def test_the_workers_serve_all_queues():
     assert set(QUEUES.values()) == set(re.split(r"[ ,]+", served)) & set(QUEUES.values())
     (device,) = SERVICES["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
     assert device["driver"] == "nvidia" and device["capabilities"] == ["gpu"]
+    assert device["count"] == "${GPU_COUNT:-all}" and example()["GPU_COUNT"] == "all"
 
 
 def test_the_servers_are_reachable_inside_the_network_only():

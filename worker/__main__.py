@@ -7,14 +7,15 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 from typer import BadParameter, Option
 
 from storage.database.engine import Database, require_database
+from storage.database.startup import require_usable_or_away
 from storage.errors import BadSetting
-from storage.settings import Settings, environment_of
+from storage.settings import Settings
 from storage.tables import workers
 from worker.broker import QUEUES, kinds_of
 from worker.cli import backup, keys, owners, store
@@ -37,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one of the operator's commands; `python -m worker` has no others.
 
     Returns:
-        The exit status. `api`, `beat` and a Celery worker do not return: they replace this process by another program.
+        The exit status.
 
     Raises:
         SystemExit: With status 2 if the command line is wrong.
@@ -54,34 +55,43 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None)
 
 @app.command()
 def api(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None) -> None:
-    """Run the API only."""
+    """Run the API only; it is replaced when it ends or hangs."""
     with operator_settings(data_dir) as settings:
-        _replace_process(settings, supervisor.API, "--host", host, "--port", str(port))
+        _supervise(settings, "api", supervisor.API, "--host", host, "--port", str(port))
 
 
 @app.command()
 def worker(
     queues: Annotated[str, Option(metavar="QUEUE,...", help="Queues to take jobs from.")] = ALL_QUEUES,
+    unsupervised: Annotated[bool, Option("--unsupervised", hidden=True)] = False,
     data_dir: DataDir = None,
 ) -> None:
-    """Run a worker: on Celery if ADNERF_BROKER_URL is set, else as a second worker of a service on this machine."""
+    """Run a worker: on Celery if ADNERF_BROKER_URL is set, else as a second worker of a service on this machine.
+
+    It is replaced when it ends or hangs.
+    """
     names = [name.strip() for name in queues.split(",")]
     if unknown := set(names) - set(QUEUES.values()):
         raise BadParameter(f"no such queue: {', '.join(sorted(unknown))}; there are {ALL_QUEUES}")
     with operator_settings(data_dir) as settings:
-        if not settings.broker_url:
+        if unsupervised:  # a child of `adnerf serve`, or of this command
             run_worker(settings, kinds=kinds_of(names))
             return
+        if not settings.broker_url:
+            _supervise(settings, "worker", "worker", "worker", "--queues", ",".join(names), "--unsupervised")
+        require_usable_or_away(settings.database)
         hostname = f"worker-{os.getpid()}@%h"
         options = ("--queues", ",".join(names), "--hostname", hostname, "--loglevel", "INFO", *QUIET)
-        _replace_process(settings, *_celery(settings), "worker", *options)
+        _supervise(settings, "worker", *_celery(settings), "worker", *options)
 
 
 @app.command()
 def beat(data_dir: DataDir = None) -> None:
-    """Run the periodic sweep for Celery workers; several may run, on any machine."""
+    """Run the periodic sweep for Celery workers; several may run, on any machine. It is replaced when it ends or hangs."""
     with operator_settings(data_dir) as settings:
-        _replace_process(settings, *_celery(settings), "beat")
+        celery = _celery(settings)
+        require_usable_or_away(settings.database)
+        _supervise(settings, "beat", *celery, "beat")
 
 
 @app.command()
@@ -112,9 +122,9 @@ def _celery(settings: Settings) -> tuple[str, ...]:
     return ("celery", "--app", "worker.celery_app")
 
 
-def _replace_process(settings: Settings, module: str, *arguments: str) -> None:
-    """Replaces this process by a Python module that runs as a program, so that signals reach it directly."""
-    os.execve(sys.executable, [sys.executable, "-m", module, *arguments], environment_of(settings))
+def _supervise(settings: Settings, name: str, module: str, *arguments: str) -> NoReturn:
+    """Runs a Python module as a program, under a supervisor, until this process is asked to stop."""
+    raise typer.Exit(supervisor.supervise(settings, {name: [sys.executable, "-m", module, *arguments]}))
 
 
 if __name__ == "__main__":

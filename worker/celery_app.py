@@ -10,7 +10,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from storage.errors import BadSetting
 from storage.private_files import restrict_umask
 from storage.settings import load
-from worker import logs
+from worker import logs, watchdog
 from worker.broker import make_app
 
 restrict_umask()
@@ -26,5 +26,9 @@ warnings.filterwarnings("ignore", "\nIn Celery 5.1 we introduced", CPendingDepre
 
 @signals.setup_logging.connect
 def _log(**_) -> None:
-    """Replaces Celery's own logging, in its main process and in each of its worker processes."""
+    """In the main process of a worker, in each of its worker processes, and in beat: replaces Celery's own logging.
+
+    These are the processes that a supervisor watches, and this is the first signal that all of them receive.
+    """
     logs.configure(_settings.log)
+    watchdog.start_notifying(_settings)

@@ -23,6 +23,8 @@ WIDEST_DEG = 30.0
 """The largest angle that ViewChange accepts, in either direction."""
 EASE_DEG = 3.0
 """The head's own motion leads beyond the limits by less than this: it is eased by a tanh, since a hard clamp would show as a stop."""
+EASE_PLACE = 0.05
+"""The same for the head's place, head units: 5 mm."""
 TORSO_FOLLOW = 0.25
 """Share of the head's turn that the torso follows. The torso field has learned only what shoulders do within the filmed range
 (docs/decisions/0013-views.md)."""
@@ -83,13 +85,56 @@ class AppliedView:
         The turn is added to the head's own angles; beyond the limits their sum is eased, by EASE_DEG at most.
         """
         angles = head_angles(pose)
-        turned = angles + self._turn
-        inside = turned.clamp(self._low, self._high)
-        return rotate_head(pose, inside + EASE_DEG * ((turned - inside) / EASE_DEG).tanh() - angles)
+        return rotate_head(pose, ease(angles + self._turn, self._low, self._high, EASE_DEG) - angles)
 
     def torso_pose(self, pose: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
         """Returns the pose that the torso follows: the head's own pose with a share of the turn."""
         return rotate_head(pose, TORSO_FOLLOW * self._turn)
+
+
+class ScaledMotion:
+    """The head's motion about the most usual pose of the footage, made larger or smaller.
+
+    Larger motion is eased at the angles of `limits`, and at the farthest places of the footage: the torso field, which follows the head, has
+    learned no farther ones.
+    """
+
+    def __init__(self, poses: Float[Tensor, "frames 4 4"], limits: ViewLimits, scale: float):
+        """Prepares the motion.
+
+        Args:
+            poses: of the footage.
+            limits: relative to the canonical frame of `poses`.
+            scale: 0 a still head, 1 the motion as it is.
+        """
+        self._scale = scale
+        self._angles, self._places = head_angles(poses), pivot_places(poses)
+        usual = canonical_frame(poses)
+        self._angle, self._place = self._angles[usual], self._places[usual]
+        ends = zip(*(getattr(limits, name) for name in ANGLES), strict=True)
+        self._low, self._high = (self._angle + torch.tensor(end).to(self._angle) for end in ends)
+
+    def __call__(self, pose: Float[Tensor, "4 4"]) -> Float[Tensor, "4 4"]:
+        """Returns the camera-to-world pose with scaled motion."""
+        angles = head_angles(pose)
+        target = self._angle + self._scale * (angles - self._angle)
+        turned = rotate_head(pose, ease(target, self._low, self._high, EASE_DEG) - angles)
+        place = self._place + self._scale * (pivot_places(pose) - self._place)
+        place = ease(place, self._places.amin(0), self._places.amax(0), EASE_PLACE)
+        turned[:3, 3] = torch.tensor(PIVOT).to(pose) - turned[:3, :3] @ place
+        return turned
+
+
+def ease(values: Float[Tensor, "*n"], low: Tensor, high: Tensor, margin: float) -> Float[Tensor, "*n"]:
+    """Returns `values`, of which those beyond `low` and `high` are led back to less than `margin` beyond them."""
+    inside = values.clamp(low, high)
+    return inside + margin * ((values - inside) / margin).tanh()
+
+
+def pivot_places(poses: Float[Tensor, "*n 4 4"]) -> Float[Tensor, "*n 3"]:
+    """Returns where PIVOT is in the camera's axes, head units."""
+    offset = torch.tensor(PIVOT).to(poses) - poses[..., :3, 3]
+    return (offset[..., None, :] @ poses[..., :3, :3])[..., 0, :]
 
 
 def rotate_head(pose: Float[Tensor, "4 4"], by: Float[Tensor, " 3"]) -> Float[Tensor, "4 4"]:

@@ -40,16 +40,17 @@ class FootageReader:
         self.path, self.size, self.frames = Path(path), (width, height), frames
 
     def read(
-        self, order: Iterable[int], size: tuple[int, int] | None = None
-    ) -> Iterator[tuple[int, UInt8[np.ndarray, "height width 3"]]]:
+        self, order: Iterable[int], size: tuple[int, int] | None = None, *, planar: bool = False
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "rows width *channels"]]]:
         """Streams frames. Memory is bounded, also if `order` has no end.
 
         Args:
             order: numbers of frames. Orders that run forwards or backwards are fast; every jump costs the decoding of a block.
             size: (width, height) to which the frames are scaled; their own size by default.
+            planar: planes of YUV (see yuv.py) instead of RGB.
 
         Yields:
-            The number and the frame, RGB; the array is the caller's.
+            The number and the frame; the array is the caller's.
 
         Raises:
             NotReady: if the file is missing or does not hold a frame.
@@ -62,13 +63,16 @@ class FootageReader:
                 current = ahead[0] // BLOCK_FRAMES
                 following = next((k // BLOCK_FRAMES for k in ahead if k // BLOCK_FRAMES != current), current)
                 blocks = {
-                    block: blocks.get(block) or pool.submit(self._decode, block, size) for block in (current, following)
+                    block: blocks.get(block) or pool.submit(self._decode, block, size, planar)
+                    for block in (current, following)
                 }
                 k = ahead.popleft()
                 ahead.extend(islice(numbers, 1))
                 yield k, blocks[current].result()[k % BLOCK_FRAMES].copy()
 
-    def _decode(self, block: int, size: tuple[int, int] | None) -> UInt8[np.ndarray, "frames height width 3"]:
+    def _decode(
+        self, block: int, size: tuple[int, int] | None, planar: bool
+    ) -> UInt8[np.ndarray, "frames rows width *channels"]:
         """Decodes one block. Its first frame is a key frame."""
         first = block * BLOCK_FRAMES
         count = min(BLOCK_FRAMES, self.frames - first)
@@ -78,8 +82,14 @@ class FootageReader:
         pictures = untrusted_input(self.path, ss=first / FPS)["V:0"]
         if size is not None:
             pictures = pictures.filter("scale", width, height, flags="bicubic")
-        options = {"format": "rawvideo", "pix_fmt": "rgb24", "threads": THREADS, "frames:v": count}
-        frames = np.empty((count, height, width, 3), np.uint8)
+        options = {
+            "format": "rawvideo",
+            "pix_fmt": "yuv420p" if planar else "rgb24",
+            "threads": THREADS,
+            "frames:v": count,
+        }
+        shape = (height * 3 // 2, width) if planar else (height, width, 3)
+        frames = np.empty((count, *shape), np.uint8)
         with running(ffmpeg.output(pictures, "pipe:1", **options)) as child:
             if child.stdout.readinto(memoryview(frames).cast("B")) < frames.nbytes:
                 raise NotReady(f"{self.path.name} does not hold its frames.", "Preprocess the video again.")

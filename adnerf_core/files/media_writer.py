@@ -10,6 +10,7 @@ from pathlib import Path
 
 import ffmpeg
 import numpy as np
+from ffmpeg.nodes import FilterableStream
 from jaxtyping import Float
 
 from adnerf_core.config import FPS, SAMPLE_RATE
@@ -50,7 +51,8 @@ def write_video(
 
     Args:
         path: .mp4 (H.264 yuv420p, AAC, faststart) or .webm (VP9, Opus).
-        frames: [height, width, 3] uint8 RGB; for WebM also [height, width, 4] with straight (not premultiplied) alpha.
+        frames: uint8, all alike: [height, width, 3] RGB; for WebM also [height, width, 4] with straight (not premultiplied) alpha; or
+            [height * 3 / 2, width], planes of YUV (see yuv.py), which are not converted.
         fps: frames per second.
         audio: any file with sound, used from its time zero on.
         soundtrack: instead of `audio`, a file that stream_audio() wrote: neither probed nor decoded from the source again.
@@ -88,25 +90,31 @@ def write_video(
     return count
 
 
+def _raw_pictures(shape: tuple[int, ...], fps: float) -> FilterableStream:
+    """The pictures that come through the pipe as arrays of `shape`, as YUV 4:2:0 (with alpha, if they have it)."""
+    planar, alpha = len(shape) == 2, shape[2:] == (4,)
+    size = (shape[1], shape[0] * 2 // 3 if planar else shape[0])
+    pixels = "yuv420p" if planar else "rgba" if alpha else "rgb24"
+    pictures = ffmpeg.input("pipe:0", framerate=fps, format="rawvideo", pix_fmt=pixels, video_size=size)
+    if not planar:
+        # Players read untagged video as BT.709 or BT.601 as they like, so convert to one of them and tag it.
+        pictures = pictures.filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2").filter(
+            "scale", flags=SCALING, out_color_matrix="bt709", out_range="tv"
+        )
+    tags = dict.fromkeys(("color_primaries", "color_trc", "colorspace"), "bt709")
+    return pictures.filter("format", "yuva420p" if alpha else "yuv420p").filter("setparams", range="tv", **tags)
+
+
 def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: VideoFormat) -> int:
     """Encodes frames into a file without sound; returns their number."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
         raise ValueError("a video needs at least one frame")
-    height, width, channels = shape = first.shape
-    alpha = channels == 4
+    shape, alpha = first.shape, first.ndim == 3 and first.shape[2] == 4
     if alpha and container.alpha is None:
         raise ValueError(f"{container.format} has no alpha channel")
-    source = {"format": "rawvideo", "pix_fmt": "rgba" if alpha else "rgb24", "video_size": (width, height)}
-    pictures = (
-        ffmpeg.input("pipe:0", framerate=fps, **source)
-        .filter("pad", "ceil(iw/2)*2", "ceil(ih/2)*2")
-        # Players read untagged video as BT.709 or BT.601 as they like, so convert to one of them and tag it.
-        .filter("scale", flags=SCALING, out_color_matrix="bt709", out_range="tv")
-        .filter("format", "yuva420p" if alpha else "yuv420p")
-        .filter("setparams", color_primaries="bt709", color_trc="bt709")
-    )
+    pictures = _raw_pictures(shape, fps)
     # The tags again for the encoder: newer versions of ffmpeg take them from the pictures, older ones from the options.
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
     options = {**container.video, **(container.alpha if alpha else {}), "threads": THREADS, **tags}

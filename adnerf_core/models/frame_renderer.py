@@ -24,6 +24,11 @@ MIN_TORSO_TRANSMITTANCE = 0.01
 BLOCK_PX = 4
 """Side of a block in pixels of the rendered image. The 16 pixels of a block share one proposal ray, so it adds little to the cost of each.
 Larger blocks hold an outline more often, and then each pixel has to search for the surface separately (docs/decisions/0017)."""
+FINE_SCALE = 0.75
+"""Scale of BLOCK_PX, px of the camera, below which it is not rounded: if there are more rendered pixels than the camera has."""
+MARGIN_BLOCKS = 4
+"""Blocks around the rendered pixels that belong to the part that is divided: a cube of the density grid, seen from the front, is as wide as
+two or three blocks, and marks those around its middle."""
 
 
 class RenderedFrame(NamedTuple):
@@ -63,41 +68,62 @@ def render_frame(
 
 @dataclass(frozen=True)
 class BlockGrid:
-    """A camera's image, divided into square blocks; a side of a block has `block_px` pixels of that camera."""
+    """A part of a camera's image, divided into square blocks.
+
+    camera: the camera.
+    block_px: side of a block, px of the camera.
+    first, last: the blocks (row, col) at the corners of the part, both included, counted from the corner of the image.
+    """
 
     camera: Camera
-    block_px: int
+    block_px: float
+    first: tuple[int, int]
+    last: tuple[int, int]
 
     @classmethod
     def for_pixels(cls, camera: Camera, pixels: Float[Tensor, "pixels 2"]) -> BlockGrid:
-        """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`, or more.
+        """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`.
 
-        An image with fewer pixels than the footage's camera gets larger blocks. Otherwise a block would hold few rendered pixels,
+        With larger blocks more pixels would have to search for the surface separately. With smaller ones a block would hold few pixels,
         and its proposal ray would save nothing.
         """
-        grid = cls(camera, BLOCK_PX)
-        inside = pixels[grid.contains(pixels)]
+        inside = pixels[_in_image(camera, pixels)]
         if len(inside) == 0:
-            return grid
+            return cls(camera, BLOCK_PX, (0, 0), (0, 0))
         cells = (inside / BLOCK_PX).long()
-        filled = torch.zeros(grid.shape, device=pixels.device)
+        filled = torch.zeros((cells.amax(0) + 1).tolist(), device=pixels.device)
         filled[cells[:, 0], cells[:, 1]] = 1
         # Each filled block of BLOCK_PX x BLOCK_PX px holds len(inside) / filled.sum() pixels instead of BLOCK_PX^2.
-        return cls(camera, BLOCK_PX * max(1, round(BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside)))))
+        scale = BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside))
+        block_px = BLOCK_PX * (scale if scale < FINE_SCALE else max(1, round(scale)))
+        ends = torch.tensor([camera.height, camera.width], device=pixels.device)
+        first = ((inside.amin(0) / block_px).long() - MARGIN_BLOCKS).clamp(min=0)
+        last = torch.minimum((inside.amax(0) / block_px).long() + MARGIN_BLOCKS, (ends / block_px).ceil().long() - 1)
+        return cls(camera, block_px, tuple(first.tolist()), tuple(last.tolist()))
 
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns of blocks."""
-        return -(-self.camera.height // self.block_px), -(-self.camera.width // self.block_px)
+        return self.last[0] - self.first[0] + 1, self.last[1] - self.first[1] + 1
 
-    def contains(self, pixels: Float[Tensor, "pixels 2"]) -> Bool[Tensor, " pixels"]:
-        """Tells which pixels lie in the camera's image."""
-        return (pixels >= 0).all(-1) & (pixels[:, 0] < self.camera.height) & (pixels[:, 1] < self.camera.width)
+    @property
+    def origin(self) -> Float[Tensor, " 2"]:
+        """Corner (row, col) of the first block, px."""
+        return torch.tensor(self.first) * float(self.block_px)
+
+    def positions(self, pixels: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels 2"]:
+        """Returns places (row, col) in units of blocks; the first block spans 0..1."""
+        return (pixels - self.origin.to(pixels)) / self.block_px
 
     def block_index(self, pixels: Float[Tensor, "pixels 2"]) -> Int[Tensor, " pixels"]:
-        """Returns the index of each pixel's block, counted row by row; the pixels must lie in the image."""
-        cells = (pixels / self.block_px).long()
+        """Returns the index of each pixel's block, counted row by row; the pixels must lie in the part."""
+        cells = self.positions(pixels).long()
         return cells[:, 0] * self.shape[1] + cells[:, 1]
+
+
+def _in_image(camera: Camera, pixels: Float[Tensor, "pixels 2"]) -> Bool[Tensor, " pixels"]:
+    """Tells which pixels lie in the camera's image."""
+    return (pixels >= 0).all(-1) & (pixels[:, 0] < camera.height) & (pixels[:, 1] < camera.width)
 
 
 class FrameRenderer:
@@ -119,7 +145,7 @@ class FrameRenderer:
         torso = model.render_torso(pixels, frame.torso_motion.expand(count, -1), torso_condition)
 
         blocks = BlockGrid.for_pixels(model.geometry.camera, pixels)
-        visible = blocks.contains(pixels) & (torso.transmittance > MIN_TORSO_TRANSMITTANCE)
+        visible = _in_image(blocks.camera, pixels) & (torso.transmittance > MIN_TORSO_TRANSMITTANCE)
         # An invisible pixel may lie outside the image, in no block. Block 0 is a valid index, and `visible` excludes the pixel below.
         block_index = torch.where(visible, blocks.block_index(pixels), 0)
         candidates = self._candidate_blocks(frame, blocks, block_index[visible])
@@ -129,7 +155,7 @@ class FrameRenderer:
         condition, deform = model.condition(frame.codes, frame.upper_face), model.deformation(frame)
         color, transmittance = torch.zeros_like(background), torch.ones(count, device=pixels.device)
         for chunk in self._chunks(smooth):
-            edges = proposals.interpolate_edges(pixels[chunk] / blocks.block_px)
+            edges = proposals.interpolate_edges(blocks.positions(pixels[chunk]))
             rays = model.rays_to_aabb(self._cast_rays(frame, pixels[chunk]))
             head, _ = model.render_intervals(rays, edges, condition)  # no `deform`: changed views have no smooth blocks
             color[chunk], transmittance[chunk] = head.color, head.transmittance
@@ -147,7 +173,7 @@ class FrameRenderer:
         # A cube of 2 x 2 x 2 cells counts as occupied if a path twice as long as its side, 4 cells, would have an opacity of
         # MIN_RAY_OPACITY_STRICT at the cube's density.
         cubes = model.grid.occupied_cells(MIN_RAY_OPACITY_STRICT / cell / 4) * model.box_half + model.box_center
-        center = (project(blocks.camera, pose, cubes) / blocks.block_px).long()
+        center = blocks.positions(project(blocks.camera, pose, cubes)).long()
         inside = (center >= 0).all(-1) & (center[:, 0] < rows) & (center[:, 1] < cols)
         center = center[inside]
         visible = torch.zeros((rows, cols), device=pose.device)
@@ -186,7 +212,7 @@ class FrameRenderer:
         condition = model.condition(frame.codes, frame.upper_face)
 
         def render(pixels: Tensor, edges: Tensor | None = None) -> RenderedPixels:
-            rays = model.rays_to_aabb(self._cast_rays(frame, pixels))
+            rays = model.rays_to_aabb(self._cast_rays(frame, pixels + blocks.origin.to(pixels)))
             kept = torch.arange(len(pixels), device=pixels.device)
             if edges is None:
                 kept, edges = model.sample_intervals(rays, model.march.samples_proposal)

@@ -116,7 +116,7 @@ class BlockProposals(NamedTuple):
 
 
 def propose_intervals(
-    candidates: Bool[Tensor, "rows cols"], block_px: int, samples: int, render: RenderFn
+    candidates: Bool[Tensor, "rows cols"], block_px: float, samples: int, render: RenderFn
 ) -> BlockProposals:
     """Renders one ray a block and proposes intervals for the block's pixels (steps 1 to 4 of the module's docstring).
 
@@ -163,7 +163,7 @@ def _few_intervals_suffice(
     smooth: Bool[Tensor, "rows cols"],
     appearance: Float[Tensor, "rows cols 4"],
     edges: Float[Tensor, "rows cols edges"],
-    block_px: int,
+    block_px: float,
     render: RenderFn,
 ) -> Bool[Tensor, "rows cols"]:
     """Renders the middles of smooth blocks with the intervals of `edges`, and compares them with `appearance`, the result of the search.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from adnerf_core.cameras.view_control import canonical_frame, head_angles, rotate_head
+from adnerf_core.cameras.view_control import ScaledMotion, canonical_frame, head_angles, rotate_head
 from adnerf_core.config import FPS, RenderOptions
+from adnerf_core.synthesis.play_order import loop_order
 from adnerf_core.synthesis.subject import Subject
 
 BLINK_OPENNESS = (0.75, 0.35, 0.05, 0.0, 0.2, 0.5, 0.8, 0.95)
@@ -47,25 +48,50 @@ class MotionFrame(NamedTuple):
     upper: Float[Tensor, " 5"]
 
 
-def motion_frames(subject: Subject, options: RenderOptions) -> Iterator[MotionFrame]:
-    """Yields the motion of a video, without end; frame k does not depend on the length of the video."""
-    return idle(subject, options.seed) if options.pose == "still" else replay_track(subject)
+def motion_frames(subject: Subject, options: RenderOptions, loop: int | None = None) -> Iterator[MotionFrame]:
+    """Yields the motion of a video, scaled by options.motion.
+
+    Args:
+        subject: the subject.
+        options: pose, motion and seed.
+        loop: number of frames, the first and the last of which are alike. None: without end, and frame k does not depend on the length.
+    """
+    if options.pose == "still":
+        frames = idle(subject, options.seed, loop)
+    else:
+        frames = replay_track(subject, loop)
+    return frames if options.motion == 1 else scaled(frames, subject, options.motion)
 
 
-def replay_track(subject: Subject) -> Iterator[MotionFrame]:
-    """Yields the motion of the footage, forwards and backwards in turn."""
-    for k in itertools.count():
-        i = ping_pong(k, len(subject.poses))
+def replay_track(subject: Subject, loop: int | None = None) -> Iterator[MotionFrame]:
+    """Yields the motion of the footage, forwards and backwards in turn; for a `loop`, that of its quietest stretch."""
+    if loop is None:
+        order = (ping_pong(k, len(subject.poses)) for k in itertools.count())
+    else:
+        order = loop_order(torch.ones(len(subject.poses), dtype=torch.bool), subject.poses, loop)
+    for i in order:
         yield MotionFrame(subject.poses[i], subject.torso[i], subject.upper[i])
 
 
-def idle(subject: Subject, seed: int) -> Iterator[MotionFrame]:
-    """Yields the most usual pose of the footage with a slight sway and blinks, both drawn from `seed`."""
+def idle(subject: Subject, seed: int, loop: int | None = None) -> Iterator[MotionFrame]:
+    """Yields the most usual pose of the footage with a slight sway and blinks, both drawn from `seed`; `loop` as in motion_frames."""
     i = canonical_frame(subject.poses)
     pose, torso = subject.poses[i], subject.torso[i]
     spread = (SWAY_SHARE * head_angles(subject.poses).std(0)).clamp(max=MAX_SWAY_DEG)
-    for wave, upper in zip(sway(seed), blinks(subject.upper.median(0).values, seed), strict=True):
+    lids = blinks(subject.upper.median(0).values, seed)
+    if loop is not None:
+        lids = without_last_blink(itertools.islice(lids, loop))
+    for wave, upper in zip(sway(seed, loop), lids, strict=False):
         yield MotionFrame(rotate_head(pose, spread * wave.to(pose)), torso, upper)
+
+
+def scaled(frames: Iterable[MotionFrame], subject: Subject, scale: float) -> Iterator[MotionFrame]:
+    """Yields `frames` with the motion of head and torso scaled about the most usual frame of the footage; eyes and brows are kept."""
+    move = ScaledMotion(subject.poses, subject.view_limits, scale)
+    usual, low, high = subject.torso[canonical_frame(subject.poses)], subject.torso.amin(0), subject.torso.amax(0)
+    for frame in frames:
+        torso = (usual + scale * (frame.torso - usual)).clamp(low, high)
+        yield MotionFrame(move(frame.pose), torso, frame.upper)
 
 
 def ping_pong(k: int, length: int) -> int:
@@ -97,13 +123,28 @@ def blinks(usual: Float[Tensor, " 5"], seed: int) -> Iterator[Float[Tensor, " 5"
         wait = generator.uniform(*BLINK_INTERVAL_S) - len(BLINK_OPENNESS) / FPS
 
 
-def sway(seed: int) -> Iterator[Float[Tensor, " 3"]]:
+def without_last_blink(lids: Iterable[Float[Tensor, " 2"]]) -> list[Float[Tensor, " 2"]]:
+    """Returns what `blinks` yielded, without a blink that lasts to the end: the last frame is like the first."""
+    kept = list(lids)
+    usual, last = kept[0], len(kept) - 1
+    while kept[last] is not usual:
+        kept[last] = usual
+        last -= 1
+    return kept
+
+
+def sway(seed: int, loop: int | None = None) -> Iterator[Float[Tensor, " 3"]]:
     """Yields three slow, smooth and independent motions with unit variance, without end.
 
-    Each is sqrt(2 / n) sum_i sin(2 pi f_i t + p_i), with n = SWAY_WAVES random frequencies f_i (SWAY_HZ) and phases p_i.
+    Each is sqrt(2 / n) sum_i sin(2 pi f_i t + p_i), with n = SWAY_WAVES random frequencies f_i (SWAY_HZ) and phases p_i. If frame `loop` - 1 is
+    to be like frame 0, each wave has a whole number of periods up to there; those that would have none stand still.
     """
     generator = np.random.default_rng((seed, 1))
-    rates = 2 * math.pi * generator.uniform(*SWAY_HZ, (3, SWAY_WAVES))
+    hertz = generator.uniform(*SWAY_HZ, (3, SWAY_WAVES))
+    if loop is not None:
+        seconds = max(1, loop - 1) / FPS
+        hertz = np.round(hertz * seconds) / seconds
+    rates = 2 * math.pi * hertz
     phases = generator.uniform(0, 2 * math.pi, (3, SWAY_WAVES))
     for k in itertools.count():
         waves = np.sin(rates * k / FPS + phases).sum(1) * math.sqrt(2 / SWAY_WAVES)

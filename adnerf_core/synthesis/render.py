@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor
 from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
 from adnerf_core.cameras.view_control import AppliedView, canonical_frame
-from adnerf_core.config import FPS, SAMPLE_RATE, RenderOptions, ViewChange
-from adnerf_core.errors import AudioTooShort, MediaTooLong
+from adnerf_core.config import FPS, MAX_PORTRAIT_PX, SAMPLE_RATE, RenderOptions, ViewChange
+from adnerf_core.errors import AudioTooShort, FullFrameUnavailable, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import to_uint8
 from adnerf_core.files.run_dir import RunDir, temporary_beside
@@ -23,6 +24,7 @@ from adnerf_core.models.base import FrameConditions, TalkingHeadModel
 from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import extract_foreground, make_background
+from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.idle_motion import MotionFrame, motion_frames
 from adnerf_core.synthesis.subject import Subject, load_subject
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
@@ -33,6 +35,8 @@ MIN_AUDIO_S = 0.3
 """Shortest audio that is rendered, s (7 or 8 frames). Shorter audio does not hold a syllable, so it is more likely sent by mistake."""
 MAX_AUDIO_S = 7200.0
 """Longest audio that is rendered at once, s. The speech codes of the whole video are kept in memory, and a crash would lose hours of work."""
+SILENT_FRAME = 10
+"""Frame of a second of silence whose speech code a mouth at rest has; the encoder sees silence on both sides of it."""
 DEFAULT_OPTIONS = RenderOptions()
 
 
@@ -44,6 +48,7 @@ class RenderedVideo:
     duration_s: length of the video, s.
     width, height: of the video, px.
     view: the requested change of view, clamped to the subject's limits.
+    frame: what a frame shows: `full` the footage's own frame with rendered lips, `portrait` a square that is rendered as a whole.
     """
 
     frames: int
@@ -51,15 +56,17 @@ class RenderedVideo:
     width: int
     height: int
     view: ViewChange
+    frame: Literal["full", "portrait"]
 
 
 def render(
     run: RunDir,
-    audio: Path,
+    audio: Path | None,
     out: Path,
     options: RenderOptions = DEFAULT_OPTIONS,
     progress: Progress = silent,
     *,
+    duration_s: float | None = None,
     background: Path | None = None,
     device: str = "cpu",
     load: Callable[[RunDir, str], Subject] = load_subject,
@@ -67,14 +74,17 @@ def render(
 ) -> RenderedVideo:
     """Writes a video of a subject saying `audio`. It is as long as the audio, rounded to a whole number of frames.
 
-    Frames are rendered and piped to ffmpeg one by one, so they are never all in memory. Equal arguments give equal pixels.
+    Without audio it is a silent loop of `duration_s`: the mouth is at rest, and the first and the last frame are alike.
+
+    Frames are piped to ffmpeg as they are rendered, so they are never all in memory. Equal arguments give equal pixels.
 
     Args:
         run: finished run of the subject.
-        audio: a media file with an audio stream, in any format that ffmpeg reads.
+        audio: a media file with an audio stream, in any format that ffmpeg reads. None: `duration_s` is given.
         out: the video; its suffix must fit options.format.
         options: size, view, background and so on.
         progress: receives the stage "render".
+        duration_s: length of a video without audio, s, MIN_AUDIO_S to MAX_AUDIO_S.
         background: image file, needed if options.background is of kind `image`.
         device: "cpu" or "cuda".
         load: loads the subject; a caller that renders repeatedly passes a function with a cache.
@@ -82,25 +92,54 @@ def render(
 
     Raises:
         AudioTooShort, MediaTooLong, NotMedia, NoAudio: the audio cannot be used.
+        FullFrameUnavailable: options.frame is `full`, and an earlier version made the run.
         NotReady: the run is not finished.
         NoSuchDevice, MissingBackend, DiskFull: the machine lacks something.
+        ValueError: neither audio nor a duration is given, or both, or a duration out of range.
     """
+    if (audio is None) == (duration_s is None):
+        raise ValueError("a video needs either audio or a duration")
     container = ffmpeg.writable_format(out)  # checked before hours of audio are encoded
     subject = load(run, device)
-    size = (options.size or subject.size) // 2 * 2  # yuv420p stores one colour for every 2x2 pixels
-    background_image = make_background(subject, options.background, background, size, device)
     view = applied_view(subject, options.view)
     with temporary_beside(out.with_suffix(".flac")) as soundtrack:
-        codes = speech_codes(subject, audio, soundtrack)
+        codes = silent_codes(subject, duration_s) if audio is None else speech_codes(subject, audio, soundtrack)
         count = len(codes)
-        frames = render_frames(subject, codes, background_image, options, view, progress)
+        frame = frame_shown(subject, options)
+        if frame == "full":
+            renderer = FullFrameRenderer(subject, options.size, options.seed)
+            height, width = renderer.height, renderer.width
+            frames = renderer.render(codes, options.pose, progress, loop=audio is None)
+        else:
+            height = width = portrait_size(subject, options)
+            background_image = make_background(subject, options.background, background, width, device)
+            frames = render_frames(subject, codes, background_image, options, view, progress, loop=audio is None)
         if options.label:
-            frames = VisibleLabel(DEFAULT_TEXT if options.label is True else options.label, size).over(frames)
+            text = DEFAULT_TEXT if options.label is True else options.label
+            frames = VisibleLabel(text, height, width).over(frames)
         if mark is not None:
-            frames = WatermarkEmbedder(mark.number, mark.key, size, size).over(frames)
-        ffmpeg.write_video(out, frames, fps=FPS, soundtrack=soundtrack, duration_s=count / FPS, container=container)
+            frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
+        sound = None if audio is None else soundtrack
+        ffmpeg.write_video(out, frames, fps=FPS, soundtrack=sound, duration_s=count / FPS, container=container)
     progress("render", count, count)
-    return RenderedVideo(count, count / FPS, size, size, view.change)
+    return RenderedVideo(count, count / FPS, width, height, view.change, frame)
+
+
+def frame_shown(subject: Subject, options: RenderOptions) -> Literal["full", "portrait"]:
+    """Returns what the frames of a video show: as asked, else the full frame if the subject has one and no option needs a portrait.
+
+    Raises:
+        FullFrameUnavailable: a full frame is asked for, and the subject has none.
+    """
+    if options.frame == "full" and subject.playback is None:
+        raise FullFrameUnavailable("The subject was made without its footage, so it has no full frame.")
+    default = "portrait" if subject.playback is None or options.portrait_only() else "full"
+    return options.frame or default
+
+
+def portrait_size(subject: Subject, options: RenderOptions) -> int:
+    """Returns the edge of a portrait, px: even, since yuv420p stores one colour for every 2x2 pixels."""
+    return min(options.size or subject.size, MAX_PORTRAIT_PX) // 2 * 2
 
 
 def applied_view(subject: Subject, requested: ViewChange) -> AppliedView:
@@ -134,6 +173,19 @@ def speech_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) 
     return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
 
 
+def silent_codes(subject: Subject, duration_s: float) -> Float[Tensor, "frames code"]:
+    """Returns the speech codes of a mouth at rest, 25 a second: that of silence, the same in every frame.
+
+    Raises:
+        ValueError: `duration_s` is not between MIN_AUDIO_S and MAX_AUDIO_S.
+    """
+    if not MIN_AUDIO_S <= duration_s <= MAX_AUDIO_S:
+        raise ValueError(f"a duration of {duration_s:g} s is not between {MIN_AUDIO_S:g} and {MAX_AUDIO_S:g} s")
+    silence = np.zeros(SAMPLE_RATE, np.float32)
+    codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
+    return codes[SILENT_FRAME].expand(round(duration_s * FPS), -1)
+
+
 def render_frames(
     subject: Subject,
     codes: Float[Tensor, "frames code"],
@@ -141,6 +193,8 @@ def render_frames(
     options: RenderOptions,
     view: AppliedView,
     progress: Progress,
+    *,
+    loop: bool = False,
 ) -> Iterator[UInt8[np.ndarray, "size size channels"]]:
     """Renders the frames of a video, one for each of `codes`.
 
@@ -151,6 +205,7 @@ def render_frames(
         options: pose, seed and kind of the background. Its `view` is ignored in favour of the argument.
         view: the applied change of view.
         progress: receives the stage "render".
+        loop: the first and the last frame are alike.
 
     Yields:
         RGB images, or RGBA images with straight alpha before a transparent background.
@@ -162,7 +217,8 @@ def render_frames(
     is_original = options.background.kind == "original"
     ray_background = (background_image if is_original else torch.zeros_like(background_image)).reshape(-1, 3)
     background_pixels = background_image.cpu().numpy()
-    for k, (code, motion) in enumerate(zip(codes, motion_frames(subject, options), strict=False)):
+    motions = motion_frames(subject, options, len(codes) if loop else None)
+    for k, (code, motion) in enumerate(zip(codes, motions, strict=False)):
         progress("render", k, len(codes))
         frame = render_frame(subject.model, _conditions(motion, code, view), pixels, ray_background)
         image = frame.color.reshape(size, size, 3).cpu().numpy()

@@ -55,7 +55,8 @@ class Subject:
     lip_pca: LipPca | None = None
     """The meaning of the lip codes. None for the paper's networks, and for runs that were trained before it was stored."""
     playback: Playback | None = None
-    """The footage for playing. None for runs that were trained before it was kept; they can only be rendered as portraits."""
+    """The footage for playing. None for runs that were trained before it was kept, or whose dataset lacks it: they can only be rendered
+    as portraits."""
 
     @property
     def size(self) -> int:
@@ -120,7 +121,7 @@ def save_subject(
         "features": dataset.manifest["features"],
         "view_limits": view_limits(torch.from_numpy(track.pose[trained]).float()).model_dump(),
     }
-    if dataset.footage is not None:
+    if dataset.footage is not None and playable.trusted[trained].any():
         link_or_copy(dataset.root / run.footage.name, run.footage)
         value["footage"] = dataset.footage | {"sha256": file_sha256(run.footage)}
         value["region"] = lip_region(track.canonical_landmarks[trained][track.valid[trained]]).tolist()

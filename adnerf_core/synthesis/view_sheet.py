@@ -6,22 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from adnerf_core.audio.features import load_features
-from adnerf_core.audio.inference import encode_stream
-from adnerf_core.config import SAMPLE_RATE, RenderOptions, ViewChange
+from adnerf_core.config import RenderOptions, ViewChange
 from adnerf_core.files.images import write_rgb
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
-from adnerf_core.synthesis.render import applied_view, render_frames
+from adnerf_core.synthesis.render import applied_view, render_frames, silent_codes
 from adnerf_core.synthesis.subject import load_subject
 
 COLUMNS, ROWS = 7, 3
 """Number of yaw and of pitch angles; both odd, so that the unturned view is among them."""
 TILE_PX = 128
 """Edge of one picture: large enough to judge a view, and quick to render."""
-SILENT_FRAME = 10
-"""Frame of a second of silence whose lip code is used; the encoder sees silence on both sides of it."""
 
 
 def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str = "cpu") -> dict[str, Any]:
@@ -45,9 +41,7 @@ def render_view_sheet(run: RunDir, progress: Progress = silent, *, device: str =
     subject = load_subject(run, device)
     limits = subject.view_limits
     yaws, pitches = symmetric_angles(limits.yaw_deg, COLUMNS), symmetric_angles(limits.pitch_deg, ROWS)[::-1]
-    silence = np.zeros(SAMPLE_RATE, np.float32)
-    codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
-    code = codes[SILENT_FRAME : SILENT_FRAME + 1]
+    code = silent_codes(subject, 1.0)[:1]
     options = RenderOptions(pose="still")
     background_image = make_background(subject, options.background, None, TILE_PX, device)
     sheet = []

@@ -11,15 +11,16 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
 from adnerf_core.errors import MissingBackend
+from adnerf_core.files import yuv
 
 DEFAULT_TEXT = "AI-generated"
 """Text of the label if no other is given."""
 TEXT_HEIGHT = 0.036
-"""Font size as a share of the picture's edge, like small subtitles."""
+"""Font size as a share of the picture's shorter edge, like small subtitles."""
 MIN_TEXT_PX = 10
 """Smallest font size: smaller letters are not readable. A text that does not fit at this size is scaled down all the same."""
 MARGIN = 0.025
-"""Distance of the plate from the picture's edges, as a share of the edge."""
+"""Distance of the plate from the picture's edges, as a share of the shorter edge."""
 PLATE_OPACITY = 0.55
 """Opacity of the black plate: white letters are readable before a white background, and the picture stays visible."""
 PADDING, LINE_HEIGHT, CORNER_RADIUS = 0.45, 1.25, 0.3
@@ -31,28 +32,46 @@ SUPERSAMPLING = 8
 class VisibleLabel:
     """Draws one label into pictures of one size."""
 
-    def __init__(self, text: str, size: int):
+    def __init__(self, text: str, height: int, width: int):
         """Draws the label once.
 
         Args:
             text: Text of the label.
-            size: Edge of the pictures, px.
+            height: Of the pictures, px.
+            width: Of the pictures, px.
 
         Raises:
             MissingBackend: If the font is missing.
         """
-        margin = max(2, round(MARGIN * size))
-        plate = _plate(text, size, size - 2 * margin)
-        bottom, right = size - margin, margin + plate.shape[1]
+        edge = min(height, width)
+        margin = max(2, round(MARGIN * edge))
+        plate = _plate(text, edge, width - 2 * margin)
+        bottom, right = height - margin, margin + plate.shape[1]
         self._place = slice(bottom - plate.shape[0], bottom), slice(margin, right)
         self._premultiplied, self._opacity = plate[..., :1] * plate[..., 1:], plate[..., 1:]
 
-    def over(
-        self, frames: Iterable[UInt8[np.ndarray, "rows cols channels"]]
-    ) -> Iterator[UInt8[np.ndarray, "rows cols channels"]]:
-        """Yields the frames, RGB or straight RGBA, with the label on them."""
+    def over(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields the frames with the label on them: copies of RGB or straight RGBA, and planes (see yuv.py) changed in place."""
         for frame in frames:
-            yield self.draw(frame)
+            if frame.ndim == 2:
+                self.draw_on_planes(frame)
+                yield frame
+            else:
+                yield self.draw(frame)
+
+    def draw_on_planes(self, picture: yuv.Picture) -> None:
+        """Draws the label into a picture of planes, in place."""
+        rows, cols = self._place
+        # The even box around the plate, and the plate in it.
+        box = tuple(slice(part.start // 2 * 2, -(-part.stop // 2) * 2) for part in (rows, cols))
+        inside = tuple(
+            slice(part.start - outer.start, part.stop - outer.start)
+            for part, outer in zip(self._place, box, strict=True)
+        )
+        below = yuv.to_rgb(picture, box)
+        change = np.zeros_like(below)
+        change[inside] = self._premultiplied * 255 - self._opacity * below[inside]
+        yuv.add_rgb(picture, box, change)
 
     def draw(self, frame: UInt8[np.ndarray, "rows cols channels"]) -> UInt8[np.ndarray, "rows cols channels"]:
         """Returns a copy of a frame, RGB or straight RGBA, with the label on it."""

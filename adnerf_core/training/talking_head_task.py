@@ -35,6 +35,7 @@ from adnerf_core.training.track_refinement import (
     refine_track,
     smooth_poses,
 )
+from adnerf_core.training.trusted_frames import trusted_frames
 
 CODE_NOISE = 0.1
 """Standard deviation of the noise on lip codes, which are standardised. Without it the field could recognise a training frame by its
@@ -128,12 +129,14 @@ class TalkingHeadTask:
         return dataclasses.replace(track, pose=smooth_poses(torch.from_numpy(track.pose)).numpy())
 
     def playable_frames(self) -> PlayableFrames:
-        """Returns the valid frames that the refinement fits, and the exposures that it found, interpolated."""
-        trusted = np.zeros(len(self.track.valid), bool)
-        numbers = self.frames.frame_numbers.cpu().numpy()
-        trusted[numbers[self.refinement.inliers().cpu().numpy()]] = True
-        exposure = interpolate(self.refinement.exposure.cpu().numpy(), numbers, len(trusted))
-        return PlayableFrames(exposure.astype(np.float32), trusted)
+        """Returns the frames that may be shown, and the exposures that the refinement found, interpolated."""
+        numbers, count = self.frames.frame_numbers.cpu().numpy(), len(self.track.valid)
+        fits = np.zeros((len(numbers), 1), np.float32)
+        fits[self.refinement.inliers().cpu().numpy()] = 1
+        known = np.concatenate([self.refinement.exposure.cpu().numpy(), fits], -1)
+        values = interpolate(known, numbers, count).astype(np.float32)
+        trusted = trusted_frames(self.dataset, self.refined_track(), values[:, 3] > 0.5)
+        return PlayableFrames(values[:, :3], trusted)
 
     def preview_codes(self) -> Float[ndarray, "frames code"]:
         """Returns the lip codes that were measured in the footage."""

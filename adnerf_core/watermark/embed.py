@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int16, UInt8
 
 from adnerf_core.config import FPS
+from adnerf_core.files.yuv import LUMA_RANGE, Picture, planes
 from adnerf_core.watermark import convolutional_code
 from adnerf_core.watermark.spread_spectrum import BITS, CELLS, FREQUENCIES, PERIOD_S, SpreadSpectrumCode
 
@@ -66,21 +67,37 @@ class WatermarkEmbedder:
         Returns:
             The marked frame. Its PSNR against `frame`, over R, G and B, is at least MIN_PSNR_DB.
         """
-        phases = 2 * math.pi / PERIOD_S * index / FPS * np.arange(1, FREQUENCIES + 1)
-        waves = np.stack([np.cos(phases), np.sin(phases)], -1).reshape(-1).astype(np.float32)
         color = np.ascontiguousarray(frame[..., :3])
-        change = cv2.resize(self._fields @ waves * perceptual_mask(color), self._size, interpolation=cv2.INTER_CUBIC)
-        change *= self._strength / max(1e-6, float(np.sqrt(np.square(change).mean())))
+        change = self._change(cv2.cvtColor(color, cv2.COLOR_RGB2GRAY), index)
         alpha = frame[..., 3:]
         if alpha.size:
             change *= alpha[..., 0] / np.float32(255)
-        marked = cv2.add(color, quantize_to_psnr(change, self._tint), dtype=cv2.CV_8U)
+        marked = cv2.add(color, quantize_to_psnr(change[..., None] * self._tint), dtype=cv2.CV_8U)
         return np.dstack([marked, alpha]) if alpha.size else marked
 
-    def over(self, frames: Iterable[UInt8[np.ndarray, "height width channels"]]) -> Iterator[np.ndarray]:
-        """Yields marked copies of all frames of a video, from its first on."""
+    def apply_to_planes(self, picture: Picture, index: int) -> None:
+        """Marks a picture of planes (see yuv.py) in place, like `apply`; the change is gray, so it is one of the luma alone."""
+        luma = planes(picture)[0]
+        # Every other row and column tell enough of the texture.
+        change = self._change(np.ascontiguousarray(luma[::2, ::2]), index) * np.float32(LUMA_RANGE)
+        cv2.add(luma, quantize_to_psnr(change, 1 / LUMA_RANGE), dst=luma, dtype=cv2.CV_8U)
+
+    def over(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yields all frames of a video, marked, from its first on: marked copies of RGB or RGBA, and planes changed in place."""
         for index, frame in enumerate(frames):
-            yield self.apply(frame, index)
+            if frame.ndim == 2:
+                self.apply_to_planes(frame, index)
+                yield frame
+            else:
+                yield self.apply(frame, index)
+
+    def _change(self, gray: UInt8[np.ndarray, "_ _"], index: int) -> Float[np.ndarray, "height width"]:
+        """Returns the change of brightness of a frame, in steps of 1/255."""
+        phases = 2 * math.pi / PERIOD_S * index / FPS * np.arange(1, FREQUENCIES + 1)
+        waves = np.stack([np.cos(phases), np.sin(phases)], -1).reshape(-1).astype(np.float32)
+        change = cv2.resize(self._fields @ waves * perceptual_mask(gray), self._size, interpolation=cv2.INTER_CUBIC)
+        change *= self._strength / max(1e-6, cv2.norm(change) / math.sqrt(change.size))
+        return change
 
 
 def strength(height: int, width: int) -> float:
@@ -91,27 +108,25 @@ def strength(height: int, width: int) -> float:
     return min(MAX_STRENGTH, max(MIN_STRENGTH, 128 / min(height, width) * STRENGTH_AT_128_PX))
 
 
-def quantize_to_psnr(
-    change: Float[np.ndarray, "height width"], tint: Float[np.ndarray, " channels"]
-) -> Int16[np.ndarray, "height width channels"]:
-    """Rounds a change of brightness to 8-bit steps of R, G and B with a PSNR of at least MIN_PSNR_DB.
+def quantize_to_psnr(change: Float[np.ndarray, "*channels"], step: float = 1.0) -> Int16[np.ndarray, "*channels"]:
+    """Rounds a change to 8-bit steps with a PSNR of at least MIN_PSNR_DB over R, G and B.
 
     Rounding can add energy; then the change is reduced until it is weak enough. The clipping of the marked frame to 0..255, later, can
     only make the change smaller.
 
     Args:
-        change: change of brightness, in 8-bit steps.
-        tint: weights of R, G and B.
+        change: of R, G and B, or of the luma, in 8-bit steps.
+        step: how many steps of R, G and B one of these steps is.
     """
-    max_energy = 255**2 / 10 ** (MIN_PSNR_DB / 10) * change.size * len(tint)
-    while cv2.norm(steps := np.rint(change[..., None] * tint).astype(np.int16), cv2.NORM_L2SQR) > max_energy:
+    max_energy = (255 / step) ** 2 / 10 ** (MIN_PSNR_DB / 10) * change.size
+    while cv2.norm(steps := np.rint(change).astype(np.int16), cv2.NORM_L2SQR) > max_energy:
         change = change * np.float32(PSNR_STEP)
     return steps
 
 
-def perceptual_mask(picture: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "raster raster"]:
+def perceptual_mask(gray: UInt8[np.ndarray, "height width"]) -> Float[np.ndarray, "raster raster"]:
     """Returns how strong the watermark may be in each place: stronger in texture, weaker on plain surfaces; mean square 1."""
-    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    gray = gray.astype(np.float32)
     raster = (MASK_RASTER, MASK_RASTER)
     mean, square = (cv2.resize(each, raster, interpolation=cv2.INTER_AREA) for each in (gray, gray * gray))
     texture = cv2.blur(np.sqrt(np.maximum(square - mean * mean, 0)), (3, 3))

@@ -156,6 +156,11 @@ def _workers(stats: ServiceStats) -> Iterator[Metric]:
     for queue in QUEUES.values():
         alive.add_metric((queue,), serving[queue])
     yield alive
+    yield GaugeMetricFamily(
+        "adnerf_cleanup_paused",
+        "1 if a worker removes nothing from the object store, because it may not belong to the database; else 0.",
+        float(any(worker.device.get("cleanup_paused") for worker in stats.workers)),
+    )
     for name, text, key in (
         ("adnerf_gpu_memory_bytes", "Memory of the workers' GPUs.", "memory_bytes"),
         ("adnerf_gpu_memory_used_bytes", "Memory of the workers' GPUs in use.", "used_bytes"),

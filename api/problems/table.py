@@ -98,6 +98,12 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.SubjectNotReady.remedy,
         "Videos can be made once the subject has been trained. It is still being worked on, or its job failed.",
     ),
+    errors.FullFrameUnavailable.code: ProblemType(
+        409,
+        "The subject has no full frame",
+        errors.FullFrameUnavailable.remedy,
+        "The subject was made by an earlier version, which did not keep the footage for videos: it has portraits only.",
+    ),
     errors.ConsentWithdrawn.code: ProblemType(
         409,
         "Consent to show this person was withdrawn",
@@ -164,6 +170,12 @@ PROBLEMS: dict[str, ProblemType] = {
         "This version of tus is not supported",
         "Send Tus-Resumable: 1.0.0, as tus clients do.",
         "Uploads support tus 1.0.0; the header Tus-Resumable is missing or names another version.",
+    ),
+    "precondition_failed": ProblemType(
+        412,
+        "The resource is not the version that If-Match names",
+        "Read it again, decide whether the change is still right, and send it with the new ETag.",
+        "The resource has changed since the client read it, so nothing was changed or deleted.",
     ),
     errors.KeyRevoked.code: ProblemType(
         409,
@@ -249,6 +261,18 @@ PROBLEMS: dict[str, ProblemType] = {
         "Too many uploads are unused",
         errors.TooManyUploads.remedy,
         "Every upload takes space until it is used, deleted or expired, so their number is limited.",
+    ),
+    "too_many_streams": ProblemType(
+        429,
+        "Too many event streams are open",
+        "Poll the jobs instead, or close streams that you no longer need and try again after Retry-After seconds.",
+        "Each event stream holds a connection, so an owner may have a limited number of them.",
+    ),
+    errors.TooManyDeliveries.code: ProblemType(
+        429,
+        "Too many deliveries are due",
+        errors.TooManyDeliveries.remedy,
+        "Tests and replays add no more deliveries while many of the owner's deliveries wait to be made.",
     ),
     "checksum_mismatch": ProblemType(
         460,

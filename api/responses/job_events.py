@@ -13,8 +13,9 @@ import asyncio
 import logging
 import re
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Collection
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -23,6 +24,7 @@ from fastapi.sse import format_sse_event
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.problems.problems import Problem
 from api.responses import serializers
 from api.schemas import resources
 from storage.database.engine import Database
@@ -40,6 +42,10 @@ CHECK_KEYS_S = 15.0
 """Seconds between two checks of the subscribers' API keys: a revoked key can follow a job for this long at most."""
 RECONNECT_MS = 2000
 """Milliseconds that a client is asked to wait before it reconnects, so that a restart does not bring all of them at once."""
+MAX_STREAMS = 5000
+"""Streams of one process, unless it may have fewer connections (api/__main__.py): the other half of the connections is for requests."""
+RETRY_AFTER = {"Retry-After": "10"}
+"""The answer's header beyond a limit on streams. Others end within minutes, and meanwhile the client can poll."""
 FINAL_STATES = ("succeeded", "failed", "cancelled")
 
 
@@ -128,14 +134,39 @@ class Subscriber:
 
 
 class JobEventHub:
-    """The subscribers of this process. Call its methods from the event loop only."""
+    """The subscribers of this process. Call its methods from the event loop only.
 
-    def __init__(self, database: Database):
-        self._database = database
+    Args:
+        database: Is polled while anybody subscribes.
+        streams_per_owner: Streams that one owner may have open here.
+
+    Attributes:
+        max_streams: Streams that all owners together may have open here.
+    """
+
+    def __init__(self, database: Database, streams_per_owner: int):
+        self._database, self._streams_per_owner = database, streams_per_owner
+        self.max_streams = MAX_STREAMS
+        self._streams: Counter[str] = Counter()
         self._subscribers: defaultdict[str, set[Subscriber]] = defaultdict(set)
         self._polling: asyncio.Task[None] | None = None
         self._thread = anyio.CapacityLimiter(1)
         self._closed = False
+
+    @contextmanager
+    def stream_of(self, owner: str) -> Iterator[None]:
+        """Counts a stream of `owner` inside the block. Raises Problem if there are too many."""
+        if self._streams[owner] >= self._streams_per_owner:
+            message = f"You follow {self._streams_per_owner} jobs at once, the most that are allowed."
+            raise Problem("too_many_streams", message, headers=RETRY_AFTER)
+        if self._streams.total() >= self.max_streams:
+            raise Problem("unavailable", "Too many clients follow jobs.", headers=RETRY_AFTER)
+        self._streams[owner] += 1
+        try:
+            yield
+        finally:
+            self._streams[owner] -= 1
+            self._streams += Counter()  # forgets owners without streams
 
     async def follow(self, job_id: str, subscription: Subscription, token: str | None = None) -> AsyncIterator[bytes]:
         """Yields the events for one subscriber, until the job has ended or is deleted.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Depends, Header, Response
 from fastapi.sse import EventSourceResponse
 
 from api.auth import CallerDep
@@ -23,6 +24,12 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 EVENT_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """Headers of an event stream. Without the second one nginx buffers events."""
+
+
+async def _stream_slot(caller: CallerDep, hub: JobEventHubDep) -> AsyncIterator[None]:
+    """Counts the request as a stream until its connection has ended, however it ends."""
+    with hub.stream_of(caller.owner):
+        yield
 
 
 @router.get("", summary="List jobs, newest first", responses=problems("validation_failed"))
@@ -77,8 +84,9 @@ def head_events(job_id: str, caller: CallerDep, session: ReadSession) -> Respons
         204: {
             "description": "the job has ended, and by Last-Event-ID the client knows it: there is no need to reconnect"
         },
-        **problems("not_found"),
+        **problems("not_found", "too_many_streams", "unavailable"),
     },
+    dependencies=[Depends(_stream_slot)],
 )
 def follow_job(
     job_id: str,

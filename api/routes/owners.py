@@ -43,7 +43,7 @@ def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session
 @router.patch(
     "/owners/{owner}",
     summary="Change an owner's quotas",
-    responses=problems(*JSON_CODES),
+    responses=problems("precondition_failed", *JSON_CODES),
 )
 def patch_owner(
     caller: AdminDep,

@@ -133,7 +133,7 @@ def get_subject(subject_id: str, caller: CallerDep, response: Response, session:
 @router.patch(
     "/{subject_id}",
     summary="Rename a subject",
-    responses=problems("not_found", *JSON_CODES),
+    responses=problems("precondition_failed", "not_found", *JSON_CODES),
 )
 def patch_subject(
     caller: CallerDep, subject_id: str, patch: JsonBody[resources.SubjectPatch], session: WriteSession
@@ -142,7 +142,9 @@ def patch_subject(
     return serializers.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
 
 
-@router.delete("/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("not_found"))
+@router.delete(
+    "/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("precondition_failed", "not_found")
+)
 def delete_subject(subject_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
     """Deletes the subject, its videos and all their files. Running work on it stops within seconds."""
     subjects.delete_subject(session, store, subject_id, owner=caller.owner)

@@ -195,7 +195,7 @@ def head_upload(upload_id: str, caller: CallerDep, session: ReadSession) -> Resp
     response_class=Response,
     responses={
         204: responses.response_with_headers("the bytes are stored", **OFFSET_HEADERS),
-        **problems("not_found", *tus.CODES),
+        **problems("precondition_failed", "not_found", *tus.CODES),
     },
     openapi_extra=responses.bytes_body(tus.MEDIA_TYPE),
 )
@@ -230,7 +230,7 @@ async def patch_upload(
     status_code=204,
     dependencies=TUS,
     summary="Delete an upload",
-    responses=problems("not_found", "tus_version_unsupported"),
+    responses=problems("precondition_failed", "not_found", "tus_version_unsupported"),
 )
 def delete_upload(upload_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
     """Deletes the upload and its bytes. What was made of it stays."""

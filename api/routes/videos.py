@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from sqlalchemy.orm import Session
 
-from adnerf_core.config import Background, RenderOptions
+from adnerf_core.config import RenderOptions
 from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, TurnsDep, WriteSession
 from api.openapi import responses
@@ -18,16 +19,18 @@ from api.problems.problems import from_validation, validation_problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
-from api.requests.json_body import validate_json
-from api.requests.multipart import FileRule, Form, parse_multipart
+from api.requests.json_body import parse_json, validate_json
+from api.requests.multipart import FileRule, Form, ReceivedFile, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
 from api.schemas import resources
 from api.schemas.one_line import visible_line
-from api.services import subjects, videos
+from api.services import videos
 from storage.database import queries
+from storage.database.engine import Database
 from storage.database.models import Video, VideoState
+from storage.objects.base import ObjectStore
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
@@ -56,7 +59,7 @@ async def _form(
     "",
     status_code=202,
     response_model=resources.Video,
-    summary="Make a video from a subject and an audio",
+    summary="Make a video from a subject and an audio, or without speech",
     responses={
         202: responses.accepted_response("the video"),
         **problems(
@@ -64,6 +67,7 @@ async def _form(
             *responses.UPLOAD_CODES,
             "not_an_image",
             "subject_not_ready",
+            "full_frame_unavailable",
             "consent_withdrawn",
             "quota_exceeded",
         ),
@@ -71,7 +75,7 @@ async def _form(
     dependencies=[require_quota("queued_jobs", "daily_seconds", "stored_bytes")],
     openapi_extra=responses.form(
         resources.VideoForm,
-        either=("audio", "upload_id"),
+        either=("audio", "upload_id", "duration_s"),
         audio="the speech, at least 0.3 s",
         background="picture behind the person (PNG, JPEG or WebP), for background kind `image`",
     ),
@@ -90,13 +94,13 @@ async def create_video(
     options = _options(form)
     texts = form.parse(resources.VideoForm)
     picture = form.files.get("background")
-    sources = {"owner": caller.owner, "database": database, "store": store}
 
     def store_speech() -> videos.StoredSpeech:
         with database.session(write=False) as session:
-            subjects.ready_subject(session, texts.subject_id, owner=caller.owner)
-        audio = file_or_upload(form, "audio", texts.upload_id, rules["audio"], **sources)
-        return videos.store_speech(store, texts.subject_id, audio.file, picture.file if picture else None)
+            videos.speaking_subject(session, texts.subject_id, options, owner=caller.owner)
+        audio = _audio(form, texts, rules, owner=caller.owner, database=database, store=store)
+        files = [None if each is None else each.file for each in (audio, picture)]
+        return videos.store_speech(store, texts.subject_id, *files)
 
     speech = await turns.store(store_speech)
 
@@ -109,6 +113,7 @@ async def create_video(
             subject_id=texts.subject_id,
             options=options,
             audio=speech,
+            idle_s=texts.duration_s,
         )
         video = serializers.video(session, row)
         headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
@@ -117,17 +122,44 @@ async def create_video(
     return await turns.write(create)
 
 
+def _audio(
+    form: Form,
+    texts: resources.VideoForm,
+    rules: dict[str, FileRule],
+    *,
+    owner: str,
+    database: Database,
+    store: ObjectStore,
+) -> ReceivedFile | None:
+    """The speech: the file `audio`, or an upload; None if there is `duration_s` in its place.
+
+    Raises the errors of file_or_upload; Problem `validation_failed` if there are several of the three, or none.
+    """
+    has_audio = "audio" in form.files or texts.upload_id is not None
+    if texts.duration_s is None:
+        if not has_audio:
+            message = "Send the speech, as the file `audio` or as `upload_id`, or send `duration_s` for a video without speech"
+            raise validation_problem(message, "audio")
+        return file_or_upload(
+            form, "audio", texts.upload_id, rules["audio"], owner=owner, database=database, store=store
+        )
+    if has_audio:
+        raise validation_problem("Send either speech or `duration_s`: the video is as long as its speech", "duration_s")
+    return None
+
+
 def _options(form: Form) -> RenderOptions:
     """The field `options`. If a picture is sent and the options do not mention the background, its kind becomes `image`."""
-    options = validate_json(RenderOptions, form.values.pop("options", "{}"), "options")
+    has_picture = "background" in form.files
+    text = form.values.pop("options", "{}")
+    if has_picture and isinstance(value := parse_json(text, "options"), dict):
+        text = json.dumps({"background": {"kind": "image"}} | value)
+    options = validate_json(RenderOptions, text, "options")
     if isinstance(options.label, str):
         try:
             visible_line(options.label)
         except ValueError as error:
             raise from_validation([{"loc": ("label",), "msg": str(error)}], "options") from error
-    has_picture = "background" in form.files
-    if has_picture and "background" not in options.model_fields_set:
-        options = options.model_copy(update={"background": Background(kind="image")})
     if has_picture != (options.background.kind == "image"):
         required = "Field required with background kind `image`"
         raise validation_problem("Only allowed with background kind `image`" if has_picture else required, "background")
@@ -158,7 +190,9 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
     return video
 
 
-@router.delete("/{video_id}", status_code=204, summary="Delete a video", responses=problems("not_found"))
+@router.delete(
+    "/{video_id}", status_code=204, summary="Delete a video", responses=problems("precondition_failed", "not_found")
+)
 def delete_video(video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
     """Deletes the video and its files. Running work on it stops within seconds."""
     videos.delete_video(session, store, video_id, owner=caller.owner)

@@ -73,7 +73,7 @@ def get_webhook(webhook_id: str, caller: CallerDep, session: ReadSession) -> sch
 @router.patch(
     "/{webhook_id}",
     summary="Change, disable or enable a webhook",
-    responses=problems(*JSON_CODES, "not_found", "url_refused"),
+    responses=problems("precondition_failed", *JSON_CODES, "not_found", "url_refused"),
 )
 async def patch_webhook(
     webhook_id: str,
@@ -91,7 +91,9 @@ async def patch_webhook(
     )
 
 
-@router.delete("/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("not_found"))
+@router.delete(
+    "/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("precondition_failed", "not_found")
+)
 def delete_webhook(webhook_id: str, caller: CallerDep, session: WriteSession) -> None:
     """Deletes the webhook, its pending deliveries and its log."""
     webhooks.delete_webhook(session, webhook_id, owner=caller.owner)
@@ -119,7 +121,7 @@ def rotate_secret(
     summary="Send a test event",
     responses={
         202: responses.response_with_headers("accepted; it is sent within seconds", Location="where its delivery is"),
-        **problems("not_found", "webhook_disabled"),
+        **problems("not_found", "webhook_disabled", "too_many_deliveries"),
     },
 )
 def test_webhook(webhook_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
@@ -159,7 +161,7 @@ def get_delivery(webhook_id: str, delivery_id: str, caller: CallerDep, session: 
     summary="Repeat a delivery",
     responses={
         202: {"description": "accepted; it is sent within seconds"},
-        **problems("not_found", "webhook_disabled"),
+        **problems("not_found", "webhook_disabled", "too_many_deliveries"),
     },
 )
 def replay_delivery(

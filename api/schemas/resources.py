@@ -14,9 +14,9 @@ from pydantic import (
     StringConstraints,
 )
 
-from adnerf_core.config import PresetName, RenderOptions, ViewChange, ViewLimits
+from adnerf_core.config import MAX_IDLE_S, MIN_IDLE_S, PresetName, RenderOptions, ViewChange, ViewLimits
 from api.problems.table import PROBLEMS
-from api.schemas.one_line import PATTERN, visible_line
+from api.schemas.one_line import PATTERN, TEXT_PATTERN, visible_line, visible_text
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
 from storage.tables.api_keys import END_OF_TIME, OWNER, Scope
 from storage.tables.quotas import QuotaName
@@ -30,8 +30,9 @@ Text = Annotated[
         strip_whitespace=True,
         min_length=1,
         max_length=10_000,
-        pattern=r"^[^\x00]*[^\s\x00][^\x00]*$",  # no NUL, which PostgreSQL cannot store, and not only spaces
     ),
+    AfterValidator(visible_text),
+    Field(json_schema_extra={"pattern": TEXT_PATTERN}),
 ]
 Name = Annotated[
     str,
@@ -93,13 +94,25 @@ class SubjectPatch(Input):
 
 
 class VideoForm(Input):
-    """The text fields of POST /v1/videos, sent with the file `audio` and, optionally, the file `background`."""
+    """The text fields of POST /v1/videos, sent with the file `audio`, if the video has speech, and optionally `background`."""
 
     subject_id: str = Field(max_length=100, description="id of a subject that is ready")
     upload_id: str | None = Field(
         None, max_length=100, description="id of a complete upload that replaces the file `audio`"
     )
-    options: RenderOptions = Field(RenderOptions(), description="JSON: see RenderOptions")
+    duration_s: float | None = Field(
+        None,
+        ge=MIN_IDLE_S,
+        le=MAX_IDLE_S,
+        description="in place of the speech: length of a video in which the person is silent, seconds. It loops: its first and last "
+        "frame are alike",
+        examples=[10],
+    )
+    options: RenderOptions = Field(
+        RenderOptions(),
+        description="JSON: see RenderOptions",
+        examples=[{"frame": "full", "size": 1280}, {"frame": "portrait", "view": {"yaw_deg": 10}, "motion": 0.5}],
+    )
 
 
 class Footage(Output):
@@ -183,6 +196,13 @@ class Views(Output):
     tile_px: int = Field(description="edge of one image, px")
 
 
+class FullFrame(Output):
+    """Size of the footage in a subject's videos, px: the footage's own, with a longest edge of at most 1920."""
+
+    width: int = Field(examples=[1280])
+    height: int = Field(examples=[720])
+
+
 class Consent(Output):
     """The record of consent. It is valid until it is withdrawn; a withdrawal is final."""
 
@@ -225,6 +245,10 @@ class Subject(Output):
     view_limits: ViewLimits | None = Field(
         description="limits of the angles of a video's `view`; null until the subject is ready"
     )
+    full_frame: FullFrame | None = Field(
+        description="size of videos with frame `full`; null until the subject is ready, and for a subject of an earlier version, "
+        "which has portraits only"
+    )
     views: Views | None = Field(description="layout of links.views; null until the subject is ready")
     consent: Consent
     jobs: list[Job]
@@ -240,14 +264,18 @@ class VideoLinks(Output):
 
 
 class Video(Output):
-    """A video of a subject speaking given audio."""
+    """A video of a subject speaking given audio, or silent."""
 
     id: str = Field(examples=["vid_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     subject_id: str
     state: VideoState
     options: RenderOptions
     view: ViewChange | None = Field(description="options.view after clamping to the subject's limits")
+    idle_s: float | None = Field(description="the requested length of a video without speech; null: the person speaks")
     duration_s: float | None
+    frame: Literal["full", "portrait"] | None = Field(
+        description="what was rendered; null until the video is ready, and for a video of an earlier version, which is a portrait"
+    )
     frames: int | None
     width: int | None
     height: int | None

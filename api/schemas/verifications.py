@@ -32,6 +32,14 @@ class CredentialsFound(Output):
     issuer: str | None = Field(description="subject of the certificate, as the certificate states")
     generator: str | None = Field(description="software that made the file, as the credentials state")
     signed_at: datetime | None = Field(description="as the file states; reliable only with a time stamping authority")
+    source_type: str | None = Field(
+        None,
+        description="kind of source, as the credentials state: trainedAlgorithmicMedia (all of it is generated), "
+        "compositeWithTrainedAlgorithmicMedia (footage with a generated part), or another term of the IPTC",
+    )
+    footage_sha256: str | None = Field(
+        None, description="SHA-256 of the footage that the video shows; only if `ours`, and null for a portrait"
+    )
     video_id: str | None = Field(description="id of the video; only if `ours`")
     problems: list[CredentialsProblem]
 

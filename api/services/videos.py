@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from adnerf_core.config import MARK_BITS, RenderOptions
+from adnerf_core.config import MARK_BITS, MAX_PORTRAIT_PX, RenderOptions
 from api.services.subjects import ready_subject, removed_on_error, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import Job, Video, new_id
-from storage.errors import VideoNotReady
+from storage.database.models import Job, Subject, Video, new_id
+from storage.errors import FullFrameUnavailable, VideoNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import deletions, idempotency, jobs, quotas, uploads
@@ -22,23 +22,41 @@ from storage.tables.uploads import FileSource
 
 @dataclass(frozen=True)
 class StoredSpeech:
-    """The files of a video in the object store, for the video that will have this id."""
+    """The files of a video in the object store, for the video that will have this id. Without speech there is no audio."""
 
     video_id: str
-    source: FileSource
-    audio: Stored
+    source: FileSource | None
+    audio: Stored | None
     background: Stored | None
 
 
+def speaking_subject(
+    session: Session, subject_id: str, options: RenderOptions, *, owner: str, lock: bool = False
+) -> Subject:
+    """Returns a subject of which a video with these options can be made; with `lock`, it is locked until the transaction ends.
+
+    Raises NotFound, ConsentWithdrawn, SubjectNotReady, FullFrameUnavailable.
+    """
+    subject = ready_subject(session, subject_id, owner=owner, lock=lock)
+    if subject.full_frame is None:
+        if options.frame == "full":
+            raise FullFrameUnavailable(f"Subject {subject_id} has no full frame.")
+        if options.size is not None and options.size > MAX_PORTRAIT_PX:
+            raise FullFrameUnavailable(
+                f"Subject {subject_id} has no full frame, and a portrait has at most {MAX_PORTRAIT_PX} px."
+            )
+    return subject
+
+
 def store_speech(
-    store: ObjectStore, subject_id: str, audio: FileSource, background: FileSource | None = None
+    store: ObjectStore, subject_id: str, audio: FileSource | None, background: FileSource | None = None
 ) -> StoredSpeech:
     """Stores the files of a video. If no video is made of them, the cleanup of unused objects removes them.
 
     Args:
         store: where to.
-        subject_id: of a subject that `ready_subject` has found: the files are stored below its id.
-        audio: the speech.
+        subject_id: of a subject that `speaking_subject` has found: the files are stored below its id.
+        audio: the speech; None for a video without speech.
         background: the picture for background kind `image`.
 
     Raises StoreFull, EmptyFile; if `audio` is an upload: ObjectMissing, ObjectDamaged.
@@ -46,7 +64,7 @@ def store_speech(
     video_id = new_id("vid")
     folder = _folder(subject_id, video_id)
     with removed_on_error(store, folder):
-        stored = uploads.put_file(store, folder + "audio", audio)
+        stored = uploads.put_file(store, folder + "audio", audio) if audio is not None else None
         picture = uploads.put_file(store, folder + "background", background) if background is not None else None
     return StoredSpeech(video_id, audio, stored, picture)
 
@@ -63,40 +81,44 @@ def submit_video(
     owner: str,
     subject_id: str,
     options: RenderOptions,
-    audio: FileSource | StoredSpeech,
+    audio: FileSource | StoredSpeech | None,
     background: FileSource | None = None,
+    idle_s: float | None = None,
 ) -> Video:
-    """Creates a video of a ready subject speaking `audio`, and the job that renders it. Call it in a new session.
+    """Creates a video of a ready subject, and the job that renders it. Call it in a new session.
 
     Args:
         subject_id: The files are stored below this id before it is checked here, so the caller must have found it by
-            `ready_subject` already.
+            `speaking_subject` already.
         audio: The speech, or all files of the video, stored already.
         background: The picture for background kind `image`.
+        idle_s: The length of a video without speech, seconds; there is no audio then.
 
-    Raises NotFound, ConsentWithdrawn, SubjectNotReady, StoreFull, QuotaExceeded; if `audio` is an upload also
-    UploadIncomplete, UploadUsed.
+    Raises NotFound, ConsentWithdrawn, SubjectNotReady, FullFrameUnavailable, StoreFull, QuotaExceeded; if `audio` is an upload
+    also UploadIncomplete, UploadUsed.
     """
     speech = audio if isinstance(audio, StoredSpeech) else store_speech(store, subject_id, audio, background)
     video_id = speech.video_id
     after_rollback(session, lambda: store.delete_prefix(_folder(subject_id, video_id)))
-    ready_subject(session, subject_id, owner=owner, lock=True)
+    speaking_subject(session, subject_id, options, owner=owner, lock=True)
     video = Video(
         id=video_id,
         owner=owner,
         subject_id=subject_id,
         state="pending",
         options=options.model_dump(mode="json"),
-        audio_key=speech.audio.key,
+        audio_key=speech.audio.key if speech.audio is not None else "",
+        idle_s=idle_s,
         background_key=speech.background.key if speech.background is not None else None,
         stored_bytes=sum(each.size for each in (speech.audio, speech.background) if each is not None),
         mark=secrets.randbits(MARK_BITS),
     )
     session.add(video)
     session.flush()
-    uploads.consume(session, store, speech.source, owner=owner, used_by=video_id)
+    if speech.source is not None:
+        uploads.consume(session, store, speech.source, owner=owner, used_by=video_id)
     jobs.create(session, "render", owner=owner, subject_id=subject_id, video_id=video_id)
-    quotas.check(session, settings, owner, "queued_jobs", "daily_seconds", "stored_bytes")
+    quotas.check(session, settings, owner, "queued_jobs", "stored_bytes", daily_seconds=idle_s or 0.0)
     return video
 
 

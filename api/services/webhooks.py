@@ -49,7 +49,7 @@ def rotate_secret(session: Session, settings: Settings, webhook_id: str, *, owne
 
 
 def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Delivery:
-    """Queues a delivery of the event `webhook.test`. Raises NotFound, WebhookDisabled."""
+    """Queues a delivery of the event `webhook.test`. Raises NotFound, WebhookDisabled, TooManyDeliveries."""
     return webhooks.enqueue_test(session, queries.get(session, Webhook, webhook_id, owner=owner))
 
 
@@ -76,7 +76,10 @@ def list_deliveries(
 
 
 def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
-    """Queues a delivery again, whether it succeeded or failed. Raises NotFound, WebhookDisabled."""
+    """Queues a delivery again, whether it succeeded or failed.
+
+    Raises NotFound, WebhookDisabled, TooManyDeliveries.
+    """
     delivery = get_delivery(session, webhook_id, delivery_id, owner=owner)
     return webhooks.replay(session, queries.get(session, Webhook, webhook_id, owner=owner), delivery)
 

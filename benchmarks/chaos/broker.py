@@ -97,10 +97,10 @@ def network_cut(backends: Servers, folder: Path, *, how: str, **settings: Any) -
         job_id = subject["jobs"][0]["id"]
         service.until(lambda: len(service.steps(job_id)) > 3)
         (cable.freeze if how == "freeze" else cable.cut)()
-        cut_at = time.time()
+        cut_at = time.monotonic()
         service.worker("near", machine="near")
         service.until(lambda: service.job(job_id).state == "succeeded")
-        finished_at = time.time()
+        finished_at = time.monotonic()
         zombie = [step for step in service.steps(job_id, attempt=1) if step.moment > cut_at]
         cable.mend()
         service.end("near")

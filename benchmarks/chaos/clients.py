@@ -92,6 +92,11 @@ class Client:
         response = self._send("POST", f"/v1/jobs/{job_id}/cancel")
         return response is not None and response.is_success
 
+    def retry(self, job_id: str) -> bool:
+        """Queues a failed or cancelled job again; returns whether that succeeded."""
+        response = self._send("POST", f"/v1/jobs/{job_id}/retry")
+        return response is not None and response.is_success
+
     def fetch(self, video_id: str, audio: bytes) -> bool:
         """Downloads and checks the file of a video; returns False if it was not served. `audio` is the audio that was sent for it."""
         response = self._send("GET", f"/v1/videos/{video_id}/file")

@@ -24,7 +24,8 @@ VISIBILITY = "CHAOS_VISIBILITY_S"
 
 
 class Step(NamedTuple):
-    """The start of one step of a job: Unix time, job, attempt, stage, number of the step in the stage, process id."""
+    """The start of one step of a job: monotonic time, which all processes of a machine share and no leap of a clock changes, job,
+    attempt, stage, number of the step in the stage, process id."""
 
     moment: float
     job_id: str
@@ -58,7 +59,7 @@ def _journaling(folder: Path, orders: dict[str, Any], progress: Callable[..., No
     def record(stage: str, done: int, total: int) -> None:
         progress(stage, done, total)  # first: it raises if the job must stop, and then the step does not start
         if done < total:
-            line = f"{time.time():.3f} {folder.parent.name} {folder.name} {stage} {done} {os.getpid()}\n"
+            line = f"{time.monotonic():.3f} {folder.parent.name} {folder.name} {stage} {done} {os.getpid()}\n"
             journal = os.open(os.environ[JOURNAL], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             os.write(journal, line.encode())  # one write: lines of several processes do not mix
             os.close(journal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
@@ -18,15 +20,17 @@ import redis
 from sqlalchemy import make_url, select
 
 from benchmarks.chaos.cable import Cable
+from benchmarks.chaos.clock import Clocks
 from benchmarks.chaos.core import JOURNAL, VISIBILITY, Step, read_journal
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
 from storage.objects.open_store import open_store
-from storage.settings import Settings, environment_of
-from storage.tables import counters
-from tests.servers import S3, PostgreSQL, Redis, free_port, running
+from storage.settings import NOTIFY_SOCKET, Settings, environment_of
+from storage.tables import counters, job_events
+from tests.servers import DiskS3, PostgreSQL, Redis, Server, free_port, running
 from worker.broker import QUEUES
+from worker.processes.supervisor import Supervisor
 
 ROOT = Path(__file__).parents[2]
 RESTART_S = 0.5
@@ -40,32 +44,43 @@ Value = TypeVar("Value")
 
 
 class Servers(NamedTuple):
-    """The servers that the service needs."""
+    """The servers that the service needs, and the clocks of the machine that they run on."""
 
     redis: Redis
     postgresql: PostgreSQL
-    s3: S3
+    store: DiskS3
+    clocks: Clocks
+
+    def named(self) -> dict[str, Server]:
+        """Returns the servers by name."""
+        return {"redis": self.redis, "postgresql": self.postgresql, "store": self.store}
 
 
 @contextmanager
 def servers() -> Iterator[Servers]:
     """Runs all three servers on free ports inside the block."""
-    with running(Redis, PostgreSQL, S3) as started:
-        yield Servers(*started)
+    clocks = Clocks(Path(mkdtemp(prefix="clocks-")))
+    try:
+        with running(Redis, PostgreSQL, DiskS3, environment=clocks.environment("servers")) as started:
+            yield Servers(*started, clocks)
+    finally:
+        clocks.close()
+        shutil.rmtree(clocks.folder, ignore_errors=True)
 
 
 class Program:
-    """A process of the service; it and its children have a session of their own."""
+    """A process of the service; it and its children have a session of their own. `tree` is the source tree that it runs."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path):
-        self.command, self.environment, self.log = command, environment, log
+    def __init__(self, command: Sequence[str], environment: dict[str, str], log: Path, tree: Path = ROOT):
+        self.command, self.environment, self.log, self.tree = command, environment, log, tree
+        self._frozen: set[int] = set()
         self.start()
 
     def start(self) -> None:
         """Starts or restarts the process."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, start_new_session=True
+                self.command, cwd=self.tree, env=self.environment, stdout=log, stderr=log, start_new_session=True
             )
 
     def has_ended(self) -> bool:
@@ -76,6 +91,18 @@ class Program:
         """Kills (SIGKILL) the process, with all its children if `whole`."""
         with suppress(ProcessLookupError):
             (os.killpg if whole else os.kill)(self.process.pid, signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stops (SIGSTOP) the process and its children."""
+        self._frozen.add(self.process.pid)
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Continues the processes that `freeze` has stopped, unless they were killed meanwhile."""
+        while self._frozen:
+            with suppress(ProcessLookupError):
+                os.killpg(self._frozen.pop(), signal.SIGCONT)
 
     def owns(self, pid: int) -> bool:
         """Returns whether `pid` is this process or a child of it."""
@@ -93,16 +120,19 @@ class Service:
         backends: the servers.
         settings: settings of the processes, except for the data folder.
         database, store, redis: access for the experiments.
+        database_name: its name in PostgreSQL.
+        objects: the folder with the files of the store's objects.
         programs: the running processes by name.
     """
 
     def __init__(self, backends: Servers, folder: Path, **settings: Any):
         self.backends, self.folder = backends, folder
         folder.mkdir(parents=True, exist_ok=True)
-        name = folder.name.replace("-", "_")
+        name = self.database_name = folder.name.replace("-", "_")
         url = backends.postgresql.create(name)
-        self.bucket = backends.s3.settings | {
-            "store_url": f"{backends.s3.settings['store_url']}/{name}",
+        self.objects = backends.store.objects / name
+        self.bucket = backends.store.settings | {
+            "store_url": f"{backends.store.settings['store_url']}/{name}",
             "s3_public_url": "",
         }
         self.settings = Settings(
@@ -114,6 +144,7 @@ class Service:
         self.redis = redis.Redis.from_url(backends.redis.url)
         self.redis.flushall()
         self.programs: dict[str, Program] = {}
+        self._watchdog = Supervisor({}, {}, self.settings.watchdog_s)
         self._closing = threading.Event()
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._supervisor.start()
@@ -128,10 +159,16 @@ class Service:
 
     def beat(self, machine: str = "a") -> None:
         """Starts the beat process."""
-        self._run("beat", machine, "-m", "worker", "beat")
+        self._run("beat", machine, "-m", "celery", "--app", "worker.celery_app", "beat")
 
     def worker(
-        self, name: str, *queues: str, machine: str = "a", cable: Cable | None = None, visibility_s: float | None = None
+        self,
+        name: str,
+        *queues: str,
+        machine: str = "a",
+        cable: Cable | None = None,
+        visibility_s: float | None = None,
+        tree: Path = ROOT,
     ) -> None:
         """Starts a worker.
 
@@ -141,12 +178,19 @@ class Service:
             machine: whose data folder it uses.
             cable: leads to the database, if given.
             visibility_s: visibility timeout of the broker, if not the default.
+            tree: the source tree that it runs.
         """
         arguments = ("--queues", ",".join(queues or QUEUES.values()), "--hostname", f"{name}@%h")
         quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel", "INFO")
         celery = ("-m", "celery", "--app", "benchmarks.chaos.celery_app", "worker", *arguments, *quiet)
         variables = {} if visibility_s is None else {VISIBILITY: str(visibility_s)}
-        self._run(name, machine, *celery, cable=cable, **variables)
+        if tree != ROOT:  # its steps go into a journal of their own
+            variables |= {"PYTHONPATH": str(tree), JOURNAL: str(tree / "journal")}
+        self._run(name, machine, *celery, cable=cable, tree=tree, **variables)
+
+    def is_up(self, name: str) -> bool:
+        """Returns whether a process has given a sign of life, so that the watchdog would notice if it hung."""
+        return self.programs[name].process.pid in self._watchdog.heard_at
 
     def end(self, name: str) -> float:
         """Stops a process with SIGTERM, without a restart; returns the seconds until it has ended."""
@@ -185,6 +229,11 @@ class Service:
             if job_id in (None, step.job_id) and attempt in (None, step.attempt)
         ]
 
+    def events(self, job_id: str) -> list[dict[str, Any]]:
+        """Returns the recorded changes of a job (storage/tables/job_events.py), oldest first."""
+        with self.database.session(write=False) as session:
+            return [event.then for event in job_events.since(session, {job_id: -1})[job_id]]
+
     def lines(self, name: str) -> list[str]:
         """Returns the log lines of all processes whose names begin with `name`."""
         logs = self.folder.glob(f"{name}*.log")
@@ -203,21 +252,34 @@ class Service:
         """Kills all processes; the servers continue."""
         self._closing.set()
         self._supervisor.join()
+        self._watchdog.socket.close()
         for name in list(self.programs):
             self.remove(name)
         self.redis.close()
         self.database.close()
 
-    def _run(self, name: str, machine: str, *command: str, cable: Cable | None = None, **environment: str) -> None:
+    def _run(
+        self,
+        name: str,
+        machine: str,
+        *command: str,
+        cable: Cable | None = None,
+        tree: Path = ROOT,
+        **environment: str,
+    ) -> None:
         settings = self.settings.replace(data_dir=self.folder / machine)
         if cable is not None:
             url = make_url(settings.database_url).set(port=cable.port)
             settings = settings.replace(database_url=url.render_as_string(hide_password=False))
-        environment = environment_of(settings) | {JOURNAL: str(self.folder / "journal")} | environment
-        self.programs[name] = Program([sys.executable, *command], environment, self.folder / f"{name}.log")
+        clock = self.backends.clocks.environment(name)
+        own = {JOURNAL: str(self.folder / "journal"), NOTIFY_SOCKET: self._watchdog.socket.address}
+        environment = environment_of(settings) | clock | own | environment
+        self.programs[name] = Program([sys.executable, *command], environment, self.folder / f"{name}.log", tree)
 
     def _supervise(self) -> None:
+        """Restarts what has ended, however often; what hangs is killed by the watchdog of the service's own supervisor."""
         while not self._closing.wait(RESTART_S):
+            self._watchdog.kill_silent()
             for program in list(self.programs.values()):
                 if program.has_ended():
                     program.start()

@@ -1,135 +1,54 @@
-"""The storm: kills processes and servers at random while clients send requests, and checks every promise afterwards."""
+"""The storm: injects faults at random while clients send requests, and checks every promise afterwards."""
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import threading
 import time
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from benchmarks.chaos.attempts import Interrupted, all_counted, blameless
 from benchmarks.chaos.clients import Crowd, Ledger
+from benchmarks.chaos.faults import WORKERS, Injector
 from benchmarks.chaos.outcome import Outcome, spread
-from benchmarks.chaos.service import RESTART_S, TIMEOUT_S, Servers, Service, answers
+from benchmarks.chaos.service import TIMEOUT_S, Servers, Service
+from storage import object_places
 from storage.database.models import Job
 
-SHARES = {"worker": 0.25, "worker process": 0.2, "api": 0.2, "beat": 0.1, "redis": 0.12, "postgresql": 0.13}
-"""Relative frequency of each target. `worker` is the main process of Celery, in half of the cases with all its children; `worker
-process` is the child that runs the job. Only workers that run a job are killed."""
-WORKERS = {"worker-1": "a", "worker-2": "a", "worker-3": "b"}
-"""The workers, and the machine (the data folder) of each."""
 SUBJECT = {"steps": 30, "pause": 0.1, "train": {"steps": 60, "pause": 0.1}}
 AUDIO = {"steps": 30, "pause": 0.1, "pad": "a" * 50_000}
 """Orders for the stub core: jobs of 3 to 6 s, so that most kills hit one, and videos of 50 kB."""
 END_STATES = ("succeeded", "failed", "cancelled")
 
 
-class Interrupted(NamedTuple):
-    """A job whose process was killed: target of the kill, Unix time, job and attempt."""
-
-    target: str
-    moment: float
-    job_id: str
-    attempt: int
-
-
-@dataclass
-class Killer:
-    """Kills parts of a service at random and records the consequences."""
-
-    service: Service
-    url: str
-    random: random.Random
-    kills: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
-    interrupted: list[Interrupted] = field(default_factory=list)
-    outages_s: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in SHARES})
-    """Seconds from each kill of a target until the API reports that the service is ready."""
-    recovering: dict[str, threading.Thread] = field(default_factory=dict)
-    """Threads that wait for the recovery of a target."""
-
-    def kill_one(self) -> None:
-        """Kills a random target that is up. Kills nothing if the chosen worker is idle."""
-        shares = {name: share for name, share in SHARES.items() if not self._is_recovering(name)}
-        target = self.random.choices(list(shares), list(shares.values()))[0]
-        if target.startswith("worker"):
-            self._kill_worker(target)
-        else:
-            self._kill_part(target)
-
-    def wait_for_recovery(self) -> None:
-        """Waits until all killed targets have recovered."""
-        for thread in self.recovering.values():
-            thread.join()
-
-    def _is_recovering(self, target: str) -> bool:
-        return target in self.recovering and self.recovering[target].is_alive()
-
-    def _kill_worker(self, target: str) -> None:
-        running = [] if self._is_recovering("postgresql") else self.service.jobs(Job.state == "running")
-        program = self.service.programs[self.random.choice(list(WORKERS))]
-        victims = [job for job in running if program.owns(claimer(job))]
-        if not victims:  # it is idle, or not up yet
-            return
-        if target == "worker":
-            program.kill(whole=self.random.random() < 0.5)
-        else:
-            os.kill(claimer(victims[0]), signal.SIGKILL)
-        self.kills[target] += 1
-        self.interrupted += [Interrupted(target, time.time(), job.id, job.attempt) for job in victims]
-
-    def _kill_part(self, target: str) -> None:
-        server = {"redis": self.service.backends.redis, "postgresql": self.service.backends.postgresql}.get(target)
-        killed_at = time.time()
-        (server or self.service.programs[target]).kill()
-        self.kills[target] += 1
-
-        def wait() -> None:
-            if server is not None:
-                time.sleep(RESTART_S)
-                server.start()
-            elif target == "beat":
-                heartbeat = self.service.folder / "a" / "beat"
-                self.service.until(lambda: heartbeat.exists() and heartbeat.stat().st_mtime > killed_at)
-            self.service.until(lambda: answers(self.url))
-            self.outages_s[target].append(time.time() - killed_at)
-
-        self.recovering[target] = threading.Thread(target=wait, name=f"recovery of {target}")
-        self.recovering[target].start()
-
-
-def claimer(job: Job) -> int:
-    """Returns the id of the process that runs the job."""
-    return int(job.worker.split("-")[-2])
-
-
 def storm(
     backends: Servers,
     folder: Path,
     *,
-    kills: int,
+    faults: int,
     pause_s: tuple[float, float],
     limit_s: float,
+    freeze_s: tuple[float, float] = (1.0, 8.0),
     clients: int = 4,
     seed: int = 1,
     subject: dict[str, Any] = SUBJECT,
     audio: dict[str, Any] = AUDIO,
     **settings: Any,
 ) -> Outcome:
-    """Kills parts of the service while clients use it, waits until all jobs have ended, and checks the promises.
+    """Injects faults of every kind while clients use the service, waits until all jobs have ended, and checks the promises.
 
     Args:
-        backends: the servers, which are killed too.
+        backends: the servers, which are hit too.
         folder: for all files of the service.
-        kills: number of kills.
-        pause_s: shortest and longest pause between two kills, seconds.
-        limit_s: longest duration of the kills, seconds.
+        faults: number of faults.
+        pause_s: shortest and longest pause between two faults, seconds.
+        limit_s: longest duration of all faults, seconds.
+        freeze_s: shortest and longest time for which a part is frozen or a clock is wrong, seconds.
         clients: number of parallel clients.
-        seed: of the kills.
+        seed: of the faults.
         subject, audio: orders for the stub core.
         settings: settings of the service that differ from the defaults.
     """
@@ -142,18 +61,18 @@ def storm(
             service.worker(name, machine=machine)
         crowd = Crowd(url, clients, subject=subject, audio=audio, videos=3)
         service.until(lambda: service.jobs(Job.state == "running"))
-        killer = Killer(service, url, random.Random(seed))
+        injector = Injector(service, url, random.Random(seed), freeze_s)
         start = time.monotonic()
-        while sum(killer.kills.values()) < kills and time.monotonic() - start < limit_s:
-            killer.kill_one()
-            time.sleep(killer.random.uniform(*pause_s))
+        while sum(injector.faults.values()) < faults and time.monotonic() - start < limit_s:
+            injector.inject_one()
+            time.sleep(injector.random.uniform(*pause_s))
         duration = time.monotonic() - start
-        killer.wait_for_recovery()
+        injector.wait_for_recovery()
         with suppress(TimeoutError):  # a short storm can be over before any subject is ready
             service.until(lambda: crowd.ledger.counts["files"])
         crowd.stop()
         figures = {"seconds": round(duration), "seconds_until_all_had_ended": round(wait_for_all(service))}
-        return check_promises(service, killer, crowd, figures)
+        return check_promises(service, injector, crowd, figures)
     finally:
         if crowd is not None:
             crowd.close()
@@ -168,13 +87,15 @@ def wait_for_all(service: Service) -> float:
     return time.monotonic() - start
 
 
-def check_promises(service: Service, killer: Killer, crowd: Crowd, figures: dict[str, Any]) -> Outcome:
+def check_promises(service: Service, injector: Injector, crowd: Crowd, figures: dict[str, Any]) -> Outcome:
     """Checks all promises against the database, the files and the journal."""
-    outcome = Outcome("storm", {"kills": sum(killer.kills.values()), "kills_by_part": killer.kills} | figures)
+    outcome = Outcome("storm", {"faults": sum(injector.faults.values()), "faults_by_kind": injector.faults} | figures)
     ledger = crowd.ledger
     downloads = crowd.fetch_all()
     rows = {job.id: job for job in service.jobs()}
     audit(outcome, service, rows, ledger)
+    check_attempts(outcome, service, rows, injector.interrupted)
+    check_objects(outcome, service)
     ready = [job for job in rows.values() if job.kind == "render" and job.state == "succeeded"]
     outcome.figures |= {
         "files_served": ledger.counts["files"],
@@ -182,11 +103,12 @@ def check_promises(service: Service, killer: Killer, crowd: Crowd, figures: dict
         "answers": ledger.counts["answered"],
         "answers_5xx": ledger.counts["refused"],
         "requests_broken_off": ledger.counts["broken"],
-        "recovery_s": spread(recoveries(service, killer)),
-        "recovery_s_by_kill": {
-            target: spread(recoveries(service, killer, target)) for target in SHARES if target.startswith("worker")
+        "recovery_s": spread(recoveries(service, injector.interrupted)),
+        "recovery_s_by_fault": {
+            fault: spread(recoveries(service, injector.interrupted, fault))
+            for fault in ("kill worker", "kill worker process", "freeze worker")
         },
-        "away_s": {target: spread(seconds) for target, seconds in killer.outages_s.items() if seconds},
+        "away_s": {fault: spread(seconds) for fault, seconds in injector.outages_s.items() if seconds},
         "work": repeated(service),
     }
     outcome.check(not ledger.damaged, f"damaged: {ledger.damaged[:3]}")
@@ -223,18 +145,37 @@ def audit(outcome: Outcome, service: Service, rows: dict[str, Job], ledger: Ledg
     outcome.check(all(job.error for job in failed), "a job failed without a reason")
 
 
-def recoveries(service: Service, killer: Killer, target: str | None = None) -> list[float]:
-    """Returns the seconds from each kill of a worker until the next attempt of its job, without jobs that had no other attempt."""
+def check_attempts(
+    outcome: Outcome, service: Service, job_ids: Iterable[str], interrupted: Sequence[Interrupted]
+) -> None:
+    """Checks that no attempt was counted for anything but a fault that hit the process of the job."""
+    counted = all_counted(service, job_ids)
+    unjust = blameless(counted, interrupted)
+    outcome.figures |= {"attempts_counted": len(counted), "attempts_counted_without_fault_of_the_job": len(unjust)}
+    outcome.check(not unjust, f"attempts counted that were not the job's fault: {unjust[:5]}")
+
+
+def check_objects(outcome: Outcome, service: Service) -> None:
+    """Checks that every object that a row names is in the store: the files of the store tell."""
+    with service.database.session(write=False) as session:
+        named = object_places.named_keys(session)
+    erased = sorted(key for key in named if not (service.objects / key).is_file())
+    outcome.figures |= {"objects_named": len(named), "erased": len(erased)}
+    outcome.check(not erased, f"erased: {erased[:5]}")
+
+
+def recoveries(service: Service, interrupted: Iterable[Interrupted], fault: str | None = None) -> list[float]:
+    """Returns the seconds from each fault of a worker until the next attempt of its job, without jobs that had no other attempt."""
     starts: dict[str, list[tuple[int, float]]] = {}
     for step in service.steps():
         attempts = starts.setdefault(step.job_id, [])
         if not attempts or attempts[-1][0] < step.attempt:
             attempts.append((step.attempt, step.moment))
     seconds = []
-    for kill in killer.interrupted:
-        if target in (None, kill.target):
-            later = [moment for attempt, moment in starts.get(kill.job_id, []) if attempt > kill.attempt]
-            seconds += [later[0] - kill.moment] if later else []
+    for one in interrupted:
+        if fault in (None, one.fault):
+            later = [moment for attempt, moment in starts.get(one.job_id, []) if attempt > one.attempt]
+            seconds += [later[0] - one.moment] if later else []
     return seconds
 
 

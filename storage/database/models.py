@@ -45,7 +45,8 @@ class Subject(Base):
     """A person, the model that is trained from the reference video, and the consent to show the person.
 
     The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
-    `purged_at`; see storage/tables/consents.py.
+    `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
+    until it is ready, and for a subject of an earlier version.
     """
 
     __tablename__ = "subjects"
@@ -72,6 +73,7 @@ class Subject(Base):
     preview_key: Mapped[str | None]
     report_key: Mapped[str | None]
     view_limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    full_frame: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     views: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     views_key: Mapped[str | None]
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
@@ -87,7 +89,8 @@ class Video(Base):
     """A rendered video of a subject. `file_key`, `sha256`, sizes and duration are set once it is ready.
 
     `mark` is the number that the watermark encodes. `credentials_key` names the manifest of the content credentials if the
-    file format cannot embed one (WebM).
+    file format cannot embed one (WebM). A video without speech has an `idle_s`, the length that was requested in seconds, and
+    an empty `audio_key`. `frame` (full or portrait) is what was rendered.
     """
 
     __tablename__ = "videos"
@@ -108,7 +111,9 @@ class Video(Base):
     sha256: Mapped[str | None] = mapped_column(String(64), index=True)
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    idle_s: Mapped[float | None]
     duration_s: Mapped[float | None]
+    frame: Mapped[str | None] = mapped_column(String(16))
     frames: Mapped[int | None]
     width: Mapped[int | None]
     height: Mapped[int | None]
@@ -400,7 +405,7 @@ class Identity(Base):
 
 
 class Deletion(Base):
-    """A folder of the object store that a user has deleted; storage/tables/deletions.py writes it."""
+    """A folder (`prefix` ends in a slash) or an object of the store that is to be deleted; storage/tables/deletions.py writes it."""
 
     __tablename__ = "deletions"
 

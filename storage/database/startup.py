@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from contextlib import closing
 from pathlib import Path
@@ -9,12 +10,15 @@ from pathlib import Path
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
+from sqlalchemy.exc import OperationalError
 
 from storage.database.engine import Database, parse_url, require_database
 from storage.database.migrations import SCRIPTS
 from storage.errors import BadSetting, DatabaseNotReady
 from storage.private_files import make_data_dir
 from storage.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def require_data_dir(settings: Settings) -> None:
@@ -52,6 +56,17 @@ def require_tables(url: str) -> None:
         state = "has no tables yet" if revision is None else f"is of an older version ({revision})"
         remedy = "Start `adnerf serve` on it once." if sqlite else "Create or update its tables: alembic upgrade head."
         raise DatabaseNotReady(f"The database {state}.", remedy)
+
+
+def require_usable_or_away(url: str) -> None:
+    """Does as `require_tables`, but lets a database server that does not answer pass: it will be back, and jobs wait until then."""
+    try:
+        require_tables(url)
+    except DatabaseNotReady as error:
+        is_server = parse_url(url).get_backend_name() != "sqlite"
+        if not (is_server and isinstance(error.__cause__, OperationalError)):
+            raise
+        log.warning("the database does not answer; jobs wait until it does")
 
 
 def require_upgradable(database: Database) -> None:

@@ -1,4 +1,4 @@
-"""Deletions of folders of the object store that users requested, and the only writer of their table.
+"""Deletions of folders and objects of the object store that were requested, and the only writer of their table.
 
 A request is written in the transaction that deletes the rows, and carried out right after its commit. The cleanup carries it
 out again for REPEAT_S: the process may have been killed, the store may have been away, or a worker that had not noticed yet
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select
 from sqlalchemy.orm import Session
 
 from storage import trash
@@ -29,8 +29,18 @@ def request(session: Session, store: ObjectStore, prefix: str) -> None:
     after_commit(session, lambda: _delete(store, [prefix]))
 
 
+def request_objects(session: Session, store: ObjectStore, keys: Sequence[str]) -> None:
+    """Deletes the objects `keys`, which nobody writes again, once the transaction is committed."""
+    for key in keys:
+        queries.insert_ignoring_conflicts(session, Deletion, prefix=key, created_at=now())
+    after_commit(session, lambda: store.delete(*keys))
+
+
 def carry_out(database: Database, store: ObjectStore) -> None:
-    """Carries out all requested deletions again, and forgets those that are older than REPEAT_S. Raises StoreAway."""
+    """Carries out all requested deletions again, and forgets those of objects, and those that are older than REPEAT_S.
+
+    Raises StoreAway.
+    """
     oldest = now() - timedelta(seconds=REPEAT_S)
     with database.session(write=False) as session:
         prefixes = session.scalars(select(Deletion.prefix)).all()
@@ -38,10 +48,17 @@ def carry_out(database: Database, store: ObjectStore) -> None:
         return
     _delete(store, prefixes)
     with database.session() as session:
-        queries.execute_update(session, delete(Deletion).where(Deletion.created_at <= oldest))
+        done = [prefix for prefix in prefixes if not _is_folder(prefix)]
+        ended = or_(Deletion.created_at <= oldest, Deletion.prefix.in_(done))
+        queries.execute_update(session, delete(Deletion).where(ended))
 
 
 def _delete(store: ObjectStore, prefixes: Sequence[str]) -> None:
-    for prefix in prefixes:
-        store.delete_prefix(prefix)
+    store.delete(*[prefix for prefix in prefixes if not _is_folder(prefix)])
+    for folder in filter(_is_folder, prefixes):
+        store.delete_prefix(folder)
     trash.delete_prefixes(store, prefixes)
+
+
+def _is_folder(prefix: str) -> bool:
+    return prefix.endswith("/")

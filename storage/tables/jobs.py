@@ -4,7 +4,7 @@
     claim       queued                running     a worker; raises `attempt`, takes a lease
     succeed     running               succeeded   the worker of this attempt
     fail        running               failed      the same
-    release     running               queued      the same, when its process is told to stop
+    release     running               queued      the same, when its process is told to stop, or has given the job up unrecorded
     cancel      queued, running       cancelled   a client
     retry       failed, cancelled     queued      a client
     requeue     running               queued      the sweep, if the worker is lost
@@ -47,7 +47,7 @@ MAX_ATTEMPTS = 3
 
 WORKER_LOST = {
     "code": "worker_lost",
-    "message": f"The worker process ended {MAX_ATTEMPTS} times during this job.",
+    "message": f"The worker process ended or hung {MAX_ATTEMPTS} times during this job.",
     "remedy": "Check the worker's log (often it ran out of memory), then retry; finished stages are kept.",
 }
 
@@ -217,6 +217,13 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
     return _move(session, "release", *_fence(job_id, attempt), **values) is not None
 
 
+def forgive(session: Session, job_id: str, attempt: int) -> None:
+    """Does not count an attempt that was taken from its worker while the worker's machine slept, if the job has not ended since."""
+    same = update(Job).where(Job.id == job_id, Job.attempt >= attempt, Job.state.in_(("queued", "running")))
+    values = {"max_attempts": Job.max_attempts + 1, "revision": Job.revision + 1, "updated_at": now()}
+    queries.execute_update(session, same.values(**values))
+
+
 def time_out(session: Session, job_id: str, attempt: int, limit_s: float) -> bool:
     """Fails a job that has run for longer than `limit_s` seconds; returns False if it no longer belongs to this attempt."""
     error = {
@@ -251,21 +258,18 @@ def retry(session: Session, job_id: str) -> Job:
     )
 
 
-def sweep(session: Session, *, dead: Callable[[str], bool] = lambda worker: False) -> list[Job]:
+def sweep(session: Session, lost: Callable[[Job], bool]) -> list[Job]:
     """Takes running jobs from lost workers: queues each again at its old position, or fails it after its last attempt.
 
     Args:
-        dead: Tells whether the process of a worker, given by name, has ended. A job whose lease has expired counts as lost
-            in any case.
+        lost: Tells whether the worker of a running job is lost. It is called with each running job.
 
     Returns:
         The jobs that were taken from their workers.
     """
     swept = []
     running = select(Job).where(Job.state == "running").order_by(Job.id).with_for_update(skip_locked=True)
-    for job in session.scalars(running).all():
-        if job.lease_until > now() and not dead(job.worker):
-            continue
+    for job in filter(lost, session.scalars(running).all()):
         fence = *_fence(job.id, job.attempt), Job.lease_until == job.lease_until
         if job.attempt < job.max_attempts:
             moved = _move(session, "requeue", *fence, **_NOT_STARTED)

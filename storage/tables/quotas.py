@@ -10,8 +10,8 @@
 
 `check` is the last step of a transaction, after the rows that it counts were written. It locks the owner's row, so that
 concurrent transactions of one owner count one after the other, and the one that exceeds a quota is rolled back. The exception
-is `daily_seconds`: the duration of a video is not known before it is rendered, so new videos are refused once the day's
-seconds are used up, and the queued ones are still rendered.
+is `daily_seconds`: the duration of a video that speaks is not known before it is rendered, so new videos are refused once the
+day's seconds are used up, and the queued ones are still rendered. A video without speech is refused if it is longer than what is left.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def usage(
     return {name: Quota(allowed[name], _used(session, owner, name)) for name in NAMES if name in names}
 
 
-def check(session: Session, settings: Settings, owner: str, *names: QuotaName) -> None:
-    """Checks quotas of an owner, including the rows that this transaction has written.
+def check(session: Session, settings: Settings, owner: str, *names: QuotaName, **more: float) -> None:
+    """Checks quotas of an owner, including the rows that this transaction has written, and `more` (amounts by quota).
 
     Until this transaction ends, other transactions of the same owner wait here.
 
@@ -75,7 +75,7 @@ def check(session: Session, settings: Settings, owner: str, *names: QuotaName) -
         QuotaExceeded: a limit is exceeded.
     """
     lock_owner(session, owner)
-    check_ahead(session, settings, owner, **dict.fromkeys(names, 0))
+    check_ahead(session, settings, owner, **dict.fromkeys(names, 0), **more)
 
 
 def check_ahead(session: Session, settings: Settings, owner: str, **more: float) -> None:
@@ -87,7 +87,8 @@ def check_ahead(session: Session, settings: Settings, owner: str, **more: float)
         QuotaExceeded: a limit would be exceeded.
     """
     for name, quota in usage(session, settings, owner, more.keys()).items():
-        if quota.used >= quota.limit if name == "daily_seconds" else quota.used + more[name] > quota.limit:
+        used_up = name == "daily_seconds" and quota.used >= quota.limit
+        if used_up or quota.used + more[name] > quota.limit:
             raise QuotaExceeded(name, quota.limit, REMEDIES[name])
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.engine import after_commit, after_rollback
+from storage.database.engine import after_rollback
 from storage.database.models import Upload, UploadPart, new_id, now
 from storage.errors import (
     FileTooLarge,
@@ -34,7 +34,7 @@ from storage.errors import (
 )
 from storage.objects.base import IncomingFile, ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import idempotency, quotas
+from storage.tables import deletions, idempotency, quotas
 
 PREFIX = "uploads/"
 """The beginning of the keys of parts."""
@@ -222,4 +222,4 @@ def _delete_parts(session: Session, store: ObjectStore, upload_id: str) -> None:
     """Deletes the rows of the upload's parts, and after the commit their objects."""
     gone = delete(UploadPart).where(UploadPart.upload_id == upload_id).returning(UploadPart.key)
     keys = session.scalars(gone, execution_options={"synchronize_session": False}).all()
-    after_commit(session, lambda: store.delete(*keys))
+    deletions.request_objects(session, store, keys)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -42,18 +42,20 @@ def create(session: Session, verification_id: str, *, owner: str, file: Stored) 
     return row
 
 
-def any_waiting(session: Session) -> bool:
-    """Returns whether a request is queued, or has lost its worker."""
-    return session.scalars(select(Verification.id).where(_waiting()).limit(1)).first() is not None
+def waiting_owners(session: Session) -> dict[str, str]:
+    """Returns the owners of requests that are queued or have lost their worker, each with the id of the oldest one."""
+    query = select(Verification.owner, func.min(Verification.id)).where(_waiting()).group_by(Verification.owner)
+    return {owner: oldest for owner, oldest in session.execute(query)}
 
 
-def claim(session: Session) -> Verification | None:
-    """Leases the oldest waiting request to the caller; None if there is none. Requests without attempts left fail."""
+def claim(session: Session, owner: str | None = None) -> Verification | None:
+    """Leases the oldest waiting request (of `owner`) to the caller; None if there is none. Requests without attempts left fail."""
     time = now()
     waiting = _waiting()
     exhausted = (waiting, Verification.attempt >= MAX_ATTEMPTS)
     _update(session, *exhausted, state="failed", error=WORKER_LOST, finished_at=time, **_ENDED)
-    oldest = select(Verification.id).where(waiting).order_by(Verification.id).limit(1).with_for_update(skip_locked=True)
+    chosen = (waiting,) if owner is None else (waiting, Verification.owner == owner)
+    oldest = select(Verification.id).where(*chosen).order_by(Verification.id).limit(1).with_for_update(skip_locked=True)
     statement = (
         update(Verification)
         .where(Verification.id == oldest.scalar_subquery())

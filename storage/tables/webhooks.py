@@ -4,6 +4,7 @@
 killed process loses no event, and no event is sent for a change that was rolled back. Workers (worker/webhooks/delivery.py)
 send the deliveries:
 
+    due_owners        whose deliveries are due: workers take them in turn from each owner
     claim             leases a due delivery for `lease_s` seconds; its webhook gets no other delivery in this time
     record_attempt    stores the outcome: delivered, due again later (WAITS), or given up
 
@@ -27,7 +28,7 @@ from sqlalchemy.orm import Session
 
 from storage.database import queries
 from storage.database.models import Delivery, Job, Webhook, WebhookEvent, new_id, now
-from storage.errors import TooManyWebhooks, WebhookDisabled
+from storage.errors import TooManyDeliveries, TooManyWebhooks, WebhookDisabled
 from storage.tables import counters, quotas
 
 EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
@@ -51,6 +52,9 @@ BOTH_SIGN = timedelta(hours=24)
 """Time after a rotation during which deliveries are signed with the previous secret too: a day to deploy the new one."""
 MAX_WEBHOOKS = 20
 """Maximum number of webhooks per owner; each multiplies the deliveries of an event."""
+MAX_DUE = 100
+"""Due deliveries of an owner beyond which none is added on request; events of jobs are always written. People test and replay a
+few at a time. Deliveries of a webhook on hold do not count: a test must show that its receiver works again."""
 
 GONE = 410
 """HTTP status with which a receiver says that it wants no more deliveries."""
@@ -125,7 +129,8 @@ def enqueue_events(session: Session, job: Job) -> None:
 
 
 def enqueue_test(session: Session, webhook: Webhook) -> Delivery:
-    """Writes a delivery of the event TEST that is due now. Raises WebhookDisabled."""
+    """Writes a delivery of the event TEST that is due now. Raises WebhookDisabled, TooManyDeliveries."""
+    _check_due(session, webhook.owner)
     _end_hold(session, webhook)
     delivery = _enqueue(session, webhook, TEST, {"id": webhook.id})
     session.flush()
@@ -133,16 +138,23 @@ def enqueue_test(session: Session, webhook: Webhook) -> Delivery:
 
 
 def replay(session: Session, webhook: Webhook, delivery: Delivery) -> Delivery:
-    """Makes an existing delivery due now, with its id and all attempts of a new one. Raises WebhookDisabled."""
+    """Makes an existing delivery due now, with its id and all attempts of a new one.
+
+    Raises:
+        WebhookDisabled: The webhook is disabled.
+        TooManyDeliveries: The owner has MAX_DUE deliveries that are due.
+    """
+    _check_due(session, webhook.owner)
     _end_hold(session, webhook)
     delivery.state, delivery.attempts, delivery.next_at, delivery.delivered_at = "pending", 0, now(), None
     session.flush()
     return delivery
 
 
-def is_due(session: Session) -> bool:
-    """Returns whether `claim` would find a delivery."""
-    return session.execute(_due(Delivery.id).limit(1)).first() is not None
+def due_owners(session: Session) -> dict[str, datetime]:
+    """Returns the owners for whom `claim` would find a delivery, each with the time at which the oldest was due."""
+    query = _due(Delivery.owner, func.min(Delivery.next_at)).group_by(Delivery.owner)
+    return {owner: due for owner, due in session.execute(query)}
 
 
 def due_since(session: Session) -> datetime | None:
@@ -150,9 +162,12 @@ def due_since(session: Session) -> datetime | None:
     return session.scalars(_due(func.min(Delivery.next_at))).one()
 
 
-def claim(session: Session, *, lease_s: float) -> ClaimedDelivery | None:
-    """Leases the longest overdue delivery to the caller for `lease_s` seconds; None if no delivery is due."""
-    oldest = _due(Delivery, Webhook).order_by(Delivery.next_at, Delivery.id).limit(1)
+def claim(session: Session, *, lease_s: float, owner: str | None = None) -> ClaimedDelivery | None:
+    """Leases the longest overdue delivery (of `owner`) to the caller for `lease_s` seconds; None if no delivery is due."""
+    due = _due(Delivery, Webhook)
+    if owner is not None:
+        due = due.where(Delivery.owner == owner)
+    oldest = due.order_by(Delivery.next_at, Delivery.id).limit(1)
     query = oldest.with_for_update(skip_locked=True, key_share=True)
     row = session.execute(query, execution_options={"populate_existing": True}).first()
     if row is None:
@@ -204,6 +219,14 @@ def _due(*columns: Any) -> Select:
     not_on_hold: ColumnElement[bool] = or_(Webhook.held_until.is_(None), Webhook.held_until <= time)
     joined = select(*columns).select_from(Delivery).join(Webhook, Webhook.id == Delivery.webhook_id)
     return joined.where(Delivery.state == "pending", Delivery.next_at <= time, Webhook.enabled, not_on_hold)
+
+
+def _check_due(session: Session, owner: str) -> None:
+    """Raises TooManyDeliveries if the owner has MAX_DUE deliveries that are due."""
+    quotas.lock_owner(session, owner)
+    due = _due(Delivery.id).where(Delivery.owner == owner).limit(MAX_DUE).subquery()
+    if session.scalars(select(func.count()).select_from(due)).one() >= MAX_DUE:
+        raise TooManyDeliveries(f"{MAX_DUE} of your deliveries are due, the most that may wait for a test or a replay.")
 
 
 def _events_of(job: Job) -> Iterator[tuple[WebhookEvent, dict[str, Any]]]:

@@ -39,7 +39,7 @@ def test_a_label_needs_no_text(arguments, label, monkeypatch):
 
     def render(run, audio, out, options, *rest, **more):
         calls.append(options)
-        return RenderedVideo(25, 1.0, 64, 64, options.view)
+        return RenderedVideo(25, 1.0, 64, 64, options.view, "portrait")
 
     monkeypatch.setattr(rendering, "render", render)
     assert main(["render", "run", "a.wav", "--out", "out.mp4", *arguments]) == 0
@@ -62,6 +62,28 @@ def test_a_video_is_rendered_from_a_run(toy_run, tmp_path, capsys):
     assert main(["render", str(toy_run.root), str(tmp_path / "a.wav"), "--out", str(out), *view]) == 0
     assert "25 frames of 64x64" in capsys.readouterr().out
     assert ffmpeg.probe(out).width == 64
+
+
+def test_a_silent_loop_is_rendered_for_a_duration(toy_run, tmp_path, capsys):
+    out = tmp_path / "loop.mp4"
+    assert main(["render", str(toy_run.root), "--out", str(out), "--duration", "1.2"]) == 0
+    assert "30 frames of 80x64, full" in capsys.readouterr().out and not ffmpeg.probe(out).has_audio
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "either AUDIO or --duration"),
+        (["a.wav", "--duration", "2"], "either AUDIO or --duration"),
+        (["--duration", "0.1"], "--duration is 0.3 to"),
+        (["a.wav", "--frame", "full", "--yaw", "3"], "`view` can only be changed with frame `portrait`"),
+        (["a.wav", "--motion", "1.6"], "motion"),
+    ],
+)
+def test_wrong_options_of_a_video_return_2(tmp_path, capsys, arguments, message):
+    with pytest.raises(SystemExit) as stop:
+        main(["render", "run", "--out", str(tmp_path / "out.mp4"), *arguments])
+    assert stop.value.code == 2 and message in " ".join(capsys.readouterr().err.split()).replace("│ ", "")
 
 
 def test_the_file_name_decides_the_format_and_a_limited_view_is_reported(toy_run, tmp_path, capsys):

@@ -26,6 +26,7 @@ from storage.tables import jobs
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(6000)
 AUDIO = b"RIFF\x24\x20\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(6000)
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(5000)
+FULL_FRAME = {"width": 1280, "height": 720}
 VIEW_LIMITS = {"yaw_deg": [-12.5, 13.0], "pitch_deg": [-9.0, 8.0], "roll_deg": [-15.0, 15.0]}
 
 
@@ -95,12 +96,13 @@ class Maker:
         assert answer.status_code == 202, answer.text
         return answer.json()
 
-    def ready_subject(self) -> dict:
-        """A subject of which videos can be made. Nothing else may be queued."""
+    def ready_subject(self, full_frame: dict | None = FULL_FRAME) -> dict:
+        """A subject of which videos can be made, without a full frame as an earlier version would have made it. Nothing else may
+        be queued."""
         subject = self.subject()
         self.succeed(dataset_key="dataset", footage={"duration_s": 9.5, "frames": 237, "warnings": ["It is dark."]})
         quality = {"psnr": 28.1, "held_out_frames": 20, "frames_a_second": 3.0}
-        self.succeed(run_key="run", quality=quality, view_limits=VIEW_LIMITS)
+        self.succeed(run_key="run", quality=quality, view_limits=VIEW_LIMITS, full_frame=full_frame)
         return self.client.get(subject["links"]["self"]).json()
 
     def video(self, subject: dict, **fields) -> dict:

@@ -79,7 +79,8 @@ def service(tmp_path_factory, empty_database, toy_run):
 @pytest.fixture(scope="module")
 def worker(service):
     """The one worker process that meets all the bad files, and must be alive at the end."""
-    process = subprocess.Popen([sys.executable, "-m", "worker", "worker"], env=environment_of(service.settings))
+    command = [sys.executable, "-m", "worker", "worker", "--unsupervised"]
+    process = subprocess.Popen(command, env=environment_of(service.settings))
     yield process
     assert process.poll() is None, "a bad file ended the worker"
     process.send_signal(signal.SIGTERM)

@@ -100,8 +100,9 @@ def test_openapi_describes_the_forms(client):
     assert form["oneOf"] == [{"required": ["video"]}, {"required": ["upload_id"]}]
     assert form["properties"]["video"]["format"] == "binary"
     form = paths["/v1/videos"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"audio", "upload_id", "background", "subject_id", "options"}
+    assert set(form["properties"]) == {"audio", "upload_id", "duration_s", "background", "subject_id", "options"}
     assert set(form["required"]) == {"subject_id"}
+    assert form["oneOf"] == [{"required": ["audio"]}, {"required": ["upload_id"]}, {"required": ["duration_s"]}]
 
 
 def test_every_code_has_a_heading_in_the_documentation():

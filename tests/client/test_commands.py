@@ -83,6 +83,24 @@ def test_the_main_job_by_commands(service, adnerf):
     assert json.loads(adnerf("videos", "list", "--json")[1]) == []
 
 
+def test_a_silent_portrait_by_command(service, adnerf):
+    service.start_worker()
+    service.file("ann.mp4")
+    subject = json.loads(adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--wait", "--json")[1])
+    words = ["--duration-s", "2", "--frame", "portrait", "--motion", "0.5", "--size", "128", "-o", "idle.mp4", "--json"]
+    status, out, _ = adnerf("videos", "create", subject["id"], *words)
+    video = json.loads(out)
+    assert (status, video["idle_s"], video["duration_s"], video["frame"]) == (0, 2.0, 2.0, "portrait")
+    assert {name: video["options"][name] for name in ("frame", "motion", "size")} == {
+        "frame": "portrait",
+        "motion": 0.5,
+        "size": 128,
+    }
+    assert (service.folder / "idle.mp4").stat().st_size == video["size_bytes"]
+    status, _, err = adnerf("videos", "create", subject["id"], "--duration-s", "2", "--frame", "full", "--yaw", "5")
+    assert status == 1 and "/options/frame" in err and "`view`" in err
+
+
 def test_a_failed_job_ends_with_status_1_and_its_remedy(service, adnerf):
     service.start_worker()
     service.file("empty.mp4", at={"1": "refuse"})
@@ -165,6 +183,9 @@ def test_errors_end_with_status_1_and_a_message(service, adnerf):
         ["subjects", "create", "a.mp4"],
         ["subjects", "create", "--consent", "Ann"],
         ["videos", "create", "sub_1", "a.wav", "--upload", "upl_1"],
+        ["videos", "create", "sub_1", "a.wav", "--duration-s", "5"],
+        ["videos", "create", "sub_1", "--upload", "upl_1", "--duration-s", "5"],
+        ["videos", "create", "sub_1"],
         ["videos", "create", "sub_1", "a.wav", "--yaw", "left"],
         ["jobs", "fly"],
     ],

@@ -6,6 +6,7 @@ import pytest
 
 from adnerf_client import Background, JobFailed, NotFound, Options, View
 from adnerf_client import models as ours
+from adnerf_client.errors import Invalid
 from adnerf_core.config import RenderOptions
 from api.schemas import resources
 from tests.client.conftest import CONSENT
@@ -36,6 +37,27 @@ def test_a_subject_and_a_video_are_made_and_saved(service, client):
     saved = client.videos.download(video, service.folder / "gesagt.mp4")
     assert "guten Tag".encode("utf-16-le") in saved.read_bytes() and video.size_bytes == saved.stat().st_size
     assert client.subjects.report(subject, service.folder / "r.html").read_text() == "<p>änn is good</p>"
+
+
+def test_a_video_without_speech(service, client):
+    service.start_worker()
+    subject = service.ready_subject(client)
+    assert (subject.full_frame.width, subject.full_frame.height) == (1280, 720)
+    video = client.videos.create(subject, duration_s=2, options={"pose": "still"})
+    assert (video.idle_s, video.duration_s, video.frame) == (2.0, None, None)
+    video = client.wait(video, timeout=300)
+    assert (video.duration_s, video.frames, video.frame, video.width, video.height) == (2.0, 50, "full", 1280, 720)
+    portrait = client.wait(client.videos.create(subject, service.file("say.wav"), options={"frame": "portrait"}))
+    assert (portrait.idle_s, portrait.frame) == (None, "portrait")
+
+
+def test_speech_and_a_duration_exclude_each_other(service, client):
+    for arguments in ({}, {"audio": service.file("a.wav"), "duration_s": 5}, {"upload_id": "upl_1", "duration_s": 5}):
+        with pytest.raises(TypeError, match="either"):
+            client.videos.create("sub_1", **arguments)
+    with pytest.raises(Invalid) as caught:
+        client.videos.create("sub_1", duration_s=61)
+    assert [error["pointer"] for error in caught.value.errors] == ["/duration_s"]
 
 
 def test_lists_fetch_all_pages(service, client, monkeypatch):
@@ -71,7 +93,7 @@ def test_unusable_footage_raises_job_failed_with_the_remedy(service, client):
 
 
 @pytest.mark.parametrize(
-    "name", ["Subject", "Video", "Job", "JobError", "Footage", "Quality", "Upload", "Consent", "Page"]
+    "name", ["Subject", "FullFrame", "Video", "Job", "JobError", "Footage", "Quality", "Upload", "Consent", "Page"]
 )
 def test_every_field_of_the_client_exists_in_the_service(name):
     assert set(getattr(ours, name).model_fields) <= set(getattr(resources, name).model_fields)
@@ -79,8 +101,10 @@ def test_every_field_of_the_client_exists_in_the_service(name):
 
 def test_the_options_are_those_of_the_service():
     every = Options(
+        frame="portrait",
         size=64,
         pose="still",
+        motion=0.5,
         view=View(zoom=2),
         background=Background(kind="color", color="#204060"),
         format="webm",

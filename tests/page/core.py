@@ -27,6 +27,8 @@ FOOTAGE = stub_core.FOOTAGE | {
     "warnings": ["The face is rather small: 250 px or more are best."],
 }
 SIZE = 96
+WALL = 37
+"""Width of the wall on both sides of the face in a full frame, px: 170 by 96 px are 16:9."""
 
 
 def order(footage: Path, **orders) -> Path:
@@ -98,20 +100,41 @@ def views(run, progress, *, device):
     return {"columns": 5, "rows": 1, "yaw_deg": [-12.0, -6.0, 0.0, 7.0, 14.0], "pitch_deg": [0.0], "tile_px": SIZE}
 
 
-def render(run, audio, out, options, progress, *, background=None, device="cpu", load=stub_core.load, mark=None):
-    """As long as the sound, the mouth as wide open as it is loud."""
-    if orders := ordered(audio):
+def render(
+    run,
+    audio,
+    out,
+    options,
+    progress,
+    *,
+    background=None,
+    device="cpu",
+    load=stub_core.load,
+    mark=None,
+    duration_s=None,
+):
+    """As long as the sound, the mouth as wide open as it is loud; a full frame has walls beside the face."""
+    if audio and (orders := ordered(audio)):
         stub_core.work(orders, "render", progress)
-    samples = ffmpeg.extract_audio(audio)
+    samples = ffmpeg.extract_audio(audio) if audio else np.zeros(round(duration_s * SAMPLE_RATE))
     count = max(1, round(len(samples) * FPS / SAMPLE_RATE))
     loud = [float(np.abs(piece).mean()) for piece in np.array_split(samples, count)]
     loudest = max(loud) or 1.0  # silence: the mouth stays shut
     turn = options.view.yaw_deg / 14
-    ffmpeg.write_video(
-        out, (face(turn, level / loudest) for level in loud), fps=FPS, audio=audio, duration_s=count / FPS
-    )
+    full = options.frame != "portrait" and not options.portrait_only()
+    wall = WALL if full else 0
+    faces = (face(turn, level / loudest) for level in loud)
+    frames = (np.pad(each, ((0, 0), (wall, wall), (0, 0)), "edge") for each in faces)
+    ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
     progress("render", 1, 1)
-    return SimpleNamespace(frames=count, duration_s=count / FPS, width=SIZE, height=SIZE, view=options.view)
+    return SimpleNamespace(
+        frame="full" if full else "portrait",
+        frames=count,
+        duration_s=count / FPS,
+        width=SIZE + 2 * wall,
+        height=SIZE,
+        view=options.view,
+    )
 
 
 CORE = replace(stub_core.CORE, preprocess=preprocess, train=train, views=views, render=render)

@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.page.acts import assert_accessible, confirm, make_subject, ready_subject, speak, working
@@ -56,6 +57,69 @@ def test_by_mouse_with_a_recording(page, footage):
         page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename.endswith(".mp4")
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
+
+
+def shape(player):
+    """Width by height of a player, as it is on the page."""
+    box = player.bounding_box()
+    return box["width"] / box["height"]
+
+
+def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, footage, say):
+    address = ready_subject(page, footage("ivy"))
+    whole = speak(page, say)
+    player = page.locator("video.player")
+    assert shape(player) == pytest.approx(170 / 96, rel=0.01)
+    expect(player).to_have_css("object-fit", "contain")
+    expect(page.get_by_text("170 × 96, MP4")).to_be_visible()
+    expect(player).to_have_js_property("videoWidth", 170)
+    assert shape(player) == pytest.approx(170 / 96, rel=0.01)  # the same as before anything was loaded
+    assert_accessible(page)
+
+    page.goto(address)
+    page.get_by_text("Frame, motion, size").click()
+    expect(page.get_by_text("1280 × 720, as filmed")).to_be_visible()
+    page.get_by_role("radio", name=re.compile("Portrait")).check()
+    assert_accessible(page)
+    portrait = speak(page, say)
+    expect(page.locator(".facts")).to_contain_text("portrait")
+    assert shape(player) == pytest.approx(1, rel=0.01)
+
+    page.goto(address)
+    page.get_by_text("Frame, motion, size").click()
+    page.get_by_role("radio", name=re.compile("Whole frame")).check()
+    page.get_by_role("slider", name="Turn").fill("10")
+    page.get_by_label("drop a sound file").set_input_files(say)
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_role("alert")).to_contain_text("`view` can only be changed with frame `portrait`")
+
+    page.goto(f"/#/compare/{whole.split('/')[-1]}/{portrait.split('/')[-1]}")
+    expect(page.locator("video")).to_have_count(2)
+    left, right = page.locator("video").all()
+    assert (shape(left), shape(right)) == (pytest.approx(170 / 96, rel=0.01), pytest.approx(1, rel=0.01))
+
+
+def test_a_video_without_speech_loops(page, footage):
+    ready_subject(page, footage("joy"))
+    page.get_by_role("button", name="Without speech").click()
+    length = page.get_by_label("Length in seconds")
+    expect(length).to_be_focused()
+    length.fill("90")
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_role("alert")).to_contain_text("1 to 60 seconds")
+    length.fill("1.5")
+    assert_accessible(page)
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_role("heading", name="joy, silent")).to_be_visible()
+    expect(page.locator("video.player")).to_have_js_property("loop", True)
+    expect(page.locator(".facts")).to_contain_text("none, it loops")
+
+
+def test_a_subject_of_an_earlier_version_says_how_to_get_the_whole_frame(page, footage, say):
+    ready_subject(page, footage("old", train={"old": True}))
+    page.get_by_text("Frame, motion, size").click()
+    expect(page.get_by_text("Create it again from its footage")).to_be_visible()
+    expect(page.get_by_role("radio", name=re.compile("Whole frame"))).to_have_count(0)
 
 
 def test_a_reload_anywhere_keeps_its_place(page, footage):

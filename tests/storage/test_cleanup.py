@@ -158,6 +158,19 @@ def test_a_deletion_that_was_interrupted_is_carried_out_by_the_cleaner(database,
     assert keys(store) == [f"subjects/{job.subject_id}/previews/late"]  # the deletion is forgotten
 
 
+def test_a_deletion_of_objects_that_was_interrupted_is_carried_out_once(database, store, put, cleaner, monkeypatch):
+    gone, stays = "verifications/ver_1", "verifications/ver_12"
+    put(gone, stays)
+    with database.session() as session, monkeypatch.context() as killed:
+        killed.setattr(deletions, "after_commit", lambda *_: None)
+        deletions.request_objects(session, store, [gone])
+    deletions.carry_out(database, store)
+    assert keys(store) == [stays] and trashed(store) == []
+    put(gone)
+    deletions.carry_out(database, store)
+    assert keys(store) == [gone, stays]  # the deletion is forgotten
+
+
 def test_an_empty_database_removes_nothing(database, other_database, store, put, cleaner, caplog):
     """A lost database file, a forgotten ADNERF_DATABASE_URL: with and without a marker in the store."""
     job = new_job(database, "render")

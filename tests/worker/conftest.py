@@ -55,7 +55,7 @@ class House:
             )
         return self.subject(subject)
 
-    def submit_video(self, subject_id, background=None, options=PLAIN, **orders):
+    def submit_video(self, subject_id, background=None, options=PLAIN, idle_s=None, **orders):
         with self.database.session() as session:
             video = videos.submit_video(
                 session,
@@ -64,13 +64,14 @@ class House:
                 owner=LOCAL,
                 subject_id=subject_id,
                 options=options,
-                audio=incoming(self.store, json.dumps(orders).encode()),
+                audio=incoming(self.store, json.dumps(orders).encode()) if idle_s is None else None,
+                idle_s=idle_s,
                 background=incoming(self.store, background) if background is not None else None,
             )
         return self.video(video)
 
-    def ready_subject(self):
-        subject = self.submit_subject()
+    def ready_subject(self, **orders):
+        subject = self.submit_subject(**orders)
         self.work()
         return self.subject(subject)
 
@@ -114,10 +115,14 @@ class House:
 
     def start(self, name="worker", **options):
         """A process of its own session: "worker", "serve" or "real_worker" (see worker_processes.py)."""
+        return self.start_module("tests.worker.worker_processes", name, **options)
+
+    def start_module(self, *words, environment=None, **options):
+        """A Python module with its arguments, as a process of its own session."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.worker.worker_processes", name],
+            [sys.executable, "-m", *words],
             cwd=ROOT,
-            env=environment_of(self.settings),
+            env=environment_of(self.settings) | (environment or {}),
             start_new_session=True,
             **options,
         )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -23,6 +24,9 @@ LOADED = []
 QUALITY = {"psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27}
 
 VIEW_LIMITS = {"yaw_deg": [-12.0, 14.0], "pitch_deg": [-13.0, 11.0], "roll_deg": [-18.0, 17.0]}
+
+FULL_FRAME = {"width": 1280, "height": 720}
+"""The size of full frames, unless the training has the order `"old": true`: such a subject is as an earlier version made it."""
 
 VIEWS = {"columns": 3, "rows": 1, "yaw_deg": [-12.0, 0.0, 14.0], "pitch_deg": [0.0], "tile_px": 8}
 
@@ -54,6 +58,7 @@ ACTIONS = {
     "fill_memory": fill_memory,
     "fill_memory_of_torch": fill_memory_of_torch,
     "hang": lambda: time.sleep(600),
+    "hold_gil": lambda: ctypes.PyDLL(None).sleep(600),  # PyDLL keeps the GIL, so no thread of the process runs
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
 }
 
@@ -101,7 +106,8 @@ def train(dataset, run, config, progress):
         run.checkpoint.write_text(str(done))
         raise
     run.model.write_text("model")
-    write_json(run.subject, {"view_limits": VIEW_LIMITS})
+    footage = {"footage": FULL_FRAME | {"crop": [400, 60, 512], "sha256": "ab" * 32}}
+    write_json(run.subject, {"view_limits": VIEW_LIMITS} | ({} if orders.get("old") else footage))
     write_json(run.result, {})
 
 
@@ -138,20 +144,27 @@ class NoSeal:
     def mark(self, number):
         return None
 
-    def sign(self, path, video, subject):
+    def sign(self, path, video, subject, frame):
         return path, None
 
     def record_certificate(self, session):
         pass
 
 
-def render(run, audio, out, options, progress, *, background=None, device="cpu", load=load, mark=None):
+def render(run, audio, out, options, progress, *, background=None, device="cpu", load=load, mark=None, duration_s=None):
+    assert (audio is None) != (duration_s is None)
     subject = load(run, device)
     behind = background.read_bytes() if background else b""
-    work(json.loads(audio.read_bytes()), "render", progress)
-    out.write_bytes(b"%s says %s before %s" % (subject, audio.read_bytes(), behind))
+    speech = audio.read_bytes() if audio else b"{}"
+    work(json.loads(speech), "render", progress)
+    out.write_bytes(b"%s says %s before %s" % (subject, speech, behind))
     view = options.view.model_copy(update={"yaw_deg": min(options.view.yaw_deg, VIEW_LIMITS["yaw_deg"][1])})
-    return SimpleNamespace(frames=25, duration_s=1.0, width=64, height=64, view=view)
+    full = "footage" in read_json(run.subject) and options.frame != "portrait" and not options.portrait_only()
+    size = FULL_FRAME if full else {"width": 64, "height": 64}
+    frames = round(25 * (duration_s or 1.0))
+    return SimpleNamespace(
+        frame="full" if full else "portrait", frames=frames, duration_s=frames / 25, **size, view=view
+    )
 
 
 CORE = CoreFunctions(

@@ -1,4 +1,5 @@
-"""Processes for tests: `worker` and `serve` with the stub core, `real_worker` with the real one and a tiny training.
+"""Processes for tests: `worker` and `serve` with the stub core, `real_worker` with the real one and a tiny training; and
+`supervise MODULE ARGUMENT...`, a module under a supervisor.
 
 Settings come by the environment, as for the real command.
 """
@@ -38,4 +39,6 @@ if __name__ == "__main__":
     if what == "serve":
         with single_instance(settings):
             sys.exit(supervise(settings, {"worker": [sys.executable, "-m", __spec__.name, "worker"]}))
+    if what == "supervise":
+        sys.exit(supervise(settings, {sys.argv[2]: [sys.executable, "-m", *sys.argv[2:]]}))
     run_worker(settings, CORE if what == "worker" else tiny_core())

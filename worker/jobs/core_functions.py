@@ -26,7 +26,8 @@ class CoreFunctions:
     load: Callable[[RunDir, str], Any]
     """(run, device) -> subject"""
     render: Callable[..., Any]
-    """(run, audio, out, options, progress, background=, device=, load=, mark=) -> frames, duration_s, width, height, view"""
+    """(run, audio or None, out, options, progress, background=, device=, load=, mark=, duration_s=)
+    -> frame, frames, duration_s, width, height, view"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
     gpu: Callable[[], dict[str, Any] | None]

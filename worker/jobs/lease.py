@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from adnerf_core.progress import Cancelled
 from storage.database.engine import Database
@@ -15,6 +16,7 @@ from storage.settings import Settings
 from storage.tables import jobs
 from worker import logs
 from worker.jobs.progress import ProgressEstimator
+from worker.watchdog import RunningClock, slept_s
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,10 @@ STUCK = os.EX_TEMPFAIL
 
 CHECK_S = 0.2
 """Seconds between two checks for a reason to stop in `Lease.sleep`: a cancel is to free the worker within a few seconds."""
+
+
+ASLEEP_S = 1.0
+"""Seconds of sleep between two renewals that explain a lost lease; without sleep the two clocks differ by microseconds."""
 
 
 class Lease:
@@ -39,6 +45,7 @@ class Lease:
         estimator: turns the core's reports into the progress that clients see.
         stopping: set when this process is told to stop.
         exit_process: called with STUCK as the exit status; tests replace it.
+        slept: seconds for which this machine has slept so far.
     """
 
     def __init__(
@@ -49,13 +56,16 @@ class Lease:
         estimator: ProgressEstimator,
         stopping: threading.Event,
         exit_process: Callable[[int], object] = os._exit,
+        slept: Callable[[], float] = slept_s,
     ):
         self.database, self.settings, self.job, self.estimator = database, settings, job, estimator
-        self.stopping, self.exit_process = stopping, exit_process
+        self.stopping, self.exit_process, self.slept = stopping, exit_process, slept
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.limit_s = settings.limit_s(job.kind)
         self._finished = threading.Event()
-        self._started = self._renewed = self._reported = time.monotonic()
+        self._clock = RunningClock(settings.lease_s)  # the job makes no progress while the machine is paused
+        self._started = self._reported = self._clock.time
+        self._renewed, self._slept_s = time.monotonic(), slept()
         self._stop_requested: float | None = None
         self._thread = logs.context_thread(self._renew_until_finished, f"lease of {job.id}")
 
@@ -73,7 +83,7 @@ class Lease:
         Raises:
             Cancelled: the work must stop.
         """
-        self._reported = time.monotonic()
+        self._reported = self._clock.time
         self.estimator.report(stage, done, total)
         self.check()
 
@@ -86,7 +96,7 @@ class Lease:
         """Waits without losing the job or counting as stalled. Raises Cancelled as soon as the work must stop."""
         deadline = time.monotonic() + seconds
         while (remaining := deadline - time.monotonic()) > 0:
-            self._reported = time.monotonic()
+            self._reported = self._clock.time
             self.check()
             time.sleep(min(remaining, CHECK_S))
 
@@ -110,9 +120,10 @@ class Lease:
 
     def _renew_until_finished(self) -> None:
         while not self._finished.wait(self.settings.beat_s):
+            now = self._clock.advance()
             if not self.lost.is_set():
                 self._renew()
-            if time.monotonic() - self._started > self.limit_s:
+            if now - self._started > self.limit_s:
                 self.overdue.set()
             self._end_if_stuck()
 
@@ -127,11 +138,21 @@ class Lease:
             held = time.monotonic() - self._renewed < self.settings.lease_s
         else:
             self._renewed = time.monotonic()
+            if held:
+                self._slept_s = self.slept()
+            elif self.slept() - self._slept_s > ASLEEP_S:
+                self._forgive()
         if not held:
             self.lost.set()
 
+    def _forgive(self) -> None:
+        """Tells that this worker was not lost: its machine slept, and others have taken the job meanwhile."""
+        log.warning("%s was taken over while this machine slept: the attempt does not count", self.job.id)
+        with suppress(Exception), self.database.session() as session:  # then it counts
+            jobs.forgive(session, self.job.id, self.job.attempt)
+
     def _end_if_stuck(self) -> None:
-        now = time.monotonic()
+        now = self._clock.time
         if self._stop_requested is None and self._must_stop():
             self._stop_requested = now
         if self._stop_requested is not None and now - self._stop_requested > self.settings.grace_s:

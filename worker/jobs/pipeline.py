@@ -132,6 +132,8 @@ class Pipeline:
         attempt.upload_folder(run.root, key, skip=("checkpoints", "previews", run.report.name, run.views.name))
         for path, object_key in ((run.report, report_key), (run.views, views_key)):
             attempt.put(object_key, path)
+        stored = read_json(run.subject)
+        footage = stored.get("footage")  # a dataset of an earlier version has none
         attempt.succeed(
             key,
             report_key,
@@ -141,7 +143,8 @@ class Pipeline:
             views_key=views_key,
             checkpoint_key=None,
             quality={name: figures.get(name) for name in QUALITY},
-            view_limits=read_json(run.subject)["view_limits"],
+            view_limits=stored["view_limits"],
+            full_frame=footage and {edge: footage[edge] for edge in ("width", "height")},
             views=dict(layout),
         )
         snapshots.delete_checkpoint()
@@ -152,7 +155,7 @@ class Pipeline:
             subject = queries.get(session, Subject, video.subject_id)
         self.provenance.check()  # before hours of rendering
         run = RunDir(attempt.cached_folder(subject.run_key))
-        audio = attempt.file(video.audio_key, "audio")
+        audio = attempt.file(video.audio_key, "audio") if video.idle_s is None else None
         background = attempt.file(video.background_key, "background") if video.background_key else None
         options = RenderOptions(**video.options)
         out = attempt.folder / f"video.{options.format}"
@@ -166,16 +169,17 @@ class Pipeline:
             device=self._device(),
             load=self.model_cache.load,
             mark=self.provenance.mark(video.mark),
+            duration_s=video.idle_s,
         )
         attempt.lease.check()
-        signed, manifest = self.provenance.sign(out, video, subject)
+        signed, manifest = self.provenance.sign(out, video, subject, rendered.frame)
         with self.database.session() as session:
             self.provenance.record_certificate(session)
         key, manifest_key = (attempt.key(f"videos/{video.id}", suffix) for suffix in (signed.suffix, ".c2pa"))
         stored = attempt.put(key, signed)
         if manifest is not None:
             attempt.wait_for_store(lambda: self.store.put(manifest_key, io.BytesIO(manifest)))
-        measures = {name: getattr(rendered, name) for name in ("frames", "duration_s", "width", "height")}
+        measures = {name: getattr(rendered, name) for name in ("frame", "frames", "duration_s", "width", "height")}
         measures["view"] = rendered.view.model_dump()
         measures["credentials_key"] = None if manifest is None else manifest_key
         attempt.succeed(key, manifest_key, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)

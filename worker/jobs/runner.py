@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable, Collection
 from contextlib import suppress
 
+from sqlalchemy import select
+
 from storage.cleanup import ObjectCleaner
 from storage.database.engine import Database
-from storage.database.models import JobKind
+from storage.database.models import Job, JobKind
 from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
@@ -22,12 +24,14 @@ from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, webhooks, workers
 from worker import logs
 from worker.broker import QUEUES, Broker
+from worker.gpus import take_gpu
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
-from worker.locks import WorkerLock, is_abandoned
-from worker.provenance.verifier import Verifier
-from worker.webhooks.delivery import THREADS, WebhookDeliverer
+from worker.locks import WorkerLock
+from worker.provenance import verifier
+from worker.sweeper import Sweeper
+from worker.webhooks import delivery
 
 log = logging.getLogger(__name__)
 
@@ -54,13 +58,19 @@ class Runner:
         self.database = Database(settings.database, on_queued=broker.notify_soon if broker else None)
         self.host = socket.gethostname()
         self.name = f"{self.host[:40]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self.uses_gpu = settings.device != "cpu" and set(kinds) != {"preprocess"}
+        self.gpu_lock = take_gpu(settings) if self.uses_gpu else None  # before `core.gpu` initialises CUDA
         self.lock = WorkerLock(settings.locks / "workers", self.name)
+        self.sweeper = Sweeper(settings, self.database, broker, self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
         self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
-        self.verifier = Verifier(settings, self.database, self.pipeline.store)
+        self.verifier = verifier.Verifier(settings, self.database, self.pipeline.store)
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
         self.stopping = threading.Event()
+        self._claiming = threading.Lock()
+        self._running: Job | None = None
+        """The job that this worker runs; it changes from None to a job while `_claiming` is held."""
         self._background: list[threading.Thread] = []
 
     def run_next(self, kinds: Collection[JobKind] | None = None, stopping: threading.Event | None = None) -> bool:
@@ -73,12 +83,17 @@ class Runner:
         Returns:
             False if no job was queued.
         """
-        with self.database.session() as session:
-            job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
+        with self._claiming:
+            with self.database.session() as session:
+                job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
+            self._running = job
         if job is None:
             return False
-        with logs.log_context(job_id=job.id, kind=job.kind, attempt=job.attempt):
-            self.pipeline.run(job, stopping or self.stopping)
+        try:
+            with logs.log_context(job_id=job.id, kind=job.kind, attempt=job.attempt):
+                self.pipeline.run(job, stopping or self.stopping)
+        finally:
+            self._running = None
         return True
 
     def start_background_tasks(self) -> None:
@@ -89,9 +104,10 @@ class Runner:
             "cleanup": (self._clean_up, CLEANUP_S),
         }
         if "preprocess" in self.kinds:
-            deliverer = WebhookDeliverer(self.settings, self.database, self.stopping)
-            tasks["verification"] = (self.verifier.verify_pending, self.settings.poll_s)
-            for number in range(1, THREADS + 1):
+            deliverer = delivery.WebhookDeliverer(self.settings, self.database, self.stopping)
+            for number in range(1, verifier.THREADS + 1):
+                tasks[f"verification {number}"] = (self.verifier.verify_pending, self.settings.poll_s)
+            for number in range(1, delivery.THREADS + 1):
                 tasks[f"webhooks {number}"] = (deliverer.deliver_due, self.settings.sweep_s)
         for name, (task, seconds) in tasks.items():
             thread = threading.Thread(target=self._repeat, args=(name, task, seconds), name=name, daemon=True)
@@ -107,6 +123,8 @@ class Runner:
         with suppress(Exception), self.database.session() as session:  # otherwise it is removed as silent
             workers.deregister(session, self.name)
         self.lock.release()
+        if self.gpu_lock is not None:
+            self.gpu_lock.release()
         self.database.close()
         log.info("worker %s has stopped", self.name)
 
@@ -134,18 +152,32 @@ class Runner:
             self.stopping.wait(seconds)
 
     def _heartbeat(self) -> None:
-        uses_gpu = self.settings.device != "cpu" and self.kinds != ("preprocess",)
-        device = (self.core.gpu() if uses_gpu else None) or {"name": "cpu"}
+        device = (self.core.gpu() if self.uses_gpu else None) or {"name": "cpu"}
         device |= {"disk_free_bytes": shutil.disk_usage(self.settings.data_dir).free}
+        device["cleanup_paused"] = self.object_cleaner.paused
         queues = [QUEUES[kind] for kind in self.kinds]
         with self.database.session() as session:
             if not workers.heartbeat(session, self.name, device=device):
                 workers.register(session, self.name, host=self.host, queues=queues, device=device)
 
     def _sweep(self) -> None:
-        sweep(self.settings, self.database, self.broker)
+        self._release_strays()
+        self.sweeper.sweep()
         self.lock.remove_dead()
         remove_deleted_subjects(self.database, self.pipeline.workspace)
+
+    def _release_strays(self) -> None:
+        """Releases the jobs that this worker does not run although their rows say so; no attempt is counted.
+
+        The database was away, or another one, when this worker gave them up, or the answer to its claim was lost.
+        """
+        with self._claiming, self.database.session() as session:
+            own = select(Job.id, Job.attempt).where(Job.state == "running", Job.worker == self.name)
+            for job_id, attempt in session.execute(own).all():
+                running = self._running
+                if running is None or (running.id, running.attempt) != (job_id, attempt):
+                    log.warning("%s is not run by this worker any more: released", job_id)
+                    jobs.release(session, job_id, attempt)
 
     def _clean_up(self) -> None:
         self.object_cleaner.run_batch()
@@ -156,17 +188,3 @@ class Runner:
             idempotency.delete_expired(session)
             job_events.delete_expired(session)
             webhooks.delete_expired(session)
-
-
-def sweep(settings: Settings, database: Database, broker: Broker | None = None) -> None:
-    """Returns the jobs of dead workers to the queue, and sends wake-ups that were never sent or got lost.
-
-    A dead worker of this machine is recognised by its lock file at once, one of another machine when its lease expires.
-    """
-    with database.session() as session:
-        for job in jobs.sweep(session, dead=lambda worker: is_abandoned(settings.locks / "workers" / worker)):
-            log.warning("%s: its worker is gone; now %s", job.id, job.state)
-        for name in workers.remove_silent(session, silent_s=settings.worker_silence_s):
-            log.warning("worker %s has not been heard of for %.0f s", name, settings.worker_silence_s)
-    if broker is not None:
-        broker.resend_due(database)

@@ -11,7 +11,7 @@ from storage.database.engine import Database
 from storage.private_files import make_data_dir
 from storage.settings import load
 from worker.broker import Broker
-from worker.jobs.runner import sweep
+from worker.sweeper import Sweeper
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +29,16 @@ class SweepScheduler(Scheduler):
         """Adds the only entry; nothing is kept on disk."""
         self.settings = load()
         make_data_dir(self.settings.data_dir)
-        self.broker = Broker(self.app, self.settings)
-        self.database = Database(self.settings.database, on_queued=self.broker.notify_soon)
+        broker = Broker(self.app, self.settings)
+        self.database = Database(self.settings.database, on_queued=broker.notify_soon)
+        self.sweeper = Sweeper(self.settings, self.database, broker)
         self.add(name="sweep", task="adnerf.sweep", schedule=schedule(self.settings.sweep_s))
 
     def apply_entry(self, entry: ScheduleEntry, producer=None) -> None:
         """Runs the sweep; beat calls this when the entry is due."""
         try:
-            sweep(self.settings, self.database, self.broker)
-            (self.settings.data_dir / "beat").touch()  # its age shows a supervisor that beat is alive
+            self.sweeper.sweep()
+            (self.settings.data_dir / "beat").touch()  # its age shows the health check that beat is alive
         except Exception:
             log.exception("the sweep failed")
 

@@ -6,13 +6,11 @@ import logging
 import signal
 from collections.abc import Collection
 
-from sqlalchemy.exc import OperationalError
-
 from storage.database.models import JobKind
-from storage.database.startup import require_data_dir, require_tables
-from storage.errors import DatabaseNotReady
+from storage.database.startup import require_data_dir, require_usable_or_away
 from storage.settings import Settings
 from storage.tables import jobs
+from worker import watchdog
 from worker.jobs.core_functions import CoreFunctions, load_core
 from worker.jobs.runner import Runner
 from worker.processes.signals import event_on_signals
@@ -45,13 +43,9 @@ def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Col
         DatabaseNotReady: there is no database that this version can use; no folder is created then.
         BadSetting: the data folder cannot be used.
     """
-    try:
-        require_tables(settings.database)
-    except DatabaseNotReady as error:
-        if settings.database.startswith("sqlite") or not isinstance(error.__cause__, OperationalError):
-            raise
-        log.warning("the database does not answer; jobs wait until it does")
+    require_usable_or_away(settings.database)
     require_data_dir(settings)
+    watchdog.start_notifying(settings)  # before the core, which takes long to load
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):
         worker.run()

@@ -1,4 +1,8 @@
-"""`adnerf serve`: runs the API and one worker as two processes and restarts them until it is asked to stop."""
+"""Supervision of the service's processes, and `adnerf serve`: the API and one worker under one supervisor.
+
+The supervisor restarts a process that ends, and kills one that hangs, which it knows by the lack of signs of life
+(worker/watchdog.py). It uses no database and no store, which could make it hang as well.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 
 from storage import local_token
 from storage.database import migrations
 from storage.database.engine import Database, require_database
 from storage.database.startup import require_data_dir, require_tables, require_upgradable
 from storage.errors import BadSetting, InUse
-from storage.settings import Settings, environment_of
+from storage.settings import NOTIFY_SOCKET, Settings, environment_of
 from storage.tables import api_keys
 from worker.locks import HeldLock
+from worker.watchdog import RunningClock, WatchdogSocket, notify
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +37,12 @@ BIND_S = 10.0
 """Seconds to wait for the port: the API of a service that was just killed may still be ending."""
 SHORT_LIFE_S, SHORT_LIVES = 10.0, 3
 """A child that ends SHORT_LIVES times in a row within SHORT_LIFE_S seconds has an error that a restart does not mend."""
+START_S = 45.0
+"""Seconds beyond `watchdog_s` that a process may take until its first sign of life: on a busy machine Python loads for some tens."""
+LOOK_S = 0.2
+"""Seconds between two looks at the processes."""
+DIE_S = 5.0
+"""Seconds to wait for a killed process to disappear; one that hangs in the kernel does not, and must not keep the others."""
 LAST_PORT = 65535
 PR_SET_PDEATHSIG = 1
 """Option of prctl(2), from linux/prctl.h."""
@@ -58,7 +69,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
         await_port(host, port)
         commands = {
             "api": [sys.executable, "-m", API, "--host", host.strip("[]"), "--port", str(port)],
-            "worker": [sys.executable, "-m", "worker", "worker"],
+            "worker": [sys.executable, "-m", "worker", "worker", "--unsupervised"],
         }
         log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
         _print_page_url(settings, host, port)
@@ -79,8 +90,8 @@ def single_instance(settings: Settings) -> Iterator[None]:
 
 
 def supervise(settings: Settings, commands: Mapping[str, Sequence[str]]) -> int:
-    """Runs `commands` until SIGTERM or SIGINT; returns an exit status."""
-    supervisor = Supervisor(commands, environment_of(settings))
+    """Runs `commands`, by name, until SIGTERM or SIGINT; returns an exit status."""
+    supervisor = Supervisor(commands, environment_of(settings), settings.watchdog_s)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: supervisor.stopping.set())
     return supervisor.run()
@@ -150,54 +161,96 @@ def await_port(host: str, port: int) -> None:
 
 
 class Supervisor:
-    """Keeps one process running for each of `commands`, until `stopping` is set or one of them keeps failing."""
+    """Keeps one process running for each of `commands`, until `stopping` is set or one of them keeps failing.
 
-    def __init__(self, commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]):
-        self.commands, self.environment = commands, environment
+    Args:
+        commands: program and arguments, by name.
+        environment: of the processes; they also get the socket for their signs of life.
+        watchdog_s: seconds after which a silent process is killed. The processes of a child, such as those of a Celery worker, may
+            send signs of their own: then only the silent one is killed, and the child replaces it.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        commands: Mapping[str, Sequence[str]],
+        environment: Mapping[str, str],
+        watchdog_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.commands, self.environment, self.watchdog_s = commands, environment, watchdog_s
         self.stopping = threading.Event()
         self.children: dict[str, subprocess.Popen] = {}
         self.started_at: dict[str, float] = {}
         self.short_lives = dict.fromkeys(commands, 0)
+        self.socket = WatchdogSocket()
+        self.clock = RunningClock(watchdog_s / 5, clock)  # after a pause, the processes have most of the time to report
+        self.heard_at: dict[int, float] = {}
+        """Running time of the last sign of life, by process id."""
+        self.heard_of: set[str] = set()
+        """The children that have given a sign of life, now or before a restart."""
 
     def run(self) -> int:
         """Starts the processes and restarts those that end.
 
         Returns:
-            0 after `stopping` was set, 1 if one of the processes does not stay up.
+            0 after `stopping` was set. If one of the processes does not stay up: 1, or its status if it never came up.
         """
         status = 0
         try:
             for name in self.commands:
                 self._start(name)
-            while not self.stopping.wait(0.2):
+            while not status and not self.stopping.wait(LOOK_S):
+                notify()  # a supervisor of this one, such as systemd
+                self.kill_silent()
                 for name in [name for name, child in self.children.items() if child.poll() is not None]:
-                    if not self._restart(name):
-                        status = 1
-                        self.stopping.set()
+                    status = status or self._restart(name)
         finally:
             self._stop_all()
+            self.socket.close()
         return status
+
+    def kill_silent(self) -> None:
+        """Kills the processes that have given no sign of life for too long."""
+        now = self.clock.advance()
+        for pid in self.socket.senders():
+            self.heard_at[pid] = now
+            self.heard_of |= {name for name, child in self.children.items() if child.pid == pid}
+        for pid, heard_at in list(self.heard_at.items()):
+            if now - heard_at > self.watchdog_s:
+                log.error("process %d has given no sign of life for %.0f s: killed", pid, self.watchdog_s)
+                self.heard_at[pid] = now  # if it does not even die, it is killed again
+                send_signal(pid, signal.SIGKILL)
+            elif not send_signal(pid, 0):
+                del self.heard_at[pid]
 
     def _start(self, name: str) -> None:
         parent = os.getpid()
         self.started_at[name] = time.monotonic()
         # A new session: Ctrl-C reaches this process only, which then stops the children in order.
-        self.children[name] = subprocess.Popen(
-            self.commands[name], env=self.environment, start_new_session=True, preexec_fn=lambda: _end_with(parent)
+        child = self.children[name] = subprocess.Popen(
+            self.commands[name],
+            env=self.environment | {NOTIFY_SOCKET: self.socket.address},
+            start_new_session=True,
+            preexec_fn=lambda: _end_with(parent),
         )
+        self.heard_at[child.pid] = self.clock.time + START_S
 
-    def _restart(self, name: str) -> bool:
-        """Starts a child that has ended again. Returns False if it has kept failing."""
+    def _restart(self, name: str) -> int:
+        """Starts a child that has ended again. Returns an exit status instead if that would not help."""
         child = self.children[name]
         _kill_group(child)
+        if child.returncode > 0 and name not in self.heard_of:
+            return child.returncode  # it cannot start, and has said why
         lifetime_s = time.monotonic() - self.started_at[name]
-        self.short_lives[name] = self.short_lives[name] + 1 if lifetime_s < SHORT_LIFE_S else 0
+        is_short = lifetime_s < min(SHORT_LIFE_S, self.watchdog_s)  # one that was killed as silent has lived longer
+        self.short_lives[name] = self.short_lives[name] + 1 if is_short else 0
         log.warning("the %s ended with status %d", name, child.returncode)
         if self.short_lives[name] >= SHORT_LIVES:
             log.error("the %s does not stay up", name)
-            return False
+            return 1
         self._start(name)
-        return True
+        return 0
 
     def _stop_all(self) -> None:
         for child in self.children.values():
@@ -209,7 +262,17 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 log.warning("the %s does not stop: killed", name)
             _kill_group(child)
-            child.wait()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(DIE_S)
+
+
+def send_signal(pid: int, number: int) -> bool:
+    """Sends a signal; 0 sends none. Returns False if there is no such process."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _kill_group(child: subprocess.Popen) -> None:

@@ -1,14 +1,17 @@
 """Content credentials: a signed C2PA manifest that states how a video was made. It is written last, and can be read back.
 
 An MP4 carries the manifest in a box of its own. C2PA defines no place for it in a WebM; there the manifest is a separate object,
-which is found by the SHA-256 of the file. It states the software, a trained algorithm as the source, the time, the subject and
-the digest of the record of consent; it contains no person's name.
+which is found by the SHA-256 of the file. It states the software, the kind of source, the time, the subject and the digest of the
+record of consent; it contains no person's name. The source of a portrait is a trained algorithm; that of a full frame is a composite
+of such pictures and footage, which is an ingredient: it is named by its digest, and nothing of it is embedded.
 """
 
 from __future__ import annotations
 
+import base64
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,7 +31,12 @@ DETACHED = frozenset({".webm"})
 """Formats whose manifest is a separate object."""
 LABEL = "adnerf.video"
 """Label of the assertion with this service's own ids."""
-TRAINED_ALGORITHM = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+SOURCE_TYPES = "http://cv.iptc.org/newscodes/digitalsourcetype/"
+"""Beginning of the IPTC's terms for kinds of sources."""
+GENERATED, COMPOSITE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"
+"""The kinds of sources: of a portrait, and of a full frame."""
+FOOTAGE = "footage"
+"""The name by which the actions of a manifest definition refer to the ingredient."""
 OFFLINE_SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "trust": {"trust_config": "\n".join(PURPOSES)},
@@ -37,12 +45,18 @@ OFFLINE_SETTINGS = {
 
 @dataclass(frozen=True)
 class VideoClaim:
-    """The facts that the credentials of one video state."""
+    """The facts that the credentials of one video state.
+
+    `full_frame`: the video shows footage, in which only a part is generated. `footage_sha256` is the digest of the reference video;
+    None if it is unknown, because an earlier version created the subject.
+    """
 
     video_id: str
     subject_id: str
     consent_sha256: str
     created_at: datetime
+    full_frame: bool = False
+    footage_sha256: str | None = None
 
 
 class Signer:
@@ -110,7 +124,7 @@ def manifest_of(claim: VideoClaim) -> dict[str, Any]:
     when = claim.created_at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
     created = {
         "action": "c2pa.created",
-        "digitalSourceType": TRAINED_ALGORITHM,
+        "digitalSourceType": SOURCE_TYPES + (COMPOSITE if claim.full_frame else GENERATED),
         "when": when,
         "softwareAgent": software,
     }
@@ -120,14 +134,29 @@ def manifest_of(claim: VideoClaim) -> dict[str, Any]:
         "consent_sha256": claim.consent_sha256,
         "created_at": when,
     }
+    actions, ingredients = [created], []
+    if claim.full_frame:
+        ids["footage_sha256"] = claim.footage_sha256
+        actions.append({"action": "c2pa.placed", "parameters": {"ingredientIds": [FOOTAGE]}})
+        ingredients.append(_footage_ingredient(claim.footage_sha256))
     return {
         "claim_generator_info": [software],
         "title": claim.video_id,
+        "ingredients": ingredients,
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": [created]}},
+            {"label": "c2pa.actions.v2", "data": {"actions": actions}},
             {"label": LABEL, "data": ids},
         ],
     }
+
+
+def _footage_ingredient(sha256: str | None) -> dict[str, Any]:
+    """Returns the definition of the footage as an ingredient: its digest as a URI (RFC 6920), and no byte of it."""
+    ingredient = {"label": FOOTAGE, "title": "the footage of the subject", "relationship": "componentOf"}
+    if sha256 is not None:
+        digest = base64.urlsafe_b64encode(bytes.fromhex(sha256)).decode().rstrip("=")
+        ingredient |= {"instance_id": f"ni:///sha-256;{digest}", "description": f"SHA-256 {sha256}"}
+    return ingredient
 
 
 def read(path: Path, chains: Mapping[str, str], manifest: bytes | None = None) -> dict[str, Any]:
@@ -140,8 +169,8 @@ def read(path: Path, chains: Mapping[str, str], manifest: bytes | None = None) -
 
     Returns:
         `present`; `valid` (the signature is right, and the file is unchanged since); `ours` (valid, and signed with one of
-        `chains`); `issuer`, `signed_at`, `generator`, `video_id`, `created_at`; and `problems`: C2PA's codes, each with a
-        `detail`.
+        `chains`); `issuer`, `signed_at`, `generator`, `source_type` (the IPTC's term), `video_id`, `created_at`,
+        `footage_sha256`; and `problems`: C2PA's codes, each with a `detail`.
     """
     if manifest is None and not _is_mp4(path):
         return _absent()
@@ -164,7 +193,7 @@ def _is_mp4(path: Path) -> bool:
 
 
 def _absent() -> dict[str, Any]:
-    unknown = ("issuer", "signed_at", "generator", "video_id", "created_at")
+    unknown = ("issuer", "signed_at", "generator", "source_type", "video_id", "created_at", "footage_sha256")
     return {"present": False, "valid": False, "ours": False, **dict.fromkeys(unknown), "problems": []}
 
 
@@ -184,10 +213,22 @@ def _findings(store: Mapping[str, Any], chains: Mapping[str, str]) -> dict[str, 
         "issuer": ", ".join(filter(None, (signature.get("common_name"), signature.get("issuer")))) or None,
         "signed_at": signature.get("time") or ids.get("created_at"),
         "generator": " ".join(filter(None, (generators[0].get("name"), generators[0].get("version")))) or None,
+        "source_type": _source_type(assertions),
         "video_id": ids.get("video_id"),
         "created_at": ids.get("created_at"),
+        "footage_sha256": ids.get("footage_sha256"),
         "problems": [{"code": each["code"], "detail": each.get("explanation", "")[:300]} for each in failures],
     }
+
+
+def _source_type(assertions: Mapping[str, Any]) -> str | None:
+    """Returns the IPTC's term for the kind of source that the first action states; None if it states no such term."""
+    data = next((each for label, each in assertions.items() if label.startswith("c2pa.actions")), {})
+    actions = data.get("actions") if isinstance(data, dict) else None
+    first = actions[0] if isinstance(actions, list) and actions else None
+    source = first.get("digitalSourceType") if isinstance(first, dict) else None
+    term = re.fullmatch(rf"{re.escape(SOURCE_TYPES)}(\w{{1,64}})", source) if isinstance(source, str) else None
+    return term and term[1]
 
 
 def _issuer(chain: str) -> str:

@@ -52,8 +52,14 @@ class Provenance:
         """Returns the watermark for the video with this number; None for a video of an earlier version, which has no number."""
         return None if number is None else Watermark(number, self.mark_key)
 
-    def sign(self, path: Path, video: Video, subject: Subject) -> tuple[Path, bytes | None]:
+    def sign(self, path: Path, video: Video, subject: Subject, frame: str) -> tuple[Path, bytes | None]:
         """Signs a rendered video; the file `path` is replaced by the signed file.
+
+        Args:
+            path: the file.
+            video: the row of the video.
+            subject: the row of its subject.
+            frame: "full" if the video shows the footage, in which a part is generated, or "portrait".
 
         Returns:
             The path of the signed file, and its manifest if that must be stored separately.
@@ -63,7 +69,14 @@ class Provenance:
             OSError: the disk is full.
         """
         signed = path.with_name(f"signed{path.suffix}")
-        claim = VideoClaim(video.id, subject.id, consents.digest(subject), video.created_at)
+        claim = VideoClaim(
+            video.id,
+            subject.id,
+            consents.digest(subject),
+            video.created_at,
+            full_frame=frame == "full",
+            footage_sha256=subject.footage_sha256,
+        )
         manifest = self.signer.sign(path, signed, claim)
         path.unlink(missing_ok=True)
         return signed, manifest

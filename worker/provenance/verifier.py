@@ -20,11 +20,17 @@ from storage.database.models import Verification, Video
 from storage.errors import BadCertificate, ObjectMissing
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import certificates, verifications
+from storage.tables import certificates, deletions, verifications
+from worker.owner_turns import OwnerTurns
 from worker.provenance.inspection import inspect
 from worker.provenance.signing_identity import load_mark_key
 
 log = logging.getLogger(__name__)
+
+THREADS = 2
+"""Threads of one worker that verify. A file can take minutes; each file occupies one core meanwhile, beside the job."""
+AT_ONCE = 1
+"""Threads that files of one owner may occupy, so that one is left to others."""
 
 
 class Verifier:
@@ -32,6 +38,7 @@ class Verifier:
 
     def __init__(self, settings: Settings, database: Database, store: ObjectStore):
         self.settings, self.database, self.store = settings, database, store
+        self.turns = OwnerTurns(AT_ONCE)
         self._scratch = settings.work / "verifications"
 
     def verify_pending(self) -> None:
@@ -40,14 +47,25 @@ class Verifier:
             pass
 
     def verify_next(self) -> bool:
-        """Answers the oldest pending verification; returns False if there is none."""
+        """Answers a pending verification, of each owner in turn the oldest.
+
+        Returns:
+            False if there is none, or if others answer them already.
+        """
         with self.database.session(write=False) as session:
-            if not verifications.any_waiting(session):
+            waiting = verifications.waiting_owners(session)
+        with self.turns.take(waiting) as owner:
+            if owner is None:
                 return False
-        with self.database.session() as session:
-            row = verifications.claim(session)
-        if row is None:
-            return False
+            with self.database.session() as session:
+                row = verifications.claim(session, owner)
+            if row is None:
+                return False
+            self._answer(row)
+            return True
+
+    def _answer(self, row: Verification) -> None:
+        """Inspects the file of a claimed verification, and records the result."""
         log.info("%s: attempt %d", row.id, row.attempt)
         try:
             findings = self._findings(row)
@@ -57,10 +75,8 @@ class Verifier:
             log.error("%s: %s", row.id, error)
             findings = {"error": {"code": error.code, "message": error.message, "remedy": error.remedy}}
         with self.database.session() as session:
-            recorded = _record(session, row, findings)
-        if recorded:  # otherwise another attempt works on the file, or it was deleted
-            self.store.delete(row.file_key)
-        return True
+            if _record(session, row, findings):  # otherwise another attempt works on the file, or it was deleted
+                deletions.request_objects(session, self.store, [row.file_key])
 
     def clean_up(self) -> None:
         """Removes old answers, and scratch files of processes that were killed."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from datetime import datetime
 
 from storage.database.engine import Database
 from storage.database.models import now
@@ -15,14 +16,17 @@ from storage.errors import UrlRefused, WebhooksOff
 from storage.settings import Settings
 from storage.tables import webhooks
 from storage.tables.webhooks import Attempt, ClaimedDelivery
+from worker.owner_turns import OwnerTurns
 from worker.webhooks import guarded_http
 from worker.webhooks.signing import WebhookSigner, check_settings, load_signer
 
 log = logging.getLogger(__name__)
 
-THREADS = 4
+THREADS = 6
 """Threads of one worker: this many receivers can be slow at the same time before others wait. A thread costs little, but more of
 them compete with the job for the two cores of a small machine."""
+AT_ONCE = 2
+"""Threads that deliveries of one owner may occupy: three owners whose receivers are all slow are needed before others wait."""
 LEASE_S = 60.0
 """Seconds after which a claimed delivery counts as not made: well above the look-up and the exchange together (5 + 10 s)."""
 AGENT = "adnerf-webhooks"
@@ -35,26 +39,34 @@ class WebhookDeliverer:
         self.settings, self.database, self.stopping = settings, database, stopping
         check_settings(settings)
         self.allowed = guarded_http.networks(settings.webhook_networks)
+        self.turns = OwnerTurns(AT_ONCE)
         self._signer: WebhookSigner | None = None
 
     def deliver_due(self) -> None:
-        """Makes deliveries until none is due; several threads and workers may call it at the same time."""
-        with self.database.session(write=False) as session:
-            if not webhooks.is_due(session):
-                return
+        """Makes deliveries, in turn for each owner, until none is due; several threads and workers may call it at the same time."""
+        if not self._due_owners():
+            return
         try:
             signer = self._signer = self._signer or load_signer(self.settings)
         except WebhooksOff as error:
             log.error("webhooks are not delivered: %s", error)
             return
-        while not self.stopping.is_set() and (claimed := self._claim()):
-            self._record(claimed, self._deliver(signer, claimed))
+        while not self.stopping.is_set():
+            with self.turns.take(self._due_owners()) as owner:
+                if owner is None:
+                    return
+                if claimed := self._claim(owner):  # otherwise another worker took it
+                    self._record(claimed, self._deliver(signer, claimed))
 
-    def _claim(self) -> ClaimedDelivery | None:
+    def _due_owners(self) -> dict[str, datetime]:
+        with self.database.session(write=False) as session:
+            return webhooks.due_owners(session)
+
+    def _claim(self, owner: str) -> ClaimedDelivery | None:
         with self.database.session() as session:
-            return webhooks.claim(session, lease_s=LEASE_S)
+            return webhooks.claim(session, lease_s=LEASE_S, owner=owner)
 
-    def _deliver(self, signer: WebhookSigner, claimed: Claimed) -> Attempt:
+    def _deliver(self, signer: WebhookSigner, claimed: ClaimedDelivery) -> Attempt:
         delivery, webhook = claimed
         headers = {
             "Content-Type": "application/json",

@@ -138,7 +138,7 @@ export function footage(found) {
 const side = (degrees) => (degrees ? `${Math.abs(degrees)}° ${degrees < 0 ? "right" : "left"}` : "straight on");
 
 /** What a video is and was asked to be, as [label, value] rows. */
-export function facts({ options, view, width, height, duration_s }) {
+export function facts({ options, view, frame, idle_s, width, height, duration_s }) {
   const { kind, color } = options.background;
   const backgrounds = { original: "as filmed", color, image: "a picture", transparent: "none" };
   const turned = view ?? options.view;
@@ -151,6 +151,8 @@ export function facts({ options, view, width, height, duration_s }) {
   if (turned.y) turns.push(`${Math.round(Math.abs(turned.y) * 100)} % further ${turned.y > 0 ? "down" : "up"}`);
   return [
     ["Length", duration_s && duration(duration_s)],
+    ["Speech", idle_s && "none, it loops"],
+    ["Frame", { full: "whole", portrait: "portrait" }[frame]],
     ["Picture", width && `${width} × ${height}, ${options.format === "webm" ? "WebM" : "MP4"}`],
     ["View", turns.join(", ") || "as filmed"],
     ["Background", backgrounds[kind]],
@@ -162,8 +164,9 @@ export function facts({ options, view, width, height, duration_s }) {
 /** The same in short. */
 export function choices(video) {
   return facts(video)
-    .filter(([name, value]) => value !== "as filmed" && name !== "Motion")
+    .filter(([name, value]) => value !== "as filmed" && !["Motion", "Frame"].includes(name))
     .map(([name, value]) => {
+      if (name === "Speech") return "silent";
       if (name === "View") return /^[\d.]+°/.test(value) ? `turned ${value}` : value; // a zoom or a tilt alone is no turn
       if (name === "Background") return value.startsWith("#") ? `on ${value}` : `background ${value}`;
       return value;

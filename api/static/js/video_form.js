@@ -3,16 +3,22 @@
 import { write } from "./api.js";
 import { freshId, h, icon } from "./dom.js";
 import { viewControl } from "./view_control.js";
-import { attempt, choice, dropZone, field, problemBox } from "./parts.js";
-import { recorder } from "./recorder.js";
+import { attempt, choice, field, problemBox } from "./parts.js";
+import { speech } from "./speech.js";
 import { send } from "./upload_progress.js";
-import { bytes } from "./strings.js";
 
 const BACKGROUNDS = [
   { id: "original", name: "As filmed" },
   { id: "color", name: "Colour" },
   { id: "image", name: "Picture" },
   { id: "transparent", name: "None", text: "WebM with transparency" },
+];
+const SIZES = [128, 256, 512, 1024, 1280, 1920];
+const LARGEST_PORTRAIT = 1024;
+const FRAMES = ({ width, height }) => [
+  { id: "", name: "Automatic", text: "whole, or a portrait if view or background is changed" },
+  { id: "full", name: "Whole frame", text: `${width} × ${height}, as filmed` },
+  { id: "portrait", name: "Portrait", text: "a square, all of it rendered" },
 ];
 const POSES = [
   { id: "track", name: "Lively", text: "moves as in the footage" },
@@ -23,41 +29,18 @@ const POSES = [
 export function videoForm(subject, signal, asked) {
   const problem = h("div", {});
   const sending = h("div", {});
-  const sound = h("div", { class: "sound" });
+  const said = speech(() => problem.replaceChildren());
   const submit = h("button", { class: "button primary large", type: "submit" }, icon("film"), "Make the video");
-  let audio = null;
-
-  const take = (file) => {
-    audio = file;
-    problem.replaceChildren();
-    const other = h("button", { class: "button small", type: "button", onclick: () => ask() }, "Choose another");
-    sound.replaceChildren(
-      h("audio", { src: URL.createObjectURL(file), controls: true, "aria-label": `What is said, ${file.name}` }),
-      h("div", { class: "row between" }, h("span", {}, h("strong", {}, file.name), ` ${bytes(file.size)}`), other),
-    );
-    other.focus();
-  };
-  const ask = () => {
-    audio = null;
-    const heard = h("div", {}); // what the recorder says is beside its button: the form's end may be far below
-    sound.replaceChildren(
-      recorder(take, (error) => heard.replaceChildren(problemBox(error))),
-      heard,
-      dropZone({
-        label: "or drop a sound file here",
-        hint: "WAV, MP3, M4A, FLAC, OGG or WebM",
-        accept: "audio/*,video/webm",
-        sign: "mic",
-        chosen: take,
-      }),
-    );
-  };
-  ask();
 
   const behind = background();
   const pad = viewControl(subject, signal);
   let pose = "track";
-  const sizes = ["", 128, 256, 512, 1024].map((size) => h("option", { value: size }, size ? `${size} px` : "As learnt"));
+  let frame = "";
+  const whole = subject.full_frame;
+  const longest = whole ? Math.max(whole.width, whole.height) : 0;
+  const sizes = ["", ...SIZES.filter((size) => size <= Math.max(longest, LARGEST_PORTRAIT))].map((size) =>
+    h("option", { value: size }, size ? `${size} px` : "Own size"),
+  );
   const size = h("select", {}, sizes);
   const label = h("input", { type: "checkbox" });
   const format = h("select", {}, h("option", { value: "mp4" }, "MP4 (plays everywhere)"), h("option", { value: "webm" }, "WebM"));
@@ -65,6 +48,7 @@ export function videoForm(subject, signal, asked) {
   const make = async (uploaded) => {
     const { kind, color, file } = behind.value();
     const options = {
+      ...(frame ? { frame } : {}),
       pose,
       view: pad.value(),
       background: { kind, ...(kind === "color" ? { color } : {}) },
@@ -73,15 +57,16 @@ export function videoForm(subject, signal, asked) {
       label: label.checked,
     };
     const form = new FormData();
-    form.set("upload_id", uploaded);
+    if (uploaded) form.set("upload_id", uploaded);
+    else form.set("duration_s", said.seconds());
     form.set("subject_id", subject.id);
     form.set("options", JSON.stringify(options));
     if (kind === "image") form.set("background", file);
-    return write("POST", "/v1/videos", form, { "Idempotency-Key": uploaded });
+    return write("POST", "/v1/videos", form, uploaded ? { "Idempotency-Key": uploaded } : {});
   };
   const start = async () => {
-    const video = await send(audio, sending, signal, make);
-    ask();
+    const video = await (said.file() ? send(said.file(), sending, signal, make) : make(null));
+    said.reset();
     asked(video);
   };
   return h(
@@ -92,22 +77,25 @@ export function videoForm(subject, signal, asked) {
       "aria-labelledby": "speak-title",
       onsubmit: (event) => {
         event.preventDefault();
-        const missing = !audio ? "Record or choose what is to be said first." : behind.missing();
+        const missing = said.missing() || behind.missing();
         if (missing) problem.replaceChildren(problemBox(new Error(missing)));
         else attempt(submit, problem, start);
       },
     },
     h("h2", { id: "speak-title" }, "Let ", subject.name, " speak"),
-    sound,
+    said.element,
     h("h3", {}, "View"),
     pad,
     behind.element,
     h(
       "details",
       {},
-      h("summary", {}, "Motion, size, format, label"),
+      h("summary", {}, "Frame, motion, size, format, label"),
+      whole
+        ? choice("Frame", "frame", FRAMES(whole), frame, (id) => (frame = id))
+        : h("p", { class: "faint small" }, "This subject has portraits only: an earlier version made it. Create it again from its footage to show the whole frame."),
       choice("Motion", "pose", POSES, pose, (id) => (pose = id)),
-      h("div", { class: "pair" }, field("Size", size), field("Format", format, "Without a background it is always WebM.")),
+      h("div", { class: "pair" }, field("Longest edge", size, longest > LARGEST_PORTRAIT ? `A portrait has at most ${LARGEST_PORTRAIT} px.` : null), field("Format", format, "Without a background it is always WebM.")),
       h("label", { class: "check" }, label, "Say “AI-generated” in a corner of the picture"),
     ),
     problem,

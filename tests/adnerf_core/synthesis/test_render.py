@@ -21,7 +21,9 @@ from adnerf_core.synthesis.render import DEFAULT_OPTIONS, applied_view, pixel_gr
 from adnerf_core.synthesis.subject import load_subject
 from tests.adnerf_core.ffmpeg_runs import reads_of, record_runs
 from tests.adnerf_core.files.test_video_formats import decode_alpha
-from tests.adnerf_core.toy import CENTER, SIZE
+from tests.adnerf_core.toy import CENTER, FOOTAGE_SIZE, SIZE
+
+PORTRAIT = RenderOptions(frame="portrait")
 
 
 @pytest.fixture
@@ -54,14 +56,14 @@ def test_the_video_is_as_long_as_the_sound_to_a_frame(run, tmp_path, seconds):
     )
     info = ffmpeg.probe(tmp_path / "out.mp4")
     assert abs(done.duration_s - seconds) <= 0.04 and done.frames == round(seconds * 25)
-    assert info.has_audio and (info.width, info.height, info.fps) == (SIZE, SIZE, 25)
+    assert info.has_audio and (info.width, info.height, info.fps) == (*FOOTAGE_SIZE, 25)
     assert sum(1 for _ in ffmpeg.read_frames(tmp_path / "out.mp4")) == done.frames
     assert stages[-1] == ("render", done.frames, done.frames)
 
 
 def test_a_render_probes_and_decodes_its_audio_once(run, tmp_path, monkeypatch):
     audio, commands = tone(tmp_path / "a.wav", 1.0), record_runs(monkeypatch)
-    render(run, audio, tmp_path / "out" / "out.mp4")
+    render(run, audio, tmp_path / "out" / "out.mp4", PORTRAIT)
     assert reads_of(audio, commands) == ["probe", "sound"]
     assert len(commands) == 4  # and one to encode the pictures, and one to add the sound
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.mp4"]
@@ -93,7 +95,7 @@ def test_a_cancelled_rendering_leaves_nothing(run, tmp_path):
 
 
 def test_the_size_can_be_chosen(run, tmp_path):
-    done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", RenderOptions(size=97))
+    done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.mp4", RenderOptions(frame="portrait", size=97))
     assert (done.width, done.height) == (96, 96)
     assert next(ffmpeg.read_frames(tmp_path / "out.mp4")).shape == (96, 96, 3)
 
@@ -132,7 +134,8 @@ def test_options_that_make_no_sense_are_refused():
         {"background": {"kind": "transparent"}, "format": "mp4"},
         {"format": "avi"},
         {"size": 63},
-        {"size": 1025},
+        {"size": 1921},
+        {"size": 1025, "frame": "portrait"},
         {"nonsense": 1},
     ):
         with pytest.raises(ValidationError):
@@ -198,7 +201,12 @@ def test_nothing_stands_behind_the_person_where_that_is_wanted(run, tmp_path):
 
 
 def test_webm_with_a_background_has_no_alpha(run, tmp_path):
-    done = render(run, tone(tmp_path / "a.wav", 0.4), tmp_path / "out.webm", RenderOptions(format="webm", size=64))
+    done = render(
+        run,
+        tone(tmp_path / "a.wav", 0.4),
+        tmp_path / "out.webm",
+        RenderOptions(frame="portrait", format="webm", size=64),
+    )
     pictures = list(ffmpeg.read_frames(tmp_path / "out.webm"))
     assert (len(pictures), pictures[0].shape) == (done.frames, (64, 64, 3))
     assert decode_alpha(tmp_path / "out.webm", 64)[..., 3].min() == 255

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from adnerf_core.config import RenderOptions
-from adnerf_core.files import ffmpeg
+from adnerf_core.files import ffmpeg, yuv
 from adnerf_core.files.ffmpeg import write_wav
 from adnerf_core.synthesis.render import render
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
@@ -15,7 +15,7 @@ from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
 
 def drawn(text, size, color=(90, 140, 60), channels=3):
     frame = np.full((size, size, channels), (*color, 0)[:channels], np.uint8)
-    return frame, VisibleLabel(text, size).draw(frame)
+    return frame, VisibleLabel(text, size, size).draw(frame)
 
 
 @pytest.mark.parametrize("size", [64, 128, 256, 512, 1024])
@@ -42,6 +42,19 @@ def test_long_and_short_texts_stay_inside(text):
     assert cols.min() >= 1 and cols.max() < 127
 
 
+@pytest.mark.parametrize(("height", "width"), [(180, 320), (320, 180)])
+def test_the_label_on_planes_is_that_on_rgb(height, width):
+    label = VisibleLabel(DEFAULT_TEXT, height, width)
+    planes = np.full((height * 3 // 2, width), 128, np.uint8)
+    whole = (slice(0, height), slice(0, width))
+    before = yuv.to_rgb(planes, whole)
+    (labelled,) = label.over([planes])
+    expected = label.draw(before.clip(0, 255).round().astype(np.uint8)).astype(float)
+    assert np.abs(yuv.to_rgb(labelled, whole) - expected).max() < 4
+    rows, cols = np.nonzero(np.abs(expected - before).max(-1) > 5)
+    assert rows.min() > height - 40 and cols.max() < width - 1
+
+
 def test_the_label_is_opaque_on_a_transparent_picture():
     _, labelled = drawn(DEFAULT_TEXT, 128, channels=4)
     opacity = labelled[..., 3]
@@ -63,7 +76,7 @@ def test_a_rendered_video_shows_the_label(toy_run, tmp_path):
     pictures = {}
     for label in (False, True):
         out = tmp_path / f"{label}.mp4"
-        render(toy_run, tmp_path / "say.wav", out, RenderOptions(size=128, label=label))
+        render(toy_run, tmp_path / "say.wav", out, RenderOptions(frame="portrait", size=128, label=label))
         pictures[label] = np.stack(list(ffmpeg.read_frames(out))).astype(int)
     change = np.abs(pictures[True] - pictures[False]).mean((0, 3))
     assert change[64:, :90].max() > 40

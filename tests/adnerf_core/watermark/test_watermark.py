@@ -6,7 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from adnerf_core.files import ffmpeg
+from adnerf_core.files import ffmpeg, yuv
+from adnerf_core.files.footage_reader import FootageReader
+from adnerf_core.files.video_formats import FOOTAGE
 from adnerf_core.watermark import detect as detection
 from adnerf_core.watermark import embed, spread_spectrum
 from adnerf_core.watermark.detect import detect
@@ -150,9 +152,29 @@ def test_every_frame_has_at_least_the_promised_psnr(clip, size):
             assert psnr(made[..., :3], picture[..., :3]) >= embed.MIN_PSNR_DB
 
 
+@pytest.mark.parametrize("size", [(360, 640), (640, 360), (90, 160)], ids=["16:9", "9:16", "small"])
+def test_planes_of_any_shape_are_marked(size, tmp_path):
+    height, width = size
+    clip = [cv2.resize(frame, (width, height)) for frame in speaker(syllables(FRAMES), EDGE)]
+    ffmpeg.write_video(tmp_path / "footage.mp4", clip, container=FOOTAGE)
+    read = FootageReader(tmp_path / "footage.mp4", width, height, FRAMES).read(range(FRAMES), planar=True)
+    whole, least = (slice(0, height), slice(0, width)), []
+
+    def watched(pictures):
+        for _, picture in pictures:
+            least.append(yuv.to_rgb(picture, whole))
+            yield picture
+
+    for k, made in enumerate(marked := list(WatermarkEmbedder(NUMBER, KEY, height, width).over(watched(read)))):
+        assert psnr(yuv.to_rgb(made, whole), least[k]) >= embed.MIN_PSNR_DB
+    ffmpeg.write_video(tmp_path / "marked.mp4", marked)
+    small = changed(tmp_path / "marked.mp4", "-vf", f"scale={width * 3 // 8 * 2}:{height * 3 // 8 * 2}", *RECODED)
+    assert detect(tmp_path / "marked.mp4", KEY).number == detect(small, KEY).number == NUMBER
+
+
 def test_energy_added_by_rounding_is_removed():
     """Here most values round up, to 2, 3 and 2 steps: 40.6 dB."""
-    steps = embed.quantize_to_psnr(np.full((64, 64), 2.2, np.float32), embed.TINT)
+    steps = embed.quantize_to_psnr(np.full((64, 64, 1), 2.2, np.float32) * embed.TINT)
     assert embed.MIN_PSNR_DB <= psnr(steps, np.zeros_like(steps)) < 45
 
 

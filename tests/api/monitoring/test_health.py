@@ -157,7 +157,7 @@ def test_figures_of_what_has_happened(client, make, app):
     make.subject()
     lost = make.claim()
     with app.state.database.session() as session:
-        jobs.sweep(session, dead=lambda worker: True)
+        jobs.sweep(session, lambda job: True)
         counters.add(session, counters.STAGE, "train", "head", 2.5)
     assert make.claim().id == lost.id
     told = figures(client)
@@ -178,6 +178,13 @@ def test_figures_of_workers_and_their_machines(client, enter):
     assert told["adnerf_gpu_memory_bytes", ("host", "box")] == 2000
     assert told["adnerf_gpu_memory_used_bytes", ("host", "box")] == 300
     assert told["adnerf_disk_free_bytes", ("host", "box"), ("process", "worker")] == 7
+    assert told["adnerf_cleanup_paused",] == 0
+
+
+def test_a_worker_whose_cleanup_pauses_is_seen(client, enter):
+    enter("w1")
+    enter("w2", cleanup_paused=True)
+    assert figures(client)["adnerf_cleanup_paused",] == 1
 
 
 def test_figures_of_requests_are_few_whatever_is_asked_for(client):

@@ -79,6 +79,21 @@ def test_a_refused_request_may_be_sent_again_with_its_key(client, make):
     assert ask().headers["idempotency-replayed"] == "true"
 
 
+def test_a_video_without_speech_is_requested_once_and_its_duration_is_part_of_the_request(client, make):
+    subject = make.ready_subject()
+
+    def ask(**fields):
+        data = {"subject_id": subject["id"]} | fields
+        return client.post("/v1/videos", files={name: (None, text) for name, text in data.items()}, headers=KEY)
+
+    first, again = ask(duration_s="5"), ask(duration_s="5")
+    assert first.status_code == again.status_code == 202
+    assert first.json() == again.json() and again.headers["idempotency-replayed"] == "true"
+    check_problem(ask(duration_s="6"), "idempotency_key_reused")
+    check_problem(ask(duration_s="5", options='{"frame": "portrait"}'), "idempotency_key_reused")
+    assert len(client.get("/v1/videos").json()["items"]) == 1
+
+
 @pytest.mark.parametrize(
     "breaks",
     ["api.responses.serializers.subject", "api.responses.serializers.retry_after", "storage.tables.counters._write"],

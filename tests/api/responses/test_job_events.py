@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -221,6 +223,71 @@ def test_listeners_hold_no_connection_to_the_database_and_leave_nothing(client, 
     deadline = now() + timedelta(seconds=30)
     while app.state.job_event_hub.subscribers:
         assert now() < deadline
+
+
+def test_an_owner_has_a_limited_number_of_streams_and_gets_them_back_at_once(client, make, app, quick):
+    app.state.job_event_hub._streams_per_owner = 3
+    job = make.subject()["jobs"][0]
+    events = f"{job['links']['self']}/events"
+    with ExitStack() as stack:
+        followed = [stack.enter_context(following(client, job)) for _ in range(3)]
+        assert {next(each).name for each in followed} == {"state"}
+        refused = client.get(events)
+        check_problem(refused, "too_many_streams")
+        assert int(refused.headers["retry-after"]) > 0
+        assert client.get(job["links"]["self"]).status_code == 200
+        with make.database.session() as session:
+            _, token = api_keys.create(session, owner="ann", name="k", scopes=["read"])
+        other = client.get(events, headers={"Authorization": f"Bearer {token}"})
+        check_problem(other, "not_found")  # another owner's streams are counted apart
+        with make.database.session() as session:
+            _, token = api_keys.create(session, owner=LOCAL, name="k", scopes=["read"])
+        client.headers["Authorization"] = f"Bearer {token}"
+    assert streams_are_free(app)
+    for _ in range(5):
+        with following(client, job) as told:
+            next(told)
+    assert streams_are_free(app)
+
+
+def test_all_owners_together_have_a_limited_number_of_streams(client, make, app, quick):
+    app.state.job_event_hub.max_streams = 2
+    job = make.subject()["jobs"][0]
+    with following(client, job) as one, following(client, job) as two:
+        next(one), next(two)
+        refused = client.get(f"{job['links']['self']}/events")
+        check_problem(refused, "unavailable")
+        assert int(refused.headers["retry-after"]) > 0
+    assert streams_are_free(app)
+
+
+def test_clients_that_vanish_free_their_streams(client, make, app, quick):
+    """Connections that are reset, not closed."""
+    job = make.subject()["jobs"][0]
+    lost = [socket.create_connection((client.base_url.host, client.base_url.port)) for _ in range(20)]
+    for connection in lost:
+        connection.sendall(
+            f"GET {job['links']['self']}/events HTTP/1.1\r\nHost: {client.base_url.host}\r\n\r\n".encode()
+        )
+    until(lambda: app.state.job_event_hub.subscribers == 20)
+    assert app.state.job_event_hub._streams[LOCAL] == 20
+    for connection in lost:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+    assert streams_are_free(app)
+
+
+def streams_are_free(app) -> bool:
+    """Whether all streams are given back within a second of their end."""
+    until(lambda: app.state.job_event_hub._streams.total() == 0, timeout_s=2)
+    return not app.state.job_event_hub._streams
+
+
+def until(true, timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_a_listener_that_does_not_listen_is_told_no_more_than_it_takes(app, make):

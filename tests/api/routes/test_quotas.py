@@ -108,6 +108,22 @@ def test_seconds_of_video_a_day(tight, monkeypatch):
     assert send_video(client, subject).status_code == 202
 
 
+def test_a_video_without_speech_is_refused_if_it_is_longer_than_what_is_left_of_the_day(tight):
+    client, make = tight(daily_seconds=10)
+    subject = make.ready_subject()
+
+    def ask(duration_s):
+        form = {"subject_id": (None, subject["id"]), "duration_s": (None, str(duration_s))}
+        return client.post("/v1/videos", files=form)
+
+    make.ready_video(subject, b"film")  # of two seconds
+    refused(ask(8.5), "daily_seconds", 10)
+    assert ask(8).status_code == 202
+    make.succeed(duration_s=8.0)
+    refused(ask(1), "daily_seconds", 10)
+    assert client.get("/v1/me").json()["quotas"]["daily_seconds"]["used"] == 10
+
+
 def test_bytes_stored(tight):
     client, make = tight(stored_bytes=2 * len(VIDEO) + len(AUDIO) + 10)
     subject = make.ready_subject()

@@ -11,6 +11,7 @@ from storage.database.models import Subject
 from tests.api.conftest import PNG, VIDEO, check_problem
 
 SUBJECT_FIELDS = {
+    "full_frame",
     "id",
     "name",
     "state",
@@ -41,7 +42,7 @@ def test_a_reference_video_becomes_a_pending_subject_with_a_queued_job(client, m
     assert set(subject) == SUBJECT_FIELDS
     assert subject["id"].startswith("sub_")
     assert (subject["name"], subject["preset"], subject["state"]) == ("Ann", "draft", "pending")
-    assert subject["footage"] is subject["quality"] is subject["view_limits"] is None
+    assert subject["footage"] is subject["quality"] is subject["view_limits"] is subject["full_frame"] is None
     assert answer.headers["location"] == f"/v1/subjects/{subject['id']}" == subject["links"]["self"]
     assert int(answer.headers["retry-after"]) >= 1
     (job,) = subject["jobs"]
@@ -87,6 +88,9 @@ def test_a_file_name_from_the_client_names_no_file_on_disk(client, settings, tri
         ({}, "/consent"),
         ({"consent": "  "}, "/consent"),
         ({"consent": "Ann agreed\0"}, "/consent"),
+        ({"consent": "Ann\x1b[2J agreed"}, "/consent"),
+        ({"consent": "Ann\u202e agreed"}, "/consent"),
+        ({"consent": "\u200b\n"}, "/consent"),
         ({"consent": "yes", "preset": "fastest"}, "/preset"),
         ({"consent": "yes", "name": " "}, "/name"),
         ({"consent": "yes", "name": "a\nb"}, "/name"),

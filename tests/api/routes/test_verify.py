@@ -21,8 +21,10 @@ CREDENTIALS = {
     "issuer": "studio",
     "signed_at": "2026-05-02T09:30:00Z",
     "generator": "adnerf 0.1.0",
+    "source_type": "compositeWithTrainedAlgorithmicMedia",
     "video_id": "vid_x",
     "created_at": "2026-05-02T09:30:00Z",
+    "footage_sha256": "ab" * 32,
     "problems": [],
 }
 NONE = {**dict.fromkeys(CREDENTIALS), "present": False, "valid": False, "ours": False, "problems": []}
@@ -76,6 +78,8 @@ def test_a_video_that_was_made_here(client, make, app, looking):
         "links": {"self": f"/v1/videos/{video['id']}", "subject": f"/v1/subjects/{video['subject_id']}"},
     }
     assert body["credentials"]["issuer"] == "studio"
+    assert body["credentials"]["source_type"] == "compositeWithTrainedAlgorithmicMedia"
+    assert body["credentials"]["footage_sha256"] == "ab" * 32
     assert body["mark"] == {"found": True, "score": 21.5, "false_alarm": 1e-30, "video_id": video["id"]}
     assert client.get(body["links"]["self"]).json() == body
     assert answer.headers["location"] == body["links"]["self"]
@@ -100,6 +104,13 @@ def test_a_video_that_was_not_made_here(client, looking):
     assert (body["made_here"], body["made_at"], body["video"]) == (False, None, None)
     assert body["credentials"]["problems"] == [problem]
     assert body["mark"] == {"found": False, "score": None, "false_alarm": None, "video_id": None}
+
+
+def test_findings_of_an_earlier_version_can_be_read(client, looking):
+    known = {name: value for name, value in CREDENTIALS.items() if name not in ("source_type", "footage_sha256")}
+    looking |= {"credentials": known, "mark": None}
+    body = send(client).json()
+    assert (body["credentials"]["source_type"], body["credentials"]["footage_sha256"]) == (None, None)
 
 
 def test_a_file_that_cannot_be_inspected(client, looking):

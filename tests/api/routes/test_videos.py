@@ -3,11 +3,11 @@ import json
 import pytest
 
 from storage.database.models import Video
-from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem
+from tests.api.conftest import AUDIO, FULL_FRAME, PNG, VIDEO, check_problem
 
 VIDEO_FIELDS = {
-    "id", "subject_id", "state", "options", "view", "duration_s", "frames", "width", "height", "size_bytes", "created_at",
-    "job", "links",
+    "id", "subject_id", "state", "options", "view", "idle_s", "duration_s", "frame", "frames", "width", "height",
+    "size_bytes", "created_at", "job", "links",
 }  # fmt: skip
 FILM = bytes(range(256)) * 4000
 
@@ -45,7 +45,9 @@ def test_audio_becomes_a_pending_video_with_a_queued_job(client, make, subject):
 def test_all_options_are_stored_and_returned(client, subject):
     options = {
         "size": 256,
+        "frame": "portrait",
         "pose": "still",
+        "motion": 0.5,
         "view": {"yaw_deg": -30, "pitch_deg": 1.5, "roll_deg": 30, "zoom": 1.2, "x": 0.1, "y": -0.1},
         "background": {"kind": "transparent", "color": None},
         "format": "webm",
@@ -70,7 +72,14 @@ def test_the_options_have_defaults(client, subject):
         ("", "/options"),
         ({"colour": 1}, "/options/colour"),
         ({"size": 63}, "/options/size"),
-        ({"size": 1025}, "/options/size"),
+        ({"size": 1921}, "/options/size"),
+        ({"size": 1025, "frame": "portrait"}, "/options/size"),
+        ({"size": 1025, "view": {"yaw_deg": 5}}, "/options/size"),
+        ({"frame": "square"}, "/options/frame"),
+        ({"frame": "full", "view": {"yaw_deg": 5}}, "/options/frame"),
+        ({"frame": "full", "background": {"kind": "color", "color": "#204060"}}, "/options/frame"),
+        ({"frame": "full", "motion": 0.5}, "/options/frame"),
+        ({"motion": 1.6}, "/options/motion"),
         ({"size": "large"}, "/options/size"),
         ({"format": "avi"}, "/options/format"),
         ({"pose": "dance"}, "/options/pose"),
@@ -114,6 +123,107 @@ def test_the_errors_of_all_branches_of_a_union_are_one_error(client, subject):
 )
 def test_invalid_options_are_answered_with_the_valid_ones(client, subject, options, possible):
     assert possible in check_problem(post(client, subject, options), "validation_failed")["detail"]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"view": {"zoom": 1.5}}, ["`view`"]),
+        ({"background": {"kind": "transparent"}, "format": "webm", "motion": 0}, ["`background`", "`motion`"]),
+    ],
+)
+def test_a_full_frame_with_options_of_a_portrait_is_refused_by_their_names(client, subject, options, named):
+    body = check_problem(post(client, subject, {"frame": "full"} | options), "validation_failed")
+    assert [entry["pointer"] for entry in body["errors"]] == ["/options/frame"]
+    assert all(name in body["detail"] for name in [*named, "frame `portrait`"])
+    for frame in (None, "portrait"):
+        assert post(client, subject, {"frame": frame} | options).json()["options"]["frame"] == frame
+
+
+def test_a_background_picture_needs_a_portrait(client, subject):
+    body = check_problem(post(client, subject, {"frame": "full"}, background=("b.png", PNG)), "validation_failed")
+    assert [entry["pointer"] for entry in body["errors"]] == ["/options/frame"]
+    assert "`background`" in body["detail"]
+
+
+def test_a_subject_tells_the_size_of_its_full_frame_and_a_video_what_was_rendered(client, make, subject):
+    assert subject["full_frame"] == FULL_FRAME
+    video = make.video(subject)
+    assert (video["frame"], video["idle_s"]) == (None, None)
+    make.succeed(frame="full", frames=50, duration_s=2.0, **FULL_FRAME)
+    video = client.get(video["links"]["self"]).json()
+    assert (video["frame"], video["width"], video["height"]) == ("full", 1280, 720)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({"frame": "full"}, "no full frame."), ({"size": 1025}, "at most 1024 px")]
+)
+def test_a_subject_of_an_earlier_version_has_portraits_only(client, make, settings, options, said):
+    subject = make.ready_subject(full_frame=None)
+    body = check_problem(post(client, subject, options), "full_frame_unavailable")
+    assert said in body["detail"] and "Create the subject again" in body["remedy"]
+    assert client.get("/v1/videos").json()["items"] == []
+    assert [path.name for path in settings.objects.rglob("*") if path.is_file()] == ["source"]
+    assert client.get(subject["links"]["self"]).json()["full_frame"] is None
+    for each in (None, {"size": 1024}, {"frame": "portrait"}):
+        assert post(client, subject, each).status_code == 202
+
+
+def idle(client, subject, duration_s, **more):
+    return client.post(
+        "/v1/videos", files={"subject_id": (None, subject["id"]), "duration_s": (None, duration_s)} | more
+    )
+
+
+@pytest.mark.parametrize(("sent", "idle_s"), [("1", 1.0), ("60", 60.0), ("7.5", 7.5)])
+def test_a_duration_in_place_of_audio_makes_a_video_without_speech(client, make, subject, sent, idle_s):
+    answer = idle(client, subject, sent)
+    assert answer.status_code == 202, answer.text
+    video = answer.json()
+    assert set(video) == VIDEO_FIELDS
+    assert (video["state"], video["idle_s"], video["duration_s"]) == ("pending", idle_s, None)
+    with make.database.session(write=False) as session:
+        assert session.get(Video, video["id"]).audio_key == ""
+    assert not [key for key in make.store.keys(older_than_s=-1.0) if "/videos/" in key]
+    make.succeed(frame="full", frames=25, duration_s=1.0, **FULL_FRAME)
+    assert client.get(video["links"]["self"]).json()["idle_s"] == idle_s
+    assert client.delete(video["links"]["self"]).status_code == 204
+
+
+def test_a_video_without_speech_can_have_a_picture_behind_it(client, make, subject):
+    video = idle(client, subject, "3", background=("b.png", PNG)).json()
+    assert video["options"]["background"]["kind"] == "image"
+    with make.database.session(write=False) as session:
+        row = session.get(Video, video["id"])
+    with make.store.open(row.background_key) as picture:
+        assert (picture.read(), row.stored_bytes) == (PNG, len(PNG))
+
+
+@pytest.mark.parametrize("wrong", ["0.9", "60.1", "-5", "nan", "inf", "ten", "", "1e999"])
+def test_the_duration_has_a_range(client, subject, wrong):
+    body = check_problem(idle(client, subject, wrong), "validation_failed")
+    assert [entry["pointer"] for entry in body["errors"]] == ["/duration_s"]
+
+
+def test_either_speech_or_a_duration(client, subject):
+    audio = {"audio": ("say.wav", AUDIO)}
+    for other in (audio, {"upload_id": (None, "upl_0")}, audio | {"upload_id": (None, "upl_0")}):
+        body = check_problem(idle(client, subject, "5", **other), "validation_failed")
+        assert [entry["pointer"] for entry in body["errors"]] == ["/duration_s"]
+        assert "either speech or `duration_s`" in body["detail"]
+    neither = client.post("/v1/videos", files={"subject_id": (None, subject["id"])})
+    body = check_problem(neither, "validation_failed")
+    assert [entry["pointer"] for entry in body["errors"]] == ["/audio"]
+    assert all(each in body["detail"] for each in ("`audio`", "`upload_id`", "`duration_s`"))
+    assert client.get("/v1/videos").json()["items"] == []
+
+
+def test_a_failed_video_without_speech_is_tried_again_as_it_was_requested(client, make, subject):
+    video = idle(client, subject, "4").json()
+    make.fail("out_of_memory")
+    assert client.post(video["job"]["links"]["retry"]).status_code == 200
+    video = client.get(video["links"]["self"]).json()
+    assert (video["state"], video["idle_s"]) == ("pending", 4.0)
 
 
 def test_a_background_picture_is_stored_and_implies_its_kind(client, make, subject):

@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.database.models import Base
+from storage.database.models import Base, Subject, Video
 from storage.settings import Settings, environment_of
 from storage.tables import jobs
 from tests.storage.tables.test_jobs import new_job
@@ -65,6 +65,29 @@ def test_every_migration_keeps_the_rows_in_both_directions(empty):
     for revision in steps[1:]:
         migrations.upgrade(empty, revision)
         assert rows() == before, revision
+    migrations.check(empty)
+
+
+def test_rows_of_an_earlier_version_have_no_full_frame_and_speak(empty):
+    migrations.upgrade(empty)
+    job = new_job(empty, "render")
+    migrations.downgrade(empty, "0015")
+    migrations.upgrade(empty)
+    with empty.session(write=False) as session:
+        subject, video = session.get(Subject, job.subject_id), session.get(Video, job.video_id)
+        assert (subject.full_frame, video.frame, video.idle_s, video.audio_key) == (None, None, None, "k")
+
+
+def test_a_video_without_speech_outlives_a_downgrade(empty):
+    migrations.upgrade(empty)
+    job = new_job(empty, "render")
+    with empty.session() as session:
+        video = session.get(Video, job.video_id)
+        video.audio_key, video.idle_s, video.frame = "", 5.0, "full"
+    migrations.downgrade(empty, "0015")
+    with empty.engine.connect() as connection:
+        assert list(connection.execute(text("SELECT id, audio_key FROM videos"))) == [(job.video_id, "")]
+    migrations.upgrade(empty)
     migrations.check(empty)
 
 

@@ -20,7 +20,7 @@ def test_moves_are_counted(database):
     for _ in range(2):
         claim(database, lease_s=-1)
     with database.session() as session:
-        jobs.sweep(session)
+        jobs.sweep(session, lambda job: True)
     assert counts(database) == {
         ("preprocess", "claim"): 1,
         ("render", "claim"): 1,

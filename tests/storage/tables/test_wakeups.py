@@ -48,7 +48,7 @@ def test_every_move_to_the_queue_sends_a_wakeup(database, notified, move):
     notified.clear()
     if move == "sweep":
         with database.session() as session:
-            jobs.sweep(session, dead=lambda worker: True)
+            jobs.sweep(session, lambda job: True)
     else:
         assert make(database, move, job)
     expected = "train" if move == "succeed" else "preprocess"

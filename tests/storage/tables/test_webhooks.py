@@ -12,7 +12,7 @@ import pytest
 
 from storage.database import queries
 from storage.database.models import LOCAL, Delivery, Webhook, now
-from storage.errors import NotFound, TooManyWebhooks, WebhookDisabled
+from storage.errors import NotFound, TooManyDeliveries, TooManyWebhooks, WebhookDisabled
 from storage.tables import counters, jobs, webhooks
 from storage.tables.webhooks import EVENTS, GIVE_UP, OUTCOMES, TEST, WAITS, Attempt
 from tests.storage.tables.test_jobs import ERROR, claim, new_job
@@ -113,7 +113,7 @@ def test_the_sweep_writes_events_too(database):
     for _ in range(jobs.MAX_ATTEMPTS):
         claim(database, lease_s=-1)
         with database.session() as session:
-            jobs.sweep(session)
+            jobs.sweep(session, lambda job: True)
     assert events_written(database) == ["job.failed"]
     assert json.loads(deliveries(database)[0].body)["data"]["error"]["code"] == "worker_lost"
     assert reread(database, job).state == "failed"
@@ -283,7 +283,7 @@ def test_deleting_a_webhook_deletes_its_deliveries(database):
 def test_the_due_time_of_the_longest_overdue_delivery(database):
     def since():
         with database.session(write=False) as session:
-            assert webhooks.is_due(session) is (webhooks.due_since(session) is not None)
+            assert bool(webhooks.due_owners(session)) is (webhooks.due_since(session) is not None)
             return webhooks.due_since(session)
 
     assert since() is None
@@ -327,3 +327,34 @@ def test_only_a_request_sends_the_test_event(database):
     assert TEST not in EVENTS
     send_test(database, new_webhook(database, "job.failed"))
     assert events_written(database) == [TEST]
+
+
+def test_tests_and_replays_are_refused_while_many_deliveries_are_due(database, monkeypatch):
+    monkeypatch.setattr(webhooks, "MAX_DUE", 3)
+    webhook, other = new_webhook(database, TEST), new_webhook(database, TEST, owner="ann")
+    sent = [send_test(database, webhook) for _ in range(3)]
+    with pytest.raises(TooManyDeliveries):
+        send_test(database, webhook)
+    with pytest.raises(TooManyDeliveries), database.session() as session:
+        webhooks.replay(session, queries.get(session, Webhook, webhook.id), queries.get(session, Delivery, sent[0].id))
+    send_test(database, other)
+    record_attempt(database, claim_delivery(database), SERVER_ERROR)
+    send_test(
+        database, webhook
+    )  # those of a webhook on hold do not count: a test shows whether its receiver works again
+    assert len(deliveries(database, webhook)) == 4
+
+
+def test_due_owners_are_those_for_whom_a_delivery_can_be_claimed(database):
+    ann, bob = (new_webhook(database, TEST, owner=owner) for owner in ("ann", "bob"))
+    first = send_test(database, ann)
+    send_test(database, ann), send_test(database, bob)
+    with database.session(write=False) as session:
+        due = webhooks.due_owners(session)
+    assert due["ann"] == first.next_at < due["bob"]
+    with database.session() as session:
+        assert webhooks.claim(session, lease_s=60, owner="bob").webhook.id == bob.id
+    with database.session() as session:
+        assert webhooks.claim(session, lease_s=60, owner="bob") is None
+    with database.session(write=False) as session:
+        assert list(webhooks.due_owners(session)) == ["ann"]

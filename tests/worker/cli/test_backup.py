@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
@@ -148,3 +152,35 @@ def test_what_cannot_be_backed_up_is_refused(house, tmp_path, restored):
         with pytest.raises(BackupRefused, match=r"docs/operations\.md"):
             backup.back_up(house.settings.replace(**servers), tmp_path / "backup")
     assert not (tmp_path / "backup").exists()
+
+
+def test_a_full_disk_is_told_in_one_sentence(adnerf, house, small_disk):
+    """Wherever the space ends: in the database, in an object, in a key. The tmpfs has 3 MB."""
+    house.submit_subject(words="w" * 600_000)
+    told = set()
+    for free in (50_000, 250_000, 450_000, 700_000):
+        ballast = small_disk / "ballast"
+        ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free - free))
+        told.add(adnerf("backup", small_disk / "backup", status=1))
+        shutil.rmtree(small_disk / "backup")
+        ballast.unlink()
+    assert all("No space left" in each and "Traceback" not in each and "sqlite" not in each for each in told), told
+    adnerf("backup", small_disk / "backup")
+
+
+@pytest.mark.parametrize(("command", "kib"), [("backup", 1), ("backup", 64), ("restore", 64)])
+def test_a_limit_on_the_size_of_files_is_told_alike(house, tmp_path, restored, command, kib):
+    """`ulimit -f`, as a real process: EFBIG instead of ENOSPC."""
+    house.submit_subject(words="w" * 900_000)
+    folder, settings = tmp_path / "backup", house.settings
+    if command == "restore":
+        backup.back_up(settings, folder)
+        settings = restored
+    ran = subprocess.run(
+        [sys.executable, "-m", "worker", command, str(folder)],
+        env=environment_of(settings) | {"PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (kib << 10, kib << 10)),
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 1 and "No space left for" in ran.stderr and "Traceback" not in ran.stderr, ran.stderr

@@ -208,6 +208,23 @@ def test_a_database_of_an_older_version_is_told(tmp_path, command):
     assert "older version" in told and "adnerf serve" in told
 
 
+@pytest.mark.parametrize("command", ["worker", "beat"])
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [("missing", "There is no database"), ("damaged", "is damaged"), ("0013", "older version")],
+)
+def test_celery_workers_and_beat_check_the_database_first(tmp_path, command, state, sentence):
+    """Before Celery starts: no broker listens at this address."""
+    if state == "damaged":
+        (tmp_path / "adnerf.db").write_bytes(b"this is no database, but " * 400)
+    elif state != "missing":
+        broken_revision(tmp_path / "adnerf.db", state)
+    broker = {"ADNERF_BROKER_URL": "redis://127.0.0.1:1/0"}
+    status, told, _ = start(command, "--data-dir", str(tmp_path), **broker)
+    assert (status, "Traceback" in told) == (1, False), told
+    assert sentence in told
+
+
 def test_a_database_without_tables_is_told(tmp_path):
     (tmp_path / "adnerf.db").touch()
     status, told, _ = start("api", "--data-dir", str(tmp_path))

@@ -47,6 +47,7 @@ def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path)
     subject = house.subject(subject)
     assert subject.footage["frames_with_face"] > 200
     assert subject.quality["held_out_frames"] > 10
+    assert subject.full_frame == {"width": 256, "height": 256}
     with house.unzip(subject.run_key) as run:
         lines = [json.loads(line) for line in run.read(RunDir(Path()).metrics.name).splitlines()]
     heads = [line["step"] for line in lines if line["phase"] == "head"]
@@ -77,4 +78,6 @@ def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path)
     assert (video.frames, video.duration_s) == (100, 4.0)
     with house.database.session(write=False) as session:
         chains = certificates.chains(session)
-    assert read(house.store.root / video.file_key, chains)["video_id"] == video.id
+    stated = read(house.store.root / video.file_key, chains)
+    assert (stated["video_id"], stated["footage_sha256"]) == (video.id, subject.footage_sha256)
+    assert (video.frame, stated["source_type"]) == ("full", "compositeWithTrainedAlgorithmicMedia")

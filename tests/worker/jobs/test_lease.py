@@ -26,12 +26,14 @@ def job(house):
 class Held:
     """A lease over a job, and what it did to its process."""
 
-    def __init__(self, house, job, **settings):
+    def __init__(self, house, job, slept=lambda: 0.0, **settings):
         self.died = threading.Event()
         self.statuses = []
         self.stopping = threading.Event()
         settings = house.settings.replace(**settings)
-        self.lease = Lease(house.database, settings, job, ProgressEstimator({"track": 1}), self.stopping, self.die)
+        self.lease = Lease(
+            house.database, settings, job, ProgressEstimator({"track": 1}), self.stopping, self.die, slept
+        )
 
     def die(self, status):
         self.statuses.append(status)
@@ -127,3 +129,26 @@ def test_a_database_that_stays_away_stops_the_work_when_the_lease_is_over(house,
         assert lease.lost.wait(5)
         with pytest.raises(Cancelled):
             lease.check()
+
+
+@pytest.mark.parametrize("asleep_s", [0.0, 3600.0])
+def test_a_job_that_was_taken_over_while_the_machine_slept_keeps_its_attempts(house, job, asleep_s):
+    """On one machine nothing is taken over in its sleep, but another machine cannot know that this one sleeps."""
+    slept = [0.0]
+    with Held(house, job, lambda: slept[0], beat_s=0.5).lease as lease:
+        with house.database.session() as session:
+            slept[0] = asleep_s
+            jobs.sweep(session, lambda job: True)
+        assert lease.lost.wait(5)
+    again = house.job(job)
+    assert (again.state, again.attempt) == ("queued", 1)
+    assert again.max_attempts == jobs.MAX_ATTEMPTS + (1 if asleep_s else 0)
+
+
+def test_a_cancelled_job_is_not_changed_after_a_sleep(house, job):
+    slept = [0.0]
+    with Held(house, job, lambda: slept[0], beat_s=0.5).lease as lease:
+        house.write(job_service.cancel_job, job.id)
+        slept[0] = 3600.0
+        assert lease.lost.wait(5)
+    assert (house.job(job).state, house.job(job).max_attempts) == ("cancelled", jobs.MAX_ATTEMPTS)

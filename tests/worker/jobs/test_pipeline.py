@@ -7,7 +7,7 @@ import threading
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from adnerf_core.config import RenderOptions, ViewChange
+from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import MissingBackend, NotReady
 from api.services import jobs as job_service
 from api.services import subjects, videos
@@ -15,6 +15,7 @@ from storage.database import queries
 from storage.database.models import Job, Subject
 from storage.errors import (
     BadCertificate,
+    FullFrameUnavailable,
     NotFound,
     PreviewNotReady,
     QuotaExceeded,
@@ -26,8 +27,10 @@ from storage.errors import (
     ViewsNotReady,
 )
 from storage.tables import jobs
-from tests.worker.stub_core import LOADED, VIEW_LIMITS, VIEWS
+from tests.worker.stub_core import FULL_FRAME, LOADED, VIEW_LIMITS, VIEWS
 from worker.jobs import attempt, pipeline
+
+IMAGE = RenderOptions(background=Background(kind="image"))
 
 
 def work_in_background(house):
@@ -70,6 +73,41 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         content = file.read()
     assert content == b'model says {"steps": 2} before a wall'
     assert video.size_bytes == len(content)
+
+
+def test_a_subject_has_the_size_of_its_footage_and_its_videos_are_full_frames_unless_asked_otherwise(house):
+    subject = house.ready_subject()
+    assert subject.full_frame == FULL_FRAME
+    whole, portrait = (
+        house.submit_video(subject.id, options=RenderOptions(frame=frame)) for frame in (None, "portrait")
+    )
+    turned = house.submit_video(subject.id, options=RenderOptions(view=ViewChange(yaw_deg=5)))
+    house.work()
+    rendered = [(video.frame, video.width, video.height) for video in map(house.video, (whole, portrait, turned))]
+    assert rendered == [("full", 1280, 720), ("portrait", 64, 64), ("portrait", 64, 64)]
+
+
+def test_a_subject_that_was_trained_without_its_footage_has_portraits(house):
+    subject = house.ready_subject(train={"old": True})
+    assert (subject.state, subject.full_frame) == ("ready", None)
+    with pytest.raises(FullFrameUnavailable, match="Create the subject again"):
+        house.submit_video(subject.id, options=RenderOptions(frame="full"))
+    video = house.submit_video(subject.id)
+    house.work()
+    assert house.video(video).frame == "portrait"
+
+
+def test_a_video_without_speech_is_as_long_as_requested_and_can_be_retried(house):
+    subject = house.ready_subject()
+    video = house.submit_video(subject.id, background=b"a wall", options=IMAGE, idle_s=2.5)
+    house.write(job_service.cancel_job, video.job.id)
+    house.write(job_service.retry_job, house.settings, video.job.id)
+    house.work()
+    video = house.read(videos.video_file, video.id)
+    assert (video.state, video.idle_s, video.duration_s, video.frames) == ("ready", 2.5, 2.48, 62)
+    with house.store.open(video.file_key) as file:
+        assert file.read() == b"model says {} before a wall"
+    assert not [key for key in house.objects() if key.endswith("audio")]
 
 
 def test_only_what_is_needed_stays(house):

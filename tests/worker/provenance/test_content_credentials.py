@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import socket
@@ -28,6 +29,7 @@ from worker.provenance.provenance import Provenance
 from worker.provenance.signing_identity import PURPOSES, load_identity, load_mark_key
 
 CLAIM = VideoClaim("vid_1", "sub_1", "ab" * 32, datetime(2026, 5, 2, 9, 30, tzinfo=timezone.utc))
+FULL = dataclasses.replace(CLAIM, full_frame=True)
 SIGNING = (ExtendedKeyUsageOID.EMAIL_PROTECTION,)
 
 
@@ -47,11 +49,11 @@ def identity(settings):
     return load_identity(settings)
 
 
-def signed(identity, clips, tmp_path, suffix=".mp4"):
+def signed(identity, clips, tmp_path, suffix=".mp4", claim=CLAIM):
     """A signed copy of a clip, and its manifest where that lies beside it."""
     source, out = tmp_path / f"plain{suffix}", tmp_path / f"signed{suffix}"
     source.write_bytes((clips / f"clip{suffix}").read_bytes())
-    return out, Signer(identity).sign(source, out, CLAIM)
+    return out, Signer(identity).sign(source, out, claim)
 
 
 def flip(path, at):
@@ -93,9 +95,56 @@ def test_any_other_reader_that_trusts_the_root_trusts_the_video(identity, clips,
     manifest = store["manifests"][store["active_manifest"]]
     (actions,) = (each["data"] for each in manifest["assertions"] if each["label"].startswith("c2pa.actions"))
     assert [action["action"] for action in actions["actions"]] == ["c2pa.created"]
-    assert actions["actions"][0]["digitalSourceType"] == content_credentials.TRAINED_ALGORITHM
+    assert actions["actions"][0]["digitalSourceType"].endswith("/digitalsourcetype/trainedAlgorithmicMedia")
+    assert "ingredients" not in manifest
     assert "Ada" not in json.dumps(store)  # no name, only the digest of the record
     assert "ab" * 32 in json.dumps(store)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+@pytest.mark.parametrize("digest", ["cd" * 32, None], ids=["known", "unknown"])
+def test_a_full_frame_is_a_composite_that_names_its_footage_by_the_digest_alone(
+    identity, clips, tmp_path, suffix, digest
+):
+    video, beside = signed(identity, clips, tmp_path, suffix, dataclasses.replace(FULL, footage_sha256=digest))
+    found = read(video, {identity.serial: identity.chain}, beside)
+    assert (found["ours"], found["problems"]) == (True, [])
+    assert (found["source_type"], found["footage_sha256"]) == ("compositeWithTrainedAlgorithmicMedia", digest)
+    with video.open("rb") as file, c2pa.Reader(f"video/{suffix[1:]}", file, manifest_data=beside) as reader:
+        store = json.loads(reader.json())
+    (manifest,) = store["manifests"].values()
+    (ingredient,) = manifest["ingredients"]
+    assert ingredient["relationship"] == "componentOf"
+    assert not {"thumbnail", "data", "active_manifest", "manifest_data"} & set(ingredient)
+    (actions,) = (each["data"]["actions"] for each in manifest["assertions"] if each["label"] == "c2pa.actions.v2")
+    created, placed = actions
+    assert created["action"] == "c2pa.created"
+    assert created["digitalSourceType"].endswith("/digitalsourcetype/compositeWithTrainedAlgorithmicMedia")
+    (reference,) = placed["parameters"]["ingredients"]
+    assert placed["action"] == "c2pa.placed" and ingredient["label"] in reference["url"]
+    if digest is not None:
+        stated = ingredient["instance_id"].removeprefix("ni:///sha-256;")
+        assert base64.urlsafe_b64decode(stated + "=").hex() == digest
+        assert digest in ingredient["description"]
+    plain, _ = signed(identity, clips, tmp_path)
+    assert read(plain, {identity.serial: identity.chain})["source_type"] == "trainedAlgorithmicMedia"
+    assert len(beside or video.read_bytes()) - (0 if beside else plain.stat().st_size) < 20_000
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        {"action": "c2pa.created", "digitalSourceType": "https://example.org/digitalsourcetype/anything"},
+        {"action": "c2pa.created", "digitalSourceType": content_credentials.SOURCE_TYPES + "a b <i>"},
+    ],
+    ids=["elsewhere", "no term"],
+)
+def test_only_terms_of_the_iptc_are_repeated(action, identity, clips, tmp_path, monkeypatch):
+    theirs = content_credentials.manifest_of(CLAIM)
+    theirs["assertions"][0]["data"]["actions"] = [action]
+    monkeypatch.setattr(content_credentials, "manifest_of", lambda claim: theirs)
+    video, _ = signed(identity, clips, tmp_path)
+    assert read(video, {})["source_type"] is None
 
 
 def test_one_flipped_byte_is_noticed(identity, clips, tmp_path):

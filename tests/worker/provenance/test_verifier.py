@@ -18,7 +18,7 @@ from adnerf_core.watermark.embed import WatermarkEmbedder
 from api.services import videos
 from api.services.verifications import submit_verification
 from storage.database import queries
-from storage.database.models import LOCAL, Verification, Video
+from storage.database.models import LOCAL, Subject, Verification, Video
 from storage.settings import bare_environment
 from storage.tables import verifications
 from tests.incoming import incoming
@@ -44,10 +44,11 @@ def scene(seconds):
         yield np.dstack([gray, gray * 0.9, gray * 0.8]).clip(0, 255).astype(np.uint8)
 
 
-def render(run, audio, out, options, progress, *, background=None, device="cpu", load=None, mark=None):
+def render(run, audio, out, options, progress, *, background=None, device="cpu", load=None, mark=None, duration_s=None):
     seconds = json.loads(audio.read_bytes()).get("seconds", 10)
     write_video(out, WatermarkEmbedder(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
-    return SimpleNamespace(frames=250, duration_s=10.0, width=SIZE, height=SIZE, view=ViewChange())
+    frame = options.frame or "full"
+    return SimpleNamespace(frame=frame, frames=250, duration_s=10.0, width=SIZE, height=SIZE, view=ViewChange())
 
 
 SEALING = dataclasses.replace(CORE, render=render, provenance=Provenance)
@@ -96,6 +97,10 @@ def test_what_was_made_here_is_known_again_by_both_ways(house, tmp_path):
     assert whole["credentials"]["ours"] is True
     assert (whole["credentials"]["video_id"], whole["mark"]["video_id"]) == (video.id, video.id)
     assert whole["mark"]["false_alarm"] < 1e-9
+
+    subject = house.read(queries.get, Subject, video.subject_id)
+    assert whole["credentials"]["source_type"] == "compositeWithTrainedAlgorithmicMedia"
+    assert whole["credentials"]["footage_sha256"] == subject.footage_sha256 is not None
 
     copied = verify(house, changed(content, tmp_path, c="copy"))  # strips the credentials
     assert (copied.findings["credentials"]["present"], copied.findings["mark"]["video_id"]) == (False, video.id)

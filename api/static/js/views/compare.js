@@ -16,7 +16,7 @@ export async function compareView(main, ids, signal) {
   const names = ["Left", "Right"];
   const players = videos.map((video, k) => {
     const clear = video.options.background.kind === "transparent" ? "clear" : "";
-    return h("video", { class: clear, src: urls[k], playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` });
+    return h("video", { class: clear, src: urls[k], width: video.width, height: video.height, playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` });
   });
   const [first, second] = players;
   second.muted = true;

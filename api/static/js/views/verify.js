@@ -51,6 +51,12 @@ async function answered(verification, signal) {
   return now;
 }
 
+/** What the IPTC's terms for kinds of sources mean. */
+const SOURCES = {
+  trainedAlgorithmicMedia: "generated as a whole",
+  compositeWithTrainedAlgorithmicMedia: "footage with a generated part",
+};
+
 function verdict(found, file) {
   const { credentials, mark, video } = found;
   const altered = credentials?.present && !credentials.valid;
@@ -66,6 +72,7 @@ function verdict(found, file) {
       fact("Made", found.made_at && when(found.made_at)),
       fact("Signature", signature(credentials)),
       credentials?.present && fact("Signed by", credentials.issuer),
+      credentials?.valid && fact("It says it is", SOURCES[credentials.source_type]),
       fact("Invisible mark", mark?.found ? "found in the pictures" : "not found"),
       video && h("div", {}, h("dt", {}, "Video"), h("dd", {}, h("a", { href: `#/videos/${video.id}` }, "it is among yours"))),
     ),

@@ -13,7 +13,7 @@ export async function videoView(main, [id], signal) {
   const withdrawn = () => Boolean(subject.consent.withdrawn_at);
   const others = (await list(`/v1/videos?state=ready&subject_id=${subject.id}`, { signal, most: 100 })).filter((each) => each.id !== id);
   const url = video.links.file && (await mediaUrl(video.links.file, signal));
-  const title = `${subject.name} speaks`;
+  const title = video.idle_s ? `${subject.name}, silent` : `${subject.name} speaks`;
   const [head, stage, problem] = [h("div", {}), h("div", {}), h("div", {})];
   const progress = bar("");
   main.append(h("a", { class: "up", href: `#/subjects/${subject.id}` }, icon("back"), subject.name), head, problem, stage);
@@ -54,8 +54,18 @@ export async function videoView(main, [id], signal) {
     const clear = video.options.background.kind === "transparent" ? "clear" : "";
     return h(
       "div",
-      { class: "split" },
-      h("video", { class: `player ${clear}`, src: source, controls: true, playsinline: true, preload: "metadata", "aria-label": title }),
+      { class: video.width > video.height ? "split broad" : "split" },
+      h("video", {
+        class: `player ${clear}`,
+        src: source,
+        width: video.width,
+        height: video.height,
+        controls: true,
+        loop: Boolean(video.idle_s),
+        playsinline: true,
+        preload: "metadata",
+        "aria-label": title,
+      }),
       h(
         "div",
         { class: "panel" },

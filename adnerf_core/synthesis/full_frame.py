@@ -1,0 +1,130 @@
+"""Full frames: the footage's own pictures, in which what the lips can move is rendered by the two fields."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from adnerf_core.files import yuv
+from adnerf_core.files.footage_reader import FootageReader
+from adnerf_core.models.base import FrameConditions
+from adnerf_core.models.frame_renderer import render_frame
+from adnerf_core.progress import Progress
+from adnerf_core.synthesis.compositing import Grain, edge_correction, footage_in_front
+from adnerf_core.synthesis.lip_region import LipRegion, SoftMask
+from adnerf_core.synthesis.play_order import loop_order, play_order
+from adnerf_core.synthesis.subject import Subject
+
+MIN_SHARE = 1 / 255
+"""Pixels with a smaller share of the rendered colour are not rendered: they would change by less than a step."""
+
+
+class FullFrameRenderer:
+    """Renders full frames of one subject at one size."""
+
+    def __init__(self, subject: Subject, size: int | None = None, seed: int = 0):
+        """Prepares the rendering.
+
+        Args:
+            subject: it must have a playback.
+            size: longest edge of the frames, px. None: that of the footage.
+            seed: of the grain.
+        """
+        self.subject, self.playback, self.seed = subject, subject.playback, seed
+        self.grain = Grain(seed)
+        width, height = self.playback.width, self.playback.height
+        scale = (size or max(width, height)) / max(width, height)
+        self.width, self.height = (max(2, round(edge * scale / 2) * 2) for edge in (width, height))
+        self.region = LipRegion(self.playback, subject.model.geometry.camera, self.width, self.height)
+
+    def render(
+        self,
+        codes: Float[Tensor, "frames code"],
+        pose: Literal["track", "still"],
+        progress: Progress,
+        *,
+        loop: bool = False,
+    ) -> Iterator[yuv.Picture]:
+        """Renders the frames of a video, one for each of `codes`, as planes of YUV (see yuv.py).
+
+        The footage is decoded in the background, and several frames are rendered at a time, each by one thread: that takes less than one
+        frame by several threads, which would wait for each other.
+
+        Args:
+            codes: speech codes, 25 a second.
+            pose: what of the footage is played (see play_order).
+            progress: receives the stage "render".
+            loop: the first and the last frame are alike.
+        """
+        play, count, threads = self.playback, len(codes), torch.get_num_threads()
+        if loop:
+            order = iter(loop_order(play.trusted, self.subject.poses, count))
+        else:
+            order = play_order(play.trusted, self.subject.poses, pose, self.seed)
+        reader = FootageReader(play.path, play.width, play.height, len(play.trusted))
+        size = None if (self.width, self.height) == (play.width, play.height) else (self.width, self.height)
+        pending: deque[Future[yuv.Picture]] = deque()
+        try:
+            with ThreadPoolExecutor(threads, "render", torch.set_num_threads, (1,)) as pool:
+                for k, (frame, picture) in enumerate(reader.read(islice(order, count), size, planar=True)):
+                    progress("render", k, count)
+                    pending.append(pool.submit(self.render_into, picture, frame, codes[k], k))
+                    if len(pending) > 2 * threads:
+                        yield pending.popleft().result()
+                while pending:
+                    yield pending.popleft().result()
+        finally:
+            torch.set_num_threads(threads)  # the value of the pool's threads is that of all new threads
+
+    def render_into(
+        self, picture: yuv.Picture, frame: int, code: Float[Tensor, " code"], number: int = 0
+    ) -> yuv.Picture:
+        """Renders the lips of a speech code into a picture of the footage, and returns it.
+
+        Args:
+            picture: frame of the footage at this renderer's size; it is changed in place.
+            frame: its number in the footage.
+            code: speech code, which determines the lips.
+            number: of the frame in the video; each has grain of its own.
+        """
+        mask = self.region.mask(self.subject.poses[frame])
+        footage = yuv.to_rgb(picture, mask.box)
+        rendered = self.render_region(mask, frame, code)
+        difference = footage - rendered
+        correction = edge_correction(np.where(mask.share[..., None] > MIN_SHARE, difference, 0), mask.share)
+        difference -= correction
+        share = footage_in_front(difference, mask.share)
+        grain = self.grain(footage, rendered, mask.share, number)
+        yuv.add_rgb(picture, mask.box, share[..., None] * (grain[..., None] - difference))
+        return picture
+
+    def render_region(
+        self, mask: SoftMask, frame: int, code: Float[Tensor, " code"]
+    ) -> Float[np.ndarray, "rows cols 3"]:
+        """Renders the pixels of a mask; returns colours 0..255, 0 outside the mask."""
+        subject, device = self.subject, self.subject.poses.device
+        inside = mask.share > MIN_SHARE
+        origin = np.array([part.start for part in mask.box])
+        places = self.region.to_camera(np.argwhere(inside) + origin + 0.5)
+        pixels = torch.from_numpy(places.astype(np.float32)).to(device)
+        at = slice(frame, frame + 1)
+        conditions = FrameConditions(subject.poses[at], subject.torso[at], subject.upper[at], code[None])
+        color = render_frame(subject.model, conditions, pixels, self._plate(pixels)).color
+        image = np.zeros((*inside.shape, 3), np.float32)
+        image[inside] = (color * self.playback.exposure[frame] * 255).cpu().numpy()
+        return image
+
+    def _plate(self, pixels: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels 3"]:
+        """Returns the clean plate's colours at places (row, col) of the camera's image."""
+        plate = self.subject.background.permute(2, 0, 1)[None]
+        grid = (pixels.flip(-1) / self.subject.size * 2 - 1)[None, None]
+        colors = torch.nn.functional.grid_sample(plate, grid, padding_mode="border", align_corners=False)
+        return colors[0, :, 0].T

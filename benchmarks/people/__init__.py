@@ -1,0 +1,1 @@
+"""Runs many people's clips through preprocessing, training, evaluation and rendering; see __main__.py."""
