@@ -63,10 +63,8 @@ def cast_rays(camera: Camera, poses: Float[Tensor, "poses 4 4"], pixels: Float[T
     x = (pixels[:, 1] - camera.center[0]) / camera.focal
     y = (camera.center[1] - pixels[:, 0]) / camera.focal
     local = torch.stack([x, y, -torch.ones_like(x)], -1)
-    if len(poses) == 1:
-        directions = local @ poses[0, :3, :3].T
-    else:
-        directions = (poses[:, :3, :3] @ local[:, :, None])[:, :, 0]
+    rotations = poses[:, :3, :3]
+    directions = local @ rotations[0].T if len(poses) == 1 else (rotations @ local[:, :, None])[:, :, 0]
     return RayBundle(poses[:, :3, 3].expand_as(directions), torch.nn.functional.normalize(directions, dim=-1))
 
 

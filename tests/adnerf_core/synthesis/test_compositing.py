@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from adnerf_core.synthesis.compositing import Grain, edge_correction, fine_detail, footage_in_front
+from adnerf_core.synthesis.compositing import GRAIN_SHARE, Grain, edge_correction, fine_detail, footage_in_front
 
 ROWS, COLS = 96, 120
 
@@ -51,8 +51,9 @@ def test_the_grain_is_as_strong_as_that_of_the_footage(share, noise):
     made = np.full((ROWS, COLS, 3), 120, np.float32)
     filmed = made + noise * Grain(5).pattern[:ROWS, :COLS, None]
     grain = Grain(0)(filmed, made, share, 3)
-    assert grain.std() == pytest.approx(noise, rel=0.15, abs=0.05)
-    assert fine_detail(made[..., 1] + grain) == pytest.approx(fine_detail(filmed[..., 1]), rel=0.15, abs=0.05)
+    assert grain.std() == pytest.approx(GRAIN_SHARE * noise, rel=0.15, abs=0.05)
+    detail = fine_detail(filmed[..., 1])
+    assert fine_detail(made[..., 1] + grain) == pytest.approx(GRAIN_SHARE * detail, rel=0.15, abs=0.05)
 
 
 def test_grain_is_fresh_in_every_frame_and_equal_for_equal_seeds(share):
