@@ -57,10 +57,9 @@ def flush_denormals() -> Iterator[None]:
 
     Gradients behind an opaque surface are that small. A CPU is many times slower with such numbers, and they change nothing.
     """
+    # Makes numpy cache its constants, which it would warn about if it computed them inside the block.
     for kind in (np.float32, np.float64):
-        np.finfo(
-            kind
-        )  # makes numpy cache its constants, which it would warn about if it computed them inside the block
+        np.finfo(kind)
     supported = torch.set_flush_denormal(True)
     try:
         yield

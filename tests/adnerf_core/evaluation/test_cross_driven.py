@@ -19,8 +19,9 @@ def test_the_measured_opening_is_that_of_the_speaker(speaker_video):
     measured = cross_driven.openings(frames, counts.append)
     assert counts[-1] == len(measured) == 100
     assert np.corrcoef(measured, speaker_video.truth.opening[:100])[0, 1] > 0.8
-    half = cross_driven.openings([frame[::2, ::2] for frame in frames[:20]])
-    assert np.allclose(half, measured[:20], atol=0.05)
+    half = cross_driven.openings([frame[::2, ::2] for frame in frames])
+    assert np.corrcoef(half, measured)[0, 1] > 0.8
+    assert np.isclose(half.mean(), measured.mean(), rtol=0.2)
 
 
 def test_the_command_line_writes_the_figures(toy_run, speaker_video, tmp_path, monkeypatch, capsys):

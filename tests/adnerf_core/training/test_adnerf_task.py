@@ -167,7 +167,7 @@ def test_the_torsos_camera_is_the_first_frames(short_task, toy_dataset):
 @pytest.mark.parametrize("name, rays", [("head", SHORT.rays), ("torso", NETS.torso_rays)])
 def test_rays_are_those_of_one_frame_mostly_in_the_phases_rectangle(short_task, name, rays):
     phase = {phase.name: phase for phase in short_task.phases}[name]
-    batches = [phase.sample(step) for step in range(20)]
+    batches = [phase.sample(step)[0] for step in range(20)]
     assert all(len(batch.pixels) == rays for batch in batches)
     shares = []
     for batch in batches:
@@ -178,14 +178,14 @@ def test_rays_are_those_of_one_frame_mostly_in_the_phases_rectangle(short_task, 
         row, col = batch.pixels.unbind(-1)
         shares.append(((row > y) & (row < y + height) & (col > x) & (col < x + width)).float().mean())
     assert np.allclose(shares, round(0.95 * rays) / rays)
-    again = phase.sample(7)
+    again = phase.sample(7)[0]
     assert torch.equal(again.pixels, batches[7].pixels) and not torch.equal(again.pixels, batches[8].pixels)
 
 
 def test_the_head_is_trained_alone_and_the_torso_with_it(short_task, toy_dataset):
     plate = torch.from_numpy(toy_dataset.background(SIZE))
     for part, phase in enumerate(short_task.phases):
-        batch = phase.sample(3)
+        batch = phase.sample(3)[0]
         row, col = batch.pixels.long().unbind(-1)
         mask = torch.from_numpy(toy_dataset.mask(batch.frame_number, SIZE))[row, col] > 127
         picture = torch.from_numpy(toy_dataset.picture(batch.frame_number, SIZE))[row, col] / 255
@@ -214,7 +214,7 @@ def test_pixels_are_drawn_inside_and_outside():
 
 
 def test_after_the_warm_up_the_loss_is_the_papers(short_task):
-    batch = short_task.phases[0].sample(0)
+    batch = short_task.phases[0].sample(0)[0]
     n = len(batch.pixels)
     coarse, fine = (RayOutput(torch.rand(n, 3), torch.rand(n)) for _ in range(2))
     paper = sum(
