@@ -43,7 +43,7 @@ def load(
         settings: settings of the service that differ from the defaults.
     """
     outcome = Outcome("load")
-    folder_store = {"store_url": ""}  # moto keeps objects in memory, which the upload would fill
+    folder_store = {"store_url": ""}  # a second server would need processors as well
     service = Service(backends, folder, **settings | folder_store)
     try:
         url = service.api(machine="a")

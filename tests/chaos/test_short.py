@@ -41,7 +41,7 @@ def test_after_faults_of_every_kind_no_job_is_lost_and_no_incomplete_file_is_ser
         tmp_path / "storm",
         faults=len(SHARES),
         pause_s=(0.2, 1.0),
-        limit_s=120.0,
+        limit_s=60.0,
         freeze_s=(0.2, 1.0),
         clients=2,
         subject=work | {"train": work},
