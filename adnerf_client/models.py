@@ -83,6 +83,12 @@ class Quality(Model):
     lmd_px: float | None = None
     lip_sync: float | None = None
     held_out_frames: int | None = None
+    full_psnr: float | None = None
+    full_ssim: float | None = None
+    full_lpips: float | None = None
+    region_psnr: float | None = None
+    region_lpips: float | None = None
+    seam: float | None = None
 
 
 class ViewLimits(Model):

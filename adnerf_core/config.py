@@ -143,8 +143,8 @@ PRESETS: dict[str, TrainConfig] = {
     ),
     "standard": TrainConfig(
         preset="standard",
-        head_steps=4500,
-        torso_steps=3000,
+        head_steps=4000,
+        torso_steps=2500,
         field=FieldConfig(planes=(64, 384), torso_planes=(64, 448)),
     ),
     "high": TrainConfig(

@@ -59,8 +59,9 @@ GAZE_SIGMA = 0.7
 own deviation on the reference clip, and the eyes jump from one frame to the next."""
 MIN_GAZE_RANGE = 0.04
 """Smallest range of each axis of the gaze (5th to 95th percentile), eye lengths, that is scaled to -1 .. 1; a smaller one is noise."""
-MIN_OPEN_TO_LOOK = 0.4
-"""Openness of both eyes together below which the lids hide the irises; the gaze is interpolated over such frames."""
+MIN_OPEN_TO_LOOK = 0.65
+"""Mean openness of both eyes below which lids cover the irises in part, as in 5 % of the reference clip; the gaze is interpolated over such
+frames. With .4, irises that the tracker guessed below half-shut lids counted as a gaze, and blinks were rendered less well."""
 FEATURE_MARGIN = 0.12
 """Margin around the landmarks of mouth, eyes and brows in `face_boxes`, head units: about the thickness of a lip, so that the boxes
 also hold the skin that moves with them. Unmeasured."""

@@ -19,11 +19,11 @@ preference training would see few shut eyes, since they are shut in a few percen
 the few frames with the most closed eyes. Unmeasured."""
 MIN_EYE_CLOSURE = 0.01
 """Least closure (0 open .. 1 shut) in that probability, so that it is positive even in footage without a blink."""
-PIXEL_SHARES, PIXEL_SHARES_BLINK = (0.2, 0.15, 0.12), (0.1, 0.1, 0.5)
+PIXEL_SHARES, PIXEL_SHARES_BLINK = (0.16, 0.12, 0.14), (0.1, 0.05, 0.5)
 """Shares of a frame's rays in the boxes of the mouth, of the lips' region, and of eyes and brows, if rays are single pixels. The rest lie in
 the head's box. The second triple applies to the frame that is drawn for its shut eyes: with a share of 0.15 at its eyes, the lids stayed
 half open (openness 0.22 instead of the true 0.07, docs/fidelity.md)."""
-PATCH_SHARES, PATCH_SHARES_BLINK = (0.4, 0.2, 0.15), (0.2, 0.15, 0.5)
+PATCH_SHARES, PATCH_SHARES_BLINK = (0.35, 0.15, 0.15), (0.2, 0.1, 0.5)
 """The same shares for the centres of patches. A patch at the mouth or in the lips' region has the pixels of the stored frames: it shows a
 quarter of the area of another patch if these are twice as large."""
 TORSO_CLOSE_UP = 0.3

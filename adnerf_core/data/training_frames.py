@@ -23,12 +23,17 @@ TORSO_COVERAGE = 64
 TORSO_REGION_MARGIN = 1 / 32
 """Margin of the torso's region, widths of the picture: the torso also moves in poses that the footage does not show."""
 
+MAX_FRAMES = 1500
+"""Frames that are learnt from at most, evenly chosen: those of a minute. They are all in memory, which would grow with the footage. The
+preset `standard` draws 16,000 frames in its head phase, so each is seen ten times. Corrections of the track are interpolated for the
+frames between."""
+
 HEAD_BOX, MOUTH_BOX, EYES_BOX, LIP_REGION_BOX = range(4)
 """Indices into `TrainingFrames.boxes`."""
 
 
 class TrainingFrames:
-    """The valid frames of a dataset's training part, scaled to the size of the run.
+    """The valid frames of a dataset's training part (MAX_FRAMES at most), scaled to the size of the run.
 
     The region that the lips can move is also kept in the size of the dataset's own frames (close-ups): there a video shows the rendering
     beside the footage. Images, masks and labels are uint8: a minute takes 0.4 GB at 256 px, and 0.2 GB for the close-ups from 512 px.
@@ -65,7 +70,7 @@ class TrainingFrames:
             device: where the tensors are stored.
         """
         track = dataset.track()
-        numbers = np.flatnonzero(track.valid[: dataset.held_out_from])
+        numbers = choose_frames(track.valid[: dataset.held_out_from])
         self.device = device
         self.camera = dataset.camera.resized(size)
         self.frame_numbers = torch.from_numpy(numbers).to(device)
@@ -118,6 +123,13 @@ def _region_boxes(camera: Camera, track: Track, frames: Int[ndarray, " n"]) -> I
     low = np.floor(np.min(corners, axis=1)).astype(int).clip(0, camera.width - 1)
     high = np.ceil(np.max(corners, axis=1)).astype(int).clip(1, camera.width)
     return np.concatenate([low, np.maximum(high, low + 1)], -1)
+
+
+def choose_frames(valid: Bool[ndarray, " frames"]) -> Int[ndarray, " chosen"]:
+    """Returns the numbers of MAX_FRAMES of the valid frames, evenly chosen; all of them if there are no more."""
+    numbers = np.flatnonzero(valid)
+    count = min(MAX_FRAMES, len(numbers))
+    return numbers[np.linspace(0, len(numbers) - 1, count).round().astype(int)]
 
 
 def _head_box(mask: UInt8[ndarray, "size size 2"], unit: float) -> tuple[float, float, float, float]:

@@ -1,7 +1,8 @@
 """Evaluation of a finished run on the held-out part of its footage, which training never uses.
 
 Head pose (refined by training/pose_refinement.py), torso motion, eyes and brows are those of the held-out footage; the lips come
-from its sound alone. So each rendering can be compared with its frame of the footage pixel by pixel.
+from its sound alone. So each rendering can be compared with its frame of the footage pixel by pixel: as a portrait, of which every pixel
+is rendered, and as a full frame, of which only what the lips can move is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NotReady
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.evaluator import Evaluator, FaceTrackers, difference
+from adnerf_core.evaluation.full_frames import full_frame_figures
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, lip_codes
 from adnerf_core.evaluation.html_report import ReportInputs, write_report
 from adnerf_core.evaluation.lpips import load_lpips
@@ -49,7 +51,7 @@ def evaluate(
         name: Name of the subject in the report; the file name of its footage by default.
 
     Returns:
-        The figures, see `Evaluator.summary`.
+        The figures, see `Evaluator.summary` and `full_frame_figures`.
 
     Raises:
         NotReady: If the run or its dataset is unfinished, or no held-out frame shows a face.
@@ -65,16 +67,16 @@ def evaluate(
     lips = lip_codes(subject, dataset, track, held_out)
     if subject.model.refines_poses:
         track = align_held_out(subject.model, dataset, track, held_out, lips.predicted)
-    renderer = HeldOutRenderer(subject, dataset, track)
+    renderer, distance = HeldOutRenderer(subject, dataset, track), load_lpips(device)
     quiet = metrics.quiet_frames(ffmpeg.extract_audio(dataset.audio), dataset.frames)
     with ExitStack() as stack:
         trackers = FaceTrackers(*(stack.enter_context(closing(load_tracker("facemesh"))) for _ in range(3)))
-        evaluator = Evaluator(renderer, lips, trackers, quiet, load_lpips(device))
+        evaluator = Evaluator(renderer, lips, trackers, quiet, distance)
         pictures = evaluator.evaluate_frames(held_out, progress)
         folder = Path(stack.enter_context(TemporaryDirectory()))
         sound = cut_sound(dataset.audio, int(held_out[0]), int(held_out[-1]) + 1, folder / "sound.wav")
         ffmpeg.write_video(run.side_by_side, pictures, fps=FPS, audio=sound)
-    figures = evaluator.summary()
+    figures = evaluator.summary() | full_frame_figures(renderer, held_out, lips.predicted, distance)
     write_rgb(run.contact_sheet, np.vstack(evaluator.sheet))
     footage = read_json(dataset.root / "footage.json")
     write_report(run, report_inputs(evaluator, figures), footage, name or dataset.manifest["source"]["name"])

@@ -1,47 +1,44 @@
 """LPIPS, a perceptual distance of two pictures (Zhang et al., CVPR 2018), if its weights are on this machine.
 
-Nothing is downloaded. Two files are needed: torchvision's AlexNet (`torchvision.models.alexnet`, IMAGENET1K_V1) in torch's cache
-of weights, where torchvision stores it, and `alex.pth`, the 1152 weights of the distance, from the Python package `lpips`
-(pip install --no-deps lpips). Neither package is imported: torchmetrics' and lpips' own code need torchvision, which has no build
-for the CPU build of torch that is installed here.
+The weights are no part of the project, and nothing is downloaded at run time. `python -m adnerf_core.evaluation.fetch_lpips` fetches
+them once, if an operator asks for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from adnerf_core.evaluation.metrics import Picture
 
-ALEXNET = "alexnet-owt-7be5be79.pth"
-DISTANCE = "weights/v0.1/alex.pth"
+WEIGHTS = "lpips_alexnet_0.1.safetensors"
+"""Name of the file of weights in torch's cache: `convolutions.K.weight` and `.bias` of AlexNet, and `distance.K`, for the layers K = 0 to 4."""
+LAYERS = 5
+"""Number of AlexNet's convolutions, after each of which the distance is measured."""
 MEAN, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Mean and standard deviation of R, G and B (-1..1) by which LPIPS normalises pictures; part of its trained weights."""
 MIN_NORM = 1e-10
 """Added to the length of a feature vector before it divides the vector, as in the reference implementation."""
 
 
+def weights_path() -> Path:
+    """Returns where the weights are stored: in torch's cache of weights, which TORCH_HOME moves."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / WEIGHTS
+
+
 def load_lpips(device: str = "cpu") -> Callable[[Picture, Picture], float] | None:
     """Loads the distance: a function of two pictures of equal size, at least 32 px; 0 for equal pictures.
 
     Returns:
-        The function; None if one of the two files is missing.
+        The function; None if the weights have not been fetched.
     """
-    alexnet = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
-    package = find_spec("lpips")
-    distance = Path(package.submodule_search_locations[0]) / DISTANCE if package else None
-    if distance is None or not distance.exists() or not alexnet.exists():
-        return None
-    return Lpips(_read(alexnet), _read(distance)).to(device).eval().requires_grad_(False)
-
-
-def _read(path: Path) -> dict[str, Tensor]:
-    return torch.load(path, map_location="cpu", weights_only=True)
+    path = weights_path()
+    return Lpips(load_file(path)).to(device).eval().requires_grad_(False) if path.exists() else None
 
 
 class Lpips(nn.Module):
@@ -51,13 +48,8 @@ class Lpips(nn.Module):
     five ReLU layers, each divided by its length over the channels, and w_l are the trained weights.
     """
 
-    def __init__(self, alexnet: dict[str, Tensor], distance: dict[str, Tensor]):
-        """Builds AlexNet's convolutions and loads the weights.
-
-        Args:
-            alexnet: torchvision's state dict of AlexNet.
-            distance: The state dict of alex.pth: lin0.model.1.weight to lin4.model.1.weight, each [1, channels, 1, 1].
-        """
+    def __init__(self, weights: dict[str, Tensor]):
+        """Builds AlexNet's convolutions and loads the weights (see WEIGHTS)."""
         super().__init__()
         layers = (
             nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, 2),
@@ -67,10 +59,10 @@ class Lpips(nn.Module):
             nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(),
         )  # fmt: skip
         self.features = nn.Sequential(*layers)
-        prefix = "features."
-        convolutions = {key[len(prefix) :]: value for key, value in alexnet.items() if key.startswith(prefix)}
-        self.features.load_state_dict(convolutions)
-        self.weights = nn.ParameterList(distance[f"lin{k}.model.1.weight"] for k in range(5))
+        convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+        for k, layer in enumerate(convolutions):
+            layer.load_state_dict({name: weights[f"convolutions.{k}.{name}"] for name in ("weight", "bias")})
+        self.weights = nn.ParameterList(weights[f"distance.{k}"].view(1, -1, 1, 1) for k in range(LAYERS))
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1))
         self.register_buffer("spread", torch.tensor(SPREAD).view(1, 3, 1, 1))
 

@@ -124,7 +124,7 @@ def bundle_adjust(
         h[:-1] += (pull * (shape - prior_shape)).ravel()
         h[-1] += stiffness * np.log(focal / prior_focal)
         solved = np.linalg.solve(a, np.concatenate([b, g[..., None]], -1))
-        reduced = c - np.einsum("fik,fil->kl", b, solved[..., :-1])
+        reduced = c - np.tensordot(b, solved[..., :-1], ((0, 1), (0, 1)))  # einsum would not use BLAS
         step = -np.linalg.solve(reduced, h - np.einsum("fik,fi->k", b, solved[..., -1]))
         motions = motions.moved(-solved[..., -1] - solved[..., :-1] @ step)
         shape = shape + step[:-1].reshape(n, 3)

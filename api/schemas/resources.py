@@ -133,7 +133,7 @@ class Footage(Output):
 class Quality(Output):
     """Metrics on the held-out part of the footage, which is not used in training."""
 
-    psnr: float | None = Field(None, description="of the whole frame, dB")
+    psnr: float | None = Field(None, description="of the whole portrait, dB")
     ssim: float | None = None
     mouth_psnr: float | None = Field(None, description="of the box around the mouth, dB")
     lmd_px: float | None = Field(
@@ -141,6 +141,14 @@ class Quality(Output):
     )
     lip_sync: float | None = Field(None, description="correlation between rendered and true mouth opening, -1 to 1")
     held_out_frames: int | None = None
+    full_psnr: float | None = Field(None, description="of the full frame, in the square around head and shoulders, dB")
+    full_ssim: float | None = None
+    full_lpips: float | None = Field(None, description="null unless the operator has fetched LPIPS")
+    region_psnr: float | None = Field(None, description="of the rendered part of the full frame, dB")
+    region_lpips: float | None = None
+    seam: float | None = Field(
+        None, description="gradient in the soft edge of the rendered part, over the footage's; 1 is no seam"
+    )
 
 
 class JobError(Output):

@@ -21,7 +21,12 @@ from worker.jobs.core_functions import CoreFunctions
 FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}
 LOADED = []
 """The runs that were loaded, and a None where the memory was freed."""
-QUALITY = {"psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27}
+QUALITY = {"psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27} | {
+    "full_psnr": 41.0,
+    "full_ssim": 0.99,
+    "region_psnr": 31.0,
+    "seam": 0.98,
+}
 
 VIEW_LIMITS = {"yaw_deg": [-12.0, 14.0], "pitch_deg": [-13.0, 11.0], "roll_deg": [-18.0, 17.0]}
 

@@ -40,10 +40,13 @@ class Workspace:
         attempt has taken the job over.
         """
         folder = self.jobs / job.id / str(job.attempt)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(FileNotFoundError):
-            folder.with_name(str(job.attempt - 1)).rename(folder)
-        folder.mkdir(exist_ok=True)
+        while not folder.exists():
+            # Again if the worker of the attempt before removes the empty folder of the job at this moment.
+            with suppress(FileNotFoundError):
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):
+                    folder.with_name(str(job.attempt - 1)).rename(folder)
+                folder.mkdir(exist_ok=True)
         for path in folder.parent.iterdir():
             if path.name.isdecimal() and int(path.name) < job.attempt:
                 shutil.rmtree(path, ignore_errors=True)
@@ -51,7 +54,11 @@ class Workspace:
 
     def clear(self, job: Job) -> None:
         """Removes the folder of this attempt, and nothing that a later attempt has taken over."""
-        shutil.rmtree(self.jobs / job.id / str(job.attempt), ignore_errors=True)
+        with (
+            suppress(FileNotFoundError),
+            _scratch(self.jobs) as doomed,
+        ):  # moved first: a later attempt takes it whole or not
+            (self.jobs / job.id / str(job.attempt)).rename(doomed)
         with suppress(OSError):  # the folder of another attempt, or there is none
             (self.jobs / job.id).rmdir()
 

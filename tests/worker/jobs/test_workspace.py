@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -66,6 +68,34 @@ def test_clearing_leaves_the_attempt_that_has_taken_the_job_over(workspace):
     second = attempt_at(workspace, 2)
     workspace.clear(SimpleNamespace(id="job_1", attempt=1))
     assert names(second) == ["checkpoint"]
+
+
+def test_an_attempt_begins_while_the_one_before_removes_the_jobs_folder(workspace, monkeypatch):
+    rename, removed = Path.rename, []
+
+    def removing(self, target):
+        if not removed:
+            removed.append(self.parent)
+            self.parent.rmdir()
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", removing)
+    assert names(attempt_at(workspace, 2)) == []
+    assert removed == [workspace.jobs / "job_1"]
+
+
+def test_a_folder_that_is_being_cleared_is_not_taken_over_in_parts(workspace, monkeypatch):
+    fill(attempt_at(workspace, 1))
+    rmtree, taken = shutil.rmtree, []
+
+    def taking_over(path, **options):
+        taken.append(names(attempt_at(workspace, 2)))
+        rmtree(path, **options)
+
+    monkeypatch.setattr(shutil, "rmtree", taking_over)
+    workspace.clear(SimpleNamespace(id="job_1", attempt=1))
+    assert taken == [[]]
+    assert names(workspace.jobs) == ["job_1"] and names(workspace.jobs / "job_1") == ["2"]
 
 
 def test_a_late_attempt_leaves_the_later_one(workspace):
