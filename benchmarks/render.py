@@ -1,8 +1,9 @@
 """Measures the cost of a frame of a finished run: `python -m benchmarks.render RUN [--frames N] [--size PX] [--json FILE]`.
 
-Two tables: a portrait, and, if the run has its footage, a full frame stage by stage. Times are CPU seconds; those of decoding and encoding include
-ffmpeg's processes. Stages are timed one after the other, with one thread, so that their ratios are valid on a busy machine too. Frames a second
-are those of the whole command line, from the sound to the file; the limit is the number of cores divided by the CPU seconds of all stages.
+Two tables: a portrait, and, if the run has its footage, a full frame stage by stage. Times are CPU seconds; those of decoding and
+encoding include ffmpeg's processes. Stages are timed one after the other, with one thread, so that their ratios are valid on a busy machine
+too. Frames a second are those of the whole command line, from the sound to the file; the limit is the number of cores divided by the CPU
+seconds of all stages.
 """
 
 from __future__ import annotations
