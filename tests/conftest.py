@@ -29,6 +29,7 @@ class SpeakerVideo(NamedTuple):
 
 LONG = (
     "chaos/test_short.py",
+    "chaos/test_short_too.py",
     "worker/jobs/test_kill_real.py",
     "test_demo.py",
     "adnerf_core/preprocess/test_pipeline.py",

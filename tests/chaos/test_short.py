@@ -1,4 +1,4 @@
-"""Short versions of all experiments of benchmarks/chaos: the code of `make chaos`, with real servers."""
+"""Short versions of the experiments of benchmarks/chaos: the code of `make chaos`, with real servers; the others are in test_short_too.py."""
 
 from __future__ import annotations
 
@@ -8,30 +8,14 @@ import pytest
 
 from benchmarks.chaos import __main__ as chaos
 from benchmarks.chaos.broker import flush, network_cut, repeats
-from benchmarks.chaos.empty_database import replaced
 from benchmarks.chaos.faults import SHARES
 from benchmarks.chaos.handling import cancels, hand_overs, poison
-from benchmarks.chaos.hung import hung
 from benchmarks.chaos.load import load
-from benchmarks.chaos.outages import outages
 from benchmarks.chaos.outcome import Outcome
-from benchmarks.chaos.service import servers
-from benchmarks.chaos.shared_folder import cancel_and_retry
 from benchmarks.chaos.storm import storm
-from benchmarks.chaos.versions import older_worker
+from tests.chaos.conftest import BUSY_S, QUICK
 
 pytestmark = pytest.mark.timeout(1200)  # for busy machines; each takes seconds on an idle one
-
-QUICK = {"sweep_s": 0.5, "wake_again_s": 2.0, "beat_s": 0.2}
-BUSY_S = 120.0
-"""Longest duration on a busy machine. `make chaos` measures the promised durations, on an idle one."""
-
-
-@pytest.fixture(scope="module")
-def backends():
-    """Servers for these tests alone, because the storm kills them."""
-    with servers() as running:
-        yield running
 
 
 def test_after_faults_of_every_kind_no_job_is_lost_and_no_incomplete_file_is_served(backends, tmp_path):
@@ -97,46 +81,6 @@ def test_the_api_answers_during_an_upload_while_workers_are_busy(backends, tmp_p
     outcome = load(backends, tmp_path / "load", upload_mib=24, requests=5, jobs=10, busy_workers=1, **QUICK)
     assert outcome.broken == []
     assert outcome.figures["poll_s"]["count"] == 5
-
-
-def test_faults_that_are_not_the_jobs_count_no_attempt(backends, tmp_path):
-    only = (
-        "postgresql killed",
-        "store frozen",
-        "api frozen",
-        "clock of beat ahead",
-        "clock of worker-1 ahead",
-        "suspend",
-    )
-    outcome = outages(backends, tmp_path / "outages", rounds=1, longer_s=1.0, only=only, lease_s=3.0, **QUICK)
-    assert outcome.broken == []
-    assert (outcome.figures["faults"], outcome.figures["attempts_counted"]) == (len(only), 0)
-
-
-def test_processes_that_hang_are_replaced(backends, tmp_path):
-    outcome = hung(backends, tmp_path / "hung", count=1, within_s=BUSY_S, watchdog_s=5.0, lease_s=10.0, **QUICK)
-    assert outcome.broken == []
-    assert outcome.figures["attempts_counted"] == 1
-
-
-def test_workers_that_share_a_folder_run_cancelled_jobs_again(backends, tmp_path):
-    outcome = cancel_and_retry(backends, tmp_path / "shared", rounds=2, **QUICK)
-    assert outcome.broken == []
-    assert (outcome.figures["videos_served"], outcome.figures["erased"]) == (2, 0)
-
-
-def test_an_empty_database_erases_nothing(backends, tmp_path):
-    outcome = replaced(backends, tmp_path / "empty", subjects=1, rounds=1, **QUICK)
-    assert outcome.broken == []
-    assert (outcome.figures["objects_removed"], outcome.figures["lost"]) == (0, 0)
-
-
-def test_an_older_worker_beside_a_newer_one_loses_nothing(backends, tmp_path):
-    outcome = older_worker(backends, tmp_path / "older", subjects=2, kills=1, **QUICK)
-    if reason := outcome.figures.get("skipped"):
-        pytest.skip(reason)
-    assert outcome.broken == []
-    assert outcome.figures["objects_removed"] == 0
 
 
 def test_figures_are_added_to_those_of_other_experiments_and_failures_are_printed(tmp_path, monkeypatch, capsys):
