@@ -17,7 +17,6 @@ from api.middleware.access import AccessMiddleware
 from api.middleware.client_address import ClientAddresses
 from api.middleware.etag import ETagMiddleware
 from api.middleware.head import HeadMiddleware
-from api.middleware.if_match import IfMatchMiddleware
 from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
@@ -86,7 +85,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 addresses=ClientAddresses(settings.trusted_proxies),
             ),
             Middleware(HeadMiddleware),  # before the ETags, which belong to a GET
-            Middleware(IfMatchMiddleware),
             Middleware(ETagMiddleware),
             Middleware(
                 JsonBodyMiddleware

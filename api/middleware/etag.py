@@ -6,12 +6,11 @@ and parsing it on the client's side.
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.requests.if_match import etag_of
 from api.responses.byte_ranges import not_modified
 
 PATH_PREFIXES = ("/v1/", "/openapi.json")
@@ -60,7 +59,7 @@ def _can_be_tagged(start: Message) -> bool:
 def _tag(request: Request, start: Message, body: Message) -> Message:
     """Adds the ETag to the response; returns the body to send, which is empty if the client has this version."""
     headers = MutableHeaders(scope=start)
-    headers["ETag"] = etag = f'"{sha256(body["body"]).hexdigest()[:32]}"'
+    headers["ETag"] = etag = etag_of(body["body"])
     headers.setdefault("Cache-Control", CACHE_CONTROL)
     if not not_modified(request, etag):
         return body

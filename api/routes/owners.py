@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from api.auth import AdminDep, CallerDep
 from api.deps import ReadSession, SettingsDep, WriteSession
 from api.openapi.responses import JSON_CODES, problems
+from api.requests.if_match import IfMatchDep
 from api.requests.json_body import JsonBody
 from api.schemas import resources
 from storage.database import models
@@ -37,7 +38,7 @@ def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> re
 @router.get("/owners/{owner}", summary="Read an owner's quotas", responses=problems("validation_failed"))
 def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session: ReadSession) -> resources.Owner:
     """The quotas of an owner, and how much of each is used. Any name is valid: an unknown owner has the default quotas."""
-    return resources.Owner(name=owner, quotas=_quotas(session, settings, owner))
+    return _owner(session, settings, owner)
 
 
 @router.patch(
@@ -51,9 +52,16 @@ def patch_owner(
     patch: JsonBody[resources.QuotaPatch],
     settings: SettingsDep,
     session: WriteSession,
+    if_match: IfMatchDep,
 ) -> resources.Owner:
     """Sets the given quotas; null restores the default. Nothing is removed if the owner already has more."""
+    quotas.lock_owner(session, owner)
+    if_match.check(lambda: _owner(session, settings, owner))
     quotas.set_overrides(session, owner, patch.model_dump(exclude_unset=True))
+    return _owner(session, settings, owner)
+
+
+def _owner(session: Session, settings: Settings, owner: str) -> resources.Owner:
     return resources.Owner(name=owner, quotas=_quotas(session, settings, owner))
 
 

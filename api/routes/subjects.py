@@ -16,6 +16,7 @@ from api.openapi.responses import JSON_CODES, problems
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
+from api.requests.if_match import IfMatchDep
 from api.requests.json_body import JsonBody
 from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
@@ -136,17 +137,25 @@ def get_subject(subject_id: str, caller: CallerDep, response: Response, session:
     responses=problems("precondition_failed", "not_found", *JSON_CODES),
 )
 def patch_subject(
-    caller: CallerDep, subject_id: str, patch: JsonBody[resources.SubjectPatch], session: WriteSession
+    caller: CallerDep,
+    subject_id: str,
+    patch: JsonBody[resources.SubjectPatch],
+    session: WriteSession,
+    if_match: IfMatchDep,
 ) -> resources.Subject:
     """The subject with its new name."""
+    if_match.check(lambda: _locked(session, subject_id, caller.owner))
     return serializers.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
 
 
 @router.delete(
     "/{subject_id}", status_code=204, summary="Delete a subject", responses=problems("precondition_failed", "not_found")
 )
-def delete_subject(subject_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
+def delete_subject(
+    subject_id: str, caller: CallerDep, session: WriteSession, store: StoreDep, if_match: IfMatchDep
+) -> None:
     """Deletes the subject, its videos and all their files. Running work on it stops within seconds."""
+    if_match.check(lambda: _locked(session, subject_id, caller.owner))
     subjects.delete_subject(session, store, subject_id, owner=caller.owner)
 
 
@@ -201,6 +210,10 @@ def get_report(subject_id: str, request: Request, caller: CallerDep, session: Re
     """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
     key = subjects.subject_report(session, subject_id, owner=caller.owner)
     return _object_response(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+
+
+def _locked(session: Session, subject_id: str, owner: str) -> resources.Subject:
+    return serializers.subject(session, queries.get(session, Subject, subject_id, owner=owner, for_change=True))
 
 
 def _object_response(

@@ -15,6 +15,7 @@ from api.openapi.responses import problems
 from api.problems.problems import Problem
 from api.requests import tus
 from api.requests.idempotency import IdempotencyDep
+from api.requests.if_match import IfMatchDep
 from api.requests.multipart import content_length, display_name
 from api.responses import serializers
 from api.schemas import resources
@@ -207,13 +208,16 @@ async def patch_upload(
     store: StoreDep,
     caller: CallerDep,
     upload_offset: Offset,
+    if_match: IfMatchDep,
     upload_checksum: Digest = None,
 ) -> Response:
     """Appends the body at Upload-Offset. If the connection breaks, everything that arrived before counts."""
 
     def find() -> Upload:
         with database.session(write=False) as session:
-            return uploads.get(session, upload_id, owner=caller.owner)
+            upload = uploads.get(session, upload_id, owner=caller.owner)
+            if_match.check(lambda: serializers.upload(upload))  # the offset protects from a race
+            return upload
 
     checksum = _parse_checksum(request, upload_checksum)
     upload = await to_thread.run_sync(find)
@@ -232,6 +236,9 @@ async def patch_upload(
     summary="Delete an upload",
     responses=problems("precondition_failed", "not_found", "tus_version_unsupported"),
 )
-def delete_upload(upload_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
+def delete_upload(
+    upload_id: str, caller: CallerDep, session: WriteSession, store: StoreDep, if_match: IfMatchDep
+) -> None:
     """Deletes the upload and its bytes. What was made of it stays."""
+    if_match.check(lambda: serializers.upload(uploads.get(session, upload_id, owner=caller.owner, for_change=True)))
     uploads.remove(session, store, upload_id, owner=caller.owner)

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from threading import BoundedSemaphore
 from typing import Annotated
 
+from anyio import sleep, to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import DatabaseDep, ReadSession, SettingsDep, StoreDep
+from api.deps import DatabaseDep, ReadSession, SettingsDep, StoreDep, TurnsDep
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests import file_type
@@ -34,12 +35,12 @@ from storage.database.engine import Database
 router = APIRouter(prefix="/v1", tags=["verify"])
 
 WAIT_S = 10.0
-"""Seconds that a request waits for its result before it is answered with 202. Most files take less; a longer wait would hold a
-thread, and might exceed the timeouts of proxies."""
+"""Seconds that a request waits for its result before it is answered with 202. Most files take less; a longer wait might exceed the
+timeouts of proxies."""
 POLL_S = 0.25
 """Seconds between two checks for the result."""
 _waiting = BoundedSemaphore(8)
-"""Limits the waiting requests: each holds one of the 40 threads of this process. Further ones get 202 at once."""
+"""Limits the waiting requests: each reads the database several times a second. Further ones get 202 at once."""
 
 
 def _rules(settings: SettingsDep) -> dict[str, FileRule]:
@@ -69,7 +70,7 @@ async def _form(
     dependencies=[require_quota("verifications")],
     openapi_extra=responses.form(VerifyForm, either=("file", "upload_id"), file="the video"),
 )
-def create_verification(
+async def create_verification(
     caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
     idempotency: IdempotencyDep,
@@ -77,6 +78,7 @@ def create_verification(
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
+    turns: TurnsDep,
 ) -> Response:
     """The result, if it is ready within seconds (200), else where it will be (202). The file is deleted after the check.
 
@@ -85,15 +87,27 @@ def create_verification(
     """
     texts = form.parse(VerifyForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
-    video = file_or_upload(form, "file", texts.upload_id, rules["file"], **sources)
-    with database.session() as session:
-        row = verifications.submit_verification(session, store, settings, owner=caller.owner, video=video.file)
+
+    def store_video() -> verifications.StoredVideo:
+        return verifications.store_video(
+            store, file_or_upload(form, "file", texts.upload_id, rules["file"], **sources).file
+        )
+
+    video = await turns.store(store_video)
+
+    def create(session: Session) -> str:
+        row = verifications.submit_verification(session, store, settings, owner=caller.owner, video=video)
         _respond(idempotency, session, _present(session, row, caller.owner))  # stored in case this process dies
-    _wait(database, row.id, caller.owner)
-    with database.session(write=False) as session:
-        row = queries.get(session, models.Verification, row.id, owner=caller.owner)
-        verification = _present(session, row, caller.owner)
-    return _respond(idempotency, None, verification)  # replaces the stored response
+        return row.id
+
+    verification_id = await turns.write(create)
+    await _wait(database, verification_id, caller.owner)
+
+    def respond(session: Session) -> Response:
+        row = queries.get(session, models.Verification, verification_id, owner=caller.owner)
+        return _respond(idempotency, session, _present(session, row, caller.owner))  # replaces the stored response
+
+    return await turns.write(respond)
 
 
 @router.get("/verifications/{verification_id}", summary="Read a verification", responses=problems("not_found"))
@@ -105,22 +119,26 @@ def get_verification(verification_id: str, response: Response, caller: CallerDep
     return verification
 
 
-def _wait(database: Database, verification_id: str, owner: str) -> None:
+async def _wait(database: Database, verification_id: str, owner: str) -> None:
     """Waits up to WAIT_S for the verification to finish; does not wait if too many other requests do."""
+
+    def has_finished() -> bool:
+        with database.session(write=False) as session:
+            return queries.get(session, models.Verification, verification_id, owner=owner).finished_at is not None
+
     if not _waiting.acquire(blocking=False):
         return
     try:
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
-            with database.session(write=False) as session:
-                if queries.get(session, models.Verification, verification_id, owner=owner).finished_at is not None:
-                    return
-            time.sleep(POLL_S)
+            if await to_thread.run_sync(has_finished):
+                return
+            await sleep(POLL_S)
     finally:
         _waiting.release()
 
 
-def _respond(idempotency: Idempotency, session: Session | None, verification: Verification) -> Response:
+def _respond(idempotency: Idempotency, session: Session, verification: Verification) -> Response:
     status = 200 if verification.finished_at else 202
     headers = {"Location": verification.links.self, **_retry_after(verification)}
     return idempotency.respond(session, verification, status=status, headers=headers)

@@ -19,6 +19,7 @@ from api.problems.problems import from_validation, validation_problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
+from api.requests.if_match import IfMatchDep
 from api.requests.json_body import parse_json, validate_json
 from api.requests.multipart import FileRule, Form, ReceivedFile, parse_multipart
 from api.requests.quota_precheck import require_quota
@@ -193,8 +194,13 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
 @router.delete(
     "/{video_id}", status_code=204, summary="Delete a video", responses=problems("precondition_failed", "not_found")
 )
-def delete_video(video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep) -> None:
+def delete_video(
+    video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep, if_match: IfMatchDep
+) -> None:
     """Deletes the video and its files. Running work on it stops within seconds."""
+    if_match.check(
+        lambda: serializers.video(session, queries.get(session, Video, video_id, owner=caller.owner, for_change=True))
+    )
     videos.delete_video(session, store, video_id, owner=caller.owner)
 
 

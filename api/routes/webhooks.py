@@ -12,6 +12,7 @@ from api.deps import Cursor, Limit, ReadSession, SettingsDep, TurnsDep, WriteSes
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
 from api.requests.idempotency import IdempotencyDep
+from api.requests.if_match import IfMatchDep
 from api.requests.json_body import JsonBody
 from api.schemas import webhooks as schemas
 from api.schemas.resources import Page
@@ -81,21 +82,26 @@ async def patch_webhook(
     caller: CallerDep,
     settings: SettingsDep,
     turns: TurnsDep,
+    if_match: IfMatchDep,
 ) -> schemas.Webhook:
     """The changed webhook. Pending deliveries go to its new URL. While it is disabled, it gets no new events."""
     values = patch.model_dump(exclude_unset=True)
     if "url" in values:
         await turns.look_up(lambda: webhooks.check_url(settings, values["url"]))
-    return await turns.write(
-        lambda session: _webhook(webhooks.change_webhook(session, webhook_id, owner=caller.owner, **values))
-    )
+
+    def change(session: Session) -> schemas.Webhook:
+        if_match.check(lambda: _locked(session, webhook_id, caller.owner))
+        return _webhook(webhooks.change_webhook(session, webhook_id, owner=caller.owner, **values))
+
+    return await turns.write(change)
 
 
 @router.delete(
     "/{webhook_id}", status_code=204, summary="Delete a webhook", responses=problems("precondition_failed", "not_found")
 )
-def delete_webhook(webhook_id: str, caller: CallerDep, session: WriteSession) -> None:
+def delete_webhook(webhook_id: str, caller: CallerDep, session: WriteSession, if_match: IfMatchDep) -> None:
     """Deletes the webhook, its pending deliveries and its log."""
+    if_match.check(lambda: _locked(session, webhook_id, caller.owner))
     webhooks.delete_webhook(session, webhook_id, owner=caller.owner)
 
 
@@ -170,6 +176,10 @@ def replay_delivery(
     """Sends the delivery again, with the same id and body, whatever its outcome was."""
     row = webhooks.replay_delivery(session, webhook_id, delivery_id, owner=caller.owner)
     return idempotency.respond(session, _delivery(row))
+
+
+def _locked(session: Session, webhook_id: str, owner: str) -> schemas.Webhook:
+    return _webhook(queries.get(session, models.Webhook, webhook_id, owner=owner, for_change=True))
 
 
 def _webhook(row: models.Webhook) -> schemas.Webhook:

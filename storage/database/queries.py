@@ -24,12 +24,21 @@ class Page(Generic[Row]):
     next_cursor: str | None
 
 
-def get(session: Session, model: type[Row], row_id: str, *, owner: str | None = None, lock: bool = False) -> Row:
+def get(
+    session: Session,
+    model: type[Row],
+    row_id: str,
+    *,
+    owner: str | None = None,
+    lock: bool = False,
+    for_change: bool = False,
+) -> Row:
     """Reads the current state of one row.
 
     Args:
         owner: Only a row of this owner is found; None finds a row of any owner.
         lock: Prevents changes to the row, and its removal, by other transactions until this one ends.
+        for_change: Also prevents other transactions from locking the row: those who change it check it one after the other.
 
     Raises:
         NotFound: there is no such row.
@@ -37,8 +46,8 @@ def get(session: Session, model: type[Row], row_id: str, *, owner: str | None = 
     query = select(model).where(model.id == row_id)
     if owner is not None:
         query = query.where(model.owner == owner)
-    if lock:
-        query = query.with_for_update(read=True)  # On SQLite writers wait for each other anyway.
+    if lock or for_change:
+        query = query.with_for_update(read=not for_change)  # On SQLite writers wait for each other anyway.
     options = {"populate_existing": True}
     row = session.scalars(query, execution_options=options).one_or_none() if _is_storable(row_id) else None
     if row is None:

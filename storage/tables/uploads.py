@@ -85,9 +85,9 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
     return upload
 
 
-def get(session: Session, upload_id: str, *, owner: str) -> Upload:
-    """Returns the upload. Raises NotFound, also if it has expired."""
-    upload = queries.get(session, Upload, upload_id, owner=owner)
+def get(session: Session, upload_id: str, *, owner: str, for_change: bool = False) -> Upload:
+    """Returns the upload; `for_change` is that of `queries.get`. Raises NotFound, also if it has expired."""
+    upload = queries.get(session, Upload, upload_id, owner=owner, for_change=for_change)
     if upload.expires_at <= now():
         raise NotFound(f"Upload {upload_id} has expired.")
     return upload

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -145,6 +146,34 @@ def test_the_number_of_waiting_requests_is_limited(client, monkeypatch):
     before = time.monotonic()
     assert send(client).status_code == 202
     assert time.monotonic() - before < routes.WAIT_S
+
+
+def test_a_store_that_takes_long_delays_no_other_request(client, app, monkeypatch):
+    """Many files wait to be stored; reading needs none of their threads, with a key for a repeated request or without."""
+    monkeypatch.setattr(routes, "WAIT_S", 0.0)
+    released, stored = threading.Event(), app.state.store.put_incoming
+
+    def slow(*arguments):
+        released.wait(60)
+        return stored(*arguments)
+
+    monkeypatch.setattr(app.state.store, "put_incoming", slow)
+
+    def send_one(number):
+        return send(client, headers={"Idempotency-Key": str(number)}, timeout=120).status_code
+
+    with ThreadPoolExecutor(50) as pool:
+        waiting = [pool.submit(send_one, number) for number in range(50)]
+        try:
+            time.sleep(1.0)  # they arrive
+            for _ in range(3):
+                start = time.monotonic()
+                assert client.get("/v1/me", timeout=10).status_code == 200
+                assert time.monotonic() - start < 5.0
+            assert not any(each.done() for each in waiting)
+        finally:
+            released.set()
+        assert {each.result() for each in waiting} <= {202, 403}  # 403: beyond the quota
 
 
 def test_a_file_that_is_no_media_is_refused_at_once(client):
