@@ -205,6 +205,12 @@ def succeed(session: Session, job_id: str, attempt: int, *, stored: int = 0, **t
     return job is not None
 
 
+def has_succeeded(session: Session, job_id: str, attempt: int) -> bool:
+    """Returns whether this attempt has ended the job successfully."""
+    ended = select(Job.id).where(*_fence(job_id, attempt), Job.state == "succeeded")
+    return session.scalars(ended).first() is not None
+
+
 def fail(session: Session, job_id: str, attempt: int, error: dict[str, str], **target_values: Any) -> bool:
     """Ends the job with an `error` (code, message, remedy); returns False if it no longer belongs to this attempt."""
     values = _ENDED | {"error": error, "finished_at": now()}
