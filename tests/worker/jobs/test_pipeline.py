@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import MissingBackend, NotReady
+from api.responses import serializers
 from api.services import jobs as job_service
 from api.services import subjects, videos
 from storage.database import queries
@@ -101,6 +102,22 @@ def test_a_subject_that_was_trained_without_its_footage_has_portraits(house):
     video = house.submit_video(subject.id)
     house.work()
     assert house.video(video).frame == "portrait"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"size": 64, "seed": 7, "label": True}, {"view": {"yaw_deg": 5.0}}, {"frame": "portrait", "motion": 0.5}],
+)
+def test_options_are_stored_without_defaults_so_that_the_previous_version_can_read_them(house, asked):
+    """The previous version refuses names that it does not know, and its API reads the format."""
+    subject = house.ready_subject()
+    options = RenderOptions(**asked)
+    video = house.submit_video(subject.id, options=options)
+    assert video.options == asked | {"format": "mp4"}
+    with house.database.session(write=False) as session:
+        assert serializers.video(session, video).options == options
+    house.work()
+    assert house.video(video).state == "ready"
 
 
 def test_a_video_without_speech_is_as_long_as_requested_and_can_be_retried(house):
