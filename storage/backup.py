@@ -153,7 +153,7 @@ def _copy_database(source: Path, target: Path, copied: LocalStore) -> set[str]:
         reading.backup(writing)
     with closing(Database(f"sqlite:///{target.absolute()}")) as database:
         migrations.upgrade(database)
-        store_identity.adopt(database, copied)
+        store_identity.mark_copy(database, copied)
         with database.session(write=False) as session:
             keys = object_places.named_keys(session)
     with closing(sqlite3.connect(target)) as connection:  # one file without a write-ahead log

@@ -9,7 +9,7 @@ Four rules keep a mistake from becoming a loss:
 * If more than a share of the objects would go at once, none goes: an operator decides (`adnerf store clean`).
 * What goes is kept in the trash for some days (storage/trash.py).
 
-What a user deletes is deleted at once, by storage/tables/deletions.py.
+What a user deletes is deleted at once, by storage/tables/deletions.py; only what interrupted deletions have left is deleted here.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ObjectCleaner:
     def run_batch(self) -> list[str]:
         """Removes what was deleted or has expired, then the unneeded objects among the next LISTED_PER_BATCH ones.
 
-        If the store may not be cleaned, the reason is logged, and nothing is moved.
+        If the store may not be cleaned, the reason is logged, and nothing is deleted or moved.
 
         Returns:
             The former keys of the objects that were moved to the trash.
@@ -68,13 +68,11 @@ class ObjectCleaner:
         Raises:
             StoreAway: the object store does not answer.
         """
-        with self.database.session() as session:
-            if expired := uploads.expire(session, self.store):
-                log.info("%d uploads have expired: %s", len(expired), ", ".join(expired[:5]))
-        deletions.carry_out(self.database, self.store)
         try:
             store_identity.confirm(self.database, self.store)
             self.paused = False
+            self._expire_uploads()
+            deletions.carry_out(self.database, self.store)
             removed = self._clean_batch(limited=True)
             trash.delete_expired(self.store, older_than_s=self.trash_s)
         except StoreMismatch as error:
@@ -99,6 +97,14 @@ class ObjectCleaner:
             removed += self._clean_batch(limited=False)
             if not self._after:
                 return removed
+
+    def _expire_uploads(self) -> None:
+        """Deletes the rows of expired uploads and moves their parts to the trash; those that stay go with a later batch."""
+        with self.database.session() as session:
+            expired, keys = uploads.expire(session)
+        if expired:
+            log.info("%d uploads have expired: %s", len(expired), ", ".join(expired[:5]))
+            trash.move(self.store, keys)
 
     def _clean_batch(self, *, limited: bool) -> list[str]:
         """Moves the unneeded objects of the next batch to the trash. Raises StoreMismatch if `limited` and they are too many."""

@@ -74,6 +74,17 @@ def adopt(database: Database, store: ObjectStore) -> None:
     _write_marker(store, new)
 
 
+def mark_copy(database: Database, store: ObjectStore) -> None:
+    """Writes the marker of the copied `store` as `database`, the copy that belongs to it, has it.
+
+    The generation stays: the copy, put beside the live store, remains recognizable as older after the next cleanup.
+    """
+    with database.session() as session:
+        identity = _identity(session)
+        marker = Marker(identity.id, identity.generation)
+    _write_marker(store, marker)
+
+
 def read_marker(store: ObjectStore) -> Marker | None:
     """Returns the marker of the store; None if it has none. Raises StoreMismatch if it is not readable."""
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
@@ -106,7 +107,7 @@ def submit_video(
         owner=owner,
         subject_id=subject_id,
         state="pending",
-        options=options.model_dump(mode="json"),
+        options=_stored(options),
         audio_key=speech.audio.key if speech.audio is not None else "",
         idle_s=idle_s,
         background_key=speech.background.key if speech.background is not None else None,
@@ -120,6 +121,15 @@ def submit_video(
     jobs.create(session, "render", owner=owner, subject_id=subject_id, video_id=video_id)
     quotas.check(session, settings, owner, "queued_jobs", "stored_bytes", daily_seconds=idle_s or 0.0)
     return video
+
+
+def _stored(options: RenderOptions) -> dict[str, Any]:
+    """Returns options as they are stored: only those with other values than the defaults, and the format.
+
+    So, during an upgrade, processes of the previous version can read videos that ask for nothing new. What they do not know they
+    refuse: a video without it would not be the one that was requested.
+    """
+    return options.model_dump(mode="json", exclude_defaults=True) | {"format": options.format}
 
 
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:

@@ -9,6 +9,7 @@
     retry       failed, cancelled     queued      a client
     requeue     running               queued      the sweep, if the worker is lost
     give_up     running               failed      the sweep, if the worker is lost for the third time
+    forgive     failed                queued      a worker that the sweep has taken for lost and that was not
     time_out    running               failed      the worker of this attempt, at the time limit
 
 Every move is a single UPDATE whose WHERE clause names the states that it may come from, and, if a worker makes it, the worker's
@@ -60,6 +61,7 @@ MOVES: dict[str, tuple[tuple[str, ...], str]] = {
     "retry": (("failed", "cancelled"), "queued"),
     "requeue": (("running",), "queued"),
     "give_up": (("running",), "failed"),
+    "forgive": (("failed",), "queued"),
     "time_out": (("running",), "failed"),
 }
 """By move: the states that it may come from, and the state that it leads to."""
@@ -205,6 +207,12 @@ def succeed(session: Session, job_id: str, attempt: int, *, stored: int = 0, **t
     return job is not None
 
 
+def has_succeeded(session: Session, job_id: str, attempt: int) -> bool:
+    """Returns whether this attempt has ended the job successfully."""
+    ended = select(Job.id).where(*_fence(job_id, attempt), Job.state == "succeeded")
+    return session.scalars(ended).first() is not None
+
+
 def fail(session: Session, job_id: str, attempt: int, error: dict[str, str], **target_values: Any) -> bool:
     """Ends the job with an `error` (code, message, remedy); returns False if it no longer belongs to this attempt."""
     values = _ENDED | {"error": error, "finished_at": now()}
@@ -218,10 +226,18 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
 
 
 def forgive(session: Session, job_id: str, attempt: int) -> None:
-    """Does not count an attempt that was taken from its worker while the worker's machine slept, if the job has not ended since."""
-    same = update(Job).where(Job.id == job_id, Job.attempt >= attempt, Job.state.in_(("queued", "running")))
-    values = {"max_attempts": Job.max_attempts + 1, "revision": Job.revision + 1, "updated_at": now()}
-    queries.execute_update(session, same.values(**values))
+    """Does not count an attempt that was taken from a worker which was not lost, unless the job has ended for another reason since.
+
+    A job that `give_up` has failed meanwhile returns to its old position in the queue.
+    """
+    this = Job.id == job_id, Job.attempt >= attempt
+    given_up = Job.error["code"].as_string() == WORKER_LOST["code"]
+    uncounted = {"max_attempts": Job.max_attempts + 1}
+    again = _NOT_STARTED | uncounted | {"error": None, "finished_at": None}
+    if _move(session, "forgive", *this, given_up, **again) is None:
+        values = uncounted | {"revision": Job.revision + 1, "updated_at": now()}
+        same = update(Job).where(*this, Job.state.in_(("queued", "running")))
+        queries.execute_update(session, same.values(**values))
 
 
 def time_out(session: Session, job_id: str, attempt: int, limit_s: float) -> bool:

@@ -1,6 +1,6 @@
 """Uploads: files that arrive piece by piece over connections that may break, each to be used once.
 
-    receiving --append--> complete --consume--> used          from any of them --remove, expire--> deleted
+    receiving --append--> complete --consume--> used          from any of them --remove--> deleted, --expire--> trash
 
 The parts of an upload are objects `uploads/<upload>-<start>-<random>`. A part is stored first and counted afterwards, by one
 UPDATE that names the offset at which it begins. So everything that is counted is durable, however a process ends; and of two
@@ -193,13 +193,18 @@ def remove(session: Session, store: ObjectStore, upload_id: str, *, owner: str) 
     idempotency.erase_naming(session, upload_id, owner=owner)
 
 
-def expire(session: Session, store: ObjectStore) -> list[str]:
-    """Deletes the uploads that have expired; returns their ids."""
+def expire(session: Session) -> tuple[list[str], list[str]]:
+    """Deletes the rows of the uploads that have expired.
+
+    Returns:
+        The ids of these uploads, and the keys of their parts, which the caller moves to the trash after the commit.
+    """
     expired = session.scalars(select(Upload.id).where(Upload.expires_at <= now())).all()
+    keys: list[str] = []
     for upload_id in expired:
-        _delete_parts(session, store, upload_id)
+        keys += _delete_part_rows(session, upload_id)
         session.execute(delete(Upload).where(Upload.id == upload_id))
-    return list(expired)
+    return list(expired), keys
 
 
 def _usable() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -220,6 +225,10 @@ def _expiry(upload: Upload, settings: Settings) -> datetime:
 
 def _delete_parts(session: Session, store: ObjectStore, upload_id: str) -> None:
     """Deletes the rows of the upload's parts, and after the commit their objects."""
+    deletions.request_objects(session, store, _delete_part_rows(session, upload_id))
+
+
+def _delete_part_rows(session: Session, upload_id: str) -> Sequence[str]:
+    """Deletes the rows of the upload's parts; returns the keys of their objects."""
     gone = delete(UploadPart).where(UploadPart.upload_id == upload_id).returning(UploadPart.key)
-    keys = session.scalars(gone, execution_options={"synchronize_session": False}).all()
-    deletions.request_objects(session, store, keys)
+    return session.scalars(gone, execution_options={"synchronize_session": False}).all()

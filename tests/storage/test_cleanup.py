@@ -142,6 +142,7 @@ def test_what_a_user_deletes_is_deleted_at_once_and_from_the_trash_too(database,
 
 def test_a_deletion_that_was_interrupted_is_carried_out_by_the_cleaner(database, store, put, cleaner, monkeypatch):
     """Although no subject is left: a deletion is not inferred from missing rows."""
+    cleaner.run_batch()
     job = new_job(database, "render")
     put(*name_all(database, job))
     with database.session() as session, monkeypatch.context() as killed:

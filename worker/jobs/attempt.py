@@ -9,6 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy.orm import Session
+
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from storage.database import queries
@@ -104,11 +106,17 @@ class Attempt:
             Cancelled: the job is not this attempt's any more; the objects `keys` are removed again.
         """
         stored_bytes = sum(self.wait_for_store(lambda key=key: self._size(key)) for key in keys)
-        with self.database.session() as session:
-            recorded = jobs.succeed(session, self.job.id, self.job.attempt, stored=stored_bytes, **values)
-            if recorded:
-                for stage, seconds in self.lease.estimator.seconds.items():
-                    counters.add(session, counters.STAGE, self.job.kind, stage, seconds)
+
+        def write(session: Session) -> bool:
+            if not jobs.succeed(session, self.job.id, self.job.attempt, stored=stored_bytes, **values):
+                return jobs.has_succeeded(
+                    session, self.job.id, self.job.attempt
+                )  # the database was lost during the commit
+            for stage, seconds in self.lease.estimator.seconds.items():
+                counters.add(session, counters.STAGE, self.job.kind, stage, seconds)
+            return True
+
+        recorded = self.lease.record(write)
         if not recorded:
             self.store.delete(*keys)
             raise Cancelled

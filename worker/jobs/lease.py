@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.orm import Session
+
 from adnerf_core.progress import Cancelled
 from storage.database.engine import Database
 from storage.database.models import Job
@@ -26,6 +29,12 @@ STUCK = os.EX_TEMPFAIL
 
 CHECK_S = 0.2
 """Seconds between two checks for a reason to stop in `Lease.sleep`: a cancel is to free the worker within a few seconds."""
+
+
+DATABASE_PATIENCE_S = 600.0
+"""Seconds for which the end of a job waits for a database that does not answer: a restart or a failover takes minutes at most."""
+DATABASE_RETRY_S = 2.0
+"""Seconds between two attempts to record the end of a job: its client learns of it soon after the database is back."""
 
 
 ASLEEP_S = 1.0
@@ -62,7 +71,7 @@ class Lease:
         self.stopping, self.exit_process, self.slept = stopping, exit_process, slept
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.limit_s = settings.limit_s(job.kind)
-        self._finished = threading.Event()
+        self._finished, self._recording = threading.Event(), threading.Event()
         self._clock = RunningClock(settings.lease_s)  # the job makes no progress while the machine is paused
         self._started = self._reported = self._clock.time
         self._renewed, self._slept_s = time.monotonic(), slept()
@@ -106,14 +115,49 @@ class Lease:
         Returns:
             True if the job is in the queue again.
         """
-        with self.database.session() as session:
-            if self.overdue.is_set():
-                recorded = jobs.time_out(session, self.job.id, self.job.attempt, self.limit_s)
-            else:
-                recorded = jobs.release(session, self.job.id, self.job.attempt)
+        recorded = self.record(self._write_stop)
         outcome = "took too long" if self.overdue.is_set() else "given back"
         log.info("%s: %s", self.job.id, outcome if recorded else "cancelled")
         return recorded and not self.overdue.is_set()
+
+    def record(self, write: Callable[[Session], bool]) -> bool:
+        """Records the end of the attempt, as soon as the database answers, for DATABASE_PATIENCE_S at most.
+
+        If the job was taken from this worker while the database was away, the attempt does not count. While this process is
+        told to stop, the database is asked once.
+
+        Args:
+            write: Writes the end in a transaction; returns False if the job no longer belongs to this attempt. It is called again
+                after a commit of which it is unknown whether it was made.
+
+        Returns:
+            What `write` returned.
+
+        Raises:
+            OperationalError, InterfaceError: the database did not answer in that time.
+        """
+        self._recording.set()
+        deadline, waited = time.monotonic() + DATABASE_PATIENCE_S, False
+        while True:
+            try:
+                with self.database.session() as session:
+                    recorded = write(session)
+            except (OperationalError, InterfaceError) as error:
+                if self.stopping.is_set() or time.monotonic() > deadline:
+                    raise
+                log.warning("%s waits for the database to record its end: %s", self.job.id, error)
+                waited = True
+                self.stopping.wait(DATABASE_RETRY_S)
+            else:
+                if waited and not recorded:
+                    self._forgive("while the database was away")
+                return recorded
+
+    def _write_stop(self, session: Session) -> bool:
+        """Records that a stopped job is timed out or released; returns False if it no longer belongs to this attempt."""
+        if self.overdue.is_set():
+            return jobs.time_out(session, self.job.id, self.job.attempt, self.limit_s)
+        return jobs.release(session, self.job.id, self.job.attempt)
 
     def _must_stop(self) -> bool:
         return self.lost.is_set() or self.overdue.is_set() or self.stopping.is_set()
@@ -141,17 +185,19 @@ class Lease:
             if held:
                 self._slept_s = self.slept()
             elif self.slept() - self._slept_s > ASLEEP_S:
-                self._forgive()
+                self._forgive("while this machine slept")
         if not held:
             self.lost.set()
 
-    def _forgive(self) -> None:
-        """Tells that this worker was not lost: its machine slept, and others have taken the job meanwhile."""
-        log.warning("%s was taken over while this machine slept: the attempt does not count", self.job.id)
+    def _forgive(self, when: str) -> None:
+        """Tells that this worker was not lost, although others have taken the job."""
+        log.warning("%s was taken over %s: the attempt does not count", self.job.id, when)
         with suppress(Exception), self.database.session() as session:  # then it counts
             jobs.forgive(session, self.job.id, self.job.attempt)
 
     def _end_if_stuck(self) -> None:
+        if self._recording.is_set():
+            return  # the work has ended
         now = self._clock.time
         if self._stop_requested is None and self._must_stop():
             self._stop_requested = now
@@ -164,6 +210,7 @@ class Lease:
         log.error("%s %s: the worker process ends itself", self.job.id, reason)
         try:
             if self.overdue.is_set() or self.stopping.is_set():
-                self.release_or_time_out()
+                with self.database.session() as session:
+                    self._write_stop(session)
         finally:
             self.exit_process(STUCK)

@@ -69,7 +69,7 @@ class Pipeline:
         """Runs a claimed job to its end: succeeded, failed, timed out, lost, or released.
 
         The job is released in two cases: `stopping` is set, or the database or the object store cannot be reached for long. Raises
-        only if the database or the disk keeps the end from being recorded; the lease then expires.
+        only if the end cannot be recorded, because the database stays away or the disk is full; the worker releases the job later.
         """
         kinds = {"preprocess": self._preprocess, "train": self._train, "render": self._render}
         log.info("%s (%s): attempt %d", job.id, job.kind, job.attempt)
@@ -89,17 +89,17 @@ class Pipeline:
                 log.warning("%s: the database or the object store could not be reached: %s", job.id, error)
                 queued_again = lease.release_or_time_out()
             except Exception as error:
-                self._fail(job, client_error(error))
+                self._fail(lease, client_error(error))
         if not (succeeded and job.kind == "render"):
             self.model_cache.clear()  # outside the except clauses: an exception's frames hold the tensors of the job
         if not queued_again:
             self.workspace.clear(job)  # otherwise the next attempt continues from these files
 
-    def _fail(self, job: Job, error: dict[str, str]) -> None:
+    def _fail(self, lease: Lease, error: dict[str, str]) -> None:
+        job = lease.job
         log.warning("%s: %s: %s", job.id, error["code"], error["message"])
         self.workspace.clear(job)  # first: on a full disk the database needs the space as well
-        with self.database.session() as session:
-            jobs.fail(session, job.id, job.attempt, error)
+        lease.record(lambda session: jobs.fail(session, job.id, job.attempt, error))
 
     def _preprocess(self, attempt: Attempt) -> None:
         subject = attempt.target()

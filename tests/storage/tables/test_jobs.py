@@ -244,6 +244,30 @@ def test_a_job_that_loses_three_workers_is_given_up(database):
     assert claim(database).attempt == 4
 
 
+def test_a_job_that_was_given_up_returns_to_the_queue_if_its_workers_were_not_lost(database):
+    job = new_job(database)
+    for _ in range(3):
+        claim(database)
+        with database.session() as session:
+            jobs.sweep(session, lambda job: True)
+    with database.session() as session:
+        for attempt in (1, 2, 3):  # their machines wake up
+            jobs.forgive(session, job.id, attempt)
+    after = read(database, Job, job.id)
+    assert (after.state, after.error, after.finished_at, after.max_attempts) == ("queued", None, None, 6)
+    assert read(database, Subject, job.subject_id).state == "pending"
+    assert claim(database).attempt == 4
+
+
+def test_a_job_that_has_failed_by_itself_is_not_queued_again(database):
+    job = job_in(database, "running")
+    with database.session() as session:
+        jobs.fail(session, job.id, job.attempt, ERROR)
+        jobs.forgive(session, job.id, job.attempt)
+    after = read(database, Job, job.id)
+    assert (after.state, after.error, after.max_attempts) == ("failed", ERROR, jobs.MAX_ATTEMPTS)
+
+
 def test_queue_positions_follow_the_order_of_claims(database):
     queued = [new_job(database).id for _ in range(4)]
     with database.session() as session:

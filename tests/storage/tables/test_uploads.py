@@ -11,10 +11,11 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, update
 
+from storage import store_identity, trash
 from storage.cleanup import ObjectCleaner
-from storage.database.models import Upload, now
+from storage.database.models import Deletion, Identity, Upload, now
 from storage.errors import (
     FileTooLarge,
     NotFound,
@@ -230,6 +231,26 @@ def test_the_cleaner_removes_expired_uploads_and_parts_that_no_row_names(uploade
     with pytest.raises(NotFound):
         uploader.get(used)
     uploader.use(kept)
+
+
+def test_an_older_copy_of_the_database_expires_no_uploads(uploader, database, store):
+    """In the older copy the upload has expired; in the right database the client has gone on since."""
+    cleaner = ObjectCleaner(database, store, grace_s=FUTURE_S)
+    upload_id = uploader.complete()
+    parts = [key for key in keys(store) if key.startswith("uploads/")]
+    cleaner.run_batch()
+    uploader.age(upload_id)
+    with database.session() as session:
+        session.add(Deletion(prefix=parts[0], created_at=now()))
+        session.execute(update(Identity).values(generation=Identity.generation - 1))
+    cleaner.run_batch()
+    assert cleaner.paused
+    assert [key for key in keys(store) if key.startswith("uploads/")] == parts
+    with database.session() as session:
+        session.execute(delete(Deletion))
+    store_identity.adopt(database, store)
+    cleaner.run_batch()
+    assert sorted(trash.restore(store)) == sorted(parts)  # what expires goes to the trash
 
 
 def test_a_part_that_is_missing_or_shorter_is_noticed(uploader, store):

@@ -83,6 +83,21 @@ def test_a_restored_service_has_everything(adnerf, house, tmp_path, restored):
     } == {0}
 
 
+def test_the_database_of_a_backup_removes_nothing_from_the_live_store(house, tmp_path):
+    house.submit_subject()
+    cleaner = ObjectCleaner(house.database, house.store, grace_s=-60.0)
+    cleaner.run_batch()
+    backup.back_up(house.settings, tmp_path / "backup")
+    house.submit_subject()
+    cleaner.run_batch()
+    objects = house.objects()
+    with closing(Database(f"sqlite:///{tmp_path / 'backup' / 'adnerf.db'}")) as copy:
+        wrong = ObjectCleaner(copy, house.store, grace_s=-60.0)
+        assert wrong.run_batch() == [] and wrong.paused
+    assert house.objects() == objects
+    assert cleaner.run_batch() == [] and not cleaner.paused
+
+
 def test_a_backup_while_rows_and_objects_come_and_go_is_consistent(house, tmp_path, restored):
     house.ready_subject()
     ended = threading.Event()

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 
 from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import MissingBackend, NotReady
+from api.responses import serializers
 from api.services import jobs as job_service
 from api.services import subjects, videos
 from storage.database import queries
@@ -28,7 +29,7 @@ from storage.errors import (
 )
 from storage.tables import jobs
 from tests.worker.stub_core import FULL_FRAME, LOADED, VIEW_LIMITS, VIEWS
-from worker.jobs import attempt, pipeline
+from worker.jobs import attempt, lease, pipeline
 
 IMAGE = RenderOptions(background=Background(kind="image"))
 
@@ -101,6 +102,22 @@ def test_a_subject_that_was_trained_without_its_footage_has_portraits(house):
     video = house.submit_video(subject.id)
     house.work()
     assert house.video(video).frame == "portrait"
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"size": 64, "seed": 7, "label": True}, {"view": {"yaw_deg": 5.0}}, {"frame": "portrait", "motion": 0.5}],
+)
+def test_options_are_stored_without_defaults_so_that_the_previous_version_can_read_them(house, asked):
+    """The previous version refuses names that it does not know, and its API reads the format."""
+    subject = house.ready_subject()
+    options = RenderOptions(**asked)
+    video = house.submit_video(subject.id, options=options)
+    assert video.options == asked | {"format": "mp4"}
+    with house.database.session(write=False) as session:
+        assert serializers.video(session, video).options == options
+    house.work()
+    assert house.video(video).state == "ready"
 
 
 def test_a_video_without_speech_is_as_long_as_requested_and_can_be_retried(house):
@@ -205,6 +222,71 @@ def test_a_database_that_was_away_for_a_moment_does_not_fail_the_job(house, monk
     preprocessing, _ = subject.jobs
     assert (preprocessing.state, preprocessing.attempt, preprocessing.error) == ("succeeded", 2, None)
     assert preprocessing.max_attempts == jobs.MAX_ATTEMPTS + 1  # it does not count
+
+
+class DatabaseOutage:
+    """Makes a move of storage/tables/jobs.py fail `times` times as if the database did not answer.
+
+    Args:
+        committed: Whether the move is made nonetheless: the connection breaks after the commit.
+        meanwhile: Called in each failure.
+    """
+
+    def __init__(self, house, monkeypatch, move, times=2, committed=False, meanwhile=lambda: None):
+        self.house, self.move, self.made, self.times = house, move, getattr(jobs, move), times
+        self.committed, self.meanwhile = committed, meanwhile
+        monkeypatch.setattr(lease, "DATABASE_RETRY_S", 0.05)
+        monkeypatch.setattr(jobs, move, self)
+
+    def __call__(self, session, *arguments, **values):
+        if not self.times:
+            return self.made(session, *arguments, **values)
+        self.times -= 1
+        session.rollback()
+        if self.committed:
+            self.house.write(lambda session, owner: self.made(session, *arguments, **values))
+        self.meanwhile()
+        raise OperationalError("UPDATE", {}, Exception("server closed the connection unexpectedly"))
+
+
+@pytest.mark.parametrize(
+    ("move", "orders", "state"), [("succeed", {}, "succeeded"), ("fail", {"at": {"1": "crash"}}, "failed")]
+)
+def test_the_end_of_a_job_waits_for_the_database(house, monkeypatch, move, orders, state):
+    outage = DatabaseOutage(house, monkeypatch, move)
+    subject = house.submit_subject(**orders)
+    assert house.worker().run_next()
+    job = house.subject(subject).jobs[-1] if state == "failed" else house.subject(subject).jobs[0]
+    assert outage.times == 0
+    assert (job.state, job.attempt, job.max_attempts) == (state, 1, jobs.MAX_ATTEMPTS)
+
+
+def test_the_end_of_a_job_at_its_time_limit_waits_for_the_database(house, monkeypatch):
+    outage = DatabaseOutage(house, monkeypatch, "time_out")
+    house.settings = house.settings.replace(preprocess_limit_s=0.2)
+    subject = house.submit_subject(steps=200, pause=0.05)
+    assert house.worker().run_next()
+    (job,) = house.subject(subject).jobs
+    assert (outage.times, job.state, job.error["code"]) == (0, "failed", "time_limit")
+
+
+def test_a_result_whose_commit_was_not_confirmed_stays(house, monkeypatch):
+    DatabaseOutage(house, monkeypatch, "succeed", times=1, committed=True)
+    subject = house.ready_subject()
+    assert [(job.state, job.attempt) for job in subject.jobs] == [("succeeded", 1)] * 2
+    assert subject.run_key in house.objects()
+
+
+def test_a_job_that_was_taken_while_the_database_was_away_keeps_its_attempts(house, monkeypatch):
+    def sweep():
+        with house.database.session() as session:
+            jobs.sweep(session, lambda job: True)
+
+    DatabaseOutage(house, monkeypatch, "succeed", times=1, meanwhile=sweep)
+    subject = house.submit_subject()
+    assert house.worker().run_next()
+    (job,) = house.subject(subject).jobs
+    assert (job.state, job.attempt, job.max_attempts) == ("queued", 1, jobs.MAX_ATTEMPTS + 1)
 
 
 class Outage:
