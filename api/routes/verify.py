@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from threading import BoundedSemaphore
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import DatabaseDep, ReadSession, SettingsDep, StoreDep
+from api.deps import DatabaseDep, ReadSession, SettingsDep, StoreDep, TurnsDep
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests import file_type
@@ -69,7 +70,7 @@ async def _form(
     dependencies=[require_quota("verifications")],
     openapi_extra=responses.form(VerifyForm, either=("file", "upload_id"), file="the video"),
 )
-def create_verification(
+async def create_verification(
     caller: CallerDep,  # before the form: the body of an unauthorized request is not read
     form: Annotated[Form, Depends(_form, scope="function")],
     idempotency: IdempotencyDep,
@@ -77,6 +78,7 @@ def create_verification(
     settings: SettingsDep,
     store: StoreDep,
     database: DatabaseDep,
+    turns: TurnsDep,
 ) -> Response:
     """The result, if it is ready within seconds (200), else where it will be (202). The file is deleted after the check.
 
@@ -85,15 +87,26 @@ def create_verification(
     """
     texts = form.parse(VerifyForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
-    video = file_or_upload(form, "file", texts.upload_id, rules["file"], **sources)
-    with database.session() as session:
-        row = verifications.submit_verification(session, store, settings, owner=caller.owner, video=video.file)
+
+    def store_video() -> verifications.StoredVideo:
+        video = file_or_upload(form, "file", texts.upload_id, rules["file"], **sources)
+        return verifications.store_video(store, video.file)
+
+    def create(session: Session) -> str:
+        row = verifications.submit_verification(session, store, settings, owner=caller.owner, video=video)
         _respond(idempotency, session, _present(session, row, caller.owner))  # stored in case this process dies
-    _wait(database, row.id, caller.owner)
-    with database.session(write=False) as session:
-        row = queries.get(session, models.Verification, row.id, owner=caller.owner)
-        verification = _present(session, row, caller.owner)
-    return _respond(idempotency, None, verification)  # replaces the stored response
+        return row.id
+
+    def result() -> Response:
+        _wait(database, row_id, caller.owner)
+        with database.session(write=False) as session:
+            row = queries.get(session, models.Verification, row_id, owner=caller.owner)
+            verification = _present(session, row, caller.owner)
+        return _respond(idempotency, None, verification)  # replaces the stored response
+
+    video = await turns.store(store_video)
+    row_id = await turns.write(create)
+    return await to_thread.run_sync(result)
 
 
 @router.get("/verifications/{verification_id}", summary="Read a verification", responses=problems("not_found"))

@@ -6,15 +6,35 @@ result (worker/provenance/verifier.py).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage.database.engine import after_rollback
 from storage.database.models import Verification, Video, new_id
-from storage.objects.base import ObjectStore
+from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import quotas, uploads, verifications
 from storage.tables.uploads import FileSource
+
+
+@dataclass(frozen=True)
+class StoredVideo:
+    """A video in the object store, for the verification that will have this id."""
+
+    verification_id: str
+    source: FileSource
+    stored: Stored
+
+
+def store_video(store: ObjectStore, video: FileSource) -> StoredVideo:
+    """Stores a video to be verified. If no verification is made of it, the cleanup of unused objects removes it.
+
+    Raises StoreFull, EmptyFile; if `video` is an upload: ObjectMissing, ObjectDamaged.
+    """
+    verification_id = new_id("ver")
+    return StoredVideo(verification_id, video, uploads.put_file(store, verifications.PREFIX + verification_id, video))
 
 
 def submit_verification(
@@ -23,18 +43,16 @@ def submit_verification(
     settings: Settings,
     *,
     owner: str,
-    video: FileSource,
+    video: FileSource | StoredVideo,
 ) -> Verification:
-    """Stores a video and creates its verification. Call it in a new session.
+    """Creates the verification of a video. Call it in a new session; a video that is not stored yet is stored first.
 
     Raises StoreFull, QuotaExceeded; if `video` is an upload: NotFound, UploadIncomplete, UploadUsed.
     """
-    verification_id = new_id("ver")
-    key = verifications.PREFIX + verification_id
-    after_rollback(session, lambda: store.delete(key))
-    stored = uploads.put_file(store, key, video)
-    uploads.consume(session, store, video, owner=owner, used_by=verification_id)
-    row = verifications.create(session, verification_id, owner=owner, file=stored)
+    video = video if isinstance(video, StoredVideo) else store_video(store, video)
+    after_rollback(session, lambda: store.delete(video.stored.key), remote=True)
+    uploads.consume(session, store, video.source, owner=owner, used_by=video.verification_id)
+    row = verifications.create(session, video.verification_id, owner=owner, file=video.stored)
     quotas.check(session, settings, owner, "verifications")
     return row
 
