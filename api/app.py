@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
@@ -41,6 +42,9 @@ from worker.webhooks.signing import check_settings
 CLOSE_S = 1.0
 """Seconds to wait at the end for a sweep in progress, which usually takes milliseconds; the process ends it otherwise."""
 
+DELETIONS = 2
+"""Deletions in a bucket at the same time, after their transactions; those that wait are only noted, and the database has most of them."""
+
 DESCRIPTION = """
 A reference video of a person speaking makes a **subject**; a subject and an audio make a **video** of that person saying
 it. Both requests are answered at once with 202, and **jobs** do the work; a job shows its state, stage, progress, time left
@@ -61,7 +65,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     make_data_dir(settings.data_dir)
     warn_if_not_private(settings.data_dir)
     check_settings(settings)
-    database, store = open_database(settings), open_store(settings)
+    database, store = open_database(settings), open_store(settings, impatient=True)
+    if settings.store_url:
+        database.remote = ThreadPoolExecutor(DELETIONS, thread_name_prefix="deletions")
     readiness = Readiness(settings, database, store)
     figures = metrics.registry(settings, database, readiness)
     app = FastAPI(
@@ -124,4 +130,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     sweeping.join(CLOSE_S)
     app.state.job_event_hub.close()
     app.state.readiness.close()
+    if app.state.database.remote is not None:
+        app.state.database.remote.shutdown(wait=False, cancel_futures=True)  # the cleanup repeats what is left
     app.state.database.close()

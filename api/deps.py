@@ -28,6 +28,9 @@ LOOK_UPS = 8
 FILES = 16
 """Files that are stored at the same time, in threads of their own: into a bucket, a large one takes minutes."""
 
+OPENINGS = 16
+"""Stored files that are opened or read at the same time, in threads of their own: a store that hangs holds each for half a minute."""
+
 T = TypeVar("T")
 
 
@@ -76,7 +79,8 @@ def _write_session(
 
 
 class Turns:
-    """The steps of a request that works outside the database before it writes: only the last step holds a writer's turn.
+    """The steps of a request that works inside and outside the database: only `write` holds a writer's turn, and neither name
+    servers nor the object store hold a transaction, or one of the threads that all requests share.
 
     A route that takes it is a coroutine, and takes no WriteSession.
     """
@@ -85,6 +89,7 @@ class Turns:
         self._database = database
         self._writers = Semaphore(WRITERS)
         self._look_ups, self._files = CapacityLimiter(LOOK_UPS), CapacityLimiter(FILES)
+        self._openings = CapacityLimiter(OPENINGS)
 
     async def look_up(self, work: Callable[[], T]) -> T:
         """Runs `work`, which asks name servers."""
@@ -93,6 +98,19 @@ class Turns:
     async def store(self, work: Callable[[], T]) -> T:
         """Runs `work`, which stores files in the object store."""
         return await to_thread.run_sync(work, limiter=self._files)
+
+    async def read(self, work: Callable[[Session], T]) -> T:
+        """Runs `work` in a transaction of its own, which reads."""
+
+        def in_session() -> T:
+            with self._database.session(write=False) as session:
+                return work(session)
+
+        return await to_thread.run_sync(in_session)
+
+    async def open(self, work: Callable[[], T]) -> T:
+        """Runs `work`, which opens or reads a file of the object store."""
+        return await to_thread.run_sync(work, limiter=self._openings)
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """Runs `work` in a transaction of its own, in a writer's turn."""

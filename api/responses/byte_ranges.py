@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, BinaryIO
 
 from fastapi import Request
@@ -14,6 +15,8 @@ from api.problems.problems import Problem
 
 CHUNK_BYTES = 256 << 10
 """Bytes read and sent at a time: large enough that a thread switch per chunk does not limit the rate, small in memory."""
+
+Read = Callable[[Callable[[], bytes]], Awaitable[bytes]]
 
 
 def not_modified(request: Request, etag: str) -> bool:
@@ -52,7 +55,14 @@ def byte_range(header: str, size: int) -> tuple[int, int] | None:
 
 
 def file_response(
-    request: Request, file: BinaryIO, size: int, *, etag: str, media_type: str, headers: dict[str, str]
+    request: Request,
+    file: BinaryIO,
+    size: int,
+    *,
+    etag: str,
+    media_type: str,
+    headers: Mapping[str, str],
+    read: Read,
 ) -> Response:
     """Responds to GET or HEAD with a file: 200, 206, 304, or Problem 416.
 
@@ -61,27 +71,28 @@ def file_response(
         size: of the file, bytes.
         etag: quoted and strong: equal tags mean equal bytes, so that an interrupted download can be resumed.
         headers: further headers of the response.
+        read: awaited with each piece of work that reads from `file`; runs it in a thread.
     """
     headers = {**headers, "Accept-Ranges": "bytes", "ETag": etag}
     if not_modified(request, etag):
         file.close()
         return Response(status_code=304, headers=headers)
-    partial = None
+    part = None
     if request.method == "GET" and request.headers.get("if-range", etag) == etag:
         try:
-            partial = byte_range(request.headers.get("range", ""), size)
+            part = byte_range(request.headers.get("range", ""), size)
         except Problem:
             file.close()
             raise
-    start, stop = partial or (0, size)
+    start, stop = part or (0, size)
     headers["Content-Length"] = str(stop - start)
-    if partial:
+    if part:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    status = 206 if partial else 200
+    status = 206 if part else 200
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return _FileStream(file, _read(file, start, stop), status, headers, media_type)
+    return _FileStream(file, _read(file, start, stop, read), status, headers, media_type)
 
 
 class _FileStream(StreamingResponse):
@@ -98,10 +109,10 @@ class _FileStream(StreamingResponse):
             self._file.close()
 
 
-def _read(file: BinaryIO, start: int, stop: int) -> Iterator[bytes]:
+async def _read(file: BinaryIO, start: int, stop: int, read: Read) -> AsyncIterator[bytes]:
     file.seek(start)
     while start < stop:
-        chunk = file.read(min(CHUNK_BYTES, stop - start))
+        chunk = await read(partial(file.read, min(CHUNK_BYTES, stop - start)))
         if not chunk:
             raise OSError("the file is shorter than it was")
         start += len(chunk)

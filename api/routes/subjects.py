@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, TurnsDep, WriteSession
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, Turns, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
 from api.requests import file_type
@@ -170,12 +170,12 @@ def delete_subject(
         **problems("not_found", "preview_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_preview(
-    subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep
+async def get_preview(
+    subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
 ) -> Response:
     """The newest preview that training has drawn."""
-    key = subjects.subject_preview(session, subject_id, owner=caller.owner)
-    return _object_response(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    key = await turns.read(lambda session: subjects.subject_preview(session, subject_id, owner=caller.owner))
+    return await _object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/views", include_in_schema=False)
@@ -189,10 +189,10 @@ def get_preview(
         **problems("not_found", "views_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_views(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
+async def get_views(subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep) -> Response:
     """The subject at angles between its view limits; it helps to choose the `view` of a video."""
-    key = subjects.subject_views(session, subject_id, owner=caller.owner)
-    return _object_response(request, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    key = await turns.read(lambda session: subjects.subject_views(session, subject_id, owner=caller.owner))
+    return await _object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/report", include_in_schema=False)
@@ -206,19 +206,22 @@ def get_views(subject_id: str, request: Request, caller: CallerDep, session: Rea
         **problems("not_found", "report_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_report(subject_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
+async def get_report(
+    subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
+) -> Response:
     """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
-    key = subjects.subject_report(session, subject_id, owner=caller.owner)
-    return _object_response(request, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+    key = await turns.read(lambda session: subjects.subject_report(session, subject_id, owner=caller.owner))
+    return await _object_response(request, turns, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
 
 
 def _locked(session: Session, subject_id: str, owner: str) -> resources.Subject:
     return serializers.subject(session, queries.get(session, Subject, subject_id, owner=owner, for_change=True))
 
 
-def _object_response(
-    request: Request, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]
+async def _object_response(
+    request: Request, turns: Turns, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]
 ) -> Response:
     """Serves an object. Its key is the ETag, because a newer version always has another key."""
-    size, tag = store.size(key), f'"{PurePath(key).name}"'
-    return file_response(request, store.open(key), size, etag=tag, media_type=media_type, headers=headers)
+    size, file = await turns.open(lambda: (store.size(key), store.open(key)))
+    tag = f'"{PurePath(key).name}"'
+    return file_response(request, file, size, etag=tag, media_type=media_type, headers=headers, read=turns.open)

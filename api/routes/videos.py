@@ -217,12 +217,12 @@ def delete_video(
         **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
     },
 )
-def get_file(video_id: str, request: Request, caller: CallerDep, session: ReadSession, store: StoreDep) -> Response:
+async def get_file(video_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep) -> Response:
     """The MP4 or WebM. Supports `Range` (one range), `If-Range` and `If-None-Match`; the `ETag` is the file's SHA-256.
 
     If the object store can sign links, the answer is a redirect to a link that is valid for a limited time.
     """
-    video = videos.video_file(session, video_id, owner=caller.owner)
+    video = await turns.read(lambda session: videos.video_file(session, video_id, owner=caller.owner))
     kind = video.options["format"]
     name, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
     if request.method == "GET" and not not_modified(request, etag):
@@ -231,9 +231,10 @@ def get_file(video_id: str, request: Request, caller: CallerDep, session: ReadSe
             return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     return file_response(
         request,
-        store.open(video.file_key),
+        await turns.open(lambda: store.open(video.file_key)),
         video.size_bytes,
         etag=etag,
         media_type=media_type,
         headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-cache"},
+        read=turns.open,
     )

@@ -79,7 +79,7 @@ def submit_subject(
     """
     footage = video if isinstance(video, StoredFootage) else store_footage(store, video)
     subject_id, source = footage.subject_id, footage.stored
-    after_rollback(session, lambda: store.delete_prefix(_folder(subject_id)))
+    after_rollback(session, lambda: store.delete_prefix(_folder(subject_id)), remote=True)
     subject = Subject(
         id=subject_id,
         owner=owner,

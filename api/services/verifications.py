@@ -29,7 +29,7 @@ class StoredVideo:
 
 
 def store_video(store: ObjectStore, video: FileSource) -> StoredVideo:
-    """Stores a video. If no verification is made of it, the cleanup of unused objects removes it.
+    """Stores a video to be verified. If no verification is made of it, the cleanup of unused objects removes it.
 
     Raises StoreFull, EmptyFile; if `video` is an upload: ObjectMissing, ObjectDamaged.
     """
@@ -45,14 +45,14 @@ def submit_verification(
     owner: str,
     video: FileSource | StoredVideo,
 ) -> Verification:
-    """Creates the verification of a video, and stores the video if that was not done. Call it in a new session.
+    """Creates the verification of a video. Call it in a new session; a video that is not stored yet is stored first.
 
     Raises StoreFull, QuotaExceeded; if `video` is an upload: NotFound, UploadIncomplete, UploadUsed.
     """
-    file = video if isinstance(video, StoredVideo) else store_video(store, video)
-    after_rollback(session, lambda: store.delete(file.stored.key))
-    uploads.consume(session, store, file.source, owner=owner, used_by=file.verification_id)
-    row = verifications.create(session, file.verification_id, owner=owner, file=file.stored)
+    video = video if isinstance(video, StoredVideo) else store_video(store, video)
+    after_rollback(session, lambda: store.delete(video.stored.key), remote=True)
+    uploads.consume(session, store, video.source, owner=owner, used_by=video.verification_id)
+    row = verifications.create(session, video.verification_id, owner=owner, file=video.stored)
     quotas.check(session, settings, owner, "verifications")
     return row
 

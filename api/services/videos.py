@@ -100,7 +100,7 @@ def submit_video(
     """
     speech = audio if isinstance(audio, StoredSpeech) else store_speech(store, subject_id, audio, background)
     video_id = speech.video_id
-    after_rollback(session, lambda: store.delete_prefix(_folder(subject_id, video_id)))
+    after_rollback(session, lambda: store.delete_prefix(_folder(subject_id, video_id)), remote=True)
     speaking_subject(session, subject_id, options, owner=owner, lock=True)
     video = Video(
         id=video_id,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,6 +54,7 @@ class TransactionHooks:
     """
 
     on_queued: Callable[[Any], object] | None = None
+    remote: Executor | None = None
     before_commit: list[Action] = field(default_factory=list)
     after_commit: list[Action] = field(default_factory=list)
     after_rollback: list[Action] = field(default_factory=list)
@@ -64,11 +66,13 @@ class Database:
 
     Raises BadSetting if `url` is none.
 
-    If `on_queued` is set, it is called with the WakeUp (storage/tables/jobs.py) of each queued job, after the commit.
+    If `on_queued` is set, it is called with the WakeUp (storage/tables/jobs.py) of each queued job, after the commit. If `remote` is
+    set, it carries out what calls another server after a transaction, so that nobody waits for that server.
     """
 
     def __init__(self, url: str, on_queued: Callable[[Any], object] | None = None):
         self.on_queued = on_queued
+        self.remote: Executor | None = None
         self.url = parse_url(url)
         if self.sqlite and self.url.database:
             make_data_dir(Path(self.url.database).parent)
@@ -101,7 +105,7 @@ class Database:
             StoreFull: the database's disk has no space left.
         """
         session = Session(self.engine if write else self._reader, expire_on_commit=False)
-        hooks = session.info[_HOOKS] = TransactionHooks(self.on_queued)
+        hooks = session.info[_HOOKS] = TransactionHooks(self.on_queued, self.remote)
         consequences = hooks.after_rollback
         try:
             with session:
@@ -118,10 +122,7 @@ class Database:
             raise
         finally:
             for action in consequences:
-                try:
-                    action()
-                except Exception:  # The transaction is over: an error here must not hide its outcome.
-                    log.exception("an action after the end of a transaction failed")
+                _run(action)
 
     def ping(self) -> None:
         """Raises SQLAlchemy's OperationalError if the database does not answer."""
@@ -170,14 +171,31 @@ def before_commit(session: Session, action: Action) -> None:
     hooks_of(session).before_commit.append(action)
 
 
-def after_commit(session: Session, action: Action) -> None:
-    """Runs `action` once the transaction is durable. Errors of `action` are logged."""
-    hooks_of(session).after_commit.append(action)
+def after_commit(session: Session, action: Action, *, remote: bool = False) -> None:
+    """Runs `action` once the transaction is durable. Errors of `action` are logged.
+
+    Args:
+        remote: `action` calls another server, which may hang: `Database.remote` runs it, if there is one.
+    """
+    hooks = hooks_of(session)
+    hooks.after_commit.append(_in_executor(hooks.remote, action) if remote else action)
 
 
-def after_rollback(session: Session, action: Action) -> None:
-    """Runs `action` if the transaction is rolled back. Errors of `action` are logged."""
-    hooks_of(session).after_rollback.append(action)
+def after_rollback(session: Session, action: Action, *, remote: bool = False) -> None:
+    """Runs `action` if the transaction is rolled back. Errors of `action` are logged; `remote` as for `after_commit`."""
+    hooks = hooks_of(session)
+    hooks.after_rollback.append(_in_executor(hooks.remote, action) if remote else action)
+
+
+def _in_executor(executor: Executor | None, action: Action) -> Action:
+    return action if executor is None else lambda: executor.submit(_run, action)
+
+
+def _run(action: Action) -> None:
+    try:
+        action()
+    except Exception:  # The transaction is over: an error here must not hide its outcome.
+        log.exception("an action after the end of a transaction failed")
 
 
 _HOOKS = "hooks"

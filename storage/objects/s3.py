@@ -42,6 +42,9 @@ COPY = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 30, 
 """Copies within the store: one request copies 5 GiB at most, and one of 1 GiB is answered within the read timeout."""
 MAX_ATTEMPTS = 4
 """Attempts at a request that fails for a passing reason; with botocore's waits between them this takes some seconds."""
+PATIENT = {"connect_timeout": 10, "read_timeout": 60}
+IMPATIENT = {"connect_timeout": 3, "read_timeout": 10}
+"""Seconds, for each of two attempts of a process whose clients wait. A store that works answers these requests within one."""
 MISSING_CODES = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
 FULL_CODES = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage")
 
@@ -49,10 +52,13 @@ FULL_CODES = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage"
 class S3Store:
     """An object store (storage/objects/base.py) in a bucket, below a folder of it; both are named by the settings.
 
+    With `impatient`, requests that store nothing are given up after half a minute instead of four. Requests that store are not:
+    a store may copy or join a large object for a minute before it answers.
+
     Raises BadSetting if ADNERF_STORE_URL names no bucket.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings, *, impatient: bool = False):
         url = urlsplit(settings.store_url)
         if not url.netloc:
             raise BadSetting(f"ADNERF_STORE_URL={settings.store_url!r} names no bucket.")
@@ -61,7 +67,9 @@ class S3Store:
         self.link_s = settings.link_s
         self.incoming_folder = settings.data_dir
         session = boto3.session.Session()
-        self._client = self._public_client = _client(session, settings, settings.s3_endpoint_url)
+        self._writer = self._client = self._public_client = _client(session, settings, settings.s3_endpoint_url)
+        if impatient:
+            self._client = _client(session, settings, settings.s3_endpoint_url, attempts=2, **IMPATIENT)
         # A link must have an address that clients can reach. For an endpoint other than Amazon's, a setting says which.
         if settings.s3_public_url != settings.s3_endpoint_url:
             public = settings.s3_public_url
@@ -108,11 +116,11 @@ class S3Store:
         _check_not_empty(sum(sizes))
         target = {"Bucket": self.bucket, "Key": self._place(key)}
         with _client_errors(key):
-            begun = self._client.create_multipart_upload(**target, Metadata={"sha256": digest.hexdigest()})
+            begun = self._writer.create_multipart_upload(**target, Metadata={"sha256": digest.hexdigest()})
             target["UploadId"] = begun["UploadId"]
         try:
             with _client_errors(key):
-                joiner = PartJoiner(self._client, target, sum(sizes))
+                joiner = PartJoiner(self._writer, target, sum(sizes))
                 for part_key, size in zip(part_keys, sizes, strict=True):
                     joiner.add(self._place(part_key), size)
                 joiner.complete()
@@ -168,7 +176,7 @@ class S3Store:
             metadata = self._client.head_object(**source)["Metadata"]
             # A copy in parts, unlike a copy by one request, does not take over the metadata, so they are always given.
             arguments = {"Metadata": metadata, "MetadataDirective": "REPLACE"}
-            self._client.copy(source, self.bucket, self._place(new_key), ExtraArgs=arguments, Config=COPY)
+            self._writer.copy(source, self.bucket, self._place(new_key), ExtraArgs=arguments, Config=COPY)
         self.delete(key)
 
     def keys(self, *, older_than_s: float, after: str = "", prefix: str = "") -> Iterator[str]:
@@ -213,7 +221,7 @@ class S3Store:
         """Sends `file` by one PUT, or by a multipart upload that is aborted if it fails."""
         arguments = {"Metadata": {"sha256": sha256}, **checksum}
         with _client_errors(key):
-            self._client.upload_fileobj(file, self.bucket, self._place(key), ExtraArgs=arguments, Config=TRANSFER)
+            self._writer.upload_fileobj(file, self.bucket, self._place(key), ExtraArgs=arguments, Config=TRANSFER)
 
     def _entries(self, **filters: Any) -> Iterator[dict[str, Any]]:
         with _client_errors("list"):
@@ -330,7 +338,14 @@ def _check_not_empty(size: int) -> None:
         raise EmptyFile("The file is empty.")
 
 
-def _client(session: boto3.session.Session, settings: Settings, endpoint_url: str):
+def _client(
+    session: boto3.session.Session,
+    settings: Settings,
+    endpoint_url: str,
+    *,
+    attempts: int | None = None,
+    **timeouts: float,
+):
     return session.client(
         "s3",
         endpoint_url=endpoint_url or None,
@@ -341,12 +356,11 @@ def _client(session: boto3.session.Session, settings: Settings, endpoint_url: st
             signature_version="s3v4",
             # Stores other than Amazon's rarely have a host name for every bucket.
             s3={"addressing_style": "path" if endpoint_url else "auto"},
-            connect_timeout=10,
-            read_timeout=60,
-            retries={"mode": "standard", "total_max_attempts": MAX_ATTEMPTS},
+            retries={"mode": "standard", "total_max_attempts": attempts or MAX_ATTEMPTS},
             # By default botocore adds checksums of newer kinds, which many other stores do not know.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
+            **timeouts or PATIENT,
         ),
     )
 

@@ -1,6 +1,7 @@
 """Deletions of folders and objects of the object store that were requested, and the only writer of their table.
 
-A request is written in the transaction that deletes the rows, and carried out right after its commit. The cleanup carries it
+A request is written in the transaction that deletes the rows, and carried out right after its commit; an API
+process does so in threads of its own, so that no request waits for the store. The cleanup carries it
 out again for REPEAT_S: the process may have been killed, the store may have been away, or a worker that had not noticed yet
 may have stored one more object. What is deleted here does not go to the trash, and what of it is in the trash is deleted too.
 """
@@ -26,14 +27,14 @@ REPEAT_S = 3600.0
 def request(session: Session, store: ObjectStore, prefix: str) -> None:
     """Deletes all objects whose key begins with `prefix`, which ends in a slash, once the transaction is committed."""
     queries.upsert(session, Deletion, {"prefix": prefix, "created_at": now()}, update={"created_at": now()})
-    after_commit(session, lambda: _delete(store, [prefix]))
+    after_commit(session, lambda: _delete(store, [prefix]), remote=True)
 
 
 def request_objects(session: Session, store: ObjectStore, keys: Sequence[str]) -> None:
     """Deletes the objects `keys`, which nobody writes again, once the transaction is committed."""
     for key in keys:
         queries.insert_ignoring_conflicts(session, Deletion, prefix=key, created_at=now())
-    after_commit(session, lambda: store.delete(*keys))
+    after_commit(session, lambda: store.delete(*keys), remote=True)
 
 
 def carry_out(database: Database, store: ObjectStore) -> None:

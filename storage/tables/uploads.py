@@ -119,7 +119,7 @@ def append(
     """
     stored = part if isinstance(part, Stored) else store_part(store, upload_id, start, part)
     key, stop = stored.key, start + stored.size
-    after_rollback(session, lambda: store.delete(key))
+    after_rollback(session, lambda: store.delete(key), remote=True)
     upload = get(session, upload_id, owner=owner)
     counted = (
         update(Upload)

@@ -146,7 +146,7 @@ def test_a_deletion_that_was_interrupted_is_carried_out_by_the_cleaner(database,
     job = new_job(database, "render")
     put(*name_all(database, job))
     with database.session() as session, monkeypatch.context() as killed:
-        killed.setattr(deletions, "after_commit", lambda *_: None)
+        killed.setattr(deletions, "after_commit", lambda *_, **__: None)
         deletions.request(session, store, f"subjects/{job.subject_id}/")
     delete_rows(database, job)
     assert len(keys(store)) >= 8
@@ -163,7 +163,7 @@ def test_a_deletion_of_objects_that_was_interrupted_is_carried_out_once(database
     gone, stays = "verifications/ver_1", "verifications/ver_12"
     put(gone, stays)
     with database.session() as session, monkeypatch.context() as killed:
-        killed.setattr(deletions, "after_commit", lambda *_: None)
+        killed.setattr(deletions, "after_commit", lambda *_, **__: None)
         deletions.request_objects(session, store, [gone])
     deletions.carry_out(database, store)
     assert keys(store) == [stays] and trashed(store) == []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import httpx
 import pytest
 
 from api.app import create_app
 from tests.api.conftest import VIDEO, Maker, check_problem, serving
+from tests.api.responses.test_job_events import until
 from tests.servers import BUCKET, S3, running
 
 CONTENT = bytes(range(256)) * 300
@@ -75,7 +80,7 @@ def test_deleting_a_subject_empties_its_folder(linked):
     make.ready_video(subject, CONTENT)
     assert len(list(make.store.keys(older_than_s=-3600))) == 3
     assert client.delete(subject["links"]["self"]).status_code == 204
-    assert list(make.store.keys(older_than_s=-3600)) == []
+    until(lambda: list(make.store.keys(older_than_s=-3600)) == [])
 
 
 def test_a_store_that_is_away_is_named_and_requests_that_do_not_need_it_succeed(settings, caplog):
@@ -93,3 +98,51 @@ def test_a_store_that_is_away_is_named_and_requests_that_do_not_need_it_succeed(
             assert client.get(subject["links"]["self"]).status_code == 200
             assert client.delete(subject["links"]["self"]).status_code == 204
             assert client.get("/v1/subjects").json()["items"] == []
+
+
+@pytest.fixture
+def hanging(settings):
+    """A client of a service, its store, a subject with a preview, twelve more subjects; the store hangs from now on."""
+    with running(S3) as (server,):
+        app = create_app(settings.replace(**server.settings | {"s3_public_url": ""}))
+        with (
+            serving(app) as url,
+            httpx.Client(base_url=url, timeout=120, limits=httpx.Limits(max_connections=99)) as client,
+        ):
+            make = Maker(client, app)
+            seen = make.subject()
+            make.publish(preview_key=make.store.put(f"subjects/{seen['id']}/1.jpg", io.BytesIO(CONTENT)).key)
+            assert client.get(f"{seen['links']['self']}/preview").content == CONTENT
+            others = [make.subject()["links"]["self"] for _ in range(12)]
+            server.freeze()
+            try:
+                yield client, server, seen["links"]["self"], others
+            finally:
+                server.thaw()
+
+
+QUICK_S = 15.0
+"""Far less than the time for which a request to a store that hangs is tried, and long enough for a busy machine."""
+
+
+def test_deletions_do_not_wait_for_a_store_that_hangs(hanging):
+    client, _, seen, others = hanging
+    start = time.monotonic()
+    with ThreadPoolExecutor(len(others)) as pool:
+        assert {answer.status_code for answer in pool.map(client.delete, others)} == {204}
+    assert client.patch(seen, json={"name": "Bob"}).status_code == 200
+    assert time.monotonic() - start < QUICK_S
+
+
+def test_readers_of_a_store_that_hangs_leave_the_threads_to_others(hanging):
+    client, server, seen, _ = hanging
+    with ThreadPoolExecutor(45) as pool:
+        reading = [pool.submit(client.get, f"{seen}/preview") for _ in range(45)]
+        time.sleep(3.0)  # they are all with the service now
+        start = time.monotonic()
+        assert client.get("/v1/me").status_code == 200
+        assert client.patch(seen, json={"name": "Bob"}).status_code == 200
+        assert time.monotonic() - start < QUICK_S
+        assert not any(each.done() for each in reading)
+        server.thaw()
+        assert {each.result().content for each in reading} == {CONTENT}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import socket
 import subprocess
 import sys
+import time
 
 import httpx
 import pytest
@@ -207,3 +209,15 @@ def test_an_object_that_is_moved_in_parts_keeps_its_digest(store, monkeypatch):
     with store.open("b") as file:
         assert file.raw.sha256 == stored.sha256
         assert file.read() == bytes(6 << 20)
+
+
+def test_an_impatient_store_gives_a_server_that_does_not_answer_up(settings, monkeypatch):
+    monkeypatch.setattr(s3, "IMPATIENT", {"connect_timeout": 1, "read_timeout": 0.5})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        store = open_store(settings.replace(s3_endpoint_url=url), impatient=True)
+        start = time.monotonic()
+        for request in (store.size, store.open, store.delete, lambda key: store.delete_prefix(f"{key}/")):
+            with pytest.raises(StoreAway):
+                request("a/key")
+        assert time.monotonic() - start < 40.0
