@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from copy import copy
 from typing import Annotated, TypeVar
 
 from anyio import CapacityLimiter, Semaphore, to_thread
@@ -30,6 +33,9 @@ FILES = 16
 
 OPENINGS = 16
 """Stored files that are opened or read at the same time, in threads of their own: a store that hangs holds each for half a minute."""
+
+PART = 4
+"""One owner may have a fourth of each kind of turns at the same time; the other requests of that owner wait, those of others do not."""
 
 T = TypeVar("T")
 
@@ -67,7 +73,7 @@ def _read_session(database: DatabaseDep) -> Iterator[Session]:
 
 
 async def _writer_slot(request: Request) -> AsyncIterator[None]:
-    async with request.app.state.turns.slot():
+    async with _turns(request).slot():
         yield
 
 
@@ -78,26 +84,57 @@ def _write_session(
         yield session
 
 
+class _Shares:
+    """Turns of one kind, of which one owner gets a part."""
+
+    def __init__(self, total: int):
+        self._all, self._part = Semaphore(total), total // PART
+        self._owners: dict[str, Semaphore] = {}
+        self._requests: Counter[str] = Counter()
+
+    @asynccontextmanager
+    async def take(self, owner: str) -> AsyncIterator[None]:
+        """Waits for a turn of `owner`, which lasts until the block ends."""
+        own = self._owners.setdefault(owner, Semaphore(self._part))
+        self._requests[owner] += 1
+        try:
+            async with own, self._all:
+                yield
+        finally:
+            self._requests[owner] -= 1
+            if not self._requests[owner]:
+                del self._requests[owner], self._owners[owner]
+
+
 class Turns:
     """The steps of a request that works inside and outside the database: only `write` holds a writer's turn, and neither name
     servers nor the object store hold a transaction, or one of the threads that all requests share.
 
-    A route that takes it is a coroutine, and takes no WriteSession.
+    A route that takes it is a coroutine, and takes no WriteSession. Each kind of turns is shared by all owners (`PART`).
     """
 
     def __init__(self, database: Database):
-        self._database = database
-        self._writers = Semaphore(WRITERS)
-        self._look_ups, self._files = CapacityLimiter(LOOK_UPS), CapacityLimiter(FILES)
-        self._openings = CapacityLimiter(OPENINGS)
+        self._database, self._owner = database, ""
+        self._writers, self._look_ups = _Shares(WRITERS), _Shares(LOOK_UPS)
+        self._files, self._openings = _Shares(FILES), _Shares(OPENINGS)
+        self._look_up_threads, self._file_threads = CapacityLimiter(LOOK_UPS), CapacityLimiter(FILES)
+        self._opening_threads = CapacityLimiter(OPENINGS)
+
+    def of(self, owner: str) -> Turns:
+        """Returns the same turns for the requests of `owner`."""
+        turns = copy(self)
+        turns._owner = owner
+        return turns
 
     async def look_up(self, work: Callable[[], T]) -> T:
         """Runs `work`, which asks name servers."""
-        return await to_thread.run_sync(work, limiter=self._look_ups)
+        async with self._look_ups.take(self._owner):
+            return await to_thread.run_sync(work, limiter=self._look_up_threads)
 
     async def store(self, work: Callable[[], T]) -> T:
         """Runs `work`, which stores files in the object store."""
-        return await to_thread.run_sync(work, limiter=self._files)
+        async with self._files.take(self._owner):
+            return await to_thread.run_sync(work, limiter=self._file_threads)
 
     async def read(self, work: Callable[[Session], T]) -> T:
         """Runs `work` in a transaction of its own, which reads."""
@@ -110,7 +147,8 @@ class Turns:
 
     async def open(self, work: Callable[[], T]) -> T:
         """Runs `work`, which opens or reads a file of the object store."""
-        return await to_thread.run_sync(work, limiter=self._openings)
+        async with self._openings.take(self._owner):
+            return await to_thread.run_sync(work, limiter=self._opening_threads)
 
     async def write(self, work: Callable[[Session], T]) -> T:
         """Runs `work` in a transaction of its own, in a writer's turn."""
@@ -122,13 +160,13 @@ class Turns:
         async with self.slot():
             return await to_thread.run_sync(in_session)
 
-    def slot(self) -> Semaphore:
-        """The turns of writers, to be held with `async with`."""
-        return self._writers
+    def slot(self) -> AbstractAsyncContextManager[None]:
+        """A turn to write, to be held with `async with`."""
+        return self._writers.take(self._owner)
 
 
 def _turns(request: Request) -> Turns:
-    return request.app.state.turns
+    return request.app.state.turns.of(request.state.caller.owner)
 
 
 TurnsDep = Annotated[Turns, Depends(_turns)]

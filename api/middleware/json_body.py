@@ -9,15 +9,15 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems.problems import Problem
-from api.requests.json_body import parse_json
-from api.requests.multipart import SMALL, body_chunks
+from api.requests.json_body import JSON_BYTES, parse_json
+from api.requests.multipart import body_chunks
 
 
 class JsonBodyMiddleware:
     """Limits the size and the waiting time of JSON bodies, and records their digest.
 
     FastAPI asks for a body only once a route was found that declares one as a parameter. At that moment this middleware
-    reads the body: it checks the Content-Type, stops after `SMALL` bytes or a stall, stores the SHA-256 as
+    reads the body: it checks the Content-Type, stops after `JSON_BYTES` bytes or a stall, stores the SHA-256 as
     `request.state.body_digest` (for api/requests/idempotency.py), and checks that the body is JSON. The problems that it raises
     pass through FastAPI to the application's exception handlers. Routes that read their own bodies (forms, tus) are unaffected.
     """
@@ -51,8 +51,8 @@ async def _read_json(request: Request) -> bytes:
             "unsupported_media_type", "This request takes JSON.", remedy="Send Content-Type: application/json."
         )
     body = bytearray()
-    too_large = Problem("body_too_large", f"A JSON body may have {SMALL} bytes.")
-    async for chunk in body_chunks(request, SMALL, too_large):
+    too_large = Problem("body_too_large", f"A JSON body may have {JSON_BYTES} bytes.")
+    async for chunk in body_chunks(request, JSON_BYTES, too_large):
         body += chunk
     request.state.body_digest = sha256(body).hexdigest()
     parse_json(bytes(body))

@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 ERRORS_PAGE = "/errors"
+MAX_ERRORS = 20
+"""Errors of one request that are listed: nobody corrects more at once, and a small body can have thousands."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _CODE_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -99,13 +101,16 @@ def from_validation(errors: Iterable[Mapping[str, Any]], *inside: str, value: An
             they are left out, and the errors of all branches of one union become one error.
     """
     messages: dict[tuple[Any, ...], list[str]] = {}
-    for error in errors:
+    errors = list(errors)
+    for error in errors[:MAX_ERRORS]:
         place = error["loc"] if value is None else _place_in(value, error["loc"], error.get("type"))
         messages.setdefault((*inside, *place), []).append(error["msg"].removeprefix("Value error, "))
     entries = [_entry(place, "; or: ".join(dict.fromkeys(each))) for place, each in messages.items()]
     first = entries[0]
     where = first.get("pointer") or first.get("parameter") or "The body"
-    return Problem("validation_failed", f"{where}: {first['detail']}.", errors=entries)
+    more = len(errors) - MAX_ERRORS
+    message = f"{where}: {first['detail']}." + (f" {more} more errors are not listed." if more > 0 else "")
+    return Problem("validation_failed", message, errors=entries)
 
 
 def _place_in(value: Any, location: Sequence[Any], kind: str | None) -> tuple[Any, ...]:

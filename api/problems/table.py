@@ -204,8 +204,8 @@ PROBLEMS: dict[str, ProblemType] = {
     "body_too_large": ProblemType(
         413,
         "The body is too large",
-        "Keep the texts of a request below 1 MiB in all.",
-        "The text of a request is limited to one mebibyte.",
+        "Keep the texts of a request below 1 MiB in all, and JSON below 64 KiB.",
+        "The text of a request is limited to one mebibyte, and JSON to 64 kibibytes.",
     ),
     errors.FileTooLarge.code: ProblemType(
         413,

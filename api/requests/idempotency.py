@@ -144,6 +144,11 @@ class Idempotency:
         return sha256(repr((request.url.path, request.url.query, upload, body_digest)).encode()).hexdigest()
 
 
+def key_of(request: Request, owner: str, key: str) -> IdempotencyKey:
+    """Returns what the response to this POST is stored under."""
+    return IdempotencyKey(owner, f"POST {request.scope['route'].path}", key)
+
+
 async def _reserve(
     request: Request, caller: CallerDep, database: DatabaseDep, key: KeyHeader = None
 ) -> AsyncIterator[Idempotency]:
@@ -151,7 +156,7 @@ async def _reserve(
     if key is None:
         yield Idempotency(request, database, None)
         return
-    slot = IdempotencyKey(caller.owner, f"POST {request.scope['route'].path}", key)
+    slot = key_of(request, caller.owner, key)
     in_flight: set[IdempotencyKey] = request.app.state.in_flight  # touched by the event loop only
     if slot in in_flight:
         raise _in_flight()

@@ -11,9 +11,15 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json, to_json
 
-from api.problems.problems import from_validation
+from api.problems.problems import Problem, from_validation
 
 Model = TypeVar("Model", bound=BaseModel)
+
+JSON_BYTES = 64 << 10
+"""Bytes (or characters) of one JSON text. The longest legitimate ones have a few kilobytes; parsing and validating this many takes
+milliseconds, in which the event loop answers nobody else."""
+EXACT = 1 << 53
+"""Floats below this are exact, so those without a fraction can stand for integers. The largest floats have 300 digits."""
 
 
 def parse_json(text: str | bytes, *field: str) -> Any:
@@ -24,12 +30,15 @@ def parse_json(text: str | bytes, *field: str) -> Any:
         field: the name of the form field that holds it; empty if it is the whole body.
 
     Raises:
-        Problem: `validation_failed`, if `text` is not JSON.
+        Problem: `body_too_large`, if `text` is longer than JSON_BYTES; `validation_failed`, if it is not JSON.
     """
+    if len(text) > JSON_BYTES:
+        raise Problem("body_too_large", f"JSON may have {JSON_BYTES} bytes.")
     try:
-        return _whole_numbers(from_json(text))
+        value = from_json(text)
     except ValueError as error:
         raise from_validation([{"loc": (), "msg": f"Invalid JSON: {error}"}], *field) from error
+    return _whole_numbers(value)
 
 
 def validate_json(model: type[Model], text: str | bytes, *field: str) -> Model:
@@ -47,7 +56,7 @@ def _whole_numbers(value: Any) -> Any:
         return {name: _whole_numbers(each) for name, each in value.items()}
     if isinstance(value, list):
         return [_whole_numbers(each) for each in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return int(value) if isinstance(value, float) and abs(value) < EXACT and value.is_integer() else value
 
 
 class _StrictJson:

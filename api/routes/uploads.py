@@ -79,7 +79,7 @@ async def _receive(
 ) -> Upload:
     """Receives the body of `request` as the next bytes of `upload`."""
 
-    turns: Turns = request.app.state.turns
+    turns: Turns = request.app.state.turns.of(upload.owner)
 
     async def append(start: int, part: IncomingFile) -> Upload:
         stored = await turns.store(lambda: uploads.store_part(store, upload.id, start, part))
@@ -145,7 +145,7 @@ async def create_upload(
 
     with_bytes = "content-type" in request.headers or content_length(request) > 0
     checksum = _parse_checksum(request, upload_checksum) if with_bytes else None
-    async with request.app.state.turns.slot():
+    async with request.app.state.turns.of(caller.owner).slot():
         upload, response = await to_thread.run_sync(create)
     if response is None:
         upload = await _receive(request, upload, settings, database, store, checksum)

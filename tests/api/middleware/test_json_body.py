@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from api.requests import multipart
+from api.requests import json_body, multipart
 from tests.api.conftest import check_problem
 
 JSON = {"Content-Type": "application/json"}
@@ -40,7 +40,7 @@ def test_a_compressed_body_is_refused(client):
 
 @pytest.mark.parametrize("announced", [True, False])
 def test_a_large_body_is_refused_whether_or_not_its_length_is_announced(client, announced):
-    content = b" " * (multipart.SMALL + 1)
+    content = b" " * (json_body.JSON_BYTES + 1)
     answer = client.post("/v1/keys", content=content if announced else iter([content]), headers=JSON)
     check_problem(answer, "body_too_large")
 
@@ -52,7 +52,7 @@ def test_a_large_body_is_refused_whether_or_not_its_length_is_announced(client, 
         (b"{", "Invalid JSON: EOF while parsing an object at line 1 column 1"),
         (b"\xff", "Invalid JSON: expected value at line 1 column 1"),
         (b'"\\ud800"', "Invalid JSON: unexpected end of hex escape at line 1 column 8"),
-        (b"[" * 100_000, "Invalid JSON: recursion limit exceeded at line 1 column 202"),
+        (b"[" * 60_000, "Invalid JSON: recursion limit exceeded at line 1 column 202"),
         (b"[]", "Input should be an object"),
         (b"null", "Input should be an object"),
     ],
@@ -99,3 +99,22 @@ def test_a_body_that_stops_arriving_is_given_up(client, monkeypatch):
     connection.endheaders(b"{")
     assert connection.getresponse().status == 408
     connection.close()
+
+
+def test_of_many_errors_some_are_listed_and_the_others_counted(client):
+    body = check_problem(client.post("/v1/keys", json=KEY | {f"x{n}": 0 for n in range(3000)}), "validation_failed")
+    assert len(body["errors"]) == 20
+    assert " more errors are not listed." in body["detail"]
+
+
+def test_huge_floats_do_not_become_integers():
+    assert json_body.parse_json("[5.0, 1e308, 9007199254740992.0, -1e15]") == [5, 1e308, 2.0**53, -(10**15)]
+    kinds = [type(each) for each in json_body.parse_json("[5.0, 1e308, 9007199254740992.0, -1e15]")]
+    assert kinds == [int, float, float, int]
+
+
+def test_json_in_a_field_of_a_form_has_the_same_limit(client, make):
+    subject = make.ready_subject()
+    fields = {"subject_id": subject["id"], "duration_s": "5", "options": "[" + "1e308," * 20_000 + "0]"}
+    answer = client.post("/v1/videos", files={name: (None, text) for name, text in fields.items()})
+    check_problem(answer, "body_too_large")

@@ -178,3 +178,13 @@ def test_me_shows_owner_scopes_key_and_quotas(client, app):
     assert (me["owner"], me["scopes"], me["key"]["owner"]) == ("ann", ["read"], "ann")
     assert set(me["quotas"]) == set(quotas.NAMES)
     assert all(quota["used"] == 0 < quota["limit"] for quota in me["quotas"].values())
+
+
+def test_a_key_for_a_repeated_request_does_not_put_off_the_refusal(tight):
+    client, _ = tight(subjects=1)
+    key = {"Idempotency-Key": "first"}
+    first = send_subject(client, headers=key)
+    assert first.status_code == 202
+    assert send_subject(client, headers=key).json() == first.json()
+    form = {"Content-Type": "multipart/form-data; boundary=cut", "Idempotency-Key": "second"}
+    refused(client.post("/v1/subjects", content=b"no form", headers=form), "subjects", 1)
