@@ -6,9 +6,9 @@ by one conditional UPDATE that takes a lease, and later writes are fenced by the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -20,7 +20,8 @@ from storage.objects.base import Stored
 PREFIX = "verifications/"
 """Prefix of the files' keys in the object store."""
 LEASE_S = 300.0
-"""Time that a worker has for one file. It gives up a file after 240 s itself (worker/provenance/inspection.py)."""
+"""Time that a worker has for one file. It gives up a file after 240 s itself (worker/provenance/inspection.py). The other workers
+measure it by their own running time; `lease_until` is for operators, and for workers of the previous version."""
 RETENTION_S = 86400.0
 """How long a result can be read; a day is enough for a client that polls, and keeps the table small."""
 MAX_ATTEMPTS = 3
@@ -30,6 +31,9 @@ WORKER_LOST = {
     "message": f"The worker process ended {MAX_ATTEMPTS} times while it checked this file.",
     "remedy": "Send the file again; if it happens again, report it with the worker's log.",
 }
+
+RunningAttempt: TypeAlias = tuple[str, int]
+"""The id of a running request, and its attempt."""
 
 _ENDED = {"lease_until": None, "file_key": None}
 
@@ -42,16 +46,26 @@ def create(session: Session, verification_id: str, *, owner: str, file: Stored) 
     return row
 
 
-def waiting_owners(session: Session) -> dict[str, str]:
-    """Returns the owners of requests that are queued or have lost their worker, each with the id of the oldest one."""
-    query = select(Verification.owner, func.min(Verification.id)).where(_waiting()).group_by(Verification.owner)
+def running(session: Session) -> list[RunningAttempt]:
+    """Returns the attempts that run."""
+    query = select(Verification.id, Verification.attempt).where(Verification.state == "running")
+    return [(row_id, attempt) for row_id, attempt in session.execute(query)]
+
+
+def waiting_owners(session: Session, lost: Collection[RunningAttempt] = ()) -> dict[str, str]:
+    """Returns the owners of requests that are queued or among the `lost`, each with the id of the oldest one."""
+    query = select(Verification.owner, func.min(Verification.id)).where(_waiting(lost)).group_by(Verification.owner)
     return {owner: oldest for owner, oldest in session.execute(query)}
 
 
-def claim(session: Session, owner: str | None = None) -> Verification | None:
-    """Leases the oldest waiting request (of `owner`) to the caller; None if there is none. Requests without attempts left fail."""
+def claim(session: Session, owner: str | None = None, lost: Collection[RunningAttempt] = ()) -> Verification | None:
+    """Leases the oldest waiting request (of `owner`) to the caller; None if there is none. Requests without attempts left fail.
+
+    Args:
+        lost: Attempts whose workers are lost, which makes their requests wait again.
+    """
     time = now()
-    waiting = _waiting()
+    waiting = _waiting(lost)
     exhausted = (waiting, Verification.attempt >= MAX_ATTEMPTS)
     _update(session, *exhausted, state="failed", error=WORKER_LOST, finished_at=time, **_ENDED)
     chosen = (waiting,) if owner is None else (waiting, Verification.owner == owner)
@@ -90,9 +104,12 @@ def delete_expired(session: Session) -> int:
     return queries.execute_update(session, delete(Verification).where(expired))
 
 
-def _waiting() -> ColumnElement[bool]:
-    lost = and_(Verification.state == "running", Verification.lease_until < now())
-    return or_(Verification.state == "queued", lost)
+def _waiting(lost: Collection[RunningAttempt]) -> ColumnElement[bool]:
+    is_lost = (
+        and_(Verification.state == "running", Verification.id == row_id, Verification.attempt == attempt)
+        for row_id, attempt in lost
+    )
+    return or_(Verification.state == "queued", *is_lost)
 
 
 def _end(session: Session, row: Verification, **values: Any) -> bool:

@@ -25,7 +25,7 @@ from adnerf_core.progress import Cancelled
 from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Job, Subject
-from storage.errors import NotFound, StorageError, StoreAway
+from storage.errors import NotFound, ObjectDamaged, ObjectMissing, StorageError, StoreAway
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import jobs
@@ -119,7 +119,10 @@ class Pipeline:
     def _train(self, attempt: Attempt) -> None:
         subject, run = attempt.target(), RunDir(attempt.folder / "run")
         if not run.root.exists() and subject.checkpoint_key:  # an earlier attempt ran on another machine
-            attempt.wait_for_store(lambda: self.workspace.download_folder(subject.checkpoint_key, run.root))
+            try:
+                attempt.wait_for_store(lambda: self.workspace.download_folder(subject.checkpoint_key, run.root))
+            except (ObjectMissing, ObjectDamaged) as error:  # such as in a restored backup: only time is lost
+                log.warning("%s begins again from its dataset: %s", attempt.job.id, error)
         config = PRESETS[subject.preset].model_copy(update={"device": self._device()})
         snapshots = TrainingSnapshots(attempt, run)
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import threading
 import time
 from typing import Any
 
@@ -24,6 +25,7 @@ from storage.tables import certificates, deletions, verifications
 from worker.owner_turns import OwnerTurns
 from worker.provenance.inspection import inspect
 from worker.provenance.signing_identity import load_mark_key
+from worker.watchdog import RunningClock
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +41,11 @@ class Verifier:
     def __init__(self, settings: Settings, database: Database, store: ObjectStore):
         self.settings, self.database, self.store = settings, database, store
         self.turns = OwnerTurns(AT_ONCE)
+        # Half a lease: after a pause of this process, a living worker has the other half to end its attempt.
+        self._clock = RunningClock(verifications.LEASE_S / 2)
+        self._seen: dict[verifications.RunningAttempt, float] = {}
+        """The running attempts, and the running time at which each was first seen."""
+        self._looking = threading.Lock()
         self._scratch = settings.work / "verifications"
 
     def verify_pending(self) -> None:
@@ -53,16 +60,25 @@ class Verifier:
             False if there is none, or if others answer them already.
         """
         with self.database.session(write=False) as session:
-            waiting = verifications.waiting_owners(session)
+            lost = self._lost(session)
+            waiting = verifications.waiting_owners(session, lost)
         with self.turns.take(waiting) as owner:
             if owner is None:
                 return False
             with self.database.session() as session:
-                row = verifications.claim(session, owner)
+                row = verifications.claim(session, owner, lost)
             if row is None:
                 return False
             self._answer(row)
             return True
+
+    def _lost(self, session: Session) -> list[verifications.RunningAttempt]:
+        """Returns the attempts that have run for a lease of this process's own running time; no wall clocks are compared."""
+        running = verifications.running(session)
+        with self._looking:
+            now = self._clock.advance()
+            self._seen = {attempt: self._seen.get(attempt, now) for attempt in running}
+            return [attempt for attempt, since in self._seen.items() if now - since >= verifications.LEASE_S]
 
     def _answer(self, row: Verification) -> None:
         """Inspects the file of a claimed verification, and records the result."""

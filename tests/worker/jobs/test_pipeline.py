@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 
 import pytest
@@ -346,6 +347,22 @@ def test_a_training_goes_on_while_snapshots_cannot_be_stored(house, monkeypatch)
     _, training = house.subject(subject).jobs
     assert (training.state, training.attempt) == ("succeeded", 1)
     assert house.subject(subject).preview_key in house.objects()
+
+
+@pytest.mark.parametrize("damage", ["missing", "damaged"])
+def test_a_training_without_its_checkpoint_begins_from_its_dataset(house, caplog, damage):
+    subject = house.submit_subject(train={"steps": 4})
+    assert house.worker().run_next()  # the preprocessing
+    key = f"subjects/{subject.id}/checkpoints/lost.zip"
+    if damage == "damaged":
+        house.store.put(key, io.BytesIO(b"no archive"))
+    with house.database.session() as session:
+        session.get(Subject, subject.id).checkpoint_key = key
+    house.work()
+    subject = house.subject(subject)
+    assert (subject.state, [job.attempt for job in subject.jobs]) == ("ready", [1, 1])
+    assert house.steps_made(subject) == [0, 1, 2, 3]
+    assert "begins again from its dataset" in caplog.text
 
 
 def test_a_retry_goes_on_with_a_fresh_count(house):

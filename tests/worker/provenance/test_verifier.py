@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import time
+from datetime import timedelta
 from types import SimpleNamespace
 
 import ffmpeg
@@ -18,7 +19,7 @@ from adnerf_core.watermark.embed import WatermarkEmbedder
 from api.services import videos
 from api.services.verifications import submit_verification
 from storage.database import queries
-from storage.database.models import LOCAL, Subject, Verification, Video
+from storage.database.models import LOCAL, Subject, Verification, Video, now
 from storage.settings import bare_environment
 from storage.tables import verifications
 from tests.incoming import incoming
@@ -178,6 +179,20 @@ def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, cl
     assert house.read(queries.get, Verification, row.id).error["code"] == "worker_lost"
 
 
+def test_a_worker_whose_clock_is_ahead_takes_no_file_from_a_living_one(house, monkeypatch):
+    with house.database.session() as session:
+        row = submit_verification(
+            session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, b"film")
+        )
+    with house.database.session() as session:
+        verifications.claim(session)
+    monkeypatch.setattr(verifications, "now", lambda: now() + timedelta(hours=1))
+    looker = Verifier(house.settings, house.database, house.store)
+    assert not looker.verify_next() and not looker.verify_next()
+    row = house.read(queries.get, Verification, row.id)
+    assert (row.state, row.attempt) == ("running", 1)
+
+
 def test_a_late_answer_is_thrown_away(house):
     with house.database.session() as session:
         row = submit_verification(
@@ -185,9 +200,8 @@ def test_a_late_answer_is_thrown_away(house):
         )
     with house.database.session() as session:
         first = verifications.claim(session)
-        session.get(Verification, row.id).lease_until = first.created_at
     with house.database.session() as session:
-        assert verifications.claim(session).attempt == 2
+        assert verifications.claim(session, lost=[(row.id, 1)]).attempt == 2
         first.attempt = 1
         assert not verifications.fail(session, first, {"code": "late"})
 
@@ -195,9 +209,7 @@ def test_a_late_answer_is_thrown_away(house):
 def test_a_late_answer_leaves_the_file_to_the_attempt_that_looks_at_it(house, clip, monkeypatch):
     def late(*_):
         with house.database.session() as session:
-            session.get(Verification, row.id).lease_until = row.created_at
-        with house.database.session() as session:
-            assert verifications.claim(session).attempt == 2
+            assert verifications.claim(session, lost=[(row.id, 1)]).attempt == 2
         return {"error": {"code": "late", "message": "", "remedy": ""}}
 
     monkeypatch.setattr(verifier, "inspect", late)
