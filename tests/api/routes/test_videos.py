@@ -392,10 +392,12 @@ def test_conditional_downloads(client, make, subject):
     assert (changed.status_code, changed.content) == (200, b"0123456789")
 
 
-def test_a_file_missing_from_the_object_store_is_not_found(client, make, settings, subject):
+def test_a_file_missing_from_the_object_store_is_not_found(client, make, settings, subject, caplog):
     video = make.ready_video(subject, b"0123456789")
     next(settings.objects.rglob("1.mp4")).unlink()
-    check_problem(client.get(video["links"]["file"]), "object_missing")
+    answer = client.get(video["links"]["file"])
+    check_problem(answer, "object_missing")
+    assert "1.mp4" not in answer.text and "1.mp4" in caplog.text
 
 
 def test_deleting_removes_the_video_and_its_files_only(client, make, settings, subject):
