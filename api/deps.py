@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from api.monitoring.readiness import Readiness
 from api.responses.job_events import JobEventHub
+from api.schemas.numbers import PLAIN
 from storage.database.engine import Database
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
@@ -176,7 +177,7 @@ TurnsDep = Annotated[Turns, Depends(_turns)]
 ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
 WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
 
-Limit = Annotated[int, Query(ge=1, le=100, description="maximum number of items in a page")]
+Limit = Annotated[int, PLAIN, Query(ge=1, le=100, description="maximum number of items in a page")]
 Cursor = Annotated[
     str | None, Query(pattern=r"^[a-z]{3}_[0-9a-f]{1,64}$", description="`next_cursor` of the previous page")
 ]

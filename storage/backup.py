@@ -22,6 +22,7 @@ from sqlalchemy.exc import OperationalError
 from storage import object_places, store_identity
 from storage.database import migrations
 from storage.database.engine import Database
+from storage.database.startup import require_upgradable
 from storage.errors import BackupRefused, ObjectMissing, StoreFull
 from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
@@ -63,6 +64,7 @@ def back_up(settings: Settings, folder: Path) -> Backup:
 
     Raises:
         BackupRefused: the data are on servers, there are none, or the folder is not empty.
+        DatabaseNotReady: the database is damaged, or of a newer version.
         StoreFull: no space is left in `folder`.
     """
     with _full_disk_is_store_full(folder):
@@ -152,6 +154,7 @@ def _copy_database(source: Path, target: Path, copied: LocalStore) -> set[str]:
     with closing(sqlite3.connect(source)) as reading, closing(sqlite3.connect(target)) as writing:
         reading.backup(writing)
     with closing(Database(f"sqlite:///{target.absolute()}")) as database:
+        require_upgradable(database)
         migrations.upgrade(database)
         store_identity.mark_copy(database, copied)
         with database.session(write=False) as session:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -30,6 +30,21 @@ NOTIFY_SOCKET = "NOTIFY_SOCKET"
 
 RATE = re.compile(r"[1-9]\d* ?(/|per) ?([1-9]\d* ?)?(second|minute|hour|day|month|year)s?", re.IGNORECASE)
 """The rates that api/middleware/rate_limit.py understands."""
+
+BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9](/(?!\.)[^/?#]+)*/?")
+"""A bucket by S3's rules for names, old ones included, and a folder in it whose parts do not begin with a dot."""
+
+REGION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+"""The name of a region is a label of a host name, because it becomes one."""
+
+WEB = ("http", "https"), "https://host:9000"
+ADDRESSES = {
+    "s3_endpoint_url": WEB,
+    "s3_public_url": WEB,
+    "timestamp_url": WEB,
+    "broker_url": (("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "memory"), "redis://host:6379/0"),
+}
+"""The settings that are addresses: their schemes and an example. Several sentinels are separated by semicolons."""
 
 OF_CLIENTS = ("ADNERF_URL", "ADNERF_API_KEY", "ADNERF_TOKEN_FILE")
 """Variables with the prefix that are not settings of the service: the client reads them."""
@@ -266,12 +281,27 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         if values[0] >= values[1]:
             names = variable_name(shorter), variable_name(longer)
             yield f"{names[0]}={values[0]:g} must be less than {names[1]}={values[1]:g}, or {why}."
-    if (url := settings.store_url) and (not url.startswith("s3://") or not urlsplit(url).netloc):
+    if (url := settings.store_url) and not BUCKET.fullmatch(url):
         yield f"{variable_name('store_url')}={url!r} must be an address such as s3://bucket or s3://bucket/folder."
+    for field, (schemes, example) in ADDRESSES.items():
+        if (url := getattr(settings, field)) and not all(
+            _is_address(each, schemes) for each in url.split(";")
+        ):  # not shown: it may hold a password
+            yield f"{variable_name(field)} must be an address such as {example}."
+    if not REGION.fullmatch(settings.s3_region):
+        yield f"{variable_name('s3_region')}={settings.s3_region!r} must be the name of a region, such as us-east-1."
     for field in ("rate_limit", "address_rate_limit"):
         rate = getattr(settings, field)
         if rate != "off" and not RATE.fullmatch(rate):
             yield f"{variable_name(field)}={rate!r} must be a rate such as 1200/minute, or off."
+
+
+def _is_address(url: str, schemes: Collection[str]) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in schemes and (bool(parts.hostname) or schemes is not WEB[0]) and parts.port != 0
+    except ValueError:  # a port that is no number, or brackets that are not closed
+        return False
 
 
 def _explain(problem: Any) -> str:

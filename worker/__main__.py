@@ -57,6 +57,7 @@ def serve(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None)
 def api(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None) -> None:
     """Run the API only; it is replaced when it ends or hangs."""
     with operator_settings(data_dir) as settings:
+        supervisor.require_port(port)
         _supervise(settings, "api", supervisor.API, "--host", host, "--port", str(port))
 
 

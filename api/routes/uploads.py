@@ -19,6 +19,7 @@ from api.requests.if_match import IfMatchDep
 from api.requests.multipart import content_length, display_name
 from api.responses import serializers
 from api.schemas import resources
+from api.schemas.numbers import PLAIN
 from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Upload
@@ -38,8 +39,8 @@ MAX_FILE_BYTES = (1 << 53) - 1
 LOCATION = {"Location": "the upload's URL"}
 OFFSET_HEADERS = {"Upload-Offset": "bytes that have arrived", "Upload-Expires": "when the upload will be deleted"}
 
-Length = Annotated[int, Header(ge=1, le=MAX_FILE_BYTES, description="size of the whole file in bytes")]
-Offset = Annotated[int, Header(ge=0, le=MAX_FILE_BYTES, description="bytes that have arrived, as HEAD tells")]
+Length = Annotated[int, PLAIN, Header(ge=1, le=MAX_FILE_BYTES, description="size of the whole file in bytes")]
+Offset = Annotated[int, PLAIN, Header(ge=0, le=MAX_FILE_BYTES, description="bytes that have arrived, as HEAD tells")]
 Metadata = Annotated[
     str,
     Header(

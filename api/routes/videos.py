@@ -94,6 +94,7 @@ async def create_video(
     """Accepts the audio and answers at once; one job follows, `render`. Poll the video or its job."""
     options = _options(form)
     texts = form.parse(resources.VideoForm)
+    _check_sources(form, texts)  # before the subject's state: a request that is wrong by itself is 422
     picture = form.files.get("background")
 
     def store_speech() -> videos.StoredSpeech:
@@ -123,6 +124,20 @@ async def create_video(
     return await turns.write(create)
 
 
+def _check_sources(form: Form, texts: resources.VideoForm) -> None:
+    """Raises Problem `validation_failed` unless there is one of the file `audio`, `upload_id` and `duration_s`."""
+    has_file, has_upload = "audio" in form.files, texts.upload_id is not None
+    if texts.duration_s is None and not (has_file or has_upload):
+        message = (
+            "Send the speech, as the file `audio` or as `upload_id`, or send `duration_s` for a video without speech"
+        )
+        raise validation_problem(message, "audio")
+    if texts.duration_s is not None and (has_file or has_upload):
+        raise validation_problem("Send either speech or `duration_s`: the video is as long as its speech", "duration_s")
+    if has_file and has_upload:
+        raise validation_problem("Send either `audio` or `upload_id`", "upload_id")
+
+
 def _audio(
     form: Form,
     texts: resources.VideoForm,
@@ -132,21 +147,10 @@ def _audio(
     database: Database,
     store: ObjectStore,
 ) -> ReceivedFile | None:
-    """The speech: the file `audio`, or an upload; None if there is `duration_s` in its place.
-
-    Raises the errors of file_or_upload; Problem `validation_failed` if there are several of the three, or none.
-    """
-    has_audio = "audio" in form.files or texts.upload_id is not None
-    if texts.duration_s is None:
-        if not has_audio:
-            message = "Send the speech, as the file `audio` or as `upload_id`, or send `duration_s` for a video without speech"
-            raise validation_problem(message, "audio")
-        return file_or_upload(
-            form, "audio", texts.upload_id, rules["audio"], owner=owner, database=database, store=store
-        )
-    if has_audio:
-        raise validation_problem("Send either speech or `duration_s`: the video is as long as its speech", "duration_s")
-    return None
+    """The speech: the file `audio`, or an upload; None if there is `duration_s` in its place. Raises as file_or_upload does."""
+    if texts.duration_s is not None:
+        return None
+    return file_or_upload(form, "audio", texts.upload_id, rules["audio"], owner=owner, database=database, store=store)
 
 
 def _options(form: Form) -> RenderOptions:

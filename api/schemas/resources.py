@@ -16,6 +16,7 @@ from pydantic import (
 
 from adnerf_core.config import MAX_IDLE_S, MIN_IDLE_S, PresetName, RenderOptions, ViewChange, ViewLimits
 from api.problems.table import PROBLEMS
+from api.schemas.numbers import PLAIN
 from api.schemas.one_line import PATTERN, TEXT_PATTERN, visible_line, visible_text
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
 from storage.tables.api_keys import END_OF_TIME, OWNER, Scope
@@ -100,7 +101,7 @@ class VideoForm(Input):
     upload_id: str | None = Field(
         None, max_length=100, description="id of a complete upload that replaces the file `audio`"
     )
-    duration_s: float | None = Field(
+    duration_s: Annotated[float | None, PLAIN] = Field(
         None,
         ge=MIN_IDLE_S,
         le=MAX_IDLE_S,

@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another. Write transactions are short, so a longer wait means that the other one hangs."""
+DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+"""The drivers that work here: those for asyncio do not, and psycopg2 is not installed."""
 POSTGRESQL = {
     "connect_timeout": 10,  # s
     # The client gives up on a dead server: sent data unacknowledged for 20 s, or three unanswered probes, 5 s apart.
@@ -139,9 +141,9 @@ def parse_url(url: str) -> URL:
     """Returns the parts of a database's URL. Raises BadSetting, without the URL, which may hold a password."""
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() in ("sqlite", "postgresql"):
+        if parsed.drivername in DRIVERS:
             return parsed
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         pass
     raise BadSetting("ADNERF_DATABASE_URL is no URL such as postgresql+psycopg://user:password@host/name.")
 

@@ -159,7 +159,7 @@ def _missing_is_object_missing(key: str) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise ObjectMissing(f"There is no object {key}.") from error
+        raise ObjectMissing("A stored file does not exist any more.", details=key) from error
 
 
 def _move(source: Path, target: Path) -> None:

@@ -84,7 +84,7 @@ class S3Store:
         self._upload(key, reader, sha256, ChecksumAlgorithm="SHA256")
         if (reader.size, reader.digest.hexdigest()) != (size, sha256):
             self.delete(key)
-            raise ObjectDamaged(f"The file for {key} changed while it was read.")
+            raise ObjectDamaged("A file changed while it was stored.", details=key)
         return Stored(key, size, sha256)
 
     def create_incoming(self, *, hashed: bool = True) -> IncomingFile:
@@ -303,14 +303,14 @@ class _Reader(io.RawIOBase):
                 self.body = self.client.get_object(**self.request, Range=f"bytes={self.position}-")["Body"]
             chunk = self.body.read(len(buffer))
         if not chunk:
-            raise ObjectDamaged(f"Object {self.key} ended after {self.position} of {self.size} bytes.")
+            raise ObjectDamaged(f"A stored file ended after {self.position} of {self.size} bytes.", details=self.key)
         if self.position == self.digested:
             self.digest.update(chunk)
             self.digested += len(chunk)
         buffer[: len(chunk)] = chunk
         self.position += len(chunk)
         if self.digested == self.size and self.sha256 not in (None, self.digest.hexdigest()):
-            raise ObjectDamaged(f"Object {self.key} has changed: its SHA-256 differs from the stored one.")
+            raise ObjectDamaged("A stored file has changed: its SHA-256 is another.", details=self.key)
         return len(chunk)
 
     def close(self) -> None:
@@ -373,7 +373,7 @@ def _client_errors(key: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in MISSING_CODES:
-            raise ObjectMissing(f"There is no object {key}.") from error
+            raise ObjectMissing("A stored file does not exist any more.", details=key) from error
         if code in FULL_CODES:
             raise StoreFull("No space left in the object store.") from error
         raise StoreAway("The object store refused.", details=error) from error

@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from api.middleware.rate_limit import RateLimiter
+from storage.database.engine import parse_url
 from storage.errors import BadSetting
 from storage.settings import Settings, environment_of, load, variable_name
 from worker import logs
@@ -54,6 +55,10 @@ def test_settings_pass_through_an_environment(environment):
         ("LOG", "xml", "must be auto, human or json"),
         ("STORE_URL", "bucket", "must be an address such as s3://bucket or s3://bucket/folder"),
         ("STORE_URL", "s3:///folder", "must be an address such as s3://bucket or s3://bucket/folder"),
+        ("STORE_URL", "s3://Bad_Bucket*", "must be an address such as s3://bucket or s3://bucket/folder"),
+        ("STORE_URL", "s3://b:99/x", "must be an address such as s3://bucket or s3://bucket/folder"),
+        ("STORE_URL", "s3://bucket/../x", "must be an address such as s3://bucket or s3://bucket/folder"),
+        ("S3_REGION", "nowhere land", "must be the name of a region, such as us-east-1"),
         ("RATE_LIMIT", "fast", "must be a rate such as 1200/minute, or off"),
         ("ADDRESS_RATE_LIMIT", "0/minute", "must be a rate such as 1200/minute, or off"),
     ],
@@ -63,6 +68,64 @@ def test_an_unusable_value_is_refused_with_its_variable_and_the_remedy(name, tex
     with pytest.raises(BadSetting) as refused:
         load()
     assert str(refused.value) == f"ADNERF_{name}='{text}' {problem}. Correct the variable or unset it."
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        *[
+            (name, text)
+            for name in ("S3_ENDPOINT_URL", "S3_PUBLIC_URL", "TIMESTAMP_URL")
+            for text in (
+                "nonsense",
+                "host:9000",
+                "http://h:port",
+                "http://h:99999",
+                "ftp://h",
+                "http://[::1",
+                "https://",
+            )
+        ],
+        ("BROKER_URL", "foo://bar"),
+        ("BROKER_URL", "redis://127.0.0.1:port/0"),
+        ("BROKER_URL", "sentinel://a:1;redis://b:port"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_showing_it(name, text, environment):
+    environment.setenv(f"ADNERF_{name}", text)
+    with pytest.raises(BadSetting, match=rf"^ADNERF_{name} must be an address such as \w+://[^ ]+\. Correct"):
+        load()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("S3_ENDPOINT_URL", "http://[::1]:9000"),
+        ("S3_PUBLIC_URL", "https://files.example"),
+        ("BROKER_URL", "rediss://:pass@host:6379/0"),
+        ("BROKER_URL", "sentinel://a:26379;sentinel://b:26379"),
+        ("BROKER_URL", "redis+socket:///run/redis.sock"),
+        ("STORE_URL", "s3://my.bucket/some folder/x/"),
+    ],
+)
+def test_addresses_that_can_be_used(name, text, environment):
+    environment.setenv(f"ADNERF_{name}", text)
+    assert getattr(load(), name.lower()) == text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u@h:port/x",
+        "postgresql+psycopg2://u@h/x",
+        "postgresql+asyncpg://u@h/x",
+        "sqlite+aiosqlite:///x.db",
+        "postgres://u@h/x",
+    ],
+)
+def test_a_database_that_no_driver_can_open_is_refused(url):
+    with pytest.raises(BadSetting, match="ADNERF_DATABASE_URL is no URL such as"):
+        parse_url(url)
 
 
 @pytest.mark.parametrize("rate", ["20/second", "5 per minute", "10/2 hours", "off"])

@@ -95,7 +95,7 @@ class Workspace:
                 with zipfile.ZipFile(packed) as file:
                     file.extractall(temporary)
             except zipfile.BadZipFile as error:
-                raise ObjectDamaged(f"Object {key} is damaged: it is no archive.") from error
+                raise ObjectDamaged("A stored file is damaged: it is no archive.", details=key) from error
             temporary.rename(folder)
 
     def cached_folder(self, key: str) -> Path:

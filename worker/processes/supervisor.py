@@ -135,6 +135,12 @@ def _print_page_url(settings: Settings, host: str, port: int) -> None:
         log.info("the local token is in %s", settings.data_dir / local_token.FILE)
 
 
+def require_port(port: int) -> None:
+    """Raises BadSetting if `port` is no number of a port."""
+    if not 0 <= port <= LAST_PORT:
+        raise BadSetting(f"{port} is no port.", f"Choose a --port from 1 to {LAST_PORT}.")
+
+
 def await_port(host: str, port: int) -> None:
     """Waits until the port is free.
 
@@ -142,8 +148,7 @@ def await_port(host: str, port: int) -> None:
         InUse: it stays taken for BIND_S, or can never be had.
         BadSetting: it is no number of a port.
     """
-    if not 0 <= port <= LAST_PORT:
-        raise BadSetting(f"{port} is no port.", f"Choose a --port from 1 to {LAST_PORT}.")
+    require_port(port)
     deadline = time.monotonic() + BIND_S
     host = host.strip("[]")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

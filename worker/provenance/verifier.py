@@ -86,6 +86,7 @@ class Verifier:
         try:
             findings = self._findings(row)
         except ObjectMissing as error:
+            log.error("%s: %s", row.id, error)
             findings = {"error": {"code": error.code, "message": error.message, "remedy": "Send the file again."}}
         except BadCertificate as error:
             log.error("%s: %s", row.id, error)

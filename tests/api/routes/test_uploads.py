@@ -270,6 +270,8 @@ def test_requests_that_wait_for_the_database_leave_threads_to_others(settings, r
         ({"Upload-Length": "0"}, "validation_failed"),
         ({"Upload-Length": "-5"}, "validation_failed"),
         ({"Upload-Length": "ten"}, "validation_failed"),
+        ({"Upload-Length": "1_0"}, "validation_failed"),
+        ({"Upload-Length": "+10"}, "validation_failed"),
         ({"Upload-Length": "9" * 30}, "validation_failed"),
         ({"Upload-Length": "200001"}, "file_too_large"),
         ({"Upload-Metadata": "filename w6k=,filename w6k="}, "validation_failed"),

@@ -199,7 +199,7 @@ def test_a_video_without_speech_can_have_a_picture_behind_it(client, make, subje
         assert (picture.read(), row.stored_bytes) == (PNG, len(PNG))
 
 
-@pytest.mark.parametrize("wrong", ["0.9", "60.1", "-5", "nan", "inf", "ten", "", "1e999"])
+@pytest.mark.parametrize("wrong", ["0.9", "60.1", "-5", "nan", "inf", "ten", "", "1e999", "5_0", "+5"])
 def test_the_duration_has_a_range(client, subject, wrong):
     body = check_problem(idle(client, subject, wrong), "validation_failed")
     assert [entry["pointer"] for entry in body["errors"]] == ["/duration_s"]
@@ -216,6 +216,14 @@ def test_either_speech_or_a_duration(client, subject):
     assert [entry["pointer"] for entry in body["errors"]] == ["/audio"]
     assert all(each in body["detail"] for each in ("`audio`", "`upload_id`", "`duration_s`"))
     assert client.get("/v1/videos").json()["items"] == []
+
+
+def test_a_request_that_is_wrong_by_itself_is_422_although_the_subject_is_not_ready(client, make):
+    fields = {"subject_id": (None, make.subject()["id"])}
+    both = {"audio": ("say.wav", AUDIO), "upload_id": (None, "upl_0")}
+    for sources in ({}, both, both | {"duration_s": (None, "5")}):
+        check_problem(client.post("/v1/videos", files=fields | sources), "validation_failed")
+    check_problem(client.post("/v1/videos", files=fields | {"duration_s": (None, "5")}), "subject_not_ready")
 
 
 def test_a_failed_video_without_speech_is_tried_again_as_it_was_requested(client, make, subject):
@@ -392,10 +400,12 @@ def test_conditional_downloads(client, make, subject):
     assert (changed.status_code, changed.content) == (200, b"0123456789")
 
 
-def test_a_file_missing_from_the_object_store_is_not_found(client, make, settings, subject):
+def test_a_file_missing_from_the_object_store_is_not_found(client, make, settings, subject, caplog):
     video = make.ready_video(subject, b"0123456789")
     next(settings.objects.rglob("1.mp4")).unlink()
-    check_problem(client.get(video["links"]["file"]), "object_missing")
+    answer = client.get(video["links"]["file"])
+    check_problem(answer, "object_missing")
+    assert "1.mp4" not in answer.text and "1.mp4" in caplog.text
 
 
 def test_deleting_removes_the_video_and_its_files_only(client, make, settings, subject):

@@ -174,8 +174,9 @@ def test_keys_go_on_from_where_a_listing_ended(store):
 
 @pytest.mark.parametrize("method", ["open", "size"])
 def test_a_missing_object_is_named(store, method):
-    with pytest.raises(ObjectMissing, match="a/b"):
+    with pytest.raises(ObjectMissing, match="a/b") as missing:
         getattr(store, method)("a/b")
+    assert "a/b" not in missing.value.message  # clients see the message
 
 
 def test_a_missing_object_cannot_be_fetched(store, tmp_path):

@@ -239,3 +239,38 @@ def test_a_mistyped_data_folder_is_told_and_not_created(tmp_path, command):
     assert (status, "Traceback" in told) == (1, False), told
     assert "There is no" in told and "--data-dir" in told
     assert not typo.exists()
+
+
+def damage(folder):
+    (folder / "adnerf.db").write_bytes(b"no database" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "words", "sentence"),
+    [
+        (damage, ("keys", "list"), "The database is damaged"),
+        (damage, ("store", "clean"), "The database is damaged"),
+        (damage, ("backup", "{}/copy"), "The database is damaged"),
+        (lambda folder: broken_revision(folder / "adnerf.db", "9999"), ("keys", "list"), "newer version"),
+        (lambda folder: broken_revision(folder / "adnerf.db", "9999"), ("backup", "{}/copy"), "newer version"),
+        (lambda folder: broken_revision(folder / "adnerf.db", "0003"), ("backup", "{}/file"), "file cannot be used"),
+        (lambda folder: (folder / "locks").write_text(""), ("serve",), "locks cannot be used"),
+        (lambda folder: None, ("api", "--port", "99999"), "99999 is no port"),
+    ],
+)
+def test_what_a_command_cannot_use_is_said_in_one_sentence(prepare, words, sentence, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    prepare(tmp_path)
+    assert main([*(word.format(tmp_path) for word in words), "--data-dir", str(tmp_path)]) == 1
+    told = capsys.readouterr().err
+    assert sentence in told and "Traceback" not in told
+
+
+def test_a_backup_is_not_restored_onto_a_file(tmp_path, capsys):
+    database = Database(f"sqlite:///{tmp_path}/data/adnerf.db")
+    migrations.upgrade(database)
+    database.close()
+    assert main(["backup", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "data")]) == 0
+    (tmp_path / "file").write_text("no folder")
+    assert main(["restore", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "file")]) == 1
+    assert "file cannot be used" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from storage.errors import (
     BadCertificate,
     FullFrameUnavailable,
     NotFound,
+    ObjectMissing,
     PreviewNotReady,
     QuotaExceeded,
     ReportNotReady,
@@ -519,6 +520,7 @@ def test_renaming(house):
     "error",
     [
         StoreAway("The object store does not answer.", details="http://10.1.2.3:9000/secret"),
+        ObjectMissing("A stored file does not exist any more.", details="subjects/secret"),
         BadCertificate("The video cannot be signed.", details="secret"),
         MissingBackend("The model of hubert cannot be loaded.", details="secret"),
         NotReady("/srv/secret/run.json is missing or damaged (No such file)."),
