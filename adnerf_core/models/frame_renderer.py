@@ -27,8 +27,9 @@ Larger blocks hold an outline more often, and then each pixel has to search for 
 CPU_CHUNK = 2048
 """Rays that a CPU renders at once: the field's activations at their 12,000 to 20,000 points stay in the cache of a core. With eight times as
 many, an evaluation of the field takes twice the time: 420 instead of 190 ns on a Xeon with 2 MB of L2 cache."""
-FINE_SCALE = 0.75
-"""Scale of BLOCK_PX, px of the camera, below which it is not rounded: if there are more rendered pixels than the camera has."""
+FINE_SCALE, FINE_BLOCK_PX = 0.75, 6
+"""If a rendered pixel is smaller than this many of the camera, blocks have another side: more pixels show the same piece of a surface then, so
+larger blocks of them hold no more outlines than usual."""
 MARGIN_BLOCKS = 4
 """Blocks around the rendered pixels that belong to the part that is divided: a cube of the density grid, seen from the front, is as wide as
 two or three blocks, and marks those around its middle."""
@@ -98,7 +99,7 @@ class BlockGrid:
         filled[cells[:, 0], cells[:, 1]] = 1
         # Each filled block of BLOCK_PX x BLOCK_PX px holds len(inside) / filled.sum() pixels instead of BLOCK_PX^2.
         scale = BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside))
-        block_px = BLOCK_PX * (scale if scale < FINE_SCALE else max(1, round(scale)))
+        block_px = FINE_BLOCK_PX * scale if scale < FINE_SCALE else BLOCK_PX * max(1, round(scale))
         ends = torch.tensor([camera.height, camera.width], device=pixels.device)
         first = ((inside.amin(0) / block_px).long() - MARGIN_BLOCKS).clamp(min=0)
         last = torch.minimum((inside.amax(0) / block_px).long() + MARGIN_BLOCKS, (ends / block_px).ceil().long() - 1)
@@ -144,8 +145,7 @@ class FrameRenderer:
         The torso is rendered first: where it is opaque, and in blocks that cannot show the head, no head ray is cast.
         """
         model, count = self.model, len(pixels)
-        torso_condition = model.torso_condition(frame).expand(count, -1)
-        torso = model.render_torso(pixels, frame.torso_motion.expand(count, -1), torso_condition)
+        torso = self._render_torso(frame, pixels)
 
         blocks = BlockGrid.for_pixels(model.geometry.camera, pixels)
         visible = _in_image(blocks.camera, pixels) & (torso.transmittance > MIN_TORSO_TRANSMITTANCE)
@@ -176,6 +176,15 @@ class FrameRenderer:
             color[chunk], transmittance[chunk] = head.color, head.transmittance
         head = RayOutput(color, transmittance)
         return RenderedFrame(over(torso, over(head, background)), torso.transmittance * head.transmittance)
+
+    def _render_torso(self, frame: FrameConditions, pixels: Float[Tensor, "pixels 2"]) -> RayOutput:
+        """Renders the torso field."""
+        condition, parts = self.model.torso_condition(frame), []
+        for part in pixels.split(self._chunk_size(pixels)):
+            parts.append(
+                self.model.render_torso(part, frame.torso_motion.expand(len(part), -1), condition.expand(len(part), -1))
+            )
+        return RayOutput(torch.cat([part.color for part in parts]), torch.cat([part.transmittance for part in parts]))
 
     def visible_blocks(self, pose: Float[Tensor, "4 4"], blocks: BlockGrid) -> Bool[Tensor, "rows cols"]:
         """Returns the blocks that may show the head from `pose`: those onto which occupied cells of the density grid project."""
@@ -239,5 +248,8 @@ class FrameRenderer:
     def _chunks(self, mask: Bool[Tensor, " pixels"]) -> tuple[Int[Tensor, " chunk"], ...]:
         """Returns the indices of the pixels in `mask`, in chunks that are rendered one at a time."""
         indices = mask.nonzero()[:, 0]
-        count = self.model.rays_per_chunk if indices.is_cuda else min(self.model.rays_per_chunk, CPU_CHUNK)
-        return indices.split(count) if len(indices) else ()
+        return indices.split(self._chunk_size(indices)) if len(indices) else ()
+
+    def _chunk_size(self, rays: Tensor) -> int:
+        """Returns how many rays are rendered at once on the device of `rays`."""
+        return self.model.rays_per_chunk if rays.is_cuda else min(self.model.rays_per_chunk, CPU_CHUNK)

@@ -23,8 +23,8 @@ from adnerf_core.synthesis.lip_region import LipRegion, SoftMask
 from adnerf_core.synthesis.play_order import loop_order, play_order
 from adnerf_core.synthesis.subject import Subject
 
-MIN_SHARE = 1 / 255
-"""Pixels with a smaller share of the rendered colour are not rendered: they would change by less than a step."""
+MIN_SHARE = 0.02
+"""Pixels with a smaller share of the rendered colour are left as they are: even a difference of 25 steps would change them by half a step."""
 
 
 class FullFrameRenderer:
@@ -101,7 +101,7 @@ class FullFrameRenderer:
         difference = footage - rendered
         correction = edge_correction(np.where(mask.share[..., None] > MIN_SHARE, difference, 0), mask.share)
         difference -= correction
-        share = footage_in_front(difference, mask.share)
+        share = np.where(mask.share > MIN_SHARE, footage_in_front(difference, mask.share), 0)
         grain = self.grain(footage, rendered, mask.share, number)
         yuv.add_rgb(picture, mask.box, share[..., None] * (grain[..., None] - difference))
         return picture
