@@ -115,17 +115,16 @@ def measure_full(subject: Subject, count: int, size: int | None) -> dict[str, fl
         )
 
     stages["decode"] = cpu_seconds(decode) / min(2 * FPS, len(play.trusted))
-    region_s, all_s, rays, evaluations = [], [], [], []
+    region_s, blend_s, rays, evaluations = [], [], [], []
     for k, frame in enumerate(spread_frames(subject, count)):
         mask = renderer.region.mask(subject.poses[frame])
         region_s.append(cpu_seconds(partial(renderer.render_region, mask, frame, code)))
-        all_s.append(cpu_seconds(partial(renderer.render_into, pictures[k % len(pictures)].copy(), frame, code)))
         with counting(subject.model) as counts:
-            renderer.render_region(mask, frame, code)
+            rendered = renderer.render_region(mask, frame, code)
+        blend_s.append(cpu_seconds(partial(renderer.blend_into, pictures[k % len(pictures)], mask, rendered, k)))
         rays.append(int((mask.share > MIN_SHARE).sum()))
         evaluations.append(sum(counts) / rays[-1])
-    stages["render"] = statistics.median(region_s)
-    stages["blend"] = statistics.median(all_s) - stages["render"]
+    stages["render"], stages["blend"] = statistics.median(region_s), statistics.median(blend_s)
     marker = WatermarkEmbedder(1, PUBLIC_KEY, renderer.height, renderer.width)
     stages["mark"] = cpu_seconds(lambda: [None for _ in marker.over(pictures)]) / len(pictures)
     with tempfile.TemporaryDirectory() as folder:

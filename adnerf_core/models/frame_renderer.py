@@ -86,7 +86,8 @@ class BlockGrid:
 
     @classmethod
     def for_pixels(cls, camera: Camera, pixels: Float[Tensor, "pixels 2"]) -> BlockGrid:
-        """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`.
+        """Chooses the block size so that a block holds about BLOCK_PX x BLOCK_PX of the rendered `pixels`, and FINE_BLOCK_PX x
+        FINE_BLOCK_PX where they are finer than the camera's.
 
         With larger blocks more pixels would have to search for the surface separately. With smaller ones a block would hold few pixels,
         and its proposal ray would save nothing.

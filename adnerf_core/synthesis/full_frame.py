@@ -96,15 +96,20 @@ class FullFrameRenderer:
             number: of the frame in the video; each has grain of its own.
         """
         mask = self.region.mask(self.subject.poses[frame])
+        self.blend_into(picture, mask, self.render_region(mask, frame, code), number)
+        return picture
+
+    def blend_into(
+        self, picture: yuv.Picture, mask: SoftMask, rendered: Float[np.ndarray, "rows cols 3"], number: int
+    ) -> None:
+        """Puts what render_region returned into a picture of the footage, in place; `number` as in render_into."""
         footage = yuv.to_rgb(picture, mask.box)
-        rendered = self.render_region(mask, frame, code)
         difference = footage - rendered
         correction = edge_correction(np.where(mask.share[..., None] > MIN_SHARE, difference, 0), mask.share)
         difference -= correction
         share = np.where(mask.share > MIN_SHARE, footage_in_front(difference, mask.share), 0)
         grain = self.grain(footage, rendered, mask.share, number)
         yuv.add_rgb(picture, mask.box, share[..., None] * (grain[..., None] - difference))
-        return picture
 
     def render_region(
         self, mask: SoftMask, frame: int, code: Float[Tensor, " code"]
