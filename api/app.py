@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -102,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.store = store
     app.state.turns = Turns(database)
     app.state.readiness = readiness
+    app.state.ready_lock, app.state.ready, app.state.ready_at = asyncio.Lock(), None, -math.inf
     app.state.job_event_hub = JobEventHub(database, settings.event_streams)
     app.state.metrics = figures
     problems.install(app)

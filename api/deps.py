@@ -1,4 +1,4 @@
-"""Dependencies of routes: settings, database, object store, readiness, job events, and one transaction per request."""
+"""Dependencies of routes: settings, database, object store, job events, and one transaction per request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from anyio import CapacityLimiter, Semaphore, to_thread
 from fastapi import Depends, Query, Request
 from sqlalchemy.orm import Session
 
-from api.monitoring.readiness import Readiness
 from api.responses.job_events import JobEventHub
 from api.schemas.numbers import PLAIN
 from storage.database.engine import Database
@@ -53,10 +52,6 @@ def _store(request: Request) -> ObjectStore:
     return request.app.state.store
 
 
-def _readiness(request: Request) -> Readiness:
-    return request.app.state.readiness
-
-
 def _job_event_hub(request: Request) -> JobEventHub:
     return request.app.state.job_event_hub
 
@@ -64,7 +59,6 @@ def _job_event_hub(request: Request) -> JobEventHub:
 SettingsDep = Annotated[Settings, Depends(_settings)]
 DatabaseDep = Annotated[Database, Depends(_database)]
 StoreDep = Annotated[ObjectStore, Depends(_store)]
-ReadinessDep = Annotated[Readiness, Depends(_readiness)]
 JobEventHubDep = Annotated[JobEventHub, Depends(_job_event_hub)]
 
 

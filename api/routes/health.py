@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import shutil
+import time
 
+from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, Response
 from prometheus_client.exposition import choose_encoder
 
-from api.deps import ReadinessDep, ReadSession, SettingsDep
-from api.monitoring.readiness import REQUIRED
+from api.monitoring.readiness import REQUIRED, Readiness
 from api.openapi import responses
 from api.problems import page
 from api.problems.problems import ERRORS_PAGE, Problem
 from api.schemas import resources
+from storage.database.engine import Database
+from storage.settings import Settings
 from storage.tables import service_stats, workers
 
 router = APIRouter(tags=["health"])
+
+KEPT_S = 1.0
+"""Seconds for which an answer of /readyz serves everybody; load balancers ask every few seconds."""
 
 
 @router.get("/healthz", summary="Is the process alive?")
@@ -26,18 +32,30 @@ def healthz() -> resources.Health:
 
 
 @router.get("/readyz", summary="Can requests be served?", responses=responses.problems())
-def readyz(readiness: ReadinessDep, session: ReadSession, settings: SettingsDep) -> resources.Ready:
+async def readyz(request: Request) -> resources.Ready:
     """Checks every part. If the database, the object store or the queue is down, the answer is 503, with all parts in `parts`.
 
     Without workers the service is `degraded`: it accepts requests, and their jobs wait.
     """
+    # Strangers may ask as often as they like: all share one computation, and wait for it without holding a thread.
+    state = request.app.state
+    async with state.ready_lock:
+        if time.monotonic() - state.ready_at >= KEPT_S:
+            state.ready = await to_thread.run_sync(_ready, state.readiness, state.database, state.settings)
+            state.ready_at = time.monotonic()
+    return state.ready.response() if isinstance(state.ready, Problem) else state.ready
+
+
+def _ready(readiness: Readiness, database: Database, settings: Settings) -> resources.Ready | Problem:
+    """Checks every part now; returns the answer."""
     parts = {name: resources.Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
     down = [name for name in REQUIRED if not parts[name].ok]
     if down:
         message = f"Down: {', '.join(down)}."
-        raise Problem("unavailable", message, headers={"Retry-After": "5"}, parts=parts)
-    active = service_stats.queue(session)
-    alive = workers.alive(session, within_s=settings.worker_silence_s)
+        return Problem("unavailable", message, headers={"Retry-After": "5"}, parts=parts)
+    with database.session(write=False) as session:
+        active = service_stats.queue(session)
+        alive = workers.alive(session, within_s=settings.worker_silence_s)
     return resources.Ready(
         status="ready" if parts["workers"].ok else "degraded",
         parts=parts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import httpx
@@ -12,6 +13,7 @@ from sqlalchemy import update
 
 from api.app import create_app
 from api.monitoring import metrics, readiness
+from api.routes import health
 from storage.database.models import Worker, now
 from storage.tables import counters, jobs, workers
 from tests.api.conftest import check_problem, serving
@@ -23,6 +25,7 @@ GPU = {"name": "H200", "memory_bytes": 1000, "used_bytes": 250, "disk_free_bytes
 @pytest.fixture(autouse=True)
 def figures_are_fresh(monkeypatch):
     monkeypatch.setattr(metrics, "CACHE_S", 0.0)
+    monkeypatch.setattr(health, "KEPT_S", 0.0)
 
 
 @pytest.fixture
@@ -45,6 +48,23 @@ def figures(client) -> dict[tuple, float]:
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
+
+
+def test_many_who_ask_share_one_answer(client, app, monkeypatch):
+    monkeypatch.setattr(health, "KEPT_S", 60.0)
+    asked, parts = [], app.state.readiness.parts
+
+    def count():
+        asked.append(True)
+        time.sleep(1.0)
+        return parts()
+
+    monkeypatch.setattr(app.state.readiness, "parts", count)
+    with ThreadPoolExecutor(50) as pool:
+        answers = [pool.submit(client.get, "/readyz") for _ in range(50)]
+        assert client.get("/v1/me").status_code == 200
+        assert {each.result().status_code for each in answers} == {200}
+    assert len(asked) == 1
 
 
 def test_the_process_is_alive_whatever_else_is_not(client, app):
