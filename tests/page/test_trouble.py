@@ -123,7 +123,7 @@ def test_a_service_with_keys_asks_for_one_and_shows_all_with_it(browser, guarded
         ready_subject(page, footage("ida"))
         expect(page.get_by_role("img", name="ida, as learnt so far")).to_have_js_property("naturalWidth", 96)
         speak(page, say)
-        expect(page.locator("video.player")).to_have_js_property("videoWidth", 96)
+        expect(page.locator("video.player")).to_have_js_property("videoHeight", 96)
         page.reload()
         expect(page.locator("video.player")).to_be_visible()
         page.get_by_role("button", name="Forget key").click()
