@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 
 from anyio import CapacityLimiter, Semaphore, to_thread
 from fastapi import Depends, Query, Request
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.responses.job_events import JobEventHub
@@ -171,7 +172,7 @@ TurnsDep = Annotated[Turns, Depends(_turns)]
 ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
 WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
 
-Limit = Annotated[int, PLAIN, Query(ge=1, le=100, description="maximum number of items in a page")]
+Limit = Annotated[Annotated[int, Field(ge=1, le=100), PLAIN], Query(description="maximum number of items in a page")]
 Cursor = Annotated[
     str | None, Query(pattern=r"^[a-z]{3}_[0-9a-f]{1,64}$", description="`next_cursor` of the previous page")
 ]

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
@@ -39,8 +40,12 @@ MAX_FILE_BYTES = (1 << 53) - 1
 LOCATION = {"Location": "the upload's URL"}
 OFFSET_HEADERS = {"Upload-Offset": "bytes that have arrived", "Upload-Expires": "when the upload will be deleted"}
 
-Length = Annotated[int, PLAIN, Header(ge=1, le=MAX_FILE_BYTES, description="size of the whole file in bytes")]
-Offset = Annotated[int, PLAIN, Header(ge=0, le=MAX_FILE_BYTES, description="bytes that have arrived, as HEAD tells")]
+Length = Annotated[
+    Annotated[int, Field(ge=1, le=MAX_FILE_BYTES), PLAIN], Header(description="size of the whole file in bytes")
+]
+Offset = Annotated[
+    Annotated[int, Field(ge=0, le=MAX_FILE_BYTES), PLAIN], Header(description="bytes that have arrived, as HEAD tells")
+]
 Metadata = Annotated[
     str,
     Header(
