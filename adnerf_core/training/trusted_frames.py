@@ -36,7 +36,7 @@ all: frames with something before the mouth shall not become a component."""
 HIDDEN_RATIO = 2.4
 """A frame whose colours differ from the components by more than this times the median has something before the mouth. On the reference
 clip the ratio is 2.2 at most. A hand, a finger, a microphone and a cup that are painted over the mouth for 4 s of its 46 are found in every
-frame; for 10 s, all but the finger."""
+frame; for 10 s, all but the finger. Measured on every second frame with slightly other settings."""
 
 
 def trusted_frames(dataset: SubjectDataset, track: Track, fits: Bool[ndarray, " frames"]) -> Bool[ndarray, " frames"]:
