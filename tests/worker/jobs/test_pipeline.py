@@ -210,20 +210,24 @@ def test_a_store_without_room_fails_the_job(house, monkeypatch):
     assert house.subject(subject).jobs[0].error["code"] == "disk_full"
 
 
-def test_a_database_that_was_away_for_a_moment_does_not_fail_the_job(house, monkeypatch):
-    outages = [OperationalError("UPDATE", {}, Exception("server closed the connection unexpectedly"))]
-    publish = jobs.publish
+def test_what_a_running_job_shows_waits_for_the_database(house, monkeypatch):
+    outage = DatabaseOutage(house, monkeypatch, "publish")
+    monkeypatch.setattr(attempt, "RETRY_S", 0.05)
+    preprocessing, _ = house.ready_subject().jobs
+    assert (outage.times, preprocessing.state, preprocessing.attempt) == (0, "succeeded", 1)
+    assert preprocessing.max_attempts == jobs.MAX_ATTEMPTS
 
-    def away_once(*arguments, **values):
-        if outages:
-            raise outages.pop()
-        return publish(*arguments, **values)
 
-    monkeypatch.setattr(jobs, "publish", away_once)
-    subject = house.ready_subject()
-    preprocessing, _ = subject.jobs
-    assert (preprocessing.state, preprocessing.attempt, preprocessing.error) == ("succeeded", 2, None)
-    assert preprocessing.max_attempts == jobs.MAX_ATTEMPTS + 1  # it does not count
+def test_a_training_goes_on_while_its_snapshots_cannot_be_recorded(house, monkeypatch):
+    monkeypatch.setattr(attempt, "SNAPSHOT_RETRY_S", 0.0)
+    subject = house.submit_subject(train={"steps": 6, "previews": True})
+    worker = house.worker()
+    assert worker.run_next()
+    outage = DatabaseOutage(house, monkeypatch, "publish", times=3)
+    assert worker.run_next()
+    subject = house.subject(subject)
+    assert (outage.times, subject.state, subject.jobs[1].attempt) == (0, "ready", 1)
+    assert subject.preview_key in house.objects()
 
 
 class DatabaseOutage:
@@ -310,7 +314,7 @@ class Outage:
 
 
 def test_a_job_waits_for_an_object_store_that_does_not_answer(house, monkeypatch):
-    monkeypatch.setattr(attempt, "STORE_RETRY_S", 0.05)
+    monkeypatch.setattr(attempt, "RETRY_S", 0.05)
     subject = house.submit_subject(train={"steps": 4, "previews": True})
     worker = house.worker()
     outage = Outage(worker.pipeline.store, monkeypatch, 2, "fetch", "put", "size")
@@ -321,8 +325,8 @@ def test_a_job_waits_for_an_object_store_that_does_not_answer(house, monkeypatch
 
 
 def test_a_job_is_released_when_the_object_store_stays_away_and_keeps_its_work(house, monkeypatch):
-    monkeypatch.setattr(attempt, "STORE_RETRY_S", 0.05)
-    monkeypatch.setattr(attempt, "STORE_PATIENCE_S", 0.2)
+    monkeypatch.setattr(attempt, "RETRY_S", 0.05)
+    monkeypatch.setattr(attempt, "PATIENCE_S", 0.2)
     subject = house.submit_subject()
     worker = house.worker()
     with monkeypatch.context() as patch:
