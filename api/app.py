@@ -23,6 +23,7 @@ from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
+from api.middleware.request_shares import RequestShares
 from api.middleware.tus import TusMiddleware
 from api.monitoring import metrics
 from api.monitoring.readiness import Readiness
@@ -42,6 +43,9 @@ from worker.webhooks.signing import check_settings
 
 CLOSE_S = 1.0
 """Seconds to wait at the end for a sweep in progress, which usually takes milliseconds; the process ends it otherwise."""
+
+CONNECTIONS = 10_000
+"""Connections of a process, unless the server that runs the application says otherwise (`RequestShares.connections`)."""
 
 DELETIONS = 2
 """Deletions in a bucket at the same time, after their transactions; those that wait are only noted, and the database has most of them."""
@@ -70,6 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.store_url:
         database.remote = ThreadPoolExecutor(DELETIONS, thread_name_prefix="deletions")
     readiness = Readiness(settings, database, store)
+    shares = RequestShares(CONNECTIONS)
     figures = metrics.registry(settings, database, readiness)
     app = FastAPI(
         title="adnerf",
@@ -90,6 +95,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 rates=RateLimiter(settings),
                 open_mode_rules=OpenMode(settings),
                 addresses=ClientAddresses(settings.trusted_proxies),
+                shares=shares,
             ),
             Middleware(HeadMiddleware),  # before the ETags, which belong to a GET
             Middleware(ETagMiddleware),
@@ -101,7 +107,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.store = store
-    app.state.turns = Turns(database)
+    app.state.turns, app.state.request_shares = Turns(database), shares
     app.state.readiness = readiness
     app.state.ready_lock, app.state.ready, app.state.ready_at = asyncio.Lock(), None, -math.inf
     app.state.job_event_hub = JobEventHub(database, settings.event_streams)
