@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, ForeignKeyConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from storage.database.base import Base, UtcTime
@@ -257,11 +257,28 @@ class StoredResponse(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now, index=True)
 
 
+class ResponseResource(Base):
+    """A resource that the body of a stored response names, so that its deletion finds the response; storage/tables/idempotency.py."""
+
+    __tablename__ = "answer_resources"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["owner", "route", "key"], ["answers.owner", "answers.route", "answers.key"], ondelete="CASCADE"
+        ),
+    )
+
+    owner: Mapped[str] = mapped_column(String(64), primary_key=True)
+    route: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    resource_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
+
+
 class Webhook(Base):
     """A URL to which events of an owner are sent; storage/tables/webhooks.py writes it.
 
     Its secret is not stored, but derived from the service's key, the id and `generation` (worker/webhooks/signing.py). Until
-    `both_sign_until`, deliveries are signed with the previous secret too. Until `held_until`, nothing is sent.
+    `both_sign_until`, deliveries are signed with the previous secret too. Until `held_until`, nothing is sent. While a worker sends a
+    delivery, `sending` is its claim: the delivery's id, a colon, and a random part.
     """
 
     __tablename__ = "webhooks"
@@ -278,6 +295,7 @@ class Webhook(Base):
     both_sign_until: Mapped[datetime | None] = mapped_column(UtcTime)
     failing_since: Mapped[datetime | None] = mapped_column(UtcTime)
     held_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    sending: Mapped[str | None] = mapped_column(String(60), index=True)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
 
@@ -285,7 +303,8 @@ class Webhook(Base):
 class Delivery(Base):
     """One event for one webhook, with the request `body`; storage/tables/webhooks.py writes it.
 
-    `next_at` is the time at which a pending delivery is due. While a worker sends it, `next_at` is the end of the lease.
+    `next_at` is the time at which a pending delivery is due; one without attempts is always due. While a worker sends it, `next_at` is
+    the end of the lease by that worker's clock, which only operators and workers of the previous version look at.
     """
 
     __tablename__ = "deliveries"
