@@ -1,0 +1,48 @@
+"""The tables. Ids are opaque, carry a prefix per table, and sort by creation time.
+
+Most rows have an `owner`, the tenant whose API keys can read and change them (storage/database/queries.py). The videos and
+jobs of a subject have the owner of the subject. Columns whose name ends in `_key` name objects in the store. A new column of
+this kind gets a place of its own in the store (storage/object_places.py), which earlier versions do not know and leave alone.
+"""
+
+from storage.database.base import Base
+from storage.database.models.common import LOCAL, new_id, now
+from storage.database.models.files import Upload, UploadPart, Verification, VerificationState
+from storage.database.models.jobs import Counter, Job, JobEvent, JobKind, JobState, Worker
+from storage.database.models.owners import Key, Owner, ResponseResource, StoredResponse, Usage
+from storage.database.models.service import Certificate, Deletion, Identity
+from storage.database.models.subjects import Subject, SubjectState, Video, VideoState
+from storage.database.models.webhooks import Delivery, DeliveryState, Webhook, WebhookEvent
+
+__all__ = [
+    "LOCAL",
+    "Base",
+    "Certificate",
+    "Counter",
+    "Deletion",
+    "Delivery",
+    "DeliveryState",
+    "Identity",
+    "Job",
+    "JobEvent",
+    "JobKind",
+    "JobState",
+    "Key",
+    "Owner",
+    "ResponseResource",
+    "StoredResponse",
+    "Subject",
+    "SubjectState",
+    "Upload",
+    "UploadPart",
+    "Usage",
+    "Verification",
+    "VerificationState",
+    "Video",
+    "VideoState",
+    "Webhook",
+    "WebhookEvent",
+    "Worker",
+    "new_id",
+    "now",
+]
