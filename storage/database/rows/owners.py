@@ -8,7 +8,7 @@ from sqlalchemy import JSON, ForeignKeyConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database.base import Base, UtcTime
-from storage.database.models.common import now
+from storage.database.rows.common import now
 
 
 class Key(Base):

@@ -6,13 +6,13 @@ this kind gets a place of its own in the store (storage/object_places.py), which
 """
 
 from storage.database.base import Base
-from storage.database.models.common import LOCAL, new_id, now
-from storage.database.models.files import Upload, UploadPart, Verification, VerificationState
-from storage.database.models.jobs import Counter, Job, JobEvent, JobKind, JobState, Worker
-from storage.database.models.owners import Key, Owner, ResponseResource, StoredResponse, Usage
-from storage.database.models.service import Certificate, Deletion, Identity
-from storage.database.models.subjects import Subject, SubjectState, Video, VideoState
-from storage.database.models.webhooks import Delivery, DeliveryState, Webhook, WebhookEvent
+from storage.database.rows.common import LOCAL, new_id, now
+from storage.database.rows.files import Upload, UploadPart, Verification, VerificationState
+from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobState, Worker
+from storage.database.rows.owners import Key, Owner, ResponseResource, StoredResponse, Usage
+from storage.database.rows.service import Certificate, Deletion, Identity
+from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState
+from storage.database.rows.webhooks import Delivery, DeliveryState, Webhook, WebhookEvent
 
 __all__ = [
     "LOCAL",

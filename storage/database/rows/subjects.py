@@ -9,13 +9,13 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from storage.database.base import Base, UtcTime
-from storage.database.models.common import now
+from storage.database.rows.common import now
 
 SubjectState = Literal["pending", "preprocessing", "training", "ready", "failed", "cancelled"]
 VideoState = Literal["pending", "rendering", "ready", "failed", "cancelled"]
 
 if TYPE_CHECKING:
-    from storage.database.models.jobs import Job
+    from storage.database.rows.jobs import Job
 
 
 class Subject(Base):

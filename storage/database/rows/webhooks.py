@@ -9,7 +9,7 @@ from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database.base import Base, UtcTime
-from storage.database.models.common import now
+from storage.database.rows.common import now
 
 WebhookEvent = Literal[
     "job.succeeded", "job.failed", "job.cancelled", "subject.ready", "subject.failed", "video.ready", "video.failed"

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from storage.database.base import Base, UtcTime
-from storage.database.models.common import now
+from storage.database.rows.common import now
 
 VerificationState = Literal["queued", "running", "succeeded", "failed"]
 

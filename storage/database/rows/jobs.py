@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database.base import Base, UtcTime
-from storage.database.models.common import now
+from storage.database.rows.common import now
 
 JobKind = Literal["preprocess", "train", "render"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
