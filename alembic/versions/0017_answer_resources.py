@@ -21,11 +21,11 @@ KEY = sa.column("owner"), sa.column("route"), sa.column("key")
 def upgrade() -> None:
     table = op.create_table(
         "answer_resources",
+        sa.Column("resource_id", sa.String(40), nullable=False),
         sa.Column("owner", sa.String(64), nullable=False),
         sa.Column("route", sa.String(200), nullable=False),
         sa.Column("key", sa.String(64), nullable=False),
-        sa.Column("resource_id", sa.String(40), nullable=False),
-        sa.PrimaryKeyConstraint("owner", "route", "key", "resource_id", name="pk_answer_resources"),
+        sa.PrimaryKeyConstraint("resource_id", "owner", "route", "key", name="pk_answer_resources"),
         sa.ForeignKeyConstraint(
             ["owner", "route", "key"],
             ["answers.owner", "answers.route", "answers.key"],
@@ -33,7 +33,7 @@ def upgrade() -> None:
             ondelete="CASCADE",
         ),
     )
-    op.create_index("ix_answer_resources_resource_id", "answer_resources", ["resource_id"])
+    op.create_index("ix_answer_resources_owner_route_key", "answer_resources", ["owner", "route", "key"])
     connection = op.get_bind()
     body = sa.column("body")
     query = sa.select(*KEY, body).select_from(sa.table("answers")).where(body.is_not(None)).order_by(*KEY).limit(BATCH)

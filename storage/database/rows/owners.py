@@ -83,9 +83,10 @@ class ResponseResource(Base):
         ForeignKeyConstraint(
             ["owner", "route", "key"], ["answers.owner", "answers.route", "answers.key"], ondelete="CASCADE"
         ),
+        Index(None, "owner", "route", "key"),  # For the removal with the response.
     )
 
+    resource_id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(64), primary_key=True)
     route: Mapped[str] = mapped_column(String(200), primary_key=True)
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
-    resource_id: Mapped[str] = mapped_column(String(40), primary_key=True, index=True)
