@@ -372,11 +372,3 @@ def test_uploads_are_listed_and_limited_in_number(client):
 def test_an_upload_beyond_the_free_space_is_refused_before_it_begins(client, settings, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=9_999))
     check_problem(client.post("/v1/uploads", headers={**TUS, "Upload-Length": "5000"}), "disk_full")
-
-
-def test_a_service_with_a_bucket(settings, s3_settings):
-    app = create_app(settings.replace(**s3_settings))
-    with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
-        subject = send_subject(client, upload_id=(None, upload(client))).json()
-        with app.state.store.open(f"subjects/{subject['id']}/source") as source:
-            assert source.read() == FILE

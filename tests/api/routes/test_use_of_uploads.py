@@ -7,7 +7,8 @@ import threading
 import httpx
 import pytest
 
-from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem
+from api.app import create_app
+from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem, serving
 from tests.api.routes.test_uploads import FILE, begin, patch, stored, upload
 
 
@@ -84,3 +85,11 @@ def test_concurrent_uses_of_an_upload_make_one_subject(client):
     made = client.get("/v1/subjects").json()["items"]
     assert len(made) == 1
     assert client.get(f"/v1/uploads/{upload_id}").json()["used_by"] == made[0]["id"]
+
+
+def test_a_service_with_a_bucket(settings, s3_settings):
+    app = create_app(settings.replace(**s3_settings))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=60) as client:
+        subject = send_subject(client, upload_id=(None, upload(client))).json()
+        with app.state.store.open(f"subjects/{subject['id']}/source") as source:
+            assert source.read() == FILE
