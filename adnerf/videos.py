@@ -39,6 +39,29 @@ def _pose_option(summary: str) -> Any:
     return Option(metavar="N", help=f"Added to the head's pose: {summary}.")
 
 
+Duration = Annotated[
+    float | None, Option(metavar="S", help="Instead of speech: length of a video without any, which loops, 1 to 60.")
+]
+Out = Annotated[Path | None, Option("--out", "-o", help="Wait, and save the video here; .webm gives WebM.")]
+Frame = Annotated[
+    str | None,
+    Option(
+        help="full (that of the footage) or portrait (a square, all of it rendered). [default: full, unless the view, the "
+        "background or the motion is changed]"
+    ),
+]
+What = Annotated[
+    str | None,
+    Option(metavar="WHAT", help="original, transparent (WebM only), a colour such as '#204060', or a picture file."),
+]
+Format = Annotated[str | None, Option(help="mp4 or webm. [default: by the ending of the name in --out, else mp4]")]
+Size = Annotated[
+    int | None,
+    Option(metavar="PX", help="Longest edge, 64 to 1920 (portrait: 1024). [default: that of footage or subject]"),
+]
+Label = Annotated[str | None, Option(metavar="[TEXT]", help="Text in a corner; without TEXT it is AI-generated.")]
+
+
 @service_command(app, "create", CreateCommand)
 def create(
     service: Service,
@@ -46,45 +69,24 @@ def create(
     audio: Annotated[Path | None, Argument(help="The speech.")] = None,
     *,
     upload: Upload = None,
-    duration_s: Annotated[
-        float | None,
-        Option(metavar="S", help="Instead of speech: length of a video without any, which loops, 1 to 60."),
-    ] = None,
-    out: Annotated[Path | None, Option("--out", "-o", help="Wait, and save the video here; .webm gives WebM.")] = None,
+    duration_s: Duration = None,
+    out: Out = None,
     wait: Annotated[bool, Option("--wait", help="Wait until the video is ready.")] = False,
     timeout: Timeout = None,
-    frame: Annotated[
-        str | None,
-        Option(
-            help="full (that of the footage) or portrait (a square, all of it rendered). [default: full, unless the view, the "
-            "background or the motion is changed]"
-        ),
-    ] = None,
+    frame: Frame = None,
     yaw: Annotated[float | None, _pose_option("degrees to the person's left")] = None,
     pitch: Annotated[float | None, _pose_option("degrees up")] = None,
     roll: Annotated[float | None, _pose_option("degrees clockwise")] = None,
     zoom: Annotated[float | None, _pose_option("0.5 to 2")] = None,
     x: Annotated[float | None, _pose_option("to the right, -0.5 to 0.5 of the picture")] = None,
     y: Annotated[float | None, _pose_option("down, -0.5 to 0.5 of the picture")] = None,
-    background: Annotated[
-        str | None,
-        Option(
-            metavar="WHAT", help="original, transparent (WebM only), a colour such as '#204060', or a picture file."
-        ),
-    ] = None,
+    background: What = None,
     pose: Annotated[str | None, Option(help="track (the motion of the footage) or still.")] = None,
     motion: Annotated[float | None, Option(metavar="SCALE", help="Scale of the head motion, 0 to 1.5.")] = None,
-    format: Annotated[
-        str | None, Option(help="mp4 or webm. [default: by the ending of the name in --out, else mp4]")
-    ] = None,
-    size: Annotated[
-        int | None,
-        Option(metavar="PX", help="Longest edge, 64 to 1920 (portrait: 1024). [default: that of footage or subject]"),
-    ] = None,
+    format: Format = None,
+    size: Size = None,
     seed: Annotated[int | None, Option(help="The same seed gives the same pixels.")] = None,
-    label: Annotated[
-        str | None, Option(metavar="[TEXT]", help="Text in a corner; without TEXT it is AI-generated.")
-    ] = None,
+    label: Label = None,
 ) -> None:
     """Make a video of a subject from speech, or without speech."""
     if [audio, upload, duration_s].count(None) != 2:

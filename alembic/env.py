@@ -3,8 +3,9 @@
 from sqlalchemy import text
 
 from alembic import context
+from storage.database.base import UtcTime
 from storage.database.engine import Database
-from storage.database.models import Base, UtcTime
+from storage.database.models import Base
 from storage.settings import load
 
 LOCK = 0x61646E657266

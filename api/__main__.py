@@ -60,6 +60,7 @@ def main() -> None:
         sys.exit(f"adnerf: {error}")
     hub, connections = app.state.job_event_hub, raise_descriptor_limit()
     hub.max_streams = min(hub.max_streams, connections // 2)
+    app.state.request_shares.connections = connections
     config = uvicorn.Config(
         app,
         host=options.host,

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
 from starlette.middleware import Middleware
 
 from api.deps import Turns
@@ -23,6 +24,7 @@ from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
+from api.middleware.request_shares import RequestShares
 from api.middleware.tus import TusMiddleware
 from api.monitoring import metrics
 from api.monitoring.readiness import Readiness
@@ -32,6 +34,7 @@ from api.requests import idempotency
 from api.responses.job_events import JobEventHub
 from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
 from storage import settings as environment
+from storage.database.engine import Database
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
@@ -42,6 +45,9 @@ from worker.webhooks.signing import check_settings
 
 CLOSE_S = 1.0
 """Seconds to wait at the end for a sweep in progress, which usually takes milliseconds; the process ends it otherwise."""
+
+CONNECTIONS = 10_000
+"""Connections of a process, unless the server that runs the application says otherwise (`RequestShares.connections`)."""
 
 DELETIONS = 2
 """Deletions in a bucket at the same time, after their transactions; those that wait are only noted, and the database has most of them."""
@@ -70,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.store_url:
         database.remote = ThreadPoolExecutor(DELETIONS, thread_name_prefix="deletions")
     readiness = Readiness(settings, database, store)
+    shares = RequestShares(CONNECTIONS)
     figures = metrics.registry(settings, database, readiness)
     app = FastAPI(
         title="adnerf",
@@ -79,29 +86,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,  # api/routes/docs.py serves this page
         redoc_url=None,
         redirect_slashes=False,  # the redirect would name http behind a proxy that ends TLS
-        # A request passes these from top to bottom, its response from bottom to top.
-        middleware=[
-            *security_headers.middleware(settings),  # every response gets the headers, also those made further down
-            Middleware(TusMiddleware),  # may change the method, so it comes before all that look at the method
-            Middleware(RequestLogMiddleware, metrics=RequestMetrics(figures)),  # logs refused requests too
-            Middleware(  # key, scope, rate limit
-                AccessMiddleware,
-                database=database,
-                rates=RateLimiter(settings),
-                open_mode_rules=OpenMode(settings),
-                addresses=ClientAddresses(settings.trusted_proxies),
-            ),
-            Middleware(HeadMiddleware),  # before the ETags, which belong to a GET
-            Middleware(ETagMiddleware),
-            Middleware(
-                JsonBodyMiddleware
-            ),  # knows the route when the body is read, because it shares the router's scope
-        ],
+        middleware=_middleware(settings, database, figures, shares),
     )
     app.state.settings = settings
     app.state.database = database
     app.state.store = store
-    app.state.turns = Turns(database)
+    app.state.turns, app.state.request_shares = Turns(database), shares
     app.state.readiness = readiness
     app.state.ready_lock, app.state.ready, app.state.ready_at = asyncio.Lock(), None, -math.inf
     app.state.job_event_hub = JobEventHub(database, settings.event_streams)
@@ -114,6 +104,28 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     docs.install(app)
     responses.customize_openapi(app)
     return app
+
+
+def _middleware(
+    settings: Settings, database: Database, figures: CollectorRegistry, shares: RequestShares
+) -> list[Middleware]:
+    """Returns what a request passes from top to bottom, and its response from bottom to top."""
+    return [
+        *security_headers.middleware(settings),  # every response gets the headers, also those made further down
+        Middleware(TusMiddleware),  # may change the method, so it comes before all that look at the method
+        Middleware(RequestLogMiddleware, metrics=RequestMetrics(figures)),  # logs refused requests too
+        Middleware(  # key, scope, rate limit, share of the connections
+            AccessMiddleware,
+            database=database,
+            rates=RateLimiter(settings),
+            open_mode_rules=OpenMode(settings),
+            addresses=ClientAddresses(settings.trusted_proxies),
+            shares=shares,
+        ),
+        Middleware(HeadMiddleware),  # before the ETags, which belong to a GET
+        Middleware(ETagMiddleware),
+        Middleware(JsonBodyMiddleware),  # knows the route when the body is read, because it shares the router's scope
+    ]
 
 
 @asynccontextmanager

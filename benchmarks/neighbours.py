@@ -120,6 +120,22 @@ class Mallory:
                 connections.append(connection)
             time.sleep(0.01 if len(connections) < 500 else 1)
 
+    def trickling_bodies(self) -> None:
+        """Begins uploads, and sends a byte of each now and then."""
+        head = (
+            f"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.token}\r\n"
+            "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n--x\r\n"
+        ).encode()
+        connections: list[socket.socket] = []
+        while True:
+            with suppress(OSError):
+                connections.append(socket.create_connection(self.address, timeout=10))
+                connections[-1].sendall(head)
+            for connection in connections[:-1] if len(connections) >= 500 else ():
+                with suppress(OSError):
+                    connection.sendall(b"-")
+            time.sleep(0.05 if len(connections) < 500 else 1)
+
     def streams(self) -> None:
         job = self.client.get("/v1/jobs?limit=1").json()["items"][0]["links"]["self"]
         head = f"GET {job}/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {self.token}\r\n\r\n".encode()
@@ -135,7 +151,9 @@ class Mallory:
         return self.client.get("/v1/webhooks?limit=100").json().get("items", [])
 
 
-WAYS = ("slow_receivers", "quick_receivers", "slow_look_ups", "verifications", "half_requests", "streams")
+WAYS = (
+    "slow_receivers", "quick_receivers", "slow_look_ups", "verifications", "half_requests", "trickling_bodies", "streams",
+)  # fmt: skip
 """Names of Mallory's methods."""
 
 
@@ -238,7 +256,9 @@ def measure(seconds: float, rounds: int, ways: Sequence[str]) -> dict[str, Any]:
         url = stack.enter_context(service(settings))
         receiver = stack.enter_context(Receiver(200))
         tenant = Ann(url, ann, receiver)
-        Mallory(url, mallory).client.post("/v1/subjects", data=FORM, files={"video": ("a.mp4", MP4_HEAD + bytes(4096))})
+        stack.callback(tenant.client.close)
+        with Mallory(url, mallory).client as client:
+            client.post("/v1/subjects", data=FORM, files={"video": ("a.mp4", MP4_HEAD + bytes(4096))})
         tenant.measure(2 * SETTLE_S, defaultdict(list))  # warms up
         for way in ways:
             before: dict[str, list[float]] = defaultdict(list)

@@ -7,6 +7,7 @@ everything below /v1 and /metrics requires one; the page and the documentation, 
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from threading import Lock
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
 from api.middleware.client_address import ClientAddresses
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
+from api.middleware.request_shares import RequestShares
 from api.problems.problems import Problem, database_away
 from storage.database.engine import Database
 from storage.errors import StorageError, Unauthorized
@@ -52,8 +54,9 @@ class AccessMiddleware:
         rates: RateLimiter,
         open_mode_rules: OpenMode,
         addresses: ClientAddresses,
+        shares: RequestShares,
     ):
-        self.app, self.database, self.rates = app, database, rates
+        self.app, self.database, self.rates, self.shares = app, database, rates, shares
         self.open_mode_rules, self.addresses = open_mode_rules, addresses
         self.open_mode = True
         self._touching = Lock()
@@ -74,7 +77,13 @@ class AccessMiddleware:
             await problem.response()(scope, receive, send_with_headers)
             return
         scope["state"]["caller"] = caller
-        await self.app(scope, receive, send_with_headers)
+        with ExitStack() as share:
+            try:
+                share.enter_context(self.shares.take(_name(scope)))
+            except Problem as busy:
+                await busy.response()(scope, receive, send_with_headers)
+                return
+            await self.app(scope, receive, send_with_headers)
 
     def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:
         """Decides without reading the body. Refused requests count towards the rate limit as well."""
@@ -129,6 +138,12 @@ class AccessMiddleware:
             log.warning("the use of key %s was not recorded: %s", key_id, error)
         finally:
             self._touching.release()
+
+
+def _name(scope: Scope) -> str:
+    """What a caller's requests are counted under: the owner of the key, or the address without one."""
+    caller = scope["state"]["caller"]
+    return f"owner {caller.owner}" if caller is not None else f"address {scope['state']['client_address']}"
 
 
 def _needs_key(path: str) -> bool:

@@ -90,7 +90,7 @@ PROBLEMS: dict[str, ProblemType] = {
         408,
         "The body stopped arriving",
         "Send it again over a more stable connection.",
-        "No byte of the body arrived for a minute, so the service stopped waiting.",
+        "Less than 60 KiB of the body arrived within a minute of waiting, so the service stopped waiting.",
     ),
     errors.SubjectNotReady.code: ProblemType(
         409,
@@ -284,7 +284,7 @@ PROBLEMS: dict[str, ProblemType] = {
         429,
         "Too many requests",
         "Wait for Retry-After seconds; the header RateLimit says how many requests are left.",
-        "The key, or the client's address, made more requests than its rate limit allows.",
+        "The owner or the client's address made more requests in a time, or has more in progress, than is allowed.",
     ),
     errors.UrlRefused.code: ProblemType(
         422,

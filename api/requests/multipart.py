@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,7 +36,10 @@ HEAD_BYTES = 4096
 """Bytes of a file that are checked (FileRule.check_head): enough for 21 packets of a transport stream (file_type.py)."""
 
 STALL_S = 60.0
-"""Seconds without a byte after which a request is refused: a sender on a working connection pauses for less."""
+"""Seconds of waiting in which a body must bring its next STALL_BYTES, or its end: a sender on a working connection pauses for less."""
+STALL_BYTES = 60 << 10
+"""Together 1 KiB/s, several times slower than the slowest mobile networks (GPRS); at that rate a minute of footage takes hours. Whoever
+sends less holds a connection and does not mean to finish."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -139,6 +143,8 @@ def display_name(name: str) -> str:
 async def body_chunks(request: Request, limit: int, too_large: Problem) -> AsyncIterator[bytes]:
     """Yields the body as it arrives.
 
+    Only the time of waiting for the sender counts, not that in which the caller works.
+
     Raises Problem `upload_stalled`, and `unsupported_media_type` if the body is compressed; raises `too_large` if it has
     more than `limit` bytes, before the first of them if its header says so.
     """
@@ -149,16 +155,21 @@ async def body_chunks(request: Request, limit: int, too_large: Problem) -> Async
     if content_length(request) > limit:
         raise too_large
     stream = request.stream()
-    received = 0
+    received = recent = 0
+    waited_s = 0.0
     while True:
+        begun = time.monotonic()
         try:
-            with anyio.fail_after(STALL_S):
+            with anyio.fail_after(STALL_S - waited_s):
                 chunk = await anext(stream, None)
         except TimeoutError as error:
-            raise Problem("upload_stalled", f"Nothing came for {STALL_S:.0f} s.") from error
+            raise Problem("upload_stalled", f"Less than {STALL_BYTES} bytes came in {STALL_S:.0f} s.") from error
         if chunk is None:
             return
-        received += len(chunk)
+        received, recent = received + len(chunk), recent + len(chunk)
+        waited_s += time.monotonic() - begun
+        if recent >= STALL_BYTES:
+            recent, waited_s = 0, 0.0
         if received > limit:
             raise too_large
         yield chunk

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy.orm import Session
 
-from api.schemas import resources
+from api.schemas import base, resources
 from api.services import jobs as job_service
 from storage.database import models
 from storage.database.queries import Page
@@ -40,17 +40,17 @@ def video(session: Session, row: models.Video) -> resources.Video:
     return _video(row, job_service.queue_positions(session, [row.job]))
 
 
-def jobs(session: Session, page: Page[models.Job]) -> resources.Page[resources.Job]:
+def jobs(session: Session, page: Page[models.Job]) -> base.Page[resources.Job]:
     """Converts a page of jobs."""
     return _page(session, page, _job, page.items)
 
 
-def subjects(session: Session, page: Page[models.Subject]) -> resources.Page[resources.Subject]:
+def subjects(session: Session, page: Page[models.Subject]) -> base.Page[resources.Subject]:
     """Converts a page of subjects."""
     return _page(session, page, _subject, (each for row in page.items for each in row.jobs))
 
 
-def videos(session: Session, page: Page[models.Video]) -> resources.Page[resources.Video]:
+def videos(session: Session, page: Page[models.Video]) -> base.Page[resources.Video]:
     """Converts a page of videos."""
     return _page(session, page, _video, (row.job for row in page.items))
 
@@ -72,9 +72,9 @@ def upload(row: models.Upload) -> resources.Upload:
     )
 
 
-def uploads(page: Page[models.Upload]) -> resources.Page[resources.Upload]:
+def uploads(page: Page[models.Upload]) -> base.Page[resources.Upload]:
     """Converts a page of uploads."""
-    return resources.Page(items=[upload(row) for row in page.items], next_cursor=page.next_cursor)
+    return base.Page(items=[upload(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 def retry_after(jobs: Iterable[resources.Job]) -> dict[str, str]:
@@ -105,9 +105,9 @@ def consent(row: models.Subject) -> resources.Consent:
 
 def _page(
     session: Session, page: Page[Row], convert: Callable[[Row, dict[str, int]], Out], waiting: Iterable[models.Job]
-) -> resources.Page[Out]:
+) -> base.Page[Out]:
     positions = job_service.queue_positions(session, list(waiting))
-    return resources.Page(items=[convert(row, positions) for row in page.items], next_cursor=page.next_cursor)
+    return base.Page(items=[convert(row, positions) for row in page.items], next_cursor=page.next_cursor)
 
 
 def _job(row: models.Job, positions: dict[str, int]) -> resources.Job:

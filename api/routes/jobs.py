@@ -15,7 +15,7 @@ from api.openapi.responses import problems
 from api.requests.idempotency import IdempotencyDep
 from api.responses import serializers
 from api.responses.job_events import subscribe
-from api.schemas import resources
+from api.schemas import base, resources
 from api.services import jobs
 from storage.database import queries
 from storage.database.models import Job, JobKind, JobState
@@ -42,7 +42,7 @@ def list_jobs(
     video_id: str | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> resources.Page[resources.Job]:
+) -> base.Page[resources.Job]:
     """A page of jobs; `subject_id` includes the jobs of the subject's videos."""
     page = queries.page(
         session,

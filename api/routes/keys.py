@@ -12,7 +12,8 @@ from api.openapi.responses import JSON_CODES, problems
 from api.problems.problems import validation_problem
 from api.requests.idempotency import IdempotencyDep
 from api.requests.json_body import JsonBody
-from api.schemas import resources
+from api.schemas import base
+from api.schemas import owners as schemas
 from storage.database import models, queries
 from storage.tables import api_keys
 
@@ -25,12 +26,12 @@ SECRET = {"Cache-Control": "no-store"}
 @router.post(
     "",
     status_code=201,
-    response_model=resources.NewKey,
+    response_model=schemas.NewKey,
     summary="Make a key",
     responses=problems(*JSON_CODES),
 )
 def create_key(
-    caller: AdminDep, idempotency: IdempotencyDep, form: JsonBody[resources.KeyForm], session: WriteSession
+    caller: AdminDep, idempotency: IdempotencyDep, form: JsonBody[schemas.KeyForm], session: WriteSession
 ) -> Response:
     """The new key with its token, which is shown only once. After the first key was created, every request needs one."""
     row, token = api_keys.create(
@@ -44,24 +45,24 @@ def create_key(
 def list_keys(
     caller: AdminDep,
     session: ReadSession,
-    owner: resources.OwnerName | None = None,
+    owner: schemas.OwnerName | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> resources.Page[resources.Key]:
+) -> base.Page[schemas.Key]:
     """A page of keys: those of one owner, or of all owners."""
     page = queries.page(session, models.Key, limit=limit, cursor=cursor, owner=owner)
-    return resources.Page(items=[resources.Key.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
+    return base.Page(items=[schemas.Key.model_validate(row) for row in page.items], next_cursor=page.next_cursor)
 
 
 @router.get("/{key_id}", summary="Read a key", responses=problems("not_found"))
-def get_key(key_id: str, caller: AdminDep, session: ReadSession) -> resources.Key:
+def get_key(key_id: str, caller: AdminDep, session: ReadSession) -> schemas.Key:
     """The key, without its secret."""
-    return resources.Key.model_validate(queries.get(session, models.Key, key_id))
+    return schemas.Key.model_validate(queries.get(session, models.Key, key_id))
 
 
 @router.post(
     "/{key_id}/rotate",
-    response_model=resources.NewKey,
+    response_model=schemas.NewKey,
     summary="Give a key a new secret",
     responses=problems("not_found", "key_revoked", *JSON_CODES),
 )
@@ -69,7 +70,7 @@ def rotate_key(
     caller: AdminDep,
     key_id: str,
     idempotency: IdempotencyDep,
-    rotation: JsonBody[resources.KeyRotation],
+    rotation: JsonBody[schemas.KeyRotation],
     session: WriteSession,
 ) -> Response:
     """The key with its new token, which is shown only once. The old token stays valid for `grace_s` seconds."""
@@ -79,17 +80,17 @@ def rotate_key(
 
 @router.post(
     "/{key_id}/revoke",
-    response_model=resources.Key,
+    response_model=schemas.Key,
     summary="Revoke a key",
     responses=problems("not_found", "key_revoked"),
 )
 def revoke_key(key_id: str, caller: AdminDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
     """Makes the key invalid for good; it stays in the list."""
-    return idempotency.respond(session, resources.Key.model_validate(api_keys.revoke(session, key_id)))
+    return idempotency.respond(session, schemas.Key.model_validate(api_keys.revoke(session, key_id)))
 
 
-def _with_token(row: models.Key, token: str) -> resources.NewKey:
-    return resources.NewKey(**resources.Key.model_validate(row).model_dump(), token=token)
+def _with_token(row: models.Key, token: str) -> schemas.NewKey:
+    return schemas.NewKey(**schemas.Key.model_validate(row).model_dump(), token=token)
 
 
 def _future(time: datetime | None) -> datetime | None:

@@ -12,7 +12,7 @@ from api.deps import ReadSession, SettingsDep, WriteSession
 from api.openapi.responses import JSON_CODES, problems
 from api.requests.if_match import IfMatchDep
 from api.requests.json_body import JsonBody
-from api.schemas import resources
+from api.schemas import owners as schemas
 from storage.database import models
 from storage.settings import Settings
 from storage.tables import quotas
@@ -24,19 +24,19 @@ OwnerName = Annotated[str, Path(pattern=f"^{OWNER}$")]
 
 
 @router.get("/me", summary="Who am I?")
-def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> resources.Me:
+def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> schemas.Me:
     """The owner and the scopes of the key, and the quotas of the owner with how much of each is used."""
     key = None if caller.key_id is None else session.get_one(models.Key, caller.key_id)
-    return resources.Me(
+    return schemas.Me(
         owner=caller.owner,
         scopes=sorted(caller.scopes),
-        key=None if key is None else resources.Key.model_validate(key),
+        key=None if key is None else schemas.Key.model_validate(key),
         quotas=_quotas(session, settings, caller.owner),
     )
 
 
 @router.get("/owners/{owner}", summary="Read an owner's quotas", responses=problems("validation_failed"))
-def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session: ReadSession) -> resources.Owner:
+def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session: ReadSession) -> schemas.Owner:
     """The quotas of an owner, and how much of each is used. Any name is valid: an unknown owner has the default quotas."""
     return _owner(session, settings, owner)
 
@@ -49,11 +49,11 @@ def get_owner(owner: OwnerName, caller: AdminDep, settings: SettingsDep, session
 def patch_owner(
     caller: AdminDep,
     owner: OwnerName,
-    patch: JsonBody[resources.QuotaPatch],
+    patch: JsonBody[schemas.QuotaPatch],
     settings: SettingsDep,
     session: WriteSession,
     if_match: IfMatchDep,
-) -> resources.Owner:
+) -> schemas.Owner:
     """Sets the given quotas; null restores the default. Nothing is removed if the owner already has more."""
     quotas.lock_owner(session, owner)
     if_match.check(lambda: _owner(session, settings, owner))
@@ -61,10 +61,10 @@ def patch_owner(
     return _owner(session, settings, owner)
 
 
-def _owner(session: Session, settings: Settings, owner: str) -> resources.Owner:
-    return resources.Owner(name=owner, quotas=_quotas(session, settings, owner))
+def _owner(session: Session, settings: Settings, owner: str) -> schemas.Owner:
+    return schemas.Owner(name=owner, quotas=_quotas(session, settings, owner))
 
 
-def _quotas(session: Session, settings: Settings, owner: str) -> resources.Quotas:
+def _quotas(session: Session, settings: Settings, owner: str) -> schemas.Quotas:
     usage = quotas.usage(session, settings, owner)
-    return resources.Quotas(**{name: quota._asdict() for name, quota in usage.items()})
+    return schemas.Quotas(**{name: quota._asdict() for name, quota in usage.items()})

@@ -22,7 +22,7 @@ from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response
-from api.schemas import resources
+from api.schemas import base, resources
 from api.services import subjects
 from storage.database import queries
 from storage.database.models import Subject, SubjectState
@@ -117,7 +117,7 @@ async def create_subject(
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))
 def list_subjects(
     caller: CallerDep, session: ReadSession, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
-) -> resources.Page[resources.Subject]:
+) -> base.Page[resources.Subject]:
     """A page of subjects."""
     page = queries.page(session, Subject, owner=caller.owner, state=state, limit=limit, cursor=cursor)
     return serializers.subjects(session, page)

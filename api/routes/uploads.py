@@ -19,7 +19,7 @@ from api.requests.idempotency import IdempotencyDep
 from api.requests.if_match import IfMatchDep
 from api.requests.multipart import content_length, display_name
 from api.responses import serializers
-from api.schemas import resources
+from api.schemas import base, resources
 from api.schemas.numbers import PLAIN
 from storage.database import queries
 from storage.database.engine import Database
@@ -162,7 +162,7 @@ async def create_upload(
 @router.get("", summary="List uploads, newest first", responses=problems("validation_failed"))
 def list_uploads(
     caller: CallerDep, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
-) -> resources.Page[resources.Upload]:
+) -> base.Page[resources.Upload]:
     """Returns a page of uploads: incomplete, complete and used ones, until they expire."""
     return serializers.uploads(queries.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
 

@@ -25,7 +25,7 @@ from api.requests.multipart import FileRule, Form, ReceivedFile, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
-from api.schemas import resources
+from api.schemas import base, resources
 from api.schemas.one_line import visible_line
 from api.services import videos
 from storage.database import queries
@@ -179,7 +179,7 @@ def list_videos(
     subject_id: str | None = None,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> resources.Page[resources.Video]:
+) -> base.Page[resources.Video]:
     """A page of videos."""
     page = queries.page(
         session, Video, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor

@@ -15,7 +15,7 @@ from api.requests.idempotency import IdempotencyDep
 from api.requests.if_match import IfMatchDep
 from api.requests.json_body import JsonBody
 from api.schemas import webhooks as schemas
-from api.schemas.resources import Page
+from api.schemas.base import Page
 from api.services import webhooks
 from storage.database import models, queries
 from storage.database.models import DeliveryState, now

@@ -1,73 +1,18 @@
-"""Request and response bodies of the HTTP API, as pydantic models. Requests with unknown fields are refused."""
+"""Subjects, videos, jobs, uploads, problems and the service's state, as pydantic models. Requests with unknown fields are refused."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Generic, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-)
+from pydantic import Field
 
 from adnerf_core.config import MAX_IDLE_S, MIN_IDLE_S, PresetName, RenderOptions, ViewChange, ViewLimits
 from api.problems.table import PROBLEMS
+from api.schemas.base import Input, Name, Output, Text
 from api.schemas.numbers import PLAIN
-from api.schemas.one_line import PATTERN, TEXT_PATTERN, visible_line, visible_text
 from storage.database.models import JobKind, JobState, SubjectState, VideoState
-from storage.tables.api_keys import END_OF_TIME, OWNER, Scope
 from storage.tables.quotas import QuotaName
-
-T = TypeVar("T")
-"""Type of the items of a page."""
-
-Text = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        min_length=1,
-        max_length=10_000,
-    ),
-    AfterValidator(visible_text),
-    Field(json_schema_extra={"pattern": TEXT_PATTERN}),
-]
-Name = Annotated[
-    str,
-    StringConstraints(
-        strip_whitespace=True,
-        min_length=1,
-        max_length=200,
-    ),
-    AfterValidator(visible_line),
-    Field(json_schema_extra={"pattern": PATTERN}),
-]
-OwnerName = Annotated[str, StringConstraints(pattern=f"^{OWNER}$")]
-
-
-def _in_the_calendar(time: datetime) -> datetime:
-    if not 1970 <= time.year < END_OF_TIME.year:
-        raise ValueError(f"Must lie between the years 1970 and {END_OF_TIME.year - 1}")
-    return time
-
-
-Time = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
-"""A time that a client chooses, with its time zone."""
-
-
-class Input(BaseModel):
-    """Base of request bodies."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Output(BaseModel):
-    """Base of response bodies. Times are RFC 3339 in UTC; ids are opaque; links are paths on this service."""
-
-    model_config = ConfigDict(from_attributes=True)
 
 
 class SubjectForm(Input):
@@ -128,7 +73,7 @@ class Footage(Output):
     face_px: float | None = Field(None, description="height of the face in the source, px")
     head_yaw_deg: tuple[float, float] | None = Field(None, description="[smallest, largest] yaw of the head, degrees")
     sharpness: float | None = None
-    warnings: list[str] = []
+    warnings: list[str] = Field([])
 
 
 class Quality(Output):
@@ -317,13 +262,6 @@ class Upload(Output):
     links: UploadLinks
 
 
-class Page(Output, Generic[T]):
-    """A page of a list, newest first."""
-
-    items: list[T]
-    next_cursor: str | None = Field(description="value of `cursor` for the next page; null: this is the last page")
-
-
 class ProblemEntry(Output):
     """One invalid value."""
 
@@ -375,83 +313,3 @@ class Ready(Output):
     workers: int = Field(description="number of live worker processes on all machines")
     queued: int = Field(description="number of queued jobs")
     running: int = Field(description="number of running jobs")
-
-
-class KeyForm(Input):
-    """Properties of a new API key."""
-
-    owner: OwnerName = Field(description="owner whose resources the key can access")
-    name: Name = Field(description="display name, such as the machine that uses the key")
-    scopes: list[Scope] = Field(["read", "write"], min_length=1, description="permissions")
-    expires_at: Time | None = Field(None, description="expiry, before the year 9000; null: never")
-
-
-class KeyRotation(Input):
-    """Options of a rotation: the key gets a new secret."""
-
-    grace_s: float = Field(
-        86_400.0, ge=0, le=30 * 86_400.0, description="seconds for which the previous secret stays valid"
-    )
-    expires_at: Time | None = Field(None, description="new expiry of the key, before the year 9000; null: unchanged")
-
-
-class Key(Output):
-    """An API key without its secret; the service stores only a hash of it."""
-
-    id: str = Field(examples=["key_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
-    owner: str
-    name: str
-    scopes: list[Scope]
-    created_at: datetime
-    last_used_at: datetime | None = Field(description="accurate to a minute; null: never used")
-    expires_at: datetime | None
-    revoked_at: datetime | None
-
-
-class NewKey(Key):
-    """A key with its token, which is shown only once."""
-
-    token: str = Field(description="value for `Authorization: Bearer`; it cannot be retrieved later")
-
-
-class Quota(Output):
-    """A limit and its current use."""
-
-    limit: float
-    used: float
-
-
-class Quotas(Output):
-    """The quotas of an owner."""
-
-    subjects: Quota = Field(description="number of subjects")
-    queued_jobs: Quota = Field(description="number of queued jobs")
-    verifications: Quota = Field(description="number of pending verifications")
-    daily_seconds: Quota = Field(description="seconds of video rendered since midnight UTC")
-    stored_bytes: Quota = Field(description="bytes of uploaded and generated files")
-
-
-class QuotaPatch(Input):
-    """Quotas that override the settings; null removes an override."""
-
-    subjects: int | None = Field(None, ge=0, le=1 << 53)
-    queued_jobs: int | None = Field(None, ge=0, le=1 << 53)
-    verifications: int | None = Field(None, ge=0, le=1 << 53)
-    daily_seconds: float | None = Field(None, ge=0, le=10**12)
-    stored_bytes: int | None = Field(None, ge=0, le=1 << 53)
-
-
-class Owner(Output):
-    """A tenant: the owner of subjects, videos and keys."""
-
-    name: str
-    quotas: Quotas
-
-
-class Me(Output):
-    """The caller of the request."""
-
-    owner: str = Field(description="owner whose resources the key can access; `local` on a service without keys")
-    scopes: list[Scope]
-    key: Key | None = Field(description="null on a service without keys")
-    quotas: Quotas

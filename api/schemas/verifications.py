@@ -6,7 +6,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from api.schemas.resources import Input, JobError, Output
+from api.schemas.base import Input, Output
+from api.schemas.resources import JobError
 from storage.database.models import VerificationState
 
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
+from api.schemas.base import Input, Output
 from api.schemas.one_line import CONTROLS, without_controls
-from api.schemas.resources import Input, Output
 from storage.database.models import DeliveryState, WebhookEvent
 from storage.tables.webhooks import EVENTS
 from worker.webhooks.guarded_http import MAX_URL_LENGTH

@@ -1,24 +1,31 @@
 """Stored responses, so that a request that is sent twice is carried out once.
 
 A client gives a request an idempotency key. The response is stored under that key in the transaction of the request itself:
-either both are durable or neither is. Two transactions that store a response under one key cannot both commit, so a repeated
+either both are durable or neither is. The ids of the resources that its body names are stored beside it, so that their deletion
+finds it by an index. Two transactions that store a response under one key cannot both commit, so a repeated
 request is recognised by this row, without a lock.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import StoredResponse, now
+from storage.database.models import ResponseResource, StoredResponse, now
 
 RETENTION_S = 24 * 3600.0
 """How long a response is stored. docs/api.md promises 24 hours, which is longer than clients retry."""
+
+ERASED = ("sub_", "upl_", "vid_")
+"""Beginnings of the ids of resources whose deletion erases the responses that name them."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,10 @@ def store(
     """
     response = {"fingerprint": fingerprint, "status": status, "headers": headers, "body": body, "created_at": now()}
     expired = StoredResponse.created_at <= _expiry()
-    return queries.upsert(session, StoredResponse, key.columns | response, update=response, where=expired)
+    stored = queries.upsert(session, StoredResponse, key.columns | response, update=response, where=expired)
+    if stored:
+        _store_named(session, key, body)
+    return stored
 
 
 def replace(
@@ -60,6 +70,7 @@ def replace(
     """Replaces the response that this request has stored before."""
     mine = update(StoredResponse).filter_by(**key.columns).where(StoredResponse.fingerprint == fingerprint)
     session.execute(mine.values(status=status, headers=headers, body=body))
+    _store_named(session, key, body)
 
 
 def erase_naming(session: Session, resource_id: str, *, owner: str) -> int:
@@ -67,7 +78,9 @@ def erase_naming(session: Session, resource_id: str, *, owner: str) -> int:
 
     Key and fingerprint stay until they expire, so that a request that is sent again does not create the resource again.
     """
-    named = StoredResponse.owner == owner, StoredResponse.body.contains(resource_id, autoescape=True)
+    columns = [(table.owner, table.route, table.key) for table in (StoredResponse, ResponseResource)]
+    naming = select(*columns[1]).where(ResponseResource.resource_id == resource_id, ResponseResource.owner == owner)
+    named = tuple_(*columns[0]).in_(naming), StoredResponse.body.is_not(None)
     return queries.execute_update(session, update(StoredResponse).where(*named).values(body=None, headers={}))
 
 
@@ -79,6 +92,27 @@ def was_erased(response: StoredResponse) -> bool:
 def delete_expired(session: Session) -> int:
     """Deletes the responses that are older than RETENTION_S; returns their number."""
     return queries.execute_update(session, delete(StoredResponse).where(StoredResponse.created_at <= _expiry()))
+
+
+def _store_named(session: Session, key: IdempotencyKey, body: str | None) -> None:
+    """Stores which resources the response under `key` names, in place of those that an earlier one named."""
+    session.execute(delete(ResponseResource).filter_by(**key.columns))
+    named = set(_named(json.loads(body))) if body else set()
+    if named:
+        session.execute(insert(ResponseResource), [key.columns | {"resource_id": each} for each in sorted(named)])
+
+
+def _named(value: Any) -> Iterator[str]:
+    """Yields the ids in the fields of a resource that the service writes (`id`, `subject_id`), not in its users' texts."""
+    if isinstance(value, list):
+        for each in value:
+            yield from _named(each)
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            if isinstance(each, str) and (name == "id" or name.endswith("_id")) and each.startswith(ERASED):
+                yield each
+            else:
+                yield from _named(each)
 
 
 def _expiry() -> datetime:

@@ -5,12 +5,15 @@ killed process loses no event, and no event is sent for a change that was rolled
 send the deliveries:
 
     due_owners        whose deliveries are due: workers take them in turn from each owner
-    claim             leases a due delivery for `lease_s` seconds; its webhook gets no other delivery in this time
+    claim             takes a due delivery; its webhook gets no other one until the outcome is recorded or the claim released
     record_attempt    stores the outcome: delivered, due again later (WAITS), or given up
+    release           makes the deliveries of lost workers due again
 
 A transaction that locks both tables locks the webhook first, so that transactions cannot deadlock.
 
-If a worker dies in between, its lease expires and the delivery is sent again with the same id. A webhook that fails gets no
+If a worker dies in between, the others see for a lease of their own running time that its claim stays, release it, and the delivery
+is sent again with the same id. No wall clocks are compared for that, so clocks that differ or leap neither deliver twice nor delay a
+first attempt (docs/decisions/0028-watchdog.md); they move the times of further attempts. A webhook that fails gets no
 delivery for as long as it has been failing already (HOLD_S at most), and is disabled after GIVE_UP. A webhook that answers
 410 Gone is disabled at once.
 """
@@ -19,7 +22,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
+import secrets
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, get_args
 
@@ -63,7 +67,7 @@ OUTCOMES = ("delivered", "failed", "given_up")
 
 
 class ClaimedDelivery(NamedTuple):
-    """A delivery to send now, and its webhook. The lease ends at `delivery.next_at`."""
+    """A delivery to send now, and its webhook, whose `sending` is the claim."""
 
     delivery: Delivery
     webhook: Webhook
@@ -163,7 +167,7 @@ def due_since(session: Session) -> datetime | None:
 
 
 def claim(session: Session, *, lease_s: float, owner: str | None = None) -> ClaimedDelivery | None:
-    """Leases the longest overdue delivery (of `owner`) to the caller for `lease_s` seconds; None if no delivery is due."""
+    """Claims the longest overdue delivery (of `owner`) for the caller, who needs up to `lease_s` seconds; None if no delivery is due."""
     due = _due(Delivery, Webhook)
     if owner is not None:
         due = due.where(Delivery.owner == owner)
@@ -174,6 +178,7 @@ def claim(session: Session, *, lease_s: float, owner: str | None = None) -> Clai
         return None
     delivery, webhook = row
     delivery.attempts += 1
+    webhook.sending = f"{delivery.id}:{secrets.token_hex(4)}"
     delivery.next_at = webhook.held_until = now() + timedelta(seconds=lease_s)
     session.flush()
     return ClaimedDelivery(delivery, webhook)
@@ -183,12 +188,16 @@ def record_attempt(session: Session, claimed: ClaimedDelivery, attempt: Attempt)
     """Stores the result of a claimed delivery.
 
     Returns:
-        One of OUTCOMES. None if the delivery no longer belongs to this claim: the lease expired, or the delivery was replayed
-        or deleted.
+        One of OUTCOMES. None if the delivery no longer belongs to this claim: it was released, or the delivery was replayed or
+        deleted, or its webhook changed.
     """
     webhook = _locked(session, Webhook, claimed.webhook.id)  # The webhook before its delivery.
     delivery = _locked(session, Delivery, claimed.delivery.id)
-    if webhook is None or delivery is None or delivery.next_at != claimed.delivery.next_at:
+    if webhook is None or webhook.sending != claimed.webhook.sending:
+        return None
+    webhook.sending = None
+    if delivery is None or delivery.next_at != claimed.delivery.next_at:
+        session.flush()
         return None
     delivery.last_at = time = now()
     delivery.last_status, delivery.last_error, delivery.response = attempt.status, attempt.error, attempt.response
@@ -207,6 +216,22 @@ def record_attempt(session: Session, claimed: ClaimedDelivery, attempt: Attempt)
     return outcome
 
 
+def claims(session: Session) -> list[str]:
+    """Returns the claims of the deliveries that are being sent."""
+    return list(session.scalars(select(Webhook.sending).where(Webhook.sending.is_not(None))))
+
+
+def release(session: Session, lost: Collection[str]) -> None:
+    """Ends the claims `lost`: their deliveries are due now, with the attempt counted."""
+    query = select(Webhook).where(Webhook.sending.in_(lost)).order_by(Webhook.id)
+    for webhook in session.scalars(query.with_for_update(key_share=True, skip_locked=True)).all():
+        delivery_id = webhook.sending.partition(":")[0]
+        webhook.sending = webhook.held_until = None
+        session.flush()  # Locks the webhook before its delivery.
+        pending = update(Delivery).where(Delivery.id == delivery_id, Delivery.state == "pending")
+        queries.execute_update(session, pending.values(next_at=now()))
+
+
 def delete_expired(session: Session) -> int:
     """Deletes the deliveries that are older than RETENTION; returns their number."""
     oldest = f"msg_{int((now() - RETENTION).timestamp() * 1000):012x}"  # Ids sort by time, see models.new_id.
@@ -214,11 +239,16 @@ def delete_expired(session: Session) -> int:
 
 
 def _due(*columns: Any) -> Select:
-    """Selects columns of the deliveries that can be sent now: due, and of an enabled webhook that is not on hold."""
+    """Selects columns of the deliveries that can be sent now: due, and of an enabled webhook that is idle and not on hold.
+
+    What was never attempted is due whatever the clock that wrote it said, and no hold is longer than HOLD_S.
+    """
     time = now()
-    not_on_hold: ColumnElement[bool] = or_(Webhook.held_until.is_(None), Webhook.held_until <= time)
+    due: ColumnElement[bool] = or_(Delivery.attempts == 0, Delivery.next_at <= time)
+    never_longer = time + timedelta(seconds=HOLD_S)
+    not_on_hold = or_(Webhook.held_until.is_(None), Webhook.held_until <= time, Webhook.held_until > never_longer)
     joined = select(*columns).select_from(Delivery).join(Webhook, Webhook.id == Delivery.webhook_id)
-    return joined.where(Delivery.state == "pending", Delivery.next_at <= time, Webhook.enabled, not_on_hold)
+    return joined.where(Delivery.state == "pending", due, Webhook.enabled, Webhook.sending.is_(None), not_on_hold)
 
 
 def _check_due(session: Session, owner: str) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import httpx
 import pytest
@@ -17,9 +17,15 @@ import uvicorn
 
 from api import connection_guard
 from api.connection_guard import guarded_protocol
+from storage.tables import api_keys
+from tests.api.conftest import check_problem
 from tests.servers import free_port
 
 HALF = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
+TRICKLE = (
+    "POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"
+    "Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n--x\r\n"
+)
 WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
@@ -123,6 +129,39 @@ def test_a_new_connection_replaces_the_one_that_has_waited_longest(app):
                 assert b"200" in response(connection)
                 time.sleep(0.1)
         assert is_closed(waiting[0])
+
+
+def test_one_tenant_s_trickling_bodies_leave_connections_to_others(app):
+    with app.state.database.session() as session:
+        mallory, bob = (
+            api_keys.create(session, owner=owner, name=owner, scopes=["read", "write"])[1]
+            for owner in ("mallory", "bob")
+        )
+    app.state.request_shares.connections = 20
+    with served(app, max_connections=20) as port, ExitStack() as stack:
+        held = [stack.enter_context(connect(port)) for _ in range(30)]
+        for connection in held:
+            connection.sendall(TRICKLE.format(token=mallory).encode())
+        time.sleep(1)
+        for _ in range(3):
+            for connection in held:
+                with suppress(OSError):  # those beyond the share were answered, and replaced
+                    connection.sendall(b"-")
+            answer = httpx.get(f"http://127.0.0.1:{port}/v1/me", headers={"Authorization": f"Bearer {bob}"}, timeout=10)
+            assert answer.status_code == 200
+        refused = httpx.get(
+            f"http://127.0.0.1:{port}/v1/me", headers={"Authorization": f"Bearer {mallory}"}, timeout=10
+        )
+        check_problem(refused, "rate_limited")
+        assert refused.headers["retry-after"]
+        for connection in held:
+            connection.close()
+        for _ in range(100):
+            answer = httpx.get(f"http://127.0.0.1:{port}/v1/me", headers={"Authorization": f"Bearer {mallory}"})
+            if answer.status_code == 200:
+                break
+            time.sleep(0.1)
+        assert answer.status_code == 200, "her share is free again"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")

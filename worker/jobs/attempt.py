@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from adnerf_core.files.run_dir import RunDir
@@ -19,20 +21,24 @@ from storage.database.models import Job, Subject, Video
 from storage.errors import ObjectMissing, StoreAway
 from storage.objects.base import ObjectStore, Stored
 from storage.tables import counters, jobs
-from worker.jobs.lease import Lease
+from worker import logs
+from worker.jobs.lease import CHECK_S, Lease
 from worker.jobs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-"""Result of an action on the object store."""
-STORE_PATIENCE_S = 600.0
-"""Seconds for which a job waits for an object store that does not answer before the job is released: a restart or a network failure
-takes minutes. A released job is claimed again and waits again, so this only bounds how long it occupies one worker at a stretch."""
+"""Result of an action on the object store or the database."""
+AWAY = (StoreAway, OperationalError, InterfaceError)
+"""What actions raise while the object store or the database does not answer."""
+PATIENCE_S = 600.0
+"""Seconds for which a job waits for an object store or a database that does not answer before the job is released: a restart or a
+network failure takes minutes. A released job is claimed again and waits again, so this only bounds how long it occupies one worker
+at a stretch. Without the database, the lease ends earlier."""
+RETRY_S = 5.0
+"""Seconds between two attempts to reach them. An attempt itself takes up to the client's own timeouts."""
 SNAPSHOT_RETRY_S = 30.0
 """Seconds after which a running training tries again to store a snapshot: each attempt delays the training by the client's timeouts."""
-STORE_RETRY_S = 5.0
-"""Seconds between two attempts to reach the object store. An attempt itself takes up to the client's own timeouts."""
 
 
 class Attempt:
@@ -44,10 +50,13 @@ class Attempt:
 
     def target(self) -> Subject | Video:
         """Loads the subject or video that the job is for. Raises NotFound."""
-        with self.database.session(write=False) as session:
-            if self.job.video_id:
-                return queries.get(session, Video, self.job.video_id)
-            return queries.get(session, Subject, self.job.subject_id)
+        if self.job.video_id:
+            return self.load(Video, self.job.video_id)
+        return self.load(Subject, self.job.subject_id)
+
+    def load(self, model: type[queries.Row], row_id: str) -> queries.Row:
+        """Loads a row as soon as the database answers. Raises NotFound."""
+        return self.wait_for(lambda: self._load(model, row_id))
 
     def file(self, key: str, name: str) -> Path:
         """Fetches an object to a file in the attempt's folder."""
@@ -68,22 +77,54 @@ class Attempt:
 
         return self.wait_for_store(put_file)
 
-    def wait_for_store(self, action: Callable[[], T]) -> T:
-        """Calls `action` until the object store answers, for STORE_PATIENCE_S at most.
+    def wait_for(self, action: Callable[[], T]) -> T:
+        """Calls `action` until what it needs answers, for PATIENCE_S at most.
 
         Raises:
             StoreAway: the object store did not answer in that time.
+            OperationalError, InterfaceError: the database did not answer in that time.
             Cancelled: the work must stop.
         """
-        deadline = time.monotonic() + STORE_PATIENCE_S
+        deadline = time.monotonic() + PATIENCE_S
         while True:
             try:
                 return action()
-            except StoreAway as error:
+            except AWAY as error:
                 if time.monotonic() > deadline:
                     raise
-                log.warning("%s waits for the object store: %s", self.job.id, error)
-                self.lease.sleep(STORE_RETRY_S)
+                log.warning("%s waits: %s", self.job.id, error)
+                self.lease.sleep(RETRY_S)
+
+    def wait_for_store(self, action: Callable[[], T]) -> T:
+        """Calls `action` on the object store, as `wait_for` and `call_store` do."""
+        return self.wait_for(lambda: self.call_store(action))
+
+    def call_store(self, action: Callable[[], T]) -> T:
+        """Calls `action` on the object store in a thread of its own, so that a store that hangs does not delay the end of a lost job.
+
+        The thread is left to the store's timeouts then. What it still stores has no row, so the cleanup removes it.
+
+        Raises:
+            Cancelled: the job was cancelled, deleted or taken over, or is overdue. A stop of the process is no reason: `action` may
+                be what the next attempt continues from.
+        """
+        outcome: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(action())
+            except BaseException as error:
+                outcome.set_exception(error)
+
+        logs.context_thread(run, f"store of {self.job.id}").start()
+        while not wait([outcome], CHECK_S).done:
+            self.lease.check_held()
+        return outcome.result()
+
+    def delete(self, *keys: str) -> None:
+        """Removes objects that no row names, unless the store does not answer or the work must stop: the cleanup removes them later."""
+        with suppress(StoreAway, Cancelled):
+            self.call_store(lambda: self.store.delete(*keys))
 
     def key(self, folder: str, suffix: str) -> str:
         """Returns the key of an object that this attempt makes."""
@@ -95,7 +136,15 @@ class Attempt:
         self.wait_for_store(lambda: self.workspace.upload_folder(folder, key, skip=skip))
 
     def publish(self, **values: Any) -> bool:
-        """Shows values of a running job to clients; returns False if the job is not this attempt's any more."""
+        """Shows values of a running job to clients, as soon as the database answers.
+
+        Returns:
+            False if the job is not this attempt's any more.
+        """
+        return self.wait_for(lambda: self.publish_once(**values))
+
+    def publish_once(self, **values: Any) -> bool:
+        """Does what `publish` does, without waiting for the database."""
         with self.database.session() as session:
             return jobs.publish(session, self.job.id, self.job.attempt, **values)
 
@@ -118,8 +167,12 @@ class Attempt:
 
         recorded = self.lease.record(write)
         if not recorded:
-            self.store.delete(*keys)
+            self.delete(*keys)
             raise Cancelled
+
+    def _load(self, model: type[queries.Row], row_id: str) -> queries.Row:
+        with self.database.session(write=False) as session:
+            return queries.get(session, model, row_id)
 
     def _size(self, key: str) -> int:
         with suppress(ObjectMissing):  # optional results may not exist
@@ -146,33 +199,36 @@ class TrainingSnapshots:
     def publish(self) -> None:
         """Stores the files that have changed since the last call.
 
-        If the object store does not answer, the training goes on, and the files are stored by a later call.
+        If the object store or the database does not answer, the training goes on, and the files are stored by a later call.
         """
         if time.monotonic() < self.retry_at:
             return
         try:
             if self._has_changed(self.preview):
                 key = self._next_key("previews", ".jpg")
-                with self.preview.open("rb") as file:
-                    self.attempt.store.put(key, file)
+                self.attempt.call_store(lambda: self._put_preview(key))
                 self._publish_key(key, preview_key=key)
                 self.modified[self.preview] = _modified_ns(self.preview)
             if self._has_changed(self.run.checkpoint):
                 key = self._next_key("checkpoints", ".zip")
-                self.attempt.workspace.upload_folder(self.run.root, key, skip=("previews",))
+                upload = self.attempt.workspace.upload_folder
+                self.attempt.call_store(lambda: upload(self.run.root, key, skip=("previews",)))
                 if self._publish_key(key, checkpoint_key=key):
                     self.delete_checkpoint()
                     self.checkpoint_key = key
                 self.modified[self.run.checkpoint] = _modified_ns(self.run.checkpoint)
-        except StoreAway as error:
+        except AWAY as error:
             log.warning("%s: a snapshot is not stored yet: %s", self.attempt.job.id, error)
             self.retry_at = time.monotonic() + SNAPSHOT_RETRY_S
 
     def delete_checkpoint(self) -> None:
         """Removes the previous checkpoint from the store, once a newer one or the finished run replaces it."""
         if self.checkpoint_key:
-            with suppress(StoreAway):  # the cleanup of unnamed objects removes it later
-                self.attempt.store.delete(self.checkpoint_key)
+            self.attempt.delete(self.checkpoint_key)
+
+    def _put_preview(self, key: str) -> None:
+        with self.preview.open("rb") as file:
+            self.attempt.store.put(key, file)
 
     def _has_changed(self, path: Path) -> bool:
         return self.modified[path] != _modified_ns(path)
@@ -182,9 +238,9 @@ class TrainingSnapshots:
         return self.attempt.key(folder, f"-{self.count}{suffix}")
 
     def _publish_key(self, key: str, **values: str) -> bool:
-        published = self.attempt.publish(**values)
+        published = self.attempt.publish_once(**values)
         if not published:
-            self.attempt.store.delete(key)
+            self.attempt.delete(key)
         return published
 
 

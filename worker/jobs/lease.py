@@ -101,6 +101,11 @@ class Lease:
         if self._must_stop():
             raise Cancelled
 
+    def check_held(self) -> None:
+        """Raises Cancelled if the result of the work can no longer be used: the job is lost or overdue."""
+        if self.lost.is_set() or self.overdue.is_set():
+            raise Cancelled
+
     def sleep(self, seconds: float) -> None:
         """Waits without losing the job or counting as stalled. Raises Cancelled as soon as the work must stop."""
         deadline = time.monotonic() + seconds

@@ -22,7 +22,6 @@ from adnerf_core.config import PRESETS, PreprocessConfig, RenderOptions
 from adnerf_core.errors import AdnerfError, DiskFull, NotReady, OutOfMemory
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.progress import Cancelled
-from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Job, Subject
 from storage.errors import NotFound, ObjectDamaged, ObjectMissing, StorageError, StoreAway
@@ -157,8 +156,7 @@ class Pipeline:
 
     def _render(self, attempt: Attempt) -> None:
         video = attempt.target()
-        with self.database.session(write=False) as session:
-            subject = queries.get(session, Subject, video.subject_id)
+        subject = attempt.load(Subject, video.subject_id)
         self.provenance.check()  # before hours of rendering
         run = RunDir(attempt.cached_folder(subject.run_key))
         audio = attempt.file(video.audio_key, "audio") if video.idle_s is None else None
@@ -179,8 +177,7 @@ class Pipeline:
         )
         attempt.lease.check()
         signed, manifest = self.provenance.sign(out, video, subject, rendered.frame)
-        with self.database.session() as session:
-            self.provenance.record_certificate(session)
+        attempt.wait_for(self._record_certificate)
         key, manifest_key = (attempt.key(f"videos/{video.id}", suffix) for suffix in (signed.suffix, ".c2pa"))
         stored = attempt.put(key, signed)
         if manifest is not None:
@@ -189,6 +186,10 @@ class Pipeline:
         measures["view"] = rendered.view.model_dump()
         measures["credentials_key"] = None if manifest is None else manifest_key
         attempt.succeed(key, manifest_key, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)
+
+    def _record_certificate(self) -> None:
+        with self.database.session() as session:
+            self.provenance.record_certificate(session)
 
     def _device(self) -> str:
         if self.settings.device != "auto":

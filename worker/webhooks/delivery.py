@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections.abc import Callable
 from datetime import datetime
 
 from storage.database.engine import Database
@@ -17,6 +19,7 @@ from storage.settings import Settings
 from storage.tables import webhooks
 from storage.tables.webhooks import Attempt, ClaimedDelivery
 from worker.owner_turns import OwnerTurns
+from worker.watchdog import RunningClock
 from worker.webhooks import guarded_http
 from worker.webhooks.signing import WebhookSigner, check_settings, load_signer
 
@@ -28,19 +31,35 @@ them compete with the job for the two cores of a small machine."""
 AT_ONCE = 2
 """Threads that deliveries of one owner may occupy: three owners whose receivers are all slow are needed before others wait."""
 LEASE_S = 60.0
-"""Seconds after which a claimed delivery counts as not made: well above the look-up and the exchange together (5 + 10 s)."""
+"""Seconds after which a claimed delivery counts as not made: well above the look-up and the exchange together (5 + 10 s). The other
+workers measure them by their own running time."""
 AGENT = "adnerf-webhooks"
 
 
 class WebhookDeliverer:
-    """Delivers due events until `stopping` is set; background threads call `deliver_due` repeatedly."""
+    """Delivers due events until `stopping` is set; background threads call `deliver_due` repeatedly.
 
-    def __init__(self, settings: Settings, database: Database, stopping: threading.Event):
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        stopping: threading.Event,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.settings, self.database, self.stopping = settings, database, stopping
         check_settings(settings)
         self.allowed = guarded_http.networks(settings.webhook_networks)
         self.turns = OwnerTurns(AT_ONCE)
         self._signer: WebhookSigner | None = None
+        # Half a lease: after a pause of this process, a living worker has the other half to record its attempt.
+        self._clock = RunningClock(LEASE_S / 2, clock)
+        self._seen: dict[str, float] = {}
+        """The claims of all workers, and the running time at which each was first seen."""
+        self._looking = threading.Lock()
 
     def deliver_due(self) -> None:
         """Makes deliveries, in turn for each owner, until none is due; several threads and workers may call it at the same time."""
@@ -58,7 +77,21 @@ class WebhookDeliverer:
                 if claimed := self._claim(owner):  # otherwise another worker took it
                     self._record(claimed, self._deliver(signer, claimed))
 
+    def _release_lost(self) -> None:
+        """Releases the deliveries that have been claimed for a lease of this process's running time: their workers are lost."""
+        with self.database.session(write=False) as session:
+            claims = webhooks.claims(session)
+        with self._looking:
+            running = self._clock.advance()
+            self._seen = {claim: self._seen.get(claim, running) for claim in claims}
+            lost = [claim for claim, since in self._seen.items() if running - since >= LEASE_S]
+        if lost:
+            with self.database.session() as session:
+                webhooks.release(session, lost)
+            log.warning("the workers of %d deliveries are lost: they are sent again", len(lost))
+
     def _due_owners(self) -> dict[str, datetime]:
+        self._release_lost()
         with self.database.session(write=False) as session:
             return webhooks.due_owners(session)
 

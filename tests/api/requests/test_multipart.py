@@ -6,6 +6,7 @@ import io
 import json
 import os
 import socket
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -121,16 +122,46 @@ def test_a_full_store_is_refused_and_leaves_nothing(client, settings, monkeypatc
     assert client.get("/v1/subjects").json()["items"] == []
 
 
-def test_a_body_that_stalls_is_refused(client, settings, monkeypatch):
-    monkeypatch.setattr("api.requests.multipart.STALL_S", 0.2)
-    head = f"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nContent-Type: {FORM['content-type']}\r\nContent-Length: 99999\r\n\r\n"
+@pytest.mark.parametrize("pause_s", [60, 0.05])
+def test_a_body_that_stalls_or_trickles_is_refused(client, settings, monkeypatch, pause_s):
+    monkeypatch.setattr(multipart, "STALL_S", 0.4)
     with raw(client) as connection:
-        connection.sendall(head.encode() + CONSENT)
+        connection.sendall(head(99_999) + CONSENT)
+        connection.settimeout(pause_s)
+        for _ in range(100):
+            try:
+                assert connection.recv(1, socket.MSG_PEEK)
+                break
+            except TimeoutError:
+                connection.sendall(b"x")
         with http.client.HTTPResponse(connection) as answer:
             answer.begin()
             body = json.loads(answer.read())
     assert (answer.status, body["code"]) == (408, "upload_stalled")
     assert files(settings) == []
+
+
+def test_a_slow_upload_may_take_longer_than_a_stall(client, monkeypatch):
+    """What a minute is to a body of gigabytes, half a second is to this one: it arrives a little above the lowest rate."""
+    monkeypatch.setattr(multipart, "STALL_S", 0.5)
+    monkeypatch.setattr(multipart, "STALL_BYTES", 500)
+    content = CONSENT + FILM + END
+    with raw(client) as connection:
+        connection.sendall(head(len(content)))
+        begun = time.monotonic()
+        for start in range(0, len(content), 500):
+            connection.sendall(content[start : start + 500])
+            time.sleep(0.15)
+        assert time.monotonic() - begun > 1.0
+        with http.client.HTTPResponse(connection) as answer:
+            answer.begin()
+            assert answer.status == 202, answer.read()
+
+
+def head(length: int) -> bytes:
+    """The head of a form of `length` bytes."""
+    fields = f"Host: localhost\r\nContent-Type: {FORM['content-type']}\r\nContent-Length: {length}\r\n\r\n"
+    return f"POST /v1/subjects HTTP/1.1\r\n{fields}".encode()
 
 
 def raw(client) -> socket.socket:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, insert, text
 
 from benchmarks.listing import WRITES, fill, read_queries
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.tables import workers
+from storage.database.models import ResponseResource, StoredResponse
+from storage.tables import idempotency, workers
+from storage.tables.idempotency import IdempotencyKey
 
 JOBS = 4000
 FEW = 250
@@ -46,14 +48,16 @@ def statements(session, ask):
         ask()
     finally:
         event.remove(engine, "before_cursor_execute", note)
-    return [(text, values) for text, values in sent if text.startswith(("SELECT", "UPDATE", "WITH"))]
+    return [(sql, values) for sql, values in sent if sql.startswith(("SELECT", "UPDATE", "WITH"))]
 
 
 def unindexed(session, statement, parameters):
     """The steps of SQLite's plan that read a table without an index."""
     plan = session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     steps = [row[-1] for row in plan]
-    return [step for step in steps if step in {f"SCAN {table}" for table in ("subjects", "videos", "jobs")}]
+    if any("answer_resources" in step and "resource_id=?" not in step for step in steps):
+        return steps
+    return [step for step in steps if step in {f"SCAN {table}" for table in ("subjects", "videos", "jobs", "answers")}]
 
 
 def most_rows(session, statement, parameters):
@@ -102,6 +106,20 @@ def test_positions_in_separate_queues_read_no_whole_table(crowded):
 def test_no_move_reads_a_whole_table(crowded, name):
     with crowded.session() as session:
         check(crowded, session, name, lambda: WRITES[name](session))
+        session.rollback()
+
+
+def test_a_deletion_reads_only_the_responses_that_name_it(crowded):
+    keys = [IdempotencyKey("ann", "POST /v1/uploads", str(number)) for number in range(JOBS)]
+    response = {"fingerprint": "f", "status": 201, "headers": {}, "body": "{}"}
+    with crowded.session() as session:
+        session.execute(insert(StoredResponse), [key.columns | response for key in keys])
+        named = [key.columns | {"resource_id": f"upl_{number}"} for number, key in enumerate(keys)]
+        session.execute(insert(ResponseResource), named)
+        if not crowded.sqlite:
+            session.execute(text("ANALYZE answers, answer_resources"))
+        check(crowded, session, "erase", lambda: idempotency.erase_naming(session, "upl_7", owner="ann"))
+        assert idempotency.find(session, keys[7]).body is None
         session.rollback()
 
 

@@ -173,14 +173,33 @@ def test_concurrent_claims_get_different_deliveries(database):
     assert len(claimed) == len(set(claimed)) == 6
 
 
-def test_after_an_expired_lease_the_delivery_is_sent_again_with_the_same_id(database):
+def test_after_the_loss_of_its_worker_a_delivery_is_sent_again_with_the_same_id(database):
     delivery = send_test(database, new_webhook(database))
-    lost = claim_delivery(database, lease_s=-1)
+    lost = claim_delivery(database)
+    with database.session() as session:
+        assert webhooks.claims(session) == [lost.webhook.sending]
+        webhooks.release(session, [lost.webhook.sending, "msg_1:gone"])
     again = claim_delivery(database)
     assert lost.delivery.id == again.delivery.id == delivery.id
     assert again.delivery.attempts == 2
     assert record_attempt(database, lost, ACCEPTED) is None, "the late one"
+    assert claim_delivery(database) is None, "the late one has not ended the claim of the other"
     assert record_attempt(database, again, ACCEPTED) == "delivered"
+
+
+@pytest.mark.parametrize("leap", [timedelta(hours=2), timedelta(hours=-2)])
+def test_a_clock_that_leaps_neither_delivers_twice_nor_delays_a_first_attempt(database, monkeypatch, leap):
+    webhook = new_webhook(database)
+    with later(monkeypatch, seconds=leap.total_seconds()):
+        send_test(database, webhook), send_test(database, webhook)
+    claimed = claim_delivery(database)
+    assert claimed is not None
+    with later(monkeypatch, seconds=leap.total_seconds()):
+        assert claim_delivery(database) is None, "it is being sent"
+        assert record_attempt(database, claimed, ACCEPTED) == "delivered"
+        assert record_attempt(database, claim_delivery(database), SERVER_ERROR) == "failed"
+    send_test(database, webhook)
+    assert claim_delivery(database) is not None
 
 
 @pytest.mark.parametrize("attempt", [SERVER_ERROR, NO_RESPONSE, Attempt(302, ""), Attempt(404, "")])

@@ -161,7 +161,8 @@ def test_a_worker_that_is_killed_while_it_delivers_delivers_again_with_the_same_
         held = reread(house, delivery)
         assert (held.state, held.attempts) == ("pending", 1)
         assert 0 < (held.next_at - now()).total_seconds() <= LEASE_S
-        house.write(make_due, delivery)  # as when the lease has run out
+        (claim,) = house.write(lambda session, owner: webhooks.claims(session))
+        house.write(lambda session, owner: webhooks.release(session, [claim]))  # as when the lease is over
         receiver.release.set()
         house.start()
         house.until(lambda: reread(house, delivery).state == "delivered")
@@ -169,6 +170,22 @@ def test_a_worker_that_is_killed_while_it_delivers_delivers_again_with_the_same_
     assert first.headers["webhook-id"] == second.headers["webhook-id"] == delivery.id
     assert first.body == second.body
     assert reread(house, delivery).attempts == 2
+
+
+def test_a_delivery_whose_worker_is_lost_is_sent_after_a_lease_of_running_time(house):
+    seconds = [0.0]
+    with Receiver(200) as receiver:
+        delivery = send_test(house, new_webhook(house, receiver.url))
+        house.write(lambda session, owner: webhooks.claim(session, lease_s=LEASE_S))  # by a worker that is lost
+        deliverer = WebhookDeliverer(house.settings, house.database, threading.Event(), lambda: seconds[0])
+        deliverer.deliver_due()
+        seconds[0] += 3600  # a pause: it counts as half a lease
+        deliverer.deliver_due()
+        assert receiver.received == []
+        seconds[0] += LEASE_S / 2
+        deliverer.deliver_due()
+        assert [request.headers["webhook-id"] for request in receiver.received] == [delivery.id]
+    assert reread(house, delivery).state == "delivered"
 
 
 def test_the_key_is_made_once_and_for_this_user_only(tmp_path):

@@ -1,0 +1,20 @@
+"""Ids and times of all rows."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import datetime, timezone
+
+LOCAL = "local"
+"""The owner of everything that is created without an API key."""
+
+
+def now() -> datetime:
+    """Returns the current time in UTC."""
+    return datetime.now(timezone.utc)
+
+
+def new_id(prefix: str) -> str:
+    """Returns a new id such as `sub_0198c2...`: 12 hex digits of the Unix time in ms, then 80 random bits."""
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"

@@ -1,0 +1,100 @@
+"""Jobs, what is recorded of them, and the workers that run them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from storage.database.base import Base, UtcTime
+from storage.database.rows.common import now
+
+JobKind = Literal["preprocess", "train", "render"]
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class Job(Base):
+    """One piece of work for a worker. Only storage/tables/jobs.py writes its `state`.
+
+    `attempt` is raised by every claim and never lowered, so that it fences writes of earlier claims; an attempt that must not
+    count raises `max_attempts` as well. Every change of the row raises `revision`. `wake_at` is the time at which workers have
+    to be notified (again) of a queued job; it is None unless the job is queued.
+    """
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        Index(None, "state", "queued_at", "id"),  # The queue in the order of claims.
+        Index(None, "state", "kind", "queued_at", "id"),  # The same for workers of one kind, and for metrics.
+        Index(None, "owner", "id"),  # This one and the others: listings, newest first.
+        Index(None, "owner", "state", "id"),
+        Index(None, "owner", "kind", "id"),
+        Index(None, "subject_id", "id"),
+        Index(None, "subject_id", "kind", "id"),  # A subject's own jobs among those of its many videos.
+    )
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[JobKind] = mapped_column(String(16))
+    state: Mapped[JobState] = mapped_column(String(16))
+    subject_id: Mapped[str] = mapped_column(ForeignKey("subjects.id", ondelete="CASCADE"))
+    video_id: Mapped[str | None] = mapped_column(ForeignKey("videos.id", ondelete="CASCADE"), index=True)
+    stage: Mapped[str | None] = mapped_column(String(32))
+    progress: Mapped[float] = mapped_column(default=0.0)
+    eta_s: Mapped[float | None]
+    attempt: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int]
+    error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    worker: Mapped[str | None] = mapped_column(String(80))
+    lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    wake_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    revision: Mapped[int] = mapped_column(default=0)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    queued_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class JobEvent(Base):
+    """A change of a job's state or stage (`name` says of which); storage/tables/job_events.py writes it.
+
+    `then` is a snapshot of the job's progress after the change.
+    """
+
+    __tablename__ = "job_events"
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True)
+    revision: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(8))
+    then: Mapped[dict[str, Any]] = mapped_column(JSON)
+    at: Mapped[datetime] = mapped_column(UtcTime, default=now, index=True)
+
+
+class Worker(Base):
+    """A worker process, described by itself; storage/tables/workers.py writes it.
+
+    `device` has `name`, `disk_free_bytes`, and for a GPU also `memory_bytes` and `used_bytes`.
+    """
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(80), primary_key=True)
+    host: Mapped[str]
+    queues: Mapped[list[str]] = mapped_column(JSON)
+    device: Mapped[dict[str, Any]] = mapped_column(JSON)
+    started_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    heartbeat_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class Counter(Base):
+    """The number of events of one kind, and their total duration in seconds; storage/tables/counters.py writes it."""
+
+    __tablename__ = "tallies"
+
+    name: Mapped[str] = mapped_column(String(16), primary_key=True)
+    kind: Mapped[JobKind] = mapped_column(String(16), primary_key=True)
+    label: Mapped[str] = mapped_column(String(32), primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger, default=0)
+    seconds: Mapped[float] = mapped_column(default=0.0)

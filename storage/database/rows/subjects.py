@@ -1,0 +1,98 @@
+"""Subjects and videos."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from storage.database.base import Base, UtcTime
+from storage.database.rows.common import now
+
+SubjectState = Literal["pending", "preprocessing", "training", "ready", "failed", "cancelled"]
+VideoState = Literal["pending", "rendering", "ready", "failed", "cancelled"]
+
+if TYPE_CHECKING:
+    from storage.database.rows.jobs import Job
+
+
+class Subject(Base):
+    """A person, the model that is trained from the reference video, and the consent to show the person.
+
+    The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
+    `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
+    until it is ready, and for a subject of an earlier version.
+    """
+
+    __tablename__ = "subjects"
+    __table_args__ = (Index(None, "owner", "id"), Index(None, "owner", "state", "id"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str]
+    state: Mapped[SubjectState] = mapped_column(String(16))
+    preset: Mapped[str] = mapped_column(String(16))
+    consent: Mapped[str]
+    consent_by: Mapped[str | None]
+    footage_sha256: Mapped[str | None] = mapped_column(String(64))
+    withdrawn_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    purged_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    footage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    source_key: Mapped[str]
+    dataset_key: Mapped[str | None]
+    checkpoint_key: Mapped[str | None]
+    run_key: Mapped[str | None]
+    preview_key: Mapped[str | None]
+    report_key: Mapped[str | None]
+    view_limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    full_frame: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
+    views: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    views_key: Mapped[str | None]
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    jobs: Mapped[list[Job]] = relationship(
+        primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
+        order_by="Job.id",
+        viewonly=True,
+        lazy="selectin",
+    )
+
+
+class Video(Base):
+    """A rendered video of a subject. `file_key`, `sha256`, sizes and duration are set once it is ready.
+
+    `mark` is the number that the watermark encodes. `credentials_key` names the manifest of the content credentials if the
+    file format cannot embed one (WebM). A video without speech has an `idle_s`, the length that was requested in seconds, and
+    an empty `audio_key`. `frame` (full or portrait) is what was rendered.
+    """
+
+    __tablename__ = "videos"
+    __table_args__ = (Index(None, "owner", "id"), Index(None, "owner", "state", "id"), Index(None, "subject_id", "id"))
+
+    id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    subject_id: Mapped[str] = mapped_column(ForeignKey("subjects.id", ondelete="CASCADE"))
+    state: Mapped[VideoState] = mapped_column(String(16))
+    options: Mapped[dict[str, Any]] = mapped_column(JSON(none_as_null=True))
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    audio_key: Mapped[str]
+    background_key: Mapped[str | None]
+    file_key: Mapped[str | None]
+    credentials_key: Mapped[str | None]
+    mark: Mapped[int | None] = mapped_column(BigInteger, index=True, unique=True)
+    sha256: Mapped[str | None] = mapped_column(String(64), index=True)
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    idle_s: Mapped[float | None]
+    duration_s: Mapped[float | None]
+    frame: Mapped[str | None] = mapped_column(String(16))
+    frames: Mapped[int | None]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    view: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    job: Mapped[Job] = relationship(viewonly=True, lazy="selectin")
