@@ -12,17 +12,19 @@ from typing import Annotated, NoReturn
 import typer
 from typer import BadParameter, Option
 
+from storage.database import migrations
 from storage.database.engine import Database, require_database
-from storage.database.startup import require_usable_or_away
+from storage.database.startup import require_upgradable, require_usable_or_away
 from storage.errors import BadSetting
 from storage.settings import Settings
 from storage.tables import workers
 from worker.broker import QUEUES, kinds_of
 from worker.cli import backup, keys, owners, store
-from worker.cli.options import DataDir, operator_settings
+from worker.cli.options import DataDir, operator_database, operator_settings
 from worker.cli.program import make_program, run
 from worker.processes import supervisor
 from worker.processes.polling import run_worker
+from worker.provenance.mark_key import adopt_mark_key, require_mark_key
 
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 """Options that stop Celery workers from exchanging messages: the database records which workers are alive."""
@@ -78,9 +80,10 @@ def worker(
         if unsupervised:  # a child of `adnerf serve`, or of this command
             run_worker(settings, kinds=kinds_of(names))
             return
+        require_usable_or_away(settings.database)
+        require_mark_key(settings)
         if not settings.broker_url:
             _supervise(settings, "worker", "worker", "worker", "--queues", ",".join(names), "--unsupervised")
-        require_usable_or_away(settings.database)
         hostname = f"worker-{os.getpid()}@%h"
         options = ("--queues", ",".join(names), "--hostname", hostname, "--loglevel", "INFO", *QUIET)
         _supervise(settings, "worker", *_celery(settings), "worker", *options)
@@ -108,6 +111,23 @@ def alive(data_dir: DataDir = None) -> None:
         here = [worker for worker in workers.alive(session, within_s=settings.worker_silence_s) if worker.host == host]
     print(f"{len(here)} alive on {host}")
     raise typer.Exit(0 if here else 1)
+
+
+@app.command("adopt-mark-key")
+def adopt_key(data_dir: DataDir = None) -> None:
+    """Record that this machine's mark.key is the service's from now on, after the one before was lost."""
+    with operator_database(data_dir) as (database, settings):
+        adopt_mark_key(settings, database)
+        print(f"The key in {settings.signing} is the service's. Copy it to all workers, and restart them.")
+
+
+@app.command()
+def migrate(data_dir: DataDir = None) -> None:
+    """Create the tables of the database, or update them; services of this version and the one before may run."""
+    with operator_settings(data_dir) as settings, closing(Database(settings.database)) as database:
+        require_upgradable(database)
+        migrations.upgrade(database)
+        print("The tables are those of this version.")
 
 
 app.add_typer(keys.app, name="keys")

@@ -130,7 +130,7 @@ def test_alive_finds_workers_of_this_host_only(house, capsys, monkeypatch, tmp_p
     assert "1 alive" in capsys.readouterr().out
     monkeypatch.setenv("ADNERF_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
     assert main(["alive"]) == 1
-    assert "alembic upgrade head" in capsys.readouterr().err
+    assert "adnerf migrate" in capsys.readouterr().err
 
 
 def broken_revision(path, revision):

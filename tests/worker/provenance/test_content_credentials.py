@@ -25,8 +25,9 @@ from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
 from worker.provenance import content_credentials
 from worker.provenance.content_credentials import Signer, VideoClaim, read
+from worker.provenance.mark_key import load_mark_key
 from worker.provenance.provenance import Provenance
-from worker.provenance.signing_identity import PURPOSES, load_identity, load_mark_key
+from worker.provenance.signing_identity import PURPOSES, load_identity
 
 CLAIM = VideoClaim("vid_1", "sub_1", "ab" * 32, datetime(2026, 5, 2, 9, 30, tzinfo=timezone.utc))
 FULL = dataclasses.replace(CLAIM, full_frame=True)
