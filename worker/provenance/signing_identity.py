@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -54,7 +54,7 @@ class SigningIdentity:
 
     def check_time(self) -> None:
         """Raises BadCertificate if the certificate is not valid now."""
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         if not self.not_before <= now <= self.not_after:
             raise BadCertificate(
                 f"The certificate is valid from {self.not_before:%d %b %Y} to {self.not_after:%d %b %Y} only.",
@@ -91,7 +91,7 @@ def make_development() -> str:
 
 def _certificate(name: str, key, issuer: str, issuer_key, *, authority: bool) -> x509.Certificate:
     """Creates a certificate with the extensions that C2PA requires of an authority or of a signer."""
-    begin = datetime.now(timezone.utc) - timedelta(hours=1)  # clocks of other machines may be behind
+    begin = datetime.now(UTC) - timedelta(hours=1)  # clocks of other machines may be behind
     usage = {"digital_signature": not authority, "key_cert_sign": authority, "crl_sign": authority}
     never = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
     usage |= dict.fromkeys((*never, "decipher_only"), False)
