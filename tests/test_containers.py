@@ -98,7 +98,9 @@ def test_migrations_run_once_before_the_other_services():
 
 def test_images_are_pinned():
     bases = {rest.split()[0] for name in FILES for word, rest in instructions(name) if word == "FROM"} - {"${BASE}"}
-    bases |= {rest.removeprefix("BASE=") for name in FILES for word, rest in instructions(name) if rest.startswith("BASE=")}
+    bases |= {
+        rest.removeprefix("BASE=") for name in FILES for word, rest in instructions(name) if rest.startswith("BASE=")
+    }
     bases |= {service["build"]["args"]["BASE"] for service in SERVICES.values() if "args" in service.get("build", {})}
     assert len(bases) == 3
     servers = {service["image"] for service in SERVICES.values() if "build" not in service}
@@ -138,7 +140,9 @@ def test_dependencies_are_installed_before_the_code_and_from_the_constraints(nam
     assert "pyproject.toml constraints.txt ./" in before
     assert after == "/opt/venv/bin/pip install --no-deps --force-reinstall ."
     commands = [command for step in before for command in step.split("&&") if "pip install" in command]
-    assert commands and all("--constraint constraints.txt" in each or "--no-deps mediapipe==" in each for each in commands)
+    assert commands and all(
+        "--constraint constraints.txt" in each or "--no-deps mediapipe==" in each for each in commands
+    )
 
 
 def test_the_build_context_contains_the_copied_files_and_no_others():

@@ -7,6 +7,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from typing import Annotated, NoReturn
 
 import typer
@@ -28,6 +29,7 @@ from worker.provenance.mark_key import adopt_mark_key, require_mark_key
 
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 """Options that stop Celery workers from exchanging messages: the database records which workers are alive."""
+WITH_WORKER = "pip install 'adnerf[worker]', then what README says under `Install it`."
 ALL_QUEUES = ",".join(QUEUES.values())
 
 Host = Annotated[str, Option(help="Address to listen on.")]
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def serve(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None) -> None:
     """Run the API and one worker; Ctrl-C stops both."""
     with operator_settings(data_dir) as settings:
+        _require_core()
         raise typer.Exit(supervisor.serve(settings, host, port))
 
 
@@ -80,6 +83,7 @@ def worker(
         if unsupervised:  # a child of `adnerf serve`, or of this command
             run_worker(settings, kinds=kinds_of(names))
             return
+        _require_core()
         require_usable_or_away(settings.database)
         require_mark_key(settings)
         if not settings.broker_url:
@@ -135,6 +139,14 @@ app.add_typer(owners.app, name="owners")
 app.add_typer(store.app, name="store")
 app.command("backup")(backup.back_up)
 app.command("restore")(backup.restore)
+
+
+def _require_core() -> None:
+    """Raises BadSetting if the packages are missing that workers need and the API does not."""
+    if find_spec("torch") is None:
+        raise BadSetting(
+            "This installation has no packages for workers: there is no torch.", f"Install them: {WITH_WORKER}"
+        )
 
 
 def _celery(settings: Settings) -> tuple[str, ...]:
