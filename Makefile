@@ -26,7 +26,9 @@ env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m ad
 	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0
 	@# The tests of torch's own C++ code, and headers for compiling against it: an eighth of the environment.
 	@cd .venv/lib/python3.*/site-packages/torch && rm -rf test include bin/*est*
-	@$(BIN)/python -c 'import torch; print("torch", torch.__version__, "for", torch.version.cuda and f"CUDA {torch.version.cuda}" or "the CPU")'
+	@# Loads everything once: a check, which also compiles what is used.
+	@$(BIN)/python -c 'import api.app, torch; from worker.jobs.core_functions import load_core as load; load(); \
+	  print("torch", torch.__version__, "for", torch.version.cuda and f"CUDA {torch.version.cuda}" or "the CPU")'
 	@touch $@
 
 test-env: .venv/.tests  ## add what the tests need, except for a browser

@@ -126,10 +126,17 @@ def adopt_key(data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def migrate(data_dir: DataDir = None) -> None:
+def migrate(
+    down_to: Annotated[str | None, Option(metavar="REVISION", help="Revert the migrations after this one.")] = None,
+    data_dir: DataDir = None,
+) -> None:
     """Create the tables of the database, or update them; services of this version and the one before may run."""
     with operator_settings(data_dir) as settings, closing(Database(settings.database)) as database:
         require_upgradable(database)
+        if down_to is not None:
+            migrations.downgrade(database, down_to)
+            print(f"The tables are those of revision {down_to}.")
+            return
         migrations.upgrade(database)
         print("The tables are those of this version.")
 

@@ -72,8 +72,3 @@ def test_a_lost_key_can_be_replaced(house, elsewhere, monkeypatch, capsys):
 def test_a_database_server_that_is_away_stops_no_worker(settings):
     require_mark_key(settings.replace(database_url="postgresql+psycopg://nobody@127.0.0.1:1/none"))
     assert not (settings.signing / MARK_KEY).exists()
-
-
-def test_tables_are_made_by_a_command(settings, capsys):
-    assert main(["migrate", "--data-dir", str(settings.data_dir)]) == 0
-    require_mark_key(settings)
