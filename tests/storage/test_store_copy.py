@@ -10,9 +10,7 @@ import pytest
 from storage import store_copy, store_identity
 from storage.errors import BackupRefused, ObjectDamaged
 from storage.objects.open_store import open_store
-from storage.settings import Settings
 from tests.servers import BUCKET
-from worker.__main__ import main
 
 
 @pytest.fixture
@@ -61,15 +59,3 @@ def test_what_was_damaged_in_the_copy_is_not_restored(store, other, tmp_path):
 def test_a_folder_without_a_copy_is_refused(other, tmp_path):
     with pytest.raises(BackupRefused, match="no copy"):
         store_copy.import_objects(other, tmp_path)
-
-
-def test_the_commands_name_what_is_damaged(tmp_path, capsys):
-    data, copy = tmp_path / "data", tmp_path / "copy"
-    store = open_store(Settings(data_dir=data))
-    store.put("s/1", io.BytesIO(b"1"))
-    assert main(["store", "export", str(copy), "--data-dir", str(data)]) == 0
-    assert "1 objects are copied to" in capsys.readouterr().out
-    store.delete("s/1")
-    (copy / "objects/s/1").write_bytes(b"2")
-    assert main(["store", "import", str(copy), "--data-dir", str(data)]) == 1
-    assert "s/1 is damaged" in capsys.readouterr().err
