@@ -69,7 +69,7 @@ def test_a_service_is_hardened(name):
     service = SERVICES[name]
     assert not service.get("privileged") and not service.get("cap_add")
     assert service["cap_drop"] == ["ALL"]
-    assert service["read_only"] is True and service["pids_limit"] > 0
+    assert service["read_only"] is True and service["deploy"]["resources"]["limits"]["pids"] > 0
     assert "/tmp:size=256m" in service["tmpfs"] and all(":size=" in mount for mount in service["tmpfs"])
     assert service["security_opt"] == ["no-new-privileges:true"]
     if "build" not in service:  # the Dockerfiles of our own images set the user
