@@ -122,7 +122,7 @@ def adopt_key(data_dir: DataDir = None) -> None:
     """Record that this machine's mark.key is the service's from now on, after the one before was lost."""
     with operator_database(data_dir) as (database, settings):
         adopt_mark_key(settings, database)
-        print(f"The key in {settings.signing} is the service's. Copy it to all workers, and restart them.")
+        print(f"The key in {settings.signing.absolute()} is the service's. Copy it to all workers, and restart them.")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import secrets
 from contextlib import closing
+from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
@@ -53,13 +54,13 @@ def require_mark_key(settings: Settings) -> None:
     Raises:
         BadCertificate: the key is missing although videos were marked with it, or it is another one, or it cannot be read.
     """
-    path = settings.signing / MARK_KEY
+    path = (settings.signing / MARK_KEY).absolute()
     try:
         with closing(Database(settings.database)) as database:
             with database.session(write=False) as session:
                 must_exist = identity.has_marks(session)
             if must_exist and not path.exists():
-                raise BadCertificate(f"The watermark's key is missing: there is no {path}.", _remedy(settings))
+                raise BadCertificate(f"The watermark's key is missing: there is no {path}.", _remedy(path))
             fingerprint = _fingerprint(load_mark_key(settings))
             with database.session() as session:
                 recorded = identity.record_mark_key(session, fingerprint)
@@ -67,7 +68,7 @@ def require_mark_key(settings: Settings) -> None:
         log.warning("the watermark's key is not compared with the service's: the database does not answer (%s)", error)
         return
     if recorded != fingerprint:
-        raise BadCertificate(f"{path} is not the key that this service marks its videos with.", _remedy(settings))
+        raise BadCertificate(f"{path} is not the key that this service marks its videos with.", _remedy(path))
 
 
 def adopt_mark_key(settings: Settings, database: Database) -> None:
@@ -77,9 +78,9 @@ def adopt_mark_key(settings: Settings, database: Database) -> None:
         identity.record_mark_key(session, fingerprint, replace=True)
 
 
-def _remedy(settings: Settings) -> str:
+def _remedy(path: Path) -> str:
     return (
-        f"Copy {MARK_KEY} from another worker or from a backup to {settings.signing}, or set ADNERF_SIGNING_DIR to the folder that "
+        f"Copy {MARK_KEY} from another worker or from a backup to {path.parent}, or set ADNERF_SIGNING_DIR to the folder that "
         "holds it. If it is lost for ever: adnerf adopt-mark-key; marks of earlier videos are then not found any more."
     )
 
