@@ -7,7 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
-from importlib.metadata import requires
+from importlib.metadata import distribution, requires
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 from storage.settings import PREFIX, Settings, variable_name
+from tests.requirements import closure
 from worker.__main__ import app
 from worker.broker import QUEUES
 
@@ -159,6 +160,13 @@ def test_the_pinned_versions_meet_the_requirements():
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate({"extra": "worker"}):
             assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), text
+
+
+def test_every_package_that_the_images_install_is_pinned():
+    pinned = {line.split("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line}
+    installed = closure(distribution("adnerf"), "worker") | {"mediapipe", "moonshine-voice"}
+    assert installed - pinned == {"adnerf"}
+    assert {"nvidia-cudnn-cu13", "nvidia-nvjitlink", "cuda-bindings", "triton"} <= pinned  # of torch for CUDA
 
 
 def test_all_variables_are_settings_and_secrets_have_no_default():

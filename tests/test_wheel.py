@@ -15,14 +15,14 @@ import sys
 import time
 import zipfile
 from contextlib import contextmanager
-from importlib.metadata import Distribution, distribution, distributions, packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import httpx
 import pytest
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.requirements import closure
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -78,21 +78,6 @@ def base(installed, tmp_path_factory):
 def pip(*words):
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet", *words]
     subprocess.run(command, check=True, cwd="/")
-
-
-def closure(root: Distribution) -> set[str]:
-    """The names of `root` and of all distributions that it requires without extras."""
-    seen, waiting = set(), [(root, frozenset())]
-    while waiting:
-        one, extras = waiting.pop()
-        for text in one.requires or []:
-            need = Requirement(text)
-            wanted = (canonicalize_name(need.name), frozenset(need.extras))
-            applies = need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ["", *extras])
-            if applies and wanted not in seen:
-                seen.add(wanted)
-                waiting.append((distribution(need.name), wanted[1]))
-    return {canonicalize_name(root.name), *(name for name, _ in seen)}
 
 
 def environment(*folders: Path, **variables: str) -> dict[str, str]:
