@@ -1,18 +1,19 @@
-# The image of the API, beat and the migrations, without torch and ffmpeg. Dockerfile.gpu builds the workers' image.
+# The image of the API, beat and the migrations, without torch and ffmpeg. Dockerfile.gpu builds the workers' images.
 FROM python:3.12.13-slim-trixie AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /opt/venv
 WORKDIR /app
+# First what the service needs, in a layer that stays in the build cache when the code changes.
+COPY pyproject.toml constraints.txt ./
+RUN touch README.md && /opt/venv/bin/pip install --constraint constraints.txt .
 COPY . .
-# Editable, because the migrations are next to the packages, not inside them.
-RUN /opt/venv/bin/pip install --constraint constraints.txt --editable .
+RUN /opt/venv/bin/pip install --no-deps --force-reinstall .
 
 FROM python:3.12.13-slim-trixie
 RUN useradd --uid 10001 --no-create-home adnerf && install --directory --mode 700 --owner adnerf /data
 COPY --from=build /opt/venv /opt/venv
-COPY --from=build /app /app
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 ADNERF_DATA_DIR=/data
-WORKDIR /app
+WORKDIR /data
 USER 10001
 VOLUME /data
 EXPOSE 8000

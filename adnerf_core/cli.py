@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The command line without the program's name; None takes it from sys.argv.
 
     Returns:
-        0, or 1 after the code, message and remedy of an AdnerfError went to stderr, or 130 after Ctrl-C.
+        0, or 1 after the code, message and remedy of an AdnerfError, or the name of a missing package, went to stderr, or 130 after Ctrl-C.
 
     Raises:
         SystemExit: With status 2 if the command line is wrong.
@@ -75,6 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AdnerfError as error:
         details = f" ({error.details})" if error.details else ""
         print(f"{error.code}: {error.message}{details}\n{error.remedy}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (error.name or "adnerf").startswith("adnerf"):
+            raise
+        print(
+            f"There is no {error.name}: pip install 'adnerf[worker]', then what README says under `Install it`.",
+            file=sys.stderr,
+        )
         return 1
     except SystemExit as end:
         if end.code == INTERRUPTED:

@@ -341,7 +341,7 @@ class DatabaseNotReady(ServiceFault):
     code = "database_not_ready"
     remedy = (
         "Check that the database runs and that ADNERF_DATABASE_URL is right; then create or update its tables: "
-        "alembic upgrade head."
+        "adnerf migrate."
     )
 
 

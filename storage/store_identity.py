@@ -9,23 +9,21 @@ from __future__ import annotations
 
 import io
 import json
-import secrets
 from contextlib import suppress
 from typing import NamedTuple
 
 from sqlalchemy import case, func, select, update
 from sqlalchemy.orm import Session
 
-from storage.database import migrations, queries
+from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Identity, Subject
 from storage.errors import ObjectMissing, StoreMismatch
 from storage.objects.base import ANY_AGE_S, ObjectStore
+from storage.tables.identity import read as read_identity
 
 KEY = "service/database-id"
 """The object with the id and the generation of the database. It is the only object that is written again under its key."""
-NAME = "database"
-"""The primary key of the table's only row."""
 IDS_PER_QUERY = 500
 """Ids that are looked up at once, within the databases' parameter limits."""
 
@@ -48,11 +46,11 @@ def confirm(database: Database, store: ObjectStore) -> None:
         StoreAway: The store does not answer.
     """
     if not migrations.is_current(database):
-        remedy = "Run the same version everywhere, and update the tables: alembic upgrade head."
+        remedy = "Run the same version everywhere, and update the tables: adnerf migrate."
         raise StoreMismatch("The tables of the database are of another version than this program.", remedy)
     marker = read_marker(store)  # before the row: between the two, another worker may raise the generation
     with database.session() as session:
-        identity = _identity(session)
+        identity = read_identity(session)
         if marker is None:
             _check_adoptable(session, store)
         elif marker.database_id != identity.id:
@@ -69,7 +67,7 @@ def adopt(database: Database, store: ObjectStore) -> None:
     with suppress(StoreMismatch):
         marker = read_marker(store)
     with database.session() as session:
-        identity = _identity(session)
+        identity = read_identity(session)
         new = _raise_generation(session, max(identity.generation, marker.generation if marker else 0))
     _write_marker(store, new)
 
@@ -80,7 +78,7 @@ def mark_copy(database: Database, store: ObjectStore) -> None:
     The generation stays: the copy, put beside the live store, remains recognizable as older after the next cleanup.
     """
     with database.session() as session:
-        identity = _identity(session)
+        identity = read_identity(session)
         marker = Marker(identity.id, identity.generation)
     _write_marker(store, marker)
 
@@ -95,13 +93,6 @@ def read_marker(store: ObjectStore) -> Marker | None:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise StoreMismatch(f"The object {KEY} of the store cannot be understood.") from error
-
-
-def _identity(session: Session) -> Identity:
-    """Reads the row; a new database gets one."""
-    new_id = f"db_{secrets.token_hex(16)}"
-    queries.insert_ignoring_conflicts(session, Identity, name=NAME, id=new_id, generation=0)
-    return session.scalars(select(Identity), execution_options={"populate_existing": True}).one()
 
 
 def _raise_generation(session: Session, at_least: int) -> Marker:

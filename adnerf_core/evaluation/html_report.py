@@ -10,7 +10,7 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ def write_report(run: RunDir, inputs: ReportInputs, footage: dict[str, Any], nam
     scores = scorecard.score(inputs.figures)
     page = _template().render(
         name=name,
-        made=datetime.now(timezone.utc),
+        made=datetime.now(UTC),
         figures=inputs.figures,
         scores=scores,
         advice=scorecard.advice(scores)[:3],

@@ -2,12 +2,15 @@
 
 While no API key exists (open mode), the service accepts only requests of its own machine (local_caller.py). Once a key exists,
 everything below /v1 and /metrics requires one; the page and the documentation, which reveal nothing about anybody, do not.
+While the database is away, keys that have read /metrics before can go on reading it: it says what is away.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from contextlib import ExitStack
+import time
 from threading import Lock
 from typing import NamedTuple
 
@@ -34,6 +37,9 @@ PUBLIC = ("/healthz", "/readyz")
 """Paths that supervisors poll without a key; they are always answered and not counted."""
 METRICS = "/metrics"
 GUARDED = "/v1"
+KNOWN_S = 3600.0
+"""Seconds for which a key that has read /metrics can do so without the database: by then the outage has been told, and a key that was
+revoked meanwhile does not live for ever."""
 
 
 class AccessDecision(NamedTuple):
@@ -60,6 +66,7 @@ class AccessMiddleware:
         self.open_mode_rules, self.addresses = open_mode_rules, addresses
         self.open_mode = True
         self._touching = Lock()
+        self._scrapers = KnownScrapers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in PUBLIC:
@@ -91,7 +98,7 @@ class AccessMiddleware:
         address = connection.scope["state"]["client_address"]
         try:
             guarded = _needs_key(connection.scope["path"]) and method != "OPTIONS"
-            caller = self._identify(connection, guarded=guarded)
+            caller = self._identify_or_recall(connection, guarded=guarded)
             if caller is not None:
                 _check_scope(caller, connection.scope["path"], method)
             elif guarded:
@@ -112,15 +119,30 @@ class AccessMiddleware:
             problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
         return AccessDecision(caller, problem, status.headers() if status else {})
 
-    def _identify(self, connection: HTTPConnection, *, guarded: bool) -> Caller | None:
+    def _identify_or_recall(self, connection: HTTPConnection, *, guarded: bool) -> Caller | None:
+        """Does as `_identify`. While the database is away, the caller of /metrics is the one that this token stood for before."""
+        token = _bearer_token(connection)
+        if connection.scope["path"] != METRICS or token is None:
+            return self._identify(connection, token, guarded=guarded)
+        try:
+            caller = self._identify(connection, token, guarded=guarded)
+        except (OperationalError, PoolTimeout):
+            if (caller := self._scrapers.recall(token)) is None:
+                raise
+        except Unauthorized:
+            self._scrapers.forget(token)
+            raise
+        else:
+            self._scrapers.remember(token, caller)
+        return caller
+
+    def _identify(self, connection: HTTPConnection, token: str | None, *, guarded: bool) -> Caller | None:
         """Returns the caller; None for a request without a key. Raises Unauthorized, and the Problem `keys_needed`."""
-        scheme, _, token = connection.headers.get("authorization", "").partition(" ")
-        bearer, token = scheme.lower() == "bearer", token.strip()
         with self.database.session(write=False) as session:
             open_mode = self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends it
-            key = api_keys.find(session, token) if bearer and not open_mode else None
+            key = api_keys.find(session, token) if token is not None and not open_mode else None
         if open_mode:
-            self.open_mode_rules.check(connection, token if bearer else "", guarded=guarded)
+            self.open_mode_rules.check(connection, token or "", guarded=guarded)
             return LOCAL_CALLER
         if key is None:
             return None
@@ -144,6 +166,37 @@ def _name(scope: Scope) -> str:
     """What a caller's requests are counted under: the owner of the key, or the address without one."""
     caller = scope["state"]["caller"]
     return f"owner {caller.owner}" if caller is not None else f"address {scope['state']['client_address']}"
+
+
+class KnownScrapers:
+    """The callers that have read /metrics within the last KNOWN_S seconds, by the digest of their token."""
+
+    def __init__(self):
+        self._callers: dict[bytes, tuple[Caller, float]] = {}
+
+    def remember(self, token: str, caller: Caller | None) -> None:
+        """Remembers the caller, if it comes with a key that may read /metrics."""
+        if caller is not None and caller.key_id is not None and "metrics" in caller.scopes:
+            self._callers[_digest(token)] = (caller, time.monotonic())
+
+    def forget(self, token: str) -> None:
+        """Forgets the caller of a token that is not valid any more."""
+        self._callers.pop(_digest(token), None)
+
+    def recall(self, token: str) -> Caller | None:
+        """Returns the caller of a token; None if it is not known."""
+        caller, seen_at = self._callers.get(_digest(token), (None, 0.0))
+        return caller if time.monotonic() - seen_at < KNOWN_S else None
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _bearer_token(connection: HTTPConnection) -> str | None:
+    """Returns the token of the request; None if it has none."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def _needs_key(path: str) -> bool:

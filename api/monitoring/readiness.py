@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 3.0
 """Seconds after which a component counts as down. Load balancers commonly allow 5 s for the whole check."""
 
-REQUIRED = ("database", "store", "queue")
-"""Components that requests need. Workers are not among them: without workers, jobs wait in the queue."""
+REQUIRED = ("database", "store")
+"""Components that requests need. Without workers or the broker, jobs wait in the database, and requests are answered as ever."""
 
 
 class ComponentStatus(NamedTuple):

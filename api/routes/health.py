@@ -33,9 +33,9 @@ def healthz() -> resources.Health:
 
 @router.get("/readyz", summary="Can requests be served?", responses=responses.problems())
 async def readyz(request: Request) -> resources.Ready:
-    """Checks every part. If the database, the object store or the queue is down, the answer is 503, with all parts in `parts`.
+    """Checks every part. If the database or the object store is down, the answer is 503, with all parts in `parts`.
 
-    Without workers the service is `degraded`: it accepts requests, and their jobs wait.
+    Without workers or the queue's broker the service is `degraded`: it accepts requests, and their jobs wait.
     """
     # Strangers may ask as often as they like: all share one computation, and wait for it without holding a thread.
     state = request.app.state
@@ -57,7 +57,7 @@ def _ready(readiness: Readiness, database: Database, settings: Settings) -> reso
         active = service_stats.queue(session)
         alive = workers.alive(session, within_s=settings.worker_silence_s)
     return resources.Ready(
-        status="ready" if parts["workers"].ok else "degraded",
+        status="ready" if all(part.ok for part in parts.values()) else "degraded",
         parts=parts,
         free_bytes=shutil.disk_usage(settings.data_dir).free,
         workers=len(alive),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from fastapi import APIRouter, Response
 
@@ -95,6 +95,6 @@ def _with_token(row: models.Key, token: str) -> schemas.NewKey:
 
 def _future(time: datetime | None) -> datetime | None:
     """Returns `time`. Raises Problem `validation_failed` if it has passed."""
-    if time is not None and time <= datetime.now(timezone.utc):
+    if time is not None and time <= datetime.now(UTC):
         raise validation_problem("must be in the future", "expires_at")
     return time

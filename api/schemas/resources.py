@@ -307,7 +307,7 @@ class Health(Output):
 class Ready(Output):
     """Whether the service can take requests, and whether workers are there to process them."""
 
-    status: Literal["ready", "degraded"] = Field(description="`degraded`: a queue has no worker; its jobs wait")
+    status: Literal["ready", "degraded"] = Field(description="`degraded`: jobs wait, for a worker or the queue")
     parts: dict[str, Part] = Field(description="`database`, `store`, `queue`, `workers`")
     free_bytes: int = Field(description="free space for uploads, bytes")
     workers: int = Field(description="number of live worker processes on all machines")

@@ -17,7 +17,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
@@ -113,7 +113,7 @@ def run(name: str, experiment: Callable[[Servers, Path], Outcome], result: Path)
 def machine() -> dict[str, Any]:
     """Returns the time of the measurement, the machine, and its load."""
     return {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "processors": os.cpu_count(),
         "load_average": [round(load, 1) for load in os.getloadavg()],
         "python": platform.python_version(),

@@ -55,7 +55,7 @@ class Clocks:
     def leap(self, seconds: float, name: str | None = None) -> None:
         """Moves the clock `name`, or all of them, forward or back. Raises ServerMissing if libfaketime is not installed."""
         if self.library is None:
-            raise ServerMissing("There is no libfaketime to move clocks: `make env` installs it (libfaketime).")
+            raise ServerMissing("There is no libfaketime to move clocks: `make test-env` installs it (libfaketime).")
         with self._lock:
             if name is None:
                 self._all += seconds

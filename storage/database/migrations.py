@@ -12,7 +12,9 @@ from alembic.script import ScriptDirectory
 from alembic import command
 from storage.database.engine import Database
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "alembic"
+PACKED = Path(__file__).resolve().parent / "scripts"
+SCRIPTS = PACKED if PACKED.is_dir() else Path(__file__).resolve().parents[2] / "alembic"
+"""The migrations: a wheel has them inside (setup.py), a checkout at its top."""
 
 
 def upgrade(database: Database, revision: str = "head") -> None:

@@ -54,7 +54,7 @@ def require_tables(url: str) -> None:
         revision = _revision(database)
     if revision is None or (_is_known(revision) and revision != _newest()):
         state = "has no tables yet" if revision is None else f"is of an older version ({revision})"
-        remedy = "Start `adnerf serve` on it once." if sqlite else "Create or update its tables: alembic upgrade head."
+        remedy = "Start `adnerf serve` on it once." if sqlite else "Create or update its tables: adnerf migrate."
         raise DatabaseNotReady(f"The database {state}.", remedy)
 
 

@@ -2,7 +2,8 @@
 
 An object is written by one PUT or by a multipart upload; with either it becomes visible, complete, with the last request.
 The SHA-256 of the content is kept as the object's metadata `sha256`. The store checks what it receives against a checksum,
-and a reader compares what it reads with the metadata.
+and a reader compares what it reads with the metadata. Checksum and length are headers: the form in which boto3 sends them
+behind the content over https (`aws-chunked`) is refused by several stores.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 import boto3
-from boto3.exceptions import S3UploadFailedError
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
@@ -37,7 +37,6 @@ PART_BYTES = 16 << 20
 """Size of the parts of a multipart upload: S3 allows 10,000 parts, so an object can have 156 GiB; one part is in memory."""
 DELETE_BATCH = 1000
 """Keys that one request deletes: the most that S3 allows."""
-TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, use_threads=False)
 COPY = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 30, use_threads=False)
 """Copies within the store: one request copies 5 GiB at most, and one of 1 GiB is answered within the read timeout."""
 MAX_ATTEMPTS = 4
@@ -80,11 +79,7 @@ class S3Store:
         start = source.tell()
         size, sha256 = _measure(source)
         source.seek(start)
-        reader = _HashingReader(source)
-        self._upload(key, reader, sha256, ChecksumAlgorithm="SHA256")
-        if (reader.size, reader.digest.hexdigest()) != (size, sha256):
-            self.delete(key)
-            raise ObjectDamaged("A file changed while it was stored.", details=key)
+        self._upload(key, source, size, sha256)
         return Stored(key, size, sha256)
 
     def create_incoming(self, *, hashed: bool = True) -> IncomingFile:
@@ -98,11 +93,7 @@ class S3Store:
         with incoming:
             _check_not_empty(incoming.size)
             incoming.file.seek(0)
-            if incoming.size < PART_BYTES:  # one PUT: the digest is the checksum, nothing is hashed again
-                checksum = {"ChecksumSHA256": base64.b64encode(bytes.fromhex(incoming.sha256)).decode()}
-            else:  # a multipart upload: every part has a checksum of its own
-                checksum = {"ChecksumAlgorithm": "SHA256"}
-            self._upload(key, incoming.file, incoming.sha256, **checksum)
+            self._upload(key, incoming.file, incoming.size, incoming.sha256)
         return Stored(key, incoming.size, incoming.sha256)
 
     def put_joined(self, key: str, part_keys: Sequence[str]) -> Stored:
@@ -217,11 +208,37 @@ class S3Store:
         """The key in the bucket of our object `key`."""
         return self.folder + check_key(key)
 
-    def _upload(self, key: str, file: BinaryIO | _HashingReader, sha256: str, **checksum: str) -> None:
-        """Sends `file` by one PUT, or by a multipart upload that is aborted if it fails."""
-        arguments = {"Metadata": {"sha256": sha256}, **checksum}
+    def _upload(self, key: str, file: BinaryIO, size: int, sha256: str) -> None:
+        """Sends the next `size` bytes of `file`, whose digest is `sha256`, by one PUT or by a multipart upload.
+
+        Raises ObjectDamaged, and stores nothing, if these bytes have another digest.
+        """
+        target: dict[str, Any] = {"Bucket": self.bucket, "Key": self._place(key)}
+        description: dict[str, Any] = {"Metadata": {"sha256": sha256}}
+        digest = hashlib.sha256()
+        if size < PART_BYTES:
+            (content,) = _parts(file, size, digest)
+            _check_unchanged(key, digest, sha256)
+            with _client_errors(key):
+                self._writer.put_object(**target, **description, Body=content, ChecksumSHA256=_base64(digest))
+            return
         with _client_errors(key):
-            self._writer.upload_fileobj(file, self.bucket, self._place(key), ExtraArgs=arguments, Config=TRANSFER)
+            begun = self._writer.create_multipart_upload(**target, **description, ChecksumAlgorithm="SHA256")
+        target["UploadId"] = begun["UploadId"]
+        try:
+            parts = []
+            for number, content in enumerate(_parts(file, size, digest), 1):
+                checksum = {"ChecksumSHA256": _base64(hashlib.sha256(content))}
+                with _client_errors(key):
+                    sent = self._writer.upload_part(**target, PartNumber=number, Body=content, **checksum)
+                known = checksum if "ChecksumSHA256" in sent else {}  # by stores that know this kind of checksum
+                parts.append({"PartNumber": number, "ETag": sent["ETag"], **known})
+            _check_unchanged(key, digest, sha256)
+            with _client_errors(key):
+                self._writer.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
+        except BaseException:
+            self._abort(target)
+            raise
 
     def _entries(self, **filters: Any) -> Iterator[dict[str, Any]]:
         with _client_errors("list"):
@@ -245,22 +262,6 @@ class S3Store:
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise StoreAway(f"{len(errors)} objects could not be removed.", details=errors[0].get("Message"))
-
-
-class _HashingReader(io.RawIOBase):
-    """Reads a file once, and keeps the size and the digest of the bytes that it has read."""
-
-    def __init__(self, source: BinaryIO):
-        self.source, self.digest, self.size = source, hashlib.sha256(), 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self.source.read(size)
-        self.digest.update(chunk)
-        self.size += len(chunk)
-        return chunk
 
 
 class _Reader(io.RawIOBase):
@@ -323,6 +324,24 @@ class _Reader(io.RawIOBase):
             self.body = None
 
 
+def _parts(file: BinaryIO, size: int, digest: Any) -> Iterator[bytes]:
+    """Yields the next `size` bytes of `file` in parts of PART_BYTES and a rest, and adds them to `digest`."""
+    for start in range(0, size, PART_BYTES):
+        content = file.read(min(PART_BYTES, size - start))
+        digest.update(content)
+        yield content
+
+
+def _check_unchanged(key: str, digest: Any, sha256: str) -> None:
+    if digest.hexdigest() != sha256:
+        raise ObjectDamaged("A file changed while it was stored.", details=key)
+
+
+def _base64(digest: Any) -> str:
+    """The digest as a checksum header has it."""
+    return base64.b64encode(digest.digest()).decode()
+
+
 def _measure(source: BinaryIO) -> tuple[int, str]:
     """Size and SHA-256 of the rest of `source`. Raises EmptyFile."""
     digest, size = hashlib.sha256(), 0
@@ -377,5 +396,5 @@ def _client_errors(key: str) -> Iterator[None]:
         if code in FULL_CODES:
             raise StoreFull("No space left in the object store.") from error
         raise StoreAway("The object store refused.", details=error) from error
-    except (BotoCoreError, S3UploadFailedError) as error:
+    except BotoCoreError as error:
         raise StoreAway("The object store does not answer.", details=error) from error

@@ -13,7 +13,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Collection
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
 
 from sqlalchemy import select, update
@@ -33,7 +33,7 @@ OWNER = r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}"
 TOKEN = re.compile(r"adnerf_([0-9a-f]{32})_([0-9a-f]{64})")
 """Pattern of a token; its fixed prefix lets secret scanners find leaked tokens."""
 
-END_OF_TIME = datetime(9000, 1, 1, tzinfo=timezone.utc)
+END_OF_TIME = datetime(9000, 1, 1, tzinfo=UTC)
 """Times that clients choose lie before this one. Python's calendar ends with the year 9999, and a conversion between time zones
 close to its end fails."""
 

@@ -27,6 +27,7 @@ from storage.errors import BadSetting, InUse
 from storage.settings import NOTIFY_SOCKET, Settings, environment_of
 from storage.tables import api_keys
 from worker.locks import HeldLock
+from worker.provenance.mark_key import require_mark_key
 from worker.watchdog import RunningClock, WatchdogSocket, notify
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def serve(settings: Settings, host: str, port: int) -> int:
         BadSetting: the data folder, the host or the port cannot be used.
         DatabaseNotReady: the database is damaged, of a newer version, or cannot be reached.
         NotSafe: other machines could reach the service, and there is no API key.
+        BadCertificate: the watermark's key is not the service's.
     """
     require_data_dir(settings)
     with single_instance(settings):
@@ -100,13 +102,14 @@ def supervise(settings: Settings, commands: Mapping[str, Sequence[str]]) -> int:
 def _prepare(settings: Settings, host: str) -> None:
     """Migrates the embedded database, and checks that the service may listen on `host`.
 
-    A database server is not migrated: other machines may use it, so migrating is a step of its own (`alembic upgrade head`).
+    A database server is not migrated: other machines may use it, so migrating is a step of its own (`adnerf migrate`).
     """
     with closing(Database(settings.database)) as database:
         if database.sqlite:
             require_upgradable(database)
             migrations.upgrade(database)
         require_tables(settings.database)
+        require_mark_key(settings)
         with require_database(), database.session(write=False) as session:
             api_keys.check_listening(session, host)
             if not api_keys.any_exist(session):

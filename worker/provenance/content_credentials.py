@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -73,7 +73,7 @@ class Signer:
 
     def self_test(self) -> None:
         """Signs a few bytes, to find out whether C2PA accepts the certificate. Raises BadCertificate if not."""
-        claim = VideoClaim("vid_0", "sub_0", "0" * 64, datetime.now(timezone.utc))
+        claim = VideoClaim("vid_0", "sub_0", "0" * 64, datetime.now(UTC))
         self._sign(io.BytesIO(b"self test"), io.BytesIO(), "application/octet-stream", claim, detached=True)
 
     def sign(self, source: Path, out: Path, claim: VideoClaim) -> bytes | None:
@@ -121,7 +121,7 @@ class Signer:
 def manifest_of(claim: VideoClaim) -> dict[str, Any]:
     """Returns the manifest definition in the form that the c2pa library reads."""
     software = {"name": "adnerf", "version": version("adnerf")}
-    when = claim.created_at.astimezone(timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
+    when = claim.created_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     created = {
         "action": "c2pa.created",
         "digitalSourceType": SOURCE_TYPES + (COMPOSITE if claim.full_frame else GENERATED),

@@ -18,7 +18,8 @@ from storage.errors import BadCertificate
 from storage.settings import Settings
 from storage.tables import certificates, consents
 from worker.provenance.content_credentials import Signer, VideoClaim
-from worker.provenance.signing_identity import load_identity, load_mark_key
+from worker.provenance.mark_key import load_mark_key
+from worker.provenance.signing_identity import load_identity
 
 
 class Provenance:

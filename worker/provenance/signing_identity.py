@@ -1,4 +1,4 @@
-"""The certificate and private key that videos are signed with, and the secret key of the watermark.
+"""The certificate and private key that videos are signed with.
 
 The settings may name the operator's certificate. Otherwise a development certificate is created at first start in the signing
 folder, under a root of its own, whose private key is discarded. Nobody else trusts that root: such a signature proves that a
@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
-from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -26,13 +23,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from storage.errors import BadCertificate
 from storage.settings import Settings
+from worker.provenance.key_files import read, read_or_create
 
 log = logging.getLogger(__name__)
 
 DEVELOPMENT = "development.pem"
-MARK_KEY = "mark.key"
-MARK_KEY_BYTES = 32
-"""256 bits, the key length of HMAC-SHA-256."""
 DEVELOPMENT_DAYS = 3650
 """Ten years: nobody renews a development certificate, and an expired one stops every video."""
 
@@ -59,7 +54,7 @@ class SigningIdentity:
 
     def check_time(self) -> None:
         """Raises BadCertificate if the certificate is not valid now."""
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         if not self.not_before <= now <= self.not_after:
             raise BadCertificate(
                 f"The certificate is valid from {self.not_before:%d %b %Y} to {self.not_after:%d %b %Y} only.",
@@ -77,32 +72,12 @@ def load_identity(settings: Settings) -> SigningIdentity:
     if bool(settings.sign_certificate) != bool(settings.sign_key):
         raise BadCertificate("Only one of ADNERF_SIGN_CERTIFICATE and ADNERF_SIGN_KEY is set.", "Set both, or neither.")
     if settings.sign_certificate:
-        chain, key = _read(Path(settings.sign_certificate)), _read(Path(settings.sign_key))
+        chain, key = read(Path(settings.sign_certificate)), read(Path(settings.sign_key))
         if os.stat(settings.sign_key).st_mode & 0o077:
             log.warning("%s can be read by others than its owner: chmod 600", settings.sign_key)
     else:
-        chain = key = _read_or_create(settings.signing / DEVELOPMENT, make_development)
+        chain = key = read_or_create(settings.signing / DEVELOPMENT, make_development)
     return _checked(chain, key)
-
-
-def load_mark_key(settings: Settings) -> bytes:
-    """Reads the secret key of the watermark; it is created if it is missing. All workers of a service need the same key.
-
-    Raises:
-        BadCertificate: the file cannot be read or written, or does not hold a key.
-    """
-    path = settings.signing / MARK_KEY
-    text = _read_or_create(path, lambda: secrets.token_hex(MARK_KEY_BYTES) + "\n").strip()
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        key = b""
-    if len(key) != MARK_KEY_BYTES:
-        remedy = "Restore it from a backup. Without it, the watermarks of earlier videos cannot be read."
-        raise BadCertificate(
-            f"The watermark's key does not consist of {2 * MARK_KEY_BYTES} hexadecimal digits.", remedy, details=path
-        )
-    return key
 
 
 def make_development() -> str:
@@ -116,7 +91,7 @@ def make_development() -> str:
 
 def _certificate(name: str, key, issuer: str, issuer_key, *, authority: bool) -> x509.Certificate:
     """Creates a certificate with the extensions that C2PA requires of an authority or of a signer."""
-    begin = datetime.now(timezone.utc) - timedelta(hours=1)  # clocks of other machines may be behind
+    begin = datetime.now(UTC) - timedelta(hours=1)  # clocks of other machines may be behind
     usage = {"digital_signature": not authority, "key_cert_sign": authority, "crl_sign": authority}
     never = ("content_commitment", "key_encipherment", "data_encipherment", "key_agreement", "encipher_only")
     usage |= dict.fromkeys((*never, "decipher_only"), False)
@@ -142,40 +117,6 @@ def _certificate(name: str, key, issuer: str, issuer_key, *, authority: bool) ->
 def _name(common: str) -> x509.Name:
     attributes = {NameOID.ORGANIZATION_NAME: "adnerf (development, not trusted)", NameOID.COMMON_NAME: common}
     return x509.Name([x509.NameAttribute(oid, word) for oid, word in attributes.items()])
-
-
-def _read_or_create(path: Path, make: Callable[[], str]) -> str:
-    """Returns the text of `path`; a missing file is created atomically, and once even if several workers start together."""
-    if not path.exists():
-        try:
-            _make(path, make)
-        except OSError as error:
-            remedy = "Give the worker's user write permission for that folder, or set another one (ADNERF_SIGNING_DIR)."
-            raise BadCertificate("A file for signing cannot be created.", remedy, details=error) from error
-    return _read(path)
-
-
-def _make(path: Path, make: Callable[[], str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(make())
-            file.flush()
-            os.fsync(descriptor)
-        with suppress(FileExistsError):  # another worker was faster: its file is used
-            os.link(temporary, path)
-            log.info("created %s", path)
-    finally:
-        temporary.unlink()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadCertificate("A file for signing cannot be read.", details=f"{path}: {error}") from error
 
 
 def _checked(chain: str, key_text: str) -> SigningIdentity:

@@ -24,7 +24,7 @@ from storage.settings import Settings
 from storage.tables import certificates, deletions, verifications
 from worker.owner_turns import OwnerTurns
 from worker.provenance.inspection import inspect
-from worker.provenance.signing_identity import load_mark_key
+from worker.provenance.mark_key import load_mark_key
 from worker.watchdog import RunningClock
 
 log = logging.getLogger(__name__)

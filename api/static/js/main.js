@@ -78,7 +78,8 @@ async function lookAtService() {
   let text = "";
   try {
     const ready = await read("/readyz");
-    if (ready.status === "degraded") text = "No worker is running: what you send is kept, and waits until one is started.";
+    if (!ready.parts.queue.ok) text = "The queue is away: what you send is kept, and waits until it is back.";
+    if (!ready.parts.workers.ok) text = "No worker is running: what you send is kept, and waits until one is started.";
   } catch (error) {
     text = error.message;
   }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 LOCAL = "local"
 """The owner of everything that is created without an API key."""
@@ -12,7 +12,7 @@ LOCAL = "local"
 
 def now() -> datetime:
     """Returns the current time in UTC."""
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def new_id(prefix: str) -> str:

@@ -25,10 +25,11 @@ class Certificate(Base):
 
 
 class Identity(Base):
-    """The identity of this database, in one row; storage/store_identity.py writes it.
+    """The identity of this database, in one row; storage/store_identity.py and storage/tables/identity.py write it.
 
     The object store holds a copy. `generation` grows with every cleanup of the store, so that an older copy of the database is
-    recognized by its lower number.
+    recognized by its lower number. `mark_key_sha256` is the fingerprint of the key of the watermark; None until a worker has
+    started.
     """
 
     __tablename__ = "identity"
@@ -36,6 +37,7 @@ class Identity(Base):
     name: Mapped[str] = mapped_column(String(16), primary_key=True)
     id: Mapped[str] = mapped_column(String(40))
     generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    mark_key_sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
 
 

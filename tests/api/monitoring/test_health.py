@@ -9,14 +9,18 @@ from datetime import timedelta
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from sqlalchemy import update
+from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 
 from api.app import create_app
+from api.middleware import access
 from api.monitoring import metrics, readiness
 from api.routes import health
-from storage.database.models import Worker, now
-from storage.tables import counters, jobs, workers
+from storage.database import migrations
+from storage.database.models import Key, Worker, now
+from storage.tables import api_keys, counters, jobs, workers
 from tests.api.conftest import check_problem, serving
+from tests.servers import PostgreSQL, running
 
 QUEUES = ("cpu", "gpu_train", "gpu_render")
 GPU = {"name": "H200", "memory_bytes": 1000, "used_bytes": 250, "disk_free_bytes": 7}
@@ -122,6 +126,43 @@ def test_a_database_that_is_away_is_named(client, app):
     assert not any(name.startswith("adnerf_jobs") for name, *_ in told)
 
 
+def scraper(app) -> dict[str, str]:
+    """Makes the key of Prometheus, which reads figures alone; returns its headers."""
+    with app.state.database.session() as session:
+        token = api_keys.create(session, owner="ops", name="prometheus", scopes=["metrics"])[1]
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_a_known_key_reads_the_figures_while_the_database_is_away(settings, monkeypatch):
+    with running(PostgreSQL) as (server,):
+        app = create_app(settings.replace(database_url=server.url, webhook_key="k" * 32))
+        migrations.upgrade(app.state.database)
+        known, unknown = scraper(app), scraper(app)
+        with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
+            assert client.get("/metrics", headers=known).status_code == 200
+            server.kill()
+            answer = client.get("/metrics", headers=known)
+            assert answer.status_code == 200 and 'adnerf_up{part="database"} 0.0' in answer.text
+            for path, headers in (("/metrics", unknown), ("/v1/subjects", known)):
+                check_problem(client.get(path, headers=headers), "unavailable")
+            monkeypatch.setattr(access, "KNOWN_S", 0.0)
+            check_problem(client.get("/metrics", headers=known), "unavailable")
+
+
+def test_a_revoked_key_is_not_known_any_more(client, app, monkeypatch):
+    known = scraper(app)
+    assert client.get("/metrics", headers=known).status_code == 200
+    with app.state.database.session() as session:
+        api_keys.revoke(session, session.scalars(select(Key.id)).one())
+    check_problem(client.get("/metrics", headers=known), "unauthorized")
+    monkeypatch.setattr(api_keys, "find", _refused)
+    check_problem(client.get("/metrics", headers=known), "unavailable")
+
+
+def _refused(*_):
+    raise OperationalError("SELECT", {}, ConnectionError("refused"))
+
+
 def test_a_store_that_is_gone_is_named(client, app):
     app.state.store.ping = _away
     body = check_problem(client.get("/readyz"), "unavailable")
@@ -148,10 +189,15 @@ def test_the_broker_is_a_part_where_there_is_one(settings, redis_server):
     with_broker = settings.replace(broker_url=redis_server.url)
     with serving(create_app(with_broker)) as url:
         assert httpx.get(f"{url}/readyz").json()["parts"]["queue"] == {"ok": True, "detail": "broker"}
-    without = settings.replace(broker_url="redis://127.0.0.1:1/0")
-    with serving(create_app(without)) as url:
-        body = check_problem(httpx.get(f"{url}/readyz", timeout=20), "unavailable")
-    assert [name for name, part in body["parts"].items() if not part["ok"]] == ["queue", "workers"]
+
+
+def test_a_broker_that_is_away_delays_jobs_and_refuses_no_request(settings):
+    away = settings.replace(broker_url="redis://127.0.0.1:1/0")
+    with serving(create_app(away)) as url:
+        answer = httpx.get(f"{url}/readyz", timeout=20)
+        assert httpx.get(f"{url}/v1/subjects", timeout=20).status_code == 200
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert [name for name, part in answer.json()["parts"].items() if not part["ok"]] == ["queue", "workers"]
 
 
 def _away():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor, wait
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -77,7 +77,7 @@ def test_rotating_and_revoking(client, admin):
 
 
 def test_invalid_keys_are_refused(client, admin):
-    yesterday = (datetime.now(timezone.utc) - timedelta(days=1)).isoformat()
+    yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
     for wrong in (
         {"owner": "an n"},
         {"owner": "../ann"},
@@ -203,4 +203,4 @@ def test_an_expiry_at_an_end_of_the_calendar_is_refused(client, admin, expiry):
 
 def test_the_last_expiry_is_kept_as_it_was_sent(client, admin):
     key = made(client, admin, expires_at="8999-12-31T23:59:59-12:00").json()
-    assert datetime.fromisoformat(key["expires_at"]) == datetime(9000, 1, 1, 11, 59, 59, tzinfo=timezone.utc)
+    assert datetime.fromisoformat(key["expires_at"]) == datetime(9000, 1, 1, 11, 59, 59, tzinfo=UTC)

@@ -1,7 +1,7 @@
 import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -58,7 +58,7 @@ def test_a_reference_video_becomes_a_pending_subject_with_a_queued_job(client, m
 def test_times_are_rfc_3339_in_utc(make):
     created = make.subject()["created_at"]
     assert created.endswith("Z")
-    age = datetime.now(timezone.utc) - datetime.fromisoformat(created.replace("Z", "+00:00"))
+    age = datetime.now(UTC) - datetime.fromisoformat(created.replace("Z", "+00:00"))
     assert 0 <= age.total_seconds() < 60
 
 

@@ -14,6 +14,8 @@ from sqlalchemy import text
 
 from storage.database import migrations
 from storage.database.engine import Database
+from storage.database.startup import require_tables
+from storage.errors import DatabaseNotReady
 from storage.local_token import load_or_create
 from storage.tables import api_keys, workers
 from tests.worker.stub_core import CORE
@@ -130,7 +132,7 @@ def test_alive_finds_workers_of_this_host_only(house, capsys, monkeypatch, tmp_p
     assert "1 alive" in capsys.readouterr().out
     monkeypatch.setenv("ADNERF_DATABASE_URL", f"sqlite:///{tmp_path}/empty.db")
     assert main(["alive"]) == 1
-    assert "alembic upgrade head" in capsys.readouterr().err
+    assert "adnerf migrate" in capsys.readouterr().err
 
 
 def broken_revision(path, revision):
@@ -239,6 +241,15 @@ def test_a_mistyped_data_folder_is_told_and_not_created(tmp_path, command):
     assert (status, "Traceback" in told) == (1, False), told
     assert "There is no" in told and "--data-dir" in told
     assert not typo.exists()
+
+
+def test_tables_are_made_and_reverted_by_a_command(tmp_path, capsys):
+    assert main(["migrate", "--data-dir", str(tmp_path)]) == 0
+    assert "of this version" in capsys.readouterr().out
+    require_tables(f"sqlite:///{tmp_path}/adnerf.db")
+    assert main(["migrate", "--down-to", "0016", "--data-dir", str(tmp_path)]) == 0
+    with pytest.raises(DatabaseNotReady, match="0016"):
+        require_tables(f"sqlite:///{tmp_path}/adnerf.db")
 
 
 def damage(folder):

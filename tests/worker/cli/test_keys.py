@@ -123,7 +123,7 @@ def test_an_unusable_database_is_reported_with_its_remedy(tmp_path, command, url
     environment = environment_of(Settings(data_dir=tmp_path, database_url=url))
     ended = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1 and "Traceback" not in ended.stderr
-    assert "The database cannot be used" in ended.stderr and "alembic upgrade head" in ended.stderr
+    assert "The database cannot be used" in ended.stderr and "adnerf migrate" in ended.stderr
 
 
 def test_a_time_beyond_the_calendar_ends_with_it(adnerf, house):

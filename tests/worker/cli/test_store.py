@@ -62,3 +62,14 @@ def test_the_wrong_database_cannot_clean(adnerf, house, put_old):
     assert "knows 0 of the 1 subjects" in refused and "adnerf store adopt" in refused
     adnerf("store", "adopt")
     assert "1 objects are in the trash" in adnerf("store", "clean")
+
+
+def test_a_copy_of_the_store_names_what_is_damaged(adnerf, house, tmp_path):
+    house.store.put("s/1", io.BytesIO(b"1"))
+    assert "1 objects are copied to" in adnerf("store", "export", str(tmp_path / "copy"))
+    house.store.delete("s/1")
+    (tmp_path / "copy/objects/s/1").write_bytes(b"2")
+    assert "s/1 is damaged" in adnerf("store", "import", str(tmp_path / "copy"), status=1)
+    (tmp_path / "copy/objects/s/1").write_bytes(b"1")
+    assert "1 objects are copied from" in adnerf("store", "import", str(tmp_path / "copy"))
+    assert "is missing" not in adnerf("store", "export", str(tmp_path / "copy"))

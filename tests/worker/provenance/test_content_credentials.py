@@ -8,7 +8,7 @@ import json
 import socket
 import stat
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 import c2pa
 import numpy as np
@@ -25,10 +25,11 @@ from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
 from worker.provenance import content_credentials
 from worker.provenance.content_credentials import Signer, VideoClaim, read
+from worker.provenance.mark_key import load_mark_key
 from worker.provenance.provenance import Provenance
-from worker.provenance.signing_identity import PURPOSES, load_identity, load_mark_key
+from worker.provenance.signing_identity import PURPOSES, load_identity
 
-CLAIM = VideoClaim("vid_1", "sub_1", "ab" * 32, datetime(2026, 5, 2, 9, 30, tzinfo=timezone.utc))
+CLAIM = VideoClaim("vid_1", "sub_1", "ab" * 32, datetime(2026, 5, 2, 9, 30, tzinfo=UTC))
 FULL = dataclasses.replace(CLAIM, full_frame=True)
 SIGNING = (ExtendedKeyUsageOID.EMAIL_PROTECTION,)
 
@@ -200,7 +201,7 @@ class Office:
         self.root = self.certify(self.root_key, ca=True)
 
     def certify(self, key, *, ca=False, days=(-1, 30), usages=SIGNING):
-        moment = datetime.now(timezone.utc)
+        moment = datetime.now(UTC)
         root = x509.Name(
             [x509.NameAttribute(NameOID.COMMON_NAME, "root"), x509.NameAttribute(NameOID.ORGANIZATION_NAME, "o")]
         )
@@ -306,7 +307,7 @@ def test_a_certificate_that_was_renewed_is_taken_up_without_a_restart(office):
     key = ec.generate_private_key(ec.SECP256R1())
     seal = Provenance(office.given(office.certify(key), office.root, key=key))
     seal.check()
-    moment = datetime.now(timezone.utc)
+    moment = datetime.now(UTC)
     seal.signer.identity = dataclasses.replace(seal.signer.identity, not_after=moment - timedelta(1))
     office.given(renewed := office.certify(key), office.root, key=key)
     seal.check()
