@@ -11,12 +11,12 @@ help:           ## list the targets
 env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m adnerf_core`
 
 .venv/.ready: pyproject.toml Makefile
-	$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' || \
-	  { echo "Python 3.10, 3.11 or 3.12 is needed (MediaPipe has no later build): make PYTHON=python3.11 ..." >&2; exit 1; }
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "Python 3.10 or newer is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
 	$(PIP) -e '.[worker,demo,dev]'
-	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0 "nanio==0.1.7; python_version >= '3.11'"
+	$(PIP) --no-deps moonshine-voice==0.1.0 "nanio==0.1.7; python_version >= '3.11'"
 	touch $@
 
 .venv/.browser: .venv/.ready  # a Chromium for the tests of the page, if the system has none

@@ -89,7 +89,7 @@ def speaker_video(once) -> SpeakerVideo:
     """A video of the synthetic speaker: 9 s, 256 px."""
 
     def make(folder: Path) -> None:
-        from demo.scene import Scene  # imported here: it loads MediaPipe, which takes seconds
+        from demo.scene import Scene  # imported here: it loads OpenCV and scikit-image, which takes seconds
         from demo.speaker import make_speaker
 
         truth = make_speaker(folder / "speaker.mp4", scene=Scene(256, 256), seconds=9)

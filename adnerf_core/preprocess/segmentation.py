@@ -12,9 +12,8 @@ from jaxtyping import Float, UInt8
 from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter1d
 
-from adnerf_core.errors import MissingBackend
 from adnerf_core.face.landmarks import EAR_LOBES, JAW
-from adnerf_core.face.suppress_stderr import suppress_stderr
+from adnerf_core.face.networks import Graph, Network, read_model
 from adnerf_core.preprocess.head_pose import HeadTrack
 from adnerf_core.preprocess.rigid_motions import project_centred
 
@@ -52,25 +51,22 @@ CUT_TOP = 3.0
 
 
 class PersonSegmenter:
-    """MediaPipe's selfie segmentation, whose model is part of the wheel. Raises MissingBackend if MediaPipe is missing."""
+    """MediaPipe's selfie segmentation. Raises MissingBackend if LiteRT is missing."""
 
     def __init__(self):
-        try:
-            from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-        except ImportError as error:
-            raise MissingBackend("Segmentation needs: pip install --no-deps mediapipe==0.10.21") from error
-        with suppress_stderr():
-            self._solution = SelfieSegmentation(model_selection=0)
-            self._solution.process(np.zeros((NETWORK_EDGE, NETWORK_EDGE, 3), np.uint8))
+        graph = Graph(read_model("selfie_segmentation.tflite"))
+        graph.use_standard_convolution("segment")
+        self._network = Network(graph.cut(["input_1"], ["activation_10"]))
 
-    def __call__(self, frame: UInt8[np.ndarray, "size size 3"]) -> Float[np.ndarray, "edge edge"]:
+    def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "edge edge"]:
         """Returns the probability of the person, 0..1, at NETWORK_EDGE."""
         small = cv2.resize(frame, (NETWORK_EDGE, NETWORK_EDGE), interpolation=cv2.INTER_AREA)
-        return self._solution.process(small).segmentation_mask
+        (probability,) = self._network(small[None] * np.float32(1 / 255))
+        return probability[0, ..., 0]
 
     def close(self) -> None:
         """Releases the network's resources."""
-        self._solution.close()
+        del self._network
 
 
 def segment_frames(
