@@ -109,7 +109,7 @@ class Graph:
         """
         schema, tensors = self._schema, self._graph.tensors
         operator = self._operator(self._index[output])
-        features, kernel, bias = operator.inputs
+        features, kernel, bias = map(int, operator.inputs)
         stride = int(tensors[kernel].shape[1])
         self._reshape(kernel, [stride**2, 1, 1, tensors[features].shape[3]])
         stored = self._reshape(bias, [stride**2])
