@@ -7,7 +7,8 @@ import pickle
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from sqlalchemy import text
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Base
-from tests.servers import S3, PostgreSQL, Redis, running
+from tests.servers import S3, PostgreSQL, Redis, ServerMissing, running
 
 
 class SpeakerVideo(NamedTuple):
@@ -58,6 +59,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs the longest files first: if one of them started last, the other test processes would have to wait for it."""
     order = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
+
+
+@contextmanager
+def _skipping_without_servers() -> Iterator[None]:
+    """Skips a test whose server is not installed; the reason names the package."""
+    try:
+        yield
+    except ServerMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item):
+    with _skipping_without_servers():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    with _skipping_without_servers():
+        return (yield)
 
 
 @pytest.fixture(scope="session")
