@@ -53,7 +53,7 @@ class AttentionMesh:
             xy, count = points @ matrix.T + scale * origin, len(region.landmarks)
             mesh[region.landmarks, :2] = xy[:count]
             depth = mesh[region.landmarks[:EYE_OUTLINE], 2].mean()
-            irises.append(np.pad(xy[count:], ((0, 0), (0, 1)), constant_values=depth))
+            irises.append(np.column_stack([xy[count:], np.full(len(xy) - count, depth)]))
         return np.concatenate([mesh, *irises]), float(logit.item())
 
 
@@ -79,10 +79,11 @@ class Region:
         output_height: int,
         target_rotation_radians: float,
     ):
-        self.landmarks = list(subset_idxs)
+        self.landmarks = np.array(subset_idxs)
         self._ends = [left_rotation_idx, right_rotation_idx]
         self._scale = np.array([scale_x / output_width, scale_y / output_height])
         self._size = np.array([output_width, output_height])
+        self._centres = np.mgrid[:output_height, :output_width][::-1].reshape(2, -1) + 0.5
         self._angle = target_rotation_radians
 
     def place(self, points: Float[np.ndarray, "n 2"]) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, " 2"]]:
@@ -106,9 +107,7 @@ class Region:
         origin: Float[np.ndarray, " 2"],
     ) -> Float[np.ndarray, "1 height width channels"]:
         """Samples the enlarged part at a place bilinearly; it is 0 outside the feature map."""
-        width, height = self._size
-        cells = np.mgrid[:height, :width][::-1].reshape(2, -1)
-        at = matrix @ (cells + 0.5) + origin[:, None] - 0.5
+        at = matrix @ self._centres + origin[:, None] - 0.5
         limit = np.array(features.shape[1::-1])[:, None] - 1
         inside = ((at >= 0) & (at <= limit)).all(0)
         at = np.clip(at, 0, limit)
@@ -117,4 +116,4 @@ class Region:
         upper = features[y, x] * (1 - right) + features[y, x + 1] * right
         lower = features[y + 1, x] * (1 - right) + features[y + 1, x + 1] * right
         sampled = (upper * (1 - down) + lower * down) * inside[:, None]
-        return sampled.astype(np.float32).reshape(1, height, width, -1)
+        return sampled.astype(np.float32).reshape(1, *self._size[::-1], -1)

@@ -42,7 +42,7 @@ class MeshTracker:
                 return None
             self._square = Square.around(faces[0].box, *faces[0].points[:2])
         square, self._square = self._square, None
-        picture = square.crop(frame, self._mesh.edge, cv2.BORDER_REPLICATE)[None].astype(np.float32) / 255
+        picture = square.crop(frame, self._mesh.edge, cv2.BORDER_REPLICATE)[None] * np.float32(1 / 255)
         points, logit = self._mesh(picture)
         if logit <= 0:  # as likely as not there is no face
             return None
