@@ -16,14 +16,14 @@ help:           ## list the targets
 env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m adnerf_core`; TORCH_INDEX=URL chooses the build of torch
 
 .venv/.ready: pyproject.toml setup.py Makefile
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
-	  { echo "Python 3.11 or 3.12 is needed (MediaPipe has no later build): make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	@if [ -z '$(TORCH_INDEX)' ]; then $(PIP) --no-deps $(TORCH); \
 	elif $(PIP) --no-deps --index-url '$(TORCH_INDEX)' --retries 0 --timeout 10 $(TORCH) 2>/dev/null; then :; \
 	else echo "$(TORCH_INDEX) has no $(TORCH) or cannot be reached: torch comes from pip's own index."; $(PIP) --no-deps $(TORCH); fi
 	$(PIP) -e '.[worker,demo]'
-	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0
+	$(PIP) --no-deps moonshine-voice==0.1.0
 	@# The tests of torch's own C++ code, and headers for compiling against it: an eighth of the environment.
 	@cd .venv/lib/python3.*/site-packages/torch && rm -rf test include bin/*est*
 	@# Loads everything once: a check, which also compiles what is used.

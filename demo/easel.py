@@ -6,13 +6,14 @@ px"); the layers are painted at PAINT times its resolution.
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import cv2
 import numpy as np
 import skimage.data
-from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
 
-from adnerf_core.face.suppress_stderr import suppress_stderr
 from adnerf_core.face.trackers.facemesh import FaceMesh
+from adnerf_core.preprocess.segmentation import PersonSegmenter
 
 PAINT = 2
 """Resolution of the painted layers, px per source px: about the face's size in a frame of 720 rows."""
@@ -82,21 +83,18 @@ def find_face(photo: np.ndarray) -> np.ndarray:
     left, top, edge = FACE_CROP
     rows, columns = ((start - first) * PAINT for start, first in ((top, TOP), (left, LEFT)))
     square = photo[rows : rows + edge * PAINT, columns : columns + edge * PAINT]
-    tracker = FaceMesh()
-    try:
-        image = cv2.resize(square, (512, 512), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(square, (512, 512), interpolation=cv2.INTER_AREA)
+    with closing(FaceMesh()) as tracker:
         tracker(image)
         points = tracker(image)  # the second result starts from the first, and is more exact
-    finally:
-        tracker.close()
     return points * (edge / 512) + (left, top, 0)
 
 
 def find_person(photo: np.ndarray) -> np.ndarray:
     """Returns how much of each pixel is the person, [rows, columns] uint8: a segmentation, refined by GrabCut."""
     small = photo[-TOP * PAINT : (PHOTO_ROWS - TOP) * PAINT : PAINT, ::PAINT]
-    with suppress_stderr(), SelfieSegmentation(model_selection=0) as segmentation:
-        probability = segmentation.process(np.ascontiguousarray(small)).segmentation_mask
+    with closing(PersonSegmenter()) as segment:
+        probability = cv2.resize(segment(small), small.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     labels = np.where(probability > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[cv2.erode(probability, np.ones((9, 9))) > 0.9] = cv2.GC_FGD
     labels[cv2.dilate(probability, np.ones((15, 15))) < 0.1] = cv2.GC_BGD

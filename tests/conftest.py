@@ -7,7 +7,8 @@ import pickle
 import secrets
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from sqlalchemy import text
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Base
-from tests.servers import S3, PostgreSQL, Redis, running
+from tests.servers import S3, PostgreSQL, Redis, ServerMissing, running
 
 
 class SpeakerVideo(NamedTuple):
@@ -61,6 +62,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
+@contextmanager
+def _skipping_without_servers() -> Iterator[None]:
+    """Skips a test whose server is not installed; the reason names the package."""
+    try:
+        yield
+    except ServerMissing as error:
+        pytest.skip(str(error))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item):
+    with _skipping_without_servers():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item):
+    with _skipping_without_servers():
+        return (yield)
+
+
 @pytest.fixture(scope="session")
 def once(request, tmp_path_factory):
     """A function once(name, make) that returns a folder, filled by make(folder) in the first test process that calls it.
@@ -90,7 +112,7 @@ def speaker_video(once) -> SpeakerVideo:
     """A video of the synthetic speaker: 9 s, 256 px."""
 
     def make(folder: Path) -> None:
-        from demo.scene import Scene  # imported here: it loads MediaPipe, which takes seconds
+        from demo.scene import Scene  # imported here: it loads OpenCV and scikit-image, which takes seconds
         from demo.speaker import make_speaker
 
         truth = make_speaker(folder / "speaker.mp4", scene=Scene(256, 256), seconds=9)

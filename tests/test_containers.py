@@ -123,9 +123,9 @@ def test_an_image_runs_as_an_unprivileged_user_and_contains_no_secret(name):
 def test_only_the_images_of_workers_have_torch_and_the_one_for_cpus_no_cuda():
     installed = {name: " ".join(rest for word, rest in instructions(name) if word == "RUN") for name in FILES}
     assert "torch" not in installed["Dockerfile"] and "[worker]" not in installed["Dockerfile"]
-    assert "--no-deps mediapipe==" in installed["Dockerfile.gpu"]
+    assert "--no-deps moonshine-voice==" in installed["Dockerfile.gpu"]
     makefile = (ROOT / "Makefile").read_text()
-    for pinned in re.findall(r"(?:mediapipe|moonshine-voice)==[\d.]+", installed["Dockerfile.gpu"]):
+    for pinned in re.findall(r"moonshine-voice==[\d.]+", installed["Dockerfile.gpu"]):
         assert pinned in makefile  # the versions that the tests run with
     assert re.search(r"TORCH := (.*)", makefile)[1] in (ROOT / "constraints.txt").read_text().splitlines()
     arguments = SERVICES["worker-cpu"]["build"]["args"]
@@ -142,7 +142,7 @@ def test_dependencies_are_installed_before_the_code_and_from_the_constraints(nam
     assert after == "/opt/venv/bin/pip install --no-deps --force-reinstall ."
     commands = [command for step in before for command in step.split("&&") if "pip install" in command]
     assert commands and all(
-        "--constraint constraints.txt" in each or "--no-deps mediapipe==" in each for each in commands
+        "--constraint constraints.txt" in each or "--no-deps moonshine-voice==" in each for each in commands
     )
 
 

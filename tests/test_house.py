@@ -66,7 +66,7 @@ def test_the_api_starts_quickly_and_without_torch(broker, tmp_path):
         "import sys, time, api.app\n"
         "api.app.create_app()\n"
         f"assert ('celery' in sys.modules) is {bool(broker)}\n"
-        "print(time.process_time(), sorted({'torch', 'mediapipe', 'cv2', 'scipy'} & set(sys.modules)))"
+        "print(time.process_time(), sorted({'torch', 'ai_edge_litert', 'cv2', 'scipy'} & set(sys.modules)))"
     )
     environment = environment_of(Settings(data_dir=tmp_path, broker_url=broker))
     command = [sys.executable, "-c", program]

@@ -1,4 +1,4 @@
-"""Keeps MediaPipe's log messages, which its C++ code writes to standard error, off the user's terminal."""
+"""Keeps LiteRT's log messages, which its C++ code writes to standard error, off the user's terminal."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 def suppress_stderr() -> Iterator[None]:
     """Redirects file descriptor 2 to /dev/null inside the block.
 
-    The descriptor is shared by all threads, so the block should be short: MediaPipe logs while a graph is built and until
-    its first result, and not afterwards.
+    The descriptor is shared by all threads, so the block should be short: LiteRT logs while a network is loaded, and not
+    afterwards.
     """
     original, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)

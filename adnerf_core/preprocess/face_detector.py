@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import UInt8
 
-from adnerf_core.errors import MissingBackend
-from adnerf_core.face.suppress_stderr import suppress_stderr
+from adnerf_core.face.blaze_face import BlazeFace
 
 MIN_CONFIDENCE = 0.7
 """Smallest score of a face: blobs and textures reach 0.65, faces lie above 0.75."""
@@ -29,16 +28,10 @@ Box = tuple[float, float, float, float]
 
 
 class FaceDetector:
-    """MediaPipe's full-range detector, whose model is part of the wheel. Raises MissingBackend if MediaPipe is missing."""
+    """BlazeFace for small faces, on the whole picture and on parts of it. Raises MissingBackend if LiteRT is missing."""
 
     def __init__(self):
-        try:
-            from mediapipe.python.solutions.face_detection import FaceDetection
-        except ImportError as error:
-            raise MissingBackend("Finding faces needs: pip install --no-deps mediapipe==0.10.21") from error
-        with suppress_stderr():
-            self._solution = FaceDetection(model_selection=1)
-            self._solution.process(np.zeros((64, 64, 3), np.uint8))
+        self._find = BlazeFace.full_range()
 
     def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> list[Box]:
         """Returns the boxes of the faces in an RGB picture, the highest first.
@@ -66,15 +59,12 @@ class FaceDetector:
         return distinct
 
     def _detect(self, tile: np.ndarray) -> list[Box]:
-        height, width, _ = tile.shape
-        detections = self._solution.process(np.ascontiguousarray(tile)).detections or []
-        faces = [detection for detection in detections if detection.score[0] >= MIN_CONFIDENCE]
-        boxes = [face.location_data.relative_bounding_box for face in faces]
-        return [(b.xmin * width, b.ymin * height, b.width * width, b.height * height) for b in boxes]
+        boxes = [face.box for face in self._find(tile) if face.score >= MIN_CONFIDENCE]
+        return [(*map(float, low), *map(float, high - low)) for low, high in boxes]
 
     def close(self) -> None:
         """Releases the detector's resources."""
-        self._solution.close()
+        del self._find
 
 
 def _overlap(a: Box, b: Box) -> float:

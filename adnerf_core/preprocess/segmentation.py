@@ -12,9 +12,8 @@ from jaxtyping import Float, UInt8
 from scipy.interpolate import interp1d
 from scipy.ndimage import gaussian_filter1d
 
-from adnerf_core.errors import MissingBackend
 from adnerf_core.face.landmarks import EAR_LOBES, JAW
-from adnerf_core.face.suppress_stderr import suppress_stderr
+from adnerf_core.face.networks import Graph, Network, read_model
 from adnerf_core.preprocess.head_pose import HeadTrack
 from adnerf_core.preprocess.rigid_motions import project_centred
 
@@ -52,25 +51,22 @@ CUT_TOP = 3.0
 
 
 class PersonSegmenter:
-    """MediaPipe's selfie segmentation, whose model is part of the wheel. Raises MissingBackend if MediaPipe is missing."""
+    """MediaPipe's selfie segmentation. Raises MissingBackend if LiteRT is missing."""
 
     def __init__(self):
-        try:
-            from mediapipe.python.solutions.selfie_segmentation import SelfieSegmentation
-        except ImportError as error:
-            raise MissingBackend("Segmentation needs: pip install --no-deps mediapipe==0.10.21") from error
-        with suppress_stderr():
-            self._solution = SelfieSegmentation(model_selection=0)
-            self._solution.process(np.zeros((NETWORK_EDGE, NETWORK_EDGE, 3), np.uint8))
+        graph = Graph(read_model("selfie_segmentation.tflite"))
+        graph.use_standard_convolution("segment")
+        self._network = Network(graph.cut(["input_1"], ["activation_10"]))
 
-    def __call__(self, frame: UInt8[np.ndarray, "size size 3"]) -> Float[np.ndarray, "edge edge"]:
+    def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "edge edge"]:
         """Returns the probability of the person, 0..1, at NETWORK_EDGE."""
         small = cv2.resize(frame, (NETWORK_EDGE, NETWORK_EDGE), interpolation=cv2.INTER_AREA)
-        return self._solution.process(small).segmentation_mask
+        (probability,) = self._network(small[None] * np.float32(1 / 255))
+        return probability[0, ..., 0]
 
     def close(self) -> None:
         """Releases the network's resources."""
-        self._solution.close()
+        del self._network
 
 
 def segment_frames(
@@ -125,20 +121,18 @@ def split_head_torso(
         The mask, as segment_frames() yields it.
     """
     size = frame.shape[0]
-    person = guided_filter(frame, keep_largest(person))
-    span = CONFIDENT_PERSON - CONFIDENT_BACKGROUND
-    person = np.clip((person - CONFIDENT_BACKGROUND) * (255 / span), 0, 255)
+    opacity = guided_filter(frame, keep_largest(person))
     above = np.zeros((size, size), np.uint8)
     # fillPoly takes integers with a number of fractional bits: 4 here. Its origin is the centre of the first pixel.
     cv2.fillPoly(above, [np.rint((cut - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=4)
     above = cv2.GaussianBlur(above, (0, 0), max(0.5, size / 400))  # a soft cut, as the outline is soft
-    head = cv2.multiply(person, above, scale=1 / 255, dtype=cv2.CV_32F)
-    return cv2.merge([np.rint(channel).astype(np.uint8) for channel in (head, person - head, np.zeros_like(head))])
+    head = cv2.multiply(opacity, above, scale=1 / 255)
+    return cv2.merge([head, cv2.subtract(opacity, head), np.zeros_like(head)])
 
 
 def guided_filter(
     frame: UInt8[np.ndarray, "size size 3"], mask: Float[np.ndarray, "edge edge"]
-) -> Float[np.ndarray, "size size"]:
+) -> UInt8[np.ndarray, "size size"]:
     """Moves the mask's edge to the picture's edge (He and Sun, "Fast Guided Filter", 2015).
 
     In each window the mask is fitted as a linear function of the brightness g:
@@ -146,6 +140,9 @@ def guided_filter(
         mask = slope * g + shift,    slope = cov(g, mask) / (var(g) + GUIDE_EPSILON),    shift = mean(mask) - slope * mean(g)
 
     The function is fitted at the mask's resolution, averaged over the windows that hold a pixel, and applied at the frame's.
+
+    Returns:
+        The opacity, 0..255: the filtered mask, stretched between CONFIDENT_BACKGROUND and CONFIDENT_PERSON.
     """
     gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
     guide = cv2.resize(gray, mask.shape, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
@@ -153,9 +150,11 @@ def guided_filter(
     mean_g, mean_m = cv2.blur(guide, window), cv2.blur(mask, window)
     variance = cv2.blur(guide * guide, window) - mean_g**2
     slope = (cv2.blur(guide * mask, window) - mean_g * mean_m) / (variance + GUIDE_EPSILON)
-    line = cv2.merge([cv2.blur(slope, window) / 255, cv2.blur(mean_m - slope * mean_g, window)])
-    slope, shift = cv2.split(cv2.resize(line, gray.shape, interpolation=cv2.INTER_LINEAR))
-    return slope * gray + shift
+    stretch = 1 / (CONFIDENT_PERSON - CONFIDENT_BACKGROUND)  # at the mask's resolution, which has fewer pixels
+    shift = (cv2.blur(mean_m - slope * mean_g, window) - CONFIDENT_BACKGROUND) * (255 * stretch)
+    slope = cv2.blur(slope, window) * stretch
+    slope, shift = (cv2.resize(part, gray.shape, interpolation=cv2.INTER_LINEAR) for part in (slope, shift))
+    return cv2.add(cv2.multiply(slope, gray, dtype=cv2.CV_32F), shift, dtype=cv2.CV_8U)
 
 
 def keep_largest(mask: Float[np.ndarray, "edge edge"]) -> Float[np.ndarray, "edge edge"]:

@@ -186,7 +186,7 @@ def make_task(dataset: SubjectDataset, config: TrainConfig, restarts: int = 0) -
 
 def write_manifest(run: RunDir, dataset: SubjectDataset, config: TrainConfig) -> None:
     """Writes run.json, which holds all that is needed to repeat the run: dataset, source, configuration and versions."""
-    versions = {name: version(name) for name in ("adnerf", "torch", "numpy", "mediapipe")}
+    versions = {name: version(name) for name in ("adnerf", "torch", "numpy", "ai-edge-litert")}
     write_json(
         run.manifest,
         {

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from contextlib import ExitStack
 import time
+from contextlib import ExitStack
 from threading import Lock
 from typing import NamedTuple
 

@@ -82,7 +82,7 @@ def find_clips(folder: Path, names: Sequence[str] | None) -> list[Path]:
 
 def draw_clips(args: argparse.Namespace) -> int:
     """Draws the clips of the family into the folder; returns an exit status."""
-    from demo import family  # imported here: it loads MediaPipe and espeak-ng, which other clips do not need
+    from demo import family  # imported here: it loads LiteRT and espeak-ng, which other clips do not need
 
     for clip in family.choose(args.only):
         print(family.draw(clip, args.dir, seconds=args.seconds), flush=True)
