@@ -180,6 +180,7 @@ CORE = CoreFunctions(
     load=load,
     render=render,
     weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},
+    ffmpeg=lambda: "9.0.2, packaged",
     gpu=lambda: None,
     free=free,
     provenance=NoSeal,
