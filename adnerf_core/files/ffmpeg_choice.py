@@ -34,7 +34,7 @@ NEEDED: dict[Kind, frozenset[str]] = {
     "decoders": frozenset({"h264", "hevc", "vp9", "aac", "mp3", "opus", "vorbis", "flac"}),
     "muxers": frozenset({"mp4", "flac", "nut", "framecrc", "rawvideo", "s16le", "null"}),
     "demuxers": frozenset({"mov", "matroska", "avi", "mpegts", "wav", "mp3", "flac", "ogg", "aac", "nut"}),
-    "filters": frozenset({"aformat", "apad", "aresample", "asplit", "atrim", "pan"})
+    "filters": frozenset({"aformat", "apad", "aresample", "asplit", "atrim", "channelmap"})
     | {"bwdif", "crop", "format", "fps", "pad", "scale", "setparams", "setpts", "split", "tonemap", "zscale"},
 }
 """What a named ffmpeg must have, by the options that list it: what our command lines contain, and the codecs of most files.

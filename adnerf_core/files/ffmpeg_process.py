@@ -53,7 +53,7 @@ OUT_OF_MEMORY = r"Cannot allocate memory|get_buffer\(\) failed|Resource temporar
 class FfmpegProcess(subprocess.Popen):
     """A running ffmpeg with limits on its memory and CPU time."""
 
-    def __init__(self, command: list[str], stdin: int, log: IO[bytes]):
+    def __init__(self, command: list[str], stdin: int | IO[bytes], log: IO[bytes]):
         super().__init__(command, stdin=stdin, stdout=subprocess.PIPE, stderr=log, env=bare_environment())
         self._log = log
         # Set from outside, right after the start: Python code between fork and exec is unsafe in a process with threads.
@@ -86,7 +86,7 @@ class FfmpegProcess(subprocess.Popen):
 
 @contextmanager
 def running(
-    output: OutputStream, *, stdin: int = subprocess.DEVNULL, loglevel: str = "error"
+    output: OutputStream, *, stdin: int | IO[bytes] = subprocess.DEVNULL, loglevel: str = "error"
 ) -> Iterator[FfmpegProcess]:
     """Runs a graph of ffmpeg-python; when the block ends, the process has ended too, by force if need be."""
     arguments = f"-hide_banner -nostats -loglevel {loglevel} -y -filter_complex_threads {THREADS}".split()

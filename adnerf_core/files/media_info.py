@@ -30,6 +30,9 @@ COVERED = 0.5
 HD_WIDTH, HD_HEIGHT = 1280, 577
 """From either size on, px, untagged video is BT.709, as players have it: standard definition ends at 576 lines."""
 
+RESTARTING = ("mpegts", "ogg")
+"""Formats whose times may start again, because several recordings were joined, by ffmpeg's names."""
+
 YUV = ("yuv", "nv", "uyvy", "p0")
 """Beginnings of the names of YUV's pixel formats."""
 
@@ -38,6 +41,9 @@ GOOD_FPS = 20.0
 
 ENDS_APART_S = 2.0
 """Difference between the ends of sound and pictures from which a note tells of it, s; recorders are off by some tenths."""
+
+LEAP_S = 10.0
+"""Leap of the times that ffmpeg takes for a new recording instead of a gap, s: its own default."""
 
 HDR = {"arib-std-b67": "HLG", "smpte2084": "PQ"}
 """Transfer functions of HDR video, by ffmpeg's name."""
@@ -71,6 +77,7 @@ class MediaInfo:
         audio_track: which of them is used, from 1 on; 0 without audio.
         channel: the channel to take, because the two cancel each other out; None if they are mixed.
         container: ffmpeg's name of the format, such as `mov`.
+        part_s: length of the shortest recording if several were joined and their times start again, s; else 0.
         notes: sentences about what was chosen, is converted or is unusual, each with advice.
     """
 
@@ -96,6 +103,7 @@ class MediaInfo:
     audio_track: int = 0
     channel: int | None = None
     container: str = ""
+    part_s: float = 0.0
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -123,7 +131,7 @@ def probe(path: Path, *, audio_track: int | None = None) -> MediaInfo:
     with Path(path).open("rb") as file:
         if kind := refused_kind(file.read(HEAD_BYTES)):
             raise NotMedia(f"The file is {kind}.", f"{ACCEPTED_MEDIA}.")
-    description, packets = _read_through(source)
+    description, packets, part_s = _read_through(source)
     chosen = _film(description.videos, packets)
     video = description.videos[chosen] if description.videos else VideoStream()
     film = packets[chosen] if video.width else Packets()
@@ -158,14 +166,24 @@ def probe(path: Path, *, audio_track: int | None = None) -> MediaInfo:
         audio_track=track,
         channel=channel,
         container=description.container,
+        part_s=part_s,
     )
     return replace(info, notes=_notes(info))
 
 
-def _read_through(source: ffmpeg.nodes.FilterableStream) -> tuple[Description, list[Packets]]:
+def continuing(part_s: float) -> list[str]:
+    """Returns the arguments with which ffmpeg lets times go on that start again after `part_s`, s; none if that is 0.
+
+    ffmpeg takes a leap for a gap unless it is larger than a threshold. The last packets of each stream come after the leap of the others,
+    so that they seem to leap by the length of a part.
+    """
+    return ["-dts_delta_threshold", f"{min(LEAP_S, part_s / 2):.3f}"] if part_s else []
+
+
+def _read_through(source: ffmpeg.nodes.FilterableStream) -> tuple[Description, list[Packets], float]:
     """Describes a file and counts the packets of its streams: first those of the video streams, then those of the audio streams.
 
-    Raises NotMedia, MediaTooLarge, MediaTooLong.
+    Also returns the length of the shortest part if times start again, s, else 0. Raises NotMedia, MediaTooLarge, MediaTooLong.
     """
     log, counted, error = _count(source, ["V?", "a?"])
     found = parse_description(log)
@@ -179,14 +197,23 @@ def _read_through(source: ffmpeg.nodes.FilterableStream) -> tuple[Description, l
     if not counted and wanted != names:  # ffmpeg copies none of the streams if one of them is of an unknown kind
         _, counted, _ = _count(source, wanted)
         counted = {names.index(wanted[index]): each for index, each in counted.items()}
-    return found, [counted.get(index, Packets()) for index in range(len(names))]
+    part_s = 0.0
+    if found.container in RESTARTING:
+        _, as_written, _ = _count(source, wanted, "-copyts")
+        part_s = min((each.part_s for each in as_written.values() if each.part_s), default=0.0)
+        if part_s:
+            _, counted, _ = _count(source, wanted, *continuing(part_s))
+            counted = {names.index(wanted[index]): each for index, each in counted.items()}
+    return found, [counted.get(index, Packets()) for index in range(len(names))], part_s
 
 
 def _count(
-    source: ffmpeg.nodes.FilterableStream, streams: Sequence[str]
+    source: ffmpeg.nodes.FilterableStream, streams: Sequence[str], *arguments: str
 ) -> tuple[str, dict[int, Packets], Exception | None]:
     """Counts the packets of `streams`; returns ffmpeg's log, the packets, and the error for a limit that was reached."""
-    output = ffmpeg.output(*(source[name] for name in streams), "pipe:1", format="framecrc", codec="copy")
+    output = ffmpeg.output(*(source[name] for name in streams), "pipe:1", format="framecrc", codec="copy").global_args(
+        *arguments
+    )
     with running(output, loglevel="info") as child:
         try:
             counted = read_packets(child.stdout)

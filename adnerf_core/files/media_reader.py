@@ -18,7 +18,7 @@ from adnerf_core.config import FPS
 from adnerf_core.errors import NotMedia, NoVideo
 from adnerf_core.files.ffmpeg_process import THREADS, file_url, running, untrusted_input
 from adnerf_core.files.media_info import MAX_SECONDS, MediaInfo, probe
-from adnerf_core.files.timeline import beside_sound
+from adnerf_core.files.timeline import beside_sound, merged
 from adnerf_core.files.video_formats import FOOTAGE, FOOTAGE_EDGE, footage_size
 
 SCALING = "bicubic+accurate_rnd+full_chroma_int"
@@ -90,7 +90,7 @@ def read_frames(
         outputs.append(_footage_output(stored, info, footage, number))
     outputs += beside_sound(source, info, number / fps)
     count = 0
-    with running(ffmpeg.merge_outputs(*outputs)) as child:
+    with running(merged(info, *outputs)) as child:
         while True:
             frame = np.empty((height, width, 3), np.uint8)
             if child.stdout.readinto(memoryview(frame).cast("B")) < frame.nbytes:

@@ -18,6 +18,10 @@ MAX_PACKETS = 30_000_000
 nothing but tiny packets would occupy a core for long."""
 
 
+SHORTEST_PART_S = 0.3
+"""Shortest recording that is looked for, s. Damaged files repeat some times, too."""
+
+
 @dataclass
 class Packets:
     """The packets of one stream.
@@ -26,14 +30,34 @@ class Packets:
         count: their number.
         start_s: time of the first one in the order of display, s; infinity without packets.
         end_s: time at which the last one ends, s.
-        size: of the pictures, px; (0, 0) for sound.
+        part_s: length of the shortest recording after which the times start again, s; 0 if they do not.
     """
 
     count: int = 0
     start_s: float = math.inf
     end_s: float = 0.0
-    size: tuple[int, int] = (0, 0)
+    part_s: float = 0.0
     _tick: float = field(default=1.0, repr=False)
+
+    _decoded: int = field(default=NO_TIME, repr=False)
+    _stopped_s: float = field(default=0.0, repr=False)
+
+    def add(self, dts: int, pts: int, duration: int) -> None:
+        """Adds a packet with its times of decoding and display and its duration, in ticks."""
+        self.count += 1
+        time, seconds = pts if pts != NO_TIME else dts, max(0, duration) * self._tick
+        if time != NO_TIME:
+            self.start_s = min(self.start_s, time * self._tick)
+            self.end_s = max(self.end_s, time * self._tick + seconds)
+        if dts == NO_TIME:
+            return
+        if dts <= self._decoded:  # ffmpeg writes no time that lies before the last one: it stops the clock instead
+            self._stopped_s += seconds
+        else:
+            if self._stopped_s > SHORTEST_PART_S:
+                self.part_s = min(self.part_s or math.inf, self._stopped_s)
+            self._stopped_s = 0.0
+            self._decoded = dts
 
     @property
     def seconds(self) -> float:
@@ -70,23 +94,17 @@ def read_packets(lines: Iterable[bytes]) -> dict[int, Packets]:
         if total > MAX_PACKETS:
             raise TooManyPackets
         index, dts, pts, duration = (int(each) for each in fields[:4])
-        stream = streams.setdefault(index, Packets())
-        stream.count += 1
-        time = pts if pts != NO_TIME else dts
-        if time != NO_TIME:
-            start = time * stream._tick
-            stream.start_s = min(stream.start_s, start)
-            stream.end_s = max(stream.end_s, start + max(0, duration) * stream._tick)
+        streams.setdefault(index, Packets()).add(dts, pts, duration)
+    for stream in streams.values():
+        if stream._stopped_s > SHORTEST_PART_S:
+            stream.part_s = min(stream.part_s or math.inf, stream._stopped_s)
     return streams
 
 
 def _read_header(line: bytes, streams: dict[int, Packets]) -> None:
-    """Reads a line such as `#tb 0: 1/1000` or `#dimensions 0: 640x480`."""
+    """Reads a line such as `#tb 0: 1/1000`, the unit of a stream's times."""
     name, _, value = line.decode(errors="replace").removeprefix("#").strip().partition(": ")
     key, _, index = name.partition(" ")
     if key == "tb":
         numerator, denominator = (int(each) for each in value.split("/"))
         streams.setdefault(int(index), Packets())._tick = numerator / denominator
-    elif key == "dimensions":
-        width, height = (int(each) for each in value.split("x"))
-        streams.setdefault(int(index), Packets()).size = (width, height)

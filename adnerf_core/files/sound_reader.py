@@ -20,7 +20,7 @@ from adnerf_core.errors import NoAudio, NotMedia
 from adnerf_core.files.ffmpeg_process import file_url, running, untrusted_input
 from adnerf_core.files.media_info import MAX_SECONDS, MediaInfo, probe
 from adnerf_core.files.sound_choice import decoded
-from adnerf_core.files.timeline import beside_pictures
+from adnerf_core.files.timeline import beside_pictures, merged
 
 MIN_RATE = 4000
 """Lowest sampling rate that is accepted, Hz: telephones use 8000, and speech needs 2 kHz of bandwidth to be intelligible. A header
@@ -110,10 +110,10 @@ def _decoding(path: Path, info: MediaInfo, duration_s: float) -> OutputStream:
     source = untrusted_input(path)
     sound = decoded(source[f"a:{info.audio_track - 1}"], info.sample_rate, info.channels)
     if info.channel is not None:
-        sound = sound.filter("pan", f"mono|c0=c{info.channel}")
+        sound = sound.filter("channelmap", map=f"{('FL', 'FR')[info.channel]}-FC", channel_layout="mono")
     sound = sound.filter("atrim", start=0)  # NUT has no negative times
     pieces = ffmpeg.output(sound, "pipe:1", format="nut", acodec="pcm_s16le", t=duration_s)
-    return ffmpeg.merge_outputs(pieces, *beside_pictures(source, info, duration_s))
+    return merged(info, pieces, *beside_pictures(source, info, duration_s))
 
 
 def _placing(info: MediaInfo, duration_s: float, soundtrack: Path | None) -> OutputStream:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import ffmpeg
 from ffmpeg.nodes import FilterableStream, OutputStream
 
-from adnerf_core.files.media_info import MediaInfo
+from adnerf_core.files.media_info import RESTARTING, MediaInfo, continuing
 
-RESTARTING = ("mpegts", "ogg")
-"""Formats whose times may start again, by ffmpeg's names. For others, reading the second stream would only cost time."""
+
+def merged(info: MediaInfo, *outputs: OutputStream) -> OutputStream:
+    """Returns one command line for `outputs` of one input, in which its times go on where they start again."""
+    return ffmpeg.merge_outputs(*outputs).global_args(*continuing(info.part_s))
 
 
 def beside_pictures(source: FilterableStream, info: MediaInfo, seconds: float) -> list[OutputStream]:

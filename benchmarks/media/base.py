@@ -21,7 +21,8 @@ RATE = 48000
 LEVEL = 0.25
 """Largest sample of the sound: loud channels can be added without clipping."""
 MASTER = (
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p",
+    "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int,format=yuv420p,"
+    "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv",
     "-c:v", "libx264", "-preset", "ultrafast", "-crf", "6", "-g", "25", "-bf", "0", "-pix_fmt", "yuv420p",
     "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-c:a", "pcm_s16le",
 )  # fmt: skip

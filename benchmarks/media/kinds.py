@@ -18,7 +18,7 @@ from benchmarks.media.base import Clip, run
 TAGS = "-colorspace bt709 -color_primaries bt709 -color_trc bt709"
 H264 = "-c:v libx264 -preset veryfast -crf 12 -bf 0 -pix_fmt yuv420p"
 FILM = f"{H264} {TAGS}"
-HDR = "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt2020:t={t}:m=bt2020nc:r=tv:npl=203,format=yuv420p10le"
+HDR = "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt2020:t=%s:m=bt2020nc:r=tv:npl=203,format=yuv420p10le"
 """Filters that make SDR pictures HDR, white at 203 cd/m2."""
 X265 = "-c:v libx265 -preset ultrafast -crf 10 -x265-params log-level=error -tag:v hvc1 -colorspace bt2020nc -color_primaries bt2020"
 FIELDS = "minterpolate=fps=50:mi_mode=mci:me_mode=bilat,tinterlace=interleave_top,setfield=tff"
@@ -75,7 +75,7 @@ class Kind:
 DEFAULT, SOUND = Limits(), Limits(color=None)
 JOINED = Limits(length_s=0.2, lag_ms=45, psnr=20)
 """For recordings that were joined: the encoder's silence at the second one's start belongs to the file."""
-JOINED_MP3 = Limits(color=None, length_s=0.2, lag_ms=60)
+JOINED_MP3 = Limits(color=None, length_s=0.2, lag_ms=80)
 MUSIC = "aevalsrc='0.1*sin(2*PI*220*t)+0.1*sin(2*PI*277*t)+0.1*sin(2*PI*330*t)':s=48000:d={whole}"
 
 
