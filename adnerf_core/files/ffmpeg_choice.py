@@ -58,11 +58,11 @@ def checked_ffmpeg(named: str) -> str:
         if Path(path).is_relative_to(Path(imageio_ffmpeg.__file__).parent):
             return path
         named = path  # imageio-ffmpeg has none for this machine, or a variable of its own names another
-    missing = [name for kind, names in NEEDED.items() for name in sorted(names - listed(named, kind))]
-    if missing:
-        lacks = "does not run" if not listed(named, "encoders") else f"lacks {', '.join(missing)}"
+    runs = bool(listed(named, "encoders"))
+    missing = [name for kind, names in NEEDED.items() for name in sorted(names - listed(named, kind))] if runs else []
+    if missing or not runs:
         raise MissingBackend(
-            f"The ffmpeg {named} {lacks}.",
+            f"The ffmpeg {named} lacks {', '.join(missing)}." if runs else f"The ffmpeg {named} does not run.",
             f"Unset {SETTING} for the ffmpeg that is packaged, or set it to the path of one that has all of them.",
         )
     return named

@@ -189,8 +189,11 @@ def _read_through(source: ffmpeg.nodes.FilterableStream) -> tuple[Description, l
     found = parse_description(log)
     wanted = [f"V:{n}" for n, video in enumerate(found.videos) if video.width]
     wanted += [f"a:{n}" for n, audio in enumerate(found.audios) if audio.rate]
-    if error and not any(video.width for video in found.videos):  # pictures too large for ffmpeg to state their size
-        raise error
+    if not any(video.width for video in found.videos):
+        if found.videos and "Picture size" in log:  # too large for ffmpeg to state it
+            raise MediaTooLarge(f"The pictures have more than {MAX_PIXELS} pixels.")
+        if error:
+            raise error
     if not wanted:
         raise NotMedia("The file is not a video or audio file that can be read.")
     names = [f"V:{n}" for n in range(len(found.videos))] + [f"a:{n}" for n in range(len(found.audios))]

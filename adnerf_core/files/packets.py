@@ -7,8 +7,11 @@ What ffmpeg prints for people differs: version 7 no longer counts the frames of 
 from __future__ import annotations
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from fractions import Fraction
 
 NO_TIME = -(1 << 63)
 """ffmpeg's value of a time that is unknown."""
@@ -37,27 +40,6 @@ class Packets:
     start_s: float = math.inf
     end_s: float = 0.0
     part_s: float = 0.0
-    _tick: float = field(default=1.0, repr=False)
-
-    _decoded: int = field(default=NO_TIME, repr=False)
-    _stopped_s: float = field(default=0.0, repr=False)
-
-    def add(self, dts: int, pts: int, duration: int) -> None:
-        """Adds a packet with its times of decoding and display and its duration, in ticks."""
-        self.count += 1
-        time, seconds = pts if pts != NO_TIME else dts, max(0, duration) * self._tick
-        if time != NO_TIME:
-            self.start_s = min(self.start_s, time * self._tick)
-            self.end_s = max(self.end_s, time * self._tick + seconds)
-        if dts == NO_TIME:
-            return
-        if dts <= self._decoded:  # ffmpeg writes no time that lies before the last one: it stops the clock instead
-            self._stopped_s += seconds
-        else:
-            if self._stopped_s > SHORTEST_PART_S:
-                self.part_s = min(self.part_s or math.inf, self._stopped_s)
-            self._stopped_s = 0.0
-            self._decoded = dts
 
     @property
     def seconds(self) -> float:
@@ -67,6 +49,29 @@ class Packets:
 
 class TooManyPackets(Exception):
     """There are more than MAX_PACKETS."""
+
+
+@dataclass
+class _Ticks:
+    """The packets of one stream so far, in the unit of its times."""
+
+    unit: Fraction = Fraction(1)
+    count: int = 0
+    start: int | None = None
+    end: int = 0
+    decoded: int = NO_TIME
+    stopped: int = 0
+    part: int | None = None
+
+    def shortest_part(self) -> int | None:
+        """The length of the shortest recording, if that of the last packets counts."""
+        if self.stopped * self.unit <= SHORTEST_PART_S:
+            return self.part
+        return self.stopped if self.part is None else min(self.part, self.stopped)
+
+    def packets(self) -> Packets:
+        start = math.inf if self.start is None else float(self.start * self.unit)
+        return Packets(self.count, start, float(self.end * self.unit), float((self.shortest_part() or 0) * self.unit))
 
 
 def read_packets(lines: Iterable[bytes]) -> dict[int, Packets]:
@@ -81,30 +86,27 @@ def read_packets(lines: Iterable[bytes]) -> dict[int, Packets]:
     Raises:
         TooManyPackets: beyond MAX_PACKETS.
     """
-    streams: dict[int, Packets] = {}
-    total = 0
-    for line in lines:
-        if line.startswith(b"#"):
-            _read_header(line, streams)
-            continue
-        fields = line.split(b",", 4)
-        if len(fields) < 5:  # the process was killed in the middle of a line
-            continue
-        total += 1
-        if total > MAX_PACKETS:
+    streams: defaultdict[int, _Ticks] = defaultdict(_Ticks)
+    for number, line in enumerate(lines):
+        if number > MAX_PACKETS:
             raise TooManyPackets
-        index, dts, pts, duration = (int(each) for each in fields[:4])
-        streams.setdefault(index, Packets()).add(dts, pts, duration)
-    for stream in streams.values():
-        if stream._stopped_s > SHORTEST_PART_S:
-            stream.part_s = min(stream.part_s or math.inf, stream._stopped_s)
-    return streams
-
-
-def _read_header(line: bytes, streams: dict[int, Packets]) -> None:
-    """Reads a line such as `#tb 0: 1/1000`, the unit of a stream's times."""
-    name, _, value = line.decode(errors="replace").removeprefix("#").strip().partition(": ")
-    key, _, index = name.partition(" ")
-    if key == "tb":
-        numerator, denominator = (int(each) for each in value.split("/"))
-        streams.setdefault(int(index), Packets())._tick = numerator / denominator
+        fields = line.split(b",", 4)
+        if len(fields) < 5:  # a header such as `#tb 0: 1/1000`; or the process was killed in the middle of a line
+            if unit := re.match(rb"#tb (\d+): (\d+)/(\d+)", line):
+                streams[int(unit[1])].unit = Fraction(int(unit[2]), int(unit[3]))
+            continue
+        stream, dts, pts, duration = streams[int(fields[0])], int(fields[1]), int(fields[2]), max(0, int(fields[3]))
+        stream.count += 1
+        time = dts if pts == NO_TIME else pts
+        if time != NO_TIME:
+            stream.start = time if stream.start is None or time < stream.start else stream.start
+            stream.end = max(stream.end, time + duration)
+        if dts == NO_TIME:
+            continue
+        if dts <= stream.decoded:  # ffmpeg writes no time before the last one: it stops the clock instead
+            stream.stopped += duration
+        else:
+            if stream.stopped:
+                stream.part, stream.stopped = stream.shortest_part(), 0
+            stream.decoded = dts
+    return {index: stream.packets() for index, stream in streams.items()}

@@ -36,7 +36,7 @@ def test_a_named_ffmpeg_that_has_all_is_used(tmp_path, monkeypatch):
 )
 def test_a_named_ffmpeg_that_lacks_something_is_refused(tmp_path, monkeypatch, text, words):
     """With the reason, in the same way for whatever needs it; the version says so, too."""
-    monkeypatch.setattr(ffmpeg_choice, "TRIAL_SECONDS", 1)
+    monkeypatch.setattr(ffmpeg_choice, "TRIAL_SECONDS", 1.5)
     packaged = ffmpeg_choice.checked_ffmpeg("")
     monkeypatch.setenv(ffmpeg_choice.SETTING, script(tmp_path / "mine", text.format(packaged=shlex.quote(packaged))))
     with pytest.raises(MissingBackend, match=words) as caught:

@@ -23,7 +23,6 @@ QUICK = [
     "two AVCHD clips joined",
     "mono, then stereo",
     "60 ms of sound lost each second",
-    "recorder 1 % slow",
     "opposite phase",
     "first sound track silent (OBS)",
     "first sound track music",
