@@ -20,11 +20,11 @@ from adnerf_core.config import FPS, SAMPLE_RATE
 LIPS_LEAD_S = 0.05
 """How much earlier the lips open than their sound is heard, s: the best lag in footage of real speakers that is in sync."""
 
-LAGS_S = np.arange(-1.50, 1.601, 0.02)
-"""Lags tried, s: half a frame apart. After LIPS_LEAD_S is subtracted they cover 1.55 s each way, as far as wireless microphones and
+LAGS_S = np.arange(-1.60, 1.701, 0.02)
+"""Lags tried, s: half a frame apart. After LIPS_LEAD_S is subtracted they cover 1.65 s each way, as far as wireless microphones and
 streaming programs are off."""
 
-NEAR = slice(55, 101)
+NEAR = slice(60, 106)
 """Those of LAGS_S that are tried first: 0.45 s each way, more than recorders are off by. The others are tried if none of these fits."""
 
 BLOCKS = 6

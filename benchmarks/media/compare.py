@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from adnerf_core.config import SAMPLE_RATE
+from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import AdnerfError
 from adnerf_core.files import ffmpeg
 from benchmarks.media.base import RATE, Clip
@@ -16,6 +16,8 @@ from benchmarks.media.kinds import Kind
 
 WINDOW_S, REACH_S = 0.6, 0.8
 """Length of the pieces of sound whose lag is measured, and how far off it is searched, s: several syllables, which sound like no others."""
+SHIFTS = range(-4, 5)
+"""How far off pictures are searched, in pictures."""
 CLEAR = 0.5
 """Correlation from which the lag of a piece counts, and which a file must reach in most pieces."""
 TURNS = {"upright": lambda p: p, "upside down": lambda p: p[::-1, ::-1], "mirrored": lambda p: p[:, ::-1]}
@@ -26,9 +28,11 @@ def measure(clip: Clip, kind: Kind, path: Path) -> dict[str, Any]:
     figures: dict[str, Any] = {"kind": kind.name}
     try:
         info = ffmpeg.probe(path)
+        late_s = np.zeros(len(clip.frames))
         if kind.limits.color is not None:
-            figures |= compare_pictures(clip, path, info)
-        figures |= compare_sound(clip, path, info)
+            found, late_s = compare_pictures(clip, path, info)
+            figures |= found
+        figures |= compare_sound(clip, path, info, late_s)
         figures["notes"] = info.notes
     except AdnerfError as error:
         right = kind.refused and kind.refused in error.message
@@ -36,8 +40,11 @@ def measure(clip: Clip, kind: Kind, path: Path) -> dict[str, Any]:
     return figures | {"verdict": ", ".join(_broken(kind, figures)) or "ok"}
 
 
-def compare_pictures(clip: Clip, path: Path, info: ffmpeg.MediaInfo) -> dict[str, Any]:
-    """Compares the pictures, and those of the footage that is stored by the same reading: the worse of the two counts."""
+def compare_pictures(clip: Clip, path: Path, info: ffmpeg.MediaInfo) -> tuple[dict[str, Any], np.ndarray]:
+    """Compares the pictures, and those of the footage that is stored by the same reading: the worse of the two counts.
+
+    Also returns how late the pictures of the clip are shown, s, one value for each.
+    """
     size = clip.frames.shape[2], clip.frames.shape[1]
     stored = path.with_suffix(".footage.mp4")
     read = list(ffmpeg.read_frames(path, info=info, size=size, footage=stored, duration_s=clip.seconds))
@@ -46,7 +53,29 @@ def compare_pictures(clip: Clip, path: Path, info: ffmpeg.MediaInfo) -> dict[str
     results = [_pictures(clip.frames, np.stack(pictures)) for pictures in (read, kept)]
     worse = {"color": max, "psnr": min, "comb": max}
     figures = {name: pick(result[name] for result in results) for name, pick in worse.items()}
-    return {"pictures": len(read), **figures, "turned": results[0]["turned"]}
+    return {"pictures": len(read), **figures, "turned": results[0]["turned"]}, lateness(clip.frames, np.stack(read))
+
+
+def lateness(truth: np.ndarray, read: np.ndarray) -> np.ndarray:
+    """How late each picture of the clip is in the pictures that were read, s, to a fraction of a picture.
+
+    Joined recordings are a picture shorter or longer than the clip; then the sound must be, too.
+    """
+    small = [
+        np.stack([cv2.resize(p, (48, 48), interpolation=cv2.INTER_AREA) for p in f]).astype(np.float32)
+        for f in (truth, read)
+    ]
+    late = np.zeros(len(truth))
+    for start in range(0, len(truth), FPS // 2):
+        at = np.arange(start, min(start + FPS // 2, len(truth)))
+        errors = np.array(
+            [np.mean((small[1][np.clip(at + shift, 0, len(read) - 1)] - small[0][at]) ** 2) for shift in SHIFTS]
+        )
+        best = int(np.clip(errors.argmin(), 1, len(SHIFTS) - 2))
+        before, here, after = errors[best - 1 : best + 2]
+        curve = before - 2 * here + after
+        late[at] = (SHIFTS[best] + (0.5 * (before - after) / curve if curve > 0 else 0.0)) / FPS
+    return late
 
 
 def _pictures(truth: np.ndarray, read: np.ndarray) -> dict[str, Any]:
@@ -75,8 +104,8 @@ def comb(pictures: np.ndarray) -> float:
     return float(np.sqrt(np.maximum(up * down, 0)).mean()) + 1e-3
 
 
-def compare_sound(clip: Clip, path: Path, info: ffmpeg.MediaInfo) -> dict[str, Any]:
-    """Compares the sound, and the soundtrack that is stored by the same reading."""
+def compare_sound(clip: Clip, path: Path, info: ffmpeg.MediaInfo, late_s: np.ndarray) -> dict[str, Any]:
+    """Compares the sound, and the soundtrack that is stored by the same reading; its lag is that behind the pictures."""
     soundtrack = path.with_suffix(".soundtrack.flac")
     samples = np.concatenate(list(ffmpeg.stream_audio(path, info=info, soundtrack=soundtrack)))
     heard = ffmpeg.probe(soundtrack)
@@ -85,7 +114,7 @@ def compare_sound(clip: Clip, path: Path, info: ffmpeg.MediaInfo) -> dict[str, A
     step = RATE // SAMPLE_RATE
     truth = clip.samples[: len(clip.samples) // step * step].reshape(-1, step).mean(1)
     lags = [lag for sound in (samples, kept) for lag in lags_ms(truth, sound)]
-    clear = [lag for lag in lags if lag is not None]
+    clear = [lag - 1000 * late_s[int(time * FPS)] for time, lag in lags if lag is not None]
     level = [20 * np.log10(_rms(sound[: len(truth)]) / _rms(truth)) for sound in (samples, kept)]
     return {
         "length_s": round(len(samples) / SAMPLE_RATE, 2),
@@ -97,8 +126,11 @@ def compare_sound(clip: Clip, path: Path, info: ffmpeg.MediaInfo) -> dict[str, A
     }
 
 
-def lags_ms(truth: np.ndarray, sound: np.ndarray) -> list[float | None]:
-    """How late `sound` is in each piece of the clip in which somebody speaks, ms; None where it cannot be recognised."""
+def lags_ms(truth: np.ndarray, sound: np.ndarray) -> list[tuple[float, float | None]]:
+    """The middle of each piece of the clip in which somebody speaks, s, and how late `sound` is there, ms.
+
+    None where the piece cannot be recognised.
+    """
     size, reach = round(WINDOW_S * SAMPLE_RATE), round(REACH_S * SAMPLE_RATE)
     padded = np.pad(sound, (reach, reach + size))
     loud, lags = _rms(truth), []
@@ -116,7 +148,8 @@ def lags_ms(truth: np.ndarray, sound: np.ndarray) -> list[float | None]:
         )
         best = int(np.argmax(np.abs(product / scale)))
         clear = abs(product[best]) / scale[best] >= CLEAR
-        lags.append(1000 * (best - reach) / SAMPLE_RATE if clear else None)
+        middle = (start + size / 2) / SAMPLE_RATE
+        lags.append((middle, 1000 * (best - reach) / SAMPLE_RATE if clear else None))
     return lags
 
 

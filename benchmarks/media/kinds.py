@@ -38,7 +38,7 @@ class Limits:
         color: largest difference of the mean red, green or blue, of 255; None: there are no pictures, or other ones.
         psnr: smallest peak signal-to-noise ratio, dB, of the worst tenth of the pictures.
         comb: largest comb index over that of the clip.
-        lag_ms: largest offset between sound and clip at any time, ms.
+        lag_ms: largest offset between sound and pictures (without pictures, the clip) at any time, ms.
         level_db: largest difference of the sound's level, dB.
         length_s: largest difference of the sound's length, s.
     """
@@ -73,9 +73,10 @@ class Kind:
 
 
 DEFAULT, SOUND = Limits(), Limits(color=None)
-JOINED = Limits(length_s=0.2, lag_ms=45, psnr=20)
-"""For recordings that were joined: the encoder's silence at the second one's start belongs to the file."""
-JOINED_MP3 = Limits(color=None, length_s=0.2, lag_ms=80)
+JOINED = Limits(length_s=0.2, psnr=20, lag_ms=45)
+"""For recordings that were joined: a part may start between two pictures, and with an encoder's silence."""
+JOINED_SOUND = Limits(color=None, length_s=0.2, lag_ms=80, level_db=3)
+"""The same without pictures: the encoders' silence at the ends belongs to the file. Stereo made of mono is 3 dB quieter."""
 MUSIC = "aevalsrc='0.1*sin(2*PI*220*t)+0.1*sin(2*PI*277*t)+0.1*sin(2*PI*330*t)':s=48000:d={whole}"
 
 
@@ -280,16 +281,16 @@ SPEECH = [
     ),
     _speech("left channel only", "-af 'pan=stereo|c0=c0|c1=0*c0'", "left.wav", replace(SOUND, level_db=6.5)),
     _speech("opposite phase WAV", "-af 'pan=stereo|c0=c0|c1=-1*c0'", "opposite.wav"),
-    _halves("MP3, mono then stereo: joined.mp3", f"-ac 1 {MP3}", f"-ac 2 {MP3}", "base.wav", JOINED_MP3, _joined),
+    _halves("MP3, mono then stereo: joined.mp3", f"-ac 1 {MP3}", f"-ac 2 {MP3}", "base.wav", JOINED_SOUND, _joined),
     _halves(
-        "MP3, 44.1 then 48 kHz: rates.mp3", f"-ar 44100 {MP3}", f"-ar 48000 {MP3}", "base.wav", JOINED_MP3, _joined
+        "MP3, 44.1 then 48 kHz: rates.mp3", f"-ar 44100 {MP3}", f"-ar 48000 {MP3}", "base.wav", JOINED_SOUND, _joined
     ),
     _halves(
         "two Opus messages joined: chained.ogg",
         "-c:a libopus",
         "-c:a libopus",
         "base.wav",
-        replace(JOINED, color=None),
+        JOINED_SOUND,
         _joined,
     ),
     *(
