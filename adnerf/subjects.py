@@ -30,6 +30,10 @@ def create(
     consent_by: Annotated[str | None, Option(metavar="NAME", help="Name of that person, besides the text.")] = None,
     name: Annotated[str | None, Option(help="Name of the subject. [default: the name of the file]")] = None,
     preset: Annotated[str, Option(help="draft, standard, high or paper.")] = "standard",
+    audio_track: Annotated[
+        int | None,
+        Option(metavar="N", help="Sound track of the video, from 1 on. [default: the one that holds speech]"),
+    ] = None,
     wait: Annotated[bool, Option("--wait", help="Wait until the subject is ready.")] = False,
     timeout: Timeout = None,
 ) -> None:
@@ -42,6 +46,7 @@ def create(
             upload_id=upload,
             name=name,
             preset=preset,
+            audio_track=audio_track,
             consent=consent,
             consent_by=consent_by,
             progress=progress.transfer("upload"),

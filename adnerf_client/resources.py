@@ -94,6 +94,7 @@ class Subjects(Made[Subject]):
         consent_by: str | None = None,
         name: str | None = None,
         preset: Preset = "standard",
+        audio_track: int | None = None,
         upload_id: str | None = None,
         progress: BytesDone | None = None,
     ) -> Subject:
@@ -105,6 +106,7 @@ class Subjects(Made[Subject]):
             consent_by: The name of that person, besides the text.
             name: Name of the subject; None takes the name of the file.
             preset: Quality and duration of the training.
+            audio_track: The sound track of the video, from 1 on; None takes the one that holds speech.
             upload_id: Id of a complete upload of the reference video (Client.uploads).
             progress: Called with the bytes sent so far and the total.
 
@@ -112,6 +114,8 @@ class Subjects(Made[Subject]):
             The new subject, whose work is not yet done.
         """
         form = {"consent": consent, "preset": preset}
+        if audio_track is not None:
+            form["audio_track"] = str(audio_track)
         if consent_by is not None:
             form["consent_by"] = consent_by
         if name is None and video is not None:

@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -55,6 +56,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from adnerf_core.files.ffmpeg_choice import ffmpeg_version
+
+        print(f"adnerf {version('adnerf')}; ffmpeg {ffmpeg_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    versions: Annotated[
+        bool,
+        Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the versions of adnerf and its ffmpeg."
+        ),
+    ] = False,
+) -> None:
+    """Turns a video of a person into a subject, and speech into a video of that person saying it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,12 +192,21 @@ def _preprocess(
         str, Option(parser=_feature_name, metavar="NAME", help=f"Audio features: {FEATURES}.")
     ] = "mel+phones",
     max_size: Annotated[int, Option(metavar="PX", help="Largest edge of the stored square picture.")] = 512,
+    audio_track: Annotated[
+        int | None,
+        Option(metavar="N", help="Sound track of the video, from 1 on.  [default: the one that holds speech]"),
+    ] = None,
 ) -> None:
     """Turns a reference video into a dataset: tracked, segmented, and aligned with its sound."""
     from adnerf_core.preprocess.pipeline import preprocess
 
     config = _checked(
-        PreprocessConfig, tracker=tracker, tracker_model=tracker_model, features=features, max_size=max_size
+        PreprocessConfig,
+        tracker=tracker,
+        tracker_model=tracker_model,
+        features=features,
+        max_size=max_size,
+        audio_track=audio_track,
     )
     with progress_bar() as progress:
         dataset = preprocess(video, out, config, progress)

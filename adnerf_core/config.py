@@ -28,6 +28,9 @@ MAX_PORTRAIT_PX = 1024
 MIN_IDLE_S, MAX_IDLE_S = 1.0, 60.0
 """Bounds of the length of a video without speech, s: it loops, so that a minute is enough, and below a second it would twitch."""
 
+MAX_AUDIO_TRACK = 1000
+"""Highest number of a sound track that can be asked for: more than any file has, and little enough for a database's integer."""
+
 TrackerName = Literal["facemesh", "landmarker"]
 FeatureName = Annotated[str, Field(pattern=r"^(mel|mel\+phones|(wav2vec2|hubert)(:.+)?)$")]
 """Audio features: mel or mel+phones; or wav2vec2 or hubert, optionally with a colon and the folder or hub id of the weights."""
@@ -51,6 +54,12 @@ class PreprocessConfig(Config):
     )
     features: FeatureName = "mel+phones"
     max_size: int = Field(512, ge=64, le=1024, description="Largest edge of the stored square picture, px.")
+    audio_track: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_AUDIO_TRACK,
+        description="Sound track of the file to use, from 1 on; None for the one that holds speech.",
+    )
     held_out: float = Field(
         1 / 11, gt=0, lt=0.5, description="Share of the footage, at its end, that is kept for the evaluation."
     )

@@ -32,6 +32,12 @@
 
 from __future__ import annotations
 
+ACCEPTED_MEDIA = (
+    "Send an MP4, MOV, MKV, WebM, AVI, MTS or WMV video, "
+    "or WAV, MP3, M4A, FLAC, OGG, AAC, AC-3, AIFF, CAF, AMR, AU, W64 or WMA audio"
+)
+"""The formats that are read, as the start of a remedy. 3GP and M4V are kinds of MP4, TS of MTS."""
+
 
 class AdnerfError(Exception):
     """Base of all errors of the core: `code` is stable, `message` says what is wrong, `remedy` how to correct it.
@@ -64,7 +70,7 @@ class NotMedia(MediaError):
     """The file cannot be read by ffmpeg, or its format is not allowed."""
 
     code = "not_media"
-    remedy = "Send an MP4, MOV, MKV, WebM or AVI video, or WAV, MP3, M4A, FLAC, OGG or AAC audio, whole and undamaged."
+    remedy = f"{ACCEPTED_MEDIA}, whole and undamaged."
 
 
 class NoVideo(MediaError):

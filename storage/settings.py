@@ -84,6 +84,8 @@ class Settings(BaseSettings):
     """Log format: `json` (one object per line), `human`, or `auto` (`human` if stderr is a terminal, otherwise `json`)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that workers compute on: `cpu`, `cuda`, or `auto` (CUDA if there is a GPU)."""
+    ffmpeg: str = ""
+    """Path of the ffmpeg that workers run; empty: the packaged one. Another must have all that is needed, else their jobs fail."""
     max_video_bytes: PositiveInt = 2 << 30
     """Largest reference video; 2 GiB hold the 10 minutes that preprocessing reads, at up to 28 Mbit/s."""
     max_audio_bytes: PositiveInt = 200 << 20
@@ -240,7 +242,17 @@ def notify_socket() -> str:
     return os.environ.get(NOTIFY_SOCKET, "")
 
 
-INHERITED = ("PATH", "HOME", "TMPDIR", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONPATH", "IMAGEIO_FFMPEG_EXE")
+INHERITED = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "LANG",
+    "LC_ALL",
+    "LD_LIBRARY_PATH",
+    "PYTHONPATH",
+    "IMAGEIO_FFMPEG_EXE",
+    "ADNERF_FFMPEG",
+)
 """The variables that programs need to start: search paths, locale, temporary folder. None of them is secret."""
 
 

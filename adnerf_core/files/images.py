@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from adnerf_core.errors import NotMedia, NotReady
@@ -120,13 +120,24 @@ def read_background_image(path: Path | None) -> UInt8[np.ndarray, "rows cols 3"]
                         f"The background picture has {image.width}x{image.height} pixels.",
                         "Scale it down to at most 4096x4096.",
                     )
-                return np.asarray(image.convert("RGB"))
+                return np.asarray(_as_shown(image))
     except Image.DecompressionBombError as error:
         raise NotMedia(
             "The background picture has far too many pixels.", "Scale it down to at most 4096x4096."
         ) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise NotMedia("The background picture cannot be read.", "Send a PNG, JPEG or WebP file.") from error
+
+
+def _as_shown(image: Image.Image) -> Image.Image:
+    """Converts a picture to RGB as viewers show it: upright, transparent parts before white, 16 bit as 8."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # 16 bit, whose conversion would cut off all beyond 255
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257 + 0.5).astype(np.uint8)).convert("RGB")
+    if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
 
 
 def _encode(suffix: str, image: UInt8[np.ndarray, "rows cols 3"], options: list[int] | None = None) -> bytes:

@@ -15,10 +15,11 @@ from jaxtyping import Float
 
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import NotMedia
-from adnerf_core.files.ffmpeg_process import THREADS, file_url, running, writable_format
-from adnerf_core.files.media_info import probe
-from adnerf_core.files.media_reader import SCALING, open_audio, soundtrack_of
-from adnerf_core.files.run_dir import atomic
+from adnerf_core.files.ffmpeg_choice import writable_format
+from adnerf_core.files.ffmpeg_process import THREADS, file_url, running
+from adnerf_core.files.media_reader import SCALING
+from adnerf_core.files.run_dir import atomic, temporary_beside
+from adnerf_core.files.sound_reader import write_soundtrack
 from adnerf_core.files.video_formats import VideoFormat
 
 WAV_PIECE = 1 << 20
@@ -66,12 +67,11 @@ def write_video(
         ValueError: without frames, for frames of unequal shape, or for another suffix of `path`.
     """
     container = container or writable_format(path)
-    sound = None
-    if soundtrack is not None:
-        sound = ffmpeg.input(file_url(soundtrack))["a:0"]
-    elif audio is not None:
-        info = probe(audio)
-        sound = soundtrack_of(open_audio(audio, info), info)
+    if audio is not None and soundtrack is None:
+        with temporary_beside(Path(path).with_suffix(".flac")) as decoded:  # before the frames are drawn
+            write_soundtrack(audio, decoded)
+            return write_video(path, frames, fps=fps, soundtrack=decoded, duration_s=duration_s, container=container)
+    sound = None if soundtrack is None else ffmpeg.input(file_url(soundtrack))["a:0"]
     frames = islice(frames, None if duration_s is None else max(1, round(duration_s * fps)))
     with atomic(Path(path)) as temporary:
         silent = temporary.with_name(f"{temporary.stem}.silent{temporary.suffix}")

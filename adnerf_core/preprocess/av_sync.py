@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.ndimage import gaussian_filter1d
 
 from adnerf_core.audio.mel import RATE, Mel
@@ -20,8 +20,12 @@ from adnerf_core.config import FPS, SAMPLE_RATE
 LIPS_LEAD_S = 0.05
 """How much earlier the lips open than their sound is heard, s: the best lag in footage of real speakers that is in sync."""
 
-LAGS_S = np.arange(-0.40, 0.501, 0.02)
-"""Lags tried, s. After LIPS_LEAD_S is subtracted they cover 0.45 s each way, more than recorders are off by; half a frame apart."""
+LAGS_S = np.arange(-1.60, 1.701, 0.02)
+"""Lags tried, s: half a frame apart. After LIPS_LEAD_S is subtracted they cover 1.65 s each way, as far as wireless microphones and
+streaming programs are off."""
+
+NEAR = slice(60, 106)
+"""Those of LAGS_S that are tried first: 0.45 s each way, more than recorders are off by. The others are tried if none of these fits."""
 
 BLOCKS = 6
 """Parts of the footage for cross-validation and the jackknife: enough for a standard error, each still seconds long."""
@@ -42,6 +46,9 @@ NUMERICAL_RIDGE = 1e-9
 MIN_EVIDENCE, DOUBTFUL_EVIDENCE = 1.2, 1.0
 """Correlation at the best lag, times the square root of the footage's seconds. Unrelated sound reaches 0.95, so above the first
 value the offset is used. Below the second, nothing suggests that lips and sound belong together."""
+
+MIN_FAR_EVIDENCE = 1.5
+"""The same for offsets beyond NEAR: among three times as many lags, chance reaches more."""
 
 UNRELATED_CORRELATION, UNRELATED_SECONDS = 0.15, 20
 """The lips are said to be unrelated to the sound only below this correlation and for footage longer than this, s. Short footage
@@ -89,20 +96,36 @@ def estimate_av_offset(samples: Float[np.ndarray, " samples"], opening: Float[np
     lips = (lips - gaussian_filter1d(lips, TREND_SIGMA))[frames]
     mel = Mel()(samples)
     mel = mel.reshape(len(mel), -1, POOL).mean(-1)
-    predictions = np.stack([_predict(_windows(mel, frames / FPS + lag), lips) for lag in LAGS_S])
+    near = _search(mel, frames, lips, LAGS_S[NEAR], MIN_EVIDENCE)
+    if near.reliable:
+        return near
+    far = _search(mel, frames, lips, LAGS_S, MIN_FAR_EVIDENCE)
+    return far if far.reliable else near
+
+
+def _search(
+    mel: Float[np.ndarray, "steps bands"],
+    frames: Int[np.ndarray, " n"],
+    lips: Float[np.ndarray, " n"],
+    lags: Float[np.ndarray, " lags"],
+    min_evidence: float,
+) -> Offset:
+    """The best of some lags, s, for the `lips` of some `frames`."""
+    predictions = np.stack([_predict(_windows(mel, frames / FPS + lag), lips) for lag in lags])
     block = np.linspace(0, BLOCKS, len(frames), endpoint=False).astype(int)
-    without = np.array([_best_lag(_correlations(predictions[:, block != b], lips[block != b])) for b in range(BLOCKS)])
+    kept = [block != b for b in range(BLOCKS)]
+    without = np.array([_best_lag(_correlations(predictions[:, keep], lips[keep]), lags) for keep in kept])
     spread = float(np.sqrt((BLOCKS - 1) * np.var(without)))
     curve = _correlations(predictions, lips)
     correlation, evidence = float(curve.max()), float(curve.max() * np.sqrt(len(frames) / FPS))
-    lag = _best_lag(curve)
-    inside = LAGS_S[2] < lag < LAGS_S[-3]  # a maximum at the end of the range is none
+    lag = _best_lag(curve, lags)
+    inside = lags[2] < lag < lags[-3]  # a maximum at the end of the range is none
     long = len(frames) > UNRELATED_SECONDS * FPS
     return Offset(
         lag_s=lag - LIPS_LEAD_S,
         spread_s=spread,
         correlation=correlation,
-        reliable=bool(evidence > MIN_EVIDENCE and spread < MAX_SPREAD_S and inside),
+        reliable=bool(evidence > min_evidence and spread < MAX_SPREAD_S and inside),
         unrelated=bool(evidence < DOUBTFUL_EVIDENCE and correlation < UNRELATED_CORRELATION and long),
     )
 
@@ -155,9 +178,9 @@ def _correlations(
     return predictions @ lips / np.maximum(norm, 1e-12)  # a constant prediction has correlation 0
 
 
-def _best_lag(curve: Float[np.ndarray, " lags"]) -> float:
+def _best_lag(curve: Float[np.ndarray, " lags"], lags: Float[np.ndarray, " lags"]) -> float:
     """The lag at which the curve is highest, s; between the lags tried, by a parabola through the maximum."""
     top = int(np.argmax(curve))
     near = slice(max(0, top - PARABOLA_POINTS), top + PARABOLA_POINTS + 1)
-    a, b, _ = np.polyfit(LAGS_S[near], curve[near], 2)
-    return float(np.clip(-b / (2 * a), LAGS_S[near][0], LAGS_S[near][-1])) if a < 0 else float(LAGS_S[top])
+    a, b, _ = np.polyfit(lags[near], curve[near], 2)
+    return float(np.clip(-b / (2 * a), lags[near][0], lags[near][-1])) if a < 0 else float(lags[top])

@@ -82,7 +82,8 @@ def speech_share(samples: Float[np.ndarray, " samples"]) -> float:
 def warnings(facts: dict[str, Any]) -> list[str]:
     """Returns short sentences about what will limit the quality, each with advice, from the `facts` known so far."""
     return (
-        _picture_warnings(facts)
+        facts.get("notes", [])  # of the file: files/media_info.py
+        + _picture_warnings(facts)
         + _head_warnings(facts)
         + _tracking_warnings(facts)
         + _sound_warnings(facts)

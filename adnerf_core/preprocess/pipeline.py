@@ -119,7 +119,7 @@ class PreprocessContext:
     def media(self) -> ffmpeg.MediaInfo:
         """What the video file holds; it is probed at the first call only, even across restarts."""
         if not self.record("media").exists():
-            write_json(self.record("media"), asdict(ffmpeg.probe(self.video)))
+            write_json(self.record("media"), asdict(ffmpeg.probe(self.video, audio_track=self.config.audio_track)))
         return ffmpeg.MediaInfo(**read_json(self.record("media")))
 
     def facts(self) -> dict[str, Any]:
@@ -200,9 +200,9 @@ def _survey(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         raise NoAudio("The video has no sound.")
     if info.duration_s < work.config.min_seconds:
         raise TooShort(f"The footage lasts {info.duration_s:.1f} s.")
-    if info.pictures < MIN_FPS * info.duration_s:
+    if info.pictures < MIN_FPS * info.pictures_s:
         raise NotMedia(
-            f"The video has {info.pictures / info.duration_s:.2f} frames per second; at least {MIN_FPS:.0f} are needed.",
+            f"The video has {info.pictures / info.pictures_s:.2f} frames per second; at least {MIN_FPS:.0f} are needed.",
             "Record at 25 frames per second or more.",
         )
     # Late sound is moved forward later, so a little more is kept than there are pictures for.

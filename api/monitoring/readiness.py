@@ -82,7 +82,8 @@ class Readiness:
         idle = sorted(set(QUEUES.values()) - {queue for worker in alive for queue in worker.queues})
         if idle:
             raise NoWorkers(f"no worker for {', '.join(idle)}")
-        return f"{len(alive)} alive"
+        versions = sorted({worker.device["ffmpeg"] for worker in alive if "ffmpeg" in worker.device})
+        return "; ".join([f"{len(alive)} alive", *(f"ffmpeg {version}" for version in versions)])
 
 
 class NoWorkers(Exception):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from adnerf_core.errors import ACCEPTED_MEDIA
 from storage import errors
 
 
@@ -247,7 +248,7 @@ PROBLEMS: dict[str, ProblemType] = {
     "not_media": ProblemType(
         422,
         "The file is neither video nor audio",
-        "Send an MP4, MOV, MKV, WebM or AVI video, or WAV, MP3, M4A, FLAC, OGG or AAC audio.",
+        f"{ACCEPTED_MEDIA}.",
         "The first bytes show that it is something else, such as a picture, a document or a playlist.",
     ),
     "not_an_image": ProblemType(

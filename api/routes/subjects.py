@@ -103,6 +103,7 @@ async def create_subject(
             owner=caller.owner,
             name=texts.name or PurePath(file_name).stem.strip() or "unnamed",
             preset=texts.preset,
+            audio_track=texts.audio_track,
             consent=texts.consent,
             consent_by=texts.consent_by,
             video=footage,

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from adnerf_core.config import MAX_IDLE_S, MIN_IDLE_S, PresetName, RenderOptions, ViewChange, ViewLimits
+from adnerf_core.config import (
+    MAX_AUDIO_TRACK,
+    MAX_IDLE_S,
+    MIN_IDLE_S,
+    PresetName,
+    RenderOptions,
+    ViewChange,
+    ViewLimits,
+)
 from api.problems.table import PROBLEMS
 from api.schemas.base import Input, Name, Output, Text
 from api.schemas.numbers import PLAIN
@@ -20,6 +28,12 @@ class SubjectForm(Input):
 
     name: Name | None = Field(None, description="display name; default: the name of the file")
     preset: PresetName = Field("standard", description="training length and level of detail")
+    audio_track: Annotated[int | None, PLAIN] = Field(
+        None,
+        ge=1,
+        le=MAX_AUDIO_TRACK,
+        description="sound track of the video, from 1 on; default: the one that holds speech",
+    )
     consent: Text = Field(description="who agreed to be shown, and to what; stored with the subject")
     consent_by: Name | None = Field(None, description="name of the person who agreed, if the text does not contain it")
     upload_id: str | None = Field(

@@ -29,6 +29,7 @@ CONTAINERS = {
     "webm": ("-c:v", "libvpx", "-b:v", "200k", "-c:a", "libopus"),
     "avi": ("-c:v", "mjpeg", "-c:a", "pcm_s16le"),
     "ts": H264,
+    "wmv": ("-c:v", "wmv2", "-c:a", "wmav2"),
 }
 """Encoder options of each video format."""
 WAVES = ("-filter_complex", "[0:a]showwaves=s=64x48[v]", "-map", "[v]", "-map", "0:a")
@@ -101,6 +102,7 @@ def speeches() -> dict[str, bytes]:
         "ogg": speech("a.ogg", "-c:a", "libvorbis", seconds=0.4),
         "m4a": speech("a.m4a", seconds=0.4),
         "aac": speech("a.aac", seconds=0.4),
+        **{kind: speech(f"a.{kind}", seconds=0.4) for kind in ("aiff", "caf", "au", "w64", "ac3", "eac3", "wma")},
     }
 
 
@@ -165,6 +167,4 @@ def odd_speeches() -> dict[str, bytes]:
         "with a cover": encode(
             "a.mp3", *SPEECH, "-f", "lavfi", "-i", "color=red:s=64x64:d=0.04", "-map", "0", "-map", "1"
         ),
-        "au": speech("a.au", seconds=0.4),
-        "wma": speech("a.asf", seconds=0.4),
     }

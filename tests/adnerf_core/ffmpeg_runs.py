@@ -27,6 +27,5 @@ def reads_of(path: Path, commands: list[list[str]]) -> list[str]:
     kinds = []
     for command in commands:
         if ffmpeg_process.file_url(path) in command:
-            copies = "copy" in command
-            kinds.append("probe" if copies else "pictures" if "rgb24" in command else "sound")
+            kinds.append("probe" if "framecrc" in command else "pictures" if "rgb24" in command else "sound")
     return kinds

@@ -40,7 +40,7 @@ class House:
         self.store = open_store(settings)
         self.processes: list[subprocess.Popen] = []
 
-    def submit_subject(self, **orders):
+    def submit_subject(self, *, audio_track=None, **orders):
         with self.database.session() as session:
             video = incoming(self.store, json.dumps(orders).encode())
             subject = subjects.submit_subject(
@@ -50,6 +50,7 @@ class House:
                 owner=LOCAL,
                 name="Ada",
                 preset="draft",
+                audio_track=audio_track,
                 consent="Ada, today",
                 video=video,
             )

@@ -82,7 +82,7 @@ def work(orders, stage, progress, start=0, after_step=lambda step: None):
 def preprocess(video, out, config, progress, *, source_sha256=None):
     orders = json.loads(video.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "footage.json", FOOTAGE)
+    write_json(out / "footage.json", FOOTAGE | ({"audio_track": config.audio_track} if config.audio_track else {}))
     (out / "frames").write_bytes(b"f" * orders.get("bytes", 0))
     work(orders, "track", progress)
     write_json(out / "dataset.json", orders.get("train", {}))
@@ -180,6 +180,7 @@ CORE = CoreFunctions(
     load=load,
     render=render,
     weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},
+    ffmpeg=lambda: "9.0.2, packaged",
     gpu=lambda: None,
     free=free,
     provenance=NoSeal,

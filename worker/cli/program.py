@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import typer
+from typer import Option
 from typer.completion import completion_init
 
 NAME = "adnerf"
@@ -17,7 +19,7 @@ USAGE_ERROR = 2
 
 def make_program(**settings: Any) -> typer.Typer:
     """Makes the top of the tree of commands; `settings` are further ones of typer.Typer."""
-    return typer.Typer(
+    program = typer.Typer(
         help="Talking-head videos as a service.",
         no_args_is_help=True,
         add_completion=False,
@@ -25,6 +27,30 @@ def make_program(**settings: Any) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"], "default_map": NO_HELP},
         **settings,
     )
+    program.callback()(_program)
+    return program
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            from adnerf_core.files.ffmpeg_choice import ffmpeg_version
+        except ImportError:  # a machine without the worker's libraries
+            print(f"{NAME} {version(NAME)}; no ffmpeg, which only workers need")
+        else:
+            print(f"{NAME} {version(NAME)}; ffmpeg {ffmpeg_version()}")
+        raise typer.Exit
+
+
+def _program(
+    versions: Annotated[
+        bool,
+        Option(
+            "--version", is_eager=True, callback=_print_version, help="Print the versions of adnerf and its ffmpeg."
+        ),
+    ] = False,
+) -> None:
+    """Talking-head videos as a service."""
 
 
 def run(program: typer.Typer, arguments: Sequence[str] | None) -> int:

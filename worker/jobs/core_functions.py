@@ -30,6 +30,8 @@ class CoreFunctions:
     -> frame, frames, duration_s, width, height, view"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
+    ffmpeg: Callable[[], str]
+    """() -> the version of the ffmpeg that is run, or why there is none."""
     gpu: Callable[[], dict[str, Any] | None]
     """() -> the CUDA device: `name`, `memory_bytes`, `used_bytes`; None if there is none."""
     free: Callable[[], object]
@@ -42,6 +44,7 @@ def load_core() -> CoreFunctions:
     """Imports the real core. It loads torch, so only worker processes call this."""
     from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.evaluation.evaluate import evaluate
+    from adnerf_core.files.ffmpeg import ffmpeg_version
     from adnerf_core.preprocess.pipeline import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.synthesis.render import render
@@ -58,6 +61,7 @@ def load_core() -> CoreFunctions:
         load=load_subject,
         render=render,
         weights=STAGE_WEIGHTS,
+        ffmpeg=ffmpeg_version,
         gpu=describe_gpu,
         free=free_memory,
         provenance=Provenance,

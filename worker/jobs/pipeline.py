@@ -104,9 +104,8 @@ class Pipeline:
         subject = attempt.target()
         source, out = attempt.file(subject.source_key, "source"), attempt.folder / "dataset"
         try:
-            self.core.preprocess(
-                source, out, PreprocessConfig(), attempt.lease.progress, source_sha256=subject.footage_sha256
-            )
+            config = PreprocessConfig(audio_track=subject.audio_track)
+            self.core.preprocess(source, out, config, attempt.lease.progress, source_sha256=subject.footage_sha256)
         finally:  # the report on refused footage is published as well
             with suppress(NotReady):
                 attempt.publish(footage=read_json(out / "footage.json"))

@@ -154,6 +154,7 @@ class Runner:
     def _heartbeat(self) -> None:
         device = (self.core.gpu() if self.uses_gpu else None) or {"name": "cpu"}
         device |= {"disk_free_bytes": shutil.disk_usage(self.settings.data_dir).free}
+        device["ffmpeg"] = self.core.ffmpeg()
         device["cleanup_paused"] = self.object_cleaner.paused
         queues = [QUEUES[kind] for kind in self.kinds]
         with self.database.session() as session:

@@ -38,8 +38,8 @@ export function speech(changed) {
       heard,
       dropZone({
         label: "or drop a sound file here",
-        hint: "WAV, MP3, M4A, FLAC, OGG or WebM",
-        accept: "audio/*,video/webm",
+        hint: "WAV, MP3, M4A, FLAC, OGG, AIFF, AMR, WMA or WebM",
+        accept: "audio/*,video/webm,.amr,.caf,.w64",
         sign: "mic",
         chosen: take,
       }),

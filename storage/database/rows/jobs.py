@@ -75,7 +75,7 @@ class JobEvent(Base):
 class Worker(Base):
     """A worker process, described by itself; storage/tables/workers.py writes it.
 
-    `device` has `name`, `disk_free_bytes`, and for a GPU also `memory_bytes` and `used_bytes`.
+    `device` has `name`, `disk_free_bytes`, `ffmpeg` (the version that it runs), and for a GPU also `memory_bytes` and `used_bytes`.
     """
 
     __tablename__ = "workers"

@@ -23,7 +23,7 @@ class Subject(Base):
 
     The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
     `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
-    until it is ready, and for a subject of an earlier version.
+    until it is ready, and for a subject of an earlier version. `audio_track` is the footage's sound track that the client chose.
     """
 
     __tablename__ = "subjects"
@@ -34,6 +34,7 @@ class Subject(Base):
     name: Mapped[str]
     state: Mapped[SubjectState] = mapped_column(String(16))
     preset: Mapped[str] = mapped_column(String(16))
+    audio_track: Mapped[int | None]
     consent: Mapped[str]
     consent_by: Mapped[str | None]
     footage_sha256: Mapped[str | None] = mapped_column(String(64))

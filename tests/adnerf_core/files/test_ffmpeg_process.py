@@ -1,4 +1,4 @@
-"""The limits of the ffmpeg processes, their environment, and which ffmpeg is run."""
+"""The limits of the ffmpeg processes, and their environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from adnerf_core.errors import MediaTooLarge, MediaTooLong, NotMedia
 from adnerf_core.files import ffmpeg, ffmpeg_process, media_info
-from tests.adnerf_core.files.clock import BEEP, run_ffmpeg, script
+from tests.adnerf_core.files.clock import BEEP, run_ffmpeg
 
 
 @pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.txt", "list.wav"])
@@ -162,25 +162,3 @@ def test_readers_in_several_threads(plain):
     for thread in threads:
         thread.join()
     assert counts == [50] * 4
-
-
-@pytest.mark.parametrize("text", ["exit 1", "echo ' V..... mpeg4 '", "sleep 60"])
-def test_a_system_ffmpeg_that_does_not_work_is_not_used(tmp_path, monkeypatch, text):
-    script(tmp_path / "ffmpeg", text)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(ffmpeg_process, "TRIAL_SECONDS", 0.3)
-    ffmpeg.ffmpeg_path.cache_clear()
-    try:
-        assert ffmpeg.ffmpeg_path() != str(tmp_path / "ffmpeg")
-    finally:
-        ffmpeg.ffmpeg_path.cache_clear()
-
-
-def test_a_working_system_ffmpeg_comes_first(tmp_path, monkeypatch):
-    (tmp_path / "ffmpeg").symlink_to(ffmpeg.ffmpeg_path())
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    ffmpeg.ffmpeg_path.cache_clear()
-    try:
-        assert ffmpeg.ffmpeg_path() == str(tmp_path / "ffmpeg")
-    finally:
-        ffmpeg.ffmpeg_path.cache_clear()

@@ -59,3 +59,19 @@ def test_a_background_must_be_a_readable_image_of_a_sensible_size(tmp_path, pict
         with pytest.raises(NotMedia) as caught:
             images.read_background_image(path)
         assert caught.value.remedy
+
+
+def test_a_background_is_read_as_it_is_shown(tmp_path, picture):
+    """Upright by its EXIF orientation, white where it is transparent, and 16 bits as 8."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown turned clockwise
+    Image.fromarray(picture).rotate(90, expand=True).save(tmp_path / "phone.png", exif=exif)
+    assert np.array_equal(images.read_background_image(tmp_path / "phone.png"), picture)
+    alpha = np.zeros(picture.shape[:2], np.uint8)
+    alpha[:, :50] = 255
+    Image.fromarray(np.dstack([picture, alpha])).save(tmp_path / "alpha.png")
+    shown = images.read_background_image(tmp_path / "alpha.png")
+    assert np.array_equal(shown[:, :50], picture[:, :50]) and (shown[:, 50:] == 255).all()
+    grey = picture[..., 0].astype(np.uint16) * 257
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    assert np.array_equal(images.read_background_image(tmp_path / "deep.png"), picture[..., [0, 0, 0]])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adnerf_core.errors import MissingBackend
-from adnerf_core.files import ffmpeg, ffmpeg_process
+from adnerf_core.files import ffmpeg, ffmpeg_choice
 from adnerf_core.files.video_formats import WEBM, format_for
 
 RED, SIZE = (200, 60, 30), 64
@@ -72,7 +72,7 @@ def test_a_missing_encoder_is_reported_before_any_frame_is_made(tmp_path, monkey
     poor = tmp_path / "ffmpeg"
     poor.write_text("#!/bin/sh\necho ' V....D libx264  H.264'\necho ' A....D aac  AAC'\n")
     poor.chmod(0o755)
-    monkeypatch.setattr(ffmpeg_process, "ffmpeg_path", lambda: str(poor))
+    monkeypatch.setattr(ffmpeg_choice, "ffmpeg_path", lambda: str(poor))
 
     def frames():
         raise AssertionError("a frame was made")

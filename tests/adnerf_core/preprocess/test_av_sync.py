@@ -17,7 +17,7 @@ def lips() -> np.ndarray:
     return clips.syllables(SECONDS * FPS)
 
 
-@pytest.mark.parametrize("late_s", [-0.3, -0.033, 0.0, 0.1, 0.25])
+@pytest.mark.parametrize("late_s", [-1.5, -0.3, -0.033, 0.0, 0.1, 0.25, 0.6, 1.5])
 def test_a_known_delay_is_found(lips, late_s):
     """To 20 ms. Unlike real lips, the synthetic ones do not move earlier than their sound, so a difference is tested."""
     in_sync = av_sync.estimate_av_offset(clips.voice(lips), lips)

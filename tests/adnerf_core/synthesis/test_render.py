@@ -65,7 +65,7 @@ def test_a_render_probes_and_decodes_its_audio_once(run, tmp_path, monkeypatch):
     audio, commands = tone(tmp_path / "a.wav", 1.0), record_runs(monkeypatch)
     render(run, audio, tmp_path / "out" / "out.mp4", PORTRAIT)
     assert reads_of(audio, commands) == ["probe", "sound"]
-    assert len(commands) == 4  # and one to encode the pictures, and one to add the sound
+    assert len(commands) == 5  # and one for the sound's times, one to encode the pictures, and one to add the sound
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["out.mp4"]
 
 

@@ -103,6 +103,12 @@ def test_a_queue_without_a_worker_is_named_and_requests_are_still_taken(client, 
     assert answer.json()["parts"]["workers"] == {"ok": False, "detail": "no worker for gpu_render"}
 
 
+def test_the_ffmpeg_of_the_workers_is_named(client, enter):
+    enter("w1", ffmpeg="9.0.2, packaged")
+    enter("w2")  # of an earlier version
+    assert client.get("/readyz").json()["parts"]["workers"]["detail"] == "2 alive; ffmpeg 9.0.2, packaged"
+
+
 def test_workers_are_judged_by_their_heartbeat(client, app, settings, enter):
     enter("w1")
     assert client.get("/readyz").json()["workers"] == 1

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from adnerf_core.errors import NotMedia
 from adnerf_core.files import ffmpeg
 from api.problems.problems import Problem
 from api.requests import file_type
@@ -17,10 +18,8 @@ REFUSED = {
     "a HEIC photograph named .mp4": b"\0\0\0\x24ftypheic\0\0\0\0mif1heic",
     "an AVIF": b"\0\0\0\x20ftypavif\0\0\0\0",
     "a WebP": b"RIFF\x24\0\0\0WEBPVP8 ",
-    "an AIFF": b"FORM\0\0\0\x24AIFFCOMM",
-    "a WMV": b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9",
+    "an animated GIF": b"GIF89a\0\0\0\0\0\0\0!\xff\x0bNETSCAPE2.0",
     "a Flash video": b"FLV\x01\x05",
-    "a transport stream": (b"\x47\x40\x11\x10" + bytes(184)) * 4,
     "a program stream": b"\0\0\1\xba\x44",
     "a ZIP": b"PK\x03\x04",
     "an Office document": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
@@ -32,8 +31,18 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_other_types_are_refused_by_their_content(name):
     with pytest.raises(Problem) as refused:
-        file_type.require_media(REFUSED[name] + REST if name != "a transport stream" else REFUSED[name])
+        file_type.require_media(REFUSED[name] + REST)
     assert refused.value.code == "not_media"
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_the_core_refuses_them_with_the_same_words(tmp_path, name):
+    (tmp_path / "a.mp4").write_bytes(REFUSED[name] + REST)
+    with pytest.raises(NotMedia) as by_core:
+        ffmpeg.probe(tmp_path / "a.mp4")
+    with pytest.raises(Problem) as by_api:
+        file_type.require_media(REFUSED[name] + REST)
+    assert by_api.value.detail == f"{by_core.value.message} {by_core.value.remedy}"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +74,15 @@ def test_text_is_refused_whatever_its_name(text):
         ("-vn", "a.flac"),
         ("-vn", "a.ogg"),
         ("-vn", "a.aac"),
+        ("-vn", "a.aiff"),
+        ("-vn", "a.caf"),
+        ("-vn", "a.au"),
+        ("-vn", "a.w64"),
+        ("-vn", "a.ac3"),
+        ("-vn", "a.wma"),
+        ("-c:v", "libx264", "a.ts"),
+        ("-c:v", "libx264", "-mpegts_m2ts_mode", "1", "a.mts"),
+        ("-c:v", "wmv2", "a.wmv"),
     ],
     ids=lambda arguments: arguments[-1],
 )

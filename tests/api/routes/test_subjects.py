@@ -55,6 +55,14 @@ def test_a_reference_video_becomes_a_pending_subject_with_a_queued_job(client, m
     assert row.consent == "yes"
 
 
+def test_the_sound_track_is_kept_for_the_job(client, make):
+    subject = post(client, data={"consent": "yes", "audio_track": "2"}).json()
+    with make.database.session(write=False) as session:
+        assert session.get(Subject, subject["id"]).audio_track == 2
+    for wrong in ("0", "two", "1001", "1_0"):
+        assert post(client, data={"consent": "yes", "audio_track": wrong}).status_code == 422
+
+
 def test_times_are_rfc_3339_in_utc(make):
     created = make.subject()["created_at"]
     assert created.endswith("Z")

@@ -42,6 +42,12 @@ def work_in_background(house):
     return worker, thread
 
 
+def test_the_chosen_sound_track_reaches_the_core(house):
+    subject = house.submit_subject(audio_track=2)
+    house.work()
+    assert house.subject(subject).footage["audio_track"] == 2
+
+
 def test_a_video_and_a_sound_become_a_talking_video(house):
     subject = house.submit_subject(train={"previews": True})
     assert (subject.state, [job.kind for job in subject.jobs]) == ("pending", ["preprocess"])

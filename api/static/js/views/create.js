@@ -58,8 +58,8 @@ export async function createView(main, _args, signal) {
     footage.replaceChildren(
       dropZone({
         label: "Drop a video here, or choose one",
-        hint: "MP4, MOV, MKV, WebM or AVI; 8 seconds to 10 minutes",
-        accept: "video/*",
+        hint: "MP4, MOV, MKV, WebM, AVI, MTS or WMV; 8 seconds to 10 minutes",
+        accept: "video/*,.mts,.m2ts",
         sign: "film",
         chosen: choose,
       }),
