@@ -30,6 +30,13 @@ def create(
     consent_by: Annotated[str | None, Option(metavar="NAME", help="Name of that person, besides the text.")] = None,
     name: Annotated[str | None, Option(help="Name of the subject. [default: the name of the file]")] = None,
     preset: Annotated[str, Option(help="draft, standard, high or paper.")] = "standard",
+    face: Annotated[
+        tuple[float, float, float] | None,
+        Option(
+            metavar="X Y SECOND",
+            help="Which face, if there are several: its middle (0..1 from the upper left), and when.",
+        ),
+    ] = None,
     wait: Annotated[bool, Option("--wait", help="Wait until the subject is ready.")] = False,
     timeout: Timeout = None,
 ) -> None:
@@ -42,6 +49,7 @@ def create(
             upload_id=upload,
             name=name,
             preset=preset,
+            face=face,
             consent=consent,
             consent_by=consent_by,
             progress=progress.transfer("upload"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -95,6 +96,7 @@ class Subjects(Made[Subject]):
         name: str | None = None,
         preset: Preset = "standard",
         upload_id: str | None = None,
+        face: tuple[float, float, float] | None = None,
         progress: BytesDone | None = None,
     ) -> Subject:
         """Makes a subject from a reference video. Two jobs follow, `preprocess` and `train` (Client.wait).
@@ -106,12 +108,16 @@ class Subjects(Made[Subject]):
             name: Name of the subject; None takes the name of the file.
             preset: Quality and duration of the training.
             upload_id: Id of a complete upload of the reference video (Client.uploads).
+            face: Which face is the person, if there are several: x and y of its middle (0..1 from the upper left) and the second at
+                which it is there. None takes the face that speaks.
             progress: Called with the bytes sent so far and the total.
 
         Returns:
             The new subject, whose work is not yet done.
         """
         form = {"consent": consent, "preset": preset}
+        if face is not None:
+            form["face"] = json.dumps(dict(zip(("x", "y", "second"), face, strict=True)))
         if consent_by is not None:
             form["consent_by"] = consent_by
         if name is None and video is not None:

@@ -104,10 +104,9 @@ class Pipeline:
     def _preprocess(self, attempt: Attempt) -> None:
         subject = attempt.target()
         source, out = attempt.file(subject.source_key, "source"), attempt.folder / "dataset"
+        config = PreprocessConfig(face=subject.face)
         try:
-            self.core.preprocess(
-                source, out, PreprocessConfig(), attempt.lease.progress, source_sha256=subject.footage_sha256
-            )
+            self.core.preprocess(source, out, config, attempt.lease.progress, source_sha256=subject.footage_sha256)
         finally:  # the report on refused footage is published as well
             with suppress(NotReady):
                 attempt.publish(footage=read_json(out / "footage.json"))
