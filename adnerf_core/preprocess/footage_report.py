@@ -25,8 +25,9 @@ GOOD_SHARPNESS = 4.0
 SHARPNESS_EDGE = 256
 """Edge, px, to which the face is scaled before its sharpness is measured: about the size at which it is rendered."""
 
-SHARPNESS_SCALE = 40.0
-"""Factor of the sharpness: the contrast of a face in good light, grey levels, so that its sharpness is in grey levels."""
+FINE_PX, COARSE_PX, SHARPNESS_SCALE = 1.2, 4.0, 13.3
+"""Standard deviations, px at SHARPNESS_EDGE, of the details whose strength is compared for the sharpness, and its scale, at which faces
+are sharp from 4 on, as in earlier versions."""
 
 MIN_HIGHLIGHTS, MAX_BRIGHTNESS = 75.0, 225.0
 """Brightest twentieth of the face (grey level, of 255) below which it is too dark, and median above which it is too bright. Highlights
@@ -100,9 +101,8 @@ def face_appearance(
 
     Returns:
         The sharpness; the grey level above which the brightest twentieth of the face lies; and its median grey level. The sharpness is
-        the root mean square of the Laplacian over the face scaled to SHARPNESS_EDGE, without what is noise (the same everywhere, also
-        where the face is smooth), over the contrast of the face, so that it depends neither on the size of the frame nor on the light,
-        the skin or the camera's noise.
+        the strength of fine over that of coarse details in the face scaled to SHARPNESS_EDGE, so that it depends neither on the size of
+        the frame nor on the light or the skin.
     """
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     x0, y0 = np.maximum(low, 0).astype(int)
@@ -110,11 +110,18 @@ def face_appearance(
     gray = cv2.cvtColor(frame[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
     method = cv2.INTER_AREA if len(gray) > SHARPNESS_EDGE else cv2.INTER_LINEAR
     scaled = cv2.resize(gray, (SHARPNESS_EDGE, SHARPNESS_EDGE), interpolation=method)
-    laplacian = cv2.Laplacian(scaled, cv2.CV_32F)
-    noise = 1.4826 * float(np.median(np.abs(laplacian)))  # the standard deviation of Gaussian noise with this median
-    structure = np.sqrt(max(0.0, float(np.mean(laplacian**2)) - noise**2))
-    contrast = max(1.0, float(cv2.GaussianBlur(scaled, (0, 0), 4).std()))
-    return SHARPNESS_SCALE * structure / contrast, float(np.quantile(gray, 0.95)), float(np.median(gray))
+    sharpness = SHARPNESS_SCALE * _structure(scaled, FINE_PX) / max(_structure(scaled, COARSE_PX), 1e-3)
+    return sharpness, float(np.quantile(gray, 0.95)), float(np.median(gray))
+
+
+def _structure(gray: UInt8[np.ndarray, "edge edge"], sigma: float) -> float:
+    """The strength of details of a size: the root mean square of the scale-normalised Laplacian of Gaussian, without noise.
+
+    Noise is the same everywhere, so the median tells it; details are strong in few places.
+    """
+    response = sigma**2 * cv2.Laplacian(cv2.GaussianBlur(gray.astype(np.float32), (0, 0), sigma), cv2.CV_32F)
+    noise = 1.4826 * float(np.median(np.abs(response)))  # the standard deviation of Gaussian noise with this median
+    return float(np.sqrt(max(0.0, float(np.mean(response**2)) - noise**2)))
 
 
 def left_out(reasons: UInt8[np.ndarray, " frames"]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from adnerf_core.config import FPS
+from adnerf_core.face.landmarks import EYE_CORNERS
 from adnerf_core.face.tracking import FaceTracker, track
 from adnerf_core.files import ffmpeg
 from adnerf_core.preprocess.head_pose import estimate_head_poses
@@ -59,9 +60,12 @@ def _square(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "si
 
 
 def _misfit(pictures: list[np.ndarray], tracker: FaceTracker) -> float:
-    """The reprojection error of a face in square pictures, px at 512 px; infinite if it is not found in enough of them."""
+    """The reprojection error of an upright face in square pictures, px at 512 px; infinite if it is not found in enough of them."""
     tracked = list(track(pictures, tracker))
     landmarks, flow = (np.array([each[i] for each in tracked]) for i in (1, 2))
     if np.isfinite(landmarks[:, 0, 0]).mean() < MIN_FOUND or len(pictures) < TRIED_S * FPS / 2:
+        return np.inf
+    x, y = np.nanmedian(landmarks[:, EYE_CORNERS[1], :2] - landmarks[:, EYE_CORNERS[0], :2], axis=0)
+    if x < abs(y):  # the tracker also follows faces that lie
         return np.inf
     return estimate_head_poses(landmarks, flow, TRIED_PX).error_px

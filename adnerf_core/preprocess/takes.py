@@ -19,7 +19,7 @@ CUT_LEVELS, CUT_RATIO = 12.0, 6.0
 """Mean change of a thumbnail from one frame to the next that is a cut: in grey levels, and in multiples of the median change around
 it. Lively people reach 6 and 5; a cut to another framing of the same scene reaches 20 and more of both."""
 
-JUMP_LEVELS, JUMP_RATIO, JUMP_QUANTILE = 2.0, 4.0, 0.9
+JUMP_LEVELS, JUMP_RATIO, JUMP_QUANTILE = 2.0, 2.4, 0.9
 """The same for a cut within one framing, which changes little else than the person: the change is compared with this quantile of the
 changes around it, which gestures and low frame rates raise, and a cut does not (docs/footage.md)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from skimage.data import astronaut
@@ -9,6 +10,8 @@ from skimage.data import astronaut
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import SilentAudio
 from adnerf_core.preprocess import footage_check
+from adnerf_core.preprocess.footage_report import face_appearance
+from tests.adnerf_core import clips
 
 
 @pytest.mark.parametrize(("path", "moved"), [("still", 0.0), ("pan", 0.25), ("slow pan", 0.05), ("shake", 0.0125)])
@@ -30,6 +33,23 @@ def test_camera_motion_is_measured(path, moved):
         noisy = np.clip(view + rng.normal(0, 3, view.shape), 0, 255).astype(np.uint8)
         detector.add_frame(noisy, (180.0 - left, 60.0, 100.0, 140.0))
     assert detector.shift == pytest.approx(moved, abs=0.003)
+
+
+def test_sharpness_does_not_depend_on_light_or_noise():
+    """The same face in a dim room and with noise is sharp; blurred, it is not, whatever the noise."""
+    rng, picture = np.random.default_rng(0), clips.portrait(512).astype(float)
+    face = np.zeros((478, 3), np.float32)
+    face[:, 0], face[:, 1] = rng.uniform(180, 345, 478), rng.uniform(70, 290, 478)
+    blurred = cv2.GaussianBlur(picture, (0, 0), 4)
+
+    def sharpness(values, noise=0.0):
+        noisy = values + rng.normal(0, noise, values.shape)
+        return face_appearance(np.clip(noisy, 0, 255).astype(np.uint8), face)[0]
+
+    sharp = sharpness(picture)
+    assert sharpness(0.4 * picture) == pytest.approx(sharp, rel=0.05)
+    assert sharpness(picture, noise=8) > 0.75 * sharp
+    assert sharpness(blurred) < 0.65 * sharp and sharpness(blurred, noise=20) < 0.65 * sharp
 
 
 def test_silence_is_refused_and_a_whisper_is_not():

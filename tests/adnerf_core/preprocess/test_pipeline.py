@@ -224,7 +224,7 @@ def someone_who_leaves():
     """Out of the picture and back: no face for about 3 s."""
     wide = np.hstack([clips.portrait(320), cv2.resize(astronaut()[:120, 400:], (400, 320))])
     for k in range(FRAMES):
-        left = int(np.clip((55 - abs(k - 112)) * 20, 0, 400))
+        left = int(np.clip((90 - abs(k - 112)) * 6, 0, 400))
         yield wide[:, left : left + 320]
 
 
