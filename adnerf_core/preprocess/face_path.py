@@ -51,8 +51,12 @@ class FacePath:
     def at(self, frame: int) -> tuple[float, float, float] | None:
         """Returns the middle (x, y) and the height of the face in a frame, px of the frame; None if no look is near."""
         rows = np.array(self.rows)
-        if np.abs(rows[:, 0] - frame).min() > MAX_GAP:
+        distance = np.abs(rows[:, 0] - frame)
+        if distance.min() > MAX_GAP:
             return None
+        after = int(np.searchsorted(rows[:, 0], frame))
+        if 0 < after < len(rows) and rows[after, 0] - rows[after - 1, 0] > MAX_GAP:
+            rows = rows[[distance.argmin()]]  # somebody who has left may come back elsewhere
         x, y, height = (float(np.interp(frame, rows[:, 0], rows[:, i])) / self.scale for i in (1, 2, 3))
         return x, y, height
 

@@ -115,8 +115,27 @@ def find_faces(looks: Sequence[Look], takes: Sequence[Span]) -> list[Face]:
                 else:
                     found[at] = (number, face)
         enough = max(min(2, len(inside)), MIN_FACE_SHARE * len(inside))
-        faces += [face for _, face in found if len(face.frames) >= enough]
+        faces += [face for face in _rejoined([face for _, face in found]) if len(face.frames) >= enough]
     return faces
+
+
+def _rejoined(faces: list[Face]) -> list[Face]:
+    """Joins faces of one take that look alike and are never seen at the same time: somebody who left and came back."""
+    joined: list[Face] = []
+    for face in sorted(faces, key=lambda face: -len(face.frames)):
+        same = next((each for each in joined if _apart(each, face) and _alike(each, face)), None)
+        if same is None:
+            joined.append(face)
+            continue
+        order = np.argsort(same.frames + face.frames)
+        for name in ("frames", "boxes", "pictures"):
+            together = getattr(same, name) + getattr(face, name)
+            setattr(same, name, [together[i] for i in order])
+    return joined
+
+
+def _apart(a: Face, b: Face) -> bool:
+    return not set(a.frames) & set(b.frames)
 
 
 def _same(face: Face, box: Box) -> bool:
@@ -168,7 +187,7 @@ def _alike(a: Face, b: Face) -> bool:
 
 
 def rivals(members: Sequence[Face], faces: Sequence[Face]) -> list[Face]:
-    """Returns the other faces that are seen in the takes of `members` and are large enough to be the person."""
+    """Returns the other faces that are seen beside `members` and are large enough to be the person."""
     heights = {member.take: member.height for member in members}
     return [
         face
@@ -176,6 +195,7 @@ def rivals(members: Sequence[Face], faces: Sequence[Face]) -> list[Face]:
         if face.take in heights
         and not any(face is member for member in members)
         and face.height > RIVAL_HEIGHT * heights[face.take]
+        and not any(_apart(face, member) for member in members if member.take == face.take)
     ]
 
 

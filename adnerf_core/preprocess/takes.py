@@ -20,8 +20,10 @@ CUT_LEVELS, CUT_RATIO = 12.0, 6.0
 it. Lively people reach 6 and 5; a cut to another framing of the same scene reaches 20 and more of both."""
 
 JUMP_LEVELS, JUMP_RATIO, JUMP_QUANTILE = 2.0, 2.4, 0.9
+JUMP_ALONE, JUMP_REACH = 1.8, 3
 """The same for a cut within one framing, which changes little else than the person: the change is compared with this quantile of the
-changes around it, which gestures and low frame rates raise, and a cut does not (docs/footage.md)."""
+changes around it, which gestures and low frame rates raise, and a cut does not (docs/footage.md); and with the largest of the few
+changes beside it, among which a quick motion has more than one."""
 
 FLASH_FRAMES = 5
 """Two jumps so close together, frames, are a flash or a hand in front of the lens, after which the same shot continues."""
@@ -101,7 +103,10 @@ def find_jumps(changes: Float[np.ndarray, " changes"]) -> list[int]:
         if not len(around):
             continue
         other_shot = changes[k] > CUT_LEVELS and changes[k] > CUT_RATIO * np.median(around)
-        if other_shot or changes[k] > JUMP_RATIO * max(np.quantile(around, JUMP_QUANTILE), JUMP_LEVELS / JUMP_RATIO):
+        usual = max(float(np.quantile(around, JUMP_QUANTILE)), JUMP_LEVELS / JUMP_RATIO)
+        beside = np.concatenate([changes[max(0, k - JUMP_REACH) : k], changes[k + 1 : k + 1 + JUMP_REACH]])
+        alone = changes[k] > JUMP_RATIO * usual and changes[k] > JUMP_ALONE * beside.max()
+        if other_shot or alone:
             jumps.append(int(k) + 1)
     return jumps
 

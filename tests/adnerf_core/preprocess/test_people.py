@@ -88,6 +88,16 @@ def test_the_one_who_speaks_is_chosen_and_a_client_can_choose_another():
         chosen_face(faces, FaceChoice(x=0.5, y=0.9, second=5), *WIDE)
 
 
+def test_somebody_who_leaves_and_comes_back_elsewhere_is_one_person():
+    take = Span(0, 300)
+
+    def away(number):
+        return None if 8 <= number < 14 else ((100.0 if number < 8 else 800.0), 200.0, 180.0, 180.0)
+
+    (face,) = find_faces(looks(take, (ANN, away)), [take])
+    assert len(face.frames) == 19 and face.frames == sorted(face.frames)
+
+
 def test_too_little_of_one_person_is_refused_with_the_reason():
     takes = [Span(0, 100), Span(104, 200)]
     faces = find_faces([*looks(takes[0], (ANN, (560.0, 200.0, 180.0, 180.0))), *looks(takes[1])], takes)
