@@ -34,6 +34,13 @@ def create(
         int | None,
         Option(metavar="N", help="Sound track of the video, from 1 on. [default: the one that holds speech]"),
     ] = None,
+    face: Annotated[
+        tuple[float, float, float] | None,
+        Option(
+            metavar="X Y SECOND",
+            help="Which face, if there are several: its middle (0..1 from the upper left), and when.",
+        ),
+    ] = None,
     wait: Annotated[bool, Option("--wait", help="Wait until the subject is ready.")] = False,
     timeout: Timeout = None,
 ) -> None:
@@ -47,6 +54,7 @@ def create(
             name=name,
             preset=preset,
             audio_track=audio_track,
+            face=face,
             consent=consent,
             consent_by=consent_by,
             progress=progress.transfer("upload"),

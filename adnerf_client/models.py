@@ -59,6 +59,14 @@ class Job(Model):
         return self.state in ("succeeded", "failed", "cancelled")
 
 
+class LeftOut(Model):
+    """What is left out of the footage for one reason: seconds together, and the longest stretches as (start, end), s."""
+
+    reason: str
+    seconds: float
+    spans: list[tuple[float, float]] = []
+
+
 class Footage(Model):
     """Measurements of a reference video. A field is None if it was not measured, for example in a refused video."""
 
@@ -71,6 +79,13 @@ class Footage(Model):
     face_px: float | None = None
     head_yaw_deg: tuple[float, float] | None = None
     sharpness: float | None = None
+    usable_s: float | None = None
+    takes: list[tuple[float, float]] | None = None
+    left_out: list[LeftOut] | None = None
+    faces: int | None = None
+    camera_shift: float | None = None
+    lag_ms: float | None = None
+    speech_share: float | None = None
     warnings: list[str] = []
 
 
@@ -109,7 +124,8 @@ class FullFrame(Model):
 class Subject(Model):
     """A person of whom videos are made. `jobs` starts with the oldest.
 
-    `full_frame` is None until the subject is ready, and for a subject of an earlier version, which has portraits only.
+    `full_frame` is None until the subject is ready, and for a subject of an earlier version, which has portraits only. `face` is the
+    face that was chosen (x, y, second).
     """
 
     id: str
@@ -118,6 +134,7 @@ class Subject(Model):
     preset: str
     created_at: datetime
     updated_at: datetime
+    face: dict[str, float] | None = None
     footage: Footage | None = None
     quality: Quality | None = None
     view_limits: ViewLimits | None = None

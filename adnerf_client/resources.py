@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -96,6 +97,7 @@ class Subjects(Made[Subject]):
         preset: Preset = "standard",
         audio_track: int | None = None,
         upload_id: str | None = None,
+        face: tuple[float, float, float] | None = None,
         progress: BytesDone | None = None,
     ) -> Subject:
         """Makes a subject from a reference video. Two jobs follow, `preprocess` and `train` (Client.wait).
@@ -108,6 +110,8 @@ class Subjects(Made[Subject]):
             preset: Quality and duration of the training.
             audio_track: The sound track of the video, from 1 on; None takes the one that holds speech.
             upload_id: Id of a complete upload of the reference video (Client.uploads).
+            face: Which face is the person, if there are several: x and y of its middle (0..1 from the upper left) and the second at
+                which it is there. None takes the face that speaks.
             progress: Called with the bytes sent so far and the total.
 
         Returns:
@@ -116,6 +120,8 @@ class Subjects(Made[Subject]):
         form = {"consent": consent, "preset": preset}
         if audio_track is not None:
             form["audio_track"] = str(audio_track)
+        if face is not None:
+            form["face"] = json.dumps(dict(zip(("x", "y", "second"), face, strict=True)))
         if consent_by is not None:
             form["consent_by"] = consent_by
         if name is None and video is not None:

@@ -24,6 +24,7 @@ from adnerf_core.config import (
     Background,
     Config,
     DeviceName,
+    FaceChoice,
     FeatureName,
     PreprocessConfig,
     PresetName,
@@ -184,7 +185,7 @@ def _checked(model: type[ConfigT], **values: Any) -> ConfigT:
 
 @app.command("preprocess")
 def _preprocess(
-    video: Annotated[Path, Argument(help="Video of one person speaking, still camera, any common format.")],
+    video: Annotated[Path, Argument(help="Video of a person speaking, any common format.")],
     out: Annotated[Path, Option(metavar="DATASET", help="Folder to write; an unfinished one is continued.")],
     tracker: TrackerOption = "facemesh",
     tracker_model: TrackerModelOption = None,
@@ -196,10 +197,18 @@ def _preprocess(
         int | None,
         Option(metavar="N", help="Sound track of the video, from 1 on.  [default: the one that holds speech]"),
     ] = None,
+    face: Annotated[
+        tuple[float, float, float] | None,
+        Option(
+            metavar="X Y SECOND",
+            help="Which face, if there are several: its middle (0..1 from the upper left), and when.",
+        ),
+    ] = None,
 ) -> None:
     """Turns a reference video into a dataset: tracked, segmented, and aligned with its sound."""
     from adnerf_core.preprocess.pipeline import preprocess
 
+    choice = face and _checked(FaceChoice, x=face[0], y=face[1], second=face[2])
     config = _checked(
         PreprocessConfig,
         tracker=tracker,
@@ -207,6 +216,7 @@ def _preprocess(
         features=features,
         max_size=max_size,
         audio_track=audio_track,
+        face=choice,
     )
     with progress_bar() as progress:
         dataset = preprocess(video, out, config, progress)

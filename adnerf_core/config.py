@@ -45,6 +45,14 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class FaceChoice(Config):
+    """Which of several faces is the person: the one that is at a place at a time."""
+
+    x: float = Field(ge=0, le=1, description="Middle of the face, in widths of the picture from its left edge.")
+    y: float = Field(ge=0, le=1, description="The same, in heights of the picture from its upper edge.")
+    second: float = Field(0.0, ge=0, le=600, description="When it is there, seconds from the start.")
+
+
 class PreprocessConfig(Config):
     """Settings of preprocessing, which turns a reference video into a dataset."""
 
@@ -65,6 +73,7 @@ class PreprocessConfig(Config):
     )
     min_seconds: float = Field(8.0, description="Least usable footage, seconds.")
     max_seconds: float = Field(600.0, description="Footage after this time is ignored, seconds.")
+    face: FaceChoice | None = Field(None, description="Which face, if there are several; None for the one that speaks.")
 
 
 class FieldConfig(Config):

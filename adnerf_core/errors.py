@@ -16,7 +16,7 @@
     │   ├── SeveralFaces        several_faces
     │   ├── FaceTooSmall        face_too_small
     │   ├── SceneCut            scene_cut
-    │   ├── MovingCamera        moving_camera
+    │   ├── FaceTurned          face_turned
     │   └── FaceOutOfView       face_out_of_view
     ├── TrainingCollapsed       training_collapsed
     ├── NotReady                not_ready
@@ -143,38 +143,38 @@ class NoFaceFound(FootageError):
 
 
 class SeveralFaces(FootageError):
-    """The footage shows more than one person."""
+    """The footage shows more than one person, and it cannot be told which one speaks."""
 
     code = "several_faces"
-    remedy = "Record one person alone, or crop the video to that person."
+    remedy = "Say with `face` where the person is and when, crop the video to that person, or record one person alone."
 
 
 class FaceTooSmall(FootageError):
     """The face has too few pixels."""
 
     code = "face_too_small"
-    remedy = "Move the camera closer: the face should be at least 80 pixels high, 250 or more are best."
+    remedy = "Move the camera closer: the face should be at least 48 pixels high, 250 or more are best."
 
 
 class SceneCut(FootageError):
-    """The footage has a cut."""
+    """No person is seen for long enough in one framing, because the footage has cuts."""
 
     code = "scene_cut"
-    remedy = "Send one continuous take; cut the file at the places named and send the longest part."
+    remedy = "Send footage in which the same person speaks for at least 8 s in the same framing; cuts are allowed."
 
 
-class MovingCamera(FootageError):
-    """The camera or the background moves."""
+class FaceTurned(FootageError):
+    """The picture stands on its head or lies on its side."""
 
-    code = "moving_camera"
-    remedy = "Put the camera on a stand and record against a background that does not move."
+    code = "face_turned"
+    remedy = "Turn the video upright in any video editor, and send it again."
 
 
 class FaceOutOfView(FootageError):
-    """The face is out of view for too long at a time."""
+    """The face is out of view, or not whole, in so much of the footage that too little is left."""
 
     code = "face_out_of_view"
-    remedy = "Stay in the picture and face the camera; cut out the part in which the face is away."
+    remedy = "Stay in the picture and face the camera for at least 8 s."
 
 
 class TrainingCollapsed(AdnerfError):

@@ -1,7 +1,8 @@
 """SubjectDataset: the folder that `preprocess` writes and that `train`, `render` and `evaluate` read.
 
     dataset.json        the manifest, written last: its presence means that preprocessing is complete: version, source (name,
-                        sha256), size, frames, held_out_from, focal and center (px), features (name, width, rate) and more figures
+                        sha256), size, frames, held_out_from, focal and center (px), features (name, width, rate), takes ([first
+                        frame, frame after the last]; frames outside all of them are not valid) and more figures
     footage.json        the footage report (also written, as far as it is known, when the footage is refused)
     footage.mp4         the footage, whole: frame k is frame k of the dataset; upright, 25 frames a second, square pixels, SDR (BT.709),
                         H.264 4:2:0 without sound, longest edge at most 1920 px, a key frame every 12 frames and no B-frames.

@@ -24,6 +24,13 @@ MIN_CORNERS, MIN_INLIERS = 12, 0.5
 REPROJECTION_PX = 1.0
 """Largest distance of an inlier from the common motion, px at WIDTH."""
 
+LOCAL_PX = 10
+"""Standard deviation, px at WIDTH, of the blur by which pictures are divided: lamps that flicker, and bands of theirs that wander over a
+wall, change the brightness over longer distances, and corners over shorter ones."""
+
+MAX_FAILURES = 4
+"""Pictures in a row that do not match the key picture before it is replaced, without a measurement: another shot, or nothing to see."""
+
 
 class CameraMotionDetector:
     """Follows the background through a video.
@@ -39,19 +46,23 @@ class CameraMotionDetector:
         self.shift = 0.0
         self._key: np.ndarray | None = None
         self._key_pose = np.eye(3)
+        self._failures = 0
 
     def add_frame(self, frame: UInt8[np.ndarray, "height width 3"], face: Box | None) -> None:
         """Adds the next picture (RGB). The person is masked out by the box of the face, if one is known."""
         scale = WIDTH / frame.shape[1]
         small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        gray = _evenly_lit(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
         if self._key is None or face is None:
             self._key = gray
             return
         step = _background_step(self._key, gray, tuple(scale * v for v in face))
         if step is None:
-            self._key = gray
+            self._failures += 1
+            if self._failures > MAX_FAILURES:
+                self._key, self._failures = gray, 0
             return
+        self._failures = 0
         pose = step @ self._key_pose
         rows, columns = gray.shape
         corners = np.array([(0, 0, 1), (columns, 0, 1), (0, rows, 1), (columns, rows, 1)], float).T
@@ -59,6 +70,12 @@ class CameraMotionDetector:
         self.shift = max(self.shift, float(np.median(drift)) / columns)
         if np.median(np.linalg.norm((step @ corners - corners)[:2], axis=0)) > KEY_DISTANCE_PX:
             self._key, self._key_pose = gray, pose
+
+
+def _evenly_lit(gray: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
+    """Returns the picture divided by its local brightness."""
+    local = cv2.GaussianBlur(gray, (0, 0), LOCAL_PX).astype(np.float32)
+    return np.clip(gray * (128 / np.maximum(local, 16)), 0, 255).astype(np.uint8)
 
 
 def _background_step(before: np.ndarray, after: np.ndarray, face: Box) -> Float[np.ndarray, "3 3"] | None:

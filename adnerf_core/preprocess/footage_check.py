@@ -1,12 +1,11 @@
-"""Checks the whole footage once, in a stream, before any work goes into it.
+"""Looks through the whole footage once, in a stream, before any work goes into it: its takes, the faces, and the camera's motion.
 
-check_footage() finds the person and the square crop, and refuses footage that cannot become a subject. Gaps of single
-frames, and how long the face is missing, are left to the tracking, which sees every frame.
+Gaps of single frames, and where the face is missing, are left to the tracking, which sees every frame.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -14,13 +13,25 @@ import cv2
 import numpy as np
 from jaxtyping import Float
 
-from adnerf_core.config import FPS
-from adnerf_core.errors import FaceTooSmall, MovingCamera, NoFaceFound, SceneCut, SeveralFaces, SilentAudio
+from adnerf_core.config import FPS, FaceChoice
+from adnerf_core.errors import FaceTooSmall, NoFaceFound, SceneCut, SilentAudio, TooShort
 from adnerf_core.preprocess.camera_motion import CameraMotionDetector
 from adnerf_core.preprocess.face_detector import Box, FaceDetector
+from adnerf_core.preprocess.people import (
+    Face,
+    Look,
+    choose_crop,
+    chosen_face,
+    find_faces,
+    people,
+    rivals,
+    serving_together,
+    small_picture,
+)
+from adnerf_core.preprocess.takes import Span, find_takes, thumbnail
 
 CHECK_EDGE = 960
-"""Longer edge of the pictures that are checked, px, at most: a face of MIN_FACE_PX in a 4K video still has 20 px."""
+"""Longer edge of the pictures that are checked, px, at most: a face of MIN_FACE_PX in a 1080p video still has 24 px."""
 
 DETECT_EVERY = FPS // 2
 """Frames between face detections at first: two per second."""
@@ -29,66 +40,61 @@ MAX_DETECTIONS = 400
 """Number of detections at which every other one is dropped and the interval is doubled: the cost of detection, the slowest part of
 the check, is bounded whatever the length."""
 
-MIN_FACE_PX = 80
-"""Smallest height of the face in the source, px (also named in the remedy of FaceTooSmall): below it, lips are a few pixels."""
-
-MIN_FACE_SHARE = 0.2
-"""Share of the detections that must find the face. It is low because the detector misses turned faces; the tracking decides."""
-
-SECOND_FACE_HEIGHT = 0.4
-"""Height of another face, over the person's, from which it counts as a second person: smaller ones are passers-by or pictures."""
-
-SECOND_FACE_SHARE = 0.05
-"""Share of the detections with a second face from which the footage is refused; less are false detections."""
-
-CROP_FACES = 2.3
-"""Edge of the crop in heights of the face: head and shoulders."""
-
-WHOLE_FACES = 3.0
-"""If the shorter edge of the picture has no more heights of the face than this, it is a portrait already and is kept whole."""
-
-CROP_DROP = 0.05
-"""How much lower than the face the crop is centred, in heights of the face. The detector's box goes from brows to chin, and the
-shoulders need more room below it than the hair above."""
-
-CROP_QUANTILE = 0.02
-"""Share of the detections, at either end, that may lie outside the range of motion that the crop allows for: false ones."""
+MIN_FACE_PX = 48
+"""Smallest height of the face in the source, px (also named in the remedy of FaceTooSmall): below it, lips are two or three pixels."""
 
 MIN_AMPLITUDE, AMPLITUDE_QUANTILE = 0.003, 0.999
 """Amplitude (of 1), as a quantile, below which nothing can be heard: -50 dB. A quantile, so that a single click does not count."""
 
-CUT_LEVELS, CUT_RATIO = 12.0, 6.0
-"""Mean change of a thumbnail from one frame to the next that is a cut: in grey levels, and in multiples of the median change around
-it. Lively people reach 6 and 5; a cut to another framing of the same scene reaches 20 and more of both."""
-
-FLASH_FRAMES = 5
-"""Two jumps so close together, frames, are a flash or a hand in front of the lens, after which the same shot continues."""
-
-MAX_CAMERA_SHIFT = 0.02
-"""Motion of the background, in widths of the picture, that is refused: a plate that is off by 10 px at 512 px shows at once."""
-
 CAMERA_EVERY = 5
 """Frames between the measurements of the camera's motion: at five per second the background moves little between two."""
 
-THUMBNAIL = (64, 48)
-"""Size of the thumbnails that are compared for cuts, px: too small for the motion of lips to matter."""
+TIMES_NAMED = 5
+"""Cuts that a message names."""
 
 
 @dataclass(frozen=True)
 class FootageCheck:
-    """The result of check_footage().
+    """What is seen in the footage, in px of the source.
 
     Attributes:
         frames: number of frames, at FPS.
-        face_px: height of the face, px of the source.
-        crop: (x, y, width, height), square, px of the source.
+        width, height: of the picture, px.
+        takes: the stretches without a cut, a dissolve or a flash, that are long enough.
+        cuts: the frames at which a shot begins, without the first one.
+        faces: the faces in the takes.
+        looks: number of looks, and of those that found a face.
         camera_shift: motion of the background, in widths of the picture.
     """
 
     frames: int
-    face_px: float
-    crop: tuple[int, int, int, int]
+    width: int
+    height: int
+    takes: list[Span]
+    cuts: list[int]
+    faces: list[Face]
+    looks: tuple[int, int]
     camera_shift: float
+
+
+@dataclass(frozen=True)
+class Person:
+    """Who is learnt from, and where they are seen.
+
+    Attributes:
+        members: the person's face in each take that serves.
+        others: large faces of others in these takes.
+        crop: (x, y, width, height), square, px of the source.
+    """
+
+    members: list[Face]
+    others: list[Face]
+    crop: tuple[int, int, int, int]
+
+    @property
+    def face_px(self) -> float:
+        """Median height of the face, px of the source."""
+        return float(np.median([box[3] for face in self.members for box in face.boxes]))
 
 
 def require_sound(samples: Float[np.ndarray, " samples"]) -> None:
@@ -107,107 +113,93 @@ def survey_size(width: int, height: int) -> tuple[int, int]:
 def check_footage(
     frames: Iterable[np.ndarray], width: int, height: int, on_frame: Callable[[int], None]
 ) -> FootageCheck:
-    """Checks footage in one pass.
+    """Looks through footage in one pass.
 
     Args:
         frames: its frames at FPS, RGB, scaled to survey_size().
         width: width of the source, px.
         height: height of the source, px.
         on_frame: called with the number of frames that have been checked.
-
-    Raises:
-        NoFaceFound, SceneCut, MovingCamera, SeveralFaces, FaceTooSmall: if it cannot become a subject.
     """
     scale = width / survey_size(width, height)[0]
-    camera, changes, detections = CameraMotionDetector(), [], []
-    thumbnail, every, count = None, DETECT_EVERY, 0
+    camera, looks, changes, thumbnails = CameraMotionDetector(), [], [], []
+    before, every, count = None, DETECT_EVERY, 0
     with closing(FaceDetector()) as detect:
         for count, frame in enumerate(frames, start=1):
             on_frame(count)
-            previous, thumbnail = thumbnail, cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.int16)
-            if previous is not None:
-                changes.append(float(np.abs(thumbnail - previous).mean()))
+            small = thumbnail(frame)
+            thumbnails.append(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+            if before is not None:
+                changes.append(float(cv2.absdiff(small, before).mean()))
+            before = small
             if (count - 1) % every == 0:
-                detections.append(detect(frame))
-                if len(detections) == MAX_DETECTIONS:
+                looks.append(_look(count - 1, frame, detect(frame), scale))
+                if len(looks) == MAX_DETECTIONS:
                     every *= 2
-                    detections = detections[::2]
+                    looks = looks[::2]
             if (count - 1) % CAMERA_EVERY == 0:
-                camera.add_frame(frame, next((boxes[0] for boxes in reversed(detections) if boxes), None))
-    faces = _require_one_take(detections, np.array(changes), camera.shift)
-    face_px = float(np.median(faces[:, 3]) * scale)
-    if face_px < MIN_FACE_PX:
-        raise FaceTooSmall(f"The face is about {face_px:.0f} pixels high.")
-    return FootageCheck(count, face_px, choose_crop(faces * scale, width, height), camera.shift)
+                latest = next((look.boxes[0] for look in reversed(looks) if look.boxes), None)
+                camera.add_frame(frame, latest and tuple(v / scale for v in latest))
+    takes, cuts = find_takes(np.array(changes), np.array(thumbnails).reshape(count, *small.shape[:2]))
+    found = len(looks), sum(bool(look.boxes) for look in looks)
+    return FootageCheck(count, width, height, takes, cuts, find_faces(looks, takes), found, camera.shift)
 
 
-def _require_one_take(
-    detections: list[list[Box]], changes: Float[np.ndarray, " changes"], camera_shift: float
-) -> Float[np.ndarray, "faces 4"]:
-    """Returns the boxes of the person's face; raises an error unless it is one person in one take with a still camera."""
-    faces = np.array([boxes[0] for boxes in detections if boxes])
-    if len(faces) < max(2, MIN_FACE_SHARE * len(detections)):
-        raise NoFaceFound(f"A face was found in {len(faces)} of the {len(detections)} pictures that were checked.")
-    if cuts := find_cuts(changes):
-        raise SceneCut(f"The picture jumps at {', '.join(f'{cut / FPS:.2f} s' for cut in cuts[:5])}.")
-    if camera_shift > MAX_CAMERA_SHIFT:
-        raise MovingCamera(f"The background moves by {100 * camera_shift:.0f} % of the picture's width.")
-    others = sum(any(box[3] > SECOND_FACE_HEIGHT * boxes[0][3] for box in boxes[1:]) for boxes in detections)
-    if others >= max(2, SECOND_FACE_SHARE * len(detections)):
-        raise SeveralFaces(
-            f"There is more than one face in {others} of the {len(detections)} pictures that were checked."
+def _look(frame_number: int, frame: np.ndarray, boxes: Sequence[Box], scale: float) -> Look:
+    pictures = [small_picture(frame, box) for box in boxes]
+    return Look(frame_number, [tuple(scale * v for v in box) for box in boxes], pictures)
+
+
+def choose_person(
+    check: FootageCheck,
+    min_seconds: float,
+    choice: FaceChoice | None,
+    speaking: Callable[[list[Face]], Face],
+) -> Person:
+    """Chooses the person and the takes.
+
+    Args:
+        check: what was seen.
+        min_seconds: least length of all takes together, s.
+        choice: the face that the client chose, if any.
+        speaking: chooses the one who speaks among faces of the same take; it is called only if there are several.
+
+    Raises:
+        NoFaceFound, SceneCut, TooShort, FaceTooSmall: if nobody can become a subject.
+    """
+    if not check.faces:
+        raise NoFaceFound(f"A face was found in {check.looks[1]} of the {check.looks[0]} pictures that were checked.")
+    size = check.width, check.height
+    if choice is not None:
+        members = serving_together(chosen_face(check.faces, choice, *size), _by_weight(check.faces), *size)
+    else:
+        members = people(check.faces, *size)[0]
+        if others := rivals(members, check.faces):
+            # Everybody who is seen in the take in which most are seen.
+            take = max((face.take for face in others), key=lambda take: sum(face.take == take for face in others))
+            candidates = [face for face in (*members, *others) if face.take == take]
+            speaker = speaking(candidates)
+            if not any(speaker is face for face in members):
+                members = serving_together(speaker, _by_weight(check.faces), *size)
+    _require_length(check, members, min_seconds)
+    boxes = np.array([box for face in members for box in face.boxes])
+    person = Person(members, rivals(members, check.faces), choose_crop(boxes, *size))
+    if person.face_px < MIN_FACE_PX:
+        raise FaceTooSmall(f"The face is about {person.face_px:.0f} pixels high.")
+    return person
+
+
+def _by_weight(faces: Sequence[Face]) -> list[Face]:
+    return sorted(faces, key=lambda face: -face.weight)
+
+
+def _require_length(check: FootageCheck, members: Sequence[Face], min_seconds: float) -> None:
+    seconds = sum(face.take.seconds for face in members)
+    if seconds >= min_seconds:
+        return
+    if check.cuts:
+        times = ", ".join(f"{cut / FPS:.2f} s" for cut in check.cuts[:TIMES_NAMED])
+        raise SceneCut(
+            f"Only {seconds:.1f} s of the footage show the same person in the same framing. The picture changes at {times}."
         )
-    return faces
-
-
-def find_cuts(changes: Float[np.ndarray, " changes"]) -> list[int]:
-    """Returns the frames at which another shot begins.
-
-    A jump with another jump close by is no cut, but a flash or a hand in front of the lens.
-
-    Args:
-        changes: the mean change from frame k to frame k + 1, grey levels.
-    """
-    jumps = []
-    for k in np.flatnonzero(changes > CUT_LEVELS):
-        around = np.concatenate([changes[max(0, k - FPS) : k], changes[k + 1 : k + 1 + FPS]])
-        if changes[k] > CUT_RATIO * np.median(around):
-            jumps.append(int(k) + 1)
-    return [cut for cut in jumps if not any(0 < abs(cut - other) <= FLASH_FRAMES for other in jumps)]
-
-
-def crop_in_footage(crop: tuple[int, int, int, int], scale: float, width: int, height: int) -> tuple[int, int, int]:
-    """Returns the square (x, y, side) of the footage that is kept, of `width` x `height` px, which is nearest to `crop`.
-
-    Args:
-        crop: square (x, y, edge, edge) that choose_crop() chose, px of the source.
-        scale: width of the footage over that of the source.
-        width: of the footage, px.
-        height: of the footage, px.
-    """
-    side = min(round(crop[2] * scale), width, height) // 2 * 2
-    return min(round(crop[0] * scale), width - side), min(round(crop[1] * scale), height - side), side
-
-
-def choose_crop(faces: Float[np.ndarray, "faces 4"], width: int, height: int) -> tuple[int, int, int, int]:
-    """Returns the square (x, y, edge, edge) that shows head and shoulders and keeps the moving face inside.
-
-    If the picture is a portrait already, its whole shorter edge is kept.
-
-    Args:
-        faces: boxes (x, y, width, height) of the face, px of the picture.
-        width: width of the picture, px.
-        height: its height, px.
-    """
-    low = np.quantile(faces[:, :2], CROP_QUANTILE, axis=0)
-    high = np.quantile(faces[:, :2] + faces[:, 2:], 1 - CROP_QUANTILE, axis=0)
-    face = float(np.median(faces[:, 3]))
-    travel = float(max(high - low) - face)
-    shorter = min(width, height)
-    edge = int(min(shorter, CROP_FACES * face + max(0.0, travel)))
-    if shorter <= WHOLE_FACES * face:
-        edge = shorter
-    edge -= edge % 2
-    x, y = (low + high) / 2 - edge / 2
-    y += CROP_DROP * face
-    return int(np.clip(x, 0, width - edge)), int(np.clip(y, 0, height - edge)), edge, edge
+    raise TooShort(f"A face is seen in only {seconds:.1f} s of the footage without interruption.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 import cv2
@@ -9,7 +10,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from adnerf_core.audio.speech_level import speech_frames
-from adnerf_core.config import SAMPLE_RATE
+from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.preprocess.takes import runs
 
 GOOD_SECONDS = 30.0
 """Usable footage, s, below which a warning says that more would help: the lips of a new voice improve up to a minute or more."""
@@ -18,13 +20,21 @@ GOOD_FACE_PX = 200.0
 """Height of the face in the source, px, below which the portrait, stored at up to 512 px, would show that pixels are missing."""
 
 GOOD_SHARPNESS = 4.0
-"""Sharpness (see face_sharpness_brightness) below which a face looks blurred."""
+"""Sharpness (see face_appearance) below which a face looks blurred (docs/footage.md)."""
 
 SHARPNESS_EDGE = 256
 """Edge, px, to which the face is scaled before its sharpness is measured: about the size at which it is rendered."""
 
-MIN_BRIGHTNESS, MAX_BRIGHTNESS = 50.0, 225.0
-"""Mean grey levels (of 255) of the face that are too dark and too bright: beyond them, detail is lost in shadows or highlights."""
+FINE_PX, COARSE_PX, SHARPNESS_SCALE = 1.2, 4.0, 13.3
+"""Standard deviations, px at SHARPNESS_EDGE, of the details whose strength is compared for the sharpness, and its scale, at which faces
+are sharp from 4 on, as in earlier versions."""
+
+MIN_HIGHLIGHTS, MAX_BRIGHTNESS = 75.0, 225.0
+"""Brightest twentieth of the face (grey level, of 255) below which it is too dark, and median above which it is too bright. Highlights
+and the whites of the eyes tell the light; the mean would tell the colour of the skin."""
+
+APPEARANCE = ("sharpness", "highlights", "brightness")
+"""What face_appearance() returns."""
 
 MIN_YAW_RANGE_DEG, MAX_YAW_RANGE_DEG = 4.0, 40.0
 """Range of the head's yaw, degrees. Below the first, views from the side are extrapolated from nothing. Above the second, the head
@@ -33,12 +43,9 @@ hides other parts of the shoulders in every frame, so that head and body cannot 
 MIN_SPEECH_SHARE = 0.4
 """Share of speech in the sound below which much of the footage teaches nothing about lips."""
 
-MIN_FACE_SHARE = 0.95
-"""Share of the frames with a trusted pose below which a warning is given."""
-
-MAX_CAMERA_SHIFT = 0.008
-"""Motion of the background, in widths of the picture, above which a warning is given: 4 px at 512 px. footage_check.py refuses the
-footage above 0.02."""
+MAX_CAMERA_SHIFT = 0.01
+"""Motion of the background, in widths of the picture, above which a warning is given: 5 px at 512 px. A still camera
+measures 0.008 at most, when the person moves much."""
 
 MAX_LAG_MS = 60
 """Offset of the sound, ms, from which the user is told that it was corrected: more than recorders usually
@@ -47,13 +54,45 @@ have, and about what viewers begin to notice."""
 MAX_HOLE_SHARE = 0.55
 """Share of the background that no frame shows, above which the clean plate is mostly a guess."""
 
+MAX_SPANS = 20
+"""Stretches that are named for each reason."""
+
+MIN_NAMED_S = 0.5
+"""Shortest time that is left out for a reason, s, for a warning."""
+
+MAX_MOVING_SHARE = 0.08
+"""Share of the background that moves, from which a warning says that a portrait shows a still of it."""
+
 LEVELS_PER_SECOND = 50
 """Levels of the sound measured per second, for the share of speech."""
 
 
-def face_sharpness_brightness(
+class LeftOut(IntEnum):
+    """Why a frame is not used."""
+
+    USED = 0
+    TRANSITION = 1
+    OTHER = 2
+    NO_FACE = 3
+    EDGE = 4
+    TURNED = 5
+    HIDDEN = 6
+
+
+REASONS = {
+    LeftOut.TRANSITION: ("transition", "a cut, a dissolve, a fade or a flash, or less than a second between two"),
+    LeftOut.OTHER: ("other_shot", "no face, another person or another framing"),
+    LeftOut.NO_FACE: ("no_face", "the face is not seen"),
+    LeftOut.EDGE: ("edge", "the face is not whole in the picture"),
+    LeftOut.TURNED: ("turned", "the head is turned away by more than 60 degrees"),
+    LeftOut.HIDDEN: ("hidden", "something is before the face"),
+}
+"""Reasons: as in footage.json, and in words."""
+
+
+def face_appearance(
     frame: UInt8[np.ndarray, "size size 3"], landmarks: Float[np.ndarray, "landmarks 3"]
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
     """Measures the face in a frame.
 
     Args:
@@ -61,8 +100,9 @@ def face_sharpness_brightness(
         landmarks: x, y in px of the frame.
 
     Returns:
-        The sharpness, which is the root mean square of the Laplacian, in grey levels, over the face scaled to SHARPNESS_EDGE
-        (so that it does not depend on the size of the frame); and the brightness, which is the mean grey level.
+        The sharpness; the grey level above which the brightest twentieth of the face lies; and its median grey level. The sharpness is
+        the strength of fine over that of coarse details in the face scaled to SHARPNESS_EDGE, so that it depends neither on the size of
+        the frame nor on the light or the skin.
     """
     low, high = landmarks[:, :2].min(0), landmarks[:, :2].max(0)
     x0, y0 = np.maximum(low, 0).astype(int)
@@ -70,7 +110,30 @@ def face_sharpness_brightness(
     gray = cv2.cvtColor(frame[y0:y1, x0:x1], cv2.COLOR_RGB2GRAY)
     method = cv2.INTER_AREA if len(gray) > SHARPNESS_EDGE else cv2.INTER_LINEAR
     scaled = cv2.resize(gray, (SHARPNESS_EDGE, SHARPNESS_EDGE), interpolation=method)
-    return float(np.sqrt(np.mean(cv2.Laplacian(scaled, cv2.CV_32F) ** 2))), float(gray.mean())
+    sharpness = SHARPNESS_SCALE * _structure(scaled, FINE_PX) / max(_structure(scaled, COARSE_PX), 1e-3)
+    return sharpness, float(np.quantile(gray, 0.95)), float(np.median(gray))
+
+
+def _structure(gray: UInt8[np.ndarray, "edge edge"], sigma: float) -> float:
+    """The strength of details of a size: the root mean square of the scale-normalised Laplacian of Gaussian, without noise.
+
+    Noise is the same everywhere, so the median tells it; details are strong in few places.
+    """
+    response = sigma**2 * cv2.Laplacian(cv2.GaussianBlur(gray.astype(np.float32), (0, 0), sigma), cv2.CV_32F)
+    noise = 1.4826 * float(np.median(np.abs(response)))  # the standard deviation of Gaussian noise with this median
+    return float(np.sqrt(max(0.0, float(np.mean(response**2)) - noise**2)))
+
+
+def left_out(reasons: UInt8[np.ndarray, " frames"]) -> list[dict[str, Any]]:
+    """Returns what is left out, by reason: its name, the seconds together, and the longest stretches as [start, end], s."""
+    parts = []
+    for reason, (name, _) in REASONS.items():
+        if spans := runs(reasons == reason):
+            longest = sorted(sorted(spans, key=lambda span: -span.seconds)[:MAX_SPANS])
+            seconds = sum(span.seconds for span in spans)
+            times = [[round(span.first / FPS, 2), round(span.end / FPS, 2)] for span in longest]
+            parts.append({"reason": name, "seconds": round(seconds, 2), "spans": times})
+    return parts
 
 
 def speech_share(samples: Float[np.ndarray, " samples"]) -> float:
@@ -103,9 +166,9 @@ def _picture_warnings(facts: dict[str, Any]) -> list[str]:
         texts.append(f"The face is {face:.0f} px high: move the camera closer or record in a higher resolution.")
     if (sharpness := _value(facts, "sharpness", GOOD_SHARPNESS)) < GOOD_SHARPNESS:
         texts.append(f"The face is blurred (sharpness {sharpness:.1f}): focus, clean the lens, add light.")
-    if (brightness := _value(facts, "brightness", MIN_BRIGHTNESS)) < MIN_BRIGHTNESS:
+    if _value(facts, "highlights", MIN_HIGHLIGHTS) < MIN_HIGHLIGHTS:
         texts.append("The face is dark: add light from the front.")
-    elif brightness > MAX_BRIGHTNESS:
+    elif _value(facts, "brightness", MAX_BRIGHTNESS) > MAX_BRIGHTNESS:
         texts.append("The face is too bright: lower the exposure.")
     return texts
 
@@ -124,16 +187,33 @@ def _head_warnings(facts: dict[str, Any]) -> list[str]:
 
 
 def _tracking_warnings(facts: dict[str, Any]) -> list[str]:
-    texts = []
-    if (share := _value(facts, "face_share", 1.0)) < MIN_FACE_SHARE:
+    texts = [
+        f"{part['seconds']:.1f} s are left out ({_times(part['spans'])}): {words}."
+        for part in facts.get("left_out") or ()
+        for name, words in REASONS.values()
+        if part["reason"] == name and part["seconds"] >= MIN_NAMED_S
+    ]
+    if _value(facts, "faces", 1) > 1:
         texts.append(
-            f"The face could be tracked in only {100 * share:.0f} % of the frames: keep it in view and uncovered."
+            f"{facts['faces']} faces are seen: the one that speaks is used. Choose another one with `face`, or crop the video."
         )
     if (shift := _value(facts, "camera_shift", 0.0)) > MAX_CAMERA_SHIFT:
         texts.append(
-            f"The camera or the background moves a little ({100 * shift:.1f} %): use a stand and a still background."
+            f"The camera moves ({100 * shift:.1f} % of the picture's width): the background of a portrait is a still. Use a stand, "
+            "or choose another background when rendering."
+        )
+    elif (share := _value(facts, "moving_share", 0.0)) > MAX_MOVING_SHARE:
+        texts.append(
+            f"{100 * share:.0f} % of the background move: the background of a portrait is a still. Choose another one when rendering."
         )
     return texts
+
+
+def _times(spans: list[list[float]]) -> str:
+    """Names the longest stretch and the number of the others."""
+    start, end = max(spans, key=lambda span: span[1] - span[0])
+    others = f" and {len(spans) - 1} more" if len(spans) > 1 else ""
+    return f"{start:.1f} to {end:.1f} s{others}"
 
 
 def _sound_warnings(facts: dict[str, Any]) -> list[str]:
@@ -168,5 +248,18 @@ def footage(facts: dict[str, Any]) -> dict[str, Any]:
         "face_px",
         "head_yaw_deg",
         "sharpness",
+        "usable_s",
+        "left_out",
+        "faces",
+        "camera_shift",
+        "lag_ms",
+        "speech_share",
     )
-    return {name: facts.get(name) for name in names} | {"warnings": warnings(facts)}
+    return {name: facts.get(name) for name in names} | {
+        "takes": _seconds(facts.get("takes")),
+        "warnings": warnings(facts),
+    }
+
+
+def _seconds(takes: list[list[int]] | None) -> list[list[float]] | None:
+    return takes and [[round(frame / FPS, 2) for frame in take] for take in takes]

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +57,10 @@ class HeadTrack:
 
 
 def estimate_head_poses(
-    landmarks: Float[np.ndarray, "frames landmarks 3"], flow: Float[np.ndarray, "frames rigid 2"], size: int
+    landmarks: Float[np.ndarray, "frames landmarks 3"],
+    flow: Float[np.ndarray, "frames rigid 2"],
+    size: int,
+    takes: Sequence[tuple[int, int]] = (),
 ) -> HeadTrack:
     """Fits the head's shape and motion to tracked landmarks.
 
@@ -65,6 +69,7 @@ def estimate_head_poses(
             frames without a face (some may be, not all).
         flow: how far the picture moved at each rigid point since the frame before, px (x right, y down); NaN if unknown.
         size: edge of the picture, px.
+        takes: the first frame and the one after the last of each take; the motion of one does not go on in another. One take by default.
     """
     has_face = np.isfinite(landmarks[:, 0, 0])
     scale = REFERENCE_EDGE / size
@@ -86,9 +91,31 @@ def estimate_head_poses(
     valid[has_face] = trusted
     motions, observed = motions[trusted], observed[trusted]
     predicted, linked = propagate_by_flow(points, focal, motions, valid, flow * (scale, -scale))
-    smoothed = smooth(motions, predicted, linked, valid, pose_information_matrix(points, focal, motions))
+    information = pose_information_matrix(points, focal, motions)
+    smoothed = _smooth_takes(motions, predicted, linked, valid, information, takes)
     residual = project_centred(points, focal, smoothed[valid]) - observed
     return HeadTrack(points, face, focal / scale, smoothed, valid, float(np.sqrt(np.mean(residual**2))))
+
+
+def _smooth_takes(
+    motions: Motions,
+    predicted: Motions,
+    linked: Bool[np.ndarray, " valid"],
+    valid: Bool[np.ndarray, " frames"],
+    information: Float[np.ndarray, "6 6"],
+    takes: Sequence[tuple[int, int]],
+) -> Motions:
+    """Calls smooth() for each take; frames outside all takes get the motion of the nearest valid frame before or after."""
+    number = np.cumsum(valid) - 1
+    nearest = np.clip(number, 0, None)
+    rotation, translation = motions.rotation[nearest].copy(), motions.translation[nearest].copy()
+    for first, end in takes or [(0, len(valid))]:
+        inside = valid[first:end]
+        if inside.any():
+            part = number[first:end][inside]
+            smoothed = smooth(motions[part], predicted[part], linked[part], inside, information)
+            rotation[first:end], translation[first:end] = smoothed.rotation, smoothed.translation
+    return Motions(rotation, translation)
 
 
 def mean_face(landmarks: Float[np.ndarray, "frames landmarks 3"]) -> Float[np.ndarray, "landmarks 3"]:

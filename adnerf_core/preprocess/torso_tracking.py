@@ -6,12 +6,15 @@ The torso's motion is not a function of the head pose: on real footage the best 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from scipy.signal import savgol_filter
+
+from adnerf_core.config import FPS
+from adnerf_core.face.landmarks import RIGID_LANDMARKS
 
 MAX_FEATURES = 200
 """Features that are tracked at most. A similarity has four parameters; 200 points determine it well, and tracking stays cheap."""
@@ -47,6 +50,7 @@ def track_torso(
     picture: Callable[[int], UInt8[np.ndarray, "size size 3"]],
     torso: Bool[np.ndarray, "size size"],
     progress: Callable[[int], None] = lambda k: None,
+    guesses: Mapping[tuple[int, int], Float[np.ndarray, "2 3"]] | None = None,
 ) -> Float[np.ndarray, "frames 4"]:
     """Estimates the motion of the torso relative to a reference frame.
 
@@ -60,10 +64,14 @@ def track_torso(
         picture: reads a frame, RGB.
         torso: where features are detected in the reference frame.
         progress: called with the index of each frame that is done.
+        guesses: for each take (its first frame and the one after the last) about how its pictures differ from the reference frame,
+            see head_similarity(). One take that does not differ by default.
 
     Returns:
-        A row per frame; gaps are interpolated. All zeros if the torso cannot be tracked.
+        A row per frame; gaps are interpolated within a take, and a take without any match keeps its guess. All zeros if the torso
+        cannot be tracked.
     """
+    frames, guesses = list(frames), guesses or {(0, count): np.eye(2, 3)}
     motion = np.full((count, 4), np.nan)
     first = cv2.cvtColor(picture(reference), cv2.COLOR_RGB2GRAY)
     size = first.shape[0]
@@ -71,23 +79,51 @@ def track_torso(
     points = cv2.goodFeaturesToTrack(first, MAX_FEATURES, FEATURE_QUALITY, spacing, mask=torso.astype(np.uint8))
     if points is None or len(points) < MIN_FEATURES:
         return np.zeros((count, 4), np.float32)
-    last = np.eye(2, 3)
     readable = 0
-    for k in frames:
-        matrix = _match(first, cv2.cvtColor(picture(k), cv2.COLOR_RGB2GRAY), points, last)
-        readable += 1
-        progress(k)
-        if matrix is not None:
-            last = matrix
-            motion[k] = _similarity_params(matrix, size)
-    tracked = np.isfinite(motion[:, 0])
-    if tracked.sum() < MIN_TRACKED * max(1, readable):
+    for (start, end), guess in guesses.items():
+        last = guess
+        for k in frames:
+            if start <= k < end:
+                matrix = _match(first, cv2.cvtColor(picture(k), cv2.COLOR_RGB2GRAY), points, last)
+                readable += 1
+                progress(k)
+                if matrix is not None:
+                    last = matrix
+                    motion[k] = _similarity_params(matrix, size)
+    if np.isfinite(motion[:, 0]).sum() < MIN_TRACKED * max(1, readable):
         return np.zeros((count, 4), np.float32)
-    at = np.arange(count)
-    filled = np.stack([np.interp(at, at[tracked], motion[tracked, i]) for i in range(4)], -1)
-    if count >= SMOOTHING:
-        filled = savgol_filter(filled, SMOOTHING, 2, axis=0)
-    return filled.astype(np.float32)
+    return _filled(motion, {take: _similarity_params(guess, size) for take, guess in guesses.items()})
+
+
+def _filled(
+    motion: Float[np.ndarray, "frames 4"], guesses: Mapping[tuple[int, int], Sequence[float]]
+) -> Float[np.ndarray, "frames 4"]:
+    """Interpolates and smooths the motion within each take; frames outside all takes are at rest."""
+    out = np.zeros(motion.shape, np.float32)
+    for (start, end), guess in guesses.items():
+        part, at = motion[start:end], np.arange(end - start)
+        tracked = np.isfinite(part[:, 0])
+        if not tracked.any():
+            out[start:end] = guess
+            continue
+        filled = np.stack([np.interp(at, at[tracked], part[tracked, i]) for i in range(4)], -1)
+        out[start:end] = savgol_filter(filled, SMOOTHING, 2, axis=0) if len(at) >= SMOOTHING else filled
+    return out
+
+
+def head_similarity(
+    landmarks: Float[np.ndarray, "frames landmarks 3"], reference: int, take: tuple[int, int]
+) -> Float[np.ndarray, "2 3"]:
+    """Returns the similarity (px) that takes the head in the reference frame to the median head of the first second of a take.
+
+    It tells how another camera position or framing moves the whole picture, so that features are looked for where they are.
+    """
+    points = landmarks[take[0] : take[1], RIGID_LANDMARKS, :2]
+    points = points[np.isfinite(points[:, 0, 0])][:FPS]
+    if not len(points):
+        return np.eye(2, 3)
+    matrix, _ = cv2.estimateAffinePartial2D(landmarks[reference, RIGID_LANDMARKS, :2], np.median(points, axis=0))
+    return matrix if matrix is not None else np.eye(2, 3)
 
 
 def _match(first: np.ndarray, now: np.ndarray, points: np.ndarray, guess: np.ndarray) -> np.ndarray | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
@@ -21,6 +22,16 @@ class PlayableFrames(NamedTuple):
 
     exposure: Float[ndarray, "frames 3"]
     trusted: Bool[ndarray, " frames"]
+
+    @classmethod
+    def learnt(
+        cls, exposure: Float[ndarray, "frames 3"], usable: Bool[ndarray, " frames"], held_out_from: int
+    ) -> PlayableFrames:
+        """Returns the `usable` frames that do not belong to the held-out part.
+
+        Frames beside a cut, without a face, or with something before the mouth are not valid, so that none of them is usable.
+        """
+        return cls(exposure, usable & (np.arange(len(usable)) < held_out_from))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from adnerf_core.rendering.volume_rendering import over
 from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.training.losses import opacity_loss
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
-from adnerf_core.training.trusted_frames import trusted_frames
 
 MASK_WEIGHT = 0.05
 """Weight of the masks at the first step; it falls linearly to zero at PaperConfig.warmup_steps, and the loss is the paper's from then on.
@@ -114,8 +113,8 @@ class AdNerfTask:
 
     def playable_frames(self) -> PlayableFrames:
         """Returns the frames that may be shown; their exposures are not measured."""
-        trusted = trusted_frames(self.dataset, self.track, self.track.valid)
-        return PlayableFrames(np.ones((len(trusted), 3), np.float32), trusted)
+        valid = self.track.valid
+        return PlayableFrames.learnt(np.ones((len(valid), 3), np.float32), valid, self.dataset.held_out_from)
 
     @torch.no_grad()
     def preview_codes(self) -> Float[ndarray, "frames code"]:

@@ -198,7 +198,7 @@ def pixel_probabilities(
     """Returns the probability that a pixel is drawn; it sums to 1 - RIM_SHARE over the head and to RIM_SHARE over the rim.
 
     The mouth is left out of the head because it moves with the speech. The rim consists of the head's pixels near the border of the head,
-    and of the background's pixels near the person. Pixels of the torso are not drawn.
+    and of the background's pixels near the person. Pixels of the torso are not drawn. In a mask without a head all pixels are equal.
 
     Args:
         masks: coverage by head and torso, 0..255.
@@ -216,7 +216,8 @@ def pixel_probabilities(
     mouth = (centers[:, None] > top) & (centers[:, None] < bottom) & (centers > left) & (centers < right)
     inner = (head & ~mouth).float()
     inner_density, rim_density = (mask / mask.sum((1, 2), keepdim=True).clamp(min=1) for mask in (inner, rim))
-    return inner_density * (1 - RIM_SHARE) + rim_density * RIM_SHARE
+    density = inner_density * (1 - RIM_SHARE) + rim_density * RIM_SHARE
+    return torch.where(density.sum((1, 2), keepdim=True) > 0, density, 1 / size**2)
 
 
 def _gauss_newton_step(

@@ -35,7 +35,6 @@ from adnerf_core.training.track_refinement import (
     refine_track,
     smooth_poses,
 )
-from adnerf_core.training.trusted_frames import trusted_frames
 
 CODE_NOISE = 0.1
 """Standard deviation of the noise on lip codes, which are standardised. Without it the field could recognise a training frame by its
@@ -135,8 +134,8 @@ class TalkingHeadTask:
         fits[self.refinement.inliers().cpu().numpy()] = 1
         known = np.concatenate([self.refinement.exposure.cpu().numpy(), fits], -1)
         values = interpolate(known, numbers, count).astype(np.float32)
-        trusted = trusted_frames(self.dataset, self.refined_track(), values[:, 3] > 0.5)
-        return PlayableFrames(values[:, :3], trusted)
+        usable = self.track.valid & (values[:, 3] > 0.5)
+        return PlayableFrames.learnt(values[:, :3], usable, self.dataset.held_out_from)
 
     def preview_codes(self) -> Float[ndarray, "frames code"]:
         """Returns the lip codes that were measured in the footage."""

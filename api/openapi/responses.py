@@ -62,7 +62,9 @@ def form(model: type[BaseModel], *, either: tuple[str, ...] = (), **files: str) 
     }
     if either:
         schema["oneOf"] = [{"required": [name]} for name in either]
-    encoding = {name: {"contentType": "application/json"} for name in schema["properties"] if name == "options"}
+    encoding = {
+        name: {"contentType": "application/json"} for name in schema["properties"] if name in ("options", "face")
+    }
     content = {"schema": schema} | ({"encoding": encoding} if encoding else {})
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
 

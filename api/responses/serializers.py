@@ -148,6 +148,7 @@ def _subject(row: models.Subject, positions: dict[str, int]) -> resources.Subjec
         preset=row.preset,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        face=row.face,
         footage=row.footage,
         quality=row.quality,
         view_limits=row.view_limits,

@@ -9,6 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.orm import Session
 
+from adnerf_core.config import FaceChoice
 from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, Turns, TurnsDep, WriteSession
 from api.openapi import responses
@@ -17,7 +18,7 @@ from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
 from api.requests.if_match import IfMatchDep
-from api.requests.json_body import JsonBody
+from api.requests.json_body import JsonBody, validate_json
 from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
@@ -86,6 +87,7 @@ async def create_subject(
 
     Poll the subject or its jobs. If the footage is unsuitable, `preprocess` fails with the reason and the remedy.
     """
+    face = validate_json(FaceChoice, form.values.pop("face"), "face") if "face" in form.values else None
     texts = form.parse(resources.SubjectForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
 
@@ -106,6 +108,7 @@ async def create_subject(
             audio_track=texts.audio_track,
             consent=texts.consent,
             consent_by=texts.consent_by,
+            face=face,
             video=footage,
         )
         subject = serializers.subject(session, row)

@@ -11,6 +11,7 @@ from adnerf_core.config import (
     MAX_AUDIO_TRACK,
     MAX_IDLE_S,
     MIN_IDLE_S,
+    FaceChoice,
     PresetName,
     RenderOptions,
     ViewChange,
@@ -38,6 +39,12 @@ class SubjectForm(Input):
     consent_by: Name | None = Field(None, description="name of the person who agreed, if the text does not contain it")
     upload_id: str | None = Field(
         None, max_length=100, description="id of a complete upload that replaces the file `video`"
+    )
+    face: FaceChoice | None = Field(
+        None,
+        description="JSON: which face is the person, if the footage shows several: the middle of the face (`x`, `y`, 0..1 from the upper "
+        "left) and the `second` at which it is there; default: the face that speaks",
+        examples=[{"x": 0.3, "y": 0.4, "second": 2}],
     )
 
 
@@ -75,6 +82,17 @@ class VideoForm(Input):
     )
 
 
+class LeftOut(Output):
+    """What is left out of the footage for one reason."""
+
+    reason: Literal["transition", "other_shot", "no_face", "edge", "turned", "hidden"] = Field(
+        description="a cut, dissolve, fade or flash; no face, another person or framing; the face is not seen, not whole in the picture, "
+        "turned away, or something is before it"
+    )
+    seconds: float = Field(description="all together")
+    spans: list[tuple[float, float]] = Field(description="[start, end] of the longest stretches, seconds")
+
+
 class Footage(Output):
     """Measurements of a reference video by preprocessing. Values that were unknown when it was refused are null."""
 
@@ -86,7 +104,16 @@ class Footage(Output):
     frames_with_face: int | None = None
     face_px: float | None = Field(None, description="height of the face in the source, px")
     head_yaw_deg: tuple[float, float] | None = Field(None, description="[smallest, largest] yaw of the head, degrees")
-    sharpness: float | None = None
+    sharpness: float | None = Field(None, description="of the face; below 4 it is blurred")
+    usable_s: float | None = Field(None, description="how much of the footage is used, seconds")
+    takes: list[tuple[float, float]] | None = Field(
+        None, description="[start, end] of the stretches without a cut that are used, seconds"
+    )
+    left_out: list[LeftOut] | None = Field(None, description="what is left out of the footage, and why")
+    faces: int | None = Field(None, description="how many faces are seen at the same time")
+    camera_shift: float | None = Field(None, description="motion of the background, in widths of the picture")
+    lag_ms: float | None = Field(None, description="how late the sound was, which was corrected, ms")
+    speech_share: float | None = Field(None, description="share of speech in the sound of what is used, 0..1")
     warnings: list[str] = Field([])
 
 
@@ -208,6 +235,7 @@ class Subject(Output):
     preset: str
     created_at: datetime
     updated_at: datetime
+    face: FaceChoice | None = Field(description="the face that was chosen when the subject was made")
     footage: Footage | None
     quality: Quality | None
     view_limits: ViewLimits | None = Field(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
-from adnerf_core.config import PresetName
+from adnerf_core.config import FaceChoice, PresetName
 from storage.database import queries
 from storage.database.engine import after_rollback
 from storage.database.models import Job, Subject, new_id, now
@@ -72,6 +72,7 @@ def submit_subject(
     audio_track: int | None = None,
     consent: str,
     consent_by: str | None = None,
+    face: FaceChoice | None = None,
     video: FileSource | StoredFootage,
 ) -> Subject:
     """Creates a subject from its reference video, and the job that preprocesses it. Call it in a new session.
@@ -90,6 +91,7 @@ def submit_subject(
         audio_track=audio_track,
         consent=consent,
         consent_by=consent_by,
+        face=face and face.model_dump(),
         footage_sha256=source.sha256,
         source_key=source.key,
         stored_bytes=source.size,

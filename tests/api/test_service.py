@@ -95,7 +95,7 @@ def test_openapi_types_every_answer(client):
 def test_openapi_describes_the_forms(client):
     paths = client.get("/openapi.json").json()["paths"]
     form = paths["/v1/subjects"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"video", "upload_id", "name", "preset", "consent", "consent_by"}
+    assert set(form["properties"]) == {"video", "upload_id", "name", "preset", "consent", "consent_by", "face"}
     assert set(form["required"]) == {"consent"}
     assert form["oneOf"] == [{"required": ["video"]}, {"required": ["upload_id"]}]
     assert form["properties"]["video"]["format"] == "binary"

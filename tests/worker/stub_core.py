@@ -82,7 +82,10 @@ def work(orders, stage, progress, start=0, after_step=lambda step: None):
 def preprocess(video, out, config, progress, *, source_sha256=None):
     orders = json.loads(video.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "footage.json", FOOTAGE | ({"audio_track": config.audio_track} if config.audio_track else {}))
+    seen = {"faces": 1 if config.face is None else 2} | (
+        {"audio_track": config.audio_track} if config.audio_track else {}
+    )
+    write_json(out / "footage.json", FOOTAGE | seen)
     (out / "frames").write_bytes(b"f" * orders.get("bytes", 0))
     work(orders, "track", progress)
     write_json(out / "dataset.json", orders.get("train", {}))

@@ -103,8 +103,8 @@ class Pipeline:
     def _preprocess(self, attempt: Attempt) -> None:
         subject = attempt.target()
         source, out = attempt.file(subject.source_key, "source"), attempt.folder / "dataset"
+        config = PreprocessConfig(face=subject.face, audio_track=subject.audio_track)
         try:
-            config = PreprocessConfig(audio_track=subject.audio_track)
             self.core.preprocess(source, out, config, attempt.lease.progress, source_sha256=subject.footage_sha256)
         finally:  # the report on refused footage is published as well
             with suppress(NotReady):

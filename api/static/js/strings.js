@@ -128,6 +128,12 @@ export function footage(found) {
   if (found.frames && found.frames_with_face !== null) {
     add("Face seen", `in ${Math.floor((100 * found.frames_with_face) / found.frames)} % of the frames`);
   }
+  if (found.usable_s) {
+    const out = (found.left_out ?? []).reduce((sum, each) => sum + each.seconds, 0);
+    add("Used", duration(found.usable_s), out >= 1 ? `${Math.round(out)} s are left out` : "");
+  }
+  if (found.takes?.length > 1) add("Takes", `${found.takes.length}`);
+  if (found.faces > 1) add("Faces", `${found.faces}, of which one is learned`);
   if (found.head_yaw_deg) {
     const [least, most] = found.head_yaw_deg.map(Math.round);
     add("Head turns", `${side(least)} to ${side(most)}`, most - least < 10 ? "turn a little more to be shown from more sides" : "");

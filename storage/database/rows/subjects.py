@@ -22,7 +22,7 @@ class Subject(Base):
     """A person, the model that is trained from the reference video, and the consent to show the person.
 
     The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
-    `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
+    `purged_at`; see storage/tables/consents.py. `face` is the face that the client chose (config.FaceChoice). `full_frame` is the size of its footage in videos (`width`, `height`, px); None
     until it is ready, and for a subject of an earlier version. `audio_track` is the footage's sound track that the client chose.
     """
 
@@ -42,6 +42,7 @@ class Subject(Base):
     purged_at: Mapped[datetime | None] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    face: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
     footage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     source_key: Mapped[str]

@@ -1,7 +1,8 @@
-"""The parts of the footage check: cuts, the crop, the camera."""
+"""The parts of the footage check: the camera, the sound, the number of looks."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from skimage.data import astronaut
@@ -9,42 +10,8 @@ from skimage.data import astronaut
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import SilentAudio
 from adnerf_core.preprocess import footage_check
-
-
-def test_cuts_are_jumps_without_a_jump_back():
-    changes = np.abs(np.random.default_rng(0).normal(1.0, 0.3, 200))
-    assert footage_check.find_cuts(changes) == []
-    changes[49] = 20  # a cut
-    changes[[99, 101]] = 20  # a flash of two frames
-    changes[150:160] = 14  # a quick gesture
-    assert footage_check.find_cuts(changes) == [50]
-    changes[0] = changes[-1] = 30
-    assert footage_check.find_cuts(changes) == [1, 50, 200]
-
-
-@pytest.mark.parametrize(
-    ("face", "picture", "expected"),
-    [
-        ((150, 130, 250, 250), (512, 512), (0, 0, 512, 512)),  # a portrait already
-        ((700, 200, 300, 300), (1920, 1080), (505, 20, 690, 690)),
-        ((0, 0, 200, 200), (1280, 720), (0, 0, 460, 460)),  # stays inside
-        ((400, 700, 400, 400), (1080, 1920), (0, 380, 1080, 1080)),  # a telephone held upright
-    ],
-)
-def test_the_crop_is_square_inside_and_shows_head_and_shoulders(face, picture, expected):
-    faces = np.tile(np.array(face, float), (20, 1))
-    crop = footage_check.choose_crop(faces, *picture)
-    np.testing.assert_allclose(crop, expected, atol=2)
-    assert crop[2] == crop[3] and crop[2] % 2 == 0
-    assert crop[0] + crop[2] <= picture[0] and crop[1] + crop[3] <= picture[1]
-
-
-def test_the_crop_leaves_room_for_movement():
-    faces = np.tile(np.array((700, 200, 200, 200), float), (40, 1))
-    faces[:, 0] += np.linspace(-100, 100, 40)
-    x, _, edge, _ = footage_check.choose_crop(faces, 1920, 1080)
-    assert edge > footage_check.CROP_FACES * 200 + 150
-    assert x < 600 - 50 and x + edge > 1000 + 50
+from adnerf_core.preprocess.footage_report import face_appearance
+from tests.adnerf_core import clips
 
 
 @pytest.mark.parametrize(("path", "moved"), [("still", 0.0), ("pan", 0.25), ("slow pan", 0.05), ("shake", 0.0125)])
@@ -66,6 +33,23 @@ def test_camera_motion_is_measured(path, moved):
         noisy = np.clip(view + rng.normal(0, 3, view.shape), 0, 255).astype(np.uint8)
         detector.add_frame(noisy, (180.0 - left, 60.0, 100.0, 140.0))
     assert detector.shift == pytest.approx(moved, abs=0.003)
+
+
+def test_sharpness_does_not_depend_on_light_or_noise():
+    """The same face in a dim room and with noise is sharp; blurred, it is not, whatever the noise."""
+    rng, picture = np.random.default_rng(0), clips.portrait(512).astype(float)
+    face = np.zeros((478, 3), np.float32)
+    face[:, 0], face[:, 1] = rng.uniform(180, 345, 478), rng.uniform(70, 290, 478)
+    blurred = cv2.GaussianBlur(picture, (0, 0), 4)
+
+    def sharpness(values, noise=0.0):
+        noisy = values + rng.normal(0, noise, values.shape)
+        return face_appearance(np.clip(noisy, 0, 255).astype(np.uint8), face)[0]
+
+    sharp = sharpness(picture)
+    assert sharpness(0.4 * picture) == pytest.approx(sharp, rel=0.05)
+    assert sharpness(picture, noise=8) > 0.75 * sharp
+    assert sharpness(blurred) < 0.65 * sharp and sharpness(blurred, noise=20) < 0.65 * sharp
 
 
 def test_silence_is_refused_and_a_whisper_is_not():
@@ -92,5 +76,5 @@ def test_the_number_of_face_detections_is_bounded(monkeypatch):
     monkeypatch.setattr(footage_check.CameraMotionDetector, "add_frame", lambda *_: None)
     frame = np.zeros((240, 320, 3), np.uint8)
     check = footage_check.check_footage((frame for _ in range(40 * FPS)), 320, 240, lambda done: None)
-    assert check.frames == 40 * FPS and check.face_px == 120
+    assert check.frames == 40 * FPS and check.faces[0].height == 120
     assert len(detections) < 50

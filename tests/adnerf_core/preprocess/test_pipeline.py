@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from skimage.data import astronaut
 
-from adnerf_core.config import FPS, SAMPLE_RATE, PreprocessConfig
+from adnerf_core.config import FPS, SAMPLE_RATE, FaceChoice, PreprocessConfig
 from adnerf_core.errors import (
     AdnerfError,
     FaceOutOfView,
     FaceTooSmall,
-    MovingCamera,
+    FaceTurned,
     NoAudio,
     NoFaceFound,
     NoSpeech,
@@ -42,6 +42,7 @@ BRIEF = PreprocessConfig(min_seconds=5)
 SPOKEN = 6 * FPS
 FOOTAGE = {
     "duration_s", "fps", "width", "height", "frames", "frames_with_face", "face_px", "head_yaw_deg", "sharpness", "warnings",
+    "usable_s", "takes", "left_out", "faces", "camera_shift", "lag_ms", "speech_share",
 }  # fmt: skip
 
 
@@ -206,19 +207,13 @@ def two_people():
 
 
 def two_shots():
-    picture = clips.portrait(320)
-    closer = cv2.resize(picture[30:250, 50:270], (320, 320))
-    return (closer if k > 100 else picture for k in range(FRAMES))
-
-
-def a_pan():
-    picture = cv2.resize(astronaut(), (640, 640))
-    return (picture[0:400, k : k + 400] for k in np.linspace(0, 150, FRAMES).astype(int))
+    room = next(iter(an_empty_room()))
+    return (room if k > 100 else clips.portrait(320)[:240] for k in range(FRAMES))
 
 
 def someone_far_away():
     room = cv2.resize(np.random.default_rng(0).integers(90, 160, (12, 16, 3), np.uint8), (640, 480))
-    room[300:460, 240:400] = clips.portrait(160)
+    room[300:420, 240:360] = clips.portrait(120)
     return repeat(room, FRAMES)
 
 
@@ -227,11 +222,11 @@ def an_empty_room():
 
 
 def someone_who_leaves():
-    """The picture fades to grey and back: no face for about 3 s."""
-    picture = clips.portrait(320)
+    """Out of the picture and back: no face for about 3 s."""
+    wide = np.hstack([clips.portrait(320), cv2.resize(astronaut()[:120, 400:], (400, 320))])
     for k in range(FRAMES):
-        there = np.clip((abs(k - 112) - 35) / 20, 0, 1)
-        yield np.rint(picture * there + 128 * (1 - there)).astype(np.uint8)
+        left = int(np.clip((90 - abs(k - 112)) * 6, 0, 400))
+        yield wide[:, left : left + 320]
 
 
 def a_still_picture(frames=FRAMES):
@@ -243,7 +238,6 @@ def a_still_picture(frames=FRAMES):
     [
         (two_people, VOICE, SeveralFaces),
         (two_shots, VOICE, SceneCut),
-        (a_pan, VOICE, MovingCamera),
         (someone_far_away, VOICE, FaceTooSmall),
         (an_empty_room, VOICE, NoFaceFound),
         (someone_who_leaves, VOICE, FaceOutOfView),
@@ -266,8 +260,65 @@ def test_unusable_footage_is_refused(frames, sound, error, tmp_path):
 
 def test_the_time_of_a_cut_is_reported(tmp_path):
     video = clips.write(tmp_path / "clip.mp4", two_shots(), VOICE)
-    with pytest.raises(SceneCut, match=r"at 4\.04 s"):
+    with pytest.raises(SceneCut, match=r"Only 4\.0 s .* at 4\.04 s"):
         preprocess(video, tmp_path / "dataset")
+
+
+def test_only_the_takes_are_learnt_from(tmp_path):
+    """A title dissolves into a take with a flash; a card follows, another take, nearer by, and an end card. The voice goes on."""
+    opening = clips.syllables(FRAMES)
+    card = np.full((256, 256, 3), (18, 30, 60), np.uint8)
+    cv2.rectangle(card, (30, 120), (180, 132), (255, 255, 255), -1)
+
+    def frames():
+        for k, frame in enumerate(clips.speaker(opening)):
+            if k >= 130:  # the second take
+                frame = cv2.resize(frame[10:234, 16:240], (256, 256))
+            there = float(np.clip((k - 12) / 12, 0, 1)) * float(k < 110 or 130 <= k < 205)
+            if 70 <= k < 73:
+                frame = frame * 0.12 + 224
+            yield np.rint(frame * there + card * (1.0 - there)).astype(np.uint8)
+
+    video = clips.write(tmp_path / "takes.mp4", frames(), clips.voice(opening))
+    dataset = preprocess(video, tmp_path / "dataset", BRIEF.model_copy(update={"min_seconds": 4}))
+    valid = dataset.track().valid
+    assert not valid[:22].any() and not valid[70:73].any() and not valid[108:132].any() and not valid[203:].any()
+    assert valid[45:67].all() and valid[77:106].all() and valid[135:200].all()
+    assert dataset.held_out_from < 203 and valid[dataset.held_out_from :].sum() == round(valid.sum() / 11)
+    plate = dataset.background(256).astype(float)
+    assert np.abs(plate[:60, :50] - clips.portrait()[:60, :50]).mean() < 6 and dataset.manifest["hole_share"] > 0.3
+    report = json.loads((tmp_path / "dataset" / "footage.json").read_text())
+    assert len(report["takes"]) == 3 and report["usable_s"] == pytest.approx(valid.sum() / FPS)
+    assert any("are left out" in text and "a cut" in text for text in report["warnings"])
+    used = report["usable_s"] + sum(part["seconds"] for part in report["left_out"])
+    assert used == pytest.approx(9, abs=0.05)
+
+
+def two_faces(opening):
+    """The speaker on the right, and a larger picture of her on the left, which does not speak."""
+    still = cv2.resize(clips.portrait(320)[:, ::-1][20:300, 20:300], (320, 320))
+    return (np.hstack([still, frame]) for frame in clips.speaker(opening, 320))
+
+
+def test_the_face_that_speaks_is_learnt_and_another_one_by_choice(tmp_path):
+    opening = clips.syllables(SPOKEN)
+    video = clips.write(tmp_path / "two.mp4", two_faces(opening), clips.voice(opening))
+    dataset = preprocess(video, tmp_path / "dataset", BRIEF)
+    x, _, edge, _ = dataset.manifest["crop"]
+    assert x + edge / 2 > 400 and np.corrcoef(dataset.track().opening, opening)[0, 1] > 0.8
+    report = json.loads((tmp_path / "dataset" / "footage.json").read_text())
+    assert report["faces"] == 2 and any("`face`" in text for text in report["warnings"])
+    with pytest.raises(NoSpeech):
+        preprocess(video, tmp_path / "other", BRIEF.model_copy(update={"face": FaceChoice(x=0.25, y=0.4, second=1)}))
+
+
+@pytest.mark.parametrize(("turns", "words"), [(2, "180 degrees"), (1, "90 degrees counter-clockwise")])
+def test_a_picture_that_is_not_upright_is_refused_with_the_turn(turns, words, tmp_path):
+    opening = clips.syllables(SPOKEN)
+    frames = (np.ascontiguousarray(np.rot90(frame, turns)) for frame in clips.speaker(opening))
+    video = clips.write(tmp_path / "turned.mp4", frames, clips.voice(opening))
+    with pytest.raises(FaceTurned, match=words):
+        preprocess(video, tmp_path / "dataset", BRIEF)
 
 
 def test_files_that_are_no_video_are_refused(tmp_path):
@@ -305,7 +356,7 @@ def test_a_person_in_a_wide_picture_is_cropped_to_head_and_shoulders(tmp_path):
     assert dataset.size == 160 and width == height
     assert 480 < x < 660 and x + width <= 854 and 130 < y < 200 and 200 < width < 330
     track = dataset.track()
-    assert np.flatnonzero(~track.valid).tolist() == [70, 71]
+    assert np.flatnonzero(~track.valid).tolist() == [68, 69, 70, 71, 72, 73]
     assert not (tmp_path / "dataset" / "frames" / "000070.jpg").exists()
     assert not (tmp_path / "dataset" / "masks" / "000071.png").exists()
     assert np.isfinite(track.pose).all() and np.isfinite(track.eyes).all() and np.isnan(track.opening[70])

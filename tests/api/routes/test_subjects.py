@@ -18,6 +18,7 @@ SUBJECT_FIELDS = {
     "preset",
     "created_at",
     "updated_at",
+    "face",
     "footage",
     "quality",
     "view_limits",
@@ -110,6 +111,8 @@ def test_a_file_name_from_the_client_names_no_file_on_disk(client, settings, tri
         ({"consent": "yes", "name": "\u200d \ufe0f"}, "/name"),
         ({"consent": "yes", "colour": "red"}, "/colour"),
         ({"consent": "yes", "upload_id": "upl_1"}, "/upload_id"),
+        ({"consent": "yes", "face": "left"}, "/face"),
+        ({"consent": "yes", "face": '{"x": 2, "y": 0.5}'}, "/face/x"),
         ({"consent": "yes", "a/b~c": "1"}, "/a~1b~0c"),
     ],
 )
@@ -117,6 +120,11 @@ def test_errors_point_at_wrong_fields(client, settings, data, pointer):
     body = check_problem(post(client, data), "validation_failed")
     assert [entry["pointer"] for entry in body["errors"]] == [pointer]
     assert not any(path.is_file() for path in settings.objects.rglob("*"))
+
+
+def test_a_face_is_chosen_by_its_place_and_time(client):
+    answer = post(client, {"consent": "yes", "face": '{"x": 0.3, "y": 0.4, "second": 2}'})
+    assert answer.status_code == 202 and answer.json()["face"] == {"x": 0.3, "y": 0.4, "second": 2.0}
 
 
 def test_a_refused_character_of_a_name_is_named(client):

@@ -9,9 +9,9 @@ import { bytes, PRESETS } from "../strings.js";
 
 const DRAFT = "adnerf-new-subject";
 const ADVICE = [
-  "One person, head and shoulders, facing the camera; the face at least 250 pixels high.",
-  "Camera on a stand, nothing moving behind, even light from the front.",
-  "One to three minutes of lively speech in one take. Turn and nod a little.",
+  "Head and shoulders, facing the camera; the face at least 250 pixels high.",
+  "Camera on a stand, even light from the front.",
+  "One to three minutes of lively speech. Turn and nod a little. Cuts are left out.",
   "A quiet room; nothing in front of mouth and chin, long hair behind the shoulders.",
 ];
 

@@ -1,24 +1,19 @@
-"""Which frames of the footage may be shown with other lips: those that show the face as most others do."""
+"""Finds the frames in which something is before the mouth: those that do not show the lower face as most others do."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import binary_dilation, binary_opening
 
-from adnerf_core.cameras.cameras import project
-from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.face.landmarks import EAR_LOBES, JAW
 from adnerf_core.face.lip_region import CALM_EDGE
 
-CUT_MARGIN = 2
-"""Frames before and after a cut that are not shown: encoders and cameras blend two shots over a frame or two."""
 HIDDEN_MARGIN = 3
-"""Frames before and after those with something before the mouth that are not shown either: a hand is half there for a tenth of a second."""
+"""Frames before and after those with something before the mouth that are left out too: a hand is half there for a tenth of a second."""
 MIN_HIDDEN = 3
 """Consecutive frames that must differ from the others: hands stay longer, and a single frame is a rare shape of the mouth, at which the
 stretches that are played should not break."""
@@ -37,38 +32,30 @@ HIDDEN_RATIO = 2.4
 """A frame whose colours differ from the components by more than this times the median has something before the mouth. On the reference
 clip the ratio is 2.2 at most. A hand, a finger, a microphone and a cup that are painted over the mouth for 4 s of its 46 are found in every
 frame; for 10 s, all but the finger. Measured on every second frame with slightly other settings."""
+MIN_RESIDUAL = 0.04
+"""Least such difference, of 1 (10 grey levels): where hardly anything moves, a rare shape of the mouth has a large ratio too."""
 
 
-def trusted_frames(dataset: SubjectDataset, track: Track, fits: Bool[ndarray, " frames"]) -> Bool[ndarray, " frames"]:
-    """Returns the frames that may be shown.
-
-    They are valid, fit the trained head, have nothing before the mouth, and are not beside a cut. None of the held-out part is among them.
-
-    Args:
-        dataset: the footage.
-        track: its refined track.
-        fits: whether the pose refinement found each frame to fit the trained head.
-    """
-    numbers = np.flatnonzero(track.valid[: dataset.held_out_from])
-    hidden = np.zeros(len(fits), bool)
-    hidden[numbers[covered(lower_face_colors(dataset, track, numbers))]] = True
-    beside_cut = np.zeros(len(fits), bool)
-    for cut in dataset.manifest.get("cuts", ()):
-        beside_cut[max(0, cut - CUT_MARGIN) : cut + CUT_MARGIN] = True
-    hidden = binary_dilation(binary_opening(hidden, np.ones(MIN_HIDDEN)), iterations=HIDDEN_MARGIN)
-    trusted = fits & track.valid & ~beside_cut & ~hidden
-    trusted[dataset.held_out_from :] = False
-    return trusted
-
-
-def covered(colors: Float[ndarray, "frames values"]) -> Bool[ndarray, " frames"]:
-    """Finds the frames in which something covers the lower face.
-
-    Its colours are described by their principal components over the frames that look alike; the residual of a frame that shows something
-    else is large.
+def covered(
+    colors: Float[ndarray, "frames values"], numbers: Int[ndarray, " frames"], count: int
+) -> Bool[ndarray, " count"]:
+    """Marks the frames in which something covers the lower face, and HIDDEN_MARGIN frames around them.
 
     Args:
         colors: colours at the same places of the face in each frame, 0..1.
+        numbers: the frames.
+        count: the number of all frames.
+    """
+    hidden = np.zeros(count, bool)
+    hidden[numbers[unusual(colors)]] = True
+    return binary_dilation(binary_opening(hidden, np.ones(MIN_HIDDEN)), iterations=HIDDEN_MARGIN)
+
+
+def unusual(colors: Float[ndarray, "frames values"]) -> Bool[ndarray, " frames"]:
+    """Finds the frames whose colours are not those of most others.
+
+    They are described by their principal components over the frames that look alike; the residual of a frame that shows something
+    else is large.
     """
     distance = np.abs(colors - np.median(colors, 0)).mean(1)
     fitted = distance <= np.quantile(distance, FIT_SHARE)
@@ -78,21 +65,32 @@ def covered(colors: Float[ndarray, "frames values"]) -> Bool[ndarray, " frames"]
         components = np.linalg.eigh(usual.T @ usual)[1][:, -COMPONENTS:]
         residual = residual - residual @ components @ components.T
         score = np.sqrt((residual**2).mean(1))
-        fitted = score <= HIDDEN_RATIO * np.median(score)
+        fitted = score <= max(HIDDEN_RATIO * np.median(score), MIN_RESIDUAL)
     return ~fitted
 
 
-def lower_face_colors(dataset: SubjectDataset, track: Track, numbers: ndarray) -> Float[ndarray, "frames values"]:
-    """Returns the colours, 0..1, at a grid of places of the lower face in the frames `numbers`."""
-    points = torch.from_numpy(_grid(np.median(track.canonical_landmarks[numbers], axis=0))).float()
-    camera = dataset.camera.resized(PICTURE_SIZE)
-    colors = np.empty((len(numbers), len(points) * 3), np.float32)
-    for row, k in zip(colors, numbers.tolist(), strict=True):
-        picture = cv2.GaussianBlur(dataset.picture(k, PICTURE_SIZE), (0, 0), BLUR_PX)
-        places = project(camera, torch.from_numpy(track.pose[k]).float(), points).numpy()
-        rows, cols = places.astype(int).clip(0, PICTURE_SIZE - 1).T
-        row[:] = picture[rows, cols].ravel() / 255
-    return colors
+class LowerFace:
+    """A grid of places on the surface of the lower face, and their colours in a frame."""
+
+    def __init__(self, canonical: Float[ndarray, "frames 478 3"], focal: float, size: int):
+        """Places the grid.
+
+        Args:
+            canonical: landmarks in the head frame, without NaN.
+            focal: focal length, px of the frames.
+            size: edge of the frames, px.
+        """
+        self._points = _grid(np.median(canonical, axis=0))
+        self._focal = focal / size * PICTURE_SIZE
+
+    def colors(self, frame: UInt8[ndarray, "size size 3"], pose: Float[ndarray, "4 4"]) -> Float[ndarray, " values"]:
+        """Returns the colours, 0..1, in a frame (RGB) with the camera-to-world `pose`."""
+        picture = cv2.resize(frame, (PICTURE_SIZE, PICTURE_SIZE), interpolation=cv2.INTER_AREA)
+        picture = cv2.GaussianBlur(picture, (0, 0), BLUR_PX)
+        x, y, z = ((self._points - pose[:3, 3]) @ pose[:3, :3]).T
+        cols = (PICTURE_SIZE / 2 + self._focal * x / -z).astype(int).clip(0, PICTURE_SIZE - 1)
+        rows = (PICTURE_SIZE / 2 - self._focal * y / -z).astype(int).clip(0, PICTURE_SIZE - 1)
+        return picture[rows, cols].ravel().astype(np.float32) / 255
 
 
 def _grid(face: Float[ndarray, "478 3"]) -> Float[ndarray, "points 3"]:

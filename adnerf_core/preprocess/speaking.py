@@ -1,0 +1,127 @@
+"""Which of several faces speaks: the one whose lips go with the sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.errors import SeveralFaces
+from adnerf_core.face.landmarks import CHIN, FOREHEAD_TOP
+from adnerf_core.face.lip_pca import mouth_opening
+from adnerf_core.face.tracking import FaceTracker
+from adnerf_core.files import ffmpeg
+from adnerf_core.preprocess.av_sync import LAGS_S, estimate_av_offset
+from adnerf_core.preprocess.people import Face
+
+WATCHED_S = 12.0
+"""How much of a take is watched, s: enough for the correlation of lips and sound to stand out."""
+
+WATCHED_PX = 192
+"""Edge of the pictures in which the lips are followed, px: the tracker's own."""
+
+WATCHED_FACES = 1.7
+"""Edge of these pictures, in heights of the face."""
+
+MIN_CORRELATION, MIN_LEAD = 0.25, 0.1
+"""Correlation of the lips that speak with the sound, and its lead over that of all others (docs/footage.md)."""
+
+STILL_LIPS, MIN_MOTION = 0.25, 0.008
+"""Motion of lips, over that of the ones that move most, below which they are at rest, such as those of a poster; and the least motion of
+lips that speak, in heights of the face."""
+
+LARGEST = 1.5
+"""How much more weight (Face.weight) the largest and most constant face must have than the others to be chosen for that."""
+
+
+class Lips(NamedTuple):
+    """How the lips of a face move: `correlation` with the sound, and `motion`, the standard deviation of the opening in face heights."""
+
+    face: Face
+    correlation: float
+    motion: float
+
+
+def speaking_face(
+    candidates: Sequence[Face],
+    footage: Path,
+    scale: float,
+    size: tuple[int, int],
+    samples: Float[np.ndarray, " samples"],
+    tracker: Callable[[], FaceTracker],
+) -> Face:
+    """Returns the face that speaks; else the one whose lips alone move; else the largest and most constant one.
+
+    Args:
+        candidates: faces of one take, px of the source.
+        footage: the footage as kept, which is `scale` times as large as the source and has `size` (width, height) px.
+        scale: see `footage`.
+        size: see `footage`.
+        samples: the sound, SAMPLE_RATE samples a second, from the footage's start on.
+        tracker: returns a new FaceTracker.
+
+    Raises:
+        SeveralFaces: if it cannot be told.
+    """
+    lips = [watch(face, footage, scale, size, samples, tracker()) for face in candidates]
+    by_sound = sorted(lips, key=lambda each: -each.correlation)
+    if by_sound[0].correlation > max(MIN_CORRELATION, by_sound[1].correlation + MIN_LEAD):
+        return by_sound[0].face
+    by_motion = sorted(lips, key=lambda each: -each.motion)
+    if by_motion[0].motion > MIN_MOTION and by_motion[1].motion < STILL_LIPS * by_motion[0].motion:
+        return by_motion[0].face
+    by_weight = sorted(candidates, key=lambda face: -face.weight)
+    if by_weight[0].weight > LARGEST * by_weight[1].weight:
+        return by_weight[0]
+    second = candidates[0].frames[0] / FPS
+    places = "; ".join(
+        f"{(box[0] + box[2] / 2) * scale / size[0]:.2f}, {(box[1] + box[3] / 2) * scale / size[1]:.2f}"
+        for box in (face.boxes[0] for face in by_weight)
+    )
+    raise SeveralFaces(
+        f"There are {len(lips)} faces, and it cannot be told which one speaks. At {second:.1f} s they are at x, y = {places}."
+    )
+
+
+def _square_around(boxes: Float[np.ndarray, "looks 4"], width: int, height: int) -> tuple[int, int, int]:
+    """The square (x, y, side) around a face, px of the footage, in which no other one is whole."""
+    middles = boxes[:, :2] + boxes[:, 2:] / 2
+    side = int(min(WATCHED_FACES * np.median(boxes[:, 3]) + np.ptp(middles, axis=0).max(), width, height)) // 2 * 2
+    left, top = (np.median(middles, axis=0) - side / 2).clip(0, (width - side, height - side)).astype(int)
+    return int(left), int(top), side
+
+
+def watch(
+    face: Face,
+    footage: Path,
+    scale: float,
+    size: tuple[int, int],
+    samples: Float[np.ndarray, " samples"],
+    tracker: FaceTracker,
+) -> Lips:
+    """Follows the lips of one face through the first WATCHED_S of its take; arguments as in speaking_face()."""
+    first, count = face.take.first, min(face.take.end - face.take.first, round(WATCHED_S * FPS))
+    boxes = np.array([box for frame, box in zip(face.frames, face.boxes, strict=True) if frame < first + count])
+    boxes = scale * (boxes if len(boxes) else np.array(face.boxes))
+    x, y, side = _square_around(boxes, *size)
+    frames = ffmpeg.read_frames(
+        footage, crop=(x, y, side, side), size=(WATCHED_PX, WATCHED_PX), start_s=first / FPS, duration_s=count / FPS
+    )
+    opening = np.full(count, np.nan)
+    with closing(tracker), closing(frames):
+        for k, frame in enumerate(islice(frames, count)):
+            points = tracker(frame)
+            if points is not None:
+                height = np.linalg.norm(points[CHIN, :2] - points[FOREHEAD_TOP, :2])
+                opening[k] = mouth_opening(points[None, :, :2])[0] / height
+    if np.isfinite(opening).sum() < FPS:
+        return Lips(face, 0.0, 0.0)
+    start = first * SAMPLE_RATE // FPS
+    heard = samples[start : start + round((count / FPS + LAGS_S[-1]) * SAMPLE_RATE)]
+    return Lips(face, estimate_av_offset(heard, opening).correlation, float(np.nanstd(opening)))

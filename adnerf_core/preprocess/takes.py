@@ -1,0 +1,146 @@
+"""Finds the takes of a video: the stretches between cuts, dissolves, fades and flashes."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from scipy.ndimage import binary_dilation
+
+from adnerf_core.config import FPS
+
+THUMBNAIL = (64, 48)
+"""Size of the thumbnails that are compared, px: too small for the motion of lips to matter."""
+
+CUT_LEVELS, CUT_RATIO = 12.0, 6.0
+"""Mean change of a thumbnail from one frame to the next that is a cut: in grey levels, and in multiples of the median change around
+it. Lively people reach 6 and 5; a cut to another framing of the same scene reaches 20 and more of both."""
+
+JUMP_LEVELS, JUMP_RATIO, JUMP_QUANTILE = 2.0, 2.4, 0.9
+JUMP_ALONE, JUMP_REACH = 1.8, 3
+"""The same for a cut within one framing, which changes little else than the person: the change is compared with this quantile of the
+changes around it, which gestures and low frame rates raise, and a cut does not (docs/footage.md); and with the largest of the few
+changes beside it, among which a quick motion has more than one."""
+
+FLASH_FRAMES = 5
+"""Two jumps so close together, frames, are a flash or a hand in front of the lens, after which the same shot continues."""
+
+MIN_CONTRAST = 0.5
+"""Standard deviation of a thumbnail over the median of its shot, below which the picture is faded or washed out."""
+
+DISSOLVE_REACHES = (6, 12, 20)
+"""Half-lengths, frames, of the stretches that are compared to find dissolves, which take half a second to two seconds."""
+
+DISSOLVE_LEVELS, DISSOLVE_BEND = 8.0, 0.16
+"""In a dissolve the picture in the middle of a stretch is the mean of those at both ends. It is one if both ends differ by so many grey
+levels on average, and the middle differs from their mean by less than this share of that (docs/footage.md)."""
+
+MIN_UNEXPLAINED = 7.0
+"""Difference of both ends, grey levels, that must be left after one of them has been shifted, or made brighter or darker, to fit the other:
+a moving camera and a changing exposure change all pixels evenly too (docs/footage.md)."""
+
+MAX_GAIN = 1.5
+"""Largest change of the exposure in that time; a larger one is a fade."""
+
+CUT_MARGIN = 2
+"""Frames before and after a cut that are left out: encoders and cameras blend two shots over a frame or two."""
+
+MIN_TAKE_FRAMES = FPS
+"""Shortest take that is used: with less than a second, the tracker has hardly started."""
+
+
+class Span(NamedTuple):
+    """A stretch of frames: the first one, and the one after the last."""
+
+    first: int
+    end: int
+
+    @property
+    def seconds(self) -> float:
+        return (self.end - self.first) / FPS
+
+
+def thumbnail(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "48 64 3"]:
+    """Returns a picture's thumbnail, RGB."""
+    return cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA)
+
+
+def find_takes(
+    changes: Float[np.ndarray, " changes"], thumbnails: UInt8[np.ndarray, "frames 48 64"]
+) -> tuple[list[Span], list[int]]:
+    """Returns the takes that are long enough to be used, and the frames at which shots begin, without the first one's.
+
+    Args:
+        changes: the mean change of the thumbnail from frame k to frame k + 1, grey levels.
+        thumbnails: of all frames, grey.
+    """
+    jumps = find_jumps(changes)
+    cuts = [jump for jump in jumps if not any(0 < abs(jump - other) <= FLASH_FRAMES for other in jumps)]
+    flashes = [jump for jump in jumps if jump not in cuts]
+    bad = find_dissolves(thumbnails) | _washed_out(thumbnails, cuts)
+    for jump in jumps:
+        bad[max(0, jump - CUT_MARGIN) : jump + CUT_MARGIN] = True
+    for first, second in pairwise(flashes):
+        if second - first <= FLASH_FRAMES:
+            bad[first:second] = True
+    return [span for span in runs(~bad) if span.end - span.first >= MIN_TAKE_FRAMES], cuts
+
+
+def runs(flags: Bool[np.ndarray, " frames"]) -> list[Span]:
+    """Returns the longest stretches in which all flags are set."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
+    return [Span(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+
+
+def find_jumps(changes: Float[np.ndarray, " changes"]) -> list[int]:
+    """Returns the frames that differ from the frame before much more than others do; `changes` as in find_takes()."""
+    jumps = []
+    for k in np.flatnonzero(changes > JUMP_LEVELS):
+        around = np.concatenate([changes[max(0, k - FPS) : k], changes[k + 1 : k + 1 + FPS]])
+        if not len(around):
+            continue
+        other_shot = changes[k] > CUT_LEVELS and changes[k] > CUT_RATIO * np.median(around)
+        usual = max(float(np.quantile(around, JUMP_QUANTILE)), JUMP_LEVELS / JUMP_RATIO)
+        beside = np.concatenate([changes[max(0, k - JUMP_REACH) : k], changes[k + 1 : k + 1 + JUMP_REACH]])
+        alone = changes[k] > JUMP_RATIO * usual and changes[k] > JUMP_ALONE * beside.max()
+        if other_shot or alone:
+            jumps.append(int(k) + 1)
+    return jumps
+
+
+def find_dissolves(thumbnails: UInt8[np.ndarray, "frames 48 64"]) -> Bool[np.ndarray, " frames"]:
+    """Marks the frames that belong to a dissolve."""
+    found = np.zeros(len(thumbnails), bool)
+    for reach in DISSOLVE_REACHES:
+        middles = np.zeros(len(thumbnails), bool)
+        for k in range(reach, len(thumbnails) - reach):
+            before, now, after = (thumbnails[at].astype(np.float32) for at in (k - reach, k, k + reach))
+            change = np.abs(after - before).mean()
+            if change > DISSOLVE_LEVELS and np.abs(now - (before + after) / 2).mean() < DISSOLVE_BEND * change:
+                middles[k] = _unexplained(before, after) > MIN_UNEXPLAINED
+        found |= binary_dilation(middles, np.ones(2 * reach + 1))
+    return found
+
+
+def _unexplained(before: Float[np.ndarray, "48 64"], after: Float[np.ndarray, "48 64"]) -> float:
+    """The mean difference of two thumbnails, grey levels, that neither a shift nor a change of brightness explains."""
+    window = cv2.createHanningWindow(THUMBNAIL, cv2.CV_32F)
+    (x, y), _ = cv2.phaseCorrelate(before, after, window)
+    shifted = cv2.warpAffine(before, np.array([[1, 0, x], [0, 1, y]]), THUMBNAIL, borderMode=cv2.BORDER_REPLICATE)
+    left = []
+    for candidate in (before, shifted):
+        gain = float(np.vdot(candidate, after) / max(float(np.vdot(candidate, candidate)), 1.0))
+        left.append(np.abs(after - np.clip(gain, 1 / MAX_GAIN, MAX_GAIN) * candidate).mean())
+    return float(min(left))
+
+
+def _washed_out(thumbnails: UInt8[np.ndarray, "frames 48 64"], cuts: list[int]) -> Bool[np.ndarray, " frames"]:
+    """Marks the frames with much less contrast than their shot: faded ones, and those in a flash."""
+    contrast = thumbnails.reshape(len(thumbnails), -1).std(1)
+    bad = np.zeros(len(thumbnails), bool)
+    for first, end in zip([0, *cuts], [*cuts, len(thumbnails)], strict=True):
+        bad[first:end] = contrast[first:end] < MIN_CONTRAST * np.median(contrast[first:end])
+    return binary_dilation(bad, np.ones(2 * CUT_MARGIN + 1))

@@ -1,0 +1,30 @@
+"""Frames with something before the mouth are found."""
+
+import cv2
+import numpy as np
+
+from adnerf_core.files.images import read_rgb
+from adnerf_core.preprocess.covered import HIDDEN_MARGIN, LowerFace, covered, unusual
+from tests.adnerf_core.toy import FOCAL, FRAMES, SIZE
+
+
+def test_a_hand_before_the_mouth_is_found(toy_dataset):
+    track, hands = toy_dataset.track(), (20, 21, 22)
+    lower_face, colors = LowerFace(track.canonical_landmarks, FOCAL, SIZE), []
+    for k in range(FRAMES):
+        picture = read_rgb(toy_dataset.root / "frames" / f"{k:06d}.jpg")
+        if k in hands:
+            cv2.line(picture, (22, 27), (34, 40), (235, 150, 120), 5)
+        colors.append(lower_face.colors(picture, track.pose[k]))
+    hidden = covered(np.array(colors), np.arange(FRAMES), FRAMES)
+    assert np.flatnonzero(hidden).tolist() == list(range(20 - HIDDEN_MARGIN, 23 + HIDDEN_MARGIN))
+
+
+def test_changes_of_light_and_speech_cover_nothing_but_a_tenth_of_covered_frames_is_found():
+    generator = np.random.default_rng(0)
+    light, speech = generator.normal(1, 0.1, (300, 1)), generator.normal(0, 0.05, (300, 4))
+    face, shapes = generator.uniform(0.3, 0.7, 240), generator.normal(0, 1, (4, 240))
+    colors = (light * face + speech @ shapes + generator.normal(0, 0.01, (300, 240))).astype(np.float32)
+    assert not unusual(colors).any()
+    colors[100:130, :60] = generator.uniform(0, 1, 60)
+    assert np.flatnonzero(unusual(colors)).tolist() == list(range(100, 130))
