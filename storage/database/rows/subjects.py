@@ -22,8 +22,9 @@ class Subject(Base):
     """A person, the model that is trained from the reference video, and the consent to show the person.
 
     The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
-    `purged_at`; see storage/tables/consents.py. `face` is the face that the client chose (config.FaceChoice). `full_frame` is the size of its footage in videos (`width`, `height`, px); None
-    until it is ready, and for a subject of an earlier version. `audio_track` is the footage's sound track that the client chose.
+    `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
+    until it is ready, and for a subject of an earlier version. The client chose `audio_track`, a sound track of the footage, and
+    `face`, one of its faces (config.FaceChoice), or left both to the service.
     """
 
     __tablename__ = "subjects"
