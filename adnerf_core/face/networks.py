@@ -110,12 +110,12 @@ class Graph:
         schema, tensors = self._schema, self._graph.tensors
         operator = self._operator(self._index[output])
         features, kernel, bias = map(int, operator.inputs)
-        stride = int(tensors[kernel].shape[1])
-        self._reshape(kernel, [stride**2, 1, 1, tensors[features].shape[3]])
+        stride, (*cells, depth) = int(tensors[kernel].shape[1]), map(int, tensors[features].shape)
+        self._reshape(kernel, [stride**2, 1, 1, depth])
         stored = self._reshape(bias, [stride**2])
         stored.data = np.tile(np.frombuffer(bytes(stored.data), np.uint8), stride**2)
         channels = copy(tensors[self._index[output]])
-        channels.name, channels.shape = b"channels", [*tensors[features].shape[:3], stride**2]
+        channels.name, channels.shape = b"channels", [*cells, stride**2]
         tensors.append(channels)
         place, convolution, placing = schema.OperatorT(), schema.Conv2DOptionsT(), schema.DepthToSpaceOptionsT()
         place.inputs, place.outputs = [len(tensors) - 1], operator.outputs

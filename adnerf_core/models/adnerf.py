@@ -17,7 +17,7 @@ from adnerf_core.config import PaperConfig
 from adnerf_core.fields.frequency_encoding import frequency_encode, frequency_encoding_dim
 from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.models.audionet import AFTER, BEFORE, AudioAttNet, AudioNet
-from adnerf_core.models.base import FrameConditions, RenderOutputs, SceneGeometry
+from adnerf_core.models.base import FrameConditions, RenderOutputs, SceneGeometry, TalkingHeadModel
 from adnerf_core.rendering.ray_samplers import importance_sample, stratified_sample
 from adnerf_core.rendering.volume_rendering import RayOutput, over, weights_from_density
 
@@ -105,7 +105,7 @@ def render_rays(
     return RayOutput((weights[..., None] * color.view(rays, count, 3)).sum(1), transmittance), weights
 
 
-class AdNerf(nn.Module):
+class AdNerf(nn.Module, TalkingHeadModel):
     """AudioNet, AudioAttNet, head field and torso field of one subject. Satisfies TalkingHeadModel.
 
     The head's condition is the audio code a. The torso is seen by a camera that stands still at `torso_pose`; its condition is a and the

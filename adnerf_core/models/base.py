@@ -5,6 +5,7 @@ Two models satisfy the protocol: talking_head.TalkingHead (fast fields) and adne
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -100,6 +101,8 @@ class RenderOutputs(NamedTuple):
 class TalkingHeadModel(Protocol):
     """One subject's model: it encodes speech, and renders frames that FrameConditions describe.
 
+    Models name it as a base: from Python 3.12 on, isinstance() does not see attributes that torch keeps elsewhere, as `grid`.
+
     Previews, evaluation and videos render with frame_renderer.render_frame, which needs no more than this.
 
     geometry: of the subject's scene.
@@ -114,15 +117,18 @@ class TalkingHeadModel(Protocol):
     refines_poses: bool
 
     @property
+    @abstractmethod
     def lip_code(self) -> int:
         """Width of the speech code if it is the shape of the lips (LipPca), which footage shows too; 0 if it is not."""
         ...
 
     @property
+    @abstractmethod
     def device(self) -> torch.device:
         """The device of the weights."""
         ...
 
+    @abstractmethod
     def encode_audio(
         self, features: Float[Tensor, "steps width"], frames: Int[Tensor, " n"]
     ) -> Float[Tensor, "n code"]:

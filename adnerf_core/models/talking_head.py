@@ -20,7 +20,7 @@ from adnerf_core.cameras.cameras import RayBundle, cast_rays, pose_angles
 from adnerf_core.config import TORSO_REGION_CELLS, FieldConfig, MarchConfig
 from adnerf_core.fields.head_field import ColorDecoder, HeadField
 from adnerf_core.fields.torso_field import TorsoField
-from adnerf_core.models.base import FrameConditions, RenderOutputs, SceneGeometry
+from adnerf_core.models.base import FrameConditions, RenderOutputs, SceneGeometry, TalkingHeadModel
 from adnerf_core.rendering.density_grid import DensityGrid
 from adnerf_core.rendering.head_deformation import to_canonical
 from adnerf_core.rendering.ray_samplers import blur_weights, importance_sample_edges
@@ -70,7 +70,7 @@ class AabbRays(NamedTuple):
         return AabbRays(*(values[indices] for values in self))
 
 
-class TalkingHead(nn.Module):
+class TalkingHead(nn.Module, TalkingHeadModel):
     """Audio encoder, head field and torso field of one subject. Satisfies TalkingHeadModel.
 
     The head's condition is [lip code..., right eye, left eye, brows, gaze x, gaze y]; the torso's is the head's standardized pose.

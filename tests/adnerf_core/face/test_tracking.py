@@ -60,8 +60,8 @@ def test_frames_without_a_face_are_missing_and_break_the_flow():
     assert np.isnan(flow[[0, 3, 4]]).all() and np.isfinite(flow[5]).any()
 
 
-@pytest.mark.parametrize("model", [None, "/nowhere/face_landmarker.task"])
-def test_a_missing_model_file_is_reported_with_a_remedy(model):
+@pytest.mark.parametrize("model", [None, "/nowhere/face_landmarker.task", __file__])
+def test_a_missing_or_wrong_model_file_is_reported_with_a_remedy(model):
     with pytest.raises(MissingBackend, match=r"face_landmarker\.task") as caught:
         tracking.load_tracker("landmarker", model)
     assert "tracker_model" in caught.value.remedy

@@ -5,7 +5,7 @@ import torch
 
 from adnerf_core.cameras.cameras import Camera
 from adnerf_core.config import FieldConfig, MarchConfig
-from adnerf_core.models.base import FrameConditions, SceneGeometry, TalkingHeadModel
+from adnerf_core.models.base import FrameConditions, SceneGeometry
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.rendering.volume_rendering import over
 
@@ -43,10 +43,6 @@ def conditions(*distances: float) -> FrameConditions:
     poses[:, 2, 3] = torch.tensor(distances)
     codes = torch.arange(len(distances))[:, None].expand(-1, 6).float()
     return FrameConditions(poses, torch.zeros(len(distances), 4), torch.zeros(len(distances), 5), codes)
-
-
-def test_it_satisfies_the_protocol_of_all_models(model):
-    assert isinstance(model, TalkingHeadModel)
 
 
 def test_the_picture_is_torso_over_head_over_background(model):
