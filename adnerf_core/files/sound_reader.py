@@ -37,8 +37,8 @@ TIMED = ("mov", "matroska", "avi", "mpegts", "asf", "ogg")
 
 SYNC = {"async": 1000, "min_comp": 0.004, "min_hard_comp": 0.02, "flags": "res"}
 """How sound is kept at its times. From 20 ms off, silence is put in or sound is left out: half a picture, below what viewers notice. From
-4 ms on, which no rounding of times reaches, it is stretched, by up to 1000 samples a second: the clocks of recorders differ by less. Resampling (`res`) is on from the start, because
-versions before 6 stretch too much where it is turned on later."""
+4 ms on, which no rounding of times reaches, it is stretched, by up to 1000 samples a second: the clocks of recorders differ by less.
+Resampling (`res`) is on from the start, because versions before 6 stretch too much where it is turned on later."""
 
 
 def stream_audio(
