@@ -32,9 +32,13 @@ READ_BYTES = 1 << 20
 SOUNDTRACK_RATE = 48000
 """Sampling rate of the sound of written videos, Hz: the usual one of video, and the highest that Opus has."""
 
-SYNC = {"async": 1000, "min_comp": 0.004, "min_hard_comp": 0.02}
+TIMED = ("mov", "matroska", "avi", "mpegts", "asf", "ogg")
+"""Formats that store times, by ffmpeg's names. In the others the samples alone are the times, so that nothing has to be moved."""
+
+SYNC = {"async": 1000, "min_comp": 0.004, "min_hard_comp": 0.02, "flags": "res"}
 """How sound is kept at its times. From 20 ms off, silence is put in or sound is left out: half a picture, below what viewers notice. From
-4 ms on, which no rounding of times reaches, it is stretched, by up to 1000 samples a second: the clocks of recorders differ by less."""
+4 ms on, which no rounding of times reaches, it is stretched, by up to 1000 samples a second: the clocks of recorders differ by less.
+Resampling (`res`) is on from the start, because versions before 6 stretch too much where it is turned on later."""
 
 
 def stream_audio(
@@ -118,7 +122,9 @@ def _decoding(path: Path, info: MediaInfo, duration_s: float) -> OutputStream:
 
 def _placing(info: MediaInfo, duration_s: float, soundtrack: Path | None) -> OutputStream:
     """The second process: puts the pieces onto the timeline, which starts at zero; gaps are filled with silence."""
-    placed = ffmpeg.input("pipe:0", format="nut").filter("aresample", **SYNC, first_pts=0)
+    placed = ffmpeg.input("pipe:0", format="nut").filter(
+        "aresample", **(SYNC if info.container in TIMED else {}), first_pts=0
+    )
     if soundtrack is not None:
         split = placed.filter_multi_output("asplit")
         placed = split[0]
