@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 PROJECT = "adnerf-images-check"
 READY_S = 600.0
 """Seconds from the start of the containers until all are healthy: a worker loads torch, on machines that are slow."""
+BUILD_S = 3600.0
+"""Seconds that one command of Compose may take: a build downloads torch, a start waits for services that may never be ready."""
 OURS = ("api", "beat", "worker-cpu")
 
 
@@ -110,7 +112,7 @@ def main() -> int:
         try:
             check(compose)
             compose.run("images")
-        except (AssertionError, subprocess.CalledProcessError, TimeoutError) as error:
+        except (AssertionError, subprocess.SubprocessError, TimeoutError) as error:
             compose.run("logs", "--tail", "30")
             print(f"FAILED: {error}", file=sys.stderr)
             return 1

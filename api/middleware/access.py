@@ -7,9 +7,7 @@ While the database is away, keys that have read /metrics before can go on readin
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import time
 from contextlib import ExitStack
 from threading import Lock
 from typing import NamedTuple
@@ -23,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
 from api.middleware.client_address import ClientAddresses
+from api.middleware.known_scrapers import KnownScrapers
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_shares import RequestShares
@@ -37,9 +36,6 @@ PUBLIC = ("/healthz", "/readyz")
 """Paths that supervisors poll without a key; they are always answered and not counted."""
 METRICS = "/metrics"
 GUARDED = "/v1"
-KNOWN_S = 3600.0
-"""Seconds for which a key that has read /metrics can do so without the database: by then the outage has been told, and a key that was
-revoked meanwhile does not live for ever."""
 
 
 class AccessDecision(NamedTuple):
@@ -98,7 +94,11 @@ class AccessMiddleware:
         address = connection.scope["state"]["client_address"]
         try:
             guarded = _needs_key(connection.scope["path"]) and method != "OPTIONS"
-            caller = self._identify_or_recall(connection, guarded=guarded)
+            token = _bearer_token(connection)
+            if connection.scope["path"] == METRICS and token is not None:
+                caller = self._scrapers.identify(token, lambda: self._identify(connection, token, guarded=guarded))
+            else:
+                caller = self._identify(connection, token, guarded=guarded)
             if caller is not None:
                 _check_scope(caller, connection.scope["path"], method)
             elif guarded:
@@ -118,23 +118,6 @@ class AccessMiddleware:
         if status is not None and not status.admitted:
             problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
         return AccessDecision(caller, problem, status.headers() if status else {})
-
-    def _identify_or_recall(self, connection: HTTPConnection, *, guarded: bool) -> Caller | None:
-        """Does as `_identify`. While the database is away, the caller of /metrics is the one that this token stood for before."""
-        token = _bearer_token(connection)
-        if connection.scope["path"] != METRICS or token is None:
-            return self._identify(connection, token, guarded=guarded)
-        try:
-            caller = self._identify(connection, token, guarded=guarded)
-        except (OperationalError, PoolTimeout):
-            if (caller := self._scrapers.recall(token)) is None:
-                raise
-        except Unauthorized:
-            self._scrapers.forget(token)
-            raise
-        else:
-            self._scrapers.remember(token, caller)
-        return caller
 
     def _identify(self, connection: HTTPConnection, token: str | None, *, guarded: bool) -> Caller | None:
         """Returns the caller; None for a request without a key. Raises Unauthorized, and the Problem `keys_needed`."""
@@ -166,31 +149,6 @@ def _name(scope: Scope) -> str:
     """What a caller's requests are counted under: the owner of the key, or the address without one."""
     caller = scope["state"]["caller"]
     return f"owner {caller.owner}" if caller is not None else f"address {scope['state']['client_address']}"
-
-
-class KnownScrapers:
-    """The callers that have read /metrics within the last KNOWN_S seconds, by the digest of their token."""
-
-    def __init__(self):
-        self._callers: dict[bytes, tuple[Caller, float]] = {}
-
-    def remember(self, token: str, caller: Caller | None) -> None:
-        """Remembers the caller, if it comes with a key that may read /metrics."""
-        if caller is not None and caller.key_id is not None and "metrics" in caller.scopes:
-            self._callers[_digest(token)] = (caller, time.monotonic())
-
-    def forget(self, token: str) -> None:
-        """Forgets the caller of a token that is not valid any more."""
-        self._callers.pop(_digest(token), None)
-
-    def recall(self, token: str) -> Caller | None:
-        """Returns the caller of a token; None if it is not known."""
-        caller, seen_at = self._callers.get(_digest(token), (None, 0.0))
-        return caller if time.monotonic() - seen_at < KNOWN_S else None
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
 
 
 def _bearer_token(connection: HTTPConnection) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooSlow
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from worker.broker import QUEUES
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = 3.0
-"""Seconds after which a component counts as down. Load balancers commonly allow 5 s for the whole check."""
+"""Seconds after which a component counts as down, and the whole check ends. Load balancers commonly allow 5 s for it."""
 
 REQUIRED = ("database", "store")
 """Components that requests need. Without workers or the broker, jobs wait in the database, and requests are answered as ever."""
@@ -52,7 +53,8 @@ class Readiness:
                 if name not in self._running or self._running[name].done():
                     self._running[name] = self._pool.submit(check)
             running = dict(self._running)
-        return {name: _status(name, result) for name, result in running.items()}
+        deadline = time.monotonic() + TIMEOUT_S
+        return {name: _status(name, result, deadline - time.monotonic()) for name, result in running.items()}
 
     def close(self) -> None:
         """Ends the threads; checks that hang are abandoned."""
@@ -90,9 +92,9 @@ class NoWorkers(Exception):
     """A queue has no worker."""
 
 
-def _status(name: str, result: Future[str]) -> ComponentStatus:
+def _status(name: str, result: Future[str], wait_s: float) -> ComponentStatus:
     try:
-        return ComponentStatus(True, result.result(TIMEOUT_S))
+        return ComponentStatus(True, result.result(max(0.0, wait_s)))
     except NoWorkers as error:
         return ComponentStatus(False, str(error))
     except TooSlow:
