@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,18 +44,18 @@ def speaker(opening: np.ndarray, edge: int = 256) -> Iterator[np.ndarray]:
     """Yields the speaking portrait: chin and lower lip move down from a dark gap, and the head sways a little."""
     picture = portrait(edge)
     unit = edge / 320  # px of the portrait's own
-    mouth = (np.array(MOUTH) - (62, 0)) * unit
+    mouth = ((np.array(MOUTH) - (62, 0)) * unit).tolist()
     y, x = np.mgrid[0:edge, 0:edge].astype(np.float32)
     across = np.exp(-0.5 * ((x - mouth[0]) / (10 * unit)) ** 2)
     below = y - mouth[1]
     near = np.exp(-0.5 * (((x / unit - 160) / 94) ** 4 + ((y / unit - 119) / 106) ** 4))
-    for k, wide in enumerate(opening):
+    for k, wide in enumerate(opening.tolist()):
         gap = 14 * unit * wide * across
         source = np.where(below > 0, y - gap * np.exp(-np.maximum(below - gap, 0) / (38 * unit)), y)
         talking = cv2.remap(picture, x, source, cv2.INTER_LINEAR)
         inside = (np.clip(np.minimum(below, gap - below) / unit, 0, 1) * (gap > unit))[..., None]
         talking = np.rint(talking * (1 - inside) + np.array([60, 20, 20]) * inside).astype(np.uint8)
-        dx, dy = 3 * unit * np.sin(k / 9) * near, 2 * unit * np.sin(k / 13) * near
+        dx, dy = 3 * unit * math.sin(k / 9) * near, 2 * unit * math.sin(k / 13) * near
         yield cv2.remap(talking, x - dx, y - dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
