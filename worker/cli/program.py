@@ -31,7 +31,7 @@ def make_program(**settings: Any) -> typer.Typer:
     return program
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         try:
             from adnerf_core.files.ffmpeg_choice import ffmpeg_version
@@ -44,11 +44,11 @@ def _print_version(wanted: bool) -> None:
 
 def _program(
     versions: Annotated[
-        bool,
+        bool | None,
         Option(
             "--version", is_eager=True, callback=_print_version, help="Print the versions of adnerf and its ffmpeg."
         ),
-    ] = False,
+    ] = None,
 ) -> None:
     """Talking-head videos as a service."""
 
