@@ -24,7 +24,7 @@ def make_program(**settings: Any) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"], "default_map": NO_HELP},
+        context_settings={"help_option_names": ["-h", "--help"], "default_map": {**NO_HELP, "versions": False}},
         **settings,
     )
     program.callback()(_program)
