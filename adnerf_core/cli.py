@@ -59,7 +59,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         from adnerf_core.files.ffmpeg_choice import ffmpeg_version
 
@@ -70,11 +70,11 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _program(
     versions: Annotated[
-        bool,
+        bool | None,
         Option(
             "--version", is_eager=True, callback=_print_version, help="Print the versions of adnerf and its ffmpeg."
         ),
-    ] = False,
+    ] = None,
 ) -> None:
     """Turns a video of a person into a subject, and speech into a video of that person saying it."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import resource
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -50,6 +51,10 @@ OUT_OF_MEMORY = r"Cannot allocate memory|get_buffer\(\) failed|Resource temporar
 """What ffmpeg writes when it reaches MEMORY_BYTES."""
 
 
+CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
+"""Signals that end a program for a fault of its own."""
+
+
 class FfmpegProcess(subprocess.Popen):
     """A running ffmpeg with limits on its memory and CPU time."""
 
@@ -81,6 +86,8 @@ class FfmpegProcess(subprocess.Popen):
             return MediaTooLarge(f"The pictures have more than {MAX_PIXELS} pixels.")
         if self.returncode in (-24, -9):  # SIGXCPU at the soft limit of CPU time, SIGKILL at the hard limit
             return MediaTooLong("Decoding this file takes too long.")
+        if -self.returncode in CRASHES:
+            return NotMedia("ffmpeg crashed on this file.", "Convert it to an MP4 or WAV file, and send that.")
         return None
 
 

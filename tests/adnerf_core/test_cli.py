@@ -1,10 +1,12 @@
 """The core's command line: what it prints and the status it returns."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
+from adnerf.__main__ import main as adnerf
 from adnerf_core.cli import main
 from adnerf_core.files import ffmpeg
 from adnerf_core.synthesis import render as rendering
@@ -17,6 +19,12 @@ def test_every_command_explains_itself(capsys):
     for command in ("preprocess", "train", "render", "detect-mark", "evaluate", "import-adnerf", "export-adnerf"):
         assert main([command, "--help"]) == 0
         assert "--" in capsys.readouterr().out
+
+
+def test_both_programs_say_their_version_and_that_of_ffmpeg(capsys):
+    for program in (main, adnerf):
+        assert program(["--version"]) == 0
+        assert re.match(r"adnerf [\d.]+; ffmpeg \S+, packaged\n", capsys.readouterr().out)
 
 
 def test_help_shows_examples_line_by_line(capsys):

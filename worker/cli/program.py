@@ -24,14 +24,14 @@ def make_program(**settings: Any) -> typer.Typer:
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"], "default_map": NO_HELP},
+        context_settings={"help_option_names": ["-h", "--help"], "default_map": {**NO_HELP, "versions": False}},
         **settings,
     )
     program.callback()(_program)
     return program
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool | None) -> None:
     if wanted:
         try:
             from adnerf_core.files.ffmpeg_choice import ffmpeg_version
@@ -44,11 +44,11 @@ def _print_version(wanted: bool) -> None:
 
 def _program(
     versions: Annotated[
-        bool,
+        bool | None,
         Option(
             "--version", is_eager=True, callback=_print_version, help="Print the versions of adnerf and its ffmpeg."
         ),
-    ] = False,
+    ] = None,
 ) -> None:
     """Talking-head videos as a service."""
 

@@ -14,7 +14,7 @@ import pytest
 
 from adnerf_core.errors import MediaTooLarge, MediaTooLong, NotMedia
 from adnerf_core.files import ffmpeg, ffmpeg_process, media_info
-from tests.adnerf_core.files.clock import BEEP, run_ffmpeg
+from tests.adnerf_core.files.clock import BEEP, run_ffmpeg, script
 
 
 @pytest.mark.parametrize("name", ["list.mp4", "list.m3u8", "list.txt", "list.wav"])
@@ -103,6 +103,14 @@ def test_ten_hours_of_silence(tmp_path, monkeypatch):
     monkeypatch.setattr(ffmpeg_process, "CPU_SECONDS", 1)
     with pytest.raises(MediaTooLong, match="takes too long"):
         ffmpeg.extract_audio(hours)
+
+
+def test_a_crash_is_said(tmp_path, monkeypatch, plain):
+    """And not called a fault of the file's format."""
+    monkeypatch.setattr(ffmpeg_process, "ffmpeg_path", lambda: script(tmp_path / "ffmpeg", "kill -SEGV $$"))
+    with pytest.raises(NotMedia, match="crashed") as caught:
+        ffmpeg.probe(plain)
+    assert "Convert" in caught.value.remedy
 
 
 @pytest.mark.parametrize(
