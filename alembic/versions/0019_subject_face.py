@@ -4,7 +4,7 @@ import sqlalchemy as sa
 
 from alembic import op
 
-revision = "0018"
+revision = "0019"
 down_revision = "0016"
 branch_labels = None
 depends_on = None
