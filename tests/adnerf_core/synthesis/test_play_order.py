@@ -14,6 +14,7 @@ from adnerf_core.synthesis.play_order import (
     trusted_stretches,
     turning_points,
 )
+from adnerf_core.synthesis.playback import PlayableFrames
 
 FRAMES = 700
 RESTS = range(20, FRAMES, 40)
@@ -111,3 +112,9 @@ def test_without_a_trusted_frame_there_is_nothing_to_play():
     assert trusted_stretches(np.array([True, False, True, True])) == [(0, 0), (2, 3)]
     with pytest.raises(ValueError, match="may be shown"):
         play_order(torch.zeros(FRAMES, dtype=torch.bool), swaying_poses())
+
+
+def test_held_out_frames_and_those_that_are_not_usable_are_not_shown():
+    usable = np.array([True, False, True, True, True])
+    playable = PlayableFrames.learnt(np.ones((5, 3), np.float32), usable, held_out_from=4)
+    assert playable.trusted.tolist() == [True, False, True, True, False]

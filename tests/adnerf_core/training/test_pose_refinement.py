@@ -69,6 +69,8 @@ def test_rays_are_drawn_on_the_head_and_its_outline_but_not_on_the_mouth(frames)
     on_head = probabilities[frames.masks[..., 0] > 242].sum()
     assert on_head > 0.8 * probabilities.sum() and probabilities[far].sum() == 0
     assert probabilities[0, top + 1 : bottom - 1, left + 1 : right - 1].sum() == 0
+    nobody = pixel_probabilities(torch.zeros_like(frames.masks[:1]), frames.boxes[:1, MOUTH_BOX])
+    assert nobody.min() == nobody.max() > 0
 
 
 def test_wrong_poses_are_corrected(portrait, frames, toy_dataset):
