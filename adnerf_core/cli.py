@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 from pydantic import TypeAdapter, ValidationError
@@ -34,6 +34,9 @@ from adnerf_core.config import (
 )
 from adnerf_core.errors import AdnerfError
 from adnerf_core.files.run_dir import RunDir
+
+if TYPE_CHECKING:
+    from adnerf_core.synthesis.render import RenderedVideo
 
 EXAMPLES = """\b
 Examples:
@@ -170,6 +173,23 @@ KeyOption = Annotated[
         help="File with the secret key of the mark, 32 hexadecimal digits or more.  [default: a public key]",
     ),
 ]
+SpeechArgument = Annotated[
+    Path | None, Argument(help="Speech: any common audio format, or a video with sound.", show_default=False)
+]
+DurationOption = Annotated[
+    float | None, Option(metavar="S", help="Instead of speech: a silent loop of so many seconds, mouth at rest.")
+]
+FrameOption = Annotated[
+    Literal["full", "portrait"] | None,
+    Option(
+        help="full: the frame of the footage, its lips rendered; portrait: a square, all of it rendered.  "
+        "[default: full, unless another option needs a portrait]"
+    ),
+]
+LabelOption = Annotated[str | None, Option(metavar="[TEXT]", help="Show a text in a corner: TEXT, or `AI-generated`.")]
+MarkOption = Annotated[
+    int | None, Option(parser=_mark_number, metavar="NUMBER", help="Number of up to 48 bits, embedded as a watermark.")
+]
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
@@ -247,19 +267,9 @@ def _train(
 def _render(
     subject: SubjectArgument,
     out: Annotated[Path, Option(metavar="OUT.mp4", help="Video to write, .mp4 or .webm.")],
-    audio: Annotated[
-        Path | None, Argument(help="Speech: any common audio format, or a video with sound.", show_default=False)
-    ] = None,
-    duration: Annotated[
-        float | None, Option(metavar="S", help="Instead of speech: a silent loop of so many seconds, mouth at rest.")
-    ] = None,
-    frame: Annotated[
-        Literal["full", "portrait"] | None,
-        Option(
-            help="full: the frame of the footage, its lips rendered; portrait: a square, all of it rendered.  "
-            "[default: full, unless another option needs a portrait]"
-        ),
-    ] = None,
+    audio: SpeechArgument = None,
+    duration: DurationOption = None,
+    frame: FrameOption = None,
     size: Annotated[
         int | None, Option(metavar="PX", help="Longest edge of the video.  [default: the footage's or the portrait's]")
     ] = None,
@@ -275,26 +285,17 @@ def _render(
         str, Option(metavar="B", help="original, transparent (for .webm), #rrggbb, or a picture file.")
     ] = "original",
     seed: Annotated[int, Option(help="Seed of the blinks and the sway of a still pose.")] = 0,
-    label: Annotated[
-        str | None, Option(metavar="[TEXT]", help="Show a text in a corner: TEXT, or `AI-generated`.")
-    ] = None,
+    label: LabelOption = None,
     device: DeviceOption = "cpu",
-    mark: Annotated[
-        int | None,
-        Option(parser=_mark_number, metavar="NUMBER", help="Number of up to 48 bits, embedded as a watermark."),
-    ] = None,
+    mark: MarkOption = None,
     key: KeyOption = None,
 ) -> None:
     """Turns speech into a video of the run's subject saying it, or makes a silent loop."""
-    from adnerf_core.synthesis.render import MAX_AUDIO_S, MIN_AUDIO_S, render
+    from adnerf_core.synthesis.render import render
     from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, Watermark
 
-    if (audio is None) == (duration is None):
-        raise BadParameter("give either AUDIO or --duration")
-    if duration is not None and not MIN_AUDIO_S <= duration <= MAX_AUDIO_S:
-        raise BadParameter(f"--duration is {MIN_AUDIO_S:g} to {MAX_AUDIO_S:g} s")
-    named = background in ("original", "transparent")
-    kind = background if named else "color" if background.startswith("#") else "image"
+    _check_length(audio, duration)
+    kind, color, picture = _background(background)
     options = _checked(
         RenderOptions,
         frame=frame,
@@ -302,26 +303,40 @@ def _render(
         pose=pose,
         motion=motion,
         view=_checked(ViewChange, yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll, zoom=zoom, x=x, y=y),
-        background=_checked(Background, kind=kind, color=background if kind == "color" else None),
+        background=_checked(Background, kind=kind, color=color),
         format=out.suffix.lower().removeprefix("."),
         seed=seed,
         label=False if label is None else label,
     )
+    watermark = None if mark is None else Watermark(mark, key or PUBLIC_KEY)
+    inputs = {"duration_s": duration, "background": picture, "device": device, "mark": watermark}
     with progress_bar() as progress:
-        result = render(
-            RunDir(subject),
-            audio,
-            out,
-            options,
-            progress,
-            duration_s=duration,
-            background=Path(background) if kind == "image" else None,
-            device=device,
-            mark=None if mark is None else Watermark(mark, key or PUBLIC_KEY),
-        )
+        result = render(RunDir(subject), audio, out, options, progress, **inputs)
+    _report(out, result, options.view)
+
+
+def _check_length(audio: Path | None, duration: float | None) -> None:
+    """Refuses a video that has both speech and a duration, or neither, or a duration out of range."""
+    from adnerf_core.synthesis.render import MAX_AUDIO_S, MIN_AUDIO_S
+
+    if (audio is None) == (duration is None):
+        raise BadParameter("give either AUDIO or --duration")
+    if duration is not None and not MIN_AUDIO_S <= duration <= MAX_AUDIO_S:
+        raise BadParameter(f"--duration is {MIN_AUDIO_S:g} to {MAX_AUDIO_S:g} s")
+
+
+def _background(text: str) -> tuple[str, str | None, Path | None]:
+    """Returns the kind of background that `--background` names, and its color or its picture."""
+    if text in ("original", "transparent"):
+        return text, None, None
+    return ("color", text, None) if text.startswith("#") else ("image", None, Path(text))
+
+
+def _report(out: Path, result: RenderedVideo, requested: ViewChange) -> None:
+    """Prints what render wrote, and the view if the footage supports less than was requested."""
     print(f"{out}: {result.duration_s:.2f} s, {result.frames} frames of {result.width}x{result.height}, {result.frame}")
     view = result.view
-    if view != options.view:
+    if view != requested:
         print(
             f"the footage supports less: yaw {view.yaw_deg:g}, pitch {view.pitch_deg:g}, roll {view.roll_deg:g} degrees"
         )

@@ -91,9 +91,12 @@ class FieldConfig(Config):
 
 
 class MarchConfig(Config):
-    """How rays are sampled (see rendering/proposal_rays.py). The aliases are the keys in run.json and subject.json."""
+    """How rays are sampled (see rendering/proposal_rays.py). The aliases are the keys in run.json and subject.json.
 
-    model_config = ConfigDict(populate_by_name=True)
+    Numbers in the files of older runs that nothing reads any more are ignored.
+    """
+
+    model_config = ConfigDict(populate_by_name=True, extra="ignore")
 
     grid: int = Field(64, description="cells along a side of the cached density grid")
     lookups: int = Field(48, description="grid look-ups a ray, to cull and to draw samples")
@@ -101,8 +104,7 @@ class MarchConfig(Config):
     samples_proposal: int = Field(
         8, alias="scout", description="field evaluations of a block's proposal ray, in rendering"
     )
-    samples_smooth: int = Field(6, alias="few", description="field evaluations a ray in smooth blocks, in rendering")
-    samples_outline: int = Field(10, description="field evaluations a ray in detailed blocks, in rendering")
+    samples_pixel: int = Field(8, description="field evaluations of a pixel's ray, in rendering")
     samples_detailed: int = Field(
         14, alias="careful", description="field evaluations a ray in changed views, in rendering"
     )

@@ -192,7 +192,7 @@ class NotReady(AdnerfError):
 
 
 class FullFrameUnavailable(AdnerfError):
-    """A full frame is requested of a run without the footage, because an earlier version made it."""
+    """A full frame is requested of a run without footage, which an earlier version made, or without a frame that may be shown."""
 
     code = "full_frame_unavailable"
     remedy = "Create the subject again from its footage, or ask for frame `portrait`."

@@ -1,4 +1,4 @@
-"""How OpenMP threads wait for each other."""
+"""How many threads compute, and how OpenMP threads wait for each other."""
 
 import os
 
@@ -11,3 +11,8 @@ def sleep_while_waiting() -> None:
     environment takes precedence.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+def usable_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -130,13 +130,13 @@ class Frames:
 
 
 @contextmanager
-def counting(model: torch.nn.Module) -> Iterator[list[int]]:
-    """Yields a list to which, inside the block, every call of a field of `model` appends its number of query points."""
+def counting(model: torch.nn.Module, kinds: tuple[type, ...] = FIELDS) -> Iterator[list[int]]:
+    """Yields a list to which, inside the block, every call of a field of `model` of one of `kinds` appends its number of query points."""
     counts: list[int] = []
     hooks = [
         module.register_forward_pre_hook(lambda _, inputs: counts.append(len(inputs[0])))
         for module in model.modules()
-        if isinstance(module, FIELDS)
+        if isinstance(module, kinds)
     ]
     try:
         yield counts

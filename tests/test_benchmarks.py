@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+import benchmarks.render
 from benchmarks import core
 from benchmarks.pieces import Comparison, counting, evaluations
 from tests.adnerf_core.toy import SIZE
@@ -75,6 +76,23 @@ def test_every_query_of_a_field_is_counted_as_an_evaluation(comparison):
 def test_a_child_process_reports_its_own_memory(toy_run):
     args = core.make_parser().parse_args(["--run", str(toy_run.root), "--rays", "16", "--paper-width", "8"])
     assert 50 < core.run_in_child(args, "frame fast")["peak_memory_mb"] < 4000
+
+
+def test_each_part_of_a_full_frame_is_timed_by_itself(toy_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(benchmarks.render, "SPOKEN_S", 0.4)
+    monkeypatch.setattr(benchmarks.render, "HEARD_S", 1.0)
+    monkeypatch.setattr(
+        "sys.argv", ["render", str(toy_run.root), "--frames", "2", "--json", str(tmp_path / "out.json")]
+    )
+    benchmarks.render.main()
+    full = json.loads((tmp_path / "out.json").read_text())["full"]
+    parts = {name: value for name, value in full.items() if name.endswith("_cpu_s") and name != "cpu_s"}
+    assert {"hear_cpu_s", "decode_cpu_s", "encode_cpu_s"} < parts.keys() and min(parts.values()) >= 0
+    assert sum(parts.values()) == pytest.approx(full["cpu_s"], rel=0.02) and full["evaluations_a_pixel"] > 0.1
+    monkeypatch.setattr("sys.argv", ["render", str(toy_run.root), "--memory", "1", "--size", "64"])
+    benchmarks.render.main()
+    memory = json.loads(capsys.readouterr().out.splitlines()[-1])["memory"]
+    assert memory["frames"] == 25 and len(memory["rss_mb"]) == len(memory["ffmpeg_rss_mb"]) == 10
 
 
 def test_time_is_counted_for_the_stage_that_ran():

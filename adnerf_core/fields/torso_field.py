@@ -59,15 +59,16 @@ class TorsoField(nn.Module):
         nn.init.constant_(self.decode[-1].bias[3:], INITIAL_ALPHA_LOGIT)
 
     def forward(
-        self, places: Float[Tensor, "points 2"], motion: Float[Tensor, "points 4"], pose: Float[Tensor, "points 6"]
+        self, places: Float[Tensor, "points 2"], motion: Float[Tensor, "_ 4"], pose: Float[Tensor, "_ 6"]
     ) -> RayOutput:
         """Evaluates the field.
 
         Args:
             places: (x, y) in the image, -1..1, y down.
-            motion: of the torso: x, y, angle, log scale (see preprocess/torso_tracking.py).
-            pose: of the head, standardized (TalkingHead.standardized_pose).
+            motion: of the torso: x, y, angle, log scale (see preprocess/torso_tracking.py); one for each place, or a single one.
+            pose: of the head, standardized (TalkingHead.standardized_pose); likewise.
         """
+        pose = pose.expand(len(places), -1)
         places = inverse_similarity(motion, places)
         bands = torch.cat([places * (torch.pi * 2.0**k) for k in range(WARP_BANDS)], -1)
         warp = self.warp(torch.cat([places, bands.sin(), bands.cos(), pose], -1))
@@ -77,9 +78,7 @@ class TorsoField(nn.Module):
         return RayOutput(alpha[:, None] * torch.sigmoid(out[:, :3]), 1 - alpha)
 
 
-def inverse_similarity(
-    motion: Float[Tensor, "points 4"], places: Float[Tensor, "points 2"]
-) -> Float[Tensor, "points 2"]:
+def inverse_similarity(motion: Float[Tensor, "_ 4"], places: Float[Tensor, "points 2"]) -> Float[Tensor, "points 2"]:
     """Maps places back to the reference frame: p' = exp(-log_scale) R(-angle) (p - (x, y))."""
     x, y = (places - motion[:, :2]).unbind(-1)
     cos, sin = motion[:, 2].cos(), motion[:, 2].sin()

@@ -54,8 +54,9 @@ class FootageReader:
 
         Raises:
             NotReady: if the file is missing or does not hold a frame.
+            ValueError: if `order` has a number that is no frame of the footage.
         """
-        numbers = iter(order)
+        numbers = map(self._checked, order)
         ahead = deque(islice(numbers, BLOCK_FRAMES))
         blocks: dict[int, Future] = {}
         with ThreadPoolExecutor(1, thread_name_prefix="footage") as pool:
@@ -70,14 +71,17 @@ class FootageReader:
                 ahead.extend(islice(numbers, 1))
                 yield k, blocks[current].result()[k % BLOCK_FRAMES].copy()
 
+    def _checked(self, frame: int) -> int:
+        if not 0 <= frame < self.frames:
+            raise ValueError(f"frame {frame} is outside the footage of {self.frames} frames")
+        return frame
+
     def _decode(
         self, block: int, size: tuple[int, int] | None, planar: bool
     ) -> UInt8[np.ndarray, "frames rows width *channels"]:
         """Decodes one block. Its first frame is a key frame."""
         first = block * BLOCK_FRAMES
         count = min(BLOCK_FRAMES, self.frames - first)
-        if first < 0 or count <= 0:
-            raise ValueError(f"block {block} is outside the footage of {self.frames} frames")
         width, height = size or self.size
         pictures = untrusted_input(self.path, ss=first / FPS)["V:0"]
         if size is not None:

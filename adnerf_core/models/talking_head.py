@@ -276,20 +276,21 @@ class TalkingHead(nn.Module, TalkingHeadModel):
         return lengths / self.box_half.mean()
 
     def render_torso(
-        self, pixels: Float[Tensor, "rays 2"], motion: Float[Tensor, "rays 4"], pose: Float[Tensor, "rays 6"]
+        self, pixels: Float[Tensor, "rays 2"], motion: Float[Tensor, "_ 4"], pose: Float[Tensor, "_ 6"]
     ) -> RayOutput:
         """Renders the torso field; pixels outside the torso's region are transparent.
 
         Args:
             pixels: (row, col) of the footage's camera.
-            motion: of the torso (FrameConditions.torso_motion).
-            pose: standardized pose of the head.
+            motion: of the torso (FrameConditions.torso_motion); one for each ray, or a single one.
+            pose: standardized pose of the head; likewise.
         """
         camera = self.geometry.camera
         xy = torch.stack([pixels[:, 1] / camera.width, pixels[:, 0] / camera.height], -1) * 2 - 1
         cells = ((xy + 1) / 2 * TORSO_REGION_CELLS).long().clamp_(0, TORSO_REGION_CELLS - 1)
         inside = self.torso_region[cells[:, 1], cells[:, 0]].nonzero()[:, 0]
-        torso = self.torso(xy[inside], motion[inside], pose[inside])
+        motion, pose = (each if len(each) == 1 else each[inside] for each in (motion, pose))
+        torso = self.torso(xy[inside], motion, pose)
         color = torch.zeros((len(pixels), 3), device=pixels.device).index_copy(0, inside, torso.color)
         transmittance = torch.ones(len(pixels), device=pixels.device).index_copy(0, inside, torso.transmittance)
         return RayOutput(color, transmittance)

@@ -1,24 +1,20 @@
-"""Proposal rays: one ray for each block of pixels finds the surface, and the block's pixels sample only there.
+"""Proposal rays: one ray for each block of pixels finds the surfaces, and the block's pixels sample only there.
 
-A pixel's ray normally searches the whole depth of the head: 48 look-ups in the density grid and 12 to 14 evaluations of the field.
-Neighbouring pixels mostly see the same surface, so a frame is rendered block by block (4 x 4 pixels) instead:
+A pixel's ray normally searches the whole depth of the head: 48 look-ups in the density grid and 12 evaluations of the field. Neighbouring
+pixels mostly see the same surfaces, so a frame is rendered block by block (4 x 4 pixels) instead:
 
 1. The proposal ray through the middle of each block searches the whole depth and is rendered with 8 intervals. Its weights show at which
    depths the block has matter.
-2. Every block combines its weights with those of its eight neighbours and divides the depth into a few intervals (6) around them.
-3. A block is *smooth* if all nine rays are opaque and the intervals lie close together. All other blocks that show something are
-   *detailed*: outlines, loose hair, the depth of an open mouth. Their intervals lie around the surfaces of all nine rays.
-4. Each smooth block's middle is rendered again with the few intervals. If the result differs from step 1, the block and its neighbours
-   become detailed: a thin surface can fall between the intervals, above all in small images, where a block spans much of the face.
+2. Every block divides the depth into 8 intervals around the matter that it or one of its eight neighbours has.
+3. A pixel interpolates the interval edges of the four nearest proposal rays; it needs no grid.
 
-A pixel of a smooth block interpolates the interval edges of the four nearest proposal rays. A pixel of a detailed block gets more intervals
-(10), around all surfaces that its block or a neighbour shows. Neither needs the grid. In a changed view, every pixel searches the whole depth.
-Proposal rays halve the time of a frame (docs/fidelity.md, docs/decisions/0002, 0017).
+In a changed view, every pixel searches the whole depth. Proposal rays halve the time of a frame (docs/decisions/0002, 0017, 0029).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -27,132 +23,86 @@ from torch import Tensor
 
 from adnerf_core.rendering.ray_samplers import importance_sample_edges, resample_weights
 
-BINS = 96
+BINS = 48
 """Bins in depth, common to all proposal rays, in which their weights are compared. The head's box is about 3 head units deep, so a bin is
-about 0.03 units, a quarter of the longest inner intervals that a smooth block has (see MAX_DEPTH_SPREAD)."""
-MIN_OPACITY = 0.9
-"""Least opacity of all nine rays of a smooth block. A ray that passes more light crosses an outline or loose hair, where pixels of one block
-see surfaces at different depths. Unmeasured."""
-MAX_DEPTH_SPREAD = 0.8
-"""Largest distance, head units, between the first and last inner interval edge of a smooth block: six intervals (of eight) lie between
-them, so they are 0.13 units long at most on average. Longer ones would step over thin surfaces. Unmeasured."""
-COLOR_TOLERANCE = 0.03
-"""Largest difference of colour and transmittance, 0..1, between the two renderings of a block's middle (step 4), for a smooth block and for
-its neighbours. Without this test, faces 47 px wide had gaps: their PSNR against a rendering with 32 intervals a ray was 31 dB, and with the
-test it was 40 dB (docs/decisions/0017)."""
+about 0.06 units, as thick as most surfaces. With 96 bins, whose narrower intervals miss more of a neighbour's surface, the picture was 1 dB
+further from one with 48 intervals a ray (docs/decisions/0029)."""
 MIN_BLOCK_OPACITY = 0.01
 """Opacity of the combined weights from which a block is rendered at all; below it the head changes a pixel by less than 3 of 255 levels."""
-SELF_WEIGHT = 0.6
-"""Share of a block's own weights in the combination; the rest is the maximum over the nine blocks. With a larger share, the intervals
-concentrate on the block's own surface, and its image is sharper. With a smaller one, they also cover the neighbours' surfaces, so fewer
-surfaces that begin inside the block are missed. Unmeasured."""
 UNIFORM_SHARE = 0.05
 """Share of a block's intervals that is spread evenly in depth (see importance_sample_edges). Half of what a single ray uses: the
 surface's depth is known from nine rays. Unmeasured."""
 
 
-class RenderedPixels(NamedTuple):
-    """Rays through some pixels, rendered.
+class SearchedRays(NamedTuple):
+    """Rays that searched the whole depth for the head.
 
-    kept: indices of the pixels whose rays may meet the head. The other fields hold values for these rays only.
+    kept: indices of the rays that may meet it. The other fields hold values for these only.
     edges: edges of the rays' intervals, distance from the camera in head units.
     weights: volume rendering weights of the intervals.
-    appearance: premultiplied colour, and transmittance.
     """
 
     kept: Int[Tensor, " rays"]
     edges: Float[Tensor, "rays edges"]
     weights: Float[Tensor, "rays samples"]
-    appearance: Float[Tensor, "rays 4"]
-
-
-@runtime_checkable
-class RenderFn(Protocol):
-    """Renders the head along the rays through some pixels."""
-
-    def __call__(
-        self, pixels: Float[Tensor, "pixels 2"], edges: Float[Tensor, "pixels edges"] | None = None
-    ) -> RenderedPixels:
-        """Renders `pixels` (row, col).
-
-        Args:
-            pixels: positions in the camera's image, px.
-            edges: interval edges of each ray; then all rays are rendered. None: each ray searches the whole depth, and rays that
-                cannot meet the head are left out.
-        """
 
 
 class BlockProposals(NamedTuple):
-    """How the blocks of a frame are rendered. A block that is neither smooth nor detailed shows no head.
+    """Where the pixels of a frame are sampled.
 
-    smooth: blocks whose pixels use interpolated interval edges.
-    detailed: blocks whose pixels need intervals around several surfaces.
-    interval_edges: of the ray through each block's middle; pixels of smooth blocks use them, and zeros mean that there are none.
-    detailed_edges: of all rays of each detailed block.
+    shown: blocks that show the head.
+    edges: interval edges for the middle of each of these blocks.
     """
 
-    smooth: Bool[Tensor, "rows cols"]
-    detailed: Bool[Tensor, "rows cols"]
-    interval_edges: Float[Tensor, "rows cols edges"]
-    detailed_edges: Float[Tensor, "rows cols more_edges"]
-
-    @classmethod
-    def without_proposals(cls, blocks: Bool[Tensor, "rows cols"]) -> BlockProposals:
-        """Makes all of `blocks` detailed."""
-        no_edges = torch.zeros((*blocks.shape, 1), device=blocks.device)
-        return cls(torch.zeros_like(blocks), blocks, no_edges, no_edges)
+    shown: Bool[Tensor, "rows cols"]
+    edges: Float[Tensor, "rows cols edges"]
 
     def interpolate_edges(self, positions: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels edges"]:
-        """Interpolates interval edges bilinearly between the four nearest block middles.
+        """Interpolates interval edges bilinearly between the four nearest block middles; blocks that show no head do not count.
 
-        When all pixels of a block had equal edges, the borders of the blocks showed on the moving head, and the rendered head had more
-        jitter than the footage (docs/decisions/0017).
+        When all pixels of a block had equal edges, the borders of the blocks showed on the moving head (docs/decisions/0017), and outlines
+        were speckled.
 
         Args:
-            positions: (row, col) in units of blocks; block (0, 0) spans 0..1.
+            positions: (row, col) in units of blocks; block (0, 0) spans 0..1. Each lies in a block that shows the head.
         """
-        rows, cols, _ = self.interval_edges.shape
+        rows, cols = self.shown.shape
         grid = positions.flip(-1) / positions.new_tensor([cols, rows]) * 2 - 1
-        edges = self.interval_edges.permute(2, 0, 1)[None]
-        return F.grid_sample(edges, grid[None, None], padding_mode="border", align_corners=False)[0, :, 0].T
+        weighted = torch.cat([self.edges, torch.ones_like(self.edges[..., :1])], -1) * self.shown[..., None]
+        values = F.grid_sample(
+            weighted.permute(2, 0, 1)[None], grid[None, None], padding_mode="border", align_corners=False
+        )[0, :, 0]
+        return (values[:-1] / values[-1]).T
 
 
 def propose_intervals(
-    candidates: Bool[Tensor, "rows cols"], block_px: float, samples: tuple[int, int], render: RenderFn
+    candidates: Bool[Tensor, "rows cols"],
+    block_px: float,
+    samples: int,
+    search: Callable[[Float[Tensor, "pixels 2"]], SearchedRays],
 ) -> BlockProposals:
-    """Renders one ray a block and proposes intervals for the block's pixels (steps 1 to 4 of the module's docstring).
+    """Renders one ray a block and proposes intervals for the block's pixels.
 
     Args:
         candidates: blocks that may show the head.
         block_px: side of a block, px.
-        samples: numbers of intervals a ray in smooth and in detailed blocks.
-        render: renders the head along rays.
+        samples: number of intervals of a pixel.
+        search: renders the head along the rays through some pixels (row, col).
     """
-    shape = candidates.shape
-    edges, detailed_edges = (torch.zeros((*shape, count + 1), device=candidates.device) for count in samples)
-    nothing = BlockProposals(torch.zeros_like(candidates), torch.zeros_like(candidates), edges, detailed_edges)
+    shown = torch.zeros_like(candidates)
+    edges = torch.zeros((*candidates.shape, samples + 1), device=candidates.device)
     blocks = candidates.nonzero()
-    middles = render((blocks + 0.5) * block_px)
-    if len(middles.kept) == 0:
-        return nothing
-    blocks = blocks[middles.kept]
-
-    near, far = middles.edges[:, 0].min(), middles.edges[:, -1].max()
-    weights = _scatter_to_blocks(blocks, resample_weights(middles.edges, middles.weights, near, far, BINS), shape)
-    around = _max_over_neighbours(weights)
-    combined = torch.lerp(around, weights, SELF_WEIGHT)
-    shown = combined.sum(-1) > MIN_BLOCK_OPACITY
-    if not shown.any():
-        return nothing
-    edges[shown] = _edges_around(combined[shown], near, far, samples[0])
-
-    min_opacity = -_max_over_neighbours(-weights.sum(-1, keepdim=True))[..., 0]
-    smooth = shown & (min_opacity > MIN_OPACITY) & (edges[..., -2] - edges[..., 1] < MAX_DEPTH_SPREAD)
-    appearance = _scatter_to_blocks(blocks, middles.appearance, shape)
-    smooth = smooth & _few_intervals_suffice(smooth, appearance, edges, block_px, render)
-    detailed = shown & ~smooth
-    detailed_edges[detailed] = _edges_around(around[detailed], near, far, samples[1])
-    return BlockProposals(smooth, detailed, edges, detailed_edges)
+    found = search((blocks + 0.5) * block_px)
+    if len(found.kept) == 0:
+        return BlockProposals(shown, edges)
+    blocks = blocks[found.kept]
+    near, far = found.edges[:, 0].min(), found.edges[:, -1].max()
+    weights = torch.zeros((*candidates.shape, BINS), device=candidates.device)
+    weights[blocks[:, 0], blocks[:, 1]] = resample_weights(found.edges, found.weights, near, far, BINS)
+    around = F.max_pool2d(weights.permute(2, 0, 1)[None], 3, 1, 1)[0].permute(1, 2, 0)
+    shown = around.sum(-1) > MIN_BLOCK_OPACITY
+    edges[shown] = _edges_around(around[shown], near, far, samples)
+    return BlockProposals(shown, edges)
 
 
 def _edges_around(
@@ -162,35 +112,3 @@ def _edges_around(
     weights = F.max_pool1d(weights[:, None], 3, 1, 1)[:, 0]
     count = len(weights)
     return importance_sample_edges(weights, near.expand(count), far.expand(count), samples, UNIFORM_SHARE)
-
-
-def _few_intervals_suffice(
-    smooth: Bool[Tensor, "rows cols"],
-    appearance: Float[Tensor, "rows cols 4"],
-    edges: Float[Tensor, "rows cols edges"],
-    block_px: float,
-    render: RenderFn,
-) -> Bool[Tensor, "rows cols"]:
-    """Renders the middles of smooth blocks with the intervals of `edges`, and compares them with `appearance`, the result of the search.
-
-    Returns:
-        Whether the difference is below COLOR_TOLERANCE in the block and its neighbours; blocks that are not smooth count as equal.
-    """
-    middles = render((smooth.nonzero() + 0.5) * block_px, edges[smooth]).appearance
-    difference = torch.zeros(smooth.shape, device=smooth.device)
-    difference[smooth] = (middles - appearance[smooth]).abs().amax(-1)
-    return _max_over_neighbours(difference[..., None])[..., 0] < COLOR_TOLERANCE
-
-
-def _scatter_to_blocks(
-    blocks: Int[Tensor, "blocks 2"], values: Float[Tensor, "blocks n"], shape: tuple[int, ...]
-) -> Float[Tensor, "rows cols n"]:
-    """Returns an array of all blocks that holds `values` at `blocks` (row, col) and zeros elsewhere."""
-    grid = torch.zeros((*shape, values.shape[1]), device=values.device)
-    grid[blocks[:, 0], blocks[:, 1]] = values
-    return grid
-
-
-def _max_over_neighbours(values: Float[Tensor, "rows cols n"]) -> Float[Tensor, "rows cols n"]:
-    """Returns the maximum over each block and its eight neighbours; at the border, over those that exist."""
-    return F.max_pool2d(values.permute(2, 0, 1)[None], 3, 1, 1)[0].permute(1, 2, 0)

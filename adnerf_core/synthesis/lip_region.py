@@ -44,6 +44,11 @@ class LipRegion:
         x, y, side = playback.crop
         self.corner, self.side = np.array([y, x]) * self.scale, side * self.scale
 
+    @property
+    def camera_px(self) -> float:
+        """Side of a pixel of the picture, px of the subject's camera."""
+        return float(self.camera.height / self.side.min())
+
     def to_camera(self, places: Float[ndarray, "n 2"]) -> Float[ndarray, "n 2"]:
         """Maps places (row, col) in the picture to places in the image of the subject's camera, px."""
         return (places - self.corner) / self.side * self.camera.height
@@ -51,7 +56,7 @@ class LipRegion:
     def mask(self, pose: Float[Tensor, "4 4"]) -> SoftMask:
         """Returns what is rendered of a picture that shows the head in `pose`."""
         places = project(self.camera, pose, self.outline).cpu().numpy() / self.camera.height * self.side + self.corner
-        feather = FEATHER * self._head_unit(pose)
+        feather = FEATHER * self.head_unit(pose)
         box = self._box(places, feather)
         origin = np.array([part.start for part in box])
         share = np.zeros([part.stop - part.start for part in box], np.float32)
@@ -62,7 +67,7 @@ class LipRegion:
         share = cv2.GaussianBlur(share, (0, 0), feather / 4, borderType=cv2.BORDER_REPLICATE)
         return SoftMask(box, np.clip(1.1 * share - 0.05, 0, 1))
 
-    def _head_unit(self, pose: Float[Tensor, "4 4"]) -> float:
+    def head_unit(self, pose: Float[Tensor, "4 4"]) -> float:
         """Returns the length of a head unit at the head's distance, px of the picture."""
         return float(self.camera.focal / torch.linalg.norm(pose[:3, 3]) / self.camera.height * self.side[0])
 

@@ -18,6 +18,7 @@ from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 from adnerf_core.config import FPS
+from adnerf_core.errors import FullFrameUnavailable
 
 SPEED_POINTS = torch.tensor([[0.0, 0.0, 0.0], [-0.5, 0.0, 0.0], [0.5, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """Points whose motion is the head's: bridge of the nose, outer corners of the eyes, and about the chin; head frame, head units."""
@@ -50,7 +51,7 @@ def play_order(
         seed: chooses where a video starts and, in `still`, where it turns round.
 
     Raises:
-        ValueError: if no frame is trusted.
+        FullFrameUnavailable: no frame is trusted.
     """
     speed, generator = head_speed(poses), np.random.default_rng(seed)
     stretches = trusted_stretches(trusted.cpu().numpy())
@@ -98,10 +99,17 @@ def head_speed(poses: Float[Tensor, "frames 4 4"]) -> Float[ndarray, " frames"]:
 
 
 def trusted_stretches(trusted: Bool[ndarray, " frames"]) -> list[tuple[int, int]]:
-    """Returns the first and the last frame of every longest run of trusted frames. Raises ValueError if there is none."""
+    """Returns the first and the last frame of every longest run of trusted frames.
+
+    Raises:
+        FullFrameUnavailable: no frame is trusted.
+    """
     edges = np.flatnonzero(np.diff(np.concatenate([[False], trusted, [False]]).astype(int)))
     if len(edges) == 0:
-        raise ValueError("no frame of the footage may be shown")
+        raise FullFrameUnavailable(
+            "No frame of the footage may be shown with other lips.",
+            "Create the subject from footage that shows the whole face, or ask for frame `portrait`.",
+        )
     return [(int(start), int(end) - 1) for start, end in edges.reshape(-1, 2)]
 
 

@@ -92,7 +92,7 @@ def render(
 
     Raises:
         AudioTooShort, MediaTooLong, NotMedia, NoAudio: the audio cannot be used.
-        FullFrameUnavailable: options.frame is `full`, and an earlier version made the run.
+        FullFrameUnavailable: options.frame is `full`, and the run has no footage or none that may be shown.
         NotReady: the run is not finished.
         NoSuchDevice, MissingBackend, DiskFull: the machine lacks something.
         ValueError: neither audio nor a duration is given, or both, or a duration out of range.
@@ -114,15 +114,22 @@ def render(
             height = width = portrait_size(subject, options)
             background_image = make_background(subject, options.background, background, width, device)
             frames = render_frames(subject, codes, background_image, options, view, progress, loop=audio is None)
-        if options.label:
-            text = DEFAULT_TEXT if options.label is True else options.label
-            frames = VisibleLabel(text, height, width).over(frames)
-        if mark is not None:
-            frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
+        frames = _labelled_and_marked(frames, options.label, mark, height, width)
         sound = None if audio is None else soundtrack
         ffmpeg.write_video(out, frames, fps=FPS, soundtrack=sound, duration_s=count / FPS, container=container)
     progress("render", count, count)
     return RenderedVideo(count, count / FPS, width, height, view.change, frame)
+
+
+def _labelled_and_marked(
+    frames: Iterator[np.ndarray], label: bool | str, mark: Watermark | None, height: int, width: int
+) -> Iterator[np.ndarray]:
+    """Returns the frames with the visible label and the watermark, if they are asked for."""
+    if label:
+        frames = VisibleLabel(DEFAULT_TEXT if label is True else label, height, width).over(frames)
+    if mark is not None:
+        frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
+    return frames
 
 
 def frame_shown(subject: Subject, options: RenderOptions) -> Literal["full", "portrait"]:

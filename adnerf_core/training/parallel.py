@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,6 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+
+from adnerf_core.threads import usable_cores
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -25,16 +26,11 @@ def map_in_threads(function: Callable[[Item], Result], items: Sequence[Item]) ->
         with flush_denormals():
             return function(item)
 
-    threads = min(len(items), _cores())
+    threads = min(len(items), usable_cores())
     if threads < 2:
         return [run(item) for item in items]
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(run, items))
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

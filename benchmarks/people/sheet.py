@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,13 +11,13 @@ import torch
 from torch import Tensor
 
 from adnerf_core.data.dataset import SubjectDataset
+from adnerf_core.evaluation.full_frames import held_out_subject
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, lip_codes
 from adnerf_core.files import ffmpeg, yuv
 from adnerf_core.files.footage_reader import FootageReader
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
-from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.synthesis.track_renderer import TrackRenderer
+from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training.pose_refinement import align_held_out
 
 HELD_OUT_FRAMES, FOREIGN_FRAMES = 4, 6
@@ -54,30 +53,22 @@ def held_out_rows(run: RunDir) -> Iterator[np.ndarray]:
     if subject.model.refines_poses:
         track = align_held_out(subject.model, dataset, track, frames, codes)
     portrait = HeldOutRenderer(subject, dataset, track)
-    for number, wholes in enumerate(_whole_frames(held_out_subject(subject, portrait.renderer), frames, codes)):
+    for number, wholes in enumerate(_whole_frames(portrait, frames, codes)):
         frame = int(frames[number])
         wholes = wholes or [dataset.picture(frame, dataset.size)]
         square = cv2.resize(portrait(frame, codes[number]), (wholes[0].shape[0],) * 2, interpolation=cv2.INTER_CUBIC)
         yield np.hstack([*wholes, square])
 
 
-def held_out_subject(subject: Subject, track: TrackRenderer) -> Subject:
-    """Returns the subject with all frames of its dataset's track to play; its own end where the held-out part begins."""
-    play, frames = subject.playback, len(track.poses)
-    if play is not None:
-        play = replace(play, exposure=torch.ones(frames, 3), trusted=torch.ones(frames, dtype=torch.bool))
-    return replace(subject, poses=track.poses, torso=track.torso_motion, upper=track.upper_face, playback=play)
-
-
 @torch.no_grad()
-def _whole_frames(subject: Subject, frames: np.ndarray, codes: Tensor) -> Iterator[list[np.ndarray]]:
+def _whole_frames(portrait: HeldOutRenderer, frames: np.ndarray, codes: Tensor) -> Iterator[list[np.ndarray]]:
     """Yields each frame of the footage as it is and with the lips of its code; nothing if the subject has no footage."""
-    play = subject.playback
+    play = portrait.subject.playback
     if play is None:
         yield from ([] for _ in frames)
         return
-    renderer = FullFrameRenderer(subject)
-    reader = FootageReader(play.path, play.width, play.height, len(play.trusted))
+    renderer = FullFrameRenderer(held_out_subject(portrait))
+    reader = FootageReader(play.path, play.width, play.height, portrait.dataset.frames)
     whole = slice(0, play.height), slice(0, play.width)
     for number, (frame, picture) in enumerate(reader.read(frames.tolist(), planar=True)):
         footage = yuv.to_rgb(picture, whole)

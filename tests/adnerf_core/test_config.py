@@ -9,11 +9,13 @@ TURNED, BLUE = {"yaw_deg": 5}, {"kind": "color", "color": "#204060"}
 
 
 def test_the_samples_keep_their_keys_on_disk():
-    config = TrainConfig(march=MarchConfig(samples_smooth=5, samples_detailed=6, samples_proposal=7))
+    config = TrainConfig(march=MarchConfig(samples_pixel=5, samples_detailed=6, samples_proposal=7))
     stored = config.model_dump(by_alias=True)
-    assert (stored["march"]["few"], stored["march"]["careful"], stored["march"]["scout"]) == (5, 6, 7)
+    assert (stored["march"]["samples_pixel"], stored["march"]["careful"], stored["march"]["scout"]) == (5, 6, 7)
     assert TrainConfig(**stored) == config
     assert TrainConfig(**config.model_dump()) == config
+    stored["march"] |= {"few": 8, "samples_outline": 10}  # of runs of an earlier version
+    assert TrainConfig(**stored) == config
 
 
 @pytest.mark.parametrize(

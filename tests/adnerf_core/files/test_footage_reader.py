@@ -78,5 +78,9 @@ def test_missing_or_short_footage_is_reported(footage, tmp_path):
         list(FootageReader(tmp_path / "none.mp4", WIDTH, HEIGHT, 5).read([0]))
     with pytest.raises(NotReady, match="does not hold its frames"):
         list(FootageReader(footage, WIDTH, HEIGHT, 200).read([150]))
-    with pytest.raises(ValueError, match="outside"):
-        list(FootageReader(footage, WIDTH, HEIGHT, FRAMES).read([FRAMES + BLOCK_FRAMES]))
+
+
+@pytest.mark.parametrize("frame", [-1, FRAMES, FRAMES + BLOCK_FRAMES])
+def test_a_frame_beyond_the_footage_is_refused(reader, frame):
+    with pytest.raises(ValueError, match=f"frame {frame} is outside the footage of {FRAMES} frames"):
+        list(reader.read([0, frame]))

@@ -15,6 +15,7 @@ from adnerf_core.progress import Cancelled, silent
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.render import frame_shown, render
 from adnerf_core.synthesis.subject import load_subject
+from adnerf_core.threads import usable_cores
 from tests.adnerf_core.synthesis.test_render import tone
 from tests.adnerf_core.toy import FOOTAGE_CROP, FOOTAGE_SIZE
 
@@ -90,6 +91,17 @@ def test_the_whole_frame_is_scaled(subject, codes, size, height):
     mask = renderer.region.mask(subject.poses[FRAME])
     picture = colors(renderer.render_into(scaled, FRAME, codes[FRAME]))
     assert error(picture, filmed, slice(None)) < 2 and error(picture[mask.box], filmed[mask.box], mask.share > 0.9) < 14
+
+
+def test_fewer_rays_show_the_same(subject, codes):
+    assert FullFrameRenderer(subject).spacing == 1, "a head of 20 px has no pixel to spare"
+    renderer = FullFrameRenderer(subject, 960)
+    assert renderer.spacing == 4
+    mask = renderer.region.mask(subject.poses[FRAME])
+    fewer = renderer.render_region(mask, FRAME, codes[FRAME])
+    renderer.spacing = 1
+    every_pixel = renderer.render_region(mask, FRAME, codes[FRAME])
+    assert error(fewer, every_pixel, mask.share > 0.5) < 1.5 and not np.array_equal(fewer, every_pixel)
 
 
 def test_a_crop_that_ends_inside_the_frame_bounds_the_region(subject):
@@ -209,5 +221,5 @@ def test_memory_does_not_grow_with_the_length(subject, codes, monkeypatch):
     monkeypatch.setattr(FootageReader, "read", counted)
     frames = FullFrameRenderer(subject).render(codes[:1].expand(60, -1), "track", silent)
     list(islice(frames, 10))
-    assert 10 <= len(taken) <= 10 + 2 * torch.get_num_threads() + 1
+    assert 10 <= len(taken) <= 10 + 2 * usable_cores() + 1
     frames.close()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from adnerf_core.errors import FullFrameUnavailable
 from adnerf_core.synthesis.play_order import (
     STILL_FRAMES,
     head_speed,
@@ -110,7 +111,7 @@ def test_a_single_trusted_frame_is_repeated():
 
 def test_without_a_trusted_frame_there_is_nothing_to_play():
     assert trusted_stretches(np.array([True, False, True, True])) == [(0, 0), (2, 3)]
-    with pytest.raises(ValueError, match="may be shown"):
+    with pytest.raises(FullFrameUnavailable, match="may be shown"):
         play_order(torch.zeros(FRAMES, dtype=torch.bool), swaying_poses())
 
 

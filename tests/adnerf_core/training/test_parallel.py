@@ -15,7 +15,7 @@ from tests.adnerf_core.toy import SHORT
 
 @pytest.fixture
 def two_cores(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(parallel, "_cores", lambda: 2)
+    monkeypatch.setattr(parallel, "usable_cores", lambda: 2)
 
 
 def test_items_are_computed_at_the_same_time_and_returned_in_order(two_cores):
