@@ -15,7 +15,7 @@ env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m ad
 	  { echo "Python 3.10, 3.11 or 3.12 is needed (MediaPipe has no later build): make PYTHON=python3.11 ..." >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(PIP) torch==2.13.0
-	$(PIP) -e '.[worker,demo,dev]'
+	$(PIP) -e '.[worker,speech,demo,dev]'
 	$(PIP) --no-deps mediapipe==0.10.21 moonshine-voice==0.1.0 "nanio==0.1.7; python_version >= '3.11'"
 	touch $@
 
@@ -42,7 +42,10 @@ constraints: env    ## write the versions of .venv to constraints.txt, for the i
 	{ echo '# The versions that the images install: those that the tests ran with. Written by `make constraints`.'; \
 	  $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.txt
 
+licences: env       ## write docs/licences.md from the packages of .venv
+	$(BIN)/python -m tests.licences
+
 clean:          ## remove the environment and the demo's output
 	rm -rf .venv demo-output
 
-.PHONY: help env demo test chaos check constraints clean
+.PHONY: help env demo test chaos check constraints licences clean
