@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from storage.database.base import Base, UtcTime
@@ -20,6 +20,7 @@ from storage.database.base import Base, UtcTime
 JobKind = Literal["preprocess", "train", "render"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 SubjectState = Literal["pending", "preprocessing", "training", "ready", "failed", "cancelled"]
+JobPriority = Literal["normal", "low"]
 VideoState = Literal["pending", "rendering", "ready", "failed", "cancelled"]
 VerificationState = Literal["queued", "running", "succeeded", "failed"]
 WebhookEvent = Literal[
@@ -76,6 +77,7 @@ class Subject(Base):
     full_frame: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     views: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     views_key: Mapped[str | None]
+    thumbnail_key: Mapped[str | None]
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     jobs: Mapped[list[Job]] = relationship(
         primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
@@ -91,6 +93,10 @@ class Video(Base):
     `mark` is the number that the watermark encodes. `credentials_key` names the manifest of the content credentials if the
     file format cannot embed one (WebM). A video without speech has an `idle_s`, the length that was requested in seconds, and
     an empty `audio_key`. `frame` (full or portrait) is what was rendered.
+
+    A video with a `script` has an empty `audio_key` too: `voice` reads it at `speed`, the sound is `speech_key`, and `spoken` are
+    its passages as [start, end, text], in seconds. `client_metadata` are the client's own texts. `warnings` are what could not be
+    done of what was asked, each with `code` and `message`.
     """
 
     __tablename__ = "videos"
@@ -104,6 +110,17 @@ class Video(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     audio_key: Mapped[str]
+    title: Mapped[str | None] = mapped_column(String(200))
+    client_metadata: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    script: Mapped[str | None]
+    voice: Mapped[str | None] = mapped_column(String(100))
+    speed: Mapped[float | None]
+    spoken: Mapped[list[list[Any]] | None] = mapped_column(JSON(none_as_null=True))
+    speech_key: Mapped[str | None]
+    warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
+    captions_key: Mapped[str | None]
+    thumbnail_key: Mapped[str | None]
+    clip_key: Mapped[str | None]
     background_key: Mapped[str | None]
     file_key: Mapped[str | None]
     credentials_key: Mapped[str | None]
@@ -158,13 +175,17 @@ class Job(Base):
 
     `attempt` is raised by every claim and never lowered, so that it fences writes of earlier claims; an attempt that must not
     count raises `max_attempts` as well. Every change of the row raises `revision`. `wake_at` is the time at which workers have
-    to be notified (again) of a queued job; it is None unless the job is queued.
+    to be notified (again) of a queued job; it is None unless the job is queued. The queue is claimed in the order of `priority`
+    (0 normal, 1 low), `turn` and `queued_at`; storage/tables/jobs.py says how turns are given.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index(None, "state", "queued_at", "id"),  # The queue in the order of claims.
-        Index(None, "state", "kind", "queued_at", "id"),  # The same for workers of one kind, and for metrics.
+        Index(None, "state", "queued_at", "id"),  # How long jobs have waited.
+        Index(None, "state", "kind", "queued_at", "id"),  # The same by kind, for metrics.
+        Index(None, "state", "priority", "turn", "queued_at", "id"),  # The queue in the order of claims.
+        Index(None, "state", "kind", "priority", "turn", "queued_at", "id"),  # The same for workers of one kind.
+        Index(None, "owner", "state", "priority", "turn"),  # The last turn of an owner.
         Index(None, "owner", "id"),  # This one and the others: listings, newest first.
         Index(None, "owner", "state", "id"),
         Index(None, "owner", "kind", "id"),
@@ -187,6 +208,8 @@ class Job(Base):
     worker: Mapped[str | None] = mapped_column(String(80))
     lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
     wake_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    turn: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     revision: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     queued_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
@@ -224,6 +247,25 @@ class Worker(Base):
     device: Mapped[dict[str, Any]] = mapped_column(JSON)
     started_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     heartbeat_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class Voice(Base):
+    """A voice that workers can read scripts with; storage/tables/voices.py writes it. The smallest `position` is the default voice.
+
+    `sample` is a WAV; `sample_sha256` is set with it.
+    """
+
+    __tablename__ = "voices"
+
+    id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    name: Mapped[str]
+    language: Mapped[str] = mapped_column(String(32))
+    engine: Mapped[str] = mapped_column(String(32))
+    licence: Mapped[str]
+    position: Mapped[int]
+    sample: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    sample_sha256: Mapped[str | None] = mapped_column(String(64))
+    seen_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class Counter(Base):

@@ -26,22 +26,21 @@ because the process or the broker had failed, or that the broker has lost. A wor
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete, func, select, tuple_, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
 from storage.database.engine import after_commit, hooks_of
-from storage.database.models import Job, JobKind, Subject, Video, new_id, now
+from storage.database.models import Job, JobKind, JobPriority, Subject, Video, new_id, now
 from storage.errors import MoveNotAllowed
-from storage.tables import consents, counters, job_events, quotas, webhooks, workers
+from storage.tables import consents, counters, job_events, queue, quotas, webhooks
+from storage.tables.queue import KINDS, PRIORITIES
 
 log = logging.getLogger(__name__)
-
-KINDS: tuple[JobKind, ...] = get_args(JobKind)
 
 MAX_ATTEMPTS = 3
 """A job that has lost its worker this many times fails: it probably crashes its worker, and would do so again."""
@@ -95,14 +94,24 @@ class WakeUp(NamedTuple):
     due: datetime
 
 
-def create(session: Session, kind: JobKind, *, owner: str, subject_id: str, video_id: str | None = None) -> Job:
+def create(
+    session: Session,
+    kind: JobKind,
+    *,
+    owner: str,
+    subject_id: str,
+    video_id: str | None = None,
+    priority: JobPriority = "normal",
+) -> Job:
     """Queues a new job.
 
     Args:
         owner: The owner of the subject.
         subject_id: An existing subject; the target of the job unless there is a video.
         video_id: An existing video of the subject, for a `render` job.
+        priority: `low` is claimed when nothing of normal priority waits.
     """
+    rank = PRIORITIES.index(priority)
     job = Job(
         id=new_id("job"),
         owner=owner,
@@ -112,6 +121,8 @@ def create(session: Session, kind: JobKind, *, owner: str, subject_id: str, vide
         video_id=video_id,
         max_attempts=MAX_ATTEMPTS,
         wake_at=now(),
+        priority=rank,
+        turn=queue.next_turn(session, owner, rank),
     )
     session.add(job)
     session.flush()
@@ -123,16 +134,16 @@ def create(session: Session, kind: JobKind, *, owner: str, subject_id: str, vide
 
 
 def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobKind] = KINDS) -> Job | None:
-    """Leases the oldest queued job of the given kinds to `worker` for `lease_s` seconds.
+    """Leases the next queued job (queue.py) of the given kinds to `worker` for `lease_s` seconds.
 
     Returns:
-        The running job. None if no job is queued, or if the consent for the oldest job was withdrawn after it was queued: then
+        The running job. None if no job is queued, or if the consent for the next job was withdrawn after it was queued: then
         that job is cancelled.
     """
-    oldest = (
+    first = (
         select(Job.id)
-        .where(Job.state == "queued", *_of_kinds(set(kinds)))
-        .order_by(Job.queued_at, Job.id)
+        .where(Job.state == "queued", *queue.of_kinds(set(kinds)))
+        .order_by(*queue.ORDER)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -140,7 +151,7 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
     job = _move(
         session,
         "claim",
-        Job.id == oldest,
+        Job.id == first,
         **_NOT_STARTED
         | {
             "attempt": Job.attempt + 1,
@@ -268,7 +279,9 @@ def retry(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         MoveNotAllowed: the job has not failed and was not cancelled.
     """
-    values = {"queued_at": now(), "max_attempts": Job.attempt + MAX_ATTEMPTS}
+    job = queries.get(session, Job, job_id)
+    turn = queue.next_turn(session, job.owner, job.priority)
+    values = {"queued_at": now(), "turn": turn, "max_attempts": Job.attempt + MAX_ATTEMPTS}
     return _move_by_client(
         session, "retry", job_id, **_NOT_STARTED | values | {"error": None, "started_at": None, "finished_at": None}
     )
@@ -315,56 +328,6 @@ def delete_where(session: Session, *where: ColumnElement[bool]) -> None:
     A worker that runs one of them notices at its next heartbeat.
     """
     queries.execute_update(session, delete(Job).where(*where))
-
-
-def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
-    """Returns the positions in the queue of those jobs that are queued, by job id; 1 is claimed next.
-
-    A position counts the jobs that the workers which serve the job's queue claim before it: only kinds that share a worker
-    with its kind (workers.competing_kinds).
-    """
-    order = (Job.queued_at, Job.id)
-    requested = select(Job.kind, *order).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*order)
-    rows = session.execute(requested).all()
-    if not rows:
-        return {}
-    competing = workers.competing_kinds(session)
-    places: dict[frozenset[JobKind], list[tuple[datetime, str]]] = {}
-    for kind, queued_at, job_id in rows:
-        places.setdefault(competing[kind], []).append((queued_at, job_id))
-    return {
-        job_id: position
-        for kinds, group in places.items()
-        for job_id, position in _positions_among(session, kinds, group).items()
-    }
-
-
-def _positions_among(
-    session: Session, kinds: Collection[JobKind], places: list[tuple[datetime, str]]
-) -> dict[str, int]:
-    """The positions of jobs among the queued jobs of `kinds`, by job id; `places` are their sort keys in ascending order.
-
-    The jobs before the first requested one are counted, and those up to the last one are numbered; later jobs are not read.
-    """
-    order = (Job.queued_at, Job.id)
-    queued = (Job.state == "queued", *_of_kinds(kinds))
-    (_, first), *others = places
-    ahead = select(func.count()).select_from(Job).where(*queued, tuple_(*order) < places[0])
-    positions = {first: session.scalars(ahead).one() + 1}
-    if others:
-        behind = func.row_number().over(order_by=order).label("behind")
-        between = (*queued, tuple_(*order) > places[0], tuple_(*order) <= places[-1])
-        numbered = select(Job.id, behind).where(*between).subquery()
-        offsets = select(numbered).where(numbered.c.id.in_([job_id for _, job_id in others]))
-        positions |= {job_id: positions[first] + offset for job_id, offset in session.execute(offsets)}
-    return positions
-
-
-def _of_kinds(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:
-    """Returns the condition on the kind in a form that an index serves: none for all kinds, equality for one."""
-    if len(kinds) == len(KINDS):
-        return ()
-    return (Job.kind == next(iter(kinds)) if len(kinds) == 1 else Job.kind.in_(kinds),)
 
 
 def _in_seconds(seconds: float) -> datetime:
