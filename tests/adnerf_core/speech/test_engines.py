@@ -1,4 +1,4 @@
-"""Engines that the operator installs: the program espeak-ng, and ONNX files of Piper. Both are played by small real ones."""
+"""Engines that the operator installs: the program espeak-ng, and ONNX files of Piper and Kokoro. All are played by small real ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from adnerf_core.errors import MissingBackend
 from adnerf_core.speech.espeak import EspeakEngine
-from adnerf_core.speech.onnx_voices import PiperEngine, piper_ids
+from adnerf_core.speech.onnx_voices import KokoroEngine, PiperEngine, piper_ids
 from adnerf_core.speech.wav import read_wav
 from demo import speech as library
 
@@ -87,7 +87,8 @@ MAP = {"_": [0], "^": [1], "$": [2], " ": [3], ".": [10], "a": [14], "h": [20], 
 
 
 def piper_voice(folder, name, **config):
-    (folder / f"{name}.onnx").write_bytes(toy_model())
+    inputs = {"input": (7, (1, "n")), "input_lengths": (7, (1,)), "scales": (1, (3,))}
+    (folder / f"{name}.onnx").write_bytes(toy_model(inputs))
     about = {
         "audio": {"sample_rate": 16_000},
         "language": {"code": "en_GB"},
@@ -131,8 +132,26 @@ def test_a_damaged_file_is_an_error_of_the_engine(tmp_path):
         engine.load(engine.voices()[0])
 
 
-def toy_model():
-    """An ONNX model with Piper's inputs whose output is `input` as floats: ModelProto, written by hand."""
+def test_english_voices_of_kokoro_read_with_the_style_of_their_length(tmp_path):
+    pytest.importorskip("hibari", reason="the package hibari-tts is optional")
+    inputs = {"style": (1, (1, 256)), "tokens": (7, (1, "n")), "speed": (1, (1,))}
+    (tmp_path / "kokoro-v1.onnx").write_bytes(toy_model(inputs))
+    styles = np.arange(510, dtype=np.float32)[:, None, None].repeat(256, 2)
+    with (tmp_path / "voices-v1.bin").open("wb") as file:
+        np.savez(file, af_heart=styles, bf_emma=styles, zf_xiaoxiao=styles)
+    engine = KokoroEngine(tmp_path)
+    heart, emma = engine.voices()  # nobody here reads Chinese
+    assert (heart.id, heart.language, emma.id, emma.language) == ("kokoro-af_heart", "en-US", "kokoro-bf_emma", "en-GB")
+    sound = engine.load(emma)("Hello, world.", 1.0)
+    assert sound.rate == 24_000 and len(set(sound.samples)) == 1
+    assert 8 < sound.samples[0] < 20  # the row of the style: as many phonemes as are read
+    assert len(engine.load(heart)("你好", 1.0).samples) == 0
+    (tmp_path / "voices-v1.bin").unlink()
+    assert engine.voices() == []
+
+
+def toy_model(inputs):
+    """An ONNX model with these inputs (name: type, shape) whose output is the first one as floats: ModelProto, written by hand."""
 
     def field(number, value):
         if isinstance(value, int):
@@ -145,9 +164,9 @@ def toy_model():
         return field(1, name) + field(2, field(1, field(1, kind) + field(2, shape)))
 
     to_float = field(1, "to") + field(20, 2) + field(3, 1)  # an attribute of type INT with the value FLOAT
-    node = field(1, "input") + field(2, "output") + field(4, "Cast") + field(5, to_float)
+    node = field(1, next(iter(inputs))) + field(2, "output") + field(4, "Cast") + field(5, to_float)
     graph = field(1, node) + field(2, "toy")
-    for name, kind, dims in (("input", 7, (1, "n")), ("input_lengths", 7, (1,)), ("scales", 1, (3,))):
+    for name, (kind, dims) in inputs.items():
         graph += field(11, tensor(name, kind, *dims))
     graph += field(12, tensor("output", 1, 1, "n"))
     return field(1, 8) + field(7, graph) + field(8, field(1, "") + field(2, 13))
