@@ -15,6 +15,7 @@ import io
 import logging
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -116,7 +117,7 @@ class Pipeline:
                 attempt.publish(footage=read_json(out / "footage.json"))
         key = attempt.key("datasets", ".zip")
         attempt.upload_folder(out, key)
-        pictures = store_thumbnail(attempt, source, attempt.key("thumbnails", ".jpg"), self.core)
+        pictures = store_thumbnail(attempt, source, self.core)
         attempt.succeed(key, *pictures.values(), dataset_key=key, **pictures)
         self.workspace.cache_folder(out, key)  # the training that follows is likely to run here
 
@@ -165,7 +166,11 @@ class Pipeline:
             subject = queries.get(session, Subject, video.subject_id)
         self.provenance.check()  # before hours of rendering
         run = RunDir(attempt.cached_folder(subject.run_key))
-        audio, spoken = self.speech.audio(attempt, video)
+
+        def sign(path: Path, frame: str) -> Path:
+            return self.provenance.sign(path, video, subject, frame)[0]
+
+        audio, spoken = self.speech.audio(attempt, video, sign)
         background = attempt.file(video.background_key, "background") if video.background_key else None
         options = RenderOptions(**video.options)
         words, warnings = self.speech.words(attempt, audio, spoken, options.captions)
@@ -196,7 +201,7 @@ class Pipeline:
         measures["credentials_key"] = None if manifest is None else manifest_key
         measures["warnings"] = [*warnings, *map(warning, getattr(rendered, "warnings", ()))] or None
         beside = store_captions(attempt, video, words, rendered.duration_s, options.captions)
-        beside |= store_pictures(attempt, video, signed, self.core)
+        beside |= store_pictures(attempt, video, signed, self.core, lambda path: sign(path, rendered.frame))
         attempt.succeed(
             key,
             manifest_key,

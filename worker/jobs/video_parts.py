@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from adnerf_core.config import Captions
 from adnerf_core.errors import AdnerfError, CaptionsUnavailable
 from adnerf_core.progress import Cancelled
 from storage.database.models import Video
-from storage.errors import StoreAway, StoreFull
+from storage.errors import StoreAway
 from worker.jobs.attempt import Attempt
 from worker.jobs.core_functions import CoreFunctions
 
 log = logging.getLogger(__name__)
 
+PICTURES = {"thumbnail_key": ".jpg", "clip_key": ".clip"}
+"""The columns of a video that name pictures of it, and the suffixes of their keys."""
+Sign = Callable[[Path, str], Path]
+"""(file, what it shows: full or portrait) -> the signed file, which replaces it"""
 Spoken = list[list[Any]]
 """When each passage of a script is said: start and end in seconds, and the text."""
 
@@ -40,10 +45,10 @@ class VideoSpeech:
     def __init__(self, voices: Any, transcriber: Any):
         self.voices, self.transcriber = voices, transcriber
 
-    def audio(self, attempt: Attempt, video: Video) -> tuple[Path | None, Spoken | None]:
+    def audio(self, attempt: Attempt, video: Video, sign: Sign) -> tuple[Path | None, Spoken | None]:
         """Returns the sound of a video, None if it is silent; and if it has a script, when each passage is said.
 
-        The sound of a script is stored and named at once: a later attempt does not read the script again.
+        The sound of a script is signed, stored and named at once: a later attempt does not read the script again.
         """
         if video.idle_s is not None:
             return None, None
@@ -55,6 +60,7 @@ class VideoSpeech:
         passages = self.voices.speak(
             video.script, video.voice, path, speed=video.speed, progress=attempt.lease.progress
         )
+        path = sign(path, "portrait")  # all of it is generated
         spoken = [[round(start, 3), round(end, 3), text] for start, end, text in passages]
         key = attempt.key(f"videos/{video.id}", ".wav")
         size = attempt.put(key, path).size
@@ -97,27 +103,40 @@ def store_captions(
     return {"captions_key": key}
 
 
-def store_pictures(attempt: Attempt, video: Video, path: Path, core: CoreFunctions) -> dict[str, str]:
-    """Stores a thumbnail and a clip of a finished video; returns the columns that name them."""
-    stored = store_thumbnail(attempt, path, attempt.key(f"videos/{video.id}", ".jpg"), core)
-    clip = attempt.folder / "clip.mp4"
-    try:
-        core.clip(path, clip)
-        key = attempt.key(f"videos/{video.id}", ".clip")
-        attempt.put(key, clip)
-    except (AdnerfError, StoreFull) as error:
-        log.warning("%s has no clip: %s", attempt.job.id, error)
-        return stored
-    return stored | {"clip_key": key}
+def store_pictures(
+    attempt: Attempt, video: Video, path: Path, core: CoreFunctions, sign: Callable[[Path], Path]
+) -> dict[str, str]:
+    """Stores a thumbnail and a clip of a finished video, both signed; returns the columns that name them."""
+    keys = {column: attempt.key(f"videos/{video.id}", suffix) for column, suffix in PICTURES.items()}
+    thumbnail = _store_picture(attempt, path, "thumbnail.jpg", keys["thumbnail_key"], core.thumbnail, sign)
+    clip = _store_picture(attempt, path, "clip.mp4", keys["clip_key"], core.clip, sign)
+    stored = {"thumbnail_key": thumbnail, "clip_key": clip}
+    return {column: keys[column] for column, is_stored in stored.items() if is_stored}
 
 
-def store_thumbnail(attempt: Attempt, path: Path, key: str, core: CoreFunctions) -> dict[str, str]:
-    """Stores a picture of a video as `key`; returns the column that names it."""
-    picture = attempt.folder / "thumbnail.jpg"
+def store_thumbnail(attempt: Attempt, footage: Path, core: CoreFunctions) -> dict[str, str]:
+    """Stores a thumbnail of a subject's footage, which is not generated; returns the column that names it."""
+    key = attempt.key("thumbnails", ".jpg")
+    stored = _store_picture(attempt, footage, "thumbnail.jpg", key, core.thumbnail, lambda path: path)
+    return {"thumbnail_key": key} if stored else {}
+
+
+def _store_picture(
+    attempt: Attempt,
+    video: Path,
+    name: str,
+    key: str,
+    write: Callable[[Path, Path], object],
+    sign: Callable[[Path], Path],
+) -> bool:
+    """Writes, signs and stores a picture of a video; returns whether that succeeded."""
+    path = attempt.folder / name
     try:
-        core.thumbnail(path, picture)
-        attempt.put(key, picture)
-    except (AdnerfError, StoreFull) as error:
-        log.warning("%s has no thumbnail: %s", attempt.job.id, error)
-        return {}
-    return {"thumbnail_key": key}
+        write(video, path)
+        attempt.put(key, sign(path))
+    except (Cancelled, StoreAway):
+        raise
+    except Exception as error:
+        log.warning("%s has no %s: %s", attempt.job.id, name, error, exc_info=not isinstance(error, AdnerfError))
+        return False
+    return True
