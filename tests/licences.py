@@ -1,6 +1,6 @@
-"""Writes docs/licences.md: the licence of every package, weight and voice that the service uses (`make licences`).
+"""Writes docs/licences.md and the same for the page: the licence of every package, weight and voice of the service (`make licences`).
 
-    python -m tests.licences            writes the page, from the packages of this environment
+    python -m tests.licences            writes both, from the packages of this environment
 
 The packages are those of the extras `worker` and `speech`, and what they require. A package whose licence cannot be told from its
 metadata ends the program: somebody has to look.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from html import escape
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
+HTML = Path(__file__).parents[1] / "api" / "static" / "licences.html"
 PROJECT, EXTRAS = "adnerf", ("worker", "speech")
 BESIDE = ("mediapipe", "moonshine-voice", "hibari-tts")
 """Packages that are installed without their requirements (Makefile), and an optional one."""
@@ -142,7 +144,32 @@ Written by `make licences` from the packages of the environment; a test compares
 """
 
 
+def html(markdown: str) -> str:
+    """Returns the page as HTML: headings, paragraphs and tables, which are all that it has."""
+    lines = []
+    for block in markdown.strip().split("\n\n"):
+        rows = block.split("\n")
+        if block.startswith("#"):
+            level = len(block) - len(block.lstrip("#"))
+            lines.append(f"<h{level}>{_inline(block.lstrip('# '))}</h{level}>")
+        elif block.startswith("|"):
+            cells = [[_inline(cell.strip()) for cell in row.strip("|").split("|")] for row in rows]
+            lines.append(f"<table><tr><th>{'</th><th>'.join(cells[0])}</th></tr>")
+            lines += [f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells[2:]] + ["</table>"]
+        else:
+            lines.append(f"<p>{_inline(' '.join(rows))}</p>")
+    head = '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8" /><title>Licences</title>'
+    style = '<link rel="stylesheet" href="/static/css/base.css" /></head>\n<body><main>'
+    return "\n".join([head + style, *lines, "</main></body>\n</html>\n"])
+
+
+def _inline(text: str) -> str:
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
+    HTML.write_text(html(page()))
     print(f"{PAGE.name}: {len(packages())} packages")
     sys.exit(0)

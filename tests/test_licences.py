@@ -11,6 +11,7 @@ def test_the_page_lists_the_packages_of_this_environment():
     written = set(licences.PAGE.read_text().splitlines())
     missing = [line for line in licences.page().splitlines() if line not in written]
     assert not missing, "run: make licences"
+    assert licences.HTML.read_text() == licences.html(licences.PAGE.read_text())
 
 
 def test_a_package_without_a_known_licence_is_noticed(tmp_path, monkeypatch):
