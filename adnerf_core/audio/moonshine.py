@@ -55,11 +55,11 @@ class MoonshineEncoder:
         return interp1d(np.arange(len(states)), states, axis=0)((middles - CENTRE) / STRIDE)
 
 
-def weights_folder(needs: str) -> Path:
-    """Returns the folder of the weights. Raises MissingBackend, which says that `needs` needs them."""
+def weights_file(name: str, needs: str) -> Path:
+    """Returns one of the files of the weights. Raises MissingBackend, which says that `needs` needs them."""
     spec = find_spec("moonshine_voice")  # not imported: the package itself requires a sound card
     folders = spec.submodule_search_locations if spec else None
-    if not folders or not (weights := Path(folders[0]) / WEIGHTS).is_dir():
+    if not folders or not (weights := Path(folders[0]) / WEIGHTS / name).is_file():
         raise MissingBackend(
             f"{needs} needs Moonshine's weights.", f"Run: pip install --no-deps {WHEEL}, or ask the operator to."
         )
@@ -77,4 +77,4 @@ def open_session(name: str, needs: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena would never shrink again after a long chunk
-    return onnxruntime.InferenceSession(weights_folder(needs) / name, options, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(weights_file(name, needs), options, providers=["CPUExecutionProvider"])

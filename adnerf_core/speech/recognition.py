@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from adnerf_core.audio.chunking import HOP, RATE
-from adnerf_core.audio.moonshine import open_session, weights_folder
+from adnerf_core.audio.moonshine import open_session, weights_file
 from adnerf_core.audio.phonemes import voice_activity
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import CaptionsUnavailable
@@ -41,7 +41,7 @@ class MoonshineRecogniser:
         self._encoder, self._decoder = (
             open_session(f"{name}.ort", needs) for name in ("encoder_model", "decoder_model_merged")
         )
-        self._tokens = _read_tokens((weights_folder(needs) / "tokenizer.bin").read_bytes())
+        self._tokens = _read_tokens(weights_file("tokenizer.bin", needs).read_bytes())
 
     def __call__(self, pieces: Iterable[Float[np.ndarray, " _"]]) -> list[SpokenPassage]:
         """Returns the phrases of a recording.
