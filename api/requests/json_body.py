@@ -37,7 +37,8 @@ async def read_json(request: Request, limit: int = JSON_BYTES) -> bytes:
             "unsupported_media_type", "This request takes JSON.", remedy="Send Content-Type: application/json."
         )
     body = bytearray()
-    async for chunk in body_chunks(request, limit, _too_large(limit)):
+    too_large = Problem("body_too_large", f"A JSON body may have {limit} bytes.")
+    async for chunk in body_chunks(request, limit, too_large):
         body += chunk
     request.state.body_digest = sha256(body).hexdigest()
     return bytes(body)
@@ -55,7 +56,7 @@ def parse_json(text: str | bytes, *field: str, limit: int = JSON_BYTES) -> Any:
         Problem: `body_too_large`, if `text` is longer than that; `validation_failed`, if it is not JSON.
     """
     if len(text) > limit:
-        raise _too_large(limit)
+        raise Problem("body_too_large", f"JSON may have {limit} bytes.")
     try:
         value = from_json(text)
     except ValueError as error:
@@ -70,10 +71,6 @@ def validate_json(model: type[Model], text: str | bytes, *field: str, limit: int
         return model.model_validate_json(to_json(value), strict=True)
     except ValidationError as error:
         raise from_validation(error.errors(), *field, value=value) from error
-
-
-def _too_large(limit: int) -> Problem:
-    return Problem("body_too_large", f"A JSON body may have {limit} bytes.")
 
 
 def _whole_numbers(value: Any) -> Any:
