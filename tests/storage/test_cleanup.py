@@ -274,10 +274,10 @@ def test_more_than_a_share_is_left_to_the_operator(database, store, put, cleaner
     monkeypatch.setattr(cleanup, "MAX_FREE", 2)
     job = new_job(database, "render")
     named = name_all(database, job)
-    gone = [f"subjects/sub_gone/{number}" for number in range(4)]
+    gone = [f"subjects/sub_gone/{number}" for number in range(6)]
     put(*named, *gone)
     assert cleaner.run_batch() == []
-    assert "No row needs 4 of" in caplog.text and "adnerf store clean" in caplog.text
+    assert "No row needs 6 of" in caplog.text and "adnerf store clean" in caplog.text
     store.delete(gone.pop())
     monkeypatch.setattr(cleanup, "MAX_SHARE", 0.5)
     assert cleaner.run_batch() == gone
