@@ -22,7 +22,7 @@ env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m ad
 	@if [ -z '$(TORCH_INDEX)' ]; then $(PIP) --no-deps $(TORCH); \
 	elif $(PIP) --no-deps --index-url '$(TORCH_INDEX)' --retries 0 --timeout 10 $(TORCH) 2>/dev/null; then :; \
 	else echo "$(TORCH_INDEX) has no $(TORCH) or cannot be reached: torch comes from pip's own index."; $(PIP) --no-deps $(TORCH); fi
-	$(PIP) -e '.[worker,demo]'
+	$(PIP) -e '.[worker,speech,demo]'
 	$(PIP) --no-deps moonshine-voice==0.1.0
 	@# The tests of torch's own C++ code, and headers for compiling against it: an eighth of the environment.
 	@cd .venv/lib/python3.*/site-packages/torch && rm -rf test include bin/*est*
@@ -62,10 +62,13 @@ images-check: test-env  ## build the images and run them with Compose, where the
 constraints: test-env   ## write the versions of .venv to constraints.txt, for the images; run it after the tests have passed
 	$(BIN)/python -m tests.constraints
 
+licences: test-env      ## write docs/licences.md from the packages of .venv
+	$(BIN)/python -m tests.licences
+
 dist: test-env  ## build the wheel and the source distribution in dist/
 	$(BIN)/python -m build --outdir dist
 
 clean:          ## remove the environment, the distributions and the demo's output
 	rm -rf .venv build dist demo-output
 
-.PHONY: help env test-env demo test chaos check images-check constraints dist clean
+.PHONY: help env test-env demo test chaos check images-check constraints licences dist clean

@@ -15,7 +15,7 @@ from typer import Argument
 from typer.completion import get_completion_script
 from typer.core import TyperCommand, TyperGroup
 
-from adnerf import jobs, subjects, uploads, videos, webhooks
+from adnerf import jobs, subjects, uploads, videos, voices, webhooks
 from adnerf.common import service_command
 from adnerf.verify import verify
 from worker.cli.program import NAME, make_program, run
@@ -47,7 +47,7 @@ class Program(TyperGroup):
 
 
 app = make_program(cls=Program, epilog=EPILOG)
-for group in (subjects, videos, jobs, uploads, webhooks):
+for group in (subjects, videos, voices, jobs, uploads, webhooks):
     app.add_typer(group.app, name=group.__name__.rpartition(".")[2])
 service_command(app, "verify")(verify)
 

@@ -17,6 +17,7 @@ COLUMNS = {
     "seconds": lambda video: "" if video.duration_s is None else f"{video.duration_s:.1f}",
     "made": lambda video: f"{video.created_at:%Y-%m-%d %H:%M}",
     "subject": lambda video: video.subject_id,
+    "title": lambda video: video.title or "",
 }
 STANDARD_LABEL = "\0"
 """Stands for the text of a `--label` without one: no argument of a program can hold this character."""
@@ -69,6 +70,16 @@ def create(
     audio: Annotated[Path | None, Argument(help="The speech.")] = None,
     *,
     upload: Upload = None,
+    script: Annotated[
+        str | None, Option(metavar="TEXT", help="Instead of speech: a text to read, or @FILE with the text.")
+    ] = None,
+    voice: Annotated[str | None, Option(metavar="ID", help="Voice for --script: see adnerf voices list.")] = None,
+    speed: Annotated[float | None, Option(help="Pace of the voice, 0.5 to 2.")] = None,
+    title: Annotated[str | None, Option(help="A name for people.")] = None,
+    metadata: Annotated[
+        list[str] | None, Option("--metadata", metavar="NAME=VALUE", help="A text of your own; may be repeated.")
+    ] = None,
+    priority: Annotated[str | None, Option(help="normal or low: rendered when nothing else waits.")] = None,
     duration_s: Duration = None,
     out: Out = None,
     wait: Annotated[bool, Option("--wait", help="Wait until the video is ready.")] = False,
@@ -87,10 +98,16 @@ def create(
     size: Size = None,
     seed: Annotated[int | None, Option(help="The same seed gives the same pixels.")] = None,
     label: Label = None,
+    aspect: Annotated[str | None, Option(metavar="W:H", help="Shape: source, 16:9, 9:16, 1:1 or 4:5.")] = None,
+    fit: Annotated[str | None, Option(help="cover (cut, the face in view) or contain (whole, between sides).")] = None,
+    sides: Annotated[str | None, Option(metavar="WHAT", help="blur, or a colour, for --fit contain.")] = None,
+    captions: Annotated[
+        str | None, Option(metavar="KIND", help="srt or vtt: a caption file, saved beside --out; burn: in the picture.")
+    ] = None,
 ) -> None:
-    """Make a video of a subject from speech, or without speech."""
-    if [audio, upload, duration_s].count(None) != 2:
-        raise BadParameter("give either an AUDIO, or --upload ID, or --duration-s S")
+    """Make a video of a subject from speech or a script, or without speech."""
+    if [audio, upload, script, duration_s].count(None) != 3:
+        raise BadParameter("give either an AUDIO, or --upload ID, or --script TEXT, or --duration-s S")
     background_option, picture = _parse_background(background)
     by_name = "webm" if out is not None and out.suffix.lower() == ".webm" else None
     options = {
@@ -103,13 +120,23 @@ def create(
         "format": format or by_name,
         "view": _given(yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll, zoom=zoom, x=x, y=y) or None,
         "background": background_option,
+        "aspect": aspect,
+        "fit": fit,
+        "sides": sides,
+        "captions": _parse_captions(captions),
     }
     with service.output.progress() as progress:
         video = service.client.videos.create(
             subject,
             audio,
             upload_id=upload,
+            script=_parse_script(script),
+            voice=voice,
+            speed=speed,
             duration_s=duration_s,
+            title=title,
+            metadata=_parse_metadata(metadata),
+            priority=priority,
             options=_given(**options),
             background=picture,
             progress=progress.transfer("upload"),
@@ -119,12 +146,40 @@ def create(
         video = service.wait(video, timeout, f"adnerf videos download {video.id} -o {out}" if out else "")
     if out is not None:
         _save(service, video.id, out)
+        if video.options.captions is not None and video.options.captions.file and not video.warnings:
+            service.client.videos.captions(video, out.with_suffix(f".{video.options.captions.file}"))
     service.output.show(video)
 
 
 def _given(**values: Any) -> dict[str, Any]:
     """Leaves out the values that are None."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _parse_captions(kind: str | None) -> dict[str, Any] | None:
+    """Returns the captions of the request's options: a file of this kind, or in the picture."""
+    if kind is None:
+        return None
+    return {"burn": {}} if kind == "burn" else {"file": kind}
+
+
+def _parse_script(text: str | None) -> str | None:
+    """Returns the text of --script, or of the file that it names."""
+    if text is None or not text.startswith("@"):
+        return text
+    try:
+        return Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadParameter(f"--script {text}: {error}") from error
+
+
+def _parse_metadata(entries: list[str] | None) -> dict[str, str] | None:
+    """Returns the entries NAME=VALUE of --metadata by name."""
+    if not entries:
+        return None
+    if wrong := [each for each in entries if "=" not in each]:
+        raise BadParameter(f"--metadata {wrong[0]}: write NAME=VALUE")
+    return dict(each.split("=", 1) for each in entries)
 
 
 def _parse_background(text: str | None) -> tuple[dict[str, str] | None, Path | None]:
@@ -143,10 +198,12 @@ def list_videos(
     service: Service,
     state: Annotated[str | None, Option(help="Only videos in this state, such as ready.")] = None,
     subject: Annotated[str | None, Option(metavar="ID", help="Only videos of this subject.")] = None,
+    title: Annotated[str | None, Option(help="Only videos with this in their title.")] = None,
     limit: Limit = 50,
 ) -> None:
     """List videos, newest first."""
-    service.output.show_list(service.client.videos.list(state=state, subject_id=subject, limit=limit), COLUMNS)
+    found = service.client.videos.list(state=state, subject_id=subject, title=title, limit=limit)
+    service.output.show_list(found, COLUMNS)
 
 
 @service_command(app, "show")

@@ -5,11 +5,13 @@ It uses only the HTTP API of the service and imports no other package of this pr
 
 from adnerf_client.client import Client
 from adnerf_client.errors import AdnerfError, JobCancelled, JobFailed, NotFound, Problem, StillRunning, Unreachable
-from adnerf_client.models import Background, Job, Options, Subject, Upload, Video, View
+from adnerf_client.models import Background, BurntCaptions, Captions, Job, Options, Subject, Upload, Video, View, Voice
 
 __all__ = [
     "AdnerfError",
     "Background",
+    "BurntCaptions",
+    "Captions",
     "Client",
     "Job",
     "JobCancelled",
@@ -23,4 +25,5 @@ __all__ = [
     "Upload",
     "Video",
     "View",
+    "Voice",
 ]

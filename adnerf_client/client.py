@@ -13,7 +13,7 @@ from adnerf_client import local_token
 from adnerf_client.connection import BytesDone, Connection, is_this_machine
 from adnerf_client.errors import AdnerfError, BadUse, StillRunning
 from adnerf_client.models import Job, Subject, Verification, Video
-from adnerf_client.resources import Jobs, Subjects, Verifications, Videos
+from adnerf_client.resources import Jobs, Subjects, Verifications, Videos, Voices
 from adnerf_client.uploads import Uploads
 from adnerf_client.waiting import AWAY_S, JobSeen, Thing, wait
 from adnerf_client.webhooks import Webhooks
@@ -54,6 +54,7 @@ class Client:
         self.uploads = Uploads(self._connection)
         self.subjects = Subjects(self._connection, self.uploads)
         self.videos = Videos(self._connection, self.uploads)
+        self.voices = Voices(self._connection)
         self.jobs = Jobs(self._connection)
         self.verifications = Verifications(self._connection, self.uploads)
         self.webhooks = Webhooks(self._connection)

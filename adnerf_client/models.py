@@ -44,6 +44,7 @@ class Job(Model):
     progress: float = 0.0
     eta_s: float | None = None
     queue_position: int | None = None
+    priority: Literal["normal", "low"] | str = "normal"
     attempt: int = 0
     max_attempts: int = 0
     error: JobError | None = None
@@ -164,11 +165,28 @@ class Background(Model):
     color: str | None = None
 
 
+class BurntCaptions(Model):
+    """Captions that are drawn into the picture; `color` is "#rrggbb", `box` a dark box behind the letters."""
+
+    size: Literal["small", "medium", "large"] | str = "medium"
+    position: Literal["bottom", "middle", "top"] | str = "bottom"
+    color: str = "#ffffff"
+    box: bool = True
+
+
+class Captions(Model):
+    """The captions of a video: a file of the kind `file`, and those in the picture."""
+
+    file: Literal["srt", "vtt"] | str | None = None
+    burn: BurntCaptions | None = None
+
+
 class Options(Model):
     """The options of a video. The service chooses the value of each that is None.
 
     `frame` full is the footage's own frame; a portrait is a square, which `view`, `background` and `motion` need. `size` is the longest
-    edge in px. `motion` scales the motion of the head (0 to 1.5).
+    edge in px. `motion` scales the motion of the head (0 to 1.5). `aspect` is the shape of the video: the frame is cut (`fit` cover), or
+    stands between `sides` (contain), which are "blur" or a colour.
     """
 
     frame: Literal["full", "portrait"] | str | None = None
@@ -180,17 +198,51 @@ class Options(Model):
     format: Literal["mp4", "webm"] | str | None = None
     seed: int | None = None
     label: bool | str | None = None
+    aspect: Literal["source", "16:9", "9:16", "1:1", "4:5"] | str | None = None
+    fit: Literal["cover", "contain"] | str | None = None
+    sides: str | None = None
+    captions: Captions | None = None
+
+
+class VideoWarning(Model):
+    """Something that was asked for and could not be done, although the video is ready."""
+
+    code: str
+    message: str
+
+
+class Voice(Model):
+    """A voice that can read scripts. `default`: it reads scripts for which no voice is named."""
+
+    id: str
+    name: str
+    language: str
+    engine: str
+    licence: str
+    default: bool = False
+
+
+class Voices(Model):
+    """All voices, the default first."""
+
+    items: list[Voice]
 
 
 class Video(Model):
     """A video of a subject. `view` is `options.view` clamped to the subject's limits, and `frame` what was rendered.
 
-    `idle_s` is the requested length of a video without speech; None if the subject speaks.
+    `idle_s` is the requested length of a video without speech; None if the subject speaks. `script` is the text that `voice` reads at
+    `speed`; None if the speech was sent. `metadata` are the client's own texts.
     """
 
     id: str
     subject_id: str
     state: VideoState
+    title: str | None = None
+    metadata: dict[str, str] = {}
+    script: str | None = None
+    voice: str | None = None
+    speed: float | None = None
     options: Options
     view: View | None = None
     idle_s: float | None = None
@@ -200,8 +252,23 @@ class Video(Model):
     width: int | None = None
     height: int | None = None
     size_bytes: int | None = None
+    warnings: list[VideoWarning] = []
     created_at: datetime
     job: Job
+
+
+class BatchItem(Model):
+    """What became of one request of a batch: the new video, or the problem (its fields are those of problem details)."""
+
+    status: int
+    video: Video | None = None
+    problem: dict[str, Any] | None = None
+
+
+class BatchResult(Model):
+    """What became of each request of a batch, in their order."""
+
+    items: list[BatchItem]
 
 
 class Consent(Model):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import builtins
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from adnerf_client.collection import Collection, Resource
 from adnerf_client.connection import BytesDone, Connection, parse
 from adnerf_client.downloads import download
 from adnerf_client.errors import NotServed
 from adnerf_client.models import (
+    BatchItem,
+    BatchResult,
     Consent,
     Job,
     JobKind,
@@ -24,7 +28,9 @@ from adnerf_client.models import (
     Verification,
     Video,
     VideoState,
+    Voice,
 )
+from adnerf_client.models import Voices as AllVoices
 from adnerf_client.uploads import Uploads, readable
 
 RESUMABLE_FROM = 8 << 20
@@ -160,6 +166,10 @@ class Subjects(Made[Subject]):
         """Saves the latest preview picture of the training (JPEG) as `to` and returns its path."""
         return download(self._connection, self._path(which, "/preview"), to)
 
+    def thumbnail(self, which: str | Subject, to: str | Path) -> Path:
+        """Saves a frame of the footage (JPEG) as `to` and returns its path."""
+        return download(self._connection, self._path(which, "/thumbnail"), to)
+
     def report(self, which: str | Subject, to: str | Path) -> Path:
         """Saves the report on the quality of a subject (HTML) as `to` and returns its path."""
         return download(self._connection, self._path(which, "/report"), to)
@@ -175,7 +185,13 @@ class Videos(Made[Video]):
         subject: str | Subject,
         audio: str | Path | None = None,
         *,
+        script: str | None = None,
+        voice: str | None = None,
+        speed: float | None = None,
         duration_s: float | None = None,
+        title: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        priority: Literal["normal", "low"] | None = None,
         options: Options | Mapping[str, Any] | None = None,
         background: str | Path | None = None,
         upload_id: str | None = None,
@@ -185,8 +201,14 @@ class Videos(Made[Video]):
 
         Args:
             subject: The subject or its id.
-            audio: The speech; None if `upload_id` or `duration_s` is given.
+            audio: The speech; None if `upload_id`, `script` or `duration_s` is given.
+            script: A text that a voice reads, in place of the speech.
+            voice: Id of the voice (Client.voices); None takes the service's default.
+            speed: Pace of the voice, 0.5 to 2.
             duration_s: Length of a video without speech, 1 to 60 s, in place of the speech. It loops.
+            title: A name for people.
+            metadata: Up to 16 texts of your own, by name.
+            priority: `low` renders the video when nothing else waits.
             options: The options of the video.
             background: A picture (PNG, JPEG, WebP) for behind the person; it belongs to the background kind `image`.
             upload_id: Id of a complete upload of the speech (Client.uploads).
@@ -200,19 +222,75 @@ class Videos(Made[Video]):
             "subject_id": subject if isinstance(subject, str) else subject.id,
             "options": checked.model_dump_json(exclude_none=True),
         }
+        texts = {"script": script, "voice": voice, "speed": speed, "duration_s": duration_s, "title": title}
+        texts |= {"metadata": None if metadata is None else json.dumps(dict(metadata)), "priority": priority}
+        form |= {name: str(value) for name, value in texts.items() if value is not None}
         others = {} if background is None else {"background": readable(background)}
-        if duration_s is None:
+        if script is None and duration_s is None:
             return self._create(form, "audio", audio, upload_id, progress, others)
-        if audio is not None or upload_id is not None:
-            raise TypeError("give either speech or duration_s")
-        form["duration_s"] = str(duration_s)
+        if [audio, upload_id, script, duration_s].count(None) != 3:
+            raise TypeError("give either recorded speech, or script, or duration_s")
         return parse(Video, self._connection.send("POST", self.path, form=form, files=others, progress=progress))
 
+    def create_batch(self, requests: Iterable[Mapping[str, Any]]) -> builtins.list[BatchItem]:
+        """Makes up to 100 videos at once; each request is carried out or refused by itself.
+
+        Args:
+            requests: JSON bodies of POST /v1/videos: `subject_id`, and `script`, `upload_id` or `duration_s`, and so on.
+
+        Returns:
+            What became of each, in their order.
+        """
+        body = {"videos": [dict(each) for each in requests]}
+        return parse(BatchResult, self._connection.send("POST", f"{self.path}/batch", json=body)).items
+
     def list(
-        self, *, state: VideoState | None = None, subject_id: str | None = None, limit: int | None = None
+        self,
+        *,
+        state: VideoState | None = None,
+        subject_id: str | None = None,
+        ids: Iterable[str] | None = None,
+        title: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        limit: int | None = None,
     ) -> Iterator[Video]:
-        """Lists at most `limit` videos, newest first."""
-        return self._list(limit, state=state, subject_id=subject_id)
+        """Lists at most `limit` videos, newest first.
+
+        Args:
+            state: Only videos in this state.
+            subject_id: Only videos of this subject.
+            ids: Only these videos, at most 100.
+            title: Only videos with this in their title, in any case.
+            created_after: Only videos created at this time (with a time zone) or later.
+            created_before: Only videos created before this time.
+            limit: The largest number.
+        """
+        return self._list(
+            limit,
+            state=state,
+            subject_id=subject_id,
+            ids=None if ids is None else ",".join(ids),
+            title=title,
+            created_after=None if created_after is None else created_after.isoformat(),
+            created_before=None if created_before is None else created_before.isoformat(),
+        )
+
+    def captions(self, which: str | Video, to: str | Path) -> Path:
+        """Saves the caption file of a video as `to` and returns its path."""
+        return download(self._connection, self._path(which, "/captions"), to)
+
+    def thumbnail(self, which: str | Video, to: str | Path) -> Path:
+        """Saves a picture of a video (JPEG) as `to` and returns its path."""
+        return download(self._connection, self._path(which, "/thumbnail"), to)
+
+    def preview_clip(self, which: str | Video, to: str | Path) -> Path:
+        """Saves the silent beginning of a video (a small MP4) as `to` and returns its path."""
+        return download(self._connection, self._path(which, "/preview-clip"), to)
+
+    def audio(self, which: str | Video, to: str | Path) -> Path:
+        """Saves the speech of a script (WAV) as `to` and returns its path."""
+        return download(self._connection, self._path(which, "/audio"), to)
 
     def download(self, which: str | Video, to: str | Path, *, progress: BytesDone | None = None) -> Path:
         """Saves the MP4 or WebM file of a video as `to`, and returns its path.
@@ -220,6 +298,20 @@ class Videos(Made[Video]):
         An interrupted download continues from where it stopped, also in a later call (downloads.download).
         """
         return download(self._connection, self._path(which, "/file"), to, progress=progress)
+
+
+class Voices(Collection[Voice]):
+    """The voices that read scripts. They are listed as a whole, and belong to nobody."""
+
+    path, model = "/v1/voices", Voice
+
+    def list(self) -> builtins.list[Voice]:
+        """Lists all voices, the default first."""
+        return parse(AllVoices, self._connection.send("GET", self.path)).items
+
+    def sample(self, which: str | Voice, to: str | Path) -> Path:
+        """Saves a sentence in this voice (WAV) as `to` and returns its path."""
+        return download(self._connection, self._path(which, "/sample"), to)
 
 
 class Jobs(Collection[Job]):

@@ -227,6 +227,33 @@ class Background(Config):
         return self
 
 
+Hex = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+"""A colour."""
+
+Aspect = Literal["source", "16:9", "9:16", "1:1", "4:5"]
+
+
+class BurntCaptions(Config):
+    """How captions are drawn into the picture."""
+
+    size: Literal["small", "medium", "large"] = Field("medium", description="Size of the letters.")
+    position: Literal["bottom", "middle", "top"] = Field("bottom", description="Where the captions are.")
+    color: Hex = Field("#ffffff", description="Colour of the letters.")
+    box: bool = Field(True, description="A dark box behind the letters; without it they have a dark outline.")
+
+
+class Captions(Config):
+    """The captions of a video."""
+
+    file: Literal["srt", "vtt"] | None = Field(None, description="A caption file of this kind: links.captions.")
+    burn: BurntCaptions | None = Field(None, description="Draw the captions into the picture.")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether there is to be a file or captions in the picture."""
+        return self.file is not None or self.burn is not None
+
+
 LabelText = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
 """A text of one line that is not only white space."""
 
@@ -262,6 +289,16 @@ class RenderOptions(Config):
     )
     seed: int = Field(0, ge=0, lt=2**31, description="Seed of the blinks and the sway of a still pose.")
     label: bool | LabelText = Field(False, description="Text shown in a corner; true shows `AI-generated`.")
+    aspect: Aspect = Field("source", description="Shape of the video, width to height; source: that of the frame.")
+    fit: Literal["cover", "contain"] = Field(
+        "cover",
+        description="How the frame gets another shape. cover: it is cut, with the face in view. contain: all of it is shown, between "
+        "`sides`.",
+    )
+    sides: Literal["blur"] | Hex = Field(
+        "blur", description="What is beside the frame with `contain`: the frame, blurred, or a colour."
+    )
+    captions: Captions = Captions()
 
     def portrait_only(self) -> list[str]:
         """Returns the names of the options whose values only a portrait can show: `view`, `background`, `motion`."""

@@ -22,6 +22,8 @@
     ├── NotReady                not_ready
     ├── FullFrameUnavailable    full_frame_unavailable
     ├── BadFolder               bad_folder
+    ├── NothingToSay            nothing_to_say
+    ├── CaptionsUnavailable     captions_unavailable
     ├── MissingBackend          missing_backend
     ├── NoSuchDevice            no_such_device
     ├── DiskFull                disk_full
@@ -206,6 +208,22 @@ class BadFolder(AdnerfError):
         "Give a complete folder as AD-NeRF's preprocessing writes it, with transforms_train.json, transforms_val.json, aud.npy, "
         "ori_imgs, parsing and bc.jpg."
     )
+
+
+class NothingToSay(AdnerfError):
+    """The voice can read nothing of a script, for example because it is written in the letters of another language."""
+
+    code = "nothing_to_say"
+    remedy = (
+        "Write the script in the language of the voice, or choose a voice of the script's language (GET /v1/voices)."
+    )
+
+
+class CaptionsUnavailable(AdnerfError):
+    """The words of a recording are not known: no recogniser understands its language. A video is made without captions then."""
+
+    code = "captions_unavailable"
+    remedy = "Send the text as `script`, or ask the operator for a recogniser of this language (ADNERF_RECOGNISER_URL)."
 
 
 class MissingBackend(AdnerfError):

@@ -32,7 +32,22 @@ from api.openapi import responses
 from api.problems import problems
 from api.requests import idempotency
 from api.responses.job_events import JobEventHub
-from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
+from api.routes import (
+    consents,
+    docs,
+    health,
+    jobs,
+    keys,
+    new_videos,
+    owners,
+    page,
+    subjects,
+    uploads,
+    verify,
+    videos,
+    voices,
+    webhooks,
+)
 from storage import settings as environment
 from storage.database.engine import Database
 from storage.objects.open_store import open_store
@@ -52,8 +67,11 @@ CONNECTIONS = 10_000
 DELETIONS = 2
 """Deletions in a bucket at the same time, after their transactions; those that wait are only noted, and the database has most of them."""
 
+ROUTES = (subjects, consents, new_videos, videos, voices, verify, jobs, uploads, webhooks, keys, owners, health)
+"""The modules of the API's routes, in the order of /docs."""
+
 DESCRIPTION = """
-A reference video of a person speaking makes a **subject**; a subject and an audio make a **video** of that person saying
+A reference video of a person speaking makes a **subject**; a subject and an audio or a script make a **video** of that person saying
 it. Both requests are answered at once with 202, and **jobs** do the work; a job shows its state, stage, progress, time left
 and place in the queue. Errors are `application/problem+json` (RFC 9457) with a stable `code` and a remedy.
 """
@@ -98,7 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = figures
     problems.install(app)
     idempotency.install(app)
-    for routes in (subjects, consents, videos, verify, jobs, uploads, webhooks, keys, owners, health):
+    for routes in ROUTES:
         app.include_router(routes.router)
     page.install(app)
     docs.install(app)

@@ -50,7 +50,8 @@ from storage.database.engine import Database
 from storage.database.models import Job
 from storage.errors import Unauthorized
 from storage.settings import Settings
-from storage.tables import api_keys, jobs
+from storage.tables import api_keys, jobs, voices
+from storage.tables.voices import AnnouncedVoice
 
 FILES = {
     "film": b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(2000),
@@ -81,6 +82,7 @@ VALID_BUT_REFUSED = {
     "bad_request": ("POST /v1/uploads", "PATCH /v1/uploads"),  # an empty Upload-Checksum, drawn in spite of its pattern
     "checksum_mismatch": ("POST /v1/uploads", "PATCH /v1/uploads"),
     "file_too_large": ("POST /v1/uploads", "PATCH /v1/uploads"),  # more bytes than Upload-Length
+    "voice_unavailable": ("POST /v1/videos",),
     "url_refused": ("POST /v1/webhooks", "PATCH /v1/webhooks"),
 }
 """Problem codes that a request can get although it fits the document, because a schema cannot express the rule: by code, the
@@ -93,7 +95,7 @@ VALID_BUT_REFUSED_VALUES = {
     "POST /v1/subjects": {"/upload_id"},
     "POST /v1/verify": {"/upload_id"},
     "POST /v1/videos": {  # combinations
-        *("/upload_id", "/duration_s", "/background"),
+        *("/audio", "/upload_id", "/duration_s", "/script", "/voice", "/speed", "/background"),
         *("/options/background", "/options/format", "/options/frame", "/options/size"),
     },
 }
@@ -207,11 +209,15 @@ class FakeWorker(threading.Thread):
             picture = self.store.put(f"subjects/{job.subject_id}/previews/1.jpg", io.BytesIO(PICTURE)).key
             report = self.store.put(f"subjects/{job.subject_id}/reports/1.html", io.BytesIO(b"<!doctype html>")).key
             values = {"run_key": "run", "preview_key": picture, "report_key": report, "view_limits": LIMITS}
+            values["thumbnail_key"] = picture
             values["full_frame"] = {"width": 1280, "height": 720}
         elif job.kind == "render":
             film = self.store.put(f"subjects/{job.subject_id}/videos/{job.video_id}/1.mp4", io.BytesIO(bytes(5000)))
             properties = {"frame": "full", "duration_s": 2.0, "frames": 50, "width": 1280, "height": 720}
             values = {"file_key": film.key, "sha256": film.sha256, "size_bytes": film.size, **properties}
+            folder = f"subjects/{job.subject_id}/videos/{job.video_id}"
+            for column, suffix in (("speech", "wav"), ("captions", "vtt"), ("thumbnail", "jpg"), ("clip", "clip")):
+                values[f"{column}_key"] = self.store.put(f"{folder}/1.{suffix}", io.BytesIO(bytes(100))).key
         with self.database.session() as session:
             jobs.succeed(session, job.id, job.attempt, **values)
 
@@ -319,6 +325,8 @@ def new_app(folder: Path) -> Iterator[FastAPI]:
     migrations.upgrade(database)
     with database.session() as session:  # from the first key on, the service answers requests from anywhere
         api_keys.create(session, owner=OWNER, name="first", scopes=api_keys.SCOPES)
+        voices.announce(session, [AnnouncedVoice("stub-ada", "Ada", "en", "stub", "CC0-1.0")])
+        voices.store_sample(session, "stub-ada", b"RIFF")
     database.close()
     with (
         patch.object(verify, "WAIT_S", 0.0),

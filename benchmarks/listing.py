@@ -25,7 +25,7 @@ from api.services import jobs as job_service
 from storage.database import migrations, queries
 from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video, now
-from storage.tables import jobs, queue_positions
+from storage.tables import jobs, queue
 
 VIDEOS_PER_SUBJECT = 100
 QUEUED_SHARE, RUNNING_JOBS, FAILED_SHARE = 0.1, 8, 0.02
@@ -100,8 +100,8 @@ def read_queries(session: Session) -> dict[str, Callable[[], object]]:
         "subjects that are ready": lambda: queries.page(session, Subject, owner=LOCAL, state="ready"),
         "videos of a subject": lambda: queries.page(session, Video, owner=LOCAL, subject_id=subject),
         "videos that are pending": lambda: queries.page(session, Video, owner=LOCAL, state="pending"),
-        "place of the first in the queue": lambda: queue_positions.of_jobs(session, [first]),
-        "place of the last in the queue": lambda: queue_positions.of_jobs(session, [last]),
+        "place of the first in the queue": lambda: queue.queue_positions(session, [first]),
+        "place of the last in the queue": lambda: queue.queue_positions(session, [last]),
         "places of the 50 newest": lambda: job_service.queue_positions(session, newest),
         "wake-ups that are due": lambda: jobs.due_wakeups(session),
     }

@@ -20,6 +20,7 @@ StorageError                code                  raised when
 │   ├── UploadUsed          upload_used           an upload is used a second time
 │   └── KeyRevoked          key_revoked           a revoked key is to be changed
 ├── Refused                                       (the input is not accepted)
+│   ├── VoiceUnavailable    voice_unavailable     no worker has the voice that is to read a script
 │   ├── UrlRefused          url_refused           a webhook's URL is malformed, or not on the public internet
 │   ├── EmptyFile           empty_file            a file has no bytes
 │   ├── FileTooLarge        file_too_large        a file has more bytes than its limit
@@ -203,6 +204,13 @@ class UrlRefused(Refused):
 
     code = "url_refused"
     remedy = "Use an https URL on the public internet, with port 443 or 8443 and without a user name."
+
+
+class VoiceUnavailable(Refused):
+    """Raised if no worker has the voice that is to read a script, or no voice at all."""
+
+    code = "voice_unavailable"
+    remedy = "Choose a voice of GET /v1/voices, or ask the operator to add it to the workers."
 
 
 class EmptyFile(Refused):

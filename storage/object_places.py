@@ -24,9 +24,19 @@ SUBJECT_FOLDERS = {
     "previews": "preview_key",
     "reports": "report_key",
     "views": "views_key",
+    "thumbnails": "thumbnail_key",
 }
 """Folders of a subject in which attempts store objects, and the column of Subject that names one of them."""
-VIDEO_SUFFIXES = {".mp4": "file_key", ".webm": "file_key", ".c2pa": "credentials_key"}
+VIDEO_SUFFIXES = {
+    ".mp4": "file_key",
+    ".webm": "file_key",
+    ".c2pa": "credentials_key",
+    ".wav": "speech_key",
+    ".srt": "captions_key",
+    ".vtt": "captions_key",
+    ".jpg": "thumbnail_key",
+    ".clip": "clip_key",
+}
 """Suffixes of the objects that attempts store in the folder of a video, and the column of Video that names one of them."""
 PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX)
 """Prefixes of all places."""

@@ -42,6 +42,8 @@ ADDRESSES = {
     "s3_endpoint_url": WEB,
     "s3_public_url": WEB,
     "timestamp_url": WEB,
+    "speech_url": (WEB[0], "https://host/v1"),
+    "recogniser_url": (WEB[0], "https://host/v1"),
     "broker_url": (("redis", "rediss", "redis+socket", "sentinel", "amqp", "amqps", "memory"), "redis://host:6379/0"),
 }
 """The settings that are addresses: their schemes and an example. Several sentinels are separated by semicolons."""
@@ -158,6 +160,26 @@ class Settings(BaseSettings):
     """Secret that webhook secrets are derived from, at least 32 characters; by default in a file; required with `ADNERF_DATABASE_URL`."""
     webhook_networks: str = ""
     """Networks that webhooks may call besides the public internet, over http and on any port too, such as `10.1.0.0/16, fd00::/8`."""
+    voices_dir: str = ""
+    """Folder with voices of Kokoro or Piper (ONNX files) that read scripts, on each worker that renders; empty: none."""
+    speech_url: str = ""
+    """Address of a server with OpenAI's `POST .../audio/speech`, such as `https://host/v1`; empty: none. It receives scripts."""
+    speech_key: SecretStr = SecretStr("")
+    """Key that is sent to that server as `Authorization: Bearer`."""
+    speech_model: str = "tts-1"
+    """Name of the server's model."""
+    speech_voices: str = "alloy"
+    """Names of the server's voices, separated by commas."""
+    speech_licence: str = "terms of the server"
+    """What clients are told about the licence of the server's voices."""
+    speech_networks: str = ""
+    """Networks in which this server and the next may be besides the public internet, over http and on any port too, such as `127.0.0.0/8`."""
+    recogniser_url: str = ""
+    """Address of a server with OpenAI's `POST .../audio/transcriptions`, which hears speech for captions; empty: Moonshine, English."""
+    recogniser_key: SecretStr = SecretStr("")
+    """Key that is sent to that server as `Authorization: Bearer`."""
+    recogniser_model: str = "whisper-1"
+    """Name of that server's model."""
 
     @classmethod
     def settings_customise_sources(

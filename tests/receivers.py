@@ -28,8 +28,14 @@ class Receiver:
         release: while this event is cleared, responses are held back.
     """
 
-    def __init__(self, *statuses: int, tls: ssl.SSLContext | None = None, headers: dict[str, str] | None = None):
-        self.statuses, self.headers = list(statuses or (204,)), headers or {}
+    def __init__(
+        self,
+        *statuses: int,
+        tls: ssl.SSLContext | None = None,
+        headers: dict[str, str] | None = None,
+        answer: bytes | None = None,
+    ):
+        self.statuses, self.headers, self.answer = list(statuses or (204,)), headers or {}, answer
         self.received: list[Received] = []
         self.release = threading.Event()
         self.release.set()
@@ -68,7 +74,7 @@ class Receiver:
                         self.send_header(name, value)
                     self.end_headers()
                     if status not in (204, 304):
-                        self.wfile.write(f"answer {status}".encode())
+                        self.wfile.write(f"answer {status}".encode() if receiver.answer is None else receiver.answer)
 
             def log_message(self, *_):
                 """Logs nothing."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +21,7 @@ from adnerf_core.errors import MissingBackend
 
 WHEEL = "moonshine-voice==0.1.0"
 """The last release whose wheel contains the weights."""
-WEIGHTS = Path("assets", "tiny-en", "encoder_model.ort")
+WEIGHTS = Path("assets", "tiny-en")
 STRIDE = 64 * 3 * 2
 """Samples between states: the encoder begins with convolutions of strides 64, 3 and 2."""
 CENTRE = (127 + (7 - 1) * 64 + (3 - 1) * 64 * 3) / 2
@@ -34,22 +35,7 @@ class MoonshineEncoder:
 
     def __init__(self):
         """Raises MissingBackend if ONNX Runtime or the weights are not installed."""
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise MissingBackend(
-                "mel+phones needs ONNX Runtime.", "Run: pip install onnxruntime, or ask the operator to."
-            ) from error
-        spec = find_spec("moonshine_voice")  # not imported: the package itself requires a sound card
-        folders = spec.submodule_search_locations if spec else None
-        if not folders or not (weights := Path(folders[0]) / WEIGHTS).is_file():
-            raise MissingBackend(
-                "mel+phones needs Moonshine's weights.", f"Run: pip install --no-deps {WHEEL}, or ask the operator to."
-            )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # the arena would never shrink again after a long chunk
-        self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        self._session = open_session("encoder_model.ort", "mel+phones")
 
     def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
         """Computes the hidden states at the middle of each step of HOP samples, by linear interpolation in time.
@@ -67,3 +53,28 @@ class MoonshineEncoder:
         states = self._session.run(None, inputs)[0][0]
         middles = HOP * (np.arange(-(-len(samples) // HOP)) + 0.5) + PADDING
         return interp1d(np.arange(len(states)), states, axis=0)((middles - CENTRE) / STRIDE)
+
+
+def weights_file(name: str, needs: str) -> Path:
+    """Returns one of the files of the weights. Raises MissingBackend, which says that `needs` needs them."""
+    spec = find_spec("moonshine_voice")  # not imported: the package itself requires a sound card
+    folders = spec.submodule_search_locations if spec else None
+    if not folders or not (weights := Path(folders[0]) / WEIGHTS / name).is_file():
+        raise MissingBackend(
+            f"{needs} needs Moonshine's weights.", f"Run: pip install --no-deps {WHEEL}, or ask the operator to."
+        )
+    return weights
+
+
+def open_session(name: str, needs: str) -> Any:
+    """Returns an ONNX Runtime session with one of the weights. Raises MissingBackend if they or ONNX Runtime are not installed."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingBackend(
+            f"{needs} needs ONNX Runtime.", "Run: pip install onnxruntime, or ask the operator to."
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.enable_cpu_mem_arena = False  # the arena would never shrink again after a long chunk
+    return onnxruntime.InferenceSession(weights_file(name, needs), options, providers=["CPUExecutionProvider"])

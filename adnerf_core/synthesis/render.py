@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,14 +16,17 @@ from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
 from adnerf_core.cameras.view_control import AppliedView, canonical_frame
 from adnerf_core.config import FPS, MAX_PORTRAIT_PX, SAMPLE_RATE, RenderOptions, ViewChange
-from adnerf_core.errors import AudioTooShort, FullFrameUnavailable, MediaTooLong
+from adnerf_core.errors import AudioTooShort, CaptionsUnavailable, FullFrameUnavailable, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import to_uint8
 from adnerf_core.files.run_dir import RunDir, temporary_beside
 from adnerf_core.models.base import FrameConditions, TalkingHeadModel
 from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import Progress, silent
+from adnerf_core.speech.timing import Word
+from adnerf_core.synthesis.aspect import FACE_HEIGHT, Reframing
 from adnerf_core.synthesis.background import extract_foreground, make_background
+from adnerf_core.synthesis.burnt_captions import CaptionBurner
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.idle_motion import MotionFrame, motion_frames
 from adnerf_core.synthesis.subject import Subject, load_subject
@@ -49,6 +52,7 @@ class RenderedVideo:
     width, height: of the video, px.
     view: the requested change of view, clamped to the subject's limits.
     frame: what a frame shows: `full` the footage's own frame with rendered lips, `portrait` a square that is rendered as a whole.
+    warnings: what could not be done of what was asked.
     """
 
     frames: int
@@ -57,6 +61,7 @@ class RenderedVideo:
     height: int
     view: ViewChange
     frame: Literal["full", "portrait"]
+    warnings: tuple[CaptionsUnavailable, ...] = ()
 
 
 def render(
@@ -71,6 +76,7 @@ def render(
     device: str = "cpu",
     load: Callable[[RunDir, str], Subject] = load_subject,
     mark: Watermark | None = None,
+    words: Sequence[Word] = (),
 ) -> RenderedVideo:
     """Writes a video of a subject saying `audio`. It is as long as the audio, rounded to a whole number of frames.
 
@@ -89,6 +95,7 @@ def render(
         device: "cpu" or "cuda".
         load: loads the subject; a caller that renders repeatedly passes a function with a cache.
         mark: watermark that is embedded into the frames.
+        words: what is said, for options.captions.burn.
 
     Raises:
         AudioTooShort, MediaTooLong, NotMedia, NoAudio: the audio cannot be used.
@@ -105,20 +112,70 @@ def render(
     with temporary_beside(out.with_suffix(".flac")) as soundtrack:
         codes = silent_codes(subject, duration_s) if audio is None else speech_codes(subject, audio, soundtrack)
         count = len(codes)
-        frame = frame_shown(subject, options)
-        if frame == "full":
-            renderer = FullFrameRenderer(subject, options.size, options.seed)
-            height, width = renderer.height, renderer.width
-            frames = renderer.render(codes, options.pose, progress, loop=audio is None)
-        else:
-            height = width = portrait_size(subject, options)
-            background_image = make_background(subject, options.background, background, width, device)
-            frames = render_frames(subject, codes, background_image, options, view, progress, loop=audio is None)
+        loop = audio is None
+        kind, frames, height, width = _shaped_frames(subject, codes, options, view, background, device, progress, loop)
+        frames, warnings = _with_captions(frames, words, count / FPS, options, height, width)
         frames = _labelled_and_marked(frames, options.label, mark, height, width)
         sound = None if audio is None else soundtrack
         ffmpeg.write_video(out, frames, fps=FPS, soundtrack=sound, duration_s=count / FPS, container=container)
     progress("render", count, count)
-    return RenderedVideo(count, count / FPS, width, height, view.change, frame)
+    return RenderedVideo(count, count / FPS, width, height, view.change, kind, warnings)
+
+
+def _shaped_frames(
+    subject: Subject,
+    codes: Float[Tensor, "frames code"],
+    options: RenderOptions,
+    view: AppliedView,
+    background: Path | None,
+    device: str,
+    progress: Progress,
+    loop: bool,
+) -> tuple[Literal["full", "portrait"], Iterator[np.ndarray], int, int]:
+    """Returns what the frames show, the frames in the shape that is asked for, and their height and width in px."""
+    kind = frame_shown(subject, options)
+    if kind == "full":
+        # Of another shape, the frame is rendered as large as it is, and scaled with the change of its shape.
+        renderer = FullFrameRenderer(subject, options.size if options.aspect == "source" else None, options.seed)
+        height, width = renderer.height, renderer.width
+        frames = renderer.render(codes, options.pose, progress, loop=loop)
+    else:
+        height = width = portrait_size(subject, options)
+        background_image = make_background(subject, options.background, background, width, device)
+        frames = render_frames(subject, codes, background_image, options, view, progress, loop=loop)
+    if options.aspect != "source":
+        face = face_place(subject, options, kind, height, width)
+        reframing = Reframing(options, height, width, face, options.size)
+        frames, height, width = reframing.apply(frames), reframing.height, reframing.width
+    return kind, frames, height, width
+
+
+def _with_captions(
+    frames: Iterator[np.ndarray],
+    words: Sequence[Word],
+    duration_s: float,
+    options: RenderOptions,
+    height: int,
+    width: int,
+) -> tuple[Iterator[np.ndarray], tuple[CaptionsUnavailable, ...]]:
+    """Returns frames with the captions that are to be drawn into them, and why they cannot be."""
+    if options.captions.burn is None or not words:
+        return frames, ()
+    try:
+        return CaptionBurner(words, duration_s, options.captions.burn, height, width).over(frames), ()
+    except CaptionsUnavailable as error:
+        return frames, (error,)
+
+
+def face_place(
+    subject: Subject, options: RenderOptions, frame: Literal["full", "portrait"], height: int, width: int
+) -> tuple[float, float]:
+    """Returns (row, col) of the middle of the face in frames of a size, px: that of the square around head and shoulders."""
+    if frame == "portrait":
+        return (FACE_HEIGHT + options.view.y) * height, (0.5 + options.view.x) * width
+    x, y, side = subject.playback.crop
+    scale = height / subject.playback.height
+    return (y + FACE_HEIGHT * side) * scale, (x + side / 2) * scale
 
 
 def _labelled_and_marked(

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 
 from adnerf_core.errors import MissingBackend
-from adnerf_core.files import yuv
+from adnerf_core.synthesis.overlay import Overlay
 
 DEFAULT_TEXT = "AI-generated"
 """Text of the label if no other is given."""
@@ -47,49 +47,19 @@ class VisibleLabel:
         margin = max(2, round(MARGIN * edge))
         plate = _plate(text, edge, width - 2 * margin)
         bottom, right = height - margin, margin + plate.shape[1]
-        self._place = slice(bottom - plate.shape[0], bottom), slice(margin, right)
-        self._premultiplied, self._opacity = plate[..., :1] * plate[..., 1:], plate[..., 1:]
+        place = slice(bottom - plate.shape[0], bottom), slice(margin, right)
+        overlay = Overlay(place, plate[..., :1] * plate[..., 1:], plate[..., 1:])
+        self.draw, self.draw_on_planes, self._over = overlay.draw, overlay.draw_on_planes, overlay.over
 
     def over(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields the frames with the label on them: copies of RGB or straight RGBA, and planes (see yuv.py) changed in place."""
-        for frame in frames:
-            if frame.ndim == 2:
-                self.draw_on_planes(frame)
-                yield frame
-            else:
-                yield self.draw(frame)
-
-    def draw_on_planes(self, picture: yuv.Picture) -> None:
-        """Draws the label into a picture of planes, in place."""
-        rows, cols = self._place
-        # The even box around the plate, and the plate in it.
-        box = tuple(slice(part.start // 2 * 2, -(-part.stop // 2) * 2) for part in (rows, cols))
-        inside = tuple(
-            slice(part.start - outer.start, part.stop - outer.start)
-            for part, outer in zip(self._place, box, strict=True)
-        )
-        below = yuv.to_rgb(picture, box)
-        change = np.zeros_like(below)
-        change[inside] = self._premultiplied * 255 - self._opacity * below[inside]
-        yuv.add_rgb(picture, box, change)
-
-    def draw(self, frame: UInt8[np.ndarray, "rows cols channels"]) -> UInt8[np.ndarray, "rows cols channels"]:
-        """Returns a copy of a frame, RGB or straight RGBA, with the label on it."""
-        drawn = frame.copy()
-        below = frame[self._place].astype(np.float32) / 255
-        below_opacity = below[..., 3:] if frame.shape[-1] == 4 else np.float32(1)
-        below_share = (1 - self._opacity) * below_opacity
-        opacity = self._opacity + below_share
-        color = (self._premultiplied + below_share * below[..., :3]) / np.maximum(opacity, 1e-6)
-        layers = [color, opacity] if frame.shape[-1] == 4 else [color]
-        drawn[self._place] = np.concatenate(layers, -1) * 255 + 0.5
-        return drawn
+        return map(self._over, frames)
 
 
 def _plate(text: str, size: int, max_width: int) -> Float[np.ndarray, "rows cols 2"]:
     """Draws the text on its plate, at most `max_width` px wide; returns brightness and opacity, 0..1."""
     font_size = max(MIN_TEXT_PX, TEXT_HEIGHT * size) * SUPERSAMPLING
-    font = _font(font_size)
+    font = load_font("DejaVuSans.ttf", font_size)
     padding = PADDING * font_size
     width = font.getlength(text) + 2 * padding
     scale = min(1.0, max_width * SUPERSAMPLING / width) / SUPERSAMPLING
@@ -103,12 +73,12 @@ def _plate(text: str, size: int, max_width: int) -> Float[np.ndarray, "rows cols
     return np.asarray(small, np.float32) / 255
 
 
-def _font(size: float) -> ImageFont.FreeTypeFont:
-    """Loads DejaVu Sans, which comes with Matplotlib and has the letters of most alphabets."""
+def load_font(name: str, size: float) -> ImageFont.FreeTypeFont:
+    """Loads a font of the family DejaVu, which comes with Matplotlib and has the letters of most alphabets. Raises MissingBackend."""
     package = find_spec("matplotlib")
-    path = Path(package.origin).parent / "mpl-data/fonts/ttf/DejaVuSans.ttf" if package and package.origin else None
+    path = Path(package.origin).parent / "mpl-data/fonts/ttf" / name if package and package.origin else None
     if path is None or not path.exists():
         raise MissingBackend(
-            "The visible label needs the font of Matplotlib.", "Run: pip install matplotlib, or ask the operator to."
+            "Text in pictures needs the fonts of Matplotlib.", "Run: pip install matplotlib, or ask the operator to."
         )
     return ImageFont.truetype(str(path), round(size))

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
-from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems.problems import Problem
-from api.requests.json_body import JSON_BYTES, parse_json
-from api.requests.multipart import body_chunks
+from api.requests.json_body import parse_json, read_json
 
 
 class JsonBodyMiddleware:
@@ -34,26 +29,8 @@ class JsonBodyMiddleware:
             if read or getattr(scope.get("route"), "body_field", None) is None:
                 return await receive()
             read = True
-            body = await _read_json(Request(scope, receive))
+            body = await read_json(Request(scope, receive))
+            parse_json(body)
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, receive_json if scope["type"] == "http" else receive, send)
-
-
-async def _read_json(request: Request) -> bytes:
-    """The whole body.
-
-    Raises Problem `unsupported_media_type`, `body_too_large`, `upload_stalled` or `validation_failed`.
-    """
-    media_type, _ = parse_options_header(request.headers.get("content-type"))
-    if media_type != b"application/json":
-        raise Problem(
-            "unsupported_media_type", "This request takes JSON.", remedy="Send Content-Type: application/json."
-        )
-    body = bytearray()
-    too_large = Problem("body_too_large", f"A JSON body may have {JSON_BYTES} bytes.")
-    async for chunk in body_chunks(request, JSON_BYTES, too_large):
-        body += chunk
-    request.state.body_digest = sha256(body).hexdigest()
-    parse_json(bytes(body))
-    return bytes(body)

@@ -35,6 +35,9 @@ FORM_CODES = (
 )
 """Problem codes of every form with files."""
 
+JSON_FIELDS = ("options", "metadata", "face")
+"""Text fields of forms that hold JSON."""
+
 UPLOAD_CODES = ("not_found", "upload_incomplete", "upload_used", "store_away", "object_missing")
 """Problem codes of forms that accept an upload in place of a file."""
 
@@ -47,26 +50,38 @@ def problems(*codes: str) -> dict[int | str, dict[str, Any]]:
     return {status: _response(status, group) for status, group in sorted(by_status.items())}
 
 
-def form(model: type[BaseModel], *, either: tuple[str, ...] = (), **files: str) -> dict[str, Any]:
+def form(model: type[BaseModel], *, either: tuple[str, ...] = (), json: bool = False, **files: str) -> dict[str, Any]:
     """Returns the `openapi_extra` of a route that takes a multipart form.
 
     Args:
         model: the text fields.
         either: names of fields of which exactly one is needed.
+        json: whether JSON without the files is taken as well.
         files: the description of each file, by field name.
     """
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    schema["properties"] |= {
+    schema = _schema(model)
+    without_files = schema | {"oneOf": [{"required": [name]} for name in either if name not in files]}
+    schema["properties"] = schema["properties"] | {
         name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()
     }
     if either:
         schema["oneOf"] = [{"required": [name]} for name in either]
-    encoding = {
-        name: {"contentType": "application/json"} for name in schema["properties"] if name in ("options", "face")
-    }
-    content = {"schema": schema} | ({"encoding": encoding} if encoding else {})
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
+    encoding = {name: {"contentType": "application/json"} for name in JSON_FIELDS if name in schema["properties"]}
+    content = {"multipart/form-data": {"schema": schema} | ({"encoding": encoding} if encoding else {})}
+    if json:
+        content["application/json"] = {"schema": without_files}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """Returns the `openapi_extra` of a route that reads a JSON body itself."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": _schema(model)}}}}
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    return schema
 
 
 def bytes_body(media_type: str, *, required: bool = True) -> dict[str, Any]:

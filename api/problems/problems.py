@@ -67,8 +67,8 @@ class Problem(HTTPException):
         self.parts = {name: part.model_dump() for name, part in (parts or {}).items()}
         self.quota = quota
 
-    def response(self) -> JSONResponse:
-        """The response, as `application/problem+json`."""
+    def body(self) -> dict[str, Any]:
+        """The problem details."""
         body: dict[str, Any] = {
             "type": f"{ERRORS_PAGE}#{self.code}",
             "title": PROBLEMS[self.code].title,
@@ -83,7 +83,11 @@ class Problem(HTTPException):
             body["parts"] = self.parts
         if self.quota:
             body["quota"] = self.quota
-        return JSONResponse(body, self.status_code, headers=self.headers, media_type=MEDIA_TYPE)
+        return body
+
+    def response(self) -> JSONResponse:
+        """The response, as `application/problem+json`."""
+        return JSONResponse(self.body(), self.status_code, headers=self.headers, media_type=MEDIA_TYPE)
 
 
 def validation_problem(detail: str, field: str) -> Problem:
@@ -135,6 +139,15 @@ def _entry(place: tuple[Any, ...], detail: str) -> dict[str, str]:
     return {"detail": detail, "pointer": "".join(f"/{part}" for part in parts)}
 
 
+def from_storage(error: StorageError) -> Problem:
+    """The problem that a client is told of an error of the storage; its details go to the log. Raises `error` if the service is faulty."""
+    if isinstance(error, ServiceFault):
+        raise error
+    if error.details:
+        log.warning("%s: %s", error.code, error)
+    return Problem(error.code, error.message, remedy=error.remedy, quota=getattr(error, "quota", None))
+
+
 def disk_is_full(error: BaseException) -> bool:
     """Returns whether the operating system refused to write because there is no space (or quota) left."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -182,12 +195,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(StorageError)
     def storage(request: Request, error: StorageError) -> Response:
-        if isinstance(error, ServiceFault):
-            raise error
-        if error.details:
-            log.warning("%s: %s", error.code, error)
-        quota = getattr(error, "quota", None)
-        return Problem(error.code, error.message, remedy=error.remedy, quota=quota).response()
+        return from_storage(error).response()
 
     @app.exception_handler(OSError)
     def operating_system(request: Request, error: OSError) -> Response:

@@ -287,6 +287,12 @@ PROBLEMS: dict[str, ProblemType] = {
         "Wait for Retry-After seconds; the header RateLimit says how many requests are left.",
         "The owner or the client's address made more requests in a time, or has more in progress, than is allowed.",
     ),
+    errors.VoiceUnavailable.code: ProblemType(
+        422,
+        "The voice is not available",
+        errors.VoiceUnavailable.remedy,
+        "No worker has told that it has the voice, or any voice: voices are programs that the operator installs on the workers.",
+    ),
     errors.UrlRefused.code: ProblemType(
         422,
         "The service does not send webhooks to this address",

@@ -6,12 +6,16 @@ and 5.0 is an integer.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Annotated, Any, TypeVar
 
+from fastapi import Request
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema, from_json, to_json
+from python_multipart.multipart import parse_options_header
 
 from api.problems.problems import Problem, from_validation
+from api.requests.multipart import body_chunks
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -22,18 +26,37 @@ EXACT = 1 << 53
 """Floats below this are exact, so those without a fraction can stand for integers. The largest floats have 300 digits."""
 
 
-def parse_json(text: str | bytes, *field: str) -> Any:
+async def read_json(request: Request, limit: int = JSON_BYTES) -> bytes:
+    """Reads a JSON body, and records its digest for api/requests/idempotency.py.
+
+    Raises Problem `unsupported_media_type`, `body_too_large` (more than `limit` bytes) or `upload_stalled`.
+    """
+    media_type, _ = parse_options_header(request.headers.get("content-type"))
+    if media_type != b"application/json":
+        raise Problem(
+            "unsupported_media_type", "This request takes JSON.", remedy="Send Content-Type: application/json."
+        )
+    body = bytearray()
+    too_large = Problem("body_too_large", f"A JSON body may have {limit} bytes.")
+    async for chunk in body_chunks(request, limit, too_large):
+        body += chunk
+    request.state.body_digest = sha256(body).hexdigest()
+    return bytes(body)
+
+
+def parse_json(text: str | bytes, *field: str, limit: int = JSON_BYTES) -> Any:
     """Parses JSON; floats without a fraction become integers.
 
     Args:
         text: the JSON.
         field: the name of the form field that holds it; empty if it is the whole body.
+        limit: of its length, bytes (or characters).
 
     Raises:
-        Problem: `body_too_large`, if `text` is longer than JSON_BYTES; `validation_failed`, if it is not JSON.
+        Problem: `body_too_large`, if `text` is longer than that; `validation_failed`, if it is not JSON.
     """
-    if len(text) > JSON_BYTES:
-        raise Problem("body_too_large", f"JSON may have {JSON_BYTES} bytes.")
+    if len(text) > limit:
+        raise Problem("body_too_large", f"JSON may have {limit} bytes.")
     try:
         value = from_json(text)
     except ValueError as error:
@@ -41,9 +64,9 @@ def parse_json(text: str | bytes, *field: str) -> Any:
     return _whole_numbers(value)
 
 
-def validate_json(model: type[Model], text: str | bytes, *field: str) -> Model:
+def validate_json(model: type[Model], text: str | bytes, *field: str, limit: int = JSON_BYTES) -> Model:
     """Parses JSON and validates it as a `model`; arguments and errors are those of `parse_json`."""
-    value = parse_json(text, *field)
+    value = parse_json(text, *field, limit=limit)
     try:
         return model.model_validate_json(to_json(value), strict=True)
     except ValidationError as error:

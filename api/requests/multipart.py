@@ -16,7 +16,7 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 from fastapi import Request
@@ -65,9 +65,9 @@ class ReceivedFile(NamedTuple):
 
 @dataclass
 class Form:
-    """The content of a form: texts and files by field name."""
+    """The content of a form: texts (or what was parsed from them) and files by field name."""
 
-    values: dict[str, str] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
     files: dict[str, ReceivedFile] = field(default_factory=dict)
 
     def file(self, name: str) -> ReceivedFile:

@@ -30,7 +30,7 @@ from api.schemas import resources
 from storage.database.engine import Database
 from storage.database.models import Job
 from storage.errors import Unauthorized
-from storage.tables import api_keys, job_events, queue_positions
+from storage.tables import api_keys, job_events, queue
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def subscribe(session: Session, job: Job, last_event_id: str | None) -> Subscrip
         job: the followed job.
         last_event_id: the header Last-Event-ID; an id that is not one of this job's revisions is ignored.
     """
-    positions = queue_positions.of_jobs(session, [job.id])
+    positions = queue.queue_positions(session, [job.id])
     cursor = Cursor(job.revision, positions.get(job.id))
     known = int(last_event_id) if last_event_id and re.fullmatch("[0-9]{1,9}", last_event_id) else None
     if known is None or known > job.revision:
@@ -270,7 +270,7 @@ def poll(database: Database, cursors: dict[str, Collection[Cursor]]) -> dict[str
             Job.id.in_([job_id for job_id in cursors if cursors[job_id]])
         )
         rows = {row.id: row for row in session.execute(query)}
-        positions = queue_positions.of_jobs(session, [row.id for row in rows.values() if row.state == "queued"])
+        positions = queue.queue_positions(session, [row.id for row in rows.values() if row.state == "queued"])
         oldest_revision = {
             job_id: min(cursor.revision for cursor in cursors[job_id])
             for job_id, row in rows.items()

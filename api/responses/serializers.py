@@ -12,6 +12,7 @@ from api.services import jobs as job_service
 from storage.database import models
 from storage.database.queries import Page
 from storage.tables import consents
+from storage.tables.queue import PRIORITIES
 
 COLLECTIONS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}
 """Path of a resource by the prefix of its id."""
@@ -77,6 +78,23 @@ def uploads(page: Page[models.Upload]) -> base.Page[resources.Upload]:
     return base.Page(items=[upload(row) for row in page.items], next_cursor=page.next_cursor)
 
 
+def voices(rows: list[models.Voice]) -> resources.Voices:
+    """Converts all voices, of which the first is the default."""
+    items = [
+        resources.Voice(
+            id=row.id,
+            name=row.name,
+            language=row.language,
+            engine=row.engine,
+            licence=row.licence,
+            default=row is rows[0],
+            links=resources.VoiceLinks(sample=f"/v1/voices/{row.id}/sample" if row.sample_sha256 else None),
+        )
+        for row in rows
+    ]
+    return resources.Voices(items=items)
+
+
 def retry_after(jobs: Iterable[resources.Job]) -> dict[str, str]:
     """Returns the header Retry-After: a tenth of the remaining time, clamped to 1..10 s; none if no job is queued or running.
 
@@ -122,6 +140,7 @@ def _job(row: models.Job, positions: dict[str, int]) -> resources.Job:
         queue_position=positions.get(row.id),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
+        priority=PRIORITIES[row.priority],
         error=row.error,
         subject_id=row.subject_id,
         video_id=row.video_id,
@@ -159,6 +178,7 @@ def _subject(row: models.Subject, positions: dict[str, int]) -> resources.Subjec
         links=resources.SubjectLinks(
             self=path,
             preview=f"{path}/preview" if viewable and row.preview_key else None,
+            thumbnail=f"{path}/thumbnail" if viewable and row.thumbnail_key else None,
             report=f"{path}/report" if viewable and row.report_key else None,
             views=f"{path}/views" if viewable and row.views_key else None,
             jobs=f"/v1/jobs?subject_id={row.id}",
@@ -173,6 +193,11 @@ def _video(row: models.Video, positions: dict[str, int]) -> resources.Video:
         id=row.id,
         subject_id=row.subject_id,
         state=row.state,
+        title=row.title,
+        metadata=row.client_metadata or {},
+        script=row.script,
+        voice=row.voice,
+        speed=row.speed,
         options=row.options,
         view=row.view,
         idle_s=row.idle_s,
@@ -182,11 +207,16 @@ def _video(row: models.Video, positions: dict[str, int]) -> resources.Video:
         width=row.width,
         height=row.height,
         size_bytes=row.size_bytes,
+        warnings=row.warnings or [],
         created_at=row.created_at,
         job=_job(row.job, positions),
         links=resources.VideoLinks(
             self=path,
             subject=f"/v1/subjects/{row.subject_id}",
             file=f"{path}/file" if row.state == "ready" else None,
+            audio=f"{path}/audio" if row.speech_key else None,
+            captions=f"{path}/captions" if row.captions_key else None,
+            thumbnail=f"{path}/thumbnail" if row.thumbnail_key else None,
+            preview_clip=f"{path}/preview-clip" if row.clip_key else None,
         ),
     )

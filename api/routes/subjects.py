@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import PurePath
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from adnerf_core.config import FaceChoice
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, Turns, TurnsDep, WriteSession
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
 from api.requests import file_type
@@ -22,12 +22,11 @@ from api.requests.json_body import JsonBody, validate_json
 from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
-from api.responses.byte_ranges import file_response
+from api.routes.stored_object import object_response
 from api.schemas import base, resources
 from api.services import subjects
 from storage.database import queries
 from storage.database.models import Subject, SubjectState
-from storage.objects.base import ObjectStore
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
@@ -179,7 +178,26 @@ async def get_preview(
 ) -> Response:
     """The newest preview that training has drawn."""
     key = await turns.read(lambda session: subjects.subject_preview(session, subject_id, owner=caller.owner))
-    return await _object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+
+
+@router.head("/{subject_id}/thumbnail", include_in_schema=False)
+@router.get(
+    "/{subject_id}/thumbnail",
+    summary="See a frame of a subject's footage",
+    response_class=Response,
+    responses={
+        200: responses.file("a small picture", "image/jpeg"),
+        304: {"description": "not changed"},
+        **problems("not_found", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
+    },
+)
+async def get_thumbnail(
+    subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
+) -> Response:
+    """A frame of the reference video, once it has been checked."""
+    key = await turns.read(lambda session: subjects.subject_thumbnail(session, subject_id, owner=caller.owner))
+    return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/views", include_in_schema=False)
@@ -196,7 +214,7 @@ async def get_preview(
 async def get_views(subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep) -> Response:
     """The subject at angles between its view limits; it helps to choose the `view` of a video."""
     key = await turns.read(lambda session: subjects.subject_views(session, subject_id, owner=caller.owner))
-    return await _object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
+    return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
 @router.head("/{subject_id}/report", include_in_schema=False)
@@ -215,17 +233,8 @@ async def get_report(
 ) -> Response:
     """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
     key = await turns.read(lambda session: subjects.subject_report(session, subject_id, owner=caller.owner))
-    return await _object_response(request, turns, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+    return await object_response(request, turns, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
 
 
 def _locked(session: Session, subject_id: str, owner: str) -> resources.Subject:
     return serializers.subject(session, queries.get(session, Subject, subject_id, owner=owner, for_change=True))
-
-
-async def _object_response(
-    request: Request, turns: Turns, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]
-) -> Response:
-    """Serves an object. Its key is the ETag, because a newer version always has another key."""
-    size, file = await turns.open(lambda: (store.size(key), store.open(key)))
-    tag = f'"{PurePath(key).name}"'
-    return file_response(request, file, size, etag=tag, media_type=media_type, headers=headers, read=turns.open)

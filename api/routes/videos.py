@@ -1,174 +1,42 @@
-"""Routes of videos: a subject saying what an audio says."""
+"""Routes of videos that are there; new_videos.py makes them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator
+from pathlib import PurePath
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from sqlalchemy.orm import Session
+from pydantic import AwareDatetime
 
-from adnerf_core.config import RenderOptions
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, TurnsDep, WriteSession
+from api.deps import Cursor, Limit, ReadSession, StoreDep, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.problems.problems import from_validation, validation_problem
-from api.requests import file_type
-from api.requests.file_source import file_or_upload
-from api.requests.idempotency import IdempotencyDep, ReservedDep
 from api.requests.if_match import IfMatchDep
-from api.requests.json_body import parse_json, validate_json
-from api.requests.multipart import FileRule, Form, ReceivedFile, parse_multipart
-from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.responses.byte_ranges import file_response, not_modified
+from api.routes.stored_object import object_response
 from api.schemas import base, resources
-from api.schemas.one_line import visible_line
+from api.schemas.one_line import CONTROLS
 from api.services import videos
 from storage.database import queries
-from storage.database.engine import Database
 from storage.database.models import Video, VideoState
-from storage.objects.base import ObjectStore
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
-
-
-def _rules(settings: SettingsDep) -> dict[str, FileRule]:
-    return {
-        "audio": FileRule(settings.max_audio_bytes, file_type.require_media),
-        "background": FileRule(settings.max_image_bytes, file_type.require_image),
-    }
-
-
-RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
-
-
-async def _form(
-    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
-) -> AsyncIterator[Form]:
-    fields = resources.VideoForm.model_fields
-    async with parse_multipart(request, fields=fields, files=rules, store=store, folder=settings.data_dir) as form:
-        yield form
-
-
-@router.post(
-    "",
-    status_code=202,
-    response_model=resources.Video,
-    summary="Make a video from a subject and an audio, or without speech",
-    responses={
-        202: responses.accepted_response("the video"),
-        **problems(
-            *responses.FORM_CODES,
-            *responses.UPLOAD_CODES,
-            "not_an_image",
-            "subject_not_ready",
-            "full_frame_unavailable",
-            "consent_withdrawn",
-            "quota_exceeded",
-        ),
-    },
-    dependencies=[require_quota("queued_jobs", "daily_seconds", "stored_bytes")],
-    openapi_extra=responses.form(
-        resources.VideoForm,
-        either=("audio", "upload_id", "duration_s"),
-        audio="the speech, at least 0.3 s",
-        background="picture behind the person (PNG, JPEG or WebP), for background kind `image`",
-    ),
-)
-async def create_video(
-    caller: CallerDep,  # before the form: the body of an unauthorized request is not read
-    form: Annotated[Form, Depends(_form, scope="function")],
-    idempotency: IdempotencyDep,
-    rules: RulesDep,
-    settings: SettingsDep,
-    store: StoreDep,
-    database: DatabaseDep,
-    turns: TurnsDep,
-) -> Response:
-    """Accepts the audio and answers at once; one job follows, `render`. Poll the video or its job."""
-    options = _options(form)
-    texts = form.parse(resources.VideoForm)
-    _check_sources(form, texts)  # before the subject's state: a request that is wrong by itself is 422
-    picture = form.files.get("background")
-
-    def store_speech() -> videos.StoredSpeech:
-        with database.session(write=False) as session:
-            videos.speaking_subject(session, texts.subject_id, options, owner=caller.owner)
-        audio = _audio(form, texts, rules, owner=caller.owner, database=database, store=store)
-        files = [None if each is None else each.file for each in (audio, picture)]
-        return videos.store_speech(store, texts.subject_id, *files)
-
-    speech = await turns.store(store_speech)
-
-    def create(session: Session) -> Response:
-        row = videos.submit_video(
-            session,
-            store,
-            settings,
-            owner=caller.owner,
-            subject_id=texts.subject_id,
-            options=options,
-            audio=speech,
-            idle_s=texts.duration_s,
-        )
-        video = serializers.video(session, row)
-        headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
-        return idempotency.respond(session, video, headers=headers)
-
-    return await turns.write(create)
-
-
-def _check_sources(form: Form, texts: resources.VideoForm) -> None:
-    """Raises Problem `validation_failed` unless there is one of the file `audio`, `upload_id` and `duration_s`."""
-    has_file, has_upload = "audio" in form.files, texts.upload_id is not None
-    if texts.duration_s is None and not (has_file or has_upload):
-        message = (
-            "Send the speech, as the file `audio` or as `upload_id`, or send `duration_s` for a video without speech"
-        )
-        raise validation_problem(message, "audio")
-    if texts.duration_s is not None and (has_file or has_upload):
-        raise validation_problem("Send either speech or `duration_s`: the video is as long as its speech", "duration_s")
-    if has_file and has_upload:
-        raise validation_problem("Send either `audio` or `upload_id`", "upload_id")
-
-
-def _audio(
-    form: Form,
-    texts: resources.VideoForm,
-    rules: dict[str, FileRule],
-    *,
-    owner: str,
-    database: Database,
-    store: ObjectStore,
-) -> ReceivedFile | None:
-    """The speech: the file `audio`, or an upload; None if there is `duration_s` in its place. Raises as file_or_upload does."""
-    if texts.duration_s is not None:
-        return None
-    return file_or_upload(form, "audio", texts.upload_id, rules["audio"], owner=owner, database=database, store=store)
-
-
-def _options(form: Form) -> RenderOptions:
-    """The field `options`. If a picture is sent and the options do not mention the background, its kind becomes `image`."""
-    has_picture = "background" in form.files
-    text = form.values.pop("options", "{}")
-    if has_picture and isinstance(value := parse_json(text, "options"), dict):
-        text = json.dumps({"background": {"kind": "image"}} | value)
-    options = validate_json(RenderOptions, text, "options")
-    if isinstance(options.label, str):
-        try:
-            visible_line(options.label)
-        except ValueError as error:
-            raise from_validation([{"loc": ("label",), "msg": str(error)}], "options") from error
-    if has_picture != (options.background.kind == "image"):
-        required = "Field required with background kind `image`"
-        raise validation_problem("Only allowed with background kind `image`" if has_picture else required, "background")
-    return options
+PART_TYPES = {
+    ".wav": "audio/wav",
+    ".srt": "application/x-subrip; charset=utf-8",
+    ".vtt": "text/vtt; charset=utf-8",
+    ".jpg": "image/jpeg",
+    ".clip": "video/mp4",
+}
+"""Media types of the files that belong to videos, by the suffix of their keys."""
+IDS = "^vid_[0-9a-f]{1,40}(,vid_[0-9a-f]{1,40}){0,99}$"
+"""Up to a hundred ids, as many as a page can have."""
+TITLE = f"^[^{CONTROLS}]{{1,200}}$"
 
 
 @router.get("", summary="List videos, newest first", responses=problems("validation_failed"))
@@ -177,12 +45,21 @@ def list_videos(
     session: ReadSession,
     state: VideoState | None = None,
     subject_id: str | None = None,
+    ids: Annotated[
+        str | None, Query(pattern=IDS, description="ids, separated by commas; unknown ones are left out")
+    ] = None,
+    title: Annotated[str | None, Query(pattern=TITLE, description="a part of the title, in any case")] = None,
+    created_after: Annotated[AwareDatetime | None, Query(description="created at this time or later")] = None,
+    created_before: Annotated[AwareDatetime | None, Query(description="created before this time")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> base.Page[resources.Video]:
     """A page of videos."""
+    where = videos.conditions(
+        ids=None if ids is None else ids.split(","), title=title, after=created_after, before=created_before
+    )
     page = queries.page(
-        session, Video, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
+        session, Video, *where, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )
     return serializers.videos(session, page)
 
@@ -242,3 +119,44 @@ async def get_file(video_id: str, request: Request, caller: CallerDep, turns: Tu
         headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-cache"},
         read=turns.open,
     )
+
+
+def _add_part(path: str, column: str, summary: str, text: str, *media_types: str) -> None:
+    """Adds the routes GET and HEAD of a file that belongs to a video; its suffix gives the media type."""
+
+    async def get_part(
+        video_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
+    ) -> Response:
+        key = await turns.read(lambda session: videos.video_part(session, video_id, column, owner=caller.owner))
+        media_type = PART_TYPES[PurePath(key).suffix]
+        return await object_response(request, turns, store, key, media_type, {"Cache-Control": "private, no-cache"})
+
+    router.head(f"/{{video_id}}/{path}", include_in_schema=False)(get_part)
+    router.get(
+        f"/{{video_id}}/{path}",
+        summary=summary,
+        description=text,
+        operation_id=f"get_video_{column}",
+        response_class=Response,
+        responses={
+            200: responses.file("the whole file", *media_types),
+            206: responses.file("the requested range", *media_types),
+            304: {"description": "not changed"},
+            **problems("not_found", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
+        },
+    )(get_part)
+
+
+_add_part(
+    "audio", "speech_key", "Hear the speech of a script", "A WAV, as soon as the script has been read.", "audio/wav"
+)
+_add_part(
+    "captions",
+    "captions_key",
+    "Read the captions of a video",
+    "SubRip or WebVTT, as options.captions.file says.",
+    "application/x-subrip",
+    "text/vtt",
+)
+_add_part("thumbnail", "thumbnail_key", "See a frame of a video", "A small JPEG.", "image/jpeg")
+_add_part("preview-clip", "clip_key", "See the beginning of a video", "A short, small MP4 without sound.", "video/mp4")

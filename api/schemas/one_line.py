@@ -37,6 +37,11 @@ def without_controls(text: str, controls: re.Pattern[str] = _CONTROL) -> str:
     return text
 
 
+def plain_text(text: str) -> str:
+    """Returns `text`, which may be empty. Raises ValueError if it holds one of TEXT_CONTROLS."""
+    return without_controls(text, _TEXT_CONTROL)
+
+
 def visible_line(text: str) -> str:
     """Returns `text`. Raises ValueError if it holds one of CONTROLS, or no visible character."""
     return _visible(without_controls(text))

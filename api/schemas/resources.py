@@ -9,8 +9,6 @@ from pydantic import Field
 
 from adnerf_core.config import (
     MAX_AUDIO_TRACK,
-    MAX_IDLE_S,
-    MIN_IDLE_S,
     FaceChoice,
     PresetName,
     RenderOptions,
@@ -20,7 +18,7 @@ from adnerf_core.config import (
 from api.problems.table import PROBLEMS
 from api.schemas.base import Input, Name, Output, Text
 from api.schemas.numbers import PLAIN
-from storage.database.models import JobKind, JobState, SubjectState, VideoState
+from storage.database.models import JobKind, JobPriority, JobState, SubjectState, VideoState
 from storage.tables.quotas import QuotaName
 
 
@@ -58,28 +56,6 @@ class SubjectPatch(Input):
     """The fields of a subject that can be changed."""
 
     name: Name
-
-
-class VideoForm(Input):
-    """The text fields of POST /v1/videos, sent with the file `audio`, if the video has speech, and optionally `background`."""
-
-    subject_id: str = Field(max_length=100, description="id of a subject that is ready")
-    upload_id: str | None = Field(
-        None, max_length=100, description="id of a complete upload that replaces the file `audio`"
-    )
-    duration_s: Annotated[float | None, PLAIN] = Field(
-        None,
-        ge=MIN_IDLE_S,
-        le=MAX_IDLE_S,
-        description="in place of the speech: length of a video in which the person is silent, seconds. It loops: its first and last "
-        "frame are alike",
-        examples=[10],
-    )
-    options: RenderOptions = Field(
-        RenderOptions(),
-        description="JSON: see RenderOptions",
-        examples=[{"frame": "full", "size": 1280}, {"frame": "portrait", "view": {"yaw_deg": 10}, "motion": 0.5}],
-    )
 
 
 class LeftOut(Output):
@@ -170,6 +146,7 @@ class Job(Output):
     queue_position: int | None = Field(
         description="position among the queued jobs of the workers that serve it: 1 is the next to run; null: not queued"
     )
+    priority: JobPriority = Field(description="`low` is claimed when no job of normal priority waits")
     attempt: int
     max_attempts: int
     error: JobError | None
@@ -220,6 +197,7 @@ class SubjectLinks(Output):
 
     self: str
     preview: str | None = Field(description="preview image; null until there is one")
+    thumbnail: str | None = Field(description="a JPEG of the footage; null until it has been checked")
     report: str | None = Field(description="HTML report on the quality of the subject; null until training has ended")
     views: str | None = Field(description="view sheet; null until training has ended")
     jobs: str
@@ -251,12 +229,23 @@ class Subject(Output):
     links: SubjectLinks
 
 
+class VideoWarning(Output):
+    """Something that could not be done."""
+
+    code: str = Field(description="stable identifier; docs/api.md lists all codes", examples=["captions_unavailable"])
+    message: str
+
+
 class VideoLinks(Output):
     """Links of a video."""
 
     self: str
     subject: str
     file: str | None = Field(description="the MP4 or WebM; null until the video is ready")
+    audio: str | None = Field(description="the speech of a `script`, a WAV; null until it has been read")
+    captions: str | None = Field(description="the caption file of options.captions.file; null until the video is ready")
+    thumbnail: str | None = Field(description="a JPEG; null until the video is ready")
+    preview_clip: str | None = Field(description="a short MP4 without sound; null until the video is ready")
 
 
 class Video(Output):
@@ -265,6 +254,11 @@ class Video(Output):
     id: str = Field(examples=["vid_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
     subject_id: str
     state: VideoState
+    title: str | None
+    metadata: dict[str, str] = Field(description="the client's own texts, by name")
+    script: str | None = Field(description="the text that `voice` reads; null: the speech was sent, or there is none")
+    voice: str | None
+    speed: float | None
     options: RenderOptions
     view: ViewChange | None = Field(description="options.view after clamping to the subject's limits")
     idle_s: float | None = Field(description="the requested length of a video without speech; null: the person speaks")
@@ -276,9 +270,36 @@ class Video(Output):
     width: int | None
     height: int | None
     size_bytes: int | None
+    warnings: list[VideoWarning] = Field(
+        description="what could not be done of what was asked, although the video is ready"
+    )
     created_at: datetime
     job: Job
     links: VideoLinks
+
+
+class VoiceLinks(Output):
+    """Links of a voice."""
+
+    sample: str | None = Field(description="a WAV to hear; null until a worker has made it")
+
+
+class Voice(Output):
+    """A voice that can read scripts."""
+
+    id: str = Field(examples=["hibari-heart"])
+    name: str
+    language: str = Field(description="a tag of BCP 47; `und`: not known", examples=["en-US"])
+    engine: str = Field(examples=["hibari"])
+    licence: str = Field(description="of the voice and the program that reads it", examples=["Apache-2.0"])
+    default: bool = Field(description="whether it reads scripts for which no voice is named")
+    links: VoiceLinks
+
+
+class Voices(Output):
+    """All voices, the default first."""
+
+    items: list[Voice]
 
 
 class UploadLinks(Output):

@@ -37,7 +37,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
     if purge:
         unpurged = Subject.id == subject_id, Subject.purged_at.is_(None)
         _set(session, Subject, *unpurged, **_without_keys(Subject), purged_at=time, updated_at=time)
-        _set(session, Video, Video.subject_id == subject_id, **_without_keys(Video))
+        _set(session, Video, Video.subject_id == subject_id, **_without_keys(Video), script=None, spoken=None)
         idempotency.erase_naming(session, subject_id, owner=owner)
         deletions.request(session, store, f"subjects/{subject_id}/")
     return queries.get(session, Subject, subject_id, owner=owner)

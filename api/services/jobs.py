@@ -7,13 +7,12 @@ from sqlalchemy.orm import Session
 from storage.database import queries
 from storage.database.models import Job, Subject
 from storage.settings import Settings
-from storage.tables import consents, jobs, quotas
-from storage.tables import queue_positions as positions
+from storage.tables import consents, jobs, queue, quotas
 
 
 def queue_positions(session: Session, rows: list[Job]) -> dict[str, int]:
     """Returns the positions in the queue, by id, of those jobs that are queued; 1 is the next to run."""
-    return positions.of_jobs(session, [job.id for job in rows if job.state == "queued"])
+    return queue.queue_positions(session, [job.id for job in rows if job.state == "queued"])
 
 
 def cancel_job(session: Session, job_id: str, *, owner: str) -> Job:

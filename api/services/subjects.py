@@ -20,7 +20,7 @@ from adnerf_core.config import FaceChoice, PresetName
 from storage.database import queries
 from storage.database.engine import after_rollback
 from storage.database.models import Job, Subject, new_id, now
-from storage.errors import PreviewNotReady, ReportNotReady, StoreAway, SubjectNotReady, ViewsNotReady
+from storage.errors import NotFound, PreviewNotReady, ReportNotReady, StoreAway, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import consents, deletions, idempotency, jobs, quotas, uploads
@@ -149,6 +149,14 @@ def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:
     if subject.preview_key is None:
         raise PreviewNotReady(f"Subject {subject_id} has no preview yet.")
     return subject.preview_key
+
+
+def subject_thumbnail(session: Session, subject_id: str, *, owner: str) -> str:
+    """Returns the key of the thumbnail, a JPEG. Raises NotFound (also if there is none yet), ConsentWithdrawn."""
+    subject = viewable_subject(session, subject_id, owner=owner)
+    if subject.thumbnail_key is None:
+        raise NotFound(f"Subject {subject_id} has no thumbnail yet.")
+    return subject.thumbnail_key
 
 
 def subject_report(session: Session, subject_id: str, *, owner: str) -> str:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete
+from sqlalchemy import ColumnElement, delete
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import MARK_BITS, MAX_PORTRAIT_PX, RenderOptions
 from api.services.subjects import ready_subject, removed_on_error, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import Job, Subject, Video, new_id
-from storage.errors import FullFrameUnavailable, VideoNotReady
+from storage.database.models import Job, JobPriority, Subject, Video, new_id
+from storage.errors import FullFrameUnavailable, NotFound, VideoNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import deletions, idempotency, jobs, quotas, uploads
+from storage.tables import deletions, idempotency, jobs, quotas, uploads, voices
 from storage.tables.uploads import FileSource
 
 
@@ -29,6 +31,33 @@ class StoredSpeech:
     source: FileSource | None
     audio: Stored | None
     background: Stored | None
+
+
+class Script(NamedTuple):
+    """A text, the id of the voice that reads it, and its speed (1: the voice's own)."""
+
+    text: str
+    voice: str
+    speed: float
+
+
+def voice_of(session: Session, voice_id: str | None) -> str:
+    """Returns the id of the voice that reads a script: the default's if none is named. Raises VoiceUnavailable."""
+    return voices.choose(session, voice_id).id
+
+
+def conditions(
+    *, ids: Sequence[str] | None, title: str | None, after: datetime | None, before: datetime | None
+) -> list[ColumnElement[bool]]:
+    """Returns the conditions of a list of videos: their ids, a part of their title, and the time of their creation."""
+    where = [] if ids is None else [Video.id.in_(ids)]
+    if title is not None:
+        where.append(Video.title.icontains(title, autoescape=True))
+    if after is not None:
+        where.append(Video.created_at >= after)
+    if before is not None:
+        where.append(Video.created_at < before)
+    return where
 
 
 def speaking_subject(
@@ -85,6 +114,10 @@ def submit_video(
     audio: FileSource | StoredSpeech | None,
     background: FileSource | None = None,
     idle_s: float | None = None,
+    script: Script | None = None,
+    title: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    priority: JobPriority = "normal",
 ) -> Video:
     """Creates a video of a ready subject, and the job that renders it. Call it in a new session.
 
@@ -94,6 +127,10 @@ def submit_video(
         audio: The speech, or all files of the video, stored already.
         background: The picture for background kind `image`.
         idle_s: The length of a video without speech, seconds; there is no audio then.
+        script: What a voice reads, in place of the audio.
+        title: For people.
+        metadata: The client's own texts, by name.
+        priority: Of the job.
 
     Raises NotFound, ConsentWithdrawn, SubjectNotReady, FullFrameUnavailable, StoreFull, QuotaExceeded; if `audio` is an upload
     also UploadIncomplete, UploadUsed.
@@ -110,6 +147,11 @@ def submit_video(
         options=_stored(options),
         audio_key=speech.audio.key if speech.audio is not None else "",
         idle_s=idle_s,
+        script=script and script.text,
+        voice=script and script.voice,
+        speed=script and script.speed,
+        title=title,
+        client_metadata=metadata and dict(metadata),
         background_key=speech.background.key if speech.background is not None else None,
         stored_bytes=sum(each.size for each in (speech.audio, speech.background) if each is not None),
         mark=secrets.randbits(MARK_BITS),
@@ -118,7 +160,7 @@ def submit_video(
     session.flush()
     if speech.source is not None:
         uploads.consume(session, store, speech.source, owner=owner, used_by=video_id)
-    jobs.create(session, "render", owner=owner, subject_id=subject_id, video_id=video_id)
+    jobs.create(session, "render", owner=owner, subject_id=subject_id, video_id=video_id, priority=priority)
     quotas.check(session, settings, owner, "queued_jobs", "stored_bytes", daily_seconds=idle_s or 0.0)
     return video
 
@@ -151,3 +193,21 @@ def video_file(session: Session, video_id: str, *, owner: str) -> Video:
     if video.state != "ready":
         raise VideoNotReady(f"Video {video_id} is {video.state}.")
     return video
+
+
+def video_part(session: Session, video_id: str, column: str, *, owner: str) -> str:
+    """Returns the key of a file that belongs to a video.
+
+    Args:
+        video_id: of the video.
+        column: `speech_key`, `captions_key`, `thumbnail_key` or `clip_key`.
+        owner: of the video.
+
+    Raises NotFound (also if there is no such file), ConsentWithdrawn.
+    """
+    video = queries.get(session, Video, video_id, owner=owner)
+    viewable_subject(session, video.subject_id, owner=owner)
+    key = getattr(video, column)
+    if key is None:
+        raise NotFound(f"Video {video_id} has no such file, or has none yet.")
+    return key

@@ -189,6 +189,23 @@ def after_rollback(session: Session, action: Action, *, remote: bool = False) ->
     hooks.after_rollback.append(_in_executor(hooks.remote, action) if remote else action)
 
 
+@contextmanager
+def savepoint(session: Session) -> Iterator[None]:
+    """A part of the transaction: if the block raises, its changes are undone, and the transaction can go on.
+
+    Of the actions that the undone part has registered, those of a rollback run when the transaction ends, either way.
+    """
+    hooks = hooks_of(session)
+    before, after, rollback = (len(each) for each in (hooks.before_commit, hooks.after_commit, hooks.after_rollback))
+    try:
+        with session.begin_nested():
+            yield
+    except BaseException:
+        del hooks.before_commit[before:], hooks.after_commit[after:]
+        hooks.after_commit.extend(hooks.after_rollback[rollback:])
+        raise
+
+
 def _in_executor(executor: Executor | None, action: Action) -> Action:
     return action if executor is None else lambda: executor.submit(_run, action)
 

@@ -8,7 +8,7 @@ this kind gets a place of its own in the store (storage/object_places.py), which
 from storage.database.base import Base
 from storage.database.rows.common import LOCAL, new_id, now
 from storage.database.rows.files import Upload, UploadPart, Verification, VerificationState
-from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobState, Worker
+from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobPriority, JobState, Voice, Worker
 from storage.database.rows.owners import Key, Owner, ResponseResource, StoredResponse, Usage
 from storage.database.rows.service import Certificate, Deletion, Identity
 from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState
@@ -26,6 +26,7 @@ __all__ = [
     "Job",
     "JobEvent",
     "JobKind",
+    "JobPriority",
     "JobState",
     "Key",
     "Owner",
@@ -40,6 +41,7 @@ __all__ = [
     "VerificationState",
     "Video",
     "VideoState",
+    "Voice",
     "Webhook",
     "WebhookEvent",
     "Worker",

@@ -55,10 +55,18 @@ def get(
     return row
 
 
-def page(session: Session, model: type[Row], *, limit: int = 50, cursor: str | None = None, **equal: Any) -> Page[Row]:
+def page(
+    session: Session,
+    model: type[Row],
+    *where: ColumnElement[bool],
+    limit: int = 50,
+    cursor: str | None = None,
+    **equal: Any,
+) -> Page[Row]:
     """Reads one page of rows, newest first.
 
     Args:
+        where: Further conditions.
         limit: Largest number of rows on the page.
         cursor: `next_cursor` of the page before; None reads the first page.
         equal: Values that the rows must have, by column; None allows any value.
@@ -66,7 +74,7 @@ def page(session: Session, model: type[Row], *, limit: int = 50, cursor: str | N
     if not all(map(_is_storable, equal.values())):
         return Page([], None)
     query = select(model).order_by(model.id.desc()).limit(limit + 1)
-    query = query.where(*(getattr(model, name) == value for name, value in equal.items() if value is not None))
+    query = query.where(*where, *(getattr(model, name) == value for name, value in equal.items() if value is not None))
     if cursor is not None:
         query = query.where(model.id < cursor)
     rows = list(session.scalars(query))

@@ -35,10 +35,10 @@ from sqlalchemy.orm import Session
 
 from storage.database import queries
 from storage.database.engine import after_commit, hooks_of
-from storage.database.models import Job, JobKind, Subject, Video, new_id, now
+from storage.database.models import Job, JobKind, JobPriority, Subject, Video, new_id, now
 from storage.errors import MoveNotAllowed
-from storage.tables import consents, counters, job_events, quotas, webhooks
-from storage.tables.queue_positions import KINDS, of_kinds
+from storage.tables import consents, counters, job_events, queue, quotas, webhooks
+from storage.tables.queue import KINDS, PRIORITIES
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +94,24 @@ class WakeUp(NamedTuple):
     due: datetime
 
 
-def create(session: Session, kind: JobKind, *, owner: str, subject_id: str, video_id: str | None = None) -> Job:
+def create(
+    session: Session,
+    kind: JobKind,
+    *,
+    owner: str,
+    subject_id: str,
+    video_id: str | None = None,
+    priority: JobPriority = "normal",
+) -> Job:
     """Queues a new job.
 
     Args:
         owner: The owner of the subject.
         subject_id: An existing subject; the target of the job unless there is a video.
         video_id: An existing video of the subject, for a `render` job.
+        priority: `low` is claimed when nothing of normal priority waits.
     """
+    rank = PRIORITIES.index(priority)
     job = Job(
         id=new_id("job"),
         owner=owner,
@@ -111,6 +121,8 @@ def create(session: Session, kind: JobKind, *, owner: str, subject_id: str, vide
         video_id=video_id,
         max_attempts=MAX_ATTEMPTS,
         wake_at=now(),
+        priority=rank,
+        turn=queue.next_turn(session, owner, rank),
     )
     session.add(job)
     session.flush()
@@ -122,16 +134,16 @@ def create(session: Session, kind: JobKind, *, owner: str, subject_id: str, vide
 
 
 def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobKind] = KINDS) -> Job | None:
-    """Leases the oldest queued job of the given kinds to `worker` for `lease_s` seconds.
+    """Leases the next queued job (queue.py) of the given kinds to `worker` for `lease_s` seconds.
 
     Returns:
-        The running job. None if no job is queued, or if the consent for the oldest job was withdrawn after it was queued: then
+        The running job. None if no job is queued, or if the consent for the next job was withdrawn after it was queued: then
         that job is cancelled.
     """
-    oldest = (
+    first = (
         select(Job.id)
-        .where(Job.state == "queued", *of_kinds(set(kinds)))
-        .order_by(Job.queued_at, Job.id)
+        .where(Job.state == "queued", *queue.of_kinds(set(kinds)))
+        .order_by(*queue.ORDER)
         .limit(1)
         .with_for_update(skip_locked=True)
         .scalar_subquery()
@@ -139,7 +151,7 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
     job = _move(
         session,
         "claim",
-        Job.id == oldest,
+        Job.id == first,
         **_NOT_STARTED
         | {
             "attempt": Job.attempt + 1,
@@ -267,7 +279,9 @@ def retry(session: Session, job_id: str) -> Job:
         NotFound: there is no such job.
         MoveNotAllowed: the job has not failed and was not cancelled.
     """
-    values = {"queued_at": now(), "max_attempts": Job.attempt + MAX_ATTEMPTS}
+    job = queries.get(session, Job, job_id)
+    turn = queue.next_turn(session, job.owner, job.priority)
+    values = {"queued_at": now(), "turn": turn, "max_attempts": Job.attempt + MAX_ATTEMPTS}
     return _move_by_client(
         session, "retry", job_id, **_NOT_STARTED | values | {"error": None, "started_at": None, "finished_at": None}
     )

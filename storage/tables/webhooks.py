@@ -31,7 +31,7 @@ from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Delivery, Job, Webhook, WebhookEvent, new_id, now
+from storage.database.models import Delivery, Job, Video, Webhook, WebhookEvent, new_id, now
 from storage.errors import TooManyDeliveries, TooManyWebhooks, WebhookDisabled
 from storage.tables import counters, quotas
 
@@ -123,7 +123,7 @@ def rotate(session: Session, webhook: Webhook) -> Webhook:
 
 def enqueue_events(session: Session, job: Job) -> None:
     """Writes the deliveries that the end of `job` causes. An active job causes none."""
-    events = list(_events_of(job))
+    events = list(_events_of(session, job))
     if not events:
         return
     for webhook in session.scalars(select(Webhook).where(Webhook.owner == job.owner, Webhook.enabled)).all():
@@ -259,7 +259,7 @@ def _check_due(session: Session, owner: str) -> None:
         raise TooManyDeliveries(f"{MAX_DUE} of your deliveries are due, the most that may wait for a test or a replay.")
 
 
-def _events_of(job: Job) -> Iterator[tuple[WebhookEvent, dict[str, Any]]]:
+def _events_of(session: Session, job: Job) -> Iterator[tuple[WebhookEvent, dict[str, Any]]]:
     """The events that the end of a job causes, for the job and for its target, with their data."""
     if job.state not in ("succeeded", "failed", "cancelled"):
         return
@@ -267,6 +267,8 @@ def _events_of(job: Job) -> Iterator[tuple[WebhookEvent, dict[str, Any]]]:
     yield f"job.{job.state}", {"id": job.id, "kind": job.kind, "state": job.state, **ids, "error": job.error}
     subject = {"id": job.subject_id, "job_id": job.id, "error": job.error}
     video = {"id": job.video_id, "subject_id": job.subject_id, "job_id": job.id, "error": job.error}
+    if row := session.get(Video, job.video_id) if job.video_id else None:
+        video |= {"title": row.title, "metadata": row.client_metadata or {}}
     target, data = ("video", video) if job.video_id else ("subject", subject)
     if job.state == "failed":
         yield f"{target}.failed", data | {"state": "failed"}

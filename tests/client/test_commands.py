@@ -101,6 +101,31 @@ def test_a_silent_portrait_by_command(service, adnerf):
     assert status == 1 and "/options/frame" in err and "`view`" in err
 
 
+def test_a_script_by_command(service, adnerf):
+    service.start_worker()
+    service.file("ann.mp4")
+    subject = json.loads(adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--wait", "--json")[1])
+    (service.folder / "say.txt").write_text('{"steps": 1}')
+    words = [
+        "--script",
+        "@say.txt",
+        "--voice",
+        "stub-ada",
+        "--metadata",
+        "order=7=8",
+        "--title",
+        "Hi",
+        "--aspect",
+        "1:1",
+    ]
+    status, out, _ = adnerf("videos", "create", subject["id"], *words, "--captions", "srt", "-o", "hi.mp4", "--json")
+    video = json.loads(out)
+    assert (status, video["title"], video["metadata"], video["options"]["aspect"]) == (0, "Hi", {"order": "7=8"}, "1:1")
+    assert (service.folder / "hi.srt").read_text().startswith("1\n00:00:00,100")
+    assert "stub-ada" in adnerf("voices", "list")[1] and "Hi" in adnerf("videos", "list", "--title", "h")[1]
+    assert adnerf("voices", "sample", "stub-ada")[0] == 0 and (service.folder / "stub-ada.wav").exists()
+
+
 def test_a_failed_job_ends_with_status_1_and_its_remedy(service, adnerf):
     service.start_worker()
     service.file("empty.mp4", at={"1": "refuse"})
@@ -206,6 +231,8 @@ def test_a_wrong_command_line_ends_with_status_2(adnerf, words):
         (["--background", "wall.png", "--label"], {"label": True, "background": {"kind": "image"}}, Path("wall.png")),
         (["--label", "Made by AI", "--yaw", "-5"], {"label": "Made by AI", "view": {"yaw_deg": -5.0}}, None),
         (["--label", "--seed", "1"], {"label": True, "seed": 1}, None),
+        (["--aspect", "9:16", "--fit", "contain", "--sides", "#102030", "--captions", "burn"],
+         {"aspect": "9:16", "fit": "contain", "sides": "#102030", "captions": {"burn": {}}}, None),
         (["--zoom", "1.5", "--x", "-0.1", "--size", "64", "--seed", "0"],
          {"view": {"zoom": 1.5, "x": -0.1}, "size": 64, "seed": 0}, None),
     ],

@@ -7,6 +7,7 @@ import pytest
 from adnerf_client import Background, JobFailed, NotFound, Options, View
 from adnerf_client import models as ours
 from adnerf_client.errors import Invalid
+from adnerf_client.models import BurntCaptions, Captions
 from adnerf_core.config import RenderOptions
 from api.schemas import resources
 from tests.client.conftest import CONSENT
@@ -60,6 +61,40 @@ def test_speech_and_a_duration_exclude_each_other(service, client):
     assert [error["pointer"] for error in caught.value.errors] == ["/duration_s"]
 
 
+def test_a_script_becomes_a_video_with_captions(service, client):
+    service.start_worker()
+    subject = service.ready_subject(client)
+    (voice,) = client.voices.list()
+    assert (voice.id, voice.licence, voice.default) == ("stub-ada", "CC0-1.0", True)
+    script = '{"steps": 1}'  # the stub core reads it as orders
+    options = Options(aspect="9:16", captions=Captions(file="srt"))
+    video = client.videos.create(
+        subject, script=script, speed=1.5, title="Hello", metadata={"order": "7"}, priority="low", options=options
+    )
+    assert (video.voice, video.speed, video.job.priority) == ("stub-ada", 1.5, "low")
+    video = client.wait(video, timeout=300)
+    assert (video.title, video.metadata, video.script, video.warnings) == ("Hello", {"order": "7"}, script, [])
+    assert client.videos.audio(video, service.folder / "a.wav").read_text() == script
+    assert '{"ste' in client.videos.captions(video, service.folder / "a.srt").read_text()
+    assert client.videos.thumbnail(video, service.folder / "a.jpg").read_bytes().startswith(b"picture of")
+    assert client.videos.preview_clip(video, service.folder / "c.mp4").read_bytes() == b"clip"
+    assert client.subjects.thumbnail(subject, service.folder / "s.jpg").read_bytes().startswith(b"picture of")
+    assert client.voices.sample(voice, service.folder / "v.wav").stat().st_size
+
+
+def test_a_batch_and_the_filters_of_lists(service, client):
+    service.start_worker()
+    subject = service.ready_subject(client)
+    right = {"subject_id": subject.id, "duration_s": 1, "title": "One of many"}
+    first, wrong, second = client.videos.create_batch([right, right | {"duration_s": 0}, right | {"title": "Another"}])
+    assert (first.status, wrong.video, wrong.problem["code"]) == (202, None, "validation_failed")
+    ids = [each.video.id for each in (first, second)]
+    assert [each.id for each in client.videos.list(ids=ids)] == ids[::-1]
+    assert [each.id for each in client.videos.list(title="of MANY")] == [ids[0]]
+    assert list(client.videos.list(created_before=first.video.created_at)) == []
+    assert len(list(client.videos.list(created_after=first.video.created_at))) == 2
+
+
 def test_lists_fetch_all_pages(service, client, monkeypatch):
     monkeypatch.setattr("adnerf_client.collection.PAGE", 2)
     made = [client.subjects.create(service.file(), consent=CONSENT, name=f"Ann {n}").id for n in range(5)]
@@ -93,7 +128,21 @@ def test_unusable_footage_raises_job_failed_with_the_remedy(service, client):
 
 
 @pytest.mark.parametrize(
-    "name", ["Subject", "FullFrame", "Video", "Job", "JobError", "Footage", "Quality", "Upload", "Consent", "Page"]
+    "name",
+    [
+        "Subject",
+        "FullFrame",
+        "Video",
+        "Job",
+        "JobError",
+        "Footage",
+        "Quality",
+        "Upload",
+        "Consent",
+        "Page",
+        "Voice",
+        "VideoWarning",
+    ],
 )
 def test_every_field_of_the_client_exists_in_the_service(name):
     assert set(getattr(ours, name).model_fields) <= set(getattr(resources, name).model_fields)
@@ -109,6 +158,10 @@ def test_the_options_are_those_of_the_service():
         background=Background(kind="color", color="#204060"),
         format="webm",
         seed=3,
+        aspect="4:5",
+        fit="contain",
+        sides="#000000",
+        captions=Captions(file="vtt", burn=BurntCaptions(size="large", box=False)),
     )
     read = RenderOptions.model_validate_json(every.model_dump_json(exclude_none=True))
     assert read.model_dump(exclude_unset=True).keys() == every.model_fields_set

@@ -16,6 +16,7 @@ import numpy as np
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import write_json
+from adnerf_core.files.stills import write_clip, write_thumbnail
 from tests.worker import stub_core
 
 MARK = b"\nORDERS"
@@ -137,4 +138,21 @@ def render(
     )
 
 
-CORE = replace(stub_core.CORE, preprocess=preprocess, train=train, views=views, render=render)
+class Voices(stub_core.StubVoices):
+    """A voice whose speech is a tone."""
+
+    def speak(self, script, voice_id, out, *, speed=1.0, progress=stub_core.silent):
+        ffmpeg.write_wav(out, 0.2 * np.sin(np.arange(2 * SAMPLE_RATE) / 8).astype(np.float32))
+        return [stub_core.SpokenPassage(0.0, 2.0, script)]
+
+
+CORE = replace(
+    stub_core.CORE,
+    preprocess=preprocess,
+    train=train,
+    views=views,
+    render=render,
+    speech=Voices,
+    thumbnail=write_thumbnail,
+    clip=write_clip,
+)

@@ -193,3 +193,24 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     expect(page).to_have_url(re.compile(r"/#/$"))
     page.goto(address)
     expect(page.get_by_role("alert")).to_contain_text("There is no subject")
+
+
+def test_a_script_is_read_by_a_voice_and_its_captions_are_shown(page, footage):
+    ready_subject(page, footage("ann"))
+    page.get_by_role("button", name="Write a script").click()
+    page.get_by_role("button", name="Make the video").click()
+    expect(page.get_by_role("alert")).to_contain_text("Write what is to be said first")
+    expect(page.get_by_label("Voice", exact=True)).to_contain_text("Ada (en, CC0-1.0)")
+    page.get_by_label("Script").fill("Hello, I am Ann.")
+    page.get_by_text("Frame, motion, size").click()
+    page.get_by_label("Captions").select_option("In the player")
+    assert_accessible(page)
+    page.get_by_role("button", name="Make the video").click()
+    page.wait_for_url("**/#/videos/*")
+    expect(page.locator("video.player track")).to_have_attribute("src", re.compile("/captions$"))
+    expect(page.get_by_text("a script, read by stub-ada")).to_be_visible()
+    first_cue = """track => new Promise(done => {
+        const look = () => track.track.cues?.length ? done(track.track.cues[0].text) : setTimeout(look, 50);
+        look();
+    })"""
+    assert page.locator("video.player track").evaluate(first_cue) == "Hello"

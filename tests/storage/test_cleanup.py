@@ -88,7 +88,8 @@ def test_every_column_for_a_key_has_a_place():
         (Video, object_places.VIDEO_SUFFIXES, {"audio_key", "background_key"}),
     ):
         assert {column.name for column in object_places.key_columns(model)} == {*places.values()} | others
-    assert {*FORMATS} | {".c2pa"} == {*object_places.VIDEO_SUFFIXES}
+    beside = {".c2pa", ".wav", ".srt", ".vtt", ".jpg", ".clip"}
+    assert {*FORMATS} | beside == {*object_places.VIDEO_SUFFIXES}
 
 
 def test_named_objects_stay_and_unnamed_ones_go_to_the_trash(database, store, put, cleaner):
@@ -102,7 +103,7 @@ def test_named_objects_stay_and_unnamed_ones_go_to_the_trash(database, store, pu
         f"{folder}/videos/{job.video_id}/{job.id}-0-9.mp4",
         "subjects/sub_gone/source",
     ]
-    unknown = [f"{folder}/gestures/{job.id}-0.zip", f"{folder}/videos/{job.video_id}/{job.id}-0.vtt", f"{folder}/notes"]
+    unknown = [f"{folder}/gestures/{job.id}-0.zip", f"{folder}/videos/{job.video_id}/{job.id}-0.txt", f"{folder}/notes"]
     put(*named, *unnamed, *unknown, "somebody/else's")
     assert sorted(cleaner.run_batch()) == sorted(unnamed)
     assert keys(store) == sorted([*named, *unknown, "somebody/else's"])
@@ -273,10 +274,10 @@ def test_more_than_a_share_is_left_to_the_operator(database, store, put, cleaner
     monkeypatch.setattr(cleanup, "MAX_FREE", 2)
     job = new_job(database, "render")
     named = name_all(database, job)
-    gone = [f"subjects/sub_gone/{number}" for number in range(4)]
+    gone = [f"subjects/sub_gone/{number}" for number in range(6)]
     put(*named, *gone)
     assert cleaner.run_batch() == []
-    assert "No row needs 4 of" in caplog.text and "adnerf store clean" in caplog.text
+    assert "No row needs 6 of" in caplog.text and "adnerf store clean" in caplog.text
     store.delete(gone.pop())
     monkeypatch.setattr(cleanup, "MAX_SHARE", 0.5)
     assert cleaner.run_batch() == gone

@@ -13,14 +13,19 @@ import signal
 import time
 from types import SimpleNamespace
 
-from adnerf_core.errors import NoFaceFound
+from adnerf_core.errors import CaptionsUnavailable, NoFaceFound, NothingToSay
 from adnerf_core.files.run_dir import read_json, write_json
-from adnerf_core.progress import Cancelled
+from adnerf_core.progress import Cancelled, silent
+from adnerf_core.speech.engine import Voice
+from adnerf_core.speech.speak import SpokenPassage
+from adnerf_core.speech.timing import Word
 from worker.jobs.core_functions import CoreFunctions
 
 FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}
 LOADED = []
 """The runs that were loaded, and a None where the memory was freed."""
+READ = []
+"""The voice and the speed of each script that was read."""
 QUALITY = {"psnr": 30.0, "ssim": 0.95, "mouth_psnr": 28.0, "lmd_px": 1.2, "lip_sync": 0.8, "held_out_frames": 27} | {
     "full_psnr": 41.0,
     "full_ssim": 0.99,
@@ -159,6 +164,37 @@ class NoSeal:
         pass
 
 
+class StubVoices:
+    """A voice that reads a script as orders: its speech is the text itself."""
+
+    def __init__(self, settings):
+        pass
+
+    def voices(self):
+        return [Voice("stub-ada", "Ada", "en", "stub", "CC0-1.0")]
+
+    def speak(self, script, voice_id, out, *, speed=1.0, progress=silent):
+        if "nothing" in script:
+            raise NothingToSay("The voice can say nothing of this script.")
+        READ.append((voice_id, speed))
+        progress("speech", 1, 1)
+        out.write_bytes(script.encode())
+        return [SpokenPassage(0.0, 0.8, script)]
+
+
+class StubTranscriber:
+    """Hears one word."""
+
+    def __init__(self, settings):
+        pass
+
+    def words(self, audio, spoken, progress=silent):
+        progress("captions", 1, 1)
+        if b"unheard" in audio.read_bytes():
+            raise CaptionsUnavailable("The speech was not recognised as English.")
+        return [Word(0.1, 0.8, spoken[0][2][:5] if spoken else "heard", False)]
+
+
 def render(run, audio, out, options, progress, *, background=None, device="cpu", load=load, mark=None, duration_s=None):
     assert (audio is None) != (duration_s is None)
     subject = load(run, device)
@@ -187,4 +223,8 @@ CORE = CoreFunctions(
     gpu=lambda: None,
     free=free,
     provenance=NoSeal,
+    speech=StubVoices,
+    transcriber=StubTranscriber,
+    thumbnail=lambda video, out: out.write_bytes(b"picture of " + video.read_bytes()[:5]),
+    clip=lambda video, out: out.write_bytes(b"clip"),
 )

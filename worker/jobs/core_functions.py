@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adnerf_core.files.run_dir import RunDir
@@ -26,8 +27,8 @@ class CoreFunctions:
     load: Callable[[RunDir, str], Any]
     """(run, device) -> subject"""
     render: Callable[..., Any]
-    """(run, audio or None, out, options, progress, background=, device=, load=, mark=, duration_s=)
-    -> frame, frames, duration_s, width, height, view"""
+    """(run, audio or None, out, options, progress, background=, device=, load=, mark=, duration_s=, words=)
+    -> frame, frames, duration_s, width, height, view, and perhaps warnings; `words` only for captions in the picture"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""
     ffmpeg: Callable[[], str]
@@ -38,6 +39,14 @@ class CoreFunctions:
     """Frees cached device memory, so that other processes can use it."""
     provenance: Callable[[Settings], Any]
     """(settings) -> an object that marks and signs videos, as worker.provenance.provenance.Provenance does."""
+    speech: Callable[[Settings], Any]
+    """(settings) -> an object that reads scripts, as worker.speech.voices.Voices does."""
+    transcriber: Callable[[Settings], Any]
+    """(settings) -> an object that finds words and their times, as worker.speech.transcriber.Transcriber does."""
+    thumbnail: Callable[[Path, Path], object]
+    """(video, out) writes a JPEG"""
+    clip: Callable[[Path, Path], object]
+    """(video, out) writes a short MP4"""
 
 
 def load_core() -> CoreFunctions:
@@ -45,6 +54,7 @@ def load_core() -> CoreFunctions:
     from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.evaluation.evaluate import evaluate
     from adnerf_core.files.ffmpeg import ffmpeg_version
+    from adnerf_core.files.stills import write_clip, write_thumbnail
     from adnerf_core.preprocess.pipeline import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.synthesis.render import render
@@ -52,6 +62,8 @@ def load_core() -> CoreFunctions:
     from adnerf_core.synthesis.view_sheet import render_view_sheet
     from adnerf_core.training.train import train
     from worker.provenance.provenance import Provenance
+    from worker.speech.transcriber import Transcriber
+    from worker.speech.voices import Voices
 
     return CoreFunctions(
         preprocess=preprocess,
@@ -65,6 +77,10 @@ def load_core() -> CoreFunctions:
         gpu=describe_gpu,
         free=free_memory,
         provenance=Provenance,
+        speech=Voices,
+        transcriber=Transcriber,
+        thumbnail=write_thumbnail,
+        clip=write_clip,
     )
 
 

@@ -15,6 +15,7 @@ import io
 import logging
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError
 
@@ -33,6 +34,7 @@ from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.lease import Lease
 from worker.jobs.model_cache import ModelCache
 from worker.jobs.progress import ProgressEstimator
+from worker.jobs.video_parts import VideoSpeech, store_captions, store_pictures, store_thumbnail, warning
 from worker.jobs.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -63,6 +65,8 @@ class Pipeline:
         self.workspace = Workspace(settings.work, store)
         self.model_cache = ModelCache(core.load, core.free)
         self.provenance = core.provenance(settings)
+        self.voices = core.speech(settings)
+        self.speech = VideoSpeech(self.voices, core.transcriber(settings))
 
     def run(self, job: Job, stopping: threading.Event) -> None:
         """Runs a claimed job to its end: succeeded, failed, timed out, lost, or released.
@@ -111,7 +115,8 @@ class Pipeline:
                 attempt.publish(footage=read_json(out / "footage.json"))
         key = attempt.key("datasets", ".zip")
         attempt.upload_folder(out, key)
-        attempt.succeed(key, dataset_key=key)
+        pictures = store_thumbnail(attempt, source, self.core)
+        attempt.succeed(key, *pictures.values(), dataset_key=key, **pictures)
         self.workspace.cache_folder(out, key)  # the training that follows is likely to run here
 
     def _train(self, attempt: Attempt) -> None:
@@ -158,9 +163,14 @@ class Pipeline:
         subject = attempt.load(Subject, video.subject_id)
         self.provenance.check()  # before hours of rendering
         run = RunDir(attempt.cached_folder(subject.run_key))
-        audio = attempt.file(video.audio_key, "audio") if video.idle_s is None else None
+
+        def sign(path: Path, frame: str) -> Path:
+            return self.provenance.sign(path, video, subject, frame)[0]
+
+        audio, spoken = self.speech.audio(attempt, video, sign)
         background = attempt.file(video.background_key, "background") if video.background_key else None
         options = RenderOptions(**video.options)
+        words, warnings = self.speech.words(attempt, audio, spoken, options.captions)
         out = attempt.folder / f"video.{options.format}"
         rendered = self.core.render(
             run,
@@ -173,6 +183,7 @@ class Pipeline:
             load=self.model_cache.load,
             mark=self.provenance.mark(video.mark),
             duration_s=video.idle_s,
+            **({"words": words} if options.captions.burn is not None else {}),
         )
         attempt.lease.check()
         signed, manifest = self.provenance.sign(out, video, subject, rendered.frame)
@@ -184,7 +195,19 @@ class Pipeline:
         measures = {name: getattr(rendered, name) for name in ("frame", "frames", "duration_s", "width", "height")}
         measures["view"] = rendered.view.model_dump()
         measures["credentials_key"] = None if manifest is None else manifest_key
-        attempt.succeed(key, manifest_key, file_key=key, sha256=stored.sha256, size_bytes=stored.size, **measures)
+        measures["warnings"] = [*warnings, *map(warning, getattr(rendered, "warnings", ()))] or None
+        beside = store_captions(attempt, video, words, rendered.duration_s, options.captions)
+        beside |= store_pictures(attempt, video, signed, self.core, lambda path: sign(path, rendered.frame))
+        attempt.succeed(
+            key,
+            manifest_key,
+            *beside.values(),
+            file_key=key,
+            sha256=stored.sha256,
+            size_bytes=stored.size,
+            **measures,
+            **beside,
+        )
 
     def _record_certificate(self) -> None:
         with self.database.session() as session:

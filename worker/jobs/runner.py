@@ -30,6 +30,7 @@ from worker.jobs.pipeline import Pipeline
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.locks import WorkerLock
 from worker.provenance import verifier
+from worker.speech.announcer import Announcer
 from worker.sweeper import Sweeper
 from worker.webhooks import delivery
 
@@ -97,12 +98,15 @@ class Runner:
         return True
 
     def start_background_tasks(self) -> None:
-        """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, verification and webhook delivery."""
+        """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, voices, verification and webhook delivery."""
         tasks = {
             "heartbeat": (self._heartbeat, self.settings.sweep_s),
             "sweep": (self._sweep, self.settings.sweep_s),
             "cleanup": (self._clean_up, CLEANUP_S),
         }
+        if "render" in self.kinds:
+            announcer = Announcer(self.pipeline.voices, self.database, self.stopping)
+            tasks["voices"] = (announcer.announce, CLEANUP_S)
         if "preprocess" in self.kinds:
             deliverer = delivery.WebhookDeliverer(self.settings, self.database, self.stopping)
             for number in range(1, verifier.THREADS + 1):

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from storage.errors import BadCertificate
 from worker.provenance.signing_identity import PURPOSES, SigningIdentity
 
-MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm"}
+MEDIA_TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".wav": "audio/wav", ".jpg": "image/jpeg"}
+"""What can be signed: videos, the speech of scripts, and pictures of videos."""
 DETACHED = frozenset({".webm"})
 """Formats whose manifest is a separate object."""
 LABEL = "adnerf.video"
@@ -77,7 +78,7 @@ class Signer:
         self._sign(io.BytesIO(b"self test"), io.BytesIO(), "application/octet-stream", claim, detached=True)
 
     def sign(self, source: Path, out: Path, claim: VideoClaim) -> bytes | None:
-        """Writes the video `source` (.mp4 or .webm) with its credentials to `out`.
+        """Writes the file `source` (its suffix is one of MEDIA_TYPES) with its credentials to `out`.
 
         Returns:
             The manifest if it must be stored separately (the bytes of `out` are then those of `source`), else None.

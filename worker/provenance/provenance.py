@@ -54,7 +54,7 @@ class Provenance:
         return None if number is None else Watermark(number, self.mark_key)
 
     def sign(self, path: Path, video: Video, subject: Subject, frame: str) -> tuple[Path, bytes | None]:
-        """Signs a rendered video; the file `path` is replaced by the signed file.
+        """Signs a rendered video, or its speech, thumbnail or clip; the file `path` is replaced by the signed file.
 
         Args:
             path: the file.
@@ -69,7 +69,7 @@ class Provenance:
             BadCertificate: the video cannot be signed.
             OSError: the disk is full.
         """
-        signed = path.with_name(f"signed{path.suffix}")
+        signed = path.with_name(f"signed-{path.name}")
         claim = VideoClaim(
             video.id,
             subject.id,

@@ -1,4 +1,4 @@
-"""HTTP requests to URLs that clients choose, such as webhooks: allowed targets and a deadline (protection against SSRF).
+"""HTTP requests to URLs that clients or operators choose, such as webhooks: allowed targets and a deadline (protection against SSRF).
 
 A host name could resolve to the operator's own network, at once or at a second look-up (DNS rebinding). Therefore the URL is
 parsed once (WHATWG's rules, by pydantic), the name is resolved once, and the connection goes to exactly the addresses that
@@ -89,7 +89,7 @@ class Target(NamedTuple):
 
 
 class Response(NamedTuple):
-    """The status, and at most MAX_BODY_BYTES bytes of the body."""
+    """The status, and the beginning of the body."""
 
     status: int
     body: bytes
@@ -99,12 +99,12 @@ class RequestFailed(Exception):
     """The exchange failed; the message says why without revealing anything about the operator's network."""
 
 
-def networks(setting: str) -> tuple[Network, ...]:
-    """Parses ADNERF_WEBHOOK_NETWORKS, a list of networks separated by commas. Raises BadSetting."""
+def networks(setting: str, variable: str = "ADNERF_WEBHOOK_NETWORKS") -> tuple[Network, ...]:
+    """Parses the value of `variable`, a list of networks separated by commas. Raises BadSetting."""
     try:
         return tuple(ipaddress.ip_network(text.strip()) for text in setting.split(",") if text.strip())
     except ValueError as error:
-        raise BadSetting(f"ADNERF_WEBHOOK_NETWORKS: {error}.") from error
+        raise BadSetting(f"{variable}: {error}.") from error
 
 
 def parse(url: str) -> Target:
@@ -206,6 +206,7 @@ def post(
     resolve: Resolve = resolve,
     tls: ssl.SSLContext | None = None,
     deadline_s: float = DEADLINE_S,
+    max_body_bytes: int = MAX_BODY_BYTES,
 ) -> Response:
     """POSTs `body` and returns the response, whatever its status.
 
@@ -217,6 +218,7 @@ def post(
         resolve: the resolver; tests replace it.
         tls: the trusted certificates; default: those of the system and of certifi.
         deadline_s: for the whole exchange.
+        max_body_bytes: how much of the response's body is read.
 
     Raises:
         UrlRefused: the URL or its host is not allowed.
@@ -234,20 +236,20 @@ def post(
             httpcore.ConnectionPool(ssl_context=tls, network_backend=backend) as pool,
             pool.stream("POST", origin, headers=list({**headers, **required}.items()), content=body) as response,
         ):
-            return Response(response.status, _read_start(response))
+            return Response(response.status, _read_start(response, max_body_bytes))
     except httpcore.TimeoutException as error:
         raise RequestFailed(f"No response within {deadline_s:.0f} s.") from error
     except (httpcore.NetworkError, httpcore.ProtocolError) as error:
         raise RequestFailed(_reason(error)) from error
 
 
-def _read_start(response: httpcore.Response) -> bytes:
-    body = b""
+def _read_start(response: httpcore.Response, limit: int) -> bytes:
+    body = bytearray()
     for chunk in response.iter_stream():
         body += chunk
-        if len(body) >= MAX_BODY_BYTES:
+        if len(body) >= limit:
             break
-    return body[:MAX_BODY_BYTES]
+    return bytes(body[:limit])
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,8 @@ const STAGES = {
   head: "Learning the head",
   evaluate: "Judging it on footage it never saw",
   views: "Taking pictures from all sides",
+  speech: "Reading the script",
+  captions: "Listening for captions",
   render: "Rendering the frames",
   store: "Putting it away",
 };
@@ -144,7 +146,7 @@ export function footage(found) {
 const side = (degrees) => (degrees ? `${Math.abs(degrees)}° ${degrees < 0 ? "right" : "left"}` : "straight on");
 
 /** What a video is and was asked to be, as [label, value] rows. */
-export function facts({ options, view, frame, idle_s, width, height, duration_s }) {
+export function facts({ options, view, frame, idle_s, script, voice, width, height, duration_s }) {
   const { kind, color } = options.background;
   const backgrounds = { original: "as filmed", color, image: "a picture", transparent: "none" };
   const turned = view ?? options.view;
@@ -157,7 +159,7 @@ export function facts({ options, view, frame, idle_s, width, height, duration_s 
   if (turned.y) turns.push(`${Math.round(Math.abs(turned.y) * 100)} % further ${turned.y > 0 ? "down" : "up"}`);
   return [
     ["Length", duration_s && duration(duration_s)],
-    ["Speech", idle_s && "none, it loops"],
+    ["Speech", idle_s ? "none, it loops" : script && `a script, read by ${voice}`],
     ["Frame", { full: "whole", portrait: "portrait" }[frame]],
     ["Picture", width && `${width} × ${height}, ${options.format === "webm" ? "WebM" : "MP4"}`],
     ["View", turns.join(", ") || "as filmed"],
@@ -172,7 +174,7 @@ export function choices(video) {
   return facts(video)
     .filter(([name, value]) => value !== "as filmed" && !["Motion", "Frame"].includes(name))
     .map(([name, value]) => {
-      if (name === "Speech") return "silent";
+      if (name === "Speech") return video.idle_s ? "silent" : "from a script";
       if (name === "View") return /^[\d.]+°/.test(value) ? `turned ${value}` : value; // a zoom or a tilt alone is no turn
       if (name === "Background") return value.startsWith("#") ? `on ${value}` : `background ${value}`;
       return value;

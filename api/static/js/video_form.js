@@ -20,6 +20,18 @@ const FRAMES = ({ width, height }) => [
   { id: "full", name: "Whole frame", text: `${width} × ${height}, as filmed` },
   { id: "portrait", name: "Portrait", text: "a square, all of it rendered" },
 ];
+const CAPTIONS = [
+  ["", "None"],
+  ["file", "In the player"],
+  ["burn", "In the picture too"],
+];
+const ASPECTS = [
+  ["", "As the frame"],
+  ["16:9", "16:9"],
+  ["9:16", "9:16, upright"],
+  ["1:1", "1:1, square"],
+  ["4:5", "4:5"],
+];
 const POSES = [
   { id: "track", name: "Lively", text: "moves as in the footage" },
   { id: "still", name: "Quiet", text: "sways and blinks a little" },
@@ -43,6 +55,8 @@ export function videoForm(subject, signal, asked) {
   );
   const size = h("select", {}, sizes);
   const label = h("input", { type: "checkbox" });
+  const captions = h("select", {}, CAPTIONS.map(([value, text]) => h("option", { value }, text)));
+  const aspect = h("select", {}, ASPECTS.map(([value, text]) => h("option", { value }, text)));
   const format = h("select", {}, h("option", { value: "mp4" }, "MP4 (plays everywhere)"), h("option", { value: "webm" }, "WebM"));
 
   const make = async (uploaded) => {
@@ -55,10 +69,12 @@ export function videoForm(subject, signal, asked) {
       format: kind === "transparent" ? "webm" : format.value,
       ...(size.value ? { size: Number(size.value) } : {}),
       label: label.checked,
+      ...(aspect.value ? { aspect: aspect.value } : {}),
+      ...(captions.value ? { captions: { file: "vtt", ...(captions.value === "burn" ? { burn: {} } : {}) } } : {}),
     };
     const form = new FormData();
     if (uploaded) form.set("upload_id", uploaded);
-    else form.set("duration_s", said.seconds());
+    else Object.entries(said.fields()).forEach(([name, value]) => form.set(name, value));
     form.set("subject_id", subject.id);
     form.set("options", JSON.stringify(options));
     if (kind === "image") form.set("background", file);
@@ -90,12 +106,13 @@ export function videoForm(subject, signal, asked) {
     h(
       "details",
       {},
-      h("summary", {}, "Frame, motion, size, format, label"),
+      h("summary", {}, "Frame, motion, size, format, captions, label"),
       whole
         ? choice("Frame", "frame", FRAMES(whole), frame, (id) => (frame = id))
         : h("p", { class: "faint small" }, "This subject has portraits only: an earlier version made it. Create it again from its footage to show the whole frame."),
       choice("Motion", "pose", POSES, pose, (id) => (pose = id)),
       h("div", { class: "pair" }, field("Longest edge", size, longest > LARGEST_PORTRAIT ? `A portrait has at most ${LARGEST_PORTRAIT} px.` : null), field("Format", format, "Without a background it is always WebM.")),
+      h("div", { class: "pair" }, field("Captions", captions), field("Shape", aspect, "Cut from the frame, with the face in view.")),
       h("label", { class: "check" }, label, "Say “AI-generated” in a corner of the picture"),
     ),
     problem,

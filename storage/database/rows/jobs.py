@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, SmallInteger, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database.base import Base, UtcTime
 from storage.database.rows.common import now
 
 JobKind = Literal["preprocess", "train", "render"]
+JobPriority = Literal["normal", "low"]
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -20,13 +21,17 @@ class Job(Base):
 
     `attempt` is raised by every claim and never lowered, so that it fences writes of earlier claims; an attempt that must not
     count raises `max_attempts` as well. Every change of the row raises `revision`. `wake_at` is the time at which workers have
-    to be notified (again) of a queued job; it is None unless the job is queued.
+    to be notified (again) of a queued job; it is None unless the job is queued. The queue is claimed in the order of `priority`
+    (0 normal, 1 low), `turn` and `queued_at`; storage/tables/queue.py says how turns are given.
     """
 
     __tablename__ = "jobs"
     __table_args__ = (
-        Index(None, "state", "queued_at", "id"),  # The queue in the order of claims.
-        Index(None, "state", "kind", "queued_at", "id"),  # The same for workers of one kind, and for metrics.
+        Index(None, "state", "queued_at", "id"),  # How long jobs have waited.
+        Index(None, "state", "kind", "queued_at", "id"),  # The same by kind, for metrics.
+        Index(None, "state", "priority", "turn", "queued_at", "id"),  # The queue in the order of claims.
+        Index(None, "state", "kind", "priority", "turn", "queued_at", "id"),  # The same for workers of one kind.
+        Index(None, "owner", "state", "priority", "turn"),  # The last turn of an owner.
         Index(None, "owner", "id"),  # This one and the others: listings, newest first.
         Index(None, "owner", "state", "id"),
         Index(None, "owner", "kind", "id"),
@@ -49,6 +54,8 @@ class Job(Base):
     worker: Mapped[str | None] = mapped_column(String(80))
     lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
     wake_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    priority: Mapped[int] = mapped_column(SmallInteger, default=0, server_default="0")
+    turn: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
     revision: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     queued_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
@@ -86,6 +93,25 @@ class Worker(Base):
     device: Mapped[dict[str, Any]] = mapped_column(JSON)
     started_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     heartbeat_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+
+
+class Voice(Base):
+    """A voice that workers can read scripts with; storage/tables/voices.py writes it. The smallest `position` is the default voice.
+
+    `sample` is a WAV; `sample_sha256` is set with it.
+    """
+
+    __tablename__ = "voices"
+
+    id: Mapped[str] = mapped_column(String(100), primary_key=True)
+    name: Mapped[str]
+    language: Mapped[str] = mapped_column(String(32))
+    engine: Mapped[str] = mapped_column(String(32))
+    licence: Mapped[str]
+    position: Mapped[int]
+    sample: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    sample_sha256: Mapped[str | None] = mapped_column(String(64))
+    seen_at: Mapped[datetime] = mapped_column(UtcTime)
 
 
 class Counter(Base):

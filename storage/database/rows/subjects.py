@@ -56,6 +56,7 @@ class Subject(Base):
     full_frame: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     views: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     views_key: Mapped[str | None]
+    thumbnail_key: Mapped[str | None]
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     jobs: Mapped[list[Job]] = relationship(
         primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
@@ -71,6 +72,10 @@ class Video(Base):
     `mark` is the number that the watermark encodes. `credentials_key` names the manifest of the content credentials if the
     file format cannot embed one (WebM). A video without speech has an `idle_s`, the length that was requested in seconds, and
     an empty `audio_key`. `frame` (full or portrait) is what was rendered.
+
+    A video with a `script` has an empty `audio_key` too: `voice` reads it at `speed`, the sound is `speech_key`, and `spoken` are
+    its passages as [start, end, text], in seconds. `client_metadata` are the client's own texts. `warnings` are what could not be
+    done of what was asked, each with `code` and `message`.
     """
 
     __tablename__ = "videos"
@@ -84,6 +89,17 @@ class Video(Base):
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     audio_key: Mapped[str]
+    title: Mapped[str | None] = mapped_column(String(200))
+    client_metadata: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
+    script: Mapped[str | None]
+    voice: Mapped[str | None] = mapped_column(String(100))
+    speed: Mapped[float | None]
+    spoken: Mapped[list[list[Any]] | None] = mapped_column(JSON(none_as_null=True))
+    speech_key: Mapped[str | None]
+    warnings: Mapped[list[dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
+    captions_key: Mapped[str | None]
+    thumbnail_key: Mapped[str | None]
+    clip_key: Mapped[str | None]
     background_key: Mapped[str | None]
     file_key: Mapped[str | None]
     credentials_key: Mapped[str | None]

@@ -12,6 +12,7 @@ from adnerf_core.errors import FullFrameUnavailable
 from adnerf_core.files import ffmpeg, yuv
 from adnerf_core.files.footage_reader import FootageReader
 from adnerf_core.progress import Cancelled, silent
+from adnerf_core.speech.timing import Word
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.render import frame_shown, render
 from adnerf_core.synthesis.subject import load_subject
@@ -223,3 +224,25 @@ def test_memory_does_not_grow_with_the_length(subject, codes, monkeypatch):
     list(islice(frames, 10))
     assert 10 <= len(taken) <= 10 + 2 * usable_cores() + 1
     frames.close()
+
+
+@pytest.mark.parametrize("frame", ["full", "portrait"])
+def test_videos_of_another_shape_have_captions_in_the_picture(toy_run, tmp_path, frame):
+    words = [Word(0.0, 0.4, "Hello", False), Word(0.4, 0.8, "there", True)]
+    options = {"frame": frame, "size": 128, "aspect": "9:16", "fit": "contain", "sides": "#000000"}
+    videos = []
+    for captions in ({}, {"captions": {"burn": {"position": "top"}}}):
+        out = tmp_path / f"{len(videos)}.mp4"
+        done = render(toy_run, tone(tmp_path / "a.wav", 0.8), out, RenderOptions(**options, **captions), words=words)
+        assert (done.width, done.height, done.warnings) == (72, 128, ())
+        videos.append(np.stack(list(ffmpeg.read_frames(out))))
+    assert videos[0].shape[1:] == (128, 72, 3) and videos[0][:, :20].max() < 12
+    assert videos[1][5, :60].max() > 150, "no letters"
+    letters = render(
+        toy_run,
+        tone(tmp_path / "a.wav", 0.8),
+        tmp_path / "x.mp4",
+        RenderOptions(**options, **captions),
+        words=[Word(0, 1, "你", False)],
+    )
+    assert [error.code for error in letters.warnings] == ["captions_unavailable"]

@@ -4,7 +4,7 @@ from storage.tables import jobs
 from tests.api.conftest import check_problem
 
 JOB_FIELDS = {
-    "id", "kind", "state", "stage", "progress", "eta_s", "queue_position", "attempt", "max_attempts", "error",
+    "id", "kind", "state", "stage", "progress", "eta_s", "queue_position", "attempt", "max_attempts", "priority", "error",
     "subject_id", "video_id", "created_at", "started_at", "finished_at", "links",
 }  # fmt: skip
 

@@ -7,7 +7,7 @@ from tests.api.conftest import AUDIO, FULL_FRAME, PNG, VIDEO, check_problem
 
 VIDEO_FIELDS = {
     "id", "subject_id", "state", "options", "view", "idle_s", "duration_s", "frame", "frames", "width", "height",
-    "size_bytes", "created_at", "job", "links",
+    "size_bytes", "created_at", "job", "links", "title", "metadata", "script", "voice", "speed", "warnings",
 }  # fmt: skip
 FILM = bytes(range(256)) * 4000
 
@@ -53,6 +53,10 @@ def test_all_options_are_stored_and_returned(client, subject):
         "format": "webm",
         "seed": 7,
         "label": "made by a machine",
+        "aspect": "9:16",
+        "fit": "contain",
+        "sides": "#102030",
+        "captions": {"file": "srt", "burn": {"size": "large", "position": "top", "color": "#ffff00", "box": False}},
     }
     assert post(client, subject, options).json()["options"] == options
 

@@ -13,7 +13,7 @@ from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video, new_id
 from storage.errors import MoveNotAllowed, NotFound
-from storage.tables import jobs, queue_positions, workers
+from storage.tables import jobs, queue, workers
 from storage.tables.jobs import JobProgress
 
 ERROR = {"code": "no_face_found", "message": "No face.", "remedy": "Show it."}
@@ -217,7 +217,7 @@ def test_a_released_job_keeps_its_place_and_its_attempts(database):
     after = read(database, Job, first.id)
     assert after.max_attempts - after.attempt == jobs.MAX_ATTEMPTS
     with database.session(write=False) as session:
-        assert queue_positions.of_jobs(session, [first.id, second.id]) == {first.id: 1, second.id: 2}
+        assert queue.queue_positions(session, [first.id, second.id]) == {first.id: 1, second.id: 2}
 
 
 def test_the_sweep_takes_jobs_from_lost_workers_only(database):
@@ -273,12 +273,12 @@ def test_queue_positions_follow_the_order_of_claims(database):
     with database.session() as session:
         jobs.cancel(session, queued[1])
         jobs.retry(session, queued[1])
-        positions = queue_positions.of_jobs(session, queued)
+        positions = queue.queue_positions(session, queued)
     order = sorted(positions, key=positions.get)
     assert order == [queued[0], queued[2], queued[3], queued[1]]
     assert [claim(database).id for _ in queued] == order
     with database.session(write=False) as session:
-        assert queue_positions.of_jobs(session, queued) == {}
+        assert queue.queue_positions(session, queued) == {}
 
 
 def test_queue_positions_count_the_kinds_that_share_a_worker(database):
@@ -288,7 +288,7 @@ def test_queue_positions_count_the_kinds_that_share_a_worker(database):
 
     def positions():
         with database.session(write=False) as session:
-            return [queue_positions.of_jobs(session, everything)[job] for job in everything]
+            return [queue.queue_positions(session, everything)[job] for job in everything]
 
     def start(name, *queues):
         with database.session() as session:
@@ -299,13 +299,13 @@ def test_queue_positions_count_the_kinds_that_share_a_worker(database):
     assert positions() == [1, 2, 1, 2, 3]
     assert [claim(database, kinds=["train", "render"]).id for _ in range(2)] == [third, fourth]
     with database.session(write=False) as session:
-        assert queue_positions.of_jobs(session, everything) == {first: 1, second: 2, last: 1}
+        assert queue.queue_positions(session, everything) == {first: 1, second: 2, last: 1}
     start("cpu", "cpu")
     with database.session(write=False) as session:
-        assert queue_positions.of_jobs(session, [last]) == {last: 1}
+        assert queue.queue_positions(session, [last]) == {last: 1}
     start("all", "cpu", "gpu_train", "gpu_render")
     with database.session(write=False) as session:
-        assert queue_positions.of_jobs(session, everything) == {first: 1, second: 2, last: 3}
+        assert queue.queue_positions(session, everything) == {first: 1, second: 2, last: 3}
 
 
 def test_a_worker_may_ask_for_some_kinds_only(database):

@@ -12,8 +12,14 @@ export async function videoView(main, [id], signal) {
   let subject = await read(video.links.subject, { signal });
   const withdrawn = () => Boolean(subject.consent.withdrawn_at);
   const others = (await list(`/v1/videos?state=ready&subject_id=${subject.id}`, { signal, most: 100 })).filter((each) => each.id !== id);
-  const url = video.links.file && (await mediaUrl(video.links.file, signal));
-  const title = video.idle_s ? `${subject.name}, silent` : `${subject.name} speaks`;
+  let captions = null;
+  const sources = async () => {
+    const vtt = video.options.captions.file === "vtt" && video.links.captions;
+    captions = vtt ? await mediaUrl(vtt, signal) : null;
+    return video.links.file && (await mediaUrl(video.links.file, signal));
+  };
+  const url = await sources();
+  const title = video.title ?? (video.idle_s ? `${subject.name}, silent` : `${subject.name} speaks`);
   const [head, stage, problem] = [h("div", {}), h("div", {}), h("div", {})];
   const progress = bar("");
   main.append(h("a", { class: "up", href: `#/subjects/${subject.id}` }, icon("back"), subject.name), head, problem, stage);
@@ -65,12 +71,14 @@ export async function videoView(main, [id], signal) {
         playsinline: true,
         preload: "metadata",
         "aria-label": title,
-      }),
+      }, captions && h("track", { kind: "captions", src: captions, label: "Captions", default: true })),
       h(
         "div",
         { class: "panel" },
         h("dl", { class: "facts" }, strings.facts(video).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
         h("a", { class: "button primary", href: source, download: `${subject.name}.${video.options.format}` }, icon("down"), `Download, ${strings.bytes(video.size_bytes)}`),
+        video.warnings.map((each) => h("p", { class: "small", role: "status" }, each.message)),
+        video.links.captions && h("a", { href: captions || video.links.captions, download: `${subject.name}.${video.options.captions.file}` }, "Save the captions"),
         others.length > 0 && compareWith(id, others),
         h("p", { class: "faint small" }, "It is signed and carries an invisible mark: ", h("a", { href: "#/verify" }, "anybody can see that it was made here"), "."),
         h("div", { class: "row" }, remove()),
@@ -86,7 +94,7 @@ export async function videoView(main, [id], signal) {
   const look = async () => {
     video = await read(path, { signal });
     subject = await read(video.links.subject, { signal });
-    show(video.links.file && (await mediaUrl(video.links.file, signal)));
+    show(await sources());
     if (active(video.job)) watch();
   };
   const hear = (job) => {

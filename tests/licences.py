@@ -1,0 +1,175 @@
+"""Writes docs/licences.md and the same for the page: the licence of every package, weight and voice of the service (`make licences`).
+
+    python -m tests.licences            writes both, from the packages of this environment
+
+The packages are those of the extras `worker` and `speech`, and what they require. A package whose licence cannot be told from its
+metadata ends the program: somebody has to look.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from html import escape
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
+HTML = Path(__file__).parents[1] / "api" / "static" / "licences.html"
+PROJECT, EXTRAS = "adnerf", ("worker", "speech")
+BESIDE = ("mediapipe", "moonshine-voice", "hibari-tts")
+"""Packages that are installed without their requirements (Makefile), and an optional one."""
+PLATFORM = re.compile(
+    r"nvidia-|triton$|cuda-|tomli$|exceptiongroup$|backports-|async-timeout$|setuptools$|importlib-|zipp$|tzdata$"
+)
+"""Packages that only some machines or versions of Python have. CUDA's libraries are NVIDIA's, under its own terms."""
+
+LICENCES = {
+    "MIT": r"\bMIT\b|Expat",
+    "Apache-2.0": r"Apache",
+    "BSD": r"BSD|Kiwi licensing|matplotlib project All rights|Enthought",
+    "PSF": r"PSF|Python Software Foundation",
+    "ISC": r"\bISC\b",
+    "MPL-2.0": r"MPL|Mozilla",
+    "LGPL-3.0": r"LGPL",
+    "MIT-CMU": r"MIT-CMU|HPND",
+}
+"""Licences by the names that metadata give them. All of them allow commercial use."""
+CONDITIONS = {
+    "MPL-2.0": "yes; changes of its files stay under it",
+    "LGPL-3.0": "yes; it can be replaced by another version",
+}
+"""What a licence demands beyond keeping its notice."""
+
+SOURCE = "yes; whoever passes it on owes its source"
+OTHERS = (
+    ("face mesh, selfie segmentation", "weights in mediapipe's wheel", "Apache-2.0", "yes"),
+    ("Moonshine tiny, English", "weights in moonshine-voice's wheel", "MIT", "yes"),
+    (
+        "`phones.safetensors`, `prior.safetensors`",
+        "weights of this project, trained on synthetic speech",
+        "Apache-2.0",
+        "yes",
+    ),
+    ("hibari: heart", "voice in hibari-tts's wheel, distilled from Kokoro-82M (Apache-2.0)", "Apache-2.0", "yes"),
+    ("DejaVu Sans", "font in matplotlib's wheel", "Bitstream Vera", "yes"),
+    (
+        "ffmpeg",
+        "program: the system's, or the one in imageio-ffmpeg's wheel; run as a process",
+        "GPL-3.0-or-later",
+        SOURCE,
+    ),
+    ("Swagger UI", "files in fastapi-offline's wheel, for /docs", "Apache-2.0", "yes"),
+    ("LPIPS, AlexNet", "weights that the operator may fetch, for evaluation", "BSD-2-Clause, BSD-3-Clause", "yes"),
+    ("Kokoro-82M", "voices that the operator may install", "Apache-2.0", "yes"),
+    (
+        "Piper's voices",
+        "voices that the operator may install",
+        "each its own: NAME.licence.txt",
+        "look it up: some forbid it",
+    ),
+    (
+        "espeak-ng",
+        "program that the operator may install; run as a process, never linked",
+        "GPL-3.0-or-later",
+        SOURCE,
+    ),
+    ("speech and recognition servers", "services that the operator may name", "their terms", "look it up"),
+)
+"""What is no Python package: name, what it is, licence, commercial use."""
+
+
+def packages() -> list[Distribution]:
+    """Returns the packages of the service that this environment has, by name."""
+    found: dict[str, Distribution] = {}
+
+    def walk(name: str, extras: Sequence[str]) -> None:
+        key = canonicalize_name(name)
+        if key in found or PLATFORM.match(key):
+            return
+        try:
+            found[key] = distribution(name)
+        except PackageNotFoundError:  # an optional one, such as hibari-tts
+            return
+        for text in found[key].requires or ():
+            requirement = Requirement(text)
+            if not requirement.marker or any(requirement.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
+                walk(requirement.name, tuple(requirement.extras))
+
+    walk(PROJECT, EXTRAS)
+    for name in BESIDE:
+        walk(name, ())
+    del found[PROJECT]
+    return [found[name] for name in sorted(found)]
+
+
+def licence(package: Distribution) -> str:
+    """Returns the licence of a package. Raises ValueError if its metadata name none that is known."""
+    metadata = package.metadata
+    classifiers = [each for each in metadata.get_all("Classifier") or [] if each.startswith("License ::")]
+    for text in (metadata.get("License-Expression"), *classifiers, metadata.get("License")):
+        names = [name for name, pattern in LICENCES.items() if text and re.search(pattern, text)]
+        if names:
+            return ", ".join(name for name in names if name != "MIT" or "MIT-CMU" not in names)
+    raise ValueError(f"{package.name}: what is its licence? Look at its files, and add the name to LICENCES.")
+
+
+def page() -> str:
+    """Returns the page."""
+    rows = [
+        f"| {canonicalize_name(each.name)} | {licence(each)} | {CONDITIONS.get(licence(each), 'yes')} |"
+        for each in packages()
+    ]
+    others = [f"| {' | '.join(row)} |" for row in OTHERS]
+    return f"""# Licences
+
+Written by `make licences` from the packages of the environment; a test compares them. The project itself is under Apache-2.0.
+*Commercial use* says whether the licence allows it; every licence also demands that its notice is kept. This page is no legal advice.
+
+## Weights, voices, programs
+
+| name | what it is | licence | commercial use |
+|---|---|---|---|
+{chr(10).join(others)}
+
+## Packages
+
+| package | licence | commercial use |
+|---|---|---|
+{chr(10).join(rows)}
+"""
+
+
+def html(markdown: str) -> str:
+    """Returns the page as HTML: headings, paragraphs and tables, which are all that it has."""
+    lines = []
+    for block in markdown.strip().split("\n\n"):
+        rows = block.split("\n")
+        if block.startswith("#"):
+            level = len(block) - len(block.lstrip("#"))
+            lines.append(f"<h{level}>{_inline(block.lstrip('# '))}</h{level}>")
+        elif block.startswith("|"):
+            cells = [[_inline(cell.strip()) for cell in row.strip("|").split("|")] for row in rows]
+            lines.append(f"<table><tr><th>{'</th><th>'.join(cells[0])}</th></tr>")
+            lines += [f"<tr><td>{'</td><td>'.join(row)}</td></tr>" for row in cells[2:]] + ["</table>"]
+        else:
+            lines.append(f"<p>{_inline(' '.join(rows))}</p>")
+    head = '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8" /><title>Licences</title>'
+    style = '<link rel="stylesheet" href="/static/css/base.css" /></head>\n<body><main>'
+    return "\n".join([head + style, *lines, "</main></body>\n</html>\n"])
+
+
+def _inline(text: str) -> str:
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
+    HTML.write_text(html(page()))
+    print(f"{PAGE.name}: {len(packages())} packages")
+    sys.exit(0)
