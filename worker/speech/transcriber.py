@@ -12,7 +12,7 @@ import numpy as np
 
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import CaptionsUnavailable
-from adnerf_core.files.media_reader import stream_audio
+from adnerf_core.files.sound_reader import stream_audio
 from adnerf_core.progress import Progress, silent
 from adnerf_core.speech.recognition import MoonshineRecogniser
 from adnerf_core.speech.speak import SpokenPassage
