@@ -33,7 +33,9 @@ def halfway(house, kind):
 
 
 def results(house, folder):
-    return [key for key in house.objects() if f"/{folder}/" in key and not key.endswith("/audio")]
+    """Keys of the results in a folder, without what a video comes from and the pictures beside it."""
+    beside = ("/audio", ".jpg", ".clip")
+    return [key for key in house.objects() if f"/{folder}/" in key and not key.endswith(beside)]
 
 
 def worker_pid(job):

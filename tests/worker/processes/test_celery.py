@@ -36,7 +36,9 @@ def fleet(settings):
 
 
 def results(fleet, folder):
-    return [key for key in fleet.objects() if f"/{folder}/" in key and not key.endswith("/audio")]
+    """Keys of the results in a folder, without what a video comes from and the pictures beside it."""
+    beside = ("/audio", ".jpg", ".clip")
+    return [key for key in fleet.objects() if f"/{folder}/" in key and not key.endswith(beside)]
 
 
 def test_each_worker_runs_the_jobs_of_its_queues_and_says_what_it_is(fleet):
