@@ -30,7 +30,21 @@ from api.openapi import responses
 from api.problems import problems
 from api.requests import idempotency
 from api.responses.job_events import JobEventHub
-from api.routes import consents, docs, health, jobs, keys, owners, page, subjects, uploads, verify, videos, webhooks
+from api.routes import (
+    consents,
+    docs,
+    health,
+    jobs,
+    keys,
+    owners,
+    page,
+    samples,
+    subjects,
+    uploads,
+    verify,
+    videos,
+    webhooks,
+)
 from storage import settings as environment
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
@@ -108,7 +122,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.metrics = figures
     problems.install(app)
     idempotency.install(app)
-    for routes in (subjects, consents, videos, verify, jobs, uploads, webhooks, keys, owners, health):
+    for routes in (subjects, consents, videos, verify, jobs, uploads, webhooks, keys, owners, samples, health):
         app.include_router(routes.router)
     page.install(app)
     docs.install(app)
