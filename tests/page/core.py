@@ -96,10 +96,9 @@ def train(dataset, run, config, progress):
 def views(run, progress, *, device):
     turns = (-1.0, -0.5, 0.0, 0.5, 1.0)
     faces = np.hstack([face(turn) for turn in turns])
-    wall = face(size=1)[0, 0]
     jpeg(
         run.views,
-        np.vstack([faces, np.where((faces == wall).all(-1, keepdims=True), 0, 255).repeat(3, -1).astype(np.uint8)]),
+        np.vstack([faces, np.where((faces == faces[0, 0]).all(-1, keepdims=True), 0, 255).repeat(3, -1).astype(np.uint8)]),
     )
     progress("views", 1, 1)
     return {

@@ -21,7 +21,9 @@ export function speech(signal, changed) {
   let microphone = null;
   const refuse = (error) => problem.replaceChildren(problemBox(error));
 
-  const take = async (file) => {
+  let judging = null;
+  const take = (file) => (judging = judge(file));
+  const judge = async (file) => {
     problem.replaceChildren();
     const judged = await judgeSpeech(file).catch((error) => ({ problem: error.code ? error.message : t("judge.unreadable") }));
     if (judged.problem) return refuse(new Error(judged.problem)); // what was there before stays
@@ -74,8 +76,11 @@ export function speech(signal, changed) {
   return {
     element,
     take,
-    /** Ends a recording that still runs. */
-    ready: async () => microphone?.finish(),
+    /** Ends a recording that still runs, and waits until what was chosen is judged. */
+    ready: async () => {
+      await microphone?.finish();
+      await judging;
+    },
     value: async () => (said.file ? { file: isCut(said.buffer, said.cut) ? await cutOut(said.file, said.cut) : said.file } : { seconds: said.seconds }),
     missing: () => {
       if (said.file) return "";

@@ -30,8 +30,11 @@ export async function createView(main, _args, signal) {
   const sending = h("div", {});
   const submit = h("button", { class: "button primary large", type: "submit" }, icon("up"), t("create.send"));
 
-  const choose = async (file) => {
-    if (submit.disabled) return;
+  let judging = null;
+  const choose = (file) => {
+    if (!submit.disabled) judging = judge(file);
+  };
+  const judge = async (file) => {
     problem.replaceChildren();
     const judged = await judgeFootage(file).catch((error) => ({ problem: error.code ? error.message : t("judge.unreadable") }));
     if (signal.aborted) return;
@@ -76,7 +79,8 @@ export async function createView(main, _args, signal) {
       input.value = text;
       input.dispatchEvent(new Event("input"));
     }
-    await choose(file);
+    choose(file);
+    await judging;
   };
   const trial = act(t("sample.person.use"), "spark", useSample, problem);
   trial.classList.add("small");
@@ -97,6 +101,14 @@ export async function createView(main, _args, signal) {
     return write("POST", "/v1/subjects", form, { "Idempotency-Key": uploaded });
   };
   const start = async () => {
+    await judging; // the file was perhaps chosen a moment ago
+    const lacks = missing();
+    if (lacks) {
+      const [text, place, input] = lacks;
+      if (!place.querySelector(".problem")) place.replaceChildren(problemBox(new Error(t(text)))); // else it says why the file was refused
+      input.focus();
+      return;
+    }
     const { file } = kept;
     const subject = await send(file, sending, signal, create);
     setDraft("footage");
@@ -115,11 +127,7 @@ export async function createView(main, _args, signal) {
       novalidate: true,
       onsubmit: (event) => {
         event.preventDefault();
-        const lacks = missing();
-        if (!lacks) return attempt(submit, problem, start);
-        const [text, place, input] = lacks;
-        place.replaceChildren(problemBox(new Error(t(text))));
-        return input.focus();
+        attempt(submit, problem, start);
       },
     },
     h("div", {}, footage, refused, h("div", {}, trial), resumeNote(), h("details", { class: "advice", open: true }, h("summary", {}, t("create.advice")), h("ul", {}, ADVICE.map((line) => h("li", {}, t(`create.advice.${line}`)))))),
