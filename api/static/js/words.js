@@ -58,6 +58,12 @@ export function footage(found) {
   const rows = [];
   const add = (label, value, hint = "") => rows.push([t(`footage.${label}`), value, found.warnings.length ? "" : hint]);
   if (found.duration_s) add("length", duration(found.duration_s), found.duration_s < 60 ? t("footage.length.hint") : "");
+  if (found.usable_s) {
+    const out = Math.round((found.left_out ?? []).reduce((sum, each) => sum + each.seconds, 0));
+    add("used", duration(found.usable_s), out ? t("footage.used.hint", { time: duration(out) }) : "");
+  }
+  if (found.takes?.length > 1) add("takes", `${found.takes.length}`);
+  if (found.faces > 1) add("faces", `${found.faces}`, t("footage.faces.hint"));
   if (found.width) add("picture", `${found.width} × ${found.height}${found.fps ? `, ${Math.round(found.fps)} fps` : ""}`);
   if (found.face_px) add("face", `${Math.round(found.face_px)} px`, found.face_px < 250 ? t("footage.face.hint") : "");
   if (found.frames && found.frames_with_face !== null) {
@@ -90,10 +96,10 @@ export function viewWords({ yaw_deg = 0, pitch_deg = 0, roll_deg = 0, zoom = 1, 
 export const backgroundWords = ({ kind, color }) => (kind === "color" ? color : t(`background.${kind}`));
 
 /** What a video is and was asked to be, as [label, value] rows. */
-export function facts({ options, view, frame, idle_s, width, height, duration_s }) {
+export function facts({ options, view, frame, idle_s, script, voice, width, height, duration_s }) {
   return [
     ["length", duration_s && duration(duration_s)],
-    ["speech", idle_s && t("facts.silent")],
+    ["speech", idle_s ? t("facts.silent") : script && t("facts.script", { voice: voice ?? "" })],
     ["frame", frame && t(`frame.${frame}`)],
     ["picture", width && `${width} × ${height}, ${options.format === "webm" ? "WebM" : "MP4"}`],
     ["view", viewWords(view ?? options.view) || t("facts.filmed")],

@@ -65,7 +65,7 @@ export function personCard() {
 
 /** The portrait of a person: the newest picture of training, fetched anew while that goes on. */
 function showPortrait(image, subject, before, signal) {
-  const { preview } = subject.links;
+  const preview = subject.state === "ready" ? (subject.links.thumbnail ?? subject.links.preview) : subject.links.preview;
   if (!preview || (image.src && subject.state !== "training" && before === subject.state)) return;
   image.classList.toggle("strip", subject.state !== "ready");
   if (key() || subject.state === "training") picture(image, preview, signal).catch(() => {});

@@ -5,7 +5,7 @@ import { announce, confirm, fill, h, icon } from "../dom.js";
 import { settingsLike } from "../form/form.js";
 import { bytes, when } from "../format.js";
 import { active, follow } from "../jobs.js";
-import { act, bar, chip, factList, failure } from "../parts.js";
+import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
 import { t } from "../text.js";
 import { notifyButton, notifyDone, showJob, tabProgress } from "../waiting.js";
 import * as words from "../words.js";
@@ -64,6 +64,14 @@ export async function videoView(main, [id], signal) {
       download.href = key() ? url : `${url}?name=${encodeURIComponent(name)}`;
     }, () => {});
     const compare = h("div", {});
+    const { captions } = video.links;
+    const saved = captions && h("a", { class: "button", download: name.replace(/[^.]+$/, video.options.captions.file) }, icon("down"), t("captions.save"));
+    if (captions) {
+      mediaUrl(captions, signal).then((url) => {
+        saved.href = url;
+        if (video.options.captions.file === "vtt") player.append(h("track", { kind: "captions", src: url, label: t("captions"), default: true }));
+      }, () => {});
+    }
     offer(compare, video, signal);
     const link = act(t("video.link"), "open", async () => {
       await navigator.clipboard.writeText(location.href);
@@ -71,7 +79,8 @@ export async function videoView(main, [id], signal) {
     }, problem);
     place.append(
       h("div", { class: "stage" }, player),
-      h("div", { class: "row" }, download, another(), navigator.clipboard && link, remove()),
+      ...(video.warnings ?? []).map((each) => noteBox(each.message)),
+      h("div", { class: "row" }, download, saved, another(), navigator.clipboard && link, remove()),
       h("div", { class: "split" }, h("section", { class: "panel" }, h("h2", {}, t("video.about")), factList(words.facts(video))), h("div", {}, compare, h("p", { class: "faint small" }, t("video.signed"), " ", h("a", { href: "#/verify" }, t("nav.verify"))))),
     );
     return place;
