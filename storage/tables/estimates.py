@@ -23,10 +23,11 @@ speed nobody knows, and a rendering is as long as its speech."""
 
 
 class Estimates:
-    """Estimates for one request; each duration is looked up once."""
+    """Estimates for one request; whatever many jobs share is looked up once."""
 
     def __init__(self, session: Session):
         self.session = session
+        self._busy: dict[JobKind, list[Job]] = {}
         self._typical: dict[tuple[JobKind, str | None], float | None] = {}
 
     def to_end(self, job: Job, position: int | None) -> float | None:
@@ -59,19 +60,26 @@ class Estimates:
 
     def _wait(self, job: Job, position: int) -> float | None:
         """The seconds until a queued job starts: what runs has to end, and what is before it to run, on as many workers as are busy."""
-        kinds = workers.competing_kinds(self.session)[job.kind]
-        running = self.session.scalars(select(Job).where(Job.state == "running", Job.kind.in_(kinds))).all()
-        left = [self._left(each) for each in running]
+        left = [self._left(each) for each in self._before(job.kind)]
         before = 0.0 if position == 1 else self._duration(job)  # those before are taken to be like it
         if before is None or None in left:
             return None
         return (sum(left) + (position - 1) * before) / max(1, len(left))
 
+    def _before(self, kind: JobKind) -> list[Job]:
+        """The running jobs of the workers that serve this kind."""
+        if kind not in self._busy:
+            kinds = workers.competing_kinds(self.session)[kind]
+            running = select(Job).where(Job.state == "running", Job.kind.in_(kinds))
+            self._busy[kind] = list(self.session.scalars(running))
+        return self._busy[kind]
+
     def _duration(self, job: Job) -> float | None:
         return self._of(job.kind, self._preset(job) if job.kind == "train" else None)
 
     def _preset(self, job: Job) -> str | None:
-        return self.session.scalars(select(Subject.preset).where(Subject.id == job.subject_id)).first()
+        subject = self.session.get(Subject, job.subject_id)
+        return None if subject is None else subject.preset
 
     def _of(self, kind: JobKind, preset: str | None) -> float | None:
         """The usual duration of a kind of job, of a training by its preset, seconds; None if unknown."""

@@ -98,7 +98,9 @@ def views(run, progress, *, device):
     faces = np.hstack([face(turn) for turn in turns])
     jpeg(
         run.views,
-        np.vstack([faces, np.where((faces == faces[0, 0]).all(-1, keepdims=True), 0, 255).repeat(3, -1).astype(np.uint8)]),
+        np.vstack(
+            [faces, np.where((faces == faces[0, 0]).all(-1, keepdims=True), 0, 255).repeat(3, -1).astype(np.uint8)]
+        ),
     )
     progress("views", 1, 1)
     return {

@@ -111,6 +111,6 @@ def test_what_happens_is_said(page, footage):
         " new MutationObserver(() => texts.push(place.textContent)).observe(place, {childList: true, characterData: true});"
         " return texts; }"
     )
-    ready_subject(page, footage("lea", steps=5, pause=0.3, train={"steps": 5, "pause": 0.3}))
+    ready_subject(page, footage("lea", steps=5, pause=0.3, train={"steps": 15, "pause": 0.3}))
     texts = said.json_value()
     assert {"Add a person", "Training the head", "Ready"} <= set(texts), texts

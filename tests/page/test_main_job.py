@@ -135,7 +135,7 @@ def test_a_reload_anywhere_keeps_its_place(page, footage):
     page.get_by_role("link", name="People").first.click()
     expect(page.get_by_role("link", name=re.compile("bob"))).to_contain_text("Training")
     page.go_back()
-    expect(page.get_by_role("heading", name="bob")).to_be_visible()
+    expect(page.get_by_role("heading", name="bob", exact=True)).to_be_visible()
 
 
 def test_two_videos_side_by_side(page, footage, say):

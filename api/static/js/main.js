@@ -42,6 +42,7 @@ async function show() {
   leaving.abort(new DOMException("left", "AbortError"));
   leaving = new AbortController();
   at = location.hash;
+  notice = "";
   const { signal } = leaving;
   const path = location.hash.slice(1) || "/";
   const [view, args, name] = match(path);
@@ -89,11 +90,12 @@ async function lostView(place) {
 const banner = document.querySelector("#banner");
 const opened = Date.now();
 let text = "";
+let notice = ""; // of what was done on this view
 
 /** Shows the banner, except where the view says the same already. */
 function fitBanner() {
   document.body.classList.toggle("away", isAway());
-  const says = isAway() ? t("problem.away") : text;
+  const says = isAway() ? t("problem.away") : text || notice;
   if (banner.textContent !== says) banner.textContent = says;
   banner.hidden = !says || main.textContent.includes(says);
 }
@@ -144,9 +146,9 @@ takeToken();
 showAccount();
 
 catchDrops((file) => {
-  announce(t("drop.lost", { name: file.name }));
-  banner.textContent = t("drop.lost", { name: file.name });
-  banner.hidden = false;
+  notice = t("drop.lost", { name: file.name });
+  announce(notice);
+  fitBanner();
 });
 
 // As a plain link it would replace the address of the view.
