@@ -1,13 +1,13 @@
 // One video: progress, player, download.
 
-import { key, mediaUrl, page, picture, read, write } from "../api.js";
+import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
 import { announce, confirm, fill, h, icon } from "../dom.js";
 import { settingsLike } from "../form/form.js";
 import { bytes, when } from "../format.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
 import { t } from "../text.js";
-import { notifyButton, notifyDone, showJob, tabProgress } from "../waiting.js";
+import { aheadOf, notifyButton, notifyDone, showJob, tabProgress } from "../waiting.js";
 import * as words from "../words.js";
 
 /** Videos that are offered for a comparison: the newest. */
@@ -17,6 +17,7 @@ export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
   let video = await read(path, { signal });
   let subject = await read(video.links.subject, { signal });
+  let people = []; // to say whose work comes first
   const withdrawn = () => Boolean(subject.consent.withdrawn_at);
   const title = words.videoTitle(video);
   const [head, stage, problem] = [h("div", {}), h("div", {}), h("div", {})];
@@ -93,12 +94,13 @@ export async function videoView(main, [id], signal) {
       return active(video.job) ? working(video.job) : stopped(video.job);
     });
     if (!active(video.job)) return tabProgress(null);
-    showJob(progress, video.job);
+    showJob(progress, video.job, aheadOf(video.job, people));
     return tabProgress(video.job.progress);
   };
   const look = async () => {
     const before = video.state;
     video = await read(path, { signal });
+    people = video.job.state === "queued" ? await list("/v1/subjects", { signal }) : [];
     subject = await read(video.links.subject, { signal });
     show();
     if (before === video.state) return;
