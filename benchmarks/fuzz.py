@@ -44,7 +44,7 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPosi
 from adnerf_core.config import RenderOptions
 from api.app import create_app
 from api.routes import verify
-from api.services import subjects, videos
+from api.services import samples, subjects, videos
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
@@ -320,6 +320,9 @@ def new_app(folder: Path) -> Iterator[FastAPI]:
     with database.session() as session:  # from the first key on, the service answers requests from anywhere
         api_keys.create(session, owner=OWNER, name="first", scopes=api_keys.SCOPES)
     database.close()
+    (folder / "samples").mkdir()
+    for name in samples.FILES.values():  # making them takes half a minute
+        (folder / "samples" / name).write_bytes(PICTURE)
     with (
         patch.object(verify, "WAIT_S", 0.0),
         patch.object(socket, "getaddrinfo", resolve_any_name),

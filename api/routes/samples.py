@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse
 
 from api.auth import CallerDep
 from api.deps import SettingsDep
+from api.openapi import responses
 from api.openapi.responses import problems
 from api.schemas import resources
 from api.services import samples
@@ -27,7 +28,10 @@ def get_samples(caller: CallerDep) -> resources.Samples:
     "/{name}",
     summary="Get a sample to try the service with",
     response_class=FileResponse,
-    responses={200: {"description": "the file"}, **problems("not_found", "validation_failed")},
+    responses={
+        200: responses.file("the file", *MEDIA_TYPES.values()),
+        **problems("not_found", "validation_failed"),
+    },
 )
 async def get_sample(name: samples.SampleName, caller: CallerDep, settings: SettingsDep) -> FileResponse:
     """`person`: footage of a synthetic speaker; `speech`: a synthetic speech. The first request waits until they are made."""

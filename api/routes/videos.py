@@ -219,7 +219,14 @@ def delete_video(
         206: responses.file("the requested range", *MEDIA_TYPES.values()),
         304: {"description": "not changed"},
         307: {"description": "the file is at the address in Location"},
-        **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
+        **problems(
+            "validation_failed",
+            "not_found",
+            "video_not_ready",
+            "consent_withdrawn",
+            "object_missing",
+            "range_not_satisfiable",
+        ),
     },
 )
 async def get_file(
