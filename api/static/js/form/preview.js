@@ -32,7 +32,8 @@ export function preview(subject, settings, signal, turn) {
     label.hidden = !settings.label;
     label.dir = "auto";
     box.setAttribute("aria-label", [subject.name, viewWords(settings.view), backgroundWords(settings.background)].filter(Boolean).join(", "));
-    caption.textContent = t(full ? "preview.full" : "preview.portrait");
+    const behind = settings.background.kind !== "original" && !subject.views?.masks;
+    caption.textContent = t(full ? "preview.full" : behind ? "preview.filmed" : "preview.portrait");
     if (!portrait.hidden) drawPortrait();
   };
   const drawPortrait = () => {

@@ -91,6 +91,7 @@ export const texts = {
   "settings.reset": "Alle Einstellungen zurücksetzen",
   "preview.full": "Vorschau: ein Bild der Aufnahme. Im Video folgen die Lippen Ihrer Sprache.",
   "preview.portrait": "Grobe Vorschau. Das Video ist schärfer.",
+  "preview.filmed": "Grobe Vorschau mit dem gefilmten Hintergrund. Das Video ist schärfer und hat den gewählten.",
   "preview.alt": "{name}, das Modell bisher",
   "preview.strip": "Oben: Ihre Aufnahme. Unten: das Modell bisher (zuerst der Kopf, dann die Schultern).",
   "preview.soon": "In etwa einer Minute erscheint hier eine Vorschau des Modells.",

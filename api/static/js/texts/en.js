@@ -91,6 +91,7 @@ export const texts = {
   "settings.reset": "Reset all settings",
   "preview.full": "Preview: a frame of the footage. In the video, the lips follow your speech.",
   "preview.portrait": "Rough preview. The video is sharper.",
+  "preview.filmed": "Rough preview, with the filmed background. The video is sharper and has the one that you chose.",
   "preview.alt": "{name}, the model so far",
   "preview.strip": "Top: your footage. Bottom: the model so far (the head comes first, the shoulders follow).",
   "preview.soon": "A preview of the model appears here in about a minute.",

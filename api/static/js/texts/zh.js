@@ -91,6 +91,7 @@ export const texts = {
   "settings.reset": "重置所有设置",
   "preview.full": "预览：素材中的一帧。视频中嘴唇会跟随您的语音。",
   "preview.portrait": "粗略预览。视频会更清晰。",
+  "preview.filmed": "粗略预览，显示拍摄时的背景。视频会更清晰，并使用所选背景。",
   "preview.alt": "{name}，目前的模型",
   "preview.strip": "上：您的素材。下：目前的模型（先是头部，然后是肩部）。",
   "preview.soon": "大约一分钟后这里会出现模型预览。",
