@@ -56,7 +56,7 @@ def test_a_card_holds_its_state_and_its_name(browser, service, state, width):
 def test_a_view_is_shown_tilted_and_zoomed(page, footage, say):
     ready_subject(page, footage("max"))
     settings(page)
-    page.get_by_role("radio", name="Portrait").check()
+    page.get_by_role("radio", name=re.compile("^Portrait")).check()
     tile = page.locator(".portrait-of .person")
     flat = tile.bounding_box()
     page.get_by_role("slider", name="Zoom").fill("1.75")
