@@ -18,7 +18,9 @@ export async function compareView(main, ids, signal) {
   const names = [t("compare.first"), t("compare.second")];
   const players = videos.map((video, k) => {
     const clear = video.options.background.kind === "transparent" ? "clear" : "";
-    return h("video", { class: clear, src: urls[k], width: video.width, height: video.height, playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` });
+    const player = h("video", { class: clear, src: urls[k], width: video.width, height: video.height, playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` });
+    player.style.setProperty("--shape", video.width / video.height);
+    return player;
   });
   const [first, second] = players;
   second.muted = true;
