@@ -211,7 +211,7 @@ def test_a_script_is_read_by_a_voice_and_its_captions_are_shown(page, footage):
     expect(page.get_by_label("Fit")).to_be_visible()
     page.get_by_label("Title").fill("Welcome")
     page.get_by_label("Captions").select_option("In the player")
-    expect(page.locator("summary .set")).to_contain_text("9:16 · Captions · Welcome")
+    expect(page.locator("summary .set")).to_contain_text("9:16 · As filmed · Captions · Welcome")
     assert_accessible(page)
     page.get_by_role("button", name="Make the video").click()
     page.wait_for_url("**/#/videos/*")
