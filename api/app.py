@@ -41,6 +41,7 @@ from api.routes import (
     new_videos,
     owners,
     page,
+    samples,
     subjects,
     uploads,
     verify,
@@ -67,7 +68,21 @@ CONNECTIONS = 10_000
 DELETIONS = 2
 """Deletions in a bucket at the same time, after their transactions; those that wait are only noted, and the database has most of them."""
 
-ROUTES = (subjects, consents, new_videos, videos, voices, verify, jobs, uploads, webhooks, keys, owners, health)
+ROUTES = (
+    subjects,
+    consents,
+    new_videos,
+    videos,
+    voices,
+    verify,
+    jobs,
+    uploads,
+    webhooks,
+    keys,
+    owners,
+    samples,
+    health,
+)
 """The modules of the API's routes, in the order of /docs."""
 
 DESCRIPTION = """

@@ -44,7 +44,7 @@ from schemathesis.openapi.checks import EnsureResourceAvailability, RejectedPosi
 from adnerf_core.config import RenderOptions
 from api.app import create_app
 from api.routes import verify
-from api.services import subjects, videos
+from api.services import samples, subjects, videos
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Job
@@ -328,6 +328,9 @@ def new_app(folder: Path) -> Iterator[FastAPI]:
         voices.announce(session, [AnnouncedVoice("stub-ada", "Ada", "en", "stub", "CC0-1.0")])
         voices.store_sample(session, "stub-ada", b"RIFF")
     database.close()
+    (folder / "samples").mkdir()
+    for name in samples.FILES.values():  # making them takes half a minute
+        (folder / "samples" / name).write_bytes(PICTURE)
     with (
         patch.object(verify, "WAIT_S", 0.0),
         patch.object(socket, "getaddrinfo", resolve_any_name),

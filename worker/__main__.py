@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @app.command()
 def serve(host: Host = "127.0.0.1", port: Port = 8000, data_dir: DataDir = None) -> None:
-    """Run the API and one worker; Ctrl-C stops both."""
+    """Run the API and two workers, one of them for trainings; Ctrl-C stops all."""
     with operator_settings(data_dir) as settings:
         _require_core()
         raise typer.Exit(supervisor.serve(settings, host, port))

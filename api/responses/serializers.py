@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.schemas import base, resources
 from api.services import jobs as job_service
+from api.services.jobs import Outlook
 from storage.database import models
 from storage.database.queries import Page
 from storage.tables import consents
@@ -23,22 +24,22 @@ Out = TypeVar("Out")
 
 def job(session: Session, row: models.Job) -> resources.Job:
     """Converts a job, with its position in the queue."""
-    return _job(row, job_service.queue_positions(session, [row]))
+    return _job(row, job_service.outlook(session, [row]))
 
 
 def job_with_position(row: models.Job, positions: dict[str, int]) -> resources.Job:
     """Converts a job whose position in the queue was already looked up."""
-    return _job(row, positions)
+    return _job(row, job_service.Outlook(positions, {}, {}))
 
 
 def subject(session: Session, row: models.Subject) -> resources.Subject:
     """Converts a subject with its jobs."""
-    return _subject(row, job_service.queue_positions(session, row.jobs))
+    return _subject(row, job_service.outlook(session, row.jobs))
 
 
 def video(session: Session, row: models.Video) -> resources.Video:
     """Converts a video with its job."""
-    return _video(row, job_service.queue_positions(session, [row.job]))
+    return _video(row, job_service.outlook(session, [row.job]))
 
 
 def jobs(session: Session, page: Page[models.Job]) -> base.Page[resources.Job]:
@@ -103,7 +104,9 @@ def retry_after(jobs: Iterable[resources.Job]) -> dict[str, str]:
     active = [job for job in jobs if job.state in ("queued", "running")]
     if not active:
         return {}
-    remaining_s = min((job.eta_s for job in active if job.eta_s is not None), default=20.0)
+    # A queued job may start any moment, whatever was estimated: it is asked for as one whose end nobody knows.
+    running = (job.eta_s for job in active if job.state == "running" and job.eta_s is not None)
+    remaining_s = min(running, default=20.0)
     return {"Retry-After": str(round(min(max(remaining_s / 10, 1), 10)))}
 
 
@@ -122,13 +125,13 @@ def consent(row: models.Subject) -> resources.Consent:
 
 
 def _page(
-    session: Session, page: Page[Row], convert: Callable[[Row, dict[str, int]], Out], waiting: Iterable[models.Job]
+    session: Session, page: Page[Row], convert: Callable[[Row, Outlook], Out], waiting: Iterable[models.Job]
 ) -> base.Page[Out]:
-    positions = job_service.queue_positions(session, list(waiting))
-    return base.Page(items=[convert(row, positions) for row in page.items], next_cursor=page.next_cursor)
+    outlook = job_service.outlook(session, list(waiting))
+    return base.Page(items=[convert(row, outlook) for row in page.items], next_cursor=page.next_cursor)
 
 
-def _job(row: models.Job, positions: dict[str, int]) -> resources.Job:
+def _job(row: models.Job, outlook: Outlook) -> resources.Job:
     path = f"/v1/jobs/{row.id}"
     return resources.Job(
         id=row.id,
@@ -136,8 +139,8 @@ def _job(row: models.Job, positions: dict[str, int]) -> resources.Job:
         state=row.state,
         stage=row.stage,
         progress=row.progress,
-        eta_s=row.eta_s,
-        queue_position=positions.get(row.id),
+        eta_s=outlook.etas.get(row.id, row.eta_s),
+        queue_position=outlook.positions.get(row.id),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         priority=PRIORITIES[row.priority],
@@ -157,7 +160,7 @@ def _job(row: models.Job, positions: dict[str, int]) -> resources.Job:
     )
 
 
-def _subject(row: models.Subject, positions: dict[str, int]) -> resources.Subject:
+def _subject(row: models.Subject, outlook: Outlook) -> resources.Subject:
     path = f"/v1/subjects/{row.id}"
     viewable = row.withdrawn_at is None
     return resources.Subject(
@@ -174,9 +177,11 @@ def _subject(row: models.Subject, positions: dict[str, int]) -> resources.Subjec
         full_frame=row.full_frame,
         views=row.views,
         consent=consent(row),
-        jobs=[_job(each, positions) for each in row.jobs],
+        eta_s=outlook.subjects.get(row.id),
+        jobs=[_job(each, outlook) for each in row.jobs],
         links=resources.SubjectLinks(
             self=path,
+            footage=f"{path}/footage" if viewable else None,
             preview=f"{path}/preview" if viewable and row.preview_key else None,
             thumbnail=f"{path}/thumbnail" if viewable and row.thumbnail_key else None,
             report=f"{path}/report" if viewable and row.report_key else None,
@@ -187,7 +192,7 @@ def _subject(row: models.Subject, positions: dict[str, int]) -> resources.Subjec
     )
 
 
-def _video(row: models.Video, positions: dict[str, int]) -> resources.Video:
+def _video(row: models.Video, outlook: Outlook) -> resources.Video:
     path = f"/v1/videos/{row.id}"
     return resources.Video(
         id=row.id,
@@ -209,7 +214,7 @@ def _video(row: models.Video, positions: dict[str, int]) -> resources.Video:
         size_bytes=row.size_bytes,
         warnings=row.warnings or [],
         created_at=row.created_at,
-        job=_job(row.job, positions),
+        job=_job(row.job, outlook),
         links=resources.VideoLinks(
             self=path,
             subject=f"/v1/subjects/{row.subject_id}",

@@ -25,13 +25,18 @@ OwnerName = Annotated[str, Path(pattern=f"^{OWNER}$")]
 
 @router.get("/me", summary="Who am I?")
 def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> schemas.Me:
-    """The owner and the scopes of the key, and the quotas of the owner with how much of each is used."""
+    """The owner and the scopes of the key, the quotas of the owner with how much of each is used, and the largest files."""
     key = None if caller.key_id is None else session.get_one(models.Key, caller.key_id)
     return schemas.Me(
         owner=caller.owner,
         scopes=sorted(caller.scopes),
         key=None if key is None else schemas.Key.model_validate(key),
         quotas=_quotas(session, settings, caller.owner),
+        limits=schemas.Limits(
+            video_bytes=settings.max_video_bytes,
+            audio_bytes=settings.max_audio_bytes,
+            image_bytes=settings.max_image_bytes,
+        ),
     )
 
 

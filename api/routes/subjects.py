@@ -200,6 +200,26 @@ async def get_thumbnail(
     return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
+@router.head("/{subject_id}/footage", include_in_schema=False)
+@router.get(
+    "/{subject_id}/footage",
+    summary="Watch the footage of a subject",
+    response_class=Response,
+    responses={
+        200: responses.file("the reference video as it was sent", "video/mp4"),
+        206: responses.file("the requested range", "video/mp4"),
+        304: {"description": "not changed"},
+        **problems("not_found", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
+    },
+)
+async def get_footage(
+    subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
+) -> Response:
+    """The reference video. Its Content-Type is video/mp4 whatever it is: players look at the content."""
+    key = await turns.read(lambda session: subjects.subject_footage(session, subject_id, owner=caller.owner))
+    return await _object_response(request, turns, store, key, "video/mp4", {"Cache-Control": "private, no-cache"})
+
+
 @router.head("/{subject_id}/views", include_in_schema=False)
 @router.get(
     "/{subject_id}/views",

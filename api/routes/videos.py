@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
@@ -95,19 +96,34 @@ def delete_video(
         206: responses.file("the requested range", *MEDIA_TYPES.values()),
         304: {"description": "not changed"},
         307: {"description": "the file is at the address in Location"},
-        **problems("not_found", "video_not_ready", "consent_withdrawn", "object_missing", "range_not_satisfiable"),
+        **problems(
+            "validation_failed",
+            "not_found",
+            "video_not_ready",
+            "consent_withdrawn",
+            "object_missing",
+            "range_not_satisfiable",
+        ),
     },
 )
-async def get_file(video_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep) -> Response:
+async def get_file(
+    video_id: str,
+    request: Request,
+    caller: CallerDep,
+    turns: TurnsDep,
+    store: StoreDep,
+    name: Annotated[str | None, Query(max_length=200, description="file name for the download")] = None,
+) -> Response:
     """The MP4 or WebM. Supports `Range` (one range), `If-Range` and `If-None-Match`; the `ETag` is the file's SHA-256.
 
     If the object store can sign links, the answer is a redirect to a link that is valid for a limited time.
     """
     video = await turns.read(lambda session: videos.video_file(session, video_id, owner=caller.owner))
     kind = video.options["format"]
-    name, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
+    plain, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
+    disposition = f'attachment; filename="{plain}"' + (f"; filename*=UTF-8''{quote(name, safe='')}" if name else "")
     if request.method == "GET" and not not_modified(request, etag):
-        link = store.link(video.file_key, name=name, media_type=media_type)
+        link = store.link(video.file_key, name=name or plain, media_type=media_type)
         if link is not None:
             return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
     return file_response(
@@ -116,7 +132,7 @@ async def get_file(video_id: str, request: Request, caller: CallerDep, turns: Tu
         video.size_bytes,
         etag=etag,
         media_type=media_type,
-        headers={"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-cache"},
+        headers={"Content-Disposition": disposition, "Cache-Control": "private, no-cache"},
         read=turns.open,
     )
 

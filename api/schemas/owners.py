@@ -84,6 +84,14 @@ class Owner(Output):
     quotas: Quotas
 
 
+class Limits(Output):
+    """Largest files that the service takes, bytes."""
+
+    video_bytes: int
+    audio_bytes: int
+    image_bytes: int
+
+
 class Me(Output):
     """The caller of the request."""
 
@@ -91,3 +99,4 @@ class Me(Output):
     scopes: list[Scope]
     key: Key | None = Field(description="null on a service without keys")
     quotas: Quotas
+    limits: Limits

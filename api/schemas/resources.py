@@ -141,7 +141,8 @@ class Job(Output):
     stage: str | None = Field(description="current stage of a running job", examples=["head"])
     progress: float = Field(ge=0, le=1)
     eta_s: float | None = Field(
-        description="estimated seconds to the end, from the measured speed; null until enough was measured"
+        description="estimated seconds to the end: of a running job from its measured speed, of a queued one from the durations of "
+        "earlier jobs, with the time that it waits; null where there is nothing to estimate from"
     )
     queue_position: int | None = Field(
         description="position among the queued jobs of the workers that serve it: 1 is the next to run; null: not queued"
@@ -166,6 +167,10 @@ class Views(Output):
     yaw_deg: list[float] = Field(description="yaw of each column, left to right, degrees")
     pitch_deg: list[float] = Field(description="pitch of each row, top to bottom, degrees")
     tile_px: int = Field(description="edge of one image, px")
+    masks: bool = Field(
+        False,
+        description="whether as many rows follow below, with the opacity of the person in each image, white on black",
+    )
 
 
 class FullFrame(Output):
@@ -196,6 +201,7 @@ class SubjectLinks(Output):
     """Links of a subject."""
 
     self: str
+    footage: str | None = Field(description="the reference video as it was sent; null after consent was withdrawn")
     preview: str | None = Field(description="preview image; null until there is one")
     thumbnail: str | None = Field(description="a JPEG of the footage; null until it has been checked")
     report: str | None = Field(description="HTML report on the quality of the subject; null until training has ended")
@@ -224,6 +230,9 @@ class Subject(Output):
         "which has portraits only"
     )
     views: Views | None = Field(description="layout of links.views; null until the subject is ready")
+    eta_s: float | None = Field(
+        description="estimated seconds until the subject is ready, through all its jobs; null if it is not being made, or unknown"
+    )
     consent: Consent
     jobs: list[Job]
     links: SubjectLinks
@@ -376,3 +385,9 @@ class Ready(Output):
     workers: int = Field(description="number of live worker processes on all machines")
     queued: int = Field(description="number of queued jobs")
     running: int = Field(description="number of running jobs")
+
+
+class Samples(Output):
+    """Whether the service can make samples to try it with."""
+
+    available: bool

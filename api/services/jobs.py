@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from sqlalchemy.orm import Session
 
 from storage.database import queries
 from storage.database.models import Job, Subject
 from storage.settings import Settings
 from storage.tables import consents, jobs, queue, quotas
+from storage.tables.estimates import Estimates
+
+
+class Outlook(NamedTuple):
+    """What is to be expected of jobs that have not ended."""
+
+    positions: dict[str, int]
+    """Positions in the queue of the queued jobs, by job id; 1 is the next to run."""
+    etas: dict[str, float]
+    """Estimated seconds to the end of the queued jobs, by job id, where there is something to estimate from."""
+    subjects: dict[str, float]
+    """Estimated seconds until the subjects of the jobs are ready, by subject id; only of those that are being made."""
+
+
+def outlook(session: Session, rows: list[Job]) -> Outlook:
+    """Returns what is to be expected of those jobs that have not ended."""
+    active = [job for job in rows if job.state in ("queued", "running")]
+    if not active:
+        return Outlook({}, {}, {})
+    positions = queue_positions(session, active)
+    estimates = Estimates(session)
+    etas = {job.id: estimates.to_end(job, positions.get(job.id)) for job in active}
+    subjects = {job.subject_id: estimates.to_ready(job, etas[job.id]) for job in active if job.kind != "render"}
+    queued = {job.id: etas[job.id] for job in active if job.state == "queued"}
+    return Outlook(positions, _known(queued), _known(subjects))
+
+
+def _known(values: dict[str, float | None]) -> dict[str, float]:
+    return {name: round(value, 1) for name, value in values.items() if value is not None}
 
 
 def queue_positions(session: Session, rows: list[Job]) -> dict[str, int]:

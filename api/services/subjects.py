@@ -159,6 +159,11 @@ def subject_thumbnail(session: Session, subject_id: str, *, owner: str) -> str:
     return subject.thumbnail_key
 
 
+def subject_footage(session: Session, subject_id: str, *, owner: str) -> str:
+    """Returns the key of the reference video as it was sent. Raises NotFound, ConsentWithdrawn."""
+    return viewable_subject(session, subject_id, owner=owner).source_key
+
+
 def subject_report(session: Session, subject_id: str, *, owner: str) -> str:
     """Returns the key of the report, an HTML page. Raises NotFound, ConsentWithdrawn, ReportNotReady."""
     subject = viewable_subject(session, subject_id, owner=owner)

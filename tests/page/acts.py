@@ -16,7 +16,7 @@ def begin(page: Page, footage: Path) -> None:
     page.goto("/#/new")
     page.get_by_label("Drop a video here").set_input_files(footage)
     page.get_by_label("Consent").fill(CONSENT)
-    page.get_by_role("button", name="Send and start").click()
+    page.get_by_role("button", name="Upload and train").click()
 
 
 def make_subject(page: Page, footage: Path) -> str:
@@ -35,7 +35,7 @@ def ready_subject(page: Page, footage: Path) -> str:
 
 def speak(page: Page, sound: Path) -> str:
     """On the page of a subject that is ready: makes a video, and waits for it; its address."""
-    page.get_by_label("drop a sound file").set_input_files(sound)
+    page.get_by_label("Drop an audio file").set_input_files(sound)
     page.get_by_role("button", name="Make the video").click()
     page.wait_for_url("**/#/videos/*")
     expect(page.locator("video.player")).to_be_visible()
@@ -45,6 +45,11 @@ def speak(page: Page, sound: Path) -> str:
 def working(page: Page, text: str) -> Locator:
     """What the progress of a job says."""
     return page.get_by_role("region", name="Progress").get_by_text(text)
+
+
+def settings(page: Page) -> None:
+    """Unfolds the settings of the form for a video."""
+    page.get_by_text("Settings", exact=True).click()
 
 
 def confirm(page: Page, action: str) -> None:

@@ -26,6 +26,7 @@ from worker.processes.polling import PollingWorker
 TIMEOUT_MS = 90_000
 """The machine may be busy; nothing here waits for time to pass."""
 expect.set_options(timeout=TIMEOUT_MS)
+FOOTAGE_S = 8
 ARGUMENTS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 """A microphone that beeps, and a person who allows it."""
 
@@ -69,7 +70,7 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def opened(browser: Browser, url: str, **options) -> Iterator[Page]:
     """A fresh profile's page at `url`. What the page throws, or breaks of its own policy, fails the test."""
-    context = browser.new_context(base_url=url, locale="en-GB", **options)
+    context = browser.new_context(**{"base_url": url, "locale": "en-GB", **options})
     context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     # Playwright asks for file choosers while somebody waits for one, and does not wait until the browser has heard of it:
@@ -94,16 +95,22 @@ def page(browser, service) -> Iterator[Page]:
 @pytest.fixture(scope="package")
 def say(tmp_path_factory) -> Path:
     """A second of sound."""
-    path = tmp_path_factory.mktemp("sound") / "say.wav"
-    times = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    return _tone(tmp_path_factory.mktemp("sound") / "say.wav", 1)
+
+
+def _tone(path: Path, seconds: int) -> Path:
+    times = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     ffmpeg.write_wav(path, (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
     return path
 
 
 @pytest.fixture(scope="package")
-def _footage(tmp_path_factory, say) -> Path:
+def _footage(tmp_path_factory) -> Path:
+    """As short as footage may be."""
     path = tmp_path_factory.mktemp("footage") / "footage.mp4"
-    ffmpeg.write_video(path, (face(mouth=k % 5 / 5) for k in range(FPS)), fps=FPS, audio=say)
+    _tone(path.with_suffix(".wav"), FOOTAGE_S)
+    frames = (face(mouth=k % 5 / 5) for k in range(FOOTAGE_S * FPS))
+    ffmpeg.write_video(path, frames, fps=FPS, audio=path.with_suffix(".wav"))
     return path
 
 

@@ -96,9 +96,22 @@ def train(dataset, run, config, progress):
 
 def views(run, progress, *, device):
     turns = (-1.0, -0.5, 0.0, 0.5, 1.0)
-    jpeg(run.views, np.hstack([face(turn) for turn in turns]))
+    faces = np.hstack([face(turn) for turn in turns])
+    jpeg(
+        run.views,
+        np.vstack(
+            [faces, np.where((faces == faces[0, 0]).all(-1, keepdims=True), 0, 255).repeat(3, -1).astype(np.uint8)]
+        ),
+    )
     progress("views", 1, 1)
-    return {"columns": 5, "rows": 1, "yaw_deg": [-12.0, -6.0, 0.0, 7.0, 14.0], "pitch_deg": [0.0], "tile_px": SIZE}
+    return {
+        "columns": 5,
+        "rows": 1,
+        "yaw_deg": [-12.0, -6.0, 0.0, 7.0, 14.0],
+        "pitch_deg": [0.0],
+        "tile_px": SIZE,
+        "masks": True,
+    }
 
 
 def render(

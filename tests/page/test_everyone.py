@@ -42,38 +42,40 @@ def test_by_keyboard_alone(page, footage, say):
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
     page.reload()  # the address is still that of the view
-    expect(page.get_by_role("link", name=re.compile("New subject|Make the first subject"))).to_be_visible()
+    expect(page.get_by_role("link", name=re.compile("Add (a|your first) person"))).to_be_visible()
     expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
-    tab_to(page, "New subject|Make the first subject")
+    tab_to(page, "Add (a|your first) person")
     page.keyboard.press("Enter")
-    arrive(page, "New subject")
+    arrive(page, "Add a person")
     tab_to(page, "Drop a video here")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(footage("joy"))
     expect(page.get_by_role("button", name="Choose another")).to_be_focused()
     tab_to(page, "Name")
+    tab_to(page, "Consent")
+    page.keyboard.type(CONSENT)
     tab_to(page, "Standard")
     page.keyboard.press("ArrowLeft")
     expect(page.get_by_label("Draft")).to_be_checked()
-    tab_to(page, "Consent")
-    page.keyboard.type(CONSENT)
-    tab_to(page, "Send and start")
+    tab_to(page, "Upload and train")
     page.keyboard.press("Enter")
     arrive(page, "joy")
     expect(page.get_by_role("button", name="Make the video")).to_be_visible()
 
-    tab_to(page, "or drop a sound file")
+    tab_to(page, "Drop an audio file")
     with page.expect_file_chooser() as chooser:
         page.keyboard.press("Enter")
     chooser.value.set_files(say)
     expect(page.get_by_role("button", name="Choose another")).to_be_focused()
-    tab_to(page, "Turn")
+    tab_to(page, "Settings")
+    page.keyboard.press("Enter")
+    tab_to(page, "Left–right")
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_role("slider", name="Turn")).to_have_attribute("aria-valuetext", "1° left")
+    expect(page.get_by_role("slider", name="Left–right")).to_have_attribute("aria-valuetext", "1° right")
     tab_to(page, "Make the video")
     page.keyboard.press("Enter")
-    arrive(page, "joy speaks")
+    arrive(page, "Speech")
     expect(page.locator("video.player")).to_be_visible()
 
     tab_to(page, "Delete")
@@ -95,7 +97,7 @@ def test_on_a_phone_in_the_dark(browser, service, footage, say):
         assert_fits(page)
         assert_accessible(page)
         video = speak(page, say)
-        for address in ("/", "/#/new", "/#/videos", "/#/verify", subject, video):
+        for address in ("/", "/#/people", "/#/new", "/#/videos", "/#/verify", subject, video):
             page.goto(address)
             expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
             expect(page.get_by_role("heading", level=1)).to_be_visible()
@@ -109,6 +111,6 @@ def test_what_happens_is_said(page, footage):
         " new MutationObserver(() => texts.push(place.textContent)).observe(place, {childList: true, characterData: true});"
         " return texts; }"
     )
-    ready_subject(page, footage("lea", steps=5, pause=0.3, train={"steps": 5, "pause": 0.3}))
+    ready_subject(page, footage("lea", steps=5, pause=0.3, train={"steps": 15, "pause": 0.3}))
     texts = said.json_value()
-    assert {"New subject", "Learning the head", "Ready"} <= set(texts), texts
+    assert {"Add a person", "Training the head", "Ready"} <= set(texts), texts

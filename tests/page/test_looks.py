@@ -1,11 +1,12 @@
 """What is seen: cards that hold what is in them, a view that is shown as it was set, files dropped beside their place."""
 
+import base64
 import re
 
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.acts import CONSENT, ready_subject
+from tests.page.acts import CONSENT, ready_subject, settings
 from tests.page.conftest import opened
 
 STATES = {"preprocessing": "Checking footage", "withdrawn": "Consent withdrawn"}
@@ -13,16 +14,17 @@ STICKS_OUT = """card => {
   const right = card.getBoundingClientRect().right;
   return [...card.querySelectorAll("*")].filter(e => e.getBoundingClientRect().right > right).map(e => e.outerHTML.slice(0, 200));
 }"""
-DROP = """(place, [kind, name]) => {
+DROP = """(place, [kind, name, content]) => {
   const dataTransfer = new DataTransfer();
-  dataTransfer.items.add(new File(["film"], name, { type: "video/mp4" }));
+  dataTransfer.items.add(new File([Uint8Array.from(atob(content), (each) => each.charCodeAt(0))], name));
   return place.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
 }"""
 
 
-def drop(place, name):
+def drop(place, name, content):
     """Drops a file; whether the browser would now leave the page for it."""
-    return [place.evaluate(DROP, [kind, name]) for kind in ("dragover", "drop")] != [False, False]
+    encoded = base64.b64encode(content).decode()
+    return [place.evaluate(DROP, [kind, name, encoded]) for kind in ("dragover", "drop")] != [False, False]
 
 
 @pytest.mark.parametrize("width", [360, 390, 1280])
@@ -39,7 +41,7 @@ def test_a_card_holds_its_state_and_its_name(browser, service, state, width):
     with opened(browser, service, viewport={"width": width, "height": 800}) as page:
         given = page.request.get("/v1/subjects?limit=100").json()
         page.route("**/v1/subjects?*", lambda route: route.fulfill(json=given | {"items": items}))
-        page.reload()
+        page.goto("/#/people")
         expect(page.get_by_text(STATES[state])).to_have_count(3)
         for card in page.locator(".card").all():
             assert card.evaluate(STICKS_OUT) == []
@@ -53,7 +55,9 @@ def test_a_card_holds_its_state_and_its_name(browser, service, state, width):
 
 def test_a_view_is_shown_tilted_and_zoomed(page, footage, say):
     ready_subject(page, footage("max"))
-    tile = page.locator(".pad-tile")
+    settings(page)
+    page.get_by_role("radio", name=re.compile("^Portrait")).check()
+    tile = page.locator(".portrait-of .person")
     flat = tile.bounding_box()
     page.get_by_role("slider", name="Zoom").fill("1.75")
     large = tile.bounding_box()
@@ -61,26 +65,31 @@ def test_a_view_is_shown_tilted_and_zoomed(page, footage, say):
     page.get_by_role("slider", name="Tilt").fill("15")
     matrix = tile.evaluate("e => { const m = new DOMMatrix(getComputedStyle(e).transform); return [m.a, m.b]; }")
     assert matrix == pytest.approx([1.75 * 0.9659, 1.75 * 0.2588], rel=0.01)  # clockwise
-    page.get_by_label("drop a sound file").set_input_files(say)
+    page.get_by_label("Drop an audio file").set_input_files(say)
     page.get_by_role("button", name="Make the video").click()
     expect(page.get_by_text("tilted 15° right, zoom 175 %")).to_be_visible()
 
 
-def test_files_dropped_beside_their_place_are_taken(page):
+def test_files_dropped_anywhere_are_taken_or_answered(page, footage):
+    film = footage().read_bytes()
     page.goto("/#/new")
     expect(page.get_by_label("Drop a video here")).to_be_attached()
     name = page.get_by_label("Name")
-    assert not drop(page.get_by_role("heading", name="New subject"), "first.mp4")
+    assert not drop(page.get_by_role("heading", name="Add a person"), "first.mp4", film)
     expect(name).to_have_value("first")
-    assert not drop(page.locator(".footage video"), "second.mp4")
+    assert not drop(page.locator(".footage video"), "second.mp4", film)
     expect(name).to_have_value("second")
-    expect(page.locator(".footage")).to_contain_text("second.mp4")
     name.fill("Ann")
-    assert not drop(page.locator("main"), "third.mp4")
+    assert not drop(page.locator("main"), "third.mp4", film)
+    expect(page.locator(".footage")).to_contain_text("third.mp4")
     expect(name).to_have_value("Ann")
     page.get_by_role("link", name="Videos").click()
     expect(page.get_by_role("heading", name="Videos")).to_be_visible()
-    assert drop(page.locator("main"), "fourth.mp4"), "left with its view"
+    assert not drop(page.locator("main"), "fourth.mp4", film)
+    expect(page.locator("#banner")).to_contain_text("“fourth.mp4” was not used")
+    page.go_back()  # what was chosen and typed is still there
+    expect(page.locator(".footage")).to_contain_text("third.mp4")
+    expect(name).to_have_value("Ann")
 
 
 def test_another_file_after_one_that_was_refused(page, footage):
@@ -90,7 +99,7 @@ def test_another_file_after_one_that_was_refused(page, footage):
     )
     page.get_by_label("Drop a video here").set_input_files(footage("wrong"))
     page.get_by_label("Consent").fill(CONSENT)
-    page.get_by_role("button", name="Send and start").click()
+    page.get_by_role("button", name="Upload and train").click()
     expect(page.get_by_role("alert")).to_contain_text("This is no video.")
     page.get_by_role("button", name="Choose another").click()
     expect(page.get_by_role("alert")).to_have_count(0)
@@ -101,8 +110,9 @@ def test_another_file_after_one_that_was_refused(page, footage):
 
 def test_a_video_without_background_lies_on_a_chequerboard_beside_another(page, footage, say):
     address = ready_subject(page, footage("tia"))
-    page.get_by_text("None", exact=True).click()
-    page.get_by_label("drop a sound file").set_input_files(say)
+    settings(page)
+    page.get_by_role("radio", name="Transparent").check()
+    page.get_by_label("Drop an audio file").set_input_files(say)
     page.get_by_role("button", name="Make the video").click()
     page.wait_for_url("**/#/videos/*")
     expect(page.locator("video.player.clear")).to_be_visible()

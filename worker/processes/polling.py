@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Collection
 
@@ -16,6 +17,9 @@ from worker.jobs.runner import Runner
 from worker.processes.signals import event_on_signals
 
 log = logging.getLogger(__name__)
+
+TRAINING_NICENESS = 5
+"""Niceness of a worker that only trains: beside a rendering, for which somebody waits, it gets a quarter of the processor."""
 
 
 class PollingWorker(Runner):
@@ -45,6 +49,8 @@ def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Col
     """
     require_usable_or_away(settings.database)
     require_data_dir(settings)
+    if set(kinds) == {"train"}:
+        os.nice(TRAINING_NICENESS)
     watchdog.start_notifying(settings)  # before the core, which takes long to load
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):

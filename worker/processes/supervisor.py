@@ -1,4 +1,4 @@
-"""Supervision of the service's processes, and `adnerf serve`: the API and one worker under one supervisor.
+"""Supervision of the service's processes, and `adnerf serve`: the API and two workers under one supervisor.
 
 The supervisor restarts a process that ends, and kills one that hangs, which it knows by the lack of signs of life
 (worker/watchdog.py). It uses no database and no store, which could make it hang as well.
@@ -26,6 +26,8 @@ from storage.database.startup import require_data_dir, require_tables, require_u
 from storage.errors import BadSetting, InUse
 from storage.settings import NOTIFY_SOCKET, Settings, environment_of
 from storage.tables import api_keys
+from storage.tables.workers import QUEUES
+from worker.gpus import list_gpus
 from worker.locks import HeldLock
 from worker.provenance.mark_key import require_mark_key
 from worker.watchdog import RunningClock, WatchdogSocket, notify
@@ -71,11 +73,24 @@ def serve(settings: Settings, host: str, port: int) -> int:
         await_port(host, port)
         commands = {
             "api": [sys.executable, "-m", API, "--host", host.strip("[]"), "--port", str(port)],
-            "worker": [sys.executable, "-m", "worker", "worker", "--unsupervised"],
         }
+        for name, queues in _workers(settings).items():
+            commands[name] = [sys.executable, "-m", "worker", "worker", "--unsupervised", "--queues", ",".join(queues)]
         log.info("http://%s:%d  (data in %s; Ctrl-C stops)", host, port, settings.data_dir)
         _print_page_url(settings, host, port)
         return supervise(settings, commands)
+
+
+def _workers(settings: Settings) -> dict[str, list[str]]:
+    """Returns the queues of each worker of `serve`, by name: nothing that is short waits behind a training.
+
+    Without a GPU the training worker only trains. A GPU is used by one worker alone, whose memory it has; there the checks of
+    footage have a worker of their own.
+    """
+    has_gpu = settings.device != "cpu" and bool(list_gpus())
+    long = {"train", "render"} if has_gpu else {"train"}
+    kinds = {"worker": set(QUEUES) - long, "training worker": long}
+    return {name: [QUEUES[kind] for kind in QUEUES if kind in served] for name, served in kinds.items()}
 
 
 @contextmanager

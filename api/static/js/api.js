@@ -1,6 +1,10 @@
 // Requests to the service. Problems become errors with a remedy; the API key is added once the user has entered it.
 
+import { has, t } from "./text.js";
+
 const KEY = "adnerf-key";
+/** Seconds until an answer must have begun: a service that stores a large file for somebody else may take some. */
+const LIMIT_S = 20;
 
 /** What the service, or the way to it, has refused. `message` says what to do about it. */
 export class Problem extends Error {
@@ -10,6 +14,20 @@ export class Problem extends Error {
   }
 }
 
+/** Dispatches "away" when the service stops answering, and "back" when it answers again. */
+export const backAgain = new EventTarget();
+let away = false;
+
+/** Whether the last request got no answer. */
+export const isAway = () => away;
+
+/** Takes note of whether the service has answered. */
+function note(answered) {
+  if (away !== answered) return;
+  away = !answered;
+  backAgain.dispatchEvent(new Event(away ? "away" : "back"));
+}
+
 let askForKey = async () => null;
 
 /** Sets the function that asks the person for an API key; it resolves to the key, or to null. */
@@ -17,13 +35,14 @@ export function onKeyNeeded(ask) {
   askForKey = ask;
 }
 
-/** The API key of this tab, or null. */
-export const key = () => sessionStorage.getItem(KEY);
+/** The API key of this tab or of this browser, or null. */
+export const key = () => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
 
-/** Keeps an API key until the tab is closed; null forgets it. */
-export function setKey(value) {
-  if (value) sessionStorage.setItem(KEY, value);
-  else sessionStorage.removeItem(KEY);
+/** Keeps an API key until the tab is closed, or with `remember` for later visits; null forgets it. */
+export function setKey(value, remember = false) {
+  sessionStorage.removeItem(KEY);
+  localStorage.removeItem(KEY);
+  if (value) (remember ? localStorage : sessionStorage).setItem(KEY, value);
 }
 
 /** fetch with the key; asks for one where the service wants one, and goes on. Raises Problem where the answer is none. */
@@ -42,37 +61,53 @@ async function send(path, options) {
   if (key() === used) {
     asking ??= askForKey(used !== null).finally(() => (asking = null)); // many requests, one question
     const given = await asking;
-    if (given) setKey(given);
+    if (given) setKey(given.key, given.remember);
     else if (key() === used) return response; // no key was given, nor taken from the address meanwhile
   }
   return send(path, options);
 }
 
-async function sendOnce(path, options, used) {
+async function sendOnce(path, { signal, limit_s: limit = LIMIT_S, ...options }, used) {
   const headers = new Headers(options.headers);
   if (used) headers.set("Authorization", `Bearer ${used}`);
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), limit * 1000);
   try {
-    return await fetch(path, { cache: "no-store", ...options, headers });
+    const response = await fetch(path, { cache: "no-store", ...options, headers, signal: AbortSignal.any([late.signal, signal].filter(Boolean)) });
+    note(true);
+    return response;
   } catch (error) {
-    if (error.name === "AbortError") throw error;
-    throw new Problem("The service does not answer. Check that it runs and that you are connected, then try again.");
+    if (signal?.aborted) throw signal.reason;
+    note(false);
+    throw new Problem(t(late.signal.aborted ? "problem.late" : "problem.away"));
+  } finally {
+    clearTimeout(timer);
   }
 }
 
-/** The Problem that a response tells. */
+/** The Problem that a response tells, in the page's words where it has some. */
 export async function problemOf(response) {
   const retryAfter = Number(response.headers.get("Retry-After")) || null;
   const type = response.headers.get("Content-Type") ?? "";
   if (!type.includes("json")) {
-    return new Problem(`The service answered ${response.status}. Try again in a moment.`, { status: response.status, retryAfter });
+    return new Problem(t("problem.status", { status: response.status }), { code: "status", status: response.status, retryAfter });
   }
   const told = await response.json();
-  return new Problem(told.detail, { code: told.code, status: response.status, errors: told.errors ?? [], retryAfter });
+  const own = `problem.${told.code}`;
+  return new Problem(has(own) ? t(own) : told.detail, { code: told.code, status: response.status, errors: told.errors ?? [], retryAfter });
 }
 
-/** The JSON of GET `path`. */
+const known = new Map();
+
+/** The JSON of GET `path`. What has not changed since the last time is not sent again. */
 export async function read(path, options = {}) {
-  return (await request(path, options)).json();
+  const before = known.get(path);
+  const response = await request(path, { ...options, headers: before ? { "If-None-Match": before.tag } : {} });
+  if (response.status === 304) return structuredClone(before.value);
+  const value = await response.json();
+  const tag = response.headers.get("ETag");
+  if (tag) known.set(path, { tag, value: structuredClone(value) });
+  return value;
 }
 
 /** Sends `body` (FormData, or a value that becomes JSON) and gives the JSON of the answer, or null where there is none. */
@@ -82,20 +117,26 @@ export async function write(method, path, body = undefined, headers = {}) {
     method,
     body: form || body === undefined ? body : JSON.stringify(body),
     headers: form || body === undefined ? headers : { "Content-Type": "application/json", ...headers },
+    limit_s: 60, // a background picture travels with the form
   });
   return response.status === 204 ? null : response.json();
 }
 
-/** All items of a list, newest first, page after page, `most` at the most. */
-export async function list(path, { signal, most = 300 } = {}) {
+/** A page of a list, newest first: {items, next_cursor}. */
+export function page(path, { signal, limit = 100, cursor = null } = {}) {
+  const query = new URLSearchParams({ limit, ...(cursor ? { cursor } : {}) });
+  return read(`${path}${path.includes("?") ? "&" : "?"}${query}`, { signal });
+}
+
+/** All items of a list, newest first, page after page. */
+export async function list(path, { signal } = {}) {
   const items = [];
   let cursor = null;
   do {
-    const query = new URLSearchParams({ limit: 100, ...(cursor ? { cursor } : {}) });
-    const page = await read(`${path}${path.includes("?") ? "&" : "?"}${query}`, { signal });
-    items.push(...page.items);
-    cursor = page.next_cursor;
-  } while (cursor && items.length < most);
+    const got = await page(path, { signal, cursor });
+    items.push(...got.items);
+    cursor = got.next_cursor;
+  } while (cursor);
   return items;
 }
 
@@ -104,11 +145,11 @@ const tags = new WeakMap();
 /** Shows the picture at `path` in `image`, if it is another than before; the old one stays until the new one is there. */
 export async function picture(image, path, signal) {
   const before = tags.get(image);
-  const headers = before ? { "If-None-Match": before.tag } : {};
+  const headers = before?.path === path ? { "If-None-Match": before.tag } : {};
   const response = await request(path, { signal, headers });
   if (response.status === 304) return;
   const url = URL.createObjectURL(await response.blob());
-  tags.set(image, { tag: response.headers.get("ETag"), url });
+  tags.set(image, { path, tag: response.headers.get("ETag"), url });
   image.src = url;
   await image.decode().catch(() => {});
   if (before) URL.revokeObjectURL(before.url);
@@ -117,5 +158,7 @@ export async function picture(image, path, signal) {
 /** An address for `<video>` and downloads: the service's own, or with a key (which no element can send) a copy in memory. */
 export async function mediaUrl(path, signal) {
   if (!key()) return path;
-  return URL.createObjectURL(await (await request(path, { signal })).blob());
+  const url = URL.createObjectURL(await (await request(path, { signal, limit_s: 60 })).blob());
+  signal?.addEventListener("abort", () => URL.revokeObjectURL(url));
+  return url;
 }

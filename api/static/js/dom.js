@@ -1,5 +1,7 @@
 // Creating and changing elements. Everything from outside becomes text, never markup.
 
+import { t } from "./text.js";
+
 /** An element: h("p", {class: "note", onclick: ...}, "text", child, [more]). Values that are null or false are left out. */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -13,7 +15,7 @@ export function h(tag, properties = {}, ...children) {
   return element;
 }
 
-const PROPERTIES = { value: 1, checked: 1, disabled: 1, hidden: 1, textContent: 1, indeterminate: 1 };
+const PROPERTIES = { value: 1, checked: 1, disabled: 1, hidden: 1, muted: 1, textContent: 1, indeterminate: 1 };
 
 let count = 0;
 
@@ -50,6 +52,10 @@ const SHAPES = {
   good: "M5 13l4 4L19 7",
   back: "M15 5l-7 7 7 7",
   key: "M14 10a4 4 0 1 0-3 4l1 1h2v2h2v2h4v-4l-6-5",
+  copy: "M8 8h11v12H8zM16 8V4H5v12h3",
+  bell: "M6 17V11a6 6 0 0 1 12 0v6l2 2H4zM10 21h4",
+  spark: "M12 3l2 6 6 3-6 3-2 6-2-6-6-3 6-3z",
+  find: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5",
   open: "M10 5H5v14h14v-5M14 4h6v6M20 4l-9 9",
 };
 
@@ -71,7 +77,7 @@ export function announce(text) {
   if (region.textContent !== text) region.textContent = text;
 }
 
-/** Asks before something is done, most of all what cannot be undone. Resolves to the form's values, or null where it was called off. */
+/** Asks before something is done, most of all what cannot be undone. Resolves to the form's values, or null if it was cancelled. */
 export function confirm({ title, text, action, extra = null, kind = "danger" }) {
   const dialog = h(
     "dialog",
@@ -85,7 +91,7 @@ export function confirm({ title, text, action, extra = null, kind = "danger" }) 
       h(
         "div",
         { class: "row end" },
-        h("button", { class: "button quiet", type: "button", onclick: () => dialog.close() }, "Cancel"),
+        h("button", { class: "button quiet", type: "button", onclick: () => dialog.close() }, t("cancel")),
         h("button", { class: `button ${kind}`, value: "yes" }, action),
       ),
     ),

@@ -1,50 +1,68 @@
-// The page: the view of each address, the API key, and the state of the service.
+// The page: the view of each address, signing in, and the state of the service.
 
-import { key, onKeyNeeded, read, setKey } from "./api.js";
-import { announce } from "./dom.js";
-import { askKey, problemBox } from "./parts.js";
+import { backAgain, isAway, key, onKeyNeeded, read, setKey } from "./api.js";
+import { announce, confirm, h } from "./dom.js";
+import { catchDrops, problemBox } from "./parts.js";
+import { askKey } from "./sign_in.js";
+import { t, translate } from "./text.js";
+import { onItsWay } from "./upload_progress.js";
 import { compareView } from "./views/compare.js";
-import { galleryView } from "./views/gallery.js";
 import { createView } from "./views/create.js";
+import { makeView } from "./views/make.js";
+import { peopleView } from "./views/people.js";
 import { subjectView } from "./views/subject.js";
 import { verifyView } from "./views/verify.js";
 import { videoView } from "./views/video.js";
 import { videosView } from "./views/videos.js";
-import { every } from "./job_events.js";
+import { setTitle } from "./waiting.js";
 
 const VIEWS = [
-  [/^\/$/, galleryView, "subjects"],
-  [/^\/new$/, createView, "subjects"],
-  [/^\/subjects\/(\w+)$/, subjectView, "subjects"],
-  [/^\/videos$/, videosView, "videos"],
+  [/^\/$/, makeView, "make"],
+  [/^\/people$/, peopleView, "people"],
+  [/^\/new$/, createView, "people"],
+  [/^\/subjects\/(\w+)$/, subjectView, "people"],
+  [/^\/videos(?:\?person=(\w+))?$/, videosView, "videos"],
   [/^\/videos\/(\w+)$/, videoView, "videos"],
   [/^\/compare\/(\w+)\/(\w+)$/, compareView, "videos"],
   [/^\/verify$/, verifyView, "verify"],
 ];
+/** Seconds between two looks at the service: whoever looks at the page hears within three that it is away. */
+const LOOK_S = 2;
+/** Time for the workers to load after a start, ms: before that, nothing is wrong where there is none. */
+const STARTING_MS = 60_000;
 
+translate();
 const main = document.querySelector("#main");
 let leaving = new AbortController();
+let visited = false;
+let at = location.hash;
 
 /** Shows what the address says. A view gets the place to fill, the parts of its address, and the signal of its end. */
 async function show() {
   leaving.abort(new DOMException("left", "AbortError"));
   leaving = new AbortController();
+  at = location.hash;
+  notice = "";
   const { signal } = leaving;
   const path = location.hash.slice(1) || "/";
-  const [view, args, at] = match(path);
+  const [view, args, name] = match(path);
   for (const link of document.querySelectorAll("nav a")) {
-    if (link.dataset.at === at) link.setAttribute("aria-current", "page");
+    if (link.dataset.at === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  main.replaceChildren();
+  setTitle(name && t(`nav.${name}`));
+  const place = h("div", { class: "view" }); // a view that was left fills a place that nobody sees
+  main.replaceChildren(place);
   main.setAttribute("aria-busy", "true");
   try {
-    const title = await view(main, args, signal);
+    const title = await view(place, args, signal);
     if (signal.aborted) return;
-    document.title = title ? `${title} – adnerf` : "adnerf";
-    announce(title ?? "Subjects");
+    setTitle(title);
+    announce(title ?? t("nav.make"));
   } catch (error) {
-    if (!signal.aborted) main.replaceChildren(problemBox(error, { retry: show }));
+    if (signal.aborted) return;
+    place.replaceChildren(problemBox(error, { retry: error.code === "network" ? show : null, more: h("a", { class: "button small", href: "#/people" }, t("people.all")) }));
+    backAgain.addEventListener("back", show, { once: true, signal });
   } finally {
     fitBanner();
     if (!signal.aborted) {
@@ -56,48 +74,66 @@ async function show() {
   }
 }
 
-let visited = false;
-
 function match(path) {
-  for (const [pattern, view, at] of VIEWS) {
+  for (const [pattern, view, name] of VIEWS) {
     const found = pattern.exec(path);
-    if (found) return [view, found.slice(1), at];
+    if (found) return [view, found.slice(1), name];
   }
-  return [galleryView, [], "subjects"];
+  return [lostView, [], null];
+}
+
+async function lostView(place) {
+  place.append(h("h1", {}, t("lost")), h("p", { class: "lead" }, t("lost.text")), h("a", { class: "button", href: "#/" }, t("lost.home")));
+  return t("lost");
 }
 
 const banner = document.querySelector("#banner");
+const opened = Date.now();
+let text = "";
+let notice = ""; // of what was done on this view
 
 /** Shows the banner, except where the view says the same already. */
 function fitBanner() {
-  banner.hidden = !banner.textContent || main.textContent.includes(banner.textContent);
+  document.body.classList.toggle("away", isAway());
+  const says = isAway() ? t("problem.away") : text || notice;
+  if (banner.textContent !== says) banner.textContent = says;
+  banner.hidden = !says || main.textContent.includes(says);
 }
 
-/** Says where nobody works, or the service is away. */
+/** Says where nobody works. */
 async function lookAtService() {
-  let text = "";
   try {
     const ready = await read("/readyz");
-    if (!ready.parts.queue.ok) text = "The queue is away: what you send is kept, and waits until it is back.";
-    if (!ready.parts.workers.ok) text = "No worker is running: what you send is kept, and waits until one is started.";
+    const idle = !ready.parts.workers.ok && !ready.running;
+    text = ready.parts.queue.ok ? "" : t("service.queue");
+    if (idle) text = t(Date.now() - opened < STARTING_MS ? "service.starting" : "service.paused");
   } catch (error) {
     text = error.message;
   }
-  if (banner.textContent !== text) banner.textContent = text;
   fitBanner();
 }
+for (const kind of ["away", "back"]) backAgain.addEventListener(kind, fitBanner);
+setInterval(() => document.hidden || lookAtService(), LOOK_S * 1000);
+document.addEventListener("visibilitychange", () => document.hidden || lookAtService());
+lookAtService();
 
-const forget = document.querySelector("#key");
-forget.addEventListener("click", () => {
+const account = document.querySelector("#account");
+const owner = document.querySelector("#owner");
+document.querySelector("#key").addEventListener("click", () => {
   setKey(null);
   location.reload();
 });
+
+/** Shows whose space this is, where that is a question. */
+async function showAccount() {
+  account.hidden = !key();
+  if (key()) owner.textContent = await read("/v1/me").then((me) => me.owner, () => "");
+}
 onKeyNeeded(async (refused) => {
   const given = await askKey(refused);
-  forget.hidden = !given && !key();
+  setTimeout(showAccount);
   return given;
 });
-forget.hidden = !key();
 
 // `adnerf serve` prints the page's address with the local token. It counts as a key, and must not stay in the address.
 function takeToken() {
@@ -105,19 +141,32 @@ function takeToken() {
   if (!token) return;
   setKey(token[1]);
   history.replaceState(null, "", "#/");
-  forget.hidden = false;
   document.querySelector("#key-title")?.closest("dialog").close(); // the question for a key is answered
 }
 takeToken();
+showAccount();
+
+catchDrops((file) => {
+  notice = t("drop.lost", { name: file.name });
+  announce(notice);
+  fitBanner();
+});
 
 // As a plain link it would replace the address of the view.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
-addEventListener("hashchange", () => {
+
+addEventListener("hashchange", async () => {
   takeToken(); // the address may be opened in a tab that shows the page already
+  if (onItsWay() && location.hash !== at) {
+    const wanted = location.hash;
+    history.replaceState(null, "", at || "#/");
+    const sure = await confirm({ title: t("upload.leave"), text: t("upload.leave.text", { name: onItsWay() }), action: t("upload.leave.yes") });
+    if (!sure) return;
+    history.replaceState(null, "", wanted);
+  }
   show();
 });
 show();
-every(20, lookAtService);

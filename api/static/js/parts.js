@@ -1,10 +1,12 @@
 // Components that several views use: problems, progress bars, drop zones, state chips.
 
+import { isAway } from "./api.js";
 import { freshId, h, icon } from "./dom.js";
-import * as strings from "./strings.js";
+import { t } from "./text.js";
+import { stateName } from "./words.js";
 
 /** What went wrong and what to do about it, said at once. `retry` is what a button does. */
-export function problemBox(error, { retry = null } = {}) {
+export function problemBox(error, { retry = null, more = null } = {}) {
   return h(
     "div",
     { class: "problem", role: "alert" },
@@ -14,15 +16,13 @@ export function problemBox(error, { retry = null } = {}) {
       {},
       h("p", {}, error.message),
       error.errors?.length > 1 && h("ul", {}, error.errors.map((each) => h("li", {}, `${each.pointer ?? each.parameter}: ${each.detail}`))),
-      h(
-        "div",
-        { class: "row" },
-        retry && h("button", { class: "button small", type: "button", onclick: retry }, "Try again"),
-        error.code && error.code !== "network" && h("a", { class: "small", href: `/errors#${error.code}` }, "What this means"),
-      ),
+      (retry || more) && h("div", { class: "row" }, retry && h("button", { class: "button small", type: "button", onclick: retry }, t("again")), more),
     ),
   );
 }
+
+/** Something to know that stops nobody. */
+export const noteBox = (text) => h("p", { class: "hint", role: "status" }, icon("warn"), text);
 
 /** Runs what a button does: once at a time; a problem is shown in `place`. */
 export async function attempt(button, place, work) {
@@ -40,22 +40,29 @@ export async function attempt(button, place, work) {
   }
 }
 
+/** A button: act("Delete", "bin", work, place of its problems). */
+export function act(text, sign, work, place, kind = "") {
+  const button = h("button", { class: `button ${kind}`, type: "button" }, sign && icon(sign), text);
+  button.addEventListener("click", () => attempt(button, place, work));
+  return button;
+}
+
 /** Why a job failed, and the remedy. */
 export function failure(job) {
   const { message, remedy, code } = job.error;
-  return h(
-    "div",
-    { class: "problem", role: "alert" },
-    icon("warn"),
-    h("div", {}, h("p", { class: "strong" }, message), h("p", {}, remedy), h("p", { class: "faint small" }, code, " ", h("a", { href: `/errors#${code}` }, "What this means"))),
-  );
+  const help = h("a", { href: `/errors#job-${code}`, target: "_blank", rel: "noopener" }, t("problem.help"));
+  return h("div", { class: "problem", role: "alert" }, icon("warn"), h("div", {}, h("p", { class: "strong" }, message), h("p", {}, remedy), h("p", { class: "small" }, help)));
 }
 
 /** A state as a coloured word. */
-export function chip(state, names) {
+export function chip(state) {
   const kinds = { ready: "good", failed: "bad", cancelled: "off", withdrawn: "off" };
-  return h("span", { class: `chip ${kinds[state] ?? "busy"}` }, names[state] ?? state);
+  return h("span", { class: `chip ${kinds[state] ?? "busy"}` }, stateName(state));
 }
+
+/** Rows of labels and values, some with a hint. */
+export const factList = (rows) =>
+  h("dl", { class: "facts" }, rows.map(([label, value, hint]) => h("div", {}, h("dt", {}, label), h("dd", {}, value, hint && h("span", { class: "faint small" }, hint)))));
 
 /** A bar with words: `update({share, left, right})`; share null: unknown. */
 export function bar(label) {
@@ -68,27 +75,45 @@ export function bar(label) {
     if (share === null) progress.removeAttribute("value");
     else progress.value = share;
     if (left.textContent !== said) left.textContent = said;
+    right.hidden = isAway(); // nobody knows how long it takes until the service is back
     if (right.textContent !== beside) right.textContent = beside;
   };
   return element;
 }
 
-/** Shows a job in a bar. */
-export function showJob(element, job) {
-  const right = [];
-  if (job.state === "running") right.push(strings.percent(job.progress));
-  if (job.state === "running" && job.eta_s !== null) right.push(`about ${strings.duration(job.eta_s)} left`);
-  element.update({ share: job.state === "running" ? job.progress : null, left: strings.stage(job), right: right.join(" · ") });
+let takeDropped = null;
+
+/** Gives files that are dropped anywhere on the page to `take(file)`, as long as the view of `signal` is there. */
+export function takeDrops(take, signal) {
+  takeDropped = take;
+  signal.addEventListener("abort", () => {
+    if (takeDropped === take) takeDropped = null;
+  });
 }
 
-/** A place to drop a file on, or to choose one. `chosen(file)` hears of it; what is of no such type is left alone. */
+/** Catches what is dropped beside its place: the browser would leave the page for it. `lost()` hears of files that no view takes. */
+export function catchDrops(lost) {
+  for (const kind of ["dragover", "drop"]) {
+    document.addEventListener(kind, (event) => {
+      if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
+      event.preventDefault();
+      if (event.type === "drop" && event.dataTransfer.files[0]) (takeDropped ?? lost)(event.dataTransfer.files[0]);
+    });
+  }
+}
+
+/** A place to drop a file on, or to choose one. `chosen(file)` hears of it. */
 export function dropZone({ label, hint, accept, sign, chosen }) {
   const open = (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault(); // else it would send the form
     input.click();
   };
-  const change = () => input.files[0] && chosen(input.files[0]);
+  const change = () => {
+    const [file] = input.files;
+    input.value = ""; // the same file may be chosen again
+    if (file) chosen(file);
+  };
   const input = h("input", { type: "file", accept, class: "unseen", onchange: change, onkeydown: open });
   const zone = h(
     "label",
@@ -108,7 +133,7 @@ export function dropZone({ label, hint, accept, sign, chosen }) {
     input,
     icon(sign),
     h("span", { class: "strong" }, label),
-    h("span", { class: "faint small" }, hint),
+    hint && h("span", { class: "faint small" }, hint),
   );
   return zone;
 }
@@ -141,30 +166,4 @@ export function choice(legend, name, options, current, chosen) {
       ),
     ),
   );
-}
-
-/** Asks for an API key; resolves to it, or to null. `refused`: the last one was not taken. */
-export function askKey(refused) {
-  const input = h("input", { type: "password", name: "key", autocomplete: "off", required: true });
-  const dialog = h(
-    "dialog",
-    { class: "dialog", "aria-labelledby": "key-title" },
-    h(
-      "form",
-      { method: "dialog" },
-      h("h2", { id: "key-title" }, "An API key, please"),
-      h("p", {}, "This service answers only those who have a key. Whoever runs it makes one with ", h("code", {}, "adnerf keys create"), "."),
-      refused && h("p", { class: "problem", role: "alert" }, "The key was not taken. Check that it is whole and was not revoked."),
-      field("Key", input, "Kept until this tab is closed."),
-      h("div", { class: "row end" }, h("button", { class: "button primary", value: "yes" }, "Use it")),
-    ),
-  );
-  document.body.append(dialog);
-  dialog.showModal();
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes" ? input.value.trim() : null);
-    });
-  });
 }

@@ -1,12 +1,15 @@
 // Resumable uploads (tus 1.0): received bytes survive a pause, a broken connection and a reload of the page.
 
 import { key, Problem, problemOf, request } from "./api.js";
-import { sleep } from "./job_events.js";
+import { sleep } from "./jobs.js";
+import { t } from "./text.js";
 
 const VERSION = { "Tus-Resumable": "1.0.0" };
 const PATIENCE_S = 600;
 /** Bytes sent at once: as much as is sent again, at most, after a cut. */
 const CHUNK = 8 << 20;
+/** A connection on which nothing moves for so long is taken for cut, ms. */
+const STALLED_MS = 60_000;
 
 const place = (file) => `adnerf-upload:${file.name}:${file.size}:${file.lastModified}`;
 
@@ -136,7 +139,15 @@ export class Upload {
       if (key()) xhr.setRequestHeader("Authorization", `Bearer ${key()}`);
       xhr.setRequestHeader("Upload-Offset", start);
       xhr.setRequestHeader("Content-Type", "application/offset+octet-stream");
+      let moved = Date.now();
+      const watch = setInterval(() => {
+        if (Date.now() - moved < STALLED_MS) return;
+        reject(new Problem(t("upload.cut"))); // before it is aborted, which would be taken for a pause
+        xhr.abort();
+      }, 1000);
+      xhr.onloadend = () => clearInterval(watch);
       xhr.upload.onprogress = (event) => {
+        moved = Date.now();
         this.sent = start + Math.min(event.loaded, piece.size);
         this.#tell("sending");
       };
@@ -146,7 +157,7 @@ export class Upload {
           resolve();
         } else reject(await problemOf(asResponse(xhr)));
       };
-      xhr.onerror = () => reject(new Problem("The connection was cut. The upload goes on by itself once it is back."));
+      xhr.onerror = () => reject(new Problem(t("upload.cut")));
       xhr.onabort = () => reject(new DOMException("stopped", "AbortError"));
       xhr.send(piece);
     });

@@ -3,43 +3,45 @@
 import { h, icon } from "./dom.js";
 import { bar } from "./parts.js";
 import { Upload } from "./tus.js";
-import { bytes, duration, percent } from "./strings.js";
+import { bytes, duration, percent } from "./format.js";
+import { t } from "./text.js";
+import { tabProgress } from "./waiting.js";
 
-const SAID = {
-  sending: "Sending",
-  paused: "Paused",
-  waiting: "The connection was cut. It goes on by itself once it is back",
-  done: "All there",
-};
+let uploading = null;
+
+/** The name of the file that is on its way, or null. */
+export const onItsWay = () => uploading;
 
 /**
  * Sends `file`, showing it in `place`, and then resolves to what `use(id of the upload)` does.
- * Raises Problem, and AbortError where it was called off or `signal` says so. What has arrived waits for another try.
+ * Raises Problem, and AbortError if it was cancelled or `signal` says so. What has arrived waits for another try.
  */
 export async function send(file, place, signal, use) {
-  const progress = bar(`Sending ${file.name}`);
+  const progress = bar(t("upload.sending", { name: file.name }));
   const started = { at: Date.now(), sent: null };
   const upload = new Upload(file, ({ sent, total, state }) => {
     started.sent ??= sent;
     const pace = (sent - started.sent) / Math.max(Date.now() - started.at, 1);
-    const left = state === "sending" && pace > 0 ? ` · about ${duration((total - sent) / pace / 1000)} left` : "";
+    const left = state === "sending" && pace > 0 ? ` · ${t("time.left", { time: duration((total - sent) / pace / 1000) })}` : "";
     progress.update({
       share: sent / total,
-      left: `${SAID[state]}: ${file.name}`,
-      right: `${bytes(sent)} of ${bytes(total)}, ${percent(sent / total)}${left}`,
+      left: t(`upload.${state}`, { name: file.name }),
+      right: `${bytes(sent)} / ${bytes(total)}, ${percent(sent / total)}${left}`,
     });
-    hold.replaceChildren(icon(state === "paused" ? "play" : "pause"), state === "paused" ? "Go on" : "Pause");
+    tabProgress(sent / total);
+    hold.replaceChildren(icon(state === "paused" ? "play" : "pause"), t(state === "paused" ? "upload.resume" : "upload.pause"));
   });
   const hold = h("button", {
     class: "button small",
     type: "button",
     onclick: () => (upload.paused ? upload.resume() : upload.pause()),
   });
-  const stop = h("button", { class: "button small quiet", type: "button", onclick: () => upload.cancel() }, "Cancel");
-  hold.append(icon("pause"), "Pause");
-  place.replaceChildren(h("div", { class: "sending" }, progress, h("div", { class: "row" }, hold, stop)));
+  const stop = h("button", { class: "button small quiet", type: "button", onclick: () => upload.cancel() }, t("cancel"));
+  hold.append(icon("pause"), t("upload.pause"));
+  place.replaceChildren(h("div", { class: "sending" }, progress, h("div", { class: "row" }, hold, stop), h("p", { class: "faint small" }, t("upload.stay"))));
   hold.focus();
   const leave = () => upload.leave();
+  uploading = file.name;
   const warn = (event) => event.preventDefault();
   signal.addEventListener("abort", leave);
   addEventListener("beforeunload", warn);
@@ -51,6 +53,8 @@ export async function send(file, place, signal, use) {
     if (["upload_used", "not_found"].includes(error.code)) upload.forget(); // another try begins anew
     throw error;
   } finally {
+    uploading = null;
+    tabProgress(null);
     signal.removeEventListener("abort", leave);
     removeEventListener("beforeunload", warn);
     place.replaceChildren();

@@ -22,7 +22,9 @@ def test_the_sheet_turns_the_subject_within_its_limits(toy_run):
     assert (layout["pitch_deg"][-1], layout["pitch_deg"][0]) == tuple(limits["pitch_deg"])
     assert (layout["columns"], layout["rows"], layout["tile_px"]) == (COLUMNS, ROWS, TILE_PX)
     sheet = cv2.imread(str(toy_run.views))
-    assert sheet.shape == (ROWS * TILE_PX, COLUMNS * TILE_PX, 3)
+    assert sheet.shape == (2 * ROWS * TILE_PX, COLUMNS * TILE_PX, 3)
+    sheet, masks = np.split(sheet, 2)
+    assert layout["masks"] and masks.min() < 30 and masks.max() > 220, "somebody stands before something"
     tiles = sheet.reshape(ROWS, TILE_PX, COLUMNS, TILE_PX, 3).swapaxes(1, 2).astype(float)
     middle = tiles[ROWS // 2]
     usual = middle[COLUMNS // 2]

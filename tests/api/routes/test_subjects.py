@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from api import deps
+from api.services import samples
 from storage.database.models import Subject
 from tests.api.conftest import PNG, VIDEO, check_problem
 
@@ -24,6 +25,7 @@ SUBJECT_FIELDS = {
     "view_limits",
     "views",
     "consent",
+    "eta_s",
     "jobs",
     "links",
 }
@@ -48,6 +50,7 @@ def test_a_reference_video_becomes_a_pending_subject_with_a_queued_job(client, m
     assert int(answer.headers["retry-after"]) >= 1
     (job,) = subject["jobs"]
     assert (job["kind"], job["state"], job["queue_position"]) == ("preprocess", "queued", 1)
+    assert subject["eta_s"] > job["eta_s"] > 0, "training follows"
     assert client.get(subject["links"]["self"]).json() == subject
     with make.database.session(write=False) as session:
         row = session.get(Subject, subject["id"])
@@ -305,6 +308,36 @@ def test_the_report_exists_after_training_and_is_sandboxed(client, make):
     check_problem(client.get("/v1/subjects/sub_0/report"), "not_found")
 
 
+def test_the_footage_can_be_watched_until_consent_is_withdrawn(client, make):
+    subject = make.subject()
+    path = subject["links"]["footage"]
+    answer = client.get(path)
+    assert (answer.status_code, answer.content) == (200, VIDEO)
+    part = client.get(path, headers={"Range": "bytes=2-5"})
+    assert (part.status_code, part.content) == (206, VIDEO[2:6])
+    client.post(f"{subject['links']['self']}/withdraw-consent", json={})
+    check_problem(client.get(path), "consent_withdrawn")
+    assert client.get(subject["links"]["self"]).json()["links"]["footage"] is None
+
+
+def test_samples_are_made_once_and_missing_where_the_demo_is(client, settings, monkeypatch):
+    made = []
+    monkeypatch.setattr(
+        samples,
+        "_make",
+        lambda folder: (made.append(folder), folder.mkdir(), (folder / "speech.wav").write_bytes(b"RIFF")),
+    )
+    for _ in range(2):
+        answer = client.get("/v1/samples/speech")
+        assert (answer.headers["content-type"], answer.content) == ("audio/wav", b"RIFF")
+    assert made == [settings.data_dir / "samples"]
+    monkeypatch.undo()
+    (settings.data_dir / "samples").rename(settings.data_dir / "gone")
+    monkeypatch.setattr(samples, "find_spec", lambda name: None)
+    assert client.get("/v1/samples").json() == {"available": False}
+    check_problem(client.get("/v1/samples/person"), "not_found")
+
+
 def test_the_view_sheet_exists_after_training_with_its_layout(client, make):
     subject = make.subject()
     path = f"{subject['links']['self']}/views"
@@ -315,7 +348,7 @@ def test_the_view_sheet_exists_after_training_with_its_layout(client, make):
     layout = {"columns": 3, "rows": 1, "yaw_deg": [-12.5, 0.0, 13.0], "pitch_deg": [0.0], "tile_px": 128}
     make.succeed(run_key="r", views_key=key, views=layout)
     shown = client.get(subject["links"]["self"]).json()
-    assert (shown["views"], shown["links"]["views"]) == (layout, path)
+    assert (shown["views"], shown["links"]["views"]) == (layout | {"masks": False}, path)
     answer = client.get(path)
     assert (answer.headers["content-type"], answer.content) == ("image/jpeg", b"\xff\xd8\xff sheet")
     again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})

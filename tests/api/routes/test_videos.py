@@ -324,6 +324,13 @@ def test_a_ready_video_has_its_measures_and_can_be_downloaded(client, make, subj
         assert head.headers[name] == answer.headers[name]
 
 
+def test_a_download_has_the_name_that_is_asked_for(client, make, subject):
+    video = make.ready_video(subject, FILM)
+    headers = client.get(video["links"]["file"], params={"name": 'Ann – "Grüße".mp4'}).headers
+    plain = f'attachment; filename="{video["id"]}.mp4"'
+    assert headers["content-disposition"] == f"{plain}; filename*=UTF-8''Ann%20%E2%80%93%20%22Gr%C3%BC%C3%9Fe%22.mp4"
+
+
 @pytest.mark.parametrize("kind", ["mp4", "webm"])
 def test_the_file_name_and_media_type_match_the_format(client, make, subject, kind):
     video = make.ready_video(subject, FILM, options=json.dumps({"format": kind}))

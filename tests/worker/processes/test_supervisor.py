@@ -20,6 +20,7 @@ from tests.servers import free_port
 from tests.worker.fleet import Fleet, claimer
 from worker.broker import QUEUES
 from worker.locks import WorkerLock
+from worker.processes import supervisor
 
 SLOW = {"steps": 40, "pause": 0.05}
 
@@ -68,6 +69,14 @@ def answers(url):
         return httpx.get(f"{url}/healthz", timeout=1).status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_nothing_short_waits_behind_a_training(settings, monkeypatch):
+    monkeypatch.setattr(supervisor, "list_gpus", list)
+    assert supervisor._workers(settings) == {"worker": ["cpu", "gpu_render"], "training worker": ["gpu_train"]}
+    monkeypatch.setattr(supervisor, "list_gpus", lambda: ["GPU-1"])
+    settings = settings.replace(device="auto")
+    assert supervisor._workers(settings) == {"worker": ["cpu"], "training worker": ["gpu_train", "gpu_render"]}
 
 
 def test_a_stopped_worker_is_replaced_and_its_job_finished(house):

@@ -2,8 +2,10 @@
 
 import { mediaUrl, read } from "../api.js";
 import { h, icon } from "../dom.js";
+import { clock } from "../format.js";
 import { choice } from "../parts.js";
-import * as strings from "../strings.js";
+import { t } from "../text.js";
+import { choices, videoTitle } from "../words.js";
 
 /** Seconds by which the second may be off before it is put right. */
 const APART_S = 0.06;
@@ -11,26 +13,28 @@ const APART_S = 0.06;
 export async function compareView(main, ids, signal) {
   const videos = await Promise.all(ids.map((id) => read(`/v1/videos/${id}`, { signal })));
   const subjects = await Promise.all(videos.map((video) => read(video.links.subject, { signal })));
-  if (videos.some((video) => !video.links.file)) throw new Error("One of the two is not ready. Wait until both can be played.");
+  if (videos.some((video) => !video.links.file)) throw new Error(t("compare.notready"));
   const urls = await Promise.all(videos.map((video) => mediaUrl(video.links.file, signal)));
-  const names = ["Left", "Right"];
+  const names = [t("compare.first"), t("compare.second")];
   const players = videos.map((video, k) => {
     const clear = video.options.background.kind === "transparent" ? "clear" : "";
-    return h("video", { class: clear, src: urls[k], width: video.width, height: video.height, playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` });
+    const player = h("video", { class: clear, src: urls[k], width: video.width, height: video.height, playsinline: true, preload: "auto", "aria-label": `${names[k]}: ${subjects[k].name}` });
+    player.style.setProperty("--shape", video.width / video.height);
+    return player;
   });
   const [first, second] = players;
   second.muted = true;
 
-  const seek = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, "aria-label": "Place in the videos" });
+  const seek = h("input", { type: "range", min: 0, max: 1, step: 0.01, value: 0, "aria-label": t("compare.place") });
   const time = h("span", { class: "clock" });
   const play = h("button", { class: "button primary", type: "button" });
   const longest = () => Math.max(...players.map((each) => each.duration || 0));
   const leader = () => (first.duration >= (second.duration || 0) ? first : second);
   const show = () => {
     const paused = leader().paused;
-    play.replaceChildren(icon(paused ? "play" : "pause"), paused ? "Play" : "Pause");
+    play.replaceChildren(icon(paused ? "play" : "pause"), t(paused ? "play" : "pause"));
     seek.max = longest();
-    time.textContent = `${strings.clock(leader().currentTime)} / ${strings.clock(longest())}`;
+    time.textContent = `${clock(leader().currentTime)} / ${clock(longest())}`;
     seek.setAttribute("aria-valuetext", time.textContent);
   };
   const start = () => Promise.all(players.filter((each) => each.currentTime < each.duration).map((each) => each.play())).catch(() => {});
@@ -59,18 +63,18 @@ export async function compareView(main, ids, signal) {
   signal.addEventListener("abort", () => players.forEach((each) => each.pause()));
   show();
   main.append(
-    h("a", { class: "up", href: "#/videos" }, icon("back"), "Videos"),
-    h("h1", {}, "Side by side"),
+    h("a", { class: "up", href: "#/videos" }, icon("back"), t("nav.videos")),
+    h("h1", {}, t("compare.title")),
     h(
       "div",
       { class: "side" },
-      players.map((player, k) => h("figure", {}, player, h("figcaption", {}, h("a", { href: `#/videos/${ids[k]}` }, subjects[k].name), h("span", { class: "faint small" }, strings.choices(videos[k]))))),
+      players.map((player, k) => h("figure", {}, player, h("figcaption", {}, h("a", { href: `#/videos/${ids[k]}` }, `${subjects[k].name}: ${videoTitle(videos[k])}`), h("span", { class: "faint small" }, choices(videos[k]))))),
     ),
     h("div", { class: "transport" }, play, seek, time),
-    choice("Sound of", "sound", names.map((name) => ({ id: name, name })), "Left", (id) => {
-      first.muted = id !== "Left";
+    choice(t("compare.sound"), "sound", names.map((name) => ({ id: name, name })), names[0], (id) => {
+      first.muted = id !== names[0];
       second.muted = !first.muted;
     }),
   );
-  return "Side by side";
+  return t("compare.title");
 }

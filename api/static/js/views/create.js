@@ -1,104 +1,124 @@
-// A new subject: footage, name, preset, consent.
+// A new person: footage, name, consent, quality.
 
 import { write } from "../api.js";
+import { draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
-import { attempt, choice, dropZone, field } from "../parts.js";
-import { send } from "../upload_progress.js";
+import { bytes, duration } from "../format.js";
+import { judgeFootage } from "../judge.js";
+import { act, attempt, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
+import { hasSamples, sample } from "../samples.js";
+import { t } from "../text.js";
 import { forgetUnfinished, unfinished } from "../tus.js";
-import { bytes, PRESETS } from "../strings.js";
+import { send } from "../upload_progress.js";
+import { PRESETS } from "../words.js";
 
 const DRAFT = "adnerf-new-subject";
-const ADVICE = [
-  "Head and shoulders, facing the camera; the face at least 250 pixels high.",
-  "Camera on a stand, even light from the front.",
-  "One to three minutes of lively speech. Turn and nod a little. Cuts are left out.",
-  "A quiet room; nothing in front of mouth and chin, long hair behind the shoulders.",
-];
+const ADVICE = [1, 2, 3, 4];
+/** A consent has to say who agreed and to what: no two words do. */
+const SHORTEST_CONSENT = 10;
 
 export async function createView(main, _args, signal) {
   const typed = JSON.parse(sessionStorage.getItem(DRAFT) ?? "{}");
-  const keep = (name) => (value) => sessionStorage.setItem(DRAFT, JSON.stringify(Object.assign(typed, { [name]: value })));
-  let file = null;
+  const keep = (name, value) => sessionStorage.setItem(DRAFT, JSON.stringify(Object.assign(typed, { [name]: value })));
+  const kept = draft("footage", () => ({ file: null, about: null }));
 
-  const name = h("input", { type: "text", maxlength: 200, value: typed.name ?? "", autocomplete: "off", oninput: () => keep("name")(name.value) });
-  const consent = h("textarea", {
-    rows: 3,
-    maxlength: 10_000,
-    required: true,
-    value: typed.consent ?? "",
-    oninput: () => keep("consent")(consent.value),
-  });
+  const name = h("input", { type: "text", maxlength: 200, value: typed.name ?? "", autocomplete: "off", oninput: () => keep("name", name.value) });
+  const consent = h("textarea", { rows: 3, maxlength: 10_000, required: true, value: typed.consent ?? "", oninput: () => keep("consent", consent.value) });
   const footage = h("div", { class: "footage" });
+  const refused = h("div", {});
   const problem = h("div", { "aria-live": "assertive" });
   const sending = h("div", {});
-  const submit = h("button", { class: "button primary large", type: "submit" }, icon("up"), "Send and start");
+  const submit = h("button", { class: "button primary large", type: "submit" }, icon("up"), t("create.send"));
 
-  const choose = (chosen) => {
-    file = chosen;
+  let judging = null;
+  const choose = (file) => {
+    if (!submit.disabled) judging = judge(file);
+  };
+  const judge = async (file) => {
     problem.replaceChildren();
-    if (!name.value || name.value === typed.filled) {
-      name.value = chosen.name.replace(/\.[^.]+$/, "");
-      keep("name")(name.value);
-      keep("filled")(name.value); // what nobody typed gives way to the name of the next file
+    const judged = await judgeFootage(file).catch((error) => ({ problem: error.code ? error.message : t("judge.unreadable") }));
+    if (signal.aborted) return;
+    if (judged.problem) {
+      refused.replaceChildren(problemBox(new Error(judged.problem))); // the footage that was chosen before stays
+      return;
     }
-    const other = () => {
-      pick();
-      problem.replaceChildren();
-      footage.querySelector("input").focus();
-    };
-    const again = h("button", { class: "button small", type: "button", onclick: other }, "Choose another");
+    refused.replaceChildren(...(judged.hint ? [noteBox(judged.hint)] : []));
+    Object.assign(kept, { file, about: judged });
+    if (!name.value || name.value === typed.filled) {
+      name.value = file.name.replace(/\.[^.]+$/, "");
+      keep("name", name.value);
+      keep("filled", name.value); // what nobody typed gives way to the name of the next file
+    }
+    show();
+  };
+  const show = () => (kept.file ? showFootage() : pick());
+  const other = () => {
+    Object.assign(kept, { file: null, about: null });
+    for (const each of [problem, refused]) each.replaceChildren();
+    pick();
+    footage.querySelector("input").focus();
+  };
+  const showFootage = () => {
+    const { file, about } = kept;
+    const url = URL.createObjectURL(file);
+    signal.addEventListener("abort", () => URL.revokeObjectURL(url));
+    const again = h("button", { class: "button small", type: "button", onclick: other }, t("speech.other"));
+    const size = [about.seconds && duration(about.seconds), about.width && `${about.width} × ${about.height}`, bytes(file.size)].filter(Boolean).join(" · ");
     footage.replaceChildren(
-      h("video", { src: URL.createObjectURL(chosen), controls: true, muted: true, playsinline: true, "aria-label": `The footage, ${chosen.name}` }),
-      h("div", { class: "row between" }, h("span", {}, h("strong", {}, chosen.name), ` ${bytes(chosen.size)}`), again),
+      h("video", { src: url, controls: true, muted: true, playsinline: true, "aria-label": t("create.player", { name: file.name }) }),
+      h("div", { class: "row between" }, h("span", {}, h("strong", {}, file.name), " ", h("span", { class: "faint small" }, size)), again),
     );
-    again.focus();
+    again.focus({ preventScroll: true });
   };
-  const pick = () => {
-    file = null;
-    footage.replaceChildren(
-      dropZone({
-        label: "Drop a video here, or choose one",
-        hint: "MP4, MOV, MKV, WebM, AVI, MTS or WMV; 8 seconds to 10 minutes",
-        accept: "video/*,.mts,.m2ts",
-        sign: "film",
-        chosen: choose,
-      }),
-    );
-  };
-  pick();
-  // A file that misses the place for it counts, too: the browser would leave the page for it.
-  const drop = (event) => {
-    if (event.defaultPrevented || !event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    if (event.type === "drop" && event.dataTransfer.files[0] && !submit.disabled) choose(event.dataTransfer.files[0]);
-  };
-  for (const kind of ["dragover", "drop"]) document.addEventListener(kind, drop, { signal });
+  const pick = () => footage.replaceChildren(dropZone({ label: t("create.drop"), hint: t("create.kinds"), accept: "video/*,.mkv,.mts,.m2ts", sign: "film", chosen: choose }));
+  takeDrops(choose, signal);
 
-  const left = unfinished();
-  const resume = h("div", { class: "note" });
-  if (left) {
-    const forget = () => {
-      forgetUnfinished();
-      resume.remove();
-    };
-    resume.append(
-      h("p", {}, "A part of ", h("strong", {}, left.name), " is there already. Choose the same file again, and it goes on where it was cut."),
-      h("button", { class: "button small quiet", type: "button", onclick: forget }, "Forget it"),
-    );
-  }
+  const useSample = async () => {
+    const file = await sample("person", signal);
+    for (const [input, text] of [[name, t("sample.name")], [consent, t("sample.consent")]]) {
+      input.value = text;
+      input.dispatchEvent(new Event("input"));
+    }
+    choose(file);
+    await judging;
+  };
+  const trial = act(t("sample.person.use"), "spark", useSample, problem);
+  trial.classList.add("small");
+  trial.hidden = true;
+  hasSamples(signal).then((there) => {
+    trial.hidden = !there;
+    if (!there || !sessionStorage.getItem("adnerf-sample")) return;
+    sessionStorage.removeItem("adnerf-sample");
+    trial.click();
+  });
 
   const create = async (uploaded) => {
     const form = new FormData();
     form.set("upload_id", uploaded);
-    form.set("name", name.value.trim() || file.name);
+    form.set("name", name.value.trim() || kept.file.name);
     form.set("preset", typed.preset ?? "standard");
     form.set("consent", consent.value);
     return write("POST", "/v1/subjects", form, { "Idempotency-Key": uploaded });
   };
   const start = async () => {
+    await judging; // the file was perhaps chosen a moment ago
+    const lacks = missing();
+    if (lacks) {
+      const [text, place, input] = lacks;
+      if (!place.querySelector(".problem")) place.replaceChildren(problemBox(new Error(t(text)))); // else it says why the file was refused
+      input.focus();
+      return;
+    }
+    const { file } = kept;
     const subject = await send(file, sending, signal, create);
+    setDraft("footage");
+    setDraft(`footage of ${subject.id}`, { file }); // to be shown while it is worked on
     sessionStorage.removeItem(DRAFT);
     location.hash = `#/subjects/${subject.id}`;
+  };
+  const missing = () => {
+    if (!kept.file) return ["create.missing", refused, footage.querySelector("input")];
+    return consent.value.trim().length < SHORTEST_CONSENT ? ["consent.missing", problem, consent] : null;
   };
   const form = h(
     "form",
@@ -107,27 +127,34 @@ export async function createView(main, _args, signal) {
       novalidate: true,
       onsubmit: (event) => {
         event.preventDefault();
-        const missing = file ? (consent.value.trim() ? "" : "Say who agreed to be shown, and to what.") : "Choose a video first.";
-        if (missing) {
-          problem.replaceChildren(h("p", { class: "problem", role: "alert" }, icon("warn"), missing));
-          (file ? consent : footage.querySelector("input")).focus();
-          return;
-        }
         attempt(submit, problem, start);
       },
     },
-    h("div", {}, footage, left && resume, h("details", { class: "advice", open: true }, h("summary", {}, "Footage that works"), h("ul", {}, ADVICE.map((line) => h("li", {}, line))))),
+    h("div", {}, footage, refused, h("div", {}, trial), resumeNote(), h("details", { class: "advice", open: true }, h("summary", {}, t("create.advice")), h("ul", {}, ADVICE.map((line) => h("li", {}, t(`create.advice.${line}`)))))),
     h(
       "div",
       { class: "panel" },
-      field("Name", name, "What to call the person here."),
-      choice("Quality", "preset", PRESETS, typed.preset ?? "standard", keep("preset")),
-      field("Consent", consent, "Who agreed to be shown, to what, and when; such as: “Ann Lee agreed on 2 May to be shown in our product films”. It is kept with the subject."),
+      field(t("name"), name, t("name.hint")),
+      field(t("consent"), consent, t("consent.hint")),
+      choice(t("preset"), "preset", PRESETS.map((id) => ({ id, name: t(`preset.${id}`), text: t(`preset.${id}.text`) })), typed.preset ?? "standard", (id) => keep("preset", id)),
       problem,
       sending,
-      submit,
+      h("div", { class: "make-bar" }, submit),
     ),
   );
-  main.append(h("a", { class: "up", href: "#/" }, icon("back"), "Subjects"), h("h1", {}, "New subject"), form);
-  return "New subject";
+  show();
+  main.append(h("a", { class: "up", href: "#/people" }, icon("back"), t("nav.people")), h("h1", {}, t("people.add")), form);
+  return t("people.add");
+}
+
+/** Says that an upload of before can go on, if one can. */
+function resumeNote() {
+  const left = unfinished();
+  if (!left) return null;
+  const forget = () => {
+    forgetUnfinished();
+    note.remove();
+  };
+  const note = h("div", { class: "note" }, h("p", {}, t("upload.unfinished", { name: left.name })), h("button", { class: "button small quiet", type: "button", onclick: forget }, t("upload.forget")));
+  return note;
 }

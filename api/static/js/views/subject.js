@@ -1,172 +1,200 @@
-// One subject: training, quality, and its videos.
+// One person: the way to being ready, then making videos.
 
-import { list, mediaUrl, key, picture, read, write } from "../api.js";
-import { confirm, fill, h, icon, announce } from "../dom.js";
-import { attempt, bar, chip, failure, field, problemBox, showJob } from "../parts.js";
-import { videoForm } from "../video_form.js";
-import { active, every, watchJob } from "../job_events.js";
+import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
+import { draft, setDraft } from "../draft.js";
+import { announce, confirm, fill, h, icon } from "../dom.js";
+import { duration, percent, when } from "../format.js";
+import { footageUrl } from "../form/preview.js";
+import { videoForm } from "../form/form.js";
+import { active, follow } from "../jobs.js";
+import { act, bar, chip, factList, failure, field, problemBox } from "../parts.js";
+import { t } from "../text.js";
+import { aheadOf, countdown, notifyButton, notifyDone, setTitle, showJob, spentIn, tabProgress } from "../waiting.js";
+import { footage, quality, stage, stateName, subjectState } from "../words.js";
 import { videoCard } from "./videos.js";
-import * as strings from "../strings.js";
 
-// What each step is called while it goes on, and otherwise.
-const STEPS = [
-  ["Sending", "Sent"],
-  ["Checking footage", "Footage checked"],
-  ["Learning", "Person learnt"],
-  ["Ready to speak", "Ready to speak"],
-];
-
+/** Videos that are listed here; the rest is on the page of all videos. */
+const LISTED = 10;
+const STEPS = ["sent", "checked", "trained", "ready"];
 /** Codes of failures that are not the footage's fault. */
 const OURS = ["internal_error", "worker_lost", "disk_full", "out_of_memory", "store_away", "missing_backend", "no_such_device"];
 
 export async function subjectView(main, [id], signal) {
   const path = `/v1/subjects/${id}`;
   let subject = await read(path, { signal });
-  const part = Object.fromEntries(["head", "work", "footage", "quality", "speak", "videos", "more", "problem"].map((name) => [name, h("div", {})]));
-  const image = h("img", { alt: `${subject.name}, as learnt so far`, width: 480, height: 480 });
-  const caption = h("figcaption", { class: "faint small" });
-  const stage = h("figure", { class: "portrait large" }, image, caption);
-  main.append(
-    h("a", { class: "up", href: "#/" }, icon("back"), "Subjects"),
-    part.head,
-    part.problem,
-    h("div", { class: "split three" }, stage, h("div", {}, part.work, part.speak, part.videos), h("div", {}, part.footage, part.quality, part.more)),
-  );
+  const names = ["head", "work", "footage", "quality", "speak", "videos", "more", "problem", "film"];
+  const part = Object.fromEntries(names.map((name) => [name, h("div", {})]));
+  const grown = h("figure", { class: "grown" }, h("img", { alt: t("preview.alt", { name: subject.name }), width: 480, height: 240 }), h("figcaption", { class: "faint small" }, t("preview.strip")));
+  const soon = h("p", { class: "faint small" }, t("preview.soon"));
+  const film = h("div", {}, part.film, soon, grown);
+  const about = h("div", {}, part.footage, part.quality, part.more);
+  const split = h("div", { class: "split" }, film, h("div", {}, part.work, about));
+  main.append(h("a", { class: "up", href: "#/people" }, icon("back"), t("nav.people")), part.head, part.problem, part.speak, part.videos, split);
   const progress = bar("");
-  let watched = null;
+  const left = countdown();
   let told = null;
+  let people = [];
 
   const show = () => {
-    if (signal.aborted) return;
     const job = subject.jobs.find(active);
-    const shown = strings.subjectState(subject);
+    const shown = subjectState(subject);
+    const ready = shown === "ready";
     fill(part.head, [subject.name, shown], () => heading());
-    fill(part.work, [shown, job?.id, job?.state === "queued", subject.jobs.map((each) => each.error)], () => work(job));
-    if (job) showJob(progress, job);
-    tell(job ? strings.stage(job) : strings.SUBJECT_STATES[shown]);
+    fill(part.work, [shown, job?.id, subject.jobs.map((each) => each.error)], () => work(job));
+    showProgress(job);
+    const now = job ? stage(job) : stateName(shown);
+    if (told !== null && now !== told) announce(now); // what is so at the beginning is there to be read
+    if (told !== null && now !== told && !job) notifyDone(`${subject.name}: ${now}`);
+    told = now;
     fill(part.footage, subject.footage, () => subject.footage && footagePanel(subject.footage));
     fill(part.quality, [subject.quality, subject.links.report], () => qualityPanel(subject));
     fill(part.more, [shown, subject.name], () => more());
-    fill(part.speak, subject.state === "ready" && subject.view_limits, () => subject.state === "ready" && videoForm(subject, signal, asked));
-    stage.hidden = !subject.links.preview && ["failed", "cancelled", "withdrawn"].includes(shown);
-    stage.classList.toggle("empty", !subject.links.preview);
-    const strip = Boolean(subject.links.preview) && subject.state !== "ready";
-    stage.classList.toggle("strip", strip);
-    caption.textContent = strip ? "Above, moments of the footage; below, the same as learnt so far." : "The newest picture of training appears here.";
-    if (subject.links.preview) picture(image, subject.links.preview, signal).catch(() => {});
-    if (job && job.id !== watched) {
-      watched = job.id;
-      watchJob(job.id, (now) => hear(now), signal).catch(() => {});
-    }
+    fill(part.speak, [ready, subject.view_limits, subject.name], () => ready && videoForm(subject, signal, asked));
+    film.hidden = ready;
+    split.classList.toggle("single", ready);
+    about.classList.toggle("three", ready);
+    grown.hidden = !subject.links.preview;
+    soon.hidden = Boolean(subject.links.preview) || !job;
+    if (subject.links.preview && !ready) picture(grown.firstChild, subject.links.preview, signal).catch(() => {});
   };
-  const tell = (text) => {
-    if (told !== null && text !== told) announce(text); // what is so at the beginning is there to be read
-    told = text;
+  const showProgress = (job) => {
+    if (!job) return tabProgress(null);
+    const whole = left(subject.eta_s ?? null, spentIn(subject.jobs));
+    showJob(progress, job, aheadOf(job, people));
+    if (!whole) return tabProgress(job.progress);
+    progress.update({ share: whole.share, left: progress.querySelector("span").textContent, right: `${percent(whole.share)} · ${t("time.ready", { time: duration(whole.left_s) })}` });
+    return tabProgress(whole.share);
   };
   const look = async () => {
     subject = await read(path, { signal });
+    if (subject.jobs.some((each) => each.state === "queued")) people = await list("/v1/subjects", { signal });
     show();
   };
-  const hear = (job) => {
-    const before = subject.jobs.find((each) => each.id === job.id);
-    subject.jobs = subject.jobs.map((each) => (each.id === job.id ? job : each));
-    if (job.state !== before?.state) look().catch(() => {});
-    else show();
-  };
   const asked = (video) => (location.hash = `#/videos/${video.id}`);
-  const act = (button, what) => attempt(button, part.problem, async () => (await what(), await look()));
+  const button = (text, sign, link) => act(text, sign, async () => (await write("POST", link), await look()), part.problem);
 
   const heading = () => [
-    h("div", { class: "head" }, h("h1", {}, subject.name), chip(strings.subjectState(subject), strings.SUBJECT_STATES)),
-    h("p", { class: "faint small" }, `Made ${strings.when(subject.created_at)} · preset ${subject.preset}`),
+    h("div", { class: "head" }, h("h1", {}, subject.name), chip(subjectState(subject))),
+    h("p", { class: "faint small" }, t("subject.made", { when: when(subject.created_at), preset: t(`preset.${subject.preset}`) })),
   ];
 
   const work = (job) => {
-    if (subject.state === "ready") return null;
+    const withdrawn = subjectState(subject) === "withdrawn";
+    if (subject.state === "ready" && !withdrawn) return null;
     const failed = !job && subject.jobs.findLast((each) => ["failed", "cancelled"].includes(each.state));
-    const button = (text, sign, path) => {
-      const element = h("button", { class: "button", type: "button" }, icon(sign), text);
-      element.addEventListener("click", () => act(element, () => write("POST", path)));
-      return element;
-    };
     return h(
       "section",
-      { class: "panel", "aria-label": "Progress" },
+      { class: "panel", "aria-label": t("progress") },
       steps(subject),
-      job && [progress, h("div", { class: "row" }, button("Cancel", "stop", job.links.cancel))],
+      job && [progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), button(t("cancel"), "stop", job.links.cancel))],
       failed?.error && failure(failed),
-      failed && strings.subjectState(subject) !== "withdrawn" && [
-        failed.state === "cancelled" && h("p", {}, "It was cancelled. What stands is kept: it can go on from there."),
-        h("div", { class: "row" }, ways(failed, button("Try again", "again", failed.links.retry))),
+      failed && !withdrawn && [
+        failed.state === "cancelled" && h("p", {}, t("subject.cancelled")),
+        h("div", { class: "row" }, ways(failed, button(t("again"), "again", failed.links.retry))),
       ],
-      strings.subjectState(subject) === "withdrawn" && h("p", {}, strings.WITHDRAWN),
+      withdrawn && h("p", {}, t("withdrawn")),
     );
   };
 
-  const more = () => {
-    const problem = h("div", {});
-    const run = (button, dialog, what) => async () => {
-      const values = await confirm(dialog);
-      if (values) await attempt(button, problem, () => what(values));
-    };
-    const rename = h("button", { class: "button small", type: "button" }, icon("pen"), "Rename");
-    const input = h("input", { type: "text", name: "name", value: subject.name, required: true, maxlength: 200 });
-    rename.addEventListener(
-      "click",
-      run(rename, { title: "Rename", text: "The name is for you; ids stay.", action: "Rename", kind: "primary", extra: field("Name", input) }, async (values) => {
-        await write("PATCH", path, { name: values.get("name") });
-        await look();
-      }),
-    );
-    const withdraw = h("button", { class: "button small", type: "button" }, icon("shield"), "Withdraw consent");
-    const purge = h("label", { class: "check" }, h("input", { type: "checkbox", name: "purge" }), "Also remove the footage, the models and all videos");
-    const text = "Nothing of this person is made or shown from then on, and what is in work is cancelled. It cannot be taken back.";
-    withdraw.addEventListener(
-      "click",
-      run(withdraw, { title: `Withdraw ${subject.name}'s consent?`, text, action: "Withdraw", extra: purge }, async (values) => {
-        await write("POST", `${path}/withdraw-consent`, { purge: values.has("purge") });
-        await look();
-      }),
-    );
-    const remove = h("button", { class: "button small danger", type: "button" }, icon("bin"), "Delete");
-    remove.addEventListener(
-      "click",
-      run(remove, { title: `Delete ${subject.name}?`, text: "The subject, all its videos and the footage are removed for ever.", action: "Delete" }, async () => {
-        await write("DELETE", path);
-        location.hash = "#/";
-      }),
-    );
-    const consent = h("details", {}, h("summary", {}, "Consent"), h("p", {}, subject.consent.text), h("p", { class: "faint small" }, `Recorded ${strings.when(subject.consent.given_at)}${subject.consent.withdrawn_at ? `, withdrawn ${strings.when(subject.consent.withdrawn_at)}` : ""}`));
-    return [consent, h("div", { class: "row" }, rename, strings.subjectState(subject) !== "withdrawn" && withdraw, remove), problem];
-  };
+  const more = () => management(subject, look, () => signal.aborted || setTitle(subject.name));
 
-  show();
   const cards = new Map();
   const videos = async () => {
-    const found = await list(`/v1/videos?subject_id=${id}`, { signal, most: 100 });
-    fill(part.videos, found.map((each) => each.id), () => found.length && [h("h2", {}, "Videos"), h("ul", { class: "list" }, found.map((each) => cards.get(each.id) ?? (cards.set(each.id, videoCard()), cards.get(each.id))))]);
-    for (const each of found) cards.get(each.id).show(each, subject);
+    const { items, next_cursor: rest } = await page(`/v1/videos?subject_id=${id}`, { signal, limit: LISTED });
+    const card = (each) => cards.get(each.id) ?? cards.set(each.id, videoCard()).get(each.id);
+    fill(part.videos, [items.map((each) => each.id), rest], () =>
+      items.length && [h("h2", {}, t("nav.videos")), h("ul", { class: "list" }, items.map(card)), rest && h("a", { class: "button", href: `#/videos?person=${id}` }, t("videos.all"))],
+    );
+    for (const each of items) card(each).show(each, subject, signal);
+    busy = items.some((each) => active(each.job));
   };
+  let busy = false;
+  show();
   await videos();
-  every(4, () => Promise.all([look(), videos()]).catch((error) => error.status === 404 && part.problem.replaceChildren(problemBox(error))), signal).catch(() => {});
+  if (subject.state !== "ready") showFilm(part.film, subject, signal);
+  follow(
+    () => busy || subject.jobs.some(active),
+    async () => {
+      await look();
+      await videos();
+    },
+    signal,
+    (error) => error.status === 404 && part.problem.replaceChildren(problemBox(error)),
+  );
   return subject.name;
+}
+
+/** Shows the footage itself: from this tab if it was sent from here, else from the service. */
+async function showFilm(place, subject, signal) {
+  const sent = draft(`footage of ${subject.id}`).file;
+  const url = sent ? URL.createObjectURL(sent) : subject.links.footage && (await footageUrl(subject.links.footage, signal));
+  if (!url || signal.aborted) return;
+  const player = h("video", { class: "player", src: url, controls: true, muted: true, playsinline: true, preload: "metadata", "aria-label": t("create.player", { name: subject.name }) });
+  player.addEventListener("error", () => player.remove()); // not every browser plays every footage
+  place.replaceChildren(player);
+  signal.addEventListener("abort", () => {
+    player.removeAttribute("src");
+    if (sent) URL.revokeObjectURL(url);
+  });
+}
+
+/** Consent, and what can be done with the person as a whole. */
+function management(subject, look, renamed) {
+  const path = `/v1/subjects/${subject.id}`;
+  const problem = h("div", {});
+  const withdrawn = subject.consent.withdrawn_at;
+  const ask = (text, sign, kind, dialog, what) =>
+    act(text, sign, async () => {
+      const values = await confirm(await dialog());
+      if (values) await what(values);
+    }, problem, `small ${kind}`);
+  const input = h("input", { type: "text", name: "name", value: subject.name, required: true, maxlength: 200 });
+  const rename = ask(t("rename"), "pen", "", () => ({ title: t("rename"), text: t("rename.text"), action: t("rename"), kind: "primary", extra: field(t("name"), input) }), async (values) => {
+    await write("PATCH", path, { name: values.get("name") });
+    await look();
+    renamed();
+  });
+  const purge = () => h("label", { class: "check" }, h("input", { type: "checkbox", name: "purge" }), t("withdraw.purge"));
+  const withdraw = ask(t("withdraw"), "shield", "", () => ({ title: t("withdraw.title", { name: subject.name }), text: t("withdraw.text"), action: t("withdraw.yes"), extra: purge() }), async (values) => {
+    await write("POST", `${path}/withdraw-consent`, { purge: values.has("purge") });
+    await look();
+  });
+  const count = async () => (await list(subject.links.videos)).length;
+  const remove = ask(t("delete"), "bin", "danger", async () => ({ title: t("delete.title", { name: subject.name }), text: t("delete.person", { count: await count() }), action: t("delete") }), async () => {
+    await write("DELETE", path);
+    setDraft(`footage of ${subject.id}`);
+    location.hash = "#/people";
+  });
+  const given = t("consent.recorded", { when: when(subject.consent.given_at) });
+  return h(
+    "section",
+    { class: "panel" },
+    h("h2", {}, t("consent")),
+    h("p", {}, subject.consent.text),
+    h("p", { class: "faint small" }, withdrawn ? `${given}; ${t("consent.withdrawn", { when: when(withdrawn) })}` : given),
+    withdrawn && !subject.consent.purged_at && h("p", { class: "faint small" }, t("withdrawn.kept")),
+    h("div", { class: "row" }, rename, !withdrawn && withdraw, remove),
+    problem,
+  );
 }
 
 /** What to do after a job that stopped: footage that was refused is refused again, so other footage comes first. */
 function ways(failed, again) {
   const refused = failed.kind === "preprocess" && failed.error && !OURS.includes(failed.error.code);
-  const other = h("a", { class: `button ${refused ? "primary" : ""}`, href: "#/new" }, "Send other footage");
+  const other = h("a", { class: `button ${refused ? "primary" : ""}`, href: "#/new" }, t("subject.other"));
   return refused ? [other, again] : [again, other];
 }
 
 function steps(subject) {
-  const done = { pending: 1, preprocessing: 1, training: 2, ready: 4 }[subject.state] ?? (subject.jobs.length > 1 ? 2 : 1);
+  const trained = Boolean(subject.quality);
+  const done = trained ? 4 : ({ pending: 1, preprocessing: 1, training: 2, ready: 4 }[subject.state] ?? (subject.jobs.length > 1 ? 2 : 1));
   return h(
     "ol",
     { class: "way" },
-    STEPS.map(([now, name], k) => {
+    STEPS.map((name, k) => {
       const current = k === done && !["failed", "cancelled"].includes(subject.state);
-      return h("li", { class: k < done ? "done" : current ? "now" : "", "aria-current": current ? "step" : null }, current ? now : name);
+      const state = k < done ? "done" : current ? "now" : "to come";
+      return h("li", { class: state, "aria-current": current ? "step" : null }, t(`step.${name}`), h("span", { class: "unseen" }, `: ${t(`step.is.${state}`)}`));
     }),
   );
 }
@@ -175,24 +203,23 @@ function footagePanel(found) {
   return h(
     "section",
     { class: "panel" },
-    h("h2", {}, "The footage"),
-    h("dl", { class: "facts" }, strings.footage(found).map(([label, value, hint]) => h("div", {}, h("dt", {}, label), h("dd", {}, value, hint && h("span", { class: "faint small" }, hint))))),
+    h("h2", {}, t("footage")),
+    factList(footage(found)),
     found.warnings.length > 0 && h("ul", { class: "warnings" }, found.warnings.map((each) => h("li", {}, icon("warn"), each))),
   );
 }
 
 function qualityPanel(subject) {
-  const judged = strings.quality(subject.quality);
+  const judged = quality(subject.quality);
   if (!judged) return null;
-  const link = h("a", { class: "button small", target: "_blank", rel: "noopener" }, icon("open"), "The whole report");
+  const link = h("a", { class: "button small", target: "_blank", rel: "noopener", href: subject.links.report ?? "#" }, icon("open"), t("quality.report"));
   if (key()) link.addEventListener("click", (event) => saveReport(event, subject));
-  link.href = subject.links.report ?? "#";
   return h(
     "section",
     { class: "panel" },
-    h("h2", {}, "How good it is: ", h("span", { class: judged.verdict }, judged.word.toLowerCase())),
-    h("dl", { class: "facts" }, judged.lines.map((line) => h("div", {}, h("dt", {}, line.title), h("dd", { class: line.verdict }, line.value, h("span", { class: "faint small" }, line.hint))))),
-    h("p", { class: "faint small" }, `Measured on ${subject.quality.held_out_frames} frames of the footage that training never saw.`),
+    h("h2", {}, h("span", { class: judged.verdict }, t(`quality.${judged.verdict}`))),
+    h("dl", { class: "facts" }, judged.lines.map((line) => h("div", {}, h("dt", {}, line.title), h("dd", { class: line.verdict }, t(`verdict.${line.verdict}`), h("span", { class: "faint small" }, line.value))))),
+    h("p", { class: "faint small" }, t("quality.measured", { count: subject.quality.held_out_frames })),
     subject.links.report && link,
   );
 }

@@ -2,10 +2,11 @@
 
 import { read, write } from "../api.js";
 import { announce, h, icon } from "../dom.js";
-import { bar, dropZone, problemBox } from "../parts.js";
+import { when } from "../format.js";
+import { sleep } from "../jobs.js";
+import { bar, dropZone, factList, problemBox, takeDrops } from "../parts.js";
+import { t } from "../text.js";
 import { send } from "../upload_progress.js";
-import { sleep } from "../job_events.js";
-import { when } from "../strings.js";
 
 export async function verifyView(main, _args, signal) {
   const answer = h("div", {});
@@ -18,7 +19,7 @@ export async function verifyView(main, _args, signal) {
         form.set("upload_id", uploaded);
         return write("POST", "/v1/verify", form, { "Idempotency-Key": uploaded });
       });
-      const looking = bar("Looking for the signature and the mark");
+      const looking = bar(t("verify.looking"));
       looking.update({ share: null });
       answer.replaceChildren(looking);
       const found = await answered(asked, signal);
@@ -28,18 +29,12 @@ export async function verifyView(main, _args, signal) {
       if (error.name !== "AbortError") answer.replaceChildren(problemBox(error));
     }
   };
+  takeDrops(look, signal);
   main.append(
-    h("h1", {}, "Was it made here?"),
-    h(
-      "div",
-      { class: "narrow" },
-      h("p", { class: "lead" }, "Every video that leaves this service is signed, and carries an invisible mark that stays when the video is copied, cut, scaled or coded anew."),
-      dropZone({ label: "Drop a video here, or choose one", hint: "It is looked at and then removed", accept: "video/*", sign: "shield", chosen: look }),
-      sending,
-      answer,
-    ),
+    h("h1", {}, t("verify.title")),
+    h("div", { class: "narrow" }, h("p", { class: "lead" }, t("verify.text")), dropZone({ label: t("create.drop"), hint: t("verify.hint"), accept: "video/*", sign: "shield", chosen: look }), sending, answer),
   );
-  return "Verify";
+  return t("nav.verify");
 }
 
 async function answered(verification, signal) {
@@ -51,42 +46,34 @@ async function answered(verification, signal) {
   return now;
 }
 
-/** What the IPTC's terms for kinds of sources mean. */
-const SOURCES = {
-  trainedAlgorithmicMedia: "generated as a whole",
-  compositeWithTrainedAlgorithmicMedia: "footage with a generated part",
-};
+/** The IPTC's terms for kinds of sources that have a text. */
+const SOURCES = ["trainedAlgorithmicMedia", "compositeWithTrainedAlgorithmicMedia"];
 
 function verdict(found, file) {
   const { credentials, mark, video } = found;
   const altered = credentials?.present && !credentials.valid;
-  const title = found.made_here ? "Yes, it was made here" : "Nothing says that it was made here";
+  const source = SOURCES.includes(credentials?.source_type) && t(`verify.source.${credentials.source_type}`);
+  const rows = [
+    ["made", found.made_at && when(found.made_at)],
+    ["signature", t(`verify.signature.${signature(credentials)}`)],
+    ["signer", credentials?.present && credentials.issuer],
+    ["source", credentials?.valid && source],
+    ["mark", t(mark?.found ? "verify.mark.found" : "verify.mark.none")],
+    ["video", video && h("a", { href: `#/videos/${video.id}` }, t("verify.open"))],
+  ];
   return h(
     "section",
     { class: `panel verdict ${found.made_here ? "yes" : "no"}` },
-    h("h2", {}, icon(found.made_here ? "shield" : "warn"), title),
+    h("h2", {}, icon(found.made_here ? "shield" : "warn"), t(found.made_here ? "verify.yes" : "verify.no")),
     h("p", { class: "faint small" }, file.name),
-    h(
-      "dl",
-      { class: "facts" },
-      fact("Made", found.made_at && when(found.made_at)),
-      fact("Signature", signature(credentials)),
-      credentials?.present && fact("Signed by", credentials.issuer),
-      credentials?.valid && fact("It says it is", SOURCES[credentials.source_type]),
-      fact("Invisible mark", mark?.found ? "found in the pictures" : "not found"),
-      video && h("div", {}, h("dt", {}, "Video"), h("dd", {}, h("a", { href: `#/videos/${video.id}` }, "it is among yours"))),
-    ),
-    altered && h("p", { class: "fair" }, "The file was changed after it was signed."),
-    !found.made_here && h("p", { class: "faint small" }, "Signatures go when a file is converted; marks go when its pictures are badly damaged. So it may have been made here all the same."),
+    factList(rows.filter(([, value]) => value).map(([name, value]) => [t(`verify.${name}`), value])),
+    altered && h("p", { class: "fair" }, t("verify.altered")),
+    !found.made_here && h("p", { class: "faint small" }, t("verify.doubt")),
   );
-}
-
-function fact(name, value) {
-  return value ? h("div", {}, h("dt", {}, name), h("dd", {}, value)) : null;
 }
 
 function signature(credentials) {
   if (!credentials?.present) return "none";
-  if (!credentials.valid) return "does not hold";
-  return credentials.ours ? "holds, and is ours" : "holds, but is somebody else's";
+  if (!credentials.valid) return "invalid";
+  return credentials.ours ? "ours" : "other";
 }

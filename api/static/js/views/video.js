@@ -1,124 +1,123 @@
 // One video: progress, player, download.
 
-import { list, mediaUrl, read, write } from "../api.js";
+import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
 import { announce, confirm, fill, h, icon } from "../dom.js";
-import { attempt, bar, chip, failure, showJob } from "../parts.js";
-import { active, watchJob } from "../job_events.js";
-import * as strings from "../strings.js";
+import { settingsLike } from "../form/form.js";
+import { bytes, when } from "../format.js";
+import { active, follow } from "../jobs.js";
+import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
+import { t } from "../text.js";
+import { aheadOf, notifyButton, notifyDone, showJob, tabProgress } from "../waiting.js";
+import * as words from "../words.js";
+
+/** Videos that are offered for a comparison: the newest. */
+const OFFERED = 50;
 
 export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
   let video = await read(path, { signal });
   let subject = await read(video.links.subject, { signal });
+  let people = []; // to say whose work comes first
   const withdrawn = () => Boolean(subject.consent.withdrawn_at);
-  const others = (await list(`/v1/videos?state=ready&subject_id=${subject.id}`, { signal, most: 100 })).filter((each) => each.id !== id);
-  let captions = null;
-  const sources = async () => {
-    const vtt = video.options.captions.file === "vtt" && video.links.captions;
-    captions = vtt ? await mediaUrl(vtt, signal) : null;
-    return video.links.file && (await mediaUrl(video.links.file, signal));
-  };
-  const url = await sources();
-  const title = video.title ?? (video.idle_s ? `${subject.name}, silent` : `${subject.name} speaks`);
+  const title = words.videoTitle(video);
   const [head, stage, problem] = [h("div", {}), h("div", {}), h("div", {})];
   const progress = bar("");
   main.append(h("a", { class: "up", href: `#/subjects/${subject.id}` }, icon("back"), subject.name), head, problem, stage);
 
-  const act = (text, sign, what, kind = "") => {
-    const button = h("button", { class: `button ${kind}`, type: "button" }, icon(sign), text);
-    button.addEventListener("click", () => attempt(button, problem, what));
-    return button;
-  };
   const move = (link) => async () => {
     await write("POST", link);
     await look();
   };
+  const another = () =>
+    act(t("video.again"), "copy", async () => {
+      settingsLike(video);
+      location.hash = `#/subjects/${subject.id}`;
+    }, problem);
   const remove = () =>
-    act(
-      "Delete",
-      "bin",
-      async () => {
-        const sure = await confirm({ title: "Delete this video?", text: "Its file is removed for ever.", action: "Delete" });
-        if (!sure) return;
-        await write("DELETE", path);
-        location.hash = `#/subjects/${subject.id}`;
-      },
-      "danger",
-    );
-  const working = (job) => [
-    h("section", { class: "panel below", "aria-label": "Progress" }, progress, h("div", { class: "row" }, act("Cancel", "stop", move(job.links.cancel)))),
-  ];
-  const stopped = (job) => [
+    act(t("delete"), "bin", async () => {
+      const sure = await confirm({ title: t("delete.video.title"), text: t("delete.video.text"), action: t("delete") });
+      if (!sure) return;
+      await write("DELETE", path);
+      location.hash = `#/subjects/${subject.id}`;
+    }, problem, "danger");
+  const working = (job) => {
+    const image = h("img", { class: "waiting-for", alt: "" });
+    const poster = video.links.thumbnail ?? subject.links.preview;
+    if (poster) picture(image, poster, signal).catch(() => {});
+    const cancel = act(t("cancel"), "stop", move(job.links.cancel), problem);
+    return h("section", { class: "panel below", "aria-label": t("progress") }, poster && image, progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), cancel));
+  };
+  const stopped = (job) =>
     h(
       "section",
       { class: "panel below" },
-      withdrawn() ? h("p", {}, strings.WITHDRAWN) : job.error ? failure(job) : h("p", {}, "It was cancelled."),
-      h("div", { class: "row" }, !withdrawn() && act("Try again", "again", move(job.links.retry)), remove()),
-    ),
-  ];
-  const ready = (source) => {
-    const clear = video.options.background.kind === "transparent" ? "clear" : "";
-    return h(
-      "div",
-      { class: video.width > video.height ? "split broad" : "split" },
-      h("video", {
-        class: `player ${clear}`,
-        src: source,
-        width: video.width,
-        height: video.height,
-        controls: true,
-        loop: Boolean(video.idle_s),
-        playsinline: true,
-        preload: "metadata",
-        "aria-label": title,
-      }, captions && h("track", { kind: "captions", src: captions, label: "Captions", default: true })),
-      h(
-        "div",
-        { class: "panel" },
-        h("dl", { class: "facts" }, strings.facts(video).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
-        h("a", { class: "button primary", href: source, download: `${subject.name}.${video.options.format}` }, icon("down"), `Download, ${strings.bytes(video.size_bytes)}`),
-        video.warnings.map((each) => h("p", { class: "small", role: "status" }, each.message)),
-        video.links.captions && h("a", { href: captions || video.links.captions, download: `${subject.name}.${video.options.captions.file}` }, "Save the captions"),
-        others.length > 0 && compareWith(id, others),
-        h("p", { class: "faint small" }, "It is signed and carries an invisible mark: ", h("a", { href: "#/verify" }, "anybody can see that it was made here"), "."),
-        h("div", { class: "row" }, remove()),
-      ),
+      withdrawn() ? h("p", {}, t("withdrawn")) : job.error ? failure(job) : h("p", {}, t("video.cancelled")),
+      h("div", { class: "row" }, !withdrawn() && act(t("again"), "again", move(job.links.retry), problem), !withdrawn() && another(), remove()),
     );
+  const ready = (place) => {
+    const clear = video.options.background.kind === "transparent" ? "clear" : "";
+    const name = words.fileName(video, subject);
+    const player = h("video", { class: `player ${clear}`, width: video.width, height: video.height, controls: true, loop: Boolean(video.idle_s), playsinline: true, preload: "metadata", "aria-label": `${subject.name}: ${title}` });
+    player.style.setProperty("--shape", video.width / video.height);
+    const download = h("a", { class: "button primary", download: name }, icon("down"), t("download", { size: bytes(video.size_bytes) }));
+    mediaUrl(video.links.file, signal).then((url) => {
+      player.src = url;
+      download.href = key() ? url : `${url}?name=${encodeURIComponent(name)}`;
+    }, () => {});
+    const compare = h("div", {});
+    const { captions } = video.links;
+    const saved = captions && h("a", { class: "button", download: name.replace(/[^.]+$/, video.options.captions.file) }, icon("down"), t("captions.save"));
+    if (captions) {
+      mediaUrl(captions, signal).then((url) => {
+        saved.href = url;
+        if (video.options.captions.file === "vtt") player.append(h("track", { kind: "captions", src: url, label: t("captions"), default: !video.options.captions.burn }));
+      }, () => {});
+    }
+    offer(compare, video, signal);
+    const link = act(t("video.link"), "open", async () => {
+      await navigator.clipboard.writeText(location.href);
+      announce(t("video.linked"));
+    }, problem);
+    place.append(
+      h("div", { class: "stage" }, player),
+      ...(video.warnings ?? []).map((each) => noteBox(each.message)),
+      h("div", { class: "row" }, download, saved, another(), navigator.clipboard && link, remove()),
+      h("div", { class: "split" }, h("section", { class: "panel" }, h("h2", {}, t("video.about")), factList(words.facts(video))), h("div", {}, compare, h("p", { class: "faint small" }, t("video.signed"), " ", h("a", { href: "#/verify" }, t("nav.verify"))))),
+    );
+    return place;
   };
-  const show = (source) => {
-    const state = strings.videoState(video, subject);
-    fill(head, state, () => [h("div", { class: "head" }, h("h1", {}, title), chip(state, strings.VIDEO_STATES)), h("p", { class: "faint small" }, strings.when(video.created_at))]);
-    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error], () => (video.state === "ready" ? ready(source) : active(video.job) ? working(video.job) : stopped(video.job)));
-    if (active(video.job)) showJob(progress, video.job);
+  const show = () => {
+    const state = words.videoState(video, subject);
+    fill(head, [state, subject.name], () => [h("div", { class: "head" }, h("h1", {}, title), chip(state)), h("p", { class: "faint small" }, `${subject.name} · ${when(video.created_at)}`)]);
+    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error], () => {
+      if (video.state === "ready" && !withdrawn()) return ready(h("div", { class: "stack" }));
+      return active(video.job) ? working(video.job) : stopped(video.job);
+    });
+    if (!active(video.job)) return tabProgress(null);
+    showJob(progress, video.job, aheadOf(video.job, people));
+    return tabProgress(video.job.progress);
   };
   const look = async () => {
+    const before = video.state;
     video = await read(path, { signal });
+    people = video.job.state === "queued" ? await list("/v1/subjects", { signal }) : [];
     subject = await read(video.links.subject, { signal });
-    show(await sources());
-    if (active(video.job)) watch();
+    show();
+    if (before === video.state) return;
+    announce(words.stateName(words.videoState(video, subject)));
+    if (!active(video.job)) notifyDone(`${subject.name}, ${title}: ${words.stateName(video.state)}`);
   };
-  const hear = (job) => {
-    video.job = job;
-    if (active(job)) {
-      video.state = { running: "rendering" }[job.state] ?? "pending";
-      show();
-    } else {
-      announce(strings.VIDEO_STATES[{ succeeded: "ready" }[job.state] ?? job.state]);
-      look().catch(() => {});
-    }
-  };
-  const watch = () => watchJob(video.job.id, hear, signal).catch(() => {});
-  show(url);
-  if (active(video.job)) watch();
+  show();
+  follow(() => active(video.job), look, signal);
   return title;
 }
 
-function compareWith(id, others) {
-  const choice = h(
-    "select",
-    { "aria-label": "Compare with another video", onchange: () => (location.hash = `#/compare/${id}/${choice.value}`) },
-    h("option", { value: "" }, "Compare with…"),
-    others.map((each) => h("option", { value: each.id }, `${strings.when(each.created_at)}, ${strings.choices(each)}`)),
-  );
-  return choice;
+/** Offers to compare the video with others of the same person, if there are any. */
+async function offer(place, { id, subject_id: person }, signal) {
+  const { items } = await page(`/v1/videos?state=ready&subject_id=${person}`, { signal, limit: OFFERED }).catch(() => ({ items: [] }));
+  const others = items.filter((each) => each.id !== id);
+  if (!others.length) return;
+  const select = h("select", { "aria-label": t("compare.other") }, others.map((each) => h("option", { value: each.id }, `${words.videoTitle(each)}, ${when(each.created_at)}, ${words.choices(each)}`)));
+  const go = h("button", { class: "button", type: "button", onclick: () => (location.hash = `#/compare/${id}/${select.value}`) }, icon("pair"), t("compare"));
+  place.append(h("div", { class: "row" }, select, go));
 }

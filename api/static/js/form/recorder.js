@@ -1,60 +1,64 @@
 // Recording speech with the microphone.
 
-import { h, icon } from "./dom.js";
-import { clock } from "./strings.js";
+import { h, icon } from "../dom.js";
+import { clock } from "../format.js";
+import { t } from "../text.js";
 
 const KINDS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const LONGEST_S = 600;
 // A recorder stopped in its first moments may not have encoded a single packet: its file has a head and no sound.
 const SHORTEST_S = 1;
 
-/** A button that records; `recorded(file)` gets what was said, `failed(error)` why there was nothing to hear. */
-export function recorder(recorded, failed) {
+/**
+ * A button that records: {element, finish()}. `recorded(file)` gets what was said, `failed(error)` why there was nothing to hear. `finish()` stops
+ * and resolves when the recording was handed over; false where nothing is recorded. When `signal` says that the view is left, the microphone
+ * stops, and what was said is handed over as well.
+ */
+export function recorder(signal, recorded, failed) {
   let running = null;
-  const level = h("meter", { min: 0, max: 1, value: 0, hidden: true, "aria-label": "Loudness" });
+  const level = h("meter", { min: 0, max: 1, value: 0, hidden: true, "aria-label": t("record.level") });
   const time = h("span", { class: "clock", hidden: true });
-  const button = h("button", { class: "button record", type: "button" }, icon("mic"), "Record");
+  const button = h("button", { class: "button record", type: "button" }, icon("mic"), t("record"));
 
   const show = (on) => {
     button.classList.toggle("on", on);
-    button.replaceChildren(icon(on ? "stop" : "mic"), on ? "Stop recording" : "Record");
+    button.replaceChildren(icon(on ? "stop" : "mic"), t(on ? "record.stop" : "record"));
     level.hidden = time.hidden = !on;
   };
-  button.addEventListener("click", async () => {
-    if (running) {
-      running.stop();
-      return;
-    }
+  const begin = async () => {
     button.disabled = true;
     try {
-      running = await listen((seconds, loudness) => {
+      const opened = await listen((seconds, loudness) => {
         time.textContent = clock(seconds);
         level.value = loudness;
-        if (seconds > LONGEST_S) running.stop();
+        if (seconds > LONGEST_S) running?.stop();
       });
+      running = { ...opened, done: opened.recording.then(handOver) };
       show(true);
+      if (signal.aborted) running.stop();
     } catch (error) {
-      failed(reason(error));
+      failed(new Error(t(error.name === "NotAllowedError" ? "record.denied" : "record.none")));
     } finally {
       button.disabled = false;
     }
-    if (!running) return;
-    const { file, seconds } = await running.recording;
+  };
+  const handOver = ({ file, seconds }) => {
     running = null;
     show(false);
-    if (seconds >= SHORTEST_S) recorded(file);
-    else failed(new Error("That was too short to hear. Record at least one second."));
-  });
-  return h("div", { class: "row recorder" }, button, time, level);
-}
-
-function reason(error) {
-  const denied = error.name === "NotAllowedError";
-  return new Error(
-    denied
-      ? "The microphone was not allowed. Allow it beside the address of this page, or choose a file instead."
-      : "There is no microphone to record with. Connect one, or choose a file instead.",
-  );
+    if (seconds >= SHORTEST_S) return recorded(file);
+    failed(new Error(t("record.short")));
+    return null;
+  };
+  button.addEventListener("click", () => (running ? running.stop() : begin()));
+  signal.addEventListener("abort", () => running?.stop());
+  const finish = async () => {
+    if (!running) return false;
+    const { done, stop } = running;
+    stop();
+    await done;
+    return true;
+  };
+  return { element: h("div", { class: "row recorder" }, button, time, level), finish };
 }
 
 /** Starts recording; `told(seconds, loudness 0..1)` hears of it. Gives {stop(), recording: Promise<{file, seconds}>}. */
@@ -87,5 +91,5 @@ async function listen(told) {
     };
   });
   machine.start();
-  return { stop: () => machine.stop(), recording };
+  return { stop: () => machine.state === "inactive" || machine.stop(), recording };
 }

@@ -1,0 +1,39 @@
+"""Routes of samples: a synthetic person and a synthetic speech, for those who have nothing at hand."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+from fastapi import APIRouter
+from fastapi.responses import FileResponse
+
+from api.auth import CallerDep
+from api.deps import SettingsDep
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.schemas import resources
+from api.services import samples
+
+router = APIRouter(prefix="/v1/samples", tags=["samples"])
+
+MEDIA_TYPES = {"person": "video/mp4", "speech": "audio/wav"}
+
+
+@router.get("", summary="Are there samples?")
+def get_samples(caller: CallerDep) -> resources.Samples:
+    """Whether this installation can make them."""
+    return resources.Samples(available=samples.available())
+
+
+@router.get(
+    "/{name}",
+    summary="Get a sample to try the service with",
+    response_class=FileResponse,
+    responses={
+        200: responses.file("the file", *MEDIA_TYPES.values()),
+        **problems("not_found", "validation_failed"),
+    },
+)
+async def get_sample(name: samples.SampleName, caller: CallerDep, settings: SettingsDep) -> FileResponse:
+    """`person`: footage of a synthetic speaker; `speech`: a synthetic speech. The first request waits until they are made."""
+    path = await to_thread.run_sync(samples.sample, settings, name)
+    return FileResponse(path, media_type=MEDIA_TYPES[name])
