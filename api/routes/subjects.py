@@ -217,7 +217,7 @@ async def get_footage(
 ) -> Response:
     """The reference video. Its Content-Type is video/mp4 whatever it is: players look at the content."""
     key = await turns.read(lambda session: subjects.subject_footage(session, subject_id, owner=caller.owner))
-    return await _object_response(request, turns, store, key, "video/mp4", {"Cache-Control": "private, no-cache"})
+    return await object_response(request, turns, store, key, "video/mp4", {"Cache-Control": "private, no-cache"})
 
 
 @router.head("/{subject_id}/views", include_in_schema=False)
