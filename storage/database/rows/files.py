@@ -22,7 +22,7 @@ class Upload(Base):
     """
 
     __tablename__ = "uploads"
-    __table_args__ = (Index(None, "owner", "id"),)
+    __table_args__ = (Index(None, "owner", "id"), Index(None, "owner", "used_by", "received"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(64))
