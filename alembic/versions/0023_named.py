@@ -1,4 +1,4 @@
-"""The subject and the video that a delivery names, so that their deletion finds it; indexes over the bytes of an owner."""
+"""What a delivery names, so that a deletion finds it; indexes over the bytes of an owner; the attempts of a verification."""
 
 import json
 
@@ -28,6 +28,7 @@ def upgrade() -> None:
         op.create_index(f"ix_deliveries_{name}", "deliveries", [name])
     for table, columns in BYTES.items():
         op.create_index("_".join(("ix", table, *columns)), table, columns)
+    op.add_column("verifications", sa.Column("max_attempts", sa.Integer(), nullable=False, server_default="3"))
     connection, row_id = op.get_bind(), DELIVERIES.c.id
     query = sa.select(row_id, DELIVERIES.c.body).order_by(row_id).limit(BATCH)
     fill = DELIVERIES.update().where(row_id == sa.bindparam("row"))
@@ -48,6 +49,7 @@ def _named(data):
 
 
 def downgrade() -> None:
+    op.drop_column("verifications", "max_attempts")
     for table, columns in BYTES.items():
         op.drop_index("_".join(("ix", table, *columns)), table)
     for name in NAMED:
