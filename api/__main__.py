@@ -13,12 +13,13 @@ from api.app import create_app
 from api.connection_guard import guarded_protocol, raise_descriptor_limit
 from api.responses.job_events import JobEventHub
 from storage.database.engine import Database, require_database
-from storage.database.startup import require_tables
+from storage.database.startup import require_data_dir, require_tables
 from storage.errors import StorageError
 from storage.private_files import restrict_umask
 from storage.settings import load
 from storage.tables import api_keys
 from worker import logs
+from worker.processes.supervisor import await_port
 
 GRACE_S = 3
 """Seconds that running responses get to end when the process is stopped. Event streams end at once (`Server.shutdown`), so this
@@ -49,6 +50,7 @@ def main() -> None:
         settings = load()
         logs.configure(settings.log)
         require_tables(settings.database)
+        require_data_dir(settings)
         with (
             closing(Database(settings.database)) as database,
             require_database(),
@@ -56,6 +58,7 @@ def main() -> None:
         ):
             api_keys.check_listening(session, options.host)
         app = create_app(settings)
+        await_port(options.host, options.port)  # uvicorn's own message names no remedy
     except StorageError as error:
         sys.exit(f"adnerf: {error}")
     hub, connections = app.state.job_event_hub, raise_descriptor_limit()

@@ -25,6 +25,9 @@ LONGEST_S = 1e9
 """Longest time that a setting can name: 31 years, which all calculations with times can hold."""
 Seconds = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 
+SHORTEST_LINK_S, LONGEST_LINK_S = 1.0, 7 * 86_400.0
+"""Limits of a signed link's lifetime: it is in whole seconds, and S3's signatures last a week at most."""
+
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
 """The variable in which a supervisor, such as systemd, names its socket to its children; see `notify_socket`."""
 
@@ -317,6 +320,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{names[0]}={values[0]:g} must be less than {names[1]}={values[1]:g}, or {why}."
     if (url := settings.store_url) and not BUCKET.fullmatch(url):
         yield f"{variable_name('store_url')}={url!r} must be an address such as s3://bucket or s3://bucket/folder."
+    if not SHORTEST_LINK_S <= settings.link_s <= LONGEST_LINK_S:
+        yield f"{variable_name('link_s')}='{settings.link_s:g}' must be from 1 to 604800 (7 days)."
     for field, (schemes, example) in ADDRESSES.items():
         if (url := getattr(settings, field)) and not all(
             _is_address(each, schemes) for each in url.split(";")
@@ -333,6 +338,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 def _is_address(url: str, schemes: Collection[str]) -> bool:
     try:
         parts = urlsplit(url)
+        if parts.scheme in ("redis", "rediss") and not re.fullmatch(r"/?\d*", parts.path):
+            return False  # it is the number of a database
         return parts.scheme in schemes and (bool(parts.hostname) or schemes is not WEB[0]) and parts.port != 0
     except ValueError:  # a port that is no number, or brackets that are not closed
         return False

@@ -20,7 +20,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
-from api.middleware.client_address import ClientAddresses
+from api.middleware.client_address import ClientAddresses, counted
 from api.middleware.known_scrapers import KnownScrapers
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
@@ -91,7 +91,7 @@ class AccessMiddleware:
     def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:
         """Decides without reading the body. Refused requests count towards the rate limit as well."""
         caller, problem = None, None
-        address = connection.scope["state"]["client_address"]
+        address = counted(connection.scope["state"]["client_address"])
         try:
             guarded = _needs_key(connection.scope["path"]) and method != "OPTIONS"
             token = _bearer_token(connection)
@@ -148,7 +148,7 @@ class AccessMiddleware:
 def _name(scope: Scope) -> str:
     """What a caller's requests are counted under: the owner of the key, or the address without one."""
     caller = scope["state"]["caller"]
-    return f"owner {caller.owner}" if caller is not None else f"address {scope['state']['client_address']}"
+    return f"owner {caller.owner}" if caller is not None else f"address {counted(scope['state']['client_address'])}"
 
 
 def _bearer_token(connection: HTTPConnection) -> str | None:

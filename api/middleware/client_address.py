@@ -13,6 +13,8 @@ HEADER = "x-forwarded-for"
 WITH_PORT = re.compile(r"\[(?P<six>[^\]]*)\](:\d+)?|(?P<four>[^:]*):\d+")
 """An address with a port, as some proxies write it."""
 UNKNOWN = "unknown"
+IPV6_PREFIX = 64
+"""Bits of the smallest network that a provider gives a client, who has all of its addresses (RFC 6177)."""
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -46,6 +48,14 @@ class ClientAddresses:
 
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)
+
+
+def counted(client: str) -> str:
+    """Returns what the requests of a client's address are counted under: of an IPv6 address, its network of IPV6_PREFIX bits."""
+    address = _parse(client)
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(ipaddress.IPv6Network((address, IPV6_PREFIX), strict=False))
+    return client
 
 
 def _parse(text: str) -> Address | None:

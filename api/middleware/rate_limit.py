@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from threading import Lock
 from typing import Literal, NamedTuple
 
 from limits import RateLimitItem, parse
@@ -70,20 +71,32 @@ class RateLimiter:
                 socket_timeout=ANSWER_S,
             )
             self._shared = FixedWindowRateLimiter(storage)
-        self._retry_shared_at = 0.0
+        self._shared_is_away, self._retry_shared_at = False, 0.0
+        self._looking = Lock()
 
     def hit(self, policy: Policy, client: str) -> RateLimitStatus | None:
         """Counts a request of `client` (a key's id or an address); returns None if there is no limit."""
         item = self.items[policy]
         if item is None:
             return None
-        if self._shared is not None and time.monotonic() >= self._retry_shared_at:
+        if self._shared is not None and self._asks_shared():
             try:
-                return _hit(self._shared, item, policy, client)
+                status = _hit(self._shared, item, policy, client)
+                self._shared_is_away = False
+                return status
             except CountersUnavailable as error:  # counting in each process is better than refusing or admitting all
                 log.warning("rate limits are counted in this process for a while: %s", error)
-                self._retry_shared_at = time.monotonic() + RETRY_REDIS_S
+                self._shared_is_away, self._retry_shared_at = True, time.monotonic() + RETRY_REDIS_S
         return _hit(self._local, item, policy, client)
+
+    def _asks_shared(self) -> bool:
+        """Whether this request asks Redis: while it is away, one request in RETRY_REDIS_S does, and no other waits for its timeout."""
+        with self._looking:
+            if self._shared_is_away:
+                if time.monotonic() < self._retry_shared_at:
+                    return False
+                self._retry_shared_at = time.monotonic() + RETRY_REDIS_S
+            return True
 
 
 def _hit(limiter: FixedWindowRateLimiter, item: RateLimitItem, policy: Policy, client: str) -> RateLimitStatus:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Job, Subject
+from storage.database.models import Job, Subject, Video
 from storage.settings import Settings
 from storage.tables import consents, jobs, queue, quotas
 from storage.tables.estimates import Estimates
@@ -60,5 +60,7 @@ def retry_job(session: Session, settings: Settings, job_id: str, *, owner: str) 
     queries.get(session, Job, job_id, owner=owner)
     job = jobs.retry(session, job_id)
     consents.check(queries.get(session, Subject, job.subject_id, lock=True))
-    quotas.check(session, settings, owner, "queued_jobs")
+    video = queries.get(session, Video, job.video_id) if job.video_id else None
+    seconds = {"daily_seconds": video.idle_s or 0.0} if video else {}
+    quotas.check(session, settings, owner, "queued_jobs", **seconds)
     return job

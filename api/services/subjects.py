@@ -23,7 +23,7 @@ from storage.database.models import Job, Subject, new_id, now
 from storage.errors import NotFound, PreviewNotReady, ReportNotReady, StoreAway, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import consents, deletions, idempotency, jobs, quotas, uploads
+from storage.tables import consents, deletions, idempotency, jobs, quotas, uploads, webhooks
 from storage.tables.uploads import FileSource
 
 
@@ -137,6 +137,7 @@ def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, own
     jobs.delete_where(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     idempotency.erase_naming(session, subject_id, owner=owner)
+    webhooks.delete_naming(session, owner=owner, subject_id=subject_id)
     deletions.request(session, store, f"subjects/{subject_id}/")
 
 

@@ -19,7 +19,7 @@ from storage.database.models import Job, JobPriority, Subject, Video, new_id
 from storage.errors import FullFrameUnavailable, NotFound, VideoNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import deletions, idempotency, jobs, quotas, uploads, voices
+from storage.tables import deletions, idempotency, jobs, quotas, uploads, voices, webhooks
 from storage.tables.uploads import FileSource
 
 
@@ -180,6 +180,7 @@ def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: 
     jobs.delete_where(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
     idempotency.erase_naming(session, video_id, owner=owner)
+    webhooks.delete_naming(session, owner=owner, video_id=video_id)
     deletions.request(session, store, f"subjects/{video.subject_id}/videos/{video_id}/")
 
 

@@ -14,7 +14,7 @@ from storage.database.models import Delivery, DeliveryState, Webhook, WebhookEve
 from storage.database.queries import Page
 from storage.errors import NotFound
 from storage.settings import Settings
-from storage.tables import webhooks
+from storage.tables import idempotency, webhooks
 from worker.webhooks import guarded_http
 from worker.webhooks.signing import load_signer
 
@@ -36,6 +36,7 @@ def change_webhook(session: Session, webhook_id: str, *, owner: str, **values: A
 def delete_webhook(session: Session, webhook_id: str, *, owner: str) -> None:
     """Deletes the webhook with all its deliveries, sent or not. Raises NotFound."""
     session.delete(queries.get(session, Webhook, webhook_id, owner=owner))
+    idempotency.erase_naming(session, webhook_id, owner=owner)
 
 
 def rotate_secret(session: Session, settings: Settings, webhook_id: str, *, owner: str) -> tuple[Webhook, str]:

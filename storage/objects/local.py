@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import secrets
 import shutil
@@ -36,7 +37,9 @@ class LocalStore:
         path = self.root / f".incoming-{secrets.token_hex(6)}"
         with disk_full_is_store_full():
             self.root.mkdir(parents=True, exist_ok=True)
-            return IncomingFile(path.open("xb", buffering=0), path, hashed=hashed)
+            file = path.open("xb", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed: `delete_unfinished` leaves a file that still arrives
+            return IncomingFile(file, path, hashed=hashed)
 
     def put_incoming(self, key: str, incoming: IncomingFile) -> Stored:
         """See ObjectStore.put_incoming."""
@@ -113,7 +116,7 @@ class LocalStore:
     def delete_unfinished(self, *, older_than_s: float) -> int:
         """See ObjectStore.delete_unfinished."""
         latest = time.time() - older_than_s
-        unfinished = [path for path in self.root.rglob(".*") if _is_file_older(path, latest)]
+        unfinished = [path for path in self.root.rglob(".*") if _is_file_older(path, latest) and not _is_held(path)]
         for path in unfinished:
             path.unlink(missing_ok=True)
         return len(unfinished)
@@ -151,6 +154,16 @@ def _is_file_older(path: Path, latest: float) -> bool:
     """Whether `path` is a file that was last written at the time `latest` or before."""
     with suppress(FileNotFoundError):
         return path.is_file() and path.stat().st_mtime <= latest
+    return False
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process still writes the incoming file at `path`."""
+    with suppress(FileNotFoundError), path.open("r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
     return False
 
 

@@ -24,7 +24,7 @@ from storage.database.models import ResponseResource, StoredResponse, now
 RETENTION_S = 24 * 3600.0
 """How long a response is stored. docs/api.md promises 24 hours, which is longer than clients retry."""
 
-ERASED = ("sub_", "upl_", "vid_")
+ERASED = ("sub_", "upl_", "vid_", "whk_")
 """Beginnings of the ids of resources whose deletion erases the responses that name them."""
 
 

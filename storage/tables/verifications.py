@@ -40,7 +40,9 @@ _ENDED = {"lease_until": None, "file_key": None}
 
 def create(session: Session, verification_id: str, *, owner: str, file: Stored) -> Verification:
     """Queues a request for a file in the object store. `verification_id` is a new id with the prefix `ver`."""
-    row = Verification(id=verification_id, owner=owner, file_key=file.key, sha256=file.sha256)
+    row = Verification(
+        id=verification_id, owner=owner, file_key=file.key, sha256=file.sha256, max_attempts=MAX_ATTEMPTS
+    )
     session.add(row)
     session.flush()
     return row
@@ -66,7 +68,7 @@ def claim(session: Session, owner: str | None = None, lost: Collection[RunningAt
     """
     time = now()
     waiting = _waiting(lost)
-    exhausted = (waiting, Verification.attempt >= MAX_ATTEMPTS)
+    exhausted = (waiting, Verification.attempt >= Verification.max_attempts)
     _update(session, *exhausted, state="failed", error=WORKER_LOST, finished_at=time, **_ENDED)
     chosen = (waiting,) if owner is None else (waiting, Verification.owner == owner)
     oldest = select(Verification.id).where(*chosen).order_by(Verification.id).limit(1).with_for_update(skip_locked=True)
@@ -98,6 +100,12 @@ def fail(session: Session, row: Verification, error: dict[str, str]) -> bool:
     return _end(session, row, state="failed", error=error)
 
 
+def release(session: Session, row: Verification) -> bool:
+    """Queues a request again; the attempt does not count. Returns False if the request no longer belongs to this attempt."""
+    values = {"state": "queued", "lease_until": None, "max_attempts": Verification.max_attempts + 1}
+    return _update(session, *_fence(row), **values) == 1
+
+
 def delete_expired(session: Session) -> int:
     """Deletes requests older than RETENTION_S and returns their number; storage/cleanup.py removes files that they named."""
     expired = Verification.created_at < now() - timedelta(seconds=RETENTION_S)
@@ -112,9 +120,12 @@ def _waiting(lost: Collection[RunningAttempt]) -> ColumnElement[bool]:
     return or_(Verification.state == "queued", *is_lost)
 
 
+def _fence(row: Verification) -> tuple[ColumnElement[bool], ...]:
+    return Verification.id == row.id, Verification.attempt == row.attempt, Verification.state == "running"
+
+
 def _end(session: Session, row: Verification, **values: Any) -> bool:
-    fence = Verification.id == row.id, Verification.attempt == row.attempt, Verification.state == "running"
-    return _update(session, *fence, finished_at=now(), **values, **_ENDED) == 1
+    return _update(session, *_fence(row), finished_at=now(), **values, **_ENDED) == 1
 
 
 def _update(session: Session, *where, **values: Any) -> int:

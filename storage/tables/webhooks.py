@@ -129,7 +129,7 @@ def enqueue_events(session: Session, job: Job) -> None:
     for webhook in session.scalars(select(Webhook).where(Webhook.owner == job.owner, Webhook.enabled)).all():
         for event, data in events:
             if event in webhook.events:
-                _enqueue(session, webhook, event, data)
+                _enqueue(session, webhook, event, data, subject_id=job.subject_id, video_id=job.video_id)
 
 
 def enqueue_test(session: Session, webhook: Webhook) -> Delivery:
@@ -232,6 +232,14 @@ def release(session: Session, lost: Collection[str]) -> None:
         queries.execute_update(session, pending.values(next_at=now()))
 
 
+def delete_naming(session: Session, *, owner: str, **named: str) -> int:
+    """Deletes the deliveries of an owner that name a deleted resource (`subject_id` or `video_id`), sent or not; returns their number."""
+    own = select(Webhook.id).where(Webhook.owner == owner).order_by(Webhook.id)
+    session.execute(own.with_for_update(key_share=True))  # The webhooks before their deliveries.
+    where = [getattr(Delivery, column) == value for column, value in named.items()]
+    return queries.execute_update(session, delete(Delivery).where(Delivery.owner == owner, *where))
+
+
 def delete_expired(session: Session) -> int:
     """Deletes the deliveries that are older than RETENTION; returns their number."""
     oldest = f"msg_{int((now() - RETENTION).timestamp() * 1000):012x}"  # Ids sort by time, see models.new_id.
@@ -276,12 +284,12 @@ def _events_of(session: Session, job: Job) -> Iterator[tuple[WebhookEvent, dict[
         yield f"{target}.ready", data | {"state": "ready"}
 
 
-def _enqueue(session: Session, webhook: Webhook, event: str, data: dict[str, Any]) -> Delivery:
+def _enqueue(session: Session, webhook: Webhook, event: str, data: dict[str, Any], **named: str | None) -> Delivery:
     time = now()
     message = {"type": event, "timestamp": time.isoformat().replace("+00:00", "Z"), "data": data}
     body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
     delivery = Delivery(
-        id=new_id("msg"), owner=webhook.owner, webhook_id=webhook.id, event=event, body=body, next_at=time
+        id=new_id("msg"), owner=webhook.owner, webhook_id=webhook.id, event=event, body=body, next_at=time, **named
     )
     session.add(delivery)
     return delivery

@@ -50,6 +50,8 @@ def test_settings_pass_through_an_environment(environment):
         ("LEASE_S", "nan", "must be a number greater than 0"),
         ("LEASE_S", "inf", "must be a number greater than 0"),
         ("LINK_S", "1e30", "must be at most 1000000000"),
+        ("LINK_S", "0.5", "must be from 1 to 604800 (7 days)"),
+        ("LINK_S", "604801", "must be from 1 to 604800 (7 days)"),
         ("DEVICE", "gpu", "must be auto, cpu or cuda"),
         ("OPEN_MODE", "open", "must be user or token"),
         ("LOG", "xml", "must be auto, human or json"),
@@ -88,6 +90,7 @@ def test_an_unusable_value_is_refused_with_its_variable_and_the_remedy(name, tex
         ],
         ("BROKER_URL", "foo://bar"),
         ("BROKER_URL", "redis://127.0.0.1:port/0"),
+        ("BROKER_URL", "redis://127.0.0.1:6379/queue"),
         ("BROKER_URL", "sentinel://a:1;redis://b:port"),
     ],
 )

@@ -65,10 +65,10 @@ class Runner:
         self.sweeper = Sweeper(settings, self.database, broker, self.name)
         self.pipeline = Pipeline(settings, self.database, open_store(settings), core)
         self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
-        self.verifier = verifier.Verifier(settings, self.database, self.pipeline.store)
+        self.stopping = threading.Event()
+        self.verifier = verifier.Verifier(settings, self.database, self.pipeline.store, self.stopping)
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
-        self.stopping = threading.Event()
         self._claiming = threading.Lock()
         self._running: Job | None = None
         """The job that this worker runs; it changes from None to a job while `_claiming` is held."""
@@ -124,6 +124,8 @@ class Runner:
         deadline = time.monotonic() + CLOSE_S
         for thread in self._background:
             thread.join(max(0.0, deadline - time.monotonic()))
+        with suppress(Exception):  # otherwise the leases end
+            self.verifier.close()
         with suppress(Exception), self.database.session() as session:  # otherwise it is removed as silent
             workers.deregister(session, self.name)
         self.lock.release()

@@ -39,7 +39,9 @@ STOP_S = 30.0
 BIND_S = 10.0
 """Seconds to wait for the port: the API of a service that was just killed may still be ending."""
 SHORT_LIFE_S, SHORT_LIVES = 10.0, 3
-"""A child that ends SHORT_LIVES times in a row within SHORT_LIFE_S seconds has an error that a restart does not mend."""
+"""If a child ends SHORT_LIVES times in a row within SHORT_LIFE_S seconds before any has been up, a restart does not mend it."""
+LONGEST_PAUSE_S = 30.0
+"""Longest pause before a restart: a child that keeps ending occupies no core, and one that works again is up within a minute."""
 START_S = 45.0
 """Seconds beyond `watchdog_s` that a process may take until its first sign of life: on a busy machine Python loads for some tens."""
 LOOK_S = 0.2
@@ -206,6 +208,8 @@ class Supervisor:
         self.children: dict[str, subprocess.Popen] = {}
         self.started_at: dict[str, float] = {}
         self.short_lives = dict.fromkeys(commands, 0)
+        self.restart_at: dict[str, float] = {}
+        """The times at which children that have ended are started again."""
         self.socket = WatchdogSocket()
         self.clock = RunningClock(watchdog_s / 5, clock)  # after a pause, the processes have most of the time to report
         self.heard_at: dict[int, float] = {}
@@ -217,7 +221,7 @@ class Supervisor:
         """Starts the processes and restarts those that end.
 
         Returns:
-            0 after `stopping` was set. If one of the processes does not stay up: 1, or its status if it never came up.
+            0 after `stopping` was set. Otherwise the status of a process that never came up; 1 if none did.
         """
         status = 0
         try:
@@ -227,7 +231,10 @@ class Supervisor:
                 notify()  # a supervisor of this one, such as systemd
                 self.kill_silent()
                 for name in [name for name, child in self.children.items() if child.poll() is not None]:
-                    status = status or self._restart(name)
+                    status = status or self._plan_restart(name)
+                for name in [name for name, due in self.restart_at.items() if due <= time.monotonic()]:
+                    del self.restart_at[name]
+                    self._start(name)
         finally:
             self._stop_all()
             self.socket.close()
@@ -259,20 +266,24 @@ class Supervisor:
         )
         self.heard_at[child.pid] = self.clock.time + START_S
 
-    def _restart(self, name: str) -> int:
-        """Starts a child that has ended again. Returns an exit status instead if that would not help."""
-        child = self.children[name]
+    def _plan_restart(self, name: str) -> int:
+        """Lets a child that has ended start again, after a pause that grows with its short lives: the others stay up.
+
+        Returns an exit status instead if that would not help.
+        """
+        child = self.children.pop(name)
         _kill_group(child)
         if child.returncode > 0 and name not in self.heard_of:
             return child.returncode  # it cannot start, and has said why
         lifetime_s = time.monotonic() - self.started_at[name]
         is_short = lifetime_s < min(SHORT_LIFE_S, self.watchdog_s)  # one that was killed as silent has lived longer
-        self.short_lives[name] = self.short_lives[name] + 1 if is_short else 0
-        log.warning("the %s ended with status %d", name, child.returncode)
-        if self.short_lives[name] >= SHORT_LIVES:
+        lives = self.short_lives[name] = self.short_lives[name] + 1 if is_short else 0
+        if lives >= SHORT_LIVES and not self.heard_of:
             log.error("the %s does not stay up", name)
             return 1
-        self._start(name)
+        pause = min(LONGEST_PAUSE_S, 2.0 ** min(lives - 1, 10)) if lives else 0.0
+        log.warning("the %s ended with status %d; it starts again in %.0f s", name, child.returncode, pause)
+        self.restart_at[name] = time.monotonic() + pause
         return 0
 
     def _stop_all(self) -> None:

@@ -15,6 +15,8 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +33,8 @@ CPU_S = 180
 """CPU seconds of the process: a hostile file cannot occupy a core for longer."""
 WALL_S = 240.0
 """Wall clock seconds for the whole inspection, ffmpeg included; below the lease of a verification."""
+LOOK_S = 0.2
+"""Seconds between two looks at `stopping`, well below the time that a worker has to stop."""
 
 TOO_MUCH = {
     "code": "file_too_complex",
@@ -39,7 +43,11 @@ TOO_MUCH = {
 }
 
 
-def inspect(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
+class Stopped(Exception):
+    """The inspection was ended because its worker stops."""
+
+
+def inspect(file: Path, order: Mapping[str, Any], stopping: threading.Event) -> dict[str, Any]:
     """Inspects `file` in a separate process, which is killed with its children when this call ends.
 
     The process receives no settings and no secrets except those in the order.
@@ -47,21 +55,26 @@ def inspect(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         file: the untrusted file.
         order: see the top of this module.
+        stopping: ends the inspection when it is set.
 
     Returns:
         The result, see the top of this module.
+
+    Raises:
+        Stopped: `stopping` was set.
     """
     command = [sys.executable, "-m", __name__, str(file)]
     pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
     # A new session, so that its ffmpeg is in the same process group.
     with subprocess.Popen(command, **pipes, env=bare_environment(), start_new_session=True) as child:
         try:
-            out, stderr = child.communicate(json.dumps(order).encode(), timeout=WALL_S)
-        except subprocess.TimeoutExpired:
-            return {"error": TOO_MUCH}
+            result = _communicate(child, json.dumps(order).encode(), stopping)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
+    if result is None:
+        return {"error": TOO_MUCH}
+    out, stderr = result
     if child.returncode != 0:
         log.warning(
             "the inspection of a file ended with status %d: %s",
@@ -70,6 +83,20 @@ def inspect(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:
         )
         return {"error": TOO_MUCH}
     return json.loads(out)
+
+
+def _communicate(child: subprocess.Popen, order: bytes, stopping: threading.Event) -> tuple[bytes, bytes] | None:
+    """Returns output and error output of `child`; None if it takes longer than WALL_S. Raises Stopped."""
+    deadline = time.monotonic() + WALL_S
+    given: bytes | None = order
+    while not stopping.is_set():
+        try:
+            return child.communicate(given, timeout=min(LOOK_S, WALL_S))
+        except subprocess.TimeoutExpired:
+            given = None  # a further call continues with the rest of it
+            if time.monotonic() > deadline:
+                return None
+    raise Stopped
 
 
 def inspect_here(file: Path, order: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,19 +11,21 @@ import logging
 import shutil
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Select, select
+from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from storage.database.engine import Database
 from storage.database.models import Verification, Video
-from storage.errors import BadCertificate, ObjectMissing
+from storage.errors import BadCertificate, ObjectMissing, StoreAway, StoreFull
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import certificates, deletions, verifications
 from worker.owner_turns import OwnerTurns
-from worker.provenance.inspection import inspect
+from worker.provenance.inspection import Stopped, inspect
 from worker.provenance.mark_key import load_mark_key
 from worker.watchdog import RunningClock
 
@@ -38,8 +40,15 @@ AT_ONCE = 1
 class Verifier:
     """Answers verifications; several verifiers may run side by side, in one process or in many."""
 
-    def __init__(self, settings: Settings, database: Database, store: ObjectStore):
+    def __init__(
+        self, settings: Settings, database: Database, store: ObjectStore, stopping: threading.Event | None = None
+    ):
         self.settings, self.database, self.store = settings, database, store
+        self.stopping = stopping or threading.Event()
+        self._mine: list[Verification] = []
+        """The attempts of this process, in progress."""
+        self._given_up: list[Verification] = []
+        """Attempts that ended without an answer, still to be released."""
         self.turns = OwnerTurns(AT_ONCE)
         # Half a lease: after a pause of this process, a living worker has the other half to end its attempt.
         self._clock = RunningClock(verifications.LEASE_S / 2)
@@ -50,7 +59,7 @@ class Verifier:
 
     def verify_pending(self) -> None:
         """Answers all pending verifications."""
-        while self.verify_next():
+        while not self.stopping.is_set() and self.verify_next():
             pass
 
     def verify_next(self) -> bool:
@@ -58,7 +67,11 @@ class Verifier:
 
         Returns:
             False if there is none, or if others answer them already.
+
+        Raises:
+            StoreAway, StoreFull, OperationalError, InterfaceError, OSError: not the file's fault. The attempt does not count.
         """
+        self._release_given_up()
         with self.database.session(write=False) as session:
             lost = self._lost(session)
             waiting = verifications.waiting_owners(session, lost)
@@ -69,8 +82,29 @@ class Verifier:
                 row = verifications.claim(session, owner, lost)
             if row is None:
                 return False
-            self._answer(row)
+            self._mine.append(row)
+            try:
+                self._answer(row)
+            except Stopped:
+                return False  # `close` releases it
+            except (StoreAway, StoreFull, OperationalError, InterfaceError, OSError):
+                self._given_up.append(row)
+                raise
+            self._mine.remove(row)
             return True
+
+    def close(self) -> None:
+        """Releases what this process has not answered; the threads have ended, or end with it. Set `stopping` before."""
+        self._given_up += self._mine
+        self._release_given_up()
+
+    def _release_given_up(self) -> None:
+        while self._given_up:
+            row = self._given_up[-1]
+            with self.database.session() as session:
+                verifications.release(session, row)
+            with suppress(ValueError):  # another thread was quicker; a second release changes nothing
+                self._given_up.remove(row)
 
     def _lost(self, session: Session) -> list[verifications.RunningAttempt]:
         """Returns the attempts that have run for a lease of this process's own running time; no wall clocks are compared."""
@@ -105,7 +139,7 @@ class Verifier:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _findings(self, row: Verification) -> dict[str, Any]:
-        """Inspects the file of a verification. Raises ObjectMissing, BadCertificate."""
+        """Inspects the file of a verification. Raises ObjectMissing, BadCertificate, Stopped."""
         mark_key = load_mark_key(self.settings)
         folder = self._scratch / f"{row.id}-{row.attempt}"
         try:
@@ -119,7 +153,7 @@ class Verifier:
                 manifest = folder / "manifest"
                 self.store.fetch(manifest_key, manifest)
             order = {"chains": chains, "manifest": manifest and str(manifest), "mark_key": mark_key.hex()}
-            return inspect(folder / "file", order)
+            return inspect(folder / "file", order, self.stopping)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -22,7 +22,7 @@ class Upload(Base):
     """
 
     __tablename__ = "uploads"
-    __table_args__ = (Index(None, "owner", "id"),)
+    __table_args__ = (Index(None, "owner", "id"), Index(None, "owner", "used_by", "received"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(64))
@@ -65,6 +65,7 @@ class Verification(Base):
     made_id: Mapped[str | None] = mapped_column(String(40))
     error: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     attempt: Mapped[int] = mapped_column(default=0)
+    max_attempts: Mapped[int] = mapped_column(default=3, server_default="3")
     lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)

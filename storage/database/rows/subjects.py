@@ -28,7 +28,11 @@ class Subject(Base):
     """
 
     __tablename__ = "subjects"
-    __table_args__ = (Index(None, "owner", "id"), Index(None, "owner", "state", "id"))
+    __table_args__ = (
+        Index(None, "owner", "id"),
+        Index(None, "owner", "state", "id"),
+        Index(None, "owner", "stored_bytes"),  # The quota's sum, without reading the rows.
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(64))
@@ -79,7 +83,12 @@ class Video(Base):
     """
 
     __tablename__ = "videos"
-    __table_args__ = (Index(None, "owner", "id"), Index(None, "owner", "state", "id"), Index(None, "subject_id", "id"))
+    __table_args__ = (
+        Index(None, "owner", "id"),
+        Index(None, "owner", "state", "id"),
+        Index(None, "subject_id", "id"),
+        Index(None, "owner", "stored_bytes"),  # The quota's sum, without reading the rows.
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(64))

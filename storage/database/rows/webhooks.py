@@ -48,7 +48,8 @@ class Delivery(Base):
     """One event for one webhook, with the request `body`; storage/tables/webhooks.py writes it.
 
     `next_at` is the time at which a pending delivery is due; one without attempts is always due. While a worker sends it, `next_at` is
-    the end of the lease by that worker's clock, which only operators and workers of the previous version look at.
+    the end of the lease by that worker's clock, which only operators and workers of the previous version look at. `subject_id` and
+    `video_id` are what the body names: with their deletion goes the delivery.
     """
 
     __tablename__ = "deliveries"
@@ -59,6 +60,8 @@ class Delivery(Base):
     webhook_id: Mapped[str] = mapped_column(ForeignKey("webhooks.id", ondelete="CASCADE"))
     event: Mapped[str] = mapped_column(String(32))
     body: Mapped[str]
+    subject_id: Mapped[str | None] = mapped_column(String(40), index=True)
+    video_id: Mapped[str | None] = mapped_column(String(40), index=True)
     state: Mapped[DeliveryState] = mapped_column(String(16), default="pending")
     attempts: Mapped[int] = mapped_column(default=0)
     next_at: Mapped[datetime] = mapped_column(UtcTime, default=now)

@@ -69,6 +69,13 @@ def test_strangers_behind_one_trusted_proxy_are_counted_apart(behind_a_proxy, ca
     assert {STRANGER, OTHER} <= {getattr(record, "client", None) for record in caplog.records}
 
 
+def test_the_addresses_of_one_ipv6_network_are_one_client(behind_a_proxy):
+    for number in range(3):
+        assert statuses(behind_a_proxy, "/v1/jobs", 1, **{"X-Forwarded-For": f"2001:db8:0:1::{number}"}) == [401]
+    assert statuses(behind_a_proxy, "/v1/jobs", 1, **{"X-Forwarded-For": "2001:db8:0:1:ffff::9"}) == [429]
+    assert statuses(behind_a_proxy, "/v1/jobs", 1, **{"X-Forwarded-For": "2001:db8:0:2::1"}) == [401]
+
+
 def test_a_flood_of_the_api_does_not_take_the_page_away(behind_a_proxy):
     assert statuses(behind_a_proxy, "/v1/jobs", 4)[-1] == 429
     assert statuses(behind_a_proxy, "/", 1) == [200]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 
 import httpx
@@ -12,6 +13,7 @@ from api.app import create_app
 from api.middleware import rate_limit
 from api.middleware.rate_limit import RateLimiter
 from storage.errors import BadSetting
+from storage.settings import Settings
 from storage.tables import api_keys
 from tests.api.conftest import check_problem, serving
 from tests.servers import Redis, running
@@ -94,3 +96,17 @@ def test_without_its_redis_each_process_counts_by_itself(settings, monkeypatch):
         assert [counting.hit("key", "ann").admitted for _ in range(4)] == [True, True, True, False]
         server.start()
         assert counting.hit("key", "bob").remaining == 2
+
+
+def test_while_redis_hangs_one_request_at_a_time_waits_for_it(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts, and never answers
+        monkeypatch.setattr(rate_limit, "ANSWER_S", 0.5)
+        monkeypatch.setattr(rate_limit, "RETRY_REDIS_S", 3.0)
+        limiter = RateLimiter(Settings(broker_url=f"redis://127.0.0.1:{silent.getsockname()[1]}/0"))
+        assert limiter.hit("key", "a").admitted
+        limiter._retry_shared_at = 0.0
+        asked = [limiter._asks_shared() for _ in range(5)]
+        assert asked == [True, False, False, False, False]
+        began = time.monotonic()
+        assert limiter.hit("key", "a").remaining == 1198
+        assert time.monotonic() - began < 0.4

@@ -108,6 +108,22 @@ def test_seconds_of_video_a_day(tight, monkeypatch):
     assert send_video(client, subject).status_code == 202
 
 
+def test_a_retry_needs_seconds_of_the_day_as_a_new_video_does(tight):
+    client, make = tight(daily_seconds=3)
+    subject = make.ready_subject()
+    cancelled = send_video(client, subject).json()["job"]["links"]
+    client.post(cancelled["cancel"])
+    silent = client.post("/v1/videos", files={"subject_id": (None, subject["id"]), "duration_s": (None, "2")}).json()
+    client.post(silent["job"]["links"]["cancel"])
+    make.ready_video(subject, b"film")  # of two seconds
+    refused(client.post(silent["job"]["links"]["retry"]), "daily_seconds", 3)
+    assert client.post(cancelled["retry"]).status_code == 200
+    client.post(cancelled["cancel"])
+    make.ready_video(subject, b"film")
+    refused(client.post(cancelled["retry"]), "daily_seconds", 3)
+    assert client.get(cancelled["self"]).json()["state"] == "cancelled"
+
+
 def test_a_video_without_speech_is_refused_if_it_is_longer_than_what_is_left_of_the_day(tight):
     client, make = tight(daily_seconds=10)
     subject = make.ready_subject()

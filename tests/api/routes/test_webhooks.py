@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from sqlalchemy import select
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from api import deps
 from api.monitoring import metrics
 from storage.database import queries
-from storage.database.models import Delivery, Webhook
+from storage.database.models import Delivery, StoredResponse, Webhook
 from storage.tables import webhooks
 from storage.tables.webhooks import EVENTS, Attempt
 from tests.api.conftest import check_problem
@@ -256,6 +257,33 @@ def test_a_deleted_webhook_is_gone_with_its_log(client, app, new):
         check_problem(client.request(method, path, json={} if method == "PATCH" else None), "not_found")
     with app.state.database.session(write=False) as session:
         assert queries.page(session, Delivery, limit=1).items == []
+
+
+def test_a_deleted_webhook_leaves_no_stored_response_that_names_it(client, app, new):
+    webhook = new()
+    client.post(webhook["links"]["test"], headers={"Idempotency-Key": "a-test"})
+    assert client.delete(webhook["links"]["self"]).status_code == 204
+    with app.state.database.session(write=False) as session:
+        assert [row.body for row in session.scalars(select(StoredResponse))] == [None]
+
+
+def test_a_deletion_takes_along_what_would_be_sent_about_it(client, make, new, settle):
+    webhook = new()
+    subject, other = make.ready_subject(), make.ready_subject()
+    video = make.video(other)
+    make.fail("no_face_found")
+    assert settle(status=204, response="") == "delivered"
+
+    def named():
+        items = client.get(webhook["links"]["deliveries"]).json()["items"]
+        return {each for item in items for each in item["payload"]["data"].values() if isinstance(each, str)}
+
+    assert {subject["id"], other["id"], video["id"]} <= named()
+    client.delete(subject["links"]["self"])
+    assert subject["id"] not in named() and {other["id"], video["id"]} <= named()
+    client.delete(video["links"]["self"])
+    assert video["id"] not in named() and other["id"] in named()
+    assert settle(status=204, response="") == "delivered"
 
 
 def requests_about(webhook, delivery):

@@ -15,7 +15,7 @@ from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Base, StoredResponse, Subject, Video
 from storage.settings import Settings, environment_of
-from storage.tables import idempotency, jobs
+from storage.tables import idempotency, jobs, webhooks
 from storage.tables.idempotency import IdempotencyKey
 from tests.storage.tables.test_jobs import new_job
 
@@ -107,6 +107,25 @@ def test_a_deletion_finds_the_responses_that_an_earlier_version_stored(empty):
         assert idempotency.erase_naming(session, "sub_1", owner="bob") == 0
         assert idempotency.erase_naming(session, "sub_1", owner="ann") == 1499
         assert [idempotency.find(session, key).body for key in keys[-3:]] == [None, '{"name": "sub_1"}', None]
+
+
+def test_a_deletion_finds_the_deliveries_that_an_earlier_version_wrote(empty):
+    migrations.upgrade(empty, "0022")
+    datas = ['"id": "sub_1"', '"id": "vid_1", "subject_id": "sub_1"', '"id": "whk_1"', '"id": "vid_2"']
+    datas += ['"id": "job_1", "subject_id": "sub_1", "video_id": null'] * 1100
+    bodies = [{"id": f"msg_{n:04}", "body": f'{{"data": {{{data}}}}}'} for n, data in enumerate(datas)]
+    with empty.engine.begin() as connection:
+        columns = "id, owner, url, events, description, enabled, generation, created_at, updated_at"
+        values = "'whk_1', 'ann', 'https://a/', '[]', '', true, 1, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP"
+        connection.execute(text(f"INSERT INTO webhooks ({columns}) VALUES ({values})"))
+        columns = "id, owner, webhook_id, event, body, state, attempts, next_at, created_at"
+        values = ":id, 'ann', 'whk_1', 'e', :body, 'pending', 0, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP"
+        connection.execute(text(f"INSERT INTO deliveries ({columns}) VALUES ({values})"), bodies)
+    migrations.upgrade(empty)
+    with empty.session() as session:
+        assert webhooks.delete_naming(session, owner="bob", video_id="vid_1") == 0
+        assert webhooks.delete_naming(session, owner="ann", video_id="vid_1") == 1
+        assert webhooks.delete_naming(session, owner="ann", subject_id="sub_1") == 1101
 
 
 def test_a_queued_job_gets_a_wakeup_by_the_migration(empty):

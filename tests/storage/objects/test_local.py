@@ -137,3 +137,16 @@ def test_the_age_of_a_moved_object_begins_anew(tmp_path):
     store.move("a", "b")
     assert list(store.keys(older_than_s=60)) == []
     assert list(store.keys(older_than_s=0)) == ["b"]
+
+
+def test_a_file_that_arrives_slowly_is_not_deleted(tmp_path):
+    store = LocalStore(tmp_path)
+    with store.create_incoming() as incoming:
+        os.utime(incoming.path, (0, 0))
+        assert store.delete_unfinished(older_than_s=3600) == 0
+        assert incoming.path.exists()
+    left = tmp_path / ".incoming-left"
+    left.touch()
+    os.utime(left, (0, 0))
+    assert store.delete_unfinished(older_than_s=3600) == 1
+    assert not left.exists()

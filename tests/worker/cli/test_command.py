@@ -187,6 +187,24 @@ def test_serve_on_a_folder_that_cannot_be_made(tmp_path, capsys):
     assert "cannot be used" in told and "--data-dir" in told
 
 
+def test_the_api_says_what_it_cannot_use(settings, tmp_path):
+    database = Database(settings.database)
+    migrations.upgrade(database)
+    with database.session() as session:
+        api_keys.create(session, owner="a", name="a", scopes=["read"])
+    database.close()
+    (tmp_path / "file").write_text("no folder")
+    folders = (
+        (str(tmp_path / "file" / "data"), "cannot be used"),
+        (str(settings.data_dir), "Cannot listen on 192.0.2.1"),
+    )
+    for folder, sentence in folders:
+        words = ("--data-dir", folder, "--host", "192.0.2.1")
+        status, told, _ = start("api", *words, ADNERF_DATABASE_URL=settings.database, ADNERF_WEBHOOK_KEY="k" * 32)
+        assert (status, "Traceback" in told) == (1, False), told
+        assert sentence in told and "--" in told
+
+
 @pytest.mark.parametrize("command", ["serve", "api", "worker"])
 def test_a_damaged_database_is_told(tmp_path, command):
     (tmp_path / "adnerf.db").write_bytes(b"this is no database, but " * 400)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
+import threading
 import time
 from contextlib import closing
 
@@ -146,6 +148,29 @@ def test_the_api_takes_part_in_supervision(house, tmp_path):
 
 def test_a_program_that_cannot_start_ends_its_supervisor_at_once(house):
     assert house.start_module("tests.worker.worker_processes", "supervise", "no_such_module").wait(30) == 1
+
+
+def test_a_child_that_keeps_dying_does_not_end_the_others(monkeypatch):
+    monkeypatch.setattr(supervisor, "LONGEST_PAUSE_S", 0.1)
+    script = "import os, time; from worker.watchdog import notify; notify(); time.sleep(0.5); os.abort()"
+    commands = {
+        "dying": [sys.executable, "-c", script],
+        "living": ["sleep", "60"],
+    }
+    running = supervisor.Supervisor(commands, dict(os.environ), watchdog_s=45.0)
+    result = []
+    thread = threading.Thread(target=lambda: result.append(running.run()))
+    thread.start()
+    deadline = time.monotonic() + 60
+    while (
+        running.short_lives["dying"] < supervisor.SHORT_LIVES + 2 and thread.is_alive() and time.monotonic() < deadline
+    ):
+        time.sleep(0.05)
+    assert thread.is_alive() and running.short_lives["dying"] == supervisor.SHORT_LIVES + 2
+    assert running.children["living"].poll() is None
+    running.stopping.set()
+    thread.join(30)
+    assert result == [0]
 
 
 def test_a_stopped_process_of_a_celery_worker_is_replaced(fleet):

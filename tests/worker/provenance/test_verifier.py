@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import threading
 import time
 from datetime import timedelta
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import ffmpeg
 import numpy as np
@@ -20,6 +22,7 @@ from api.services import videos
 from api.services.verifications import submit_verification
 from storage.database import queries
 from storage.database.models import LOCAL, Subject, Verification, Video, now
+from storage.errors import StoreAway
 from storage.settings import bare_environment
 from storage.tables import verifications
 from tests.incoming import incoming
@@ -177,6 +180,42 @@ def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, cl
         assert house.read(queries.get, Verification, row.id).attempt == attempt
     assert not looker.verify_next()
     assert house.read(queries.get, Verification, row.id).error["code"] == "worker_lost"
+
+
+def test_a_worker_that_stops_releases_the_file_at_once_and_no_attempt_is_counted(house, clip, monkeypatch):
+    with house.database.session() as session:
+        row = submit_verification(
+            session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, clip.read_bytes())
+        )
+    worker = house.worker()
+    thread = threading.Thread(target=worker.verifier.verify_pending)
+    thread.start()
+    house.until(lambda: list((house.settings.work / "verifications").glob("*/file")))
+    began = time.monotonic()
+    worker.stopping.set()
+    thread.join(5)
+    worker.close()
+    assert time.monotonic() - began < 5 and not thread.is_alive()
+    row = house.read(queries.get, Verification, row.id)
+    assert (row.state, row.attempt, row.max_attempts) == ("queued", 1, verifications.MAX_ATTEMPTS + 1)
+    assert Verifier(house.settings, house.database, house.store).verify_next()
+    assert house.read(queries.get, Verification, row.id).state == "succeeded"
+
+
+def test_a_store_that_is_away_costs_no_attempt(house, clip, monkeypatch):
+    with house.database.session() as session:
+        row = submit_verification(
+            session, house.store, house.settings, owner=LOCAL, video=incoming(house.store, clip.read_bytes())
+        )
+    looker = Verifier(house.settings, house.database, house.store)
+    with monkeypatch.context() as away:
+        away.setattr(house.store, "fetch", Mock(side_effect=StoreAway("The object store does not answer.")))
+        for _ in range(verifications.MAX_ATTEMPTS + 1):
+            with pytest.raises(StoreAway):
+                looker.verify_next()
+    assert looker.verify_next()
+    row = house.read(queries.get, Verification, row.id)
+    assert (row.state, row.attempt) == ("succeeded", verifications.MAX_ATTEMPTS + 2)
 
 
 def test_a_worker_whose_clock_is_ahead_takes_no_file_from_a_living_one(house, monkeypatch):
