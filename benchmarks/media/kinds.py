@@ -262,7 +262,9 @@ FOOTAGE = [
         Limits(length_s=99),
         "The sound lasts",
     ),
-    _film("8 pictures a second", f"-vf fps=8 {FILM} -c:a aac", "slow.mp4", Limits(psnr=15), "only 8 pictures"),
+    _film(
+        "8 pictures a second", f"-vf fps=8 {FILM} -c:a aac", "slow.mp4", Limits(psnr=15, lag_ms=65), "only 8 pictures"
+    ),
     replace(_film("animated GIF", "-frames:v 5 -an", "a.gif"), refused="animated GIF"),
     Kind("animated WebP", "animated.webp", _animated_webp, refused="animated WebP"),
 ]
