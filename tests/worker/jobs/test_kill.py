@@ -179,12 +179,6 @@ def is_held(path):
     return False
 
 
-def test_a_service_whose_worker_does_not_stay_up_ends(house):
-    for _ in range(10):
-        house.submit_subject(at={"1": "kill"})
-    assert house.start("serve").wait(60) == 1
-
-
 def test_workers_know_the_dead_from_the_living_and_from_strangers(tmp_path):
     ada, bob = WorkerLock(tmp_path, "ada"), WorkerLock(tmp_path, "bob")
     assert not is_abandoned(tmp_path / "bob")
