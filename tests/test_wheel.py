@@ -128,7 +128,7 @@ def test_the_wheel_contains_every_file_of_the_packages_and_nothing_else(wheel):
         (metadata,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         described = archive.read(metadata).decode()
     assert names == expected
-    assert "Requires-Python: <3.13,>=3.11" in described and "License-Expression: Apache-2.0" in described
+    assert "Requires-Python: >=3.11" in described and "License-Expression: Apache-2.0" in described
     assert "Description-Content-Type: text/markdown" in described
 
 

@@ -61,7 +61,7 @@ def form(model: type[BaseModel], *, either: tuple[str, ...] = (), json: bool = F
     """
     schema = _schema(model)
     without_files = schema | {"oneOf": [{"required": [name]} for name in either if name not in files]}
-    schema["properties"] = schema["properties"] | {
+    schema["properties"] = {name: _of_form(field) for name, field in schema["properties"].items()} | {
         name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()
     }
     if either:
@@ -71,6 +71,14 @@ def form(model: type[BaseModel], *, either: tuple[str, ...] = (), json: bool = F
     if json:
         content["application/json"] = {"schema": without_files}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _of_form(field: dict[str, Any]) -> dict[str, Any]:
+    """Returns the schema of an optional field without null: a form has none, its fields are left out."""
+    options = [option for option in field.get("anyOf", ()) if option != {"type": "null"}]
+    if len(options) != 1:
+        return field
+    return options[0] | {name: value for name, value in field.items() if name not in ("anyOf", "default")}
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
