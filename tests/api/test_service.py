@@ -95,14 +95,18 @@ def test_openapi_types_every_answer(client):
 def test_openapi_describes_the_forms(client):
     paths = client.get("/openapi.json").json()["paths"]
     form = paths["/v1/subjects"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"video", "upload_id", "name", "preset", "consent", "consent_by", "face"}
+    texts = {"upload_id", "name", "preset", "audio_track", "consent", "consent_by", "face"}
+    assert set(form["properties"]) == {"video"} | texts
+    assert form["properties"]["audio_track"]["type"] == "integer"
     assert set(form["required"]) == {"consent"}
     assert form["oneOf"] == [{"required": ["video"]}, {"required": ["upload_id"]}]
     assert form["properties"]["video"]["format"] == "binary"
     form = paths["/v1/videos"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    assert set(form["properties"]) == {"audio", "upload_id", "duration_s", "background", "subject_id", "options"}
+    texts = {"upload_id", "duration_s", "subject_id", "options", "script", "voice", "speed", "title", "metadata", "priority"}
+    assert set(form["properties"]) == {"audio", "background"} | texts
     assert set(form["required"]) == {"subject_id"}
-    assert form["oneOf"] == [{"required": ["audio"]}, {"required": ["upload_id"]}, {"required": ["duration_s"]}]
+    ways = ("audio", "upload_id", "script", "duration_s")
+    assert sorted(each["required"] for each in form["oneOf"]) == sorted([way] for way in ways)
 
 
 def test_every_code_has_a_heading_in_the_documentation():

@@ -31,6 +31,8 @@ CLASSES = {
     ("GET", "/v1/voices"): OWN,
     ("GET", "/v1/voices/{voice_id}/sample"): EVERYBODY,
     ("HEAD", "/v1/voices/{voice_id}/sample"): EVERYBODY,
+    ("GET", "/v1/samples"): EVERYBODY,
+    ("GET", "/v1/samples/{name}"): EVERYBODY,
     ("POST", "/v1/verify"): REFERRING,
     ("GET", "/v1/jobs"): LIST,
     ("GET", "/v1/uploads"): LIST,
@@ -99,6 +101,7 @@ class Tenant:
             "delivery_id": delivery["id"],
             "verification_id": verification.id,
             "voice_id": "no-voice",
+            "name": "no-sample",
             "key_id": key.id,
             "owner": owner,
         }
@@ -228,7 +231,7 @@ def check(kind, answer, name, path, me, other):
         assert answer.status_code == 404, f"{name}: {answer.status_code} {answer.text}"
         check_problem(answer, "not_found")
     if kind is not REFERRING and kind is not ADMIN and kind is not None:
-        assert not any(value in answer.text for key, value in other.ids.items() if key not in ("owner", "voice_id")), (
+        assert not any(value in answer.text for key, value in other.ids.items() if key not in ("owner", "voice_id", "name")), (
             name
         )
 

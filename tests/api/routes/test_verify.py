@@ -36,7 +36,7 @@ FOUND = {"number": 5, "score": 21.5, "false_alarm": 1e-30}
 def looking(app, monkeypatch):
     """A worker's thread that verifies; what it finds is what the test puts in here."""
     found = {}
-    monkeypatch.setattr(verifier, "inspect", lambda file, order: found | {})
+    monkeypatch.setattr(verifier, "inspect", lambda file, order, stopping: found | {})
     monkeypatch.setattr(routes, "POLL_S", 0.02)
     looker = Verifier(app.state.settings, app.state.database, app.state.store)
     stop = threading.Event()
