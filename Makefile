@@ -4,7 +4,8 @@ BIN := .venv/bin
 # Without compiling what is never imported: a third of the time, and an eighth of the size.
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 .venv/bin/pip install --quiet --no-compile
 # One OpenMP thread, for speed and repeatability: several threads on busy cores are slower (docs/decisions/0002-fast-field.md).
-TEST_ENV := OMP_NUM_THREADS=1
+# Bytecode is kept: the tests start hundreds of processes, and each would compile everything anew.
+TEST_ENV := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 # The index that torch comes from; empty: PyPI. A machine without an NVIDIA driver needs no CUDA (docs/decisions/0031-environment.md).
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?= $(shell command -v nvidia-smi >/dev/null || test -e /proc/driver/nvidia/version || echo $(CPU_INDEX))
