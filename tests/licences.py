@@ -47,7 +47,7 @@ CONDITIONS = {
 
 SOURCE = "yes; whoever passes it on owes its source"
 OTHERS = (
-    ("face mesh, selfie segmentation", "weights in mediapipe's wheel", "Apache-2.0", "yes"),
+    ("face mesh, selfie segmentation", "weights of MediaPipe 0.10.21, in this package", "Apache-2.0", "yes"),
     ("Moonshine tiny, English", "weights in moonshine-voice's wheel", "MIT", "yes"),
     (
         "`phones.safetensors`, `prior.safetensors`",
