@@ -56,6 +56,14 @@ LONG = (
 """Test files that take long, roughly in descending order of duration."""
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_weights_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hides the weights that the user of this machine has fetched: the tests see what a new machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Runs the longest files first: if one of them started last, the other test processes would have to wait for it."""
     order = {Path(__file__).parent / name: rank for rank, name in enumerate(LONG)}

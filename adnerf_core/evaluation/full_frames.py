@@ -8,12 +8,13 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer
+from adnerf_core.evaluation.lpips import MIN_EDGE
 from adnerf_core.evaluation.metrics import Picture
 from adnerf_core.files import yuv
 from adnerf_core.files.footage_reader import FootageReader
@@ -93,10 +94,23 @@ def compare(
         "seam": seam(render, truth, share),
     }
     if distance is not None:
-        rows, cols = np.nonzero(share > 0.5)
-        box = slice(rows.min(), rows.max() + 1), slice(cols.min(), cols.max() + 1)
+        box = region_box(share)
         scores |= {"full_lpips": distance(render, truth), "region_lpips": distance(render[box], truth[box])}
     return scores
+
+
+def region_box(share: Float[ndarray, "rows cols"]) -> tuple[slice, slice]:
+    """Returns the rows and columns of the rendered region: MIN_EDGE or more of each, the least that LPIPS compares."""
+    rows, cols = (_span(lines, size) for lines, size in zip(np.nonzero(share > 0.5), share.shape, strict=True))
+    return rows, cols
+
+
+def _span(lines: Int[ndarray, "n"], size: int) -> slice:
+    """Returns the range of all lines, widened to MIN_EDGE within 0..size."""
+    first, end = int(lines.min()), int(lines.max()) + 1
+    missing = max(MIN_EDGE - (end - first), 0)
+    first = max(min(first - missing // 2, size - (end - first) - missing), 0)
+    return slice(first, max(end, first + MIN_EDGE))
 
 
 def seam(render: Picture, truth: Picture, share: Float[ndarray, "rows cols"]) -> float:

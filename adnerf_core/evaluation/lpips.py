@@ -22,6 +22,8 @@ LAYERS = 5
 """Number of AlexNet's convolutions, after each of which the distance is measured."""
 MEAN, SPREAD = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 """Mean and standard deviation of R, G and B (-1..1) by which LPIPS normalises pictures; part of its trained weights."""
+MIN_EDGE = 31
+"""Shortest edge of a picture, in pixels, of which AlexNet's second pooling layer leaves something."""
 MIN_NORM = 1e-10
 """Added to the length of a feature vector before it divides the vector, as in the reference implementation."""
 
@@ -32,7 +34,7 @@ def weights_path() -> Path:
 
 
 def load_lpips(device: str = "cpu") -> Callable[[Picture, Picture], float] | None:
-    """Loads the distance: a function of two pictures of equal size, at least 32 px; 0 for equal pictures.
+    """Loads the distance: a function of two pictures of equal size, at least MIN_EDGE px; 0 for equal pictures.
 
     Returns:
         The function; None if the weights have not been fetched.

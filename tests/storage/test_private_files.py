@@ -71,10 +71,10 @@ def test_a_command_of_the_operator_creates_private_files(settings):
     assert open_to_others(settings.data_dir) == []
 
 
-def test_serve_and_both_its_processes_create_private_files(settings):
+def test_serve_and_all_its_processes_create_private_files(settings):
     with started(settings, "-m", "worker", "serve", "--port", str(free_port())) as serve:
-        children = until(lambda: len(pids := children_of(serve.pid)) == 2 and pids)
-        assert {umask_of(pid) for pid in (serve.pid, *children)} == {UMASK}
+        api_and_workers = until(lambda: len(pids := children_of(serve.pid)) == 3 and pids)
+        assert {umask_of(pid) for pid in (serve.pid, *api_and_workers)} == {UMASK}
     assert (settings.data_dir / "locks" / "serve").exists()
     assert open_to_others(settings.data_dir) == []
 

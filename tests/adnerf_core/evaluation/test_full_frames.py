@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from adnerf_core.evaluation.full_frames import compare, seam
+from adnerf_core.evaluation.full_frames import compare, region_box, seam
+from adnerf_core.evaluation.lpips import MIN_EDGE
 
 
 @pytest.fixture
@@ -42,3 +43,18 @@ def test_a_step_in_the_edge_is_a_seam_and_blur_is_less_than_none(truth, share):
     step = brighter(truth, (share > 0.5).astype(np.float32), 25)
     assert seam(step, truth, share) > 1.3
     assert seam(cv2.GaussianBlur(truth, (0, 0), 2), truth, share) < 0.8
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (40, 20), (58, 92)])
+def test_the_box_of_a_small_region_is_widened_within_the_frame(corner):
+    share = np.zeros((60, 100), np.float32)
+    share[corner[0] : corner[0] + 2, corner[1] : corner[1] + 8] = 1
+    rows, cols = region_box(share)
+    assert (rows.stop - rows.start, cols.stop - cols.start) == (MIN_EDGE, MIN_EDGE)
+    assert 0 <= rows.start <= corner[0] < rows.stop <= 60 and 0 <= cols.start <= corner[1] < cols.stop <= 100
+
+
+def test_the_box_of_a_large_region_is_as_large_as_the_region():
+    share = np.zeros((60, 100), np.float32)
+    share[5:50, 10:90] = 1
+    assert region_box(share) == (slice(5, 50), slice(10, 90))
