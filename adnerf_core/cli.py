@@ -14,22 +14,33 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from typer import Argument, BadParameter, Option
 
+from adnerf_core.cli_options import (
+    FEATURES,
+    DatasetArgument,
+    DeviceOption,
+    DurationOption,
+    FrameOption,
+    KeyOption,
+    LabelOption,
+    MarkOption,
+    SpeechArgument,
+    SubjectArgument,
+    TrackerModelOption,
+    TrackerOption,
+    feature_name,
+)
 from adnerf_core.cli_progress import progress_bar
 from adnerf_core.config import (
-    MARK_BITS,
     PRESETS,
     Background,
     Config,
-    DeviceName,
     FaceChoice,
-    FeatureName,
     PreprocessConfig,
     PresetName,
     RenderOptions,
-    TrackerName,
     ViewChange,
 )
 from adnerf_core.errors import AdnerfError
@@ -48,7 +59,6 @@ Examples:
   python -m adnerf_core evaluate runs/me --json figures.json
   python -m adnerf_core import-adnerf obama data/obama"""
 
-FEATURES = "mel, mel+phones, wav2vec2[:WEIGHTS] or hubert[:WEIGHTS]; WEIGHTS is a folder or a hub id"
 INTERRUPTED = 130
 """Exit status of a command that Ctrl-C stops: 128 + SIGINT, as shells report it; typer exits with it."""
 
@@ -129,68 +139,6 @@ def _fill_in_label(arguments: Sequence[str]) -> list[str]:
     return words
 
 
-def _feature_name(text: str) -> str:
-    try:
-        return TypeAdapter(FeatureName).validate_python(text)
-    except ValidationError as error:
-        raise BadParameter(f"{text!r} is none of {FEATURES}") from error
-
-
-def _mark_number(text: str) -> int:
-    if not text.isdecimal() or int(text) >> MARK_BITS:
-        raise BadParameter(f"{text!r} is no number from 0 to 2**{MARK_BITS} - 1")
-    return int(text)
-
-
-def _key(text: str) -> bytes:
-    """Reads the key from the file `text`."""
-    from adnerf_core.watermark.spread_spectrum import KEY_BYTES
-
-    try:
-        key = bytes.fromhex(Path(text).read_text())
-    except OSError as error:
-        raise BadParameter(f"{text}: {error.strerror}") from error
-    except ValueError as error:
-        raise BadParameter(f"{text} holds no hexadecimal digits") from error
-    if len(key) < KEY_BYTES:
-        raise BadParameter(f"{text} has {len(key)} bytes; a key has {KEY_BYTES} or more")
-    return key
-
-
-SubjectArgument = Annotated[Path, Argument(metavar="RUN", help="Folder that train wrote.", show_default=False)]
-DatasetArgument = Annotated[Path, Argument(help="Folder that preprocess wrote.", show_default=False)]
-DeviceOption = Annotated[DeviceName, Option(help="Device that computes.")]
-TrackerOption = Annotated[TrackerName, Option(help="Face tracker.")]
-TrackerModelOption = Annotated[
-    str | None, Option(metavar="FILE", help="Model file of the landmarker tracker (face_landmarker.task).")
-]
-KeyOption = Annotated[
-    bytes | None,
-    Option(
-        "--key-file",
-        parser=_key,
-        metavar="FILE",
-        help="File with the secret key of the mark, 32 hexadecimal digits or more.  [default: a public key]",
-    ),
-]
-SpeechArgument = Annotated[
-    Path | None, Argument(help="Speech: any common audio format, or a video with sound.", show_default=False)
-]
-DurationOption = Annotated[
-    float | None, Option(metavar="S", help="Instead of speech: a silent loop of so many seconds, mouth at rest.")
-]
-FrameOption = Annotated[
-    Literal["full", "portrait"] | None,
-    Option(
-        help="full: the frame of the footage, its lips rendered; portrait: a square, all of it rendered.  "
-        "[default: full, unless another option needs a portrait]"
-    ),
-]
-LabelOption = Annotated[str | None, Option(metavar="[TEXT]", help="Show a text in a corner: TEXT, or `AI-generated`.")]
-MarkOption = Annotated[
-    int | None, Option(parser=_mark_number, metavar="NUMBER", help="Number of up to 48 bits, embedded as a watermark.")
-]
-
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 
@@ -210,7 +158,7 @@ def _preprocess(
     tracker: TrackerOption = "facemesh",
     tracker_model: TrackerModelOption = None,
     features: Annotated[
-        str, Option(parser=_feature_name, metavar="NAME", help=f"Audio features: {FEATURES}.")
+        str, Option(parser=feature_name, metavar="NAME", help=f"Audio features: {FEATURES}.")
     ] = "mel+phones",
     max_size: Annotated[int, Option(metavar="PX", help="Largest edge of the stored square picture.")] = 512,
     audio_track: Annotated[
@@ -395,7 +343,7 @@ def _import_adnerf(
     features: Annotated[
         str | None,
         Option(
-            parser=_feature_name,
+            parser=feature_name,
             metavar="NAME",
             help="Compute these from aud.wav, so that new speech can be rendered.  [default: the windows of aud.npy]",
         ),
