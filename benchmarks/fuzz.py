@@ -19,8 +19,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -243,10 +243,18 @@ def bearer(database: Database) -> type:
     return Bearer
 
 
-def accepted_refusal(failure: Failure, case: schemathesis.Case, response: schemathesis.Response) -> str | None:
-    """Returns why a valid request may have been refused, by VALID_BUT_REFUSED and its values; None: it is a failure."""
-    if isinstance(failure, EnsureResourceAvailability) and response.json()["code"] == "preview_not_ready":
-        return "preview_not_ready"  # the subject exists, but has no preview yet
+def accepted_refusal(
+    failure: Failure, case: schemathesis.Case, response: schemathesis.Response, lost: Container[str] = ()
+) -> str | None:
+    """Returns why a valid request may have been refused, by VALID_BUT_REFUSED and its values; None: it is a failure.
+
+    `lost` are the ids of videos whose subject a request has deleted.
+    """
+    if isinstance(failure, EnsureResourceAvailability):
+        if response.json()["code"] == "preview_not_ready":
+            return "preview_not_ready"  # the subject exists, but has no preview yet
+        if (case.path_parameters or {}).get("video_id") in lost:
+            return "subject deleted"  # Schemathesis knows only of the deletion of the video itself
     if not isinstance(failure, RejectedPositiveData):
         return None
     label, problem = case.operation.label, response.json()
@@ -280,9 +288,18 @@ def fuzz(app: FastAPI, results: FuzzResults, *, seed: int, examples: int = EXAMP
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=schemathesis.Config.from_dict(config))
     schema.auth(refresh_interval=None)(bearer(app.state.database))
 
+    videos_of, lost = defaultdict(set), set()
+
+    @schema.hook
+    def after_call(context, case, response) -> None:
+        if response.status_code == 202 and case.operation.label == "POST /v1/videos":
+            videos_of[response.json()["subject_id"]].add(response.json()["id"])
+        elif response.status_code == 204 and case.operation.label == "DELETE /v1/subjects/{subject_id}":
+            lost.update(videos_of[case.path_parameters["subject_id"]])
+
     @schema.hook
     def filter_failure(context, failure, case, response) -> bool:
-        reason = accepted_refusal(failure, case, response)
+        reason = accepted_refusal(failure, case, response, lost)
         results.accepted_refusals.update([reason] if reason else [])
         return reason is None
 

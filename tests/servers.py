@@ -84,7 +84,9 @@ class Server(ABC):
     def kill(self) -> None:
         """Kills the server and its child processes, as a power cut would."""
         if self.process is not None:
-            signal_tree(self.process.pid, signal.SIGKILL)  # not its group: PostgreSQL's processes have sessions of their own
+            signal_tree(
+                self.process.pid, signal.SIGKILL
+            )  # not its group: PostgreSQL's processes have sessions of their own
             self.process.wait()
 
     def freeze(self) -> None:

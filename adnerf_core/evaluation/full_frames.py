@@ -105,7 +105,7 @@ def region_box(share: Float[ndarray, "rows cols"]) -> tuple[slice, slice]:
     return rows, cols
 
 
-def _span(lines: Int[ndarray, "n"], size: int) -> slice:
+def _span(lines: Int[ndarray, " n"], size: int) -> slice:
     """Returns the range of all lines, widened to MIN_EDGE within 0..size."""
     first, end = int(lines.min()), int(lines.max()) + 1
     missing = max(MIN_EDGE - (end - first), 0)

@@ -102,7 +102,18 @@ def test_openapi_describes_the_forms(client):
     assert form["oneOf"] == [{"required": ["video"]}, {"required": ["upload_id"]}]
     assert form["properties"]["video"]["format"] == "binary"
     form = paths["/v1/videos"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    texts = {"upload_id", "duration_s", "subject_id", "options", "script", "voice", "speed", "title", "metadata", "priority"}
+    texts = {
+        "upload_id",
+        "duration_s",
+        "subject_id",
+        "options",
+        "script",
+        "voice",
+        "speed",
+        "title",
+        "metadata",
+        "priority",
+    }
     assert set(form["properties"]) == {"audio", "background"} | texts
     assert set(form["required"]) == {"subject_id"}
     ways = ("audio", "upload_id", "script", "duration_s")

@@ -231,9 +231,9 @@ def check(kind, answer, name, path, me, other):
         assert answer.status_code == 404, f"{name}: {answer.status_code} {answer.text}"
         check_problem(answer, "not_found")
     if kind is not REFERRING and kind is not ADMIN and kind is not None:
-        assert not any(value in answer.text for key, value in other.ids.items() if key not in ("owner", "voice_id", "name")), (
-            name
-        )
+        assert not any(
+            value in answer.text for key, value in other.ids.items() if key not in ("owner", "voice_id", "name")
+        ), name
 
 
 def test_methods_that_a_path_does_not_take_change_nothing(app, tenants):
