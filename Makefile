@@ -24,7 +24,6 @@ env: .venv/.ready   ## create .venv with the commands `adnerf` and `python -m ad
 	elif $(PIP) --no-deps --index-url '$(TORCH_INDEX)' --retries 0 --timeout 10 $(TORCH) 2>/dev/null; then :; \
 	else echo "$(TORCH_INDEX) has no $(TORCH) or cannot be reached: torch comes from pip's own index."; $(PIP) --no-deps $(TORCH); fi
 	$(PIP) -e '.[worker,speech,demo]'
-	$(PIP) --no-deps moonshine-voice==0.1.0
 	@# The tests of torch's own C++ code, and headers for compiling against it: an eighth of the environment.
 	@cd .venv/lib/python3.*/site-packages/torch && rm -rf test include bin/*est*
 	@# Loads everything once: a check, which also compiles what is used.

