@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -224,6 +225,14 @@ def download(
     out = out or Path(f"{video}.{service.client.videos.get(video).options.format or 'mp4'}")
     _save(service, video, out)
     service.output.done(str(out), saved=str(out))
+
+
+@service_command(app, "watch")
+def watch(service: Service, video: Id) -> None:
+    """Write a video to standard output while it is rendered, for a player: adnerf videos watch ID | mpv -"""
+    for piece in service.client.videos.watch(video):
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
 
 
 def _save(service: Service, video_id: str, out: Path) -> None:

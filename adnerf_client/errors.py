@@ -14,6 +14,7 @@ AdnerfError                 code                  meaning
 ├── JobFailed               (the job's)           the work ended with an error; `job` holds the details
 ├── JobCancelled            cancelled             the work was cancelled; `job` holds the details
 ├── StillRunning            still_running         the time to wait is over and the work continues; `job` holds the details
+├── Lost                    lost                  the worker whose video was watched was lost; another one begins from the start
 ├── NoSpace                 no_space              this machine has no space for a download
 ├── Damaged                 damaged               a download differs from the service's file, repeatedly
 └── BadUse                  bad_use               an argument cannot be used: an address, a key, an id, a file
@@ -163,6 +164,13 @@ class StillRunning(_OfJob):
     """The time to wait is over, and the work continues."""
 
     code = "still_running"
+
+
+class Lost(AdnerfError):
+    """The worker whose video was watched was lost; another one begins from the start."""
+
+    code = "lost"
+    remedy = "Watch the video again."
 
 
 class NoSpace(AdnerfError):

@@ -32,6 +32,7 @@ from adnerf_client.models import (
 )
 from adnerf_client.models import Voices as AllVoices
 from adnerf_client.uploads import Uploads, readable
+from adnerf_client.watching import watch
 
 RESUMABLE_FROM = 8 << 20
 """Size (bytes) from which files are sent as resumable uploads; a smaller file is sent again as a whole just as quickly."""
@@ -275,6 +276,10 @@ class Videos(Made[Video]):
             created_after=None if created_after is None else created_after.isoformat(),
             created_before=None if created_before is None else created_before.isoformat(),
         )
+
+    def watch(self, which: str | Video) -> Iterator[bytes]:
+        """Yields a video while it is rendered: a fragmented MP4, piece by piece, without content credentials (watching.watch)."""
+        return watch(self._connection, self._path(which))
 
     def captions(self, which: str | Video, to: str | Path) -> Path:
         """Saves the caption file of a video as `to` and returns its path."""

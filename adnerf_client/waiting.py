@@ -63,7 +63,7 @@ def wait(
         if _is_done(thing):
             return thing
         if thing.state in ("failed", "cancelled"):
-            raise _job_error(thing, job)
+            raise job_error(thing, job)
         if watch.time_left() <= 0:
             raise watch.still_running()
         if job.ended or not watch.follow_events(job):
@@ -87,7 +87,8 @@ def _is_done(thing: Subject | Video | Job) -> bool:
     return thing.state == ("succeeded" if isinstance(thing, Job) else "ready")
 
 
-def _job_error(thing: Subject | Video | Job, job: Job) -> JobFailed | JobCancelled:
+def job_error(thing: Subject | Video | Job, job: Job) -> JobFailed | JobCancelled:
+    """Returns the error for work that ended without its result."""
     if job.error is not None:
         return JobFailed(job.error.message, job.error.remedy, job=job, code=job.error.code)
     remedy = "Retry its job to continue from saved work; after a withdrawal of consent, this is not possible."

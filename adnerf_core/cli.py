@@ -265,7 +265,7 @@ def _render(
 
 def _check_length(audio: Path | None, duration: float | None) -> None:
     """Refuses a video that has both speech and a duration, or neither, or a duration out of range."""
-    from adnerf_core.synthesis.render import MAX_AUDIO_S, MIN_AUDIO_S
+    from adnerf_core.synthesis.speech_codes import MAX_AUDIO_S, MIN_AUDIO_S
 
     if (audio is None) == (duration is None):
         raise BadParameter("give either AUDIO or --duration")

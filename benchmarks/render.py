@@ -41,7 +41,8 @@ from adnerf_core.synthesis import full_frame
 from adnerf_core.synthesis.compositing import Grain
 from adnerf_core.synthesis.full_frame import MIN_SHARE, FullFrameRenderer
 from adnerf_core.synthesis.lip_region import LipRegion
-from adnerf_core.synthesis.render import RenderOptions, render, silent_codes, speech_codes
+from adnerf_core.synthesis.render import RenderOptions, render
+from adnerf_core.synthesis.speech_codes import silent_codes, speech_codes
 from adnerf_core.synthesis.subject import Subject, load_subject
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import PUBLIC_KEY, Watermark
@@ -161,7 +162,8 @@ def _hearing(subject: Subject) -> float:
     silent_codes(subject, 1.0)
     with tempfile.TemporaryDirectory() as folder:
         sound = _write_sound(Path(folder) / "say.wav", HEARD_S)
-        return cpu_seconds(partial(speech_codes, subject, sound)) / (HEARD_S * FPS)
+        hear = partial(speech_codes, subject, sound, sound.with_suffix(".s16"))
+        return cpu_seconds(lambda: list(hear())) / (HEARD_S * FPS)
 
 
 def _write_sound(path: Path, seconds: float) -> Path:

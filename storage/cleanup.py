@@ -25,7 +25,7 @@ from storage.database.engine import Database
 from storage.database.models import Subject
 from storage.errors import StoreMismatch
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, uploads
+from storage.tables import deletions, streams, uploads
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class ObjectCleaner:
         self._logged_at = -LOG_AGAIN_S
 
     def run_batch(self) -> list[str]:
-        """Removes what was deleted or has expired, then the unneeded objects among the next LISTED_PER_BATCH ones.
+        """Removes what was deleted or has expired (uploads, streams), then the unneeded objects among the next LISTED_PER_BATCH ones.
 
         If the store may not be cleaned, the reason is logged, and nothing is deleted or moved.
 
@@ -72,6 +72,8 @@ class ObjectCleaner:
             store_identity.confirm(self.database, self.store)
             self.paused = False
             self._expire_uploads()
+            with self.database.session() as session:
+                streams.expire(session, self.store)
             deletions.carry_out(self.database, self.store)
             removed = self._clean_batch(limited=True)
             trash.delete_expired(self.store, older_than_s=self.trash_s)

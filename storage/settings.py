@@ -103,6 +103,8 @@ class Settings(BaseSettings):
     """A resumable upload that receives no bytes for this time is deleted; a day lets a client resume the next morning."""
     upload_total_s: Seconds = 72 * 3600.0
     """A resumable upload is deleted at this age even if it is still active, so that disk space cannot be held for ever."""
+    streams: bool = True
+    """Whether videos can be watched while they are rendered, for which workers store them a second time, as segments."""
     trash_s: Seconds = 7 * 86_400.0
     """Time for which an object that no row names stays in the store's trash; a week gives people time to notice a mistake."""
     quota_subjects: PositiveInt = 10_000

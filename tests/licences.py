@@ -63,6 +63,7 @@ OTHERS = (
         "GPL-3.0-or-later",
         SOURCE,
     ),
+    ("hls.js 1.7.4", "file of the page, which plays videos while they are rendered", "Apache-2.0", "yes"),
     ("Swagger UI", "files in fastapi-offline's wheel, for /docs", "Apache-2.0", "yes"),
     ("LPIPS, AlexNet", "weights that the operator may fetch, for evaluation", "BSD-2-Clause, BSD-3-Clause", "yes"),
     ("Kokoro-82M", "voices that the operator may install", "Apache-2.0", "yes"),

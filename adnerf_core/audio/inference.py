@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -30,11 +30,18 @@ class AudioToCode(Protocol):
         ...
 
 
-@torch.no_grad()
 def encode_stream(
     model: AudioToCode, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
 ) -> Float[Tensor, "frames code"]:
-    """Encodes all frames of an audio stream.
+    """Encodes all frames of an audio stream: what `encode_pieces` yields, as one tensor."""
+    return torch.cat(list(encode_pieces(model, extractor, pieces, device)))
+
+
+@torch.no_grad()
+def encode_pieces(
+    model: AudioToCode, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
+) -> Iterator[Float[Tensor, "frames code"]]:
+    """Encodes the frames of an audio stream while it arrives.
 
     The codes equal those of the whole audio at once. Features are kept for two chunks at most, whatever the length.
 
@@ -44,19 +51,18 @@ def encode_stream(
         pieces: consecutive samples in arrays of any lengths; mono at SAMPLE_RATE, -1..1.
         device: where `model` is.
 
-    Returns:
-        One code per frame; a part of a frame at the end counts as one.
+    Yields:
+        The codes of the next frames, one each, as soon as their context is known; a part of a frame at the end counts as one.
     """
     buffer, buffer_start = torch.zeros((0, extractor.width), device=device), 0  # features from this frame on
-    codes: list[Tensor] = []
     encoded = 0  # frames that have a code
     for features in extractor.stream(chunk_audio(pieces)):
         buffer = torch.cat([buffer, torch.from_numpy(features).to(device)])
         ready = buffer_start + len(buffer) // STEPS_PER_FRAME - CONTEXT_FRAMES  # frames whose context is complete
         if ready <= encoded:
             continue
-        codes.append(model.encode_audio(buffer, torch.arange(encoded, ready, device=device) - buffer_start))
+        yield model.encode_audio(buffer, torch.arange(encoded, ready, device=device) - buffer_start)
         encoded, drop = ready, max(0, ready - CONTEXT_FRAMES - buffer_start)
         buffer, buffer_start = buffer[STEPS_PER_FRAME * drop :], buffer_start + drop
     count = buffer_start + -(-len(buffer) // STEPS_PER_FRAME)
-    return torch.cat([*codes, model.encode_audio(buffer, torch.arange(encoded, count, device=device) - buffer_start)])
+    yield model.encode_audio(buffer, torch.arange(encoded, count, device=device) - buffer_start)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import wave
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from jaxtyping import Float
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import NotMedia
 from adnerf_core.files.ffmpeg_choice import writable_format
-from adnerf_core.files.ffmpeg_process import THREADS, file_url, running
+from adnerf_core.files.ffmpeg_process import THREADS, FfmpegProcess, file_url, running
+from adnerf_core.files.fragments import TakesPieces, copy_pieces
 from adnerf_core.files.media_reader import SCALING
 from adnerf_core.files.run_dir import atomic, temporary_beside
 from adnerf_core.files.sound_reader import write_soundtrack
-from adnerf_core.files.video_formats import VideoFormat
+from adnerf_core.files.video_formats import MP4, WATCHED, VideoFormat
 
 WAV_PIECE = 1 << 20
 """Samples that write_wav() converts at a time, so that hours of sound are not copied as a whole."""
@@ -44,6 +47,7 @@ def write_video(
     soundtrack: Path | None = None,
     duration_s: float | None = None,
     container: VideoFormat | None = None,
+    watch: TakesPieces | None = None,
 ) -> int:
     """Encodes frames as a video, atomically, and returns their number.
 
@@ -59,35 +63,53 @@ def write_video(
         soundtrack: instead of `audio`, a file that stream_audio() wrote: neither probed nor decoded from the source again.
         duration_s: if given, the video ends after round(`duration_s` * `fps`) frames, but has at least one.
         container: what writable_format(`path`) returned, if the caller has called it.
+        watch: receives the video as a fragmented MP4 while it is encoded, sound included: the same encoding, with more key frames. For
+            MP4 of a given `duration_s`.
 
     Raises:
         MissingBackend: if ffmpeg lacks an encoder.
         DiskFull: if the video does not fit on the disk.
         NoAudio, NotMedia, MediaTooLarge, MediaTooLong: for `audio`, as stream_audio() does.
-        ValueError: without frames, for frames of unequal shape, or for another suffix of `path`.
+        ValueError: without frames, for frames of unequal shape, for another suffix of `path`, or where `watch` is not possible.
     """
     container = container or writable_format(path)
+    if watch is not None and (container is not MP4 or duration_s is None):
+        raise ValueError("only an MP4 of a known length can be watched while it is written")
     if audio is not None and soundtrack is None:
         with temporary_beside(Path(path).with_suffix(".flac")) as decoded:  # before the frames are drawn
             write_soundtrack(audio, decoded)
-            return write_video(path, frames, fps=fps, soundtrack=decoded, duration_s=duration_s, container=container)
-    sound = None if soundtrack is None else ffmpeg.input(file_url(soundtrack))["a:0"]
-    frames = islice(frames, None if duration_s is None else max(1, round(duration_s * fps)))
+            known = {"fps": fps, "duration_s": duration_s, "container": container, "watch": watch}
+            return write_video(path, frames, soundtrack=decoded, **known)
+    count = None if duration_s is None else max(1, round(duration_s * fps))
     with atomic(Path(path)) as temporary:
-        silent = temporary.with_name(f"{temporary.stem}.silent{temporary.suffix}")
+        encoded = temporary.with_name(f"{temporary.stem}.encoded{temporary.suffix}")
         try:
-            count = _encode(silent, frames, fps, container)
-            streams = [ffmpeg.input(file_url(silent))["v"]]
-            if sound is not None:
-                streams.append(sound.filter("apad", whole_dur=count / fps).filter("atrim", end=count / fps))
-            options = {"c:v": "copy", **container.audio, **container.muxing}
-            output = ffmpeg.output(*streams, file_url(temporary), format=container.format, **options)
-            with running(output.global_args("-copyts")) as child:
-                if child.wait() != 0:
-                    raise child.error() or NotMedia("The sound of the file cannot be used.")
+            if watch is None:
+                count = _encode(encoded, islice(frames, count), fps, container)
+                streams = [ffmpeg.input(file_url(encoded))["v"], *_sound(soundtrack, count / fps)]
+                _mux(temporary, streams, container, {"c:v": "copy", **container.audio})
+            else:
+                count = _encode(encoded, islice(frames, count), fps, container, _sound(soundtrack, count / fps), watch)
+                _mux(temporary, [ffmpeg.input(file_url(encoded))], container, {"c": "copy"})
         finally:
-            silent.unlink(missing_ok=True)
+            encoded.unlink(missing_ok=True)
     return count
+
+
+def _mux(path: Path, streams: Sequence[FilterableStream], container: VideoFormat, codecs: Mapping[str, str]) -> None:
+    """Writes encoded pictures, and their sound, as a finished file."""
+    output = ffmpeg.output(*streams, file_url(path), format=container.format, **codecs, **container.muxing)
+    with running(output.global_args("-copyts")) as child:
+        if child.wait() != 0:
+            raise child.error() or NotMedia("The sound of the file cannot be used.")
+
+
+def _sound(soundtrack: Path | None, seconds: float) -> list[FilterableStream]:
+    """The sound of a file, cut or padded with silence; none without a file."""
+    if soundtrack is None:
+        return []
+    sound = ffmpeg.input(file_url(soundtrack))["a:0"]
+    return [sound.filter("apad", whole_dur=seconds).filter("atrim", end=seconds)]
 
 
 def _raw_pictures(shape: tuple[int, ...], fps: float) -> FilterableStream:
@@ -105,8 +127,15 @@ def _raw_pictures(shape: tuple[int, ...], fps: float) -> FilterableStream:
     return pictures.filter("format", "yuva420p" if alpha else "yuv420p").filter("setparams", range="tv", **tags)
 
 
-def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: VideoFormat) -> int:
-    """Encodes frames into a file without sound; returns their number."""
+def _encode(
+    path: Path,
+    frames: Iterable[np.ndarray],
+    fps: float,
+    container: VideoFormat,
+    sound: Sequence[FilterableStream] = (),
+    watch: TakesPieces | None = None,
+) -> int:
+    """Encodes frames into a file; returns their number. If it is watched, it is fragmented, and has the sound as well."""
     frames = iter(frames)
     first = next(frames, None)
     if first is None:
@@ -119,8 +148,12 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: Vid
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
     options = {**container.video, **(container.alpha if alpha else {}), "threads": THREADS, **tags}
     count = 0
-    output = ffmpeg.output(pictures, file_url(path), format=container.format, **options)
-    with running(output, stdin=subprocess.PIPE) as child:
+    if watch is None:
+        output = ffmpeg.output(pictures, file_url(path), format=container.format, **options)
+    else:
+        options |= {**(container.audio if sound else {}), **WATCHED}
+        output = ffmpeg.output(pictures, *sound, "pipe:1", format=container.format, **options)
+    with running(output, stdin=subprocess.PIPE) as child, _copied(child, path, watch):
         try:
             for frame in chain([first], frames):
                 if frame.shape != shape or frame.dtype != np.uint8:
@@ -133,3 +166,32 @@ def _encode(path: Path, frames: Iterable[np.ndarray], fps: float, container: Vid
         if child.wait() != 0:
             raise child.error() or OSError(f"ffmpeg could not encode {path.name}: {child.log()[-500:]}")
     return count
+
+
+@contextmanager
+def _copied(child: FfmpegProcess, path: Path, watch: TakesPieces | None) -> Iterator[None]:
+    """While the block runs, what `child` writes is copied to `path` and given to `watch`; without one, it writes the file itself."""
+    if watch is None:
+        yield
+        return
+    failures: list[OSError] = []
+
+    def copy() -> None:
+        try:
+            with path.open("wb") as file:
+                copy_pieces(child.stdout, file, watch)
+        except OSError as error:  # the disk is full
+            failures.append(error)
+            child.kill()
+
+    thread = threading.Thread(target=copy, name=f"pieces of {path.name}", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException:
+        child.kill()  # else it would never be read to its end
+        raise
+    finally:
+        thread.join()
+        if failures:
+            raise failures[0]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from adnerf_core.config import FIRST_SEGMENT_FRAMES, SEGMENT_FRAMES
+
 
 @dataclass(frozen=True)
 class VideoFormat:
@@ -39,6 +41,14 @@ MP4 = VideoFormat(
     audio={"c:a": "aac", "b:a": "160k"},
     muxing={"movflags": "+faststart"},  # playback starts before the download has ended
 )
+WATCHED = {
+    "g": SEGMENT_FRAMES,
+    "sc_threshold": 0,  # no key frames elsewhere
+    "force_key_frames": f"expr:eq(n,{FIRST_SEGMENT_FRAMES})",
+    # Each fragment begins with a key frame. The header is written late, with the times at which sound and picture begin.
+    "movflags": "+frag_keyframe+delay_moov+default_base_moof",
+}
+"""Further settings of an MP4 that is watched while it is written (fragments.py): where its fragments begin."""
 WEBM = VideoFormat(
     format="webm",
     # Constant quality needs a bit rate of 0. `realtime` takes a fifth of the time for an eighth more bytes.

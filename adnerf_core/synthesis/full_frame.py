@@ -23,6 +23,7 @@ from adnerf_core.synthesis.adaptive_sampling import render_adaptively
 from adnerf_core.synthesis.compositing import Grain, edge_correction, footage_in_front, scaled
 from adnerf_core.synthesis.lip_region import LipRegion, SoftMask
 from adnerf_core.synthesis.play_order import loop_order, play_order
+from adnerf_core.synthesis.speech_codes import Codes
 from adnerf_core.synthesis.subject import Subject
 from adnerf_core.threads import usable_cores
 
@@ -60,7 +61,7 @@ class FullFrameRenderer:
 
     def render(
         self,
-        codes: Float[Tensor, "frames code"],
+        codes: Codes,
         pose: Literal["track", "still"],
         progress: Progress,
         *,
@@ -88,9 +89,10 @@ class FullFrameRenderer:
         pending: deque[Future[yuv.Picture]] = deque()
         try:
             with ThreadPoolExecutor(threads, "render", torch.set_num_threads, (1,)) as pool:
-                for k, (frame, picture) in enumerate(reader.read(islice(order, count), size, planar=True)):
+                pictures = reader.read(islice(order, count), size, planar=True)
+                for k, ((frame, picture), code) in enumerate(zip(pictures, codes, strict=True)):
                     progress("render", k, count)
-                    pending.append(pool.submit(self.render_into, picture, frame, codes[k], k))
+                    pending.append(pool.submit(self.render_into, picture, frame, code, k))
                     if len(pending) > 2 * threads:
                         yield pending.popleft().result()
                 while pending:

@@ -12,12 +12,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from adnerf_core.audio.features import load_features
-from adnerf_core.audio.inference import encode_stream
 from adnerf_core.cameras.view_control import AppliedView, canonical_frame
-from adnerf_core.config import FPS, MAX_PORTRAIT_PX, SAMPLE_RATE, RenderOptions, ViewChange
-from adnerf_core.errors import AudioTooShort, CaptionsUnavailable, FullFrameUnavailable, MediaTooLong
+from adnerf_core.config import FPS, MAX_PORTRAIT_PX, RenderOptions, ViewChange
+from adnerf_core.errors import CaptionsUnavailable, FullFrameUnavailable
 from adnerf_core.files import ffmpeg
+from adnerf_core.files.fragments import TakesPieces
 from adnerf_core.files.images import to_uint8
 from adnerf_core.files.run_dir import RunDir, temporary_beside
 from adnerf_core.models.base import FrameConditions, TalkingHeadModel
@@ -29,17 +28,12 @@ from adnerf_core.synthesis.background import extract_foreground, make_background
 from adnerf_core.synthesis.burnt_captions import CaptionBurner
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.idle_motion import MotionFrame, motion_frames
+from adnerf_core.synthesis.speech_codes import Codes, silent_codes, speech_codes
 from adnerf_core.synthesis.subject import Subject, load_subject
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import Watermark
 
-MIN_AUDIO_S = 0.3
-"""Shortest audio that is rendered, s (7 or 8 frames). Shorter audio does not hold a syllable, so it is more likely sent by mistake."""
-MAX_AUDIO_S = 7200.0
-"""Longest audio that is rendered at once, s. The speech codes of the whole video are kept in memory, and a crash would lose hours of work."""
-SILENT_FRAME = 10
-"""Frame of a second of silence whose speech code a mouth at rest has; the encoder sees silence on both sides of it."""
 DEFAULT_OPTIONS = RenderOptions()
 
 
@@ -77,6 +71,7 @@ def render(
     load: Callable[[RunDir, str], Subject] = load_subject,
     mark: Watermark | None = None,
     words: Sequence[Word] = (),
+    watch: TakesPieces | None = None,
 ) -> RenderedVideo:
     """Writes a video of a subject saying `audio`. It is as long as the audio, rounded to a whole number of frames.
 
@@ -96,6 +91,7 @@ def render(
         load: loads the subject; a caller that renders repeatedly passes a function with a cache.
         mark: watermark that is embedded into the frames.
         words: what is said, for options.captions.burn.
+        watch: receives an MP4 while it is rendered (ffmpeg.write_video): its sound is decoded before, and heard meanwhile.
 
     Raises:
         AudioTooShort, MediaTooLong, NotMedia, NoAudio: the audio cannot be used.
@@ -109,22 +105,31 @@ def render(
     container = ffmpeg.writable_format(out)  # checked before hours of audio are encoded
     subject = load(run, device)
     view = applied_view(subject, options.view)
-    with temporary_beside(out.with_suffix(".flac")) as soundtrack:
-        codes = silent_codes(subject, duration_s) if audio is None else speech_codes(subject, audio, soundtrack)
+    with temporary_beside(out.with_suffix(".flac")) as soundtrack, temporary_beside(out.with_suffix(".s16")) as decoded:
+        codes = (
+            silent_codes(subject, duration_s) if audio is None else speech_codes(subject, audio, decoded, soundtrack)
+        )
         count = len(codes)
         loop = audio is None
         kind, frames, height, width = _shaped_frames(subject, codes, options, view, background, device, progress, loop)
         frames, warnings = _with_captions(frames, words, count / FPS, options, height, width)
         frames = _labelled_and_marked(frames, options.label, mark, height, width)
-        sound = None if audio is None else soundtrack
-        ffmpeg.write_video(out, frames, fps=FPS, soundtrack=sound, duration_s=count / FPS, container=container)
+        ffmpeg.write_video(
+            out,
+            frames,
+            fps=FPS,
+            soundtrack=None if audio is None else soundtrack,
+            duration_s=count / FPS,
+            container=container,
+            watch=watch,
+        )
     progress("render", count, count)
     return RenderedVideo(count, count / FPS, width, height, view.change, kind, warnings)
 
 
 def _shaped_frames(
     subject: Subject,
-    codes: Float[Tensor, "frames code"],
+    codes: Codes,
     options: RenderOptions,
     view: AppliedView,
     background: Path | None,
@@ -211,48 +216,9 @@ def applied_view(subject: Subject, requested: ViewChange) -> AppliedView:
     return AppliedView(requested, subject.view_limits, subject.poses[canonical_frame(subject.poses)])
 
 
-def speech_codes(subject: Subject, audio: Path, soundtrack: Path | None = None) -> Float[Tensor, "frames code"]:
-    """Returns the speech codes of an audio file, 25 a second. The file is read and encoded in chunks.
-
-    If `soundtrack` is given, the audio is also stored there while it is decoded, for ffmpeg.write_video.
-
-    Raises:
-        AudioTooShort, MediaTooLong, NotMedia, NoAudio, MissingBackend: see render.
-    """
-    samples = 0
-
-    def chunks() -> Iterator[Float[np.ndarray, " samples"]]:
-        nonlocal samples
-        for chunk in ffmpeg.stream_audio(audio, soundtrack=soundtrack):
-            samples += len(chunk)
-            if samples > MAX_AUDIO_S * SAMPLE_RATE:
-                raise MediaTooLong(
-                    f"The audio is longer than {MAX_AUDIO_S:.0f} s, the longest that is rendered at once."
-                )
-            yield chunk
-
-    codes = encode_stream(subject.model, load_features(subject.features), chunks(), subject.poses.device)
-    if samples < MIN_AUDIO_S * SAMPLE_RATE:
-        raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
-    return codes[: max(1, round(samples * FPS / SAMPLE_RATE))]
-
-
-def silent_codes(subject: Subject, duration_s: float) -> Float[Tensor, "frames code"]:
-    """Returns the speech codes of a mouth at rest, 25 a second: that of silence, the same in every frame.
-
-    Raises:
-        ValueError: `duration_s` is not between MIN_AUDIO_S and MAX_AUDIO_S.
-    """
-    if not MIN_AUDIO_S <= duration_s <= MAX_AUDIO_S:
-        raise ValueError(f"a duration of {duration_s:g} s is not between {MIN_AUDIO_S:g} and {MAX_AUDIO_S:g} s")
-    silence = np.zeros(SAMPLE_RATE, np.float32)
-    codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
-    return codes[SILENT_FRAME].expand(round(duration_s * FPS), -1)
-
-
 def render_frames(
     subject: Subject,
-    codes: Float[Tensor, "frames code"],
+    codes: Codes,
     background_image: Float[Tensor, "size size 3"],
     options: RenderOptions,
     view: AppliedView,

@@ -11,7 +11,8 @@ from adnerf_core.files.images import write_rgb
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.background import make_background
-from adnerf_core.synthesis.render import applied_view, render_frames, silent_codes
+from adnerf_core.synthesis.render import applied_view, render_frames
+from adnerf_core.synthesis.speech_codes import silent_codes
 from adnerf_core.synthesis.subject import load_subject
 
 COLUMNS, ROWS = 7, 3

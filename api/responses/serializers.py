@@ -12,7 +12,7 @@ from api.services import jobs as job_service
 from api.services.jobs import Outlook
 from storage.database import models
 from storage.database.queries import Page
-from storage.tables import consents
+from storage.tables import consents, streams
 from storage.tables.queue import PRIORITIES
 
 COLLECTIONS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}
@@ -193,7 +193,7 @@ def _subject(row: models.Subject, outlook: Outlook) -> resources.Subject:
 
 
 def _video(row: models.Video, outlook: Outlook) -> resources.Video:
-    path = f"/v1/videos/{row.id}"
+    path, attempt = f"/v1/videos/{row.id}", streams.attempt_shown(row)
     return resources.Video(
         id=row.id,
         subject_id=row.subject_id,
@@ -219,6 +219,7 @@ def _video(row: models.Video, outlook: Outlook) -> resources.Video:
             self=path,
             subject=f"/v1/subjects/{row.subject_id}",
             file=f"{path}/file" if row.state == "ready" else None,
+            stream=f"{path}/stream.m3u8?attempt={attempt}" if attempt else None,
             audio=f"{path}/audio" if row.speech_key else None,
             captions=f"{path}/captions" if row.captions_key else None,
             thumbnail=f"{path}/thumbnail" if row.thumbnail_key else None,

@@ -251,6 +251,9 @@ class VideoLinks(Output):
     self: str
     subject: str
     file: str | None = Field(description="the MP4 or WebM; null until the video is ready")
+    stream: str | None = Field(
+        description="an HLS playlist: an MP4 while it is rendered, and for some minutes more; null before and after"
+    )
     audio: str | None = Field(description="the speech of a `script`, a WAV; null until it has been read")
     captions: str | None = Field(description="the caption file of options.captions.file; null until the video is ready")
     thumbnail: str | None = Field(description="a JPEG; null until the video is ready")

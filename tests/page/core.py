@@ -126,6 +126,7 @@ def render(
     load=stub_core.load,
     mark=None,
     duration_s=None,
+    watch=None,
 ):
     """As long as the sound, the mouth as wide open as it is loud; a full frame has walls beside the face."""
     if audio and (orders := ordered(audio)):
@@ -139,7 +140,7 @@ def render(
     wall = WALL if full else 0
     faces = (face(turn, level / loudest) for level in loud)
     frames = (np.pad(each, ((0, 0), (wall, wall), (0, 0)), "edge") for each in faces)
-    ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS)
+    ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS, watch=watch)
     progress("render", 1, 1)
     return SimpleNamespace(
         frame="full" if full else "portrait",

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from adnerf_core.files.video_formats import FORMATS
 from storage import cleanup, object_places, store_identity, trash
 from storage.cleanup import ObjectCleaner
 from storage.database import migrations, queries
 from storage.database.engine import Database
-from storage.database.models import Identity, Job, Subject, Video
+from storage.database.models import Identity, Job, Subject, Video, now
 from storage.errors import StoreMismatch
 from storage.settings import Settings
-from storage.tables import deletions, jobs
+from storage.tables import deletions, jobs, streams
 from tests.storage.objects.test_objects import FUTURE_S
 from tests.storage.tables.test_jobs import claim, new_job
 
@@ -122,6 +124,27 @@ def test_objects_of_a_running_attempt_stay(database, store, put, cleaner):
         jobs.release(session, job.id, job.attempt)
     assert cleaner.run_batch() == [mine]
     assert keys(store) == [later]  # the rows are older than this object
+
+
+def test_segments_stay_as_long_as_a_row_names_their_attempt(database, store, put, cleaner):
+    new_job(database, "render")
+    first = claim(database)
+    with database.session() as session:
+        video = queries.get(session, Video, first.video_id)
+        jobs.release(session, first.id, first.attempt)
+    second = claim(database)
+    lost, shown = (f"{streams.folder(video, first.id, job.attempt)}0.m4s" for job in (first, second))
+    put(lost, shown)
+    assert cleaner.run_batch() == [lost]
+    with database.session() as session:
+        assert streams.publish(session, store, second, 5)
+        assert jobs.succeed(session, second.id, second.attempt)
+    assert cleaner.run_batch() == [] and keys(store) == [shown]
+    with database.session() as session:
+        session.execute(update(Job).values(finished_at=now() - timedelta(seconds=2 * streams.KEPT_S)))
+    assert cleaner.run_batch() == [] and keys(store) == [] and trashed(store) == [lost]
+    with database.session() as session:
+        assert queries.get(session, Video, first.video_id).stream_attempt is None
 
 
 def test_new_objects_stay(database, store, put):

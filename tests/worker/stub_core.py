@@ -14,6 +14,7 @@ import time
 from types import SimpleNamespace
 
 from adnerf_core.errors import CaptionsUnavailable, NoFaceFound, NothingToSay
+from adnerf_core.files.fragments import Piece
 from adnerf_core.files.run_dir import read_json, write_json
 from adnerf_core.progress import Cancelled, silent
 from adnerf_core.speech.engine import Voice
@@ -195,17 +196,39 @@ class StubTranscriber:
         return [Word(0.1, 0.8, spoken[0][2][:5] if spoken else "heard", False)]
 
 
-def render(run, audio, out, options, progress, *, background=None, device="cpu", load=load, mark=None, duration_s=None):
+def render(
+    run,
+    audio,
+    out,
+    options,
+    progress,
+    *,
+    background=None,
+    device="cpu",
+    load=load,
+    mark=None,
+    duration_s=None,
+    watch=None,
+):
+    """With the order `watch`, a text of its own is a segment of each step, and they have as many frames as the list says."""
     assert (audio is None) != (duration_s is None)
     subject = load(run, device)
     behind = background.read_bytes() if background else b""
     speech = audio.read_bytes() if audio else b"{}"
-    work(json.loads(speech), "render", progress)
+    orders = json.loads(speech)
+    watched = orders.get("watch", [])
+
+    def after_step(step):
+        if step == 0:
+            watch(Piece(b"header", 0))
+        watch(Piece(b"piece %d of process %d" % (step, os.getpid()), watched[step]))
+
+    work(orders, "render", progress, after_step=after_step if watched else lambda step: None)
     out.write_bytes(b"%s says %s before %s" % (subject, speech, behind))
     view = options.view.model_copy(update={"yaw_deg": min(options.view.yaw_deg, VIEW_LIMITS["yaw_deg"][1])})
     full = "footage" in read_json(run.subject) and options.frame != "portrait" and not options.portrait_only()
     size = FULL_FRAME if full else {"width": 64, "height": 64}
-    frames = round(25 * (duration_s or 1.0))
+    frames = sum(watched) or round(25 * (duration_s or 1.0))
     return SimpleNamespace(
         frame="full" if full else "portrait", frames=frames, duration_s=frames / 25, **size, view=view
     )

@@ -14,7 +14,7 @@ import errno
 import io
 import logging
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from sqlalchemy.exc import InterfaceError, OperationalError
@@ -35,6 +35,7 @@ from worker.jobs.lease import Lease
 from worker.jobs.model_cache import ModelCache
 from worker.jobs.progress import ProgressEstimator
 from worker.jobs.video_parts import VideoSpeech, store_captions, store_pictures, store_thumbnail, warning
+from worker.jobs.video_stream import VideoStream
 from worker.jobs.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -172,19 +173,22 @@ class Pipeline:
         options = RenderOptions(**video.options)
         words, warnings = self.speech.words(attempt, audio, spoken, options.captions)
         out = attempt.folder / f"video.{options.format}"
-        rendered = self.core.render(
-            run,
-            audio,
-            out,
-            options,
-            attempt.lease.progress,
-            background=background,
-            device=self._device(),
-            load=self.model_cache.load,
-            mark=self.provenance.mark(video.mark),
-            duration_s=video.idle_s,
-            **({"words": words} if options.captions.burn is not None else {}),
-        )
+        watched = options.format == "mp4" and self.settings.streams
+        with VideoStream(attempt, video) if watched else nullcontext() as stream:
+            rendered = self.core.render(
+                run,
+                audio,
+                out,
+                options,
+                attempt.lease.progress,
+                background=background,
+                device=self._device(),
+                load=self.model_cache.load,
+                mark=self.provenance.mark(video.mark),
+                duration_s=video.idle_s,
+                watch=stream,
+                **({"words": words} if options.captions.burn is not None else {}),
+            )
         attempt.lease.check()
         signed, manifest = self.provenance.sign(out, video, subject, rendered.frame)
         attempt.wait_for(self._record_certificate)
@@ -196,6 +200,8 @@ class Pipeline:
         measures["view"] = rendered.view.model_dump()
         measures["credentials_key"] = None if manifest is None else manifest_key
         measures["warnings"] = [*warnings, *map(warning, getattr(rendered, "warnings", ()))] or None
+        if stream is None or stream.frames != rendered.frames:
+            measures["stream_attempt"] = None  # none, or not all of it
         beside = store_captions(attempt, video, words, rendered.duration_s, options.captions)
         beside |= store_pictures(attempt, video, signed, self.core, lambda path: sign(path, rendered.frame))
         attempt.succeed(

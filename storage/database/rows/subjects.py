@@ -80,6 +80,9 @@ class Video(Base):
     A video with a `script` has an empty `audio_key` too: `voice` reads it at `speed`, the sound is `speech_key`, and `spoken` are
     its passages as [start, end, text], in seconds. `client_metadata` are the client's own texts. `warnings` are what could not be
     done of what was asked, each with `code` and `message`.
+
+    `stream_attempt` is the attempt of its job whose segments can be watched, and `stream_frames` the number of frames in them;
+    storage/tables/streams.py writes both.
     """
 
     __tablename__ = "videos"
@@ -109,6 +112,8 @@ class Video(Base):
     captions_key: Mapped[str | None]
     thumbnail_key: Mapped[str | None]
     clip_key: Mapped[str | None]
+    stream_attempt: Mapped[int | None] = mapped_column(index=True)
+    stream_frames: Mapped[int | None]
     background_key: Mapped[str | None]
     file_key: Mapped[str | None]
     credentials_key: Mapped[str | None]

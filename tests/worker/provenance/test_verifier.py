@@ -48,7 +48,7 @@ def scene(seconds):
         yield np.dstack([gray, gray * 0.9, gray * 0.8]).clip(0, 255).astype(np.uint8)
 
 
-def render(run, audio, out, options, progress, *, background=None, device="cpu", load=None, mark=None, duration_s=None):
+def render(run, audio, out, options, progress, *, mark, **others):
     seconds = json.loads(audio.read_bytes()).get("seconds", 10)
     write_video(out, WatermarkEmbedder(mark.number, mark.key, SIZE, SIZE).over(scene(seconds)), fps=25)
     frame = options.frame or "full"

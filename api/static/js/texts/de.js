@@ -308,6 +308,8 @@ export const texts = {
 
   "video.speaking": "Sprache",
   "video.silent": "Stumm",
+  "video.preview": "Vorschau",
+  "video.preview.unsigned": "Das ist die Vorschau, noch nicht signiert. Das fertige Video tritt an ihre Stelle.",
   "video.cancelled": "Dieses Video wurde abgebrochen.",
   "video.again": "Neues Video mit diesen Einstellungen",
   "video.link": "Link kopieren",

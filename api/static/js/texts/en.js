@@ -308,6 +308,8 @@ export const texts = {
 
   "video.speaking": "Speech",
   "video.silent": "Silent",
+  "video.preview": "Preview",
+  "video.preview.unsigned": "This is the preview, not signed yet. The finished video takes its place.",
   "video.cancelled": "This video was cancelled.",
   "video.again": "New video with these settings",
   "video.link": "Copy link",

@@ -305,6 +305,8 @@ export const texts = {
 
   "video.speaking": "语音",
   "video.silent": "无声",
+  "video.preview": "预览",
+  "video.preview.unsigned": "这是预览，尚未签名。完成的视频将取代它。",
   "video.cancelled": "此视频已取消。",
   "video.again": "用这些设置制作新视频",
   "video.link": "复制链接",

@@ -7,6 +7,7 @@ import { bytes, when } from "../format.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
 import { t } from "../text.js";
+import { watch } from "../watch.js";
 import { aheadOf, notifyButton, notifyDone, showJob, tabProgress } from "../waiting.js";
 import * as words from "../words.js";
 
@@ -17,6 +18,7 @@ export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
   let video = await read(path, { signal });
   let subject = await read(video.links.subject, { signal });
+  let watching = null; // the preview: {player, stop}
   let people = []; // to say whose work comes first
   const withdrawn = () => Boolean(subject.consent.withdrawn_at);
   const title = words.videoTitle(video);
@@ -45,7 +47,12 @@ export async function videoView(main, [id], signal) {
     const poster = video.links.thumbnail ?? subject.links.preview;
     if (poster) picture(image, poster, signal).catch(() => {});
     const cancel = act(t("cancel"), "stop", move(job.links.cancel), problem);
-    return h("section", { class: "panel below", "aria-label": t("progress") }, poster && image, progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), cancel));
+    const preview = video.links.stream && h("video", { class: "watched", width: 16, height: 9, controls: true, playsinline: true, "aria-label": t("video.preview") });
+    if (preview) {
+      watching = { player: preview, stop: new AbortController() };
+      watch(preview, video.links.stream, AbortSignal.any([watching.stop.signal, signal])).catch(() => {});
+    }
+    return h("section", { class: "panel below", "aria-label": t("progress") }, preview || (poster && image), preview && h("p", { class: "faint small" }, t("video.preview.unsigned")), progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), cancel));
   };
   const stopped = (job) =>
     h(
@@ -54,7 +61,7 @@ export async function videoView(main, [id], signal) {
       withdrawn() ? h("p", {}, t("withdrawn")) : job.error ? failure(job) : h("p", {}, t("video.cancelled")),
       h("div", { class: "row" }, !withdrawn() && act(t("again"), "again", move(job.links.retry), problem), !withdrawn() && another(), remove()),
     );
-  const ready = (place) => {
+  const ready = (place, seen) => {
     const clear = video.options.background.kind === "transparent" ? "clear" : "";
     const name = words.fileName(video, subject);
     const player = h("video", { class: `player ${clear}`, width: video.width, height: video.height, controls: true, loop: Boolean(video.idle_s), playsinline: true, preload: "metadata", "aria-label": `${subject.name}: ${title}` });
@@ -62,6 +69,8 @@ export async function videoView(main, [id], signal) {
     const download = h("a", { class: "button primary", download: name }, icon("down"), t("download", { size: bytes(video.size_bytes) }));
     mediaUrl(video.links.file, signal).then((url) => {
       player.src = url;
+      if (seen) player.currentTime = seen.at;
+      if (seen?.playing) player.play().catch(() => {});
       download.href = key() ? url : `${url}?name=${encodeURIComponent(name)}`;
     }, () => {});
     const compare = h("div", {});
@@ -89,8 +98,11 @@ export async function videoView(main, [id], signal) {
   const show = () => {
     const state = words.videoState(video, subject);
     fill(head, [state, subject.name], () => [h("div", { class: "head" }, h("h1", {}, title), chip(state)), h("p", { class: "faint small" }, `${subject.name} · ${when(video.created_at)}`)]);
-    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error], () => {
-      if (video.state === "ready" && !withdrawn()) return ready(h("div", { class: "stack" }));
+    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error, active(video.job) && video.links.stream], () => {
+      const seen = watching && { at: watching.player.currentTime, playing: !watching.player.paused && !watching.player.ended };
+      watching?.stop.abort();
+      watching = null;
+      if (video.state === "ready" && !withdrawn()) return ready(h("div", { class: "stack" }), seen); // which goes on where the preview was
       return active(video.job) ? working(video.job) : stopped(video.job);
     });
     if (!active(video.job)) return tabProgress(null);

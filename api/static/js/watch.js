@@ -1,0 +1,27 @@
+// A video while it is rendered: the preview, in whose place the finished file comes.
+
+import { key } from "./api.js";
+
+const HLS = "application/vnd.apple.mpegurl";
+
+/** Plays the stream at `path` from its beginning, until `signal` aborts. A browser that cannot play it shows an empty player. */
+export async function watch(player, path, signal) {
+  const { default: Hls } = await import("../vendor/hls.light.min.mjs");
+  if (signal.aborted) return;
+  if (Hls.isSupported()) {
+    const hls = new Hls({
+      enableWorker: false, // the page's policy allows none
+      startPosition: 0,
+      xhrSetup: (request, url) => {
+        if (key() && new URL(url).origin === location.origin) request.setRequestHeader("Authorization", `Bearer ${key()}`);
+      },
+    });
+    signal.addEventListener("abort", () => hls.destroy());
+    hls.loadSource(path);
+    hls.attachMedia(player);
+  } else if (player.canPlayType(HLS) && !key()) player.src = path; // no element can send a key
+  await player.play().catch(() => {
+    player.muted = true; // without a click before, most browsers play only what is silent
+    return player.play().catch(() => {});
+  });
+}

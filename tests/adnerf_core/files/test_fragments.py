@@ -1,0 +1,119 @@
+"""A video that is watched while it is written: whole pieces, each with a key frame first, of the same encoding as the file."""
+
+from __future__ import annotations
+
+import io
+import re
+import subprocess
+
+import numpy as np
+import pytest
+
+from adnerf_core.config import FIRST_SEGMENT_FRAMES, FPS, SAMPLE_RATE, SEGMENT_FRAMES
+from adnerf_core.files import ffmpeg
+from adnerf_core.files.fragments import Piece, copy_pieces
+from api.responses.playlist import playlist
+from api.services.streams import Stream
+
+FRAMES = FIRST_SEGMENT_FRAMES + 2 * SEGMENT_FRAMES + 7
+
+
+def moving(count):
+    """Something that moves, so that there are frames that refer to later ones."""
+    rows, cols = np.mgrid[:48, :64]
+    for k in range(count):
+        gray = 128 + 100 * np.sin(rows / 5 + k / 3) * np.cos(cols / 7 - k / 4)
+        yield np.repeat(gray[..., None], 3, axis=2).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of a video, and the pieces that were seen of it."""
+    folder, pieces = tmp_path_factory.mktemp("watched"), []
+    times = np.arange(FRAMES * SAMPLE_RATE // FPS) / SAMPLE_RATE
+    ffmpeg.write_wav(folder / "a.wav", (0.3 * np.sin(2 * np.pi * 300 * times * (1 + times))).astype(np.float32))
+    known = {"audio": folder / "a.wav", "duration_s": FRAMES / FPS}
+    ffmpeg.write_video(folder / "watched.mp4", moving(FRAMES), watch=pieces.append, **known)
+    ffmpeg.write_video(folder / "plain.mp4", moving(FRAMES), **known)
+    (folder / "stream" / "3").mkdir(parents=True)
+    for name, piece in zip(("init.mp4", *(f"{k}.m4s" for k in range(9))), pieces, strict=False):
+        (folder / "stream" / "3" / name).write_bytes(piece.data)
+    (folder / "stream.m3u8").write_text(playlist(Stream(3, FRAMES, True)))
+    return folder, pieces
+
+
+def run(folder, *arguments):
+    command = [ffmpeg.ffmpeg_path(), "-hide_banner", "-v", "error", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    assert not done.stderr, done.stderr
+    return done.stdout
+
+
+def boxes(data, *path):
+    """The contents of the boxes at a path of kinds."""
+    found = []
+    while data:
+        size = int.from_bytes(data[:4])
+        if data[4:8].decode() == path[0]:
+            found += [data[8:size]] if len(path) == 1 else boxes(data[8:size], *path[1:])
+        data = data[size:]
+    return found
+
+
+def test_pieces_begin_with_key_frames_and_times_that_go_on(written):
+    _, (header, *fragments) = written
+    assert header.frames == 0 and boxes(header.data, "moov", "mvex")
+    assert [piece.frames for piece in fragments] == [FIRST_SEGMENT_FRAMES, SEGMENT_FRAMES, SEGMENT_FRAMES, 7]
+    scales = [int.from_bytes(each[12:16]) for each in boxes(header.data, "moov", "trak", "mdia", "mdhd")]
+    pictures, sounds = zip(
+        *([_start(tfdt) for tfdt in boxes(piece.data, "moof", "traf", "tfdt")] for piece in fragments), strict=True
+    )
+    frames = [round(start / scales[0] * FPS, 6) for start in pictures]
+    assert frames == [0, 5, 30, 55]
+    assert sounds[0] == 0 and list(sounds) == sorted(set(sounds))
+    assert all(abs(sound / scales[1] - frame / FPS) < 0.1 for sound, frame in zip(sounds, frames, strict=True))
+    for piece in fragments:
+        flags = boxes(piece.data, "moof", "traf", "trun")[0][:4]
+        assert flags[3] & 0x04, "the first sample has flags of its own: it is a key frame"
+        assert not int.from_bytes(boxes(piece.data, "moof", "traf", "trun")[0][12:16]) & 0x010000
+
+
+def _start(tfdt):
+    return int.from_bytes(tfdt[4:])
+
+
+def test_a_player_of_the_playlist_shows_the_frames_and_the_sound_of_the_file(written):
+    folder, _ = written
+    allowed = ("-protocol_whitelist", "file", "-allowed_extensions", "ALL", "-i", "stream.m3u8")
+    for kind in ("v", "a"):
+        raw = ("-map", f"0:{kind}", "-f", "md5", "-")
+        assert run(folder, *allowed, *raw) == run(folder, "-i", "watched.mp4", *raw)
+
+
+def test_the_file_is_as_one_that_nobody_watched(written):
+    folder, _ = written
+    watched, plain = (folder / f"{name}.mp4" for name in ("watched", "plain"))
+    read = [np.stack([*ffmpeg.read_frames(path)]).astype(int) for path in (watched, plain)]
+    assert read[0].shape == read[1].shape and np.abs(read[0] - read[1]).mean() < 2
+    assert run(folder, "-i", watched, "-map", "0:a", "-f", "md5", "-") == run(
+        folder, "-i", plain, "-map", "0:a", "-f", "md5", "-"
+    )
+    for path in (watched, plain):
+        times = run(folder, "-i", path, "-map", "0:v", "-f", "framecrc", "-").decode()
+        assert [int(line.split(",")[2]) for line in times.splitlines() if re.match("0,", line)] == [*range(FRAMES)]
+    top = [int.from_bytes(watched.read_bytes()[i : i + 4]) for i in (0,)]
+    assert watched.read_bytes()[top[0] + 4 : top[0] + 8] == b"moov", "the index is at the front"
+
+
+def test_what_a_killed_encoder_left_is_no_piece(written):
+    _, (header, first, second, *_) = written
+    whole, pieces, copy = header.data + first.data + second.data, [], io.BytesIO()
+    copy_pieces(io.BytesIO(whole[:-1]), copy, pieces.append)
+    assert pieces == [header, first] and copy.getvalue() == whole[:-1]
+    assert isinstance(pieces[0], Piece)
+
+
+def test_only_an_mp4_of_known_length_can_be_watched(tmp_path):
+    for path, known in (("a.mp4", {}), ("a.webm", {"duration_s": 1.0})):
+        with pytest.raises(ValueError, match="known length"):
+            ffmpeg.write_video(tmp_path / path, moving(25), watch=print, **known)

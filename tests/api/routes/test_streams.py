@@ -1,0 +1,166 @@
+"""Watching a video while it is rendered: the playlist grows, belongs to one attempt, and ends with the video."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import httpx
+import pytest
+
+from api.app import create_app
+from storage.database import queries
+from storage.database.models import Video
+from storage.tables import jobs, streams
+from tests.api.conftest import Maker, check_problem, serving
+
+
+class Rendering:
+    """A video in work, of which a worker stores pieces."""
+
+    def __init__(self, client, make):
+        self.client, self.make = client, make
+        self.video = make.video(make.ready_subject())
+        self.path = self.video["links"]["self"]
+        self.job, self.number = make.claim(), 0
+
+    def store(self, name):
+        with self.make.database.session(write=False) as session:
+            video = queries.get(session, Video, self.job.video_id)
+        key = streams.folder(video, self.job.id, self.job.attempt) + name
+        self.make.store.put(key, io.BytesIO(f"{name} of {self.job.attempt}".encode()))
+
+    def add(self, frames):
+        """One more segment, with which there are so many frames."""
+        if self.number == 0:
+            self.store(streams.HEADER)
+        self.store(streams.segment(self.number))
+        self.number += 1
+        with self.make.database.session() as session:
+            return streams.publish(session, self.make.store, self.job, frames)
+
+    def lose(self):
+        """Its worker is lost, and another takes the job."""
+        with self.make.database.session() as session:
+            jobs.sweep(session, lambda job: True)
+        self.job, self.number = self.make.claim(), 0
+
+    def finish(self, frames):
+        with self.make.database.session() as session:
+            assert jobs.succeed(session, self.job.id, self.job.attempt, frames=frames)
+
+    def link(self):
+        return self.client.get(self.path).json()["links"]["stream"]
+
+
+@pytest.fixture
+def rendering(client, make):
+    return Rendering(client, make)
+
+
+def parsed(text):
+    """The tags of a playlist before the first segment, the segments as (duration, URI), and whether it has ended."""
+    lines = text.splitlines()
+    assert lines[0] == "#EXTM3U" and text.endswith("\n")
+    tags = dict(
+        line[1:].partition(":")[::2] for line in lines if line.startswith("#") and not line.startswith("#EXTINF")
+    )
+    segments = [(float(lines[k - 1][8:-1]), line) for k, line in enumerate(lines) if not line.startswith("#")]
+    return tags, segments, lines[-1] == "#EXT-X-ENDLIST"
+
+
+def test_a_playlist_grows_as_the_standard_says(client, rendering):
+    check_problem(client.get(f"{rendering.path}/stream.m3u8"), "not_found")
+    assert rendering.link() is None
+    rendering.add(5)
+    link = rendering.link()
+    assert link == f"{rendering.path}/stream.m3u8?attempt=1"
+    answer = client.get(link)
+    assert answer.headers["content-type"].startswith("application/vnd.apple.mpegurl")
+    tags, segments, ended = parsed(answer.text)
+    assert int(tags["EXT-X-VERSION"]) >= 6  # for EXT-X-MAP
+    assert tags["EXT-X-PLAYLIST-TYPE"] == "EVENT" and "EXT-X-INDEPENDENT-SEGMENTS" in tags
+    assert (segments, ended) == ([(0.2, "stream/1/0.m4s")], False)
+    seen = answer.text
+    for frames in (30, 55, 62):
+        rendering.add(frames)
+        grown = client.get(link).text
+        assert grown.startswith(seen) and len(grown) > len(seen)
+        seen = grown
+    rendering.finish(62)
+    whole = client.get(rendering.link()).text
+    assert whole == seen + "#EXT-X-ENDLIST\n"
+    tags, segments, _ = parsed(whole)
+    assert [seconds for seconds, _ in segments] == [0.2, 1.0, 1.0, 0.28]
+    assert all(round(seconds) <= int(tags["EXT-X-TARGETDURATION"]) for seconds, _ in segments)
+    base = httpx.URL(client.base_url).join(link)
+    uris = [re.fullmatch('URI="(.+)"', tags["EXT-X-MAP"])[1], *(uri for _, uri in segments)]
+    pieces = [client.get(base.join(uri)) for uri in uris]
+    assert [piece.text for piece in pieces] == [f"{uri.split('/')[-1]} of 1" for uri in uris]
+    assert {piece.headers["content-type"] for piece in pieces} == {"video/mp4"}
+    assert client.get(base.join(uris[1]), headers={"Range": "bytes=0-4"}).status_code == 206
+    assert client.head(base.join(uris[1])).headers["content-length"] == str(len(pieces[1].content))
+
+
+def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(client, rendering, settings):
+    rendering.add(5)
+    rendering.add(30)
+    before = rendering.link()
+    segment = f"{rendering.path}/stream/1/1.m4s"
+    assert client.get(segment).text == "1.m4s of 1"
+    first = int(parsed(client.get(before).text)[0]["EXT-X-MEDIA-SEQUENCE"])
+    lost = rendering.job
+    rendering.lose()
+    assert rendering.link() is None
+    for path in (before, segment, f"{rendering.path}/stream.m3u8"):
+        check_problem(client.get(path), "not_found")
+    with rendering.make.database.session() as session:
+        assert not streams.publish(session, rendering.make.store, lost, 55), "a worker that was taken for dead"
+    rendering.add(5)
+    assert rendering.link() == f"{rendering.path}/stream.m3u8?attempt=2"
+    for path in (before, segment):
+        check_problem(client.get(path), "not_found")
+    tags, segments, _ = parsed(client.get(f"{rendering.path}/stream.m3u8").text)
+    assert segments == [(0.2, "stream/2/0.m4s")] and "stream/2/" in tags["EXT-X-MAP"]
+    assert int(tags["EXT-X-MEDIA-SEQUENCE"]) > first + len(segments) + 7200
+    assert {path.parent.name for path in settings.objects.rglob("*.m4s")} == {f"{lost.id}-2"}
+
+
+def test_what_is_not_there_is_not_found(client, rendering):
+    rendering.add(5)
+    for name in ("1.m4s", "00.m4s", "-1.m4s", "0.mp4", "init.mp4.x", "99999999.m4s", "0.m4s%0A"):
+        check_problem(client.get(f"{rendering.path}/stream/1/{name}"), "not_found")
+    for attempt in ("2", "999999"):
+        check_problem(client.get(f"{rendering.path}/stream.m3u8?attempt={attempt}"), "not_found")
+    for wrong in ("0", "x", "1_0"):
+        check_problem(client.get(f"{rendering.path}/stream.m3u8?attempt={wrong}"), "validation_failed")
+        check_problem(client.get(f"{rendering.path}/stream/{wrong}/0.m4s"), "validation_failed")
+
+
+def test_a_cancelled_video_is_not_shown_any_further(client, rendering):
+    rendering.add(5)
+    assert client.post(rendering.video["job"]["links"]["cancel"]).status_code == 200
+    check_problem(client.get(f"{rendering.path}/stream.m3u8"), "not_found")
+    check_problem(client.get(f"{rendering.path}/stream/1/0.m4s"), "not_found")
+
+
+def test_after_a_withdrawal_nothing_is_shown(client, rendering):
+    rendering.add(5)
+    link = rendering.link()
+    client.post(f"{rendering.video['links']['subject']}/withdraw-consent", json={"purge": False})
+    for path in (link, f"{rendering.path}/stream/1/0.m4s"):
+        check_problem(client.get(path), "consent_withdrawn")
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_segments_in_a_bucket_are_read_by_signed_links_where_clients_can_reach_it(settings, s3_settings, signed):
+    app = create_app(settings.replace(**s3_settings | ({} if signed else {"s3_public_url": ""})))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
+        rendering = Rendering(client, Maker(client, app))
+        rendering.add(5)
+        assert parsed(client.get(rendering.link()).text)[1] == [(0.2, "stream/1/0.m4s")]
+        answer = client.get(f"{rendering.path}/stream/1/0.m4s")
+        assert answer.status_code == (307 if signed else 200)
+        if signed:
+            answer = httpx.get(answer.headers["location"])  # without the key
+        assert (answer.text, answer.headers["content-type"]) == ("0.m4s of 1", "video/mp4")
