@@ -42,8 +42,7 @@ PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX)
 """Prefixes of all places."""
 
 _ATTEMPT = re.compile(r"(job_[0-9a-f]+)-([0-9]+)[^/]*")
-"""The last part of a key that the attempt of a job has written: the job's id and the attempt's number. In the key of a segment
-(storage/tables/streams.py) it is the part before."""
+"""The last part of a key that the attempt of a job has written: the job's id and the attempt's number."""
 _UPLOAD_PART = re.compile(rf"{uploads.PREFIX}([^/-]+)-[0-9]+-[0-9a-f]+")
 _VERIFICATION = re.compile(rf"{verifications.PREFIX}ver_[^/]+")
 
@@ -76,12 +75,13 @@ def _of_subjects(session: Session, keys: Iterable[str]) -> Iterator[str]:
     in_videos = [path for path in paths if path.parts[2] == "videos" and len(path.parts) > 4]
     subjects, named = _rows(session, Subject, {path.parts[1] for path in paths})
     videos, named_by_videos = _rows(session, Video, {path.parts[3] for path in in_videos})
-    named |= named_by_videos | streams.named(session, {path.parts[3] for path in in_videos if len(path.parts) > 6})
+    named |= named_by_videos
     ended = _of_ended_attempts(session, paths)
+    ended_streams = streams.unneeded(session, {f"{path.parent}/" for path in in_videos if _is_segment(path)})
     for path in paths:
         owner_is_gone = path.parts[1] not in subjects or (path in in_videos and path.parts[3] not in videos)
-        is_named = str(path) in named or f"{path.parent}/" in named
-        if owner_is_gone or (_is_place_of_attempts(path) and path in ended and not is_named):
+        is_of_ended = _is_place_of_attempts(path) and path in ended and str(path) not in named
+        if owner_is_gone or is_of_ended or f"{path.parent}/" in ended_streams:
             yield str(path)
 
 
@@ -107,6 +107,11 @@ def _rows(session: Session, model: type[Subject] | type[Video], ids: Collection[
     return existing, named
 
 
+def _is_segment(path: PurePosixPath) -> bool:
+    """Whether `path` lies in a folder of storage/tables/streams.py."""
+    return len(path.parts) == 7 and path.parts[4] == "stream"
+
+
 def _is_place_of_attempts(path: PurePosixPath) -> bool:
     """Whether attempts store objects in the place of `path`, and a column of this version names them."""
     match path.parts:
@@ -114,15 +119,12 @@ def _is_place_of_attempts(path: PurePosixPath) -> bool:
             return SUBJECT_FOLDERS.get(folder) in {column.name for column in key_columns(Subject)}
         case ("subjects", _, "videos", _, name):
             return VIDEO_SUFFIXES.get(PurePosixPath(name).suffix) in {column.name for column in key_columns(Video)}
-        case ("subjects", _, "videos", _, "stream", _, _):
-            return True
     return False
 
 
 def _of_ended_attempts(session: Session, paths: Iterable[PurePosixPath]) -> set[PurePosixPath]:
     """Those of the paths that were written by attempts that have ended."""
-    found = ((path, _ATTEMPT.fullmatch(path.name) or _ATTEMPT.fullmatch(path.parent.name)) for path in paths)
-    attempts = {path: (match[1], int(match[2])) for path, match in found if match}
+    attempts = {path: (match[1], int(match[2])) for path in paths if (match := _ATTEMPT.fullmatch(path.name))}
     query = select(Job.id, Job.state, Job.attempt).where(Job.id.in_({job_id for job_id, _ in attempts.values()}))
     newest = {row.id: (row.attempt, row.state == "running") for row in session.execute(query)}
     ended = set()

@@ -24,9 +24,9 @@ HEADER = "init.mp4"
 """Name of the object that all segments of an attempt need."""
 
 
-def folder(video: Video, job_id: str, attempt: int) -> str:
+def folder(video: Video, attempt: int) -> str:
     """Returns the prefix of the keys of an attempt's segments."""
-    return f"subjects/{video.subject_id}/videos/{video.id}/stream/{job_id}-{attempt}/"
+    return f"subjects/{video.subject_id}/videos/{video.id}/stream/{attempt}/"
 
 
 def segment(number: int) -> str:
@@ -45,7 +45,7 @@ def publish(session: Session, store: ObjectStore, job: Job, frames: int) -> bool
     if not jobs.publish(session, job.id, job.attempt, stream_attempt=job.attempt, stream_frames=frames):
         return False
     if before not in (None, job.attempt):
-        deletions.request(session, store, folder(video, job.id, before))
+        deletions.request(session, store, folder(video, before))
     return True
 
 
@@ -55,19 +55,29 @@ def attempt_shown(video: Video) -> int | None:
     return video.stream_attempt if running or video.state == "ready" else None
 
 
-def named(session: Session, video_ids: Collection[str]) -> set[str]:
-    """Returns the prefixes of the segments that rows name."""
-    query = select(Video, Job.id).join(Job, Job.video_id == Video.id)
-    rows = session.execute(query.where(Video.id.in_(video_ids), Video.stream_attempt.is_not(None)))
-    return {folder(video, job_id, video.stream_attempt) for video, job_id in rows}
+def unneeded(session: Session, prefixes: Collection[str]) -> set[str]:
+    """Returns those of the `folder` prefixes whose attempt has ended, unless the row of its video names it."""
+    attempts = {prefix: (parts[3], int(parts[5])) for prefix in prefixes if (parts := prefix.split("/"))[5].isdecimal()}
+    query = select(Job.video_id, Job.attempt, Job.state, Video.stream_attempt).join(Video, Job.video_id == Video.id)
+    rows = {
+        row.video_id: row for row in session.execute(query.where(Video.id.in_({each for each, _ in attempts.values()})))
+    }
+    ended = set()
+    for prefix, (video_id, attempt) in attempts.items():
+        row = rows.get(video_id)
+        if row is None or attempt == row.stream_attempt:
+            continue
+        if attempt < row.attempt or (attempt == row.attempt and row.state != "running"):
+            ended.add(prefix)
+    return ended
 
 
 def expire(session: Session, store: ObjectStore) -> None:
     """Deletes the segments of videos that were ready KEPT_S ago, or have failed or were cancelled."""
     kept = now() - timedelta(seconds=KEPT_S)
     over = or_(Job.state.in_(("failed", "cancelled")), and_(Job.state == "succeeded", Job.finished_at <= kept))
-    query = select(Video, Job.id).join(Job, Job.video_id == Video.id)
-    for video, job_id in session.execute(query.where(Video.stream_attempt.is_not(None), over)).all():
-        deletions.request(session, store, folder(video, job_id, video.stream_attempt))
+    query = select(Video).join(Job, Job.video_id == Video.id).where(Video.stream_attempt.is_not(None), over)
+    for video in session.scalars(query).all():
+        deletions.request(session, store, folder(video, video.stream_attempt))
         same = update(Video).where(Video.id == video.id, Video.stream_attempt == video.stream_attempt)
         queries.execute_update(session, same.values(stream_attempt=None, stream_frames=None))

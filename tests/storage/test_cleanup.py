@@ -133,7 +133,7 @@ def test_segments_stay_as_long_as_a_row_names_their_attempt(database, store, put
         video = queries.get(session, Video, first.video_id)
         jobs.release(session, first.id, first.attempt)
     second = claim(database)
-    lost, shown = (f"{streams.folder(video, first.id, job.attempt)}0.m4s" for job in (first, second))
+    lost, shown = (f"{streams.folder(video, job.attempt)}0.m4s" for job in (first, second))
     put(lost, shown)
     assert cleaner.run_batch() == [lost]
     with database.session() as session:

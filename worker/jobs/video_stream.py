@@ -38,7 +38,7 @@ class VideoStream:
 
     def __init__(self, attempt: Attempt, video: Video):
         self.attempt, self.frames = attempt, 0
-        self._folder = streams.folder(video, attempt.job.id, attempt.job.attempt)
+        self._folder = streams.folder(video, attempt.job.attempt)
         self._pieces: Queue[Piece | None] = Queue(PENDING)
         self._ended = False
         self._thread = logs.context_thread(self._run, f"stream of {video.id}")

@@ -27,7 +27,7 @@ class Rendering:
     def store(self, name):
         with self.make.database.session(write=False) as session:
             video = queries.get(session, Video, self.job.video_id)
-        key = streams.folder(video, self.job.id, self.job.attempt) + name
+        key = streams.folder(video, self.job.attempt) + name
         self.make.store.put(key, io.BytesIO(f"{name} of {self.job.attempt}".encode()))
 
     def add(self, frames):
@@ -123,7 +123,7 @@ def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(cl
     tags, segments, _ = parsed(client.get(f"{rendering.path}/stream.m3u8").text)
     assert segments == [(0.2, "stream/2/0.m4s")] and "stream/2/" in tags["EXT-X-MAP"]
     assert int(tags["EXT-X-MEDIA-SEQUENCE"]) > first + len(segments) + 7200
-    assert {path.parent.name for path in settings.objects.rglob("*.m4s")} == {f"{lost.id}-2"}
+    assert {path.parent.name for path in settings.objects.rglob("*.m4s")} == {"2"}
 
 
 def test_what_is_not_there_is_not_found(client, rendering):
