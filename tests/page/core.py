@@ -6,6 +6,7 @@ Footage and sounds may end in orders to the stub core behind it (tests/worker/st
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -131,6 +132,7 @@ def render(
     """As long as the sound, the mouth as wide open as it is loud; a full frame has walls beside the face."""
     if audio and (orders := ordered(audio)):
         stub_core.work(orders, "render", progress)
+    pause = orders.get("frame_pause", 0) if audio else 0
     samples = ffmpeg.extract_audio(audio) if audio else np.zeros(round(duration_s * SAMPLE_RATE))
     count = max(1, round(len(samples) * FPS / SAMPLE_RATE))
     loud = [float(np.abs(piece).mean()) for piece in np.array_split(samples, count)]
@@ -139,7 +141,7 @@ def render(
     full = options.frame != "portrait" and not options.portrait_only()
     wall = WALL if full else 0
     faces = (face(turn, level / loudest) for level in loud)
-    frames = (np.pad(each, ((0, 0), (wall, wall), (0, 0)), "edge") for each in faces)
+    frames = (time.sleep(pause) or np.pad(each, ((0, 0), (wall, wall), (0, 0)), "edge") for each in faces)
     ffmpeg.write_video(out, frames, fps=FPS, audio=audio, duration_s=count / FPS, watch=watch)
     progress("render", 1, 1)
     return SimpleNamespace(

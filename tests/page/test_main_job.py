@@ -4,9 +4,12 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from adnerf_core.config import SAMPLE_RATE
+from adnerf_core.files import ffmpeg
 from tests.page.acts import assert_accessible, confirm, make_subject, ready_subject, settings, speak, working
 from tests.page.core import order
 
@@ -101,6 +104,26 @@ def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, 
     expect(page.locator("video")).to_have_count(2)
     left, right = page.locator("video").all()
     assert (shape(left), shape(right)) == (pytest.approx(170 / 96, rel=0.01), pytest.approx(1, rel=0.01))
+
+
+def test_a_video_is_watched_while_it_is_rendered(page, footage, tmp_path):
+    times = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
+    ffmpeg.write_wav(tmp_path / "say.wav", (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
+    ready_subject(page, footage("kim"))
+    page.get_by_label("Drop an audio file").set_input_files(order(tmp_path / "say.wav", frame_pause=0.06))
+    page.get_by_role("button", name="Make the video").click()
+    preview = page.locator("video.watched")
+    expect(preview).to_be_visible()
+    expect(page.get_by_text("not signed yet")).to_be_visible()
+    page.wait_for_function("() => document.querySelector('video.watched')?.currentTime > 0.5")
+    assert preview.evaluate("video => [video.videoWidth, video.videoHeight]") == [170, 96]
+    assert_accessible(page)
+    player = page.locator("video.player")
+    expect(player).to_be_visible()
+    expect(preview).to_have_count(0)
+    expect(player).to_have_js_property("videoWidth", 170)
+    expect(page.get_by_text("Signed and watermarked")).to_be_visible()
+    expect(player).not_to_have_js_property("currentTime", 0)
 
 
 def test_a_video_without_speech_loops(page, footage):
