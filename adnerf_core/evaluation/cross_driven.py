@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_stream
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
@@ -66,7 +65,7 @@ def evaluate_cross_driven(
     offset = estimate_av_offset(samples, truth)
     lag_s = offset.lag_s if offset.reliable else 0.0
     speech = shift_audio(samples, lag_s, len(truth))
-    codes = encode_stream(subject.model, load_features(subject.features), [speech], subject.poses.device)
+    codes = encode_stream(subject.model, subject.extractor, [speech], subject.poses.device)
     view = applied_view(subject, STILL_POSE.view)
     rendered = openings(render_frames(subject, codes, subject.background, STILL_POSE, view, progress))
     progress("render", len(truth), len(truth))

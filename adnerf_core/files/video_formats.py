@@ -45,6 +45,9 @@ WATCHED = {
     "g": SEGMENT_FRAMES,
     "sc_threshold": 0,  # no key frames elsewhere
     "force_key_frames": f"expr:eq(n,{FIRST_SEGMENT_FRAMES})",
+    # A frame leaves the encoder 8 frames after it came, not 17. At equal size that costs no quality that was measurable.
+    "rc-lookahead": 5,
+    "x264-params": "sync-lookahead=0",
     # Each fragment begins with a key frame. The header is written late, with the times at which sound and picture begin.
     "movflags": "+frag_keyframe+delay_moov+default_base_moof",
 }

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from adnerf_core.audio.features import load_features
 from adnerf_core.audio.inference import encode_pieces, encode_stream
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import AudioTooShort, MediaTooLong
@@ -69,7 +68,7 @@ def speech_codes(subject: Subject, audio: Path, decoded: Path, soundtrack: Path 
             file.write((piece * 32768).astype("<i2").tobytes())  # ffmpeg decodes 16 bits, so nothing is lost
     if samples < MIN_AUDIO_S * SAMPLE_RATE:
         raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
-    heard = encode_pieces(subject.model, load_features(subject.features), _pieces(decoded), subject.poses.device)
+    heard = encode_pieces(subject.model, subject.extractor, _pieces(decoded), subject.poses.device)
     return SpeechCodes(max(1, round(samples * FPS / SAMPLE_RATE)), chain.from_iterable(heard))
 
 
@@ -88,5 +87,5 @@ def silent_codes(subject: Subject, duration_s: float) -> Float[Tensor, "frames c
     if not MIN_AUDIO_S <= duration_s <= MAX_AUDIO_S:
         raise ValueError(f"a duration of {duration_s:g} s is not between {MIN_AUDIO_S:g} and {MAX_AUDIO_S:g} s")
     silence = np.zeros(SAMPLE_RATE, np.float32)
-    codes = encode_stream(subject.model, load_features(subject.features), iter([silence]), subject.poses.device)
+    codes = encode_stream(subject.model, subject.extractor, iter([silence]), subject.poses.device)
     return codes[SILENT_FRAME].expand(round(duration_s * FPS), -1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy import ndarray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adnerf_core.audio.features import stream_widths
+from adnerf_core.audio.features import AudioFeatures, load_features, stream_widths
 from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import TrainConfig, ViewLimits
 from adnerf_core.data.dataset import SubjectDataset, Track
@@ -57,6 +58,11 @@ class Subject:
     playback: Playback | None = None
     """The footage for playing. None for runs that were trained before it was kept, or whose dataset lacks it: they can only be rendered
     as portraits."""
+
+    @cached_property
+    def extractor(self) -> AudioFeatures:
+        """Computes the audio features; it stays loaded with the subject, since a recogniser takes a third of a second to load."""
+        return load_features(self.features)
 
     @property
     def size(self) -> int:

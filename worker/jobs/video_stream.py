@@ -49,9 +49,10 @@ class VideoStream:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._ended = self._ended or kind is not None
+        patience_s = 0.0 if self._ended else END_S
         with suppress(Full):  # then the thread looks at `_ended`, or hangs in the store and is left to its timeouts
-            self._pieces.put(None, timeout=0 if self._ended else END_S)
-        self._thread.join(END_S)
+            self._pieces.put(None, timeout=patience_s)
+        self._thread.join(patience_s)
         self._ended = True
 
     def __call__(self, piece: Piece) -> None:
