@@ -50,9 +50,10 @@ def publish(session: Session, store: ObjectStore, job: Job, frames: int) -> bool
 
 
 def attempt_shown(video: Video) -> int | None:
-    """Returns the attempt whose segments can be watched now; None if there are none, or if their worker was lost."""
-    running = video.state == "rendering" and video.job.attempt == video.stream_attempt
-    return video.stream_attempt if running or video.state == "ready" else None
+    """Returns the attempt whose segments can be watched now; None if there are none, if their worker was lost, or if some are missing."""
+    whole = video.state == "ready" and video.stream_frames == video.frames
+    is_current = video.stream_attempt == video.job.attempt
+    return video.stream_attempt if is_current and (whole or video.state == "rendering") else None
 
 
 def unneeded(session: Session, prefixes: Collection[str]) -> set[str]:

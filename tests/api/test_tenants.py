@@ -86,7 +86,7 @@ class Tenant:
         }
         with app.state.database.session() as session:
             session.execute(
-                update(Video).where(Video.id == video["id"]).values(**beside, stream_attempt=1, stream_frames=5)
+                update(Video).where(Video.id == video["id"]).values(**beside, stream_attempt=1, stream_frames=50)
             )
             stream = streams.folder(session.get(Video, video["id"]), 1)
         app.state.store.put(f"{stream}{streams.HEADER}", io.BytesIO(b"header"))

@@ -200,8 +200,6 @@ class Pipeline:
         measures["view"] = rendered.view.model_dump()
         measures["credentials_key"] = None if manifest is None else manifest_key
         measures["warnings"] = [*warnings, *map(warning, getattr(rendered, "warnings", ()))] or None
-        if stream is None or stream.frames != rendered.frames:
-            measures["stream_attempt"] = None  # none, or not all of it
         beside = store_captions(attempt, video, words, rendered.duration_s, options.captions)
         beside |= store_pictures(attempt, video, signed, self.core, lambda path: sign(path, rendered.frame))
         attempt.succeed(

@@ -30,14 +30,10 @@ END_S = 10.0
 
 
 class VideoStream:
-    """Takes the pieces of a video (`watch` of the core's render), and stores and publishes them in a thread of its own.
-
-    Attributes:
-        frames: Number of frames in the published segments.
-    """
+    """Takes the pieces of a video (`watch` of the core's render), and stores and publishes them in a thread of its own."""
 
     def __init__(self, attempt: Attempt, video: Video):
-        self.attempt, self.frames = attempt, 0
+        self.attempt = attempt
         self._folder = streams.folder(video, attempt.job.attempt)
         self._pieces: Queue[Piece | None] = Queue(PENDING)
         self._ended = False
@@ -74,7 +70,7 @@ class VideoStream:
             self._give_up(error)
 
     def _store_pieces(self) -> None:
-        number = frames = 0
+        number = frames = published = 0
         published_at = -PUBLISH_S
         for piece in iter(self._pieces.get, None):
             if self._ended:
@@ -89,14 +85,11 @@ class VideoStream:
             if frames and (self._pieces.empty() or time.monotonic() - published_at > PUBLISH_S):
                 if not self._publish(frames):
                     return
-                published_at = time.monotonic()
-        if frames > self.frames:
+                published, published_at = frames, time.monotonic()
+        if frames > published:
             self._publish(frames)
 
     def _publish(self, frames: int) -> bool:
         """Shows what is stored; returns False if the job is not this attempt's any more."""
         with self.attempt.database.session() as session:
-            published = streams.publish(session, self.attempt.store, self.attempt.job, frames)
-        if published:
-            self.frames = frames
-        return published
+            return streams.publish(session, self.attempt.store, self.attempt.job, frames)
