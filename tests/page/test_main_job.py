@@ -10,7 +10,9 @@ from playwright.sync_api import expect
 
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.files import ffmpeg
+from storage.local_token import load_or_create
 from tests.page.acts import assert_accessible, confirm, make_subject, ready_subject, settings, speak, working
+from tests.page.conftest import opened, running
 from tests.page.core import order
 
 
@@ -106,24 +108,28 @@ def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, 
     assert (shape(left), shape(right)) == (pytest.approx(170 / 96, rel=0.01), pytest.approx(1, rel=0.01))
 
 
-def test_a_video_is_watched_while_it_is_rendered(page, footage, tmp_path):
+def test_a_video_is_watched_while_it_is_rendered(browser, footage, tmp_path):
+    """With a key, which no `<video>` can send."""
     times = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
     ffmpeg.write_wav(tmp_path / "say.wav", (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
-    ready_subject(page, footage("kim"))
-    page.get_by_label("Drop an audio file").set_input_files(order(tmp_path / "say.wav", frame_pause=0.06))
-    page.get_by_role("button", name="Make the video").click()
-    preview = page.locator("video.watched")
-    expect(preview).to_be_visible()
-    expect(page.get_by_text("not signed yet")).to_be_visible()
-    page.wait_for_function("() => document.querySelector('video.watched')?.currentTime > 0.5")
-    assert preview.evaluate("video => [video.videoWidth, video.videoHeight]") == [170, 96]
-    assert_accessible(page)
-    player = page.locator("video.player")
-    expect(player).to_be_visible()
-    expect(preview).to_have_count(0)
-    expect(player).to_have_js_property("videoWidth", 170)
-    expect(page.get_by_text("Signed and watermarked")).to_be_visible()
-    expect(player).not_to_have_js_property("currentTime", 0)
+    with running(tmp_path / "data", open_mode="token") as url, opened(browser, url) as page:
+        page.goto(f"/#token={load_or_create(tmp_path / 'data')}")
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        ready_subject(page, footage("kim"))
+        page.get_by_label("Drop an audio file").set_input_files(order(tmp_path / "say.wav", frame_pause=0.06))
+        page.get_by_role("button", name="Make the video").click()
+        preview = page.locator("video.watched")
+        expect(preview).to_be_visible()
+        expect(page.get_by_text("not signed yet")).to_be_visible()
+        page.wait_for_function("() => document.querySelector('video.watched')?.currentTime > 0.5")
+        assert preview.evaluate("video => [video.videoWidth, video.videoHeight]") == [170, 96]
+        assert_accessible(page)
+        player = page.locator("video.player")
+        expect(player).to_be_visible()
+        expect(preview).to_have_count(0)
+        expect(player).to_have_js_property("videoWidth", 170)
+        expect(page.get_by_text("Signed and watermarked")).to_be_visible()
+        expect(player).not_to_have_js_property("currentTime", 0)  # it goes on where the preview was
 
 
 def test_a_video_without_speech_loops(page, footage):

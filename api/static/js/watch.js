@@ -13,7 +13,7 @@ export async function watch(player, path, signal) {
       enableWorker: false, // the page's policy allows none
       startPosition: 0,
       xhrSetup: (request, url) => {
-        if (key() && new URL(url).origin === location.origin) request.setRequestHeader("Authorization", `Bearer ${key()}`);
+        if (key() && new URL(url, location.href).origin === location.origin) request.setRequestHeader("Authorization", `Bearer ${key()}`);
       },
     });
     signal.addEventListener("abort", () => hls.destroy());
