@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -230,9 +231,12 @@ def download(
 @service_command(app, "watch")
 def watch(service: Service, video: Id) -> None:
     """Write a video to standard output while it is rendered, for a player: adnerf videos watch ID | mpv -"""
-    for piece in service.client.videos.watch(video):
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+    try:
+        for piece in service.client.videos.watch(video):
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the player was closed, and nothing can be written any more, at the end of Python neither
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _save(service: Service, video_id: str, out: Path) -> None:
