@@ -51,20 +51,6 @@ def started(service, *words):
     )
 
 
-def test_a_video_is_watched_by_a_player_until_it_is_closed(service, client, adnerf):
-    service.start_worker()
-    subject = service.ready_subject(client)
-    frames = [5, *[25] * 12]
-    video = client.videos.create(subject, service.file("say.wav", steps=len(frames), pause=0.2, watch=frames))
-    watching = started(service, "videos", "watch", video.id)
-    assert watching.stdout.read(12) == "headerpiece "
-    watching.stdout.close()
-    assert watching.wait(60) == 0 and watching.stderr.read() == ""
-    watching.stderr.close()
-    status, out, _ = adnerf("videos", "watch", video.id)
-    assert status == 0 and out.startswith("headerpiece 0 ") and "piece 12 " in out
-
-
 def test_the_main_job_by_commands(service, adnerf):
     service.start_worker()
     service.file("ann.mp4", train={"previews": True})

@@ -6,7 +6,7 @@ import pytest
 
 from adnerf_client import Background, JobFailed, NotFound, Options, View
 from adnerf_client import models as ours
-from adnerf_client.errors import BadUse, Invalid
+from adnerf_client.errors import Invalid
 from adnerf_client.models import BurntCaptions, Captions
 from adnerf_core.config import RenderOptions
 from api.schemas import base, resources
@@ -38,24 +38,6 @@ def test_a_subject_and_a_video_are_made_and_saved(service, client):
     saved = client.videos.download(video, service.folder / "gesagt.mp4")
     assert "guten Tag".encode("utf-16-le") in saved.read_bytes() and video.size_bytes == saved.stat().st_size
     assert client.subjects.report(subject, service.folder / "r.html").read_text() == "<p>änn is good</p>"
-
-
-def test_a_video_is_watched_while_it_is_rendered(service, client):
-    service.start_worker()
-    subject = service.ready_subject(client)
-    frames = [5, 25, 25, 9]
-    video = client.videos.create(subject, service.file("say.wav", steps=4, pause=0.3, watch=frames))
-    watched = client.videos.watch(video)
-    assert next(watched) == b"header"
-    assert client.videos.get(video).state == "rendering"
-    assert [piece[:8] for piece in watched] == [b"piece %d " % k for k in range(4)]
-    assert client.wait(video).frames == sum(frames)
-    silent = client.wait(client.videos.create(subject, duration_s=2))
-    with pytest.raises(BadUse, match="not any more"):
-        next(client.videos.watch(silent))
-    refused = client.videos.create(subject, service.file("no.wav", at={"1": "crash"}))
-    with pytest.raises(JobFailed):
-        list(client.videos.watch(refused))
 
 
 def test_a_video_without_speech(service, client):
