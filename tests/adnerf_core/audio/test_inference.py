@@ -10,7 +10,7 @@ import torch
 from adnerf_core.audio import chunking
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.inference import encode_stream
+from adnerf_core.audio.inference import encode_pieces, encode_stream
 from adnerf_core.audio.mel import BANDS, Mel
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import SAMPLE_RATE
@@ -48,6 +48,19 @@ def syllables(seconds: float) -> np.ndarray:
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     noise = np.random.default_rng(0).normal(0, 0.1, len(time))
     return (noise * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * time))).astype(np.float32)
+
+
+def test_the_first_codes_are_there_before_the_sound_has_ended(monkeypatch):
+    monkeypatch.setattr(chunking, "CHUNK_SAMPLES", 2 * SAMPLE_RATE)
+    extractor, heard = load_features("mel"), []
+
+    def pieces():
+        for second in range(20):
+            heard.append(second)
+            yield syllables(1.0)
+
+    first = next(encode_pieces(Direct(extractor.width), extractor, pieces(), CPU))
+    assert len(first) > 25 and len(heard) < 6
 
 
 @pytest.mark.parametrize("kind", [Direct, Smoothed])
