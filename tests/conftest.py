@@ -50,6 +50,8 @@ LONG = (
     "adnerf_core/files/test_media_reader.py",
     "adnerf_core/files/test_ffmpeg_process.py",
     "adnerf_core/test_cli.py",
+    "adnerf_core/test_cuda.py",
+    "test_gpu_benchmark.py",
     "api/test_fuzz.py",
     "test_wheel.py",
 )

@@ -50,7 +50,7 @@ def warp(windows: Float[Tensor, "n steps bands"], generator: torch.Generator) ->
     n, _, bands = windows.shape
     stretch, shift = 2 * torch.rand((2, n, 1), generator=generator) - 1
     position = torch.arange(bands) * (1 + MAX_STRETCH * stretch) + MAX_SHIFT * shift
-    position = position.clamp(0, bands - 1).to(windows.device)
+    position = position.clamp(0, bands - 1).to(windows.device, non_blocking=True)
     lower = position.long().clamp(max=bands - 2)
     weight = (position - lower)[:, None]
     lower = lower[:, None].expand_as(windows)
@@ -65,7 +65,7 @@ def equalize(windows: Float[Tensor, "n steps bands"], generator: torch.Generator
     n, _, bands = windows.shape
     phase = math.pi * torch.linspace(0, 1, bands) * torch.arange(EQUALIZER_WAVES + 1)[:, None]
     response = EQUALIZER_STD * torch.randn((n, EQUALIZER_WAVES + 1), generator=generator) @ torch.cos(phase)
-    return torch.log1p(torch.expm1(windows) * response.exp()[:, None].to(windows.device))
+    return torch.log1p(torch.expm1(windows) * response.exp()[:, None].to(windows.device, non_blocking=True))
 
 
 def random_mask(
@@ -75,4 +75,4 @@ def random_mask(
     start = torch.randint(length, (n, 1), generator=generator)
     end = start + torch.randint(longest + 1, (n, 1), generator=generator)
     position = torch.arange(length)
-    return ((position >= start) & (position < end)).to(device)
+    return ((position >= start) & (position < end)).to(device, non_blocking=True)

@@ -143,7 +143,7 @@ def _fit(
     generator = torch.Generator().manual_seed(seed)
     for step in range(steps):
         progress("audio", step, steps)
-        batch = torch.randint(len(data.frames), (BATCH,), generator=generator).to(data.frames.device)
+        batch = torch.randint(len(data.frames), (BATCH,), generator=generator).to(data.frames.device, non_blocking=True)
         inputs = augment(windows(data.features, data.frames[batch]), data.spectrum_width, generator)
         predicted = encoder.member_codes(inputs)
         target = data.codes[data.frames[batch], None].expand_as(predicted)

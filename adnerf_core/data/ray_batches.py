@@ -60,9 +60,14 @@ class RayBatch:
     coverage: Float[Tensor, "rays 2"]
     label: UInt8[Tensor, " rays"]
 
+    def parts(self) -> tuple[RayBatch, ...]:
+        """Returns what is rendered at a time: two halves, for two threads of a CPU, or on a GPU the whole batch."""
+        return (self,) if self.pixels.is_cuda else self.halves()
+
     def halves(self) -> tuple[RayBatch, RayBatch]:
-        """Divides the frames, and their rays, into two batches."""
-        frames, rays = len(self.poses) // 2, int((self.frame_index < len(self.poses) // 2).sum())
+        """Divides the frames, and their rays, of which each frame has as many, into two batches."""
+        frames = len(self.poses) // 2
+        rays = frames * (len(self.pixels) // len(self.poses))
         first, second = {}, {}
         for field in fields(self):
             values = getattr(self, field.name)
@@ -90,6 +95,13 @@ class RayBatchSampler:
         pixels = frames.camera.pixel_grid(frames.device)
         cells = (pixels * (TORSO_REGION_CELLS / self.size)).long()
         self.torso_pixels = pixels[frames.torso_region[cells[:, 0], cells[:, 1]]]
+        # Made once: each would be copied to a GPU, for which the host would wait in every step.
+        limits = [frames.close_ups.shape[1:3], (self.size, self.size)]
+        self.limits = torch.tensor(limits, dtype=torch.float32, device=frames.device)
+        self.pixel_bounds, self.patch_bounds = (
+            torch.tensor([blink] + [shares] * (frames_per_step - 1), device=frames.device).cumsum(1)
+            for blink, shares in ((PIXEL_SHARES_BLINK, PIXEL_SHARES), (PATCH_SHARES_BLINK, PATCH_SHARES))
+        )
 
     def head_batch(self, step: int, patches: bool = False) -> RayBatch:
         """Draws rays in the boxes of head, mouth and eyes; the torso is replaced by the background.
@@ -107,7 +119,7 @@ class RayBatchSampler:
         generator, frame_indices, uniform = self._draw(step)
         pixels = self.torso_pixels[(uniform[..., 0] * len(self.torso_pixels)).long()]
         throat = uniform.new_full(uniform.shape[:2], LIP_REGION_BOX, dtype=torch.long)
-        lower_half = (uniform + uniform.new_tensor([1.0, 0.0])) / uniform.new_tensor([2.0, 1.0])
+        lower_half = torch.stack([(uniform[..., 0] + 1) / 2, uniform[..., 1]], -1)
         close, close_up = self._pixels_in_boxes(frame_indices, throat, lower_half)
         close_up = close_up & (
             torch.arange(uniform.shape[1], device=uniform.device) < TORSO_CLOSE_UP * uniform.shape[1]
@@ -129,8 +141,11 @@ class RayBatchSampler:
         frame_indices = frames.inliers[inlier_index]
         weights = blink_weights(frames.eye_openness, frames.inliers)
         frame_indices[0] = torch.multinomial(weights, 1, generator=generator)[0]
-        uniform = torch.rand((self.frames_per_step, self.rays_per_frame, 2), generator=generator)
-        return generator, frame_indices.to(frames.device), uniform.to(frames.device)
+        if frames.device != "cpu":  # frames are drawn on the CPU, rays where they are rendered
+            generator = step_generator(self.seed, step, device=frames.device)
+        shape = (self.frames_per_step, self.rays_per_frame, 2)
+        uniform = torch.rand(shape, generator=generator, device=frames.device)
+        return generator, frame_indices.to(frames.device, non_blocking=True), uniform
 
     def _random_pixels(
         self, frame_indices: Int[Tensor, " frames"], uniform: Float[Tensor, "frames rays_per_frame 2"]
@@ -138,7 +153,7 @@ class RayBatchSampler:
         """Returns the centres of single pixels; PIXEL_SHARES assigns a box to each ray by the ray's index."""
         rays = uniform.shape[1]
         quantile = (torch.arange(rays, device=uniform.device) / rays).expand(len(frame_indices), -1)
-        boxes = self._choose_boxes(quantile, PIXEL_SHARES, PIXEL_SHARES_BLINK)
+        boxes = choose_boxes(quantile, self.pixel_bounds)
         return self._pixels_in_boxes(frame_indices, boxes, uniform)
 
     def _pixels_in_boxes(
@@ -162,8 +177,7 @@ class RayBatchSampler:
         box = frames.boxes[frame_indices[:, None], boxes] * scale
         corner = box[..., :2] + uniform * (box[..., 2:] - box[..., :2]) - (side - 1) / 2
         low = torch.where(close_up[..., None], frames.close_up_corners[frame_indices, None], 0)
-        extent = corner.new_tensor(frames.close_ups.shape[1:3]), corner.new_tensor([self.size, self.size])
-        high = low + torch.where(close_up[..., None], *extent) - side
+        high = low + torch.where(close_up[..., None], *self.limits) - side
         return (torch.minimum(torch.maximum(corner.floor(), low), high) + 0.5) / scale, close_up
 
     def _patches(
@@ -171,31 +185,12 @@ class RayBatchSampler:
     ) -> tuple[Float[Tensor, "frames patch 2"], Bool[Tensor, "frames patch"]]:
         """Returns the pixel centres of one patch a frame, row by row; PATCH_SHARES gives the box in which the patch is centred."""
         side = self.patch_size
-        boxes = self._choose_boxes(uniform[:, 1, :1], PATCH_SHARES, PATCH_SHARES_BLINK)
+        boxes = choose_boxes(uniform[:, 1, :1], self.patch_bounds)
         first, close_up = self._pixels_in_boxes(frame_indices, boxes, uniform[:, :1], side)
         steps = torch.arange(side, device=uniform.device)
         offsets = torch.stack(torch.meshgrid(steps, steps, indexing="ij"), -1).reshape(-1, 2)
         scale = torch.where(close_up, self.frames.close_up_scale, 1.0)[..., None]
         return first + offsets / scale, close_up.expand(-1, side * side)
-
-    def _choose_boxes(
-        self,
-        quantile: Float[Tensor, "frames boxes"],
-        shares: tuple[float, float, float],
-        blink_shares: tuple[float, float, float],
-    ) -> Int[Tensor, "frames boxes"]:
-        """Maps quantiles to indices of boxes in the proportions of the shares.
-
-        Args:
-            quantile: 0..1. The lowest quantiles give the mouth's box, the next the lips' region, then the eyes' box, and the rest
-                the head's. The first frame was drawn for its shut eyes.
-            shares: of the mouth, the lips' region and the eyes.
-            blink_shares: the same for the first frame.
-        """
-        upper_bounds = quantile.new_tensor([blink_shares] + [shares] * (len(quantile) - 1)).cumsum(1)
-        mouth, region, eyes = (quantile < bound for bound in upper_bounds[..., None].unbind(1))
-        boxes = torch.where(region, LIP_REGION_BOX, torch.where(eyes, EYES_BOX, HEAD_BOX))
-        return torch.where(mouth, MOUTH_BOX, boxes)
 
     def _batch(
         self,
@@ -218,7 +213,7 @@ class RayBatchSampler:
         row, col = pixels.long().unbind(-1)
         ray_frame = frame_indices[frame_index]
         label = frames.labels[ray_frame, row, col]
-        noise = torch.rand((len(pixels), 3), generator=generator).to(device)
+        noise = torch.rand((len(pixels), 3), generator=generator, device=device)
         background = torch.where((label == UNCERTAIN)[:, None], frames.background[row, col] / 255.0, noise)
         empty = (label == BACKGROUND) | ((label == TORSO) & without_torso)
         stored = (pixels * frames.close_up_scale).long() - frames.close_up_corners[ray_frame]
@@ -242,9 +237,9 @@ class RayBatchSampler:
         )
 
 
-def step_generator(seed: int, step: int, part: int = 0) -> torch.Generator:
-    """Returns a CPU generator that depends only on its arguments (`step` below 2^31, `part` 0 or 1): a resumed run draws the same."""
-    return torch.Generator().manual_seed((seed << 32) + (part << 31) + step)
+def step_generator(seed: int, step: int, part: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+    """Returns a generator that depends only on its arguments (`step` below 2^31, `part` 0 or 1): a resumed run draws the same."""
+    return torch.Generator(device).manual_seed((seed << 32) + (part << 31) + step)
 
 
 def blink_weights(eye_openness: Float[Tensor, " frames"], inliers: Int[Tensor, " inliers"]) -> Float[Tensor, " frames"]:
@@ -256,3 +251,18 @@ def blink_weights(eye_openness: Float[Tensor, " frames"], inliers: Int[Tensor, "
     """
     weights = ((1 - eye_openness) / 2).clamp(MIN_EYE_CLOSURE, 1) ** BLINK_EXPONENT
     return torch.zeros_like(weights).index_copy(0, inliers, weights[inliers])
+
+
+def choose_boxes(
+    quantile: Float[Tensor, "frames boxes"], upper_bounds: Float[Tensor, "frames 3"]
+) -> Int[Tensor, "frames boxes"]:
+    """Maps quantiles to indices of boxes.
+
+    Args:
+        quantile: 0..1.
+        upper_bounds: of each frame, the quantiles below which the box is that of the mouth, of the lips' region (from there on), and of
+            the eyes; that of the head follows.
+    """
+    mouth, region, eyes = (quantile < bound for bound in upper_bounds[..., None].unbind(1))
+    boxes = torch.where(region, LIP_REGION_BOX, torch.where(eyes, EYES_BOX, HEAD_BOX))
+    return torch.where(mouth, MOUTH_BOX, boxes)

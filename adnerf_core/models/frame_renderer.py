@@ -120,15 +120,20 @@ class BlockGrid:
         if len(inside) == 0:
             return cls(camera, BLOCK_PX, (0, 0), (0, 0))
         cells = (inside / BLOCK_PX).long()
-        filled = torch.zeros((cells.amax(0) + 1).tolist(), device=pixels.device)
+        filled = torch.zeros((camera.height // BLOCK_PX + 1, camera.width // BLOCK_PX + 1), device=pixels.device)
         filled[cells[:, 0], cells[:, 1]] = 1
         # Each filled block of BLOCK_PX x BLOCK_PX px holds len(inside) / filled.sum() pixels instead of BLOCK_PX^2.
         scale = BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside)) / spacing
         block_px = BLOCK_PX * max(1, round(scale))
-        ends = torch.tensor([camera.height, camera.width], device=pixels.device)
-        first = ((inside.amin(0) / block_px).long() - MARGIN_BLOCKS).clamp(min=0)
-        last = torch.minimum((inside.amax(0) / block_px).long() + MARGIN_BLOCKS, (ends / block_px).ceil().long() - 1)
-        return cls(camera, block_px, tuple(first.tolist()), tuple(last.tolist()))
+        ends = (camera.height, camera.width)
+        low, high = (
+            (torch.stack(inside.aminmax(dim=0)) / block_px).long().tolist()
+        )  # one copy, for which the host waits
+        first = tuple(max(0, block - MARGIN_BLOCKS) for block in low)
+        last = tuple(
+            min(block + MARGIN_BLOCKS, math.ceil(end / block_px) - 1) for block, end in zip(high, ends, strict=True)
+        )
+        return cls(camera, block_px, first, last)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -142,7 +147,7 @@ class BlockGrid:
 
     def positions(self, pixels: Float[Tensor, "pixels 2"]) -> Float[Tensor, "pixels 2"]:
         """Returns places (row, col) in units of blocks; the first block spans 0..1."""
-        return (pixels - self.origin.to(pixels.device)) / self.block_px
+        return (pixels - self.origin.to(pixels.device, non_blocking=True)) / self.block_px
 
     def block_index(self, pixels: Float[Tensor, "pixels 2"]) -> Int[Tensor, " pixels"]:
         """Returns the index of each pixel's block, counted row by row; the pixels must lie in the part."""
@@ -238,7 +243,8 @@ class FrameRenderer:
         needed = torch.zeros_like(candidates)
         needed.view(-1)[blocks.block_index(pixels[_in_image(blocks.camera, pixels)])] = True
         places = (needed & candidates).nonzero()
-        torso = self._render_torso((places + 0.5) * blocks.block_px + blocks.origin.to(pixels.device))
+        origin = blocks.origin.to(pixels.device, non_blocking=True)
+        torso = self._render_torso((places + 0.5) * blocks.block_px + origin)
         hidden = places[torso.transmittance <= MIN_TORSO_TRANSMITTANCE]
         # A pixel of a block whose middle is hidden may be visible, but not if the middles around it are hidden too.
         needed[hidden[:, 0], hidden[:, 1]] = False
@@ -249,12 +255,13 @@ class FrameRenderer:
         if self.frame.has_changed_view:
             # In a changed view rays graze surfaces, whose depth then changes much from pixel to pixel: few intervals would miss them.
             return BlockProposals(candidates, torch.zeros((*candidates.shape, 1), device=candidates.device))
-        model, origin = self.model, self.blocks.origin.to(self.frame.poses)
+        model, origin = self.model, self.blocks.origin.to(self.frame.poses, non_blocking=True)
 
         def search(pixels: Float[Tensor, "pixels 2"]) -> SearchedRays:
             rays = model.rays_to_aabb(self._cast_rays(pixels + origin))
             kept, edges = model.sample_intervals(rays, model.march.samples_proposal)
-            return SearchedRays(kept, edges, model.render_intervals(rays.select(kept), edges, self.condition)[1])
+            weights = model.render_intervals(rays.take(kept), edges, self.condition)[1]
+            return SearchedRays(kept.indices, edges, weights)
 
         return propose_intervals(candidates, self.blocks.block_px, model.march.samples_pixel, search)
 

@@ -21,6 +21,7 @@ from adnerf_core.config import TORSO_REGION_CELLS, FieldConfig, MarchConfig
 from adnerf_core.fields.head_field import ColorDecoder, HeadField
 from adnerf_core.fields.torso_field import TorsoField
 from adnerf_core.models.base import FrameConditions, RenderOutputs, SceneGeometry, TalkingHeadModel
+from adnerf_core.rendering.chosen_rays import ChosenRays, trains_on_cuda
 from adnerf_core.rendering.density_grid import DensityGrid
 from adnerf_core.rendering.head_deformation import to_canonical
 from adnerf_core.rendering.ray_samplers import blur_weights, importance_sample_edges
@@ -65,9 +66,9 @@ class AabbRays(NamedTuple):
     directions: Float[Tensor, "rays 3"]
     view_directions: Float[Tensor, "rays 3"]
 
-    def select(self, indices: Int[Tensor, " selected"]) -> AabbRays:
-        """Returns the rays at `indices`."""
-        return AabbRays(*(values[indices] for values in self))
+    def take(self, chosen: ChosenRays) -> AabbRays:
+        """Returns the rays that are evaluated."""
+        return AabbRays(*map(chosen.take, self))
 
 
 class TalkingHead(nn.Module, TalkingHeadModel):
@@ -186,37 +187,44 @@ class TalkingHead(nn.Module, TalkingHeadModel):
             deform: maps a point of the box to the point at which the field is evaluated. None: both are the same.
             samples: number of intervals a ray. None: as many as in training.
         """
-        aabb_rays = self.rays_to_aabb(rays)
-        kept, edges = self.sample_intervals(aabb_rays, samples or self.march.samples, deform, generator)
-        kept_index = None if frame_index is None else frame_index[kept]
-        head, weights = self.render_intervals(aabb_rays.select(kept), edges, condition, kept_index, deform)
-        color = torch.zeros_like(rays.origins).index_copy(0, kept, head.color)
-        transmittance = torch.ones_like(color[:, 0]).index_copy(0, kept, head.transmittance)
+        aabb_rays, keep_all = self.rays_to_aabb(rays), trains_on_cuda(rays.origins)
+        kept, edges = self.sample_intervals(aabb_rays, samples or self.march.samples, deform, generator, keep_all)
+        kept_index = None if frame_index is None else kept.take(frame_index)
+        head, weights = self.render_intervals(aabb_rays.take(kept), edges, condition, kept_index, deform)
+        color, transmittance = kept.put(head.color, 0.0), kept.put(head.transmittance, 1.0)
         if generator is None:
             return RayOutput(color, transmittance)
-        distortion = torch.zeros_like(transmittance).index_copy(0, kept, distortion_loss(weights, edges))
-        return RayOutput(color, transmittance, distortion)
+        return RayOutput(color, transmittance, kept.put(distortion_loss(weights, edges), 0.0))
 
     @torch.no_grad()
     def sample_intervals(
-        self, rays: AabbRays, samples: int, deform: Deformation | None = None, generator: torch.Generator | None = None
-    ) -> tuple[Int[Tensor, " kept"], Float[Tensor, "kept edges"]]:
+        self,
+        rays: AabbRays,
+        samples: int,
+        deform: Deformation | None = None,
+        generator: torch.Generator | None = None,
+        all_evaluated: bool = False,
+    ) -> tuple[ChosenRays, Float[Tensor, "evaluated edges"]]:
         """Selects the rays that may meet matter, and divides each into intervals of equal probability.
 
-        Arguments as in render_head.
+        Arguments as in render_head and ChosenRays.
 
         Returns:
-            Indices of the kept rays, and the `samples` + 1 edges of their intervals (distance from the origin, head units).
+            The kept rays, and the `samples` + 1 edges of the intervals (distance from the origin, head units) of those that are evaluated.
         """
         near, far, hits_box = intersect_aabb(rays.origins, rays.directions)
         weights, opacity = self._estimate_weights(rays, near, far, deform)
         is_rendering = generator is None and deform is None
         keep = hits_box & (opacity > (MIN_RAY_OPACITY_RENDER if is_rendering else MIN_RAY_OPACITY_STRICT))
         if generator is not None:
-            keep |= hits_box & (torch.rand(len(near), generator=generator).to(near.device) < KEEP_EMPTY_RAYS)
-        kept = keep.nonzero()[:, 0]
-        jitter = None if generator is None else torch.rand(len(near), generator=generator).to(near.device)[kept]
-        return kept, importance_sample_edges(weights[kept], near[kept], far[kept], samples, jitter=jitter)
+            keep |= hits_box & (torch.rand(len(near), generator=generator, device=near.device) < KEEP_EMPTY_RAYS)
+        kept = ChosenRays(keep, all_evaluated)
+        jitter = None
+        if generator is not None:
+            jitter = kept.take(torch.rand(len(near), generator=generator, device=near.device))
+        # Distances of rays that miss the box mean nothing; of length zero, their intervals have no density.
+        near, far = (kept.take(distance * hits_box) for distance in (near, far))
+        return kept, importance_sample_edges(kept.take(weights), near, far, samples, jitter=jitter)
 
     def _estimate_weights(
         self, rays: AabbRays, near: Tensor, far: Tensor, deform: Deformation | None
@@ -288,12 +296,10 @@ class TalkingHead(nn.Module, TalkingHeadModel):
         camera = self.geometry.camera
         xy = torch.stack([pixels[:, 1] / camera.width, pixels[:, 0] / camera.height], -1) * 2 - 1
         cells = ((xy + 1) / 2 * TORSO_REGION_CELLS).long().clamp_(0, TORSO_REGION_CELLS - 1)
-        inside = self.torso_region[cells[:, 1], cells[:, 0]].nonzero()[:, 0]
-        motion, pose = (each if len(each) == 1 else each[inside] for each in (motion, pose))
-        torso = self.torso(xy[inside], motion, pose)
-        color = torch.zeros((len(pixels), 3), device=pixels.device).index_copy(0, inside, torso.color)
-        transmittance = torch.ones(len(pixels), device=pixels.device).index_copy(0, inside, torso.transmittance)
-        return RayOutput(color, transmittance)
+        inside = ChosenRays(self.torso_region[cells[:, 1], cells[:, 0]], trains_on_cuda(pixels))
+        motion, pose = (each if len(each) == 1 else inside.take(each) for each in (motion, pose))
+        torso = self.torso(inside.take(xy), motion, pose)
+        return RayOutput(inside.put(torso.color, 0.0), inside.put(torso.transmittance, 1.0))
 
     def set_torso_region(self, region: Bool[Tensor, "rows cols"]) -> None:
         """Sets the cells of the image in which the footage ever shows the torso; it is rendered in these only."""

@@ -83,7 +83,7 @@ class DensityGrid(nn.Module):
         """
         cells = slice(part[0], None, part[1])
         centers = self.cell_centers()[cells]
-        offset = torch.rand(centers.shape, generator=generator).to(centers.device) - 0.5
+        offset = torch.rand(centers.shape, generator=generator, device=centers.device) - 0.5
         current = density(centers + offset * (2 / self.resolution))
         self.cells[cells] = current if reset else torch.maximum(self.cells[cells] * DECAY, current)
 

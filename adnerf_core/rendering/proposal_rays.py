@@ -67,7 +67,7 @@ class BlockProposals(NamedTuple):
             positions: (row, col) in units of blocks; block (0, 0) spans 0..1. Each lies in a block that shows the head.
         """
         rows, cols = self.shown.shape
-        grid = positions.flip(-1) / positions.new_tensor([cols, rows]) * 2 - 1
+        grid = torch.stack([positions[:, 1] / cols, positions[:, 0] / rows], -1) * 2 - 1
         weighted = torch.cat([self.edges, torch.ones_like(self.edges[..., :1])], -1) * self.shown[..., None]
         values = F.grid_sample(
             weighted.permute(2, 0, 1)[None], grid[None, None], padding_mode="border", align_corners=False

@@ -31,7 +31,7 @@ def stratified_sample(
         return depths
     middle = (depths[:, 1:] + depths[:, :-1]) / 2
     low, high = torch.cat([depths[:, :1], middle], -1), torch.cat([middle, depths[:, -1:]], -1)
-    return low + (high - low) * torch.rand((rays, count), generator=generator).to(device)
+    return low + (high - low) * torch.rand((rays, count), generator=generator, device=device)
 
 
 def importance_sample(
@@ -57,7 +57,7 @@ def importance_sample(
     if generator is None:
         quantiles = torch.linspace(0, 1, count, device=edges.device).expand(len(edges), count)
     else:
-        quantiles = torch.rand((len(edges), count), generator=generator).to(edges.device)
+        quantiles = torch.rand((len(edges), count), generator=generator, device=edges.device)
     index, fraction = locate(quantiles, cdf)
     start = edges.gather(-1, index)
     return start + fraction * (edges.gather(-1, index + 1) - start)

@@ -42,7 +42,7 @@ class FrameRays:
     """Rays through pixels of one frame, and what they should show.
 
     Attributes:
-        frame_number: number of the frame in the footage.
+        frame_number: number of the frame in the footage, on the device.
         pose: camera-to-world.
         pixels: (row, col), px; pixel centres are at .5.
         target: colour that should be seen, 0..1.
@@ -50,7 +50,7 @@ class FrameRays:
         coverage: by the field that the phase trains, 0..1.
     """
 
-    frame_number: int
+    frame_number: Int[Tensor, " 1"]
     pose: Float[Tensor, "4 4"]
     pixels: Float[Tensor, "rays 2"]
     target: Float[Tensor, "rays 3"]
@@ -122,9 +122,9 @@ class AdNerfTask:
         frames = torch.arange(self.dataset.frames, device=self.features.device)
         return self.model.encode_audio(self.features, frames).cpu().numpy()
 
-    def encode_frame(self, frame_number: int) -> Float[Tensor, " code"]:
+    def encode_frame(self, frame_number: Int[Tensor, " 1"]) -> Float[Tensor, " code"]:
         """Returns the code of one frame of the footage."""
-        return self.model.encode_audio(self.features, torch.tensor([frame_number], device=self.features.device))[0]
+        return self.model.encode_audio(self.features, frame_number)[0]
 
     def draw_frame(self, step: int) -> tuple[int, torch.Generator]:
         """Draws the frame of a step. Returns its index in `frames`, and the generator for the step's pixels."""
@@ -141,13 +141,14 @@ class AdNerfTask:
                 head is trained, and the target is the head alone before the clean plate.
         """
         frames = self.frames
+        pixels = pixels.to(frames.device, non_blocking=True)
         row, col = pixels.unbind(-1)
         background = frames.background[row, col] / 255.0
         masks = frames.masks[index, row, col] / 255.0
         shown = masks.sum(-1).clamp(max=1) if shows_torso else masks[:, 0]
         image = frames.images[index, row, col] / 255.0
         return FrameRays(
-            frame_number=int(frames.frame_numbers[index]),
+            frame_number=frames.frame_numbers[index : index + 1],
             pose=frames.poses[index],
             pixels=pixels + 0.5,
             target=shown[:, None] * image + (1 - shown[:, None]) * background,
@@ -212,7 +213,7 @@ class HeadPhase(AdNerfPhase):
         index, generator = self.task.draw_frame(step)
         rectangle = rectangle_mask(self.task.config.size, *self.task.faces[index])
         pixels = draw_pixels(rectangle, self.task.config.rays, self.paper.face_share, generator)
-        return (self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=False),)
+        return (self.task.frame_rays(index, pixels, shows_torso=False),)
 
     def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the head from the audio. AudioAttNet takes part from `attention_from` of the phase on."""
@@ -242,7 +243,7 @@ class TorsoPhase(AdNerfPhase):
         size = self.task.config.size
         lower_half = rectangle_mask(size, 0, size // 2, size, size - size // 2)
         pixels = draw_pixels(lower_half, self.paper.torso_rays, self.paper.face_share, generator)
-        return (self.task.frame_rays(index, pixels.to(self.task.frames.device), shows_torso=True),)
+        return (self.task.frame_rays(index, pixels, shows_torso=True),)
 
     def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the complete picture; the head has no gradient."""

@@ -66,8 +66,9 @@ RIM_PX, RIM_REFERENCE_PX, RIM_SHARE = 6, 256, 0.25
 are drawn in it. The outline shows the pose even if the face has little texture."""
 RAYS = 256
 """Rays of a frame in one step. Twice as many gain nothing (docs/fidelity.md: held-out heads 29.76 and 29.73 dB), and cost two thirds more."""
-BATCH_FRAMES = 4
-"""Frames that are rendered at once, 7 x RAYS rays each. More frames need more memory; fewer need more calls."""
+BATCH_FRAMES, CUDA_BATCH_FRAMES = 4, 64
+"""Frames that are rendered at once, 7 x RAYS rays each. More frames need more memory; fewer need more calls. A GPU has room for the activations
+of 64 (0.4 GB), and needs as many to be busy. The latter is unmeasured."""
 MIN_BRIGHTNESS = 0.02
 """Least rendered brightness by which the exposure is divided."""
 EXPOSURE_RANGE = (0.5, 2.0)
@@ -136,10 +137,11 @@ def refine_poses(
     @torch.no_grad()
     def estimate(batch: tuple[Int[Tensor, " chunk"], int]) -> tuple[Tensor, Tensor, Tensor]:
         chunk, seed = batch
-        indices, drawn = alignment.indices[chunk], torch.Generator().manual_seed(seed)
+        indices, drawn = alignment.indices[chunk], torch.Generator(poses.device).manual_seed(seed)
         return _gauss_newton_step(model, alignment, indices, poses[chunk], refinement.select(chunk), drawn)
 
-    chunks = torch.arange(len(poses), device=poses.device).split(BATCH_FRAMES)
+    at_once = CUDA_BATCH_FRAMES if poses.is_cuda else BATCH_FRAMES
+    chunks = torch.arange(len(poses), device=poses.device).split(at_once)
     seeds = torch.randint(2**62, (len(chunks),), generator=generator).tolist()
     work, estimates = list(zip(chunks, seeds, strict=True)), []
     for first in range(0, len(work), 2):
@@ -247,8 +249,8 @@ def _linearize(
 ) -> _Linearization:
     """Renders RAYS pixels of each frame from its current pose, and from six poses of which each differs in one component, by FD_STEP."""
     size, fd_step = alignment.images.shape[1], torch.tensor(FD_STEP, device=poses.device)
-    probabilities = pixel_probabilities(alignment.masks[indices], alignment.mouth_boxes[indices]).flatten(1).cpu()
-    pixel_index = torch.multinomial(probabilities, RAYS, True, generator=generator).to(poses.device)
+    probabilities = pixel_probabilities(alignment.masks[indices], alignment.mouth_boxes[indices]).flatten(1)
+    pixel_index = torch.multinomial(probabilities, RAYS, True, generator=generator)
     pixels = torch.stack([pixel_index // size, pixel_index % size], -1) + 0.5
     target = alignment.images[indices].flatten(1, 2).gather(1, pixel_index[..., None].expand(-1, -1, 3)) / 255
     offsets = torch.cat([fd_step.new_zeros(1, 6), torch.diag(fd_step)])

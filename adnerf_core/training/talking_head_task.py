@@ -196,14 +196,14 @@ class HeadPhase(Phase):
         """Returns whether the rays of `step` form patches."""
         return step >= PATCHES_FROM * self.steps
 
-    def sample(self, step: int) -> tuple[RayBatch, RayBatch]:
+    def sample(self, step: int) -> tuple[RayBatch, ...]:
         """Draws single pixels, or at the end patches, of head, mouth and eyes."""
-        return self.task.sampler.head_batch(step, self.uses_patches(step)).halves()
+        return self.task.sampler.head_batch(step, self.uses_patches(step)).parts()
 
     def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the head with the lips of the footage. The opacity is that of the rays labelled HEAD."""
         model, task = self.task.model, self.task
-        noise = torch.randn(batch.lip_codes.shape, generator=generator).to(batch.lip_codes.device)
+        noise = torch.randn(batch.lip_codes.shape, generator=generator, device=batch.lip_codes.device)
         condition = model.condition(batch.lip_codes + CODE_NOISE * noise, batch.upper_face)
         rays = cast_rays(model.geometry.camera, batch.poses[batch.frame_index], batch.pixels)
         head = model.render_head(rays, condition, batch.frame_index, generator)
@@ -244,13 +244,13 @@ class TorsoPhase(Phase):
         """Returns the factor of the schedule in optimizers.py."""
         return learning_rate(step, self.steps)
 
-    def sample(self, step: int) -> tuple[RayBatch, RayBatch]:
+    def sample(self, step: int) -> tuple[RayBatch, ...]:
         """Draws pixels in the torso's region."""
-        return self.task.sampler.torso_batch(step).halves()
+        return self.task.sampler.torso_batch(step).parts()
 
     def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the complete picture with the lips of the footage. The opacity is the torso's, over all rays."""
-        noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator).to(batch.poses.device)
+        noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator, device=batch.poses.device)
         conditions = FrameConditions(batch.poses, batch.torso_motion, batch.upper_face, batch.lip_codes)
         rendered = self.task.model(conditions, batch.pixels, batch.background, batch.frame_index, noise)
         loss, color_error = torso_loss(rendered, batch)

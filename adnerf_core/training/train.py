@@ -9,6 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset
@@ -121,7 +123,7 @@ class Trainer:
             result = add_gradients(phase, parts, step, self.config)
             self.optimizer.step()
             self.state["step"] = step + 1
-            phase.after_step(step, parts[0], step_generator(self.config.seed, step))
+            phase.after_step(step, parts[0], step_generator(self.config.seed, step, device=self.config.device))
             if phase.can_collapse and step == COLLAPSE_STEP and result.opacity < COLLAPSE_OPACITY:
                 return False
             if step % REPORT_EVERY == 0 or step == phase.steps - 1:
@@ -170,13 +172,13 @@ def add_gradients(phase: Phase, parts: Sequence[Any], step: int, config: TrainCo
     the result does not depend on threads; with more parts it would.
     """
 
-    def add(part: int) -> tuple[float, ...]:
-        result = phase.loss(parts[part], step, step_generator(config.seed, step, part))
+    def add(part: int) -> Float[Tensor, " figures"]:
+        result = phase.loss(parts[part], step, step_generator(config.seed, step, part, config.device))
         (result.loss / len(parts)).backward()
-        return tuple(float(value.detach()) for value in result)
+        return torch.stack([value.detach() for value in result])
 
     figures = (map_in_threads if config.rays >= MIN_THREAD_RAYS else map)(add, range(len(parts)))
-    return StepLoss(*torch.tensor(list(figures)).mean(0))
+    return StepLoss(*torch.stack(list(figures)).mean(0))
 
 
 def make_task(dataset: SubjectDataset, config: TrainConfig, restarts: int = 0) -> TrainingTask:

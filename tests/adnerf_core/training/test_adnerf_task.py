@@ -172,7 +172,7 @@ def test_rays_are_those_of_one_frame_mostly_in_the_phases_rectangle(short_task, 
     shares = []
     for batch in batches:
         if name == "head":
-            x, y, width, height = short_task.faces[batch.frame_number]
+            x, y, width, height = short_task.faces[int(batch.frame_number)]
         else:
             x, y, width, height = 0, SIZE // 2, SIZE, SIZE // 2
         row, col = batch.pixels.unbind(-1)
@@ -187,8 +187,8 @@ def test_the_head_is_trained_alone_and_the_torso_with_it(short_task, toy_dataset
     for part, phase in enumerate(short_task.phases):
         batch = phase.sample(3)[0]
         row, col = batch.pixels.long().unbind(-1)
-        mask = torch.from_numpy(toy_dataset.mask(batch.frame_number, SIZE))[row, col] > 127
-        picture = torch.from_numpy(toy_dataset.picture(batch.frame_number, SIZE))[row, col] / 255
+        mask = torch.from_numpy(toy_dataset.mask(int(batch.frame_number), SIZE))[row, col] > 127
+        picture = torch.from_numpy(toy_dataset.picture(int(batch.frame_number), SIZE))[row, col] / 255
         shown = mask[:, :1] if phase.name == "head" else mask.any(-1, keepdim=True)
         assert torch.allclose(batch.target, torch.where(shown, picture, plate[row, col] / 255), atol=1e-6)
         assert torch.equal(batch.coverage > 0.5, mask[:, part])
