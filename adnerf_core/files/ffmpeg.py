@@ -8,6 +8,7 @@ nothing else in the core starts it.
 from __future__ import annotations
 
 from adnerf_core.files.ffmpeg_choice import ffmpeg_path, ffmpeg_version, writable_format
+from adnerf_core.files.hardware_encoder import hardware_encoder
 from adnerf_core.files.media_info import MediaInfo, probe
 from adnerf_core.files.media_reader import read_frames
 from adnerf_core.files.media_writer import write_video, write_wav
@@ -18,6 +19,7 @@ __all__ = [
     "extract_audio",
     "ffmpeg_path",
     "ffmpeg_version",
+    "hardware_encoder",
     "probe",
     "read_frames",
     "stream_audio",

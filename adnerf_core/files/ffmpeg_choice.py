@@ -21,9 +21,9 @@ from adnerf_core.files.video_formats import MP4, VideoFormat, format_for
 SETTING = "ADNERF_FFMPEG"
 """The variable in which the operator names another ffmpeg. The service's settings have it too (storage/settings.py)."""
 
-ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL")
-"""The environment variables that ffmpeg gets: those that any program may need to run. Ours also holds database passwords and
-storage keys, which a process that parses untrusted files must not see."""
+ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "TMPDIR", "LANG", "LC_ALL", "CUDA_VISIBLE_DEVICES")
+"""The environment variables that ffmpeg gets: those that any program may need to run, and which GPU this process may use. Ours also
+holds database passwords and storage keys, which a process that parses untrusted files must not see."""
 
 TRIAL_SECONDS = 20
 """How long an ffmpeg may take to list what it has, s. It takes well under a second; the rest allows for a cold disk."""

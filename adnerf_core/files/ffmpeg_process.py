@@ -58,11 +58,13 @@ CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.
 class FfmpegProcess(subprocess.Popen):
     """A running ffmpeg with limits on its memory and CPU time."""
 
-    def __init__(self, command: list[str], stdin: int | IO[bytes], log: IO[bytes]):
+    def __init__(self, command: list[str], stdin: int | IO[bytes], log: IO[bytes], limits_memory: bool = True):
         super().__init__(command, stdin=stdin, stdout=subprocess.PIPE, stderr=log, env=bare_environment())
         self._log = log
         # Set from outside, right after the start: Python code between fork and exec is unsafe in a process with threads.
-        for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, CPU_SECONDS)):
+        for limit, value in ((resource.RLIMIT_AS, MEMORY_BYTES), (resource.RLIMIT_CPU, CPU_SECONDS))[
+            not limits_memory :
+        ]:
             resource.prlimit(self.pid, limit, (value, value))
 
     def log(self) -> str:
@@ -93,13 +95,20 @@ class FfmpegProcess(subprocess.Popen):
 
 @contextmanager
 def running(
-    output: OutputStream, *, stdin: int | IO[bytes] = subprocess.DEVNULL, loglevel: str = "error"
+    output: OutputStream,
+    *,
+    stdin: int | IO[bytes] = subprocess.DEVNULL,
+    loglevel: str = "error",
+    limits_memory: bool = True,
 ) -> Iterator[FfmpegProcess]:
-    """Runs a graph of ffmpeg-python; when the block ends, the process has ended too, by force if need be."""
+    """Runs a graph of ffmpeg-python; when the block ends, the process has ended too, by force if need be.
+
+    Without `limits_memory` it must read nothing but what we made: the driver of a GPU reserves more address space than MEMORY_BYTES.
+    """
     arguments = f"-hide_banner -nostats -loglevel {loglevel} -y -filter_complex_threads {THREADS}".split()
     command = output.global_args(*arguments).compile(cmd=ffmpeg_path())
     with tempfile.TemporaryFile() as log:
-        child = FfmpegProcess(command, stdin, log)
+        child = FfmpegProcess(command, stdin, log, limits_memory)
         try:
             yield child
         finally:

@@ -20,6 +20,7 @@ from adnerf_core.errors import NotMedia
 from adnerf_core.files.ffmpeg_choice import writable_format
 from adnerf_core.files.ffmpeg_process import THREADS, FfmpegProcess, file_url, running
 from adnerf_core.files.fragments import TakesPieces, copy_pieces
+from adnerf_core.files.hardware_encoder import hardware_encoder
 from adnerf_core.files.media_reader import SCALING
 from adnerf_core.files.run_dir import atomic, temporary_beside
 from adnerf_core.files.sound_reader import write_soundtrack
@@ -48,6 +49,7 @@ def write_video(
     duration_s: float | None = None,
     container: VideoFormat | None = None,
     watch: TakesPieces | None = None,
+    hardware: bool = False,
 ) -> int:
     """Encodes frames as a video, atomically, and returns their number.
 
@@ -65,6 +67,7 @@ def write_video(
         container: what writable_format(`path`) returned, if the caller has called it.
         watch: receives the video as a fragmented MP4 while it is encoded, sound included: the same encoding, with more key frames. For
             MP4 of a given `duration_s`.
+        hardware: encode on a GPU if that works here (see hardware_encoder.py); else, and with alpha, on the CPU.
 
     Raises:
         MissingBackend: if ffmpeg lacks an encoder.
@@ -78,18 +81,19 @@ def write_video(
     if audio is not None and soundtrack is None:
         with temporary_beside(Path(path).with_suffix(".flac")) as decoded:  # before the frames are drawn
             write_soundtrack(audio, decoded)
-            known = {"fps": fps, "duration_s": duration_s, "container": container, "watch": watch}
+            known = {"fps": fps, "duration_s": duration_s, "container": container, "watch": watch, "hardware": hardware}
             return write_video(path, frames, soundtrack=decoded, **known)
     count = None if duration_s is None else max(1, round(duration_s * fps))
     with atomic(Path(path)) as temporary:
         encoded = temporary.with_name(f"{temporary.stem}.encoded{temporary.suffix}")
         try:
+            frames = islice(frames, count)
             if watch is None:
-                count = _encode(encoded, islice(frames, count), fps, container)
+                count = _encode(encoded, frames, fps, container, hardware)
                 streams = [ffmpeg.input(file_url(encoded))["v"], *_sound(soundtrack, count / fps)]
                 _mux(temporary, streams, container, {"c:v": "copy", **container.audio})
             else:
-                count = _encode(encoded, islice(frames, count), fps, container, _sound(soundtrack, count / fps), watch)
+                count = _encode(encoded, frames, fps, container, hardware, _sound(soundtrack, count / fps), watch)
                 _mux(temporary, [ffmpeg.input(file_url(encoded))], container, {"c": "copy"})
         finally:
             encoded.unlink(missing_ok=True)
@@ -132,6 +136,7 @@ def _encode(
     frames: Iterable[np.ndarray],
     fps: float,
     container: VideoFormat,
+    hardware: bool,
     sound: Sequence[FilterableStream] = (),
     watch: TakesPieces | None = None,
 ) -> int:
@@ -146,14 +151,16 @@ def _encode(
     pictures = _raw_pictures(shape, fps)
     # The tags again for the encoder: newer versions of ffmpeg take them from the pictures, older ones from the options.
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
-    options = {**container.video, **(container.alpha if alpha else {}), "threads": THREADS, **tags}
+    by_gpu = hardware_encoder(container) if hardware and not alpha else None
+    video = by_gpu or {**container.video, **(container.alpha if alpha else {})}
+    options = {**video, "threads": THREADS, **tags}
     count = 0
     if watch is None:
         output = ffmpeg.output(pictures, file_url(path), format=container.format, **options)
     else:
         options |= {**(container.audio if sound else {}), **WATCHED}
         output = ffmpeg.output(pictures, *sound, "pipe:1", format=container.format, **options)
-    with running(output, stdin=subprocess.PIPE) as child, _copied(child, path, watch):
+    with running(output, stdin=subprocess.PIPE, limits_memory=by_gpu is None) as child, _copied(child, path, watch):
         try:
             for frame in chain([first], frames):
                 if frame.shape != shape or frame.dtype != np.uint8:

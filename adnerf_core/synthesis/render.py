@@ -122,6 +122,7 @@ def render(
             duration_s=count / FPS,
             container=container,
             watch=watch,
+            hardware=device == "cuda",
         )
     progress("render", count, count)
     return RenderedVideo(count, count / FPS, width, height, view.change, kind, warnings)
