@@ -4,7 +4,7 @@ On a rented machine with a driver, from a clone: `make env test-env && .venv/bin
 a process of its own with a share of the time: the tests on the real device, preprocessing and a short training, training with the preset
 `standard`, frames a second of portraits of 256 and 512 px and of full frames of 720p, sessions at once, encoding by the GPU,
 and the paper's networks. A part that fails or takes too long leaves its error in the figures, and the others go on; the file is
-written after each. `--device cpu --seconds 60` is a dry run, which says nothing about a GPU.
+written after each. `--device cpu --seconds 300` is a dry run with a small subject, which says nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ from benchmarks.pieces import Comparison, Frames
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 SHORT_STEPS = 300
 """Steps of each field in the short training, whose subject is rendered if the full one does not end in time."""
+DRY = {"size": 64, "audio_steps": 10, "head_steps": 20, "torso_steps": 20}
+"""Changes of that training in a dry run."""
 SESSIONS = (1, 4, 8, 16, 20)
 """Numbers of sessions that render at once."""
 FULL_PX = 1280
@@ -131,9 +133,8 @@ def prepare(job: Job) -> dict[str, Any]:
     clock, start = StageClock(time.perf_counter), time.perf_counter()
     dataset = preprocess(job.video or make_speaker(job.work), job.work / "dataset", progress=clock)
     figures = {"frames": dataset.frames, "preprocess_s": digits(time.perf_counter() - start), "stages_s": clock.seconds}
-    config = PRESETS["draft"].model_copy(
-        update={"device": job.device, "head_steps": SHORT_STEPS, "torso_steps": SHORT_STEPS}
-    )
+    steps = {"head_steps": SHORT_STEPS, "torso_steps": SHORT_STEPS}
+    config = PRESETS["draft"].model_copy(update={"device": job.device} | (steps if job.device == "cuda" else DRY))
     start = time.perf_counter()
     train(dataset, RunDir(job.work / "short"), config)
     return figures | {"short_training_s": digits(time.perf_counter() - start)}
@@ -232,8 +233,8 @@ def paper(job: Job) -> dict[str, Any]:
 
 
 PARTS: dict[str, tuple[float, Callable[[Job], dict[str, Any]]]] = {
-    "tests": (0.1, device_tests),
-    "prepare": (0.2, prepare),
+    "tests": (0.12, device_tests),
+    "prepare": (0.18, prepare),
     "training": (0.35, training),
     "portraits": (0.06, portraits),
     "full_frames": (0.06, full_frames),
@@ -294,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
         print(
-            "benchmarks.gpu needs a CUDA device, and torch finds none; --device cpu --seconds 60 is a dry run.",
+            "benchmarks.gpu needs a CUDA device, and torch finds none; --device cpu --seconds 300 is a dry run.",
             file=sys.stderr,
         )
         return 2

@@ -34,8 +34,9 @@ from tests.adnerf_core.toy import SHORT, SIZE
 from tests.adnerf_core.training.test_adnerf_task import SHORT as PAPER
 
 ON_CUDA = {"device": "cuda", "rays": 64}
-MAX_WAITS_A_STEP = 1
-"""A step's kernels take less time than starting them; each wait lets the device run dry."""
+PAPER_WAITS_A_STEP = 1
+"""A step of the paper's networks reads whether AudioAttNet is used. One of the fast model waits for nothing: its kernels take less time
+than starting them, and each wait would let the device run dry."""
 MAX_WAITS_A_FRAME = 24
 """The toy's frames take 17 (portrait) to 22 (turned view, full frame): which blocks and rays show the head is known on the device only."""
 
@@ -124,14 +125,14 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses_and_counts_waits():
             assert waits.count == before + 1
 
 
-def test_the_fast_training_waits_at_most_once_a_step(trained):
+def test_a_step_of_the_fast_training_does_not_wait(trained):
     run, noted = trained
     refined = {round(share * 20) for share in fast.REFINE_AT}
     head = usual(noted.steps["head"], refined | {0, 9, 11, 12, 19})
     torso = usual(noted.steps["torso"], {0, 5})
     audio = np.diff(noted.audio[:4])  # the encoder's steps; what follows them is its cross-validation
     assert len(head) > 10 and len(torso) == 4 and len(audio) == 3
-    assert max([*audio, *head.values(), *torso.values()]) <= MAX_WAITS_A_STEP, noted.waits.places.most_common(20)
+    assert not any([*audio, *head.values(), *torso.values()]), noted.waits.places.most_common(20)
     lines = [json.loads(line) for line in run.metrics.read_text().splitlines()]
     assert all(np.isfinite(line["loss"]) for line in lines if "loss" in line)
 
@@ -152,7 +153,7 @@ def test_the_papers_training_waits_at_most_once_a_step(toy_dataset, tmp_path):
         noted = WaitsPerStep(waits)
         train(toy_dataset, run, config, noted)
     steps = [*usual(noted.steps["head"], {0, 5}).values(), *usual(noted.steps["torso"], {0, 3}).values()]
-    assert run.done and len(steps) == 6 and max(steps) <= MAX_WAITS_A_STEP, waits.places.most_common(20)
+    assert run.done and len(steps) == 6 and max(steps) <= PAPER_WAITS_A_STEP, waits.places.most_common(20)
 
 
 def to_cuda(batch: RayBatch) -> RayBatch:
