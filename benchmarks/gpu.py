@@ -246,9 +246,9 @@ PARTS: dict[str, tuple[float, Callable[[Job], dict[str, Any]]]] = {
 
 
 def _context() -> ForkServerContext:
-    """Processes start from one that has loaded this module and never used CUDA, which does not survive a fork."""
+    """Processes start from one that has loaded torch and the core and never used CUDA, which does not survive a fork."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.gpu"])
+    context.set_forkserver_preload(["benchmarks.core", "adnerf_core.synthesis.render"])
     return context
 
 
