@@ -4,7 +4,7 @@ On a rented machine with a driver, from a clone: `make env test-env && .venv/bin
 a process of its own with a share of the time: the tests on the real device, preprocessing and a short training, training with the preset
 `standard`, frames a second of portraits of 256 and 512 px and of full frames of 720p, sessions at once, encoding by the GPU,
 and the paper's networks. A part that fails or takes too long leaves its error in the figures, and the others go on; the file is
-written after each. `--device cpu --seconds 300` is a dry run with a small subject, which says nothing about a GPU.
+written after each. `--device cpu --seconds 900` is a dry run with a small subject, which says nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -295,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     if args.device == "cuda" and not torch.cuda.is_available():
         print(
-            "benchmarks.gpu needs a CUDA device, and torch finds none; --device cpu --seconds 300 is a dry run.",
+            "benchmarks.gpu needs a CUDA device, and torch finds none; --device cpu --seconds 900 is a dry run.",
             file=sys.stderr,
         )
         return 2
