@@ -24,7 +24,7 @@ from adnerf_core.files.hardware_encoder import hardware_encoder
 from adnerf_core.files.media_reader import SCALING
 from adnerf_core.files.run_dir import atomic, temporary_beside
 from adnerf_core.files.sound_reader import write_soundtrack
-from adnerf_core.files.video_formats import MP4, WATCHED, VideoFormat
+from adnerf_core.files.video_formats import MP4, WATCHED, WATCHED_X264, VideoFormat
 
 WAV_PIECE = 1 << 20
 """Samples that write_wav() converts at a time, so that hours of sound are not copied as a whole."""
@@ -158,7 +158,7 @@ def _encode(
     if watch is None:
         output = ffmpeg.output(pictures, file_url(path), format=container.format, **options)
     else:
-        options |= {**(container.audio if sound else {}), **WATCHED}
+        options |= {**(container.audio if sound else {}), **WATCHED, **({} if by_gpu else WATCHED_X264)}
         output = ffmpeg.output(pictures, *sound, "pipe:1", format=container.format, **options)
     with running(output, stdin=subprocess.PIPE, limits_memory=by_gpu is None) as child, _copied(child, path, watch):
         try:

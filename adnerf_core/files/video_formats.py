@@ -43,19 +43,19 @@ MP4 = VideoFormat(
     audio={"c:a": "aac", "b:a": "160k"},
     muxing={"movflags": "+faststart"},  # playback starts before the download has ended
     # NVENC's middle preset, at a constant quality near that of CRF 18. Unmeasured: no device was at hand.
-    hardware={"c:v": "h264_nvenc", "preset": "p4", "rc": "vbr", "cq": 19, "b:v": 0},
+    hardware={"c:v": "h264_nvenc", "preset": "p4", "rc": "vbr", "cq": 19, "b:v": 0, "forced-idr": 1},
 )
 WATCHED = {
     "g": SEGMENT_FRAMES,
     "sc_threshold": 0,  # no key frames elsewhere
     "force_key_frames": f"expr:eq(n,{FIRST_SEGMENT_FRAMES})",
-    # A frame leaves the encoder 8 frames after it came, not 17. At equal size that costs no quality that was measurable.
-    "rc-lookahead": 5,
-    "x264-params": "sync-lookahead=0",
     # Each fragment begins with a key frame. The header is written late, with the times at which sound and picture begin.
     "movflags": "+frag_keyframe+delay_moov+default_base_moof",
 }
 """Further settings of an MP4 that is watched while it is written (fragments.py): where its fragments begin."""
+WATCHED_X264 = {"rc-lookahead": 5, "x264-params": "sync-lookahead=0"}
+"""Those of the encoder on the CPU: a frame leaves it 8 frames after it came, not 17. At equal size that costs no quality that was
+measurable."""
 WEBM = VideoFormat(
     format="webm",
     # Constant quality needs a bit rate of 0. `realtime` takes a fifth of the time for an eighth more bytes.
