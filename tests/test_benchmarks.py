@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import benchmarks.render
-from benchmarks import core
+from adnerf_core.config import FPS, SAMPLE_RATE
+from benchmarks import core, strangers
 from benchmarks.pieces import Comparison, counting, evaluations
 from tests.adnerf_core.toy import SIZE
 
@@ -101,3 +102,15 @@ def test_time_is_counted_for_the_stage_that_ran():
     for stage in ("survey", "survey", "track", "track"):
         clock(stage, 0, 1)
     assert clock.seconds == {"survey": 3.0, "track": 7.0}
+
+
+def test_drawn_speakers_are_compared_with_their_own_lips(toy_run, tmp_path, monkeypatch):
+    monkeypatch.setattr(strangers, "DRAWN", {"en-us+f3": "My name is Bob."})
+    out = tmp_path / "strangers.json"
+    figures = strangers.main([str(toy_run.root), "--json", str(out)])
+    assert json.loads(out.read_text()).keys() == figures.keys() == {"en-us+f3"}
+    assert -1 <= figures["en-us+f3"].correlation <= 1 and figures["en-us+f3"].amplitude > 0
+    speaker = strangers.drawn_speaker("en-us+f3", "My name is Bob.")
+    monkeypatch.setattr(strangers, "predicted_opening", lambda subject, speech: 0.5 * speaker.opening + 0.1)
+    assert strangers.follow(None, speaker) == pytest.approx((1.0, 0.5))
+    assert speaker.opening.max() > 0.5 and len(speaker.opening) == len(speaker.speech) // (SAMPLE_RATE // FPS)

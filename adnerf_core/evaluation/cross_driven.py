@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -28,6 +29,20 @@ MAX_FRAMES = 20 * FPS
 """Frames of the reference that are compared, from its start: as many as `evaluate` takes, so the figures can be compared."""
 STILL_POSE = RenderOptions(pose="still")
 """The head pose is still, so that the mouth opening is not foreshortened."""
+
+
+class Speaker(NamedTuple):
+    """What a speaker says, and how the mouth opens meanwhile.
+
+    Attributes:
+        speech: mono at SAMPLE_RATE, -1..1, as long as the pictures; in time with the lips if the offset could be measured.
+        opening: see `openings`.
+        lag_s: how late the sound was, s; 0 if that could not be measured.
+    """
+
+    speech: Float[ndarray, " samples"]
+    opening: Float[ndarray, " frames"]
+    lag_s: float
 
 
 def evaluate_cross_driven(
@@ -56,26 +71,33 @@ def evaluate_cross_driven(
         MissingBackend: If the subject's audio features need something that is not installed.
     """
     subject = load_subject(run, device)
-    frames = ffmpeg.read_frames(reference, duration_s=MAX_FRAMES / FPS)
-    truth = openings(frames, lambda done: progress("reference", done, MAX_FRAMES))
-    if np.isfinite(truth).sum() < FPS:
-        raise NoFaceFound(f"{reference.name} shows a face for less than a second at its start.")
-    # A second more than the pictures: the shifted sound still covers all frames.
-    samples = ffmpeg.extract_audio(audio or reference, duration_s=len(truth) / FPS + 1)
-    offset = estimate_av_offset(samples, truth)
-    lag_s = offset.lag_s if offset.reliable else 0.0
-    speech = shift_audio(samples, lag_s, len(truth))
-    codes = encode_stream(subject.model, subject.extractor, [speech], subject.poses.device)
+    speaker = observe_speaker(reference, audio, lambda done: progress("reference", done, MAX_FRAMES))
+    codes = encode_stream(subject.model, subject.extractor, [speaker.speech], subject.poses.device)
     view = applied_view(subject, STILL_POSE.view)
     rendered = openings(render_frames(subject, codes, subject.background, STILL_POSE, view, progress))
-    progress("render", len(truth), len(truth))
+    frames = len(speaker.opening)
+    progress("render", frames, frames)
     figures = {
-        "other_voice_sync": metrics.correlation(rendered, truth),
-        "other_voice_amplitude": metrics.amplitude(rendered, truth),
-        "other_voice_lag_ms": 1000 * lag_s,
+        "other_voice_sync": metrics.correlation(rendered, speaker.opening),
+        "other_voice_amplitude": metrics.amplitude(rendered, speaker.opening),
+        "other_voice_lag_ms": 1000 * speaker.lag_s,
     }
     rounded = {name: None if value is None else round(value, 4) for name, value in figures.items()}
-    return rounded | {"other_voice_frames": len(truth)}
+    return rounded | {"other_voice_frames": frames}
+
+
+def observe_speaker(
+    reference: Path, audio: Path | None = None, on_frame: Callable[[int], object] = lambda done: None
+) -> Speaker:
+    """Measures the first MAX_FRAMES of a speaker's video; the arguments and errors are those of evaluate_cross_driven."""
+    opening = openings(ffmpeg.read_frames(reference, duration_s=MAX_FRAMES / FPS), on_frame)
+    if np.isfinite(opening).sum() < FPS:
+        raise NoFaceFound(f"{reference.name} shows a face for less than a second at its start.")
+    # A second more than the pictures: the shifted sound still covers all frames.
+    samples = ffmpeg.extract_audio(audio or reference, duration_s=len(opening) / FPS + 1)
+    offset = estimate_av_offset(samples, opening)
+    lag_s = offset.lag_s if offset.reliable else 0.0
+    return Speaker(shift_audio(samples, lag_s, len(opening)), opening, lag_s)
 
 
 def openings(

@@ -80,3 +80,9 @@ class LipPca:
     def decode(self, codes: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n points 3"]:
         """Returns the shapes (LIP_CHIN_LANDMARKS, head frame, head units) that codes describe."""
         return self.mean + np.tensordot(codes.astype(np.float32), self.components, 1)
+
+    def opening(self, codes: Float[np.ndarray, "n width"]) -> Float[np.ndarray, " n"]:
+        """Returns the mouth_opening of the shapes that codes describe, head units."""
+        landmarks = np.full((len(codes), 478, 3), np.nan, np.float32)
+        landmarks[:, LIP_CHIN_LANDMARKS] = self.decode(codes)
+        return mouth_opening(landmarks)
