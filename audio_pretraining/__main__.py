@@ -1,4 +1,4 @@
-"""python -m audio_pretraining: makes phones.safetensors and prior.safetensors of adnerf_core/audio.
+"""python -m audio_pretraining: makes phones_3.safetensors and prior_3.safetensors of adnerf_core/audio.
 
 The first holds the linear discriminants of phonemes, the second the pretrained encoder. Both are made from the voices of espeak-ng
 alone, in about a CPU-minute.
@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from jaxtyping import Float, Shaped
 
+from adnerf_core.audio import phonemes, pretrained_encoder
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.mel import Mel
 from adnerf_core.audio.moonshine import MoonshineEncoder
-from adnerf_core.audio.phonemes import PhonemeFeatures, voice_activity
-from adnerf_core.audio.pretrained_encoder import NUM_DISTANCES, serialize
+from adnerf_core.audio.phonemes import LAYER, PhonemeFeatures, voice_activity
+from adnerf_core.audio.pretrained_encoder import FEATURES, NUM_DISTANCES, serialize
 from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 from adnerf_core.cli_progress import progress_bar
@@ -65,12 +66,15 @@ def main() -> None:
     with progress_bar() as progress:
         corpus = make_corpus(60 * args.minutes, args.seed, progress)
         found = discriminants(corpus.states, corpus.phonemes, PhonemeFeatures.width)
-        phonemes = found(corpus.states) * corpus.activity[:, None]
-        features = np.concatenate([corpus.spectrum, phonemes], axis=1).astype(np.float32)
+        separated = found(corpus.states) * corpus.activity[:, None]
+        features = np.concatenate([corpus.spectrum, separated], axis=1).astype(np.float32)
         encoder, figures = pretrain(features, corpus.mouth, args.steps, args.seed, progress)
-    for name, content in (("phones", found.serialize()), ("prior", serialize(encoder))):
-        (args.out / f"{name}.safetensors").write_bytes(content)
-        print(f"{args.out / name}.safetensors: {len(content) / 1e3:.0f} kB")
+    for file, content in (
+        (phonemes.FILES[LAYER], found.serialize()),
+        (pretrained_encoder.FILES[FEATURES], serialize(encoder)),
+    ):
+        (args.out / file.name).write_bytes(content)
+        print(f"{args.out / file.name}: {len(content) / 1e3:.0f} kB")
     print(f"correlation {figures['correlation']:.2f}")
 
 
@@ -86,7 +90,7 @@ def make_corpus(seconds: float, seed: int, progress: Progress = silent) -> Corpu
         progress: called with the stage "corpus".
     """
     random = np.random.default_rng(seed)
-    mel, recogniser = Mel(), MoonshineEncoder()
+    mel, recogniser = Mel(), MoonshineEncoder(LAYER)
     parts, total_frames = [], 0
     for utterance in utterances(seconds, random):
         spectrum = mel(utterance.samples)

@@ -20,9 +20,9 @@ CHANNELS = 32
 """Channels of a network's first layers, as in AudioNet."""
 LEAKY_SLOPE = 0.02
 """Slope of the leaky ReLU for negative input, as in AudioNet."""
-HALF_WEIGHT_S = 60.0
-"""Seconds of speech with which the second encoder of two gets the weight 1/2. Of the weights that were tried, .3 to .5 were the best for
-46 s of footage, and .2 for 18 s, where more cost other voices (docs/fidelity.md); t / (t + 60 s) gives .43 and .23."""
+HALF_WEIGHT_S = 180.0
+"""Seconds of speech with which the second encoder of two gets the weight 1/2. For 46 s of footage, a weight of .2 follows the own voice as
+well as .43 does, and others better (docs/fidelity.md); t / (t + 180 s) gives .2."""
 
 
 class AudioEncoder(nn.Module):

@@ -22,6 +22,9 @@ AUDIO_FEATURES = {
 the libraries of the others need not be installed. `deepspeech` is no config.FeatureName, because it cannot be computed; imported datasets
 have these features, so its width and its error message are needed."""
 
+LATEST = {"mel+phones": "mel+phones:3"}
+"""Names that mean other features for new footage than for subjects of earlier versions, which are stored under the name alone."""
+
 
 class AudioFeatures(ABC):
     """Turns a waveform into one row of numbers per step.
@@ -66,11 +69,17 @@ def feature_class(name: str) -> type[AudioFeatures]:
     return getattr(import_module(module), attribute)
 
 
+def latest_name(name: str) -> str:
+    """Returns the name under which the features that a user calls `name` are computed and stored for new footage."""
+    return LATEST.get(name, name)
+
+
 def load_features(name: str) -> AudioFeatures:
     """Loads the extractor `name`.
 
     Args:
-        name: a key of AUDIO_FEATURES; extractors with exchangeable weights take their folder or hub id after a colon.
+        name: a key of AUDIO_FEATURES; extractors with exchangeable weights take their folder or hub id after a colon, and
+            `mel+phones` the layer of the recogniser.
 
     Raises:
         KeyError: the name is not in the table.

@@ -20,9 +20,9 @@ class MelPhonemes(AudioFeatures):
     width = Mel.width + PhonemeFeatures.width
     spectrum_width = Mel.spectrum_width
 
-    def __init__(self):
-        """Raises MissingBackend if the recogniser of PhonemeFeatures is not installed."""
-        self.extractors = Mel(), PhonemeFeatures()
+    def __init__(self, layer: str | None = None):
+        """Takes the layer of PhonemeFeatures as text. Raises MissingBackend if its recogniser is not installed."""
+        self.extractors = Mel(), PhonemeFeatures(layer and int(layer))
 
     def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures.

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from scipy.interpolate import interp1d
 
 from adnerf_core.audio.chunking import HOP
+from adnerf_core.audio.ort_outputs import with_output
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
 
@@ -31,11 +32,19 @@ PADDING = SAMPLE_RATE // 10
 
 
 class MoonshineEncoder:
-    """Hidden states of the encoder's last layer, 288 numbers each."""
+    """Hidden states of one of the encoder's layers, 288 numbers each."""
 
-    def __init__(self):
-        """Raises MissingBackend if ONNX Runtime or the weights are not installed."""
-        self._session = open_session("encoder_model.ort", "mel+phones")
+    def __init__(self, layer: int | None = None):
+        """Loads the encoder.
+
+        Args:
+            layer: number of the layer, 0 to 4; None is the last, sixth one.
+
+        Raises:
+            MissingBackend: ONNX Runtime or the weights are not installed.
+        """
+        output = None if layer is None else f"/layers.{layer}/Add_1_output_0"
+        self._session = open_session("encoder_model.ort", "mel+phones", output)
 
     def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
         """Computes the hidden states at the middle of each step of HOP samples, by linear interpolation in time.
@@ -66,8 +75,11 @@ def weights_file(name: str, needs: str) -> Path:
     return weights
 
 
-def open_session(name: str, needs: str) -> Any:
-    """Returns an ONNX Runtime session with one of the weights. Raises MissingBackend if they or ONNX Runtime are not installed."""
+def open_session(name: str, needs: str, output: str | None = None) -> Any:
+    """Returns an ONNX Runtime session with one of the weights, whose first output is the value `output` if that is given.
+
+    Raises MissingBackend if they or ONNX Runtime are not installed.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -77,4 +89,6 @@ def open_session(name: str, needs: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena would never shrink again after a long chunk
-    return onnxruntime.InferenceSession(weights_file(name, needs), options, providers=["CPUExecutionProvider"])
+    network = weights_file(name, needs)
+    source = network if output is None else with_output(network.read_bytes(), output)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -14,8 +14,15 @@ from adnerf_core.audio.chunking import HOP, RATE, AudioChunk
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.moonshine import MoonshineEncoder
 
-FILE = files("adnerf_core.audio") / "phones.safetensors"
-"""The discriminants; `python -m audio_pretraining` makes the file."""
+LAYER = 3
+"""Layer of the recogniser whose states are used, of 0 to 5. In the middle the states follow what is heard; towards the last they follow
+what is understood, in English. With layers 2, 3 and 5, other voices are followed with a correlation of .60, .61 and .57 (docs/fidelity.md)."""
+FILES = {
+    LAYER: files("adnerf_core.audio") / "phones_3.safetensors",
+    None: files("adnerf_core.audio") / "phones.safetensors",
+}
+"""The discriminants of a layer; `python -m audio_pretraining` makes those of LAYER. Those of the last layer, None, are kept for subjects of
+earlier versions."""
 FADE_DB = (-50.0, -30.0)
 """Level of a step, relative to the chunk's speech, below which it counts 0 and above which it counts 1; linear between. The
 recogniser's states run ahead of the speech by up to .4 s, so without fading the lips would open during the pause before a word. Chosen
@@ -53,10 +60,10 @@ class PhonemeFeatures(AudioFeatures):
     """Number of discriminants. 24 follow other voices less well (correlation .48 instead of .50 before a subject's own training), 48
     no better (docs/fidelity.md)."""
 
-    def __init__(self):
-        """Raises MissingBackend if the recogniser is not installed."""
-        self._recogniser = MoonshineEncoder()
-        discriminants = load(FILE.read_bytes())
+    def __init__(self, layer: int | None = LAYER):
+        """Takes a key of FILES. Raises MissingBackend if the recogniser is not installed."""
+        self._recogniser = MoonshineEncoder(layer)
+        discriminants = load(FILES[layer].read_bytes())
         self._silence, self._directions = discriminants["silence"], discriminants["directions"]
 
     def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:

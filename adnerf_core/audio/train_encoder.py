@@ -33,10 +33,9 @@ EVALUATION_BATCH = 512
 FOLDS = 5
 """Contiguous parts of the footage for cross-validation. Each network is trained without one of them, and MEMBERS / FOLDS = 2 networks
 without the same one: the least with which their covariance can be estimated (see cross_validate)."""
-PRETRAINED_WEIGHT = 0.3
+PRETRAINED_WEIGHT = 0.15
 """Weight of the pretrained encoder in the interpolation with the trained one (Wortsman et al., "Robust fine-tuning of zero-shot models",
-2022). Other voices gain by it; of .15, .3 and .45, .3 was the best for them at no cost that the second encoder does not make up for
-(docs/fidelity.md)."""
+2022). Other voices gain by it; of .15, .3 and .5, .15 was the best for them and for the own voice (docs/fidelity.md)."""
 MIN_FEATURE_STD = 0.1
 """Smallest standard deviation that features are divided by, so that the noise of a constant feature is not amplified."""
 EPSILON = 1e-6

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 
-from adnerf_core.audio.features import load_features
+from adnerf_core.audio.features import latest_name, load_features
 from adnerf_core.config import FPS, SAMPLE_RATE, FeatureName, TrackerName
 from adnerf_core.data.dataset import VERSION, SubjectDataset
 from adnerf_core.errors import BadFolder, NoFaceFound
@@ -232,9 +232,10 @@ def write_audio(
                 adnerf_format.AUDIO_REMEDY,
             )
     else:
-        extractor = load_features(features_name)
+        name = latest_name(features_name)
+        extractor = load_features(name)
         features = extractor(samples)
-        entry = {"name": features_name, "width": extractor.width, "rate": extractor.rate}
+        entry = {"name": name, "width": extractor.width, "rate": extractor.rate}
     with atomic(out / "features.npy") as temporary:
         np.save(temporary, features)
     return entry

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adnerf_core.audio.features import load_features
+from adnerf_core.audio.features import latest_name, load_features
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import (
     FaceOutOfView,
@@ -257,7 +257,8 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     lag_s = offset.lag_s if offset.reliable else 0.0
     aligned = av_sync.shift_audio(samples, lag_s, len(opening))
     ffmpeg.write_wav(work.out / "audio.wav", aligned)
-    features = load_features(work.config.features)
+    name = latest_name(work.config.features)
+    features = load_features(name)
     with atomic(work.out / "features.npy") as temporary:
         np.save(temporary, features(aligned))
     progress(1, 1)
@@ -266,7 +267,7 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         "lag_sure": offset.reliable,
         "lag_correlation": round(offset.correlation, 3),
         "speech_share": footage_report.speech_share(np.concatenate(list(_heard(aligned, valid)))),
-        "features": {"name": work.config.features, "width": features.width, "rate": features.rate},
+        "features": {"name": name, "width": features.width, "rate": features.rate},
     }
 
 

@@ -52,9 +52,9 @@ def train_audio_encoders(
     encoders.set_second_weight(len(trained) / FPS)
     count = len(encoders.stream_widths)
     for number, (encoder, width) in enumerate(zip(encoders.encoders, encoders.stream_widths, strict=True)):
-        if pretrained := number == 0 and name == pretrained_encoder.FEATURES:
+        if pretrained := number == 0 and name in pretrained_encoder.FILES:
             distances = torch.from_numpy(mouth_distances(track.canonical_landmarks[trained])).float().to(device)
-            pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances)
+            pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances, name)
         figures = train_encoder(
             encoder,
             EncoderData(features[:, :width], min(width, feature_class(name).spectrum_width), codes, frames),

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load
 
 from adnerf_core.audio import chunking
 from adnerf_core.audio.chunking import CHUNK_SAMPLES, CONTEXT_SAMPLES, HOP, RATE, AudioChunk, chunk_audio
-from adnerf_core.audio.features import feature_class, load_features
+from adnerf_core.audio.features import feature_class, latest_name, load_features
 from adnerf_core.audio.mel import BANDS, LOG_KNEE, Mel, mel_filters
-from adnerf_core.audio.moonshine import WHEEL
-from adnerf_core.audio.phonemes import PhonemeFeatures, voice_activity
+from adnerf_core.audio.moonshine import WHEEL, MoonshineEncoder, open_session, weights_file
+from adnerf_core.audio.ort_outputs import with_output
+from adnerf_core.audio.phonemes import FILES, LAYER, PhonemeFeatures, voice_activity
 from adnerf_core.audio.windows import LENGTH, windows
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
@@ -166,6 +168,34 @@ def test_phoneme_features_do_not_depend_on_the_level():
     samples, _ = spoken()
     loud, quiet = PhonemeFeatures()(samples), PhonemeFeatures()(0.1 * samples)
     assert np.corrcoef(loud.ravel(), quiet.ravel())[0, 1] > 0.98
+
+
+def test_the_states_of_a_layer_in_the_middle_are_read():
+    """They depend less on what is said later than the last layer's states do."""
+    samples, _ = spoken()
+    start = samples[: len(samples) // 2 + 3 * SAMPLE_RATE // 10]
+    steps = len(samples) // 2 // HOP - 5
+
+    def change(layer):
+        whole, cut = (MoonshineEncoder(layer)(part)[:steps] for part in (samples, start))
+        return np.linalg.norm(whole - cut) / np.linalg.norm(whole - whole.mean(0))
+
+    assert change(LAYER) < 0.7 * change(None)
+    network = weights_file("encoder_model.ort", "a test").read_bytes()
+    assert len(with_output(network, "x")) < len(network) + 16
+    with pytest.raises(Exception, match="no_such_value"):
+        open_session("encoder_model.ort", "a test", "no_such_value")
+
+
+def test_subjects_of_earlier_versions_keep_the_features_of_the_last_layer():
+    samples, _ = spoken()
+    earlier, now = load_features("mel+phones"), load_features(latest_name("mel+phones"))
+    assert earlier.width == now.width and latest_name("mel") == "mel"
+    known = load(FILES[None].read_bytes())
+    states = MoonshineEncoder()(samples) - known["silence"]
+    expected = states @ known["directions"] * voice_activity(samples)[:, None]
+    assert np.allclose(earlier(samples)[:, BANDS:], expected, atol=1e-4)
+    assert not np.allclose(now(samples)[:, BANDS:], expected, atol=0.5)
 
 
 def test_missing_libraries_are_named(monkeypatch):

@@ -9,7 +9,7 @@ import torch
 import audio_pretraining.__main__ as making
 from adnerf_core.audio.encoder import AudioEncoder
 from adnerf_core.audio.features import load_features
-from adnerf_core.audio.pretrained_encoder import FEATURES, NUM_DISTANCES, init_from_pretrained, load_pretrained
+from adnerf_core.audio.pretrained_encoder import FEATURES, FILES, NUM_DISTANCES, init_from_pretrained, load_pretrained
 from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FPS, SAMPLE_RATE
@@ -22,11 +22,10 @@ from demo.speech import Phoneme
 WIDTH = load_features(FEATURES).width
 
 
-@pytest.fixture(scope="module")
-def spoken():
+def speech(name):
     """Twenty seconds of synthetic speech that the encoder was not trained on: features, and the mouth that belongs to them."""
     random = np.random.default_rng(1234)
-    extractor = load_features(FEATURES)
+    extractor = load_features(name)
     features, lips = [], []
     for utterance in utterances(20, random):
         steps = extractor(utterance.samples)
@@ -36,13 +35,19 @@ def spoken():
     return torch.from_numpy(np.concatenate(features)), torch.from_numpy(np.concatenate(lips))
 
 
+@pytest.fixture(scope="module")
+def spoken():
+    return speech(FEATURES)
+
+
 def every(frames):
     return torch.arange(len(frames))
 
 
-def test_the_pretrained_encoder_predicts_the_mouth_of_an_unseen_voice(spoken):
-    features, lips = spoken
-    predicted = load_pretrained(WIDTH)(windows(features, every(lips)))
+@pytest.mark.parametrize("name", FILES)
+def test_the_pretrained_encoder_predicts_the_mouth_of_an_unseen_voice(name, spoken):
+    features, lips = spoken if name == FEATURES else speech(name)
+    predicted = load_pretrained(WIDTH, name)(windows(features, every(lips)))
     correlations = [np.corrcoef(predicted[:, axis], lips[:, axis])[0, 1] for axis in range(NUM_DISTANCES)]
     assert min(correlations) > 0.5
 
@@ -110,9 +115,9 @@ def test_discriminants_and_encoder_can_be_made_again(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["audio_pretraining", "--minutes", "1.5", "--steps", "3", "--out", str(tmp_path)])
     monkeypatch.setattr("audio_pretraining.phonemes.MIN_STEPS", 10)
     making.main()
-    assert {"phones.safetensors", "prior.safetensors"} == {path.name for path in tmp_path.iterdir()}
-    monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILE", tmp_path / "prior.safetensors")
-    monkeypatch.setattr("adnerf_core.audio.phonemes.FILE", tmp_path / "phones.safetensors")
+    assert {"phones_3.safetensors", "prior_3.safetensors"} == {path.name for path in tmp_path.iterdir()}
+    monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILES", {FEATURES: tmp_path / "prior_3.safetensors"})
+    monkeypatch.setattr("adnerf_core.audio.phonemes.FILES", {3: tmp_path / "phones_3.safetensors"})
     encoder, features = load_pretrained(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
     assert torch.isfinite(encoder.last.weight).all() and features.shape == (50, WIDTH)
     assert all(path.stat().st_size < 1_000_000 for path in tmp_path.iterdir())
