@@ -4,7 +4,8 @@ A CLIP shows somebody who speaks. The opening of the subject's mouth that the au
 opening of that person's mouth, as `evaluate --reference` does, but without rendering: this costs about as much as tracking the face in
 CLIP. Drawn speakers of DRAWN are compared as well: their lips are known.
 
-Prints the correlation and the amplitude (the spread of the predicted opening over the true one) for each person, and their means.
+Prints for each person the correlation, the amplitude (standard deviation of the predicted opening over that of the person's, which only
+people in pictures have in a common unit) and the same over that of the subject's own footage, and the means.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from adnerf_core.audio.inference import encode_stream
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.cross_driven import Speaker, observe_speaker
+from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.files.run_dir import RunDir, write_json
 from adnerf_core.synthesis.subject import Subject, load_subject
 from demo.lips import mouth_track
 from demo.speech import speak
 
 DRAWN = {
-    "en-gb+f2": "Before the play began, my brother bought five cups of warm apple punch. We moved up, and the film was over by nine.",
+    "en-gb-x-rp+f2": "Before the play began, my brother bought five cups of warm apple punch. We moved up, and the film was over by nine.",
     "de+m3": "Am Bahnhof warten viele Leute auf den Bus, aber er kommt wieder einmal viel zu spät. Papa holt uns morgen früh ab.",
     "fr+f4": "Ma voisine possède un petit bateau bleu, et nous partons souvent en mer avec elle quand il fait beau au mois de mai.",
     "cmn+m1": "我爸爸明天早上坐飞机去北京，妈妈和妹妹都不想去。我们晚上一起吃饭，然后看一部老电影。",
@@ -46,6 +48,7 @@ class Following(NamedTuple):
 
     correlation: float
     amplitude: float
+    over_own: float
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Following]:
@@ -76,7 +79,20 @@ def drawn_speaker(voice: str, text: str) -> Speaker:
 def follow(subject: Subject, speaker: Speaker) -> Following:
     """Compares the opening that `subject` would have with that of `speaker`."""
     predicted = predicted_opening(subject, speaker.speech)[: len(speaker.opening)]
-    return Following(metrics.correlation(predicted, speaker.opening), metrics.amplitude(predicted, speaker.opening))
+    return Following(
+        metrics.correlation(predicted, speaker.opening),
+        metrics.amplitude(predicted, speaker.opening),
+        float(np.std(predicted)) / own_spread(subject.lip_pca),
+    )
+
+
+def own_spread(lip_pca: LipPca) -> float:
+    """Standard deviation of the opening in the subject's footage, head units: codes have variance 1 there, and are uncorrelated."""
+    rest, moved = (
+        lip_pca.opening(np.zeros((1, len(lip_pca.components)))),
+        lip_pca.opening(np.eye(len(lip_pca.components))),
+    )
+    return float(np.linalg.norm(moved - rest))
 
 
 def predicted_opening(subject: Subject, speech: Float[ndarray, " samples"]) -> Float[ndarray, " frames"]:
@@ -87,7 +103,7 @@ def predicted_opening(subject: Subject, speech: Float[ndarray, " samples"]) -> F
 
 def show(figures: dict[str, Following]) -> None:
     """Prints the figures, and their means over drawn speakers and over people."""
-    table = Table("speaker", "correlation", "amplitude")
+    table = Table("speaker", "correlation", "amplitude", "over own")
     people = [figure for name, figure in figures.items() if name not in DRAWN]
     rows = (
         dict(figures)
@@ -102,3 +118,7 @@ def show(figures: dict[str, Following]) -> None:
 def mean(figures: list[Following]) -> Following:
     """Returns the mean of each figure."""
     return Following(*(float(np.mean(values)) for values in zip(*figures, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 import benchmarks.render
 from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.face.lip_pca import LIP_CHIN_LANDMARKS, LOWER_INNER, LipPca
 from benchmarks import core, strangers
 from benchmarks.pieces import Comparison, counting, evaluations
 from tests.adnerf_core.toy import SIZE
@@ -112,5 +115,9 @@ def test_drawn_speakers_are_compared_with_their_own_lips(toy_run, tmp_path, monk
     assert -1 <= figures["en-us+f3"].correlation <= 1 and figures["en-us+f3"].amplitude > 0
     speaker = strangers.drawn_speaker("en-us+f3", "My name is Bob.")
     monkeypatch.setattr(strangers, "predicted_opening", lambda subject, speech: 0.5 * speaker.opening + 0.1)
-    assert strangers.follow(None, speaker) == pytest.approx((1.0, 0.5))
+    lip_pca = LipPca(np.zeros((len(LIP_CHIN_LANDMARKS), 3)), np.zeros((1, len(LIP_CHIN_LANDMARKS), 3)))
+    for landmark in LOWER_INNER:
+        lip_pca.components[0, LIP_CHIN_LANDMARKS.index(landmark), 1] = -float(np.std(speaker.opening))
+    subject = SimpleNamespace(lip_pca=lip_pca)
+    assert strangers.follow(subject, speaker) == pytest.approx((1.0, 0.5, 0.5), rel=1e-4)
     assert speaker.opening.max() > 0.5 and len(speaker.opening) == len(speaker.speech) // (SAMPLE_RATE // FPS)
