@@ -1,4 +1,6 @@
-"""The sweep: finds jobs whose worker is lost, and wake-ups that were never sent or got lost. Workers, beat and the API run it."""
+"""The sweep: finds jobs whose worker is lost, wake-ups that were never sent or got lost, and withdrawals that are not finished. Workers,
+beat and the API run it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from datetime import datetime
 from storage.database.engine import Database
 from storage.database.models import Job
 from storage.settings import Settings
-from storage.tables import jobs, workers
+from storage.tables import jobs, withdrawals, workers
 from worker.broker import Broker
 from worker.locks import is_abandoned
 from worker.watchdog import RunningClock
@@ -75,6 +77,15 @@ class Sweeper:
         }
         if self.broker is not None:
             self.broker.resend_due(self.database)
+        self._advance_withdrawals()
+
+    def _advance_withdrawals(self) -> None:
+        """Cancels the next jobs of subjects whose consent was withdrawn: some of each owner, so that other writers are not held up."""
+        with self.database.session(write=False) as session:
+            subjects = withdrawals.unfinished(session)
+        for subject_id in subjects:
+            with self.database.session() as session:
+                withdrawals.advance(session, subject_id)
 
     def run(self, stopping: threading.Event) -> None:
         """Sweeps every sweep_s seconds until `stopping` is set; a failure, such as an absent database, ends nothing."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import ReadSession, StoreDep, WriteSession
+from api.deps import ReadSession, StoreDep, TurnsDep
 from api.openapi.responses import JSON_CODES, problems
 from api.requests.idempotency import IdempotencyDep
 from api.requests.json_body import JsonBody
@@ -30,17 +31,24 @@ def get_consent(subject_id: str, caller: CallerDep, session: ReadSession) -> res
     summary="Withdraw consent",
     responses=problems("not_found", *JSON_CODES),
 )
-def withdraw_consent(
+async def withdraw_consent(
     caller: CallerDep,
     idempotency: IdempotencyDep,
     subject_id: str,
     withdrawal: JsonBody[resources.Withdrawal],
-    session: WriteSession,
+    turns: TurnsDep,
     store: StoreDep,
 ) -> Response:
-    """Cancels the subject, its videos and its jobs for good: nothing of it is made or shown any more.
+    """Cancels the subject, its videos and its jobs for good: nothing of it is made or shown any more. If it has more than fifty videos,
+    the others are cancelled within minutes after the response.
 
     With `purge`, footage, models and videos are removed as well; the record itself stays. Repeating the request changes nothing.
     """
-    row = consents.withdraw_consent(session, store, subject_id, owner=caller.owner, purge=withdrawal.purge)
-    return idempotency.respond(session, serializers.subject(session, row))
+
+    def withdraw(session: Session) -> Response:
+        row = consents.withdraw_consent(session, store, subject_id, owner=caller.owner, purge=withdrawal.purge)
+        return idempotency.respond(session, serializers.subject(session, row))
+
+    response = await turns.write(withdraw)
+    await turns.write(lambda session: consents.cancel_videos(session, subject_id))
+    return response

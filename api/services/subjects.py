@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from adnerf_core.config import FaceChoice, PresetName
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import Job, Subject, new_id, now
+from storage.database.models import Delivery, Job, Subject, new_id, now
 from storage.errors import NotFound, PreviewNotReady, ReportNotReady, StoreAway, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
@@ -137,7 +137,7 @@ def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, own
     jobs.delete_where(session, Job.subject_id == subject_id)
     session.execute(delete(Subject).where(Subject.id == subject_id))
     idempotency.erase_naming(session, subject_id, owner=owner)
-    webhooks.delete_naming(session, owner=owner, subject_id=subject_id)
+    webhooks.delete_deliveries(session, Delivery.subject_id == subject_id, owner=owner)
     deletions.request(session, store, f"subjects/{subject_id}/")
 
 

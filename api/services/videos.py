@@ -15,7 +15,7 @@ from adnerf_core.config import MARK_BITS, MAX_PORTRAIT_PX, RenderOptions
 from api.services.subjects import ready_subject, removed_on_error, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import Job, JobPriority, Subject, Video, new_id
+from storage.database.models import Delivery, Job, JobPriority, Subject, Video, new_id
 from storage.errors import FullFrameUnavailable, NotFound, VideoNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
@@ -180,7 +180,7 @@ def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: 
     jobs.delete_where(session, Job.video_id == video_id)
     session.execute(delete(Video).where(Video.id == video_id))
     idempotency.erase_naming(session, video_id, owner=owner)
-    webhooks.delete_naming(session, owner=owner, video_id=video_id)
+    webhooks.delete_deliveries(session, Delivery.video_id == video_id, owner=owner)
     deletions.request(session, store, f"subjects/{video.subject_id}/videos/{video_id}/")
 
 

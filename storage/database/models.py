@@ -11,7 +11,7 @@ from storage.database.rows.files import Upload, UploadPart, Verification, Verifi
 from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobPriority, JobState, Voice, Worker
 from storage.database.rows.owners import Key, Owner, ResponseResource, StoredResponse, Usage
 from storage.database.rows.service import Certificate, Deletion, Identity
-from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState
+from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState, Withdrawal
 from storage.database.rows.webhooks import Delivery, DeliveryState, Webhook, WebhookEvent
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "Voice",
     "Webhook",
     "WebhookEvent",
+    "Withdrawal",
     "Worker",
     "new_id",
     "now",

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -36,7 +37,7 @@ from sqlalchemy.orm import Session
 from storage.database import queries
 from storage.database.engine import after_commit, hooks_of
 from storage.database.models import Job, JobKind, JobPriority, Subject, Video, new_id, now
-from storage.errors import MoveNotAllowed
+from storage.errors import MoveNotAllowed, NotFound
 from storage.tables import consents, counters, job_events, queue, quotas, webhooks
 from storage.tables.queue import KINDS, PRIORITIES
 
@@ -142,7 +143,7 @@ def claim(session: Session, worker: str, *, lease_s: float, kinds: Iterable[JobK
     """
     first = (
         select(Job.id)
-        .where(Job.state == "queued", *queue.of_kinds(set(kinds)))
+        .where(*queue.claimable(set(kinds)))
         .order_by(*queue.ORDER)
         .limit(1)
         .with_for_update(skip_locked=True)
@@ -270,6 +271,14 @@ def cancel(session: Session, job_id: str) -> Job:
         MoveNotAllowed: the job has ended.
     """
     return _move_by_client(session, "cancel", job_id, **_ENDED | {"finished_at": now()})
+
+
+def cancel_active(session: Session, *where: ColumnElement[bool]) -> None:
+    """Cancels the queued and running jobs that satisfy `where`."""
+    active = select(Job.id).where(*where, Job.state.in_(("queued", "running"))).order_by(Job.id)
+    for job_id in session.scalars(active).all():
+        with suppress(MoveNotAllowed, NotFound):  # it ended or was deleted meanwhile
+            cancel(session, job_id)
 
 
 def retry(session: Session, job_id: str) -> Job:

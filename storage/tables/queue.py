@@ -14,7 +14,7 @@ from typing import Any, get_args
 from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from storage.database.models import Job, JobKind, JobPriority
+from storage.database.models import Job, JobKind, JobPriority, Withdrawal
 from storage.tables import workers
 
 KINDS: tuple[JobKind, ...] = get_args(JobKind)
@@ -32,11 +32,14 @@ def next_turn(session: Session, owner: str, priority: int) -> int:
     return first if last is None else max(first, last + 1)
 
 
-def of_kinds(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:
-    """Returns the condition on the kind in a form that an index serves: none for all kinds, equality for one."""
+def claimable(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:
+    """Returns the conditions for jobs of some kinds that can be claimed, in a form that an index serves: none on the kind for all
+    kinds, equality for one. The queued jobs of a subject whose consent was withdrawn wait for their cancellation only.
+    """
+    claimable = Job.state == "queued", Job.subject_id.not_in(select(Withdrawal.subject_id))
     if len(kinds) == len(KINDS):
-        return ()
-    return (Job.kind == next(iter(kinds)) if len(kinds) == 1 else Job.kind.in_(kinds),)
+        return claimable
+    return *claimable, Job.kind == next(iter(kinds)) if len(kinds) == 1 else Job.kind.in_(kinds)
 
 
 def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
@@ -45,7 +48,7 @@ def queue_positions(session: Session, job_ids: Iterable[str]) -> dict[str, int]:
     A position counts the jobs that the workers which serve the job's queue claim before it: only kinds that share a worker
     with its kind (workers.competing_kinds).
     """
-    requested = select(Job.kind, *ORDER).where(Job.id.in_(list(job_ids)), Job.state == "queued").order_by(*ORDER)
+    requested = select(Job.kind, *ORDER).where(Job.id.in_(list(job_ids)), *claimable(KINDS)).order_by(*ORDER)
     rows = session.execute(requested).all()
     if not rows:
         return {}
@@ -65,7 +68,7 @@ def _positions_among(session: Session, kinds: Collection[JobKind], places: list[
 
     The jobs before the first requested one are counted, and those up to the last one are numbered; later jobs are not read.
     """
-    queued = (Job.state == "queued", *of_kinds(kinds))
+    queued = claimable(kinds)
     (*_, first), *others = places
     ahead = select(func.count()).select_from(Job).where(*queued, tuple_(*ORDER) < places[0])
     positions = {first: session.scalars(ahead).one() + 1}

@@ -232,11 +232,10 @@ def release(session: Session, lost: Collection[str]) -> None:
         queries.execute_update(session, pending.values(next_at=now()))
 
 
-def delete_naming(session: Session, *, owner: str, **named: str) -> int:
-    """Deletes the deliveries of an owner that name a deleted resource (`subject_id` or `video_id`), sent or not; returns their number."""
+def delete_deliveries(session: Session, *where: ColumnElement[bool], owner: str) -> int:
+    """Deletes those deliveries of an owner that name a deleted resource (`where`), sent or not; returns their number."""
     own = select(Webhook.id).where(Webhook.owner == owner).order_by(Webhook.id)
     session.execute(own.with_for_update(key_share=True))  # The webhooks before their deliveries.
-    where = [getattr(Delivery, column) == value for column, value in named.items()]
     return queries.execute_update(session, delete(Delivery).where(Delivery.owner == owner, *where))
 
 

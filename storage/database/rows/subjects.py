@@ -129,3 +129,18 @@ class Video(Base):
     height: Mapped[int | None]
     view: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     job: Mapped[Job] = relationship(viewonly=True, lazy="selectin")
+
+
+class Withdrawal(Base):
+    """A withdrawal of consent whose videos and jobs are still being cancelled; storage/tables/withdrawals.py writes it.
+
+    The videos of the subject up to the id `after` are done. With `purge`, their files and what names them are deleted as well.
+    """
+
+    __tablename__ = "withdrawals"
+
+    subject_id: Mapped[str] = mapped_column(String(40), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(64))
+    purge: Mapped[bool]
+    after: Mapped[str] = mapped_column(String(40))
+    created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from functools import partial
 
 import pytest
 
 from api.services import jobs as job_service
 from api.services import subjects, videos
-from api.services.consents import withdraw_consent
+from api.services.consents import cancel_videos, withdraw_consent
 from storage.database import queries
-from storage.database.models import LOCAL, Job, Subject, Video, now
+from storage.database.models import LOCAL, Delivery, Job, Subject, Video, Withdrawal, now
 from storage.errors import ConsentWithdrawn, NotFound
-from storage.tables import consents, jobs
-from tests.worker.conftest import House
+from storage.tables import consents, jobs, queue, webhooks
+from tests.worker.conftest import PLAIN, House
+from worker.sweeper import Sweeper
 
 ENDLESS = {"steps": 100_000, "pause": 0.01}
 
 
 def withdraw(house, subject, *, purge=False, owner=LOCAL):
+    """As the request does it: in two transactions."""
+    row = house.write(partial(withdraw_consent, purge=purge), house.store, subject.id, owner=owner)
     with house.database.session() as session:
-        return withdraw_consent(session, house.store, subject.id, owner=owner, purge=purge)
+        cancel_videos(session, subject.id)
+    return row
 
 
 def states(house, subject):
@@ -194,3 +199,54 @@ def test_a_video_asked_for_during_the_withdrawal_is_refused_or_cancelled(request
     assert active == 0
     assert len(listed) + len(refused) == 12
     assert {video.state for video in listed} <= {"cancelled"}
+
+
+@pytest.mark.parametrize("url", ["", "postgresql"], ids=["sqlite", "postgresql"])
+def test_a_withdrawal_with_many_queued_videos_holds_at_once_and_is_finished_after_a_crash(request, settings, url):
+    if url:
+        settings = settings.replace(database_url=request.getfixturevalue("postgresql_url"), webhook_key="k" * 32)
+    house = House(settings)
+    with house.database.session() as session:
+        webhook = webhooks.create(session, owner=LOCAL, url="https://a/", events=list(webhooks.EVENTS), description="")
+    subject = house.ready_subject()
+    done = house.submit_video(subject.id)
+    house.work()
+    with house.database.session() as session:
+        for _ in range(250):
+            videos.submit_video(
+                session,
+                house.store,
+                settings,
+                owner=LOCAL,
+                subject_id=subject.id,
+                options=PLAIN,
+                audio=None,
+                idle_s=1.0,
+                script=videos.Script("Hello", "voice", 1.0),
+            )
+    other = house.submit_subject()
+    house.write(partial(withdraw_consent, purge=True), house.store, subject.id)  # and the process is killed here
+
+    with pytest.raises(ConsentWithdrawn):
+        house.submit_video(subject.id)
+    queued = house.read(queries.page, Job).items
+    assert house.read(lambda session, owner: queue.queue_positions(session, [job.id for job in queued])) == {
+        other.jobs[0].id: 1
+    }
+    with house.database.session() as session:
+        assert jobs.claim(session, "a worker", lease_s=60).id == other.jobs[0].id
+        assert jobs.claim(session, "another", lease_s=60) is None
+    left = []
+    for _ in range(6):
+        Sweeper(settings, house.database).sweep()
+        with house.database.session(write=False) as session:
+            left.append(session.query(Job).filter_by(state="queued").count())
+    assert left == [201, 151, 101, 51, 1, 0]  # the video that is done is one of the first fifty
+    with house.database.session(write=False) as session:
+        assert session.query(Withdrawal).count() == 0
+        rows = session.query(Video.state, Video.script, Video.file_key).distinct().all()
+        events = session.query(Delivery.event, Delivery.webhook_id).distinct().all()
+    assert rows == [("cancelled", None, None)]
+    assert events == [("job.cancelled", webhook.id)], "what was sent before named what is purged"
+    assert house.video(done).mark is not None
+    house.close()

@@ -13,7 +13,7 @@ from sqlalchemy import insert, inspect, text
 
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.database.models import Base, StoredResponse, Subject, Video
+from storage.database.models import Base, Delivery, StoredResponse, Subject, Video
 from storage.settings import Settings, environment_of
 from storage.tables import idempotency, jobs, webhooks
 from storage.tables.idempotency import IdempotencyKey
@@ -123,9 +123,9 @@ def test_a_deletion_finds_the_deliveries_that_an_earlier_version_wrote(empty):
         connection.execute(text(f"INSERT INTO deliveries ({columns}) VALUES ({values})"), bodies)
     migrations.upgrade(empty)
     with empty.session() as session:
-        assert webhooks.delete_naming(session, owner="bob", video_id="vid_1") == 0
-        assert webhooks.delete_naming(session, owner="ann", video_id="vid_1") == 1
-        assert webhooks.delete_naming(session, owner="ann", subject_id="sub_1") == 1101
+        assert webhooks.delete_deliveries(session, Delivery.video_id == "vid_1", owner="bob") == 0
+        assert webhooks.delete_deliveries(session, Delivery.video_id == "vid_1", owner="ann") == 1
+        assert webhooks.delete_deliveries(session, Delivery.subject_id == "sub_1", owner="ann") == 1101
 
 
 def test_a_queued_job_gets_a_wakeup_by_the_migration(empty):
