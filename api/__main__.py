@@ -11,6 +11,7 @@ import uvicorn
 
 from api.app import create_app
 from api.connection_guard import guarded_protocol, raise_descriptor_limit
+from api.middleware.client_address import ClientAddresses
 from api.responses.job_events import JobEventHub
 from storage.database.engine import Database, require_database
 from storage.database.startup import require_data_dir, require_tables
@@ -69,7 +70,7 @@ def main() -> None:
         host=options.host,
         port=options.port,
         timeout_graceful_shutdown=GRACE_S,
-        http=guarded_protocol(connections),
+        http=guarded_protocol(connections, ClientAddresses(settings.trusted_proxies)),
         log_config=None,  # uvicorn's messages go through worker/logs.py like all others
         log_level="warning",
         proxy_headers=False,  # anyone could send X-Forwarded-For; the address of the connection counts

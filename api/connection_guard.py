@@ -1,19 +1,29 @@
-"""Bounds on connections: a deadline for the head of a request, a largest number, and enough file descriptors for it.
+"""Bounds on connections: deadlines for the head of a request and for reading a response, and largest numbers, of one address and of all.
 
-uvicorn waits for ever for the rest of a request's head, so that strangers with half a request each could hold all descriptors.
+uvicorn waits for ever for the rest of a request's head, and for a client that reads nothing, so that strangers could hold all descriptors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import resource
+import socket
+import struct
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
+from api.middleware.client_address import ClientAddresses
+from api.middleware.request_shares import PART
+from api.requests.multipart import STALL_BYTES, STALL_S
+
 HEAD_S = 20.0
 """Seconds for the head of a request, from its first byte on (of a connection's first request: from connecting on). Slow networks
 need a few; more only helps those who never send the rest."""
+READ_S, READ_BYTES = STALL_S, STALL_BYTES
+"""Seconds in which a client must take so many bytes of what waits for it, or all: as slowly as the service lets a client send."""
+UNSENT_BYTES = 64 << 10
+"""Bytes that the kernel takes before it sends them: with its own choice, megabytes, a slow client would seem to read nothing for minutes."""
 MAX_CONNECTIONS = 10_000
 """Connections of one process; each costs some ten kilobytes of memory, an event stream about 60."""
 DESCRIPTORS = 2 * MAX_CONNECTIONS
@@ -34,30 +44,39 @@ def raise_descriptor_limit() -> int:
 
 
 class GuardedProtocol(AutoHTTPProtocol):
-    """uvicorn's connection, closed if the head of a request does not arrive in time, or if there are too many.
+    """uvicorn's connection, closed if the head of a request does not arrive in time, if the client does not read, or if there are too many.
 
-    If there are `max_connections`, a new one replaces the one that has waited longest for a request; if all are at work, it is closed.
+    If there are `max_connections`, or a fourth of them from one address, a new one replaces the one (of that address) that has waited
+    longest for a request; if all are at work, it is closed. The connections of trusted proxies are those of many clients, so
+    only the first bound holds for them.
     """
 
     max_connections: ClassVar[int]
+    addresses: ClassVar[ClientAddresses]
     waiting: ClassVar[dict[GuardedProtocol, None]]
     """The connections without a request in progress, in the order in which they began to wait."""
+    by_address: ClassVar[dict[str, dict[GuardedProtocol, None]]]
+    """All connections that are not a trusted proxy's, by address, in the order in which they were made."""
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
-        self._deadline: asyncio.TimerHandle | None = None
+        self._address: str | None = None
+        self._head_deadline: asyncio.TimerHandle | None = None
+        self._read_deadline: asyncio.TimerHandle | None = None
+        self._unread = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Starts the deadline of the first request."""
         super().connection_made(transport)
-        if len(self.connections) > self.max_connections:
-            oldest = next(iter(self.waiting), self)
-            oldest.waiting.pop(oldest, None)
-            oldest.transport.abort()
-            if oldest is self:
-                return
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        self._address = self.addresses.counted_peer(self.client[0] if self.client else "")
+        if not self._make_room():
+            return
+        if self._address is not None:
+            self.by_address.setdefault(self._address, {})[self] = None
         self.waiting[self] = None
-        self._start_deadline()
+        self._start_head_deadline()
 
     def data_received(self, data: bytes) -> None:
         """Ends the deadline once the head is complete; the first bytes of a further request start a new one."""
@@ -66,33 +85,86 @@ class GuardedProtocol(AutoHTTPProtocol):
             self._stop_waiting()
         elif not self.transport.is_closing():
             self.waiting.setdefault(self, None)
-            self._start_deadline()
+            self._start_head_deadline()
+
+    def pause_writing(self) -> None:
+        """Starts the deadline for a client that is slower than the response."""
+        super().pause_writing()
+        self._start_read_deadline()
+
+    def resume_writing(self) -> None:
+        """Ends the deadline."""
+        super().resume_writing()
+        self._stop_read_deadline()
 
     def on_response_complete(self) -> None:
-        """Lets the connection wait for the next request; uvicorn closes it after its keep-alive time."""
+        """Lets the connection wait for the next request; uvicorn closes it after its keep-alive time, once the client has read everything."""
         super().on_response_complete()
-        if not self._is_working() and not self.transport.is_closing():
+        if not self._is_working() and self in self.connections:
             self.waiting.setdefault(self, None)
+        if self.transport.get_write_buffer_size():
+            self._start_read_deadline()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the connection."""
-        self._stop_waiting()
+        self._forget()
         super().connection_lost(exc)
+
+    def _make_room(self) -> bool:
+        """Closes a connection if there are too many with this one; returns whether this one stays."""
+        own = self.by_address.get(self._address, {}) if self._address is not None else {}
+        if len(own) >= max(1, self.max_connections // PART):
+            oldest = next((each for each in own if each in self.waiting), self)
+        elif len(self.connections) > self.max_connections:
+            oldest = next(iter(self.waiting), self)
+        else:
+            return True
+        oldest._forget()
+        oldest.transport.abort()
+        return oldest is not self
+
+    def _forget(self) -> None:
+        self._stop_waiting()
+        self._stop_read_deadline()
+        own = self.by_address.get(self._address, {}) if self._address is not None else {}
+        own.pop(self, None)
+        if not own:
+            self.by_address.pop(self._address, None)
 
     def _is_working(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _start_deadline(self) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(HEAD_S, self.transport.abort)
+    def _start_head_deadline(self) -> None:
+        if self._head_deadline is None:
+            self._head_deadline = self.loop.call_later(HEAD_S, self.transport.abort)
 
     def _stop_waiting(self) -> None:
         self.waiting.pop(self, None)
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+    def _start_read_deadline(self) -> None:
+        self._stop_read_deadline()
+        self._unread = self.transport.get_write_buffer_size()
+        self._read_deadline = self.loop.call_later(READ_S, self._check_read)
+
+    def _stop_read_deadline(self) -> None:
+        if self._read_deadline is not None:
+            self._read_deadline.cancel()
+            self._read_deadline = None
+
+    def _check_read(self) -> None:
+        """Closes the connection unless the client has taken READ_BYTES since the deadline began, or all."""
+        if self.transport.get_write_buffer_size() > max(0, self._unread - READ_BYTES):
+            linger = struct.pack("ii", 1, 0)  # the kernel drops what it has not sent; it would keep it for minutes
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
+        elif self.transport.get_write_buffer_size():
+            self._start_read_deadline()
 
 
-def guarded_protocol(max_connections: int) -> type[GuardedProtocol]:
+def guarded_protocol(max_connections: int, addresses: ClientAddresses) -> type[GuardedProtocol]:
     """Returns the class of connections for one server."""
-    return type("Connection", (GuardedProtocol,), {"max_connections": max_connections, "waiting": {}})
+    state = {"max_connections": max_connections, "addresses": addresses, "waiting": {}, "by_address": {}}
+    return type("Connection", (GuardedProtocol,), state)

@@ -33,7 +33,7 @@ from storage.tables import api_keys
 log = logging.getLogger(__name__)
 
 PUBLIC = ("/healthz", "/readyz")
-"""Paths that supervisors poll without a key; they are always answered and not counted."""
+"""Paths that supervisors poll without a key; they count towards no rate, and have a share of an address's connections of their own."""
 METRICS = "/metrics"
 GUARDED = "/v1"
 
@@ -65,10 +65,13 @@ class AccessMiddleware:
         self._scrapers = KnownScrapers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in PUBLIC:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope.setdefault("state", {})["client_address"] = self.addresses.of(HTTPConnection(scope))
+        address = scope.setdefault("state", {})["client_address"] = self.addresses.of(HTTPConnection(scope))
+        if scope["path"] in PUBLIC:
+            await self._run(self.app, f"probes {counted(address)}", scope, receive, send)
+            return
         caller, problem, headers = await run_in_threadpool(self._decide, HTTPConnection(scope), scope["method"])
 
         async def send_with_headers(message: Message) -> None:
@@ -76,17 +79,18 @@ class AccessMiddleware:
                 MutableHeaders(scope=message).update(headers)
             await send(message)
 
-        if problem is not None:
-            await problem.response()(scope, receive, send_with_headers)
-            return
         scope["state"]["caller"] = caller
+        name = f"owner {caller.owner}" if caller is not None else f"address {counted(address)}"
+        await self._run(self.app if problem is None else problem.response(), name, scope, receive, send_with_headers)
+
+    async def _run(self, app: ASGIApp, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Runs `app`, the rest of the application or a refusal, within the share of the caller `name`."""
         with ExitStack() as share:
             try:
-                share.enter_context(self.shares.take(_name(scope)))
+                share.enter_context(self.shares.take(name))
             except Problem as busy:
-                await busy.response()(scope, receive, send_with_headers)
-                return
-            await self.app(scope, receive, send_with_headers)
+                app = busy.response()
+            await app(scope, receive, send)
 
     def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:
         """Decides without reading the body. Refused requests count towards the rate limit as well."""
@@ -143,12 +147,6 @@ class AccessMiddleware:
             log.warning("the use of key %s was not recorded: %s", key_id, error)
         finally:
             self._touching.release()
-
-
-def _name(scope: Scope) -> str:
-    """What a caller's requests are counted under: the owner of the key, or the address without one."""
-    caller = scope["state"]["caller"]
-    return f"owner {caller.owner}" if caller is not None else f"address {counted(scope['state']['client_address'])}"
 
 
 def _bearer_token(connection: HTTPConnection) -> str | None:

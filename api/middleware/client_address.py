@@ -46,6 +46,11 @@ class ClientAddresses:
             peer = address
         return str(peer)
 
+    def counted_peer(self, host: str) -> str | None:
+        """Returns what the connections from `host` are counted under (`counted`); None for a trusted proxy, and for no address."""
+        peer = _parse(host)
+        return None if peer is None or self._is_trusted(peer) else counted(str(peer))
+
     def _is_trusted(self, address: Address) -> bool:
         return any(address in network for network in self.trusted)
 

@@ -17,6 +17,7 @@ import uvicorn
 
 from api import connection_guard
 from api.connection_guard import guarded_protocol
+from api.middleware.client_address import ClientAddresses
 from storage.tables import api_keys
 from tests.api.conftest import check_problem
 from tests.servers import free_port
@@ -30,12 +31,11 @@ WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextmanager
-def served(app, max_connections=100):
-    """`app` behind uvicorn with guarded connections, in a thread; yields the port."""
+def served(app, max_connections=100, proxies="127.0.0.1"):
+    """`app` behind uvicorn with guarded connections, in a thread; yields the port. The tests are many clients behind `proxies`."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        config = uvicorn.Config(
-            app, log_level="critical", http=guarded_protocol(max_connections), timeout_keep_alive=30
-        )
+        protocol = guarded_protocol(max_connections, ClientAddresses(proxies))
+        config = uvicorn.Config(app, log_level="critical", http=protocol, timeout_keep_alive=30)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -162,6 +162,80 @@ def test_one_tenant_s_trickling_bodies_leave_connections_to_others(app):
                 break
             time.sleep(0.1)
         assert answer.status_code == 200, "her share is free again"
+
+
+@pytest.mark.parametrize("times", [1, 200], ids=["closing", "pipelined"])
+def test_a_client_that_reads_nothing_is_closed_and_a_slow_one_is_not(monkeypatch, times):
+    monkeypatch.setattr(connection_guard, "READ_S", 1.0)
+    monkeypatch.setattr(connection_guard, "READ_BYTES", 20_000)
+    body = b"x" * 400_000
+    ended = []
+
+    async def app(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"400000")]})
+            await send({"type": "http.response.body", "body": body})
+            ended.append(scope["path"])
+
+    request = b"GET /%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+    with served(app) as port, few_bytes(port) as silent, few_bytes(port) as slow:
+        silent.sendall(request % (b"silent", b"Connection: close\r\n" if times == 1 else b"") * times)
+        slow.sendall(request % (b"slow", b"Connection: close\r\n"))
+        received, start = 0, time.monotonic()
+        while chunk := slow.recv(4096):  # 10 times as long as the deadline, but above the least speed
+            received += len(chunk)
+            time.sleep(0.02)
+        assert received > 400_000 and time.monotonic() - start > 1.5
+        with pytest.raises(ConnectionResetError):
+            while silent.recv(65536):
+                pass
+    assert ended.count("/silent") < 200
+
+
+def few_bytes(port):
+    """A connection whose kernel takes few bytes before they are read."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", port))
+    return connection
+
+
+def test_one_address_has_a_fourth_of_the_connections_unless_it_is_a_trusted_proxy(app):
+    for proxies, left in (("", 5), ("127.0.0.1", 12)):
+        with served(app, max_connections=20, proxies=proxies) as port, ExitStack() as stack:
+            held = [stack.enter_context(connect(port)) for _ in range(12)]
+            time.sleep(0.5)
+            for connection in held:
+                connection.setblocking(False)
+            closed = [connection for connection in held if is_reset(connection)]
+            assert closed == held[: 12 - left], "the oldest ones that wait are replaced"
+            with connect(port) as another:
+                another.sendall(WHOLE)
+                assert b"200" in response(another)
+
+
+def is_reset(connection: socket.socket) -> bool:
+    try:
+        return is_closed(connection)
+    except BlockingIOError:
+        return False
+
+
+def test_refusals_and_probes_have_shares_too(app):
+    api_key(app)
+    app.state.request_shares.connections = 4
+    with served(app) as port, httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
+        for caller, path in (("address 127.0.0.1", "/v1/me"), ("probes 127.0.0.1", "/healthz")):
+            free = client.get(path)
+            with app.state.request_shares.take(caller):
+                check_problem(client.get(path), "rate_limited")
+            assert client.get(path).status_code == free.status_code != 429
+
+
+def api_key(app) -> None:
+    with app.state.database.session() as session:
+        api_keys.create(session, owner="ann", name="ann", scopes=["read"])
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits as on Linux")
