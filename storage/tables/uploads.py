@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from sqlalchemy import ColumnElement, delete, func, select, update
+from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -38,6 +38,12 @@ from storage.tables import deletions, idempotency, quotas
 
 PREFIX = "uploads/"
 """The beginning of the keys of parts."""
+ANNOUNCED_S = 3 * 3600.0
+"""An upload no byte of which has arrived expires after this time. The first part of a file, up to 8 MiB, takes up to 2.3 hours at the least
+speed that is allowed (api/requests/multipart.py)."""
+BACKED = 3
+"""An upload reserves disk space from other owners for so many times the bytes that have arrived, so that nobody can reserve without sending.
+Half of a file needs three times its size: its second half, and the space in which both are joined."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
         FileTooLarge: The size is beyond the largest file of any kind.
         TooManyUploads: The owner has too many unused uploads.
         QuotaExceeded: It and the missing bytes of the owner's other uploads do not fit the owner's quota.
-        StoreFull: It and all other unused uploads do not fit the disk.
+        StoreFull: It and the owner's other unused uploads do not fit the disk, beside what others have begun to send.
     """
     if size > settings.max_upload_bytes:
         raise FileTooLarge(f"A file can have at most {settings.max_upload_bytes} bytes.")
@@ -73,13 +79,16 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
     owned = select(func.count()).where(Upload.owner == owner, *_usable())
     if session.scalars(owned).one() >= settings.max_open_uploads:
         raise TooManyUploads(f"There are {settings.max_open_uploads} unused uploads, the most that are allowed.")
-    if not settings.store_url and _reserved_bytes(session) + 2 * size > shutil.disk_usage(settings.data_dir).free:
+    if (
+        not settings.store_url
+        and _reserved_bytes(session, owner) + 2 * size > shutil.disk_usage(settings.data_dir).free
+    ):
         raise StoreFull(f"There is no space for {size} bytes.")
     missing = select(func.coalesce(func.sum(Upload.size - Upload.received), 0)).where(Upload.owner == owner, *_usable())
     quotas.check_ahead(session, settings, owner, stored_bytes=size + session.scalars(missing).one())
     upload = Upload(id=new_id("upl"), owner=owner, name=name, size=size, received=0, sent_metadata=metadata)
     upload.created_at = now()
-    upload.expires_at = _expiry(upload, settings)
+    upload.expires_at = _expiry(upload, settings, idle_s=min(ANNOUNCED_S, settings.upload_idle_s))
     session.add(upload)
     session.flush()
     return upload
@@ -124,7 +133,7 @@ def append(
     counted = (
         update(Upload)
         .where(Upload.id == upload_id, Upload.received == start, Upload.size >= stop)
-        .values(received=stop, expires_at=_expiry(upload, settings))
+        .values(received=stop, expires_at=_expiry(upload, settings, idle_s=settings.upload_idle_s))
     )
     if queries.execute_update(session, counted) == 0:
         raise OffsetMismatch(f"The body starts at byte {start}, but the upload continues at byte {upload.received}.")
@@ -212,14 +221,18 @@ def _usable() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return Upload.used_by.is_(None), Upload.expires_at > now()
 
 
-def _reserved_bytes(session: Session) -> int:
-    """Bytes that the usable uploads will still take on the disk: their missing bytes, and the joined file of each."""
-    return session.scalars(select(func.sum(2 * Upload.size - Upload.received)).where(*_usable())).one() or 0
+def _reserved_bytes(session: Session, owner: str) -> int:
+    """Bytes of the disk that an owner cannot have: what the usable uploads will still take (their missing bytes, and the joined file of
+    each), of other owners only as far as it is BACKED.
+    """
+    needed, backed = 2 * Upload.size - Upload.received, BACKED * Upload.received
+    reserved = case((or_(Upload.owner == owner, needed < backed), needed), else_=backed)
+    return session.scalars(select(func.sum(reserved)).where(*_usable())).one() or 0
 
 
-def _expiry(upload: Upload, settings: Settings) -> datetime:
-    """The time at which the upload expires if no more bytes of it arrive from now on."""
-    idle, total = timedelta(seconds=settings.upload_idle_s), timedelta(seconds=settings.upload_total_s)
+def _expiry(upload: Upload, settings: Settings, *, idle_s: float) -> datetime:
+    """The time at which the upload expires if no more bytes of it arrive in the next `idle_s` seconds."""
+    idle, total = timedelta(seconds=idle_s), timedelta(seconds=settings.upload_total_s)
     return min(now() + idle, upload.created_at + total)
 
 

@@ -204,6 +204,25 @@ def test_open_uploads_count_against_the_free_space(uploader, settings, monkeypat
         uploader.begin(size=settings.max_upload_bytes + 1)
 
 
+def test_what_another_owner_only_announces_reserves_nothing(uploader, monkeypatch):
+    monkeypatch.setattr(uploads.shutil, "disk_usage", lambda folder: SimpleNamespace(free=6000))
+    announced = uploader.begin(size=3000, owner="mallory")
+    with pytest.raises(StoreFull):
+        uploader.begin(size=1, owner="mallory")
+    uploader.begin(size=1000)
+    uploader.append(announced, 0, bytes(100), owner="mallory")
+    with pytest.raises(StoreFull):
+        uploader.begin(size=1851)  # beside 2000 of her own, and thrice the bytes that have arrived
+    uploader.begin(size=1850)
+
+
+def test_an_upload_without_a_byte_expires_soon(uploader, settings):
+    upload_id = uploader.begin()
+    assert uploader.get(upload_id).expires_at <= now() + timedelta(seconds=uploads.ANNOUNCED_S)
+    uploader.append(upload_id, 0, CONTENT[:1])
+    assert uploader.get(upload_id).expires_at > now() + timedelta(seconds=settings.upload_idle_s - 60)
+
+
 def test_an_upload_expires_after_the_last_bytes_but_not_later_than_its_total_time(uploader, settings):
     uploader.settings = settings.replace(upload_idle_s=100, upload_total_s=150)
     upload_id = uploader.begin()
