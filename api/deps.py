@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from copy import copy
 from typing import Annotated, TypeVar
 
-from anyio import CapacityLimiter, Semaphore, to_thread
+from anyio import CapacityLimiter, Semaphore, fail_after, to_thread
 from fastapi import Depends, Query, Request
 from pydantic import Field
 from sqlalchemy.orm import Session
 
+from api.problems.problems import Problem
 from api.responses.job_events import JobEventHub
 from api.schemas.numbers import PLAIN
 from storage.database.engine import Database
@@ -37,6 +38,11 @@ OPENINGS = 16
 
 PART = 4
 """One owner may have a fourth of each kind of turns at the same time; the other requests of that owner wait, those of others do not."""
+
+WAIT_S = 60.0
+"""Seconds that a request waits for its turn: clients and proxies commonly wait as long for a response."""
+RETRY_S = 10
+"""Retry-After of a request that got no turn."""
 
 T = TypeVar("T")
 
@@ -90,16 +96,29 @@ class _Shares:
 
     @asynccontextmanager
     async def take(self, owner: str) -> AsyncIterator[None]:
-        """Waits for a turn of `owner`, which lasts until the block ends."""
+        """Waits for a turn of `owner`, which lasts until the block ends. Raises Problem `unavailable` if none comes within WAIT_S."""
         own = self._owners.setdefault(owner, Semaphore(self._part))
         self._requests[owner] += 1
         try:
-            async with own, self._all:
+            async with AsyncExitStack() as turn:
+                with _bounded_wait():
+                    await turn.enter_async_context(own)
+                    await turn.enter_async_context(self._all)
                 yield
         finally:
             self._requests[owner] -= 1
             if not self._requests[owner]:
                 del self._requests[owner], self._owners[owner]
+
+
+@contextmanager
+def _bounded_wait() -> Iterator[None]:
+    try:
+        with fail_after(WAIT_S):
+            yield
+    except TimeoutError as error:
+        message = f"The request did not get its turn within {WAIT_S:.0f} s: too many others of this owner, or of all, are in progress."
+        raise Problem("unavailable", message, headers={"Retry-After": str(RETRY_S)}) from error
 
 
 class Turns:

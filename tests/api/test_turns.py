@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from api import deps
+from api.problems.problems import Problem
 
 TOTALS = {"look_up": deps.LOOK_UPS, "store": deps.FILES, "slot": deps.WRITERS}
 
@@ -18,6 +19,25 @@ async def take(turns, kind, work):
         return await getattr(turns, kind)(work)
     async with turns.slot():
         return await anyio.to_thread.run_sync(work)
+
+
+def test_a_request_without_a_turn_is_told_so(app, monkeypatch):
+    monkeypatch.setattr(deps, "WAIT_S", 0.2)
+    ended = threading.Event()
+
+    async def main():
+        turns = app.state.turns.of("ann")
+        async with anyio.create_task_group() as group:
+            for _ in range(deps.FILES // deps.PART):
+                group.start_soon(turns.store, lambda: ended.wait(60))
+            await anyio.sleep(0.1)
+            with pytest.raises(Problem) as refused:
+                await turns.store(lambda: None)
+            ended.set()
+        assert (refused.value.code, refused.value.headers["Retry-After"]) == ("unavailable", "10")
+        await turns.store(lambda: None)
+
+    anyio.run(main)
 
 
 @pytest.mark.parametrize("kind", TOTALS)
