@@ -41,7 +41,7 @@ STRANGER_S = 5.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 10.0
 """The pauses between two tries double from the first to the longest: a short outage costs little time, and a long one few
 requests."""
-PASSING = (429, 502, 503, 504)
+PASSING = (423, 429, 502, 503, 504)
 """Statuses of temporary errors, after which a request is repeated."""
 LASTING = ("too_many_uploads", "quota_exceeded")
 """Codes of limits that waiting does not lift: the client has to delete something first."""

@@ -24,13 +24,14 @@ from api.middleware.json_body import JsonBodyMiddleware
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_log import RequestLogMiddleware, RequestMetrics
-from api.middleware.request_shares import RequestShares
+from api.middleware.request_shares import PART, RequestShares
 from api.middleware.tus import TusMiddleware
 from api.monitoring import metrics
 from api.monitoring.readiness import Readiness
 from api.openapi import responses
 from api.problems import problems
 from api.requests import idempotency
+from api.requests.arrivals import Arrivals
 from api.responses.job_events import JobEventHub
 from api.routes import (
     consents,
@@ -127,6 +128,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = database
     app.state.store = store
     app.state.turns, app.state.request_shares = Turns(database), shares
+    app.state.arrivals = Arrivals(settings, database)
+    app.state.verifying = RequestShares(PART * settings.quota_verifications)  # one owner's part is the quota
     app.state.readiness = readiness
     app.state.ready_lock, app.state.ready, app.state.ready_at = asyncio.Lock(), None, -math.inf
     app.state.job_event_hub = JobEventHub(database, settings.event_streams)

@@ -257,6 +257,12 @@ PROBLEMS: dict[str, ProblemType] = {
         "Send a PNG, JPEG or WebP image.",
         "The first bytes are not those of a PNG, JPEG or WebP.",
     ),
+    "upload_locked": ProblemType(
+        423,
+        "Another request is writing the upload",
+        "Wait for Retry-After seconds, ask for the offset (HEAD), and continue there.",
+        "An upload has one writer at a time. Another one takes over when nothing has come for five seconds.",
+    ),
     errors.TooManyUploads.code: ProblemType(
         429,
         "Too many uploads are unused",

@@ -26,6 +26,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from api.problems.problems import Problem, from_validation, validation_problem
+from api.requests.arrivals import Arrival
 from storage.objects.base import IncomingFile, ObjectStore
 from storage.tables.uploads import FileSource
 
@@ -100,6 +101,7 @@ async def parse_multipart(
         Problem: `unsupported_media_type`, `malformed_body`, `body_too_large`, `file_too_large`, `upload_stalled`,
             `validation_failed` (unknown or repeated fields), `empty_file`, `disk_full`, or one of a rule's `check_head`.
         StoreFull: The disk became full.
+        QuotaExceeded: The owner's quota has no room for all that is arriving.
     """
     media_type, options = parse_options_header(request.headers.get("content-type"))
     if media_type != b"multipart/form-data":
@@ -112,11 +114,11 @@ async def parse_multipart(
     folder.mkdir(parents=True, exist_ok=True)
     if content_length(request) > shutil.disk_usage(folder).free:
         raise Problem("disk_full")
-    with ExitStack() as open_files:
+    with request.app.state.arrivals.receive(request) as arrival, ExitStack() as open_files:
         parts = _MultipartHandler(fields, files, lambda: open_files.enter_context(store.create_incoming()))
         try:
             parser = MultipartParser(options.get(b"boundary", b""), parts.callbacks())
-            async for chunk in body_chunks(request, limit, too_large):
+            async for chunk in body_chunks(request, limit, too_large, arrival):
                 await anyio.to_thread.run_sync(parser.write, chunk)  # disk and parser stay off the event loop
         except FormParserError as error:
             raise Problem("malformed_body", "The multipart body is malformed.") from error
@@ -140,12 +142,14 @@ def display_name(name: str) -> str:
     return "".join(filter(str.isprintable, re.split(r"[/\\]", name)[-1]))[:200]
 
 
-async def body_chunks(request: Request, limit: int, too_large: Problem) -> AsyncIterator[bytes]:
-    """Yields the body as it arrives.
+async def body_chunks(
+    request: Request, limit: int, too_large: Problem, arrival: Arrival | None = None
+) -> AsyncIterator[bytes]:
+    """Yields the body as it arrives, and counts it with `arrival`.
 
     Only the time of waiting for the sender counts, not that in which the caller works.
 
-    Raises Problem `upload_stalled`, and `unsupported_media_type` if the body is compressed; raises `too_large` if it has
+    Raises QuotaExceeded, Problem `upload_stalled`, and `unsupported_media_type` if the body is compressed; raises `too_large` if it has
     more than `limit` bytes, before the first of them if its header says so.
     """
     encoding = request.headers.get("content-encoding", "").strip().lower()
@@ -159,6 +163,8 @@ async def body_chunks(request: Request, limit: int, too_large: Problem) -> Async
     waited_s = 0.0
     while True:
         begun = time.monotonic()
+        if arrival is not None:
+            arrival.waits_since = begun
         try:
             with anyio.fail_after(STALL_S - waited_s):
                 chunk = await anext(stream, None)
@@ -166,6 +172,9 @@ async def body_chunks(request: Request, limit: int, too_large: Problem) -> Async
             raise Problem("upload_stalled", f"Less than {STALL_BYTES} bytes came in {STALL_S:.0f} s.") from error
         if chunk is None:
             return
+        if arrival is not None:
+            arrival.waits_since = None
+            await arrival.add(len(chunk))
         received, recent = received + len(chunk), recent + len(chunk)
         waited_s += time.monotonic() - begun
         if recent >= STALL_BYTES:

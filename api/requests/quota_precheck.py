@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import Depends, Request
+from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
 from api.deps import DatabaseDep, SettingsDep
@@ -22,11 +23,15 @@ def require_quota(*names: QuotaName) -> Callable[..., None]:
     """
 
     def check(request: Request, caller: CallerDep, settings: SettingsDep, database: DatabaseDep) -> None:
-        key = request.headers.get(HEADER)
         more = {name: 0 if name == "daily_seconds" else 1 for name in names}
         with database.session(write=False) as session:
-            if key is not None and idempotency.find(session, key_of(request, caller.owner, key)) is not None:
-                return
-            quotas.check_ahead(session, settings, caller.owner, **more)
+            if not is_repeated(request, session, caller.owner):
+                quotas.check_ahead(session, settings, caller.owner, **more)
 
     return Depends(check)
+
+
+def is_repeated(request: Request, session: Session, owner: str) -> bool:
+    """Returns whether a response is stored under the request's Idempotency-Key, so that it will be replayed."""
+    key = request.headers.get(HEADER)
+    return key is not None and idempotency.find(session, key_of(request, owner, key)) is not None

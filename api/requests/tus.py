@@ -18,6 +18,7 @@ from fastapi import Header, Request
 from starlette.requests import ClientDisconnect
 
 from api.problems.problems import Problem, from_validation
+from api.requests.arrivals import Arrival
 from api.requests.multipart import body_chunks
 from storage.database.models import Upload
 from storage.objects.base import IncomingFile, ObjectStore
@@ -37,6 +38,8 @@ CODES = (
     "tus_version_unsupported",
     "bad_request",
     "upload_stalled",
+    "upload_locked",
+    "quota_exceeded",
     "file_too_large",
     "unsupported_media_type",
     "checksum_mismatch",
@@ -124,6 +127,7 @@ async def receive(
     *,
     checksum: Checksum | None,
     store: ObjectStore,
+    arrival: Arrival,
 ) -> Upload:
     """Receives the body as the next bytes of `upload`, and returns the upload as it is then.
 
@@ -133,8 +137,10 @@ async def receive(
         append: Is awaited with the offset and the file of each part of the body.
         checksum: The checksum of the body, if it has one.
         store: Where `append` will store the parts.
+        arrival: Counts the body until it is stored.
 
     Raises:
+        QuotaExceeded: The owner's quota has no room for all that is arriving.
         Problem: `file_too_large` (the body goes beyond the upload's size), `upload_stalled`, `checksum_mismatch`.
         ClientDisconnect: The connection broke.
     """
@@ -151,12 +157,13 @@ async def receive(
         nonlocal part, upload
         if part is not None:
             complete, part = part, None
+            arrival.remove(complete.size)
             with complete:
                 upload = await append(upload.received, complete)
 
     try:
         try:
-            async for chunk in body_chunks(request, missing, too_large):
+            async for chunk in body_chunks(request, missing, too_large, arrival):
                 if not chunk:
                     continue
                 part = part or store.create_incoming(hashed=False)

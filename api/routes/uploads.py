@@ -15,6 +15,7 @@ from api.openapi import responses
 from api.openapi.responses import problems
 from api.problems.problems import Problem
 from api.requests import tus
+from api.requests.arrivals import Arrival
 from api.requests.idempotency import IdempotencyDep
 from api.requests.if_match import IfMatchDep
 from api.requests.multipart import content_length, display_name
@@ -82,6 +83,7 @@ async def _receive(
     database: Database,
     store: ObjectStore,
     checksum: tus.Checksum | None,
+    arrival: Arrival,
 ) -> Upload:
     """Receives the body of `request` as the next bytes of `upload`."""
 
@@ -93,7 +95,7 @@ async def _receive(
             lambda session: uploads.append(session, store, settings, upload.id, start, stored, owner=upload.owner)
         )
 
-    return await tus.receive(request, upload, append, checksum=checksum, store=store)
+    return await tus.receive(request, upload, append, checksum=checksum, store=store, arrival=arrival)
 
 
 @router.options("", include_in_schema=False)
@@ -117,7 +119,7 @@ def options(settings: SettingsDep) -> Response:
     summary="Begin a resumable upload",
     responses={
         201: responses.response_with_headers("the upload has begun", **LOCATION, **OFFSET_HEADERS),
-        **problems("too_many_uploads", "quota_exceeded", *tus.CODES),
+        **problems("too_many_uploads", *tus.CODES),
     },
     openapi_extra=responses.bytes_body(tus.MEDIA_TYPE, required=False),
 )
@@ -154,7 +156,8 @@ async def create_upload(
     async with request.app.state.turns.of(caller.owner).slot():
         upload, response = await to_thread.run_sync(create)
     if response is None:
-        upload = await _receive(request, upload, settings, database, store, checksum)
+        with request.app.state.arrivals.write(request, upload.id) as arrival:
+            upload = await _receive(request, upload, settings, database, store, checksum, arrival)
         response = await to_thread.run_sync(respond, None, upload)
     return response
 
@@ -217,7 +220,10 @@ async def patch_upload(
     if_match: IfMatchDep,
     upload_checksum: Digest = None,
 ) -> Response:
-    """Appends the body at Upload-Offset. If the connection breaks, everything that arrived before counts."""
+    """Appends the body at Upload-Offset. If the connection breaks, everything that arrived before counts.
+
+    An upload has one writer at a time; a second one gets 423 `upload_locked`, until the first has brought nothing for five seconds.
+    """
 
     def find() -> Upload:
         with database.session(write=False) as session:
@@ -226,12 +232,13 @@ async def patch_upload(
             return upload
 
     checksum = _parse_checksum(request, upload_checksum)
-    upload = await to_thread.run_sync(find)
-    if upload.received != upload_offset:
-        raise OffsetMismatch(
-            f"The body starts at byte {upload_offset}, but the upload continues at byte {upload.received}."
-        )
-    upload = await _receive(request, upload, settings, database, store, checksum)
+    with request.app.state.arrivals.write(request, upload_id) as arrival:
+        upload = await to_thread.run_sync(find)
+        if upload.received != upload_offset:
+            raise OffsetMismatch(
+                f"The body starts at byte {upload_offset}, but the upload continues at byte {upload.received}."
+            )
+        upload = await _receive(request, upload, settings, database, store, checksum, arrival)
     return Response(status_code=204, headers=tus.headers(upload))
 
 

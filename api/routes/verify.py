@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from threading import BoundedSemaphore
 from typing import Annotated
 
@@ -13,8 +14,10 @@ from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
 from api.deps import DatabaseDep, ReadSession, SettingsDep, StoreDep, TurnsDep
+from api.middleware.request_shares import RequestShares
 from api.openapi import responses
 from api.openapi.responses import problems
+from api.problems.problems import Problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import Idempotency, IdempotencyDep, ReservedDep
@@ -39,8 +42,9 @@ WAIT_S = 10.0
 timeouts of proxies."""
 POLL_S = 0.25
 """Seconds between two checks for the result."""
-_waiting = BoundedSemaphore(8)
-"""Limits the waiting requests: each reads the database several times a second. Further ones get 202 at once."""
+WAITING = 8
+"""Requests that may wait, two of an owner: each reads the database several times a second. Further ones get 202 at once."""
+_waiting, _waiting_of_owner = BoundedSemaphore(WAITING), RequestShares(WAITING)
 
 
 def _rules(settings: SettingsDep) -> dict[str, FileRule]:
@@ -51,12 +55,12 @@ RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
 
 
 async def _form(
-    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
+    request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, caller: CallerDep, reserved: ReservedDep
 ) -> AsyncIterator[Form]:
-    async with parse_multipart(
-        request, fields=VerifyForm.model_fields, files=rules, store=store, folder=settings.data_dir
-    ) as form:
-        yield form
+    fields = VerifyForm.model_fields
+    with request.app.state.verifying.take(caller.owner):
+        async with parse_multipart(request, fields=fields, files=rules, store=store, folder=settings.data_dir) as form:
+            yield form
 
 
 @router.post(
@@ -81,6 +85,8 @@ async def create_verification(
     turns: TurnsDep,
 ) -> Response:
     """The result, if it is ready within seconds (200), else where it will be (202). The file is deleted after the check.
+
+    An owner may have as many of these requests in progress as verifications pending; further ones get 429 with Retry-After.
 
     Two independent checks are made: the signed content credentials in the file, and the invisible watermark in the frames,
     which survives cutting, scaling and re-encoding.
@@ -126,16 +132,19 @@ async def _wait(database: Database, verification_id: str, owner: str) -> None:
         with database.session(write=False) as session:
             return queries.get(session, models.Verification, verification_id, owner=owner).finished_at is not None
 
-    if not _waiting.acquire(blocking=False):
-        return
-    try:
+    with ExitStack() as place:
+        try:
+            place.enter_context(_waiting_of_owner.take(owner))
+        except Problem:
+            return
+        if not _waiting.acquire(blocking=False):
+            return
+        place.callback(_waiting.release)
         deadline = time.monotonic() + WAIT_S
         while time.monotonic() < deadline:
             if await to_thread.run_sync(has_finished):
                 return
             await sleep(POLL_S)
-    finally:
-        _waiting.release()
 
 
 def _respond(idempotency: Idempotency, session: Session, verification: Verification) -> Response:

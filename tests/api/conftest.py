@@ -85,7 +85,7 @@ class Maker:
     """Brings subjects and videos into the states that a worker would bring them into."""
 
     def __init__(self, client: httpx.Client, app):
-        self.client = client
+        self.client, self.app = client, app
         self.database = app.state.database
         self.store = app.state.store
 

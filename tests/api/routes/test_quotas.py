@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
 
 from api.app import create_app
+from api.requests import arrivals
 from api.routes import verify
 from storage.tables import api_keys, quotas, verifications
 from tests.api.conftest import AUDIO, VIDEO, Maker, check_problem, serving
 
 AT_ONCE = 50
+HEAD = (
+    b'--b\r\nContent-Disposition: form-data; name="consent"\r\n\r\nyes\r\n'
+    b'--b\r\nContent-Disposition: form-data; name="video"; filename="a.mp4"\r\n\r\n'
+)
+TAIL = b"\r\n--b--\r\n"
+"""The beginning and the end of a form whose file is between them."""
 
 
 def a_key(app, owner, *scopes):
@@ -36,6 +45,14 @@ def tight(settings):
     for client, server in opened:
         client.close()
         server.__exit__(None, None, None)
+
+
+def until(condition):
+    """Waits for the condition."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def send_subject(client, **more):
@@ -204,3 +221,51 @@ def test_a_key_for_a_repeated_request_does_not_put_off_the_refusal(tight):
     assert send_subject(client, headers=key).json() == first.json()
     form = {"Content-Type": "multipart/form-data; boundary=cut", "Idempotency-Key": "second"}
     refused(client.post("/v1/subjects", content=b"no form", headers=form), "subjects", 1)
+
+
+def test_bytes_count_while_they_arrive(tight, monkeypatch):
+    """Two bodies fit the quota each, but not together: the second is refused before a byte of either is stored."""
+    monkeypatch.setattr(arrivals, "CHECK_BYTES", 10_000)
+    client, make = tight(stored_bytes=150_000)
+    go_on = threading.Event()
+
+    def body():
+        yield HEAD + VIDEO
+        yield bytes(80_000)
+        assert go_on.wait(30)
+        yield TAIL
+
+    whole = HEAD + VIDEO + bytes(80_000) + TAIL
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/subjects", content=body(), headers=headers)
+        try:
+            until(lambda: sum(make.app.state.arrivals._bytes.values()) > 80_000)
+            refused(client.post("/v1/subjects", content=whole, headers=headers), "stored_bytes", 150_000)
+        finally:
+            go_on.set()
+        assert first.result().status_code == 202
+    assert not make.app.state.arrivals._bytes
+
+
+def test_verifications_in_progress(tight, monkeypatch):
+    monkeypatch.setattr(verify, "WAIT_S", 0.0)
+    client, make = tight(verifications=1)
+    go_on = threading.Event()
+
+    def body():
+        yield HEAD.replace(b'"video"', b'"file"').partition(b"yes\r\n")[2] + VIDEO
+        assert go_on.wait(30)
+        yield TAIL
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, "/v1/verify", content=body(), headers=headers)
+        try:
+            until(lambda: make.app.state.arrivals._bytes)
+            busy = client.post("/v1/verify", files={"file": ("found.mp4", VIDEO)})
+        finally:
+            go_on.set()
+        assert first.result().status_code == 202
+    check_problem(busy, "rate_limited")
+    assert busy.headers["retry-after"]

@@ -25,7 +25,7 @@ from sqlalchemy import update
 from tusclient.client import TusClient
 
 from api.app import create_app
-from api.requests import tus
+from api.requests import arrivals, tus
 from storage.database.models import Upload, now
 from storage.settings import environment_of
 from tests.api.conftest import VIDEO, check_problem, serving
@@ -181,6 +181,33 @@ def test_a_sender_that_stalls_is_refused_and_keeps_what_arrived(client, monkeypa
     assert offset(client, url) == 100
 
 
+def test_an_upload_has_one_writer_until_nothing_comes_from_it(client, app, monkeypatch):
+    monkeypatch.setattr(arrivals, "SILENCE_S", 60.0)
+    url = begin(client).headers["location"]
+    with send_a_part(client.base_url, url, FILE, 100) as first:
+        until(lambda: app.state.arrivals._bytes["local"] == 100)
+        for _ in range(3):
+            locked = patch(client, url, 0, FILE)
+            check_problem(locked, "upload_locked")
+            assert locked.headers["retry-after"] == "60"
+        assert patch(client, begin(client).headers["location"], 0, FILE).status_code == 204  # another one is free
+        monkeypatch.setattr(arrivals, "SILENCE_S", 0.0)
+        assert patch(client, url, 0, FILE).status_code == 204
+        answer = http.client.HTTPResponse(first)
+        answer.begin()
+        assert answer.status == 423
+    assert offset(client, url) == len(FILE)
+    assert not app.state.arrivals._bytes and not app.state.arrivals._writers
+
+
+def until(condition):
+    """Waits for the condition."""
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_killed_server_keeps_what_it_counted_and_the_rest_follows(settings, make, client):
     """The parts that were stored before the kill count, and nothing else: no byte is missing or comes twice."""
     settings = settings.replace(max_video_bytes=64 << 20)
@@ -237,10 +264,10 @@ def test_of_requests_that_send_the_same_bytes_one_succeeds(client, settings):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(answer.status_code for answer in answers) == [204, 409, 409, 409]
+    assert sorted(answer.is_success for answer in answers) == [False, False, False, True]
     for answer in answers:
-        if answer.status_code == 409:
-            check_problem(answer, "offset_mismatch")
+        if not answer.is_success:
+            check_problem(answer, "offset_mismatch" if answer.status_code == 409 else "upload_locked")
     assert offset(client, url) == 90_000
     assert len(objects(settings)) == 1
 

@@ -151,6 +151,7 @@ def test_the_number_of_waiting_requests_is_limited(client, monkeypatch):
 def test_a_store_that_takes_long_delays_no_other_request(client, app, monkeypatch):
     """Many files wait to be stored; reading needs none of their threads, with a key for a repeated request or without."""
     monkeypatch.setattr(routes, "WAIT_S", 0.0)
+    app.state.verifying.connections = 1000  # so many are in progress as a higher quota would allow
     released, stored = threading.Event(), app.state.store.put_incoming
 
     def slow(*arguments):
