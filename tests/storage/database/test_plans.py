@@ -8,8 +8,9 @@ from sqlalchemy import event, insert, text
 from benchmarks.listing import WRITES, fill, read_queries
 from storage.database import migrations
 from storage.database.engine import Database
-from storage.database.models import ResponseResource, StoredResponse
-from storage.tables import idempotency, workers
+from storage.database.models import LOCAL, ResponseResource, StoredResponse
+from storage.settings import Settings
+from storage.tables import idempotency, quotas, workers
 from storage.tables.idempotency import IdempotencyKey
 
 JOBS = 4000
@@ -128,3 +129,16 @@ def test_a_query_without_an_index_is_noticed(crowded):
         whole = "SELECT * FROM jobs WHERE worker = 'nobody'"
         result = unindexed(session, whole, ()) if crowded.sqlite else most_rows(session, whole, ())
     assert result == ["SCAN jobs"] or result == JOBS
+
+
+def test_the_bytes_of_an_owner_are_summed_from_indexes(crowded):
+    with crowded.session(write=False) as session:
+        asked = statements(session, lambda: quotas.usage(session, Settings(), LOCAL, ["stored_bytes"]))
+        sums = [(sql, values) for sql, values in asked if "sum(" in sql]
+        if not crowded.sqlite:  # which reads small tables whole, because that is quicker
+            session.execute(text("SET LOCAL enable_seqscan = off"))
+            session.execute(text("SET LOCAL enable_bitmapscan = off"))
+        explain = "EXPLAIN QUERY PLAN" if crowded.sqlite else "EXPLAIN"
+        plans = [str(session.connection().exec_driver_sql(f"{explain} {sql}", values).all()) for sql, values in sums]
+    assert len(plans) == 3
+    assert [plan for plan in plans if "COVERING INDEX" not in plan and "Index Only Scan" not in plan] == []
