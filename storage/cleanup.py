@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 GRACE_S = 3600.0
 """Age from which an object without a row is removed. Rows follow their objects within seconds, so an hour is very safe."""
+UNFINISHED_S = 86_400.0
+"""Time after which an unfinished object that does not grow is deleted. A request that stores something is given up within minutes, so its
+process is gone; the bytes of a day cost little."""
 LISTED_PER_BATCH = 10_000
 """Objects that one call of `run_batch` lists, which bounds its duration; the next call continues behind them."""
 KEYS_PER_QUERY = 500
@@ -111,7 +114,7 @@ class ObjectCleaner:
     def _clean_batch(self, *, limited: bool) -> list[str]:
         """Moves the unneeded objects of the next batch to the trash. Raises StoreMismatch if `limited` and they are too many."""
         if not self._after:
-            self.store.delete_unfinished(older_than_s=self.grace_s)
+            self.store.delete_unfinished(older_than_s=UNFINISHED_S)
         listed = list(islice(self.store.keys(older_than_s=self.grace_s, after=self._after), LISTED_PER_BATCH))
         self._after = listed[-1] if len(listed) == LISTED_PER_BATCH else ""
         keys = [key for key in listed if key.startswith(object_places.PREFIXES)]

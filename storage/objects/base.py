@@ -137,7 +137,7 @@ class ObjectStore(Protocol):
         """
 
     def delete_unfinished(self, *, older_than_s: float) -> int:
-        """Deletes unfinished objects that are at least `older_than_s` seconds old; returns their number."""
+        """Deletes unfinished objects of which nothing has arrived for `older_than_s` seconds; returns their number."""
 
     def link(self, key: str, *, name: str, media_type: str) -> str | None:
         """Returns a URL that downloads the object as a file `name` for a limited time; None if the store has no such URLs."""

@@ -15,8 +15,8 @@ import os
 import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from datetime import timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,12 +24,11 @@ from urllib.parse import quote, urlsplit
 
 import boto3
 from boto3.s3.transfer import TransferConfig
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from storage.database.models import now
-from storage.errors import BadSetting, EmptyFile, ObjectDamaged, ObjectMissing, StoreAway, StoreFull
+from storage.errors import BadSetting, EmptyFile, ObjectDamaged, ObjectMissing, StoreAway
 from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
+from storage.objects.s3_client import IMPATIENT, client_errors, make_client
 from storage.objects.s3_join import PartJoiner
 from storage.settings import Settings
 
@@ -39,13 +38,6 @@ DELETE_BATCH = 1000
 """Keys that one request deletes: the most that S3 allows."""
 COPY = TransferConfig(multipart_threshold=1 << 30, multipart_chunksize=1 << 30, use_threads=False)
 """Copies within the store: one request copies 5 GiB at most, and one of 1 GiB is answered within the read timeout."""
-MAX_ATTEMPTS = 4
-"""Attempts at a request that fails for a passing reason; with botocore's waits between them this takes some seconds."""
-PATIENT = {"connect_timeout": 10, "read_timeout": 60}
-IMPATIENT = {"connect_timeout": 3, "read_timeout": 10}
-"""Seconds, for each of two attempts of a process whose clients wait. A store that works answers these requests within one."""
-MISSING_CODES = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
-FULL_CODES = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage")
 
 
 class S3Store:
@@ -66,13 +58,13 @@ class S3Store:
         self.link_s = settings.link_s
         self.incoming_folder = settings.data_dir
         session = boto3.session.Session()
-        self._writer = self._client = self._public_client = _client(session, settings, settings.s3_endpoint_url)
+        self._writer = self._client = self._public_client = make_client(session, settings, settings.s3_endpoint_url)
         if impatient:
-            self._client = _client(session, settings, settings.s3_endpoint_url, attempts=2, **IMPATIENT)
+            self._client = make_client(session, settings, settings.s3_endpoint_url, attempts=2, **IMPATIENT)
         # A link must have an address that clients can reach. For an endpoint other than Amazon's, a setting says which.
         if settings.s3_public_url != settings.s3_endpoint_url:
             public = settings.s3_public_url
-            self._public_client = _client(session, settings, public) if public else None
+            self._public_client = make_client(session, settings, public) if public else None
 
     def put(self, key: str, source: BinaryIO) -> Stored:
         """See ObjectStore. Reads `source` twice, because the digest is part of the request that begins to send it."""
@@ -106,11 +98,11 @@ class S3Store:
                 sizes.append(part.tell())
         _check_not_empty(sum(sizes))
         target = {"Bucket": self.bucket, "Key": self._place(key)}
-        with _client_errors(key):
+        with client_errors(key):
             begun = self._writer.create_multipart_upload(**target, Metadata={"sha256": digest.hexdigest()})
             target["UploadId"] = begun["UploadId"]
         try:
-            with _client_errors(key):
+            with client_errors(key):
                 joiner = PartJoiner(self._writer, target, sum(sizes))
                 for part_key, size in zip(part_keys, sizes, strict=True):
                     joiner.add(self._place(part_key), size)
@@ -122,7 +114,7 @@ class S3Store:
 
     def open(self, key: str) -> BinaryIO:
         """See ObjectStore.open."""
-        with _client_errors(key):
+        with client_errors(key):
             head = self._client.head_object(Bucket=self.bucket, Key=self._place(key))
         return io.BufferedReader(_Reader(self._client, self.bucket, self._place(key), key, head), CHUNK_BYTES)
 
@@ -140,7 +132,7 @@ class S3Store:
 
     def size(self, key: str) -> int:
         """See ObjectStore.size."""
-        with _client_errors(key):
+        with client_errors(key):
             return self._client.head_object(Bucket=self.bucket, Key=self._place(key))["ContentLength"]
 
     def exists(self, key: str) -> bool:
@@ -163,7 +155,7 @@ class S3Store:
     def move(self, key: str, new_key: str) -> None:
         """See ObjectStore. The content is copied within the store."""
         source = {"Bucket": self.bucket, "Key": self._place(key)}
-        with _client_errors(key):
+        with client_errors(key):
             metadata = self._client.head_object(**source)["Metadata"]
             # A copy in parts, unlike a copy by one request, does not take over the metadata, so they are always given.
             arguments = {"Metadata": metadata, "MetadataDirective": "REPLACE"}
@@ -182,7 +174,11 @@ class S3Store:
     def delete_unfinished(self, *, older_than_s: float) -> int:
         """See ObjectStore.delete_unfinished."""
         latest = now() - timedelta(seconds=older_than_s)
-        unfinished = [upload for upload in self._uploads(self.folder) if upload["Initiated"] <= latest]
+        unfinished = [
+            upload
+            for upload in self._uploads(self.folder)
+            if upload["Initiated"] <= latest and self._is_idle(upload, latest)
+        ]
         for upload in unfinished:
             self._abort(upload)
         return len(unfinished)
@@ -201,7 +197,7 @@ class S3Store:
 
     def ping(self) -> None:
         """See ObjectStore.ping."""
-        with _client_errors("bucket"):
+        with client_errors("bucket"):
             self._client.list_objects_v2(Bucket=self.bucket, MaxKeys=1)
 
     def _place(self, key: str) -> str:
@@ -219,45 +215,53 @@ class S3Store:
         if size < PART_BYTES:
             (content,) = _parts(file, size, digest)
             _check_unchanged(key, digest, sha256)
-            with _client_errors(key):
+            with client_errors(key):
                 self._writer.put_object(**target, **description, Body=content, ChecksumSHA256=_base64(digest))
             return
-        with _client_errors(key):
+        with client_errors(key):
             begun = self._writer.create_multipart_upload(**target, **description, ChecksumAlgorithm="SHA256")
         target["UploadId"] = begun["UploadId"]
         try:
             parts = []
             for number, content in enumerate(_parts(file, size, digest), 1):
                 checksum = {"ChecksumSHA256": _base64(hashlib.sha256(content))}
-                with _client_errors(key):
+                with client_errors(key):
                     sent = self._writer.upload_part(**target, PartNumber=number, Body=content, **checksum)
                 known = checksum if "ChecksumSHA256" in sent else {}  # by stores that know this kind of checksum
                 parts.append({"PartNumber": number, "ETag": sent["ETag"], **known})
             _check_unchanged(key, digest, sha256)
-            with _client_errors(key):
+            with client_errors(key):
                 self._writer.complete_multipart_upload(**target, MultipartUpload={"Parts": parts})
         except BaseException:
             self._abort(target)
             raise
 
     def _entries(self, **filters: Any) -> Iterator[dict[str, Any]]:
-        with _client_errors("list"):
+        with client_errors("list"):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, **filters):
                 yield from page.get("Contents", [])
 
     def _uploads(self, place: str) -> Iterator[dict[str, Any]]:
         """Yields the multipart uploads below `place` that are neither completed nor aborted."""
-        with _client_errors("list"):
+        with client_errors("list"):
             for page in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self.bucket, Prefix=place):
                 yield from page.get("Uploads", [])
 
+    def _is_idle(self, upload: dict[str, Any], since: datetime) -> bool:
+        """Whether no part of a multipart upload has arrived since: then the process that began it is gone."""
+        request = {"Bucket": self.bucket, "Key": upload["Key"], "UploadId": upload["UploadId"]}
+        with suppress(ObjectMissing), client_errors(upload["Key"]):  # it may be completed or aborted meanwhile
+            pages = self._client.get_paginator("list_parts").paginate(**request)
+            return all(part["LastModified"] <= since for page in pages for part in page.get("Parts", []))
+        return False
+
     def _abort(self, upload: dict[str, Any]) -> None:
-        with suppress(ObjectMissing), _client_errors(upload["Key"]):  # it may be completed or aborted meanwhile
+        with suppress(ObjectMissing), client_errors(upload["Key"]):  # it may be completed or aborted meanwhile
             self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
     def _delete(self, places: Iterator[str]) -> None:
         while batch := list(islice(places, DELETE_BATCH)):
-            with _client_errors("delete"):
+            with client_errors("delete"):
                 objects = [{"Key": place} for place in batch]
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
             if errors := answer.get("Errors"):
@@ -299,7 +303,7 @@ class _Reader(io.RawIOBase):
     def readinto(self, buffer) -> int:
         if self.position >= self.size:
             return 0
-        with _client_errors(self.key):
+        with client_errors(self.key):
             if self.body is None:
                 self.body = self.client.get_object(**self.request, Range=f"bytes={self.position}-")["Body"]
             chunk = self.body.read(len(buffer))
@@ -355,46 +359,3 @@ def _measure(source: BinaryIO) -> tuple[int, str]:
 def _check_not_empty(size: int) -> None:
     if size == 0:
         raise EmptyFile("The file is empty.")
-
-
-def _client(
-    session: boto3.session.Session,
-    settings: Settings,
-    endpoint_url: str,
-    *,
-    attempts: int | None = None,
-    **timeouts: float,
-):
-    return session.client(
-        "s3",
-        endpoint_url=endpoint_url or None,
-        region_name=settings.s3_region,
-        aws_access_key_id=settings.s3_access_key or None,
-        aws_secret_access_key=settings.s3_secret_key.get_secret_value() or None,
-        config=Config(
-            signature_version="s3v4",
-            # Stores other than Amazon's rarely have a host name for every bucket.
-            s3={"addressing_style": "path" if endpoint_url else "auto"},
-            retries={"mode": "standard", "total_max_attempts": attempts or MAX_ATTEMPTS},
-            # By default botocore adds checksums of newer kinds, which many other stores do not know.
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            **timeouts or PATIENT,
-        ),
-    )
-
-
-@contextmanager
-def _client_errors(key: str) -> Iterator[None]:
-    """Raises our error in place of the client library's."""
-    try:
-        yield
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in MISSING_CODES:
-            raise ObjectMissing("A stored file does not exist any more.", details=key) from error
-        if code in FULL_CODES:
-            raise StoreFull("No space left in the object store.") from error
-        raise StoreAway("The object store refused.", details=error) from error
-    except BotoCoreError as error:
-        raise StoreAway("The object store does not answer.", details=error) from error

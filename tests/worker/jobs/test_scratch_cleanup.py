@@ -19,9 +19,9 @@ from worker.processes.polling import PollingWorker
 
 
 def age(house):
-    """Makes all objects two hours old."""
+    """Makes all objects two days old."""
     for key in house.objects():
-        os.utime(house.store.root / key, (0, time.time() - 7200))
+        os.utime(house.store.root / key, (0, time.time() - 2 * 86_400))
 
 
 def tidied(house):
