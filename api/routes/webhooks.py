@@ -46,7 +46,7 @@ async def create_webhook(
     turns: TurnsDep,
 ) -> Response:
     """Events of the given kinds are sent to `url` from now on, signed with the secret (Standard Webhooks)."""
-    await turns.look_up(lambda: webhooks.check_url(settings, webhook.url))
+    await turns.look_up(lambda: webhooks.check_url(settings, webhook.url, owner=caller.owner))
 
     def create(session: Session) -> Response:
         row, secret = webhooks.create_webhook(session, settings, owner=caller.owner, **webhook.model_dump())
@@ -87,7 +87,7 @@ async def patch_webhook(
     """The changed webhook. Pending deliveries go to its new URL. While it is disabled, it gets no new events."""
     values = patch.model_dump(exclude_unset=True)
     if "url" in values:
-        await turns.look_up(lambda: webhooks.check_url(settings, values["url"]))
+        await turns.look_up(lambda: webhooks.check_url(settings, values["url"], owner=caller.owner))
 
     def change(session: Session) -> schemas.Webhook:
         if_match.check(lambda: _locked(session, webhook_id, caller.owner))

@@ -5,6 +5,7 @@ A URL is checked by `check_url` before the transaction, outside a writer's turn:
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -85,9 +86,10 @@ def replay_delivery(session: Session, webhook_id: str, delivery_id: str, *, owne
     return webhooks.replay(session, queries.get(session, Webhook, webhook_id, owner=owner), delivery)
 
 
-def check_url(settings: Settings, url: str) -> None:
+def check_url(settings: Settings, url: str, *, owner: str) -> None:
     """Raises UrlRefused if webhooks cannot be sent to `url`: it is malformed, or its host resolves to a refused address.
 
     Every delivery checks this again, because the host's addresses can change.
     """
-    guarded_http.resolve_allowed(guarded_http.parse(url), guarded_http.networks(settings.webhook_networks))
+    allowed = guarded_http.networks(settings.webhook_networks)
+    guarded_http.resolve_allowed(guarded_http.parse(url), allowed, partial(guarded_http.resolve, owner=owner))

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from storage.database.engine import Database
 from storage.database.models import now
@@ -107,7 +108,10 @@ class WebhookDeliverer:
             **signer.headers(webhook, delivery.id, now(), delivery.body),
         }
         try:
-            response = guarded_http.post(webhook.url, headers, delivery.body.encode(), allowed=self.allowed)
+            resolve = partial(guarded_http.resolve, owner=webhook.owner)
+            response = guarded_http.post(
+                webhook.url, headers, delivery.body.encode(), allowed=self.allowed, resolve=resolve
+            )
         except UrlRefused as error:
             return Attempt(error=error.message)
         except guarded_http.RequestFailed as error:

@@ -15,6 +15,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
@@ -124,12 +125,49 @@ def parse(url: str) -> Target:
     return Target(parsed.scheme, host, parsed.port, (parsed.path or "/") + query)
 
 
-_lookups = threading.BoundedSemaphore(16)
-"""Limits the unanswered look-ups of this process: their threads cannot be stopped, and slow name servers must not pile them up."""
+class LookUps:
+    """Counts the unanswered look-ups of a process, and limits them: their threads cannot be stopped, and slow name servers must not
+    pile them up. Threads may share it.
+
+    Args:
+        most: of all owners.
+        of_owner: of one owner, so that one owner's names leave look-ups to others.
+    """
+
+    def __init__(self, most: int = 64, of_owner: int = 4):
+        self._most, self._of_owner = most, of_owner
+        self._owners: Counter[str] = Counter()
+        self._changed = threading.Condition()
+
+    def begin(self, owner: str) -> bool:
+        """Counts a look-up for `owner`; returns False if there is no room for it within RESOLVE_S."""
+        with self._changed:
+            has_room = self._changed.wait_for(lambda: self._has_room(owner), RESOLVE_S)
+            self._owners[owner] += has_room
+            return has_room
+
+    def end(self, owner: str) -> None:
+        """Ends the count of a look-up that was answered."""
+        with self._changed:
+            self._owners[owner] -= 1
+            if not self._owners[owner]:
+                del self._owners[owner]
+            self._changed.notify_all()
+
+    def _has_room(self, owner: str) -> bool:
+        return self._owners[owner] < self._of_owner and self._owners.total() < self._most
 
 
-def resolve(host: str, port: int) -> list[str]:
+_look_ups = LookUps()
+
+
+def resolve(host: str, port: int, owner: str = "") -> list[str]:
     """Resolves a name by the system's resolver.
+
+    Args:
+        host: the name.
+        port: for which addresses are asked.
+        owner: the tenant who chose the name; "" if the operator did.
 
     Returns:
         IP addresses as text, in the order in which they should be tried.
@@ -138,12 +176,12 @@ def resolve(host: str, port: int) -> list[str]:
         OSError: the name has no address, or there is no answer within RESOLVE_S.
         ValueError: the name is not valid.
     """
-    semaphore = _lookups
-    if not semaphore.acquire(timeout=RESOLVE_S):
+    look_ups = _look_ups
+    if not look_ups.begin(owner):
         raise TimeoutError("too many DNS look-ups are in progress")
     results: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
     threading.Thread(
-        target=_resolve_in_thread, args=(host, port, results, semaphore), name="look-up", daemon=True
+        target=_resolve_in_thread, args=(host, port, results, look_ups, owner), name="look-up", daemon=True
     ).start()
     try:
         result = results.get(timeout=RESOLVE_S)
@@ -154,14 +192,14 @@ def resolve(host: str, port: int) -> list[str]:
     return result
 
 
-def _resolve_in_thread(host: str, port: int, results: queue.SimpleQueue, semaphore: threading.Semaphore) -> None:
+def _resolve_in_thread(host: str, port: int, results: queue.SimpleQueue, look_ups: LookUps, owner: str) -> None:
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
         results.put([str(address[0]) for *_, address in addresses])
     except (OSError, ValueError) as error:  # ValueError: a name that IDNA forbids
         results.put(error)
     finally:
-        semaphore.release()
+        look_ups.end(owner)
 
 
 def resolve_allowed(target: Target, allowed: Iterable[Network], resolve: Resolve = resolve) -> list[Address]:

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 import time
+from functools import partial
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -158,14 +159,15 @@ def test_name_servers_that_do_not_answer_are_not_waited_for(monkeypatch):
         return []
 
     monkeypatch.setattr(guarded_http, "RESOLVE_S", 0.05)
-    monkeypatch.setattr(
-        guarded_http, "_lookups", threading.BoundedSemaphore(16)
-    )  # others may still wait for real answers
+    monkeypatch.setattr(guarded_http, "_look_ups", guarded_http.LookUps(10, 4))  # others may wait for real answers
     monkeypatch.setattr(socket, "getaddrinfo", stuck)
+    waited_for = []
     try:
-        for _ in range(20):
-            refused("https://slow.example/")
-        assert len(asked) == 16, "there is an end to how many are waited for"
+        for owner in ("mallory", "ann", "bob"):
+            for _ in range(6):
+                refused("https://slow.example/", resolve=partial(guarded_http.resolve, owner=owner))
+            waited_for.append(len(asked))
+        assert waited_for == [4, 8, 10], "there is an end to how many are waited for, and one owner's leave room to others"
     finally:
         go_on.set()
 
