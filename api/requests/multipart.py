@@ -170,17 +170,19 @@ async def body_chunks(
                 chunk = await anext(stream, None)
         except TimeoutError as error:
             raise Problem("upload_stalled", f"Less than {STALL_BYTES} bytes came in {STALL_S:.0f} s.") from error
+        finally:
+            if arrival is not None:
+                arrival.waits_since = None
         if chunk is None:
             return
-        if arrival is not None:
-            arrival.waits_since = None
-            await arrival.add(len(chunk))
         received, recent = received + len(chunk), recent + len(chunk)
         waited_s += time.monotonic() - begun
         if recent >= STALL_BYTES:
             recent, waited_s = 0, 0.0
         if received > limit:
             raise too_large
+        if arrival is not None:
+            await arrival.add(len(chunk))
         yield chunk
 
 
