@@ -72,7 +72,7 @@ class RateLimiter:
             )
             self._shared = FixedWindowRateLimiter(storage)
         self._shared_is_away, self._retry_shared_at = False, 0.0
-        self._looking = Lock()
+        self._looking, self._counting = Lock(), Lock()
 
     def hit(self, policy: Policy, client: str) -> RateLimitStatus | None:
         """Counts a request of `client` (a key's id or an address); returns None if there is no limit."""
@@ -87,7 +87,8 @@ class RateLimiter:
             except CountersUnavailable as error:  # counting in each process is better than refusing or admitting all
                 log.warning("rate limits are counted in this process for a while: %s", error)
                 self._shared_is_away, self._retry_shared_at = True, time.monotonic() + RETRY_REDIS_S
-        return _hit(self._local, item, policy, client)
+        with self._counting:  # two threads would start the library's timer twice, which raises
+            return _hit(self._local, item, policy, client)
 
     def _asks_shared(self) -> bool:
         """Whether this request asks Redis: while it is away, one request in RETRY_REDIS_S does, and no other waits for its timeout."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from limits.storage import MemoryStorage
 
 from api.app import create_app
 from api.middleware import rate_limit
@@ -110,3 +112,27 @@ def test_while_redis_hangs_one_request_at_a_time_waits_for_it(monkeypatch):
         began = time.monotonic()
         assert limiter.hit("key", "a").remaining == 1198
         assert time.monotonic() - began < 0.4
+
+
+class SlowStorage(MemoryStorage):
+    """The library's counters, in a thread that other threads overtake before it starts the timer that it has made."""
+
+    @property
+    def timer(self):
+        time.sleep(0.01)
+        return self._timer
+
+    @timer.setter
+    def timer(self, timer):
+        self._timer = timer
+
+
+def test_many_threads_may_count_at_once():
+    limiter = RateLimiter(Settings(rate_limit="100/minute"))
+    counters = limiter._local.storage
+    counters.timer.cancel()  # as after ten quiet seconds
+    counters.timer.join()
+    counters._timer, counters.__class__ = counters.timer, SlowStorage
+    with ThreadPoolExecutor(8) as pool:
+        assert len(list(pool.map(lambda _: limiter.hit("key", "k"), range(8)))) == 8
+    assert limiter.hit("key", "k").remaining == 91

@@ -167,7 +167,7 @@ def test_name_servers_that_do_not_answer_are_not_waited_for(monkeypatch):
             for _ in range(6):
                 refused("https://slow.example/", resolve=partial(guarded_http.resolve, owner=owner))
             waited_for.append(len(asked))
-        assert waited_for == [4, 8, 10], "there is an end to how many are waited for, and one owner's leave room to others"
+        assert waited_for == [4, 8, 10], "one owner leaves room to others, and there is an end"
     finally:
         go_on.set()
 
