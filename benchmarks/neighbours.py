@@ -120,6 +120,18 @@ class Mallory:
                 connections.append(connection)
             time.sleep(0.01 if len(connections) < 500 else 1)
 
+    def silent_readers(self) -> None:
+        """Asks for a large document, and reads nothing of it."""
+        connections = []
+        while True:
+            with suppress(OSError):
+                connection = socket.socket()
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.connect(self.address)
+                connection.sendall(3 * b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                connections.append(connection)
+            time.sleep(0.05 if len(connections) < 500 else 1)
+
     def trickling_bodies(self) -> None:
         """Begins uploads, and sends a byte of each now and then."""
         head = (
@@ -153,6 +165,7 @@ class Mallory:
 
 WAYS = (
     "slow_receivers", "quick_receivers", "slow_look_ups", "verifications", "half_requests", "trickling_bodies", "streams",
+    "silent_readers",
 )  # fmt: skip
 """Names of Mallory's methods."""
 

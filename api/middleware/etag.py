@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.requests.if_match import etag_of
 from api.responses.byte_ranges import not_modified
 
-PATH_PREFIXES = ("/v1/", "/openapi.json")
+PATH_PREFIX = "/v1/"
 """Paths with ETags: resources, but not the state of the service."""
 CACHE_CONTROL = "private, no-cache"
 """Default Cache-Control: only the client itself may store the response, and must revalidate it each time."""
@@ -28,7 +28,7 @@ class ETagMiddleware:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(PATH_PREFIXES):
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(PATH_PREFIX):
             await self.app(scope, receive, send)
             return
         held: Message | None = None
