@@ -15,7 +15,7 @@ from boto3.s3.transfer import TransferConfig
 
 from storage.database.models import now
 from storage.errors import ObjectDamaged, ObjectMissing, StoreAway
-from storage.objects import s3
+from storage.objects import s3, s3_client
 from storage.objects.open_store import open_store
 from storage.objects.s3 import S3Store
 from storage.settings import environment_of
@@ -185,7 +185,7 @@ def test_links_need_an_address_that_clients_can_reach(settings):
 
 @pytest.mark.parametrize("wrong", ["address", "bucket"])
 def test_a_store_that_does_not_answer_is_named(settings, wrong, monkeypatch):
-    monkeypatch.setattr(s3, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(s3_client, "MAX_ATTEMPTS", 1)
     changed = {"s3_endpoint_url": f"http://127.0.0.1:{free_port()}"} if wrong == "address" else {"store_url": "s3://no"}
     store = S3Store(settings.replace(**changed))
     for attempt in (store.ping, lambda: store.put("a", io.BytesIO(b"x"))):
