@@ -100,6 +100,15 @@ class FullFrameRenderer:
         finally:
             torch.set_num_threads(torch_threads)  # the value of the pool's threads is that of all new threads
 
+    def render_first(self, code: Float[Tensor, " code"], pose: Literal["track", "still"]) -> yuv.Picture:
+        """Renders the first frame of a video in this thread alone, so that it can run beside the rendering of another video."""
+        play = self.playback
+        first = next(play_order(play.trusted, self.subject.poses, pose, self.seed))
+        size = None if (self.width, self.height) == (play.width, play.height) else (self.width, self.height)
+        reader = FootageReader(play.path, play.width, play.height, len(play.trusted))
+        _, picture = next(reader.read([first], size, planar=True))
+        return self.render_into(picture, first, code)
+
     def render_into(
         self, picture: yuv.Picture, frame: int, code: Float[Tensor, " code"], number: int = 0
     ) -> yuv.Picture:
