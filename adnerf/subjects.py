@@ -95,6 +95,22 @@ def delete(service: Service, subjects: Ids) -> None:
     service.output.done(f"Deleted: {', '.join(subjects)}", deleted=subjects)
 
 
+@service_command(app, "trash")
+def trash(service: Service, subjects: Ids) -> None:
+    """Put subjects and their videos into the trash, from which they can be restored for a day."""
+    for subject in subjects:
+        service.client.subjects.trash(subject)
+    service.output.done(f"In the trash: {', '.join(subjects)}", trashed=subjects)
+
+
+@service_command(app, "restore")
+def restore(service: Service, subjects: Ids) -> None:
+    """Take subjects, with the videos that went with them, out of the trash."""
+    for subject in subjects:
+        service.client.subjects.restore(subject)
+    service.output.done(f"Restored: {', '.join(subjects)}", restored=subjects)
+
+
 @service_command(app, "consent")
 def show_consent(service: Service, subject: Id) -> None:
     """Show the record of consent: who agreed to be shown, and to what."""

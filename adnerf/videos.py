@@ -24,7 +24,7 @@ COLUMNS = {
 STANDARD_LABEL = "\0"
 """Stands for the text of a `--label` without one: no argument of a program can hold this character."""
 
-app = command_group("Make, list, show, download and delete videos.")
+app = command_group("Make, list, show, download, share and delete videos.")
 
 
 class CreateCommand(TyperCommand):
@@ -250,3 +250,27 @@ def delete(service: Service, videos: Ids) -> None:
     for video in videos:
         service.client.videos.delete(video)
     service.output.done(f"Deleted: {', '.join(videos)}", deleted=videos)
+
+
+@service_command(app, "trash")
+def trash(service: Service, videos: Ids) -> None:
+    """Put videos into the trash, from which they can be restored for a day."""
+    for video in videos:
+        service.client.videos.trash(video)
+    service.output.done(f"In the trash: {', '.join(videos)}", trashed=videos)
+
+
+@service_command(app, "restore")
+def restore(service: Service, videos: Ids) -> None:
+    """Take videos out of the trash."""
+    for video in videos:
+        service.client.videos.restore(video)
+    service.output.done(f"Restored: {', '.join(videos)}", restored=videos)
+
+
+@service_command(app, "share")
+def share(
+    service: Service, video: Id, days: Annotated[float, Option(help="How long the link is valid.")] = 7.0
+) -> None:
+    """Make a link by which everybody can watch a video, without a key."""
+    service.output.show(service.client.videos.share(video, expires_in_s=round(days * 86_400)))

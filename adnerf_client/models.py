@@ -134,6 +134,7 @@ class Subject(Model):
     state: SubjectState
     preset: str
     created_at: datetime
+    trashed_until: datetime | None = None
     updated_at: datetime
     face: dict[str, float] | None = None
     footage: Footage | None = None
@@ -254,7 +255,19 @@ class Video(Model):
     size_bytes: int | None = None
     warnings: list[VideoWarning] = []
     created_at: datetime
+    trashed_until: datetime | None = None
     job: Job
+
+
+class Share(Model):
+    """A link by which everybody can watch one video. `url` is a path on the service."""
+
+    id: str
+    video_id: str
+    url: str
+    only_here: bool = False
+    created_at: datetime
+    expires_at: datetime
 
 
 class BatchItem(Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +12,9 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from adnerf_client.collection import Collection, Resource
-from adnerf_client.connection import BytesDone, Connection, parse
+from adnerf_client.connection import BytesDone, Connection, parse, retry_after_s
 from adnerf_client.downloads import download
-from adnerf_client.errors import NotServed
+from adnerf_client.errors import NotServed, StillRunning
 from adnerf_client.models import (
     BatchItem,
     BatchResult,
@@ -23,6 +24,7 @@ from adnerf_client.models import (
     JobState,
     Options,
     Preset,
+    Share,
     Subject,
     SubjectState,
     Verification,
@@ -36,6 +38,9 @@ from adnerf_client.watching import watch
 
 RESUMABLE_FROM = 8 << 20
 """Size (bytes) from which files are sent as resumable uploads; a smaller file is sent again as a whole just as quickly."""
+
+PREVIEW_S = 60.0
+"""Seconds to wait for a preview frame: a worker loads the subject first, and may render a video meanwhile."""
 
 
 class Made(Collection[Resource]):
@@ -139,9 +144,19 @@ class Subjects(Made[Subject]):
             form["name"] = name
         return self._create(form, "video", video, upload_id, progress)
 
-    def list(self, *, state: SubjectState | None = None, limit: int | None = None) -> Iterator[Subject]:
-        """Lists at most `limit` subjects, newest first."""
-        return self._list(limit, state=state)
+    def list(
+        self, *, state: SubjectState | None = None, trash: bool = False, limit: int | None = None
+    ) -> Iterator[Subject]:
+        """Lists at most `limit` subjects, newest first; with `trash` those in the trash instead of all others."""
+        return self._list(limit, state=state, trash="true" if trash else None)
+
+    def trash(self, which: str | Subject) -> Subject:
+        """Moves a subject and its videos to the trash, where they stay until `trashed_until`; their jobs are cancelled."""
+        return self._post(which, "trash")
+
+    def restore(self, which: str | Subject) -> Subject:
+        """Takes a subject, with the videos that went with it, out of the trash."""
+        return self._post(which, "restore")
 
     def rename(self, which: str | Subject, name: str) -> Subject:
         """Renames a subject and returns it."""
@@ -162,6 +177,40 @@ class Subjects(Made[Subject]):
             The cancelled subject.
         """
         return self._post(which, "withdraw-consent", json={"purge": purge})
+
+    def preview_frame(
+        self,
+        which: str | Subject,
+        to: str | Path,
+        *,
+        options: Options | Mapping[str, Any] | None = None,
+        background: str | Path | None = None,
+        timeout: float = PREVIEW_S,
+    ) -> Path:
+        """Saves a frame as a video with these options will show it (JPEG) as `to`, and returns its path.
+
+        Args:
+            which: The subject, which is ready, or its id.
+            to: The file.
+            options: The options of the video.
+            background: A picture (PNG, JPEG, WebP) of at most 4 MiB, for the background kind `image`.
+            timeout: Seconds to wait for a worker.
+
+        Raises:
+            StillRunning: No worker has rendered the frame within `timeout`.
+        """
+        form = {"options": Options.model_validate(options or {}).model_dump_json(exclude_none=True)}
+        files = {} if background is None else {"background": readable(background)}
+        deadline = time.monotonic() + timeout
+        while True:
+            response = self._connection.send("POST", self._path(which, "/preview-frame"), form=form, files=files)
+            if response.status_code == 200:
+                Path(to).write_bytes(response.content)
+                return Path(to)
+            if time.monotonic() >= deadline:
+                remedy = "Check that a worker runs, and ask again."
+                raise StillRunning(f"The frame was not rendered within {timeout:g} s.", remedy, job=None)
+            time.sleep(retry_after_s(response) or 1.0)
 
     def preview(self, which: str | Subject, to: str | Path) -> Path:
         """Saves the latest preview picture of the training (JPEG) as `to` and returns its path."""
@@ -254,6 +303,7 @@ class Videos(Made[Video]):
         title: str | None = None,
         created_after: datetime | None = None,
         created_before: datetime | None = None,
+        trash: bool = False,
         limit: int | None = None,
     ) -> Iterator[Video]:
         """Lists at most `limit` videos, newest first.
@@ -265,6 +315,7 @@ class Videos(Made[Video]):
             title: Only videos with this in their title, in any case.
             created_after: Only videos created at this time (with a time zone) or later.
             created_before: Only videos created before this time.
+            trash: Those in the trash instead of all others.
             limit: The largest number.
         """
         return self._list(
@@ -275,11 +326,33 @@ class Videos(Made[Video]):
             title=title,
             created_after=None if created_after is None else created_after.isoformat(),
             created_before=None if created_before is None else created_before.isoformat(),
+            trash="true" if trash else None,
         )
 
     def watch(self, which: str | Video) -> Iterator[bytes]:
         """Yields a video while it is rendered: a fragmented MP4, piece by piece, without content credentials (watching.watch)."""
         return watch(self._connection, self._path(which))
+
+    def trash(self, which: str | Video) -> Video:
+        """Moves a video to the trash, where it stays until `trashed_until`; its job is cancelled, and its links are closed."""
+        return self._post(which, "trash")
+
+    def restore(self, which: str | Video) -> Video:
+        """Takes a video out of the trash. Raises Conflict if its subject is there too."""
+        return self._post(which, "restore")
+
+    def share(self, which: str | Video, *, expires_in_s: int = 7 * 86_400) -> Share:
+        """Makes a link by which everybody can watch a video for `expires_in_s` seconds, without a key."""
+        body = {"expires_in_s": expires_in_s}
+        return parse(Share, self._connection.send("POST", self._path(which, "/shares"), json=body))
+
+    def shares(self, which: str | Video) -> Iterator[Share]:
+        """Lists the links to a video that are valid, newest first."""
+        return self._pages(self._path(which, "/shares"), Share, None)
+
+    def unshare(self, share: Share) -> None:
+        """Closes a link at once."""
+        self._connection.send("DELETE", self._path(share.video_id, f"/shares/{share.id}"))
 
     def captions(self, which: str | Video, to: str | Path) -> Path:
         """Saves the caption file of a video as `to` and returns its path."""

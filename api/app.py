@@ -42,13 +42,17 @@ from api.routes import (
     new_videos,
     owners,
     page,
+    preview_frames,
     samples,
+    shares,
     streams,
     subjects,
+    trash,
     uploads,
     verify,
     videos,
     voices,
+    watch,
     webhooks,
 )
 from storage import settings as environment
@@ -73,9 +77,12 @@ DELETIONS = 2
 ROUTES = (
     subjects,
     consents,
+    preview_frames,
     new_videos,
     videos,
     streams,
+    shares,
+    trash,
     voices,
     verify,
     jobs,
@@ -139,6 +146,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     idempotency.install(app)
     for routes in ROUTES:
         app.include_router(routes.router)
+    app.include_router(watch.router)
     page.install(app)
     docs.install(app)
     responses.customize_openapi(app)

@@ -191,6 +191,7 @@ TurnsDep = Annotated[Turns, Depends(_turns)]
 ReadSession = Annotated[Session, Depends(_read_session, scope="function")]
 WriteSession = Annotated[Session, Depends(_write_session, scope="function")]
 
+Trash = Annotated[bool, Query(description="those in the trash instead of all others")]
 Limit = Annotated[Annotated[int, Field(ge=1, le=100), PLAIN], Query(description="maximum number of items in a page")]
 Cursor = Annotated[
     str | None, Query(pattern=r"^[a-z]{3}_[0-9a-f]{1,64}$", description="`next_cursor` of the previous page")

@@ -12,6 +12,9 @@ StorageError                code                  raised when
 │   ├── WebhookDisabled     webhook_disabled      an event is to be sent to a disabled webhook
 │   ├── WebhooksOff         webhooks_off          the service has no key to sign webhooks with
 │   ├── ConsentWithdrawn    consent_withdrawn     the person no longer agrees to be shown
+│   ├── InTrash             in_trash              the subject or video is in the trash
+│   ├── PreviewFailed       preview_failed        a preview frame cannot be rendered
+│   ├── SharesOff           shares_off            the service has no key to sign links with
 │   ├── PreviewNotReady     preview_not_ready     the subject has no preview yet
 │   ├── ReportNotReady      report_not_ready      the subject has no report yet
 │   ├── ViewsNotReady       views_not_ready       the subject has no view sheet yet
@@ -121,6 +124,27 @@ class ConsentWithdrawn(Conflict):
 
     code = "consent_withdrawn"
     remedy = "This subject can no longer be used. If the person consents again, create a new subject."
+
+
+class InTrash(Conflict):
+    """Raised if work is requested of a subject or video that is in the trash."""
+
+    code = "in_trash"
+    remedy = "Restore it with POST .../restore, or use another one."
+
+
+class PreviewFailed(Conflict):
+    """Raised if a preview frame cannot be rendered."""
+
+    code = "preview_failed"
+    remedy = "Change the options or the picture; an equal request tries again."
+
+
+class SharesOff(Conflict):
+    """Raised if the service has no key to sign links with."""
+
+    code = "shares_off"
+    remedy = "The operator has to set ADNERF_WEBHOOK_KEY, to the same value for every process."
 
 
 class TooManyWebhooks(Conflict):

@@ -107,6 +107,8 @@ class Settings(BaseSettings):
     """Whether videos can be watched while they are rendered, for which workers store them a second time, as segments."""
     trash_s: Seconds = 7 * 86_400.0
     """Time for which an object that no row names stays in the store's trash; a week gives people time to notice a mistake."""
+    undo_s: Seconds = 24 * 3600.0
+    """Time for which a subject or video that was put into the trash can be restored; then it is deleted for good."""
     quota_subjects: PositiveInt = 10_000
     """Maximum number of subjects per owner; the default does not restrict an installation with few owners."""
     quota_queued_jobs: PositiveInt = 10_000

@@ -1,6 +1,6 @@
 """Security headers of every response: no scripts, no framing, no content sniffing.
 
-A route that needs more sets the header itself (the page, a report), and its value stays. Strict-Transport-Security is left to
+A route that needs more sets the header itself (the page, a report, a shared video), and its value stays. Strict-Transport-Security is left to
 the proxy in front, which knows whether the client uses TLS.
 """
 
@@ -21,11 +21,12 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Permissions-Policy": "camera=(), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()",
+    "Permissions-Policy": "camera=(self), display-capture=(), geolocation=(), microphone=(self), payment=(), usb=()",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Defaults for responses that do not set the header. The microphone is allowed because the page can record speech."""
+"""Defaults for responses that do not set the header. Camera and microphone are allowed because the page can record
+footage and speech."""
 
 CORS_METHODS = ("GET", "HEAD", "POST", "PATCH", "DELETE")
 TUS_HEADERS = (
@@ -71,8 +72,10 @@ class SecurityHeaders:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                may_be_framed = "frame-ancestors *" in headers.get("Content-Security-Policy", "")
                 for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
+                    if not (may_be_framed and name == "X-Frame-Options"):
+                        headers.setdefault(name, value)
             await send(message)
 
         await self.app(scope, receive, send_with_headers if scope["type"] == "http" else send)

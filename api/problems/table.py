@@ -111,6 +111,24 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.ConsentWithdrawn.remedy,
         "The person in this subject's footage no longer agrees to be shown.",
     ),
+    errors.InTrash.code: ProblemType(
+        409,
+        "It is in the trash",
+        errors.InTrash.remedy,
+        "Nothing new is made of a subject or video in the trash, and it cannot be shared.",
+    ),
+    errors.PreviewFailed.code: ProblemType(
+        409,
+        "The frame could not be rendered",
+        errors.PreviewFailed.remedy,
+        "A worker tried to render the preview frame and could not: the answer says why.",
+    ),
+    errors.SharesOff.code: ProblemType(
+        409,
+        "Links are not set up on this service",
+        errors.SharesOff.remedy,
+        "Links cannot be signed, because the service has no key to derive signatures from.",
+    ),
     errors.VideoNotReady.code: ProblemType(
         409,
         "The video is not ready",

@@ -170,6 +170,7 @@ def _subject(row: models.Subject, outlook: Outlook) -> resources.Subject:
         preset=row.preset,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        trashed_until=row.trashed_until,
         face=row.face,
         footage=row.footage,
         quality=row.quality,
@@ -214,6 +215,7 @@ def _video(row: models.Video, outlook: Outlook) -> resources.Video:
         size_bytes=row.size_bytes,
         warnings=row.warnings or [],
         created_at=row.created_at,
+        trashed_until=row.trashed_until,
         job=_job(row.job, outlook),
         links=resources.VideoLinks(
             self=path,

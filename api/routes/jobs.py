@@ -119,7 +119,7 @@ def cancel_job(job_id: str, caller: CallerDep, idempotency: IdempotencyDep, sess
     "/{job_id}/retry",
     response_model=resources.Job,
     summary="Retry a job",
-    responses=problems("not_found", "move_not_allowed", "consent_withdrawn", "quota_exceeded"),
+    responses=problems("not_found", "move_not_allowed", "consent_withdrawn", "in_trash", "quota_exceeded"),
 )
 def retry_job(
     job_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple
 
@@ -12,21 +11,20 @@ from pydantic_core import to_json
 from python_multipart.multipart import parse_options_header
 from sqlalchemy.orm import Session
 
-from adnerf_core.config import RenderOptions
 from api.auth import CallerDep
 from api.deps import DatabaseDep, SettingsDep, StoreDep, TurnsDep
 from api.openapi import responses
 from api.openapi.responses import problems
-from api.problems.problems import Problem, from_storage, from_validation, validation_problem
+from api.problems.problems import Problem, from_storage, validation_problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
 from api.requests.json_body import parse_json, read_json, validate_json
 from api.requests.multipart import FileRule, Form, ReceivedFile, parse_multipart
 from api.requests.quota_precheck import require_quota
+from api.requests.render_options import checked_options, options_of_form
 from api.responses import serializers
 from api.schemas import resources
-from api.schemas.one_line import visible_line
 from api.schemas.video_requests import BatchItem, BatchResult, VideoBatch, VideoForm, wrong_source
 from api.services import videos
 from storage.database.engine import Database, savepoint
@@ -46,6 +44,7 @@ CODES = (
     "full_frame_unavailable",
     "voice_unavailable",
     "consent_withdrawn",
+    "in_trash",
     "quota_exceeded",
 )
 """Problem codes of a request for a video."""
@@ -235,12 +234,7 @@ def _create(
 
 
 def _of_form(form: Form) -> VideoForm:
-    """The texts of a form. If a picture is sent and the options do not mention the background, its kind becomes `image`."""
-    has_picture = "background" in form.files
-    text = form.values.pop("options", "{}")
-    if has_picture and isinstance(value := parse_json(text, "options"), dict):
-        text = json.dumps({"background": {"kind": "image"}} | value)
-    options = _checked(validate_json(RenderOptions, text, "options"), has_picture=has_picture)
+    options = options_of_form(form)
     if "metadata" in form.values:
         form.values["metadata"] = parse_json(form.values["metadata"], "metadata")
     return form.parse(VideoForm).model_copy(update={"options": options})
@@ -248,18 +242,5 @@ def _of_form(form: Form) -> VideoForm:
 
 def _of_json(value: Any) -> VideoForm:
     texts = validate_json(VideoForm, to_json(value))
-    _checked(texts.options, has_picture=False)
+    checked_options(texts.options, has_picture=False)
     return texts
-
-
-def _checked(options: RenderOptions, *, has_picture: bool) -> RenderOptions:
-    """Returns options that fit the files. Raises Problem `validation_failed`."""
-    if isinstance(options.label, str):
-        try:
-            visible_line(options.label)
-        except ValueError as error:
-            raise from_validation([{"loc": ("label",), "msg": str(error)}], "options") from error
-    if has_picture != (options.background.kind == "image"):
-        required = "Field required with background kind `image`"
-        raise validation_problem("Only allowed with background kind `image`" if has_picture else required, "background")
-    return options

@@ -20,10 +20,15 @@ FRESH = {"Cache-Control": "no-cache"}
 router = APIRouter(include_in_schema=False)
 
 
+def bucket_source(store: ObjectStore) -> str:
+    """The origin of signed download links for a Content-Security-Policy, after a space; empty if the object store has none."""
+    link = store.link("policy", media_type="video/mp4", name="policy")
+    return f" {urlsplit(link).scheme}://{urlsplit(link).netloc}" if link else ""
+
+
 def policy(store: ObjectStore) -> str:
     """The page's Content-Security-Policy: this service, and the host of signed download links if the object store has them."""
-    link = store.link("policy", media_type="video/mp4", name="policy")
-    bucket = f" {urlsplit(link).scheme}://{urlsplit(link).netloc}" if link else ""
+    bucket = bucket_source(store)
     return (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
         f"media-src 'self' blob:{bucket}; connect-src 'self'{bucket}; "

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from adnerf_core.config import FaceChoice
 from api.auth import CallerDep
-from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, TurnsDep, WriteSession
+from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, Trash, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
 from api.requests import file_type
@@ -27,6 +27,7 @@ from api.schemas import base, resources
 from api.services import subjects
 from storage.database import queries
 from storage.database.models import Subject, SubjectState
+from storage.tables import removals
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
@@ -119,10 +120,16 @@ async def create_subject(
 
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))
 def list_subjects(
-    caller: CallerDep, session: ReadSession, state: SubjectState | None = None, limit: Limit = 50, cursor: Cursor = None
+    caller: CallerDep,
+    session: ReadSession,
+    state: SubjectState | None = None,
+    trash: Trash = False,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> base.Page[resources.Subject]:
     """A page of subjects."""
-    page = queries.page(session, Subject, owner=caller.owner, state=state, limit=limit, cursor=cursor)
+    where = removals.in_trash(Subject, trash)
+    page = queries.page(session, Subject, where, owner=caller.owner, state=state, limit=limit, cursor=cursor)
     return serializers.subjects(session, page)
 
 

@@ -7,26 +7,24 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import RedirectResponse
 from pydantic import AwareDatetime
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, ReadSession, StoreDep, TurnsDep, WriteSession
+from api.deps import Cursor, Limit, ReadSession, StoreDep, Trash, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import problems
 from api.requests.if_match import IfMatchDep
 from api.responses import serializers
-from api.responses.byte_ranges import file_response, not_modified
-from api.routes.stored_object import object_response
+from api.routes.stored_object import MEDIA_TYPES, object_response, video_response
 from api.schemas import base, resources
 from api.schemas.one_line import CONTROLS
 from api.services import videos
 from storage.database import queries
 from storage.database.models import Video, VideoState
+from storage.tables import removals
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
-MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
 PART_TYPES = {
     ".wav": "audio/wav",
     ".srt": "application/x-subrip; charset=utf-8",
@@ -52,6 +50,7 @@ def list_videos(
     title: Annotated[str | None, Query(pattern=TITLE, description="a part of the title, in any case")] = None,
     created_after: Annotated[AwareDatetime | None, Query(description="created at this time or later")] = None,
     created_before: Annotated[AwareDatetime | None, Query(description="created before this time")] = None,
+    trash: Trash = False,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> base.Page[resources.Video]:
@@ -59,6 +58,7 @@ def list_videos(
     where = videos.conditions(
         ids=None if ids is None else ids.split(","), title=title, after=created_after, before=created_before
     )
+    where.append(removals.in_trash(Video, trash))
     page = queries.page(
         session, Video, *where, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )
@@ -119,22 +119,9 @@ async def get_file(
     If the object store can sign links, the answer is a redirect to a link that is valid for a limited time.
     """
     video = await turns.read(lambda session: videos.video_file(session, video_id, owner=caller.owner))
-    kind = video.options["format"]
-    plain, etag, media_type = f"{video_id}.{kind}", f'"{video.sha256}"', MEDIA_TYPES[kind]
+    plain = f"{video_id}.{video.options['format']}"
     disposition = f'attachment; filename="{plain}"' + (f"; filename*=UTF-8''{quote(name, safe='')}" if name else "")
-    if request.method == "GET" and not not_modified(request, etag):
-        link = store.link(video.file_key, name=name or plain, media_type=media_type)
-        if link is not None:
-            return RedirectResponse(link, status_code=307, headers={"Cache-Control": "no-store"})
-    return file_response(
-        request,
-        await turns.open(lambda: store.open(video.file_key)),
-        video.size_bytes,
-        etag=etag,
-        media_type=media_type,
-        headers={"Content-Disposition": disposition, "Cache-Control": "private, no-cache"},
-        read=turns.open,
-    )
+    return await video_response(request, turns, store, video, name=name or plain, disposition=disposition)
 
 
 def _add_part(path: str, column: str, summary: str, text: str, *media_types: str) -> None:

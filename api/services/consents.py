@@ -12,9 +12,9 @@ from sqlalchemy import ColumnElement, or_, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Delivery, Job, Subject, now
+from storage.database.models import Delivery, Job, PreviewFrame, Subject, now
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, idempotency, jobs, webhooks, withdrawals
+from storage.tables import deletions, idempotency, jobs, preview_frames, webhooks, withdrawals
 
 
 def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, owner: str, purge: bool) -> Subject:
@@ -33,6 +33,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
     jobs.cancel_active(session, Job.subject_id == subject_id, or_(Job.state == "running", Job.video_id.is_(None)))
     unwithdrawn = Subject.id == subject_id, Subject.withdrawn_at.is_(None)
     _set(session, *unwithdrawn, state="cancelled", updated_at=time, withdrawn_at=time)
+    preview_frames.forget(session, PreviewFrame.subject_id == subject_id)
     if purge:
         unpurged = Subject.id == subject_id, Subject.purged_at.is_(None)
         _set(session, *unpurged, **withdrawals.without_keys(Subject), purged_at=time, updated_at=time)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from storage.database import queries
 from storage.database.models import Job, Subject, Video
 from storage.settings import Settings
-from storage.tables import consents, jobs, queue, quotas
+from storage.tables import consents, jobs, queue, quotas, removals
 from storage.tables.estimates import Estimates
 
 
@@ -55,12 +55,16 @@ def cancel_job(session: Session, job_id: str, *, owner: str) -> Job:
 def retry_job(session: Session, settings: Settings, job_id: str, *, owner: str) -> Job:
     """Queues a failed or cancelled job again; it continues from its last checkpoint or finished stage.
 
-    Raises NotFound, MoveNotAllowed, ConsentWithdrawn, QuotaExceeded.
+    Raises NotFound, MoveNotAllowed, ConsentWithdrawn, InTrash, QuotaExceeded.
     """
     queries.get(session, Job, job_id, owner=owner)
     job = jobs.retry(session, job_id)
-    consents.check(queries.get(session, Subject, job.subject_id, lock=True))
-    video = queries.get(session, Video, job.video_id) if job.video_id else None
+    subject = queries.get(session, Subject, job.subject_id, lock=True)
+    consents.check(subject)
+    removals.check(subject)
+    video = queries.get(session, Video, job.video_id, lock=True) if job.video_id else None
+    if video is not None:
+        removals.check(video)
     seconds = {"daily_seconds": video.idle_s or 0.0} if video else {}
     quotas.check(session, settings, owner, "queued_jobs", **seconds)
     return job

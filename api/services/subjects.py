@@ -13,17 +13,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from sqlalchemy import delete
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import FaceChoice, PresetName
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import Delivery, Job, Subject, new_id, now
+from storage.database.models import Subject, new_id, now
 from storage.errors import NotFound, PreviewNotReady, ReportNotReady, StoreAway, SubjectNotReady, ViewsNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import consents, deletions, idempotency, jobs, quotas, uploads, webhooks
+from storage.tables import consents, jobs, quotas, removals, uploads
 from storage.tables.uploads import FileSource
 
 
@@ -114,10 +113,11 @@ def viewable_subject(session: Session, subject_id: str, *, owner: str) -> Subjec
 def ready_subject(session: Session, subject_id: str, *, owner: str, lock: bool = False) -> Subject:
     """Returns a subject of which videos can be made; with `lock`, it is locked until the transaction ends.
 
-    Raises NotFound, ConsentWithdrawn, SubjectNotReady.
+    Raises NotFound, ConsentWithdrawn, InTrash, SubjectNotReady.
     """
     subject = queries.get(session, Subject, subject_id, owner=owner, lock=lock)
     consents.check(subject)
+    removals.check(subject)
     if subject.state != "ready":
         raise SubjectNotReady(f"Subject {subject_id} is {subject.state}.")
     return subject
@@ -133,12 +133,19 @@ def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) 
 
 def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:
     """Deletes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
-    queries.get(session, Subject, subject_id, owner=owner)
-    jobs.delete_where(session, Job.subject_id == subject_id)
-    session.execute(delete(Subject).where(Subject.id == subject_id))
-    idempotency.erase_naming(session, subject_id, owner=owner)
-    webhooks.delete_deliveries(session, Delivery.subject_id == subject_id, owner=owner)
-    deletions.request(session, store, f"subjects/{subject_id}/")
+    removals.delete_subject(session, store, queries.get(session, Subject, subject_id, owner=owner))
+
+
+def trash_subject(session: Session, settings: Settings, subject_id: str, *, owner: str) -> Subject:
+    """Moves the subject and its videos to the trash, and cancels their jobs. Raises NotFound."""
+    removals.trash(session, queries.get(session, Subject, subject_id, owner=owner), keep_s=settings.undo_s)
+    return queries.get(session, Subject, subject_id, owner=owner)
+
+
+def restore_subject(session: Session, subject_id: str, *, owner: str) -> Subject:
+    """Takes the subject, with the videos that went with it, out of the trash. Raises NotFound."""
+    removals.restore(session, queries.get(session, Subject, subject_id, owner=owner))
+    return queries.get(session, Subject, subject_id, owner=owner)
 
 
 def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:

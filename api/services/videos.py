@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, delete
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import MARK_BITS, MAX_PORTRAIT_PX, RenderOptions
 from api.services.subjects import ready_subject, removed_on_error, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import Delivery, Job, JobPriority, Subject, Video, new_id
+from storage.database.models import JobPriority, Subject, Video, new_id
 from storage.errors import FullFrameUnavailable, NotFound, VideoNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
-from storage.tables import deletions, idempotency, jobs, quotas, uploads, voices, webhooks
+from storage.tables import jobs, quotas, removals, uploads, voices
 from storage.tables.uploads import FileSource
 
 
@@ -65,7 +65,7 @@ def speaking_subject(
 ) -> Subject:
     """Returns a subject of which a video with these options can be made; with `lock`, it is locked until the transaction ends.
 
-    Raises NotFound, ConsentWithdrawn, SubjectNotReady, FullFrameUnavailable.
+    Raises NotFound, ConsentWithdrawn, InTrash, SubjectNotReady, FullFrameUnavailable.
     """
     subject = ready_subject(session, subject_id, owner=owner, lock=lock)
     if subject.full_frame is None:
@@ -132,7 +132,7 @@ def submit_video(
         metadata: The client's own texts, by name.
         priority: Of the job.
 
-    Raises NotFound, ConsentWithdrawn, SubjectNotReady, FullFrameUnavailable, StoreFull, QuotaExceeded; if `audio` is an upload
+    Raises NotFound, ConsentWithdrawn, InTrash, SubjectNotReady, FullFrameUnavailable, StoreFull, QuotaExceeded; if `audio` is an upload
     also UploadIncomplete, UploadUsed.
     """
     speech = audio if isinstance(audio, StoredSpeech) else store_speech(store, subject_id, audio, background)
@@ -176,12 +176,19 @@ def _stored(options: RenderOptions) -> dict[str, Any]:
 
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:
     """Deletes the video, its job (a worker that runs it stops) and its files. Raises NotFound."""
-    video = queries.get(session, Video, video_id, owner=owner)
-    jobs.delete_where(session, Job.video_id == video_id)
-    session.execute(delete(Video).where(Video.id == video_id))
-    idempotency.erase_naming(session, video_id, owner=owner)
-    webhooks.delete_deliveries(session, Delivery.video_id == video_id, owner=owner)
-    deletions.request(session, store, f"subjects/{video.subject_id}/videos/{video_id}/")
+    removals.delete_video(session, store, queries.get(session, Video, video_id, owner=owner))
+
+
+def trash_video(session: Session, settings: Settings, video_id: str, *, owner: str) -> Video:
+    """Moves the video to the trash, and cancels its job. Raises NotFound."""
+    removals.trash(session, queries.get(session, Video, video_id, owner=owner), keep_s=settings.undo_s)
+    return queries.get(session, Video, video_id, owner=owner)
+
+
+def restore_video(session: Session, video_id: str, *, owner: str) -> Video:
+    """Takes the video out of the trash. Raises NotFound, InTrash (its subject is there too)."""
+    removals.restore(session, queries.get(session, Video, video_id, owner=owner))
+    return queries.get(session, Video, video_id, owner=owner)
 
 
 def video_file(session: Session, video_id: str, *, owner: str) -> Video:

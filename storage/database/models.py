@@ -10,6 +10,7 @@ from storage.database.rows.common import LOCAL, new_id, now
 from storage.database.rows.files import Upload, UploadPart, Verification, VerificationState
 from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobPriority, JobState, Voice, Worker
 from storage.database.rows.owners import Key, Owner, ResponseResource, StoredResponse, Usage
+from storage.database.rows.pictures import PreviewFrame, PreviewFrameState, Share
 from storage.database.rows.service import Certificate, Deletion, Identity
 from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState, Withdrawal
 from storage.database.rows.webhooks import Delivery, DeliveryState, Webhook, WebhookEvent
@@ -30,7 +31,10 @@ __all__ = [
     "JobState",
     "Key",
     "Owner",
+    "PreviewFrame",
+    "PreviewFrameState",
     "ResponseResource",
+    "Share",
     "StoredResponse",
     "Subject",
     "SubjectState",

@@ -37,7 +37,7 @@ class LocalStore:
         path = self.root / f".incoming-{secrets.token_hex(6)}"
         with disk_full_is_store_full():
             self.root.mkdir(parents=True, exist_ok=True)
-            file = path.open("xb", buffering=0)
+            file = path.open("x+b", buffering=0)
             fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed: `delete_unfinished` leaves a file that still arrives
             return IncomingFile(file, path, hashed=hashed)
 

@@ -51,6 +51,11 @@ CLASSES = {
     ("PATCH", "/v1/owners/{owner}"): ADMIN,
     ("GET", "/metrics"): ADMIN,
     **{
+        (method, f"/s/{{token}}{file}"): EVERYBODY
+        for file in ("", "/video", "/poster", "/captions")
+        for method in ("GET", *(["HEAD"] if file else []))
+    },
+    **{
         (method, path): EVERYBODY
         for path in ("/", "/docs", "/errors", "/openapi.json", "/healthz", "/readyz", "/static", "/docs/files")
         for method in ("GET", "HEAD")
@@ -91,6 +96,7 @@ class Tenant:
             stream = streams.folder(session.get(Video, video["id"]), 1)
         app.state.store.put(f"{stream}{streams.HEADER}", io.BytesIO(b"header"))
         upload = self.client.post("/v1/uploads", headers=TUS | {"Upload-Length": "10"})
+        share = self.client.post(f"/v1/videos/{video['id']}/shares", json={}).json()
         hook = self.client.post("/v1/webhooks", json=HOOK).json()
         delivery = self.client.post(f"/v1/webhooks/{hook['id']}/test").json()
         with app.state.database.session() as session:
@@ -100,6 +106,7 @@ class Tenant:
             "subject_id": subject["id"],
             "video_id": video["id"],
             "job_id": video["job"]["id"],
+            "share_id": share["id"],
             "upload_id": upload.headers["location"].rsplit("/")[-1],
             "webhook_id": hook["id"],
             "delivery_id": delivery["id"],
@@ -144,6 +151,8 @@ def _body(method, path, other):
         length = {"Upload-Length": "10"} if method == "POST" else {}
         return {"headers": TUS | offset | length, "content": b"0123456789" if method == "PATCH" else b""}
     bodies = {
+        "/v1/subjects/{subject_id}/preview-frame": {},
+        "/v1/videos/{video_id}/shares": {},
         "/v1/subjects/{subject_id}": {"name": "Mallory"},
         "/v1/subjects/{subject_id}/withdraw-consent": {"purge": True},
         "/v1/webhooks": HOOK,

@@ -137,6 +137,15 @@ def views(run, progress, *, device):
     return VIEWS
 
 
+def still(run, options, *, background=None, device="cpu", load=None):
+    load(run, device)
+    if options.label == "crash":
+        crash()
+    return f"{run.model.read_text()} {options.frame} {options.background.kind}".encode() + (
+        background.read_bytes() if background else b""
+    )
+
+
 def load(run, device):
     LOADED.append(run.root)
     return run.model.read_bytes()
@@ -239,6 +248,7 @@ CORE = CoreFunctions(
     train=train,
     evaluate=evaluate,
     views=views,
+    still=still,
     load=load,
     render=render,
     weights={"preprocess": {"track": 1}, "train": {"head": 9, "evaluate": 1}, "render": {"render": 1}},

@@ -24,6 +24,8 @@ class CoreFunctions:
     """(run, progress, device=, name=) -> figures; writes run.report"""
     views: Callable[..., Mapping[str, Any]]
     """(run, progress, device=) -> layout; writes run.views"""
+    still: Callable[..., bytes]
+    """(run, options, background=, device=, load=) -> a JPEG of the first frame"""
     load: Callable[[RunDir, str], Any]
     """(run, device) -> subject"""
     render: Callable[..., Any]
@@ -59,6 +61,7 @@ def load_core() -> CoreFunctions:
     from adnerf_core.preprocess.pipeline import preprocess
     from adnerf_core.progress import STAGE_WEIGHTS
     from adnerf_core.synthesis.render import render
+    from adnerf_core.synthesis.still_frame import render_still
     from adnerf_core.synthesis.subject import load_subject
     from adnerf_core.synthesis.view_sheet import render_view_sheet
     from adnerf_core.training.train import train
@@ -71,6 +74,7 @@ def load_core() -> CoreFunctions:
         train=lambda dataset, run, config, progress: train(SubjectDataset(dataset), run, config, progress),
         evaluate=evaluate,
         views=render_view_sheet,
+        still=render_still,
         load=load_subject,
         render=render,
         weights=STAGE_WEIGHTS,

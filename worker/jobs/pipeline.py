@@ -127,7 +127,7 @@ class Pipeline:
                 attempt.wait_for_store(lambda: self.workspace.download_folder(subject.checkpoint_key, run.root))
             except (ObjectMissing, ObjectDamaged) as error:  # such as in a restored backup: only time is lost
                 log.warning("%s begins again from its dataset: %s", attempt.job.id, error)
-        config = PRESETS[subject.preset].model_copy(update={"device": self._device()})
+        config = PRESETS[subject.preset].model_copy(update={"device": self.device()})
         snapshots = TrainingSnapshots(attempt, run)
         try:
             dataset = attempt.cached_folder(subject.dataset_key)
@@ -182,7 +182,7 @@ class Pipeline:
                 options,
                 attempt.lease.progress,
                 background=background,
-                device=self._device(),
+                device=self.device(),
                 load=self.model_cache.load,
                 mark=self.provenance.mark(video.mark),
                 duration_s=video.idle_s,
@@ -217,7 +217,8 @@ class Pipeline:
         with self.database.session() as session:
             self.provenance.record_certificate(session)
 
-    def _device(self) -> str:
+    def device(self) -> str:
+        """Returns the device that jobs compute on: `cpu` or `cuda`."""
         if self.settings.device != "auto":
             return self.settings.device
         return "cuda" if self.core.gpu() else "cpu"

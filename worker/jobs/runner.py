@@ -21,12 +21,13 @@ from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
-from storage.tables import idempotency, job_events, jobs, webhooks, workers
+from storage.tables import idempotency, job_events, jobs, preview_frames, removals, shares, webhooks, workers
 from worker import logs
 from worker.broker import QUEUES, Broker
 from worker.gpus import take_gpu
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
+from worker.jobs.preview_frames import PreviewPainter
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.locks import WorkerLock
 from worker.provenance import verifier
@@ -98,7 +99,8 @@ class Runner:
         return True
 
     def start_background_tasks(self) -> None:
-        """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, voices, verification and webhook delivery."""
+        """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, voices, preview frames, verification and
+        webhook delivery."""
         tasks = {
             "heartbeat": (self._heartbeat, self.settings.sweep_s),
             "sweep": (self._sweep, self.settings.sweep_s),
@@ -107,6 +109,8 @@ class Runner:
         if "render" in self.kinds:
             announcer = Announcer(self.pipeline.voices, self.database, self.stopping)
             tasks["voices"] = (announcer.announce, CLEANUP_S)
+            painter = PreviewPainter(self.pipeline, self.stopping)
+            tasks["preview frames"] = (painter.paint_pending, self.settings.poll_s)
         if "preprocess" in self.kinds:
             deliverer = delivery.WebhookDeliverer(self.settings, self.database, self.stopping)
             for number in range(1, verifier.THREADS + 1):
@@ -190,8 +194,13 @@ class Runner:
         self.object_cleaner.run_batch()
         if not self.object_cleaner.paused:  # a database that does not know the objects does not know the jobs either
             remove_stale_scratch(self.database, self.pipeline.workspace)
+            with self.database.session() as session:
+                if deleted := removals.delete_due(session, self.pipeline.store):
+                    log.info("deleted from the trash: %s", ", ".join(deleted))
         self.verifier.clean_up()
         with self.database.session() as session:
+            preview_frames.delete_expired(session)
+            shares.delete_expired(session)
             idempotency.delete_expired(session)
             job_events.delete_expired(session)
             webhooks.delete_expired(session)

@@ -56,7 +56,12 @@ class WebhookSigner:
 
 
 def load_signer(settings: Settings) -> WebhookSigner:
-    """Returns the signer for these settings; on a single machine its key is created at first use.
+    """Returns the signer for these settings. Raises as `load_key` does."""
+    return WebhookSigner(load_key(settings))
+
+
+def load_key(settings: Settings) -> str:
+    """Returns the service's key for signatures; on a single machine it is created at first use.
 
     Raises:
         BadSetting: the key is too short.
@@ -66,10 +71,10 @@ def load_signer(settings: Settings) -> WebhookSigner:
     if settings.webhook_key:
         if len(settings.webhook_key) < MIN_KEY_LENGTH:
             raise BadSetting(f"ADNERF_WEBHOOK_KEY has fewer than {MIN_KEY_LENGTH} characters.")
-        return WebhookSigner(settings.webhook_key.get_secret_value())
+        return settings.webhook_key.get_secret_value()
     if settings.database_url:
         raise WebhooksOff("This service has no key for webhooks.")
-    return WebhookSigner(_read_or_create(settings.data_dir / KEY_FILE))
+    return _read_or_create(settings.data_dir / KEY_FILE)
 
 
 def _read_or_create(path: Path) -> str:

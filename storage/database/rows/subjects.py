@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from storage.database.base import Base, UtcTime
@@ -13,6 +13,9 @@ from storage.database.rows.common import now
 
 SubjectState = Literal["pending", "preprocessing", "training", "ready", "failed", "cancelled"]
 VideoState = Literal["pending", "rendering", "ready", "failed", "cancelled"]
+
+TRASHED = text("trashed_until IS NOT NULL")
+"""The rows of a small index, for the cleanup: the others are all in lists, which must not be read by it."""
 
 if TYPE_CHECKING:
     from storage.database.rows.jobs import Job
@@ -23,7 +26,8 @@ class Subject(Base):
 
     The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
     `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
-    until it is ready, and for a subject of an earlier version. The client chose `audio_track`, a sound track of the footage, and
+    until it is ready, and for a subject of an earlier version. Until `trashed_until` it is in the trash
+    (storage/tables/removals.py). The client chose `audio_track`, a sound track of the footage, and
     `face`, one of its faces (config.FaceChoice), or left both to the service.
     """
 
@@ -32,6 +36,7 @@ class Subject(Base):
         Index(None, "owner", "id"),
         Index(None, "owner", "state", "id"),
         Index(None, "owner", "stored_bytes"),  # The quota's sum, without reading the rows.
+        Index(None, "trashed_until", sqlite_where=TRASHED, postgresql_where=TRASHED),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -45,6 +50,7 @@ class Subject(Base):
     footage_sha256: Mapped[str | None] = mapped_column(String(64))
     withdrawn_at: Mapped[datetime | None] = mapped_column(UtcTime)
     purged_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    trashed_until: Mapped[datetime | None] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     face: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
@@ -91,6 +97,7 @@ class Video(Base):
         Index(None, "owner", "state", "id"),
         Index(None, "subject_id", "id"),
         Index(None, "owner", "stored_bytes"),  # The quota's sum, without reading the rows.
+        Index(None, "trashed_until", sqlite_where=TRASHED, postgresql_where=TRASHED),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -100,6 +107,7 @@ class Video(Base):
     options: Mapped[dict[str, Any]] = mapped_column(JSON(none_as_null=True))
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
+    trashed_until: Mapped[datetime | None] = mapped_column(UtcTime)
     audio_key: Mapped[str]
     title: Mapped[str | None] = mapped_column(String(200))
     client_metadata: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))

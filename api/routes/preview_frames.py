@@ -1,0 +1,133 @@
+"""The route of preview frames: one frame, rendered by a worker within seconds, as a video with the same options will show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from threading import BoundedSemaphore
+from typing import Annotated
+
+from anyio import sleep
+from fastapi import APIRouter, Depends, Request, Response
+from python_multipart.multipart import parse_options_header
+from sqlalchemy.orm import Session
+
+from adnerf_core.config import RenderOptions
+from api.auth import CallerDep
+from api.deps import SettingsDep, StoreDep, Turns, TurnsDep
+from api.openapi import responses
+from api.openapi.responses import problems
+from api.problems.problems import Problem
+from api.requests import file_type
+from api.requests.idempotency import IdempotencyDep, ReservedDep
+from api.requests.json_body import read_json, validate_json
+from api.requests.multipart import FileRule, Form, parse_multipart
+from api.requests.render_options import checked_options, options_of_form
+from api.schemas import resources
+from api.services import preview_frames
+from storage.database.models import PreviewFrame
+
+router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"])
+
+BACKGROUND_BYTES = 4 << 20
+"""Largest background picture of a preview frame: it is kept in the database until the frame is rendered, and 1920 px need less."""
+WAIT_S = 5.0
+"""Seconds that a request waits for its frame before it is answered with 202: on two cores a frame takes one to three."""
+POLL_S = 0.1
+"""Seconds between two looks for the frame."""
+_waiting = BoundedSemaphore(8)
+"""Limits the waiting requests: each reads the database several times a second. Further ones get 202 at once."""
+RULES = {"background": FileRule(BACKGROUND_BYTES, file_type.require_image)}
+
+
+class _Order:
+    """What a request asks for: the options, and the background picture."""
+
+    def __init__(self, options: RenderOptions, background: bytes | None = None):
+        self.options, self.background = options, background
+
+
+async def _order(
+    request: Request, settings: SettingsDep, store: StoreDep, reserved: ReservedDep
+) -> AsyncIterator[_Order]:
+    media_type, _ = parse_options_header(request.headers.get("content-type"))
+    if media_type == b"application/json":
+        options = validate_json(resources.PreviewFrameForm, await read_json(request)).options
+        yield _Order(checked_options(options, has_picture=False))
+        return
+    fields = resources.PreviewFrameForm.model_fields
+    async with parse_multipart(request, fields=fields, files=RULES, store=store, folder=settings.data_dir) as form:
+        yield _Order(options_of_form(form), _picture(form))
+
+
+def _picture(form: Form) -> bytes | None:
+    if "background" not in form.files:
+        return None
+    file = form.files["background"].file.file
+    file.seek(0)
+    return file.read()
+
+
+@router.post(
+    "/preview-frame",
+    summary="See a frame as a video will show it",
+    response_class=Response,
+    responses={
+        200: responses.file("the frame, with a longest edge of at most 960 px", "image/jpeg"),
+        202: responses.response_with_headers(
+            "the frame is being rendered: send the same request again", **{"Retry-After": "seconds to wait before"}
+        ),
+        **problems(
+            *responses.FORM_CODES,
+            "not_found",
+            "not_an_image",
+            "subject_not_ready",
+            "full_frame_unavailable",
+            "consent_withdrawn",
+            "in_trash",
+            "preview_failed",
+        ),
+    },
+    openapi_extra=responses.form(
+        resources.PreviewFrameForm,
+        json=True,
+        background="picture behind the person (PNG, JPEG or WebP), for background kind `image`; at most 4 MiB",
+    ),
+)
+async def create_preview_frame(
+    subject_id: str,
+    caller: CallerDep,  # before the body: that of an unauthorized request is not read
+    order: Annotated[_Order, Depends(_order, scope="function")],
+    idempotency: IdempotencyDep,  # nothing is stored for it: equal requests get the same frame anyway
+    turns: TurnsDep,
+) -> Response:
+    """The frame as soon as a worker has rendered it, mouth closed, or 202 after some seconds. It waits behind no job.
+
+    Equal requests get the same picture for an hour after the last one. A new request replaces older ones that wait.
+    """
+
+    def ask(session: Session) -> PreviewFrame:
+        return preview_frames.ask(session, subject_id, order.options, owner=caller.owner, background=order.background)
+
+    frame = await _wait(turns, await turns.write(ask))
+    if frame is not None and frame.state == "failed":
+        await turns.write(lambda session: preview_frames.forget(session, frame.digest))
+        raise Problem("preview_failed", frame.error["message"], remedy=frame.error["remedy"])
+    if frame is None or frame.picture is None:
+        return Response(status_code=202, headers={"Retry-After": "1"})
+    headers = {"Cache-Control": "private, no-store"}
+    return Response(frame.picture, media_type="image/jpeg", headers=headers)
+
+
+async def _wait(turns: Turns, frame: PreviewFrame) -> PreviewFrame | None:
+    """Waits up to WAIT_S for the frame; does not wait if too many other requests do. None: a newer request replaced it."""
+    if frame.state in ("succeeded", "failed") or not _waiting.acquire(blocking=False):
+        return frame
+    try:
+        deadline, digest = time.monotonic() + WAIT_S, frame.digest
+        while frame is not None and frame.state in ("queued", "running") and time.monotonic() < deadline:
+            await sleep(POLL_S)
+            frame = await turns.read(lambda session: preview_frames.find(session, digest))
+        return frame
+    finally:
+        _waiting.release()

@@ -1,0 +1,97 @@
+"""Preview frames, with the test in the place of the worker."""
+
+import json
+import threading
+
+import pytest
+
+from api.routes import preview_frames as routes
+from storage.database.models import PreviewFrame
+from storage.tables import preview_frames
+from tests.api.conftest import PNG, check_problem
+
+
+@pytest.fixture
+def path(make):
+    return f"/v1/subjects/{make.ready_subject()['id']}/preview-frame"
+
+
+def paint(app, picture=b"jpeg"):
+    """Renders the newest frame that waits; its options."""
+    with app.state.database.session() as session:
+        frame = preview_frames.claim(session, "local")
+        preview_frames.succeed(session, frame.digest, picture)
+        return frame.options, frame.background
+
+
+def test_a_frame_is_rendered_once_and_equal_requests_get_it_again(client, app, path, monkeypatch):
+    monkeypatch.setattr(routes, "WAIT_S", 0.0)
+    form = {"options": '{"view": {"yaw_deg": 5}, "label": true}'}
+    later = client.post(path, files={name: (None, text) for name, text in form.items()})
+    assert (later.status_code, later.content, later.headers["retry-after"]) == (202, b"", "1")
+    options, background = paint(app)
+    assert (options["view"]["yaw_deg"], options["label"], background) == (5, True, None)
+    same = client.post(path, json={"options": {"label": True, "view": {"yaw_deg": 5.0}, "captions": {"file": "srt"}}})
+    assert (same.status_code, same.content, same.headers["content-type"]) == (200, b"jpeg", "image/jpeg")
+    assert client.post(path, json={}).status_code == 202
+
+
+def test_a_request_waits_for_its_frame(client, app, path):
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(client.post(path, json={})))
+    asking.start()
+    while True:
+        with app.state.database.session(write=False) as session:
+            if preview_frames.waiting_owners(session):
+                break
+    paint(app)
+    asking.join()
+    assert answers[0].content == b"jpeg"
+
+
+def test_a_background_picture_goes_along_and_is_forgotten(client, app, path, monkeypatch):
+    monkeypatch.setattr(routes, "WAIT_S", 0.0)
+    assert client.post(path, files={"background": ("b.png", PNG)}).status_code == 202
+    options, background = paint(app)
+    assert (options["background"]["kind"], background) == ("image", PNG)
+    with app.state.database.session(write=False) as session:
+        (row,) = session.query(PreviewFrame)
+        assert row.background is None
+    check_problem(client.post(path, files={"background": ("b.png", b"text")}), "not_an_image")
+    check_problem(client.post(path, json={"options": {"background": {"kind": "image"}}}), "validation_failed")
+
+
+def test_only_the_newest_of_many_choices_wait(client, app, path, monkeypatch):
+    monkeypatch.setattr(routes, "WAIT_S", 0.0)
+    for k in range(6):
+        client.post(path, json={"options": {"view": {"yaw_deg": k}}})
+    painted = []
+    with app.state.database.session(write=False) as session:
+        waiting = preview_frames.waiting_owners(session)
+    while waiting:
+        painted.append(paint(app)[0]["view"]["yaw_deg"])
+        with app.state.database.session(write=False) as session:
+            waiting = preview_frames.waiting_owners(session)
+    assert painted == [5, 4, 3]
+
+
+def test_a_failure_is_told_once(client, app, path, monkeypatch):
+    monkeypatch.setattr(routes, "WAIT_S", 0.0)
+    client.post(path, json={})
+    with app.state.database.session() as session:
+        frame = preview_frames.claim(session, "local")
+        error = {"code": "not_media", "message": "The picture cannot be read.", "remedy": "Send another."}
+        preview_frames.fail(session, frame.digest, error)
+    problem = check_problem(client.post(path, json={}), "preview_failed")
+    assert problem["detail"] == "The picture cannot be read. Send another."
+    assert client.post(path, json={}).status_code == 202
+
+
+def test_who_has_no_frame_hears_why(client, make, path):
+    new = make.subject()
+    check_problem(client.post(f"/v1/subjects/{new['id']}/preview-frame", json={}), "subject_not_ready")
+    bad = {"options": json.loads('{"frame": "full", "motion": 0.5}')}
+    check_problem(client.post(path, json=bad), "validation_failed")
+    subject = path.split("/")[3]
+    client.post(f"/v1/subjects/{subject}/withdraw-consent", json={})
+    check_problem(client.post(path, json={}), "consent_withdrawn")

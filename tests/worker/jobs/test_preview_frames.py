@@ -1,0 +1,70 @@
+"""A worker renders preview frames, beside its jobs."""
+
+import pytest
+
+from adnerf_core.config import Background, RenderOptions
+from storage.database import queries
+from storage.database.models import PreviewFrame, Subject
+from storage.tables import preview_frames
+from tests.worker import stub_core
+from worker.jobs import preview_frames as painting
+from worker.jobs.preview_frames import PreviewPainter
+
+
+@pytest.fixture
+def painter(house):
+    worker = house.worker()
+    yield PreviewPainter(worker.pipeline, worker.stopping)
+    worker.lock.release()
+    worker.database.close()
+
+
+def ask(house, subject, options, background=None):
+    with house.database.session() as session:
+        row = queries.get(session, Subject, subject.id)
+        return preview_frames.request(session, row, options.model_dump(mode="json"), background).digest
+
+
+def found(house, digest):
+    with house.database.session(write=False) as session:
+        return preview_frames.find(session, digest)
+
+
+def test_frames_are_rendered_with_their_options_and_picture(house, painter):
+    subject = house.ready_subject()
+    plain = ask(house, subject, RenderOptions())
+    before = ask(house, subject, RenderOptions(frame="portrait", background=Background(kind="image")), b"png")
+    stub_core.LOADED.clear()
+    painter.paint_pending()
+    assert (found(house, plain).state, found(house, plain).picture) == ("succeeded", b"model None original")
+    assert found(house, before).picture == b"model portrait imagepng"
+    assert len([run for run in stub_core.LOADED if run is not None]) == 1  # it stays loaded
+    assert not painter.paint_next()
+
+
+def test_a_frame_that_fails_says_why_and_the_next_is_rendered(house, painter):
+    subject = house.ready_subject()
+    bad = ask(house, subject, RenderOptions(label="crash"))
+    good = ask(house, subject, RenderOptions())
+    painter.paint_pending()
+    assert (found(house, bad).state, found(house, bad).error["code"]) == ("failed", "internal_error")
+    assert found(house, good).state == "succeeded"
+
+
+def test_a_subject_that_goes_takes_its_frames_along(house, painter):
+    subject = house.ready_subject()
+    digest = ask(house, subject, RenderOptions())
+    with house.database.session() as session:
+        preview_frames.claim(session, subject.owner)
+        preview_frames.forget(session, PreviewFrame.subject_id == subject.id)
+        preview_frames.succeed(session, digest, b"late")
+    assert found(house, digest) is None
+
+
+def test_the_subject_is_released_once_nobody_asks(house, painter, monkeypatch):
+    ask(house, house.ready_subject(), RenderOptions())
+    painter.paint_pending()
+    monkeypatch.setattr(painting, "IDLE_S", -1.0)
+    stub_core.LOADED.clear()
+    painter.paint_pending()
+    assert stub_core.LOADED == [None]

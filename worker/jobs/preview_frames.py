@@ -1,0 +1,112 @@
+"""Renders preview frames: single frames that show what a video will look like, for somebody who waits for each.
+
+It runs in a background thread of every worker that renders, beside the current job, with a subject loaded of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from adnerf_core.config import RenderOptions
+from adnerf_core.files.run_dir import RunDir
+from storage.database import queries
+from storage.database.models import PreviewFrame, Subject
+from storage.errors import NotFound
+from storage.tables import preview_frames
+from worker.jobs.attempt import AWAY
+from worker.jobs.model_cache import ModelCache
+from worker.jobs.pipeline import Pipeline, client_error
+from worker.owner_turns import OwnerTurns
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 120.0
+"""Seconds without a request after which the subject is released: the memory of a second one is needed for jobs."""
+
+
+class PreviewPainter:
+    """Answers requests for preview frames; several may run side by side, in many processes.
+
+    Args:
+        pipeline: of the worker, whose database, store, core and scratch folder are used.
+        stopping: when it is set, no further frame is begun.
+    """
+
+    def __init__(self, pipeline: Pipeline, stopping: threading.Event):
+        self.pipeline, self.stopping = pipeline, stopping
+        self.turns = OwnerTurns(1)
+        self._cache = ModelCache(pipeline.core.load, pipeline.core.free)
+        self._used_at: float | None = None
+        """When the loaded subject was used last; None if there is none."""
+
+    def paint_pending(self) -> None:
+        """Renders all frames that are asked for; releases the subject once nobody has asked for long."""
+        while not self.stopping.is_set() and self.paint_next():
+            self._used_at = time.monotonic()
+        if self._used_at is not None and time.monotonic() - self._used_at > IDLE_S:
+            self._cache.clear()
+            self._used_at = None
+
+    def paint_next(self) -> bool:
+        """Renders the newest frame that is asked for, of each owner in turn.
+
+        Returns:
+            False if there is none.
+
+        Raises:
+            StoreAway, OperationalError, InterfaceError: not the frame's fault. It waits again.
+        """
+        database = self.pipeline.database
+        with database.session(write=False) as session:
+            waiting = preview_frames.waiting_owners(session)
+        if not waiting:
+            return False
+        with self.turns.take(waiting) as owner:
+            if owner is None:
+                return False
+            with database.session() as session:
+                frame = preview_frames.claim(session, owner)
+            if frame is None:
+                return False
+            self._paint(frame)
+            return True
+
+    def _paint(self, frame: PreviewFrame) -> None:
+        """Renders a claimed frame, and records the picture or why there is none."""
+        begun = time.monotonic()
+        try:
+            with self.pipeline.database.session(write=False) as session:
+                subject = queries.get(session, Subject, frame.subject_id)
+            picture = self._picture(frame, subject)
+        except NotFound:
+            return  # deleted meanwhile, and the frame with it
+        except AWAY:
+            with suppress(*AWAY), self.pipeline.database.session() as session:
+                preview_frames.release(session, frame.digest)
+            raise
+        except Exception as error:
+            told = client_error(error)
+            log.warning("a preview frame of %s: %s: %s", frame.subject_id, told["code"], told["message"])
+            with self.pipeline.database.session() as session:
+                preview_frames.fail(session, frame.digest, told)
+            return
+        with self.pipeline.database.session() as session:
+            preview_frames.succeed(session, frame.digest, picture)
+        log.info("a preview frame of %s took %.1f s", frame.subject_id, time.monotonic() - begun)
+
+    def _picture(self, frame: PreviewFrame, subject: Subject) -> bytes:
+        pipeline = self.pipeline
+        run = RunDir(pipeline.workspace.cached_folder(subject.run_key))
+        options, background = RenderOptions(**frame.options), None
+        with TemporaryDirectory() as folder:
+            if frame.background is not None:
+                background = Path(folder) / "background"
+                background.write_bytes(frame.background)
+            return pipeline.core.still(
+                run, options, background=background, device=pipeline.device(), load=self._cache.load
+            )
