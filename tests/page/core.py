@@ -115,6 +115,16 @@ def views(run, progress, *, device):
     }
 
 
+def still(run, options, *, background=None, device="cpu", load=stub_core.load):
+    """A frame as `render` makes it, with a bar of the colour behind, by which tests know it."""
+    full = options.frame != "portrait" and not options.portrait_only()
+    wall = WALL if full else 0
+    picture = np.pad(face(options.view.yaw_deg / 14, 0.0), ((0, 0), (wall, wall), (0, 0)), "edge")
+    if options.background.kind == "color":
+        picture[:8] = [int(options.background.color[i : i + 2], 16) for i in (1, 3, 5)]
+    return cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes()
+
+
 def render(
     run,
     audio,
@@ -168,6 +178,7 @@ CORE = replace(
     train=train,
     views=views,
     render=render,
+    still=still,
     speech=Voices,
     thumbnail=write_thumbnail,
     clip=write_clip,

@@ -222,10 +222,10 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     expect(page.get_by_text("no more videos of this person")).to_be_visible()
     expect(page.get_by_role("button", name="Make the video")).to_have_count(0)
     page.get_by_role("button", name="Delete").click()
-    confirm(page, "Delete")
     expect(page).to_have_url(re.compile(r"/#/people$"))
     page.goto(address)
-    expect(page.get_by_role("alert")).to_contain_text("does not exist or was deleted")
+    expect(page.get_by_text("In the trash.")).to_be_visible()
+    expect(page.get_by_role("button", name="Withdraw consent")).to_have_count(0)
 
 
 def test_a_script_is_read_by_a_voice_and_its_captions_are_shown(page, footage):

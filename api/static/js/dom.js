@@ -55,6 +55,8 @@ const SHAPES = {
   copy: "M8 8h11v12H8zM16 8V4H5v12h3",
   bell: "M6 17V11a6 6 0 0 1 12 0v6l2 2H4zM10 21h4",
   spark: "M12 3l2 6 6 3-6 3-2 6-2-6-6-3 6-3z",
+  share: "M12 15V4M8 8l4-4 4 4M6 11H5v9h14v-9h-1",
+  camera: "M4 7h11v10H4zM15 11l5-3v8l-5-3z",
   find: "M11 4a7 7 0 1 0 0 14 7 7 0 0 0 0-14zM16 16l5 5",
   open: "M10 5H5v14h14v-5M14 4h6v6M20 4l-9 9",
 };

@@ -44,9 +44,9 @@ export const number = (value, digits = 0) => new Intl.NumberFormat(locale, { max
 
 export const percent = (share) => PERCENT.format(Math.floor(share * 100) / 100);
 
-/** Date and time; today and yesterday by these words. */
+/** Date and time; yesterday, today and tomorrow by these words. */
 export function when(time) {
   const date = new Date(time);
   const days = Math.round((new Date(date).setHours(0, 0, 0, 0) - new Date().setHours(0, 0, 0, 0)) / DAY_MS);
-  return days === 0 || days === -1 ? `${DAYS.format(days, "day")}, ${TIME.format(date)}` : DATE.format(date);
+  return Math.abs(days) <= 1 ? `${DAYS.format(days, "day")}, ${TIME.format(date)}` : DATE.format(date);
 }

@@ -79,7 +79,13 @@ function metadata(file) {
   const player = document.createElement("video");
   const url = URL.createObjectURL(file);
   return new Promise((resolve) => {
-    player.onloadedmetadata = () => resolve({ seconds: player.duration, width: player.videoWidth, height: player.videoHeight });
+    const found = () => resolve({ seconds: player.duration, width: player.videoWidth, height: player.videoHeight });
+    player.onloadedmetadata = () => {
+      if (Number.isFinite(player.duration)) return found();
+      player.ontimeupdate = found; // a browser's own recording does not tell its length: a player learns it at the end
+      player.currentTime = Number.MAX_SAFE_INTEGER;
+      return null;
+    };
     player.onerror = () => resolve(null);
     setTimeout(resolve, PATIENCE_MS, null);
     player.preload = "metadata";

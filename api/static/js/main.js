@@ -11,6 +11,7 @@ import { createView } from "./views/create.js";
 import { makeView } from "./views/make.js";
 import { peopleView } from "./views/people.js";
 import { subjectView } from "./views/subject.js";
+import { trashView } from "./views/trash.js";
 import { verifyView } from "./views/verify.js";
 import { videoView } from "./views/video.js";
 import { videosView } from "./views/videos.js";
@@ -24,6 +25,7 @@ const VIEWS = [
   [/^\/videos(?:\?person=(\w+))?$/, videosView, "videos"],
   [/^\/videos\/(\w+)$/, videoView, "videos"],
   [/^\/compare\/(\w+)\/(\w+)$/, compareView, "videos"],
+  [/^\/trash$/, trashView, "videos"],
   [/^\/verify$/, verifyView, "verify"],
 ];
 /** Seconds between two looks at the service: whoever looks at the page hears within three that it is away. */

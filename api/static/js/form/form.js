@@ -83,7 +83,7 @@ export function videoForm(subject, signal, asked, person = null) {
     problem.replaceChildren();
     summary.textContent = fields.map((each) => each.words()).filter(Boolean).join(" · ");
   };
-  const shown = preview(subject, settings, signal, (x, y) => fields.find((each) => each.turn).turn(x, y));
+  const shown = preview(subject, settings, signal, (x, y) => fields.find((each) => each.turn).turn(x, y), optionsOf);
   const fields = FIELDS.map((each) => each(subject, settings, changed));
   const reset = act(t("settings.reset"), "again", async () => {
     setDraft(SETTINGS);

@@ -4,22 +4,33 @@ import { key, mediaUrl, picture, request } from "../api.js";
 import { h } from "../dom.js";
 import { t } from "../text.js";
 import { backgroundWords, viewWords } from "../words.js";
-import { frameOf } from "./frame.js";
+import { frameOf, needsPortrait } from "./frame.js";
 import { ratio } from "./shape.js";
+import { trueFrame } from "./true_frame.js";
 
 /** With a key footage is fetched whole to show one frame of it: only if it has at most so many bytes. */
 const FETCHED = 60_000_000;
 /** Where in the footage the still is, seconds: the first frames of many recordings are dark. */
 const STILL_S = 0.5;
 
-/** {element, update()}; `turn(x, y)` hears of a drag over the portrait, in shares of width and height. */
-export function preview(subject, settings, signal, turn) {
+/**
+ * {element, update()}; `turn(x, y)` hears of a drag over the portrait, in shares of width and height. What the browser can draw is shown until the
+ * service has rendered the true frame of `optionsOf(settings)`.
+ */
+export function preview(subject, settings, signal, turn, optionsOf) {
   const still = h("video", { class: "still", muted: true, playsinline: true, preload: "auto", tabindex: -1, "aria-hidden": "true" });
   const person = h("canvas", { class: "person" });
   const portrait = h("div", { class: "portrait-of" }, person);
   const label = h("span", { class: "preview-label" }, t("label.ai"));
   const caption = h("figcaption", { class: "faint small" });
-  const box = h("div", { class: "preview-box", role: "img" }, still, portrait, label);
+  const rendered = trueFrame(subject, signal, {
+    shown: (width, height) => {
+      box.style.setProperty("--shape", width / height);
+      caption.textContent = t("preview.true");
+    },
+    waiting: (yes) => box.classList.toggle("coming", yes),
+  });
+  const box = h("div", { class: "preview-box", role: "img" }, still, portrait, label, rendered.element);
   const sheet = h("img", { alt: "" });
   let image = null;
   let broken = !subject.links.footage;
@@ -37,6 +48,14 @@ export function preview(subject, settings, signal, turn) {
     const behind = settings.background.kind !== "original" && !subject.views?.masks;
     caption.textContent = t(full ? "preview.full" : behind ? "preview.filmed" : "preview.portrait");
     if (!portrait.hidden) drawPortrait();
+    askForFrame();
+  };
+  /** A choice that cannot be rendered is refused by the form itself. */
+  const askForFrame = () => {
+    const { kind, file } = settings.background;
+    if ((kind === "image" && !file) || (settings.frame === "full" && needsPortrait(settings))) return;
+    const { captions: _unseen, ...options } = optionsOf(settings);
+    rendered.ask(options, kind === "image" ? file : null);
   };
   const drawPortrait = () => {
     const { kind, color, file } = settings.background;

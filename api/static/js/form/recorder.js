@@ -3,6 +3,7 @@
 import { h, icon } from "../dom.js";
 import { clock } from "../format.js";
 import { t } from "../text.js";
+import { levelOf } from "./level.js";
 
 const KINDS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const LONGEST_S = 600;
@@ -69,21 +70,14 @@ async function listen(told) {
   const machine = new MediaRecorder(stream, { mimeType: type });
   const pieces = [];
   machine.ondataavailable = (event) => pieces.push(event.data);
-  const context = new AudioContext();
-  const analyser = context.createAnalyser();
-  context.createMediaStreamSource(stream).connect(analyser);
-  const samples = new Float32Array(analyser.fftSize);
+  const level = levelOf(stream);
   const begun = performance.now();
-  const timer = setInterval(() => {
-    analyser.getFloatTimeDomainData(samples);
-    const loudness = Math.sqrt(samples.reduce((sum, each) => sum + each * each, 0) / samples.length);
-    told((performance.now() - begun) / 1000, Math.min(loudness * 4, 1));
-  }, 100);
+  const timer = setInterval(() => told((performance.now() - begun) / 1000, Math.min(level.now().loudness * 4, 1)), 100);
   const recording = new Promise((resolve) => {
     machine.onstop = () => {
       const seconds = (performance.now() - begun) / 1000;
       clearInterval(timer);
-      context.close();
+      level.close();
       for (const track of stream.getTracks()) track.stop();
       const ending = type.slice(6).split(";")[0];
       const file = new File(pieces, `recording.${ending === "mp4" ? "m4a" : ending}`, { type });

@@ -4,6 +4,7 @@ import { write } from "../api.js";
 import { draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
 import { bytes, duration } from "../format.js";
+import { cameraRecorder } from "../form/camera.js";
 import { judgeFootage } from "../judge.js";
 import { act, attempt, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
 import { hasSamples, sample } from "../samples.js";
@@ -70,7 +71,17 @@ export async function createView(main, _args, signal) {
     );
     again.focus({ preventScroll: true });
   };
-  const pick = () => footage.replaceChildren(dropZone({ label: t("create.drop"), hint: t("create.kinds"), accept: "video/*,.mkv,.mts,.m2ts", sign: "film", chosen: choose }));
+  const pick = () => {
+    const camera = h("button", { class: "button", type: "button", onclick: film }, icon("camera"), t("camera.open"));
+    footage.replaceChildren(
+      dropZone({ label: t("create.drop"), hint: t("create.kinds"), accept: "video/*,.mkv,.mts,.m2ts", sign: "film", chosen: choose }),
+      h("div", { class: "row" }, navigator.mediaDevices && camera),
+    );
+  };
+  const film = () => {
+    for (const each of [problem, refused]) each.replaceChildren();
+    footage.replaceChildren(cameraRecorder(signal, (file) => (show(), choose(file)), () => (pick(), footage.querySelector("button")?.focus())));
+  };
   takeDrops(choose, signal);
 
   const useSample = async () => {

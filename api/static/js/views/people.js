@@ -5,6 +5,7 @@ import { fill, h, icon } from "../dom.js";
 import { active, follow } from "../jobs.js";
 import { bar, chip } from "../parts.js";
 import { t } from "../text.js";
+import { trashLink } from "../trash.js";
 import { showJob } from "../waiting.js";
 import { quality, subjectState } from "../words.js";
 
@@ -27,7 +28,7 @@ export async function peopleView(main, _args, signal) {
     if (shown.some((each, k) => grid.children[k] !== each) || grid.children.length !== shown.length) grid.replaceChildren(...shown);
   };
   await look();
-  main.append(h("div", { class: "head" }, h("h1", {}, t("nav.people")), h("a", { class: "button primary", href: "#/new" }, icon("plus"), t("people.add"))), none, grid);
+  main.append(h("div", { class: "head" }, h("h1", {}, t("nav.people")), trashLink(), h("a", { class: "button primary", href: "#/new" }, icon("plus"), t("people.add"))), none, grid);
   follow(() => subjects.some((each) => each.jobs.some(active)), look, signal);
   return t("nav.people");
 }

@@ -1,7 +1,7 @@
 // One person: the way to being ready, then making videos.
 
 import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
-import { draft, setDraft } from "../draft.js";
+import { draft } from "../draft.js";
 import { announce, confirm, fill, h, icon } from "../dom.js";
 import { duration, percent, when } from "../format.js";
 import { footageUrl } from "../form/preview.js";
@@ -9,6 +9,7 @@ import { videoForm } from "../form/form.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, field, problemBox } from "../parts.js";
 import { t } from "../text.js";
+import { restore, toTrash, untilWords } from "../trash.js";
 import { aheadOf, countdown, notifyButton, notifyDone, setTitle, showJob, spentIn, tabProgress } from "../waiting.js";
 import { footage, quality, stage, stateName, subjectState } from "../words.js";
 import { videoCard } from "./videos.js";
@@ -38,9 +39,9 @@ export async function subjectView(main, [id], signal) {
   const show = () => {
     const job = subject.jobs.find(active);
     const shown = subjectState(subject);
-    const ready = shown === "ready";
-    fill(part.head, [subject.name, shown], () => heading());
-    fill(part.work, [shown, job?.id, subject.jobs.map((each) => each.error)], () => work(job));
+    const ready = shown === "ready" && !subject.trashed_until;
+    fill(part.head, [subject.name, shown, subject.trashed_until], () => heading());
+    fill(part.work, [shown, subject.trashed_until, job?.id, subject.jobs.map((each) => each.error)], () => work(job));
     showProgress(job);
     const now = job ? stage(job) : stateName(shown);
     if (told !== null && now !== told) announce(now); // what is so at the beginning is there to be read
@@ -48,7 +49,7 @@ export async function subjectView(main, [id], signal) {
     told = now;
     fill(part.footage, subject.footage, () => subject.footage && footagePanel(subject.footage));
     fill(part.quality, [subject.quality, subject.links.report], () => qualityPanel(subject));
-    fill(part.more, [shown, subject.name], () => more());
+    fill(part.more, [shown, subject.name, subject.trashed_until], () => (subject.trashed_until ? [] : more()));
     fill(part.speak, [ready, subject.view_limits, subject.name], () => ready && videoForm(subject, signal, asked));
     film.hidden = ready;
     split.classList.toggle("single", ready);
@@ -76,11 +77,12 @@ export async function subjectView(main, [id], signal) {
   const heading = () => [
     h("div", { class: "head" }, h("h1", {}, subject.name), chip(subjectState(subject))),
     h("p", { class: "faint small" }, t("subject.made", { when: when(subject.created_at), preset: t(`preset.${subject.preset}`) })),
+    subject.trashed_until && h("section", { class: "panel" }, h("p", {}, untilWords(subject, when)), h("div", { class: "row" }, act(t("restore"), "again", async () => (await restore(subject), await look()), part.problem, "primary"))),
   ];
 
   const work = (job) => {
     const withdrawn = subjectState(subject) === "withdrawn";
-    if (subject.state === "ready" && !withdrawn) return null;
+    if (subject.trashed_until || (subject.state === "ready" && !withdrawn)) return null;
     const failed = !job && subject.jobs.findLast((each) => ["failed", "cancelled"].includes(each.state));
     return h(
       "section",
@@ -159,12 +161,10 @@ function management(subject, look, renamed) {
     await write("POST", `${path}/withdraw-consent`, { purge: values.has("purge") });
     await look();
   });
-  const count = async () => (await list(subject.links.videos)).length;
-  const remove = ask(t("delete"), "bin", "danger", async () => ({ title: t("delete.title", { name: subject.name }), text: t("delete.person", { count: await count() }), action: t("delete") }), async () => {
-    await write("DELETE", path);
-    setDraft(`footage of ${subject.id}`);
+  const remove = act(t("delete"), "bin", async () => {
+    await toTrash([subject], t("trash.person", { name: subject.name }), () => (location.hash = `#/subjects/${subject.id}`));
     location.hash = "#/people";
-  });
+  }, problem, "small danger");
   const given = t("consent.recorded", { when: when(subject.consent.given_at) });
   return h(
     "section",

@@ -1,12 +1,14 @@
 // One video: progress, player, download.
 
 import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
-import { announce, confirm, fill, h, icon } from "../dom.js";
+import { announce, fill, h, icon } from "../dom.js";
 import { settingsLike } from "../form/form.js";
 import { bytes, when } from "../format.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
+import { shareDialog } from "../share.js";
 import { t } from "../text.js";
+import { restore, toTrash, untilWords } from "../trash.js";
 import { watch } from "../watch.js";
 import { aheadOf, notifyButton, notifyDone, showJob, tabProgress } from "../waiting.js";
 import * as words from "../words.js";
@@ -37,11 +39,10 @@ export async function videoView(main, [id], signal) {
     }, problem);
   const remove = () =>
     act(t("delete"), "bin", async () => {
-      const sure = await confirm({ title: t("delete.video.title"), text: t("delete.video.text"), action: t("delete") });
-      if (!sure) return;
-      await write("DELETE", path);
+      await toTrash([video], t("trash.moved", { count: 1 }), () => (location.hash = `#/videos/${id}`));
       location.hash = `#/subjects/${subject.id}`;
     }, problem, "danger");
+  const share = () => act(t("share"), "share", () => shareDialog(video, signal), problem);
   const working = (job) => {
     const image = h("img", { class: "waiting-for", alt: "" });
     const poster = video.links.thumbnail ?? subject.links.preview;
@@ -83,25 +84,26 @@ export async function videoView(main, [id], signal) {
       }, () => {});
     }
     offer(compare, video, signal);
-    const link = act(t("video.link"), "open", async () => {
-      await navigator.clipboard.writeText(location.href);
-      announce(t("video.linked"));
-    }, problem);
     place.append(
       h("div", { class: "stage" }, player),
       ...(video.warnings ?? []).map((each) => noteBox(each.message)),
-      h("div", { class: "row" }, download, saved, another(), navigator.clipboard && link, remove()),
+      h("div", { class: "row" }, download, saved, share(), another(), remove()),
       h("div", { class: "split" }, h("section", { class: "panel" }, h("h2", {}, t("video.about")), factList(words.facts(video))), h("div", {}, compare, h("p", { class: "faint small" }, t("video.signed"), " ", h("a", { href: "#/verify" }, t("nav.verify"))))),
     );
     return place;
   };
+  const trashed = () => {
+    const back = act(t("restore"), "again", async () => (await restore(video.trashed_until && subject.trashed_until ? subject : video), await look()), problem, "primary");
+    return h("section", { class: "panel below" }, h("p", {}, untilWords(video, when)), h("div", { class: "row" }, back));
+  };
   const show = () => {
     const state = words.videoState(video, subject);
     fill(head, [state, subject.name], () => [h("div", { class: "head" }, h("h1", {}, title), chip(state)), h("p", { class: "faint small" }, `${subject.name} · ${when(video.created_at)}`)]);
-    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error, active(video.job) && video.links.stream], () => {
+    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error, active(video.job) && video.links.stream, video.trashed_until], () => {
       const seen = watching && { at: watching.player.currentTime, playing: !watching.player.paused && !watching.player.ended };
       watching?.stop.abort();
       watching = null;
+      if (video.trashed_until) return trashed();
       if (video.state === "ready" && !withdrawn()) return ready(h("div", { class: "stack" }), seen); // which goes on where the preview was
       return active(video.job) ? working(video.job) : stopped(video.job);
     });

@@ -1,11 +1,12 @@
 // All videos: found by words, person and state; some of them chosen to compare, download or delete.
 
-import { key, list, mediaUrl, page, picture, write } from "../api.js";
-import { confirm, fill, h, icon } from "../dom.js";
+import { key, list, mediaUrl, page, picture } from "../api.js";
+import { fill, h, icon } from "../dom.js";
 import { when } from "../format.js";
 import { active, follow, sleep } from "../jobs.js";
 import { act, bar, chip, field } from "../parts.js";
 import { t } from "../text.js";
+import { toTrash, trashLink } from "../trash.js";
 import { showJob } from "../waiting.js";
 import * as words from "../words.js";
 
@@ -40,12 +41,9 @@ export async function videosView(main, [of], signal) {
     for (const each of selected().filter(({ links }) => links.file)) await save(each, people.get(each.subject_id), signal);
   }, problem, "small");
   const remove = act(t("delete"), "bin", async () => {
-    const sure = await confirm({ title: t("delete.videos.title", { count: chosen.size }), text: t("delete.video.text"), action: t("delete") });
-    if (!sure) return;
-    for (const { id } of selected()) {
-      await write("DELETE", `/v1/videos/${id}`);
-      chosen.delete(id);
-    }
+    await toTrash(selected(), t("trash.moved", { count: chosen.size }), () => signal.aborted || look());
+    chosen.clear();
+    for (const each of cards.values()) each.untick();
     await look();
   }, problem, "small danger");
   const tools = h("div", { class: "row tools", hidden: true }, count, compare, download, remove);
@@ -74,7 +72,7 @@ export async function videosView(main, [of], signal) {
   };
   await look();
   const filters = h("div", { class: "filters" }, field(t("videos.find"), find), field(t("person"), person), field(t("videos.state"), state));
-  main.append(h("div", { class: "head" }, h("h1", {}, t("nav.videos")), h("a", { class: "button primary", href: "#/" }, icon("plus"), t("nav.make"))), filters, tools, problem, place, h("div", { class: "row" }, more));
+  main.append(h("div", { class: "head" }, h("h1", {}, t("nav.videos")), trashLink(), h("a", { class: "button primary", href: "#/" }, icon("plus"), t("nav.make"))), filters, tools, problem, place, h("div", { class: "row" }, more));
   follow(() => found.items.some((each) => active(each.job)), look, signal);
   return t("nav.videos");
 }
@@ -111,6 +109,7 @@ export function videoCard(choose = null) {
   const below = h("div", {});
   const tick = h("input", { type: "checkbox", onchange: () => choose(item.video.id, tick.checked) });
   const item = h("li", { class: "line" }, choose && h("label", { class: "tick" }, tick), image, h("div", { class: "line-words" }, title, about, state, below));
+  item.untick = () => (tick.checked = false);
   item.show = (video, subject, signal) => {
     item.video = video;
     title.href = `#/videos/${video.id}`;
@@ -128,7 +127,8 @@ export function videoCard(choose = null) {
   return item;
 }
 
-function showPoster(image, path, signal) {
+/** Shows the picture at `path` in a line of a list; none where there is none. */
+export function showPoster(image, path, signal) {
   if (!path) image.hidden = true;
   else if (image.dataset.path !== path) {
     image.hidden = false;
