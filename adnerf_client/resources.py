@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
-from adnerf_client.collection import Collection, Resource
-from adnerf_client.connection import BytesDone, Connection, parse, retry_after_s
+from adnerf_client.collection import Collection
+from adnerf_client.connection import BytesDone, parse, retry_after_s
 from adnerf_client.downloads import download
-from adnerf_client.errors import NotServed, StillRunning
+from adnerf_client.errors import StillRunning
+from adnerf_client.made import Made
 from adnerf_client.models import (
     BatchItem,
     BatchResult,
@@ -33,65 +33,11 @@ from adnerf_client.models import (
     Voice,
 )
 from adnerf_client.models import Voices as AllVoices
-from adnerf_client.uploads import Uploads, readable
+from adnerf_client.uploads import readable
 from adnerf_client.watching import watch
-
-RESUMABLE_FROM = 8 << 20
-"""Size (bytes) from which files are sent as resumable uploads; a smaller file is sent again as a whole just as quickly."""
 
 PREVIEW_S = 60.0
 """Seconds to wait for a preview frame: a worker loads the subject first, and may render a video meanwhile."""
-
-
-class Made(Collection[Resource]):
-    """The resources of a kind that is made from a file."""
-
-    create_path = ""
-    """The path to which a new resource is posted; empty: `path`."""
-
-    def __init__(self, connection: Connection, uploads: Uploads):
-        super().__init__(connection)
-        self._uploads = uploads
-
-    def _create(
-        self,
-        form: Mapping[str, str],
-        name: str,
-        path: str | Path | None,
-        upload_id: str | None,
-        progress: BytesDone | None,
-        others: Mapping[str, Path] = MappingProxyType({}),
-    ) -> Resource:
-        """Makes a resource.
-
-        Args:
-            form: Text fields.
-            name: Name of the field that holds the file.
-            path: The file; None if `upload_id` is given.
-            upload_id: Id of a complete upload of the file.
-            progress: Called with the bytes sent so far and the total.
-            others: Further, small files by the name of their field.
-        """
-        if (path is None) == (upload_id is None):
-            raise TypeError(f"give either {name} or upload_id")
-        files = dict(others)
-        if path is not None:
-            upload_id = self._upload(readable(path), progress)
-        if upload_id is None:
-            files[name] = Path(path)
-        else:
-            form, progress = {**form, "upload_id": upload_id}, None
-        target = self.create_path or self.path
-        return parse(self.model, self._connection.send("POST", target, form=form, files=files, progress=progress))
-
-    def _upload(self, path: Path, progress: BytesDone | None) -> str | None:
-        """Uploads a large file and returns the upload's id; None for a small file, or if the service has no uploads."""
-        if path.stat().st_size < RESUMABLE_FROM:
-            return None
-        try:
-            return self._uploads.create(path, progress=progress).id
-        except NotServed:
-            return None
 
 
 class Subjects(Made[Subject]):

@@ -29,7 +29,7 @@ from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
 
 LONGEST_PX = 960
 """Longest edge of the picture: as large as a page shows it, and rendered within seconds."""
-PORTRAIT_PX = 384
+PORTRAIT_PX = 512
 """Longest edge of a portrait: all of its pixels are rendered, so a larger one takes longer than somebody waits who turns a slider."""
 SQUARE_PX, SHADES = 12, (150, 190)
 """Edge and greys of the chequers that stand for transparency."""

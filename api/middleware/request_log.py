@@ -29,6 +29,9 @@ POLLED = ("/healthz", "/readyz", "/metrics")
 """Routes that supervisors poll; they are logged only when they fail."""
 
 
+SECRET = "token"
+"""The path parameter that is not logged: whoever knows it can watch a shared video."""
+
 CLIENT_CLOSED_REQUEST = 499
 """Status of requests whose client disconnected before the response; nginx uses the same number."""
 
@@ -86,7 +89,8 @@ class RequestLogMiddleware:
         method = scope["method"] if scope["method"] in METHODS else "other"
         self.metrics.seconds.labels(method, route, str(status)).observe(seconds)
         level = logging.DEBUG if route in POLLED and status < 500 else logging.INFO
-        ids = {name: value for name, value in scope.get("path_params", {}).items() if SAFE.fullmatch(str(value))}
+        named = scope.get("path_params", {}).items()
+        ids = {name: value for name, value in named if name != SECRET and SAFE.fullmatch(str(value))}
         state = scope.get("state", {})  # set by api/middleware/access.py
         caller = state.get("caller")
         if caller is not None and caller.key_id is not None:

@@ -23,7 +23,7 @@ from api.requests.idempotency import IdempotencyDep, ReservedDep
 from api.requests.json_body import read_json, validate_json
 from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.render_options import checked_options, options_of_form
-from api.schemas import resources
+from api.schemas import pictures
 from api.services import preview_frames
 from storage.database.models import PreviewFrame
 
@@ -52,10 +52,10 @@ async def _order(
 ) -> AsyncIterator[_Order]:
     media_type, _ = parse_options_header(request.headers.get("content-type"))
     if media_type == b"application/json":
-        options = validate_json(resources.PreviewFrameForm, await read_json(request)).options
+        options = validate_json(pictures.PreviewFrameForm, await read_json(request)).options
         yield _Order(checked_options(options, has_picture=False))
         return
-    fields = resources.PreviewFrameForm.model_fields
+    fields = pictures.PreviewFrameForm.model_fields
     async with parse_multipart(request, fields=fields, files=RULES, store=store, folder=settings.data_dir) as form:
         yield _Order(options_of_form(form), _picture(form))
 
@@ -76,7 +76,8 @@ def _picture(form: Form) -> bytes | None:
         200: responses.file("the frame, with a longest edge of at most 960 px", "image/jpeg"),
         202: responses.response_with_headers(
             "the frame is being rendered: send the same request again", **{"Retry-After": "seconds to wait before"}
-        ),
+        )
+        | {"model": pictures.PreviewPending},
         **problems(
             *responses.FORM_CODES,
             "not_found",
@@ -89,7 +90,7 @@ def _picture(form: Form) -> bytes | None:
         ),
     },
     openapi_extra=responses.form(
-        resources.PreviewFrameForm,
+        pictures.PreviewFrameForm,
         json=True,
         background="picture behind the person (PNG, JPEG or WebP), for background kind `image`; at most 4 MiB",
     ),
@@ -114,7 +115,8 @@ async def create_preview_frame(
         await turns.write(lambda session: preview_frames.forget(session, frame.digest))
         raise Problem("preview_failed", frame.error["message"], remedy=frame.error["remedy"])
     if frame is None or frame.picture is None:
-        return Response(status_code=202, headers={"Retry-After": "1"})
+        pending = pictures.PreviewPending(state="queued" if frame is None else frame.state)
+        return Response(pending.model_dump_json(), 202, {"Retry-After": "1"}, media_type="application/json")
     headers = {"Cache-Control": "private, no-store"}
     return Response(frame.picture, media_type="image/jpeg", headers=headers)
 

@@ -9,7 +9,7 @@ from api.deps import Cursor, Limit, ReadSession, SettingsDep, WriteSession
 from api.openapi.responses import JSON_CODES, problems
 from api.requests.idempotency import IdempotencyDep
 from api.requests.json_body import JsonBody
-from api.schemas import base, resources
+from api.schemas import base, pictures
 from api.services import shares
 from storage.database import models, queries
 from storage.settings import Settings
@@ -21,13 +21,13 @@ router = APIRouter(prefix="/v1/videos/{video_id}/shares", tags=["videos"])
 @router.post(
     "",
     status_code=201,
-    response_model=resources.Share,
+    response_model=pictures.Share,
     summary="Make a link to a video",
     responses=problems("not_found", "video_not_ready", "consent_withdrawn", "in_trash", "shares_off", *JSON_CODES),
 )
 def create_share(
     video_id: str,
-    form: JsonBody[resources.ShareForm],
+    form: JsonBody[pictures.ShareForm],
     caller: CallerDep,
     idempotency: IdempotencyDep,
     settings: SettingsDep,
@@ -46,7 +46,7 @@ def list_shares(
     session: ReadSession,
     limit: Limit = 50,
     cursor: Cursor = None,
-) -> base.Page[resources.Share]:
+) -> base.Page[pictures.Share]:
     """A page of the links that are valid, newest first."""
     queries.get(session, models.Video, video_id, owner=caller.owner)
     valid = models.Share.expires_at > models.now()
@@ -61,8 +61,8 @@ def delete_share(video_id: str, share_id: str, caller: CallerDep, session: Write
     shares.revoke(session, video_id, share_id, owner=caller.owner)
 
 
-def _share(row: models.Share, caller: Caller, settings: Settings) -> resources.Share:
-    return resources.Share(
+def _share(row: models.Share, caller: Caller, settings: Settings) -> pictures.Share:
+    return pictures.Share(
         id=row.id,
         video_id=row.video_id,
         url=f"/s/{table.token(shares.signing_key(settings), row)}",

@@ -52,12 +52,6 @@ class Withdrawal(Input):
     purge: bool = Field(False, description="also delete footage, models and videos; the record itself stays")
 
 
-class PreviewFrameForm(Input):
-    """A request for a frame as a video will show it. In a form, the file `background` is beside this field; JSON has no files."""
-
-    options: RenderOptions = Field(RenderOptions(), description="JSON: the options of the video")
-
-
 class SubjectPatch(Input):
     """The fields of a subject that can be changed."""
 
@@ -300,27 +294,6 @@ class Video(Output):
     )
     job: Job
     links: VideoLinks
-
-
-class ShareForm(Input):
-    """A link that is to be made."""
-
-    expires_in_s: int = Field(
-        7 * 86_400, ge=60, le=366 * 86_400, description="seconds for which the link is valid; default: a week"
-    )
-
-
-class Share(Output):
-    """A link by which everybody can watch one video."""
-
-    id: str = Field(examples=["shr_0198c2a4b1d0f0e1d2c3b4a5968778695a4b"])
-    video_id: str
-    url: str = Field(description="path of a page on this service, which other pages may embed")
-    only_here: bool = Field(
-        description="whether the link can be opened on the service's own machine only: the service has no keys yet"
-    )
-    created_at: datetime
-    expires_at: datetime
 
 
 class VoiceLinks(Output):

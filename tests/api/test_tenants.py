@@ -115,6 +115,7 @@ class Tenant:
             "name": "no-sample",
             "attempt": "1",
             "segment": streams.HEADER,
+            "token": "no-token",
             "key_id": key.id,
             "owner": owner,
         }

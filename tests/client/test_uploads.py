@@ -15,7 +15,7 @@ KIB = 1 << 10
 @pytest.fixture
 def footage(service, monkeypatch):
     """A file of 400 KB, which counts as a large one."""
-    monkeypatch.setattr("adnerf_client.resources.RESUMABLE_FROM", 100 * KIB)
+    monkeypatch.setattr("adnerf_client.made.RESUMABLE_FROM", 100 * KIB)
     monkeypatch.setattr("adnerf_client.uploads.CHUNK", 64 * KIB)
     return service.file("ann.mp4", padding="x" * 200_000)
 

@@ -42,6 +42,12 @@ def speak(page: Page, sound: Path) -> str:
     return page.url
 
 
+def arrive(page: Page, heading: str) -> None:
+    """Waits until the view with this heading is complete; the focus is at its beginning then."""
+    expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+    expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
+
+
 def working(page: Page, text: str) -> Locator:
     """What the progress of a job says."""
     return page.get_by_role("region", name="Progress").get_by_text(text)

@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.page.acts import CONSENT, assert_accessible, assert_fits, ready_subject, speak
+from tests.page.acts import CONSENT, arrive, assert_accessible, assert_fits, ready_subject, speak
 from tests.page.conftest import opened
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
@@ -28,12 +28,6 @@ def tab_to(page, name, most=40):
             assert outline != "none", name
             return
     raise AssertionError(f"{name} is not reached by Tab")
-
-
-def arrive(page, heading):
-    """Waits until the view with this heading is complete; the focus is at its beginning then."""
-    expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
-    expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
 
 
 def test_by_keyboard_alone(page, footage, say):

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.acts import assert_accessible, confirm, ready_subject, settings, speak
+from tests.page.acts import arrive, assert_accessible, confirm, ready_subject, settings, speak
 from tests.page.conftest import opened
 
 
@@ -64,6 +64,7 @@ def test_what_is_deleted_comes_back(page, footage, say):
     expect(line).to_have_count(0)
     page.goto(address)
     page.get_by_role("button", name="Delete").click()
+    arrive(page, "People")
     page.goto("/#/trash")
     line.get_by_role("button", name="Delete now: bea").click()
     confirm(page, "Delete now")

@@ -28,7 +28,7 @@ def test_a_frame_is_rendered_once_and_equal_requests_get_it_again(client, app, p
     monkeypatch.setattr(routes, "WAIT_S", 0.0)
     form = {"options": '{"view": {"yaw_deg": 5}, "label": true}'}
     later = client.post(path, files={name: (None, text) for name, text in form.items()})
-    assert (later.status_code, later.content, later.headers["retry-after"]) == (202, b"", "1")
+    assert (later.status_code, later.json(), later.headers["retry-after"]) == (202, {"state": "queued"}, "1")
     options, background = paint(app)
     assert (options["view"]["yaw_deg"], options["label"], background) == (5, True, None)
     same = client.post(path, json={"options": {"label": True, "view": {"yaw_deg": 5.0}, "captions": {"file": "srt"}}})

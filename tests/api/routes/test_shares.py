@@ -7,6 +7,7 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from api.middleware import request_log
 from storage.database.models import Share, Video, now
 from storage.tables import api_keys
 from tests.api.conftest import check_problem
@@ -84,6 +85,15 @@ def test_a_link_ends_when_it_is_revoked_or_expires_or_the_video_goes(client, app
         session.execute(update(Share).values(expires_at=now() - timedelta(seconds=1)))
     assert closed(client, shared["url"])
     assert client.get(f"{path}/shares").json()["items"] == []
+
+
+def test_the_log_does_not_open_links(client, shared, caplog):
+    with caplog.at_level("INFO"):
+        client.get(shared["url"])
+        client.get("/s/short")
+    records = [record for record in caplog.records if record.name == request_log.__name__]
+    assert [record.message for record in records][-2:] == ["GET /s/{token} 200", "GET /s/{token} 404"]
+    assert not any("token" in vars(record) for record in records)
 
 
 def test_nobody_guesses_or_prolongs_a_link(client, app, video, shared):

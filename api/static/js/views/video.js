@@ -40,7 +40,7 @@ export async function videoView(main, [id], signal) {
   const remove = () =>
     act(t("delete"), "bin", async () => {
       await toTrash([video], t("trash.moved", { count: 1 }), () => (location.hash = `#/videos/${id}`));
-      location.hash = `#/subjects/${subject.id}`;
+      if (!signal.aborted) location.hash = `#/subjects/${subject.id}`;
     }, problem, "danger");
   const share = () => act(t("share"), "share", () => shareDialog(video, signal), problem);
   const working = (job) => {
