@@ -6,7 +6,10 @@ import { active } from "./jobs.js";
 import { t } from "./text.js";
 import { undoToast } from "./toast.js";
 
-/** Moves things (subjects or videos) to the trash and offers to undo it. `restored()` is called after that. */
+/**
+ * Moves things (subjects or videos) to the trash and offers to undo it, also for those before one that fails. `text(count)` says what was done;
+ * `restored()` is called once it was undone.
+ */
 export async function toTrash(things, text, restored = () => {}) {
   const gone = [];
   const undo = async () => {
@@ -16,11 +19,14 @@ export async function toTrash(things, text, restored = () => {}) {
     }
     restored();
   };
-  for (const each of things) {
-    await write("POST", `${each.links.self}/trash`);
-    gone.push(each);
+  try {
+    for (const each of things) {
+      await write("POST", `${each.links.self}/trash`);
+      gone.push(each);
+    }
+  } finally {
+    if (gone.length) undoToast(text(gone.length), undo);
   }
-  undoToast(text, undo);
 }
 
 /** Takes a thing out of the trash, and continues the work that had to stop for it. */

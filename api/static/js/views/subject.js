@@ -162,7 +162,7 @@ function management(subject, look, renamed) {
     await look();
   });
   const remove = act(t("delete"), "bin", async () => {
-    await toTrash([subject], t("trash.person", { name: subject.name }), () => (location.hash = `#/subjects/${subject.id}`));
+    await toTrash([subject], () => t("trash.person", { name: subject.name }), () => (location.hash = `#/subjects/${subject.id}`));
     if (location.hash === `#/subjects/${subject.id}`) location.hash = "#/people"; // unless one has gone elsewhere meanwhile
   }, problem, "small danger");
   const given = t("consent.recorded", { when: when(subject.consent.given_at) });

@@ -39,7 +39,7 @@ export async function videoView(main, [id], signal) {
     }, problem);
   const remove = () =>
     act(t("delete"), "bin", async () => {
-      await toTrash([video], t("trash.moved", { count: 1 }), () => (location.hash = `#/videos/${id}`));
+      await toTrash([video], (count) => t("trash.moved", { count }), () => (location.hash = `#/videos/${id}`));
       if (!signal.aborted) location.hash = `#/subjects/${subject.id}`;
     }, problem, "danger");
   const share = () => act(t("share"), "share", () => shareDialog(video, signal), problem);

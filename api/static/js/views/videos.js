@@ -41,7 +41,7 @@ export async function videosView(main, [of], signal) {
     for (const each of selected().filter(({ links }) => links.file)) await save(each, people.get(each.subject_id), signal);
   }, problem, "small");
   const remove = act(t("delete"), "bin", async () => {
-    await toTrash(selected(), t("trash.moved", { count: chosen.size }), () => signal.aborted || look());
+    await toTrash(selected(), (count) => t("trash.moved", { count }), () => signal.aborted || look());
     chosen.clear();
     for (const each of cards.values()) each.untick();
     await look();
