@@ -164,7 +164,7 @@ class Settings(BaseSettings):
     render_limit_s: Seconds = 12 * 3600.0
     """Longest run of one rendering attempt, after which the job fails."""
     webhook_key: SecretStr = SecretStr("")
-    """Secret that webhook secrets and links to videos are derived from, at least 32 characters; by default in a file; required with `ADNERF_DATABASE_URL`."""
+    """Secret behind webhook secrets and links to videos, at least 32 characters; by default in a file; required with `ADNERF_DATABASE_URL`."""
     webhook_networks: str = ""
     """Networks that webhooks may call besides the public internet, over http and on any port too, such as `10.1.0.0/16, fd00::/8`."""
     voices_dir: str = ""

@@ -7,6 +7,8 @@ import { act, field, noteBox } from "./parts.js";
 import { t } from "./text.js";
 
 const DAY_S = 86_400;
+/** Height of the title and the label below the player, px. */
+const WORDS_PX = 104;
 /** How long a link may be valid, days. */
 const DAYS = [1, 7, 30, 365];
 
@@ -36,8 +38,8 @@ export async function shareDialog(video, signal) {
     }, problem, "small");
   const line = (share) => {
     const url = new URL(share.url, location.href).href;
-    const [width, height] = [video.width, video.height];
-    const code = `<iframe src="${url}" width="${width}" height="${height + 110}" style="border:0;max-width:100%" allowfullscreen></iframe>`;
+    const [width, height] = [video.width, video.height + WORDS_PX];
+    const code = `<iframe src="${url}" style="border:0;width:100%;max-width:${width}px;aspect-ratio:${width}/${height}" allowfullscreen></iframe>`;
     const shut = act(t("share.revoke"), "bin", async () => {
       await write("DELETE", `${path}/${share.id}`);
       await look();

@@ -357,6 +357,7 @@ export const texts = {
   "trash.empty": "Papierkorb leeren",
   "trash.now.text": "Das ist endgültig: Danach lässt es sich nicht wiederherstellen.",
   "trash.until": "Im Papierkorb. Endgültige Löschung: {when}",
+  "trash.end": "Endgültige Löschung: {when}",
   "trash.moved": { "one": "{count} Video ist im Papierkorb.", "other": "{count} Videos sind im Papierkorb." },
   "trash.videos": { "one": "mit {count} Video", "other": "mit {count} Videos" },
   "trash.person": "{name} ist im Papierkorb, mit allen Videos.",

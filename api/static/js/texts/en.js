@@ -357,6 +357,7 @@ export const texts = {
   "trash.empty": "Empty the trash",
   "trash.now.text": "This is permanent: it cannot be restored afterwards.",
   "trash.until": "In the trash. It is permanently deleted: {when}",
+  "trash.end": "Permanently deleted: {when}",
   "trash.moved": { "one": "{count} video is in the trash.", "other": "{count} videos are in the trash." },
   "trash.videos": { "one": "with {count} video", "other": "with {count} videos" },
   "trash.person": "{name} is in the trash, with all videos.",

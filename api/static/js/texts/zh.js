@@ -357,6 +357,7 @@ export const texts = {
   "trash.empty": "清空回收站",
   "trash.now.text": "此操作不可撤销，之后无法恢复。",
   "trash.until": "在回收站中。永久删除时间：{when}",
+  "trash.end": "永久删除时间：{when}",
   "trash.moved": { "other": "{count} 个视频已移到回收站。" },
   "trash.videos": { "other": "含 {count} 个视频" },
   "trash.person": "{name} 及其所有视频已移到回收站。",

@@ -6,7 +6,7 @@ import { when } from "../format.js";
 import { follow } from "../jobs.js";
 import { act } from "../parts.js";
 import { t } from "../text.js";
-import { restore, untilWords } from "../trash.js";
+import { restore } from "../trash.js";
 import { videoTitle } from "../words.js";
 import { showPoster } from "./videos.js";
 
@@ -43,7 +43,7 @@ export async function trashView(main, _args, signal) {
       await look();
     }, problem, "small danger");
     for (const [button, says] of [[back, "restore"], [now, "delete.now"]]) button.setAttribute("aria-label", `${t(says)}: ${name}`);
-    const words = [more, untilWords(thing, when)].filter(Boolean).join(" · ");
+    const words = [more, t("trash.end", { when: when(thing.trashed_until) })].filter(Boolean).join(" · ");
     return h("li", { class: "line" }, image, h("div", { class: "line-words" }, h("span", { class: "strong" }, name), h("span", { class: "faint small" }, words), h("span", { class: "row line-acts" }, back, now)));
   };
   await look();
