@@ -60,7 +60,9 @@ def form(model: type[BaseModel], *, either: tuple[str, ...] = (), json: bool = F
         files: the description of each file, by field name.
     """
     schema = _schema(model)
-    without_files = schema | {"oneOf": [{"required": [name]} for name in either if name not in files]}
+    without_files = dict(schema)
+    if either:
+        without_files["oneOf"] = [{"required": [name]} for name in either if name not in files]
     schema["properties"] = {name: _of_form(field) for name, field in schema["properties"].items()} | {
         name: {"type": "string", "format": "binary", "description": text} for name, text in files.items()
     }
