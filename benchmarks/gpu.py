@@ -223,9 +223,9 @@ def encoding(job: Job) -> dict[str, Any]:
 def paper(job: Job) -> dict[str, Any]:
     """Takes steps and renders pixels with the paper's networks."""
     published = PRESETS["paper"]
-    rays = published.rays if job.device == "cuda" else 64
-    comparison = Comparison(job.finished_run(), job.device, rays, published.paper.width)
-    steps, frames = comparison.steps("paper"), comparison.frames("paper", 512 if job.device == "cuda" else 8)
+    rays, width, size = (published.rays, published.paper.width, 512) if job.device == "cuda" else (64, 16, 8)
+    comparison = Comparison(job.finished_run(), job.device, rays, width)
+    steps, frames = comparison.steps("paper"), comparison.frames("paper", size)
     rate = Meter(job, job.seconds / 2).rate((steps() for _ in count()), 1)
     picture = Meter(job, job.seconds / 4).rate((frames() for _ in count()), 0)
     hours = (published.head_steps + published.torso_steps) / rate / 3600

@@ -232,16 +232,17 @@ def test_full_frames_are_those_of_the_cpu(toy_run, tmp_path):
 @pytest.mark.parametrize("audio", [True, False])
 def test_videos_view_sheets_and_evaluations_are_made_on_the_device(toy_run, tmp_path, monkeypatch, audio):
     run = RunDir(shutil.copytree(toy_run.root, tmp_path / "run"))
-    sound = tone(tmp_path / "a.wav", 0.4) if audio else None
+    sound = tone(tmp_path / "a.wav", 0.32) if audio else None
     with pretend_cuda():
-        done = render(run, sound, tmp_path / "out.mp4", device="cuda", duration_s=None if audio else 1.0)
-        assert done.frame == "full" and done.frames == (10 if audio else 25)
+        done = render(run, sound, tmp_path / "out.mp4", device="cuda", duration_s=None if audio else 0.32)
+        assert done.frame == "full" and done.frames == 8
         if audio:
             monkeypatch.setattr(evaluation, "load_tracker", lambda name: Marker())
-            monkeypatch.setattr(evaluation, "MAX_PIXELS", 3 * SIZE**2)  # three frames
+            monkeypatch.setattr(evaluation, "MAX_PIXELS", 2 * SIZE**2)  # two frames
             figures = evaluation.evaluate(run, device="cuda")
             assert figures["psnr"] > 20 and figures["full_psnr"] > figures["psnr"]
         else:
             monkeypatch.setattr(view_sheet, "COLUMNS", 3)
             monkeypatch.setattr(view_sheet, "ROWS", 1)
+            monkeypatch.setattr(view_sheet, "TILE_PX", 32)
             assert len(view_sheet.render_view_sheet(run, device="cuda")["yaw_deg"]) == 3
