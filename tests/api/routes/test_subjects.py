@@ -17,6 +17,7 @@ SUBJECT_FIELDS = {
     "name",
     "state",
     "preset",
+    "trashed_until",
     "created_at",
     "updated_at",
     "face",

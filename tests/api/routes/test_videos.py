@@ -7,7 +7,7 @@ from tests.api.conftest import AUDIO, FULL_FRAME, PNG, VIDEO, check_problem
 
 VIDEO_FIELDS = {
     "id", "subject_id", "state", "options", "view", "idle_s", "duration_s", "frame", "frames", "width", "height",
-    "size_bytes", "created_at", "job", "links", "title", "metadata", "script", "voice", "speed", "warnings",
+    "size_bytes", "trashed_until", "created_at", "job", "links", "title", "metadata", "script", "voice", "speed", "warnings",
 }  # fmt: skip
 FILM = bytes(range(256)) * 4000
 
