@@ -97,7 +97,7 @@ class Subjects(Made[Subject]):
         return self._list(limit, state=state, trash="true" if trash else None)
 
     def trash(self, which: str | Subject) -> Subject:
-        """Moves a subject and its videos to the trash, where they stay until `trashed_until`; their jobs are cancelled."""
+        """Moves a subject and its videos to the trash, where they stay until `trashed_until`; running jobs are cancelled."""
         return self._post(which, "trash")
 
     def restore(self, which: str | Subject) -> Subject:

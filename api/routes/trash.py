@@ -25,7 +25,10 @@ router = APIRouter(prefix="/v1")
 def trash_subject(
     subject_id: str, caller: CallerDep, idempotency: IdempotencyDep, settings: SettingsDep, session: WriteSession
 ) -> Response:
-    """Hides the subject and its videos, cancels their jobs, and deletes them at `trashed_until` unless they are restored."""
+    """Hides the subject and its videos, and deletes them at `trashed_until` unless they are restored.
+
+    Running jobs are cancelled, queued ones of its videos wait.
+    """
     row = subjects.trash_subject(session, settings, subject_id, owner=caller.owner)
     return idempotency.respond(session, serializers.subject(session, row))
 
@@ -38,7 +41,7 @@ def trash_subject(
     tags=["subjects"],
 )
 def restore_subject(subject_id: str, caller: CallerDep, idempotency: IdempotencyDep, session: WriteSession) -> Response:
-    """Restores the subject, with the videos that went into the trash with it. Jobs that were cancelled can be retried."""
+    """Restores the subject, with the videos that went into the trash with it. Queued jobs go on; cancelled ones can be retried."""
     row = subjects.restore_subject(session, subject_id, owner=caller.owner)
     return idempotency.respond(session, serializers.subject(session, row))
 

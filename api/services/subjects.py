@@ -137,7 +137,7 @@ def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, own
 
 
 def trash_subject(session: Session, settings: Settings, subject_id: str, *, owner: str) -> Subject:
-    """Moves the subject and its videos to the trash, and cancels their jobs. Raises NotFound."""
+    """Moves the subject and its videos to the trash. Their running jobs are cancelled, queued ones wait. Raises NotFound."""
     removals.trash(session, queries.get(session, Subject, subject_id, owner=owner), keep_s=settings.undo_s)
     return queries.get(session, Subject, subject_id, owner=owner)
 

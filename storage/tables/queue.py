@@ -14,7 +14,7 @@ from typing import Any, get_args
 from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from storage.database.models import Job, JobKind, JobPriority, Withdrawal
+from storage.database.models import Job, JobKind, JobPriority, Subject, Withdrawal
 from storage.tables import workers
 
 KINDS: tuple[JobKind, ...] = get_args(JobKind)
@@ -34,9 +34,12 @@ def next_turn(session: Session, owner: str, priority: int) -> int:
 
 def claimable(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:
     """Returns the conditions for jobs of some kinds that can be claimed, in a form that an index serves: none on the kind for all
-    kinds, equality for one. The queued jobs of a subject whose consent was withdrawn wait for their cancellation only.
+    kinds, equality for one. The queued jobs of a subject whose consent was withdrawn wait for their cancellation only, and those
+    of one in the trash until it is restored.
     """
-    claimable = Job.state == "queued", Job.subject_id.not_in(select(Withdrawal.subject_id))
+    in_trash = select(Subject.id).where(Subject.trashed_until.is_not(None))
+    held = Job.subject_id.not_in(select(Withdrawal.subject_id)), Job.subject_id.not_in(in_trash)
+    claimable = Job.state == "queued", *held
     if len(kinds) == len(KINDS):
         return claimable
     return *claimable, Job.kind == next(iter(kinds)) if len(kinds) == 1 else Job.kind.in_(kinds)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -37,19 +37,23 @@ def in_trash(model: type[Subject | Video], wanted: bool) -> ColumnElement[bool]:
 def trash(session: Session, row: Subject | Video, *, keep_s: float) -> None:
     """Moves a subject with its videos, or a video, to the trash for `keep_s` seconds, and cancels its jobs.
 
-    What is in the trash already stays there until the time that was set first.
+    What is in the trash already stays there until the time that was set first. The queued jobs of a subject's videos may be thousands,
+    and to cancel them all would hold up other writers: they stay queued, and are not claimed (queue.claimable).
     """
-    mine = Job.subject_id == row.id if isinstance(row, Subject) else Job.video_id == row.id
+    if isinstance(row, Subject):
+        mine = Job.subject_id == row.id, or_(Job.state == "running", Job.video_id.is_(None))
+    else:
+        mine = (Job.video_id == row.id,)
     until = now() + timedelta(seconds=keep_s)
-    jobs.cancel_active(session, mine)
+    jobs.cancel_active(session, *mine)
     _set(session, type(row), type(row).id == row.id, type(row).trashed_until.is_(None), trashed_until=until)
     if isinstance(row, Subject):
         _set(session, Video, Video.subject_id == row.id, Video.trashed_until.is_(None), trashed_until=until)
-        jobs.cancel_active(session, mine)  # one may have been created until the subject's row was locked
+        jobs.cancel_active(session, *mine)  # one may have been created or claimed until the subject's row was locked
 
 
 def restore(session: Session, row: Subject | Video) -> None:
-    """Takes a subject, with the videos that went with it, or a video out of the trash. Cancelled jobs can be retried.
+    """Takes a subject, with the videos that went with it, or a video out of the trash. Its queued jobs go on; cancelled ones can be retried.
 
     Raises InTrash: the subject of the video is in the trash.
     """

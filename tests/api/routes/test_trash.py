@@ -5,7 +5,7 @@ from datetime import timedelta
 from sqlalchemy import update
 
 from storage.database.models import Subject, Video, now
-from storage.tables import removals
+from storage.tables import jobs, removals
 from tests.api.conftest import check_problem
 
 
@@ -41,18 +41,25 @@ def test_a_subject_takes_its_videos_along_and_brings_only_those_back(client, mak
     assert ids(client, "/v1/videos") == [after["id"]]
 
 
-def test_nothing_is_made_of_what_is_in_the_trash(client, make):
+def test_nothing_is_made_of_what_is_in_the_trash(client, make, app):
     subject = make.ready_subject()
     video = make.video(subject)
     path = f"/v1/subjects/{subject['id']}"
+    running = make.claim()
+    waiting = make.video(subject)
     client.post(f"{path}/trash")
-    assert client.get(video["job"]["links"]["self"]).json()["state"] == "cancelled"
+    assert client.get(video["job"]["links"]["self"]).json()["state"] == "cancelled" and running.id == video["job"]["id"]
+    queued = client.get(waiting["job"]["links"]["self"]).json()
+    assert (queued["state"], queued["queue_position"]) == ("queued", None)
+    with app.state.database.session() as session:
+        assert jobs.claim(session, "test", lease_s=60) is None
     answer = client.post("/v1/videos", json={"subject_id": subject["id"], "duration_s": 2})
     check_problem(answer, "in_trash")
     check_problem(client.post(f"{path}/preview-frame", json={}), "in_trash")
     check_problem(client.post(video["job"]["links"]["retry"]), "in_trash")
     client.post(f"{path}/restore")
     assert client.post(video["job"]["links"]["retry"]).json()["state"] == "queued"
+    assert make.claim().id == waiting["job"]["id"]
 
 
 def test_delete_and_withdrawal_go_on_as_before(client, make, app):
