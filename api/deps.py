@@ -24,9 +24,15 @@ WRITERS = 10
 """Requests that may write at the same time; further ones wait without holding a thread.
 
 A request that holds a database lock needs a thread to finish its transaction. If requests that wait for the lock took all
-threads (Starlette has 40) or all connections (15), none could finish. 10 leaves enough of both to readers.
+threads (Starlette has 40), none could finish. 10 leaves enough to readers.
 """
+READERS = 16
+"""Requests whose route reads in a transaction of its own at the same time; further ones wait without holding a thread or a connection.
 
+Such a request has its connection until FastAPI has checked the answer, for which it needs a thread once more. If requests that wait
+for a connection took all threads, none could finish. Readers and writers together are fewer than the connections of the database
+(storage/database/engine.py), and than the threads.
+"""
 
 LOOK_UPS = 8
 """Name look-ups at the same time, in threads of their own; further ones wait without holding a thread. Each takes up to seconds."""
@@ -69,7 +75,14 @@ StoreDep = Annotated[ObjectStore, Depends(_store)]
 JobEventHubDep = Annotated[JobEventHub, Depends(_job_event_hub)]
 
 
-def _read_session(database: DatabaseDep) -> Iterator[Session]:
+async def _reader_slot(request: Request) -> AsyncIterator[None]:
+    async with _turns(request).reading():
+        yield
+
+
+def _read_session(
+    database: DatabaseDep, slot: Annotated[None, Depends(_reader_slot, scope="function")]
+) -> Iterator[Session]:
     with database.session(write=False) as session:
         yield session
 
@@ -130,7 +143,7 @@ class Turns:
 
     def __init__(self, database: Database):
         self._database, self._owner = database, ""
-        self._writers, self._look_ups = _Shares(WRITERS), _Shares(LOOK_UPS)
+        self._writers, self._readers, self._look_ups = _Shares(WRITERS), _Shares(READERS), _Shares(LOOK_UPS)
         self._files, self._openings = _Shares(FILES), _Shares(OPENINGS)
         self._look_up_threads, self._file_threads = CapacityLimiter(LOOK_UPS), CapacityLimiter(FILES)
         self._opening_threads = CapacityLimiter(OPENINGS)
@@ -179,9 +192,14 @@ class Turns:
         """A turn to write, to be held with `async with`."""
         return self._writers.take(self._owner)
 
+    def reading(self) -> AbstractAsyncContextManager[None]:
+        """A turn to read, for routes that take a ReadSession; `read` needs none, because its connection waits for nothing."""
+        return self._readers.take(self._owner)
+
 
 def _turns(request: Request) -> Turns:
-    return request.app.state.turns.of(request.state.caller.owner)
+    caller = getattr(request.state, "caller", None)  # none for links that everybody may open
+    return request.app.state.turns.of("" if caller is None else caller.owner)
 
 
 TurnsDep = Annotated[Turns, Depends(_turns)]

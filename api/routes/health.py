@@ -26,8 +26,8 @@ KEPT_S = 1.0
 
 
 @router.get("/healthz", summary="Is the process alive?")
-def healthz() -> resources.Health:
-    """Always `ok` while the process can answer; no other part is checked."""
+async def healthz() -> resources.Health:
+    """Always `ok` while the process can answer; no other part is checked, and no thread is needed."""
     return resources.Health(status="ok")
 
 

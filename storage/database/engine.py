@@ -63,6 +63,13 @@ class TransactionHooks:
     pending_counts: dict[tuple[str, str, str], list[float]] = field(default_factory=dict)
 
 
+KEPT_CONNECTIONS = 5
+"""Connections that a process keeps open."""
+CONNECTIONS = 32
+"""Most connections of a process: more than the turns of readers and writers of the API together (api/deps.py)."""
+POOL = {"pool_size": KEPT_CONNECTIONS, "max_overflow": CONNECTIONS - KEPT_CONNECTIONS}
+
+
 class Database:
     """The connections of one process to the database at `url`. Threads may share it; a forked process must make its own.
 
@@ -79,13 +86,14 @@ class Database:
         if self.sqlite and self.url.database:
             make_data_dir(Path(self.url.database).parent)
         if self.sqlite:  # Parameters are hidden: an error must not write names or consent texts to the log.
-            self.engine = create_engine(self.url, hide_parameters=True)
+            self.engine = create_engine(self.url, hide_parameters=True, **(POOL if self.url.database else {}))
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
             self._reader = self.engine.execution_options(read_only=True)
         else:
             # The server may have restarted since a pooled connection was last used. The ping costs one round trip.
-            self.engine = create_engine(self.url, hide_parameters=True, pool_pre_ping=True, connect_args=POSTGRESQL)
+            more = {"pool_pre_ping": True, "connect_args": POSTGRESQL}
+            self.engine = create_engine(self.url, hide_parameters=True, **POOL, **more)
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @property

@@ -5,19 +5,21 @@ from __future__ import annotations
 import threading
 
 import anyio
+import httpx
 import pytest
 
 from api import deps
 from api.problems.problems import Problem
+from storage.tables import api_keys
 
-TOTALS = {"look_up": deps.LOOK_UPS, "store": deps.FILES, "slot": deps.WRITERS}
+TOTALS = {"look_up": deps.LOOK_UPS, "store": deps.FILES, "slot": deps.WRITERS, "reading": deps.READERS}
 
 
 async def take(turns, kind, work):
     """Runs `work` in a turn; one to write without a transaction, because on SQLite these exclude each other."""
-    if kind != "slot":
+    if kind not in ("slot", "reading"):
         return await getattr(turns, kind)(work)
-    async with turns.slot():
+    async with getattr(turns, kind)():
         return await anyio.to_thread.run_sync(work)
 
 
@@ -67,5 +69,35 @@ def test_one_owner_leaves_turns_to_others(app, kind):
         taken += 1
     assert taken == 2 * TOTALS[kind]  # all of them had their turn in the end
     assert not any(
-        shares._owners for shares in (app.state.turns._look_ups, app.state.turns._files, app.state.turns._writers)
+        shares._owners
+        for shares in (
+            app.state.turns._look_ups,
+            app.state.turns._files,
+            app.state.turns._writers,
+            app.state.turns._readers,
+        )
     )
+
+
+def test_many_readers_at_once_all_get_their_answer(app):
+    """Each holds a connection until its answer is checked, in another thread: none may wait for a connection in the last thread."""
+    with app.state.database.session() as session:
+        keys = [api_keys.create(session, owner=owner, name="key", scopes=["read"])[1] for owner in ("ann", "mallory")]
+    statuses = []
+
+    async def main():
+        address = httpx.ASGITransport(app, client=("127.0.0.1", 5))
+        async with httpx.AsyncClient(transport=address, base_url="http://127.0.0.1", timeout=60) as client:
+
+            async def read(key, path="/v1/videos?limit=100"):
+                statuses.append((await client.get(path, headers={"Authorization": f"Bearer {key}"})).status_code)
+
+            with anyio.fail_after(25):  # the database's patience is 30 s
+                async with anyio.create_task_group() as group:
+                    for _ in range(120):
+                        group.start_soon(read, keys[1])
+                    group.start_soon(read, keys[0])
+                    group.start_soon(read, keys[0], "/healthz")
+
+    anyio.run(main)
+    assert statuses == [200] * 122

@@ -17,9 +17,6 @@ from adnerf_core.errors import CaptionsUnavailable, NoFaceFound, NothingToSay
 from adnerf_core.files.fragments import Piece
 from adnerf_core.files.run_dir import read_json, write_json
 from adnerf_core.progress import Cancelled, silent
-from adnerf_core.speech.engine import Voice
-from adnerf_core.speech.speak import SpokenPassage
-from adnerf_core.speech.timing import Word
 from worker.jobs.core_functions import CoreFunctions
 
 FOOTAGE = {"duration_s": 12.0, "fps": 25.0, "width": 640, "height": 480, "frames": 300, "warnings": []}
@@ -181,7 +178,7 @@ class StubVoices:
         pass
 
     def voices(self):
-        return [Voice("stub-ada", "Ada", "en", "stub", "CC0-1.0")]
+        return [SimpleNamespace(id="stub-ada", name="Ada", language="en", engine="stub", licence="CC0-1.0")]
 
     def speak(self, script, voice_id, out, *, speed=1.0, progress=silent):
         if "nothing" in script:
@@ -189,6 +186,10 @@ class StubVoices:
         READ.append((voice_id, speed))
         progress("speech", 1, 1)
         out.write_bytes(script.encode())
+        from adnerf_core.speech.speak import (
+            SpokenPassage,  # here and below: it loads SciPy, which each worker of a test would do
+        )
+
         return [SpokenPassage(0.0, 0.8, script)]
 
 
@@ -202,6 +203,8 @@ class StubTranscriber:
         progress("captions", 1, 1)
         if b"unheard" in audio.read_bytes():
             raise CaptionsUnavailable("The speech was not recognised as English.")
+        from adnerf_core.speech.timing import Word
+
         return [Word(0.1, 0.8, spoken[0][2][:5] if spoken else "heard", False)]
 
 
