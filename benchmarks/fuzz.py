@@ -236,6 +236,7 @@ def fuzz(app: FastAPI, results: FuzzResults, *, seed: int, examples: int = EXAMP
         "phases": {"coverage": {"enabled": edges}, "stateful": {"max-steps": STEPS}},
         "checks": {name: {"expected-statuses": statuses} for name, statuses in REFUSAL_STATUSES.items()},
     }
+    app.openapi()  # takes seconds on a busy machine, and the loader waits for ten
     schema = schemathesis.openapi.from_asgi("/openapi.json", app, config=schemathesis.Config.from_dict(config))
     schema.auth(refresh_interval=None)(bearer(app.state.database))
 

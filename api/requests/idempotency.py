@@ -53,6 +53,9 @@ KeyHeader = Annotated[
     ),
 ]
 
+SECRET = {"Cache-Control": "no-store"}
+"""Headers of a response with a secret: neither caches nor this module store its body."""
+
 
 class Replayed(Exception):
     """An equal request was carried out before: `response` is its stored response."""

@@ -10,7 +10,7 @@ from api.auth import AdminDep
 from api.deps import Cursor, Limit, ReadSession, WriteSession
 from api.openapi.responses import JSON_CODES, problems
 from api.problems.problems import validation_problem
-from api.requests.idempotency import IdempotencyDep
+from api.requests.idempotency import SECRET, IdempotencyDep
 from api.requests.json_body import JsonBody
 from api.schemas import base
 from api.schemas import owners as schemas
@@ -18,9 +18,6 @@ from storage.database import models, queries
 from storage.tables import api_keys
 
 router = APIRouter(prefix="/v1/keys", tags=["keys"])
-
-SECRET = {"Cache-Control": "no-store"}
-"""Headers of a response with a secret: neither caches nor api/requests/idempotency.py store it."""
 
 
 @router.post(

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from api.auth import Caller, CallerDep
 from api.deps import Cursor, Limit, ReadSession, SettingsDep, WriteSession
 from api.openapi.responses import JSON_CODES, problems
-from api.requests.idempotency import IdempotencyDep
+from api.requests.idempotency import SECRET, IdempotencyDep
 from api.requests.json_body import JsonBody
 from api.schemas import base, pictures
 from api.services import shares
@@ -35,7 +35,7 @@ def create_share(
 ) -> Response:
     """A link by which everybody can watch this video without a key, and embed it, until the link expires or is deleted."""
     row = shares.share_video(session, settings, video_id, owner=caller.owner, for_s=form.expires_in_s)
-    return idempotency.respond(session, _share(row, caller, settings))
+    return idempotency.respond(session, _share(row, caller, settings), headers=SECRET)
 
 
 @router.get("", summary="List the links to a video", responses=problems("not_found", "shares_off", "validation_failed"))

@@ -11,7 +11,7 @@ from api.auth import CallerDep
 from api.deps import Cursor, Limit, ReadSession, SettingsDep, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
-from api.requests.idempotency import IdempotencyDep
+from api.requests.idempotency import SECRET, IdempotencyDep
 from api.requests.if_match import IfMatchDep
 from api.requests.json_body import JsonBody
 from api.schemas import webhooks as schemas
@@ -21,9 +21,6 @@ from storage.database import models, queries
 from storage.database.models import DeliveryState, now
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-
-SECRET = {"Cache-Control": "no-store"}
-"""Headers of a response with a secret: neither caches nor api/requests/idempotency.py store it."""
 
 
 @router.post(

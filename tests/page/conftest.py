@@ -70,7 +70,7 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def opened(browser: Browser, url: str, **options) -> Iterator[Page]:
     """A fresh profile's page at `url`. What the page throws, or breaks of its own policy, fails the test."""
-    context = browser.new_context(**{"base_url": url, "locale": "en-GB", **options})
+    context = browser.new_context(**{"base_url": url, "locale": "en-GB", "reduced_motion": "reduce", **options})
     context.set_default_timeout(TIMEOUT_MS)
     page = context.new_page()
     # Playwright asks for file choosers while somebody waits for one, and does not wait until the browser has heard of it:
