@@ -18,6 +18,7 @@ from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.run_dir import write_json
 from adnerf_core.files.stills import write_clip, write_thumbnail
+from adnerf_core.speech.speak import SpokenPassage
 from tests.worker import stub_core
 
 MARK = b"\nORDERS"
@@ -169,7 +170,7 @@ class Voices(stub_core.StubVoices):
 
     def speak(self, script, voice_id, out, *, speed=1.0, progress=stub_core.silent):
         ffmpeg.write_wav(out, 0.2 * np.sin(np.arange(2 * SAMPLE_RATE) / 8).astype(np.float32))
-        return [stub_core.SpokenPassage(0.0, 2.0, script)]
+        return [SpokenPassage(0.0, 2.0, script)]
 
 
 CORE = replace(
