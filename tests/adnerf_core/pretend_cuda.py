@@ -138,20 +138,11 @@ class _PretendMode(TorchDispatchMode):
 
     def __init__(self, waits: Waits):
         super().__init__()
-        self.waits, self.lifted = waits, []
+        self.waits = waits
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         return False  # nothing is compiled here, and loading the compiler takes seconds
-
-    def __enter__(self):
-        self.lifted.append(torch._C._only_lift_cpu_tensors())
-        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") is made on the CPU and then copied
-        return super().__enter__()
-
-    def __exit__(self, *exception):
-        torch._C._set_only_lift_cpu_tensors(self.lifted.pop())
-        return super().__exit__(*exception)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
@@ -214,6 +205,26 @@ class _PretendMode(TorchDispatchMode):
             self.waits.add(function)
 
 
+TENSOR_TO, MAKE_TENSOR = Tensor.to, torch.tensor
+
+
+def _numbered(value: Any) -> Any:
+    """Returns "cuda" as "cuda:0", other values as they are: without a number, C++ would ask the driver which device is meant."""
+    is_device = isinstance(value, torch.device) or (isinstance(value, str) and value.startswith("cuda"))
+    return DEVICE if is_device and torch.device(value).type == "cuda" else value
+
+
+def _to(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """As torch.Tensor.to."""
+    return TENSOR_TO(tensor, *map(_numbered, args), **{name: _numbered(value) for name, value in kwargs.items()})
+
+
+def _tensor(data: Any, *, device: torch.device | str | None = None, **kwargs: Any) -> Tensor:
+    """As torch.tensor, which makes a tensor on the CPU and then copies it: in C++ that needs a driver."""
+    made = MAKE_TENSOR(data, **kwargs)
+    return made if device is None else made.to(device)
+
+
 def _values(value: Any) -> Any:
     return value.values if isinstance(value, CudaTensor) else value
 
@@ -244,7 +255,6 @@ def pretend_cuda() -> Iterator[Waits]:
         with _counting_on_the_device(waits):
             yield waits
         return
-    torch._C._ensureCUDADeviceGuardSet()  # "the device before which the program is set" needs no driver, if there is no device
 
     def submit_pretending(pool: ThreadPoolExecutor, function: Any, *args: Any, **kwargs: Any) -> Any:
         def work() -> Any:
@@ -258,6 +268,8 @@ def pretend_cuda() -> Iterator[Waits]:
         patch.setattr(torch, "Generator", _Generator)
         patch.setattr(torch.cuda, "is_available", lambda: True)
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
-        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
+        patch.setattr(torch.accelerator, "current_accelerator", lambda **_: None)  # optimizers would ask its stream
+        patch.setattr(Tensor, "to", _to)
+        patch.setattr(torch, "tensor", _tensor)
         with _PretendMode(waits):
             yield waits

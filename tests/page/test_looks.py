@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.acts import CONSENT, ready_subject, settings
+from tests.page.acts import CONSENT, make_video, ready_subject, settings
 from tests.page.conftest import opened
 
 STATES = {"preprocessing": "Checking footage", "withdrawn": "Consent withdrawn"}
@@ -65,8 +65,7 @@ def test_a_view_is_shown_tilted_and_zoomed(page, footage, say):
     page.get_by_role("slider", name="Tilt").fill("15")
     matrix = tile.evaluate("e => { const m = new DOMMatrix(getComputedStyle(e).transform); return [m.a, m.b]; }")
     assert matrix == pytest.approx([1.75 * 0.9659, 1.75 * 0.2588], rel=0.01)  # clockwise
-    page.get_by_label("Drop an audio file").set_input_files(say)
-    page.get_by_role("button", name="Make the video").click()
+    make_video(page, say)
     expect(page.get_by_text("tilted 15° right, zoom 175 %")).to_be_visible()
 
 
@@ -112,8 +111,7 @@ def test_a_video_without_background_lies_on_a_chequerboard_beside_another(page, 
     address = ready_subject(page, footage("tia"))
     settings(page)
     page.get_by_role("radio", name="Transparent").check()
-    page.get_by_label("Drop an audio file").set_input_files(say)
-    page.get_by_role("button", name="Make the video").click()
+    make_video(page, say)
     page.wait_for_url("**/#/videos/*")
     expect(page.locator("video.player.clear")).to_be_visible()
     clear = page.url.rpartition("/")[2]

@@ -11,7 +11,16 @@ from playwright.sync_api import expect
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.files import ffmpeg
 from storage.local_token import load_or_create
-from tests.page.acts import assert_accessible, confirm, make_subject, ready_subject, settings, speak, working
+from tests.page.acts import (
+    assert_accessible,
+    confirm,
+    make_subject,
+    make_video,
+    ready_subject,
+    settings,
+    speak,
+    working,
+)
 from tests.page.conftest import opened, running
 from tests.page.core import order
 
@@ -98,8 +107,7 @@ def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, 
     settings(page)
     page.get_by_role("radio", name=re.compile("Whole frame")).check()
     page.get_by_role("slider", name="Left–right").fill("10")
-    page.get_by_label("Drop an audio file").set_input_files(say)
-    page.get_by_role("button", name="Make the video").click()
+    make_video(page, say)
     expect(page.get_by_role("alert")).to_contain_text("only be changed in a portrait")
 
     page.goto(f"/#/compare/{whole.split('/')[-1]}/{portrait.split('/')[-1]}")
@@ -116,8 +124,7 @@ def test_a_video_is_watched_while_it_is_rendered(browser, footage, tmp_path):
         page.goto(f"/#token={load_or_create(tmp_path / 'data')}")
         expect(page.get_by_role("button", name="Sign out")).to_be_visible()
         ready_subject(page, footage("kim"))
-        page.get_by_label("Drop an audio file").set_input_files(order(tmp_path / "say.wav", frame_pause=0.06))
-        page.get_by_role("button", name="Make the video").click()
+        make_video(page, order(tmp_path / "say.wav", frame_pause=0.06))
         preview = page.locator("video.watched")
         expect(preview).to_be_visible()
         expect(page.get_by_text("not signed yet")).to_be_visible()
@@ -191,8 +198,7 @@ def test_two_videos_side_by_side(page, footage, say):
 def test_a_video_says_what_became_of_it(page, footage, say, tmp_path):
     subject = ready_subject(page, footage("eve"))
     slow = order(Path(shutil.copy(say, tmp_path / "slow.wav")), steps=200, pause=0.1)
-    page.get_by_label("Drop an audio file").set_input_files(slow)
-    page.get_by_role("button", name="Make the video").click()
+    make_video(page, slow)
     state = page.locator("main .head .chip")
     expect(state).to_have_text("Rendering")
     page.get_by_role("button", name="Cancel").click()

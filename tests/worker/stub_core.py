@@ -100,12 +100,18 @@ def train(dataset, run, config, progress):
     write_json(run.manifest, {"dataset": str(dataset), "config": config.model_dump(by_alias=True)})
     done = int(run.checkpoint.read_text()) if run.checkpoint.exists() else 0
 
+    def save():
+        """Writes the checkpoint, complete or not at all: the process may be killed at any moment."""
+        run.checkpoint.parent.mkdir(exist_ok=True)
+        unfinished = run.checkpoint.with_suffix(".unfinished")
+        unfinished.write_text(str(done))
+        unfinished.replace(run.checkpoint)
+
     def after_step(step):
         nonlocal done
         done = step + 1
         run.append_metrics(step=step)
-        run.checkpoint.parent.mkdir(exist_ok=True)
-        run.checkpoint.write_text(str(done))
+        save()
         if orders.get("previews"):
             run.previews.mkdir(exist_ok=True)
             (run.previews / "preview.jpg").write_bytes(b"picture %d" % step)
@@ -113,8 +119,7 @@ def train(dataset, run, config, progress):
     try:
         work(orders, "head", progress, done, after_step)
     except Cancelled:
-        run.checkpoint.parent.mkdir(exist_ok=True)
-        run.checkpoint.write_text(str(done))
+        save()
         raise
     run.model.write_text("model")
     footage = {"footage": FULL_FRAME | {"crop": [400, 60, 512], "sha256": "ab" * 32}}

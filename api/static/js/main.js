@@ -38,6 +38,7 @@ const main = document.querySelector("#main");
 let leaving = new AbortController();
 let visited = false;
 let at = location.hash;
+if (at === "#main") history.replaceState(null, "", (at = "#/")); // the link to the content was followed before this file was loaded
 
 /** Shows what the address says. A view gets the place to fill, the parts of its address, and the signal of its end. */
 async function show() {
