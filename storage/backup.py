@@ -28,6 +28,7 @@ from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
 from storage.private_files import make_data_dir
 from storage.settings import Settings
+from storage.tables import removals
 
 DATABASE = "adnerf.db"
 """Name of the database in a backup."""
@@ -98,6 +99,7 @@ def restore(settings: Settings, folder: Path) -> None:
 
     Raises:
         BackupRefused: there are data already, the settings name servers, or `folder` is not a complete backup.
+        DatabaseNotReady: the backup is damaged, or of a newer version.
         StoreFull: no space is left in the data folder.
     """
     with _full_disk_is_store_full(settings.data_dir):
@@ -119,7 +121,15 @@ def _restore(settings: Settings, folder: Path) -> None:
         if not key_file.exists():  # ADNERF_SIGNING_DIR may name a folder that was not lost
             _copy_secret(folder / name, key_file)
     target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / DATABASE, target)
+    partial = target.with_name(f".{target.name}")
+    shutil.copyfile(folder / DATABASE, partial)
+    with closing(Database(f"sqlite:///{partial.absolute()}")) as database:
+        require_upgradable(database)
+        migrations.upgrade(database)
+        with database.session() as session:
+            removals.keep_longer(session, keep_s=settings.undo_s)
+    _end_write_ahead_log(partial)
+    os.replace(partial, target)
 
 
 def _database_file(settings: Settings) -> Path:
@@ -159,9 +169,14 @@ def _copy_database(source: Path, target: Path, copied: LocalStore) -> set[str]:
         store_identity.mark_copy(database, copied)
         with database.session(write=False) as session:
             keys = object_places.named_keys(session)
-    with closing(sqlite3.connect(target)) as connection:  # one file without a write-ahead log
-        connection.execute("PRAGMA journal_mode = DELETE")
+    _end_write_ahead_log(target)
     return keys
+
+
+def _end_write_ahead_log(database: Path) -> None:
+    """Makes a database that nobody has open one file."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
 
 
 def _fetch(store: LocalStore, key: str, path: Path) -> bool:

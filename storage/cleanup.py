@@ -9,6 +9,8 @@ Four rules keep a mistake from becoming a loss:
 * If more than a share of the objects would go at once, none goes: an operator decides (`adnerf store clean`).
 * What goes is kept in the trash for some days (storage/trash.py).
 
+What has had its time is not deleted either by a machine whose clock is wrong.
+
 What a user deletes is deleted at once, by storage/tables/deletions.py; only what interrupted deletions have left is deleted here.
 """
 
@@ -21,9 +23,10 @@ from itertools import islice
 from sqlalchemy import exists, select
 
 from storage import object_places, store_identity, trash
+from storage.database import queries
 from storage.database.engine import Database
-from storage.database.models import Subject
-from storage.errors import StoreMismatch
+from storage.database.models import Subject, now
+from storage.errors import ClockWrong, StorageError, StoreMismatch
 from storage.objects.base import ObjectStore
 from storage.tables import deletions, streams, uploads
 
@@ -43,15 +46,27 @@ MAX_SHARE, MAX_FREE = 0.2, 100
 per job, far less than a fifth of a store; and a small store would be blocked by every leftover without a free number."""
 TRASH_S = 7 * 86_400.0
 """Time for which objects stay in the trash, unless the settings name another one (`Settings.trash_s`)."""
+CLOCK_S = 300.0
+"""Seconds by which this machine's clock may differ from the database server's: little beside the hour of GRACE_S, the shortest time that
+decides whether something is deleted, and more than the clocks of machines differ that set them by NTP."""
 LOG_AGAIN_S = 3600.0
 """Time after which the reason for a pause is logged again: often enough to be seen, and not once per cleanup."""
+
+
+def check_clock(database: Database) -> None:
+    """Raises ClockWrong if this machine's clock differs from the database server's by more than CLOCK_S."""
+    with database.session(write=False) as session:
+        difference = (now() - queries.server_now(session)).total_seconds()
+    if abs(difference) > CLOCK_S:
+        direction = "ahead of" if difference > 0 else "behind"
+        raise ClockWrong(f"This machine's clock is {abs(difference):.0f} s {direction} that of the database server.")
 
 
 class ObjectCleaner:
     """Removes unneeded objects batch by batch. Each call continues the listing after the end of the call before.
 
     Attributes:
-        paused: Whether the last call removed nothing because of a StoreMismatch.
+        paused: Whether the last call removed nothing because of a StoreMismatch or ClockWrong.
     """
 
     def __init__(self, database: Database, store: ObjectStore, grace_s: float = GRACE_S, trash_s: float = TRASH_S):
@@ -72,6 +87,7 @@ class ObjectCleaner:
             StoreAway: the object store does not answer.
         """
         try:
+            check_clock(self.database)
             store_identity.confirm(self.database, self.store)
             self.paused = False
             self._expire_uploads()
@@ -80,7 +96,7 @@ class ObjectCleaner:
             deletions.carry_out(self.database, self.store)
             removed = self._clean_batch(limited=True)
             trash.delete_expired(self.store, older_than_s=self.trash_s)
-        except StoreMismatch as error:
+        except (StoreMismatch, ClockWrong) as error:
             self.paused = True
             self._log_pause(error)
             return []
@@ -94,8 +110,10 @@ class ObjectCleaner:
 
         Raises:
             StoreMismatch: the database and the store do not belong together.
+            ClockWrong: this machine's clock is wrong.
             StoreAway: the object store does not answer.
         """
+        check_clock(self.database)
         store_identity.confirm(self.database, self.store)
         self._after, removed = "", []
         while True:
@@ -142,7 +160,7 @@ class ObjectCleaner:
             if of_subjects and not session.scalars(select(exists().select_from(Subject))).one():
                 raise StoreMismatch(f"The database has no subjects, but the object store has {listed} objects.", remedy)
 
-    def _log_pause(self, error: StoreMismatch) -> None:
+    def _log_pause(self, error: StorageError) -> None:
         if time.monotonic() - self._logged_at >= LOG_AGAIN_S:
             self._logged_at = time.monotonic()
             log.error("nothing is removed from the object store: %s", error)

@@ -258,6 +258,13 @@ class TooManyUploads(Refused):
     remedy = "Finish and use some of them, or delete them; GET /v1/uploads lists them."
 
 
+class TooManyParts(Refused):
+    """Raised if an upload has as many parts as are allowed."""
+
+    code = "too_many_parts"
+    remedy = "Delete the upload and send the file again, in parts of at least 1 MiB."
+
+
 class TooManyDeliveries(Refused):
     """Raised if the owner has as many due deliveries as may wait for a test or a replay."""
 
@@ -359,6 +366,13 @@ class StoreMismatch(ServiceFault):
         "Check ADNERF_DATABASE_URL, ADNERF_STORE_URL and ADNERF_DATA_DIR, or restore the database from its newest backup. "
         "If this database is the right one for this store: adnerf store adopt."
     )
+
+
+class ClockWrong(ServiceFault):
+    """Raised if this machine's clock differs from that of the database server, so that it would delete things before their time."""
+
+    code = "clock_wrong"
+    remedy = "Set the clocks of both by NTP: timedatectl set-ntp true."
 
 
 class BackupRefused(ServiceFault):

@@ -281,6 +281,12 @@ PROBLEMS: dict[str, ProblemType] = {
         "Wait for Retry-After seconds, ask for the offset (HEAD), and continue there.",
         "An upload has one writer at a time. Another one takes over when nothing has come for five seconds.",
     ),
+    errors.TooManyParts.code: ProblemType(
+        422,
+        "The upload came in too many parts",
+        errors.TooManyParts.remedy,
+        "The service keeps every PATCH request's bytes as an object of their own until the upload is used, so their number is limited.",
+    ),
     errors.TooManyUploads.code: ProblemType(
         429,
         "Too many uploads are unused",

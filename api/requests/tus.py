@@ -39,6 +39,7 @@ CODES = (
     "bad_request",
     "upload_stalled",
     "upload_locked",
+    "too_many_parts",
     "quota_exceeded",
     "file_too_large",
     "unsupported_media_type",

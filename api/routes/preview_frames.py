@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
-from threading import BoundedSemaphore
 from typing import Annotated
 
 from anyio import sleep
@@ -26,6 +26,7 @@ from api.requests.render_options import checked_options, options_of_form
 from api.schemas import pictures
 from api.services import preview_frames
 from storage.database.models import PreviewFrame
+from storage.tables.preview_frames import Picture
 
 router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"])
 
@@ -35,15 +36,17 @@ WAIT_S = 5.0
 """Seconds that a request waits for its frame before it is answered with 202: on two cores a frame takes one to three."""
 POLL_S = 0.1
 """Seconds between two looks for the frame."""
-_waiting = BoundedSemaphore(8)
-"""Limits the waiting requests: each reads the database several times a second. Further ones get 202 at once."""
+WAITING, WAITING_OF_OWNER = 8, 3
+"""Most requests that wait, together and of one owner: each reads the database several times a second. Further ones get 202 at once."""
+_waiting: Counter[str] = Counter()
+"""The requests that wait, by owner."""
 RULES = {"background": FileRule(BACKGROUND_BYTES, file_type.require_image)}
 
 
 class _Order:
     """What a request asks for: the options, and the background picture."""
 
-    def __init__(self, options: RenderOptions, background: bytes | None = None):
+    def __init__(self, options: RenderOptions, background: Picture | None = None):
         self.options, self.background = options, background
 
 
@@ -60,12 +63,12 @@ async def _order(
         yield _Order(options_of_form(form), _picture(form))
 
 
-def _picture(form: Form) -> bytes | None:
+def _picture(form: Form) -> Picture | None:
     if "background" not in form.files:
         return None
-    file = form.files["background"].file.file
-    file.seek(0)
-    return file.read()
+    received = form.files["background"].file
+    received.file.seek(0)
+    return Picture(received.file.read(), received.sha256)
 
 
 @router.post(
@@ -123,8 +126,11 @@ async def create_preview_frame(
 
 async def _wait(turns: Turns, frame: PreviewFrame) -> PreviewFrame | None:
     """Waits up to WAIT_S for the frame; does not wait if too many other requests do. None: a newer request replaced it."""
-    if frame.state in ("succeeded", "failed") or not _waiting.acquire(blocking=False):
+    owner = frame.owner
+    crowded = _waiting.total() >= WAITING or _waiting[owner] >= WAITING_OF_OWNER
+    if frame.state in ("succeeded", "failed") or crowded:
         return frame
+    _waiting[owner] += 1
     try:
         deadline, digest = time.monotonic() + WAIT_S, frame.digest
         while frame is not None and frame.state in ("queued", "running") and time.monotonic() < deadline:
@@ -132,4 +138,6 @@ async def _wait(turns: Turns, frame: PreviewFrame) -> PreviewFrame | None:
             frame = await turns.read(lambda session: preview_frames.find(session, digest))
         return frame
     finally:
-        _waiting.release()
+        _waiting[owner] -= 1
+        if not _waiting[owner]:
+            del _waiting[owner]

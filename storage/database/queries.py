@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Delete, Update, inspect, select
+from sqlalchemy import ColumnElement, Delete, Update, func, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from storage.database.models import Base
+from storage.database.models import Base, now
 from storage.errors import NotFound
 
 Row = TypeVar("Row", bound=Base)
@@ -79,6 +80,13 @@ def page(
         query = query.where(model.id < cursor)
     rows = list(session.scalars(query))
     return Page(rows[:limit], rows[limit - 1].id if len(rows) > limit else None)
+
+
+def server_now(session: Session) -> datetime:
+    """Returns the time of the database server in UTC: one clock for all machines. SQLite has that of this machine."""
+    if session.get_bind().dialect.name == "sqlite":
+        return now()
+    return session.scalars(select(func.clock_timestamp())).one().astimezone(UTC)
 
 
 def execute_update(session: Session, statement: Update | Delete) -> int:

@@ -3,7 +3,7 @@
 A request is written in the transaction that deletes the rows, and carried out right after its commit; an API
 process does so in threads of its own, so that no request waits for the store. The cleanup carries it
 out again for REPEAT_S: the process may have been killed, the store may have been away, or a worker that had not noticed yet
-may have stored one more object. What is deleted here does not go to the trash, and what of it is in the trash is deleted too.
+may have stored one more object. What is deleted here does not go to the trash; what of it is there already, the cleanup deletes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from storage import trash
@@ -20,6 +20,8 @@ from storage.database.engine import Database, after_commit
 from storage.database.models import Deletion, now
 from storage.objects.base import ObjectStore
 
+KEYS_PER_STATEMENT = 500
+"""Keys that one statement names, within the databases' parameter limits."""
 REPEAT_S = 3600.0
 """Time for which a deletion is repeated: far longer than a worker needs to notice it, even if its network was away."""
 
@@ -48,17 +50,20 @@ def carry_out(database: Database, store: ObjectStore) -> None:
     if not prefixes:
         return
     _delete(store, prefixes)
+    trash.delete_prefixes(store, prefixes)
+    done = [prefix for prefix in prefixes if not _is_folder(prefix)]
+    for start in range(0, len(done), KEYS_PER_STATEMENT):
+        with database.session() as session:
+            keys = done[start : start + KEYS_PER_STATEMENT]
+            queries.execute_update(session, delete(Deletion).where(Deletion.prefix.in_(keys)))
     with database.session() as session:
-        done = [prefix for prefix in prefixes if not _is_folder(prefix)]
-        ended = or_(Deletion.created_at <= oldest, Deletion.prefix.in_(done))
-        queries.execute_update(session, delete(Deletion).where(ended))
+        queries.execute_update(session, delete(Deletion).where(Deletion.created_at <= oldest))
 
 
 def _delete(store: ObjectStore, prefixes: Sequence[str]) -> None:
     store.delete(*[prefix for prefix in prefixes if not _is_folder(prefix)])
     for folder in filter(_is_folder, prefixes):
         store.delete_prefix(folder)
-    trash.delete_prefixes(store, prefixes)
 
 
 def _is_folder(prefix: str) -> bool:

@@ -123,7 +123,7 @@ def create(
         max_attempts=MAX_ATTEMPTS,
         wake_at=now(),
         priority=rank,
-        turn=queue.next_turn(session, owner, rank),
+        turn=queue.next_turn(session, owner, rank, kind),
     )
     session.add(job)
     session.flush()
@@ -289,7 +289,7 @@ def retry(session: Session, job_id: str) -> Job:
         MoveNotAllowed: the job has not failed and was not cancelled.
     """
     job = queries.get(session, Job, job_id)
-    turn = queue.next_turn(session, job.owner, job.priority)
+    turn = queue.next_turn(session, job.owner, job.priority, job.kind)
     values = {"queued_at": now(), "turn": turn, "max_attempts": Job.attempt + MAX_ATTEMPTS}
     return _move_by_client(
         session, "retry", job_id, **_NOT_STARTED | values | {"error": None, "started_at": None, "finished_at": None}

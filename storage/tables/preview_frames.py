@@ -1,7 +1,8 @@
 """Frames that show what a video will look like: requests that a worker answers within seconds, and their pictures.
 
 They are not jobs: they wait behind none, nobody follows them, and equal requests share one picture for an hour. Like jobs, each is
-claimed by one conditional UPDATE. A lease compares wall clocks: at worst a frame is rendered twice.
+claimed by one conditional UPDATE. A frame whose worker is lost is not claimed again: it may be what ended the worker. It fails, and
+whoever asks once more gets another try.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, undefer
 
 from storage.database import queries
@@ -21,23 +22,39 @@ LEASE_S = 60.0
 """Time that a worker has for one frame, which takes seconds, also beside a rendering on two cores."""
 KEPT_S = 3600.0
 """Time after the last request for which a picture is kept: somebody who makes a video looks at the same ones again and again."""
+LOST = {
+    "code": "worker_lost",
+    "message": "The worker that rendered this frame is gone.",
+    "remedy": "Try again; if it happens again, report it to the operator: the frame may need more memory than the worker has.",
+}
+"""The error of a frame whose lease has ended."""
 QUEUED, KEPT = 3, 50
 """Frames of one owner that may wait, the newest ones (an earlier choice interests nobody), and pictures that are kept for one owner."""
 
 
+class Picture(NamedTuple):
+    """A picture file, and the hex digest of its content."""
+
+    content: bytes
+    sha256: str
+
+
 def request(
-    session: Session, subject: Subject, options: dict[str, Any], background: bytes | None = None
+    session: Session, subject: Subject, options: dict[str, Any], background: Picture | None = None
 ) -> PreviewFrame:
     """Returns the frame of these options (RenderOptions as JSON), which is queued if there is none yet; `picture` is loaded."""
-    picture = background and sha256(background).hexdigest()
-    version = json.dumps([subject.id, subject.run_key, options, picture], sort_keys=True)
+    version = json.dumps([subject.id, subject.run_key, options, background and background.sha256], sort_keys=True)
     digest = sha256(version.encode()).hexdigest()
     queued = {"digest": digest, "owner": subject.owner, "subject_id": subject.id, "options": options, "state": "queued"}
     if session.get(PreviewFrame, digest) is None:
-        queries.insert_ignoring_conflicts(session, PreviewFrame, **queued, background=background, asked_at=now())
+        queries.insert_ignoring_conflicts(
+            session, PreviewFrame, **queued, background=background and background.content, asked_at=now()
+        )
     _update(session, PreviewFrame.digest == digest, asked_at=now())
+    lost = PreviewFrame.state == "running", PreviewFrame.lease_until < now()
+    _update(session, PreviewFrame.digest == digest, *lost, **_ENDED, state="failed", error=LOST)
     for states, most in ((("queued",), QUEUED), (("succeeded", "failed"), KEPT)):
-        _keep_newest(session, subject.owner, states, most)
+        _keep_newest(session, subject.owner, states, most, spared=digest)
     return find(session, digest)
 
 
@@ -54,13 +71,17 @@ def forget(session: Session, *where: ColumnElement[bool]) -> None:
 
 def waiting_owners(session: Session) -> dict[str, str]:
     """Returns the owners of frames that wait, each with the time of its oldest request."""
-    query = select(PreviewFrame.owner, func.min(PreviewFrame.asked_at)).where(_waiting()).group_by(PreviewFrame.owner)
+    query = (
+        select(PreviewFrame.owner, func.min(PreviewFrame.asked_at))
+        .where(PreviewFrame.state == "queued")
+        .group_by(PreviewFrame.owner)
+    )
     return {owner: oldest.isoformat() for owner, oldest in session.execute(query)}
 
 
 def claim(session: Session, owner: str) -> PreviewFrame | None:
     """Leases the newest waiting frame of an owner to the caller, with its background; None if there is none."""
-    newest = select(PreviewFrame.digest).where(_waiting(), PreviewFrame.owner == owner)
+    newest = select(PreviewFrame.digest).where(PreviewFrame.state == "queued", PreviewFrame.owner == owner)
     newest = newest.order_by(PreviewFrame.asked_at.desc()).limit(1).with_for_update(skip_locked=True)
     statement = (
         update(PreviewFrame)
@@ -96,14 +117,10 @@ def delete_expired(session: Session) -> None:
 _ENDED = {"lease_until": None, "background": None}
 
 
-def _waiting() -> ColumnElement[bool]:
-    lost = and_(PreviewFrame.state == "running", PreviewFrame.lease_until < now())
-    return or_(PreviewFrame.state == "queued", lost)
-
-
-def _keep_newest(session: Session, owner: str, states: tuple[str, ...], most: int) -> None:
-    mine = PreviewFrame.owner == owner, PreviewFrame.state.in_(states)
-    older = select(PreviewFrame.digest).where(*mine).order_by(PreviewFrame.asked_at.desc()).offset(most)
+def _keep_newest(session: Session, owner: str, states: tuple[str, ...], most: int, *, spared: str) -> None:
+    """Forgets all frames of an owner in some states but the `most` newest ones and the one that was asked for now."""
+    mine = PreviewFrame.owner == owner, PreviewFrame.state.in_(states), PreviewFrame.digest != spared
+    older = select(PreviewFrame.digest).where(*mine).order_by(PreviewFrame.asked_at.desc()).offset(most - 1)
     doomed = session.scalars(older).all()
     if doomed:
         forget(session, PreviewFrame.digest.in_(doomed))

@@ -24,11 +24,12 @@ ORDER = (Job.priority, Job.turn, Job.queued_at, Job.id)
 """The columns by which the queue is ordered."""
 
 
-def next_turn(session: Session, owner: str, priority: int) -> int:
-    """Returns the turn of a job that is queued now."""
-    queued = (Job.state == "queued", Job.priority == priority)
+def next_turn(session: Session, owner: str, priority: int, kind: JobKind) -> int:
+    """Returns the turn of a job that is queued now, among the jobs whose kind shares a worker with its `kind`."""
+    kinds = workers.competing_kinds(session)[kind]
+    queued = (Job.state == "queued", Job.kind.in_(kinds), Job.priority == priority)
     # Of those that can be claimed: a job that waits in the trash would hold the turns back, to the advantage of its owner.
-    first = session.scalars(select(func.min(Job.turn)).where(*claimable(KINDS), Job.priority == priority)).one() or 0
+    first = session.scalars(select(func.min(Job.turn)).where(*claimable(kinds), Job.priority == priority)).one() or 0
     last = session.scalars(select(func.max(Job.turn)).where(*queued, Job.owner == owner)).one()
     return first if last is None else max(first, last + 1)
 

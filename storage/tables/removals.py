@@ -20,7 +20,7 @@ from storage.objects.base import ObjectStore
 from storage.tables import deletions, idempotency, jobs, webhooks
 
 AT_ONCE = 50
-"""Subjects and videos of each kind that one cleanup deletes for good: their rows are few, and the next cleanup comes within minutes."""
+"""Subjects and videos, of each, that one transaction deletes for good: other writers wait for it."""
 
 
 def check(row: Subject | Video) -> None:
@@ -44,7 +44,7 @@ def trash(session: Session, row: Subject | Video, *, keep_s: float) -> None:
         mine = Job.subject_id == row.id, or_(Job.state == "running", Job.video_id.is_(None))
     else:
         mine = (Job.video_id == row.id,)
-    until = now() + timedelta(seconds=keep_s)
+    until = queries.server_now(session) + timedelta(seconds=keep_s)
     jobs.cancel_active(session, *mine)
     _set(session, type(row), type(row).id == row.id, type(row).trashed_until.is_(None), trashed_until=until)
     if isinstance(row, Subject):
@@ -85,8 +85,15 @@ def delete_video(session: Session, store: ObjectStore, video: Video) -> None:
     deletions.request(session, store, f"subjects/{video.subject_id}/videos/{video.id}/")
 
 
+def keep_longer(session: Session, *, keep_s: float) -> None:
+    """Keeps all that is in the trash for at least `keep_s` seconds from now, as after a backup was restored: its time ran on meanwhile."""
+    until = queries.server_now(session) + timedelta(seconds=keep_s)
+    for model in (Subject, Video):
+        _set(session, model, model.trashed_until < until, trashed_until=until)
+
+
 def delete_due(session: Session, store: ObjectStore) -> list[str]:
-    """Deletes for good what has been in the trash for its time; returns the ids."""
+    """Deletes for good the next AT_ONCE subjects and videos that have been in the trash for their time; returns the ids."""
     subjects = _due(session, Subject)
     for subject in subjects:
         delete_subject(session, store, subject)
@@ -97,8 +104,8 @@ def delete_due(session: Session, store: ObjectStore) -> list[str]:
 
 
 def _due(session: Session, model: type[queries.Row]) -> list[queries.Row]:
-    due = select(model).where(model.trashed_until <= now()).order_by(model.id).limit(AT_ONCE)
-    return list(session.scalars(due.with_for_update(skip_locked=True)))
+    due = select(model).where(model.trashed_until <= queries.server_now(session)).order_by(model.trashed_until)
+    return list(session.scalars(due.limit(AT_ONCE).with_for_update(skip_locked=True)))
 
 
 def _set(session: Session, model: type[Subject | Video], *where: ColumnElement[bool], **values: Any) -> None:

@@ -2,7 +2,8 @@
 
     receiving --append--> complete --consume--> used          from any of them --remove--> deleted, --expire--> trash
 
-The parts of an upload are objects `uploads/<upload>-<start>-<random>`. A part is stored first and counted afterwards, by one
+The parts of an upload are objects `uploads/<upload>/<start>-<random>`; in earlier versions, a hyphen stood for the second slash.
+A part is stored first and counted afterwards, by one
 UPDATE that names the offset at which it begins. So everything that is counted is durable, however a process ends; and of two
 requests that send the same bytes at once, even to different machines, one succeeds. The parts joined in order are the file.
 """
@@ -28,6 +29,7 @@ from storage.errors import (
     ObjectDamaged,
     OffsetMismatch,
     StoreFull,
+    TooManyParts,
     TooManyUploads,
     UploadIncomplete,
     UploadUsed,
@@ -41,6 +43,9 @@ PREFIX = "uploads/"
 ANNOUNCED_S = 3 * 3600.0
 """An upload no byte of which has arrived expires after this time. The first part of a file, up to 8 MiB, takes up to 2.3 hours at the least
 speed that is allowed (api/requests/multipart.py)."""
+MAX_PARTS = 10_000
+"""Parts of one upload. Each is an object and a row, so parts of a few bytes would cost far more than their bytes. A file of 2 GiB may
+still come in parts of 210 KiB, less than a bad connection carries before it breaks."""
 BACKED = 3
 """An upload reserves disk space from other owners for so many times the bytes that have arrived, so that nobody can reserve without sending.
 Half of a file needs three times its size: its second half, and the space in which both are joined."""
@@ -104,7 +109,7 @@ def get(session: Session, upload_id: str, *, owner: str, for_change: bool = Fals
 
 def store_part(store: ObjectStore, upload_id: str, start: int, part: IncomingFile) -> Stored:
     """Stores a part of an upload, for `append`. Raises StoreFull."""
-    return store.put_incoming(f"{PREFIX}{upload_id}-{start:015d}-{secrets.token_hex(4)}", part)
+    return store.put_incoming(f"{_folder(upload_id)}{start:015d}-{secrets.token_hex(4)}", part)
 
 
 def append(
@@ -123,6 +128,7 @@ def append(
 
     Raises:
         OffsetMismatch: The upload has more or fewer bytes than `start`, or `part` goes beyond its size.
+        TooManyParts: The upload has MAX_PARTS parts already.
         NotFound: There is no such upload, or it has expired.
         StoreFull: There is no space.
     """
@@ -130,6 +136,9 @@ def append(
     key, stop = stored.key, start + stored.size
     after_rollback(session, lambda: store.delete(key), remote=True)
     upload = get(session, upload_id, owner=owner)
+    parts = select(func.count()).select_from(UploadPart).where(UploadPart.upload_id == upload_id)
+    if session.scalars(parts).one() >= MAX_PARTS:
+        raise TooManyParts(f"Upload {upload_id} has {MAX_PARTS} parts, the most that are allowed.")
     counted = (
         update(Upload)
         .where(Upload.id == upload_id, Upload.received == start, Upload.size >= stop)
@@ -238,7 +247,14 @@ def _expiry(upload: Upload, settings: Settings, *, idle_s: float) -> datetime:
 
 def _delete_parts(session: Session, store: ObjectStore, upload_id: str) -> None:
     """Deletes the rows of the upload's parts, and after the commit their objects."""
-    deletions.request_objects(session, store, _delete_part_rows(session, upload_id))
+    folder = _folder(upload_id)
+    elsewhere = [key for key in _delete_part_rows(session, upload_id) if not key.startswith(folder)]
+    deletions.request_objects(session, store, elsewhere)
+    deletions.request(session, store, folder)
+
+
+def _folder(upload_id: str) -> str:
+    return f"{PREFIX}{upload_id}/"
 
 
 def _delete_part_rows(session: Session, upload_id: str) -> Sequence[str]:

@@ -153,7 +153,7 @@ def test_new_objects_stay(database, store, put):
     assert keys(store) == ["subjects/sub_coming/source"]
 
 
-def test_what_a_user_deletes_is_deleted_at_once_and_from_the_trash_too(database, store, put, cleaner):
+def test_what_a_user_deletes_is_deleted_at_once_and_from_the_trash_with_the_next_cleanup(database, store, put, cleaner):
     job = new_job(database, "render")
     folder = f"subjects/{job.subject_id}/"
     put(*name_all(database, job), f"{folder}previews/{job.id}-0-1.jpg")
@@ -161,7 +161,9 @@ def test_what_a_user_deletes_is_deleted_at_once_and_from_the_trash_too(database,
     assert len(trashed(store)) == 1
     with database.session() as session:
         deletions.request(session, store, folder)
-    assert keys(store) == trashed(store) == []
+    assert keys(store) == []
+    cleaner.run_batch()
+    assert trashed(store) == []
 
 
 def test_a_deletion_that_was_interrupted_is_carried_out_by_the_cleaner(database, store, put, cleaner, monkeypatch):
@@ -184,16 +186,28 @@ def test_a_deletion_that_was_interrupted_is_carried_out_by_the_cleaner(database,
 
 
 def test_a_deletion_of_objects_that_was_interrupted_is_carried_out_once(database, store, put, cleaner, monkeypatch):
-    gone, stays = "verifications/ver_1", "verifications/ver_12"
-    put(gone, stays)
+    monkeypatch.setattr(deletions, "KEYS_PER_STATEMENT", 2)
+    gone, *more, stays = (f"verifications/ver_{number}" for number in (1, 2, 3, 4, 5, 12))
+    put(gone, *more, stays)
     with database.session() as session, monkeypatch.context() as killed:
         killed.setattr(deletions, "after_commit", lambda *_, **__: None)
-        deletions.request_objects(session, store, [gone])
+        deletions.request_objects(session, store, [gone, *more])
     deletions.carry_out(database, store)
     assert keys(store) == [stays] and trashed(store) == []
     put(gone)
     deletions.carry_out(database, store)
     assert keys(store) == [gone, stays]  # the deletion is forgotten
+
+
+@pytest.mark.parametrize("ahead_s", [-3600.0, 3600.0])
+def test_a_machine_whose_clock_is_wrong_removes_nothing(database, store, put, cleaner, monkeypatch, caplog, ahead_s):
+    put("subjects/sub_1/source")
+    with monkeypatch.context() as wrong:
+        wrong.setattr(cleanup, "now", lambda: now() + timedelta(seconds=ahead_s))
+        assert cleaner.run_batch() == [] and cleaner.paused
+    assert keys(store) == ["subjects/sub_1/source"] and "clock is 3600 s" in caplog.text
+    put(*[f"subjects/{new_job(database).subject_id}/source"])
+    assert cleaner.run_batch() == ["subjects/sub_1/source"] and not cleaner.paused
 
 
 def test_an_empty_database_removes_nothing(database, other_database, store, put, cleaner, caplog):

@@ -82,6 +82,10 @@ class PreviewPainter:
         try:
             with self.pipeline.database.session(write=False) as session:
                 subject = queries.get(session, Subject, frame.subject_id)
+            if subject.withdrawn_at is not None or subject.trashed_until is not None:
+                with self.pipeline.database.session() as session:
+                    preview_frames.forget(session, PreviewFrame.digest == frame.digest)
+                return
             picture = self._picture(frame, subject)
         except NotFound:
             return  # deleted meanwhile, and the frame with it

@@ -190,13 +190,20 @@ class Runner:
                     log.warning("%s is not run by this worker any more: released", job_id)
                     jobs.release(session, job_id, attempt)
 
+    def _empty_trash(self) -> None:
+        """Deletes for good what has been in the trash for its time, some at a time, so that other writers have their turns."""
+        deleted = [""]
+        while deleted and not self.stopping.is_set():
+            with self.database.session() as session:
+                deleted = removals.delete_due(session, self.pipeline.store)
+            if deleted:
+                log.info("deleted from the trash: %s", ", ".join(deleted))
+
     def _clean_up(self) -> None:
         self.object_cleaner.run_batch()
         if not self.object_cleaner.paused:  # a database that does not know the objects does not know the jobs either
             remove_stale_scratch(self.database, self.pipeline.workspace)
-            with self.database.session() as session:
-                if deleted := removals.delete_due(session, self.pipeline.store):
-                    log.info("deleted from the trash: %s", ", ".join(deleted))
+            self._empty_trash()
         self.verifier.clean_up()
         with self.database.session() as session:
             preview_frames.delete_expired(session)

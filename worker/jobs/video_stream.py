@@ -16,6 +16,7 @@ from storage.database.models import Video
 from storage.tables import streams
 from worker import logs
 from worker.jobs.attempt import Attempt
+from worker.jobs.lease import CHECK_S
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +45,25 @@ class VideoStream:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._ended = self._ended or kind is not None
-        patience_s = 0.0 if self._ended else END_S
-        with suppress(Full):  # then the thread looks at `_ended`, or hangs in the store and is left to its timeouts
-            self._pieces.put(None, timeout=patience_s)
-        self._thread.join(patience_s)
-        self._ended = True
+        try:
+            if kind is None and not self._ended:
+                self._store_rest()
+        finally:
+            self._ended = True
+            with suppress(Full):  # then the thread looks at `_ended`, or hangs in the store and is left to its timeouts
+                self._pieces.put_nowait(None)
+
+    def _store_rest(self) -> None:
+        """Waits up to END_S until the last pieces are stored. Raises Cancelled if the job is to stop."""
+        deadline, told = time.monotonic() + END_S, False
+        while self._thread.is_alive() and time.monotonic() < deadline:
+            self.attempt.lease.check()
+            if told:
+                self._thread.join(CHECK_S)
+            else:
+                with suppress(Full):
+                    self._pieces.put(None, timeout=CHECK_S)
+                    told = True
 
     def __call__(self, piece: Piece) -> None:
         """Takes a piece; see fragments.TakesPieces."""

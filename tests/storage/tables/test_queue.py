@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from storage.database.models import Job
-from storage.tables import jobs, queue
+from storage.tables import jobs, queue, workers
 from tests.storage.tables.test_jobs import claim, make, new_subject
 
 
-def add(database, owner, **more):
+def add(database, owner, kind="train", **more):
     with database.session() as session:
         subject = new_subject(session)
         subject.owner = owner
-        return jobs.create(session, "train", owner=owner, subject_id=subject.id, **more).id
+        return jobs.create(session, kind, owner=owner, subject_id=subject.id, **more).id
 
 
 def order(database):
@@ -40,6 +40,18 @@ def test_an_owner_that_comes_later_waits_for_one_job_of_each_other(database):
     bob = add(database, "bob")
     late = add(database, "ann")
     assert order(database) == [ann[3], bob, ann[4], late]
+
+
+def test_jobs_that_share_no_worker_do_not_move_each_other_s_turns(database):
+    with database.session() as session:
+        for queue_name in ("cpu", "gpu_train"):
+            workers.register(session, queue_name, host="h", queues=[queue_name], device={})
+    with database.session() as session:  # it waits for a worker that trains; those that preprocess go on
+        jobs.create(session, "train", owner="cid", subject_id=new_subject(session).id)
+    ann = [add(database, "ann", kind="preprocess") for _ in range(4)]
+    assert [claim(database, kinds=["preprocess"]).id for _ in range(3)] == ann[:3]
+    bob = [add(database, "bob", kind="preprocess") for _ in range(2)]
+    assert [claim(database, kinds=["preprocess"]).id for _ in range(3)] == [ann[3], *bob]
 
 
 def test_low_priority_waits_for_all_others(database):

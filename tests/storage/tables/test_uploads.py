@@ -11,7 +11,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from storage import store_identity, trash
 from storage.cleanup import ObjectCleaner
@@ -24,6 +24,7 @@ from storage.errors import (
     OffsetMismatch,
     QuotaExceeded,
     StoreFull,
+    TooManyParts,
     TooManyUploads,
     UploadIncomplete,
     UploadUsed,
@@ -168,6 +169,30 @@ def test_a_removed_upload_leaves_nothing(uploader, database, store):
     assert keys(store) == []
     with pytest.raises(NotFound):
         uploader.get(upload_id)
+    with database.session(write=False) as session:
+        assert session.scalars(select(Deletion.prefix)).all() == [f"uploads/{upload_id}/"]  # one row for all parts
+
+
+def test_parts_of_an_earlier_version_are_found_and_go(uploader, database, store):
+    upload_id = uploader.begin(size=2)
+    key = f"uploads/{upload_id}-000000000000000-0000abcd"
+    with database.session() as session:
+        part = store.put(key, io.BytesIO(b"ab"))
+        uploads.append(session, store, uploader.settings, upload_id, 0, part, owner="ann")
+    ObjectCleaner(database, store, grace_s=FUTURE_S).run_batch()
+    assert [each for each in keys(store) if each.startswith("uploads/")] == [key]
+    uploader.use(upload_id)
+    assert [each for each in keys(store) if each.startswith("uploads/")] == []
+
+
+def test_the_number_of_parts_is_limited(uploader, store, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_PARTS", 2)
+    upload_id = uploader.begin()
+    uploader.append(upload_id, 0, b"a")
+    uploader.append(upload_id, 1, b"b")
+    with pytest.raises(TooManyParts):
+        uploader.append(upload_id, 2, b"c")
+    assert uploader.get(upload_id).received == 2 and len(keys(store)) == 2
 
 
 def test_an_owner_can_have_a_limited_number_of_open_uploads(uploader):
@@ -237,10 +262,10 @@ def test_the_cleaner_removes_expired_uploads_and_parts_that_no_row_names(uploade
     kept, expired, used = uploader.complete(), uploader.begin(), uploader.complete()
     uploader.append(expired, 0, b"x")
     uploader.use(used)
-    named = [key for key in keys(store) if key.startswith(f"uploads/{kept}-")]
+    named = [key for key in keys(store) if key.startswith(f"uploads/{kept}/")]
     assert len(named) == len(CUTS) - 1
-    store.put(f"uploads/{kept}-000000000001000-00000000", io.BytesIO(b"x"))  # its process was killed before it counted
-    store.put("uploads/upl_gone-000000000000000-00000000", io.BytesIO(b"x"))
+    store.put(f"uploads/{kept}/000000000001000-00000000", io.BytesIO(b"x"))  # its process was killed before it counted
+    store.put("uploads/upl_gone/000000000000000-00000000", io.BytesIO(b"x"))
     for each in (expired, used):
         uploader.age(each)
     with pytest.raises(NotFound):

@@ -15,10 +15,13 @@ import pytest
 from api.services import subjects
 from storage import backup, object_places
 from storage.cleanup import ObjectCleaner
+from storage.database import queries
 from storage.database.engine import Database
+from storage.database.models import Subject
 from storage.errors import BackupRefused
 from storage.objects.open_store import open_store
 from storage.settings import environment_of
+from storage.tables import removals
 from worker.__main__ import main
 
 
@@ -69,6 +72,8 @@ def test_a_restored_service_has_everything(adnerf, house, tmp_path, restored):
     for path in (house.settings.data_dir / "webhook.key", house.settings.signing / "mark.key"):
         path.write_text("k" * 48)
         path.chmod(0o600)
+    with house.database.session() as session:  # its time in the trash is over when the backup is restored
+        removals.trash(session, queries.get(session, Subject, subject.id), keep_s=-1.0)
     folder = tmp_path / "backups" / "monday"
     assert "secret keys" in adnerf("backup", folder) and folder.stat().st_mode & 0o777 == 0o700
     contents = {key: read(house.store, key) for key in house.objects()}
@@ -76,6 +81,9 @@ def test_a_restored_service_has_everything(adnerf, house, tmp_path, restored):
     assert "is restored" in adnerf("restore", folder, "--data-dir", restored.data_dir)
     named = check(restored)
     store = open_store(restored)
+    with closing(Database(restored.database)) as database, database.session() as session:
+        assert removals.delete_due(session, store) == []
+        removals.restore(session, queries.get(session, Subject, subject.id))
     assert {key: read(store, key) for key in named} == {key: contents[key] for key in named}
     assert restored.signing.stat().st_mode & 0o777 == 0o700
     assert {

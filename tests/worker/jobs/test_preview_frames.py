@@ -1,11 +1,14 @@
 """A worker renders preview frames, beside its jobs."""
 
+from datetime import timedelta
+
 import pytest
 
 from adnerf_core.config import Background, RenderOptions
 from storage.database import queries
-from storage.database.models import PreviewFrame, Subject
-from storage.tables import preview_frames
+from storage.database.models import PreviewFrame, Subject, now
+from storage.tables import preview_frames, removals
+from storage.tables.preview_frames import Picture
 from tests.worker import stub_core
 from worker.jobs import preview_frames as painting
 from worker.jobs.preview_frames import PreviewPainter
@@ -33,7 +36,9 @@ def found(house, digest):
 def test_frames_are_rendered_with_their_options_and_picture(house, painter):
     subject = house.ready_subject()
     plain = ask(house, subject, RenderOptions())
-    before = ask(house, subject, RenderOptions(frame="portrait", background=Background(kind="image")), b"png")
+    before = ask(
+        house, subject, RenderOptions(frame="portrait", background=Background(kind="image")), Picture(b"png", "0a")
+    )
     stub_core.LOADED.clear()
     painter.paint_pending()
     assert (found(house, plain).state, found(house, plain).picture) == ("succeeded", b"model None original")
@@ -59,6 +64,35 @@ def test_a_subject_that_goes_takes_its_frames_along(house, painter):
         preview_frames.forget(session, PreviewFrame.subject_id == subject.id)
         preview_frames.succeed(session, digest, b"late")
     assert found(house, digest) is None
+
+
+def test_a_frame_whose_worker_is_lost_fails_and_is_not_rendered_again(house, painter, monkeypatch):
+    subject = house.ready_subject()
+    digest = ask(house, subject, RenderOptions())
+    with house.database.session() as session, monkeypatch.context() as patch:
+        patch.setattr(preview_frames, "LEASE_S", -1.0)
+        preview_frames.claim(session, subject.owner)
+    assert not painter.paint_next()
+    assert ask(house, subject, RenderOptions()) == digest
+    assert (found(house, digest).state, found(house, digest).error["code"]) == ("failed", "worker_lost")
+
+
+def test_a_frame_of_what_went_to_the_trash_is_not_rendered(house, painter):
+    subject = house.ready_subject()
+    digest = ask(house, subject, RenderOptions())
+    with house.database.session() as session:
+        removals.trash(session, queries.get(session, Subject, subject.id), keep_s=60.0)
+    painter.paint_pending()
+    assert found(house, digest) is None
+
+
+def test_the_frame_that_is_asked_for_stays_whatever_other_clocks_say(house, monkeypatch):
+    subject = house.ready_subject()
+    with monkeypatch.context() as ahead:
+        ahead.setattr(preview_frames, "now", lambda: now() + timedelta(hours=1))
+        for yaw in range(preview_frames.QUEUED):
+            ask(house, subject, RenderOptions(view={"yaw_deg": yaw}))
+    assert found(house, ask(house, subject, RenderOptions())).state == "queued"
 
 
 def test_the_subject_is_released_once_nobody_asks(house, painter, monkeypatch):

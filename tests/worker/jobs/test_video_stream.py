@@ -9,7 +9,7 @@ from api.services import jobs as job_service
 from api.services import streams as use_cases
 from storage.database.models import now
 from storage.errors import NotFound, StoreFull
-from storage.tables import streams
+from storage.tables import jobs, streams
 from worker.jobs import video_stream
 
 FRAMES = [5, 25, 25, 25, 25, 12]
@@ -135,6 +135,26 @@ def test_the_encoder_does_not_wait_for_a_store_that_hangs(house, monkeypatch, ca
     released.set()
     worker.close()
     assert shown(house, video) is None and "too slow" in caplog.text
+
+
+def test_a_cancelled_video_does_not_wait_for_its_last_pieces(house, monkeypatch):
+    monkeypatch.setattr(video_stream, "END_S", 60.0)
+    house.submit_video(house.ready_subject().id, watch=FRAMES, steps=6)
+    worker, released = house.worker(), threading.Event()
+
+    job = house.newest_job()
+
+    def hang(key, file):
+        with house.database.session() as session:
+            jobs.cancel(session, job.id)
+        released.wait(60)
+
+    monkeypatch.setattr(worker.pipeline.store, "put", hang)
+    started = now()
+    worker.run_next()
+    assert house.job(job).state == "cancelled" and (now() - started).total_seconds() < 20
+    released.set()
+    worker.close()
 
 
 def test_an_operator_can_do_without(settings, house):
