@@ -14,6 +14,7 @@ StorageError                code                  raised when
 │   ├── ConsentWithdrawn    consent_withdrawn     the person no longer agrees to be shown
 │   ├── InTrash             in_trash              the subject or video is in the trash
 │   ├── PreviewFailed       preview_failed        a preview frame cannot be rendered
+│   ├── TooManyShares       too_many_shares       the video has as many links as are allowed
 │   ├── SharesOff           shares_off            the service has no key to sign links with
 │   ├── PreviewNotReady     preview_not_ready     the subject has no preview yet
 │   ├── ReportNotReady      report_not_ready      the subject has no report yet
@@ -28,6 +29,7 @@ StorageError                code                  raised when
 │   ├── EmptyFile           empty_file            a file has no bytes
 │   ├── FileTooLarge        file_too_large        a file has more bytes than its limit
 │   ├── TooManyDeliveries   too_many_deliveries   the owner has as many due deliveries as may wait for a test
+│   ├── TooManyParts        too_many_parts        an upload has as many parts as are allowed
 │   ├── TooManyUploads      too_many_uploads      the owner has as many unused uploads as are allowed
 │   └── QuotaExceeded       quota_exceeded        the owner would exceed a quota
 ├── StoreFull               disk_full             the object store or the database has no space left
@@ -39,6 +41,7 @@ StorageError                code                  raised when
     ├── InUse               in_use                another service runs on the same data folder
     ├── NotSafe             not_safe              others could reach the service, and there are no keys
     ├── StoreMismatch       store_mismatch        the object store does not belong to the database
+    ├── ClockWrong          clock_wrong           this machine's clock differs from the database server's
     ├── BackupRefused       backup_refused        the data cannot be backed up or restored so
     ├── DatabaseNotReady    database_not_ready    at start-up the database does not answer, or lacks its tables
     └── BadSetting          bad_setting           an environment variable has an unusable value
@@ -138,6 +141,13 @@ class PreviewFailed(Conflict):
 
     code = "preview_failed"
     remedy = "Change the options or the picture; an equal request tries again."
+
+
+class TooManyShares(Conflict):
+    """Raised if a video has as many links as are allowed."""
+
+    code = "too_many_shares"
+    remedy = "Close a link that is no longer needed; GET /v1/videos/{id}/shares lists them."
 
 
 class SharesOff(Conflict):

@@ -123,6 +123,12 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.PreviewFailed.remedy,
         "A worker tried to render the preview frame and could not: the answer says why.",
     ),
+    errors.TooManyShares.code: ProblemType(
+        409,
+        "The video has too many links",
+        errors.TooManyShares.remedy,
+        "A video may have a limited number of links at the same time, so that all of them can be looked through and closed.",
+    ),
     errors.SharesOff.code: ProblemType(
         409,
         "Links are not set up on this service",

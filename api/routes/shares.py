@@ -23,7 +23,9 @@ router = APIRouter(prefix="/v1/videos/{video_id}/shares", tags=["videos"])
     status_code=201,
     response_model=pictures.Share,
     summary="Make a link to a video",
-    responses=problems("not_found", "video_not_ready", "consent_withdrawn", "in_trash", "shares_off", *JSON_CODES),
+    responses=problems(
+        "not_found", "video_not_ready", "consent_withdrawn", "in_trash", "shares_off", "too_many_shares", *JSON_CODES
+    ),
 )
 def create_share(
     video_id: str,

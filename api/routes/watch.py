@@ -13,8 +13,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from api.deps import ReadSession, SettingsDep, StoreDep, Turns
-from api.routes.page import bucket_source
-from api.routes.stored_object import object_response, video_response
+from api.routes.stored_object import MEDIA_TYPES, object_response
 from api.services import shares
 from storage.database.models import Video
 from storage.errors import NotFound
@@ -25,6 +24,8 @@ router = APIRouter(prefix="/s", include_in_schema=False)
 
 PRIVATE = {"Cache-Control": "private, no-store", "X-Robots-Tag": "noindex, nofollow"}
 """Headers of everything here: a link that was closed shows nothing more, and none is found by searching."""
+POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
+"""Nothing but the page's own style, picture and video; any page may embed it."""
 TEXTS = {
     "en": ("Video", "AI-generated video", "This link has expired or was revoked."),
     "de": ("Video", "KI-generiertes Video", "Dieser Link ist abgelaufen oder wurde widerrufen."),
@@ -60,7 +61,7 @@ SharedTurns = Annotated[Turns, Depends(_turns)]
 
 
 @router.get("/{token}")
-def watch(token: str, request: Request, settings: SettingsDep, store: StoreDep, session: ReadSession) -> HTMLResponse:
+def watch(token: str, request: Request, settings: SettingsDep, session: ReadSession) -> HTMLResponse:
     """The page with the player."""
     language = _language(request)
     unnamed, label, closed = TEXTS[language]
@@ -69,7 +70,7 @@ def watch(token: str, request: Request, settings: SettingsDep, store: StoreDep, 
     except NotFound:
         content = f"      <p>{closed}</p>"
         page = PAGE.format(language=language, title=closed, content=content)
-        return HTMLResponse(page, status_code=404, headers=PRIVATE | {"Content-Security-Policy": _policy(store)})
+        return HTMLResponse(page, status_code=404, headers=PRIVATE | {"Content-Security-Policy": POLICY})
     title = escape(video.title or unnamed)
     poster = f' poster="/s/{escape(token)}/poster"' if video.thumbnail_key else ""
     kind = ' class="clear"' if video.options.get("background", {}).get("kind") == "transparent" else ""
@@ -80,7 +81,7 @@ def watch(token: str, request: Request, settings: SettingsDep, store: StoreDep, 
         f"      <h1>{title}</h1>\n      <p>{label}</p>"
     )
     page = PAGE.format(language=language, title=title, content=content)
-    return HTMLResponse(page, headers=PRIVATE | {"Content-Security-Policy": _policy(store)})
+    return HTMLResponse(page, headers=PRIVATE | {"Content-Security-Policy": POLICY})
 
 
 @router.head("/{token}/video")
@@ -88,10 +89,11 @@ def watch(token: str, request: Request, settings: SettingsDep, store: StoreDep, 
 async def watch_file(
     token: str, request: Request, settings: SettingsDep, store: StoreDep, turns: SharedTurns
 ) -> Response:
-    """The MP4 or WebM."""
+    """The MP4 or WebM. Also of a bucket it is sent from here: a signed link would live on after this one is closed, and name the subject."""
     video = await turns.read(lambda session: shares.shared_video(session, settings, token)[1])
-    name = f"video.{video.options['format']}"
-    return await video_response(request, turns, store, video, name=name, disposition=f'inline; filename="{name}"')
+    kind = video.options["format"]
+    headers = PRIVATE | {"Content-Disposition": f'inline; filename="video.{kind}"'}
+    return await object_response(request, turns, store, video.file_key, MEDIA_TYPES[kind], headers)
 
 
 @router.head("/{token}/poster")
@@ -141,11 +143,3 @@ def _language(request: Request) -> str:
     """The first language that the browser names and the page speaks."""
     named = (part.strip()[:2].lower() for part in request.headers.get("accept-language", "").split(","))
     return next((each for each in named if each in TEXTS), "en")
-
-
-def _policy(store: ObjectStore) -> str:
-    """Nothing but the page's own style, picture and video; any page may embed it."""
-    return (
-        "default-src 'none'; style-src 'self'; img-src 'self'; "
-        f"media-src 'self'{bucket_source(store)}; base-uri 'none'; form-action 'none'; frame-ancestors *"
-    )

@@ -14,7 +14,7 @@ from worker.webhooks.signing import load_key
 
 
 def share_video(session: Session, settings: Settings, video_id: str, *, owner: str, for_s: float) -> Share:
-    """Creates a link to a video that is ready. Raises NotFound, ConsentWithdrawn, VideoNotReady, InTrash, SharesOff."""
+    """Creates a link to a video that is ready. Raises NotFound, ConsentWithdrawn, VideoNotReady, InTrash, SharesOff, TooManyShares."""
     signing_key(settings)
     video = video_file(session, video_id, owner=owner)
     removals.check(video)

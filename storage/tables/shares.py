@@ -11,17 +11,23 @@ import hashlib
 import hmac
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from storage.database import queries
 from storage.database.models import Share, Subject, Video, new_id, now
+from storage.errors import TooManyShares
 
 PREFIX = "shr"
+MOST = 100
+"""Valid links of one video: enough for one to each of many people, and few enough to be looked through when one is to be closed."""
 
 
 def create(session: Session, video: Video, *, for_s: float) -> Share:
-    """Creates a link to a video that is valid for `for_s` seconds."""
+    """Creates a link to a video that is valid for `for_s` seconds. Raises TooManyShares."""
+    valid = select(func.count()).select_from(Share).where(Share.video_id == video.id, Share.expires_at > now())
+    if session.scalars(valid).one() >= MOST:
+        raise TooManyShares(f"Video {video.id} has {MOST} links, the most that are allowed.")
     share = Share(id=new_id(PREFIX), owner=video.owner, video_id=video.id, expires_at=now() + timedelta(seconds=for_s))
     session.add(share)
     session.flush()

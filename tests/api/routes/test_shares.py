@@ -7,10 +7,11 @@ import httpx
 import pytest
 from sqlalchemy import update
 
+from api.app import create_app
 from api.middleware import request_log
 from storage.database.models import Share, Video, now
-from storage.tables import api_keys
-from tests.api.conftest import check_problem
+from storage.tables import api_keys, shares
+from tests.api.conftest import Maker, check_problem, serving
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def test_a_link_shows_one_video_to_everybody_and_other_pages_may_embed_it(client
         part = stranger.get(f"{shared['url']}/video", headers={"Range": "bytes=1-2"})
         assert (part.status_code, part.content, part.headers["content-type"]) == (206, b"il", "video/mp4")
         assert part.headers["content-disposition"].startswith("inline")
+        assert part.headers["cache-control"] == "private, no-store" and "noindex" in part.headers["x-robots-tag"]
         assert stranger.get(f"{shared['url']}/poster").status_code == 404
         assert stranger.get(video["links"]["file"]).status_code == 401
     answer = client.get(f"/v1/videos/{video['id']}/shares", headers={"Authorization": f"Bearer {token}"})
@@ -69,7 +71,7 @@ def test_the_page_has_a_poster_and_captions_where_there_are_some_and_speaks_germ
     assert client.get(f"{shared['url']}/captions").headers["content-type"].startswith("text/vtt")
 
 
-def test_a_link_ends_when_it_is_revoked_or_expires_or_the_video_goes(client, app, video, shared):
+def test_a_link_ends_when_it_is_revoked_or_expires_or_the_video_goes(client, app, video, shared, monkeypatch):
     path = f"/v1/videos/{video['id']}"
     again = client.post(f"{path}/shares", json={}).json()
     assert [each["url"] for each in client.get(f"{path}/shares").json()["items"]] == [again["url"], shared["url"]]
@@ -85,6 +87,9 @@ def test_a_link_ends_when_it_is_revoked_or_expires_or_the_video_goes(client, app
         session.execute(update(Share).values(expires_at=now() - timedelta(seconds=1)))
     assert closed(client, shared["url"])
     assert client.get(f"{path}/shares").json()["items"] == []
+    monkeypatch.setattr(shares, "MOST", 1)
+    assert client.post(f"{path}/shares", json={}).status_code == 201
+    check_problem(client.post(f"{path}/shares", json={}), "too_many_shares")
 
 
 def test_the_log_does_not_open_links(client, shared, caplog):
@@ -112,3 +117,15 @@ def test_a_withdrawal_closes_links_and_what_is_not_ready_is_not_shared(client, m
     waiting = make.video(make.ready_subject())
     check_problem(client.post(f"/v1/videos/{waiting['id']}/shares", json={}), "video_not_ready")
     check_problem(client.post(f"/v1/videos/{video['id']}/shares", json={"expires_in_s": 5}), "validation_failed")
+
+
+def test_a_file_in_a_bucket_is_sent_by_the_service(settings, s3_settings):
+    """A signed link would be valid after the share is closed, and its path names the subject."""
+    app = create_app(settings.replace(**s3_settings))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
+        make = Maker(client, app)
+        video = make.ready_video(make.ready_subject(), b"film")
+        shared = client.post(f"/v1/videos/{video['id']}/shares", json={}).json()
+        assert client.get(video["links"]["file"]).status_code == 307
+        answer = client.get(f"{shared['url']}/video")
+        assert (answer.status_code, answer.content) == (200, b"film")
