@@ -111,6 +111,25 @@ def restore(service: Service, subjects: Ids) -> None:
     service.output.done(f"Restored: {', '.join(subjects)}", restored=subjects)
 
 
+@service_command(app, "export")
+def export(service: Service, subject: Id, out: Annotated[Path, Option("--out", "-o")] = Path("subject.zip")) -> None:
+    """Save a subject as a bundle, which other services can import."""
+    service.output.done(str(service.client.subjects.export(subject, out)), saved=str(out))
+
+
+@service_command(app, "import")
+def import_bundle(
+    service: Service,
+    bundle: Path,
+    *,
+    name: Annotated[str | None, Option(help="Name of the subject. [default: the one in the bundle]")] = None,
+) -> None:
+    """Make a subject from a bundle."""
+    with service.output.progress() as progress:
+        subject = service.client.subjects.import_bundle(bundle, name=name, progress=progress.transfer("upload"))
+    service.output.show(subject)
+
+
 @service_command(app, "consent")
 def show_consent(service: Service, subject: Id) -> None:
     """Show the record of consent: who agreed to be shown, and to what."""

@@ -186,8 +186,8 @@ class Connection:
         return self._checked(response)
 
     @contextmanager
-    def stream(self, path: str, **more: Any) -> Iterator[httpx.Response]:
-        """Sends a GET once; the caller reads the body inside the `with` block.
+    def stream(self, path: str, *, method: str = "GET", **more: Any) -> Iterator[httpx.Response]:
+        """Sends a request once; the caller reads the body inside the `with` block.
 
         Redirects are followed; the API key is not sent to other hosts.
 
@@ -195,7 +195,7 @@ class Connection:
             Unreachable: The service did not answer, or the body is incomplete.
             Problem: The service answered with an error.
         """
-        with self._translate_errors(), self.http.stream("GET", path, follow_redirects=True, **more) as response:
+        with self._translate_errors(), self.http.stream(method, path, follow_redirects=True, **more) as response:
             if response.is_error:
                 response.read()
             yield self._checked(response)

@@ -78,6 +78,32 @@ def download(connection: Connection, path: str, to: str | Path, *, progress: Byt
     raise Damaged(f"{path} has changed {RESTARTS} times while it was downloaded.", "Try again in a moment.")
 
 
+def save_answer(connection: Connection, path: str, to: str | Path) -> Path:
+    """Saves what the service makes and sends on a POST as `to`, complete or not at all, and returns its path.
+
+    Raises:
+        NoSpace: The disk is full.
+        BadUse: `to` cannot be written.
+        Problem: The service answered with an error.
+        Unreachable: The service did not answer, or not to the end.
+    """
+    to = Path(to)
+    if to.is_dir() or not to.parent.is_dir():
+        raise BadUse(f"{to} cannot be a file.", "Name a file in a folder that exists.")
+    part = to.with_name(f".{to.name}.part")
+    try:
+        with connection.stream(path, method="POST") as answer, part.open("wb") as file:
+            for chunk in answer.iter_raw(CHUNK):
+                file.write(chunk)
+        return part.replace(to)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoSpace(f"The disk of {to} is full.") from error
+        raise BadUse(f"{to} cannot be written ({error.strerror}).", "Choose another place.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
 def _save(connection: Connection, remote: Remote, to: Path, progress: BytesDone | None) -> Path:
     """Saves `remote` as `to`. Raises _Changed if the service has another file by now; nothing of it is left then."""
     name = os.fsencode(to.name)

@@ -33,6 +33,7 @@ class Made(Collection[Resource]):
         upload_id: str | None,
         progress: BytesDone | None,
         others: Mapping[str, Path] = MappingProxyType({}),
+        to: str = "",
     ) -> Resource:
         """Makes a resource.
 
@@ -43,6 +44,7 @@ class Made(Collection[Resource]):
             upload_id: Id of a complete upload of the file.
             progress: Called with the bytes sent so far and the total.
             others: Further, small files by the name of their field.
+            to: Path to post to; empty: where all resources of the kind are made.
         """
         if (path is None) == (upload_id is None):
             raise TypeError(f"give either {name} or upload_id")
@@ -53,7 +55,7 @@ class Made(Collection[Resource]):
             files[name] = Path(path)
         else:
             form, progress = {**form, "upload_id": upload_id}, None
-        target = self.create_path or self.path
+        target = to or self.create_path or self.path
         return parse(self.model, self._connection.send("POST", target, form=form, files=files, progress=progress))
 
     def _upload(self, path: Path, progress: BytesDone | None) -> str | None:

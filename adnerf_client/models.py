@@ -122,11 +122,21 @@ class FullFrame(Model):
     height: int
 
 
+class Origin(Model):
+    """Where a subject comes from that was made from a bundle; `key` is the public key of that service (Base64)."""
+
+    subject_id: str
+    consent_given_at: datetime
+    consent_digest: str
+    exported_at: datetime
+    key: str
+
+
 class Subject(Model):
     """A person of whom videos are made. `jobs` starts with the oldest.
 
     `full_frame` is None until the subject is ready, and for a subject of an earlier version, which has portraits only. `face` is the
-    face that was chosen (x, y, second).
+    face that was chosen (x, y, second). `imported_from` is None for a subject that was made from footage.
     """
 
     id: str
@@ -136,6 +146,7 @@ class Subject(Model):
     created_at: datetime
     trashed_until: datetime | None = None
     updated_at: datetime
+    imported_from: Origin | None = None
     face: dict[str, float] | None = None
     footage: Footage | None = None
     quality: Quality | None = None

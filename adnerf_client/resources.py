@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from adnerf_client.collection import Collection
 from adnerf_client.connection import BytesDone, parse, retry_after_s
-from adnerf_client.downloads import download
+from adnerf_client.downloads import download, save_answer
 from adnerf_client.errors import StillRunning
 from adnerf_client.made import Made
 from adnerf_client.models import (
@@ -157,6 +157,29 @@ class Subjects(Made[Subject]):
                 remedy = "Check that a worker runs, and ask again."
                 raise StillRunning(f"The frame was not rendered within {timeout:g} s.", remedy, job=None)
             time.sleep(retry_after_s(response) or 1.0)
+
+    def export(self, which: str | Subject, to: str | Path) -> Path:
+        """Saves a subject as a bundle (ZIP), which other services can import, as `to`, and returns its path."""
+        return save_answer(self._connection, self._path(which, "/export"), to)
+
+    def import_bundle(
+        self,
+        bundle: str | Path | None = None,
+        *,
+        name: str | None = None,
+        upload_id: str | None = None,
+        progress: BytesDone | None = None,
+    ) -> Subject:
+        """Makes a subject from a bundle that `export` has saved; it is ready at once.
+
+        Args:
+            bundle: The bundle, of this service or of one that it trusts; None if `upload_id` is given.
+            name: Name of the subject; None takes the one in the bundle.
+            upload_id: Id of a complete upload of the bundle (Client.uploads).
+            progress: Called with the bytes sent so far and the total.
+        """
+        form = {} if name is None else {"name": name}
+        return self._create(form, "bundle", bundle, upload_id, progress, to=f"{self.path}/import")
 
     def preview(self, which: str | Subject, to: str | Path) -> Path:
         """Saves the latest preview picture of the training (JPEG) as `to` and returns its path."""

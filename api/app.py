@@ -34,6 +34,7 @@ from api.requests import idempotency
 from api.requests.arrivals import Arrivals
 from api.responses.job_events import JobEventHub
 from api.routes import (
+    bundles,
     consents,
     docs,
     health,
@@ -77,6 +78,7 @@ DELETIONS = 2
 ROUTES = (
     subjects,
     consents,
+    bundles,
     preview_frames,
     new_videos,
     videos,

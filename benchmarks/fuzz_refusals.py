@@ -12,6 +12,7 @@ VALID_BUT_REFUSED = {
     "idempotency_key_reused": ("POST",),  # random requests repeat a key
     "not_media": ("POST",),
     "not_an_image": ("POST /v1/videos",),
+    "bundle_refused": ("POST /v1/subjects/import",),
     "empty_file": ("POST",),
     "bad_request": ("POST /v1/uploads", "PATCH /v1/uploads"),  # an empty Upload-Checksum, drawn in spite of its pattern
     "checksum_mismatch": ("POST /v1/uploads", "PATCH /v1/uploads"),
@@ -27,6 +28,7 @@ VALID_BUT_REFUSED_VALUES = {
     "POST /v1/uploads": {"Upload-Metadata"},  # a key that comes twice
     # Both a file and an upload: `oneOf` excludes it, but Schemathesis's edge cases ignore that.
     "POST /v1/subjects": {"/upload_id"},
+    "POST /v1/subjects/import": {"/upload_id"},
     "POST /v1/verify": {"/upload_id"},
     "POST /v1/videos": {  # combinations
         *("/audio", "/upload_id", "/duration_s", "/script", "/voice", "/speed", "/background"),

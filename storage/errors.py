@@ -15,6 +15,7 @@ StorageError                code                  raised when
 │   ├── InTrash             in_trash              the subject or video is in the trash
 │   ├── PreviewFailed       preview_failed        a preview frame cannot be rendered
 │   ├── TooManyShares       too_many_shares       the video has as many links as are allowed
+│   ├── BundlesOff          bundles_off           the service has no key to sign bundles with
 │   ├── SharesOff           shares_off            the service has no key to sign links with
 │   ├── PreviewNotReady     preview_not_ready     the subject has no preview yet
 │   ├── ReportNotReady      report_not_ready      the subject has no report yet
@@ -26,6 +27,7 @@ StorageError                code                  raised when
 ├── Refused                                       (the input is not accepted)
 │   ├── VoiceUnavailable    voice_unavailable     no worker has the voice that is to read a script
 │   ├── UrlRefused          url_refused           a webhook's URL is malformed, or not on the public internet
+│   ├── BundleRefused       bundle_refused        a bundle was changed, or is signed by an unknown service
 │   ├── EmptyFile           empty_file            a file has no bytes
 │   ├── FileTooLarge        file_too_large        a file has more bytes than its limit
 │   ├── TooManyDeliveries   too_many_deliveries   the owner has as many due deliveries as may wait for a test
@@ -150,6 +152,13 @@ class TooManyShares(Conflict):
     remedy = "Close a link that is no longer needed; GET /v1/videos/{id}/shares lists them."
 
 
+class BundlesOff(Conflict):
+    """Raised if the service has no key to sign bundles with."""
+
+    code = "bundles_off"
+    remedy = "The operator has to set ADNERF_WEBHOOK_KEY, to the same value for every process."
+
+
 class SharesOff(Conflict):
     """Raised if the service has no key to sign links with."""
 
@@ -245,6 +254,13 @@ class VoiceUnavailable(Refused):
 
     code = "voice_unavailable"
     remedy = "Choose a voice of GET /v1/voices, or ask the operator to add it to the workers."
+
+
+class BundleRefused(Refused):
+    """Raised if a file is no bundle, was changed, or is signed by a service that is not trusted."""
+
+    code = "bundle_refused"
+    remedy = "Export the subject again, and send the file as it is."
 
 
 class EmptyFile(Refused):

@@ -34,6 +34,8 @@ NOTIFY_SOCKET = "NOTIFY_SOCKET"
 RATE = re.compile(r"[1-9]\d* ?(/|per) ?([1-9]\d* ?)?(second|minute|hour|day|month|year)s?", re.IGNORECASE)
 """The rates that api/middleware/rate_limit.py understands."""
 
+BUNDLE_KEY = re.compile(r"[A-Za-z0-9+/]{43}=")
+"""32 bytes in Base64."""
 BUCKET = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,253}[A-Za-z0-9](/(?!\.)[^/?#]+)*/?")
 """A bucket by S3's rules for names, old ones included, and a folder in it whose parts do not begin with a dot."""
 
@@ -165,6 +167,8 @@ class Settings(BaseSettings):
     """Longest run of one rendering attempt, after which the job fails."""
     webhook_key: SecretStr = SecretStr("")
     """Secret behind webhook secrets and links to videos, at least 32 characters; by default in a file; required with `ADNERF_DATABASE_URL`."""
+    bundle_keys: str = ""
+    """Public keys of the services whose bundles of subjects may be imported, Base64, separated by commas, besides this service's own."""
     webhook_networks: str = ""
     """Networks that webhooks may call besides the public internet, over http and on any port too, such as `10.1.0.0/16, fd00::/8`."""
     voices_dir: str = ""
@@ -203,6 +207,10 @@ class Settings(BaseSettings):
     def max_upload_bytes(self) -> int:
         """The largest file of any kind."""
         return max(self.max_video_bytes, self.max_audio_bytes, self.max_image_bytes)
+
+    def trusted_bundle_keys(self) -> list[str]:
+        """Returns the public keys in `bundle_keys`."""
+        return [key for each in self.bundle_keys.split(",") if (key := each.strip())]
 
     def limit_s(self, kind: str) -> float:
         """Returns the longest run, in seconds, of one attempt at a job of this kind."""
@@ -333,6 +341,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
             yield f"{variable_name(field)} must be an address such as {example}."
     if not REGION.fullmatch(settings.s3_region):
         yield f"{variable_name('s3_region')}={settings.s3_region!r} must be the name of a region, such as us-east-1."
+    if not all(BUNDLE_KEY.fullmatch(key) for key in settings.trusted_bundle_keys()):
+        yield f"{variable_name('bundle_keys')}={settings.bundle_keys!r} must be keys as `bundle_refused` names them, separated by commas."
     for field in ("rate_limit", "address_rate_limit"):
         rate = getattr(settings, field)
         if rate != "off" and not RATE.fullmatch(rate):

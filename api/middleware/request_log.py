@@ -29,9 +29,6 @@ POLLED = ("/healthz", "/readyz", "/metrics")
 """Routes that supervisors poll; they are logged only when they fail."""
 
 
-SECRET = "token"
-"""The path parameter that is not logged: whoever knows it can watch a shared video."""
-
 CLIENT_CLOSED_REQUEST = 499
 """Status of requests whose client disconnected before the response; nginx uses the same number."""
 
@@ -90,7 +87,8 @@ class RequestLogMiddleware:
         self.metrics.seconds.labels(method, route, str(status)).observe(seconds)
         level = logging.DEBUG if route in POLLED and status < 500 else logging.INFO
         named = scope.get("path_params", {}).items()
-        ids = {name: value for name, value in named if name != SECRET and SAFE.fullmatch(str(value))}
+        # Of the parameters, ids alone: a token is a secret, and other names may be those of logging's own fields.
+        ids = {name: value for name, value in named if name.endswith("_id") and SAFE.fullmatch(str(value))}
         state = scope.get("state", {})  # set by api/middleware/access.py
         caller = state.get("caller")
         if caller is not None and caller.key_id is not None:

@@ -129,6 +129,12 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.TooManyShares.remedy,
         "A video may have a limited number of links at the same time, so that all of them can be looked through and closed.",
     ),
+    errors.BundlesOff.code: ProblemType(
+        409,
+        "Bundles are not set up on this service",
+        errors.BundlesOff.remedy,
+        "Bundles cannot be signed or checked, because the service has no key to derive signatures from.",
+    ),
     errors.SharesOff.code: ProblemType(
         409,
         "Links are not set up on this service",
@@ -274,6 +280,12 @@ PROBLEMS: dict[str, ProblemType] = {
         "The file is neither video nor audio",
         f"{ACCEPTED_MEDIA}.",
         "The first bytes show that it is something else, such as a picture, a document or a playlist.",
+    ),
+    errors.BundleRefused.code: ProblemType(
+        422,
+        "The bundle is not accepted",
+        errors.BundleRefused.remedy,
+        "A bundle is signed by the service that exported it, so only those of trusted services, and unchanged, become subjects.",
     ),
     "not_an_image": ProblemType(
         422,

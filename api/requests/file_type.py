@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from adnerf_core.files.media_kinds import refused_kind
 from api.problems.problems import Problem
+from storage.errors import BundleRefused
 
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """First bytes of PNG and JPEG files."""
@@ -17,6 +18,12 @@ def require_media(head: bytes) -> None:
     """Raises Problem `not_media` if a file that begins with the bytes `head` certainly is no video and no audio."""
     if kind := refused_kind(head):
         raise Problem("not_media", f"The file is {kind}.")
+
+
+def require_zip(head: bytes) -> None:
+    """Raises BundleRefused if a file that begins with the bytes `head` is no ZIP."""
+    if not head.startswith(b"PK\x03\x04"):
+        raise BundleRefused("The file is no bundle of a subject.")
 
 
 def require_image(head: bytes) -> None:

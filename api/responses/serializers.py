@@ -171,6 +171,7 @@ def _subject(row: models.Subject, outlook: Outlook) -> resources.Subject:
         created_at=row.created_at,
         updated_at=row.updated_at,
         trashed_until=row.trashed_until,
+        imported_from=row.imported_from,
         face=row.face,
         footage=row.footage,
         quality=row.quality,

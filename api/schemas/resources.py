@@ -52,6 +52,15 @@ class Withdrawal(Input):
     purge: bool = Field(False, description="also delete footage, models and videos; the record itself stays")
 
 
+class SubjectImportForm(Input):
+    """The text fields of POST /v1/subjects/import, sent with the file `bundle`."""
+
+    name: Name | None = Field(None, description="display name; default: the one in the bundle")
+    upload_id: str | None = Field(
+        None, max_length=100, description="id of a complete upload that replaces the file `bundle`"
+    )
+
+
 class SubjectPatch(Input):
     """The fields of a subject that can be changed."""
 
@@ -210,6 +219,16 @@ class SubjectLinks(Output):
     videos: str
 
 
+class Origin(Output):
+    """Where a subject comes from that was made from a bundle."""
+
+    subject_id: str = Field(description="its id there")
+    consent_given_at: datetime
+    consent_digest: str = Field(description="SHA-256 of the record of consent there")
+    exported_at: datetime
+    key: str = Field(description="public key of the service that exported it, Base64")
+
+
 class Subject(Output):
     """A person from a reference video, trained so that videos can be rendered."""
 
@@ -222,6 +241,7 @@ class Subject(Output):
     trashed_until: datetime | None = Field(
         description="time at which it is deleted for good; null: it is not in the trash"
     )
+    imported_from: Origin | None = Field(description="its origin; null: it was made here, from footage")
     face: FaceChoice | None = Field(description="the face that was chosen when the subject was made")
     footage: Footage | None
     quality: Quality | None

@@ -25,6 +25,7 @@ ADMIN, EVERYBODY, OWN, REFERRING, LIST = "admin", "everybody", "own", "referring
 CLASSES = {
     ("GET", "/v1/subjects"): LIST,
     ("POST", "/v1/subjects"): REFERRING,
+    ("POST", "/v1/subjects/import"): REFERRING,
     ("GET", "/v1/videos"): LIST,
     ("POST", "/v1/videos"): REFERRING,
     ("POST", "/v1/videos/batch"): OWN,
@@ -138,7 +139,7 @@ class Tenant:
 
 def _body(method, path, other):
     """A body that is in order, so that whose things they are is all that can be wrong."""
-    if method == "POST" and path in ("/v1/subjects", "/v1/verify"):
+    if method == "POST" and path in ("/v1/subjects", "/v1/subjects/import", "/v1/verify"):
         consent = {"consent": "yes"} if path == "/v1/subjects" else {}
         return {
             "files": {name: (None, text) for name, text in (consent | {"upload_id": other.ids["upload_id"]}).items()}
@@ -155,6 +156,7 @@ def _body(method, path, other):
         "/v1/subjects/{subject_id}/preview-frame": {},
         "/v1/videos/{video_id}/shares": {},
         "/v1/subjects/{subject_id}": {"name": "Mallory"},
+        "/v1/subjects/import": {"name": "Mallory"},
         "/v1/subjects/{subject_id}/withdraw-consent": {"purge": True},
         "/v1/webhooks": HOOK,
         "/v1/webhooks/{webhook_id}": {"description": "Mallory's"},

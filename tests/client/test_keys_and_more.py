@@ -118,6 +118,19 @@ def verification(state, **more):
     return {"id": "ver_1", "state": state, "created_at": moment, **end, **more}
 
 
+def test_a_subject_is_exported_and_imported(service, client, monkeypatch, capsys, tmp_path):
+    service.start_worker()
+    subject = client.wait(client.subjects.create(service.file(), consent="Ann agreed"), timeout=60)
+    monkeypatch.setenv("ADNERF_URL", service.url)
+    assert main(["subjects", "export", subject.id, "-o", str(tmp_path / "ann.zip")]) == 0
+    assert main(["subjects", "import", str(tmp_path / "ann.zip"), "--name", "Ann again"]) == 0
+    capsys.readouterr()
+    (again,) = (each for each in client.subjects.list() if each.name == "Ann again")
+    assert again.state == "ready" and again.imported_from.subject_id == subject.id
+    video = client.wait(client.videos.create(again, duration_s=1), timeout=60)
+    assert video.state == "ready" and not list(tmp_path.glob(".*"))
+
+
 def test_verify_waits_for_the_result(tmp_path, monkeypatch):
     monkeypatch.setattr("adnerf_client.client.VERIFY_LOOK_S", 0.0)
     film = tmp_path / "found.mp4"

@@ -28,7 +28,8 @@ class Subject(Base):
     `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
     until it is ready, and for a subject of an earlier version. Until `trashed_until` it is in the trash
     (storage/tables/removals.py). The client chose `audio_track`, a sound track of the footage, and
-    `face`, one of its faces (config.FaceChoice), or left both to the service.
+    `face`, one of its faces (config.FaceChoice), or left both to the service. `imported_from` is set for a subject from a bundle: its
+    origin and the record of the consent there (api/services/bundles.py).
     """
 
     __tablename__ = "subjects"
@@ -67,6 +68,7 @@ class Subject(Base):
     views: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     views_key: Mapped[str | None]
     thumbnail_key: Mapped[str | None]
+    imported_from: Mapped[dict[str, str] | None] = mapped_column(JSON(none_as_null=True))
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     jobs: Mapped[list[Job]] = relationship(
         primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
