@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from threading import Lock
 from typing import NamedTuple
 
+from anyio import sleep
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.concurrency import run_in_threadpool
@@ -36,6 +37,10 @@ PUBLIC = ("/healthz", "/readyz")
 """Paths that supervisors poll without a key; they count towards no rate, and have a share of an address's connections of their own."""
 METRICS = "/metrics"
 GUARDED = "/v1"
+RATE_LIMITED = "rate_limited"
+REFUSAL_S = 1.0
+"""Seconds before a request beyond the rate is refused. To refuse costs about as much as to answer: without the pause, a client that asks
+again at once would take the processor from the others, whatever its rate. Retry-After is a second at least."""
 
 
 class AccessDecision(NamedTuple):
@@ -81,7 +86,10 @@ class AccessMiddleware:
 
         scope["state"]["caller"] = caller
         name = f"owner {caller.owner}" if caller is not None else f"address {counted(address)}"
-        await self._run(self.app if problem is None else problem.response(), name, scope, receive, send_with_headers)
+        app = self.app if problem is None else problem.response()
+        if problem is not None and problem.code == RATE_LIMITED:
+            app = _later(app)
+        await self._run(app, name, scope, receive, send_with_headers)
 
     async def _run(self, app: ASGIApp, name: str, scope: Scope, receive: Receive, send: Send) -> None:
         """Runs `app`, the rest of the application or a refusal, within the share of the caller `name`."""
@@ -120,7 +128,7 @@ class AccessMiddleware:
             kind = "" if _needs_key(connection.scope["path"]) else "page "
             status = self.rates.hit("address", kind + address)
         if status is not None and not status.admitted:
-            problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
+            problem = Problem(RATE_LIMITED, f"{status.limit} requests in {status.window_s} seconds are allowed.")
         return AccessDecision(caller, problem, status.headers() if status else {})
 
     def _identify(self, connection: HTTPConnection, token: str | None, *, guarded: bool) -> Caller | None:
@@ -147,6 +155,16 @@ class AccessMiddleware:
             log.warning("the use of key %s was not recorded: %s", key_id, error)
         finally:
             self._touching.release()
+
+
+def _later(app: ASGIApp) -> ASGIApp:
+    """Returns `app` after a pause of REFUSAL_S."""
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        await sleep(REFUSAL_S)
+        await app(scope, receive, send)
+
+    return run
 
 
 def _bearer_token(connection: HTTPConnection) -> str | None:

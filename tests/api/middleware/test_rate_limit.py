@@ -13,6 +13,7 @@ from limits.storage import MemoryStorage
 
 from api.app import create_app
 from api.middleware import rate_limit
+from api.middleware.access import REFUSAL_S
 from api.middleware.rate_limit import RateLimiter
 from storage.errors import BadSetting
 from storage.settings import Settings
@@ -50,6 +51,19 @@ def test_each_key_has_a_rate_of_its_own_and_is_told_of_it(settings):
         codes = [client.get("/v1/jobs").status_code for _ in range(3)]  # without a key: one rate for the address
         assert codes == [401, 401, 429]
         assert client.get("/healthz").status_code == 200
+
+
+def test_whoever_asks_again_at_once_is_kept_waiting_and_nobody_else(settings):
+    app, server = served(settings, rate_limit="1/hour")
+    ann, bob = tokens(app, "ann", "bob")
+    with server as url, ThreadPoolExecutor(2) as pool:
+        assert httpx.get(f"{url}/v1/jobs", headers=ann).status_code == 200
+        begun = time.monotonic()
+        refused = pool.submit(httpx.get, f"{url}/v1/jobs", headers=ann)
+        other = httpx.get(f"{url}/v1/jobs", headers=bob)
+        assert other.status_code == 200 and not refused.done()
+        check_problem(refused.result(), "rate_limited")
+        assert time.monotonic() - begun >= REFUSAL_S
 
 
 def test_after_the_time_in_retry_after_there_is_room_again(settings):
