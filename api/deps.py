@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from copy import copy
 from typing import Annotated, TypeVar
 
-from anyio import CapacityLimiter, Semaphore, fail_after, to_thread
+from anyio import CancelScope, CapacityLimiter, Semaphore, fail_after, to_thread
 from fastapi import Depends, Query, Request
 from pydantic import Field
 from sqlalchemy.orm import Session
@@ -17,6 +17,7 @@ from api.problems.problems import Problem
 from api.responses.job_events import JobEventHub
 from api.schemas.numbers import PLAIN
 from storage.database.engine import Database
+from storage.errors import StoreAway
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 
@@ -178,15 +179,28 @@ class Turns:
         async with self._openings.take(self._owner):
             return await to_thread.run_sync(work, limiter=self._opening_threads)
 
-    async def write(self, work: Callable[[Session], T]) -> T:
-        """Runs `work` in a transaction of its own, in a writer's turn."""
+    async def write(self, work: Callable[[Session], T], *, undo: Callable[[], object] | None = None) -> T:
+        """Runs `work` in a transaction of its own, in a writer's turn.
+
+        Args:
+            work: What to do.
+            undo: Deletes what was stored for it, which nobody names if the turn does not come, or the client leaves before.
+        """
+        begun = False
 
         def in_session() -> T:
+            nonlocal begun
+            begun = True  # from now on, the transaction's own actions clean up
             with self._database.session() as session:
                 return work(session)
 
-        async with self.slot():
-            return await to_thread.run_sync(in_session)
+        try:
+            async with self.slot():
+                return await to_thread.run_sync(in_session)
+        finally:
+            if undo is not None and not begun:
+                with CancelScope(shield=True), suppress(StoreAway):
+                    await to_thread.run_sync(undo, limiter=self._file_threads)
 
     def slot(self) -> AbstractAsyncContextManager[None]:
         """A turn to write, to be held with `async with`."""

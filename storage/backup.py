@@ -28,7 +28,7 @@ from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
 from storage.private_files import make_data_dir
 from storage.settings import Settings
-from storage.tables import removals
+from storage.tables import jobs, removals, uploads
 
 DATABASE = "adnerf.db"
 """Name of the database in a backup."""
@@ -128,6 +128,8 @@ def _restore(settings: Settings, folder: Path) -> None:
         migrations.upgrade(database)
         with database.session() as session:
             removals.keep_longer(session, keep_s=settings.undo_s)
+            uploads.keep_longer(session, keep_s=settings.upload_idle_s)
+            jobs.release_all(session)
     _end_write_ahead_log(partial)
     os.replace(partial, target)
 

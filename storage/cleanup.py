@@ -122,12 +122,11 @@ class ObjectCleaner:
                 return removed
 
     def _expire_uploads(self) -> None:
-        """Deletes the rows of expired uploads and moves their parts to the trash; those that stay go with a later batch."""
+        """Deletes expired uploads: their rows say when, so nothing is inferred from what is missing."""
         with self.database.session() as session:
-            expired, keys = uploads.expire(session)
+            expired = uploads.expire(session, self.store)
         if expired:
             log.info("%d uploads have expired: %s", len(expired), ", ".join(expired[:5]))
-            trash.move(self.store, keys)
 
     def _clean_batch(self, *, limited: bool) -> list[str]:
         """Moves the unneeded objects of the next batch to the trash. Raises StoreMismatch if `limited` and they are too many."""
@@ -148,7 +147,11 @@ class ObjectCleaner:
         return unneeded
 
     def _check_plausible(self, unneeded: list[str], listed: int) -> None:
-        """Raises StoreMismatch if `unneeded`, of `listed` objects, are so many that the rows are more likely to be wrong."""
+        """Raises StoreMismatch if `unneeded`, of `listed` objects, are so many that the rows are more likely to be wrong.
+
+        Parts of uploads do not count: requests that were broken off leave them, as many as a client likes to send.
+        """
+        unneeded = [key for key in unneeded if not key.startswith(uploads.PREFIX)]
         remedy = (
             f"If the database is complete, move them to the trash, where they stay for {self.trash_s / 86_400:g} days: "
             "adnerf store clean. Otherwise restore the database from its backup."

@@ -7,7 +7,9 @@ in the trash, and the marker of the database (storage/store_identity.py), are no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +21,7 @@ from storage.private_files import make_data_dir
 
 SUMS = "SHA256SUMS"
 OBJECTS = "objects"
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Copied(NamedTuple):
@@ -33,6 +36,7 @@ def export_objects(store: ObjectStore, folder: Path) -> Copied:
     make_data_dir(folder)
     target, known = LocalStore(folder / OBJECTS), dict(_sums(folder))
     number, damaged = 0, []
+    _write_sums(folder, known)  # without a last line that was cut short: the next one would be appended to it
     with (folder / SUMS).open("a") as sums:
         for key in store.keys(older_than_s=ANY_AGE_S):
             if key.startswith(trash.PREFIX) or key == store_identity.KEY or key in known:
@@ -63,16 +67,25 @@ def import_objects(store: ObjectStore, folder: Path) -> Copied:
             continue
         try:
             with source.open(key) as file:
-                stored = store.put(key, file)
+                whole = (
+                    hashlib.file_digest(file, "sha256").hexdigest() == sha256
+                )  # first: a damaged object must never be there
+                if whole:
+                    file.seek(0)
+                    store.put(key, file)
         except ObjectMissing:
-            damaged.append(key)
-            continue
-        if stored.sha256 != sha256:
-            store.delete(key)
+            whole = False
+        if not whole:
             damaged.append(key)
             continue
         number += 1
     return Copied(number, damaged)
+
+
+def _write_sums(folder: Path, known: Mapping[str, str]) -> None:
+    partial = folder / f".{SUMS}"
+    partial.write_text("".join(f"{sha256}  {OBJECTS}/{key}\n" for key, sha256 in known.items()))
+    partial.replace(folder / SUMS)
 
 
 def _sums(folder: Path) -> Iterator[tuple[str, str]]:
@@ -80,5 +93,5 @@ def _sums(folder: Path) -> Iterator[tuple[str, str]]:
     if (folder / SUMS).is_file():
         for line in (folder / SUMS).read_text().splitlines(keepends=True):
             sha256, _, place = line.partition(f"  {OBJECTS}/")
-            if line.endswith("\n") and place:
+            if line.endswith("\n") and place and DIGEST.fullmatch(sha256):
                 yield place.rstrip("\n"), sha256

@@ -21,7 +21,7 @@ from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
 from api.schemas import resources
-from api.services import bundles
+from api.services import bundles, subjects
 from storage.errors import StorageError
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
@@ -138,4 +138,4 @@ async def import_subject(
         subject = serializers.subject(session, row)
         return idempotency.respond(session, subject, headers={"Location": subject.links.self})
 
-    return await turns.write(create)
+    return await turns.write(create, undo=lambda: store.delete_prefix(subjects.folder(stored.subject_id)))

@@ -129,7 +129,8 @@ async def create_video(
         headers = {"Location": video.links.self, **serializers.retry_after([video.job])}
         return idempotency.respond(session, video, headers=headers)
 
-    return await turns.write(create)
+    place = videos.folder(texts.subject_id, order.speech.video_id)
+    return await turns.write(create, undo=lambda: store.delete_prefix(place))
 
 
 @router.post(
@@ -171,7 +172,12 @@ async def create_batch(
         items = [_item(session, order, owner=caller.owner, settings=settings, store=store) for order in orders]
         return idempotency.respond(session, BatchResult(items=items))
 
-    return await turns.write(create)
+    def undo() -> None:
+        for order in orders:
+            if isinstance(order, Order):
+                store.delete_prefix(videos.folder(order.texts.subject_id, order.speech.video_id))
+
+    return await turns.write(create, undo=undo)
 
 
 def _item(session: Session, order: Order | Problem, **context: Any) -> BatchItem:

@@ -115,7 +115,7 @@ async def create_subject(
         headers = {"Location": subject.links.self, **serializers.retry_after(subject.jobs)}
         return idempotency.respond(session, subject, headers=headers)
 
-    return await turns.write(create)
+    return await turns.write(create, undo=lambda: store.delete_prefix(subjects.folder(footage.subject_id)))
 
 
 @router.get("", summary="List subjects, newest first", responses=problems("validation_failed"))

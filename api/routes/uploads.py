@@ -92,7 +92,8 @@ async def _receive(
     async def append(start: int, part: IncomingFile) -> Upload:
         stored = await turns.store(lambda: uploads.store_part(store, upload.id, start, part))
         return await turns.write(
-            lambda session: uploads.append(session, store, settings, upload.id, start, stored, owner=upload.owner)
+            lambda session: uploads.append(session, store, settings, upload.id, start, stored, owner=upload.owner),
+            undo=lambda: store.delete(stored.key),
         )
 
     return await tus.receive(request, upload, append, checksum=checksum, store=store, arrival=arrival)

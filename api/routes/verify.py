@@ -106,7 +106,7 @@ async def create_verification(
         _respond(idempotency, session, _present(session, row, caller.owner))  # stored in case this process dies
         return row.id
 
-    verification_id = await turns.write(create)
+    verification_id = await turns.write(create, undo=lambda: store.delete(video.stored.key))
     await _wait(database, verification_id, caller.owner)
 
     def respond(session: Session) -> Response:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy.orm import Session
 
+from api.services import subjects
 from api.services.subjects import ready_subject, removed_on_error
 from storage import bundles, object_places
 from storage.bundles import Bundle
@@ -87,7 +88,7 @@ def store_bundle(store: ObjectStore, settings: Settings, file: FileSource) -> St
     """
     own = bundles.key_name(bundles.derive_key(_service_key(settings)).public_key())
     subject_id = new_id("sub")
-    folder = f"subjects/{subject_id}/"
+    folder = subjects.folder(subject_id)
     with removed_on_error(store, folder):
         packed = uploads.put_file(store, f"{folder}bundle", file)
         with store.open(packed.key) as opened:
@@ -110,7 +111,7 @@ def submit_import(
     Raises ConsentWithdrawn (the subject is one of this service, and its consent was withdrawn), QuotaExceeded; if the bundle is an
     upload: NotFound, UploadIncomplete, UploadUsed.
     """
-    after_rollback(session, lambda: store.delete_prefix(f"subjects/{bundle.subject_id}/"), remote=True)
+    after_rollback(session, lambda: store.delete_prefix(subjects.folder(bundle.subject_id)), remote=True)
     told, consent = bundle.manifest["subject"], bundle.manifest["consent"]
     with suppress(NotFound):  # it is a subject of another service, or was deleted
         consents.check(queries.get(session, Subject, told["id"], lock=True))

@@ -41,8 +41,8 @@ def store_footage(store: ObjectStore, video: FileSource) -> StoredFootage:
     Raises StoreFull, EmptyFile; if `video` is an upload: ObjectMissing, ObjectDamaged.
     """
     subject_id = new_id("sub")
-    with removed_on_error(store, _folder(subject_id)):
-        return StoredFootage(subject_id, video, uploads.put_file(store, _folder(subject_id) + "source", video))
+    with removed_on_error(store, folder(subject_id)):
+        return StoredFootage(subject_id, video, uploads.put_file(store, folder(subject_id) + "source", video))
 
 
 @contextmanager
@@ -56,7 +56,8 @@ def removed_on_error(store: ObjectStore, folder: str) -> Iterator[None]:
         raise
 
 
-def _folder(subject_id: str) -> str:
+def folder(subject_id: str) -> str:
+    """Returns the prefix of all objects of a subject."""
     return f"subjects/{subject_id}/"
 
 
@@ -80,7 +81,7 @@ def submit_subject(
     """
     footage = video if isinstance(video, StoredFootage) else store_footage(store, video)
     subject_id, source = footage.subject_id, footage.stored
-    after_rollback(session, lambda: store.delete_prefix(_folder(subject_id)), remote=True)
+    after_rollback(session, lambda: store.delete_prefix(folder(subject_id)), remote=True)
     subject = Subject(
         id=subject_id,
         owner=owner,

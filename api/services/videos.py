@@ -92,14 +92,15 @@ def store_speech(
     Raises StoreFull, EmptyFile; if `audio` is an upload: ObjectMissing, ObjectDamaged.
     """
     video_id = new_id("vid")
-    folder = _folder(subject_id, video_id)
-    with removed_on_error(store, folder):
-        stored = uploads.put_file(store, folder + "audio", audio) if audio is not None else None
-        picture = uploads.put_file(store, folder + "background", background) if background is not None else None
+    place = folder(subject_id, video_id)
+    with removed_on_error(store, place):
+        stored = uploads.put_file(store, place + "audio", audio) if audio is not None else None
+        picture = uploads.put_file(store, place + "background", background) if background is not None else None
     return StoredSpeech(video_id, audio, stored, picture)
 
 
-def _folder(subject_id: str, video_id: str) -> str:
+def folder(subject_id: str, video_id: str) -> str:
+    """Returns the prefix of all objects of a video."""
     return f"subjects/{subject_id}/videos/{video_id}/"
 
 
@@ -137,7 +138,7 @@ def submit_video(
     """
     speech = audio if isinstance(audio, StoredSpeech) else store_speech(store, subject_id, audio, background)
     video_id = speech.video_id
-    after_rollback(session, lambda: store.delete_prefix(_folder(subject_id, video_id)), remote=True)
+    after_rollback(session, lambda: store.delete_prefix(folder(subject_id, video_id)), remote=True)
     speaking_subject(session, subject_id, options, owner=owner, lock=True)
     video = Video(
         id=video_id,

@@ -49,6 +49,9 @@ class LocalStore:
                 raise EmptyFile("The file is empty.")
             os.fsync(incoming.file.fileno())
             path.parent.mkdir(parents=True, exist_ok=True)
+            os.utime(
+                incoming.path
+            )  # its age counts from now on: its last byte may have come long ago, and its row is not written yet
             _move(incoming.path, path)
             _sync_folder(path.parent)
         return Stored(key, incoming.size, incoming.sha256)

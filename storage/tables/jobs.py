@@ -237,6 +237,13 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
     return _move(session, "release", *_fence(job_id, attempt), **values) is not None
 
 
+def release_all(session: Session) -> None:
+    """Returns all running jobs to their old positions, as after a backup was restored: their workers know nothing of it."""
+    running = select(Job.id, Job.attempt).where(Job.state == "running")
+    for job_id, attempt in session.execute(running).all():
+        release(session, job_id, attempt)
+
+
 def forgive(session: Session, job_id: str, attempt: int) -> None:
     """Does not count an attempt that was taken from a worker which was not lost, unless the job has ended for another reason since.
 

@@ -96,17 +96,26 @@ def claim(session: Session, owner: str) -> PreviewFrame | None:
 
 def succeed(session: Session, digest: str, picture: bytes) -> None:
     """Stores the picture of a frame, unless it was forgotten meanwhile."""
-    _update(session, PreviewFrame.digest == digest, **_ENDED, state="succeeded", picture=picture)
+    _update(
+        session,
+        PreviewFrame.digest == digest,
+        PreviewFrame.state == "running",
+        **_ENDED,
+        state="succeeded",
+        picture=picture,
+    )
 
 
 def fail(session: Session, digest: str, error: dict[str, str]) -> None:
     """Ends a frame with an `error` (code, message, remedy)."""
-    _update(session, PreviewFrame.digest == digest, **_ENDED, state="failed", error=error)
+    _update(
+        session, PreviewFrame.digest == digest, PreviewFrame.state == "running", **_ENDED, state="failed", error=error
+    )
 
 
 def release(session: Session, digest: str) -> None:
     """Queues a frame again."""
-    _update(session, PreviewFrame.digest == digest, state="queued", lease_until=None)
+    _update(session, PreviewFrame.digest == digest, PreviewFrame.state == "running", state="queued", lease_until=None)
 
 
 def delete_expired(session: Session) -> None:

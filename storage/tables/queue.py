@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, func, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from storage.database import queries
 from storage.database.models import Job, JobKind, JobPriority, Subject, Withdrawal
 from storage.tables import workers
 
@@ -27,11 +28,23 @@ ORDER = (Job.priority, Job.turn, Job.queued_at, Job.id)
 def next_turn(session: Session, owner: str, priority: int, kind: JobKind) -> int:
     """Returns the turn of a job that is queued now, among the jobs whose kind shares a worker with its `kind`."""
     kinds = workers.competing_kinds(session)[kind]
-    queued = (Job.state == "queued", Job.kind.in_(kinds), Job.priority == priority)
-    # Of those that can be claimed: a job that waits in the trash would hold the turns back, to the advantage of its owner.
-    first = session.scalars(select(func.min(Job.turn)).where(*claimable(kinds), Job.priority == priority)).one() or 0
+    # Of those that can be claimed: jobs that wait in the trash would hold the turns back, and put their owner's next ones off.
+    queued = *claimable(kinds), Job.priority == priority
+    first = session.scalars(select(func.min(Job.turn)).where(*queued)).one() or 0
     last = session.scalars(select(func.max(Job.turn)).where(*queued, Job.owner == owner)).one()
     return first if last is None else max(first, last + 1)
+
+
+def rejoin(session: Session, subject_id: str) -> None:
+    """Gives the queued jobs of a subject that comes back from the trash turns from now on; they keep their order among themselves."""
+    mine = Job.subject_id == subject_id, Job.state == "queued"
+    group = Job.owner, Job.priority, Job.kind
+    groups = session.execute(select(*group, func.min(Job.turn)).where(*mine).group_by(*group)).all()
+    for owner, priority, kind, earliest in groups:
+        late = next_turn(session, owner, priority, kind) - earliest
+        if late > 0:
+            same = update(Job).where(*mine, Job.priority == priority, Job.kind == kind)
+            queries.execute_update(session, same.values(turn=Job.turn + late))
 
 
 def claimable(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:

@@ -17,10 +17,10 @@ from storage.database import queries
 from storage.database.models import Delivery, Job, Subject, Video, now
 from storage.errors import InTrash
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, idempotency, jobs, webhooks
+from storage.tables import deletions, idempotency, jobs, queue, webhooks
 
-AT_ONCE = 50
-"""Subjects and videos, of each, that one transaction deletes for good: other writers wait for it."""
+AT_ONCE = {Subject: 1, Video: 50}
+"""Subjects (with all their videos) and videos that one transaction deletes for good: other writers wait for it."""
 
 
 def check(row: Subject | Video) -> None:
@@ -49,7 +49,7 @@ def trash(session: Session, row: Subject | Video, *, keep_s: float) -> None:
     _set(session, type(row), type(row).id == row.id, type(row).trashed_until.is_(None), trashed_until=until)
     if isinstance(row, Subject):
         _set(session, Video, Video.subject_id == row.id, Video.trashed_until.is_(None), trashed_until=until)
-        jobs.cancel_active(session, *mine)  # one may have been created or claimed until the subject's row was locked
+    jobs.cancel_active(session, *mine)  # one may have been created, retried or claimed until the row was locked
 
 
 def restore(session: Session, row: Subject | Video) -> None:
@@ -62,6 +62,7 @@ def restore(session: Session, row: Subject | Video) -> None:
         if subject.trashed_until is not None:
             raise InTrash(f"The subject {subject.id} of this video is in the trash.", "Restore the subject.")
     elif row.trashed_until is not None:
+        queue.rejoin(session, row.id)
         same = Video.subject_id == row.id, Video.trashed_until == row.trashed_until
         _set(session, Video, *same, trashed_until=None)
     _set(session, type(row), type(row).id == row.id, trashed_until=None)
@@ -88,12 +89,20 @@ def delete_video(session: Session, store: ObjectStore, video: Video) -> None:
 def keep_longer(session: Session, *, keep_s: float) -> None:
     """Keeps all that is in the trash for at least `keep_s` seconds from now, as after a backup was restored: its time ran on meanwhile."""
     until = queries.server_now(session) + timedelta(seconds=keep_s)
-    for model in (Subject, Video):
-        _set(session, model, model.trashed_until < until, trashed_until=until)
+    times = {
+        time
+        for model in (Subject, Video)
+        for time in session.scalars(select(model.trashed_until).where(model.trashed_until < until))
+    }
+    for number, time in enumerate(
+        sorted(times)
+    ):  # different ones stay different: by equal ones, `restore` knows what went together
+        for model in (Subject, Video):
+            _set(session, model, model.trashed_until == time, trashed_until=until + timedelta(seconds=number))
 
 
 def delete_due(session: Session, store: ObjectStore) -> list[str]:
-    """Deletes for good the next AT_ONCE subjects and videos that have been in the trash for their time; returns the ids."""
+    """Deletes for good the next subjects and videos (AT_ONCE) that have been in the trash for their time; returns the ids."""
     subjects = _due(session, Subject)
     for subject in subjects:
         delete_subject(session, store, subject)
@@ -105,7 +114,7 @@ def delete_due(session: Session, store: ObjectStore) -> list[str]:
 
 def _due(session: Session, model: type[queries.Row]) -> list[queries.Row]:
     due = select(model).where(model.trashed_until <= queries.server_now(session)).order_by(model.trashed_until)
-    return list(session.scalars(due.limit(AT_ONCE).with_for_update(skip_locked=True)))
+    return list(session.scalars(due.limit(AT_ONCE[model]).with_for_update(skip_locked=True)))
 
 
 def _set(session: Session, model: type[Subject | Video], *where: ColumnElement[bool], **values: Any) -> None:

@@ -1,6 +1,6 @@
 """Uploads: files that arrive piece by piece over connections that may break, each to be used once.
 
-    receiving --append--> complete --consume--> used          from any of them --remove--> deleted, --expire--> trash
+    receiving --append--> complete --consume--> used          from any of them --remove, expire--> deleted
 
 The parts of an upload are objects `uploads/<upload>/<start>-<random>`; in earlier versions, a hyphen stood for the second slash.
 A part is stored first and counted afterwards, by one
@@ -46,6 +46,8 @@ speed that is allowed (api/requests/multipart.py)."""
 MAX_PARTS = 10_000
 """Parts of one upload. Each is an object and a row, so parts of a few bytes would cost far more than their bytes. A file of 2 GiB may
 still come in parts of 210 KiB, less than a bad connection carries before it breaks."""
+FEW_PARTS = 100
+"""Parts that are deleted by a row each: an upload of 800 MiB in parts of 8 MiB, as the page and the client send them."""
 BACKED = 3
 """An upload reserves disk space from other owners for so many times the bytes that have arrived, so that nobody can reserve without sending.
 Half of a file needs three times its size: its second half, and the space in which both are joined."""
@@ -211,18 +213,23 @@ def remove(session: Session, store: ObjectStore, upload_id: str, *, owner: str) 
     idempotency.erase_naming(session, upload_id, owner=owner)
 
 
-def expire(session: Session) -> tuple[list[str], list[str]]:
-    """Deletes the rows of the uploads that have expired.
+def keep_longer(session: Session, *, keep_s: float) -> None:
+    """Keeps all uploads for at least `keep_s` seconds from now, as after a backup was restored: their time ran on meanwhile."""
+    until = queries.server_now(session) + timedelta(seconds=keep_s)
+    queries.execute_update(session, update(Upload).where(Upload.expires_at < until).values(expires_at=until))
 
-    Returns:
-        The ids of these uploads, and the keys of their parts, which the caller moves to the trash after the commit.
+
+def expire(session: Session, store: ObjectStore) -> list[str]:
+    """Deletes the uploads that have expired, with their parts, and returns their ids.
+
+    One to which bytes are being added at this moment stays.
     """
-    expired = session.scalars(select(Upload.id).where(Upload.expires_at <= now())).all()
-    keys: list[str] = []
+    due = select(Upload.id).where(Upload.expires_at <= now()).with_for_update(skip_locked=True)
+    expired = list(session.scalars(due))
     for upload_id in expired:
-        keys += _delete_part_rows(session, upload_id)
+        _delete_parts(session, store, upload_id)
         session.execute(delete(Upload).where(Upload.id == upload_id))
-    return list(expired), keys
+    return expired
 
 
 def _usable() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
@@ -246,18 +253,18 @@ def _expiry(upload: Upload, settings: Settings, *, idle_s: float) -> datetime:
 
 
 def _delete_parts(session: Session, store: ObjectStore, upload_id: str) -> None:
-    """Deletes the rows of the upload's parts, and after the commit their objects."""
+    """Deletes the rows of the upload's parts, and after the commit their objects.
+
+    Few are deleted one by one: the deletion of a folder is repeated for an hour, and an owner may delete many uploads.
+    """
+    gone = delete(UploadPart).where(UploadPart.upload_id == upload_id).returning(UploadPart.key)
+    keys = session.scalars(gone, execution_options={"synchronize_session": False}).all()
     folder = _folder(upload_id)
-    elsewhere = [key for key in _delete_part_rows(session, upload_id) if not key.startswith(folder)]
-    deletions.request_objects(session, store, elsewhere)
-    deletions.request(session, store, folder)
+    if len(keys) > FEW_PARTS:
+        deletions.request(session, store, folder)
+        keys = [key for key in keys if not key.startswith(folder)]
+    deletions.request_objects(session, store, keys)
 
 
 def _folder(upload_id: str) -> str:
     return f"{PREFIX}{upload_id}/"
-
-
-def _delete_part_rows(session: Session, upload_id: str) -> Sequence[str]:
-    """Deletes the rows of the upload's parts; returns the keys of their objects."""
-    gone = delete(UploadPart).where(UploadPart.upload_id == upload_id).returning(UploadPart.key)
-    return session.scalars(gone, execution_options={"synchronize_session": False}).all()

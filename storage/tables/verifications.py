@@ -107,8 +107,8 @@ def release(session: Session, row: Verification) -> bool:
 
 
 def delete_expired(session: Session) -> int:
-    """Deletes requests older than RETENTION_S and returns their number; storage/cleanup.py removes files that they named."""
-    expired = Verification.created_at < now() - timedelta(seconds=RETENTION_S)
+    """Deletes requests that ended RETENTION_S ago and returns their number; storage/cleanup.py removes files that they named."""
+    expired = Verification.finished_at < now() - timedelta(seconds=RETENTION_S)
     return queries.execute_update(session, delete(Verification).where(expired))
 
 

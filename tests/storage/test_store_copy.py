@@ -47,6 +47,16 @@ def test_digests_survive_the_way_out_and_back(store, other, tmp_path, s3_server)
     assert store_copy.export_objects(other, tmp_path / "again") == (2, ["s/1"])
 
 
+@pytest.mark.parametrize("cut", [10, 66, 70])
+def test_a_copy_that_a_full_disk_has_cut_short_is_completed(store, other, tmp_path, cut):
+    store_copy.export_objects(store, tmp_path)
+    sums = tmp_path / store_copy.SUMS
+    first, last = sums.read_text().splitlines(keepends=True)
+    sums.write_text(first + last[:cut])
+    assert store_copy.export_objects(store, tmp_path) == (1, [])
+    assert store_copy.import_objects(other, tmp_path) == (2, []) and keys(other) == ["s/1", "s/2"]
+
+
 def test_what_was_damaged_in_the_copy_is_not_restored(store, other, tmp_path):
     store_copy.export_objects(store, tmp_path)
     (tmp_path / "objects/s/1").write_bytes(b"S/1")

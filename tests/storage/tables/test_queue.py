@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from storage.database.models import Job
+from datetime import timedelta
+
+from storage.database.models import Job, Subject, now
 from storage.tables import jobs, queue, workers
 from tests.storage.tables.test_jobs import claim, make, new_subject
 
@@ -52,6 +54,22 @@ def test_jobs_that_share_no_worker_do_not_move_each_other_s_turns(database):
     assert [claim(database, kinds=["preprocess"]).id for _ in range(3)] == ann[:3]
     bob = [add(database, "bob", kind="preprocess") for _ in range(2)]
     assert [claim(database, kinds=["preprocess"]).id for _ in range(3)] == [ann[3], *bob]
+
+
+def test_what_comes_back_from_the_trash_waits_for_others_and_puts_nobody_off(database):
+    with database.session() as session:
+        gone, subject = new_subject(session), new_subject(session)
+        gone.owner = subject.owner = "ann"
+        held = [jobs.create(session, "train", owner="ann", subject_id=gone.id).id for _ in range(3)]
+        session.flush()
+        gone.trashed_until = now() + timedelta(hours=1)
+        bob = [jobs.create(session, "train", owner="bob", subject_id=new_subject(session).id).id for _ in range(6)]
+    assert [claim(database).id for _ in range(3)] == bob[:3]
+    with database.session() as session:
+        mine = jobs.create(session, "train", owner="ann", subject_id=subject.id).id  # not after those in the trash
+        queue.rejoin(session, gone.id)
+        session.get(Subject, gone.id).trashed_until = None
+    assert order(database) == [bob[3], mine, held[0], bob[4], held[1], bob[5], held[2]]
 
 
 def test_low_priority_waits_for_all_others(database):

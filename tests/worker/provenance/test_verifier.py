@@ -274,6 +274,10 @@ def test_answers_and_files_go_after_a_while(house, monkeypatch):
     os.utime(left, (0, 0))
     worker.verifier.clean_up()
     assert not left.exists()
+    with house.database.session() as session:
+        row = verifications.claim(session)  # it waits still, however long ago it was accepted
+        assert verifications.fail(session, row, {"code": "c", "message": "m", "remedy": "r"})
+    worker.verifier.clean_up()
     with house.database.session(write=False) as session:
         assert session.query(Verification).count() == 0
     assert len(worker.object_cleaner.run_batch()) == 1
