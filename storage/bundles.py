@@ -35,6 +35,9 @@ MAX_MANIFEST_BYTES = 1 << 20
 DATE = (1980, 1, 1, 0, 0, 0)
 """Date of all members, the earliest of the format: bundles of the same subject differ in nothing but the time in the manifest."""
 
+ENCRYPTED = 0x1
+"""Flag of an encrypted member (general purpose bit 0 of the format)."""
+
 
 def derive_key(service_key: str) -> Ed25519PrivateKey:
     """Returns the key that signs bundles: its seed is HMAC-SHA-256 of a fixed text under the service's key."""
@@ -104,7 +107,15 @@ class Bundle:
             self.manifest = json.loads(signed)
         except InvalidSignature as error:
             raise BundleRefused("The bundle was changed after it was signed.") from error
-        except (zipfile.BadZipFile, KeyError, TypeError, ValueError, NotImplementedError, EOFError) as error:
+        except (
+            zipfile.BadZipFile,
+            KeyError,
+            TypeError,
+            ValueError,
+            NotImplementedError,
+            RecursionError,
+            EOFError,
+        ) as error:
             raise BundleRefused("The file is no bundle of a subject, or is not complete.") from error
         if self.signer not in trusted:
             remedy = "If that service is trusted, the operator adds the key to ADNERF_BUNDLE_KEYS."
@@ -133,8 +144,9 @@ class Bundle:
         return content
 
     def _open(self, name: str) -> BinaryIO:
-        """Opens a member. A compressed one is refused: nothing takes more space here than it took on the way."""
-        if self._archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+        """Opens a member. A compressed one is refused: nothing takes more space here than it took on the way; an encrypted one, too."""
+        member = self._archive.getinfo(name)
+        if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & ENCRYPTED:
             raise NotImplementedError(name)
         return self._archive.open(name)
 

@@ -109,9 +109,10 @@ def test_a_bundle_may_come_as_an_upload_and_gets_a_name(client, subject):
         lambda members: members.pop("runs") and None,
         lambda members: zipfile.ZIP_DEFLATED,
         lambda members: members.update({bundles.SIGNATURE: b"[]"}),
+        lambda members: members.update({bundles.SIGNATURE: b"[" * 40_000}),
         lambda members: members.update({bundles.MANIFEST: b" " * 100_000}),
     ],
-    ids=["bytes", "size", "manifest", "unsigned", "missing", "compressed", "signature", "large"],
+    ids=["bytes", "size", "manifest", "unsigned", "missing", "compressed", "signature", "nested", "large"],
 )
 def test_a_bundle_that_was_changed_is_refused(client, app, subject, change, monkeypatch):
     monkeypatch.setattr(bundles, "MAX_MANIFEST_BYTES", 50_000)
@@ -123,7 +124,9 @@ def test_a_bundle_that_was_changed_is_refused(client, app, subject, change, monk
 
 def test_what_is_no_bundle_or_only_half_of_one_is_refused(client, subject):
     content = exported(client, subject).content
-    for wrong in (content[: len(content) // 2], b"PK\x03\x04" + bytes(100), b"text"):
+    encrypted = bytearray(content)
+    encrypted[content.rindex(b"PK\x01\x02") + 8] |= bundles.ENCRYPTED  # of the signature
+    for wrong in (content[: len(content) // 2], bytes(encrypted), b"PK\x03\x04" + bytes(100), b"text"):
         check_problem(imported(client, wrong), "bundle_refused")
     check_problem(client.post("/v1/subjects/import", files={"name": (None, "a")}), "validation_failed")
 
