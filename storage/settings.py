@@ -173,6 +173,8 @@ class Settings(BaseSettings):
     """Networks that webhooks may call besides the public internet, over http and on any port too, such as `10.1.0.0/16, fd00::/8`."""
     voices_dir: str = ""
     """Folder with voices of Kokoro or Piper (ONNX files) that read scripts, on each worker that renders; empty: none."""
+    fonts_dir: str = ""
+    """Folder with fonts (TTF, OTF, TTC) for captions in the picture, on each worker that renders, besides the system's; empty: none."""
     speech_url: str = ""
     """Address of a server with OpenAI's `POST .../audio/speech`, such as `https://host/v1`; empty: none. It receives scripts."""
     speech_key: SecretStr = SecretStr("")

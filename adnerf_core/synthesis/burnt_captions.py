@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from adnerf_core.config import FPS, BurntCaptions
-from adnerf_core.errors import CaptionsUnavailable
 from adnerf_core.speech.captions import Cue, make_cues
 from adnerf_core.speech.timing import Word
+from adnerf_core.synthesis.fonts import font_for, load_font
 from adnerf_core.synthesis.overlay import Overlay
-from adnerf_core.synthesis.visible_label import load_font
 
 FONT = "DejaVuSans-Bold.ttf"
+"""Font of Matplotlib that is taken unless it lacks letters of the captions."""
 TEXT_HEIGHT = {"small": 0.042, "medium": 0.055, "large": 0.072}
 """Font size as a share of the picture's shorter edge. On a phone held upright, 5.5 % of the width are 4 mm."""
 MIN_TEXT_PX = 9
@@ -35,7 +36,15 @@ PADDING, LINE_HEIGHT = 0.35, 1.22
 class CaptionBurner:
     """Draws captions into frames of one size."""
 
-    def __init__(self, words: Sequence[Word], duration_s: float, style: BurntCaptions, height: int, width: int):
+    def __init__(
+        self,
+        words: Sequence[Word],
+        duration_s: float,
+        style: BurntCaptions,
+        height: int,
+        width: int,
+        fonts: Path | None = None,
+    ):
         """Prepares the captions.
 
         Args:
@@ -44,16 +53,19 @@ class CaptionBurner:
             style: how the captions look.
             height: of the frames, px.
             width: of the frames, px.
+            fonts: folder with the operator's fonts.
 
         Raises:
-            CaptionsUnavailable: the font does not have the letters.
-            MissingBackend: the font is missing.
+            CaptionsUnavailable: no font has the letters.
+            MissingBackend: the font of Matplotlib is missing.
         """
         self.style, self.height, self.width = style, height, width
         self.font_px = max(MIN_TEXT_PX, TEXT_HEIGHT[style.size] * min(height, width))
         line_width = max(8, int(WIDTH * width / (COLUMN * self.font_px)))
-        self.cues = make_cues(words, duration_s, line_width)
-        _require_letters("".join(cue.text for cue in self.cues))
+        cues = make_cues(words, duration_s, line_width)
+        self._font, known = font_for("".join(cue.text for cue in cues), FONT, fonts)
+        readable = (cue._replace(text=_without_boxes(cue.text, known)) for cue in cues)
+        self.cues = [cue for cue in readable if cue.text.strip()]
         self._drawn: tuple[Cue | None, Overlay | None] = (None, None)
 
     def over(self, frames: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -74,11 +86,11 @@ class CaptionBurner:
 
     def _draw(self, lines: list[str]) -> Overlay:
         font_px, style = self.font_px, self.style
-        font = load_font(FONT, font_px)
+        font = load_font(self._font, font_px)
         widest = max(font.getlength(line) for line in lines)
         if widest > WIDTH * self.width:  # wide letters: smaller ones
             font_px *= WIDTH * self.width / widest
-            font = load_font(FONT, font_px)
+            font = load_font(self._font, font_px)
         padding, line_height = PADDING * font_px, LINE_HEIGHT * font_px
         width = min(self.width, int(max(font.getlength(line) for line in lines) + 2 * padding) + 2)
         height = min(self.height, int(len(lines) * line_height + padding) + 2)
@@ -114,14 +126,6 @@ class CaptionBurner:
         return Overlay(place, image[..., :3] * image[..., 3:], image[..., 3:])
 
 
-def _require_letters(text: str) -> None:
-    """Raises CaptionsUnavailable if the font lacks a letter of the text: it would show boxes."""
-    from matplotlib.ft2font import FT2Font
-
-    font = FT2Font(load_font(FONT, 10).path)
-    missing = sorted({char for char in text if char.isalpha() and not font.get_char_index(ord(char))})
-    if missing:
-        raise CaptionsUnavailable(
-            f"The font of captions in the picture lacks letters of this script, such as {missing[0]}.",
-            "Use a caption file (captions.file) for this language.",
-        )
+def _without_boxes(text: str, known: set[int]) -> str:
+    """Returns the lines of a text without the signs that the font lacks."""
+    return "".join(char for char in text if char == "\n" or ord(char) in known)

@@ -71,6 +71,7 @@ def render(
     load: Callable[[RunDir, str], Subject] = load_subject,
     mark: Watermark | None = None,
     words: Sequence[Word] = (),
+    fonts: Path | None = None,
     watch: TakesPieces | None = None,
 ) -> RenderedVideo:
     """Writes a video of a subject saying `audio`. It is as long as the audio, rounded to a whole number of frames.
@@ -91,6 +92,7 @@ def render(
         load: loads the subject; a caller that renders repeatedly passes a function with a cache.
         mark: watermark that is embedded into the frames.
         words: what is said, for options.captions.burn.
+        fonts: folder with fonts for them, besides those of the system.
         watch: receives an MP4 while it is rendered (ffmpeg.write_video): its sound is decoded before, and heard meanwhile.
 
     Raises:
@@ -112,7 +114,7 @@ def render(
         count = len(codes)
         loop = audio is None
         kind, frames, height, width = _shaped_frames(subject, codes, options, view, background, device, progress, loop)
-        frames, warnings = _with_captions(frames, words, count / FPS, options, height, width)
+        frames, warnings = _with_captions(frames, words, count / FPS, options, height, width, fonts)
         frames = _labelled_and_marked(frames, options.label, mark, height, width)
         ffmpeg.write_video(
             out,
@@ -163,12 +165,13 @@ def _with_captions(
     options: RenderOptions,
     height: int,
     width: int,
+    fonts: Path | None,
 ) -> tuple[Iterator[np.ndarray], tuple[CaptionsUnavailable, ...]]:
     """Returns frames with the captions that are to be drawn into them, and why they cannot be."""
     if options.captions.burn is None or not words:
         return frames, ()
     try:
-        return CaptionBurner(words, duration_s, options.captions.burn, height, width).over(frames), ()
+        return CaptionBurner(words, duration_s, options.captions.burn, height, width, fonts).over(frames), ()
     except CaptionsUnavailable as error:
         return frames, (error,)
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
-from adnerf_core.errors import MissingBackend
+from adnerf_core.synthesis.fonts import load_font, packaged_font
 from adnerf_core.synthesis.overlay import Overlay
 
 DEFAULT_TEXT = "AI-generated"
@@ -59,7 +57,7 @@ class VisibleLabel:
 def _plate(text: str, size: int, max_width: int) -> Float[np.ndarray, "rows cols 2"]:
     """Draws the text on its plate, at most `max_width` px wide; returns brightness and opacity, 0..1."""
     font_size = max(MIN_TEXT_PX, TEXT_HEIGHT * size) * SUPERSAMPLING
-    font = load_font("DejaVuSans.ttf", font_size)
+    font = load_font(packaged_font("DejaVuSans.ttf"), font_size)
     padding = PADDING * font_size
     width = font.getlength(text) + 2 * padding
     scale = min(1.0, max_width * SUPERSAMPLING / width) / SUPERSAMPLING
@@ -71,14 +69,3 @@ def _plate(text: str, size: int, max_width: int) -> Float[np.ndarray, "rows cols
     draw.text((width / 2, height / 2), text, font=font, fill=(255, 255), anchor="mm")
     small = picture.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
     return np.asarray(small, np.float32) / 255
-
-
-def load_font(name: str, size: float) -> ImageFont.FreeTypeFont:
-    """Loads a font of the family DejaVu, which comes with Matplotlib and has the letters of most alphabets. Raises MissingBackend."""
-    package = find_spec("matplotlib")
-    path = Path(package.origin).parent / "mpl-data/fonts/ttf" / name if package and package.origin else None
-    if path is None or not path.exists():
-        raise MissingBackend(
-            "Text in pictures needs the fonts of Matplotlib.", "Run: pip install matplotlib, or ask the operator to."
-        )
-    return ImageFont.truetype(str(path), round(size))

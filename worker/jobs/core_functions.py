@@ -29,8 +29,8 @@ class CoreFunctions:
     load: Callable[[RunDir, str], Any]
     """(run, device) -> subject"""
     render: Callable[..., Any]
-    """(run, audio or None, out, options, progress, background=, device=, load=, mark=, duration_s=, watch=, words=)
-    -> frame, frames, duration_s, width, height, view, and perhaps warnings; `words` only for captions in the picture; `watch` takes
+    """(run, audio or None, out, options, progress, background=, device=, load=, mark=, duration_s=, watch=, words=, fonts=)
+    -> frame, frames, duration_s, width, height, view, and perhaps warnings; `words` and `fonts` only for captions in the picture; `watch` takes
     the pieces of an MP4 while it is rendered (adnerf_core/files/fragments.py), or is None"""
     weights: Mapping[str, Mapping[str, float]]
     """By kind of job and stage: the share of the time."""

@@ -67,6 +67,7 @@ class Pipeline:
         self.model_cache = ModelCache(core.load, core.free)
         self.provenance = core.provenance(settings)
         self.voices = core.speech(settings)
+        self.fonts = Path(settings.fonts_dir) if settings.fonts_dir else None
         self.speech = VideoSpeech(self.voices, core.transcriber(settings))
 
     def run(self, job: Job, stopping: threading.Event) -> None:
@@ -187,7 +188,7 @@ class Pipeline:
                 mark=self.provenance.mark(video.mark),
                 duration_s=video.idle_s,
                 watch=stream,
-                **({"words": words} if options.captions.burn is not None else {}),
+                **({"words": words, "fonts": self.fonts} if options.captions.burn is not None else {}),
             )
         attempt.lease.check()
         signed, manifest = self.provenance.sign(out, video, subject, rendered.frame)

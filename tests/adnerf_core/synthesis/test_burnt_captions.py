@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 
 from adnerf_core.config import BurntCaptions
 from adnerf_core.errors import CaptionsUnavailable
 from adnerf_core.files import yuv
 from adnerf_core.speech.timing import Word
-from adnerf_core.synthesis.burnt_captions import CaptionBurner
+from adnerf_core.synthesis import fonts
+from adnerf_core.synthesis.burnt_captions import FONT, CaptionBurner
+from adnerf_core.synthesis.fonts import font_for
 
 WORDS = [
     Word(1.0, 1.5, "Hello", False),
@@ -79,7 +83,45 @@ def test_planes_and_transparent_frames_get_the_same_captions():
     assert clear.shape == (180, 320, 4)
 
 
-def test_a_script_that_the_font_lacks_is_not_drawn_as_boxes():
+def test_a_script_that_the_font_lacks_is_not_drawn_as_boxes(monkeypatch):
+    monkeypatch.setattr(fonts, "SYSTEM_FOLDERS", ())
     with pytest.raises(CaptionsUnavailable, match="caption file"):
         burnt(360, 640, 0, words=[Word(0.0, 1.0, "你好", False)])
     burnt(360, 640, 0, words=[Word(0.0, 1.0, "Привет,", False), Word(1.0, 2.0, "Straße Ελλάδα", True)])
+
+
+def write_font(path, characters):
+    """Writes a font whose glyphs are all a tall bar."""
+    pen = TTGlyphPen(None)
+    for place in ((100, 0), (100, 800), (400, 800), (400, 0)):
+        (pen.lineTo if pen.points else pen.moveTo)(place)
+    pen.closePath()
+    bar = pen.glyph()
+    font = FontBuilder(1000)
+    font.setupGlyphOrder([".notdef", "bar"])
+    font.setupCharacterMap({ord(char): "bar" for char in characters})
+    font.setupGlyf({".notdef": bar, "bar": bar})
+    font.setupHorizontalMetrics({".notdef": (1000, 100), "bar": (1000, 100)})
+    font.setupHorizontalHeader(ascent=880, descent=-120)
+    font.setupNameTable({"familyName": "Bars", "styleName": "Regular"})
+    font.setupPost()
+    font.save(path)
+
+
+def test_letters_come_from_the_operators_fonts_and_signs_without_a_glyph_are_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr(fonts, "SYSTEM_FOLDERS", ())
+    lacking, having = tmp_path / "a-bold.ttf", tmp_path / "more" / "b.ttf"
+    having.parent.mkdir()
+    write_font(lacking, "你")
+    write_font(having, "你好。")
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    path, known = font_for("你好。🎉\N{VARIATION SELECTOR-16}", FONT, tmp_path)
+    assert path == having and {chr(code) for code in known} == set("你好。")
+    said = [Word(0.0, 1.0, "你好。🎉", False), Word(2.0, 3.0, "🎉", False)]
+    burner = CaptionBurner(said, 4.0, BurntCaptions(box=False), 360, 640, tmp_path)
+    assert [cue.text for cue in burner.cues] == ["你好。"]
+    frame = next(burner.over([np.full((360, 640, 3), 120, np.uint8)]))
+    columns = (frame > 235).all(-1).any(0).astype(int)
+    assert (np.diff(columns) == 1).sum() == 3, "three bars"
+    with pytest.raises(CaptionsUnavailable, match="ADNERF_FONTS_DIR"):
+        font_for("你\N{TAI LE LETTER KA}", FONT, tmp_path)

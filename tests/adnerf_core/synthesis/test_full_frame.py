@@ -13,6 +13,7 @@ from adnerf_core.files import ffmpeg, yuv
 from adnerf_core.files.footage_reader import FootageReader
 from adnerf_core.progress import Cancelled, silent
 from adnerf_core.speech.timing import Word
+from adnerf_core.synthesis import fonts
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.render import frame_shown, render
 from adnerf_core.synthesis.subject import load_subject
@@ -227,7 +228,8 @@ def test_memory_does_not_grow_with_the_length(subject, codes, monkeypatch):
 
 
 @pytest.mark.parametrize("frame", ["full", "portrait"])
-def test_videos_of_another_shape_have_captions_in_the_picture(toy_run, tmp_path, frame):
+def test_videos_of_another_shape_have_captions_in_the_picture(toy_run, tmp_path, frame, monkeypatch):
+    monkeypatch.setattr(fonts, "SYSTEM_FOLDERS", ())
     words = [Word(0.0, 0.4, "Hello", False), Word(0.4, 0.8, "there", True)]
     options = {"frame": frame, "size": 128, "aspect": "9:16", "fit": "contain", "sides": "#000000"}
     videos = []
