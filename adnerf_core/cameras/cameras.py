@@ -68,12 +68,14 @@ def cast_rays(camera: Camera, poses: Float[Tensor, "poses 4 4"], pixels: Float[T
     return RayBundle(poses[:, :3, 3].expand_as(directions), torch.nn.functional.normalize(directions, dim=-1))
 
 
-def project(camera: Camera, pose: Float[Tensor, "4 4"], points: Float[Tensor, "points 3"]) -> Float[Tensor, "points 2"]:
-    """Projects `points` of the head's frame to pixels (row, col). The points must lie in front of the camera."""
-    local = (points - pose[:3, 3]) @ pose[:3, :3]
-    depth = -local[:, 2]
-    cols = camera.center[0] + camera.focal * local[:, 0] / depth
-    rows = camera.center[1] - camera.focal * local[:, 1] / depth
+def project(
+    camera: Camera, pose: Float[Tensor, "*n 4 4"], points: Float[Tensor, "points 3"]
+) -> Float[Tensor, "*n points 2"]:
+    """Projects `points` of the head's frame to pixels (row, col), for each pose. The points must lie in front of the camera."""
+    local = (points - pose[..., None, :3, 3]) @ pose[..., :3, :3]
+    depth = -local[..., 2]
+    cols = camera.center[0] + camera.focal * local[..., 0] / depth
+    rows = camera.center[1] - camera.focal * local[..., 1] / depth
     return torch.stack([rows, cols], -1)
 
 

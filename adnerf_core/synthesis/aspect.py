@@ -13,8 +13,6 @@ from adnerf_core.files import yuv
 
 RATIOS = {"16:9": 16 / 9, "9:16": 9 / 16, "1:1": 1.0, "4:5": 4 / 5}
 """Width to height."""
-FACE_HEIGHT = 0.42
-"""Place of the middle of the face in the square around head and shoulders, as a share of its height."""
 BLUR = 0.06
 """Standard deviation of the blur of the sides, as a share of the shorter edge: no feature of a face is left."""
 DIMMED = 0.75

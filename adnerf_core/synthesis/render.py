@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from adnerf_core.cameras.view_control import AppliedView, canonical_frame
+from adnerf_core.cameras.cameras import project
+from adnerf_core.cameras.view_control import FILMED_QUANTILES, AppliedView, canonical_frame
 from adnerf_core.config import FPS, MAX_PORTRAIT_PX, RenderOptions, ViewChange
 from adnerf_core.errors import CaptionsUnavailable, FullFrameUnavailable
 from adnerf_core.files import ffmpeg
@@ -23,7 +24,7 @@ from adnerf_core.models.base import FrameConditions, TalkingHeadModel
 from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.progress import Progress, silent
 from adnerf_core.speech.timing import Word
-from adnerf_core.synthesis.aspect import FACE_HEIGHT, Reframing
+from adnerf_core.synthesis.aspect import Reframing
 from adnerf_core.synthesis.background import extract_foreground, make_background
 from adnerf_core.synthesis.burnt_captions import CaptionBurner
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
@@ -35,6 +36,8 @@ from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import Watermark
 
 DEFAULT_OPTIONS = RenderOptions()
+HEAD_MIDDLE = (0.0, -0.3, -0.45)
+"""Middle of the head, head frame, head units: behind the nose, halfway to the pivot of changed views, so that a turn moves it little."""
 
 
 @dataclass(frozen=True)
@@ -179,12 +182,20 @@ def _with_captions(
 def face_place(
     subject: Subject, options: RenderOptions, frame: Literal["full", "portrait"], height: int, width: int
 ) -> tuple[float, float]:
-    """Returns (row, col) of the middle of the face in frames of a size, px: that of the square around head and shoulders."""
+    """Returns (row, col), px, of the middle of the head in frames of a size: the middle of where it is in the footage.
+
+    The square around head and shoulders does not tell it: beside an edge of the footage, the head is not in its middle.
+    """
+    camera = subject.model.geometry.camera
+    places = project(camera, subject.poses, torch.tensor([HEAD_MIDDLE], device=subject.poses.device))[:, 0]
+    ends = places.quantile(torch.tensor(FILMED_QUANTILES, device=places.device), dim=0)
+    row, col = (ends.mean(0) / camera.height).tolist()
     if frame == "portrait":
-        return (FACE_HEIGHT + options.view.y) * height, (0.5 + options.view.x) * width
+        view = options.view
+        return ((row - 0.5) * view.zoom + 0.5 + view.y) * height, ((col - 0.5) * view.zoom + 0.5 + view.x) * width
     x, y, side = subject.playback.crop
     scale = height / subject.playback.height
-    return (y + FACE_HEIGHT * side) * scale, (x + side / 2) * scale
+    return (y + row * side) * scale, (x + col * side) * scale
 
 
 def _labelled_and_marked(
