@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 from importlib.util import find_spec
+from os.path import expanduser
 from pathlib import Path
 
 from PIL import ImageFont, features
@@ -98,7 +99,10 @@ def _needs_shaping(char: str) -> bool:
 
 def _installed(folder: Path | None) -> Iterator[Path]:
     """Yields the operator's fonts and the system's; in each folder the most legible ones first."""
-    for place in ([folder] if folder else []) + [Path(each).expanduser() for each in SYSTEM_FOLDERS]:
+    system = [
+        Path(expanduser(each)) for each in SYSTEM_FOLDERS
+    ]  # unlike Path.expanduser, it takes a user without a home
+    for place in [folder, *system] if folder else system:
         files = (path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
         yield from sorted((path for path in files if not path.name.lower().startswith(PLACEHOLDERS)), key=_illegibility)
 
