@@ -25,7 +25,7 @@ def get_samples(caller: CallerDep) -> resources.Samples:
 
 
 @router.get(
-    "/{name}",
+    "/{sample_name}",
     summary="Get a sample to try the service with",
     response_class=FileResponse,
     responses={
@@ -33,7 +33,7 @@ def get_samples(caller: CallerDep) -> resources.Samples:
         **problems("not_found", "validation_failed"),
     },
 )
-async def get_sample(name: samples.SampleName, caller: CallerDep, settings: SettingsDep) -> FileResponse:
+async def get_sample(sample_name: samples.SampleName, caller: CallerDep, settings: SettingsDep) -> FileResponse:
     """`person`: footage of a synthetic speaker; `speech`: a synthetic speech. The first request waits until they are made."""
-    path = await to_thread.run_sync(samples.sample, settings, name)
-    return FileResponse(path, media_type=MEDIA_TYPES[name])
+    path = await to_thread.run_sync(samples.sample, settings, sample_name)
+    return FileResponse(path, media_type=MEDIA_TYPES[sample_name])

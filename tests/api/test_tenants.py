@@ -33,7 +33,7 @@ CLASSES = {
     ("GET", "/v1/voices/{voice_id}/sample"): EVERYBODY,
     ("HEAD", "/v1/voices/{voice_id}/sample"): EVERYBODY,
     ("GET", "/v1/samples"): EVERYBODY,
-    ("GET", "/v1/samples/{name}"): EVERYBODY,
+    ("GET", "/v1/samples/{sample_name}"): EVERYBODY,
     ("POST", "/v1/verify"): REFERRING,
     ("GET", "/v1/jobs"): LIST,
     ("GET", "/v1/uploads"): LIST,
@@ -113,7 +113,7 @@ class Tenant:
             "delivery_id": delivery["id"],
             "verification_id": verification.id,
             "voice_id": "no-voice",
-            "name": "no-sample",
+            "sample_name": "no-sample",
             "attempt": "1",
             "segment": streams.HEADER,
             "token": "no-token",
@@ -249,7 +249,7 @@ def check(kind, answer, name, path, me, other):
         assert answer.status_code == 404, f"{name}: {answer.status_code} {answer.text}"
         check_problem(answer, "not_found")
     if kind is not REFERRING and kind is not ADMIN and kind is not None:
-        everybodys = ("owner", "voice_id", "name", "attempt", "segment")
+        everybodys = ("owner", "voice_id", "sample_name", "attempt", "segment")
         assert not any(value in answer.text for key, value in other.ids.items() if key not in everybodys), name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 
 import pytest
 
@@ -57,6 +58,11 @@ def test_the_log_names_route_and_ids_and_nothing_else(client, make, lines):
     ]
     assert told[1]["subject_id"] == subject["id"] and told[1]["status"] == 200 and told[1]["seconds"] >= 0
     assert "ecret" not in json.dumps(lines())
+
+
+def test_no_id_in_a_path_has_a_name_that_the_log_needs_itself(app):
+    parameters = {name for path in app.openapi()["paths"] for name in re.findall(r"{(\w+)}", path)}
+    logging.getLogger().makeRecord("x", 0, "", 0, "", (), None, extra=dict.fromkeys(parameters))
 
 
 def test_a_mistake_of_ours_is_logged_with_the_id_that_the_client_sees(client, monkeypatch, lines):

@@ -130,6 +130,6 @@ export function videoForm(subject, signal, asked, person = null) {
       },
     },
     shown.element,
-    h("div", { class: "panel make-side" }, title, person, said.element, folded, problem, sending, h("div", { class: "make-bar" }, submit)),
+    h("div", { class: "panel make-side" }, title, person, said.element, folded, problem, h("div", { class: "make-bar" }, sending, submit)),
   );
 }

@@ -66,6 +66,7 @@ export const texts = {
   "people.none": "Noch ist niemand da. Fügen Sie eine Person hinzu, um Videos zu erstellen.",
   "sample.try": "Mit einer Beispielperson ausprobieren",
   "sample.person.use": "Beispielperson verwenden (künstlich)",
+  "sample.drawing": "Die Beispielperson wird gezeichnet. Beim ersten Mal dauert das eine halbe Minute oder länger.",
   "sample.person": "Beispielperson (künstlich)",
   "sample.speech": "Beispielsprache (künstlich)",
   "sample.name": "Beispielperson (künstlich)",

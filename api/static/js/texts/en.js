@@ -66,6 +66,7 @@ export const texts = {
   "people.none": "There is nobody yet. Add a person to make videos with.",
   "sample.try": "Try it with a sample person",
   "sample.person.use": "Use a sample person (synthetic)",
+  "sample.drawing": "Drawing the sample person. The first time takes half a minute or more.",
   "sample.person": "Sample person (synthetic)",
   "sample.speech": "Sample speech (synthetic)",
   "sample.name": "Sample person (synthetic)",

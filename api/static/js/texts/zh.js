@@ -66,6 +66,7 @@ export const texts = {
   "people.none": "还没有人物。请添加一个人物来制作视频。",
   "sample.try": "用示例人物试一试",
   "sample.person.use": "使用示例人物（合成）",
+  "sample.drawing": "正在绘制示例人物。第一次需要半分钟或更久。",
   "sample.person": "示例人物（合成）",
   "sample.speech": "示例语音（合成）",
   "sample.name": "示例人物（合成）",

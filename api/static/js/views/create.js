@@ -6,8 +6,8 @@ import { h, icon } from "../dom.js";
 import { bytes, duration } from "../format.js";
 import { cameraRecorder } from "../form/camera.js";
 import { judgeFootage } from "../judge.js";
-import { act, attempt, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
-import { hasSamples, sample } from "../samples.js";
+import { act, attempt, bar, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
+import { hasSamples, sample, takeTrial } from "../samples.js";
 import { t } from "../text.js";
 import { forgetUnfinished, unfinished } from "../tus.js";
 import { send } from "../upload_progress.js";
@@ -92,15 +92,23 @@ export async function createView(main, _args, signal) {
     }
     choose(file);
     await judging;
+    return kept.file === file;
   };
-  const trial = act(t("sample.person.use"), "spark", useSample, problem);
+  const drawing = async () => {
+    const waiting = bar(t("sample.drawing"));
+    waiting.update({ share: null });
+    refused.replaceChildren(waiting);
+    return useSample().finally(() => waiting.remove());
+  };
+  const trial = act(t("sample.person.use"), "spark", drawing, refused);
   trial.classList.add("small");
   trial.hidden = true;
   hasSamples(signal).then((there) => {
     trial.hidden = !there;
-    if (!there || !sessionStorage.getItem("adnerf-sample")) return;
-    sessionStorage.removeItem("adnerf-sample");
-    trial.click();
+    if (!there || !takeTrial()) return;
+    form.elements.preset.value = "draft"; // who tries wants to see something soon
+    keep("preset", "draft");
+    attempt(trial, refused, drawing).then((taken) => taken && !signal.aborted && form.requestSubmit());
   });
 
   const create = async (uploaded) => {
@@ -149,8 +157,7 @@ export async function createView(main, _args, signal) {
       field(t("consent"), consent, t("consent.hint")),
       choice(t("preset"), "preset", PRESETS.map((id) => ({ id, name: t(`preset.${id}`), text: t(`preset.${id}.text`) })), typed.preset ?? "standard", (id) => keep("preset", id)),
       problem,
-      sending,
-      h("div", { class: "make-bar" }, submit),
+      h("div", { class: "make-bar" }, sending, submit),
     ),
   );
   show();

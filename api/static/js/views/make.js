@@ -6,7 +6,7 @@ import { videoForm } from "../form/form.js";
 import { active, follow } from "../jobs.js";
 import { field } from "../parts.js";
 import { t } from "../text.js";
-import { hasSamples } from "../samples.js";
+import { beginTrial, hasSamples } from "../samples.js";
 import { personCard } from "./people.js";
 
 const CHOSEN = "adnerf-person";
@@ -69,7 +69,7 @@ function comingList() {
 }
 
 function hero(signal) {
-  const trial = h("a", { class: "button large", href: "#/new", hidden: true, onclick: () => sessionStorage.setItem("adnerf-sample", "yes") }, icon("spark"), t("sample.try"));
+  const trial = h("a", { class: "button large", href: "#/new", hidden: true, onclick: beginTrial }, icon("spark"), t("sample.try"));
   hasSamples(signal).then((there) => (trial.hidden = !there));
   return h(
     "section",
