@@ -111,7 +111,7 @@ export const texts = {
   "preview.filmed": "Grobe Vorschau mit dem gefilmten Hintergrund. Das Video ist schärfer und hat den gewählten.",
   "preview.alt": "{name}, das Modell bisher",
   "preview.strip": "Oben: Ihre Aufnahme. Unten: das Modell bisher (zuerst der Kopf, dann die Schultern).",
-  "preview.soon": "In etwa einer Minute erscheint hier eine Vorschau des Modells.",
+  "preview.soon": "In einigen Minuten erscheint hier eine Vorschau des Modells.",
 
   "frame.auto": "Automatisch",
   "frame.auto.text": "ganzes Bild; Porträt, wenn Ansicht, Hintergrund oder Bewegung geändert sind",

@@ -111,7 +111,7 @@ export const texts = {
   "preview.filmed": "Rough preview, with the filmed background. The video is sharper and has the one that you chose.",
   "preview.alt": "{name}, the model so far",
   "preview.strip": "Top: your footage. Bottom: the model so far (the head comes first, the shoulders follow).",
-  "preview.soon": "A preview of the model appears here in about a minute.",
+  "preview.soon": "A preview of the model appears here within a few minutes.",
 
   "frame.auto": "Automatic",
   "frame.auto.text": "whole; a portrait if view, background or movement is changed",

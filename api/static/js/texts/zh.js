@@ -111,7 +111,7 @@ export const texts = {
   "preview.filmed": "粗略预览，显示拍摄时的背景。视频会更清晰，并使用所选背景。",
   "preview.alt": "{name}，目前的模型",
   "preview.strip": "上：您的素材。下：目前的模型（先是头部，然后是肩部）。",
-  "preview.soon": "大约一分钟后这里会出现模型预览。",
+  "preview.soon": "几分钟后这里会出现模型预览。",
 
   "frame.auto": "自动",
   "frame.auto.text": "完整画面；更改视角、背景或动作时为头像",

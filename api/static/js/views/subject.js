@@ -27,7 +27,7 @@ export async function subjectView(main, [id], signal) {
   const part = Object.fromEntries(names.map((name) => [name, h("div", {})]));
   const grown = h("figure", { class: "grown" }, h("img", { alt: t("preview.alt", { name: subject.name }), width: 480, height: 240 }), h("figcaption", { class: "faint small" }, t("preview.strip")));
   const soon = h("p", { class: "faint small" }, t("preview.soon"));
-  const film = h("div", {}, part.film, soon, grown);
+  const film = h("div", { class: "film" }, part.film, soon, grown);
   const about = h("div", {}, part.footage, part.quality, part.more);
   const split = h("div", { class: "split" }, film, h("div", {}, part.work, about));
   main.append(h("a", { class: "up", href: "#/people" }, icon("back"), t("nav.people")), part.head, part.problem, part.speak, part.videos, split);
