@@ -87,6 +87,8 @@ def test_the_tab_tells_how_far_it_is(page, footage):
     expect(page).to_have_title(re.compile(r"\(\d+.?%\) wim"))
     expect(page.locator("link[rel=icon]")).to_have_attribute("href", re.compile("^data:image/png"))
     expect(page.get_by_text("ready in about")).to_be_visible()
+    page.set_viewport_size({"width": 390, "height": 844})
+    expect(working(page, "Training the head")).to_be_in_viewport()  # how far it is comes before the footage
     expect(page.locator(".player")).to_have_js_property("videoWidth", 96)  # the footage is shown at once
     page.get_by_role("button", name="Cancel").click()
     expect(page).to_have_title("wim – adnerf")
@@ -108,5 +110,7 @@ def test_the_page_speaks_the_browser_s_language(browser, service, locale, title)
             page.goto(address)
             expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
             assert_fits(page)
+            tops = page.locator("header nav a").evaluate_all("links => links.map((link) => link.offsetTop)")
+            assert len(set(tops)) == 1, "the navigation is in one line"
         expect(page.get_by_role("link", name=title, exact=True)).to_be_visible()
         assert page.evaluate("document.documentElement.lang") == locale[:2]

@@ -68,6 +68,13 @@ def test_an_upload_is_paused_cut_reloaded_and_still_arrives(page, footage):
     expect(page.get_by_role("button", name="Make the video")).to_be_visible()
 
 
+def test_what_does_not_exist_has_a_heading_and_a_way_out(page):
+    page.goto("/#/subjects/sub_nope")
+    expect(page.get_by_role("alert")).to_contain_text("does not exist or was deleted")
+    expect(page.get_by_role("link", name="All people")).to_be_visible()
+    assert_accessible(page)
+
+
 def test_a_video_from_elsewhere_was_not_made_here(page, footage):
     page.get_by_role("navigation").get_by_role("link", name="Verify").click()
     page.get_by_label("Drop a video here").set_input_files(footage("hal"))

@@ -64,7 +64,7 @@ async function show() {
     announce(title ?? t("nav.make"));
   } catch (error) {
     if (signal.aborted) return;
-    place.replaceChildren(problemBox(error, { retry: error.code === "network" ? show : null, more: h("a", { class: "button small", href: "#/people" }, t("people.all")) }));
+    place.replaceChildren(h("h1", { class: "unseen" }, t(name ? `nav.${name}` : "lost")), problemBox(error, { retry: error.code === "network" ? show : null, more: h("a", { class: "button small", href: "#/people" }, t("people.all")) }));
     backAgain.addEventListener("back", show, { once: true, signal });
   } finally {
     fitBanner();

@@ -338,7 +338,7 @@ export const texts = {
   "facts.frame": "Ausschnitt",
   "facts.picture": "Bild",
   "facts.view": "Ansicht",
-  "facts.filmed": "wie gefilmt",
+  "facts.filmed": "Wie gefilmt",
   "facts.background": "Hintergrund",
   "facts.motion": "Bewegung",
   "facts.label": "Hinweis",

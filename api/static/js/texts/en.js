@@ -338,7 +338,7 @@ export const texts = {
   "facts.frame": "Frame",
   "facts.picture": "Picture",
   "facts.view": "View",
-  "facts.filmed": "as filmed",
+  "facts.filmed": "As filmed",
   "facts.background": "Background",
   "facts.motion": "Movement",
   "facts.label": "Label",

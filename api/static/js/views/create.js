@@ -52,7 +52,11 @@ export async function createView(main, _args, signal) {
     }
     show();
   };
-  const show = () => (kept.file ? showFootage() : pick());
+  const advice = h("details", { class: "advice" }, h("summary", {}, t("create.advice")), h("ul", {}, ADVICE.map((line) => h("li", {}, t(`create.advice.${line}`)))));
+  const show = () => {
+    advice.open = !kept.file && matchMedia("(min-width: 56rem)").matches; // where it is beside the form, not above
+    return kept.file ? showFootage() : pick();
+  };
   const other = () => {
     Object.assign(kept, { file: null, about: null });
     for (const each of [problem, refused]) each.replaceChildren();
@@ -149,7 +153,7 @@ export async function createView(main, _args, signal) {
         attempt(submit, problem, start);
       },
     },
-    h("div", {}, footage, refused, h("div", {}, trial), resumeNote(), h("details", { class: "advice", open: true }, h("summary", {}, t("create.advice")), h("ul", {}, ADVICE.map((line) => h("li", {}, t(`create.advice.${line}`)))))),
+    h("div", {}, footage, refused, h("div", {}, trial), resumeNote(), advice),
     h(
       "div",
       { class: "panel" },

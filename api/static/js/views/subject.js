@@ -29,7 +29,7 @@ export async function subjectView(main, [id], signal) {
   const soon = h("p", { class: "faint small" }, t("preview.soon"));
   const film = h("div", { class: "film" }, part.film, soon, grown);
   const about = h("div", {}, part.footage, part.quality, part.more);
-  const split = h("div", { class: "split" }, film, h("div", {}, part.work, about));
+  const split = h("div", { class: "split way-of" }, film, h("div", {}, part.work, about));
   main.append(h("a", { class: "up", href: "#/people" }, icon("back"), t("nav.people")), part.head, part.problem, part.speak, part.videos, split);
   const progress = bar("");
   const left = countdown();
@@ -72,7 +72,7 @@ export async function subjectView(main, [id], signal) {
     show();
   };
   const asked = (video) => (location.hash = `#/videos/${video.id}`);
-  const button = (text, sign, link) => act(text, sign, async () => (await write("POST", link), await look()), part.problem);
+  const button = (text, sign, link, kind) => act(text, sign, async () => (await write("POST", link), await look()), part.problem, kind);
 
   const heading = () => [
     h("div", { class: "head" }, h("h1", {}, subject.name), chip(subjectState(subject))),
@@ -88,7 +88,7 @@ export async function subjectView(main, [id], signal) {
       "section",
       { class: "panel", "aria-label": t("progress") },
       steps(subject),
-      job && [progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), button(t("cancel"), "stop", job.links.cancel))],
+      job && [progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), button(t("cancel"), "stop", job.links.cancel, "small"))],
       failed?.error && failure(failed),
       failed && !withdrawn && [
         failed.state === "cancelled" && h("p", {}, t("subject.cancelled")),

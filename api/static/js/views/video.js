@@ -47,7 +47,7 @@ export async function videoView(main, [id], signal) {
     const image = h("img", { class: "waiting-for", alt: "" });
     const poster = video.links.thumbnail ?? subject.links.preview;
     if (poster) picture(image, poster, signal).catch(() => {});
-    const cancel = act(t("cancel"), "stop", move(job.links.cancel), problem);
+    const cancel = act(t("cancel"), "stop", move(job.links.cancel), problem, "small");
     const preview = video.links.stream && h("video", { class: "watched", width: 16, height: 9, controls: true, playsinline: true, "aria-label": t("video.preview") });
     if (preview) {
       watching = { player: preview, stop: new AbortController() };

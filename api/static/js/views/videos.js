@@ -68,10 +68,11 @@ export async function videosView(main, [of], signal) {
     fill(place, found.items.map(({ id }) => id), () => (found.items.length ? h("ul", { class: "list" }, found.items.map(card)) : h("p", { class: "lead" }, none)));
     for (const each of found.items) card(each).show(each, people.get(each.subject_id), signal);
     more.hidden = !found.more;
+    filters.hidden = !found.items.length && none === t("videos.none");
     showTools();
   };
-  await look();
   const filters = h("div", { class: "filters" }, field(t("videos.find"), find), field(t("person"), person), field(t("videos.state"), state));
+  await look();
   main.append(h("div", { class: "head" }, h("h1", {}, t("nav.videos")), trashLink(), h("a", { class: "button primary", href: "#/" }, icon("plus"), t("nav.make"))), filters, tools, problem, place, h("div", { class: "row" }, more));
   follow(() => found.items.some((each) => active(each.job)), look, signal);
   return t("nav.videos");
