@@ -45,7 +45,7 @@ demo: env       ## create a subject from a video, then a talking video; VIDEO=me
 	$(BIN)/python -m demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(AUDIO),--audio '$(AUDIO)') $(if $(PRESET),--preset $(PRESET))
 
 test: .venv/.browser    ## run all tests
-	$(TEST_ENV) $(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
+	$(TEST_ENV) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 chaos: test-env ## test the promises under more than 300 faults of every kind; about an hour
 	$(TEST_ENV) $(BIN)/python -m benchmarks.chaos $(CHAOS)

@@ -69,7 +69,7 @@ def base(installed, tmp_path_factory):
         for name, owners in packages_distributions().items()
         if not {canonicalize_name(owner) for owner in owners} & allowed
     }
-    assert {"torch", "numpy", "cryptography", "cv2", "c2pa"} <= names and not {"fastapi", "celery", "typer"} & names
+    assert {"torch", "numpy", "cv2", "c2pa"} <= names and not {"fastapi", "celery", "typer"} & names
     folder = tmp_path_factory.mktemp("base")
     (folder / "sitecustomize.py").write_text(WITHOUT.format(names=names))
     return folder

@@ -237,6 +237,18 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
     return _move(session, "release", *_fence(job_id, attempt), **values) is not None
 
 
+def rejoin(session: Session, subject_id: str) -> None:
+    """Gives the queued jobs of a subject that comes back from the trash turns from now on; they keep their order among themselves."""
+    mine = Job.subject_id == subject_id, Job.state == "queued"
+    group = Job.owner, Job.priority, Job.kind
+    groups = session.execute(select(*group, func.min(Job.turn)).where(*mine).group_by(*group)).all()
+    for owner, priority, kind, earliest in groups:
+        late = queue.next_turn(session, owner, priority, kind) - earliest
+        if late > 0:
+            same = update(Job).where(*mine, Job.priority == priority, Job.kind == kind)
+            queries.execute_update(session, same.values(turn=Job.turn + late))
+
+
 def release_all(session: Session) -> None:
     """Returns all running jobs to their old positions, as after a backup was restored: their workers know nothing of it."""
     running = select(Job.id, Job.attempt).where(Job.state == "running")

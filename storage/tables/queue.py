@@ -11,10 +11,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, get_args
 
-from sqlalchemy import ColumnElement, func, select, tuple_, update
+from sqlalchemy import ColumnElement, func, select, tuple_
 from sqlalchemy.orm import Session
 
-from storage.database import queries
 from storage.database.models import Job, JobKind, JobPriority, Subject, Withdrawal
 from storage.tables import workers
 
@@ -33,18 +32,6 @@ def next_turn(session: Session, owner: str, priority: int, kind: JobKind) -> int
     first = session.scalars(select(func.min(Job.turn)).where(*queued)).one() or 0
     last = session.scalars(select(func.max(Job.turn)).where(*queued, Job.owner == owner)).one()
     return first if last is None else max(first, last + 1)
-
-
-def rejoin(session: Session, subject_id: str) -> None:
-    """Gives the queued jobs of a subject that comes back from the trash turns from now on; they keep their order among themselves."""
-    mine = Job.subject_id == subject_id, Job.state == "queued"
-    group = Job.owner, Job.priority, Job.kind
-    groups = session.execute(select(*group, func.min(Job.turn)).where(*mine).group_by(*group)).all()
-    for owner, priority, kind, earliest in groups:
-        late = next_turn(session, owner, priority, kind) - earliest
-        if late > 0:
-            same = update(Job).where(*mine, Job.priority == priority, Job.kind == kind)
-            queries.execute_update(session, same.values(turn=Job.turn + late))
 
 
 def claimable(kinds: Collection[JobKind]) -> tuple[ColumnElement[bool], ...]:

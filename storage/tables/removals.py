@@ -17,7 +17,7 @@ from storage.database import queries
 from storage.database.models import Delivery, Job, Subject, Video, now
 from storage.errors import InTrash
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, idempotency, jobs, queue, webhooks
+from storage.tables import deletions, idempotency, jobs, webhooks
 
 AT_ONCE = {Subject: 1, Video: 50}
 """Subjects (with all their videos) and videos that one transaction deletes for good: other writers wait for it."""
@@ -62,7 +62,7 @@ def restore(session: Session, row: Subject | Video) -> None:
         if subject.trashed_until is not None:
             raise InTrash(f"The subject {subject.id} of this video is in the trash.", "Restore the subject.")
     elif row.trashed_until is not None:
-        queue.rejoin(session, row.id)
+        jobs.rejoin(session, row.id)
         same = Video.subject_id == row.id, Video.trashed_until == row.trashed_until
         _set(session, Video, *same, trashed_until=None)
     _set(session, type(row), type(row).id == row.id, trashed_until=None)
@@ -94,9 +94,8 @@ def keep_longer(session: Session, *, keep_s: float) -> None:
         for model in (Subject, Video)
         for time in session.scalars(select(model.trashed_until).where(model.trashed_until < until))
     }
-    for number, time in enumerate(
-        sorted(times)
-    ):  # different ones stay different: by equal ones, `restore` knows what went together
+    # Different times stay different: by equal ones, `restore` knows what went together.
+    for number, time in enumerate(sorted(times)):
         for model in (Subject, Video):
             _set(session, model, model.trashed_until == time, trashed_until=until + timedelta(seconds=number))
 

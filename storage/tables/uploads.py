@@ -2,10 +2,10 @@
 
     receiving --append--> complete --consume--> used          from any of them --remove, expire--> deleted
 
-The parts of an upload are objects `uploads/<upload>/<start>-<random>`; in earlier versions, a hyphen stood for the second slash.
-A part is stored first and counted afterwards, by one
-UPDATE that names the offset at which it begins. So everything that is counted is durable, however a process ends; and of two
-requests that send the same bytes at once, even to different machines, one succeeds. The parts joined in order are the file.
+The parts of an upload are objects `uploads/<upload>/<start>-<random>`; in earlier versions, a hyphen stood for the second slash. A
+part is stored first and counted afterwards, by one UPDATE that names the offset at which it begins. So everything that is counted is
+durable, however a process ends; and of two requests that send the same bytes at once, even to different machines, one succeeds. The
+parts joined in order are the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.engine import after_rollback
+from storage.database.engine import after_commit, after_rollback
 from storage.database.models import Upload, UploadPart, new_id, now
 from storage.errors import (
     FileTooLarge,
@@ -263,6 +263,10 @@ def _delete_parts(session: Session, store: ObjectStore, upload_id: str) -> None:
     if len(keys) > FEW_PARTS:
         deletions.request(session, store, folder)
         keys = [key for key in keys if not key.startswith(folder)]
+    else:
+        after_commit(
+            session, lambda: store.delete_prefix(folder), remote=True
+        )  # with the folder itself, where it is one
     deletions.request_objects(session, store, keys)
 
 
