@@ -147,7 +147,7 @@ class Bundle:
         """Opens a member. A compressed one is refused: nothing takes more space here than it took on the way; an encrypted one, too."""
         member = self._archive.getinfo(name)
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & ENCRYPTED:
-            raise NotImplementedError(name)
+            raise zipfile.BadZipFile(name)
         return self._archive.open(name)
 
 
