@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -12,8 +14,9 @@ WIDTH = 320
 """Width of the pictures that are compared, px: corners of the background are still found to a fraction of a pixel, and two per
 cent of the width, which are refused, are 6 px."""
 
-KEY_DISTANCE_PX = 2.0
-"""Motion of the background, px at WIDTH, after which the key picture is replaced."""
+KEY_DISTANCE_PX = 8.0
+"""Motion of the background, px at WIDTH, after which the key picture is replaced: beyond what counts as a still camera, so that a still
+camera keeps its first picture and one wrong measurement does not stay; and little enough for the corners to be tracked."""
 
 MAX_CORNERS, CORNER_QUALITY, CORNER_SPACING = 200, 0.01, 6
 """Corners of the background: their largest number, smallest strength over the strongest one's, and smallest distance, px."""
@@ -29,24 +32,30 @@ LOCAL_PX = 10
 wall, change the brightness over longer distances, and corners over shorter ones."""
 
 MAX_FAILURES = 4
-"""Pictures in a row that do not match the key picture before it is replaced, without a measurement: another shot, or nothing to see."""
+"""Pictures in a row that match neither earlier picture before these are replaced, without a measurement: another shot, or nothing to
+see."""
+
+LASTING = 3
+"""Measurements whose median counts: leaves in a gust move the few corners beside a large person in one picture, a camera in many."""
 
 
 class CameraMotionDetector:
     """Follows the background through a video.
 
     Each picture is compared with a key picture, which is replaced only after the background has moved. So the errors of a
-    still camera do not add up.
+    still camera do not add up. Where the key picture does not match (the person hides what it shows), the last picture that was
+    measured takes its place.
 
     Attributes:
-        shift: how far the background got from where it started, at most, in widths of the picture.
+        shift: how far the background got from where it started, at most, in widths of the picture; 0 for fewer than three pictures.
     """
 
     def __init__(self):
         self.shift = 0.0
-        self._key: np.ndarray | None = None
-        self._key_pose = np.eye(3)
+        self._key: tuple[np.ndarray, np.ndarray] | None = None  # a picture, and the transform from the first one to it
+        self._latest: tuple[np.ndarray, np.ndarray] | None = None  # of the last picture that was measured
         self._failures = 0
+        self._drifts: deque[float] = deque(maxlen=LASTING)
 
     def add_frame(self, frame: UInt8[np.ndarray, "height width 3"], face: Box | None) -> None:
         """Adds the next picture (RGB). The person is masked out by the box of the face, if one is known."""
@@ -54,22 +63,29 @@ class CameraMotionDetector:
         small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         gray = _evenly_lit(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
         if self._key is None or face is None:
-            self._key = gray
+            self._key = self._latest = gray, np.eye(3) if self._latest is None else self._latest[1]
             return
-        step = _background_step(self._key, gray, tuple(scale * v for v in face))
-        if step is None:
-            self._failures += 1
-            if self._failures > MAX_FAILURES:
-                self._key, self._failures = gray, 0
-            return
-        self._failures = 0
-        pose = step @ self._key_pose
-        rows, columns = gray.shape
-        corners = np.array([(0, 0, 1), (columns, 0, 1), (0, rows, 1), (columns, rows, 1)], float).T
-        drift = np.linalg.norm((pose @ corners - corners)[:2], axis=0)
-        self.shift = max(self.shift, float(np.median(drift)) / columns)
-        if np.median(np.linalg.norm((step @ corners - corners)[:2], axis=0)) > KEY_DISTANCE_PX:
-            self._key, self._key_pose = gray, pose
+        box = tuple(scale * v for v in face)
+        for picture, pose in (self._key, self._latest):
+            if (step := _background_step(picture, gray, box)) is not None:
+                self._failures = 0
+                self._add_step(*step, pose, gray)
+                return
+        self._failures += 1
+        if self._failures > MAX_FAILURES:
+            self._key, self._failures = (gray, self._latest[1]), 0
+            self._latest = self._key
+
+    def _add_step(self, step: np.ndarray, corners: np.ndarray, pose: np.ndarray, gray: np.ndarray) -> None:
+        """Adds the transform from a picture with `pose` to the picture `gray`, measured at `corners`."""
+        moved = step @ corners
+        drift = float(np.median(np.linalg.norm((moved - np.linalg.inv(pose) @ corners)[:2], axis=0)))
+        self._drifts.append(drift / WIDTH)
+        if len(self._drifts) == LASTING:
+            self.shift = max(self.shift, float(np.median(self._drifts)))
+        self._latest = gray, step @ pose
+        if np.median(np.linalg.norm((moved - corners)[:2], axis=0)) > KEY_DISTANCE_PX:
+            self._key = self._latest
 
 
 def _evenly_lit(gray: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
@@ -78,8 +94,17 @@ def _evenly_lit(gray: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "h
     return np.clip(gray * (128 / np.maximum(local, 16)), 0, 255).astype(np.uint8)
 
 
-def _background_step(before: np.ndarray, after: np.ndarray, face: Box) -> Float[np.ndarray, "3 3"] | None:
-    """The similarity transform of the background between two grey pictures; None if it cannot be measured."""
+def _background_step(
+    before: np.ndarray, after: np.ndarray, face: Box
+) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 corners"]] | None:
+    """Measures how the background moves between two grey pictures.
+
+    Motion is judged where corners are seen, not at the picture's edges: beside a large person the background is a strip of a few
+    pixels, and a scale or a turn that it gives is wrong by many pixels at the other side.
+
+    Returns:
+        The similarity transform and the corners in `before` that follow it, (column, row, 1) px; None if it cannot be measured.
+    """
     outside = np.full(before.shape, 255, np.uint8)
     x, y, w, h = (int(v) for v in face)
     outside[max(0, y - h) :, max(0, x - w // 2) : x + w + w // 2] = 0  # hair, neck
@@ -96,4 +121,5 @@ def _background_step(before: np.ndarray, after: np.ndarray, face: Box) -> Float[
     )
     if matrix is None or inliers.mean() < MIN_INLIERS:
         return None
-    return np.vstack([matrix, [0, 0, 1]])
+    agreed = corners[tracked][inliers[:, 0] == 1, 0]
+    return np.vstack([matrix, [0, 0, 1]]), np.column_stack([agreed, np.ones(len(agreed))]).T

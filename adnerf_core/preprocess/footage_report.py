@@ -44,8 +44,8 @@ MIN_SPEECH_SHARE = 0.4
 """Share of speech in the sound below which much of the footage teaches nothing about lips."""
 
 MAX_CAMERA_SHIFT = 0.01
-"""Motion of the background, in widths of the picture, above which a warning is given: 5 px at 512 px. A still camera
-measures 0.008 at most, when the person moves much."""
+"""Motion of the background, in widths of the picture, above which a warning is given: 5 px at 512 px. Still cameras measure 0.006 at
+most, also behind a large person who moves much; a pan of 0.02 measures 0.02 (docs/footage.md)."""
 
 MAX_LAG_MS = 60
 """Offset of the sound, ms, from which the user is told that it was corrected: more than recorders usually
