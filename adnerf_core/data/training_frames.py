@@ -15,6 +15,7 @@ from adnerf_core.data.dataset import SubjectDataset, Track, face_boxes, interocu
 from adnerf_core.data.region_labels import NECK_DEPTH, region_labels
 from adnerf_core.face.lip_region import lip_region
 from adnerf_core.files.images import resize
+from adnerf_core.rendering.dilation import dilate
 
 HEAD_BOX_MARGIN = 0.2
 """Margin of the head's box around the head's mask, head units: the box also holds some background, so that the outline is learned."""
@@ -145,6 +146,5 @@ def _head_box(mask: UInt8[ndarray, "size size 2"], unit: float) -> tuple[float, 
 def _torso_region(masks: UInt8[Tensor, "frames size size 2"]) -> Bool[Tensor, "cells cells"]:
     """Returns the cells in which the torso is seen in any frame, with a margin."""
     margin = int(masks.shape[1] * TORSO_REGION_MARGIN)
-    torso = (masks[..., 1] > TORSO_COVERAGE).any(0).float()[None, None]
-    near = F.max_pool2d(torso, 2 * margin + 1, 1, margin)
-    return F.adaptive_max_pool2d(near, TORSO_REGION_CELLS)[0, 0] > 0
+    near = dilate((masks[..., 1] > TORSO_COVERAGE).any(0), margin)
+    return F.adaptive_max_pool2d(near.float()[None], TORSO_REGION_CELLS)[0] > 0

@@ -13,11 +13,12 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from adnerf_core.cameras.cameras import Camera, RayBundle, cast_rays, project
 from adnerf_core.models.base import FrameConditions, TalkingHeadModel
 from adnerf_core.models.talking_head import MIN_RAY_OPACITY_STRICT, TalkingHead
+from adnerf_core.rendering.dilation import dilate
 from adnerf_core.rendering.proposal_rays import BlockProposals, SearchedRays, propose_intervals
 from adnerf_core.rendering.volume_rendering import RayOutput, intersect_aabb, over
 
@@ -170,17 +171,13 @@ def visible_blocks(model: TalkingHead, pose: Float[Tensor, "4 4"], blocks: Block
     center = blocks.positions(project(blocks.camera, pose, cubes)).long()
     inside = (center >= 0).all(-1) & (center[:, 0] < rows) & (center[:, 1] < cols)
     center = center[inside]
-    visible = torch.zeros((rows, cols), device=pose.device)
-    visible[center[:, 0], center[:, 1]] = 1
+    visible = torch.zeros((rows, cols), dtype=torch.bool, device=pose.device)
+    visible[center[:, 0], center[:, 1]] = True
     # Only the centres of the cubes are projected. A cube may be wider than a block, so the blocks within half its width of the
     # centre are marked too, and one more on each side.
     distance = torch.linalg.norm(pose[:3, 3] - model.box_center)
     cube_px = float(2 * cell * model.box_half.max() * blocks.camera.focal / distance)
-    return _dilate(visible > 0, 1 + int(cube_px / 2 / blocks.block_px))
-
-
-def _dilate(mask: Bool[Tensor, "rows cols"], reach: int = 1) -> Bool[Tensor, "rows cols"]:
-    return nn.functional.max_pool2d(mask[None, None].float(), 2 * reach + 1, 1, reach)[0, 0] > 0
+    return dilate(visible, 1 + int(cube_px / 2 / blocks.block_px))
 
 
 class FrameRenderer:
@@ -248,7 +245,7 @@ class FrameRenderer:
         hidden = places[torso.transmittance <= MIN_TORSO_TRANSMITTANCE]
         # A pixel of a block whose middle is hidden may be visible, but not if the middles around it are hidden too.
         needed[hidden[:, 0], hidden[:, 1]] = False
-        return candidates & _dilate(needed)
+        return candidates & dilate(needed, 1)
 
     def _propose_intervals(self, candidates: Bool[Tensor, "rows cols"]) -> BlockProposals:
         """Renders the proposal rays of the `candidates`; a changed view has none."""

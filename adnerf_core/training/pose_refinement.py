@@ -27,7 +27,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
@@ -36,6 +35,7 @@ from adnerf_core.cameras.cameras import cast_rays
 from adnerf_core.data.dataset import SubjectDataset, Track, face_boxes
 from adnerf_core.data.region_labels import FULL_COVERAGE, NO_COVERAGE
 from adnerf_core.models.talking_head import TalkingHead
+from adnerf_core.rendering.dilation import dilate
 from adnerf_core.rendering.volume_rendering import over
 from adnerf_core.training.parallel import map_in_threads
 from adnerf_core.training.track_refinement import (
@@ -209,10 +209,7 @@ def pixel_probabilities(
     size = masks.shape[1]
     head, background = masks[..., 0] > FULL_COVERAGE, (masks < NO_COVERAGE).all(-1)
     width = max(1, round(RIM_PX * size / RIM_REFERENCE_PX))
-    near_person, near_non_head = (
-        F.max_pool2d(mask.float(), 2 * width + 1, 1, width) > 0 for mask in (~background, ~head)
-    )
-    rim = ((background & near_person) | (head & near_non_head)).float()
+    rim = ((background & dilate(~background, width)) | (head & dilate(~head, width))).float()
     centers = torch.arange(size, device=masks.device) + 0.5
     top, left, bottom, right = (side[:, None, None] for side in mouth_boxes.unbind(-1))
     mouth = (centers[:, None] > top) & (centers[:, None] < bottom) & (centers > left) & (centers < right)
