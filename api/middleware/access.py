@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import ExitStack
+from random import uniform
 from threading import Lock
 from typing import NamedTuple
 
@@ -38,9 +39,10 @@ PUBLIC = ("/healthz", "/readyz")
 METRICS = "/metrics"
 GUARDED = "/v1"
 RATE_LIMITED = "rate_limited"
-REFUSAL_S = 1.0
-"""Seconds before a request beyond the rate is refused. To refuse costs about as much as to answer: without the pause, a client that asks
-again at once would take the processor from the others, whatever its rate. Retry-After is a second at least."""
+REFUSAL_S = 0.5, 1.5
+"""Least and greatest number of seconds before a request beyond the rate is refused. To refuse costs about as much as to answer: without the
+pause, a client that asks again at once would take the processor from the others, whatever its rate; with pauses of one length, its
+requests would come all at once, again and again."""
 
 
 class AccessDecision(NamedTuple):
@@ -158,10 +160,10 @@ class AccessMiddleware:
 
 
 def _later(app: ASGIApp) -> ASGIApp:
-    """Returns `app` after a pause of REFUSAL_S."""
+    """Returns `app` after a random pause (see REFUSAL_S)."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        await sleep(REFUSAL_S)
+        await sleep(uniform(*REFUSAL_S))
         await app(scope, receive, send)
 
     return run

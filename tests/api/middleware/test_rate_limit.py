@@ -63,7 +63,7 @@ def test_whoever_asks_again_at_once_is_kept_waiting_and_nobody_else(settings):
         other = httpx.get(f"{url}/v1/jobs", headers=bob)
         assert other.status_code == 200 and not refused.done()
         check_problem(refused.result(), "rate_limited")
-        assert time.monotonic() - begun >= REFUSAL_S
+        assert time.monotonic() - begun >= REFUSAL_S[0]
 
 
 def test_after_the_time_in_retry_after_there_is_room_again(settings):
