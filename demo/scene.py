@@ -50,6 +50,7 @@ class Scene:
         takes: one, or two with a title card between them, the second closer.
         turn: range of the head's motion, over the usual one.
         grain: standard deviation of the camera's noise, grey levels.
+        light: brightness of all, over that of a well-lit room.
     """
 
     width: int = 1024
@@ -66,6 +67,7 @@ class Scene:
     takes: Literal[1, 2] = 1
     turn: float = 1.0
     grain: float = 0.0
+    light: float = 1.0
 
 
 class Stage:
@@ -112,6 +114,8 @@ class Stage:
             self._pass_by(frame, shape, float(self.near_mouth[k]))
         if scene.camera != "still" or scene.takes == 2:
             frame = self._seen(frame, k)
+        if scene.light != 1:
+            frame = cv2.convertScaleAbs(frame, alpha=scene.light)
         if scene.grain:
             frame = self._noisy(frame)
         return frame

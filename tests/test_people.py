@@ -14,7 +14,7 @@ from adnerf_core.face.trackers.facemesh import FaceMesh
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import read_rgb
 from benchmarks.people.__main__ import flat, main
-from demo import family
+from demo import crowd, family
 from demo.scene import Scene, Stage
 from demo.speaker import perform
 from demo.speech import join, speak
@@ -112,3 +112,12 @@ def test_the_trials_go_on_after_a_failure_and_continue_after_a_stop(tmp_path, sp
     assert sheet.shape[1] == 1536 and sheet.std() > 20
     printed = capsys.readouterr().out
     assert "not_media" in printed and "psnr" in printed
+
+
+def test_a_crowd_is_of_different_people_and_the_same_each_time():
+    """A longer crowd begins with the shorter one, so that its results are continued."""
+    people = crowd.crowd(40)
+    assert people[:10] == crowd.crowd(10) and people != crowd.crowd(40, seed=1)
+    assert len({clip.speaker for clip in people}) == len({clip.name for clip in people}) == 40
+    assert {clip.scene.camera for clip in people} == set(crowd.CAMERAS)
+    assert any(clip.speaker.beard for clip in people) and any(clip.scene.height > clip.scene.width for clip in people)

@@ -5,6 +5,7 @@ accepted, the warnings, the figures of its evaluation and the time of each stage
 for each clip. A clip that fails does not stop the others. The results of each clip are kept in RESULTS, so that a rerun continues.
 
 `--draw` draws clips of synthetic speakers into DIR instead, each with its truth (poses, lips, takes, who speaks) as JSON beside it.
+`--draw --crowd N` draws N random people whose footage is usable: what is refused of them (`--until preprocess`) is refused falsely.
 """
 
 from __future__ import annotations
@@ -65,6 +66,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--draw", action="store_true", help="draw clips of synthetic speakers into DIR, and stop")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="draft", help="default: %(default)s")
     parser.add_argument("--steps", type=int, help="training steps of each phase, instead of the preset's")
+    parser.add_argument(
+        "--crowd", type=int, metavar="N", help="with --draw: draw N random people instead of the family"
+    )
     parser.add_argument("--seconds", type=float, help="with --draw: cut each take to this length")
     parser.add_argument("--only", action="append", metavar="NAME", help="this clip alone; may be repeated")
     parser.add_argument("--until", choices=list(STAGES), default="render", help="last stage (default: all)")
@@ -81,10 +85,10 @@ def find_clips(folder: Path, names: Sequence[str] | None) -> list[Path]:
 
 
 def draw_clips(args: argparse.Namespace) -> int:
-    """Draws the clips of the family into the folder; returns an exit status."""
-    from demo import family  # imported here: it loads LiteRT and espeak-ng, which other clips do not need
+    """Draws the clips of the family, or a crowd, into the folder; returns an exit status."""
+    from demo import crowd, family  # imported here: it loads LiteRT and espeak-ng, which other clips do not need
 
-    for clip in family.choose(args.only):
+    for clip in crowd.crowd(args.crowd) if args.crowd else family.choose(args.only):
         print(family.draw(clip, args.dir, seconds=args.seconds), flush=True)
     return 0
 
