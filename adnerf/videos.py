@@ -214,6 +214,12 @@ def show(service: Service, video: Id) -> None:
     service.output.show(service.client.videos.get(video))
 
 
+@service_command(app, "rename")
+def rename(service: Service, video: Id, title: str) -> None:
+    """Give a video another title."""
+    service.output.show(service.client.videos.update(video, title=title))
+
+
 @service_command(app, "download")
 def download(
     service: Service,

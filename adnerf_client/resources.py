@@ -298,6 +298,10 @@ class Videos(Made[Video]):
             trash="true" if trash else None,
         )
 
+    def update(self, which: str | Video, **values: Any) -> Video:
+        """Changes `title` or `metadata` (None: none; `metadata` is replaced as a whole), and returns the video."""
+        return parse(Video, self._connection.send("PATCH", self._path(which), json=values))
+
     def watch(self, which: str | Video) -> Iterator[bytes]:
         """Yields a video while it is rendered: a fragmented MP4, piece by piece, without content credentials (watching.watch)."""
         return watch(self._connection, self._path(which))

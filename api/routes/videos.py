@@ -8,16 +8,19 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import AwareDatetime
+from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
 from api.deps import Cursor, Limit, ReadSession, StoreDep, Trash, TurnsDep, WriteSession
 from api.openapi import responses
-from api.openapi.responses import problems
+from api.openapi.responses import JSON_CODES, problems
 from api.requests.if_match import IfMatchDep
+from api.requests.json_body import JsonBody
 from api.responses import serializers
 from api.routes.stored_object import MEDIA_TYPES, object_response, video_response
 from api.schemas import base, resources
 from api.schemas.one_line import CONTROLS
+from api.schemas.video_requests import VideoPatch
 from api.services import videos
 from storage.database import queries
 from storage.database.models import Video, VideoState
@@ -73,6 +76,24 @@ def get_video(video_id: str, caller: CallerDep, response: Response, session: Rea
     return video
 
 
+@router.patch(
+    "/{video_id}",
+    summary="Change the title or the metadata of a video",
+    responses=problems("precondition_failed", "not_found", *JSON_CODES),
+)
+def patch_video(
+    video_id: str,
+    patch: JsonBody[VideoPatch],
+    caller: CallerDep,
+    session: WriteSession,
+    if_match: IfMatchDep,
+) -> resources.Video:
+    """The changed video."""
+    if_match.check(lambda: _locked(session, video_id, caller.owner))
+    values = patch.model_dump(exclude_unset=True)
+    return serializers.video(session, videos.change_video(session, video_id, owner=caller.owner, **values))
+
+
 @router.delete(
     "/{video_id}", status_code=204, summary="Delete a video", responses=problems("precondition_failed", "not_found")
 )
@@ -80,9 +101,7 @@ def delete_video(
     video_id: str, caller: CallerDep, session: WriteSession, store: StoreDep, if_match: IfMatchDep
 ) -> None:
     """Deletes the video and its files. Running work on it stops within seconds."""
-    if_match.check(
-        lambda: serializers.video(session, queries.get(session, Video, video_id, owner=caller.owner, for_change=True))
-    )
+    if_match.check(lambda: _locked(session, video_id, caller.owner))
     videos.delete_video(session, store, video_id, owner=caller.owner)
 
 
@@ -122,6 +141,10 @@ async def get_file(
     plain = f"{video_id}.{video.options['format']}"
     disposition = f'attachment; filename="{plain}"' + (f"; filename*=UTF-8''{quote(name, safe='')}" if name else "")
     return await video_response(request, turns, store, video, name=name or plain, disposition=disposition)
+
+
+def _locked(session: Session, video_id: str, owner: str) -> resources.Video:
+    return serializers.video(session, queries.get(session, Video, video_id, owner=owner, for_change=True))
 
 
 def _add_part(path: str, column: str, summary: str, text: str, *media_types: str) -> None:

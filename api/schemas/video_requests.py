@@ -87,6 +87,13 @@ class VideoForm(Input):
     )
 
 
+class VideoPatch(Input):
+    """The fields of a video that can be changed; omitted fields stay as they are."""
+
+    title: Name | None = Field(None, description="display name; null: none")
+    metadata: Metadata | None = Field(None, description="replaces all texts of your own; null: none")
+
+
 class VideoBatch(Input):
     """Several requests for videos, each as the JSON body of POST /v1/videos."""
 

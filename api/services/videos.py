@@ -15,7 +15,7 @@ from adnerf_core.config import MARK_BITS, MAX_PORTRAIT_PX, RenderOptions
 from api.services.subjects import ready_subject, removed_on_error, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import JobPriority, Subject, Video, new_id
+from storage.database.models import JobPriority, Subject, Video, new_id, now
 from storage.errors import FullFrameUnavailable, NotFound, VideoNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
@@ -173,6 +173,18 @@ def _stored(options: RenderOptions) -> dict[str, Any]:
     refuse: a video without it would not be the one that was requested.
     """
     return options.model_dump(mode="json", exclude_defaults=True) | {"format": options.format}
+
+
+def change_video(session: Session, video_id: str, *, owner: str, **values: Any) -> Video:
+    """Changes `title` and `metadata` of a video, of which `values` holds those that change. Raises NotFound."""
+    video = queries.get(session, Video, video_id, owner=owner)
+    if "title" in values:
+        video.title = values["title"]
+    if "metadata" in values:
+        video.client_metadata = values["metadata"]
+    video.updated_at = now()
+    session.flush()
+    return queries.get(session, Video, video_id, owner=owner)
 
 
 def delete_video(session: Session, store: ObjectStore, video_id: str, *, owner: str) -> None:

@@ -157,6 +157,8 @@ def _body(method, path, other):
         "/v1/videos/{video_id}/shares": {},
         "/v1/subjects/{subject_id}": {"name": "Mallory"},
         "/v1/subjects/import": {"name": "Mallory"},
+        "/v1/videos/{video_id}": {"title": "Mallory's"},
+        "/v1/videos/batch": {"title": "Mallory's"},
         "/v1/subjects/{subject_id}/withdraw-consent": {"purge": True},
         "/v1/webhooks": HOOK,
         "/v1/webhooks/{webhook_id}": {"description": "Mallory's"},

@@ -123,6 +123,7 @@ def test_a_script_by_command(service, adnerf):
     assert (status, video["title"], video["metadata"], video["options"]["aspect"]) == (0, "Hi", {"order": "7=8"}, "1:1")
     assert (service.folder / "hi.srt").read_text().startswith("1\n00:00:00,100")
     assert "stub-ada" in adnerf("voices", "list")[1] and "Hi" in adnerf("videos", "list", "--title", "h")[1]
+    assert "Hello again" in adnerf("videos", "rename", video["id"], "Hello again")[1]
     assert adnerf("voices", "sample", "stub-ada")[0] == 0 and (service.folder / "stub-ada.wav").exists()
 
 

@@ -91,6 +91,8 @@ def test_a_batch_and_the_filters_of_lists(service, client):
     ids = [each.video.id for each in (first, second)]
     assert [each.id for each in client.videos.list(ids=ids)] == ids[::-1]
     assert [each.id for each in client.videos.list(title="of MANY")] == [ids[0]]
+    renamed = client.videos.update(ids[0], title="Other", metadata={"order": "8"})
+    assert (renamed.id, renamed.title, renamed.metadata) == (ids[0], "Other", {"order": "8"})
     assert list(client.videos.list(created_before=first.video.created_at)) == []
     assert len(list(client.videos.list(created_after=first.video.created_at))) == 2
 

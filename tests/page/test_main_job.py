@@ -221,6 +221,25 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     page.get_by_role("dialog").get_by_label("Name").fill("Daniel")
     confirm(page, "Rename")
     expect(page.get_by_role("heading", name="Daniel", exact=True)).to_be_visible()
+
+    speak(page, say)
+    expect(page.get_by_role("heading", name="say", exact=True)).to_be_visible()  # the name of the sound
+    page.get_by_role("button", name="Rename the video").click()
+    title = page.get_by_label("Title")
+    expect(title).to_have_value("say")
+    title.fill("gone again")
+    title.press("Escape")
+    page.get_by_role("button", name="Rename the video").click()
+    title.fill("Hello: 1/2")
+    assert_accessible(page)
+    title.press("Enter")
+    expect(page.get_by_role("heading", name="Hello: 1/2", exact=True)).to_be_visible()
+    expect(page).to_have_title(re.compile("^Hello: 1/2"))
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == "Daniel - Hello_ 1_2.mp4"
+
+    page.goto(address)
     page.get_by_role("button", name="Withdraw consent").click()
     assert_accessible(page)
     page.get_by_label("Also delete").check()

@@ -171,6 +171,25 @@ def test_title_and_metadata_are_returned_and_the_title_can_be_searched(client, m
     assert pointers(wrong) == ["/metadata"]
 
 
+def test_title_and_metadata_can_be_changed_each_by_itself_also_by_null(client, make, subject):
+    path = make.video(subject)["links"]["self"]
+
+    def changed(**values):
+        answer = client.patch(path, json=values, headers={"If-Match": client.get(path).headers["etag"]})
+        assert answer.status_code == 200 and answer.json() == client.get(path).json()
+        return answer.json()["title"], answer.json()["metadata"]
+
+    assert changed(title=" Welcome ") == ("Welcome", {})
+    assert changed(metadata={"order": "7"}) == ("Welcome", {"order": "7"})
+    assert changed(metadata={"note": ""}) == ("Welcome", {"note": ""})
+    assert changed() == ("Welcome", {"note": ""})
+    assert changed(title=None, metadata=None) == (None, {})
+    check_problem(client.patch(path, json={"title": "X"}, headers={"If-Match": '"stale"'}), "precondition_failed")
+    for wrong in ({"title": ""}, {"title": "a\nb"}, {"metadata": {"ä": "b"}}, {"state": "ready"}):
+        check_problem(client.patch(path, json=wrong), "validation_failed")
+    assert client.get(path).json()["title"] is None
+
+
 def test_a_batch_carries_out_what_is_right_and_names_what_is_not(client, make, subject, speaking):
     sent = upload(client, AUDIO, "say.wav")
     right = {"subject_id": subject["id"], "script": HELLO, "title": "one", "priority": "low"}

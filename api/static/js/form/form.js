@@ -19,8 +19,8 @@ import { titleField } from "./title.js";
 import { viewField } from "./view.js";
 
 /**
- * The fields behind the line. Each is a function (subject, settings, changed) that gives {element, words()} and perhaps missing() and
- * turn(); it writes what is chosen into `settings` and calls changed(). What a field adds to the request stands in `optionsOf`.
+ * The fields behind the line. Each is a function (subject, settings, changed) that gives {element, words()} and perhaps missing(), turn()
+ * and propose(); it writes what is chosen into `settings` and calls changed(). What a field adds to the request stands in `optionsOf`.
  */
 const FIELDS = [frameField, shapeField, backgroundField, viewField, motionField, captionsField, labelField, outputField, titleField];
 const SETTINGS = "settings";
@@ -75,7 +75,7 @@ export function videoForm(subject, signal, asked, person = null) {
   const sending = h("div", {});
   const summary = h("span", { class: "set" });
   const submit = h("button", { class: "button primary large", type: "submit" }, icon("film"), t("make"));
-  const said = speech(signal, () => problem.replaceChildren());
+  const said = speech(signal, () => (propose(), changed()));
   takeDrops(said.take, signal);
 
   const changed = () => {
@@ -85,6 +85,7 @@ export function videoForm(subject, signal, asked, person = null) {
   };
   const shown = preview(subject, settings, signal, (x, y) => fields.find((each) => each.turn).turn(x, y), optionsOf);
   const fields = FIELDS.map((each) => each(subject, settings, changed));
+  const propose = () => fields.find((each) => each.propose).propose(said.file());
   const reset = act(t("settings.reset"), "again", async () => {
     setDraft(SETTINGS);
     dispatchEvent(new Event("hashchange")); // the view is made anew
@@ -113,10 +114,11 @@ export function videoForm(subject, signal, asked, person = null) {
     const { file, fields: sent } = await said.value();
     const video = await (file ? send(file, sending, signal, make(sent)) : make(sent)(null));
     said.reset();
-    settings.title = ""; // of this video alone
+    settings.title = settings.proposed = ""; // of this video alone
     return asked(video);
   };
   const title = h("h2", { id: "make-title", class: person ? "unseen" : null }, t("make.with", { name: subject.name }));
+  propose();
   changed();
   return h(
     "form",

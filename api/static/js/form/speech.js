@@ -14,7 +14,7 @@ import { cutOut, isCut, wave } from "./wave.js";
 const LONGEST_S = 60;
 const DRAFT = "speech";
 
-/** The chooser: {element, take(file), ready(), value(), missing(), focus(), reset()}. `changed()` hears of a choice. */
+/** The chooser: {element, take(file), ready(), file(), value(), missing(), refuse(), reset()}. `changed()` hears of a choice. */
 export function speech(signal, changed) {
   const element = h("div", { class: "sound" });
   const problem = h("div", {});
@@ -48,14 +48,14 @@ export function speech(signal, changed) {
   };
   const other = (text) => h("button", { class: "button small first", type: "button", onclick: again }, icon("again"), text);
 
+  const recorded = () => said.file.name.startsWith("recording.");
   const chosen = () => {
     const url = URL.createObjectURL(said.file);
     signal.addEventListener("abort", () => URL.revokeObjectURL(url));
     const player = h("audio", { src: url, controls: true, "aria-label": t("speech.player", { name: said.file.name }) });
     const about = [said.buffer && duration(said.buffer.duration), bytes(said.file.size)].filter(Boolean).join(" · ");
-    const recording = said.file.name.startsWith("recording.");
     return [
-      h("div", { class: "row between" }, h("span", {}, h("strong", {}, recording ? t("speech.recording") : said.file.name), " ", h("span", { class: "faint small" }, about)), other(t(recording ? "speech.rerecord" : "speech.other"))),
+      h("div", { class: "row between" }, h("span", {}, h("strong", {}, recorded() ? t("speech.recording") : said.file.name), " ", h("span", { class: "faint small" }, about)), other(t(recorded() ? "speech.rerecord" : "speech.other"))),
       player,
       said.buffer && wave(said.buffer, said.cut, () => (player.currentTime = said.cut.from)),
     ].filter(Boolean);
@@ -86,6 +86,8 @@ export function speech(signal, changed) {
       await microphone?.finish();
       await judging;
     },
+    /** The sound file that was chosen; null where there is none, also for a recording, which has no name. */
+    file: () => (said.file && !recorded() ? said.file : null),
     /** {file}, or the {fields} of a request without one. */
     value: async () => {
       if (said.file) return { file: isCut(said.buffer, said.cut) ? await cutOut(said.file, said.cut) : said.file };

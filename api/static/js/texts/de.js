@@ -20,6 +20,8 @@ export const texts = {
   "close": "Schließen",
   "restore": "Wiederherstellen",
   "rename": "Umbenennen",
+  "rename.video": "Video umbenennen",
+  "save": "Speichern",
   "name": "Name",
   "person": "Person",
   "progress": "Fortschritt",

@@ -20,6 +20,8 @@ export const texts = {
   "close": "Close",
   "restore": "Restore",
   "rename": "Rename",
+  "rename.video": "Rename the video",
+  "save": "Save",
   "name": "Name",
   "person": "Person",
   "progress": "Progress",

@@ -20,6 +20,8 @@ export const texts = {
   "close": "关闭",
   "restore": "恢复",
   "rename": "重命名",
+  "rename.video": "重命名视频",
+  "save": "保存",
   "name": "名称",
   "person": "人物",
   "progress": "进度",

@@ -6,11 +6,12 @@ import { settingsLike } from "../form/form.js";
 import { bytes, when } from "../format.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
+import { titleHeading } from "../rename.js";
 import { shareDialog } from "../share.js";
 import { t } from "../text.js";
 import { restore, toTrash, untilWords } from "../trash.js";
 import { watch } from "../watch.js";
-import { aheadOf, notifyButton, notifyDone, showJob, tabProgress } from "../waiting.js";
+import { aheadOf, notifyButton, notifyDone, setTitle, showJob, tabProgress } from "../waiting.js";
 import * as words from "../words.js";
 
 /** Videos that are offered for a comparison: the newest. */
@@ -23,10 +24,26 @@ export async function videoView(main, [id], signal) {
   let watching = null; // the preview: {player, stop}
   let people = []; // to say whose work comes first
   const withdrawn = () => Boolean(subject.consent.withdrawn_at);
-  const title = words.videoTitle(video);
+  const title = () => words.videoTitle(video);
   const [head, stage, problem] = [h("div", {}), h("div", {}), h("div", {})];
   const progress = bar("");
   main.append(h("a", { class: "up", href: `#/subjects/${subject.id}` }, icon("back"), subject.name), head, problem, stage);
+
+  let named = null; // what the title is a part of: {player, download, saved}
+  const showTitle = () => {
+    if (!named) return;
+    const { player, download, saved } = named;
+    const name = words.fileName(video, subject);
+    player.setAttribute("aria-label", `${subject.name}: ${title()}`);
+    download.download = name;
+    if (player.src) download.href = key() ? player.src : `${video.links.file}?name=${encodeURIComponent(name)}`;
+    if (saved) saved.download = name.replace(/[^.]+$/, video.options.captions.file);
+  };
+  const heading = titleHeading(video, problem, (changed) => {
+    video = changed;
+    setTitle(title());
+    showTitle();
+  });
 
   const move = (link) => async () => {
     await write("POST", link);
@@ -64,25 +81,26 @@ export async function videoView(main, [id], signal) {
     );
   const ready = (place, seen) => {
     const clear = video.options.background.kind === "transparent" ? "clear" : "";
-    const name = words.fileName(video, subject);
-    const player = h("video", { class: `player ${clear}`, width: video.width, height: video.height, controls: true, loop: Boolean(video.idle_s), playsinline: true, preload: "metadata", "aria-label": `${subject.name}: ${title}` });
+    const player = h("video", { class: `player ${clear}`, width: video.width, height: video.height, controls: true, loop: Boolean(video.idle_s), playsinline: true, preload: "metadata" });
     player.style.setProperty("--shape", video.width / video.height);
-    const download = h("a", { class: "button primary", download: name }, icon("down"), t("download", { size: bytes(video.size_bytes) }));
+    const download = h("a", { class: "button primary" }, icon("down"), t("download", { size: bytes(video.size_bytes) }));
     mediaUrl(video.links.file, signal).then((url) => {
       player.src = url;
       if (seen) player.currentTime = seen.at;
       if (seen?.playing) player.play().catch(() => {});
-      download.href = key() ? url : `${url}?name=${encodeURIComponent(name)}`;
+      showTitle();
     }, () => {});
     const compare = h("div", {});
     const { captions } = video.links;
-    const saved = captions && h("a", { class: "button", download: name.replace(/[^.]+$/, video.options.captions.file) }, icon("down"), t("captions.save"));
+    const saved = captions && h("a", { class: "button" }, icon("down"), t("captions.save"));
     if (captions) {
       mediaUrl(captions, signal).then((url) => {
         saved.href = url;
         if (video.options.captions.file === "vtt") player.append(h("track", { kind: "captions", src: url, label: t("captions"), default: !video.options.captions.burn }));
       }, () => {});
     }
+    named = { player, download, saved };
+    showTitle();
     offer(compare, video, signal);
     place.append(
       h("div", { class: "stage" }, player),
@@ -98,7 +116,7 @@ export async function videoView(main, [id], signal) {
   };
   const show = () => {
     const state = words.videoState(video, subject);
-    fill(head, [state, subject.name], () => [h("div", { class: "head" }, h("h1", {}, title), chip(state)), h("p", { class: "faint small" }, `${subject.name} · ${when(video.created_at)}`)]);
+    fill(head, [state, subject.name], () => [h("div", { class: "head" }, heading.element, chip(state)), h("p", { class: "faint small" }, `${subject.name} · ${when(video.created_at)}`)]);
     fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error, active(video.job) && video.links.stream, video.trashed_until], () => {
       const seen = watching && { at: watching.player.currentTime, playing: !watching.player.paused && !watching.player.ended };
       watching?.stop.abort();
@@ -114,16 +132,17 @@ export async function videoView(main, [id], signal) {
   const look = async () => {
     const before = video.state;
     video = await read(path, { signal });
+    heading.update(video);
     people = video.job.state === "queued" ? await list("/v1/subjects", { signal }) : [];
     subject = await read(video.links.subject, { signal });
     show();
     if (before === video.state) return;
     announce(words.stateName(words.videoState(video, subject)));
-    if (!active(video.job)) notifyDone(`${subject.name}, ${title}: ${words.stateName(video.state)}`);
+    if (!active(video.job)) notifyDone(`${subject.name}, ${title()}: ${words.stateName(video.state)}`);
   };
   show();
   follow(() => active(video.job), look, signal);
-  return title;
+  return title();
 }
 
 /** Offers to compare the video with others of the same person, if there are any. */
