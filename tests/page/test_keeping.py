@@ -105,6 +105,32 @@ def test_a_video_is_shared_embedded_and_closed_again(page, browser, service, foo
     expect(dialog).to_have_count(0)
 
 
+def test_a_person_is_exported_and_imported(page, footage, tmp_path):
+    ready_subject(page, footage("fay"))
+    page.get_by_role("button", name="Export").click()
+    expect(page.get_by_role("dialog")).to_contain_text("even if the consent is withdrawn later")
+    with page.expect_download() as download:
+        confirm(page, "Export")
+    assert download.value.suggested_filename == "fay.zip"
+    expect(page.locator("#said")).to_have_text("fay was exported.")
+    download.value.save_as(tmp_path / "fay.zip")
+    (tmp_path / "half.zip").write_bytes((tmp_path / "fay.zip").read_bytes()[:-100])
+
+    def choose(name):
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Import an exported person").click()
+        chooser.value.set_files(tmp_path / name)
+
+    page.goto("/#/new")
+    choose("half.zip")
+    expect(page.get_by_role("alert")).to_contain_text("This file cannot be imported.")
+    assert_accessible(page)
+    choose("fay.zip")
+    page.wait_for_url("**/#/subjects/*")
+    expect(page.get_by_role("heading", name="fay", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Make the video")).to_be_visible()
+
+
 def test_footage_is_recorded_with_the_camera(page):
     page.goto("/#/new")
     page.get_by_role("button", name="Record with the camera").click()

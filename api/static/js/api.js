@@ -94,7 +94,7 @@ export async function problemOf(response) {
   }
   const told = await response.json();
   const own = `problem.${told.code}`;
-  return new Problem(has(own) ? t(own) : told.detail, { code: told.code, status: response.status, errors: told.errors ?? [], retryAfter });
+  return new Problem(has(own) ? t(own, told) : told.detail, { code: told.code, status: response.status, errors: told.errors ?? [], retryAfter });
 }
 
 const known = new Map();
@@ -111,13 +111,13 @@ export async function read(path, options = {}) {
 }
 
 /** Sends `body` (FormData, or a value that becomes JSON) and gives the JSON of the answer, or null where there is none. */
-export async function write(method, path, body = undefined, headers = {}) {
+export async function write(method, path, body = undefined, headers = {}, limit_s = 60) {
   const form = body instanceof FormData;
   const response = await request(path, {
     method,
     body: form || body === undefined ? body : JSON.stringify(body),
     headers: form || body === undefined ? headers : { "Content-Type": "application/json", ...headers },
-    limit_s: 60, // a background picture travels with the form
+    limit_s, // a background picture travels with the form
   });
   return response.status === 204 ? null : response.json();
 }

@@ -26,11 +26,11 @@ export const PRESETS = ["draft", "standard", "high", "paper"];
 /** The name of a video: its title, or what it is. */
 export const videoTitle = (video) => video.title || t(video.idle_s ? "video.silent" : "video.speaking");
 
-/** The file name of a download, without what file systems do not take: "Ann - Welcome.mp4". */
-export function fileName(video, subject) {
-  const name = [subject?.name, videoTitle(video)].filter(Boolean).join(" - ");
-  return `${name.replace(/[\\/:*?"<>|\p{Cc}]/gu, "_").slice(0, 120)}.${video.options.format}`;
-}
+/** A text as the name of a file, without what file systems do not take. */
+export const safeName = (text) => text.replace(/[\\/:*?"<>|\p{Cc}]/gu, "_").slice(0, 120);
+
+/** The file name of a download: "Ann - Welcome.mp4". */
+export const fileName = (video, subject) => `${safeName([subject?.name, videoTitle(video)].filter(Boolean).join(" - "))}.${video.options.format}`;
 
 // [figure, good, fair, decimals, unit]: the borders of the report (adnerf_core/evaluation/scorecard.py). Of `lmd_px` less is better.
 const MEASURES = [

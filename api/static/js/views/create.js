@@ -1,6 +1,7 @@
 // A new person: footage, name, consent, quality.
 
 import { write } from "../api.js";
+import { importBundle, isBundle } from "../bundle.js";
 import { draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
 import { bytes, duration } from "../format.js";
@@ -33,8 +34,11 @@ export async function createView(main, _args, signal) {
 
   let judging = null;
   const choose = (file) => {
-    if (!submit.disabled) judging = judge(file);
+    if (submit.disabled) return;
+    if (isBundle(file)) attempt(submit, refused, () => take(file));
+    else judging = judge(file);
   };
+  const take = async (file) => (location.hash = `#/subjects/${(await importBundle(file, sending, signal)).id}`);
   const judge = async (file) => {
     problem.replaceChildren();
     const judged = await judgeFootage(file).catch((error) => ({ problem: error.code ? error.message : t("judge.unreadable") }));
@@ -87,6 +91,9 @@ export async function createView(main, _args, signal) {
     footage.replaceChildren(cameraRecorder(signal, (file) => (show(), choose(file)), () => (pick(), footage.querySelector("button")?.focus())));
   };
   takeDrops(choose, signal);
+
+  const bundle = h("input", { type: "file", accept: ".zip,application/zip", hidden: true, onchange: () => (choose(bundle.files[0]), (bundle.value = "")) });
+  const carried = h("button", { class: "button small", type: "button", onclick: () => bundle.click() }, icon("open"), t("bundle.import"));
 
   const useSample = async () => {
     const file = await sample("person", signal);
@@ -153,7 +160,7 @@ export async function createView(main, _args, signal) {
         attempt(submit, problem, start);
       },
     },
-    h("div", {}, footage, refused, h("div", {}, trial), resumeNote(), advice),
+    h("div", {}, footage, refused, h("div", { class: "row" }, trial, bundle, carried), resumeNote(), advice),
     h(
       "div",
       { class: "panel" },

@@ -1,6 +1,7 @@
 // One person: the way to being ready, then making videos.
 
 import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
+import { saveBundle } from "../bundle.js";
 import { draft } from "../draft.js";
 import { announce, confirm, fill, h, icon } from "../dom.js";
 import { duration, percent, when } from "../format.js";
@@ -98,7 +99,7 @@ export async function subjectView(main, [id], signal) {
     );
   };
 
-  const more = () => management(subject, look, () => signal.aborted || setTitle(subject.name));
+  const more = () => management(subject, signal, look, () => signal.aborted || setTitle(subject.name));
 
   const cards = new Map();
   const videos = async () => {
@@ -141,7 +142,7 @@ async function showFilm(place, subject, signal) {
 }
 
 /** Consent, and what can be done with the person as a whole. */
-function management(subject, look, renamed) {
+function management(subject, signal, look, renamed) {
   const path = `/v1/subjects/${subject.id}`;
   const problem = h("div", {});
   const withdrawn = subject.consent.withdrawn_at;
@@ -165,6 +166,8 @@ function management(subject, look, renamed) {
     await toTrash([subject], () => t("trash.person", { name: subject.name }), () => (location.hash = `#/subjects/${subject.id}`));
     if (location.hash === `#/subjects/${subject.id}`) location.hash = "#/people"; // unless one has gone elsewhere meanwhile
   }, problem, "small danger");
+  const sending = h("div", {});
+  const pack = ask(t("bundle.export"), "down", "", () => ({ title: t("bundle.export.title", { name: subject.name }), text: t("bundle.export.text"), action: t("bundle.export"), kind: "primary" }), () => saveBundle(subject, sending, signal));
   const given = t("consent.recorded", { when: when(subject.consent.given_at) });
   return h(
     "section",
@@ -173,7 +176,8 @@ function management(subject, look, renamed) {
     h("p", {}, subject.consent.text),
     h("p", { class: "faint small" }, withdrawn ? `${given}; ${t("consent.withdrawn", { when: when(withdrawn) })}` : given),
     withdrawn && !subject.consent.purged_at && h("p", { class: "faint small" }, t("withdrawn.kept")),
-    h("div", { class: "row" }, rename, !withdrawn && withdraw, remove),
+    h("div", { class: "row" }, rename, subject.state === "ready" && !withdrawn && pack, !withdrawn && withdraw, remove),
+    sending,
     problem,
   );
 }
