@@ -24,6 +24,7 @@
     ├── BadFolder               bad_folder
     ├── NothingToSay            nothing_to_say
     ├── CaptionsUnavailable     captions_unavailable
+    ├── LabelUnavailable        label_unavailable
     ├── MissingBackend          missing_backend
     ├── NoSuchDevice            no_such_device
     ├── DiskFull                disk_full
@@ -224,6 +225,15 @@ class CaptionsUnavailable(AdnerfError):
 
     code = "captions_unavailable"
     remedy = "Send the text as `script`, or ask the operator for a recogniser of this language (ADNERF_RECOGNISER_URL)."
+
+
+class LabelUnavailable(AdnerfError):
+    """No font has the letters of a visible label. A video is made with the usual label then."""
+
+    code = "label_unavailable"
+    remedy = (
+        "Ask the operator to install a font of this script (apt install fonts-noto-cjk, or a file in ADNERF_FONTS_DIR)."
+    )
 
 
 class MissingBackend(AdnerfError):

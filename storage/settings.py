@@ -174,7 +174,7 @@ class Settings(BaseSettings):
     voices_dir: str = ""
     """Folder with voices of Kokoro or Piper (ONNX files) that read scripts, on each worker that renders; empty: none."""
     fonts_dir: str = ""
-    """Folder with fonts (TTF, OTF, TTC) for captions in the picture, on each worker that renders, besides the system's; empty: none."""
+    """Folder with fonts (TTF, OTF, TTC) for captions and labels in pictures, on each worker that renders, besides the system's; empty: none."""
     speech_url: str = ""
     """Address of a server with OpenAI's `POST .../audio/speech`, such as `https://host/v1`; empty: none. It receives scripts."""
     speech_key: SecretStr = SecretStr("")

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from adnerf_core.config import FPS, BurntCaptions
 from adnerf_core.speech.captions import Cue, make_cues
 from adnerf_core.speech.timing import Word
-from adnerf_core.synthesis.fonts import font_for, load_font
+from adnerf_core.synthesis.fonts import font_for, load_font, without_boxes
 from adnerf_core.synthesis.overlay import Overlay
 
 FONT = "DejaVuSans-Bold.ttf"
@@ -64,7 +64,7 @@ class CaptionBurner:
         line_width = max(8, int(WIDTH * width / (COLUMN * self.font_px)))
         cues = make_cues(words, duration_s, line_width)
         self._font, known = font_for("".join(cue.text for cue in cues), FONT, fonts)
-        readable = (cue._replace(text=_without_boxes(cue.text, known)) for cue in cues)
+        readable = (cue._replace(text=without_boxes(cue.text, known)) for cue in cues)
         self.cues = [cue for cue in readable if cue.text.strip()]
         self._drawn: tuple[Cue | None, Overlay | None] = (None, None)
 
@@ -124,8 +124,3 @@ class CaptionBurner:
         left = (self.width - cols) // 2
         place = slice(top, top + rows), slice(left, left + cols)
         return Overlay(place, image[..., :3] * image[..., 3:], image[..., 3:])
-
-
-def _without_boxes(text: str, known: set[int]) -> str:
-    """Returns the lines of a text without the signs that the font lacks."""
-    return "".join(char for char in text if char == "\n" or ord(char) in known)

@@ -81,10 +81,15 @@ def font_for(text: str, name: str, folder: Path | None = None) -> tuple[Path, se
             return path, known
     missing = chr(min(letters - _characters(packaged)))
     raise CaptionsUnavailable(
-        f"No font of the worker has all letters of the captions; DejaVu lacks {missing}.",
+        f"No font of the worker has all letters of the text; DejaVu lacks {missing}.",
         "Ask the operator to install a font of this script (apt install fonts-noto-cjk, or a file in ADNERF_FONTS_DIR), "
         "or use a caption file (captions.file).",
     )
+
+
+def without_boxes(text: str, known: set[int]) -> str:
+    """Returns the lines of a text without the signs that a font lacks; `known` are the code points that it has."""
+    return "".join(char for char in text if char == "\n" or ord(char) in known)
 
 
 def _is_needed(char: str) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from adnerf_core.cameras.cameras import project
 from adnerf_core.cameras.view_control import FILMED_QUANTILES, AppliedView, canonical_frame
 from adnerf_core.config import FPS, MAX_PORTRAIT_PX, RenderOptions, ViewChange
-from adnerf_core.errors import CaptionsUnavailable, FullFrameUnavailable
+from adnerf_core.errors import AdnerfError, CaptionsUnavailable, FullFrameUnavailable
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.fragments import TakesPieces
 from adnerf_core.files.images import to_uint8
@@ -31,7 +31,7 @@ from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.idle_motion import MotionFrame, motion_frames
 from adnerf_core.synthesis.speech_codes import Codes, silent_codes, speech_codes
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
+from adnerf_core.synthesis.visible_label import VisibleLabel
 from adnerf_core.watermark.embed import WatermarkEmbedder
 from adnerf_core.watermark.spread_spectrum import Watermark
 
@@ -58,7 +58,7 @@ class RenderedVideo:
     height: int
     view: ViewChange
     frame: Literal["full", "portrait"]
-    warnings: tuple[CaptionsUnavailable, ...] = ()
+    warnings: tuple[AdnerfError, ...] = ()
 
 
 def render(
@@ -95,7 +95,7 @@ def render(
         load: loads the subject; a caller that renders repeatedly passes a function with a cache.
         mark: watermark that is embedded into the frames.
         words: what is said, for options.captions.burn.
-        fonts: folder with fonts for them, besides those of the system.
+        fonts: folder with fonts for them and for the label, besides those of the system.
         watch: receives an MP4 while it is rendered (ffmpeg.write_video): its sound is decoded before, and heard meanwhile.
 
     Raises:
@@ -118,7 +118,11 @@ def render(
         loop = audio is None
         kind, frames, height, width = _shaped_frames(subject, codes, options, view, background, device, progress, loop)
         frames, warnings = _with_captions(frames, words, count / FPS, options, height, width, fonts)
-        frames = _labelled_and_marked(frames, options.label, mark, height, width)
+        if options.label:
+            label = VisibleLabel(options.label, height, width, fonts)
+            frames, warnings = label.over(frames), warnings + label.warnings
+        if mark is not None:
+            frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
         ffmpeg.write_video(
             out,
             frames,
@@ -169,7 +173,7 @@ def _with_captions(
     height: int,
     width: int,
     fonts: Path | None,
-) -> tuple[Iterator[np.ndarray], tuple[CaptionsUnavailable, ...]]:
+) -> tuple[Iterator[np.ndarray], tuple[AdnerfError, ...]]:
     """Returns frames with the captions that are to be drawn into them, and why they cannot be."""
     if options.captions.burn is None or not words:
         return frames, ()
@@ -196,17 +200,6 @@ def face_place(
     x, y, side = subject.playback.crop
     scale = height / subject.playback.height
     return (y + row * side) * scale, (x + col * side) * scale
-
-
-def _labelled_and_marked(
-    frames: Iterator[np.ndarray], label: bool | str, mark: Watermark | None, height: int, width: int
-) -> Iterator[np.ndarray]:
-    """Returns the frames with the visible label and the watermark, if they are asked for."""
-    if label:
-        frames = VisibleLabel(DEFAULT_TEXT if label is True else label, height, width).over(frames)
-    if mark is not None:
-        frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
-    return frames
 
 
 def frame_shown(subject: Subject, options: RenderOptions) -> Literal["full", "portrait"]:

@@ -25,7 +25,7 @@ from adnerf_core.synthesis.render import (
     silent_codes,
 )
 from adnerf_core.synthesis.subject import Subject, load_subject
-from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
+from adnerf_core.synthesis.visible_label import VisibleLabel
 
 LONGEST_PX = 960
 """Longest edge of the picture: as large as a page shows it, and rendered within seconds."""
@@ -42,6 +42,7 @@ def render_still(
     background: Path | None = None,
     device: str = "cpu",
     load: Callable[[RunDir, str], Subject] = load_subject,
+    fonts: Path | None = None,
 ) -> bytes:
     """Renders the first frame of a video with these options, the mouth at rest.
 
@@ -51,6 +52,7 @@ def render_still(
         background: image file, needed if options.background is of kind `image`.
         device: "cpu" or "cuda".
         load: loads the subject; a caller that renders repeatedly passes a function with a cache.
+        fonts: folder with fonts for the label, besides those of the system.
 
     Returns:
         A JPEG, without a watermark.
@@ -74,8 +76,7 @@ def render_still(
         face = face_place(subject, options, kind, height, width)
         frame = next(Reframing(options, height, width, face).apply([frame]))
     if options.label:
-        text = DEFAULT_TEXT if options.label is True else options.label
-        frame = next(VisibleLabel(text, *frame.shape[:2]).over([frame]))
+        frame = next(VisibleLabel(options.label, *frame.shape[:2], fonts).over([frame]))
     return encode_jpeg(_before_chequers(frame), PREVIEW_QUALITY)
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 
-from adnerf_core.synthesis.fonts import load_font, packaged_font
+from adnerf_core.errors import CaptionsUnavailable, LabelUnavailable
+from adnerf_core.synthesis.fonts import font_for, load_font, without_boxes
 from adnerf_core.synthesis.overlay import Overlay
 
+FONT = "DejaVuSans.ttf"
+"""Font of Matplotlib that is taken unless it lacks letters of the label."""
 DEFAULT_TEXT = "AI-generated"
-"""Text of the label if no other is given."""
+"""Text of the label if no other is given, or none that a font has the letters of."""
 TEXT_HEIGHT = 0.036
 """Font size as a share of the picture's shorter edge, like small subtitles."""
 MIN_TEXT_PX = 10
@@ -28,22 +32,33 @@ SUPERSAMPLING = 8
 
 
 class VisibleLabel:
-    """Draws one label into pictures of one size."""
+    """Draws one label into pictures of one size.
 
-    def __init__(self, text: str, height: int, width: int):
+    Attributes:
+        warnings: Why the label has another text than was asked for; empty if it has that one.
+    """
+
+    def __init__(self, label: bool | str, height: int, width: int, fonts: Path | None = None):
         """Draws the label once.
 
         Args:
-            text: Text of the label.
+            label: Text of the label; True: DEFAULT_TEXT.
             height: Of the pictures, px.
             width: Of the pictures, px.
+            fonts: Folder with the operator's fonts, for letters that the usual font lacks.
 
         Raises:
             MissingBackend: If the font is missing.
         """
         edge = min(height, width)
         margin = max(2, round(MARGIN * edge))
-        plate = _plate(text, edge, width - 2 * margin)
+        self.warnings: tuple[LabelUnavailable, ...] = ()
+        try:
+            text, font = _drawable(DEFAULT_TEXT if label is True else str(label), fonts)
+        except CaptionsUnavailable as error:
+            self.warnings = (LabelUnavailable(f"{error.message} The label is {DEFAULT_TEXT!r} instead."),)
+            text, font = _drawable(DEFAULT_TEXT, fonts)
+        plate = _plate(text, font, edge, width - 2 * margin)
         bottom, right = height - margin, margin + plate.shape[1]
         place = slice(bottom - plate.shape[0], bottom), slice(margin, right)
         overlay = Overlay(place, plate[..., :1] * plate[..., 1:], plate[..., 1:])
@@ -54,10 +69,19 @@ class VisibleLabel:
         return map(self._over, frames)
 
 
-def _plate(text: str, size: int, max_width: int) -> Float[np.ndarray, "rows cols 2"]:
+def _drawable(text: str, fonts: Path | None) -> tuple[str, Path]:
+    """Returns a text without the signs that no font has, and the file of a font with the others. Raises CaptionsUnavailable."""
+    path, known = font_for(text, FONT, fonts)
+    readable = without_boxes(text, known).strip()
+    if not readable:
+        raise CaptionsUnavailable("No font of the worker has the signs of the label.")
+    return readable, path
+
+
+def _plate(text: str, file: Path, size: int, max_width: int) -> Float[np.ndarray, "rows cols 2"]:
     """Draws the text on its plate, at most `max_width` px wide; returns brightness and opacity, 0..1."""
     font_size = max(MIN_TEXT_PX, TEXT_HEIGHT * size) * SUPERSAMPLING
-    font = load_font(packaged_font("DejaVuSans.ttf"), font_size)
+    font = load_font(file, font_size)
     padding = PADDING * font_size
     width = font.getlength(text) + 2 * padding
     scale = min(1.0, max_width * SUPERSAMPLING / width) / SUPERSAMPLING

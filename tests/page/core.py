@@ -116,7 +116,7 @@ def views(run, progress, *, device):
     }
 
 
-def still(run, options, *, background=None, device="cpu", load=stub_core.load):
+def still(run, options, *, background=None, device="cpu", load=stub_core.load, fonts=None):
     """A frame as `render` makes it, with a bar of the colour behind, by which tests know it."""
     full = options.frame != "portrait" and not options.portrait_only()
     wall = WALL if full else 0
@@ -139,6 +139,7 @@ def render(
     mark=None,
     duration_s=None,
     watch=None,
+    fonts=None,
 ):
     """As long as the sound, the mouth as wide open as it is loud; a full frame has walls beside the face."""
     if audio and (orders := ordered(audio)):

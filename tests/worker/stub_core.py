@@ -139,7 +139,7 @@ def views(run, progress, *, device):
     return VIEWS
 
 
-def still(run, options, *, background=None, device="cpu", load=None):
+def still(run, options, *, background=None, device="cpu", load=None, fonts=None):
     load(run, device)
     if options.label == "crash":
         crash()
@@ -226,6 +226,7 @@ def render(
     mark=None,
     duration_s=None,
     watch=None,
+    fonts=None,
 ):
     """With the order `watch`, a text of its own is a segment of each step, and they have as many frames as the list says."""
     assert (audio is None) != (duration_s is None)

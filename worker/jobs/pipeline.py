@@ -188,7 +188,8 @@ class Pipeline:
                 mark=self.provenance.mark(video.mark),
                 duration_s=video.idle_s,
                 watch=stream,
-                **({"words": words, "fonts": self.fonts} if options.captions.burn is not None else {}),
+                fonts=self.fonts,
+                **({"words": words} if options.captions.burn is not None else {}),
             )
         attempt.lease.check()
         signed, manifest = self.provenance.sign(out, video, subject, rendered.frame)

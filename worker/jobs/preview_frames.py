@@ -112,5 +112,10 @@ class PreviewPainter:
                 background = Path(folder) / "background"
                 background.write_bytes(frame.background)
             return pipeline.core.still(
-                run, options, background=background, device=pipeline.device(), load=self._cache.load
+                run,
+                options,
+                background=background,
+                device=pipeline.device(),
+                load=self._cache.load,
+                fonts=pipeline.fonts,
             )

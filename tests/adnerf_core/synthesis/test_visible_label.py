@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from adnerf_core.config import RenderOptions
 from adnerf_core.files import ffmpeg, yuv
 from adnerf_core.files.ffmpeg import write_wav
+from adnerf_core.synthesis import fonts
 from adnerf_core.synthesis.render import render
 from adnerf_core.synthesis.visible_label import DEFAULT_TEXT, VisibleLabel
+from tests.adnerf_core.synthesis.test_burnt_captions import write_font
 
 
 def drawn(text, size, color=(90, 140, 60), channels=3):
@@ -35,6 +37,23 @@ def test_another_text_makes_another_picture():
     assert (drawn("Создано ИИ", 256)[1] != drawn("СоздаЖо ИИ", 256)[1]).any()  # letters, not the box for missing ones
 
 
+def test_letters_come_from_other_fonts_and_never_become_boxes(tmp_path, monkeypatch):
+    monkeypatch.setattr(fonts, "SYSTEM_FOLDERS", ())
+    frame = np.zeros((256, 256, 3), np.uint8)
+    usual = VisibleLabel(True, 256, 256).draw(frame)
+    without = VisibleLabel("由人工智能生成", 256, 256, tmp_path)
+    assert [error.code for error in without.warnings] == ["label_unavailable"] and "AI-generated" in str(
+        without.warnings[0]
+    )
+    assert (without.draw(frame) == usual).all()
+    write_font(tmp_path / "han.ttf", "由人工智能生成")
+    drawn_by_it = VisibleLabel("由人工智能生成🎉", 256, 256, tmp_path)
+    assert not drawn_by_it.warnings
+    light = (drawn_by_it.draw(frame) > 150).all(-1).any(0).astype(int)
+    assert (np.diff(light) == 1).sum() == 7, "a bar for each letter"
+    assert [error.code for error in VisibleLabel("🎉", 256, 256).warnings] == ["label_unavailable"]
+
+
 @pytest.mark.parametrize("text", ["W" * 40, "i"])
 def test_long_and_short_texts_stay_inside(text):
     frame, labelled = drawn(text, 128)
@@ -44,7 +63,7 @@ def test_long_and_short_texts_stay_inside(text):
 
 @pytest.mark.parametrize(("height", "width"), [(180, 320), (320, 180)])
 def test_the_label_on_planes_is_that_on_rgb(height, width):
-    label = VisibleLabel(DEFAULT_TEXT, height, width)
+    label = VisibleLabel(True, height, width)
     planes = np.full((height * 3 // 2, width), 128, np.uint8)
     whole = (slice(0, height), slice(0, width))
     before = yuv.to_rgb(planes, whole)
