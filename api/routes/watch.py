@@ -5,6 +5,8 @@ It needs no key, runs no script, says nothing of the owner and the person, and a
 
 from __future__ import annotations
 
+from base64 import b64encode
+from hashlib import sha256
 from html import escape
 from typing import Annotated
 
@@ -26,6 +28,8 @@ PRIVATE = {"Cache-Control": "private, no-store", "X-Robots-Tag": "noindex, nofol
 """Headers of everything here: a link that was closed shows nothing more, and none is found by searching."""
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
 """Nothing but the page's own style, picture and video; any page may embed it."""
+SHAPE = "video{{--shape:{width}/{height}}}"
+"""The style of one page, for watch.css: as large as the window allows, without bars beside the picture."""
 TEXTS = {
     "en": ("Video", "AI-generated video", "This link has expired or was revoked."),
     "de": ("Video", "KI-generiertes Video", "Dieser Link ist abgelaufen oder wurde widerrufen."),
@@ -42,6 +46,7 @@ PAGE = """<!doctype html>
     <title>{title}</title>
     <link rel="icon" href="/static/mark.svg" type="image/svg+xml">
     <link rel="stylesheet" href="/static/css/watch.css">
+    <style>{style}</style>
   </head>
   <body>
     <main>
@@ -69,8 +74,7 @@ def watch(token: str, request: Request, settings: SettingsDep, session: ReadSess
         video = shares.shared_video(session, settings, token)[1]
     except NotFound:
         content = f"      <p>{closed}</p>"
-        page = PAGE.format(language=language, title=closed, content=content)
-        return HTMLResponse(page, status_code=404, headers=PRIVATE | {"Content-Security-Policy": POLICY})
+        return _page(language, closed, content, status=404)
     title = escape(video.title or unnamed)
     poster = f' poster="/s/{escape(token)}/poster"' if video.thumbnail_key else ""
     kind = ' class="clear"' if video.options.get("background", {}).get("kind") == "transparent" else ""
@@ -80,8 +84,14 @@ def watch(token: str, request: Request, settings: SettingsDep, session: ReadSess
         f"{_track(video, token, language)}</video>\n"
         f"      <h1>{title}</h1>\n      <p>{label}</p>"
     )
-    page = PAGE.format(language=language, title=title, content=content)
-    return HTMLResponse(page, headers=PRIVATE | {"Content-Security-Policy": POLICY})
+    return _page(language, title, content, style=SHAPE.format(width=video.width, height=video.height))
+
+
+def _page(language: str, title: str, content: str, *, style: str = "", status: int = 200) -> HTMLResponse:
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    policy = POLICY.replace("style-src 'self'", f"style-src 'self' 'sha256-{digest}'")
+    page = PAGE.format(language=language, title=title, content=content, style=style)
+    return HTMLResponse(page, status_code=status, headers=PRIVATE | {"Content-Security-Policy": policy})
 
 
 @router.head("/{token}/video")

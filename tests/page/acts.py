@@ -83,6 +83,12 @@ def assert_fits(page: Page) -> None:
     assert width[0] <= width[1], width
 
 
+def shape(player: Locator) -> float:
+    """Width by height of a player, as it is on the page."""
+    box = player.bounding_box()
+    return box["width"] / box["height"]
+
+
 def sent_from(headers: dict[str, str]) -> int:
     """The offset that a PATCH of an upload names."""
     return int(re.fullmatch(r"\d+", headers["upload-offset"])[0])

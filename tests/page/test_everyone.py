@@ -69,7 +69,7 @@ def test_by_keyboard_alone(page, footage, say):
     expect(page.get_by_role("slider", name="Left–right")).to_have_attribute("aria-valuetext", "1° right")
     tab_to(page, "Make the video")
     page.keyboard.press("Enter")
-    arrive(page, "Speech")
+    arrive(page, "say")
     expect(page.locator("video.player")).to_be_visible()
 
     tab_to(page, "Share")
@@ -83,7 +83,7 @@ def test_by_keyboard_alone(page, footage, say):
     arrive(page, "joy")
     tab_to(page, "Undo", most=80)
     page.keyboard.press("Enter")
-    arrive(page, "Speech")
+    arrive(page, "say")
 
 
 def test_on_a_phone_in_the_dark(browser, service, footage, say):

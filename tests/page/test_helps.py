@@ -103,12 +103,14 @@ def test_a_service_that_goes_is_missed_at_once_and_its_return_noticed(page):
     expect(page.get_by_text("The service does not answer")).to_be_hidden(timeout=5000)
 
 
-@pytest.mark.parametrize(("locale", "title"), [("de-CH", "Personen"), ("zh-CN", "人物")])
+@pytest.mark.parametrize(("locale", "title"), [("en-GB", "People"), ("de-CH", "Personen"), ("zh-CN", "人物")])
 def test_the_page_speaks_the_browser_s_language(browser, service, locale, title):
     with opened(browser, service, locale=locale, viewport={"width": 320, "height": 700}) as page:
         for address in ("/#/new", "/#/videos", "/"):
             page.goto(address)
             expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
             assert_fits(page)
+            tops = page.locator("header nav a").evaluate_all("links => links.map((link) => link.offsetTop)")
+            assert len(set(tops)) == 1, "the navigation is in one line"
         expect(page.get_by_role("link", name=title, exact=True)).to_be_visible()
         assert page.evaluate("document.documentElement.lang") == locale[:2]

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.acts import arrive, assert_accessible, confirm, ready_subject, settings, speak
+from tests.page.acts import arrive, assert_accessible, confirm, ready_subject, settings, shape, speak
 from tests.page.conftest import opened
 
 
@@ -39,6 +39,7 @@ def test_what_is_deleted_comes_back(page, footage, say):
     page.get_by_role("button", name="Delete").click()
     toast = page.locator(".toast")
     expect(toast).to_contain_text("1 video is in the trash")
+    assert toast.bounding_box()["y"] + toast.bounding_box()["height"] <= page.locator("main").bounding_box()["y"]
     expect(page.get_by_role("button", name="Make the video")).to_be_visible()
     assert_accessible(page)
     toast.get_by_role("button", name="Undo").click()
@@ -92,6 +93,9 @@ def test_a_video_is_shared_embedded_and_closed_again(page, browser, service, foo
         other.goto(url)
         player = other.locator("video")
         expect(player).not_to_have_js_property("readyState", 0)
+        assert shape(player) == pytest.approx(170 / 96, rel=0.02)  # no bars beside it
+        other.set_viewport_size({"width": 1200, "height": 400})
+        assert shape(player) == pytest.approx(170 / 96, rel=0.02)
         expect(other.get_by_text("AI-generated video")).to_be_visible()
         assert_accessible(other)
         other.route("**/page-that-embeds", lambda route: route.fulfill(content_type="text/html", body=code))

@@ -18,6 +18,7 @@ from tests.page.acts import (
     make_video,
     ready_subject,
     settings,
+    shape,
     speak,
     working,
 )
@@ -75,12 +76,6 @@ def test_by_mouse_with_a_recording(page, footage):
         page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename.endswith(".mp4")
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
-
-
-def shape(player):
-    """Width by height of a player, as it is on the page."""
-    box = player.bounding_box()
-    return box["width"] / box["height"]
 
 
 def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, footage, say):

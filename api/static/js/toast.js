@@ -1,4 +1,4 @@
-// A note at the foot of the window that something was done, with the way back. It stays when the view changes.
+// A note at the head of the page that something was done, with the way back. It stays when the view changes.
 
 import { h } from "./dom.js";
 import { t } from "./text.js";

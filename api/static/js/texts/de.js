@@ -3,7 +3,7 @@
 export const texts = {
   "skip": "Zum Inhalt springen",
   "nav": "Hauptmenü",
-  "nav.make": "Video erstellen",
+  "nav.make": "Erstellen",
   "nav.people": "Personen",
   "nav.videos": "Videos",
   "nav.verify": "Prüfen",
