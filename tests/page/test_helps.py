@@ -1,6 +1,7 @@
 """What the page does before anything is sent, and while one waits: files are judged, nothing is lost, somebody else's language is spoken."""
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -8,8 +9,9 @@ from playwright.sync_api import expect
 
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.files import ffmpeg
+from api.services import samples
 from tests.page.acts import assert_accessible, assert_fits, make_subject, ready_subject, working
-from tests.page.conftest import opened
+from tests.page.conftest import opened, running
 from tests.page.core import face
 
 
@@ -79,6 +81,28 @@ def test_speech_is_judged_trimmed_and_kept_and_the_microphone_is_let_go(page, fo
     expect(player).to_be_visible()
     expect(player).not_to_have_js_property("readyState", 0)
     assert player.evaluate("video => video.duration") == pytest.approx(0.6, abs=0.1)
+
+
+def test_a_sample_person_is_one_click_away_on_an_empty_service(browser, footage, say, tmp_path, monkeypatch):
+    """The samples lie there already: drawing them takes half a minute."""
+    (tmp_path / "data" / "samples").mkdir(parents=True)
+    for name, path in (("person", footage()), ("speech", say)):
+        shutil.copy(path, tmp_path / "data" / "samples" / samples.FILES[name])
+    monkeypatch.setattr(samples, "available", lambda: True)
+    with running(tmp_path / "data") as url, opened(browser, url) as page:
+        page.get_by_role("link", name="Try it with a sample person").click()
+        page.wait_for_url("**/#/subjects/*")  # without another click
+        expect(page.get_by_role("heading", name="Sample person (synthetic)", exact=True)).to_be_visible()
+        page.get_by_role("button", name="Use sample speech").click()
+        expect(page.get_by_role("button", name="Choose another")).to_be_visible()
+        page.get_by_role("button", name="Make the video").click()
+        page.wait_for_url("**/#/videos/*")
+        expect(page.locator("video.player")).to_be_visible()
+        expect(page.get_by_role("heading", name="Sample speech (synthetic)", exact=True)).to_be_visible()
+        (subject,) = page.request.get("/v1/subjects").json()["items"]
+        assert (subject["preset"], "No real person" in subject["consent"]["text"]) == ("draft", True)
+        page.goto("/#/new")
+        expect(page.get_by_label("Name")).to_have_value("")  # it is asked for once
 
 
 def test_the_tab_tells_how_far_it_is(page, footage):
