@@ -1,4 +1,4 @@
-"""AudioEncoder, an ensemble of small networks from a window of audio features to the lip code, and TwoStreamEncoder, a pair of them.
+"""AudioEncoder, an ensemble of small networks from a window of audio features to the lip code, and MultiStreamEncoder, several of them.
 
 Each network is built like AudioNet of AD-NeRF (Guo et al., 2021), but is trained by regression (see train_encoder).
 """
@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from adnerf_core.audio.features import Stream
 from adnerf_core.audio.windows import LENGTH
 
 MEMBERS = 10
@@ -20,8 +21,8 @@ CHANNELS = 32
 """Channels of a network's first layers, as in AudioNet."""
 LEAKY_SLOPE = 0.02
 """Slope of the leaky ReLU for negative input, as in AudioNet."""
-HALF_WEIGHT_S = 180.0
-"""Seconds of speech with which the second encoder of two gets the weight 1/2. For 46 s of footage, a weight of .2 follows the own voice as
+HALF_WEIGHT_S = 260.0
+"""Seconds of speech with which the encoder of the spectrum gets the weight 1/2. For 46 s of footage, a weight of .2 follows the own voice as
 well as .43 does, and others better (docs/fidelity.md); t / (t + 180 s) gives .2."""
 
 
@@ -71,40 +72,47 @@ class AudioEncoder(nn.Module):
         return self.member_codes(windows).mean(1) * self.gain
 
 
-class TwoStreamEncoder(nn.Module):
-    """One or two AudioEncoders, each of which reads the first numbers of the features; the code is their weighted mean.
+def select(features: Float[Tensor, "*n width"], stream: Stream) -> Float[Tensor, "*n part"]:
+    """Returns the part of the features that `stream` names."""
+    return torch.cat([features[..., : stream.spectrum], features[..., stream.block]], dim=-1)
 
-    The first encoder reads all features. If these are a spectrum and more, the second reads the spectrum alone. The first starts from
-    pretrained weights and generalises to other voices; the second knows the subject's voice only, and knows it better the more
-    footage there is. They make different errors, so their mean is nearly as good as each of them is in its own domain.
+
+class MultiStreamEncoder(nn.Module):
+    """AudioEncoders that read different parts of the features; the code is the weighted mean of theirs.
+
+    A single encoder reads everything. Of several, the last reads the spectrum alone, and each of the others the spectrum and the phonemes
+    that one layer of the recogniser has. These others start from pretrained weights and generalise to other voices; the last knows the
+    subject's voice only, and knows it better the more footage there is. All make different errors, so their mean is better for other
+    voices than each of the former, and nearly as good as the last for the subject's own.
 
     Attributes:
-        stream_widths: for each encoder, how many numbers per step it reads, from the first on (see features.stream_widths).
-        share: the buffer behind `second_weight`; the name is a key of saved models.
+        streams: what each encoder reads (see features.streams).
+        share: the buffer behind `spectrum_weight`; the name is a key of saved models.
     """
 
     share: Tensor
 
-    def __init__(self, stream_widths: Sequence[int], lip_code: int):
-        """Creates an encoder for each of `stream_widths`, with codes of `lip_code` numbers."""
+    def __init__(self, streams: Sequence[Stream], lip_code: int):
+        """Creates an encoder for each of `streams`, with codes of `lip_code` numbers."""
         super().__init__()
         self.lip_code = lip_code
-        self.stream_widths = tuple(stream_widths)
-        self.encoders = nn.ModuleList(AudioEncoder(width, lip_code) for width in self.stream_widths)
+        self.streams = tuple(streams)
+        self.encoders = nn.ModuleList(AudioEncoder(stream.width, lip_code) for stream in self.streams)
         self.register_buffer("share", torch.tensor(0.0))
 
     @property
-    def second_weight(self) -> Tensor:
-        """Weight of the second encoder in the mean, 0..1."""
+    def spectrum_weight(self) -> Tensor:
+        """Weight of the last encoder in the mean, 0..1. The others share the rest equally."""
         return self.share
 
-    def set_second_weight(self, seconds: float) -> None:
-        """Sets the weight of the second encoder for `seconds` of speech in training: t / (t + HALF_WEIGHT_S)."""
+    def set_spectrum_weight(self, seconds: float) -> None:
+        """Sets the weight of the last encoder for `seconds` of speech in training: t / (t + HALF_WEIGHT_S)."""
         self.share.fill_(seconds / (seconds + HALF_WEIGHT_S))
 
     def forward(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n code"]:
         """Predicts lip codes, in standard deviations, for the middle of `windows`."""
-        codes = [
-            encoder(windows[..., :width]) for width, encoder in zip(self.stream_widths, self.encoders, strict=True)
-        ]
-        return codes[0] if len(codes) == 1 else torch.lerp(*codes, self.second_weight)
+        codes = [encoder(select(windows, stream)) for stream, encoder in zip(self.streams, self.encoders, strict=True)]
+        if len(codes) == 1:
+            return codes[0]
+        *phonemes, spectrum = codes
+        return torch.stack(phonemes).mean(0).lerp(spectrum, self.spectrum_weight)

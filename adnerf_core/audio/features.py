@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from importlib import import_module
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -22,8 +23,20 @@ AUDIO_FEATURES = {
 the libraries of the others need not be installed. `deepspeech` is no config.FeatureName, because it cannot be computed; imported datasets
 have these features, so its width and its error message are needed."""
 
-LATEST = {"mel+phones": "mel+phones:3"}
+LATEST = {"mel+phones": "mel+phones:2,3,5"}
 """Names that mean other features for new footage than for subjects of earlier versions, which are stored under the name alone."""
+
+
+class Stream(NamedTuple):
+    """The part of the features that one encoder reads: the first `spectrum` numbers of a step, followed by those of `block`."""
+
+    spectrum: int
+    block: slice
+
+    @property
+    def width(self) -> int:
+        """Numbers per step."""
+        return self.spectrum + self.block.stop - (self.block.start or 0)
 
 
 class AudioFeatures(ABC):
@@ -37,11 +50,13 @@ class AudioFeatures(ABC):
         width: numbers per step.
         spectrum_width: how many of them, from the first on, form a spectrum (>= 0, see Mel); augment may change the voice of
             these. 0 if there is no spectrum.
+        block_width: how many of the numbers behind the spectrum are read by one encoder (see streams). 0: there is nothing behind it.
     """
 
     rate: int = RATE
     width: int
     spectrum_width: int = 0
+    block_width: int = 0
 
     @abstractmethod
     def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
@@ -79,7 +94,7 @@ def load_features(name: str) -> AudioFeatures:
 
     Args:
         name: a key of AUDIO_FEATURES; extractors with exchangeable weights take their folder or hub id after a colon, and
-            `mel+phones` the layer of the recogniser.
+            `mel+phones` the layers of the recogniser.
 
     Raises:
         KeyError: the name is not in the table.
@@ -89,10 +104,15 @@ def load_features(name: str) -> AudioFeatures:
     return feature_class(kind)(model) if model else feature_class(kind)()
 
 
-def stream_widths(name: str, width: int) -> tuple[int, ...]:
-    """Returns the input width of each encoder of a TwoStreamEncoder for the features `name`.
+def streams(name: str, width: int) -> tuple[Stream, ...]:
+    """Returns what each encoder of a MultiStreamEncoder reads of the features `name`, which are `width` numbers.
 
-    The first encoder takes all `width` numbers. A second one takes the spectrum alone, if the features hold a spectrum and more.
+    Of a spectrum and blocks behind it, an encoder for each block reads the spectrum and that block, and the last encoder reads the
+    spectrum alone. Of other features, one encoder reads everything.
     """
-    spectrum_width = feature_class(name).spectrum_width
-    return (width, spectrum_width) if 0 < spectrum_width < width else (width,)
+    kind = feature_class(name)
+    if not kind.block_width:
+        return (Stream(0, slice(width)),)
+    starts = range(kind.spectrum_width, width, kind.block_width)
+    blocks = [slice(start, start + kind.block_width) for start in starts]
+    return tuple(Stream(kind.spectrum_width, block) for block in (*blocks, slice(0)))

@@ -11,18 +11,25 @@ from jaxtyping import Float
 from adnerf_core.audio.chunking import AudioChunk
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.audio.mel import Mel
-from adnerf_core.audio.phonemes import PhonemeFeatures
+from adnerf_core.audio.moonshine import LAST_LAYER
+from adnerf_core.audio.phonemes import DIRECTIONS, PhonemeFeatures
 
 
 class MelPhonemes(AudioFeatures):
     """The numbers of Mel, followed by those of PhonemeFeatures."""
 
-    width = Mel.width + PhonemeFeatures.width
     spectrum_width = Mel.spectrum_width
+    block_width = DIRECTIONS
 
-    def __init__(self, layer: str | None = None):
-        """Takes the layer of PhonemeFeatures as text. Raises MissingBackend if its recogniser is not installed."""
-        self.extractors = Mel(), PhonemeFeatures(layer and int(layer))
+    def __init__(self, layers: str = f"{LAST_LAYER}"):
+        """Takes the layers of PhonemeFeatures, separated by commas; subjects of the earliest versions, whose features have no layers in
+        their name, hear the last one.
+
+        Raises:
+            MissingBackend: the recogniser is not installed.
+        """
+        self.extractors = Mel(), PhonemeFeatures([int(layer) for layer in layers.split(",")])
+        self.width = sum(extractor.width for extractor in self.extractors)
 
     def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures.

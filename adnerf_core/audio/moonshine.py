@@ -7,6 +7,7 @@ its encoder is run.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from scipy.interpolate import interp1d
 
 from adnerf_core.audio.chunking import HOP
-from adnerf_core.audio.ort_outputs import with_output
+from adnerf_core.audio.ort_outputs import with_outputs
 from adnerf_core.config import SAMPLE_RATE
 from adnerf_core.errors import MissingBackend
 
@@ -31,22 +32,26 @@ PADDING = SAMPLE_RATE // 10
 """Samples of silence put before and after the audio. CENTRE is the least for the first step to lie between two states."""
 
 
-class MoonshineEncoder:
-    """Hidden states of one of the encoder's layers, 288 numbers each."""
+LAST_LAYER = 5
+"""Number of the last of the encoder's layers."""
 
-    def __init__(self, layer: int | None = None):
+
+class MoonshineEncoder:
+    """Hidden states of some of the encoder's layers, 288 numbers each."""
+
+    def __init__(self, layers: Sequence[int]):
         """Loads the encoder.
 
         Args:
-            layer: number of the layer, 0 to 4; None is the last, sixth one.
+            layers: numbers of the layers, 0 to LAST_LAYER. One pass through the network gives them all.
 
         Raises:
             MissingBackend: ONNX Runtime or the weights are not installed.
         """
-        output = None if layer is None else f"/layers.{layer}/Add_1_output_0"
-        self._session = open_session("encoder_model.ort", "mel+phones", output)
+        outputs = ["last_hidden_state" if n == LAST_LAYER else f"/layers.{n}/Add_1_output_0" for n in layers]
+        self._session = open_session("encoder_model.ort", "mel+phones", outputs)
 
-    def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "steps width"]:
+    def __call__(self, samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, "layers steps width"]:
         """Computes the hidden states at the middle of each step of HOP samples, by linear interpolation in time.
 
         Time and memory grow with the square of the length, so this is meant for chunks.
@@ -55,13 +60,13 @@ class MoonshineEncoder:
             samples: mono, -1..1, at SAMPLE_RATE. The level makes no difference.
 
         Returns:
-            One row of 288 numbers per step; a part of a step at the end counts as one.
+            For each layer, one row of 288 numbers per step; a part of a step at the end counts as one.
         """
         padded = np.pad(samples.astype(np.float32), PADDING)[None]
         inputs = {"input_values": padded, "attention_mask": np.ones(padded.shape, np.int64)}
-        states = self._session.run(None, inputs)[0][0]
+        states = np.concatenate(self._session.run(None, inputs))
         middles = HOP * (np.arange(-(-len(samples) // HOP)) + 0.5) + PADDING
-        return interp1d(np.arange(len(states)), states, axis=0)((middles - CENTRE) / STRIDE)
+        return interp1d(np.arange(states.shape[1]), states, axis=1)((middles - CENTRE) / STRIDE)
 
 
 def weights_file(name: str, needs: str) -> Path:
@@ -75,8 +80,8 @@ def weights_file(name: str, needs: str) -> Path:
     return weights
 
 
-def open_session(name: str, needs: str, output: str | None = None) -> Any:
-    """Returns an ONNX Runtime session with one of the weights, whose first output is the value `output` if that is given.
+def open_session(name: str, needs: str, outputs: Sequence[str] = ()) -> Any:
+    """Returns an ONNX Runtime session with one of the weights, whose outputs are the values `outputs` if these are given.
 
     Raises MissingBackend if they or ONNX Runtime are not installed.
     """
@@ -90,5 +95,5 @@ def open_session(name: str, needs: str, output: str | None = None) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.enable_cpu_mem_arena = False  # the arena would never shrink again after a long chunk
     network = weights_file(name, needs)
-    source = network if output is None else with_output(network.read_bytes(), output)
+    source = with_outputs(network.read_bytes(), outputs) if outputs else network
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])

@@ -7,25 +7,32 @@ offsets are unsigned, 32 bits, and count from where they are stored, so what is 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 MODEL, GRAPH, OUTPUTS = 1, 7, 6
 """Numbers of the fields InferenceSession.model, Model.graph and Graph.outputs."""
 
 
-def with_output(network: bytes, name: str) -> bytes:
-    """Returns a network whose first output is another one of its values.
+def with_outputs(network: bytes, names: Sequence[str]) -> bytes:
+    """Returns a network with other outputs: a new vector of names, and the names, are appended to the file.
 
     Args:
         network: Content of a file in the format .ort.
-        name: Name of the value: the output of one of the network's nodes.
+        names: Names of the values, in ASCII: outputs of the network's nodes.
     """
     buffer = bytearray(network + bytes(-len(network) % 4))
     position = _target(buffer, 0)
-    for field in (MODEL, GRAPH, OUTPUTS):
+    for field in (MODEL, GRAPH):
         position = _target(buffer, _field(buffer, position, field))
-    first = position + 4  # a vector starts with its length
-    struct.pack_into("<I", buffer, first, len(buffer) - first)
-    return bytes(buffer) + struct.pack("<I", len(name)) + name.encode() + b"\0"
+    outputs = _field(buffer, position, OUTPUTS)
+    struct.pack_into("<I", buffer, outputs, len(buffer) - outputs)
+    vector, strings = [len(names)], b""  # a vector and a string start with their length
+    for number, name in enumerate(names):
+        vector.append(4 * (len(names) - number) + len(strings))
+        strings += (
+            struct.pack("<I", len(name)) + name.encode() + bytes(4 - len(name) % 4)
+        )  # at least one zero at the end
+    return bytes(buffer) + struct.pack(f"<{len(vector)}I", *vector) + strings
 
 
 def _target(buffer: bytearray, position: int) -> int:

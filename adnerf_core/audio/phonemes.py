@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 
 import numpy as np
@@ -12,17 +12,19 @@ from scipy.ndimage import maximum_filter1d
 
 from adnerf_core.audio.chunking import HOP, RATE, AudioChunk
 from adnerf_core.audio.features import AudioFeatures
-from adnerf_core.audio.moonshine import MoonshineEncoder
+from adnerf_core.audio.moonshine import LAST_LAYER, MoonshineEncoder
 
-LAYER = 3
-"""Layer of the recogniser whose states are used, of 0 to 5. In the middle the states follow what is heard; towards the last they follow
-what is understood, in English. With layers 2, 3 and 5, other voices are followed with a correlation of .60, .61 and .57 (docs/fidelity.md)."""
 FILES = {
-    LAYER: files("adnerf_core.audio") / "phones_3.safetensors",
-    None: files("adnerf_core.audio") / "phones.safetensors",
+    2: files("adnerf_core.audio") / "phones_2.safetensors",
+    3: files("adnerf_core.audio") / "phones_3.safetensors",
+    LAST_LAYER: files("adnerf_core.audio") / "phones.safetensors",
 }
-"""The discriminants of a layer; `python -m audio_pretraining` makes those of LAYER. Those of the last layer, None, are kept for subjects of
-earlier versions."""
+"""The discriminants of each layer of the recogniser whose states are used. In the middle the states follow what is heard; towards the last
+they follow what is understood, in English. Networks on each of them make different errors: other voices are followed with a correlation
+of .61, .62 and .57, and by the mean of the three with .625 (docs/fidelity.md)."""
+DIRECTIONS = 40
+"""Discriminants of a layer. 24 follow other voices less well (correlation .48 instead of .50 before a subject's own training), 48 no
+better (docs/fidelity.md)."""
 FADE_DB = (-50.0, -30.0)
 """Level of a step, relative to the chunk's speech, below which it counts 0 and above which it counts 1; linear between. The
 recogniser's states run ahead of the speech by up to .4 s, so without fading the lips would open during the pause before a word. Chosen
@@ -52,23 +54,24 @@ class PhonemeFeatures(AudioFeatures):
 
     The discriminants are directions in the hidden states of MoonshineEncoder, found in synthetic speech of many languages whose
     phonemes are known. Voice and room vary within each phoneme there, so the discriminants suppress both. They are multiplied by
-    voice_activity.
+    voice_activity. Each layer gives DIRECTIONS numbers; the layers follow each other.
     """
 
     rate = RATE
-    width = 40
-    """Number of discriminants. 24 follow other voices less well (correlation .48 instead of .50 before a subject's own training), 48
-    no better (docs/fidelity.md)."""
 
-    def __init__(self, layer: int | None = LAYER):
-        """Takes a key of FILES. Raises MissingBackend if the recogniser is not installed."""
-        self._recogniser = MoonshineEncoder(layer)
-        discriminants = load(FILES[layer].read_bytes())
-        self._silence, self._directions = discriminants["silence"], discriminants["directions"]
+    def __init__(self, layers: Sequence[int] = tuple(FILES)):
+        """Takes keys of FILES. Raises MissingBackend if the recogniser is not installed."""
+        self.width = DIRECTIONS * len(layers)
+        self._recogniser = MoonshineEncoder(layers)
+        self._discriminants = [load(FILES[layer].read_bytes()) for layer in layers]
 
     def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures. Each chunk is recognised by itself, together with its context."""
         for chunk in chunks:
             states, weight = self._recogniser(chunk.samples), voice_activity(chunk.samples)
-            phonemes = (states - self._silence) @ self._directions * weight[:, None]
+            blocks = [
+                (layer - known["silence"]) @ known["directions"]
+                for layer, known in zip(states, self._discriminants, strict=True)
+            ]
+            phonemes = np.concatenate(blocks, axis=1) * weight[:, None]
             yield phonemes[chunk.start // HOP :][: chunk.steps].astype(np.float32)

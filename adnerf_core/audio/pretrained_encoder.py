@@ -1,8 +1,8 @@
-"""The pretrained encoder: what speech in general does to the mouth, learnt from synthetic speech by `python -m audio_pretraining`.
+"""Pretrained encoders: what speech in general does to the mouth, learnt from synthetic speech by `python -m audio_pretraining`.
 
-It is an AudioEncoder of the features FEATURES, or of those of an earlier version. Its code is the opening, height and width of the mouth
-(lip_pca.mouth_distances), each in standard deviations. A subject's encoder starts from it, because a minute of one voice is too little to
-learn from.
+Each is an AudioEncoder of the spectrum and the phonemes of one layer of the recogniser. Its code is the opening, height and width of the
+mouth (lip_pca.mouth_distances), each in standard deviations. A subject's encoder starts from it, because a minute of one voice is too
+little to learn from.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from adnerf_core.audio.encoder import MEMBERS, AudioEncoder
+from adnerf_core.audio.moonshine import LAST_LAYER
 
-FEATURES = "mel+phones:3"
 FILES = {
-    FEATURES: files("adnerf_core.audio") / "prior_3.safetensors",
-    "mel+phones": files("adnerf_core.audio") / "prior.safetensors",
+    2: files("adnerf_core.audio") / "prior_2.safetensors",
+    3: files("adnerf_core.audio") / "prior_3.safetensors",
+    LAST_LAYER: files("adnerf_core.audio") / "prior.safetensors",
 }
-"""The pretrained encoder of each kind of features; `python -m audio_pretraining` makes that of FEATURES. The other one is kept for datasets
-of earlier versions."""
+"""The pretrained encoder for each layer of the recogniser (see phonemes.FILES)."""
+LAYERS = {"mel+phones:2,3,5": (2, 3, LAST_LAYER), "mel+phones:3": (3,), "mel+phones": (LAST_LAYER,)}
+"""Layer whose pretrained encoder each stream but the last starts from, by features. All but the first are those of earlier versions."""
 NUM_DISTANCES = 3
 RIDGE = 0.01
 """Ridge regularisation of the map to a subject's lip code, relative to the variance of a distance. It matters if the three distances
@@ -31,10 +33,10 @@ MIN_STD = 1e-6
 """Smallest standard deviation that distances are divided by, for footage in which the mouth never moves."""
 
 
-def load_pretrained(width: int, features: str = FEATURES) -> AudioEncoder:
-    """Loads the pretrained encoder, frozen, for the kind `features` of `width` numbers."""
-    pretrained = AudioEncoder(width, NUM_DISTANCES)
-    weights = load(FILES[features].read_bytes())
+def load_pretrained(layer: int) -> AudioEncoder:
+    """Loads the pretrained encoder, frozen, for a key of FILES."""
+    weights = load(FILES[layer].read_bytes())
+    pretrained = AudioEncoder(len(weights["mean"]), NUM_DISTANCES)
     pretrained.load_state_dict({name: value.float() for name, value in weights.items()})
     return pretrained.requires_grad_(False)
 
@@ -49,7 +51,7 @@ def init_from_pretrained(
     encoder: AudioEncoder,
     codes: Float[Tensor, "n code"],
     distances: Float[Tensor, "n distances"],
-    features: str = FEATURES,
+    layer: int,
 ) -> None:
     """Initialises `encoder`, in place, with the pretrained weights, so that it predicts lip codes of the subject.
 
@@ -60,12 +62,12 @@ def init_from_pretrained(
     and the last layer, which gives D = A h + b from the layers before it, becomes C = W'A h + W'b.
 
     Args:
-        encoder: of the features `features` and the subject's lip code.
+        encoder: of the spectrum, the phonemes of `layer`, and the subject's lip code.
         codes: lip codes of the subject's training frames.
         distances: mouth_distances of the same frames, in any unit.
-        features: a key of FILES.
+        layer: a key of FILES.
     """
-    pretrained = load_pretrained(len(encoder.mean), features).to(codes.device)
+    pretrained = load_pretrained(layer).to(codes.device)
     standard = (distances - distances.mean(0)) / distances.std(0).clamp(min=MIN_STD)
     ridge = RIDGE * len(standard) * torch.eye(NUM_DISTANCES, device=codes.device)
     to_codes = torch.linalg.solve(standard.T @ standard + ridge, standard.T @ codes)

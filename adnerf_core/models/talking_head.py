@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from adnerf_core.audio.encoder import TwoStreamEncoder
+from adnerf_core.audio.encoder import MultiStreamEncoder
+from adnerf_core.audio.features import Stream
 from adnerf_core.audio.windows import windows
 from adnerf_core.cameras.cameras import RayBundle, cast_rays, pose_angles
 from adnerf_core.config import TORSO_REGION_CELLS, FieldConfig, MarchConfig
@@ -85,12 +86,12 @@ class TalkingHead(nn.Module, TalkingHeadModel):
     rays_per_chunk = RAYS_PER_CHUNK
     refines_poses = True
 
-    def __init__(self, config: FieldConfig, march: MarchConfig, geometry: SceneGeometry, stream_widths: Sequence[int]):
-        """Makes fresh networks; `stream_widths` are the widths of the audio features (see TwoStreamEncoder)."""
+    def __init__(self, config: FieldConfig, march: MarchConfig, geometry: SceneGeometry, streams: Sequence[Stream]):
+        """Makes fresh networks; `streams` are the parts of the audio features (see MultiStreamEncoder)."""
         super().__init__()
         self.march = march
         self.geometry = geometry
-        self.audio = TwoStreamEncoder(stream_widths, config.lip_code)
+        self.audio = MultiStreamEncoder(streams, config.lip_code)
         self.head = HeadField(config, geometry.nose, geometry.nose_soft)
         self.decoder = ColorDecoder(config.ray_features)
         self.torso = TorsoField(config.torso_planes, config.channels)

@@ -14,7 +14,7 @@ from numpy import ndarray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from adnerf_core.audio.features import AudioFeatures, load_features, stream_widths
+from adnerf_core.audio.features import AudioFeatures, load_features, streams
 from adnerf_core.cameras.view_control import view_limits
 from adnerf_core.config import TrainConfig, ViewLimits
 from adnerf_core.data.dataset import SubjectDataset, Track
@@ -80,7 +80,7 @@ def build_model(config: TrainConfig, geometry: SceneGeometry, features: dict[str
     """
     if config.paper is not None:
         return AdNerf(config.paper, geometry, features["width"])
-    return TalkingHead(config.field, config.march, geometry, stream_widths(features["name"], features["width"]))
+    return TalkingHead(config.field, config.march, geometry, streams(features["name"], features["width"]))
 
 
 def save_subject(

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from adnerf_core.audio import pretrained_encoder
-from adnerf_core.audio.encoder import TwoStreamEncoder
+from adnerf_core.audio.encoder import MultiStreamEncoder, select
 from adnerf_core.audio.features import feature_class
 from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.config import FPS, TrainConfig
@@ -18,12 +18,12 @@ from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Progress
 
 PRETRAINED_STEPS_DIVISOR = 2
-"""The pretrained encoder is trained for half of the steps. More steps lose what it knows of other voices: their correlation falls from
+"""A pretrained encoder is trained for half of the steps. More steps lose what it knows of other voices: their correlation falls from
 .56 to .40 (docs/fidelity.md)."""
 
 
 def train_audio_encoders(
-    encoders: TwoStreamEncoder,
+    encoders: MultiStreamEncoder,
     dataset: SubjectDataset,
     track: Track,
     lip_codes: Float[ndarray, "frames code"],
@@ -33,7 +33,7 @@ def train_audio_encoders(
 ) -> None:
     """Trains the encoders in place, on the valid frames of the training part, and appends their figures to metrics.jsonl.
 
-    The first encoder starts from the pretrained one if the features are those that it was trained on.
+    All encoders but the last start from pretrained ones if there are any for the features.
 
     Args:
         encoders: the encoders of the model.
@@ -49,18 +49,19 @@ def train_audio_encoders(
     features, codes, frames = (
         torch.from_numpy(values).to(device) for values in (dataset.features(), lip_codes, trained)
     )
-    encoders.set_second_weight(len(trained) / FPS)
-    count = len(encoders.stream_widths)
-    for number, (encoder, width) in enumerate(zip(encoders.encoders, encoders.stream_widths, strict=True)):
-        if pretrained := number == 0 and name in pretrained_encoder.FILES:
-            distances = torch.from_numpy(mouth_distances(track.canonical_landmarks[trained])).float().to(device)
-            pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances, name)
+    encoders.set_spectrum_weight(len(trained) / FPS)
+    distances = torch.from_numpy(mouth_distances(track.canonical_landmarks[trained])).float().to(device)
+    layers = pretrained_encoder.LAYERS.get(name, ())
+    count, spectrum_width = len(encoders.streams), feature_class(name).spectrum_width
+    for number, (encoder, stream) in enumerate(zip(encoders.encoders, encoders.streams, strict=True)):
+        if pretrained := number < len(layers):
+            pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances, layers[number])
         figures = train_encoder(
             encoder,
-            EncoderData(features[:, :width], min(width, feature_class(name).spectrum_width), codes, frames),
+            EncoderData(select(features, stream), min(stream.width, spectrum_width), codes, frames),
             steps=config.audio_steps // (PRETRAINED_STEPS_DIVISOR if pretrained else 1),
             seed=config.seed,
             from_pretrained=pretrained,
             progress=lambda _, done, total, part=number: progress("audio", part + done / total, count),
         )
-        run.append_metrics(phase="audio", hears=width, **figures)
+        run.append_metrics(phase="audio", hears=stream.width, **figures)

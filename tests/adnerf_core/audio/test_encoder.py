@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from adnerf_core.audio.augment import MAX_MASKED_STEPS, augment, equalize, random_mask, warp
-from adnerf_core.audio.encoder import HALF_WEIGHT_S, MEMBERS, AudioEncoder, TwoStreamEncoder
-from adnerf_core.audio.features import stream_widths
+from adnerf_core.audio.encoder import HALF_WEIGHT_S, MEMBERS, AudioEncoder, MultiStreamEncoder, select
+from adnerf_core.audio.features import Stream, streams
 from adnerf_core.audio.train_encoder import (
     FOLDS,
     MAX_ERROR_RATIO,
@@ -191,31 +191,36 @@ def test_masks_are_single_runs_of_limited_length():
     assert (blank.int().diff(dim=1).clamp(min=0).sum(1) <= 1).all()
 
 
-def test_features_that_hold_a_spectrum_and_more_get_two_encoders():
-    assert (
-        stream_widths("mel", 80) == (80,)
-        and stream_widths("wav2vec2:folder", 768) == (768,)
-        and stream_widths("deepspeech", 29) == (29,)
-    )
-    assert stream_widths("mel+phones", 120) == (120, 80)
+def test_each_layer_of_the_recogniser_has_an_encoder_and_the_spectrum_has_one_alone():
+    for name, width in (("mel", 80), ("wav2vec2:folder", 768), ("deepspeech", 29)):
+        assert [stream.width for stream in streams(name, width)] == [width]
+    numbers = torch.arange(200.0)
+    heard = [select(numbers, stream).tolist() for stream in streams("mel+phones:2,3,5", 200)]
+    spectrum = list(range(80))
+    assert heard == [[*spectrum, *range(start, start + 40)] for start in (80, 120, 160)] + [spectrum]
+    assert [select(numbers[:120], stream).tolist() for stream in streams("mel+phones:3", 120)] == [
+        list(range(120)),
+        spectrum,
+    ]
 
 
-def test_the_second_encoder_reads_the_spectrum_alone_and_its_weight_grows_with_the_footage():
+def test_the_last_encoder_reads_the_spectrum_alone_and_its_weight_grows_with_the_footage():
     torch.manual_seed(0)
-    both = TwoStreamEncoder((BANDS, 6), 2).requires_grad_(False)
-    first, second = both.encoders
-    window, other = torch.randn(2, 3, 16, BANDS, generator=generator())
-    other[..., :6] = window[..., :6]
-    assert torch.equal(both(window), first(window))
-    both.set_second_weight(HALF_WEIGHT_S)
-    assert torch.allclose(both(window), (first(window) + second(window[..., :6])) / 2, atol=1e-6)
-    assert torch.allclose(both(other) - both(window), (first(other) - first(window)) / 2, atol=1e-6)
-    both.set_second_weight(HALF_WEIGHT_S / 3)
-    assert both.second_weight == pytest.approx(0.25)
+    parts = Stream(6, slice(6, 8)), Stream(6, slice(8, BANDS)), Stream(6, slice(0))
+    together = MultiStreamEncoder(parts, 2).requires_grad_(False)
+    window = torch.randn(3, 16, BANDS, generator=generator())
+    *phonemes, spectrum = (
+        encoder(select(window, part)) for encoder, part in zip(together.encoders, parts, strict=True)
+    )
+    assert torch.allclose(together(window), sum(phonemes) / 2, atol=1e-6)
+    together.set_spectrum_weight(HALF_WEIGHT_S)
+    assert torch.allclose(together(window), sum(phonemes) / 4 + spectrum / 2, atol=1e-6)
+    together.set_spectrum_weight(HALF_WEIGHT_S / 3)
+    assert together.spectrum_weight == pytest.approx(0.25)
 
 
 def test_a_single_encoder_has_all_the_weight():
-    alone = TwoStreamEncoder((BANDS,), 2).requires_grad_(False)
-    alone.set_second_weight(1000.0)
+    alone = MultiStreamEncoder((Stream(0, slice(BANDS)),), 2).requires_grad_(False)
+    alone.set_spectrum_weight(1000.0)
     window = torch.randn(3, 16, BANDS, generator=generator())
     assert torch.equal(alone(window), alone.encoders[0](window))

@@ -1,5 +1,6 @@
 """The pretrained encoder: its accuracy for an unseen voice, how a subject starts from it, and how it is made."""
 
+import importlib
 import sys
 
 import numpy as np
@@ -7,9 +8,9 @@ import pytest
 import torch
 
 import audio_pretraining.__main__ as making
-from adnerf_core.audio.encoder import AudioEncoder
-from adnerf_core.audio.features import load_features
-from adnerf_core.audio.pretrained_encoder import FEATURES, FILES, NUM_DISTANCES, init_from_pretrained, load_pretrained
+from adnerf_core.audio.encoder import AudioEncoder, select
+from adnerf_core.audio.features import latest_name, load_features, streams
+from adnerf_core.audio.pretrained_encoder import FILES, LAYERS, NUM_DISTANCES, init_from_pretrained, load_pretrained
 from adnerf_core.audio.train_encoder import EncoderData, train_encoder
 from adnerf_core.audio.windows import windows
 from adnerf_core.config import FPS, SAMPLE_RATE
@@ -19,13 +20,15 @@ from audio_pretraining.speech import utterances
 from audio_pretraining.texts import TEXTS
 from demo.speech import Phoneme
 
-WIDTH = load_features(FEATURES).width
+FEATURES = latest_name("mel+phones")
+LAYER = LAYERS[FEATURES][0]
 
 
-def speech(name):
-    """Twenty seconds of synthetic speech that the encoder was not trained on: features, and the mouth that belongs to them."""
+@pytest.fixture(scope="module")
+def all_layers():
+    """Twenty seconds of synthetic speech that the encoders were not trained on: features, and the mouth that belongs to them."""
     random = np.random.default_rng(1234)
-    extractor = load_features(name)
+    extractor = load_features(FEATURES)
     features, lips = [], []
     for utterance in utterances(20, random):
         steps = extractor(utterance.samples)
@@ -36,20 +39,24 @@ def speech(name):
 
 
 @pytest.fixture(scope="module")
-def spoken():
-    return speech(FEATURES)
+def spoken(all_layers):
+    """What the encoder of LAYER reads of it."""
+    features, lips = all_layers
+    return select(features, streams(FEATURES, features.shape[1])[0]), lips
 
 
 def every(frames):
     return torch.arange(len(frames))
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_the_pretrained_encoder_predicts_the_mouth_of_an_unseen_voice(name, spoken):
-    features, lips = spoken if name == FEATURES else speech(name)
-    predicted = load_pretrained(WIDTH, name)(windows(features, every(lips)))
-    correlations = [np.corrcoef(predicted[:, axis], lips[:, axis])[0, 1] for axis in range(NUM_DISTANCES)]
-    assert min(correlations) > 0.5
+def test_the_pretrained_encoders_predict_the_mouth_of_an_unseen_voice(all_layers):
+    features, lips = all_layers
+    *parts, _ = streams(FEATURES, features.shape[1])
+    for layer, part in zip(LAYERS[FEATURES], parts, strict=True):
+        predicted = load_pretrained(layer)(windows(select(features, part), every(lips)))
+        correlations = [np.corrcoef(predicted[:, axis], lips[:, axis])[0, 1] for axis in range(NUM_DISTANCES)]
+        assert min(correlations) > 0.5
+    assert set(FILES) == set(LAYERS[FEATURES])
 
 
 def test_a_subject_starts_with_the_mouth_that_the_pretrained_encoder_predicts(spoken):
@@ -57,8 +64,8 @@ def test_a_subject_starts_with_the_mouth_that_the_pretrained_encoder_predicts(sp
     features, lips = spoken
     mixture = torch.tensor([[1.0, 0.2, 0.0], [0.0, -0.5, 1.0]])
     codes = (lips - lips.mean(0)) / lips.std(0) @ mixture.T
-    encoder = AudioEncoder(WIDTH, 2)
-    init_from_pretrained(encoder.requires_grad_(False), codes, lips)
+    encoder = AudioEncoder(features.shape[1], 2)
+    init_from_pretrained(encoder.requires_grad_(False), codes, lips, LAYER)
     predicted = encoder(windows(features, every(lips)))
     assert min(np.corrcoef(predicted[:, number], codes[:, number])[0, 1] for number in range(2)) > 0.3
 
@@ -68,8 +75,8 @@ def test_a_part_of_the_pretrained_weights_remains(spoken):
     codes = lips[:, :2] * 10
     weights = []
     for from_pretrained in (True, False):
-        encoder = AudioEncoder(WIDTH, 2)
-        init_from_pretrained(encoder.requires_grad_(False), codes, lips)
+        encoder = AudioEncoder(features.shape[1], 2)
+        init_from_pretrained(encoder.requires_grad_(False), codes, lips, LAYER)
         start = encoder.last.weight.clone()
         data = EncoderData(features, 80, codes, every(codes))
         train_encoder(encoder, data, steps=4, seed=0, from_pretrained=from_pretrained)
@@ -115,10 +122,14 @@ def test_discriminants_and_encoder_can_be_made_again(tmp_path, monkeypatch, caps
     monkeypatch.setattr(sys, "argv", ["audio_pretraining", "--minutes", "1.5", "--steps", "3", "--out", str(tmp_path)])
     monkeypatch.setattr("audio_pretraining.phonemes.MIN_STEPS", 10)
     making.main()
-    assert {"phones_3.safetensors", "prior_3.safetensors"} == {path.name for path in tmp_path.iterdir()}
-    monkeypatch.setattr("adnerf_core.audio.pretrained_encoder.FILES", {FEATURES: tmp_path / "prior_3.safetensors"})
-    monkeypatch.setattr("adnerf_core.audio.phonemes.FILES", {3: tmp_path / "phones_3.safetensors"})
-    encoder, features = load_pretrained(WIDTH), load_features(FEATURES)(np.zeros(SAMPLE_RATE, np.float32))
-    assert torch.isfinite(encoder.last.weight).all() and features.shape == (50, WIDTH)
+    made = {f"{kind}_{layer}.safetensors" for kind in ("phones", "prior") for layer in (2, 3)}
+    assert made == {path.name for path in tmp_path.iterdir()}
+    for module in ("phonemes", "pretrained_encoder"):
+        files = importlib.import_module(f"adnerf_core.audio.{module}").FILES
+        monkeypatch.setattr(f"adnerf_core.audio.{module}.FILES", {n: tmp_path / files[n].name for n in (2, 3)})
+    features = load_features("mel+phones:2,3")(np.zeros(SAMPLE_RATE, np.float32))
+    for layer, part in zip((2, 3), streams("mel+phones:2,3", features.shape[1]), strict=False):
+        codes = load_pretrained(layer)(windows(select(torch.from_numpy(features), part), torch.arange(25)))
+        assert torch.isfinite(codes).all()
     assert all(path.stat().st_size < 1_000_000 for path in tmp_path.iterdir())
     assert str(tmp_path) in capsys.readouterr().out

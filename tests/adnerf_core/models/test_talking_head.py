@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from adnerf_core.audio.features import streams
 from adnerf_core.cameras.cameras import Camera
 from adnerf_core.config import FieldConfig, MarchConfig
 from adnerf_core.models.base import FrameConditions, SceneGeometry
@@ -24,7 +25,9 @@ GEOMETRY = SceneGeometry(
 def make_model() -> TalkingHead:
     """An untrained model that is dense enough to show something."""
     torch.manual_seed(0)
-    model = TalkingHead(FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, (80,))
+    model = TalkingHead(
+        FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, streams("mel", 80)
+    )
     with torch.no_grad():
         model.head.second.bias[0] = 5.0
         model.torso.decode[-1].bias[3] = 0.0

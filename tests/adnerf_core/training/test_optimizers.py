@@ -2,6 +2,7 @@
 
 import pytest
 
+from adnerf_core.audio.features import streams
 from adnerf_core.config import TrainConfig
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.training.optimizers import NETS_RATE, PLANES_RATE, learning_rate, make_optimizer
@@ -17,7 +18,7 @@ PLANES = [
 
 
 def test_feature_planes_have_a_rate_of_their_own_and_the_warp_has_that_of_the_nets():
-    model = TalkingHead(TrainConfig().field, TrainConfig().march, GEOMETRY, (80,)).requires_grad_(False)
+    model = TalkingHead(TrainConfig().field, TrainConfig().march, GEOMETRY, streams("mel", 80)).requires_grad_(False)
     planes, nets = make_optimizer((model.head, model.decoder, model.torso)).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert (planes["initial_lr"], nets["initial_lr"]) == (PLANES_RATE, NETS_RATE)
