@@ -93,7 +93,7 @@ def test_a_dataset_is_complete(dataset, clip):
 
     sound = ffmpeg.extract_audio(dataset.audio)
     assert len(sound) == frames * SAMPLE_RATE // FPS
-    assert np.load(dataset.root / "features.npy").shape == (2 * frames, 120)
+    assert np.load(dataset.root / "features.npy").shape == (2 * frames, 200)
     names = {path.name for path in dataset.root.iterdir()}
     assert names == {
         "dataset.json", "footage.json", "footage.mp4", "frames", "masks", "background.png", "audio.wav", "features.npy", "track.npz",
