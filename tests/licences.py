@@ -50,7 +50,7 @@ OTHERS = (
     ("face mesh, selfie segmentation", "weights of MediaPipe 0.10.21, in this package", "Apache-2.0", "yes"),
     ("Moonshine tiny, English", "weights in moonshine-voice's wheel", "MIT", "yes"),
     (
-        "`phones_3.safetensors`, `prior_3.safetensors` and their predecessors",
+        "`phones.safetensors`, `prior.safetensors` and those with a layer in their name",
         "weights of this project, trained on synthetic speech",
         "Apache-2.0",
         "yes",

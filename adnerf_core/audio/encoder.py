@@ -22,8 +22,8 @@ CHANNELS = 32
 LEAKY_SLOPE = 0.02
 """Slope of the leaky ReLU for negative input, as in AudioNet."""
 HALF_WEIGHT_S = 260.0
-"""Seconds of speech with which the encoder of the spectrum gets the weight 1/2. For 46 s of footage, a weight of .2 follows the own voice as
-well as .43 does, and others better (docs/fidelity.md); t / (t + 180 s) gives .2."""
+"""Seconds of speech with which the encoder of the spectrum gets the weight 1/2. For 46 s of footage, .15 follows the own voice as well
+as .2 does, and others a little better (docs/fidelity.md); t / (t + 260 s) gives .15."""
 
 
 class AudioEncoder(nn.Module):

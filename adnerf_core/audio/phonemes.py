@@ -21,7 +21,7 @@ FILES = {
 }
 """The discriminants of each layer of the recogniser whose states are used. In the middle the states follow what is heard; towards the last
 they follow what is understood, in English. Networks on each of them make different errors: other voices are followed with a correlation
-of .61, .62 and .57, and by the mean of the three with .625 (docs/fidelity.md)."""
+of .60, .61 and .56, and by the mean of the three with .62 (docs/fidelity.md)."""
 DIRECTIONS = 40
 """Discriminants of a layer. 24 follow other voices less well (correlation .48 instead of .50 before a subject's own training), 48 no
 better (docs/fidelity.md)."""
