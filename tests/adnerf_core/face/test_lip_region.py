@@ -6,7 +6,7 @@ import pytest
 
 from adnerf_core.face.landmarks import CHIN, EAR_LOBES, EYE_POINTS, JAW, NOSE_BRIDGE
 from adnerf_core.face.lip_pca import LIPS
-from adnerf_core.face.lip_region import CALM_EDGE, lip_region
+from adnerf_core.face.lip_region import UPPER_EDGE, lip_region
 
 
 def faces(drops) -> np.ndarray:
@@ -16,7 +16,7 @@ def faces(drops) -> np.ndarray:
     points[list(JAW), 0], points[list(JAW), 1] = -0.9 * np.cos(angles), -0.3 - 1.1 * np.sin(angles)
     around = np.linspace(0, 2 * np.pi, len(LIPS), endpoint=False)
     points[list(LIPS), 0], points[list(LIPS), 1] = 0.3 * np.cos(around), -0.8 + 0.15 * np.sin(around)
-    points[list(CALM_EDGE), 0], points[list(CALM_EDGE), 1] = np.linspace(-0.7, 0.7, len(CALM_EDGE)), -0.25
+    points[list(UPPER_EDGE), 0], points[list(UPPER_EDGE), 1] = np.linspace(-0.7, 0.7, len(UPPER_EDGE)), -0.25
     points[list(EYE_POINTS), 1] = 0.1
     frames = np.repeat(points[None], len(drops), 0)
     share = np.clip(-0.8 - points[:, 1], 0, None) / 0.6
