@@ -13,7 +13,7 @@ from adnerf_core.cameras.cameras import Camera, project
 from adnerf_core.config import TORSO_REGION_CELLS
 from adnerf_core.data.dataset import SubjectDataset, Track, face_boxes, interocular_px
 from adnerf_core.data.region_labels import NECK_DEPTH, region_labels
-from adnerf_core.face.lip_region import lip_region
+from adnerf_core.face.lip_region import lower_face
 from adnerf_core.files.images import resize
 from adnerf_core.rendering.dilation import dilate
 
@@ -44,13 +44,13 @@ class TrainingFrames:
         camera: the camera of the scaled frames.
         frame_numbers: [frames], numbers of the frames in the footage, ascending.
         images: [frames, size, size, 3], RGB.
-        close_ups: [frames, rows, cols, 3], RGB, windows of the frames as stored, around the region that the lips can move.
+        close_ups: [frames, rows, cols, 3], RGB, windows of the frames as stored, around the lower face.
         close_up_corners: [frames, 2], (row, col) of the first pixel of each window, px of the stored frame.
         close_up_scale: pixels of a stored frame for a pixel of `images`, 1 or more.
         masks: [frames, size, size, 2], coverage by head and torso, 0..255.
         labels: [frames, size, size], see `region_labels`.
         background: [size, size, 3], the clean plate, RGB, uint8.
-        boxes: [frames, 4, 4], boxes (top, left, bottom, right) of head, mouth, eyes with brows, and the lips' region, px.
+        boxes: [frames, 4, 4], boxes (top, left, bottom, right) of head, mouth, eyes with brows, and the lower face, px.
         poses: [frames, 4, 4], camera-to-world.
         lip_codes: [frames, code], measured in the footage.
         upper_face: [frames, 5], eyes, brows and gaze (Track.upper_face).
@@ -118,8 +118,8 @@ class TrainingFrames:
 
 
 def _region_boxes(camera: Camera, track: Track, frames: Int[ndarray, " n"]) -> Int[ndarray, "n 4"]:
-    """Returns the boxes (top, left, bottom, right) of the lips' region in `frames`, px of `camera`, inside the picture."""
-    outline = torch.from_numpy(lip_region(track.canonical_landmarks[frames]))
+    """Returns the boxes (top, left, bottom, right) of the lower face in `frames`, px of `camera`, inside the picture."""
+    outline = torch.from_numpy(lower_face(track.canonical_landmarks[frames]))
     corners = [project(camera, torch.from_numpy(track.pose[frame]).float(), outline).numpy() for frame in frames]
     low = np.floor(np.min(corners, axis=1)).astype(int).clip(0, camera.width - 1)
     high = np.ceil(np.max(corners, axis=1)).astype(int).clip(1, camera.width)

@@ -10,10 +10,8 @@ from scipy.interpolate import LinearNDInterpolator
 from scipy.ndimage import binary_dilation, binary_opening
 
 from adnerf_core.face.landmarks import EAR_LOBES, JAW
+from adnerf_core.face.lip_region import CALM_EDGE
 
-CALM_EDGE = (123, 117, 118, 119, 195, 348, 347, 346, 352)
-"""Upper edge of what is compared, from the right cheek over the cheekbones below the lids and the back of the nose to the left cheek. On the
-reference clip speech moves these points by .005 head units (standard deviation), half a pixel at 512 px, and the lips by up to .037."""
 HIDDEN_MARGIN = 3
 """Frames before and after those with something before the mouth that are left out too: a hand is half there for a tenth of a second."""
 MIN_HIDDEN = 3
@@ -96,7 +94,7 @@ class LowerFace:
 
 
 def _grid(face: Float[ndarray, "478 3"]) -> Float[ndarray, "points 3"]:
-    """Returns places on the surface of the lower face: a grid between the jaw line and CALM_EDGE."""
+    """Returns places on the surface of the lower face: a grid between the jaw line and the upper edge of what the lips can move."""
     jaw = JAW[JAW.index(EAR_LOBES[0]) : JAW.index(EAR_LOBES[1]) + 1]
     outline = face[[*jaw, *CALM_EDGE[::-1]], :2].astype(np.float32)
     axes = (np.linspace(low, high, GRID) for low, high in zip(outline.min(0), outline.max(0), strict=True))

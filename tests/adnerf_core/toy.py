@@ -12,7 +12,7 @@ from adnerf_core.config import PRESETS
 from adnerf_core.data.dataset import VERSION, SubjectDataset
 from adnerf_core.face.landmarks import BROW_POINTS, IRISES, JAW, LEFT_EYE, NOSE_BRIDGE, NOSE_TIP, RIGHT_EYE
 from adnerf_core.face.lip_pca import LIP_CHIN_LANDMARKS, LOWER_INNER, UPPER_INNER
-from adnerf_core.face.lip_region import UPPER_EDGE
+from adnerf_core.face.lip_region import CALM_EDGE, UPPER_EDGE
 from adnerf_core.files.ffmpeg import write_video, write_wav
 from adnerf_core.files.run_dir import write_json
 from adnerf_core.files.video_formats import FOOTAGE
@@ -93,8 +93,10 @@ def _landmarks(opening: float, eyes: float) -> np.ndarray:
     for i, landmark in enumerate(JAW):
         angle = math.pi * i / (len(JAW) - 1)
         points[landmark] = -0.8 * math.cos(angle), -1.1 * math.sin(angle), -0.5
+    for i, landmark in enumerate(CALM_EDGE):
+        points[landmark] = 0.6 * (2 * i / (len(CALM_EDGE) - 1) - 1), -0.1, 0.0
     for i, landmark in enumerate(UPPER_EDGE):
-        points[landmark] = 0.6 * (2 * i / (len(UPPER_EDGE) - 1) - 1), -0.1, 0.0
+        points[landmark] = 0.5 * (2 * i / (len(UPPER_EDGE) - 1) - 1), -0.2, 0.0
     for i, landmark in enumerate(LIP_CHIN_LANDMARKS):
         angle = 2 * math.pi * i / len(LIP_CHIN_LANDMARKS)
         points[landmark] = 0.3 * math.cos(angle), -0.5 + opening / 2 * math.sin(angle), 0.1

@@ -6,7 +6,7 @@ import pytest
 
 from adnerf_core.face.landmarks import CHIN, EAR_LOBES, EYE_POINTS, JAW, NOSE_BRIDGE
 from adnerf_core.face.lip_pca import LIPS
-from adnerf_core.face.lip_region import UPPER_EDGE, lip_region
+from adnerf_core.face.lip_region import CALM_EDGE, JAW_ENDS, UPPER_EDGE, lip_region, lower_face
 
 
 def faces(drops) -> np.ndarray:
@@ -16,7 +16,8 @@ def faces(drops) -> np.ndarray:
     points[list(JAW), 0], points[list(JAW), 1] = -0.9 * np.cos(angles), -0.3 - 1.1 * np.sin(angles)
     around = np.linspace(0, 2 * np.pi, len(LIPS), endpoint=False)
     points[list(LIPS), 0], points[list(LIPS), 1] = 0.3 * np.cos(around), -0.8 + 0.15 * np.sin(around)
-    points[list(UPPER_EDGE), 0], points[list(UPPER_EDGE), 1] = np.linspace(-0.7, 0.7, len(UPPER_EDGE)), -0.25
+    points[list(CALM_EDGE), 0], points[list(CALM_EDGE), 1] = np.linspace(-0.7, 0.7, len(CALM_EDGE)), -0.25
+    points[list(UPPER_EDGE), 0], points[list(UPPER_EDGE), 1] = np.linspace(-0.5, 0.5, len(UPPER_EDGE)), -0.55
     points[list(EYE_POINTS), 1] = 0.1
     frames = np.repeat(points[None], len(drops), 0)
     share = np.clip(-0.8 - points[:, 1], 0, None) / 0.6
@@ -46,10 +47,11 @@ def test_a_wider_mouth_makes_a_longer_region_but_a_stray_detection_does_not():
     assert stray == pytest.approx(shut, abs=0.03)
 
 
-def test_the_throat_is_held_but_nothing_beside_the_ears():
+def test_the_throat_is_held_but_not_the_corners_of_the_jaw_and_the_cheekbones():
     frames = faces([0.0] * 10)
-    outline = lip_region(frames)
-    lobes = frames[0][list(EAR_LOBES)]
+    outline, around = lip_region(frames), lower_face(frames)
+    calm = frames[0][[*EAR_LOBES, *JAW[: JAW.index(JAW_ENDS[0]) - 1]]]
     assert outline[:, 1].min() < frames[0][CHIN, 1] - 0.25
-    assert np.abs(outline[:, 0]).max() < np.abs(lobes[:, 0]).max() + 0.15
+    assert not holds(outline, calm).any() and not holds(outline, frames[0][[*CALM_EDGE]]).any()
+    assert holds(around, frames[0][[*EAR_LOBES]]).all() and holds(around, outline).all()
     assert outline[outline[:, 1].argmin(), 2] < frames[0][CHIN, 2]  # the throat lies behind the chin
