@@ -18,17 +18,19 @@ from typing import NamedTuple
 
 from sqlalchemy import make_url
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from storage import object_places, store_identity
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.startup import require_upgradable
+from storage.durable_files import publish, sync_all
 from storage.errors import BackupRefused, ObjectMissing, StoreFull
 from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
 from storage.private_files import make_data_dir
 from storage.settings import Settings
-from storage.tables import jobs, removals, uploads
+from storage.tables import jobs, removals, uploads, verifications
 
 DATABASE = "adnerf.db"
 """Name of the database in a backup."""
@@ -90,7 +92,8 @@ def _back_up(settings: Settings, folder: Path) -> Backup:
     _delete_others(copied, {*keys, store_identity.KEY})
     for key_file, name in _secrets(settings).items():
         _copy_secret(key_file, folder / name)
-    os.replace(partial, folder / DATABASE)
+    sync_all(folder)
+    publish(partial, folder / DATABASE)
     return Backup(sorted(keys), sorted(missing))
 
 
@@ -127,11 +130,18 @@ def _restore(settings: Settings, folder: Path) -> None:
         require_upgradable(database)
         migrations.upgrade(database)
         with database.session() as session:
-            removals.keep_longer(session, keep_s=settings.undo_s)
-            uploads.keep_longer(session, keep_s=settings.upload_idle_s)
-            jobs.release_all(session)
+            begin_again(session, settings)
     _end_write_ahead_log(partial)
-    os.replace(partial, target)
+    sync_all(settings.data_dir)
+    publish(partial, target)
+
+
+def begin_again(session: Session, settings: Settings) -> None:
+    """Makes the rows of a backup ones of now: times that ran on meanwhile begin anew, and what ran then waits again, uncounted."""
+    removals.keep_longer(session, keep_s=settings.undo_s)
+    uploads.keep_longer(session, keep_s=settings.upload_idle_s)
+    jobs.release_all(session)
+    verifications.release_all(session)
 
 
 def _database_file(settings: Settings) -> Path:

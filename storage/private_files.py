@@ -7,6 +7,8 @@ import os
 import stat
 from pathlib import Path
 
+from storage.durable_files import make_folder
+
 log = logging.getLogger(__name__)
 
 UMASK = 0o077
@@ -22,7 +24,7 @@ def restrict_umask() -> None:
 
 def make_data_dir(folder: Path) -> None:
     """Makes the data folder, private to its user, if it does not exist."""
-    folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    make_folder(folder, PRIVATE)
 
 
 def warn_if_not_private(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import pickle
 import secrets
 import shutil
@@ -155,6 +156,24 @@ def toy_run(toy_dataset, once, tmp_path_factory):
 
     shared = once("toy_run", lambda folder: train(toy_dataset, RunDir(folder), TOY))
     return RunDir(shutil.copytree(shared, tmp_path_factory.mktemp("toy") / "run"))
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The files and folders that this process makes durable, and the files that it renames, in their order."""
+    done, fsync, replace = [], os.fsync, os.replace
+
+    def record_sync(descriptor):
+        fsync(descriptor)
+        done.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    def record_name(source, target):
+        replace(source, target)
+        done.append((Path(source), Path(target)))
+
+    monkeypatch.setattr(os, "fsync", record_sync)
+    monkeypatch.setattr(os, "replace", record_name)
+    return done
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+from storage.durable_files import make_folder, publish, sync
 from storage.errors import EmptyFile, ObjectMissing, StoreAway
 from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
 
@@ -36,7 +37,7 @@ class LocalStore:
         """See ObjectStore.create_incoming."""
         path = self.root / f".incoming-{secrets.token_hex(6)}"
         with disk_full_is_store_full():
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             file = path.open("x+b", buffering=0)
             fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed: `delete_unfinished` leaves a file that still arrives
             return IncomingFile(file, path, hashed=hashed)
@@ -48,12 +49,12 @@ class LocalStore:
             if incoming.size == 0:
                 raise EmptyFile("The file is empty.")
             os.fsync(incoming.file.fileno())
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             os.utime(
                 incoming.path
             )  # its age counts from now on: its last byte may have come long ago, and its row is not written yet
             _move(incoming.path, path)
-            _sync_folder(path.parent)
+            sync(path.parent)
         return Stored(key, incoming.size, incoming.sha256)
 
     def put_joined(self, key: str, part_keys: Sequence[str]) -> Stored:
@@ -79,7 +80,7 @@ class LocalStore:
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                     raise
-                shutil.copyfile(self._path(key), path)  # this file system has no hard links
+                _copy(self._path(key), path)  # another disk, or one without hard links
 
     def size(self, key: str) -> int:
         """See ObjectStore.size."""
@@ -104,9 +105,9 @@ class LocalStore:
         path, target = self._path(key), self._path(new_key)
         with _missing_is_object_missing(key), disk_full_is_store_full():
             os.utime(path)  # first: a process that is killed in between must not leave an old object under the new key
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             os.replace(path, target)
-        _sync_folder(target.parent)
+        sync(target.parent)
 
     def keys(self, *, older_than_s: float, after: str = "", prefix: str = "") -> Iterator[str]:
         """See ObjectStore.keys."""
@@ -131,7 +132,7 @@ class LocalStore:
     def ping(self) -> None:
         """See ObjectStore.ping."""
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            make_folder(self.root)
             os.listdir(self.root)
         except OSError as error:
             raise StoreAway("The object store's folder cannot be read.", details=error) from error
@@ -185,21 +186,15 @@ def _move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        copy = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
-        try:
-            with source.open("rb") as reading, copy.open("xb") as writing:
-                shutil.copyfileobj(reading, writing, CHUNK_BYTES)
-                writing.flush()
-                os.fsync(writing.fileno())
-            os.replace(copy, target)
-        finally:
-            copy.unlink(missing_ok=True)
+        _copy(source, target)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Makes a rename in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _copy(source: Path, target: Path) -> None:
+    """Copies a file to the disk of `target`, where it appears complete and synced, or not at all."""
+    copy = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
-        os.fsync(descriptor)
+        with source.open("rb") as reading, copy.open("xb") as writing:
+            shutil.copyfileobj(reading, writing, CHUNK_BYTES)
+        publish(copy, target)
     finally:
-        os.close(descriptor)
+        copy.unlink(missing_ok=True)

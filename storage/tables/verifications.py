@@ -36,6 +36,7 @@ RunningAttempt: TypeAlias = tuple[str, int]
 """The id of a running request, and its attempt."""
 
 _ENDED = {"lease_until": None, "file_key": None}
+_RELEASED = {"state": "queued", "lease_until": None, "max_attempts": Verification.max_attempts + 1}
 
 
 def create(session: Session, verification_id: str, *, owner: str, file: Stored) -> Verification:
@@ -102,8 +103,12 @@ def fail(session: Session, row: Verification, error: dict[str, str]) -> bool:
 
 def release(session: Session, row: Verification) -> bool:
     """Queues a request again; the attempt does not count. Returns False if the request no longer belongs to this attempt."""
-    values = {"state": "queued", "lease_until": None, "max_attempts": Verification.max_attempts + 1}
-    return _update(session, *_fence(row), **values) == 1
+    return _update(session, *_fence(row), **_RELEASED) == 1
+
+
+def release_all(session: Session) -> None:
+    """Queues all running requests again, as after a backup was restored: their workers know nothing of it."""
+    _update(session, Verification.state == "running", **_RELEASED)
 
 
 def delete_expired(session: Session) -> int:

@@ -12,10 +12,10 @@ import typer
 from typer import Argument
 
 from storage import store_copy, store_identity, trash
+from storage.backup import begin_again
 from storage.cleanup import ObjectCleaner
 from storage.objects.base import ObjectStore
 from storage.objects.open_store import open_store
-from storage.tables import removals, uploads
 from worker.cli.options import DataDir, operator_database, operator_settings
 
 app = typer.Typer(help="Copy and clean the object store, and restore removed objects.", no_args_is_help=True)
@@ -45,8 +45,7 @@ def adopt(data_dir: DataDir = None) -> None:
     """Record that this database belongs to this object store, as after restoring a backup."""
     with operator_database(data_dir) as (database, settings):
         with database.session() as session:
-            removals.keep_longer(session, keep_s=settings.undo_s)
-            uploads.keep_longer(session, keep_s=settings.upload_idle_s)
+            begin_again(session, settings)
         store_identity.adopt(database, open_store(settings))
         print("The database and the object store belong together now.")
 

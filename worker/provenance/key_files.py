@@ -9,7 +9,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from storage.durable_files import make_folder, sync
 from storage.errors import BadCertificate
+from storage.private_files import PRIVATE
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def read(path: Path) -> str:
 
 
 def _make(path: Path, make: Callable[[], str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent, PRIVATE)
     temporary = path.with_name(f".{secrets.token_hex(6)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -47,6 +49,7 @@ def _make(path: Path, make: Callable[[], str]) -> None:
             os.fsync(descriptor)
         with suppress(FileExistsError):  # another worker was faster: its file is used
             os.link(temporary, path)
+            sync(path.parent)  # a video that is made with a key must not survive it
             log.info("created %s", path)
     finally:
         temporary.unlink()

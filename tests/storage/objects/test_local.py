@@ -55,6 +55,28 @@ def test_fetching_works_where_links_do_not(store, tmp_path, monkeypatch):
     assert (tmp_path / "b").read_bytes() == PAYLOAD
 
 
+def test_new_folders_are_durable_up_to_the_one_that_was_there(store, synced):
+    store.put("a/b/c", io.BytesIO(PAYLOAD))
+    folders = store.root.parent.parent, store.root.parent, store.root, store.root / "a", store.root / "a" / "b"
+    assert set(folders) <= set(synced)
+    del synced[:]
+    store.move("a/b/c", "trash/today/c")
+    assert {store.root, store.root / "trash", store.root / "trash" / "today"} <= set(synced)
+
+
+def test_a_fetched_copy_on_another_disk_is_whole_and_durable_or_not_there(store, small_disk, synced):
+    store.put("small", io.BytesIO(PAYLOAD))
+    store.put("large", io.BytesIO(bytes(4 << 20)))
+    with pytest.raises(StoreFull):
+        store.fetch("large", small_disk / "copy")
+    assert not list(small_disk.iterdir())
+    del synced[:]
+    store.fetch("small", small_disk / "new" / "copy")
+    temporary, (source, target), folder = synced
+    assert temporary == source and target == small_disk / "new" / "copy" and folder == target.parent
+    assert target.read_bytes() == PAYLOAD
+
+
 def test_a_received_file_is_renamed_and_not_copied(store):
     with store.create_incoming() as incoming:
         incoming.write(PAYLOAD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import resource
 import shutil
 import sqlite3
@@ -17,11 +18,11 @@ from storage import backup, object_places
 from storage.cleanup import ObjectCleaner
 from storage.database import queries
 from storage.database.engine import Database
-from storage.database.models import Subject
+from storage.database.models import LOCAL, Subject
 from storage.errors import BackupRefused
 from storage.objects.open_store import open_store
 from storage.settings import environment_of
-from storage.tables import removals
+from storage.tables import removals, verifications
 from worker.__main__ import main
 
 
@@ -74,6 +75,10 @@ def test_a_restored_service_has_everything(adnerf, house, tmp_path, restored):
         path.chmod(0o600)
     with house.database.session() as session:  # its time in the trash is over when the backup is restored
         removals.trash(session, queries.get(session, Subject, subject.id), keep_s=-1.0)
+        verifications.create(
+            session, "ver_1", owner=LOCAL, file=house.store.put("verifications/ver_1", io.BytesIO(b"film"))
+        )
+        verifications.claim(session)
     folder = tmp_path / "backups" / "monday"
     assert "secret keys" in adnerf("backup", folder) and folder.stat().st_mode & 0o777 == 0o700
     contents = {key: read(house.store, key) for key in house.objects()}
@@ -84,11 +89,23 @@ def test_a_restored_service_has_everything(adnerf, house, tmp_path, restored):
     with closing(Database(restored.database)) as database, database.session() as session:
         assert removals.delete_due(session, store) == []
         removals.restore(session, queries.get(session, Subject, subject.id))
+        again = verifications.claim(session)  # its worker does not know this database: it waits no lease
+        assert (again.id, again.max_attempts - again.attempt) == ("ver_1", 2)
     assert {key: read(store, key) for key in named} == {key: contents[key] for key in named}
     assert restored.signing.stat().st_mode & 0o777 == 0o700
     assert {
         path.stat().st_mode & 0o077 for path in (restored.data_dir / "webhook.key", *restored.signing.iterdir())
     } == {0}
+
+
+def test_a_backup_is_durable_before_it_has_its_name(house, tmp_path, synced):
+    house.submit_subject()
+    folder = tmp_path / "backups" / "monday"
+    backup.back_up(house.settings, folder)
+    end = synced.index((folder / ".adnerf.db", folder / "adnerf.db"))
+    everything = {folder, *folder.rglob("*")} - {folder / "adnerf.db"} | {folder / ".adnerf.db"}
+    assert everything <= set(synced[:end]) and {folder.parent, tmp_path} <= set(synced[:end])
+    assert synced[end + 1 :] == [folder]
 
 
 def test_the_database_of_a_backup_removes_nothing_from_the_live_store(house, tmp_path):

@@ -1,0 +1,43 @@
+"""Makes files and folders durable: they are there after the power has failed.
+
+A file is durable once its content and the entry in its folder are, and the folder once its own entry is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Makes a folder with the permissions `mode`, and those above it that do not exist yet, all of them durable."""
+    if folder.exists():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(mode, exist_ok=True)
+    sync(folder.parent)
+
+
+def sync(path: Path) -> None:
+    """Makes the content of a file durable, or the entries of a folder."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """Makes everything in `folder` durable, and its own entry."""
+    for parent, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            sync(Path(parent, name))
+        sync(Path(parent))
+    sync(folder.absolute().parent)
+
+
+def publish(partial: Path, path: Path) -> None:
+    """Gives a file its final name in the same folder, once its content is durable; then the name is, too."""
+    sync(partial)
+    os.replace(partial, path)
+    sync(path.parent)
