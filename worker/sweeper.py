@@ -1,5 +1,5 @@
-"""The sweep: finds jobs whose worker is lost, wake-ups that were never sent or got lost, and withdrawals that are not finished. Workers,
-beat and the API run it.
+"""The sweep: finds jobs whose worker is lost, wake-ups that were never sent or got lost, and withdrawals and deletions that are not
+finished. Workers, beat and the API run it.
 """
 
 from __future__ import annotations
@@ -7,13 +7,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
+
+from sqlalchemy.orm import Session
 
 from storage.database.engine import Database
 from storage.database.models import Job
 from storage.settings import Settings
-from storage.tables import jobs, withdrawals, workers
+from storage.tables import jobs, removals, withdrawals, workers
 from worker.broker import Broker
 from worker.locks import is_abandoned
 from worker.watchdog import RunningClock
@@ -77,15 +79,18 @@ class Sweeper:
         }
         if self.broker is not None:
             self.broker.resend_due(self.database)
-        self._advance_withdrawals()
+        self._advance(withdrawals.unfinished, withdrawals.advance)
+        self._advance(removals.unfinished, removals.continue_deletion)
 
-    def _advance_withdrawals(self) -> None:
-        """Cancels the next jobs of subjects whose consent was withdrawn: some of each owner, so that other writers are not held up."""
+    def _advance(
+        self, unfinished: Callable[[Session], Sequence[str]], advance: Callable[[Session, str], object]
+    ) -> None:
+        """Carries withdrawals or deletions of subjects on: a batch of each owner, so that other writers are not held up."""
         with self.database.session(write=False) as session:
-            subjects = withdrawals.unfinished(session)
+            subjects = unfinished(session)
         for subject_id in subjects:
             with self.database.session() as session:
-                withdrawals.advance(session, subject_id)
+                advance(session, subject_id)
 
     def run(self, stopping: threading.Event) -> None:
         """Sweeps every sweep_s seconds until `stopping` is set; a failure, such as an absent database, ends nothing."""

@@ -12,7 +12,7 @@ from api.services import jobs as job_service
 from api.services.jobs import Outlook
 from storage.database import models
 from storage.database.queries import Page
-from storage.tables import consents, streams
+from storage.tables import consents, removals, streams
 from storage.tables.queue import PRIORITIES
 
 COLLECTIONS = {"sub": "subjects", "vid": "videos", "ver": "verifications"}
@@ -216,7 +216,7 @@ def _video(row: models.Video, outlook: Outlook) -> resources.Video:
         size_bytes=row.size_bytes,
         warnings=row.warnings or [],
         created_at=row.created_at,
-        trashed_until=row.trashed_until,
+        trashed_until=removals.trashed_until(row),
         job=_job(row.job, outlook),
         links=resources.VideoLinks(
             self=path,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, update
+from sqlalchemy import ColumnElement, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Delivery, Job, PreviewFrame, Subject, now
+from storage.database.models import Delivery, PreviewFrame, Subject, now
 from storage.objects.base import ObjectStore
 from storage.tables import deletions, idempotency, jobs, preview_frames, webhooks, withdrawals
 
@@ -30,7 +30,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
     queries.get(session, Subject, subject_id, owner=owner)
     time = now()
     withdrawals.begin(session, subject_id, owner=owner, purge=purge)
-    jobs.cancel_active(session, Job.subject_id == subject_id, or_(Job.state == "running", Job.video_id.is_(None)))
+    jobs.cancel_of_subject(session, subject_id)
     unwithdrawn = Subject.id == subject_id, Subject.withdrawn_at.is_(None)
     _set(session, *unwithdrawn, state="cancelled", updated_at=time, withdrawn_at=time)
     preview_frames.forget(session, PreviewFrame.subject_id == subject_id)

@@ -132,9 +132,17 @@ def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) 
     return queries.get(session, Subject, subject_id, owner=owner)
 
 
-def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> None:
-    """Deletes the subject, its videos, its jobs (a worker that runs one stops) and all their files. Raises NotFound."""
-    removals.delete_subject(session, store, queries.get(session, Subject, subject_id, owner=owner))
+def delete_subject(session: Session, store: ObjectStore, subject_id: str, *, owner: str) -> bool:
+    """Deletes the subject, its videos, its jobs (a worker that runs one stops) and all their files.
+
+    Returns whether rows are left that nobody finds any more, for `continue_deletion`. Raises NotFound.
+    """
+    return removals.delete_subject(session, store, queries.get(session, Subject, subject_id, owner=owner))
+
+
+def continue_deletion(session: Session, subject_id: str) -> bool:
+    """Deletes more rows of a deleted subject, in a new session; returns whether some are left. The sweep does it otherwise."""
+    return removals.continue_deletion(session, subject_id)
 
 
 def trash_subject(session: Session, settings: Settings, subject_id: str, *, owner: str) -> Subject:

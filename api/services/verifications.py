@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from storage.database import queries
 from storage.database.engine import after_rollback
 from storage.database.models import Verification, Video, new_id
+from storage.errors import NotFound
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import quotas, uploads, verifications
@@ -59,5 +60,7 @@ def submit_verification(
 
 def made_video(session: Session, row: Verification, *, owner: str) -> Video | None:
     """Returns the video that the file turned out to be; None if there is none, or it is another owner's."""
-    query = select(Video).where(Video.id == row.made_id, Video.owner == owner)
-    return session.scalars(query).one_or_none() if row.made_id else None
+    try:
+        return queries.get(session, Video, row.made_id, owner=owner) if row.made_id else None
+    except NotFound:
+        return None

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Delete, Update, func, inspect, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from storage.database.models import Base, now
+from storage.database.models import Base, Job, Subject, Video, now
 from storage.errors import NotFound
 
 Row = TypeVar("Row", bound=Base)
@@ -34,7 +34,7 @@ def get(
     lock: bool = False,
     for_change: bool = False,
 ) -> Row:
-    """Reads the current state of one row.
+    """Reads the current state of one row. A subject that is being deleted, its videos and its jobs count as deleted.
 
     Args:
         owner: Only a row of this owner is found; None finds a row of any owner.
@@ -44,7 +44,7 @@ def get(
     Raises:
         NotFound: there is no such row.
     """
-    query = select(model).where(model.id == row_id)
+    query = select(model).where(model.id == row_id, *_undeleted(model))
     if owner is not None:
         query = query.where(model.owner == owner)
     if lock or for_change:
@@ -64,7 +64,7 @@ def page(
     cursor: str | None = None,
     **equal: Any,
 ) -> Page[Row]:
-    """Reads one page of rows, newest first.
+    """Reads one page of rows, newest first; `get` tells which are left out.
 
     Args:
         where: Further conditions.
@@ -75,7 +75,11 @@ def page(
     if not all(map(_is_storable, equal.values())):
         return Page([], None)
     query = select(model).order_by(model.id.desc()).limit(limit + 1)
-    query = query.where(*where, *(getattr(model, name) == value for name, value in equal.items() if value is not None))
+    query = query.where(
+        *where,
+        *_undeleted(model),
+        *(getattr(model, name) == value for name, value in equal.items() if value is not None),
+    )
     if cursor is not None:
         query = query.where(model.id < cursor)
     rows = list(session.scalars(query))
@@ -129,6 +133,15 @@ def _insert(session: Session, model: type[Base]) -> Any:
     """An INSERT in the dialect of the session's database: standard SQL has no ON CONFLICT."""
     dialects = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
     return dialects[session.get_bind().dialect.name](model)
+
+
+def _undeleted(model: type[Base]) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for the rows of subjects that are not being deleted."""
+    if model is Subject:
+        return (Subject.deleted_at.is_(None),)
+    if model in (Video, Job):
+        return (model.subject_id.not_in(select(Subject.id).where(Subject.deleted_at.is_not(None))),)
+    return ()
 
 
 def _is_storable(value: object) -> bool:

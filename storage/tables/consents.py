@@ -45,5 +45,6 @@ def check(subject: Subject) -> None:
 
 def in_force(session: Session, subject_id: str) -> bool:
     """Returns whether the subject exists and its consent is in force."""
-    query = select(Subject.id).where(Subject.id == subject_id, Subject.withdrawn_at.is_(None))
+    in_force = Subject.withdrawn_at.is_(None), Subject.deleted_at.is_(None)
+    query = select(Subject.id).where(Subject.id == subject_id, *in_force)
     return session.scalars(query).one_or_none() is not None

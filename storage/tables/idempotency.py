@@ -73,13 +73,13 @@ def replace(
     _store_named(session, key, body)
 
 
-def erase_naming(session: Session, resource_id: str, *, owner: str) -> int:
-    """Erases the responses of an owner that name a deleted resource; returns their number.
+def erase_naming(session: Session, *resource_ids: str, owner: str) -> int:
+    """Erases the responses of an owner that name deleted resources; returns their number.
 
     Key and fingerprint stay until they expire, so that a request that is sent again does not create the resource again.
     """
     columns = [(table.owner, table.route, table.key) for table in (StoredResponse, ResponseResource)]
-    naming = select(*columns[1]).where(ResponseResource.resource_id == resource_id, ResponseResource.owner == owner)
+    naming = select(*columns[1]).where(ResponseResource.resource_id.in_(resource_ids), ResponseResource.owner == owner)
     named = tuple_(*columns[0]).in_(naming), StoredResponse.body.is_not(None)
     return queries.execute_update(session, update(StoredResponse).where(*named).values(body=None, headers={}))
 

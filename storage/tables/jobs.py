@@ -237,12 +237,16 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
     return _move(session, "release", *_fence(job_id, attempt), **values) is not None
 
 
-def rejoin(session: Session, subject_id: str) -> None:
+def rejoin(session: Session, subject_id: str, *, owner: str) -> None:
     """Gives the queued jobs of a subject that comes back from the trash turns from now on; they keep their order among themselves."""
-    mine = Job.subject_id == subject_id, Job.state == "queued"
+    mine = (
+        Job.owner == owner,
+        Job.state == "queued",
+        Job.subject_id == subject_id,
+    )  # few of the subject's jobs are queued
     group = Job.owner, Job.priority, Job.kind
     groups = session.execute(select(*group, func.min(Job.turn)).where(*mine).group_by(*group)).all()
-    for owner, priority, kind, earliest in groups:
+    for _, priority, kind, earliest in groups:
         late = queue.next_turn(session, owner, priority, kind) - earliest
         if late > 0:
             same = update(Job).where(*mine, Job.priority == priority, Job.kind == kind)
@@ -298,6 +302,18 @@ def cancel_active(session: Session, *where: ColumnElement[bool]) -> None:
     for job_id in session.scalars(active).all():
         with suppress(MoveNotAllowed, NotFound):  # it ended or was deleted meanwhile
             cancel(session, job_id)
+
+
+def running_of(session: Session, subject_id: str) -> list[str]:
+    """Returns the ids of the running jobs of a subject: all running ones, few as workers are, are read instead of all of the subject."""
+    running = session.execute(select(Job.id, Job.subject_id).where(Job.state == "running"))
+    return [job.id for job in running if job.subject_id == subject_id]
+
+
+def cancel_of_subject(session: Session, subject_id: str) -> None:
+    """Cancels the running jobs of a subject, and those that make it; its queued renders, which may be thousands, stay queued."""
+    making = select(Job.id).where(Job.subject_id == subject_id, Job.kind.in_(("preprocess", "train")))
+    cancel_active(session, Job.id.in_([*session.scalars(making), *running_of(session, subject_id)]))
 
 
 def retry(session: Session, job_id: str) -> Job:

@@ -3,14 +3,19 @@
 What is in the trash is hidden from lists, gets no new work and is shown to nobody else; its owner can restore it until
 `trashed_until`. Then the cleanup deletes it. Rows and files are there meanwhile, so quotas count them. The trash of the object store
 (storage/trash.py) is another one: it holds objects that no row names.
+
+A subject may have a hundred thousand videos, and other writers must not wait for them. The videos of a subject in the trash are there
+because it is: only its own row says so. A subject that is deleted gets `deleted_at` in a short transaction, after which nothing of it is
+found any more (queries.get); its rows are deleted in batches, by the request, or by the sweep (worker/sweeper.py), also after a crash.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, func, not_, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -20,18 +25,29 @@ from storage.objects.base import ObjectStore
 from storage.tables import deletions, idempotency, jobs, webhooks
 
 AT_ONCE = {Subject: 1, Video: 50}
-"""Subjects (with all their videos) and videos that one transaction deletes for good: other writers wait for it."""
+"""Subjects (with a batch of their videos) and videos that one transaction deletes for good: other writers wait for it."""
+BATCH = 500
+"""Jobs of a deleted subject, with their videos, that one transaction deletes: some hundredths of a second."""
+
+
+def trashed_until(row: Subject | Video) -> datetime | None:
+    """Returns until when a subject or video is in the trash, a video also because of its subject; None if it is not there."""
+    subject = row.subject_trashed_until if isinstance(row, Video) else None
+    return min(filter(None, (row.trashed_until, subject)), default=None)
 
 
 def check(row: Subject | Video) -> None:
     """Raises InTrash if the subject or video is in the trash."""
-    if row.trashed_until is not None:
+    if trashed_until(row) is not None:
         raise InTrash(f"{row.id} is in the trash.")
 
 
 def in_trash(model: type[Subject | Video], wanted: bool) -> ColumnElement[bool]:
     """Returns the condition of a list: what is in the trash, or what is not."""
-    return model.trashed_until.is_not(None) if wanted else model.trashed_until.is_(None)
+    there = model.trashed_until.is_not(None)
+    if model is Video:
+        there = or_(there, Video.subject_id.in_(select(Subject.id).where(Subject.trashed_until.is_not(None))))
+    return there if wanted else not_(there)
 
 
 def trash(session: Session, row: Subject | Video, *, keep_s: float) -> None:
@@ -40,16 +56,11 @@ def trash(session: Session, row: Subject | Video, *, keep_s: float) -> None:
     What is in the trash already stays there until the time that was set first. The queued jobs of a subject's videos may be thousands,
     and to cancel them all would hold up other writers: they stay queued, and are not claimed (queue.claimable).
     """
-    if isinstance(row, Subject):
-        mine = Job.subject_id == row.id, or_(Job.state == "running", Job.video_id.is_(None))
-    else:
-        mine = (Job.video_id == row.id,)
+    model = type(row)
     until = queries.server_now(session) + timedelta(seconds=keep_s)
-    jobs.cancel_active(session, *mine)
-    _set(session, type(row), type(row).id == row.id, type(row).trashed_until.is_(None), trashed_until=until)
-    if isinstance(row, Subject):
-        _set(session, Video, Video.subject_id == row.id, Video.trashed_until.is_(None), trashed_until=until)
-    jobs.cancel_active(session, *mine)  # one may have been created, retried or claimed until the row was locked
+    _cancel_jobs(session, row)
+    _set(session, model, model.id == row.id, in_trash(model, False), trashed_until=until)
+    _cancel_jobs(session, row)  # one may have been created, retried or claimed until the row was locked
 
 
 def restore(session: Session, row: Subject | Video) -> None:
@@ -62,19 +73,55 @@ def restore(session: Session, row: Subject | Video) -> None:
         if subject.trashed_until is not None:
             raise InTrash(f"The subject {subject.id} of this video is in the trash.", "Restore the subject.")
     elif row.trashed_until is not None:
-        jobs.rejoin(session, row.id)
+        jobs.rejoin(session, row.id, owner=row.owner)
+        # Videos that a process of an earlier version has put into the trash with their subject.
         same = Video.subject_id == row.id, Video.trashed_until == row.trashed_until
         _set(session, Video, *same, trashed_until=None)
     _set(session, type(row), type(row).id == row.id, trashed_until=None)
 
 
-def delete_subject(session: Session, store: ObjectStore, subject: Subject) -> None:
-    """Deletes a subject, its videos, its jobs (a worker that runs one stops) and all their files."""
-    jobs.delete_where(session, Job.subject_id == subject.id)
-    session.execute(delete(Subject).where(Subject.id == subject.id))
-    idempotency.erase_naming(session, subject.id, owner=subject.owner)
-    webhooks.delete_deliveries(session, Delivery.subject_id == subject.id, owner=subject.owner)
+def delete_subject(session: Session, store: ObjectStore, subject: Subject) -> bool:
+    """Deletes a subject, its videos, its jobs (a worker that runs one stops) and all their files.
+
+    Returns:
+        Whether there are so many that some are left to `continue_deletion`; nobody finds them any more.
+    """
+    jobs.delete_where(session, Job.id.in_(jobs.running_of(session, subject.id)))
+    time = queries.server_now(session)
+    _set(session, Subject, Subject.id == subject.id, deleted_at=time, trashed_until=time)
     deletions.request(session, store, f"subjects/{subject.id}/")
+    return continue_deletion(session, subject.id)
+
+
+def continue_deletion(session: Session, subject_id: str) -> bool:
+    """Deletes the next BATCH jobs of a subject that is being deleted, with their videos, and at the end itself.
+
+    Returns:
+        Whether something is left.
+    """
+    owner = session.scalars(select(Subject.owner).where(Subject.id == subject_id)).one_or_none()
+    if owner is None:  # another process was quicker
+        return False
+    next_jobs = select(Job.id, Job.video_id).where(Job.subject_id == subject_id).order_by(Job.id).limit(BATCH)
+    batch = session.execute(next_jobs.with_for_update(skip_locked=True)).all()
+    videos = [job.video_id for job in batch if job.video_id is not None]
+    jobs.delete_where(session, Job.id.in_([job.id for job in batch]))
+    session.execute(delete(Video).where(Video.id.in_(videos)))
+    if left := len(batch) == BATCH:
+        names, deliveries = videos, Delivery.video_id.in_(videos)
+    else:
+        jobs.delete_where(session, Job.subject_id == subject_id)  # those that were locked
+        session.execute(delete(Subject).where(Subject.id == subject_id))
+        names, deliveries = [*videos, subject_id], Delivery.subject_id == subject_id
+    idempotency.erase_naming(session, *names, owner=owner)
+    webhooks.delete_deliveries(session, deliveries, owner=owner)
+    return left
+
+
+def unfinished(session: Session) -> Sequence[str]:
+    """Returns subjects for which `continue_deletion` has something to do, one of each owner."""
+    deleted = select(func.min(Subject.id)).where(Subject.deleted_at.is_not(None))
+    return session.scalars(deleted.group_by(Subject.owner)).all()
 
 
 def delete_video(session: Session, store: ObjectStore, video: Video) -> None:
@@ -102,17 +149,24 @@ def keep_longer(session: Session, *, keep_s: float) -> None:
 
 def delete_due(session: Session, store: ObjectStore) -> list[str]:
     """Deletes for good the next subjects and videos (AT_ONCE) that have been in the trash for their time; returns the ids."""
-    subjects = _due(session, Subject)
+    subjects = _due(session, Subject, Subject.deleted_at.is_(None))
     for subject in subjects:
         delete_subject(session, store, subject)
-    videos = _due(session, Video)  # without those of the subjects, which are gone
+    videos = _due(session, Video)
     for video in videos:
         delete_video(session, store, video)
     return [row.id for row in (*subjects, *videos)]
 
 
-def _due(session: Session, model: type[queries.Row]) -> list[queries.Row]:
-    due = select(model).where(model.trashed_until <= queries.server_now(session)).order_by(model.trashed_until)
+def _cancel_jobs(session: Session, row: Subject | Video) -> None:
+    if isinstance(row, Video):
+        jobs.cancel_active(session, Job.video_id == row.id)
+    else:
+        jobs.cancel_of_subject(session, row.id)
+
+
+def _due(session: Session, model: type[queries.Row], *where: ColumnElement[bool]) -> list[queries.Row]:
+    due = select(model).where(*where, model.trashed_until <= queries.server_now(session)).order_by(model.trashed_until)
     return list(session.scalars(due.limit(AT_ONCE[model]).with_for_update(skip_locked=True)))
 
 

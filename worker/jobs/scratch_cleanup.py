@@ -20,7 +20,8 @@ def remove_deleted_subjects(database: Database, workspace: Workspace) -> None:
     if not entries:
         return
     with database.session(write=False) as session:
-        unpurged = select(Subject.id).where(Subject.id.in_(set(by_subject.values())), Subject.purged_at.is_(None))
+        there = Subject.purged_at.is_(None), Subject.deleted_at.is_(None)
+        unpurged = select(Subject.id).where(Subject.id.in_(set(by_subject.values())), *there)
         kept = set(session.scalars(unpurged))
         purged = select(Job.id).join(Subject, Subject.id == Job.subject_id).where(Subject.purged_at.is_not(None))
         ended = set(session.scalars(purged.where(Job.id.in_(job_ids), Job.state.in_(("failed", "cancelled")))))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, text
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, select, text
+from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from storage.database.base import Base, UtcTime
 from storage.database.rows.common import now
@@ -16,6 +16,8 @@ VideoState = Literal["pending", "rendering", "ready", "failed", "cancelled"]
 
 TRASHED = text("trashed_until IS NOT NULL")
 """The rows of a small index, for the cleanup: the others are all in lists, which must not be read by it."""
+DELETED = text("deleted_at IS NOT NULL")
+"""The rows of another small index: every look at a video or job asks which subjects are being deleted."""
 
 if TYPE_CHECKING:
     from storage.database.rows.jobs import Job
@@ -26,10 +28,10 @@ class Subject(Base):
 
     The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
     `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
-    until it is ready, and for a subject of an earlier version. Until `trashed_until` it is in the trash
-    (storage/tables/removals.py). The client chose `audio_track`, a sound track of the footage, and
-    `face`, one of its faces (config.FaceChoice), or left both to the service. `imported_from` is set for a subject from a bundle: its
-    origin and the record of the consent there (api/services/bundles.py).
+    until it is ready, and for a subject of an earlier version. Until `trashed_until` it is in the trash, with its videos; from `deleted_at`
+    on it is being deleted, and queries.get finds it no more (storage/tables/removals.py). The client chose `audio_track`, a sound track
+    of the footage, and `face`, one of its faces (config.FaceChoice), or left both to the service. `imported_from` is set for a subject
+    from a bundle: its origin and the record of the consent there (api/services/bundles.py).
     """
 
     __tablename__ = "subjects"
@@ -38,6 +40,7 @@ class Subject(Base):
         Index(None, "owner", "state", "id"),
         Index(None, "owner", "stored_bytes"),  # The quota's sum, without reading the rows.
         Index(None, "trashed_until", sqlite_where=TRASHED, postgresql_where=TRASHED),
+        Index(None, "deleted_at", sqlite_where=DELETED, postgresql_where=DELETED),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
@@ -52,6 +55,7 @@ class Subject(Base):
     withdrawn_at: Mapped[datetime | None] = mapped_column(UtcTime)
     purged_at: Mapped[datetime | None] = mapped_column(UtcTime)
     trashed_until: Mapped[datetime | None] = mapped_column(UtcTime)
+    deleted_at: Mapped[datetime | None] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     updated_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     face: Mapped[dict[str, float] | None] = mapped_column(JSON(none_as_null=True))
@@ -72,7 +76,7 @@ class Subject(Base):
     stored_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     jobs: Mapped[list[Job]] = relationship(
         primaryjoin="and_(Job.subject_id == Subject.id, Job.kind.in_(['preprocess', 'train']))",
-        order_by="Job.id",
+        order_by="(Job.kind, Job.id)",  # The oldest first, in the order of an index without those of its many videos.
         viewonly=True,
         lazy="selectin",
     )
@@ -91,6 +95,8 @@ class Video(Base):
 
     `stream_attempt` is the attempt of its job whose segments can be watched, and `stream_frames` the number of frames in them;
     storage/tables/streams.py writes both.
+
+    `trashed_until` is set if the video was put into the trash itself, and `subject_trashed_until` if its subject is there.
     """
 
     __tablename__ = "videos"
@@ -139,6 +145,9 @@ class Video(Base):
     height: Mapped[int | None]
     view: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     job: Mapped[Job] = relationship(viewonly=True, lazy="selectin")
+    subject_trashed_until: Mapped[datetime | None] = column_property(
+        select(Subject.trashed_until).where(Subject.id == subject_id).correlate_except(Subject).scalar_subquery()
+    )
 
 
 class Withdrawal(Base):

@@ -32,13 +32,45 @@ def test_a_subject_takes_its_videos_along_and_brings_only_those_back(client, mak
     before, after = make.ready_video(subject, b"one"), make.ready_video(subject, b"two")
     client.post(f"/v1/videos/{before['id']}/trash")
     path = f"/v1/subjects/{subject['id']}"
-    assert client.post(f"{path}/trash").json()["trashed_until"]
+    until = client.post(f"{path}/trash").json()["trashed_until"]
+    seen = {each["id"]: each["trashed_until"] for each in client.get("/v1/videos?trash=true").json()["items"]}
+    assert seen[before["id"]] < seen[after["id"]] == until
+    assert (
+        client.post(f"/v1/videos/{after['id']}/trash").json()["trashed_until"] == until
+    )  # it is there: nothing changes
     assert ids(client, "/v1/subjects") == ids(client, "/v1/videos") == []
     assert ids(client, "/v1/subjects?trash=true") == [subject["id"]]
     check_problem(client.post(f"/v1/videos/{before['id']}/restore"), "in_trash")
     client.post(f"{path}/restore")
     assert ids(client, "/v1/subjects") == [subject["id"]]
     assert ids(client, "/v1/videos") == [after["id"]]
+
+
+def test_videos_that_an_earlier_version_put_away_with_their_subject_come_back(client, make, app):
+    subject = make.ready_subject()
+    video = make.ready_video(subject, b"one")
+    client.post(f"/v1/subjects/{subject['id']}/trash")
+    with app.state.database.session() as session:
+        until = session.get(Subject, subject["id"]).trashed_until
+        session.execute(update(Video).where(Video.id == video["id"]).values(trashed_until=until))
+    client.post(f"/v1/subjects/{subject['id']}/restore")
+    assert ids(client, "/v1/videos") == [video["id"]]
+
+
+def test_a_deletion_is_answered_when_everything_is_gone(client, make, app, monkeypatch):
+    monkeypatch.setattr(removals, "BATCH", 2)
+    subject, other = make.ready_subject(), make.ready_subject()
+    for _ in range(5):
+        make.video(subject)
+    kept = make.video(other)
+    path = f"/v1/subjects/{subject['id']}"
+    stale = {"If-Match": '"another"'}
+    check_problem(client.delete(path, headers=stale), "precondition_failed")
+    assert client.delete(path).status_code == 204
+    check_problem(client.delete(path), "not_found")
+    with app.state.database.session(write=False) as session:
+        assert [row.id for row in session.query(Video)] == [kept["id"]]
+        assert [row.id for row in session.query(Subject)] == [other["id"]]
 
 
 def test_nothing_is_made_of_what_is_in_the_trash(client, make, app):

@@ -67,7 +67,7 @@ def test_what_comes_back_from_the_trash_waits_for_others_and_puts_nobody_off(dat
     assert [claim(database).id for _ in range(3)] == bob[:3]
     with database.session() as session:
         mine = jobs.create(session, "train", owner="ann", subject_id=subject.id).id  # not after those in the trash
-        jobs.rejoin(session, gone.id)
+        jobs.rejoin(session, gone.id, owner="ann")
         session.get(Subject, gone.id).trashed_until = None
     assert order(database) == [bob[3], mine, held[0], bob[4], held[1], bob[5], held[2]]
 
