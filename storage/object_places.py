@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Column, select
 from sqlalchemy.orm import Session
 
-from storage.database.models import Base, Job, Subject, Upload, UploadPart, Verification, Video
+from storage.database.models import Base, Job, PreviewFrame, Subject, Upload, UploadPart, Verification, Video
 from storage.tables import streams, uploads, verifications
 
 SUBJECT_FOLDERS = {
@@ -38,6 +38,8 @@ VIDEO_SUFFIXES = {
     ".clip": "clip_key",
 }
 """Suffixes of the objects that attempts store in the folder of a video, and the column of Video that names one of them."""
+BACKGROUNDS = "backgrounds"
+"""The folder of a subject with the backgrounds of its preview frames; PreviewFrame.background_key names one."""
 PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX)
 """Prefixes of all places."""
 
@@ -54,7 +56,8 @@ def key_columns(model: type[Base]) -> list[Column[Any]]:
 
 def named_keys(session: Session) -> set[str]:
     """Returns all keys that rows name."""
-    named: set[str | None] = {*session.scalars(select(UploadPart.key)), *session.scalars(select(Verification.file_key))}
+    columns = UploadPart.key, Verification.file_key, PreviewFrame.background_key
+    named: set[str | None] = {key for column in columns for key in session.scalars(select(column))}
     for model in (Subject, Video):
         for row_keys in session.execute(select(*key_columns(model))):
             named.update(row_keys)
@@ -64,8 +67,8 @@ def named_keys(session: Session) -> set[str]:
 def unneeded(session: Session, keys: Collection[str]) -> list[str]:
     """Returns those of the keys that no row needs.
 
-    These are: all keys of a subject or video that does not exist; the keys of attempts that have ended, and of uploads and
-    verifications, that no row names. The rows must be those of the store (storage/store_identity.py).
+    These are: all keys of a subject or video that does not exist; the keys of attempts that have ended, and of uploads,
+    verifications and preview frames, that no row names. The rows must be those of the store (storage/store_identity.py).
     """
     return [*_of_subjects(session, keys), *_of_uploads(session, keys), *_of_verifications(session, keys)]
 
@@ -75,12 +78,15 @@ def _of_subjects(session: Session, keys: Iterable[str]) -> Iterator[str]:
     in_videos = [path for path in paths if path.parts[2] == "videos" and len(path.parts) > 4]
     subjects, named = _rows(session, Subject, {path.parts[1] for path in paths})
     videos, named_by_videos = _rows(session, Video, {path.parts[3] for path in in_videos})
-    named |= named_by_videos
+    pictures = {path for path in paths if path.parts[2] == BACKGROUNDS}
+    in_frames = PreviewFrame.background_key.in_([str(path) for path in pictures])
+    named |= named_by_videos | set(session.scalars(select(PreviewFrame.background_key).where(in_frames)))
     ended = _of_ended_attempts(session, paths)
     ended_streams = streams.unneeded(session, {f"{path.parent}/" for path in in_videos if _is_segment(path)})
     for path in paths:
         owner_is_gone = path.parts[1] not in subjects or (path in in_videos and path.parts[3] not in videos)
-        is_of_ended = _is_place_of_attempts(path) and path in ended and str(path) not in named
+        may_end = path in pictures or (_is_place_of_attempts(path) and path in ended)
+        is_of_ended = may_end and str(path) not in named
         if owner_is_gone or is_of_ended or f"{path.parent}/" in ended_streams:
             yield str(path)
 

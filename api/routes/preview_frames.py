@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated
 
 from anyio import sleep
@@ -21,17 +22,17 @@ from api.problems.problems import Problem
 from api.requests import file_type
 from api.requests.idempotency import IdempotencyDep, ReservedDep
 from api.requests.json_body import read_json, validate_json
-from api.requests.multipart import FileRule, Form, parse_multipart
+from api.requests.multipart import FileRule, parse_multipart
 from api.requests.render_options import checked_options, options_of_form
 from api.schemas import pictures
-from api.services import preview_frames
+from api.services import preview_frames, videos
 from storage.database.models import PreviewFrame
-from storage.tables.preview_frames import Picture
+from storage.tables.uploads import FileSource
 
 router = APIRouter(prefix="/v1/subjects/{subject_id}", tags=["subjects"])
 
 BACKGROUND_BYTES = 4 << 20
-"""Largest background picture of a preview frame: it is kept in the database until the frame is rendered, and 1920 px need less."""
+"""Largest background picture of a preview frame: it is kept until the frame is rendered, and 1920 px need less."""
 WAIT_S = 5.0
 """Seconds that a request waits for its frame before it is answered with 202: on two cores a frame takes one to three."""
 POLL_S = 0.1
@@ -46,7 +47,7 @@ RULES = {"background": FileRule(BACKGROUND_BYTES, file_type.require_image)}
 class _Order:
     """What a request asks for: the options, and the background picture."""
 
-    def __init__(self, options: RenderOptions, background: Picture | None = None):
+    def __init__(self, options: RenderOptions, background: FileSource | None = None):
         self.options, self.background = options, background
 
 
@@ -60,15 +61,8 @@ async def _order(
         return
     fields = pictures.PreviewFrameForm.model_fields
     async with parse_multipart(request, fields=fields, files=RULES, store=store, folder=settings.data_dir) as form:
-        yield _Order(options_of_form(form), _picture(form))
-
-
-def _picture(form: Form) -> Picture | None:
-    if "background" not in form.files:
-        return None
-    received = form.files["background"].file
-    received.file.seek(0)
-    return Picture(received.file.read(), received.sha256)
+        picture = form.files.get("background")
+        yield _Order(options_of_form(form), picture and picture.file)
 
 
 @router.post(
@@ -104,16 +98,25 @@ async def create_preview_frame(
     order: Annotated[_Order, Depends(_order, scope="function")],
     idempotency: IdempotencyDep,  # nothing is stored for it: equal requests get the same frame anyway
     turns: TurnsDep,
+    store: StoreDep,
 ) -> Response:
     """The frame as soon as a worker has rendered it, mouth closed, or 202 after some seconds. It waits behind no job.
 
     Equal requests get the same picture for an hour after the last one. A new request replaces older ones that wait.
     """
 
-    def ask(session: Session) -> PreviewFrame:
-        return preview_frames.ask(session, subject_id, order.options, owner=caller.owner, background=order.background)
+    background, undo = None, None
+    if (picture := order.background) is not None:
+        of_subject = partial(videos.speaking_subject, subject_id=subject_id, options=order.options, owner=caller.owner)
+        await turns.read(of_subject)
+        background = await turns.store(lambda: preview_frames.store_background(store, subject_id, picture))
+        undo = partial(store.delete, background.key)
 
-    frame = await _wait(turns, await turns.write(ask))
+    def ask(session: Session) -> PreviewFrame:
+        wanted = subject_id, order.options
+        return preview_frames.ask(session, store, *wanted, owner=caller.owner, background=background)
+
+    frame = await _wait(turns, await turns.write(ask, undo=undo))
     if frame is not None and frame.state == "failed":
         await turns.write(lambda session: preview_frames.forget(session, frame.digest))
         raise Problem("preview_failed", frame.error["message"], remedy=frame.error["remedy"])

@@ -10,13 +10,15 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import ColumnElement, delete, func, select, update
 from sqlalchemy.orm import Session, undefer
 
 from storage.database import queries
+from storage.database.engine import after_commit
 from storage.database.models import PreviewFrame, Subject, now
+from storage.objects.base import ObjectStore, Stored
 
 LEASE_S = 60.0
 """Time that a worker has for one frame, which takes seconds, also beside a rendering on two cores."""
@@ -32,30 +34,34 @@ QUEUED, KEPT = 3, 50
 """Frames of one owner that may wait, the newest ones (an earlier choice interests nobody), and pictures that are kept for one owner."""
 
 
-class Picture(NamedTuple):
-    """A picture file, and the hex digest of its content."""
-
-    content: bytes
-    sha256: str
-
-
 def request(
-    session: Session, subject: Subject, options: dict[str, Any], background: Picture | None = None
+    session: Session,
+    store: ObjectStore,
+    subject: Subject,
+    options: dict[str, Any],
+    background: Stored | None = None,
 ) -> PreviewFrame:
-    """Returns the frame of these options (RenderOptions as JSON), which is queued if there is none yet; `picture` is loaded."""
+    """Returns the frame of these options (RenderOptions as JSON), which is queued if there is none yet; `picture` is loaded.
+
+    Backgrounds that no frame needs any more are deleted, this one too if there is such a frame already.
+    """
     version = json.dumps([subject.id, subject.run_key, options, background and background.sha256], sort_keys=True)
     digest = sha256(version.encode()).hexdigest()
     queued = {"digest": digest, "owner": subject.owner, "subject_id": subject.id, "options": options, "state": "queued"}
     if session.get(PreviewFrame, digest) is None:
         queries.insert_ignoring_conflicts(
-            session, PreviewFrame, **queued, background=background and background.content, asked_at=now()
+            session, PreviewFrame, **queued, background_key=background and background.key, asked_at=now()
         )
     _update(session, PreviewFrame.digest == digest, asked_at=now())
     lost = PreviewFrame.state == "running", PreviewFrame.lease_until < now()
     _update(session, PreviewFrame.digest == digest, *lost, **_ENDED, state="failed", error=LOST)
-    for states, most in ((("queued",), QUEUED), (("succeeded", "failed"), KEPT)):
-        _keep_newest(session, subject.owner, states, most, spared=digest)
-    return find(session, digest)
+    unneeded = _keep_newest(session, subject.owner, ("queued",), QUEUED, spared=digest)
+    _keep_newest(session, subject.owner, ("succeeded", "failed"), KEPT, spared=digest)
+    frame = find(session, digest)
+    if background is not None and frame.background_key != background.key:
+        unneeded.append(background.key)
+    after_commit(session, lambda: store.delete(*unneeded), remote=True)
+    return frame
 
 
 def find(session: Session, digest: str) -> PreviewFrame | None:
@@ -123,16 +129,23 @@ def delete_expired(session: Session) -> None:
     forget(session, PreviewFrame.asked_at < now() - timedelta(seconds=KEPT_S))
 
 
-_ENDED = {"lease_until": None, "background": None}
+_ENDED = {"lease_until": None, "background": None, "background_key": None}
 
 
-def _keep_newest(session: Session, owner: str, states: tuple[str, ...], most: int, *, spared: str) -> None:
-    """Forgets all frames of an owner in some states but the `most` newest ones and the one that was asked for now."""
+def _keep_newest(session: Session, owner: str, states: tuple[str, ...], most: int, *, spared: str) -> list[str]:
+    """Forgets all frames of an owner in some states but the `most` newest ones and the one that was asked for now.
+
+    Returns:
+        The keys of their backgrounds.
+    """
     mine = PreviewFrame.owner == owner, PreviewFrame.state.in_(states), PreviewFrame.digest != spared
-    older = select(PreviewFrame.digest).where(*mine).order_by(PreviewFrame.asked_at.desc()).offset(most - 1)
-    doomed = session.scalars(older).all()
+    columns = PreviewFrame.digest, PreviewFrame.background_key
+    doomed = session.execute(
+        select(*columns).where(*mine).order_by(PreviewFrame.asked_at.desc()).offset(most - 1)
+    ).all()
     if doomed:
-        forget(session, PreviewFrame.digest.in_(doomed))
+        forget(session, PreviewFrame.digest.in_([frame.digest for frame in doomed]))
+    return [frame.background_key for frame in doomed if frame.background_key is not None]
 
 
 def _update(session: Session, *where: ColumnElement[bool], **values: Any) -> None:

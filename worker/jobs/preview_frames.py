@@ -16,7 +16,7 @@ from adnerf_core.config import RenderOptions
 from adnerf_core.files.run_dir import RunDir
 from storage.database import queries
 from storage.database.models import PreviewFrame, Subject
-from storage.errors import NotFound
+from storage.errors import NotFound, StoreAway
 from storage.tables import preview_frames
 from worker.jobs.attempt import AWAY
 from worker.jobs.model_cache import ModelCache
@@ -98,17 +98,27 @@ class PreviewPainter:
             log.warning("a preview frame of %s: %s: %s", frame.subject_id, told["code"], told["message"])
             with self.pipeline.database.session() as session:
                 preview_frames.fail(session, frame.digest, told)
+            self._delete_background(frame)
             return
         with self.pipeline.database.session() as session:
             preview_frames.succeed(session, frame.digest, picture)
+        self._delete_background(frame)
         log.info("a preview frame of %s took %.1f s", frame.subject_id, time.monotonic() - begun)
+
+    def _delete_background(self, frame: PreviewFrame) -> None:
+        if frame.background_key is not None:
+            with suppress(StoreAway):  # the cleanup of unused objects removes it later
+                self.pipeline.store.delete(frame.background_key)
 
     def _picture(self, frame: PreviewFrame, subject: Subject) -> bytes:
         pipeline = self.pipeline
         run = RunDir(pipeline.workspace.cached_folder(subject.run_key))
         options, background = RenderOptions(**frame.options), None
         with TemporaryDirectory() as folder:
-            if frame.background is not None:
+            if frame.background_key is not None:
+                background = Path(folder) / "background"
+                pipeline.store.fetch(frame.background_key, background)
+            elif frame.background is not None:
                 background = Path(folder) / "background"
                 background.write_bytes(frame.background)
             return pipeline.core.still(

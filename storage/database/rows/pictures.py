@@ -30,8 +30,9 @@ class Share(Base):
 class PreviewFrame(Base):
     """A request for a frame as a video with these options will show it; storage/tables/preview_frames.py writes it.
 
-    `digest` is of the subject's version, the options and the `background` picture, which is kept until the frame is rendered.
-    `picture` is the frame, a JPEG. `asked_at` is the time of the last request for it.
+    `digest` is of the subject's version, the options and the background picture; `background_key` names that until the frame is rendered.
+    `picture` is the frame, a JPEG. `asked_at` is the time of the last request for it. Processes of an earlier version write the
+    background itself, into `background`.
     """
 
     __tablename__ = "preview_frames"
@@ -42,6 +43,7 @@ class PreviewFrame(Base):
     subject_id: Mapped[str] = mapped_column(ForeignKey("subjects.id", ondelete="CASCADE"), index=True)
     options: Mapped[dict[str, Any]] = mapped_column(JSON(none_as_null=True))
     background: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)
+    background_key: Mapped[str | None]
     state: Mapped[PreviewFrameState] = mapped_column(String(16), default="queued")
     lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
     picture: Mapped[bytes | None] = mapped_column(LargeBinary, deferred=True)

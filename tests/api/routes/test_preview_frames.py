@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from api.routes import preview_frames as routes
+from storage import object_places
 from storage.database.models import PreviewFrame
 from storage.tables import preview_frames
 from tests.api.conftest import PNG, check_problem
@@ -17,11 +18,17 @@ def path(make):
 
 
 def paint(app, picture=b"jpeg"):
-    """Renders the newest frame that waits; its options."""
+    """Renders the newest frame that waits; its options, and the key of its background."""
     with app.state.database.session() as session:
         frame = preview_frames.claim(session, "local")
         preview_frames.succeed(session, frame.digest, picture)
-        return frame.options, frame.background
+        return frame.options, frame.background_key
+
+
+def backgrounds(app, path):
+    """The keys of the backgrounds that are stored for the subject."""
+    folder = path.removeprefix("/v1/").removesuffix("preview-frame") + "backgrounds/"
+    return [*app.state.store.keys(older_than_s=-60, prefix=folder)]
 
 
 def test_a_frame_is_rendered_once_and_equal_requests_get_it_again(client, app, path, monkeypatch):
@@ -52,11 +59,25 @@ def test_a_request_waits_for_its_frame(client, app, path):
 def test_a_background_picture_goes_along_and_is_forgotten(client, app, path, monkeypatch):
     monkeypatch.setattr(routes, "WAIT_S", 0.0)
     assert client.post(path, files={"background": ("b.png", PNG)}).status_code == 202
-    options, background = paint(app)
-    assert (options["background"]["kind"], background) == ("image", PNG)
+    (stored,) = backgrounds(app, path)
+    assert client.post(path, files={"background": ("same.png", PNG)}).status_code == 202
+    assert backgrounds(app, path) == [stored], "an equal request needs no second one"
+    options, key = paint(app)
+    with app.state.store.open(key) as background:
+        assert (options["background"]["kind"], background.read(), key) == ("image", PNG, stored)
     with app.state.database.session(write=False) as session:
         (row,) = session.query(PreviewFrame)
-        assert row.background is None
+        assert row.background_key is None
+        assert object_places.unneeded(session, [stored]) == [stored]
+    for number in range(preview_frames.QUEUED + 2):
+        client.post(path, files={"background": ("b.png", PNG + bytes([number]))})
+    waiting = set(backgrounds(app, path)) - {stored}
+    with app.state.database.session(write=False) as session:
+        assert len(waiting) == preview_frames.QUEUED and object_places.unneeded(session, waiting) == []
+        assert object_places.named_keys(session) >= waiting
+    new = path.replace("sub_", "sub_0")
+    check_problem(client.post(new, files={"background": ("b.png", PNG)}), "not_found")
+    assert not backgrounds(app, new)
     check_problem(client.post(path, files={"background": ("b.png", b"text")}), "not_an_image")
     check_problem(client.post(path, json={"options": {"background": {"kind": "image"}}}), "validation_failed")
 

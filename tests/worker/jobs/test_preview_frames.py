@@ -1,5 +1,6 @@
 """A worker renders preview frames, beside its jobs."""
 
+import io
 from datetime import timedelta
 
 import pytest
@@ -8,7 +9,6 @@ from adnerf_core.config import Background, RenderOptions
 from storage.database import queries
 from storage.database.models import PreviewFrame, Subject, now
 from storage.tables import preview_frames, removals
-from storage.tables.preview_frames import Picture
 from tests.worker import stub_core
 from worker.jobs import preview_frames as painting
 from worker.jobs.preview_frames import PreviewPainter
@@ -25,7 +25,7 @@ def painter(house):
 def ask(house, subject, options, background=None):
     with house.database.session() as session:
         row = queries.get(session, Subject, subject.id)
-        return preview_frames.request(session, row, options.model_dump(mode="json"), background).digest
+        return preview_frames.request(session, house.store, row, options.model_dump(mode="json"), background).digest
 
 
 def found(house, digest):
@@ -36,13 +36,13 @@ def found(house, digest):
 def test_frames_are_rendered_with_their_options_and_picture(house, painter):
     subject = house.ready_subject()
     plain = ask(house, subject, RenderOptions())
-    before = ask(
-        house, subject, RenderOptions(frame="portrait", background=Background(kind="image")), Picture(b"png", "0a")
-    )
+    picture = house.store.put(f"subjects/{subject.id}/backgrounds/pic_1", io.BytesIO(b"png"))
+    before = ask(house, subject, RenderOptions(frame="portrait", background=Background(kind="image")), picture)
     stub_core.LOADED.clear()
     painter.paint_pending()
     assert (found(house, plain).state, found(house, plain).picture) == ("succeeded", b"model None original")
     assert found(house, before).picture == b"model portrait imagepng"
+    assert not house.store.exists(picture.key)
     assert len([run for run in stub_core.LOADED if run is not None]) == 1  # it stays loaded
     assert not painter.paint_next()
 

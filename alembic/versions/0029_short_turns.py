@@ -1,4 +1,4 @@
-"""Since when a subject is being deleted."""
+"""Since when a subject is being deleted, and where the background of a preview frame is stored."""
 
 import sqlalchemy as sa
 
@@ -17,8 +17,10 @@ def upgrade() -> None:
     op.create_index(
         "ix_subjects_deleted_at", "subjects", ["deleted_at"], sqlite_where=DELETED, postgresql_where=DELETED
     )
+    op.add_column("preview_frames", sa.Column("background_key", sa.String()))
 
 
 def downgrade() -> None:
+    op.drop_column("preview_frames", "background_key")
     op.drop_index("ix_subjects_deleted_at", "subjects")
     op.drop_column("subjects", "deleted_at")
