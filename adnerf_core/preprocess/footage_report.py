@@ -25,6 +25,10 @@ GOOD_SHARPNESS = 4.0
 SHARPNESS_EDGE = 256
 """Edge, px, to which the face is scaled before its sharpness is measured: about the size at which it is rendered."""
 
+MIN_SHARPNESS_PX = SHARPNESS_EDGE // 2
+"""Height of a face, px, below which its sharpness is not judged: enlarged to SHARPNESS_EDGE more than twice, it looks blurred however
+sharp the recording is (docs/footage.md)."""
+
 FINE_PX, COARSE_PX, SHARPNESS_SCALE = 1.2, 4.0, 13.3
 """Standard deviations, px at SHARPNESS_EDGE, of the details whose strength is compared for the sharpness, and its scale, at which faces
 are sharp from 4 on, as in earlier versions."""
@@ -164,7 +168,8 @@ def _picture_warnings(facts: dict[str, Any]) -> list[str]:
         texts.append(f"Only {seconds:.0f} s of footage: record one to three minutes for better lips.")
     if (face := _value(facts, "face_px", GOOD_FACE_PX)) < GOOD_FACE_PX:
         texts.append(f"The face is {face:.0f} px high: move the camera closer or record in a higher resolution.")
-    if (sharpness := _value(facts, "sharpness", GOOD_SHARPNESS)) < GOOD_SHARPNESS:
+    sharpness = _value(facts, "sharpness", GOOD_SHARPNESS)
+    if sharpness < GOOD_SHARPNESS and face >= MIN_SHARPNESS_PX:
         texts.append(f"The face is blurred (sharpness {sharpness:.1f}): focus, clean the lens, add light.")
     if _value(facts, "highlights", MIN_HIGHLIGHTS) < MIN_HIGHLIGHTS:
         texts.append("The face is dark: add light from the front.")

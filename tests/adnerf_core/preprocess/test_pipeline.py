@@ -130,6 +130,13 @@ def test_a_head_that_turns_too_little_or_too_much_gives_a_warning(yaw, text):
     assert texts == [] if text is None else text in texts[0]
 
 
+def test_a_small_face_is_told_to_be_small_and_not_blurred():
+    """It looks blurred because it is enlarged."""
+    small, large = (" ".join(warnings({"sharpness": 2.8, "face_px": height})) for height in (83, 250))
+    assert "83 px high" in small and "blurred" not in small
+    assert "blurred (sharpness 2.8)" in large
+
+
 def test_masks_and_plate_separate_person_and_background(dataset):
     assert_masks_are_sane(dataset, range(0, SPOKEN, 15))
     plate = cv2.imread(str(dataset.root / "background.png"))
