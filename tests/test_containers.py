@@ -224,6 +224,16 @@ def test_a_process_gets_the_secrets_that_it_needs_and_no_others():
     assert signing == {name for name, service in SERVICES.items() if "signing:/signing" in service.get("volumes", [])}
 
 
+def test_the_workers_that_render_have_the_fonts_that_messages_name_and_take_folders_of_the_operators():
+    (packages,) = re.findall(r"apt-get install .*? (python3 [\w -]+?) &&", dict(instructions("Dockerfile.gpu"))["RUN"])
+    named = re.findall(r"apt install ([\w-]+)", (ROOT / "adnerf_core/synthesis/fonts.py").read_text())
+    assert set(named) == {"libfribidi0", "fonts-noto-cjk"} and set(named) <= set(packages.split())
+    folders = {"ADNERF_FONTS_DIR": "${FONTS_DIR:-}", "ADNERF_VOICES_DIR": "${VOICES_DIR:-}"}
+    for name, service in SERVICES.items():
+        given = {key: value for key, value in service.get("environment", {}).items() if key in folders}
+        assert given == (folders if name in ("worker-cpu", "worker-gpu") else {}), name
+
+
 def test_scaling_survives_the_next_start():
     """`up --scale` is forgotten by the next `up`; a variable of .env is not."""
     for name, variable in (("worker-cpu", "CPU_WORKERS"), ("worker-gpu", "GPU_WORKERS")):
