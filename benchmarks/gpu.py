@@ -120,7 +120,8 @@ def peak_memory(job: Job) -> dict[str, int]:
 def device_tests(job: Job) -> dict[str, Any]:
     """Runs the tests of CUDA; on a GPU on the real device."""
     environment = os.environ | ({"ADNERF_TEST_CUDA": "real"} if job.device == "cuda" else {})
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/adnerf_core/test_cuda.py"]
+    files = [f"tests/adnerf_core/{name}.py" for name in ("rendering/test_ray_kernels", "test_cuda")]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     root = Path(__file__).parents[1]
     ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=job.seconds)
     return {"passed": ran.returncode == 0, "summary": ran.stdout.splitlines()[-12:]}

@@ -13,12 +13,20 @@ Our head field sums features f_i in the place of colours c_i, and decodes the su
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
+Weights = tuple[Float[Tensor, "rays samples"], Float[Tensor, " rays"]]
+"""Weights of the intervals of each ray, and the transmittance of the whole ray."""
 MIN_DIRECTION = 1e-8
 """Smallest component of a direction that intersect_aabb divides by: a ray parallel to a side meets its plane far outside the box."""
 
@@ -61,9 +69,7 @@ def intersect_aabb(
     return near, far, far > near
 
 
-def weights_from_density(
-    density: Float[Tensor, "rays samples"], delta: Float[Tensor, "rays samples"]
-) -> tuple[Float[Tensor, "rays samples"], Float[Tensor, " rays"]]:
+def weights_from_density(density: Float[Tensor, "rays samples"], delta: Float[Tensor, "rays samples"]) -> Weights:
     """Computes w_i = T_i (1 - exp(-sigma_i delta_i)) and the transmittance of the whole ray.
 
     Args:
@@ -74,10 +80,36 @@ def weights_from_density(
         The weights w_i, and T = exp(-sum_i sigma_i delta_i); sum_i w_i + T = 1.
     """
     optical_depth = density * delta
+    # Subclasses of Tensor may have no memory of their own that a kernel could read.
+    if optical_depth.is_cuda and optical_depth.dtype == torch.float32 and type(optical_depth) is Tensor:
+        return (_kernel(optical_depth.device) or weights_from_optical_depth)(optical_depth)
+    return weights_from_optical_depth(optical_depth)
+
+
+def weights_from_optical_depth(optical_depth: Float[Tensor, "rays samples"]) -> Weights:
+    """Computes the weights and the transmittance of weights_from_density from sigma_i delta_i, by operators of torch."""
     total = optical_depth.cumsum(-1)
     transmittance = torch.exp(-(total - optical_depth))
     weights = transmittance * (1 - torch.exp(-optical_depth))
     return weights, torch.exp(-total[:, -1])
+
+
+@cache
+def _kernel(device: torch.device) -> Callable[[Tensor], Weights] | None:
+    """Returns the Triton kernel that computes weights_from_optical_depth on a GPU; None if Triton is missing or a trial of it fails.
+
+    Triton needs more than itself: a C compiler, Python's headers, and a cache folder from which libraries may be loaded.
+    """
+    if find_spec("triton") is None:
+        return None
+    try:
+        from adnerf_core.rendering import ray_kernels
+
+        ray_kernels.check(weights_from_optical_depth, device)
+    except Exception as error:  # of Triton, of the compilers that it starts, of the driver, of the comparison
+        log.info("The Triton kernels are not used; results are the same without. %s: %s", type(error).__name__, error)
+        return None
+    return ray_kernels.weights_from_optical_depth
 
 
 def distortion_loss(
