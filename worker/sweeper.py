@@ -16,6 +16,7 @@ from storage.database.engine import Database
 from storage.database.models import Job
 from storage.settings import Settings
 from storage.tables import jobs, removals, withdrawals, workers
+from worker import unreleased
 from worker.broker import Broker
 from worker.locks import is_abandoned
 from worker.watchdog import RunningClock
@@ -55,6 +56,7 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Sweeps once."""
+        unreleased.release_noted(self.settings, self.database)  # first: these attempts do not count
         seen = {}
 
         def lost(job: Job) -> bool:

@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 from adnerf_core.progress import Cancelled
 from storage.database.engine import Database
 from storage.database.models import Job
+from storage.errors import StoreFull
 from storage.settings import Settings
 from storage.tables import jobs
-from worker import logs
+from worker import logs, unreleased
 from worker.jobs.progress import ProgressEstimator
 from worker.watchdog import RunningClock, slept_s
 
@@ -71,7 +72,9 @@ class Lease:
         self.stopping, self.exit_process, self.slept = stopping, exit_process, slept
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.limit_s = settings.limit_s(job.kind)
+        self._note = unreleased.note(settings, job.id, job.attempt, job.worker)
         self._finished, self._recording = threading.Event(), threading.Event()
+        self._recorded = False
         self._clock = RunningClock(settings.lease_s)  # the job makes no progress while the machine is paused
         self._started = self._reported = self._clock.time
         self._renewed, self._slept_s = time.monotonic(), slept()
@@ -85,6 +88,8 @@ class Lease:
     def __exit__(self, *_) -> None:
         self._finished.set()
         self._thread.join()
+        if self._recorded:
+            self._note.unlink(missing_ok=True)
 
     def progress(self, stage: str, done: float, total: float) -> None:
         """Takes a progress report of the core (its `Progress` callback).
@@ -129,7 +134,7 @@ class Lease:
         """Records the end of the attempt, as soon as the database answers, for DATABASE_PATIENCE_S at most.
 
         If the job was taken from this worker while the database was away, the attempt does not count. While this process is
-        told to stop, the database is asked once.
+        told to stop, the database is asked once. An end that cannot be recorded leaves a note, by which the job is released later.
 
         Args:
             write: Writes the end in a transaction; returns False if the job no longer belongs to this attempt. It is called again
@@ -139,21 +144,25 @@ class Lease:
             What `write` returned.
 
         Raises:
-            OperationalError, InterfaceError: the database did not answer in that time.
+            OperationalError, InterfaceError, StoreFull: the database did not answer, or had no space, in that time.
         """
         self._recording.set()
         deadline, waited = time.monotonic() + DATABASE_PATIENCE_S, False
         while True:
+            if self.stopping.is_set():
+                unreleased.leave(self._note)  # first: this process may be killed before the database answers
             try:
                 with self.database.session() as session:
                     recorded = write(session)
-            except (OperationalError, InterfaceError) as error:
+            except (OperationalError, InterfaceError, StoreFull) as error:
                 if self.stopping.is_set() or time.monotonic() > deadline:
+                    unreleased.leave(self._note)
                     raise
                 log.warning("%s waits for the database to record its end: %s", self.job.id, error)
                 waited = True
                 self.stopping.wait(DATABASE_RETRY_S)
             else:
+                self._recorded = True
                 if waited and not recorded:
                     self._forgive("while the database was away")
                 return recorded
@@ -170,6 +179,8 @@ class Lease:
     def _renew_until_finished(self) -> None:
         while not self._finished.wait(self.settings.beat_s):
             now = self._clock.advance()
+            if self.stopping.is_set():
+                unreleased.leave(self._note)
             if not self.lost.is_set():
                 self._renew()
             if now - self._started > self.limit_s:
@@ -217,5 +228,6 @@ class Lease:
             if self.overdue.is_set() or self.stopping.is_set():
                 with self.database.session() as session:
                     self._write_stop(session)
+                self._note.unlink(missing_ok=True)
         finally:
             self.exit_process(STUCK)

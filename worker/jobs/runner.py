@@ -10,19 +10,18 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Collection
-from contextlib import suppress
 
 from sqlalchemy import select
 
 from storage.cleanup import ObjectCleaner
-from storage.database.engine import Database
+from storage.database.engine import Database, after_commit
 from storage.database.models import Job, JobKind
 from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
 from storage.tables import idempotency, job_events, jobs, preview_frames, removals, shares, webhooks, workers
-from worker import logs
+from worker import logs, unreleased
 from worker.broker import QUEUES, Broker
 from worker.gpus import take_gpu
 from worker.jobs.core_functions import CoreFunctions
@@ -128,10 +127,12 @@ class Runner:
         deadline = time.monotonic() + CLOSE_S
         for thread in self._background:
             thread.join(max(0.0, deadline - time.monotonic()))
-        with suppress(Exception):  # otherwise the leases end
+        try:
             self.verifier.close()
-        with suppress(Exception), self.database.session() as session:  # otherwise it is removed as silent
-            workers.deregister(session, self.name)
+            with self.database.session() as session:
+                workers.deregister(session, self.name)
+        except Exception as error:  # notes are left of attempts, and the worker is removed as silent
+            log.warning("the database does not learn that worker %s stops: %s", self.name, error)
         self.lock.release()
         if self.gpu_lock is not None:
             self.gpu_lock.release()
@@ -189,6 +190,8 @@ class Runner:
                 if running is None or (running.id, running.attempt) != (job_id, attempt):
                     log.warning("%s is not run by this worker any more: released", job_id)
                     jobs.release(session, job_id, attempt)
+                    note = unreleased.note(self.settings, job_id, attempt, self.name)
+                    after_commit(session, lambda note=note: note.unlink(missing_ok=True))
 
     def _empty_trash(self) -> None:
         """Deletes for good what has been in the trash for its time, some at a time, so that other writers have their turns."""

@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Select, select
@@ -24,6 +25,7 @@ from storage.errors import BadCertificate, ObjectMissing, StoreAway, StoreFull
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import certificates, deletions, verifications
+from worker import unreleased
 from worker.owner_turns import OwnerTurns
 from worker.provenance.inspection import Stopped, inspect
 from worker.provenance.mark_key import load_mark_key
@@ -94,8 +96,12 @@ class Verifier:
             return True
 
     def close(self) -> None:
-        """Releases what this process has not answered; the threads have ended, or end with it. Set `stopping` before."""
+        """Releases what this process has not answered, if need be by notes; the threads have ended, or end with it. Set `stopping` before."""
         self._given_up += self._mine
+        for row in self._given_up:
+            unreleased.leave(
+                self._note(row)
+            )  # first: the database may be away, or this process killed before it answers
         self._release_given_up()
 
     def _release_given_up(self) -> None:
@@ -103,8 +109,12 @@ class Verifier:
             row = self._given_up[-1]
             with self.database.session() as session:
                 verifications.release(session, row)
+            self._note(row).unlink(missing_ok=True)
             with suppress(ValueError):  # another thread was quicker; a second release changes nothing
                 self._given_up.remove(row)
+
+    def _note(self, row: Verification) -> Path:
+        return unreleased.note(self.settings, row.id, row.attempt)
 
     def _lost(self, session: Session) -> list[verifications.RunningAttempt]:
         """Returns the attempts that have run for a lease of this process's own running time; no wall clocks are compared."""

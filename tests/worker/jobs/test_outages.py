@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from storage.errors import StoreAway
-from storage.tables import jobs
+from storage.database.models import Verification
+from storage.errors import StoreAway, StoreFull
+from storage.tables import jobs, verifications
 from worker.jobs import attempt, lease
+from worker.locks import WorkerLock
+from worker.provenance.verifier import Verifier
+from worker.sweeper import Sweeper
+from worker.unreleased import leave, note, release_noted
 
 
 def test_what_a_running_job_shows_waits_for_the_database(house, monkeypatch):
@@ -93,6 +100,60 @@ def test_a_job_that_was_taken_while_the_database_was_away_keeps_its_attempts(hou
     assert house.worker().run_next()
     (job,) = house.subject(subject).jobs
     assert (job.state, job.attempt, job.max_attempts) == ("queued", 1, jobs.MAX_ATTEMPTS + 1)
+
+
+def test_a_stop_while_the_database_is_away_costs_no_attempt(house, monkeypatch):
+    subject = house.submit_subject(steps=200, pause=0.05)
+    worker = house.worker()
+    DatabaseOutage(house, monkeypatch, "release", times=1)
+    working = threading.Thread(target=worker.run)
+    working.start()
+    (job,) = house.subject(subject).jobs
+    house.until(lambda: house.job(job).progress > 0)
+    worker.stopping.set()
+    working.join()
+    assert house.job(job).state == "running"  # the worker has ended, and the row does not know
+    Sweeper(house.settings, house.database).sweep()
+    job = house.job(job)
+    assert (job.state, job.attempt, job.max_attempts) == ("queued", 1, jobs.MAX_ATTEMPTS + 1)
+    assert not list((house.settings.locks / "unreleased").iterdir())
+
+
+def test_a_note_waits_for_the_end_of_its_worker_and_forgives_what_others_have_counted(house):
+    house.submit_subject()
+    with house.database.session() as session:
+        job = jobs.claim(session, "w", lease_s=60.0)
+    lock = WorkerLock(house.settings.locks / "workers", "w")
+    leave(note(house.settings, job.id, job.attempt, "w"))
+    release_noted(house.settings, house.database)
+    assert house.job(job).state == "running"
+    lock.release()
+    with house.database.session() as session:
+        jobs.sweep(session, lambda job: True)  # by a machine that does not see the note
+    assert house.job(job).max_attempts == jobs.MAX_ATTEMPTS
+    release_noted(house.settings, house.database)
+    release_noted(house.settings, house.database)
+    assert house.job(job).max_attempts == jobs.MAX_ATTEMPTS + 1
+
+
+def test_a_verification_that_a_stop_could_not_release_keeps_its_attempts(house, monkeypatch):
+    with house.database.session() as session:
+        session.add(Verification(id="ver_1", owner="ada", sha256="0" * 64, max_attempts=verifications.MAX_ATTEMPTS))
+        session.flush()
+        row = verifications.claim(session)
+    verifier = Verifier(house.settings, house.database, house.store)
+    verifier._mine.append(row)
+
+    def full(*_):
+        raise StoreFull("No space left to write the database.")
+
+    with monkeypatch.context() as patch, pytest.raises(StoreFull):
+        patch.setattr(verifications, "release", full)
+        verifier.close()
+    Sweeper(house.settings, house.database).sweep()
+    with house.database.session(write=False) as session:
+        row = session.get(Verification, "ver_1")
+        assert (row.state, row.attempt, row.max_attempts) == ("queued", 1, verifications.MAX_ATTEMPTS + 1)
 
 
 class Outage:
