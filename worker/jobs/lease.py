@@ -107,7 +107,12 @@ class Lease:
             raise Cancelled
 
     def check_held(self) -> None:
-        """Raises Cancelled if the result of the work can no longer be used: the job is lost or overdue."""
+        """Called while the work waits for a store, which does not count as stalled: the store has time limits of its own.
+
+        Raises:
+            Cancelled: the result of the work can no longer be used, for the job is lost or overdue.
+        """
+        self._reported = self._clock.time
         if self.lost.is_set() or self.overdue.is_set():
             raise Cancelled
 

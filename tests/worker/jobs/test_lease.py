@@ -12,8 +12,10 @@ from sqlalchemy.exc import OperationalError
 from adnerf_core.progress import Cancelled
 from api.services import jobs as job_service
 from storage.tables import jobs
+from worker.jobs.attempt import Attempt
 from worker.jobs.lease import STUCK, Lease
 from worker.jobs.progress import ProgressEstimator
+from worker.jobs.workspace import Workspace
 
 
 @pytest.fixture
@@ -102,6 +104,14 @@ def test_work_without_progress_ends_its_process(house, job):
         assert not held.died.is_set()
         assert held.died.wait(5)
     assert house.job(job).state == "running"  # the sweep takes it from the dead process, and counts the attempt
+
+
+def test_a_store_that_is_slow_does_not_count_as_a_hang(house, job):
+    held = Held(house, job, stall_s=0.5, beat_s=0.1)
+    with held.lease as lease:
+        attempt = Attempt(Workspace(house.settings.work, house.store), house.store, house.database, job, lease)
+        attempt.call_store(lambda: time.sleep(1.5))  # one transfer
+        assert not held.died.is_set()
 
 
 def test_a_database_that_is_away_for_a_while_does_not_stop_the_work(house, job, monkeypatch):
