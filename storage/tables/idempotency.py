@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import ResponseResource, StoredResponse, now
+from storage.database.models import ResponseResource, StoredResponse
 
 RETENTION_S = 24 * 3600.0
 """How long a response is stored. docs/api.md promises 24 hours, which is longer than clients retry."""
@@ -44,7 +44,7 @@ class IdempotencyKey:
 
 def find(session: Session, key: IdempotencyKey) -> StoredResponse | None:
     """Returns the response that is stored under `key` and has not expired."""
-    fresh = StoredResponse.created_at > _expiry()
+    fresh = StoredResponse.created_at > _expiry(session)
     return session.scalars(select(StoredResponse).filter_by(**key.columns).where(fresh)).one_or_none()
 
 
@@ -56,8 +56,9 @@ def store(
     Returns:
         False if another transaction has stored a response already.
     """
-    response = {"fingerprint": fingerprint, "status": status, "headers": headers, "body": body, "created_at": now()}
-    expired = StoredResponse.created_at <= _expiry()
+    response = {"fingerprint": fingerprint, "status": status, "headers": headers, "body": body}
+    response["created_at"] = queries.server_now(session)
+    expired = StoredResponse.created_at <= _expiry(session)
     stored = queries.upsert(session, StoredResponse, key.columns | response, update=response, where=expired)
     if stored:
         _store_named(session, key, body)
@@ -91,7 +92,7 @@ def was_erased(response: StoredResponse) -> bool:
 
 def delete_expired(session: Session) -> int:
     """Deletes the responses that are older than RETENTION_S; returns their number."""
-    return queries.execute_update(session, delete(StoredResponse).where(StoredResponse.created_at <= _expiry()))
+    return queries.execute_update(session, delete(StoredResponse).where(StoredResponse.created_at <= _expiry(session)))
 
 
 def _store_named(session: Session, key: IdempotencyKey, body: str | None) -> None:
@@ -115,6 +116,6 @@ def _named(value: Any) -> Iterator[str]:
                 yield from _named(each)
 
 
-def _expiry() -> datetime:
-    """Responses that were created at this time or earlier have expired."""
-    return now() - timedelta(seconds=RETENTION_S)
+def _expiry(session: Session) -> datetime:
+    """Responses that were created at this time or earlier, by the database server's clock, have expired."""
+    return queries.server_now(session) - timedelta(seconds=RETENTION_S)

@@ -15,7 +15,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Job, JobEvent, now
+from storage.database.models import Job, JobEvent
 
 RETENTION_S = 24 * 3600.0
 """How long a change is stored. A client that reconnects later gets the job's current state only (docs/api.md)."""
@@ -64,5 +64,5 @@ def since(session: Session, revisions: Mapping[str, int]) -> dict[str, list[JobE
 
 def delete_expired(session: Session) -> int:
     """Deletes the changes that are older than RETENTION_S; returns their number."""
-    expired = JobEvent.at <= now() - timedelta(seconds=RETENTION_S)
+    expired = JobEvent.at <= queries.server_now(session) - timedelta(seconds=RETENTION_S)
     return queries.execute_update(session, delete(JobEvent).where(expired))

@@ -126,7 +126,7 @@ def release(session: Session, digest: str) -> None:
 
 def delete_expired(session: Session) -> None:
     """Deletes the frames that nobody has asked for since KEPT_S."""
-    forget(session, PreviewFrame.asked_at < now() - timedelta(seconds=KEPT_S))
+    forget(session, PreviewFrame.asked_at < queries.server_now(session) - timedelta(seconds=KEPT_S))
 
 
 _ENDED = {"lease_until": None, "background": None, "background_key": None}

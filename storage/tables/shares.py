@@ -60,7 +60,7 @@ def shared_video(session: Session, key: bytes, text: str) -> tuple[Share, Video]
 
 def delete_expired(session: Session) -> int:
     """Deletes the rows of expired links and returns their number."""
-    return queries.execute_update(session, delete(Share).where(Share.expires_at <= now()))
+    return queries.execute_update(session, delete(Share).where(Share.expires_at <= queries.server_now(session)))
 
 
 def _signature(key: bytes, share_id: str, expires_at: datetime) -> str:

@@ -113,7 +113,7 @@ def release_all(session: Session) -> None:
 
 def delete_expired(session: Session) -> int:
     """Deletes requests that ended RETENTION_S ago and returns their number; storage/cleanup.py removes files that they named."""
-    expired = Verification.finished_at < now() - timedelta(seconds=RETENTION_S)
+    expired = Verification.finished_at < queries.server_now(session) - timedelta(seconds=RETENTION_S)
     return queries.execute_update(session, delete(Verification).where(expired))
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session, undefer
 
 from storage.database import queries
-from storage.database.models import Voice, now
+from storage.database.models import Voice
 from storage.errors import NotFound, VoiceUnavailable
 
 FORGET_S = 3600.0
@@ -35,11 +35,12 @@ class AnnouncedVoice(NamedTuple):
 
 def announce(session: Session, voices: Sequence[AnnouncedVoice]) -> None:
     """Records the voices of a worker, its default first, and removes forgotten ones."""
+    time = queries.server_now(session)
     for position, voice in enumerate(voices):
-        values = voice._asdict() | {"position": position, "seen_at": now()}
+        values = voice._asdict() | {"position": position, "seen_at": time}
         queries.upsert(session, Voice, values, update={name: values[name] for name in values if name != "id"})
     if voices:
-        session.execute(delete(Voice).where(Voice.seen_at < now() - timedelta(seconds=FORGET_S)))
+        session.execute(delete(Voice).where(Voice.seen_at < time - timedelta(seconds=FORGET_S)))
 
 
 def without_sample(session: Session, among: Sequence[str]) -> str | None:

@@ -241,7 +241,7 @@ def delete_deliveries(session: Session, *where: ColumnElement[bool], owner: str)
 
 def delete_expired(session: Session) -> int:
     """Deletes the deliveries that are older than RETENTION; returns their number."""
-    oldest = f"msg_{int((now() - RETENTION).timestamp() * 1000):012x}"  # Ids sort by time, see models.new_id.
+    oldest = f"msg_{int((queries.server_now(session) - RETENTION).timestamp() * 1000):012x}"  # Ids sort by time, see models.new_id.
     return queries.execute_update(session, delete(Delivery).where(Delivery.id < oldest))
 
 

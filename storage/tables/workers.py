@@ -1,7 +1,7 @@
 """Worker processes and their heartbeats, and the only writer of the workers table.
 
 The table is for people, `/readyz`, metrics, and the positions in the queue. It decides nothing about jobs: their leases do
-(storage/tables/jobs.py).
+(storage/tables/jobs.py). Its times are those of the database server, one clock for all machines.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import JobKind, Worker, now
+from storage.database.models import JobKind, Worker
 
 QUEUES: dict[JobKind, str] = {"preprocess": "cpu", "train": "gpu_train", "render": "gpu_render"}
 """The queue of each kind of job: its name in Celery, and in `Worker.queues`."""
@@ -22,14 +22,15 @@ QUEUES: dict[JobKind, str] = {"preprocess": "cpu", "train": "gpu_train", "render
 
 def register(session: Session, name: str, *, host: str, queues: Sequence[str], device: dict[str, Any]) -> Worker:
     """Records a worker that starts, replacing an older entry of the same name. models.Worker describes `device`."""
+    time = queries.server_now(session)
     return session.merge(
-        Worker(name=name, host=host, queues=list(queues), device=device, started_at=now(), heartbeat_at=now())
+        Worker(name=name, host=host, queues=list(queues), device=device, started_at=time, heartbeat_at=time)
     )
 
 
 def heartbeat(session: Session, name: str, *, device: dict[str, Any] | None = None) -> bool:
     """Records a heartbeat, and the current `device` if given; returns False if the worker must register again."""
-    values = {"heartbeat_at": now()} | ({} if device is None else {"device": device})
+    values = {"heartbeat_at": queries.server_now(session)} | ({} if device is None else {"device": device})
     return queries.execute_update(session, update(Worker).where(Worker.name == name).values(**values)) == 1
 
 
@@ -40,13 +41,13 @@ def deregister(session: Session, name: str) -> None:
 
 def alive(session: Session, *, within_s: float) -> list[Worker]:
     """Returns the workers with a heartbeat within the last `within_s` seconds, sorted by name."""
-    recent = Worker.heartbeat_at > now() - timedelta(seconds=within_s)
+    recent = Worker.heartbeat_at > queries.server_now(session) - timedelta(seconds=within_s)
     return list(session.scalars(select(Worker).where(recent).order_by(Worker.name)))
 
 
 def remove_silent(session: Session, *, silent_s: float) -> list[str]:
     """Removes the workers without a heartbeat for `silent_s` seconds; returns their names, sorted."""
-    silent = Worker.heartbeat_at <= now() - timedelta(seconds=silent_s)
+    silent = Worker.heartbeat_at <= queries.server_now(session) - timedelta(seconds=silent_s)
     return sorted(session.scalars(delete(Worker).where(silent).returning(Worker.name)))
 
 
