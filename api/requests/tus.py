@@ -125,6 +125,7 @@ async def receive(
     request: Request,
     upload: Upload,
     append: Callable[[int, IncomingFile], Awaitable[Upload]],
+    extend: Callable[[Upload], Awaitable[Upload]],
     *,
     checksum: Checksum | None,
     store: ObjectStore,
@@ -136,6 +137,7 @@ async def receive(
 
     Args:
         append: Is awaited with the offset and the file of each part of the body.
+        extend: Is awaited after each chunk of the body; lets the upload not expire meanwhile.
         checksum: The checksum of the body, if it has one.
         store: Where `append` will store the parts.
         arrival: Counts the body until it is stored.
@@ -173,6 +175,7 @@ async def receive(
                     checksum.update(chunk)
                 elif part.size >= PART_BYTES:
                     await store_part()
+                upload = await extend(upload)
         except (ClientDisconnect, Problem):
             if checksum is None:
                 await store_part()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import Field
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
@@ -96,7 +99,14 @@ async def _receive(
             undo=lambda: store.delete(stored.key),
         )
 
-    return await tus.receive(request, upload, append, checksum=checksum, store=store, arrival=arrival)
+    async def extend(current: Upload) -> Upload:
+        if not uploads.expires_soon(current, settings):
+            return current
+        with suppress(OperationalError, PoolTimeout):  # then a later chunk extends it
+            return await turns.write(lambda session: uploads.extend(session, settings, upload.id, owner=upload.owner))
+        return current
+
+    return await tus.receive(request, upload, append, extend, checksum=checksum, store=store, arrival=arrival)
 
 
 @router.options("", include_in_schema=False)

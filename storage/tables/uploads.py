@@ -41,8 +41,8 @@ from storage.tables import deletions, idempotency, quotas
 PREFIX = "uploads/"
 """The beginning of the keys of parts."""
 ANNOUNCED_S = 3 * 3600.0
-"""An upload no byte of which has arrived expires after this time. The first part of a file, up to 8 MiB, takes up to 2.3 hours at the least
-speed that is allowed (api/requests/multipart.py)."""
+"""An upload no byte of which has arrived expires after this time. While the bytes of a body arrive, which count once a part is complete,
+`extend` gives as much again."""
 MAX_PARTS = 10_000
 """Parts of one upload. Each is an object and a row, so parts of a few bytes would cost far more than their bytes. A file of 2 GiB may
 still come in parts of 210 KiB, less than a bad connection carries before it breaks."""
@@ -95,7 +95,7 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
     quotas.check_ahead(session, settings, owner, stored_bytes=size + session.scalars(missing).one())
     upload = Upload(id=new_id("upl"), owner=owner, name=name, size=size, received=0, sent_metadata=metadata)
     upload.created_at = now()
-    upload.expires_at = _expiry(upload, settings, idle_s=min(ANNOUNCED_S, settings.upload_idle_s))
+    upload.expires_at = _expiry(upload, settings, idle_s=_arriving_s(settings))
     session.add(upload)
     session.flush()
     return upload
@@ -150,6 +150,21 @@ def append(
         raise OffsetMismatch(f"The body starts at byte {start}, but the upload continues at byte {upload.received}.")
     session.add(UploadPart(upload_id=upload_id, start=start, key=key))
     session.flush()
+    return get(session, upload_id, owner=owner)
+
+
+def expires_soon(upload: Upload, settings: Settings) -> bool:
+    """Returns whether `extend` gives much more time to an upload whose bytes are arriving: it is to be called now and then."""
+    idle_s = _arriving_s(settings)
+    return _expiry(upload, settings, idle_s=idle_s) - upload.expires_at > timedelta(seconds=idle_s / 2)
+
+
+def extend(session: Session, settings: Settings, upload_id: str, *, owner: str) -> Upload:
+    """Gives more time to an upload whose bytes are arriving and do not count yet. Raises NotFound, also if it has expired."""
+    upload = get(session, upload_id, owner=owner)
+    until = _expiry(upload, settings, idle_s=_arriving_s(settings))
+    later = update(Upload).where(Upload.id == upload_id, Upload.expires_at < until).values(expires_at=until)
+    queries.execute_update(session, later)
     return get(session, upload_id, owner=owner)
 
 
@@ -244,6 +259,11 @@ def _reserved_bytes(session: Session, owner: str) -> int:
     needed, backed = 2 * Upload.size - Upload.received, BACKED * Upload.received
     reserved = case((or_(Upload.owner == owner, needed < backed), needed), else_=backed)
     return session.scalars(select(func.sum(reserved)).where(*_usable())).one() or 0
+
+
+def _arriving_s(settings: Settings) -> float:
+    """Time after which an upload expires none of whose bytes arrive, or count."""
+    return min(ANNOUNCED_S, settings.upload_idle_s)
 
 
 def _expiry(upload: Upload, settings: Settings, *, idle_s: float) -> datetime:
