@@ -364,24 +364,6 @@ def test_a_body_with_a_checksum_counts_completely_or_not_at_all(client, name, mo
     assert patch(client, url, 0, FILE[:5000], **{"Upload-Checksum": checksum}).headers["upload-offset"] == "5000"
 
 
-def test_an_upload_does_not_expire_while_the_bytes_of_a_body_arrive(settings):
-    digest = base64.b64encode(hashlib.sha256(FILE).digest()).decode()
-
-    def slowly():
-        for start in range(0, len(FILE), len(FILE) // 9):
-            time.sleep(0.35)
-            yield FILE[start : start + len(FILE) // 9]
-
-    app = create_app(settings.replace(upload_idle_s=2.0))
-    with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
-        at = begin(client).headers["location"]
-        sent = patch(client, at, 0, slowly(), **{"Upload-Checksum": f"sha256 {digest}"})
-        assert sent.headers["upload-offset"] == str(len(FILE)), sent.text
-        with app.state.database.session() as session:
-            upload = session.query(Upload).one()
-            assert upload.expires_at > upload.created_at + timedelta(seconds=4.0)
-
-
 def test_a_client_that_cannot_patch(client, settings):
     url = begin(client).headers["location"]
     headers = {**TUS, "Upload-Offset": "0", "Content-Type": tus.MEDIA_TYPE, "X-HTTP-Method-Override": "PATCH"}

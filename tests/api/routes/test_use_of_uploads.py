@@ -1,13 +1,18 @@
-"""What an upload is for: in place of a file of a form, once."""
+"""What an upload is for: in place of a file of a form, once; and that it lives while its bytes arrive."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
+import time
+from datetime import timedelta
 
 import httpx
 import pytest
 
 from api.app import create_app
+from storage.database.models import Upload
 from tests.api.conftest import AUDIO, PNG, VIDEO, check_problem, serving
 from tests.api.routes.test_uploads import FILE, begin, patch, stored, upload
 
@@ -93,3 +98,21 @@ def test_a_service_with_a_bucket(settings, s3_settings):
         subject = send_subject(client, upload_id=(None, upload(client))).json()
         with app.state.store.open(f"subjects/{subject['id']}/source") as source:
             assert source.read() == FILE
+
+
+def test_an_upload_does_not_expire_while_the_bytes_of_a_body_arrive(settings):
+    digest = base64.b64encode(hashlib.sha256(FILE).digest()).decode()
+
+    def slowly():
+        for start in range(0, len(FILE), len(FILE) // 9):
+            time.sleep(0.35)
+            yield FILE[start : start + len(FILE) // 9]
+
+    app = create_app(settings.replace(upload_idle_s=2.0))
+    with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
+        at = begin(client).headers["location"]
+        sent = patch(client, at, 0, slowly(), **{"Upload-Checksum": f"sha256 {digest}"})
+        assert sent.headers["upload-offset"] == str(len(FILE)), sent.text
+        with app.state.database.session() as session:
+            upload = session.query(Upload).one()
+            assert upload.expires_at > upload.created_at + timedelta(seconds=4.0)
