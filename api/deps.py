@@ -101,10 +101,10 @@ def _write_session(
 
 
 class _Shares:
-    """Turns of one kind, of which one owner gets a part."""
+    """Turns of one kind, of which one owner gets a part: `part` turns, by default a fourth (PART)."""
 
-    def __init__(self, total: int):
-        self._all, self._part = Semaphore(total), total // PART
+    def __init__(self, total: int, part: int | None = None):
+        self._all, self._part = Semaphore(total), part or total // PART
         self._owners: dict[str, Semaphore] = {}
         self._requests: Counter[str] = Counter()
 
@@ -146,6 +146,7 @@ class Turns:
         self._database, self._owner = database, ""
         self._writers, self._readers, self._look_ups = _Shares(WRITERS), _Shares(READERS), _Shares(LOOK_UPS)
         self._files, self._openings = _Shares(FILES), _Shares(OPENINGS)
+        self._batches, self._searches = _Shares(FILES, part=1), _Shares(READERS, part=1)
         self._look_up_threads, self._file_threads = CapacityLimiter(LOOK_UPS), CapacityLimiter(FILES)
         self._opening_threads = CapacityLimiter(OPENINGS)
 
@@ -201,6 +202,14 @@ class Turns:
             if undo is not None and not begun:
                 with CancelScope(shield=True), suppress(StoreAway):
                     await to_thread.run_sync(undo, limiter=self._file_threads)
+
+    def batch(self) -> AbstractAsyncContextManager[None]:
+        """A turn to carry out a batch: it takes as long as a hundred requests, so an owner has one at a time."""
+        return self._batches.take(self._owner)
+
+    def search(self) -> AbstractAsyncContextManager[None]:
+        """A turn to search all rows of an owner, which has one at a time: no index serves a part of a text."""
+        return self._searches.take(self._owner)
 
     def slot(self) -> AbstractAsyncContextManager[None]:
         """A turn to write, to be held with `async with`."""

@@ -30,6 +30,8 @@ MEDIA_TYPE = "application/problem+json"
 ERRORS_PAGE = "/errors"
 MAX_ERRORS = 20
 """Errors of one request that are listed: nobody corrects more at once, and a small body can have thousands."""
+NAME_LENGTH = 100
+"""Characters of a name that an error repeats: more than any of the service's own has, and longer ones are cut."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _CODE_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -133,10 +135,14 @@ def _place_in(value: Any, location: Sequence[Any], kind: str | None) -> tuple[An
 
 
 def _entry(place: tuple[Any, ...], detail: str) -> dict[str, str]:
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in place]
+    parts = [_cut(str(part)).replace("~", "~0").replace("/", "~1") for part in place]
     if parts and parts[0] in ("query", "path", "header"):
         return {"detail": detail, "parameter": "/".join(parts[1:])}
     return {"detail": detail, "pointer": "".join(f"/{part}" for part in parts)}
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= NAME_LENGTH else f"{name[: NAME_LENGTH - 1]}…"
 
 
 def from_storage(error: StorageError) -> Problem:

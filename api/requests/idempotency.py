@@ -13,7 +13,7 @@ Every route that takes a POST has a parameter `idempotency: IdempotencyDep`. It 
 Reservations are known to one process only. If several API processes get equal requests at the same time, the database
 lets one transaction store its response; the others are rolled back and replay that response.
 
-Only successes are stored. A refused request changed nothing, so it may be sent again with its key, corrected or not.
+Of long answers, a number for each owner is stored; of further ones only status and headers are. Only successes are stored. A refused request changed nothing, so it may be sent again with its key, corrected or not.
 """
 
 from __future__ import annotations
@@ -118,6 +118,9 @@ class Idempotency:
         if idempotency.was_erased(answer):
             message = "The request was carried out, and what it was about was deleted since."
             raise Problem("answer_not_kept", message, remedy="Send it with another key to do it again.")
+        if answer.body is None and "no-store" not in answer.headers.get("cache-control", ""):
+            message = "The request was carried out; its answer is too long to be stored beside as many others."
+            raise Problem("answer_not_kept", message, remedy="What it made is in the lists, the newest first.")
         if answer.body is None:
             raise Problem("answer_not_kept")
         raise Replayed(Response(answer.body, answer.status, {**answer.headers, REPLAYED: "true"}))

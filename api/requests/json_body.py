@@ -22,6 +22,9 @@ Model = TypeVar("Model", bound=BaseModel)
 JSON_BYTES = 64 << 10
 """Bytes (or characters) of one JSON text. The longest legitimate ones have a few kilobytes; parsing and validating this many takes
 milliseconds, in which the event loop answers nobody else."""
+JSON_VALUES = 1000
+"""Values (objects, arrays and the rest) of one JSON text: the longest legitimate ones have a hundred. The time to check a text depends
+on them more than on its bytes."""
 EXACT = 1 << 53
 """Floats below this are exact, so those without a fraction can stand for integers. The largest floats have 300 digits."""
 
@@ -44,19 +47,24 @@ async def read_json(request: Request, limit: int = JSON_BYTES) -> bytes:
     return bytes(body)
 
 
-def parse_json(text: str | bytes, *field: str, limit: int = JSON_BYTES) -> Any:
+def parse_json(text: str | bytes, *field: str, limit: int = JSON_BYTES, values: int = JSON_VALUES) -> Any:
     """Parses JSON; floats without a fraction become integers.
 
     Args:
         text: the JSON.
         field: the name of the form field that holds it; empty if it is the whole body.
         limit: of its length, bytes (or characters).
+        values: limit of the values in it; an empty object or array may count as two.
 
     Raises:
-        Problem: `body_too_large`, if `text` is longer than that; `validation_failed`, if it is not JSON.
+        Problem: `body_too_large`, if `text` is longer than that or has more values; `validation_failed`, if it is not JSON.
     """
     if len(text) > limit:
         raise Problem("body_too_large", f"JSON may have {limit} bytes.")
+    if _has_more_values(text.encode(errors="replace") if isinstance(text, str) else text, values):
+        raise Problem(
+            "body_too_large", f"JSON may have {values} values.", remedy="Leave out what the request does not name."
+        )
     try:
         value = from_json(text)
     except ValueError as error:
@@ -64,13 +72,29 @@ def parse_json(text: str | bytes, *field: str, limit: int = JSON_BYTES) -> Any:
     return _whole_numbers(value)
 
 
-def validate_json(model: type[Model], text: str | bytes, *field: str, limit: int = JSON_BYTES) -> Model:
+def validate_json(model: type[Model], text: str | bytes, *field: str, **limits: int) -> Model:
     """Parses JSON and validates it as a `model`; arguments and errors are those of `parse_json`."""
-    value = parse_json(text, *field, limit=limit)
+    value = parse_json(text, *field, **limits)
     try:
         return model.model_validate_json(to_json(value), strict=True)
     except ValidationError as error:
-        raise from_validation(error.errors(), *field, value=value) from error
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        raise from_validation(errors, *field, value=value) from error
+
+
+def _has_more_values(text: bytes, most: int) -> bool:
+    """Whether JSON has more values than `most`, found without parsing it: that takes the time, and other threads wait meanwhile."""
+    if _values(text) <= most:
+        return False  # Counted with the commas and brackets in strings.
+    text = text.replace(rb"\\", b"").replace(rb"\"", b"")
+    if text.count(b'"') > 4 * most:
+        return True  # A value has two strings at most: its name and itself.
+    return _values(b"".join(text.split(b'"')[::2])) > most
+
+
+def _values(text: bytes) -> int:
+    """At least the number of values: each follows a comma or an opening bracket, but for the first."""
+    return 1 + sum(text.count(each) for each in (b",", b"{", b"["))
 
 
 def _whole_numbers(value: Any) -> Any:

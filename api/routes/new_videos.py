@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any, NamedTuple
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Request, Response
 from pydantic_core import to_json
 from python_multipart.multipart import parse_options_header
@@ -35,6 +34,8 @@ router = APIRouter(prefix="/v1/videos", tags=["videos"])
 
 BATCH_BYTES = 2 << 20
 """Bytes of a batch: a hundred of the longest scripts have half as many. It is parsed outside the event loop."""
+BATCH_VALUES = 20_000
+"""JSON values of a batch: a hundred requests with all options and all metadata have half as many."""
 
 CODES = (
     *responses.FORM_CODES,
@@ -155,8 +156,6 @@ async def create_batch(
 
     Files are sent as uploads before. With an Idempotency-Key the whole batch is carried out once.
     """
-    value = await to_thread.run_sync(lambda: parse_json(body, limit=BATCH_BYTES))
-    batch = validate_json(VideoBatch, to_json(value), limit=BATCH_BYTES)
 
     def prepare(value: Any) -> Order | Problem:
         try:
@@ -166,7 +165,9 @@ async def create_batch(
         except StorageError as error:
             return from_storage(error)
 
-    orders = await turns.store(lambda: [prepare(each) for each in batch.videos])
+    def prepare_all() -> list[Order | Problem]:
+        batch = validate_json(VideoBatch, body, limit=BATCH_BYTES, values=BATCH_VALUES)
+        return [prepare(each) for each in batch.videos]
 
     def create(session: Session) -> Response:
         items = [_item(session, order, owner=caller.owner, settings=settings, store=store) for order in orders]
@@ -177,7 +178,9 @@ async def create_batch(
             if isinstance(order, Order):
                 store.delete_prefix(videos.folder(order.texts.subject_id, order.speech.video_id))
 
-    return await turns.write(create, undo=undo)
+    async with turns.batch():
+        orders = await turns.store(prepare_all)
+        return await turns.write(create, undo=undo)
 
 
 def _item(session: Session, order: Order | Problem, **context: Any) -> BatchItem:

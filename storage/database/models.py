@@ -9,13 +9,15 @@ from storage.database.base import Base
 from storage.database.rows.common import LOCAL, new_id, now
 from storage.database.rows.files import Upload, UploadPart, Verification, VerificationState
 from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobPriority, JobState, Voice, Worker
-from storage.database.rows.owners import Key, Owner, ResponseResource, StoredResponse, Usage
+from storage.database.rows.owners import LARGE, LARGE_CHARS, Key, Owner, ResponseResource, StoredResponse, Usage
 from storage.database.rows.pictures import PreviewFrame, PreviewFrameState, Share
 from storage.database.rows.service import Certificate, Deletion, Identity
 from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState, Withdrawal
 from storage.database.rows.webhooks import Delivery, DeliveryState, Webhook, WebhookEvent
 
 __all__ = [
+    "LARGE",
+    "LARGE_CHARS",
     "LOCAL",
     "Base",
     "Certificate",

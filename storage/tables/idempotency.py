@@ -8,24 +8,27 @@ request is recognised by this row, without a lock.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import Any
 
-from sqlalchemy import delete, insert, select, tuple_, update
+from sqlalchemy import delete, func, insert, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import ResponseResource, StoredResponse
+from storage.database.models import LARGE, LARGE_CHARS, ResponseResource, StoredResponse
 
 RETENTION_S = 24 * 3600.0
 """How long a response is stored. docs/api.md promises 24 hours, which is longer than clients retry."""
 
-ERASED = ("sub_", "upl_", "vid_", "whk_")
-"""Beginnings of the ids of resources whose deletion erases the responses that name them."""
+NAMED = re.compile(r'(?<=["_]id)":\s*"((?:sub|upl|vid|whk)_[0-9a-f]{1,36})"')
+"""An id of a resource whose deletion erases the responses that name it, in a field that the service writes (`id`, `subject_id`).
+Texts of users do not match: their quotes are escaped."""
+
+MAX_LARGE = 200
+"""Large responses (models.LARGE) of one owner that are stored with their bodies: batches, whose answers have up to some hundred
+kilobytes. Of further ones only status and headers are stored, so that nobody fills the database with them."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ def store(
     Returns:
         False if another transaction has stored a response already.
     """
+    body = _within_bounds(session, key, body)
     response = {"fingerprint": fingerprint, "status": status, "headers": headers, "body": body}
     response["created_at"] = queries.server_now(session)
     expired = StoredResponse.created_at <= _expiry(session)
@@ -69,6 +73,7 @@ def replace(
     session: Session, key: IdempotencyKey, *, fingerprint: str, status: int, headers: dict[str, str], body: str | None
 ) -> None:
     """Replaces the response that this request has stored before."""
+    body = _within_bounds(session, key, body)
     mine = update(StoredResponse).filter_by(**key.columns).where(StoredResponse.fingerprint == fingerprint)
     session.execute(mine.values(status=status, headers=headers, body=body))
     _store_named(session, key, body)
@@ -98,22 +103,17 @@ def delete_expired(session: Session) -> int:
 def _store_named(session: Session, key: IdempotencyKey, body: str | None) -> None:
     """Stores which resources the response under `key` names, in place of those that an earlier one named."""
     session.execute(delete(ResponseResource).filter_by(**key.columns))
-    named = set(_named(json.loads(body))) if body else set()
+    named = set(NAMED.findall(body or ""))
     if named:
         session.execute(insert(ResponseResource), [key.columns | {"resource_id": each} for each in sorted(named)])
 
 
-def _named(value: Any) -> Iterator[str]:
-    """Yields the ids in the fields of a resource that the service writes (`id`, `subject_id`), not in its users' texts."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _named(each)
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            if isinstance(each, str) and (name == "id" or name.endswith("_id")) and each.startswith(ERASED):
-                yield each
-            else:
-                yield from _named(each)
+def _within_bounds(session: Session, key: IdempotencyKey, body: str | None) -> str | None:
+    """Returns the body to store: None for a large one if the owner has MAX_LARGE of these."""
+    if body is None or len(body) <= LARGE_CHARS:
+        return body
+    large = select(func.count()).select_from(StoredResponse).where(StoredResponse.owner == key.owner, text(LARGE))
+    return body if session.scalars(large).one() < MAX_LARGE else None
 
 
 def _expiry(session: Session) -> datetime:

@@ -13,11 +13,12 @@ from api.problems.problems import Problem
 from storage.tables import api_keys
 
 TOTALS = {"look_up": deps.LOOK_UPS, "store": deps.FILES, "slot": deps.WRITERS, "reading": deps.READERS}
+TOTALS |= {"batch": deps.FILES, "search": deps.READERS}  # of which an owner has one at a time
 
 
 async def take(turns, kind, work):
     """Runs `work` in a turn; one to write without a transaction, because on SQLite these exclude each other."""
-    if kind not in ("slot", "reading"):
+    if kind not in ("slot", "reading", "batch", "search"):
         return await getattr(turns, kind)(work)
     async with getattr(turns, kind)():
         return await anyio.to_thread.run_sync(work)
@@ -57,6 +58,9 @@ def test_one_owner_leaves_turns_to_others(app, kind):
                 for _ in range(2 * TOTALS[kind]):
                     group.start_soon(take, mallory, kind, slow)
                 await anyio.sleep(0.5)
+                if kind in ("batch", "search"):
+                    assert started.acquire(blocking=False) and not started.acquire(blocking=False)
+                    started.release()
                 with anyio.fail_after(20):
                     assert await take(ann, kind, lambda: "done") == "done"
                 ended.set()
@@ -75,6 +79,8 @@ def test_one_owner_leaves_turns_to_others(app, kind):
             app.state.turns._files,
             app.state.turns._writers,
             app.state.turns._readers,
+            app.state.turns._batches,
+            app.state.turns._searches,
         )
     )
 

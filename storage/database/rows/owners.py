@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import JSON, ForeignKeyConstraint, Index, String
+from sqlalchemy import JSON, ForeignKeyConstraint, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database.base import Base, UtcTime
 from storage.database.rows.common import now
+
+LARGE_CHARS = 65_536
+"""Characters of a stored response's body beyond which it is large: all but batches have fewer."""
+LARGE = f"length(body) > {LARGE_CHARS}"
+"""The condition of large responses. Their index is used only by queries that repeat it literally."""
 
 
 class Key(Base):
@@ -64,6 +69,9 @@ class StoredResponse(Base):
     """
 
     __tablename__ = "answers"
+    __table_args__ = (
+        Index("ix_answers_large", "owner", sqlite_where=text(LARGE), postgresql_where=text(LARGE)),  # Their number.
+    )
 
     owner: Mapped[str] = mapped_column(String(64), primary_key=True)
     route: Mapped[str] = mapped_column(String(200), primary_key=True)

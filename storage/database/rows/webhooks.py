@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from storage.database.base import Base, UtcTime
@@ -15,6 +15,10 @@ WebhookEvent = Literal[
     "job.succeeded", "job.failed", "job.cancelled", "subject.ready", "subject.failed", "video.ready", "video.failed"
 ]
 DeliveryState = Literal["pending", "delivered", "failed"]
+
+
+PENDING = text("state = 'pending'")
+"""The condition of a partial index, which is used only by queries that repeat it literally."""
 
 
 class Webhook(Base):
@@ -53,7 +57,13 @@ class Delivery(Base):
     """
 
     __tablename__ = "deliveries"
-    __table_args__ = (Index(None, "state", "next_at"), Index(None, "webhook_id", "id"))
+    __table_args__ = (
+        Index(None, "state", "next_at"),
+        Index(None, "webhook_id", "id"),
+        Index(
+            None, "webhook_id", "next_at", "id", sqlite_where=PENDING, postgresql_where=PENDING
+        ),  # Due and pending ones.
+    )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(64))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from storage.database.models import Video
-from storage.tables import quotas, voices
+from storage.tables import idempotency, quotas, voices
 from storage.tables.voices import AnnouncedVoice
 from tests.api.conftest import AUDIO, check_problem
 from tests.api.routes.test_uploads import upload
@@ -245,3 +245,20 @@ def test_the_size_of_a_batch_has_limits(client, subject, speaking):
     assert [item["status"] for item in answer.json()["items"]] == [202] * 100
     check_problem(client.post("/v1/videos/batch", json={"videos": ["a" * (2 << 20)]}), "body_too_large")
     check_problem(client.post("/v1/videos", json={"videos": "a" * (64 << 10)}), "body_too_large")
+    for many in ([0] * 20_000, ['\\"'] * 20_000, [{"x": "\\"}] * 20_000):
+        check_problem(client.post("/v1/videos/batch", json={"videos": [many]}), "body_too_large")
+    commas = {"subject_id": subject["id"], "script": 'One, "two", \\{' + "{[,." * 2000}
+    answer = client.post("/v1/videos/batch", json={"videos": [commas] * 100})
+    assert {item["status"] for item in answer.json()["items"]} == {202}
+
+
+def test_unknown_fields_get_a_short_answer_of_which_a_number_is_stored(client, subject, monkeypatch):
+    check_problem(client.post("/v1/videos", json={f"x{n}": n for n in range(2000)}), "body_too_large")
+    item = {"~" * 1000 + str(number): 1 for number in range(25)}
+    monkeypatch.setattr(idempotency, "MAX_LARGE", 1)
+    batches = [({"videos": [item] * 50}, {"Idempotency-Key": key}) for key in "aabb"]
+    answer, again, second, repeated = (client.post("/v1/videos/batch", json=b, headers=h) for b, h in batches)
+    assert answer.status_code == second.status_code == 200 and again.content == answer.content
+    assert "too long" in check_problem(repeated, "answer_not_kept")["detail"]
+    problem = answer.json()["items"][0]["problem"]
+    assert problem["errors"][1]["pointer"] == "/" + "~0" * 99 + "…" and len(answer.content) < 400_000

@@ -1,0 +1,29 @@
+"""Indexes of pending deliveries by webhook, of large stored responses, of the trash by owner, and of the jobs of a video."""
+
+import sqlalchemy as sa
+
+from alembic import op
+
+revision = "0032"
+down_revision = "0028"
+branch_labels = None
+depends_on = None
+
+LARGE = sa.text("length(body) > 65536")
+PENDING = sa.text("state = 'pending'")
+
+
+def upgrade() -> None:
+    op.create_index("ix_answers_large", "answers", ["owner"], sqlite_where=LARGE, postgresql_where=LARGE)
+    op.create_index(
+        "ix_deliveries_webhook_id_next_at_id",
+        "deliveries",
+        ["webhook_id", "next_at", "id"],
+        sqlite_where=PENDING,
+        postgresql_where=PENDING,
+    )
+
+
+def downgrade() -> None:
+    op.drop_index("ix_deliveries_webhook_id_next_at_id", "deliveries")
+    op.drop_index("ix_answers_large", "answers")
