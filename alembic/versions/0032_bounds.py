@@ -22,8 +22,10 @@ def upgrade() -> None:
         sqlite_where=PENDING,
         postgresql_where=PENDING,
     )
+    op.drop_index("ix_deliveries_state_next_at", "deliveries")
 
 
 def downgrade() -> None:
+    op.create_index("ix_deliveries_state_next_at", "deliveries", ["state", "next_at"])
     op.drop_index("ix_deliveries_webhook_id_next_at_id", "deliveries")
     op.drop_index("ix_answers_large", "answers")

@@ -13,7 +13,9 @@ Every route that takes a POST has a parameter `idempotency: IdempotencyDep`. It 
 Reservations are known to one process only. If several API processes get equal requests at the same time, the database
 lets one transaction store its response; the others are rolled back and replay that response.
 
-Of long answers, a number for each owner is stored; of further ones only status and headers are. Only successes are stored. A refused request changed nothing, so it may be sent again with its key, corrected or not.
+Of long answers, a number for each owner is stored; of further ones only status and headers are.
+
+Only successes are stored. A refused request changed nothing, so it may be sent again with its key, corrected or not.
 """
 
 from __future__ import annotations

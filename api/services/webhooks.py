@@ -36,7 +36,7 @@ def change_webhook(session: Session, webhook_id: str, *, owner: str, **values: A
 
 def delete_webhook(session: Session, webhook_id: str, *, owner: str) -> None:
     """Deletes the webhook with all its deliveries, sent or not. Raises NotFound."""
-    session.delete(queries.get(session, Webhook, webhook_id, owner=owner))
+    webhooks.remove(session, queries.get(session, Webhook, webhook_id, owner=owner))
     idempotency.erase_naming(session, webhook_id, owner=owner)
 
 
@@ -57,6 +57,7 @@ def send_test_event(session: Session, webhook_id: str, *, owner: str) -> Deliver
 
 def get_delivery(session: Session, webhook_id: str, delivery_id: str, *, owner: str) -> Delivery:
     """Returns one of the webhook's deliveries. Raises NotFound."""
+    queries.get(session, Webhook, webhook_id, owner=owner)
     delivery = queries.get(session, Delivery, delivery_id, owner=owner)
     if delivery.webhook_id != webhook_id:
         raise NotFound(f"Webhook {webhook_id} has no delivery {delivery_id}.")

@@ -21,19 +21,23 @@ delivery for as long as it has been failing already (HOLD_S at most), and is dis
 from __future__ import annotations
 
 import json
+import logging
 import random
 import secrets
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, get_args
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import CTE, ColumnElement, ScalarSelect, and_, delete, func, literal_column, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
 from storage.database import queries
+from storage.database.engine import before_commit
 from storage.database.models import Delivery, Job, Video, Webhook, WebhookEvent, new_id, now
 from storage.errors import TooManyDeliveries, TooManyWebhooks, WebhookDisabled
 from storage.tables import counters, quotas
+
+log = logging.getLogger(__name__)
 
 EVENTS: tuple[WebhookEvent, ...] = get_args(WebhookEvent)
 """The events that a webhook can subscribe to."""
@@ -59,6 +63,13 @@ MAX_WEBHOOKS = 20
 MAX_DUE = 100
 """Due deliveries of an owner beyond which none is added on request; events of jobs are always written. People test and replay a
 few at a time. Deliveries of a webhook on hold do not count: a test must show that its receiver works again."""
+MAX_PENDING = 2000
+"""Pending deliveries of a webhook; beyond them, those that have been due for longest are deleted unsent. A receiver that is away for a day
+misses nothing of a thousand videos, and deliveries that nobody accepts fill no database."""
+AT_ONCE = 1000
+"""Deliveries that one transaction deletes: other writers wait for it, some 50 ms."""
+DELETED = ""
+"""Owner of a deleted webhook whose deliveries are not all deleted yet: no key has this name, so nobody finds the webhook."""
 
 GONE = 410
 """HTTP status with which a receiver says that it wants no more deliveries."""
@@ -107,10 +118,22 @@ def change(session: Session, webhook: Webhook, **values: Any) -> Webhook:
     if values.get("enabled") or "url" in values:
         _clear_failures(webhook)
         session.flush()  # Locks the webhook before its deliveries.
-        pending = update(Delivery).where(Delivery.webhook_id == webhook.id, Delivery.state == "pending")
-        queries.execute_update(session, pending.values(next_at=now()))
+        time = now()
+        later = _is_pending(Delivery), Delivery.attempts > 0, Delivery.next_at > time  # The others are due anyway.
+        retried = update(Delivery).where(Delivery.webhook_id == webhook.id, *later)
+        queries.execute_update(session, retried.values(next_at=time))
     session.flush()
     return webhook
+
+
+def remove(session: Session, webhook: Webhook) -> None:
+    """Deletes a webhook and its deliveries. If it has many, it is only out of reach at once, and `delete_expired` deletes the rest."""
+    webhook.owner, webhook.url, webhook.description = DELETED, "", ""
+    webhook.enabled, webhook.sending = False, None
+    session.flush()  # Locks the webhook before its deliveries.
+    if _delete_some(session, Delivery.webhook_id == webhook.id) < AT_ONCE:
+        session.delete(webhook)
+        session.flush()
 
 
 def rotate(session: Session, webhook: Webhook) -> Webhook:
@@ -130,6 +153,7 @@ def enqueue_events(session: Session, job: Job) -> None:
         for event, data in events:
             if event in webhook.events:
                 _enqueue(session, webhook, event, data, subject_id=job.subject_id, video_id=job.video_id)
+                _bound_pending(session, webhook.id)
 
 
 def enqueue_test(session: Session, webhook: Webhook) -> Delivery:
@@ -157,20 +181,22 @@ def replay(session: Session, webhook: Webhook, delivery: Delivery) -> Delivery:
 
 def due_owners(session: Session) -> dict[str, datetime]:
     """Returns the owners for whom `claim` would find a delivery, each with the time at which the oldest was due."""
-    query = _due(Delivery.owner, func.min(Delivery.next_at)).group_by(Delivery.owner)
-    return {owner: due for owner, due in session.execute(query)}
+    waiting = Webhook.id.in_(select(_waiting().c.id)), *_can_be_called()
+    query = select(Webhook.owner, func.min(_first_due("next_at"))).where(*waiting).group_by(Webhook.owner)
+    return {owner: due for owner, due in session.execute(query) if due is not None}
 
 
 def due_since(session: Session) -> datetime | None:
     """Returns the due time of the longest overdue delivery; None if no delivery is due."""
-    return session.scalars(_due(func.min(Delivery.next_at))).one()
+    return min(due_owners(session).values(), default=None)
 
 
 def claim(session: Session, *, lease_s: float, owner: str | None = None) -> ClaimedDelivery | None:
     """Claims the longest overdue delivery (of `owner`) for the caller, who needs up to `lease_s` seconds; None if no delivery is due."""
-    due = _due(Delivery, Webhook)
+    due = select(Delivery, Webhook).select_from(Webhook).join(Delivery, Delivery.id == _first_due("id"))
+    due = due.where(*_can_be_called())
     if owner is not None:
-        due = due.where(Delivery.owner == owner)
+        due = due.where(Webhook.owner == owner)
     oldest = due.order_by(Delivery.next_at, Delivery.id).limit(1)
     query = oldest.with_for_update(skip_locked=True, key_share=True)
     row = session.execute(query, execution_options={"populate_existing": True}).first()
@@ -240,28 +266,84 @@ def delete_deliveries(session: Session, *where: ColumnElement[bool], owner: str)
 
 
 def delete_expired(session: Session) -> int:
-    """Deletes the deliveries that are older than RETENTION; returns their number."""
+    """Deletes the next deliveries that are older than RETENTION, or whose webhook was deleted; returns their number, 0 if none is left."""
     oldest = f"msg_{int((queries.server_now(session) - RETENTION).timestamp() * 1000):012x}"  # Ids sort by time, see models.new_id.
-    return queries.execute_update(session, delete(Delivery).where(Delivery.id < oldest))
+    if number := _delete_some(session, Delivery.id < oldest):
+        return number
+    query = select(Webhook).where(Webhook.owner == DELETED).limit(1).with_for_update(skip_locked=True)
+    for webhook in session.scalars(query).all():
+        number = _delete_some(session, Delivery.webhook_id == webhook.id)
+        if number < AT_ONCE:
+            session.delete(webhook)
+        return max(number, 1)
+    return 0
 
 
-def _due(*columns: Any) -> Select:
-    """Selects columns of the deliveries that can be sent now: due, and of an enabled webhook that is idle and not on hold.
+def _delete_some(session: Session, *where: ColumnElement[bool]) -> int:
+    some = select(Delivery.id).where(*where).order_by(Delivery.id).limit(AT_ONCE)
+    return queries.execute_update(session, delete(Delivery).where(Delivery.id.in_(some)))
 
-    What was never attempted is due whatever the clock that wrote it said, and no hold is longer than HOLD_S.
-    """
+
+def _bound_pending(session: Session, webhook_id: str) -> None:
+    """Deletes the oldest pending deliveries of a webhook beyond MAX_PENDING at the end of the transaction, once in each."""
+    bounded = session.info.setdefault(_BOUNDED, set())
+    if webhook_id not in bounded:
+        bounded.add(webhook_id)
+        before_commit(session, lambda: _delete_excess(session, webhook_id))
+
+
+_BOUNDED = "webhooks whose pending deliveries are bounded"
+"""The key of the ids of these webhooks in `Session.info`."""
+
+
+def _delete_excess(session: Session, webhook_id: str) -> None:
+    newest = select(Delivery.id).where(Delivery.webhook_id == webhook_id, _is_pending(Delivery))
+    newest = newest.order_by(Delivery.next_at.desc(), Delivery.id.desc())
+    if excess := session.scalars(newest.offset(MAX_PENDING).limit(AT_ONCE)).all():
+        # Without waiting for those that others change: they might wait for this transaction.
+        free = select(Delivery.id).where(Delivery.id.in_(excess)).with_for_update(skip_locked=True)
+        number = queries.execute_update(session, delete(Delivery).where(Delivery.id.in_(free)))
+        log.warning("webhook %s has %d pending deliveries: the oldest %d are given up", webhook_id, MAX_PENDING, number)
+
+
+def _is_pending(delivery: type[Delivery]) -> ColumnElement[bool]:
+    """The condition of the index of pending deliveries, in which it must stand literally."""
+    return delivery.state == literal_column("'pending'")
+
+
+def _is_due(delivery: type[Delivery]) -> ColumnElement[bool]:
+    """Whether a delivery is to be sent now. What was never attempted is due whatever the clock that wrote it said."""
+    return and_(_is_pending(delivery), or_(delivery.attempts == 0, delivery.next_at <= now()))
+
+
+def _can_be_called() -> list[ColumnElement[bool]]:
+    """The conditions of a webhook that is enabled, idle, and not on hold: no hold is longer than HOLD_S."""
     time = now()
-    due: ColumnElement[bool] = or_(Delivery.attempts == 0, Delivery.next_at <= time)
-    never_longer = time + timedelta(seconds=HOLD_S)
-    not_on_hold = or_(Webhook.held_until.is_(None), Webhook.held_until <= time, Webhook.held_until > never_longer)
-    joined = select(*columns).select_from(Delivery).join(Webhook, Webhook.id == Delivery.webhook_id)
-    return joined.where(Delivery.state == "pending", due, Webhook.enabled, Webhook.sending.is_(None), not_on_hold)
+    held_until, longest = Webhook.held_until, time + timedelta(seconds=HOLD_S)
+    not_on_hold = or_(held_until.is_(None), held_until <= time, held_until > longest)
+    return [Webhook.enabled, Webhook.sending.is_(None), not_on_hold]
+
+
+def _first_due(column: str) -> ScalarSelect:
+    """A column of the longest overdue delivery of each webhook of the query around it; null if none is due."""
+    first = aliased(Delivery)
+    due = select(getattr(first, column)).where(first.webhook_id == Webhook.id, _is_due(first))
+    return due.order_by(first.next_at, first.id).limit(1).correlate(Webhook).scalar_subquery()
+
+
+def _waiting() -> CTE:
+    """The ids of the webhooks with pending deliveries, and a null: read from their index, one entry for each webhook."""
+    first, other = aliased(Delivery), aliased(Delivery)
+    waiting = select(func.min(first.webhook_id).label("id")).where(_is_pending(first)).cte("waiting", recursive=True)
+    following = select(func.min(other.webhook_id)).where(_is_pending(other), other.webhook_id > waiting.c.id)
+    return waiting.union_all(select(following.scalar_subquery()).where(waiting.c.id.is_not(None)))
 
 
 def _check_due(session: Session, owner: str) -> None:
     """Raises TooManyDeliveries if the owner has MAX_DUE deliveries that are due."""
     quotas.lock_owner(session, owner)
-    due = _due(Delivery.id).where(Delivery.owner == owner).limit(MAX_DUE).subquery()
+    due = select(Delivery.id).select_from(Webhook).join(Delivery, Delivery.webhook_id == Webhook.id)
+    due = due.where(Webhook.owner == owner, *_can_be_called(), _is_due(Delivery)).limit(MAX_DUE).subquery()
     if session.scalars(select(func.count()).select_from(due)).one() >= MAX_DUE:
         raise TooManyDeliveries(f"{MAX_DUE} of your deliveries are due, the most that may wait for a test or a replay.")
 

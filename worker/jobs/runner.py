@@ -213,4 +213,7 @@ class Runner:
             shares.delete_expired(session)
             idempotency.delete_expired(session)
             job_events.delete_expired(session)
-            webhooks.delete_expired(session)
+        deleted = 1
+        while deleted and not self.stopping.is_set():  # some at a time, as above
+            with self.database.session() as session:
+                deleted = webhooks.delete_expired(session)

@@ -58,7 +58,6 @@ class Delivery(Base):
 
     __tablename__ = "deliveries"
     __table_args__ = (
-        Index(None, "state", "next_at"),
         Index(None, "webhook_id", "id"),
         Index(
             None, "webhook_id", "next_at", "id", sqlite_where=PENDING, postgresql_where=PENDING

@@ -293,10 +293,57 @@ def test_deleting_a_webhook_deletes_its_deliveries(database):
     delivery = send_test(database, webhook)
     claimed = claim_delivery(database)
     with database.session() as session:
-        session.delete(queries.get(session, Webhook, webhook.id))
+        webhooks.remove(session, queries.get(session, Webhook, webhook.id))
     assert record_attempt(database, claimed, ACCEPTED) is None
     with pytest.raises(NotFound):
         reread(database, delivery)
+
+
+def test_many_deliveries_of_a_deleted_webhook_are_deleted_some_at_a_time(database, monkeypatch):
+    monkeypatch.setattr(webhooks, "AT_ONCE", 2)
+    webhook, other = new_webhook(database), new_webhook(database)
+    for each in (webhook,) * 5 + (other,):
+        send_test(database, each)
+    with database.session() as session:
+        webhooks.remove(session, queries.get(session, Webhook, webhook.id))
+    with database.session(write=False) as session:
+        assert [each.id for each in queries.page(session, Webhook, owner=LOCAL).items] == [other.id]
+    assert claim_delivery(database).webhook.id == other.id and claim_delivery(database) is None
+    left = []
+    while not left or left[-1]:
+        with database.session() as session:
+            left.append(webhooks.delete_expired(session))
+    assert left == [2, 1, 0] and len(deliveries(database)) == 1
+    with pytest.raises(NotFound):
+        reread(database, webhook)
+
+
+def test_the_oldest_of_too_many_pending_deliveries_are_given_up(database, monkeypatch):
+    monkeypatch.setattr(webhooks, "MAX_PENDING", 3)
+    webhook, other = new_webhook(database, "job.cancelled"), new_webhook(database, "job.cancelled")
+    sent = send_test(database, other)
+    claim_delivery(database)  # one that is being sent is kept
+    for _ in range(2):
+        job = new_job(database)
+        end(database, job, "cancel")
+        with database.session() as session:
+            jobs.retry(session, job.id)
+        end(database, job, "cancel")
+    assert len(deliveries(database, webhook)) == 3
+    kept = deliveries(database, other)
+    assert len(kept) == 3 and sent.id in [each.id for each in kept]
+
+
+def test_enabling_a_webhook_again_makes_due_what_waits_for_another_attempt_and_rewrites_nothing_else(database):
+    webhook = new_webhook(database)
+    failed, untried = (send_test(database, webhook) for _ in range(2))
+    record_attempt(database, claim_delivery(database), SERVER_ERROR)
+    for _ in range(2):
+        with database.session() as session:
+            webhooks.change(session, queries.get(session, Webhook, webhook.id), enabled=True)
+    assert reread(database, untried).next_at == untried.next_at
+    assert [claim_delivery(database).delivery.id] == [untried.id]
+    assert reread(database, failed).next_at <= now()
 
 
 def test_the_due_time_of_the_longest_overdue_delivery(database):
