@@ -208,7 +208,7 @@ class Turns:
         return self._batches.take(self._owner)
 
     def search(self) -> AbstractAsyncContextManager[None]:
-        """A turn to search all rows of an owner, which has one at a time: no index serves a part of a text."""
+        """A turn to search all rows of an owner, which has one at a time."""
         return self._searches.take(self._owner)
 
     def slot(self) -> AbstractAsyncContextManager[None]:
@@ -226,6 +226,18 @@ def _turns(request: Request) -> Turns:
 
 
 TurnsDep = Annotated[Turns, Depends(_turns)]
+
+
+async def _search_slot(request: Request) -> AsyncIterator[None]:
+    filters = request.query_params.keys()
+    async with AsyncExitStack() as turn:
+        if "title" in filters or (filters & {"subject_id", "trash"} and filters & {"state", "kind"}):
+            await turn.enter_async_context(_turns(request).search())
+        yield
+
+
+SearchTurn = Annotated[None, Depends(_search_slot, scope="function")]
+"""For lists with filters that no index serves, which may read all rows of the owner. Declare it before the session, which waits meanwhile."""
 
 # scope="function": the transaction ends before the response is sent. With the default scope a client could be told that
 # something is done before it is durable.

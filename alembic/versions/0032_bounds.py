@@ -1,4 +1,4 @@
-"""Indexes of pending deliveries by webhook, of large stored responses, of the trash by owner, and of the jobs of a video."""
+"""Indexes of pending deliveries by webhook, of large stored responses, and of the videos in the trash of an owner."""
 
 import sqlalchemy as sa
 
@@ -10,10 +10,12 @@ branch_labels = None
 depends_on = None
 
 LARGE = sa.text("length(body) > 65536")
+TRASHED = sa.text("trashed_until IS NOT NULL")
 PENDING = sa.text("state = 'pending'")
 
 
 def upgrade() -> None:
+    op.create_index("ix_videos_trash", "videos", ["owner", "id"], sqlite_where=TRASHED, postgresql_where=TRASHED)
     op.create_index("ix_answers_large", "answers", ["owner"], sqlite_where=LARGE, postgresql_where=LARGE)
     op.create_index(
         "ix_deliveries_webhook_id_next_at_id",
@@ -29,3 +31,4 @@ def downgrade() -> None:
     op.create_index("ix_deliveries_state_next_at", "deliveries", ["state", "next_at"])
     op.drop_index("ix_deliveries_webhook_id_next_at_id", "deliveries")
     op.drop_index("ix_answers_large", "answers")
+    op.drop_index("ix_videos_trash", "videos")

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
-from api.deps import Cursor, Limit, ReadSession, StoreDep, Trash, TurnsDep, WriteSession
+from api.deps import Cursor, Limit, ReadSession, SearchTurn, StoreDep, Trash, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
 from api.requests.if_match import IfMatchDep
@@ -44,6 +44,7 @@ TITLE = f"^[^{CONTROLS}]{{1,200}}$"
 @router.get("", summary="List videos, newest first", responses=problems("validation_failed"))
 def list_videos(
     caller: CallerDep,
+    search: SearchTurn,
     session: ReadSession,
     state: VideoState | None = None,
     subject_id: str | None = None,

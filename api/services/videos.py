@@ -15,12 +15,16 @@ from adnerf_core.config import MARK_BITS, MAX_PORTRAIT_PX, RenderOptions
 from api.services.subjects import ready_subject, removed_on_error, viewable_subject
 from storage.database import queries
 from storage.database.engine import after_rollback
-from storage.database.models import JobPriority, Subject, Video, new_id, now
+from storage.database.models import JobPriority, Subject, Video, first_id, new_id, now
 from storage.errors import FullFrameUnavailable, NotFound, VideoNotReady
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import jobs, quotas, removals, uploads, voices
 from storage.tables.uploads import FileSource
+
+ID_AHEAD_S = 3600.0
+"""The id of a video is made before its row, by minutes at most, in which its files are stored: by ids, which are indexed, a list is narrowed
+to those that can have been created in a time."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +58,9 @@ def conditions(
     if title is not None:
         where.append(Video.title.icontains(title, autoescape=True))
     if after is not None:
-        where.append(Video.created_at >= after)
+        where += [Video.created_at >= after, Video.id >= first_id("vid", after, later_s=-ID_AHEAD_S)]
     if before is not None:
-        where.append(Video.created_at < before)
+        where += [Video.created_at < before, Video.id < first_id("vid", before, later_s=ID_AHEAD_S)]
     return where
 
 

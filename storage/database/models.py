@@ -6,7 +6,7 @@ this kind gets a place of its own in the store (storage/object_places.py), which
 """
 
 from storage.database.base import Base
-from storage.database.rows.common import LOCAL, new_id, now
+from storage.database.rows.common import LOCAL, first_id, new_id, now
 from storage.database.rows.files import Upload, UploadPart, Verification, VerificationState
 from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobPriority, JobState, Voice, Worker
 from storage.database.rows.owners import LARGE, LARGE_CHARS, Key, Owner, ResponseResource, StoredResponse, Usage
@@ -52,6 +52,7 @@ __all__ = [
     "WebhookEvent",
     "Withdrawal",
     "Worker",
+    "first_id",
     "new_id",
     "now",
 ]

@@ -33,7 +33,7 @@ from sqlalchemy.orm import Session, aliased
 
 from storage.database import queries
 from storage.database.engine import before_commit
-from storage.database.models import Delivery, Job, Video, Webhook, WebhookEvent, new_id, now
+from storage.database.models import Delivery, Job, Video, Webhook, WebhookEvent, first_id, new_id, now
 from storage.errors import TooManyDeliveries, TooManyWebhooks, WebhookDisabled
 from storage.tables import counters, quotas
 
@@ -267,8 +267,7 @@ def delete_deliveries(session: Session, *where: ColumnElement[bool], owner: str)
 
 def delete_expired(session: Session) -> int:
     """Deletes the next deliveries that are older than RETENTION, or whose webhook was deleted; returns their number, 0 if none is left."""
-    oldest = f"msg_{int((queries.server_now(session) - RETENTION).timestamp() * 1000):012x}"  # Ids sort by time, see models.new_id.
-    if number := _delete_some(session, Delivery.id < oldest):
+    if number := _delete_some(session, Delivery.id < first_id("msg", queries.server_now(session) - RETENTION)):
         return number
     query = select(Webhook).where(Webhook.owner == DELETED).limit(1).with_for_update(skip_locked=True)
     for webhook in session.scalars(query).all():

@@ -18,3 +18,8 @@ def now() -> datetime:
 def new_id(prefix: str) -> str:
     """Returns a new id such as `sub_0198c2...`: 12 hex digits of the Unix time in ms, then 80 random bits."""
     return f"{prefix}_{time.time_ns() // 1_000_000:012x}{secrets.token_hex(10)}"
+
+
+def first_id(prefix: str, at: datetime, *, later_s: float = 0.0) -> str:
+    """Returns what sorts after all ids that `new_id` made before a time (and `later_s` seconds), and before all others."""
+    return f"{prefix}_{max(0, int((at.timestamp() + later_s) * 1000)):012x}"

@@ -106,6 +106,7 @@ class Video(Base):
         Index(None, "subject_id", "id"),
         Index(None, "owner", "stored_bytes"),  # The quota's sum, without reading the rows.
         Index(None, "trashed_until", sqlite_where=TRASHED, postgresql_where=TRASHED),
+        Index("ix_videos_trash", "owner", "id", sqlite_where=TRASHED, postgresql_where=TRASHED),  # Its list.
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)

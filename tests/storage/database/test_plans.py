@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, insert, text
+from sqlalchemy import event, insert, select, text
 
+from api.auth import Caller
+from api.routes.jobs import list_jobs
+from api.services import videos
 from benchmarks.listing import WRITES, fill, read_queries
-from storage.database import migrations
+from storage.database import migrations, queries
 from storage.database.engine import Database
-from storage.database.models import LOCAL, ResponseResource, StoredResponse
+from storage.database.models import LOCAL, ResponseResource, StoredResponse, Video, now
 from storage.settings import Settings
-from storage.tables import idempotency, quotas, workers
+from storage.tables import idempotency, quotas, removals, workers
 from storage.tables.idempotency import IdempotencyKey
 
 JOBS = 4000
@@ -124,6 +128,28 @@ def test_a_deletion_reads_only_the_responses_that_name_it(crowded):
         check(crowded, session, "erase", lambda: idempotency.erase_naming(session, "upl_7", owner="ann"))
         assert idempotency.find(session, keys[7]).body is None
         session.rollback()
+
+
+def test_filtered_lists_read_few_rows(crowded):
+    with crowded.session() as session:
+        video = session.scalars(select(Video).limit(1)).one()
+        owner, subject = video.owner, video.subject_id
+        late = videos.conditions(ids=None, title=None, after=now() + timedelta(days=1), before=None)
+        trash = removals.in_trash(Video, True)
+        lists = {
+            "videos of a time": lambda: queries.page(session, Video, *late, owner=owner),
+            "the trash": lambda: queries.page(session, Video, trash, owner=owner),
+            "a subject's trash": lambda: queries.page(session, Video, trash, owner=owner, subject_id=subject),
+            "the jobs of a video": lambda: list_jobs(Caller(owner, frozenset()), None, session, video_id=video.id),
+        }
+        if not crowded.sqlite:
+            session.execute(text("ANALYZE videos, jobs"))
+        for name, ask in lists.items():
+            check(crowded, session, name, ask)
+            if crowded.sqlite:
+                statement, values = statements(session, ask)[0]
+                plan = str(session.connection().exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values).all())
+                assert re.search(r"id>\?|ix_videos_trash|video_id=\?", plan), f"{name}: {plan}"
 
 
 def test_a_query_without_an_index_is_noticed(crowded):
