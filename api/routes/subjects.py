@@ -135,7 +135,7 @@ def list_subjects(
     cursor: Cursor = None,
 ) -> base.Page[resources.Subject]:
     """A page of subjects."""
-    where = removals.in_trash(Subject, trash)
+    where = removals.in_trash(Subject, trash, owner=caller.owner)
     page = queries.page(session, Subject, where, owner=caller.owner, state=state, limit=limit, cursor=cursor)
     return serializers.subjects(session, page)
 

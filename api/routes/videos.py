@@ -62,7 +62,7 @@ def list_videos(
     where = videos.conditions(
         ids=None if ids is None else ids.split(","), title=title, after=created_after, before=created_before
     )
-    where.append(removals.in_trash(Video, trash))
+    where.append(removals.in_trash(Video, trash, owner=caller.owner))
     page = queries.page(
         session, Video, *where, owner=caller.owner, state=state, subject_id=subject_id, limit=limit, cursor=cursor
     )

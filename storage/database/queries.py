@@ -140,7 +140,8 @@ def _undeleted(model: type[Base]) -> tuple[ColumnElement[bool], ...]:
     if model is Subject:
         return (Subject.deleted_at.is_(None),)
     if model in (Video, Job):
-        return (model.subject_id.not_in(select(Subject.id).where(Subject.deleted_at.is_not(None))),)
+        deleted = select(Subject.id).where(Subject.id == model.subject_id, Subject.deleted_at.is_not(None))
+        return (~deleted.exists(),)
     return ()
 
 

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session
 from storage.database import queries
 from storage.database.models import Share, Subject, Video, new_id, now
 from storage.errors import TooManyShares
-from storage.tables import removals
 
 PREFIX = "shr"
 MOST = 100
@@ -50,7 +49,8 @@ def shared_video(session: Session, key: bytes, text: str) -> tuple[Share, Video]
         .join(Video, Video.id == Share.video_id)
         .join(Subject, Subject.id == Video.subject_id)
         .where(Share.id == f"{PREFIX}_{number}", Share.expires_at > now())
-        .where(Video.state == "ready", Subject.withdrawn_at.is_(None), removals.in_trash(Video, False))
+        .where(Video.state == "ready", Video.trashed_until.is_(None))
+        .where(Subject.withdrawn_at.is_(None), Subject.trashed_until.is_(None), Subject.deleted_at.is_(None))
     )
     found = session.execute(query).one_or_none()
     if found is None or not hmac.compare_digest(signature, _signature(key, found.Share.id, found.Share.expires_at)):

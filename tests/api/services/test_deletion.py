@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy import update
 
 from api.services import subjects
 from storage.database import queries
 from storage.database.models import LOCAL, Delivery, Job, Subject, Video
 from storage.errors import NotFound
-from storage.tables import jobs, removals, webhooks
+from storage.tables import jobs, removals, shares, webhooks
 from tests.worker.conftest import House
 from worker.sweeper import Sweeper
+
+KEY = b"k" * 32
+"""Signs links."""
 
 
 @pytest.mark.parametrize("url", ["", "postgresql"], ids=["sqlite", "postgresql"])
@@ -28,7 +32,13 @@ def test_a_deleted_subject_is_gone_at_once_and_its_rows_also_after_a_crash(reque
         running = [jobs.claim(session, "a worker", lease_s=60) for _ in range(2)]
     stopped = next(job for job in running if job.subject_id == subject.id)
     with house.database.session() as session:
+        session.execute(update(Video).where(Video.id == videos[-1].id).values(state="ready"))
+        link = shares.token(KEY, shares.create(session, videos[-1], for_s=60))
+        assert shares.shared_video(session, KEY, link)
+    with house.database.session() as session:
         assert subjects.delete_subject(session, house.store, subject.id, owner=LOCAL)  # and the process is killed here
+    with house.database.session(write=False) as session:
+        assert shares.shared_video(session, KEY, link) is None
 
     named = [(Subject, subject.id), *((Video, video.id) for video in videos), (Job, videos[-1].job.id)]
     for model, row_id in named:
