@@ -52,7 +52,7 @@ def test_a_large_body_is_refused_whether_or_not_its_length_is_announced(client, 
         (b"{", "Invalid JSON: EOF while parsing an object at line 1 column 1"),
         (b"\xff", "Invalid JSON: expected value at line 1 column 1"),
         (b'"\\ud800"', "Invalid JSON: unexpected end of hex escape at line 1 column 8"),
-        (b"[" * 60_000, "Invalid JSON: recursion limit exceeded at line 1 column 202"),
+        (b"[" * 900, "Invalid JSON: recursion limit exceeded at line 1 column 202"),
         (b"[]", "Input should be an object"),
         (b"null", "Input should be an object"),
     ],
@@ -102,7 +102,7 @@ def test_a_body_that_stops_arriving_is_given_up(client, monkeypatch):
 
 
 def test_of_many_errors_some_are_listed_and_the_others_counted(client):
-    body = check_problem(client.post("/v1/keys", json=KEY | {f"x{n}": 0 for n in range(3000)}), "validation_failed")
+    body = check_problem(client.post("/v1/keys", json=KEY | {f"x{n}": 0 for n in range(900)}), "validation_failed")
     assert len(body["errors"]) == 20
     assert " more errors are not listed." in body["detail"]
 
