@@ -57,14 +57,16 @@ def parse_json(text: str | bytes, *field: str, limit: int = JSON_BYTES, values: 
         values: limit of the values in it; an empty object or array may count as two.
 
     Raises:
-        Problem: `body_too_large`, if `text` is longer than that or has more values; `validation_failed`, if it is not JSON.
+        Problem: `body_too_large`, if `text` is longer than that, or a body has more values; `validation_failed`, if it is not JSON, or a field
+            has more values.
     """
     if len(text) > limit:
         raise Problem("body_too_large", f"JSON may have {limit} bytes.")
     if _has_more_values(text.encode(errors="replace") if isinstance(text, str) else text, values):
-        raise Problem(
-            "body_too_large", f"JSON may have {values} values.", remedy="Leave out what the request does not name."
-        )
+        message = f"JSON may have {values} values"
+        if field:
+            raise from_validation([{"loc": (), "msg": message}], *field)
+        raise Problem("body_too_large", f"{message}.", remedy="Leave out what the request does not name.")
     try:
         value = from_json(text)
     except ValueError as error:
