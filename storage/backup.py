@@ -25,7 +25,7 @@ from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.startup import require_upgradable
 from storage.durable_files import publish, sync_all
-from storage.errors import BackupRefused, ObjectMissing, StoreFull
+from storage.errors import BackupRefused, DatabaseNotReady, ObjectMissing, StoreFull
 from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
 from storage.private_files import make_data_dir
@@ -49,12 +49,16 @@ class Backup(NamedTuple):
 
 @contextmanager
 def _full_disk_is_store_full(folder: Path) -> Iterator[None]:
-    """Raises StoreFull in place of the errors of the operating system, of SQLite and of SQLAlchemy for a full disk."""
+    """Raises StoreFull in place of the errors of the operating system, of SQLite and of SQLAlchemy for a full disk.
+
+    It may be the cause of DatabaseNotReady: a copy for whose log no space is left cannot be read.
+    """
     try:
         yield
-    except (OSError, shutil.Error, sqlite3.OperationalError, OperationalError) as error:
-        system_full = isinstance(error, OSError) and error.errno in FULL
-        if not system_full and not any(text in str(error) for text in FULL_TEXTS):
+    except (OSError, shutil.Error, sqlite3.OperationalError, OperationalError, DatabaseNotReady) as error:
+        cause = error.__cause__ if isinstance(error, DatabaseNotReady) else error
+        system_full = isinstance(cause, OSError) and cause.errno in FULL
+        if not system_full and not any(text in str(cause) for text in FULL_TEXTS):
             raise
         remedy = (
             "Free disk space or choose another disk, and remove the folder before you try again: it is not complete."

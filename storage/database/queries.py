@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Delete, Update, func, inspect, select
+from sqlalchemy import ColumnElement, Delete, Update, delete, func, inspect, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -15,6 +15,9 @@ from storage.database.models import Base, Job, Subject, Video, now
 from storage.errors import NotFound
 
 Row = TypeVar("Row", bound=Base)
+
+AT_ONCE = 1000
+"""Rows that one transaction deletes, where there may be very many: other writers wait for it, some 50 ms."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,13 @@ def server_now(session: Session) -> datetime:
 def execute_update(session: Session, statement: Update | Delete) -> int:
     """Runs an UPDATE or DELETE without applying it to the rows that the session has loaded; returns the number of rows."""
     return session.execute(statement, execution_options={"synchronize_session": False}).rowcount
+
+
+def delete_some(session: Session, model: type[Base], *where: ColumnElement[bool]) -> int:
+    """Deletes AT_ONCE rows at most; returns their number, which is less only if none is left."""
+    key = inspect(model).primary_key
+    some = select(*key).where(*where).limit(AT_ONCE)
+    return execute_update(session, delete(model).where(tuple_(*key).in_(some)))
 
 
 def insert_ignoring_conflicts(session: Session, model: type[Base], **values: Any) -> None:

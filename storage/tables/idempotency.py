@@ -96,8 +96,8 @@ def was_erased(response: StoredResponse) -> bool:
 
 
 def delete_expired(session: Session) -> int:
-    """Deletes the responses that are older than RETENTION_S; returns their number."""
-    return queries.execute_update(session, delete(StoredResponse).where(StoredResponse.created_at <= _expiry(session)))
+    """Deletes some of the responses that are older than RETENTION_S; returns their number, 0 if none is left."""
+    return queries.delete_some(session, StoredResponse, StoredResponse.created_at <= _expiry(session))
 
 
 def _store_named(session: Session, key: IdempotencyKey, body: str | None) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -63,6 +63,6 @@ def since(session: Session, revisions: Mapping[str, int]) -> dict[str, list[JobE
 
 
 def delete_expired(session: Session) -> int:
-    """Deletes the changes that are older than RETENTION_S; returns their number."""
+    """Deletes some of the changes that are older than RETENTION_S; returns their number, 0 if none is left."""
     expired = JobEvent.at <= queries.server_now(session) - timedelta(seconds=RETENTION_S)
-    return queries.execute_update(session, delete(JobEvent).where(expired))
+    return queries.delete_some(session, JobEvent, expired)

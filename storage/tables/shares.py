@@ -11,7 +11,7 @@ import hashlib
 import hmac
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -59,8 +59,8 @@ def shared_video(session: Session, key: bytes, text: str) -> tuple[Share, Video]
 
 
 def delete_expired(session: Session) -> int:
-    """Deletes the rows of expired links and returns their number."""
-    return queries.execute_update(session, delete(Share).where(Share.expires_at <= queries.server_now(session)))
+    """Deletes the rows of some expired links and returns their number, 0 if none is left."""
+    return queries.delete_some(session, Share, Share.expires_at <= queries.server_now(session))
 
 
 def _signature(key: bytes, share_id: str, expires_at: datetime) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -112,9 +112,12 @@ def release_all(session: Session) -> None:
 
 
 def delete_expired(session: Session) -> int:
-    """Deletes requests that ended RETENTION_S ago and returns their number; storage/cleanup.py removes files that they named."""
+    """Deletes some requests that ended RETENTION_S ago; storage/cleanup.py removes files that they named.
+
+    Returns their number, 0 if none is left.
+    """
     expired = Verification.finished_at < queries.server_now(session) - timedelta(seconds=RETENTION_S)
-    return queries.execute_update(session, delete(Verification).where(expired))
+    return queries.delete_some(session, Verification, expired)
 
 
 def _waiting(lost: Collection[RunningAttempt]) -> ColumnElement[bool]:

@@ -66,8 +66,6 @@ few at a time. Deliveries of a webhook on hold do not count: a test must show th
 MAX_PENDING = 2000
 """Pending deliveries of a webhook; beyond them, those that have been due for longest are deleted unsent. A receiver that is away for a day
 misses nothing of a thousand videos, and deliveries that nobody accepts fill no database."""
-AT_ONCE = 1000
-"""Deliveries that one transaction deletes: other writers wait for it, some 50 ms."""
 DELETED = ""
 """Owner of a deleted webhook whose deliveries are not all deleted yet: no key has this name, so nobody finds the webhook."""
 
@@ -131,7 +129,7 @@ def remove(session: Session, webhook: Webhook) -> None:
     webhook.owner, webhook.url, webhook.description = DELETED, "", ""
     webhook.enabled, webhook.sending = False, None
     session.flush()  # Locks the webhook before its deliveries.
-    if _delete_some(session, Delivery.webhook_id == webhook.id) < AT_ONCE:
+    if queries.delete_some(session, Delivery, Delivery.webhook_id == webhook.id) < queries.AT_ONCE:
         session.delete(webhook)
         session.flush()
 
@@ -267,20 +265,17 @@ def delete_deliveries(session: Session, *where: ColumnElement[bool], owner: str)
 
 def delete_expired(session: Session) -> int:
     """Deletes the next deliveries that are older than RETENTION, or whose webhook was deleted; returns their number, 0 if none is left."""
-    if number := _delete_some(session, Delivery.id < first_id("msg", queries.server_now(session) - RETENTION)):
+    if number := queries.delete_some(
+        session, Delivery, Delivery.id < first_id("msg", queries.server_now(session) - RETENTION)
+    ):
         return number
     query = select(Webhook).where(Webhook.owner == DELETED).limit(1).with_for_update(skip_locked=True)
     for webhook in session.scalars(query).all():
-        number = _delete_some(session, Delivery.webhook_id == webhook.id)
-        if number < AT_ONCE:
+        number = queries.delete_some(session, Delivery, Delivery.webhook_id == webhook.id)
+        if number < queries.AT_ONCE:
             session.delete(webhook)
         return max(number, 1)
     return 0
-
-
-def _delete_some(session: Session, *where: ColumnElement[bool]) -> int:
-    some = select(Delivery.id).where(*where).order_by(Delivery.id).limit(AT_ONCE)
-    return queries.execute_update(session, delete(Delivery).where(Delivery.id.in_(some)))
 
 
 def _bound_pending(session: Session, webhook_id: str) -> None:
@@ -298,7 +293,7 @@ _BOUNDED = "webhooks whose pending deliveries are bounded"
 def _delete_excess(session: Session, webhook_id: str) -> None:
     newest = select(Delivery.id).where(Delivery.webhook_id == webhook_id, _is_pending(Delivery))
     newest = newest.order_by(Delivery.next_at.desc(), Delivery.id.desc())
-    if excess := session.scalars(newest.offset(MAX_PENDING).limit(AT_ONCE)).all():
+    if excess := session.scalars(newest.offset(MAX_PENDING).limit(queries.AT_ONCE)).all():
         # Without waiting for those that others change: they might wait for this transaction.
         free = select(Delivery.id).where(Delivery.id.in_(excess)).with_for_update(skip_locked=True)
         number = queries.execute_update(session, delete(Delivery).where(Delivery.id.in_(free)))

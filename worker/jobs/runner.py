@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Collection
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from storage.cleanup import ObjectCleaner
 from storage.database.engine import Database, after_commit
@@ -20,7 +21,17 @@ from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
 from storage.settings import Settings
-from storage.tables import idempotency, job_events, jobs, preview_frames, removals, shares, webhooks, workers
+from storage.tables import (
+    idempotency,
+    job_events,
+    jobs,
+    preview_frames,
+    removals,
+    shares,
+    verifications,
+    webhooks,
+    workers,
+)
 from worker import logs, unreleased
 from worker.broker import QUEUES, Broker
 from worker.gpus import take_gpu
@@ -193,27 +204,27 @@ class Runner:
                     note = unreleased.note(self.settings, job_id, attempt, self.name)
                     after_commit(session, lambda note=note: note.unlink(missing_ok=True))
 
-    def _empty_trash(self) -> None:
-        """Deletes for good what has been in the trash for its time, some at a time, so that other writers have their turns."""
-        deleted = [""]
+    def _in_batches(self, delete_some: Callable[[Session], object]) -> None:
+        """Calls `delete_some` in transactions of its own until it deletes nothing, so that other writers have their turns."""
+        deleted: object = True
         while deleted and not self.stopping.is_set():
             with self.database.session() as session:
-                deleted = removals.delete_due(session, self.pipeline.store)
-            if deleted:
-                log.info("deleted from the trash: %s", ", ".join(deleted))
+                deleted = delete_some(session)
+
+    def _empty_trash(self, session: Session) -> list[str]:
+        """Deletes for good some of what has been in the trash for its time; returns the ids."""
+        deleted = removals.delete_due(session, self.pipeline.store)
+        if deleted:
+            log.info("deleted from the trash: %s", ", ".join(deleted))
+        return deleted
 
     def _clean_up(self) -> None:
         self.object_cleaner.run_batch()
         if not self.object_cleaner.paused:  # a database that does not know the objects does not know the jobs either
             remove_stale_scratch(self.database, self.pipeline.workspace)
-            self._empty_trash()
+            self._in_batches(self._empty_trash)
         self.verifier.clean_up()
         with self.database.session() as session:
             preview_frames.delete_expired(session)
-            shares.delete_expired(session)
-            idempotency.delete_expired(session)
-            job_events.delete_expired(session)
-        deleted = 1
-        while deleted and not self.stopping.is_set():  # some at a time, as above
-            with self.database.session() as session:
-                deleted = webhooks.delete_expired(session)
+        for table in (shares, idempotency, job_events, verifications, webhooks):
+            self._in_batches(table.delete_expired)

@@ -140,9 +140,7 @@ class Verifier:
                 deletions.request_objects(session, self.store, [row.file_key])
 
     def clean_up(self) -> None:
-        """Removes old answers, and scratch files of processes that were killed."""
-        with self.database.session() as session:
-            verifications.delete_expired(session)
+        """Removes scratch files of processes that were killed."""
         oldest_active = time.time() - verifications.LEASE_S
         for folder in self._scratch.glob("*"):
             if folder.stat().st_mtime < oldest_active:

@@ -18,6 +18,7 @@ from sqlalchemy import func, select, update
 from api.app import create_app
 from api.deps import WriteSession
 from api.requests.idempotency import IdempotencyDep
+from storage.database import queries
 from storage.database.models import StoredResponse, Verification, now
 from storage.tables import idempotency
 from tests.api.conftest import AUDIO, VIDEO, check_problem, serving
@@ -279,6 +280,15 @@ def test_a_key_is_free_again_after_a_day(client, make):
         assert idempotency.delete_expired(session) == 0
         session.execute(update(StoredResponse).values(created_at=now() - timedelta(hours=25)))
         assert idempotency.delete_expired(session) == 1
+
+
+def test_expired_responses_are_deleted_some_at_a_time(client, make, monkeypatch):
+    monkeypatch.setattr(queries, "AT_ONCE", 2)
+    for number in range(3):
+        assert send(client, key={"Idempotency-Key": str(number)}).status_code == 202
+    with make.database.session() as session:
+        session.execute(update(StoredResponse).values(created_at=now() - timedelta(hours=25)))
+        assert [idempotency.delete_expired(session) for _ in range(3)] == [2, 1, 0]
 
 
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256, "schlüssel".encode()])

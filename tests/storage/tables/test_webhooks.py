@@ -300,7 +300,7 @@ def test_deleting_a_webhook_deletes_its_deliveries(database):
 
 
 def test_many_deliveries_of_a_deleted_webhook_are_deleted_some_at_a_time(database, monkeypatch):
-    monkeypatch.setattr(webhooks, "AT_ONCE", 2)
+    monkeypatch.setattr(queries, "AT_ONCE", 2)
     webhook, other = new_webhook(database), new_webhook(database)
     for each in (webhook,) * 5 + (other,):
         send_test(database, each)
