@@ -118,11 +118,7 @@ def render(
         loop = audio is None
         kind, frames, height, width = _shaped_frames(subject, codes, options, view, background, device, progress, loop)
         frames, warnings = _with_captions(frames, words, count / FPS, options, height, width, fonts)
-        if options.label:
-            label = VisibleLabel(options.label, height, width, fonts)
-            frames, warnings = label.over(frames), warnings + label.warnings
-        if mark is not None:
-            frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
+        frames, unlabelled = _labelled_and_marked(frames, options.label, mark, height, width, fonts)
         ffmpeg.write_video(
             out,
             frames,
@@ -134,7 +130,7 @@ def render(
             hardware=device == "cuda",
         )
     progress("render", count, count)
-    return RenderedVideo(count, count / FPS, width, height, view.change, kind, warnings)
+    return RenderedVideo(count, count / FPS, width, height, view.change, kind, warnings + unlabelled)
 
 
 def _shaped_frames(
@@ -181,6 +177,24 @@ def _with_captions(
         return CaptionBurner(words, duration_s, options.captions.burn, height, width, fonts).over(frames), ()
     except CaptionsUnavailable as error:
         return frames, (error,)
+
+
+def _labelled_and_marked(
+    frames: Iterator[np.ndarray],
+    label: bool | str,
+    mark: Watermark | None,
+    height: int,
+    width: int,
+    fonts: Path | None,
+) -> tuple[Iterator[np.ndarray], tuple[AdnerfError, ...]]:
+    """Returns the frames with the visible label and the watermark, if they are asked for, and why the label says something else."""
+    warnings: tuple[AdnerfError, ...] = ()
+    if label:
+        visible = VisibleLabel(label, height, width, fonts)
+        frames, warnings = visible.over(frames), visible.warnings
+    if mark is not None:
+        frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
+    return frames, warnings
 
 
 def face_place(
