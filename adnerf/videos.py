@@ -6,12 +6,15 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, BadParameter, Context, Option
 from typer.core import TyperCommand
 
 from adnerf.common import Id, Ids, Limit, Service, Timeout, Upload, command_group, service_command
+
+if TYPE_CHECKING:
+    from adnerf_client import Video
 
 COLUMNS = {
     "id": lambda video: video.id,
@@ -63,6 +66,15 @@ Size = Annotated[
     Option(metavar="PX", help="Longest edge, 64 to 1920 (portrait: 1024). [default: that of footage or subject]"),
 ]
 Label = Annotated[str | None, Option(metavar="[TEXT]", help="Text in a corner; without TEXT it is AI-generated.")]
+ScriptText = Annotated[
+    str | None, Option(metavar="TEXT", help="Instead of speech: a text to read, or @FILE with the text.")
+]
+Metadata = Annotated[
+    list[str] | None, Option("--metadata", metavar="NAME=VALUE", help="A text of your own; may be repeated.")
+]
+CaptionKind = Annotated[
+    str | None, Option(metavar="KIND", help="srt or vtt: a caption file, saved beside --out; burn: in the picture.")
+]
 
 
 @service_command(app, "create", CreateCommand)
@@ -72,15 +84,11 @@ def create(
     audio: Annotated[Path | None, Argument(help="The speech.")] = None,
     *,
     upload: Upload = None,
-    script: Annotated[
-        str | None, Option(metavar="TEXT", help="Instead of speech: a text to read, or @FILE with the text.")
-    ] = None,
+    script: ScriptText = None,
     voice: Annotated[str | None, Option(metavar="ID", help="Voice for --script: see adnerf voices list.")] = None,
     speed: Annotated[float | None, Option(help="Pace of the voice, 0.5 to 2.")] = None,
     title: Annotated[str | None, Option(help="A name for people.")] = None,
-    metadata: Annotated[
-        list[str] | None, Option("--metadata", metavar="NAME=VALUE", help="A text of your own; may be repeated.")
-    ] = None,
+    metadata: Metadata = None,
     priority: Annotated[str | None, Option(help="normal or low: rendered when nothing else waits.")] = None,
     duration_s: Duration = None,
     out: Out = None,
@@ -103,53 +111,32 @@ def create(
     aspect: Annotated[str | None, Option(metavar="W:H", help="Shape: source, 16:9, 9:16, 1:1 or 4:5.")] = None,
     fit: Annotated[str | None, Option(help="cover (cut, the face in view) or contain (whole, between sides).")] = None,
     sides: Annotated[str | None, Option(metavar="WHAT", help="blur, or a colour, for --fit contain.")] = None,
-    captions: Annotated[
-        str | None, Option(metavar="KIND", help="srt or vtt: a caption file, saved beside --out; burn: in the picture.")
-    ] = None,
+    captions: CaptionKind = None,
 ) -> None:
     """Make a video of a subject from speech or a script, or without speech."""
     if [audio, upload, script, duration_s].count(None) != 3:
         raise BadParameter("give either an AUDIO, or --upload ID, or --script TEXT, or --duration-s S")
+    speech = _given(upload_id=upload, script=_parse_script(script), voice=voice, speed=speed, duration_s=duration_s)
+    texts = _given(title=title, metadata=_parse_metadata(metadata), priority=priority)
     background_option, picture = _parse_background(background)
     by_name = "webm" if out is not None and out.suffix.lower() == ".webm" else None
-    options = {
-        "frame": frame,
-        "pose": pose,
-        "motion": motion,
-        "size": size,
-        "seed": seed,
-        "label": True if label == STANDARD_LABEL else label,
-        "format": format or by_name,
-        "view": _given(yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll, zoom=zoom, x=x, y=y) or None,
-        "background": background_option,
-        "aspect": aspect,
-        "fit": fit,
-        "sides": sides,
-        "captions": _parse_captions(captions),
-    }
+    options = _given(frame=frame, pose=pose, motion=motion, size=size, seed=seed, aspect=aspect, fit=fit, sides=sides)
+    options |= _given(
+        label=True if label == STANDARD_LABEL else label,
+        format=format or by_name,
+        view=_given(yaw_deg=yaw, pitch_deg=pitch, roll_deg=roll, zoom=zoom, x=x, y=y) or None,
+        background=background_option,
+        captions=_parse_captions(captions),
+    )
     with service.output.progress() as progress:
         video = service.client.videos.create(
-            subject,
-            audio,
-            upload_id=upload,
-            script=_parse_script(script),
-            voice=voice,
-            speed=speed,
-            duration_s=duration_s,
-            title=title,
-            metadata=_parse_metadata(metadata),
-            priority=priority,
-            options=_given(**options),
-            background=picture,
-            progress=progress.transfer("upload"),
+            subject, audio, **speech, **texts, options=options, background=picture, progress=progress.transfer("upload")
         )
     if wait or out is not None or timeout is not None:
         service.output.say(f"Video {video.id}")
         video = service.wait(video, timeout, f"adnerf videos download {video.id} -o {out}" if out else "")
     if out is not None:
-        _save(service, video.id, out)
-        if video.options.captions is not None and video.options.captions.file and not video.warnings:
-            service.client.videos.captions(video, out.with_suffix(f".{video.options.captions.file}"))
+        _save_with_captions(service, video, out)
     service.output.show(video)
 
 
@@ -248,6 +235,13 @@ def watch(service: Service, video: Id) -> None:
 def _save(service: Service, video_id: str, out: Path) -> None:
     with service.output.progress() as progress:
         service.client.videos.download(video_id, out, progress=progress.transfer("download"))
+
+
+def _save_with_captions(service: Service, video: Video, out: Path) -> None:
+    """Saves a video, and its caption file beside it."""
+    _save(service, video.id, out)
+    if video.options.captions is not None and video.options.captions.file and not video.warnings:
+        service.client.videos.captions(video, out.with_suffix(f".{video.options.captions.file}"))
 
 
 @service_command(app, "delete")
