@@ -148,12 +148,6 @@ async def receive(
         ClientDisconnect: The connection broke.
     """
     missing = upload.size - upload.received
-    remedy = "Send the missing bytes of the file, and no more."
-    too_large = Problem(
-        "file_too_large",
-        f"The body has more than the {missing} bytes that are still missing from this upload.",
-        remedy=remedy,
-    )
     part: IncomingFile | None = None
 
     async def store_part() -> None:
@@ -165,25 +159,29 @@ async def receive(
                 upload = await append(upload.received, complete)
 
     try:
-        try:
-            async for chunk in body_chunks(request, missing, too_large, arrival):
-                if not chunk:
-                    continue
-                part = part or store.create_incoming(hashed=False)
-                await anyio.to_thread.run_sync(part.write, chunk)
-                if checksum is not None:
-                    checksum.update(chunk)
-                elif part.size >= PART_BYTES:
-                    await store_part()
-                upload = await extend(upload)
-        except (ClientDisconnect, Problem):
-            if checksum is None:
+        async for chunk in body_chunks(request, missing, _too_large(missing), arrival):
+            if not chunk:
+                continue
+            part = part or store.create_incoming(hashed=False)
+            await anyio.to_thread.run_sync(part.write, chunk)
+            if checksum is not None:
+                checksum.update(chunk)
+            elif part.size >= PART_BYTES:
                 await store_part()
-            raise
+            upload = await extend(upload)
         if checksum is not None:
             checksum.check()
         await store_part()
+    except (ClientDisconnect, Problem):
+        if checksum is None:
+            await store_part()
+        raise
     finally:
         if part is not None:
             part.close()
     return upload
+
+
+def _too_large(missing: int) -> Problem:
+    message = f"The body has more than the {missing} bytes that are still missing from this upload."
+    return Problem("file_too_large", message, remedy="Send the missing bytes of the file, and no more.")
