@@ -16,7 +16,7 @@ from jaxtyping import UInt8
 
 from adnerf_core.config import FPS
 from adnerf_core.errors import NotMedia, NoVideo
-from adnerf_core.files.ffmpeg_process import THREADS, file_url, running, untrusted_input
+from adnerf_core.files.ffmpeg_process import THREADS, FfmpegProcess, file_url, running, untrusted_input
 from adnerf_core.files.media_info import MAX_SECONDS, MediaInfo, probe
 from adnerf_core.files.timeline import beside_sound, merged
 from adnerf_core.files.video_formats import FOOTAGE, FOOTAGE_EDGE, footage_size
@@ -89,17 +89,22 @@ def read_frames(
     if footage is not None:
         outputs.append(_footage_output(stored, info, footage, number))
     outputs += beside_sound(source, info, number / fps)
-    count = 0
     with running(merged(info, *outputs)) as child:
-        while True:
-            frame = np.empty((height, width, 3), np.uint8)
-            if child.stdout.readinto(memoryview(frame).cast("B")) < frame.nbytes:
-                break
-            count += 1
-            yield frame
-        child.wait()
-        if error := child.error():
-            raise error
+        yield from _raw_frames(child, height, width)
+
+
+def _raw_frames(child: FfmpegProcess, height: int, width: int) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Yields the pictures that ffmpeg writes as rgb24; raises what made it fail, or NotMedia if it has written none."""
+    count = 0
+    while True:
+        frame = np.empty((height, width, 3), np.uint8)
+        if child.stdout.readinto(memoryview(frame).cast("B")) < frame.nbytes:
+            break
+        count += 1
+        yield frame
+    child.wait()
+    if error := child.error():
+        raise error
     if count == 0:
         raise NotMedia("No picture of the video can be decoded.")
 
