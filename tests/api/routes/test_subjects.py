@@ -1,4 +1,3 @@
-import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -7,7 +6,6 @@ import httpx
 import pytest
 
 from api import deps
-from api.services import samples
 from storage.database.models import Subject
 from tests.api.conftest import PNG, VIDEO, check_problem
 
@@ -267,98 +265,6 @@ def test_deleting_removes_rows_and_files(client, make, settings):
         check_problem(client.get(path), "not_found")
     assert not [path for path in settings.objects.rglob("*") if path.is_file()]
     check_problem(client.delete(subject["links"]["self"]), "not_found")
-
-
-def test_the_preview_comes_with_training(client, make):
-    subject = make.subject()
-    path = f"{subject['links']['self']}/preview"
-    assert subject["links"]["preview"] is None
-    check_problem(client.get(path), "preview_not_ready")
-    make.succeed(dataset_key="d")
-    key = make.store.put(f"subjects/{subject['id']}/preview-1.jpg", io.BytesIO(b"\xff\xd8\xff picture")).key
-    make.publish(preview_key=key)
-    assert client.get(subject["links"]["self"]).json()["links"]["preview"] == path
-    answer = client.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "image/jpeg"
-    assert answer.content == b"\xff\xd8\xff picture"
-    again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
-    assert again.status_code == 304 and again.content == b""
-    assert client.head(path).headers["content-length"] == str(len(answer.content))
-
-
-def test_the_report_exists_after_training_and_is_sandboxed(client, make):
-    subject = make.subject()
-    path = f"{subject['links']['self']}/report"
-    assert subject["links"]["report"] is None
-    check_problem(client.get(path), "report_not_ready")
-    make.succeed(dataset_key="d")
-    key = make.store.put(f"subjects/{subject['id']}/reports/1.html", io.BytesIO("<p>Grüße</p>".encode())).key
-    make.succeed(run_key="r", report_key=key)
-    assert client.get(subject["links"]["self"]).json()["links"]["report"] == path
-    answer = client.get(path)
-    assert answer.status_code == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert answer.text == "<p>Grüße</p>"
-    policy = answer.headers["content-security-policy"].split("; ")
-    assert {"sandbox", "default-src 'none'", "img-src data:", "frame-ancestors 'none'"} <= set(policy)
-    assert not [rule for rule in policy if rule.startswith("script-src") or "allow-scripts" in rule]
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
-    assert again.status_code == 304 and again.content == b""
-    assert client.head(path).headers["content-length"] == str(len(answer.content))
-    check_problem(client.get("/v1/subjects/sub_0/report"), "not_found")
-
-
-def test_the_footage_can_be_watched_until_consent_is_withdrawn(client, make):
-    subject = make.subject()
-    path = subject["links"]["footage"]
-    answer = client.get(path)
-    assert (answer.status_code, answer.content) == (200, VIDEO)
-    part = client.get(path, headers={"Range": "bytes=2-5"})
-    assert (part.status_code, part.content) == (206, VIDEO[2:6])
-    client.post(f"{subject['links']['self']}/withdraw-consent", json={})
-    check_problem(client.get(path), "consent_withdrawn")
-    assert client.get(subject["links"]["self"]).json()["links"]["footage"] is None
-
-
-def test_samples_are_made_once_and_missing_where_the_demo_is(client, settings, monkeypatch, caplog):
-    caplog.set_level("INFO")  # as a service logs: the name of the path's parameter must not be one of logging's own
-    made = []
-    monkeypatch.setattr(
-        samples,
-        "_make",
-        lambda folder: (made.append(folder), folder.mkdir(), (folder / "speech.wav").write_bytes(b"RIFF")),
-    )
-    for _ in range(2):
-        answer = client.get("/v1/samples/speech")
-        assert (answer.headers["content-type"], answer.content) == ("audio/wav", b"RIFF")
-    assert made == [settings.data_dir / "samples"]
-    monkeypatch.undo()
-    (settings.data_dir / "samples").rename(settings.data_dir / "gone")
-    monkeypatch.setattr(samples, "find_spec", lambda name: None)
-    assert client.get("/v1/samples").json() == {"available": False}
-    check_problem(client.get("/v1/samples/person"), "not_found")
-
-
-def test_the_view_sheet_exists_after_training_with_its_layout(client, make):
-    subject = make.subject()
-    path = f"{subject['links']['self']}/views"
-    assert subject["links"]["views"] is subject["views"] is None
-    check_problem(client.get(path), "views_not_ready")
-    make.succeed(dataset_key="d")
-    key = make.store.put(f"subjects/{subject['id']}/views/1.jpg", io.BytesIO(b"\xff\xd8\xff sheet")).key
-    layout = {"columns": 3, "rows": 1, "yaw_deg": [-12.5, 0.0, 13.0], "pitch_deg": [0.0], "tile_px": 128}
-    make.succeed(run_key="r", views_key=key, views=layout)
-    shown = client.get(subject["links"]["self"]).json()
-    assert (shown["views"], shown["links"]["views"]) == (layout | {"masks": False}, path)
-    answer = client.get(path)
-    assert (answer.headers["content-type"], answer.content) == ("image/jpeg", b"\xff\xd8\xff sheet")
-    again = client.get(path, headers={"If-None-Match": answer.headers["etag"]})
-    assert again.status_code == 304 and again.content == b""
-    check_problem(client.get("/v1/subjects/sub_0/views"), "not_found")
-    client.post(f"{subject['links']['self']}/withdraw-consent", json={})
-    check_problem(client.get(path), "consent_withdrawn")
 
 
 @pytest.mark.parametrize("bad", ["sub_0", "job_1", "..", "%2e%2e%2f%2e%2e%2fetc", "x" * 3000, "sub_1'--", "%00"])
