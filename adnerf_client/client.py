@@ -12,9 +12,12 @@ import httpx
 from adnerf_client import local_token
 from adnerf_client.connection import BytesDone, Connection, is_this_machine
 from adnerf_client.errors import AdnerfError, BadUse, StillRunning
+from adnerf_client.jobs import Jobs
 from adnerf_client.models import Job, Subject, Verification, Video
-from adnerf_client.resources import Jobs, Subjects, Verifications, Videos, Voices
+from adnerf_client.resources import Subjects, Videos
 from adnerf_client.uploads import Uploads
+from adnerf_client.verifications import Verifications
+from adnerf_client.voices import Voices
 from adnerf_client.waiting import AWAY_S, JobSeen, Thing, wait
 from adnerf_client.webhooks import Webhooks
 

@@ -1,4 +1,4 @@
-"""The collections of a service: subjects, videos, jobs, verifications."""
+"""The subjects and the videos of a service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from adnerf_client.collection import Collection
 from adnerf_client.connection import BytesDone, parse, retry_after_s
 from adnerf_client.downloads import download, save_answer
 from adnerf_client.errors import StillRunning
@@ -19,20 +18,14 @@ from adnerf_client.models import (
     BatchItem,
     BatchResult,
     Consent,
-    Job,
-    JobKind,
-    JobState,
     Options,
     Preset,
     Share,
     Subject,
     SubjectState,
-    Verification,
     Video,
     VideoState,
-    Voice,
 )
-from adnerf_client.models import Voices as AllVoices
 from adnerf_client.uploads import readable
 from adnerf_client.watching import watch
 
@@ -349,68 +342,3 @@ class Videos(Made[Video]):
         An interrupted download continues from where it stopped, also in a later call (downloads.download).
         """
         return download(self._connection, self._path(which, "/file"), to, progress=progress)
-
-
-class Voices(Collection[Voice]):
-    """The voices that read scripts. They are listed as a whole, and belong to nobody."""
-
-    path, model = "/v1/voices", Voice
-
-    def list(self) -> builtins.list[Voice]:
-        """Lists all voices, the default first."""
-        return parse(AllVoices, self._connection.send("GET", self.path)).items
-
-    def sample(self, which: str | Voice, to: str | Path) -> Path:
-        """Saves a sentence in this voice (WAV) as `to` and returns its path."""
-        return download(self._connection, self._path(which, "/sample"), to)
-
-
-class Jobs(Collection[Job]):
-    """The jobs that make subjects and videos."""
-
-    path, model = "/v1/jobs", Job
-
-    def list(
-        self,
-        *,
-        state: JobState | None = None,
-        kind: JobKind | None = None,
-        subject_id: str | None = None,
-        video_id: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[Job]:
-        """Lists at most `limit` jobs, newest first."""
-        return self._list(limit, state=state, kind=kind, subject_id=subject_id, video_id=video_id)
-
-    def cancel(self, which: str | Job) -> Job:
-        """Cancels a queued or running job; running work stops within seconds. Raises Conflict in other states."""
-        return self._post(which, "cancel")
-
-    def retry(self, which: str | Job) -> Job:
-        """Queues a failed or cancelled job again; it continues from saved work. Raises Conflict in other states."""
-        return self._post(which, "retry")
-
-
-class Verifications(Made[Verification]):
-    """The verifications, which answer whether the service made a file; each is kept for a day."""
-
-    path, model, create_path = "/v1/verifications", Verification, "/v1/verify"
-
-    def create(
-        self,
-        file: str | Path | None = None,
-        *,
-        upload_id: str | None = None,
-        progress: BytesDone | None = None,
-    ) -> Verification:
-        """Starts the verification of a video file.
-
-        Args:
-            file: The video file; None if `upload_id` is given.
-            upload_id: Id of a complete upload of the video file.
-            progress: Called with the bytes sent so far and the total.
-
-        Returns:
-            The verification; its `finished_at` is None while the service checks the file.
-        """
-        return self._create({}, "file", file, upload_id, progress)
