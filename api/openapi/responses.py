@@ -10,8 +10,8 @@ from pydantic import BaseModel
 from api.problems.problems import MEDIA_TYPE
 from api.problems.table import PROBLEMS
 from api.requests import idempotency, tus
-from api.schemas import resources
 from api.schemas.one_line import PATTERN
+from api.schemas.problem_details import ProblemDetails
 
 ALWAYS = ("internal_error", "unavailable")
 """Problem codes of every request."""
@@ -160,7 +160,7 @@ def customize_openapi(app: FastAPI) -> None:
 
 def _replace_error_schemas(schemas: dict[str, Any]) -> None:
     """Adds the schema of problem details, and removes those of FastAPI's own errors."""
-    problem = resources.ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+    problem = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= problem.pop("$defs")
     schemas["ProblemDetails"] = problem
     for name in ("HTTPValidationError", "ValidationError"):

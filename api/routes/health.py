@@ -14,7 +14,7 @@ from api.monitoring.readiness import REQUIRED, Readiness
 from api.openapi import responses
 from api.problems import page
 from api.problems.problems import ERRORS_PAGE, Problem
-from api.schemas import resources
+from api.schemas.health import Health, Part, Ready
 from storage.database.engine import Database
 from storage.settings import Settings
 from storage.tables import service_stats, workers
@@ -26,13 +26,13 @@ KEPT_S = 1.0
 
 
 @router.get("/healthz", summary="Is the process alive?")
-async def healthz() -> resources.Health:
+async def healthz() -> Health:
     """Always `ok` while the process can answer; no other part is checked, and no thread is needed."""
-    return resources.Health(status="ok")
+    return Health(status="ok")
 
 
 @router.get("/readyz", summary="Can requests be served?", responses=responses.problems())
-async def readyz(request: Request) -> resources.Ready:
+async def readyz(request: Request) -> Ready:
     """Checks every part. If the database or the object store is down, the answer is 503, with all parts in `parts`.
 
     Without workers or the queue's broker the service is `degraded`: it accepts requests, and their jobs wait.
@@ -46,9 +46,9 @@ async def readyz(request: Request) -> resources.Ready:
     return state.ready.response() if isinstance(state.ready, Problem) else state.ready
 
 
-def _ready(readiness: Readiness, database: Database, settings: Settings) -> resources.Ready | Problem:
+def _ready(readiness: Readiness, database: Database, settings: Settings) -> Ready | Problem:
     """Checks every part now; returns the answer."""
-    parts = {name: resources.Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
+    parts = {name: Part(ok=part.ok, detail=part.detail) for name, part in readiness.parts().items()}
     down = [name for name in REQUIRED if not parts[name].ok]
     if down:
         message = f"Down: {', '.join(down)}."
@@ -56,7 +56,7 @@ def _ready(readiness: Readiness, database: Database, settings: Settings) -> reso
     with database.session(write=False) as session:
         active = service_stats.queue(session)
         alive = workers.alive(session, within_s=settings.worker_silence_s)
-    return resources.Ready(
+    return Ready(
         status="ready" if all(part.ok for part in parts.values()) else "degraded",
         parts=parts,
         free_bytes=shutil.disk_usage(settings.data_dir).free,

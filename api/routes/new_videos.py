@@ -24,6 +24,7 @@ from api.requests.quota_precheck import require_quota
 from api.requests.render_options import checked_options, options_of_form
 from api.responses import serializers
 from api.schemas import resources
+from api.schemas.problem_details import ProblemDetails
 from api.schemas.video_requests import BatchItem, BatchResult, VideoBatch, VideoForm, wrong_source
 from api.services import videos
 from storage.database.engine import Database, savepoint
@@ -193,7 +194,7 @@ def _item(session: Session, order: Order | Problem, **context: Any) -> BatchItem
             raise
         except StorageError as error:
             order = from_storage(error)
-    return BatchItem(status=order.status_code, video=None, problem=resources.ProblemDetails(**order.body()))
+    return BatchItem(status=order.status_code, video=None, problem=ProblemDetails(**order.body()))
 
 
 def _prepare(

@@ -1,4 +1,4 @@
-"""Subjects, videos, jobs, uploads, problems and the service's state, as pydantic models. Requests with unknown fields are refused."""
+"""Subjects, videos, jobs, voices and uploads as pydantic models. Requests with unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -15,11 +15,9 @@ from adnerf_core.config import (
     ViewChange,
     ViewLimits,
 )
-from api.problems.table import PROBLEMS
 from api.schemas.base import Input, Name, Output, Text
 from api.schemas.numbers import PLAIN
 from storage.database.models import JobKind, JobPriority, JobState, SubjectState, VideoState
-from storage.tables.quotas import QuotaName
 
 
 class SubjectForm(Input):
@@ -361,59 +359,6 @@ class Upload(Output):
     created_at: datetime
     expires_at: datetime = Field(description="time at which it is deleted unless more data arrives")
     links: UploadLinks
-
-
-class ProblemEntry(Output):
-    """One invalid value."""
-
-    detail: str
-    pointer: str | None = Field(None, description="JSON pointer into the body; a form counts as one JSON object")
-    parameter: str | None = Field(None, description="name of the query or path parameter")
-
-
-class Part(Output):
-    """State of one component of the service."""
-
-    ok: bool
-    detail: str = Field(description="kind of the component, or what is wrong with it")
-
-
-class ExceededQuota(Output):
-    """The quota that a request would exceed."""
-
-    name: QuotaName
-    limit: float
-
-
-class ProblemDetails(Output):
-    """RFC 9457 problem details."""
-
-    type: str = Field(description="URI reference of a description of the code")
-    title: str
-    status: int
-    detail: str = Field(description="what is wrong, followed by the remedy")
-    code: str = Field(json_schema_extra={"enum": list(PROBLEMS)})
-    remedy: str = Field(description="the remedy alone, which is also the end of `detail`")
-    errors: list[ProblemEntry] | None = None
-    parts: dict[str, Part] | None = Field(None, description="only of /readyz: the state of each component")
-    quota: ExceededQuota | None = Field(None, description="only of `quota_exceeded`: the exhausted quota")
-
-
-class Health(Output):
-    """Result of the liveness check."""
-
-    status: str
-
-
-class Ready(Output):
-    """Whether the service can take requests, and whether workers are there to process them."""
-
-    status: Literal["ready", "degraded"] = Field(description="`degraded`: jobs wait, for a worker or the queue")
-    parts: dict[str, Part] = Field(description="`database`, `store`, `queue`, `workers`")
-    free_bytes: int = Field(description="free space for uploads, bytes")
-    workers: int = Field(description="number of live worker processes on all machines")
-    queued: int = Field(description="number of queued jobs")
-    running: int = Field(description="number of running jobs")
 
 
 class Samples(Output):

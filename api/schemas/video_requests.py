@@ -11,7 +11,8 @@ from adnerf_core.speech.script import MAX_SCRIPT, says_something
 from api.schemas.base import Input, Name, Output, Text
 from api.schemas.numbers import PLAIN
 from api.schemas.one_line import TEXT_CONTROLS, plain_text
-from api.schemas.resources import ProblemDetails, Video
+from api.schemas.problem_details import ProblemDetails
+from api.schemas.resources import Video
 from storage.database.models import JobPriority
 
 MAX_METADATA = 16

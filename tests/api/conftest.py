@@ -17,7 +17,7 @@ import uvicorn
 
 from api.app import create_app
 from api.problems.table import PROBLEMS
-from api.schemas.resources import ProblemDetails
+from api.schemas.problem_details import ProblemDetails
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import Settings

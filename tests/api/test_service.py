@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from adnerf_core import errors as core
 from api.problems.table import PROBLEMS
 from api.responses import serializers
-from api.schemas import resources
+from api.schemas.problem_details import ProblemDetails
 from storage.errors import BadCertificate
 from storage.tables import jobs
 from tests.api.conftest import check_problem
@@ -86,7 +86,7 @@ def test_openapi_types_every_answer(client):
                     (media_type,) = answer["content"]
                     assert media_type == "application/problem+json", where
                     for code, example in answer["content"][media_type]["examples"].items():
-                        resources.ProblemDetails.model_validate(example["value"])
+                        ProblemDetails.model_validate(example["value"])
                         assert (example["value"]["code"], example["value"]["status"]) == (code, int(status))
                 elif method != "head" and status not in ("204", "304", "307"):
                     assert answer["content"], f"{where} {status}"
