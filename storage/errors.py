@@ -1,52 +1,7 @@
 """Errors of the storage package. Each class has a stable `code` and a remedy, like those of `adnerf_core.errors`.
 
-StorageError                code                  raised when
-├── NotFound                not_found             the row does not exist, or belongs to another owner
-├── Unauthorized            unauthorized          the API key is missing, unknown, revoked or expired
-├── Conflict                                      (the state of a row does not allow the request)
-│   ├── MoveNotAllowed      move_not_allowed      a job cannot be cancelled or retried in its state
-│   ├── SubjectNotReady     subject_not_ready     the subject is being worked on, or failed
-│   ├── FullFrameUnavailable full_frame_unavailable  the subject is an earlier version's, and has portraits only
-│   ├── VideoNotReady       video_not_ready       the video is being worked on, or failed
-│   ├── TooManyWebhooks     too_many_webhooks     the owner has as many webhooks as are allowed
-│   ├── WebhookDisabled     webhook_disabled      an event is to be sent to a disabled webhook
-│   ├── WebhooksOff         webhooks_off          the service has no key to sign webhooks with
-│   ├── ConsentWithdrawn    consent_withdrawn     the person no longer agrees to be shown
-│   ├── InTrash             in_trash              the subject or video is in the trash
-│   ├── PreviewFailed       preview_failed        a preview frame cannot be rendered
-│   ├── TooManyShares       too_many_shares       the video has as many links as are allowed
-│   ├── BundlesOff          bundles_off           the service has no key to sign bundles with
-│   ├── SharesOff           shares_off            the service has no key to sign links with
-│   ├── PreviewNotReady     preview_not_ready     the subject has no preview yet
-│   ├── ReportNotReady      report_not_ready      the subject has no report yet
-│   ├── ViewsNotReady       views_not_ready       the subject has no view sheet yet
-│   ├── OffsetMismatch      offset_mismatch       bytes do not start where the upload ends
-│   ├── UploadIncomplete    upload_incomplete     an upload is used before all its bytes have arrived
-│   ├── UploadUsed          upload_used           an upload is used a second time
-│   └── KeyRevoked          key_revoked           a revoked key is to be changed
-├── Refused                                       (the input is not accepted)
-│   ├── VoiceUnavailable    voice_unavailable     no worker has the voice that is to read a script
-│   ├── UrlRefused          url_refused           a webhook's URL is malformed, or not on the public internet
-│   ├── BundleRefused       bundle_refused        a bundle was changed, or is signed by an unknown service
-│   ├── EmptyFile           empty_file            a file has no bytes
-│   ├── FileTooLarge        file_too_large        a file has more bytes than its limit
-│   ├── TooManyDeliveries   too_many_deliveries   the owner has as many due deliveries as may wait for a test
-│   ├── TooManyParts        too_many_parts        an upload has as many parts as are allowed
-│   ├── TooManyUploads      too_many_uploads      the owner has as many unused uploads as are allowed
-│   └── QuotaExceeded       quota_exceeded        the owner would exceed a quota
-├── StoreFull               disk_full             the object store or the database has no space left
-├── StoreAway               store_away            the object store cannot be reached, or refuses
-├── ObjectMissing           object_missing        the object store lacks an object that a row names
-└── ServiceFault                                  (the service is set up wrongly, or its data are damaged)
-    ├── ObjectDamaged       object_damaged        an object is not what was stored
-    ├── BadCertificate      bad_certificate       the certificate for signing is missing, expired or unsuitable
-    ├── InUse               in_use                another service runs on the same data folder
-    ├── NotSafe             not_safe              others could reach the service, and there are no keys
-    ├── StoreMismatch       store_mismatch        the object store does not belong to the database
-    ├── ClockWrong          clock_wrong           this machine's clock differs from the database server's
-    ├── BackupRefused       backup_refused        the data cannot be backed up or restored so
-    ├── DatabaseNotReady    database_not_ready    at start-up the database does not answer, or lacks its tables
-    └── BadSetting          bad_setting           an environment variable has an unusable value
+Most belong to one of three groups: Conflict (the state of a row does not allow the request), Refused (the input is not accepted), and
+ServiceFault (the service is set up wrongly, or its data are damaged).
 """
 
 from __future__ import annotations
