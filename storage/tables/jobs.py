@@ -1,16 +1,4 @@
-"""The life cycle of jobs, and the only writer of jobs.state.
-
-    move        from                  to          by
-    claim       queued                running     a worker; raises `attempt`, takes a lease
-    succeed     running               succeeded   the worker of this attempt
-    fail        running               failed      the same
-    release     running               queued      the same, when its process is told to stop, or has given the job up unrecorded
-    cancel      queued, running       cancelled   a client
-    retry       failed, cancelled     queued      a client
-    requeue     running               queued      the sweep, if the worker is lost
-    give_up     running               failed      the sweep, if the worker is lost for the third time
-    forgive     failed                queued      a worker that the sweep has taken for lost and that was not
-    time_out    running               failed      the worker of this attempt, at the time limit
+"""The moves of jobs from state to state (job_moves.py has their table), and the only writer of jobs.state.
 
 Every move is a single UPDATE whose WHERE clause names the states that it may come from, and, if a worker makes it, the worker's
 attempt (the fence). If no row matches, the move is not made. This detects cancelled jobs, lost leases and late writes of
@@ -39,6 +27,7 @@ from storage.database.engine import after_commit, hooks_of
 from storage.database.models import Job, JobKind, JobPriority, Subject, Video, new_id, now
 from storage.errors import MoveNotAllowed, NotFound
 from storage.tables import consents, counters, job_events, queue, quotas, webhooks
+from storage.tables.job_moves import MOVES, TARGET_STATE
 from storage.tables.queue import KINDS, PRIORITIES
 
 log = logging.getLogger(__name__)
@@ -51,34 +40,6 @@ WORKER_LOST = {
     "message": f"The worker process ended or hung {MAX_ATTEMPTS} times during this job.",
     "remedy": "Check the worker's log (often it ran out of memory), then retry; finished stages are kept.",
 }
-
-MOVES: dict[str, tuple[tuple[str, ...], str]] = {
-    "claim": (("queued",), "running"),
-    "succeed": (("running",), "succeeded"),
-    "fail": (("running",), "failed"),
-    "release": (("running",), "queued"),
-    "cancel": (("queued", "running"), "cancelled"),
-    "retry": (("failed", "cancelled"), "queued"),
-    "requeue": (("running",), "queued"),
-    "give_up": (("running",), "failed"),
-    "forgive": (("failed",), "queued"),
-    "time_out": (("running",), "failed"),
-}
-"""By move: the states that it may come from, and the state that it leads to."""
-
-TARGET_STATE: dict[tuple[str, str], str] = {
-    ("preprocess", "queued"): "pending",
-    ("preprocess", "running"): "preprocessing",
-    ("preprocess", "succeeded"): "training",
-    ("train", "queued"): "training",
-    ("train", "running"): "training",
-    ("train", "succeeded"): "ready",
-    ("render", "queued"): "pending",
-    ("render", "running"): "rendering",
-    ("render", "succeeded"): "ready",
-    **{(kind, state): state for kind in KINDS for state in ("failed", "cancelled")},
-}
-"""The state of the subject or video, by the kind and state of its job."""
 
 WAKEUPS_PER_SWEEP = 100
 """Largest number of wake-ups that `due_wakeups` returns; the next sweep, seconds later, returns the next ones."""
@@ -239,11 +200,8 @@ def release(session: Session, job_id: str, attempt: int) -> bool:
 
 def rejoin(session: Session, subject_id: str, *, owner: str) -> None:
     """Gives the queued jobs of a subject that comes back from the trash turns from now on; they keep their order among themselves."""
-    mine = (
-        Job.owner == owner,
-        Job.state == "queued",
-        Job.subject_id == subject_id,
-    )  # few of the subject's jobs are queued
+    # Few of the subject's jobs are queued.
+    mine = Job.owner == owner, Job.state == "queued", Job.subject_id == subject_id
     group = Job.owner, Job.priority, Job.kind
     groups = session.execute(select(*group, func.min(Job.turn)).where(*mine).group_by(*group)).all()
     for _, priority, kind, earliest in groups:

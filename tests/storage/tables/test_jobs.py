@@ -18,7 +18,7 @@ from storage.tables.jobs import JobProgress
 
 ERROR = {"code": "no_face_found", "message": "No face.", "remedy": "Show it."}
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
-# The states that each move may come from, and the state it leads to: written independently of jobs.MOVES.
+# The states that each move may come from, and the state it leads to: written independently of job_moves.MOVES.
 ALLOWED = {
     "succeed": ({"running"}, "succeeded"),
     "fail": ({"running"}, "failed"),
