@@ -199,7 +199,9 @@ async def get_preview(
     subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
 ) -> Response:
     """The newest preview that training has drawn."""
-    key = await turns.read(lambda session: subjects.subject_preview(session, subject_id, owner=caller.owner))
+    key = await turns.read(
+        lambda session: subjects.subject_part(session, subject_id, "preview_key", owner=caller.owner)
+    )
     return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
@@ -218,7 +220,9 @@ async def get_thumbnail(
     subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
 ) -> Response:
     """A frame of the reference video, once it has been checked."""
-    key = await turns.read(lambda session: subjects.subject_thumbnail(session, subject_id, owner=caller.owner))
+    key = await turns.read(
+        lambda session: subjects.subject_part(session, subject_id, "thumbnail_key", owner=caller.owner)
+    )
     return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
@@ -238,7 +242,7 @@ async def get_footage(
     subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
 ) -> Response:
     """The reference video. Its Content-Type is video/mp4 whatever it is: players look at the content."""
-    key = await turns.read(lambda session: subjects.subject_footage(session, subject_id, owner=caller.owner))
+    key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "source_key", owner=caller.owner))
     return await object_response(request, turns, store, key, "video/mp4", {"Cache-Control": "private, no-cache"})
 
 
@@ -255,7 +259,7 @@ async def get_footage(
 )
 async def get_views(subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep) -> Response:
     """The subject at angles between its view limits; it helps to choose the `view` of a video."""
-    key = await turns.read(lambda session: subjects.subject_views(session, subject_id, owner=caller.owner))
+    key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "views_key", owner=caller.owner))
     return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
@@ -274,7 +278,7 @@ async def get_report(
     subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
 ) -> Response:
     """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
-    key = await turns.read(lambda session: subjects.subject_report(session, subject_id, owner=caller.owner))
+    key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "report_key", owner=caller.owner))
     return await object_response(request, turns, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
 
 

@@ -19,11 +19,27 @@ from adnerf_core.config import FaceChoice, PresetName
 from storage.database import queries
 from storage.database.engine import after_rollback
 from storage.database.models import Subject, new_id, now
-from storage.errors import NotFound, PreviewNotReady, ReportNotReady, StoreAway, SubjectNotReady, ViewsNotReady
+from storage.errors import (
+    NotFound,
+    PreviewNotReady,
+    ReportNotReady,
+    StorageError,
+    StoreAway,
+    SubjectNotReady,
+    ViewsNotReady,
+)
 from storage.objects.base import ObjectStore, Stored
 from storage.settings import Settings
 from storage.tables import consents, jobs, quotas, removals, uploads
 from storage.tables.uploads import FileSource
+
+ABSENT: dict[str, tuple[type[StorageError], str]] = {
+    "preview_key": (PreviewNotReady, "preview"),
+    "thumbnail_key": (NotFound, "thumbnail"),
+    "report_key": (ReportNotReady, "report"),
+    "views_key": (ViewsNotReady, "view sheet"),
+}
+"""By column of a file of a subject: the error while it is absent, and what people call it."""
 
 
 @dataclass(frozen=True)
@@ -157,44 +173,18 @@ def restore_subject(session: Session, subject_id: str, *, owner: str) -> Subject
     return queries.get(session, Subject, subject_id, owner=owner)
 
 
-def subject_preview(session: Session, subject_id: str, *, owner: str) -> str:
-    """Returns the key of the newest preview, a JPEG; a newer one gets another key.
+def subject_part(session: Session, subject_id: str, column: str, *, owner: str) -> str:
+    """Returns the key of a file that belongs to a subject; a newer file has another key.
 
-    Raises NotFound, ConsentWithdrawn, PreviewNotReady.
+    Args:
+        subject_id: of the subject.
+        column: `source_key` (the reference video as it was sent), or one of ABSENT.
+        owner: of the subject.
+
+    Raises NotFound, ConsentWithdrawn, and, while there is no such file yet, the error of ABSENT.
     """
-    subject = viewable_subject(session, subject_id, owner=owner)
-    if subject.preview_key is None:
-        raise PreviewNotReady(f"Subject {subject_id} has no preview yet.")
-    return subject.preview_key
-
-
-def subject_thumbnail(session: Session, subject_id: str, *, owner: str) -> str:
-    """Returns the key of the thumbnail, a JPEG. Raises NotFound (also if there is none yet), ConsentWithdrawn."""
-    subject = viewable_subject(session, subject_id, owner=owner)
-    if subject.thumbnail_key is None:
-        raise NotFound(f"Subject {subject_id} has no thumbnail yet.")
-    return subject.thumbnail_key
-
-
-def subject_footage(session: Session, subject_id: str, *, owner: str) -> str:
-    """Returns the key of the reference video as it was sent. Raises NotFound, ConsentWithdrawn."""
-    return viewable_subject(session, subject_id, owner=owner).source_key
-
-
-def subject_report(session: Session, subject_id: str, *, owner: str) -> str:
-    """Returns the key of the report, an HTML page. Raises NotFound, ConsentWithdrawn, ReportNotReady."""
-    subject = viewable_subject(session, subject_id, owner=owner)
-    if subject.report_key is None:
-        raise ReportNotReady(f"Subject {subject_id} has no report yet.")
-    return subject.report_key
-
-
-def subject_views(session: Session, subject_id: str, *, owner: str) -> str:
-    """Returns the key of the view sheet, a JPEG whose layout is in Subject.views.
-
-    Raises NotFound, ConsentWithdrawn, ViewsNotReady.
-    """
-    subject = viewable_subject(session, subject_id, owner=owner)
-    if subject.views_key is None:
-        raise ViewsNotReady(f"Subject {subject_id} has no view sheet yet.")
-    return subject.views_key
+    key = getattr(viewable_subject(session, subject_id, owner=owner), column)
+    if key is None:
+        error, name = ABSENT[column]
+        raise error(f"Subject {subject_id} has no {name} yet.")
+    return key

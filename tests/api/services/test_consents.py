@@ -98,9 +98,9 @@ def test_nothing_is_made_or_shown_of_a_subject_whose_consent_was_withdrawn(house
     withdraw(house, subject)
     with pytest.raises(ConsentWithdrawn, match="withdrawn"):
         house.submit_video(subject.id)
-    for shown in (subjects.subject_preview, subjects.subject_report):
+    for column in ("preview_key", "report_key"):
         with pytest.raises(ConsentWithdrawn):
-            house.read(shown, subject.id)
+            house.read(subjects.subject_part, subject.id, column)
     with pytest.raises(ConsentWithdrawn):
         house.read(videos.video_file, video.id)
     for job in (failed.job, house.subject(subject).jobs[0]):

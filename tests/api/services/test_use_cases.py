@@ -39,11 +39,11 @@ def test_what_is_refused_leaves_nothing(house):
 def test_what_is_not_there_yet_is_refused(house):
     subject = house.ready_subject()
     with pytest.raises(PreviewNotReady):
-        house.read(subjects.subject_preview, subject.id)
+        house.read(subjects.subject_part, subject.id, "preview_key")
     with pytest.raises(ReportNotReady, match="no report yet"):
-        house.read(subjects.subject_report, house.submit_subject().id)
+        house.read(subjects.subject_part, house.submit_subject().id, "report_key")
     with pytest.raises(ViewsNotReady, match="no view sheet"):
-        house.read(subjects.subject_views, house.submit_subject().id)
+        house.read(subjects.subject_part, house.submit_subject().id, "views_key")
     video = house.submit_video(subject.id)
     with pytest.raises(VideoNotReady, match="pending"):
         house.read(videos.video_file, video.id)

@@ -65,11 +65,11 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         "seam": 0.98,
     }
     assert (subject.view_limits, subject.views) == (VIEW_LIMITS, VIEWS)
-    with house.store.open(house.read(subjects.subject_preview, subject.id)) as picture:
+    with house.store.open(house.read(subjects.subject_part, subject.id, "preview_key")) as picture:
         assert picture.read() == b"picture 2"
-    with house.store.open(house.read(subjects.subject_report, subject.id)) as report:
+    with house.store.open(house.read(subjects.subject_part, subject.id, "report_key")) as report:
         assert report.read() == f"<p>{subject.name} is good</p>".encode()
-    with house.store.open(house.read(subjects.subject_views, subject.id)) as views:
+    with house.store.open(house.read(subjects.subject_part, subject.id, "views_key")) as views:
         assert views.read() == b"views"
 
     asked = RenderOptions(view=ViewChange(yaw_deg=30, roll_deg=-3))

@@ -64,7 +64,7 @@ def finished(house, subject, content, **captions):
 
 def test_captions_a_thumbnail_and_a_clip_are_stored_beside_the_video(house):
     subject = house.ready_subject()
-    with house.store.open(house.read(subjects.subject_thumbnail, subject.id)) as picture:
+    with house.store.open(house.read(subjects.subject_part, subject.id, "thumbnail_key")) as picture:
         assert picture.read().startswith(b"picture of")
     for kind, beginning in (("srt", "1\n00:00:00,100 --> "), ("vtt", "WEBVTT\n\n00:00:00.100 --> ")):
         video = finished(house, subject, {"steps": 1}, file=kind)
