@@ -38,7 +38,7 @@ CARRIED = ("preset", "audio_track", "face", "footage", "quality", "view_limits",
 
 
 class StoredBundle(NamedTuple):
-    """A bundle whose objects are stored, for the subject that will have this id; `sizes` is their sum, bytes."""
+    """A bundle whose objects are stored, for the subject that will have this id; `size` is the sum of their sizes, bytes."""
 
     subject_id: str
     file: FileSource

@@ -1,7 +1,7 @@
 """Withdrawal of consent: the subject is never shown again, its jobs stop, and on request its files are deleted.
 
 Every transaction locks jobs before their subjects and videos. Therefore a job that is being created or claimed at the same moment can be
-missed here: its turn comes with the others (storage/tables/withdrawals.py), and a claim that waited for the subject's row sees the withdrawal.
+missed here: it is cancelled with the jobs of the videos later (storage/tables/withdrawals.py), or by its claim, which sees the withdrawal.
 """
 
 from __future__ import annotations

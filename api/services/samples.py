@@ -19,7 +19,7 @@ FILES: dict[SampleName, str] = {"person": "person.mp4", "speech": "speech.wav"}
 MAKER = "demo.samples"
 """The module that makes the samples. It is started, not imported: the speech's library has another licence, and it loads OpenCV."""
 PATIENCE_S = 300.0
-"""Seconds that the maker may take: it takes half a minute of one core."""
+"""Seconds after which the maker is ended: it takes half a minute of one core, and cores may be busy."""
 
 _making = threading.Lock()
 
@@ -32,7 +32,7 @@ def available() -> bool:
 def sample(settings: Settings, name: SampleName) -> Path:
     """Returns the path of a sample, which is made at its first use and kept in the data folder. Raises NotFound."""
     folder = settings.data_dir / "samples"
-    with _making:  # who asks meanwhile gets what is being made
+    with _making:  # a request that arrives meanwhile waits for the same files
         if not folder.exists():
             _make(folder)
     return folder / FILES[name]

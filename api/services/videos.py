@@ -23,8 +23,8 @@ from storage.tables import jobs, quotas, removals, uploads, voices
 from storage.tables.uploads import FileSource
 
 ID_AHEAD_S = 3600.0
-"""The id of a video is made before its row, by minutes at most, in which its files are stored: by ids, which are indexed, a list is narrowed
-to those that can have been created in a time."""
+"""How much the time in the id of a video may differ from that of its row, s: its files are stored in between, which takes minutes at most.
+Ids are indexed and begin with a time, so a list of a period reads only those that can be of this period."""
 
 
 @dataclass(frozen=True)
