@@ -17,9 +17,8 @@ class BuildWithMigrations(build_py):
         """Runs the build; an editable installation uses the files of the checkout."""
         super().run()
         storage = Path(self.build_lib, "storage")
-        if (
-            storage.is_dir() and not self.editable_mode
-        ):  # the images first build the requirements alone, without any package
+        # The images first build the requirements alone, without any package.
+        if storage.is_dir() and not self.editable_mode:
             target = storage / "database" / "scripts"
             copytree("alembic", target, dirs_exist_ok=True, ignore=ignore_patterns("__pycache__"))
 

@@ -337,9 +337,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if not SHORTEST_LINK_S <= settings.link_s <= LONGEST_LINK_S:
         yield f"{variable_name('link_s')}='{settings.link_s:g}' must be from 1 to 604800 (7 days)."
     for field, (schemes, example) in ADDRESSES.items():
-        if (url := getattr(settings, field)) and not all(
-            _is_address(each, schemes) for each in url.split(";")
-        ):  # not shown: it may hold a password
+        # Not shown: it may hold a password.
+        if (url := getattr(settings, field)) and not all(_is_address(each, schemes) for each in url.split(";")):
             yield f"{variable_name(field)} must be an address such as {example}."
     if not REGION.fullmatch(settings.s3_region):
         yield f"{variable_name('s3_region')}={settings.s3_region!r} must be the name of a region, such as us-east-1."

@@ -67,9 +67,8 @@ def import_objects(store: ObjectStore, folder: Path) -> Copied:
             continue
         try:
             with source.open(key) as file:
-                whole = (
-                    hashlib.file_digest(file, "sha256").hexdigest() == sha256
-                )  # first: a damaged object must never be there
+                # Compared first: a damaged object must not be in the store for a moment.
+                whole = hashlib.file_digest(file, "sha256").hexdigest() == sha256
                 if whole:
                     file.seek(0)
                     store.put(key, file)

@@ -68,9 +68,8 @@ class Server(ABC):
         """Starts the process and waits until it answers. Raises RuntimeError after START_S."""
         deadline = time.monotonic() + START_S
         while True:
-            if (
-                self.process is None or self.process.poll() is not None
-            ):  # PostgreSQL ends at once if the killed one still holds its resources
+            # PostgreSQL ends at once if the killed one still holds its resources.
+            if self.process is None or self.process.poll() is not None:
                 self.process = self._launch()
             try:
                 return self._check()
@@ -84,9 +83,8 @@ class Server(ABC):
     def kill(self) -> None:
         """Kills the server and its child processes, as a power cut would."""
         if self.process is not None:
-            signal_tree(
-                self.process.pid, signal.SIGKILL
-            )  # not its group: PostgreSQL's processes have sessions of their own
+            # Not its group: PostgreSQL's processes have sessions of their own.
+            signal_tree(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
     def freeze(self) -> None:

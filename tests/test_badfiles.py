@@ -61,9 +61,8 @@ def test_an_mp4_with_wrong_boxes_is_refused_or_read(tmp_path, secrets, canaries)
 
 def test_the_files_and_addresses_in_a_playlist_are_not_opened(tmp_path, secrets, canaries):
     path, codes = tmp_path / "a.mp4", set()
-    for _, content in [*handmade.lists(str(secrets[0]), canaries.address)][
-        1::EVERY
-    ]:  # the variants that the API does not recognise as text
+    # The variants that the API does not recognise as text.
+    for _, content in [*handmade.lists(str(secrets[0]), canaries.address)][1::EVERY]:
         path.write_bytes(content)
         codes.add(use(path))
     assert codes == {"not_media"}

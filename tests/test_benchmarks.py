@@ -65,9 +65,8 @@ def test_a_step_trains_and_a_frame_has_its_pixels(comparison):
 def test_every_query_of_a_field_is_counted_as_an_evaluation(comparison):
     paper = comparison.frames("paper", 16, 0.25)
     published = comparison.paper_config.paper
-    per_ray = (published.coarse - 1) + (
-        published.coarse + published.fine - 1
-    )  # the field is not evaluated on the far plane
+    # The field is not evaluated on the far plane.
+    per_ray = (published.coarse - 1) + (published.coarse + published.fine - 1)
     assert evaluations(paper, 2) == 2 * per_ray  # head and torso
     fast = comparison.frames("fast", 32)
     assert 0 < evaluations(fast, 2) < 2 * comparison.fast_config.march.samples

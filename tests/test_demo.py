@@ -225,9 +225,8 @@ def test_the_demo_makes_a_video_from_footage(tmp_path, monkeypatch, capsys, spea
 
     monkeypatch.setattr("demo.__main__.service", service_here)
     monkeypatch.setitem(PRESETS, "draft", TINY)
-    monkeypatch.setattr(
-        pose_refinement, "RAYS", 128
-    )  # the default is for larger images and would take most of the time
+    # The default is for larger images and would take most of the time.
+    monkeypatch.setattr(pose_refinement, "RAYS", 128)
     words = speak("Mama, papa, pop a map.")
     say = tmp_path / "say.wav"
     ffmpeg.write_wav(say, words.samples, words.rate)

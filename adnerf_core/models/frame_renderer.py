@@ -127,9 +127,8 @@ class BlockGrid:
         scale = BLOCK_PX * math.sqrt(float(filled.sum()) / len(inside)) / spacing
         block_px = BLOCK_PX * max(1, round(scale))
         ends = (camera.height, camera.width)
-        low, high = (
-            (torch.stack(inside.aminmax(dim=0)) / block_px).long().tolist()
-        )  # one copy, for which the host waits
+        # One copy, for which the host waits.
+        low, high = (torch.stack(inside.aminmax(dim=0)) / block_px).long().tolist()
         first = tuple(max(0, block - MARGIN_BLOCKS) for block in low)
         last = tuple(
             min(block + MARGIN_BLOCKS, math.ceil(end / block_px) - 1) for block, end in zip(high, ends, strict=True)

@@ -67,9 +67,8 @@ class MoonshineRecogniser:
 
     def _recognise(self, samples: Float[np.ndarray, " samples"]) -> tuple[str, list[float]]:
         """Returns the text of a phrase, and the log-probability of each token: greedy decoding."""
-        mask = np.ones(
-            (1, len(samples)), np.int64
-        )  # of the samples, for the decoder too, which takes every 384th of it
+        # A mask of the samples, for the decoder too, which takes every 384th value.
+        mask = np.ones((1, len(samples)), np.int64)
         states = self._encoder.run(None, {"input_values": samples[None].astype(np.float32), "attention_mask": mask})[0]
         fixed = {"encoder_hidden_states": states, "encoder_attention_mask": mask}
         names = [each.name for each in self._decoder.get_outputs()][1:]

@@ -104,9 +104,8 @@ def _needs_shaping(char: str) -> bool:
 
 def _installed(folder: Path | None) -> Iterator[Path]:
     """Yields the operator's fonts and the system's; in each folder the most legible ones first."""
-    system = [
-        Path(expanduser(each)) for each in SYSTEM_FOLDERS
-    ]  # unlike Path.expanduser, it takes a user without a home
+    # Unlike Path.expanduser, it takes a user without a home.
+    system = [Path(expanduser(each)) for each in SYSTEM_FOLDERS]
     for place in [folder, *system] if folder else system:
         files = (path for path in place.rglob("*") if path.suffix.lower() in SUFFIXES)
         yield from sorted((path for path in files if not path.name.lower().startswith(PLACEHOLDERS)), key=_illegibility)

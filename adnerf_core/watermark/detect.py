@@ -75,9 +75,8 @@ def detect(video: Path, key: bytes) -> Detection | None:
     searches = _search_plan(video)
     for spectrum, crops in searches:
         number, score = code.decode(spectrum, crops)
-        bound = false_alarm(
-            score, len(searches) * len(crops) * PHASES
-        )  # each search may take an equal share of the alarms
+        # Each search may take an equal share of the alarms.
+        bound = false_alarm(score, len(searches) * len(crops) * PHASES)
         if bound <= MAX_FALSE_ALARM:
             return Detection(number, round(score, 2), bound)
     return None

@@ -179,9 +179,8 @@ def _customize_operation(method: str, operation: dict[str, Any]) -> None:
         _add_problems(operation, ACCESS_CODES)
     for parameter in operation.get("parameters", []):
         _remove_null(parameter["schema"])
-        if (
-            parameter["name"] == tus.HEADER
-        ):  # optional for FastAPI only, because tus wants a status of its own if it is missing
+        # Optional for FastAPI only, because tus wants a status of its own if it is missing.
+        if parameter["name"] == tus.HEADER:
             parameter["required"] = True
             parameter["schema"].pop("default", None)
     if method == "post":

@@ -146,9 +146,8 @@ class Idempotency:
         """A digest of everything that makes two requests equal: path, query, body, and the headers of an upload."""
         request = self._request
         upload = sorted((name, value) for name, value in request.headers.items() if name.startswith("upload-"))
-        body_digest = getattr(
-            request.state, "body_digest", ""
-        )  # set by the code that read the body; tus bodies have none
+        # Set by the code that read the body; tus bodies have none.
+        body_digest = getattr(request.state, "body_digest", "")
         return sha256(repr((request.url.path, request.url.query, upload, body_digest)).encode()).hexdigest()
 
 

@@ -50,9 +50,8 @@ class LocalStore:
                 raise EmptyFile("The file is empty.")
             os.fsync(incoming.file.fileno())
             make_folder(path.parent)
-            os.utime(
-                incoming.path
-            )  # its age counts from now on: its last byte may have come long ago, and its row is not written yet
+            # Its age counts from now on: its last byte may have come long ago, and its row is not written yet.
+            os.utime(incoming.path)
             _move(incoming.path, path)
             sync(path.parent)
         return Stored(key, incoming.size, incoming.sha256)

@@ -284,9 +284,8 @@ def _delete_parts(session: Session, store: ObjectStore, upload_id: str) -> None:
         deletions.request(session, store, folder)
         keys = [key for key in keys if not key.startswith(folder)]
     else:
-        after_commit(
-            session, lambda: store.delete_prefix(folder), remote=True
-        )  # with the folder itself, where it is one
+        # This removes the folder itself as well, in a store that has folders.
+        after_commit(session, lambda: store.delete_prefix(folder), remote=True)
     deletions.request_objects(session, store, keys)
 
 

@@ -61,9 +61,8 @@ class CudaTensor(Tensor):
     @staticmethod
     def __new__(cls, values: Tensor):
         layout = {"strides": values.stride(), "storage_offset": values.storage_offset()}
-        with torch.inference_mode(
-            False
-        ):  # C++ makes views of normal tensors in this mode too, and refuses those of others
+        # C++ makes views of normal tensors in this mode too, and refuses those of others.
+        with torch.inference_mode(False):
             tensor = Tensor._make_wrapper_subclass(cls, values.shape, dtype=values.dtype, device="meta", **layout)
         tensor.values = values
         return tensor
@@ -146,9 +145,8 @@ class _PretendMode(TorchDispatchMode):
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        if (
-            torch.is_inference_mode_enabled()
-        ):  # operators that are made of others come whole then, without their kernels
+        # Operators that are made of others come whole then, without their kernels.
+        if torch.is_inference_mode_enabled():
             with self:
                 result = function.decompose(*args, **kwargs)
             if result is not NotImplemented:

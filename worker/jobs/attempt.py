@@ -158,9 +158,8 @@ class Attempt:
 
         def write(session: Session) -> bool:
             if not jobs.succeed(session, self.job.id, self.job.attempt, stored=stored_bytes, **values):
-                return jobs.has_succeeded(
-                    session, self.job.id, self.job.attempt
-                )  # the database was lost during the commit
+                # It has, if the database was lost during the commit of an earlier call.
+                return jobs.has_succeeded(session, self.job.id, self.job.attempt)
             for stage, seconds in self.lease.estimator.seconds.items():
                 counters.add(session, counters.STAGE, self.job.kind, stage, seconds)
             return True

@@ -54,10 +54,8 @@ class Workspace:
 
     def clear(self, job: Job) -> None:
         """Removes the folder of this attempt, and nothing that a later attempt has taken over."""
-        with (
-            suppress(FileNotFoundError),
-            _scratch(self.jobs) as doomed,
-        ):  # moved first: a later attempt takes it whole or not
+        # Renamed first, so that a later attempt takes over either the whole folder or nothing.
+        with suppress(FileNotFoundError), _scratch(self.jobs) as doomed:
             (self.jobs / job.id / str(job.attempt)).rename(doomed)
         with suppress(OSError):  # the folder of another attempt, or there is none
             (self.jobs / job.id).rmdir()

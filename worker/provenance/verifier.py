@@ -99,9 +99,8 @@ class Verifier:
         """Releases what this process has not answered, if need be by notes; the threads have ended, or end with it. Set `stopping` before."""
         self._given_up += self._mine
         for row in self._given_up:
-            unreleased.leave(
-                self._note(row)
-            )  # first: the database may be away, or this process killed before it answers
+            # First: the database may be away, or this process killed before it answers.
+            unreleased.leave(self._note(row))
         self._release_given_up()
 
     def _release_given_up(self) -> None:

@@ -59,9 +59,8 @@ class Delivery(Base):
     __tablename__ = "deliveries"
     __table_args__ = (
         Index(None, "webhook_id", "id"),
-        Index(
-            None, "webhook_id", "next_at", "id", sqlite_where=PENDING, postgresql_where=PENDING
-        ),  # Due and pending ones.
+        # Serves the search for due and for pending deliveries.
+        Index(None, "webhook_id", "next_at", "id", sqlite_where=PENDING, postgresql_where=PENDING),
     )
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)

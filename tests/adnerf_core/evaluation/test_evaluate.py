@@ -71,9 +71,8 @@ def test_figures_pictures_and_progress(evaluated, toy_run):
 def test_the_report_shows_name_and_figures(evaluated, toy_run):
     page = toy_run.report.read_text()
     assert "Toy &amp; &lt;Co&gt;: how good it is" in page
-    assert (
-        page.count("data:image/jpeg;base64,") == 3 * 3
-    )  # the held-out part is so short: one best, median and worst moment
+    # The held-out part is so short: one best, median and worst moment.
+    assert page.count("data:image/jpeg;base64,") == 3 * 3
     assert f"{evaluated[0]['head_psnr']:.1f} dB" in page
 
 

@@ -194,9 +194,8 @@ def test_nothing_stands_behind_the_person_where_that_is_wanted(run, tmp_path):
     assert len(pictures) == done.frames == 15 and info.has_audio
     alpha = pictures[..., 3]
     assert alpha[:, :5, :5].max() < 12 and alpha[:, 22:26, 22:26].min() > 240
-    outside = pictures[0, ..., :3][(alpha[0] < 8)].mean(
-        0
-    )  # the person's colours run on there, and none of the plate's blue
+    # The person's colours run on there, and none of the plate's blue.
+    outside = pictures[0, ..., :3][(alpha[0] < 8)].mean(0)
     assert outside[2] < outside[0]
 
 

@@ -35,10 +35,8 @@ def test_an_error_in_a_thread_is_raised(two_cores):
 
 def test_gradients_do_not_depend_on_threads(toy_dataset: SubjectDataset, two_cores):
     gradients = []
-    for rays in (
-        MIN_THREAD_RAYS,
-        MIN_THREAD_RAYS - 1,
-    ):  # the second config has no threads; the batch has the rays of the first
+    # The second config has no threads; the batch has the rays of the first.
+    for rays in (MIN_THREAD_RAYS, MIN_THREAD_RAYS - 1):
         task = TalkingHeadTask(toy_dataset, SHORT.model_copy(update={"rays": MIN_THREAD_RAYS}))
         task.load_frames({})
         for phase in task.phases:

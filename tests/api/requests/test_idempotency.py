@@ -168,9 +168,8 @@ def test_an_equal_request_in_flight_is_refused(client, make, app):
         first = pool.submit(client.post, "/v1/subjects", content=slow_body(), headers=headers)
         assert arrived.wait(30)
         deadline = now() + timedelta(seconds=30)
-        while (
-            not app.state.in_flight
-        ):  # until the server has seen the first one; an equal one before it would be answered
+        # Waits until the server has seen the first one; an equal one before it would be answered.
+        while not app.state.in_flight:
             assert now() < deadline
             time.sleep(0.01)
         answer = send(client)

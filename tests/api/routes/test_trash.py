@@ -35,9 +35,8 @@ def test_a_subject_takes_its_videos_along_and_brings_only_those_back(client, mak
     until = client.post(f"{path}/trash").json()["trashed_until"]
     seen = {each["id"]: each["trashed_until"] for each in client.get("/v1/videos?trash=true").json()["items"]}
     assert seen[before["id"]] < seen[after["id"]] == until
-    assert (
-        client.post(f"/v1/videos/{after['id']}/trash").json()["trashed_until"] == until
-    )  # it is there: nothing changes
+    # It is in the trash already: nothing changes.
+    assert client.post(f"/v1/videos/{after['id']}/trash").json()["trashed_until"] == until
     assert ids(client, "/v1/subjects") == ids(client, "/v1/videos") == []
     assert ids(client, "/v1/subjects?trash=true") == [subject["id"]]
     check_problem(client.post(f"/v1/videos/{before['id']}/restore"), "in_trash")

@@ -44,9 +44,8 @@ def strict_store(tmp_path_factory):
             measured = "CONTENT_LENGTH" in environ and "HTTP_X_AMZ_CHECKSUM_SHA256" in environ
             requests["refused" if chunked else "measured" if measured else "without a checksum"] += 1
         if chunked:
-            environ["wsgi.input"].read(
-                int(environ.get("CONTENT_LENGTH", -1))
-            )  # a client may not hear what is said before
+            # The body is read first: a client that still sends may not see the response.
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH", -1)))
             start_response("411 Length Required", [("Content-Type", "application/xml")])
             return [REFUSED]
         return moto(environ, start_response)

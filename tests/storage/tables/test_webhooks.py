@@ -335,9 +335,8 @@ def test_tests_and_replays_are_refused_while_many_deliveries_are_due(database, m
         webhooks.replay(session, queries.get(session, Webhook, webhook.id), queries.get(session, Delivery, sent[0].id))
     send_test(database, other)
     record_attempt(database, claim_delivery(database), SERVER_ERROR)
-    send_test(
-        database, webhook
-    )  # those of a webhook on hold do not count: a test shows whether its receiver works again
+    # Those of a webhook on hold do not count: a test shows whether its receiver works again.
+    send_test(database, webhook)
     assert len(deliveries(database, webhook)) == 4
 
 
