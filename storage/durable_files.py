@@ -6,6 +6,7 @@ A file is durable once its content and the entry in its folder are, and the fold
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 
@@ -41,3 +42,26 @@ def publish(partial: Path, path: Path) -> None:
     sync(partial)
     os.replace(partial, path)
     sync(path.parent)
+
+
+def create_once(path: Path, text: str) -> bool:
+    """Creates a file that its user alone can read: durable, never half-written, and once even if several processes create it together.
+
+    A file that is there already stays as it is.
+
+    Returns:
+        Whether this call created it.
+    """
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(6)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        sync(temporary)
+        os.link(temporary, path)
+        sync(path.parent)
+        return True
+    except FileExistsError:  # another process was faster
+        return False
+    finally:
+        temporary.unlink()

@@ -10,6 +10,8 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
+from storage.durable_files import create_once
+
 FILE = "local-token"
 """Name of the file in the data folder; adnerf_client/local_token.py reads it too."""
 PREFIX = "adnerf-local-"
@@ -30,18 +32,5 @@ def load_or_create(data_dir: Path) -> str:
         if status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0):
             path.unlink()
     if not path.exists():
-        _create(path)
+        create_once(path, f"{PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n")
     return path.read_text().strip()
-
-
-def _create(path: Path) -> None:
-    """Creates the file with mode 0600, complete, and once even if several processes start together."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(f"{PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n")
-        with suppress(FileExistsError):  # another process was faster: its token counts
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
-import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
-from storage.durable_files import make_folder, sync
+from storage.durable_files import create_once, make_folder
 from storage.errors import BadCertificate
 from storage.private_files import PRIVATE
 
@@ -23,7 +20,9 @@ def read_or_create(path: Path, make: Callable[[], str]) -> str:
     """
     if not path.exists():
         try:
-            _make(path, make)
+            make_folder(path.parent, PRIVATE)
+            if create_once(path, make()):  # durable: a video that is made with a key must not survive it
+                log.info("created %s", path)
         except OSError as error:
             remedy = "Give the worker's user write permission for that folder, or set another one (ADNERF_SIGNING_DIR)."
             raise BadCertificate("A file for signing cannot be created.", remedy, details=error) from error
@@ -36,20 +35,3 @@ def read(path: Path) -> str:
         return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise BadCertificate("A file for signing cannot be read.", details=f"{path}: {error}") from error
-
-
-def _make(path: Path, make: Callable[[], str]) -> None:
-    make_folder(path.parent, PRIVATE)
-    temporary = path.with_name(f".{secrets.token_hex(6)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(make())
-            file.flush()
-            os.fsync(descriptor)
-        with suppress(FileExistsError):  # another worker was faster: its file is used
-            os.link(temporary, path)
-            sync(path.parent)  # a video that is made with a key must not survive it
-            log.info("created %s", path)
-    finally:
-        temporary.unlink()

@@ -10,15 +10,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import os
 import secrets
-from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 
 from standardwebhooks.webhooks import Webhook as Signer
 
 from storage.database.models import Webhook
+from storage.durable_files import create_once
 from storage.errors import BadSetting, WebhooksOff
 from storage.settings import Settings
 from worker.webhooks import guarded_http
@@ -26,6 +24,8 @@ from worker.webhooks import guarded_http
 MIN_KEY_LENGTH = 32
 """Least number of characters of ADNERF_WEBHOOK_KEY: 32 random hexadecimal digits have 128 bits."""
 KEY_FILE = "webhook.key"
+KEY_BYTES = 32
+"""Random bytes of a key that is created here: as many as HMAC-SHA-256 has in its result."""
 
 
 class WebhookSigner:
@@ -74,21 +74,9 @@ def load_key(settings: Settings) -> str:
         return settings.webhook_key.get_secret_value()
     if settings.database_url:
         raise WebhooksOff("This service has no key for webhooks.")
-    return _read_or_create(settings.data_dir / KEY_FILE)
-
-
-def _read_or_create(path: Path) -> str:
-    """Returns the key in this file; a missing file is created atomically, by exactly one process."""
+    path = settings.data_dir / KEY_FILE
     if not path.exists():
-        draft = path.with_name(f".{KEY_FILE}-{secrets.token_hex(4)}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_hex(32))
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):  # another process was faster
-            os.link(draft, path)
-        draft.unlink()
+        create_once(path, secrets.token_hex(KEY_BYTES))
     return path.read_text()
 
 
