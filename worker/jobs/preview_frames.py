@@ -29,7 +29,7 @@ IDLE_S = 120.0
 """Seconds without a request after which the subject is released: the memory of a second one is needed for jobs."""
 
 
-class PreviewPainter:
+class PreviewRenderer:
     """Answers requests for preview frames; several may run side by side, in many processes.
 
     Args:
@@ -44,15 +44,15 @@ class PreviewPainter:
         self._used_at: float | None = None
         """When the loaded subject was used last; None if there is none."""
 
-    def paint_pending(self) -> None:
+    def render_pending(self) -> None:
         """Renders all frames that are asked for; releases the subject once nobody has asked for long."""
-        while not self.stopping.is_set() and self.paint_next():
+        while not self.stopping.is_set() and self.render_next():
             self._used_at = time.monotonic()
         if self._used_at is not None and time.monotonic() - self._used_at > IDLE_S:
             self._cache.clear()
             self._used_at = None
 
-    def paint_next(self) -> bool:
+    def render_next(self) -> bool:
         """Renders the newest frame that is asked for, of each owner in turn.
 
         Returns:
@@ -73,10 +73,10 @@ class PreviewPainter:
                 frame = preview_frames.claim(session, owner)
             if frame is None:
                 return False
-            self._paint(frame)
+            self._render(frame)
             return True
 
-    def _paint(self, frame: PreviewFrame) -> None:
+    def _render(self, frame: PreviewFrame) -> None:
         """Renders a claimed frame, and records the picture or why there is none."""
         begun = time.monotonic()
         try:

@@ -37,7 +37,7 @@ from worker.broker import QUEUES, Broker
 from worker.gpus import take_gpu
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
-from worker.jobs.preview_frames import PreviewPainter
+from worker.jobs.preview_frames import PreviewRenderer
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.locks import WorkerLock
 from worker.provenance import verifier
@@ -119,8 +119,8 @@ class Runner:
         if "render" in self.kinds:
             announcer = Announcer(self.pipeline.voices, self.database, self.stopping)
             tasks["voices"] = (announcer.announce, CLEANUP_S)
-            painter = PreviewPainter(self.pipeline, self.stopping)
-            tasks["preview frames"] = (painter.paint_pending, self.settings.poll_s)
+            renderer = PreviewRenderer(self.pipeline, self.stopping)
+            tasks["preview frames"] = (renderer.render_pending, self.settings.poll_s)
         if "preprocess" in self.kinds:
             deliverer = delivery.WebhookDeliverer(self.settings, self.database, self.stopping)
             for number in range(1, verifier.THREADS + 1):
