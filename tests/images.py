@@ -46,12 +46,11 @@ class Compose:
         self.env.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
 
     def run(self, *words: str, output: bool = False) -> str:
-        """Runs `docker compose ...`; returns its output. Raises CalledProcessError if it fails."""
+        """Runs `docker compose ...`; returns its output. Raises SubprocessError if it fails, or takes longer than BUILD_S."""
         print("$ docker compose", *words, flush=True)
         command = ["docker", "compose", "--project-name", PROJECT, "--env-file", self.env, *words]
-        return subprocess.run(
-            command, cwd=ROOT, check=True, text=True, stdout=subprocess.PIPE if output else None
-        ).stdout
+        pipe = subprocess.PIPE if output else None
+        return subprocess.run(command, cwd=ROOT, check=True, text=True, stdout=pipe, timeout=BUILD_S).stdout
 
     def states(self) -> dict[str, str]:
         """Returns the state of every container by its service: `healthy`, or what else it is."""
