@@ -40,16 +40,17 @@ class House:
         self.store = open_store(settings)
         self.processes: list[subprocess.Popen] = []
 
-    def submit_subject(self, *, audio_track=None, **orders):
+    def submit_subject(self, *, preset="draft", audio_track=None, footage=None, **orders):
+        """Submits a subject from `footage`, or from `orders` to the stub core."""
         with self.database.session() as session:
-            video = incoming(self.store, json.dumps(orders).encode())
+            video = incoming(self.store, footage or json.dumps(orders).encode())
             subject = subjects.submit_subject(
                 session,
                 self.store,
                 self.settings,
                 owner=LOCAL,
                 name="Ada",
-                preset="draft",
+                preset=preset,
                 audio_track=audio_track,
                 consent="Ada, today",
                 video=video,

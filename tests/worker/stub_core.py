@@ -191,9 +191,8 @@ class StubVoices:
         READ.append((voice_id, speed))
         progress("speech", 1, 1)
         out.write_bytes(script.encode())
-        from adnerf_core.speech.speak import (
-            SpokenPassage,  # here and below: it loads SciPy, which each worker of a test would do
-        )
+        # Imported here and below, since it loads SciPy, which each worker of a test would do.
+        from adnerf_core.speech.speak import SpokenPassage
 
         return [SpokenPassage(0.0, 0.8, script)]
 

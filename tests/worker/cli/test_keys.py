@@ -15,20 +15,6 @@ from storage.tables import api_keys, quotas
 from worker.__main__ import main
 
 
-@pytest.fixture
-def adnerf(house, monkeypatch, capsys):
-    """Runs a command on the service's data; returns its output."""
-    for name, value in environment_of(house.settings).items():
-        monkeypatch.setenv(name, value)
-
-    def adnerf(*words, status=0):
-        assert main(words) == status
-        printed = capsys.readouterr()
-        return printed.err if status else printed.out
-
-    return adnerf
-
-
 def find_key(house, token):
     with house.database.session(write=False) as session:
         return api_keys.find(session, token)

@@ -9,22 +9,6 @@ import time
 import pytest
 
 from storage.cleanup import ObjectCleaner
-from storage.settings import environment_of
-from worker.__main__ import main
-
-
-@pytest.fixture
-def adnerf(house, monkeypatch, capsys):
-    """Runs a command on the service's data; returns what it printed."""
-    for name, value in environment_of(house.settings).items():
-        monkeypatch.setenv(name, value)
-
-    def adnerf(*words, status=0):
-        assert main(words) == status
-        printed = capsys.readouterr()
-        return printed.err if status else printed.out
-
-    return adnerf
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from adnerf_core.config import RenderOptions
 from adnerf_core.files.ffmpeg import probe, write_wav
 from adnerf_core.files.run_dir import RunDir
-from api.services import subjects, videos
+from api.services import videos
 from storage.database.models import LOCAL
 from storage.tables import certificates, jobs
 from tests.incoming import incoming
@@ -28,17 +28,7 @@ def kill_during(house, kind, stage):
 
 
 def test_a_talking_video_in_spite_of_three_kills(house, speaker_video, tmp_path):
-    with house.database.session() as session:
-        subject = subjects.submit_subject(
-            session,
-            house.store,
-            house.settings,
-            owner=LOCAL,
-            name="Eileen",
-            preset="draft",
-            consent="a picture",
-            video=incoming(house.store, speaker_video.path.read_bytes()),
-        )
+    subject = house.submit_subject(footage=speaker_video.path.read_bytes())
     killed = [kill_during(house, "preprocess", "parse"), kill_during(house, "train", "torso")]
     worker = house.start("real_worker")
     house.until(lambda: house.subject(subject).state == "ready", seconds=300)

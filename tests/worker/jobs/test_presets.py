@@ -10,24 +10,11 @@ from typing import get_args
 import pytest
 
 from adnerf_core.config import PRESETS, PresetName
-from api.services import subjects
-from storage.database.models import LOCAL
-from tests.incoming import incoming
 
 
 @pytest.mark.parametrize("preset", get_args(PresetName))
 def test_training_gets_the_chosen_preset(house, preset):
-    with house.database.session() as session:
-        subject = subjects.submit_subject(
-            session,
-            house.store,
-            house.settings,
-            owner=LOCAL,
-            name="Ada",
-            preset=preset,
-            consent="Ada, today",
-            video=incoming(house.store, b"{}"),
-        )
+    subject = house.submit_subject(preset=preset)
     house.work()
     with house.store.open(house.subject(subject).run_key) as file:
         run = json.loads(zipfile.ZipFile(io.BytesIO(file.read())).read("run.json"))
