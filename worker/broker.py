@@ -1,9 +1,9 @@
 """The message broker, which wakes workers on many machines.
 
 Jobs are rows of the database, and a claim decides which worker runs a job. A message (a wake-up) only says that there is a
-job of one kind: the worker that receives it claims the oldest one. Wake-ups of a kind are therefore interchangeable: one too many
-finds nothing to claim, a lost one is replaced by another, and a late one delays no particular job. The broker only needs as many
-wake-ups as there are queued jobs.
+job of one kind: the worker that receives it claims the oldest one. Wake-ups of a kind are therefore interchangeable: the worker
+that receives one too many finds nothing to claim, the sweep replaces lost ones, and a late one delays no particular job. The broker only
+needs as many wake-ups as there are queued jobs.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def make_app(broker_url: str) -> Celery:
         accept_content=["json"],
         task_ignore_result=True,  # the row of the job is the result
         task_acks_late=True,
-        task_reject_on_worker_lost=False,  # a wake-up is spent; the job of a lost worker gets a new one from the sweep
+        task_reject_on_worker_lost=False,  # the sweep sends a new wake-up for the job of a lost worker
         task_publish_retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
         worker_concurrency=1,  # one job at a time: a job uses all cores of the machine, or its GPU
         worker_prefetch_multiplier=1,

@@ -1,4 +1,4 @@
-"""Turns of owners: of the work that waits, each owner's is taken in turn, so that nobody's many requests hold up another's few.
+"""Turns of owners: waiting work is taken from each owner in turn, so that many requests of one owner do not delay those of others.
 
 The turns are those of one process. Over several processes each takes turns by itself, which is as fair.
 """
@@ -17,7 +17,7 @@ class OwnerTurns:
     """Chooses whose work is next; threads may share it.
 
     Args:
-        at_once: Pieces of work of one owner that may be under way at the same time. The other threads are left to others.
+        at_once: Pieces of work of one owner that may be under way at the same time. The other threads serve other owners.
     """
 
     def __init__(self, at_once: int):

@@ -27,16 +27,13 @@ log = logging.getLogger(__name__)
 STUCK = os.EX_TEMPFAIL
 """Exit status of a worker process that ends itself because its job does not stop; EX_TEMPFAIL asks a supervisor to restart."""
 
-
 CHECK_S = 0.2
 """Seconds between two checks for a reason to stop in `Lease.sleep`: a cancel is to free the worker within a few seconds."""
-
 
 DATABASE_PATIENCE_S = 600.0
 """Seconds for which the end of a job waits for a database that does not answer: a restart or a failover takes minutes at most."""
 DATABASE_RETRY_S = 2.0
 """Seconds between two attempts to record the end of a job: its client learns of it soon after the database is back."""
-
 
 ASLEEP_S = 1.0
 """Seconds of sleep between two renewals that explain a lost lease; without sleep the two clocks differ by microseconds."""

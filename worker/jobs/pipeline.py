@@ -40,7 +40,6 @@ from worker.jobs.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-
 QUALITY = (
     "psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames",
     "full_psnr", "full_ssim", "full_lpips", "region_psnr", "region_lpips", "seam",
@@ -49,7 +48,6 @@ QUALITY = (
 
 MEMORY_WORDS = ("out of memory", "can't allocate memory", "insufficient memory", "not enough memory")
 """Parts of the messages by which torch and OpenCV report that memory ran out; their exceptions have no class in common."""
-
 
 INTERNAL_ERROR = {
     "code": "internal_error",

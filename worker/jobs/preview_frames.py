@@ -1,6 +1,6 @@
-"""Renders preview frames: single frames that show what a video will look like, for somebody who waits for each.
+"""Renders preview frames: single frames that show what a video will look like, each for a request that waits for it.
 
-It runs in a background thread of every worker that renders, beside the current job, with a subject loaded of its own.
+It runs in a background thread of every worker that renders, beside the current job, and loads the subject for itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class PreviewRenderer:
         """When the loaded subject was used last; None if there is none."""
 
     def render_pending(self) -> None:
-        """Renders all frames that are asked for; releases the subject once nobody has asked for long."""
+        """Renders all frames that are queued; releases the subject after IDLE_S without one."""
         while not self.stopping.is_set() and self.render_next():
             self._used_at = time.monotonic()
         if self._used_at is not None and time.monotonic() - self._used_at > IDLE_S:
@@ -53,13 +53,13 @@ class PreviewRenderer:
             self._used_at = None
 
     def render_next(self) -> bool:
-        """Renders the newest frame that is asked for, of each owner in turn.
+        """Renders the newest queued frame, of each owner in turn.
 
         Returns:
             False if there is none.
 
         Raises:
-            StoreAway, OperationalError, InterfaceError: not the frame's fault. It waits again.
+            StoreAway, OperationalError, InterfaceError: not the frame's fault. It is queued again.
         """
         database = self.pipeline.database
         with database.session(write=False) as session:

@@ -184,12 +184,12 @@ class Runner:
                 workers.register(session, self.name, host=self.host, queues=queues, device=device)
 
     def _sweep(self) -> None:
-        self._release_strays()
+        self._release_jobs_not_run()
         self.sweeper.sweep()
         self.lock.remove_dead()
         remove_deleted_subjects(self.database, self.pipeline.workspace)
 
-    def _release_strays(self) -> None:
+    def _release_jobs_not_run(self) -> None:
         """Releases the jobs that this worker does not run although their rows say so; no attempt is counted.
 
         The database was away, or another one, when this worker gave them up, or the answer to its claim was lost.

@@ -1,6 +1,6 @@
 """What belongs to a video beside its frames: its speech, its captions, and pictures of it.
 
-Captions and pictures are additions: what goes wrong with them never fails the video.
+Captions and pictures are additions: an error in making them does not fail the video.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Stores the pieces of a video while it is rendered, so that clients can watch it.
 
-The stream is an addition: what goes wrong with it ends the stream, and never the rendering.
+The stream is an addition: an error in it ends the stream, not the rendering.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ log = logging.getLogger(__name__)
 PENDING = 64
 """Pieces that may wait for the store: a minute of video, some ten megabytes."""
 PATIENCE_S = 1.0
-"""Seconds for which the encoder waits for room among them: a store that takes longer for each second of video is too slow for a stream."""
+"""Seconds for which the encoder waits while PENDING pieces wait: a store that takes longer for a second of video is too slow for a stream."""
 PUBLISH_S = 0.5
 """Seconds between two publications while pieces wait, so that a fast rendering writes no row for every second of video."""
 END_S = 10.0
-"""Seconds that the last pieces have to be stored once the video is rendered; longer, its file would wait for the stream."""
+"""Seconds for which a rendered video waits for its last pieces to be stored: its file is not stored before."""
 
 
 class VideoStream:

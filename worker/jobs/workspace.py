@@ -1,4 +1,4 @@
-"""A worker's scratch folder, and the way between folders and objects. All of it can be made again.
+"""A worker's scratch folder, and the packing of folders as objects. All files in it can be made again.
 
 jobs/<job>/<attempt>/    working folder of one attempt; the next attempt takes it over by renaming it
 cache/<key>/             unpacked objects; an object never changes, so neither does its copy here

@@ -45,7 +45,7 @@ def wake(kind: JobKind) -> None:
     try:
         with event_on_signals(stopping, signal.SIGTERM):
             _runner.run_next([kind], stopping)
-    except OperationalError as error:  # others may reach it; an idle worker that cannot would consume all wake-ups
+    except OperationalError as error:  # other workers may reach it, and this idle one would receive all their wake-ups
         log.warning("the database is away (%s)", error)
         _put_back(kind)
 

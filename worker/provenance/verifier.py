@@ -96,7 +96,7 @@ class Verifier:
             return True
 
     def close(self) -> None:
-        """Releases what this process has not answered, if need be by notes; the threads have ended, or end with it. Set `stopping` before."""
+        """Releases the verifications that this process has not answered, by notes if the database is away. Set `stopping` before."""
         self._given_up += self._mine
         for row in self._given_up:
             # First: the database may be away, or this process killed before it answers.

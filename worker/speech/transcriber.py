@@ -25,7 +25,7 @@ from worker.webhooks import guarded_http
 PART_S = 600.0
 """Length of the parts that a server recognises, s: 19 MB, below the limits of known servers."""
 DEADLINE_S = 600.0
-"""Seconds for one part: as long as it lasts."""
+"""Seconds that a server may take for one part: as long as the part itself."""
 MAX_BYTES = 4 << 20
 """Longest answer about a part: some hundred bytes for each sentence."""
 EDGE_S = 0.5
