@@ -1,4 +1,4 @@
-"""Dependencies of routes: settings, database, object store, job events, and one transaction per request."""
+"""Dependencies of routes: settings, database, object store, job events, one transaction per request, and turns, which owners share."""
 
 from __future__ import annotations
 
