@@ -80,7 +80,6 @@ def render(
     """Writes a video of a subject saying `audio`. It is as long as the audio, rounded to a whole number of frames.
 
     Without audio it is a silent loop of `duration_s`: the mouth is at rest, and the first and the last frame are alike.
-
     Frames are piped to ffmpeg as they are rendered, so they are never all in memory. Equal arguments give equal pixels.
 
     Args:
@@ -111,26 +110,17 @@ def render(
     subject = load(run, device)
     view = applied_view(subject, options.view)
     with temporary_beside(out.with_suffix(".flac")) as soundtrack, temporary_beside(out.with_suffix(".s16")) as decoded:
-        codes = (
-            silent_codes(subject, duration_s) if audio is None else speech_codes(subject, audio, decoded, soundtrack)
-        )
-        count = len(codes)
-        loop = audio is None
+        speaks = audio is not None
+        codes = speech_codes(subject, audio, decoded, soundtrack) if speaks else silent_codes(subject, duration_s)
+        count, loop = len(codes), not speaks
         kind, frames, height, width = _shaped_frames(subject, codes, options, view, background, device, progress, loop)
-        frames, warnings = _with_captions(frames, words, count / FPS, options, height, width, fonts)
-        frames, unlabelled = _labelled_and_marked(frames, options.label, mark, height, width, fonts)
+        frames, warnings = _drawn_over(frames, words, count / FPS, options, mark, height, width, fonts)
+        sound, hardware = soundtrack if speaks else None, device == "cuda"
         ffmpeg.write_video(
-            out,
-            frames,
-            fps=FPS,
-            soundtrack=None if audio is None else soundtrack,
-            duration_s=count / FPS,
-            container=container,
-            watch=watch,
-            hardware=device == "cuda",
+            out, frames, soundtrack=sound, duration_s=count / FPS, container=container, watch=watch, hardware=hardware
         )
     progress("render", count, count)
-    return RenderedVideo(count, count / FPS, width, height, view.change, kind, warnings + unlabelled)
+    return RenderedVideo(count, count / FPS, width, height, view.change, kind, warnings)
 
 
 def _shaped_frames(
@@ -161,37 +151,26 @@ def _shaped_frames(
     return kind, frames, height, width
 
 
-def _with_captions(
+def _drawn_over(
     frames: Iterator[np.ndarray],
     words: Sequence[Word],
     duration_s: float,
     options: RenderOptions,
-    height: int,
-    width: int,
-    fonts: Path | None,
-) -> tuple[Iterator[np.ndarray], tuple[AdnerfError, ...]]:
-    """Returns frames with the captions that are to be drawn into them, and why they cannot be."""
-    if options.captions.burn is None or not words:
-        return frames, ()
-    try:
-        return CaptionBurner(words, duration_s, options.captions.burn, height, width, fonts).over(frames), ()
-    except CaptionsUnavailable as error:
-        return frames, (error,)
-
-
-def _labelled_and_marked(
-    frames: Iterator[np.ndarray],
-    label: bool | str,
     mark: Watermark | None,
     height: int,
     width: int,
     fonts: Path | None,
 ) -> tuple[Iterator[np.ndarray], tuple[AdnerfError, ...]]:
-    """Returns the frames with the visible label and the watermark, if they are asked for, and why the label says something else."""
+    """Returns the frames with captions, the visible label and the watermark, where they are asked for, and what could not be drawn."""
     warnings: tuple[AdnerfError, ...] = ()
-    if label:
-        visible = VisibleLabel(label, height, width, fonts)
-        frames, warnings = visible.over(frames), visible.warnings
+    if options.captions.burn is not None and words:
+        try:
+            frames = CaptionBurner(words, duration_s, options.captions.burn, height, width, fonts).over(frames)
+        except CaptionsUnavailable as error:
+            warnings = (error,)
+    if options.label:
+        visible = VisibleLabel(options.label, height, width, fonts)
+        frames, warnings = visible.over(frames), warnings + visible.warnings
     if mark is not None:
         frames = WatermarkEmbedder(mark.number, mark.key, height, width).over(frames)
     return frames, warnings
