@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from api.schemas import base, resources
 from api.services import jobs as job_service
-from api.services.jobs import Outlook
+from api.services.jobs import JobForecast
 from storage.database import models
 from storage.database.queries import Page
 from storage.tables import consents, removals, streams
@@ -24,22 +24,22 @@ Out = TypeVar("Out")
 
 def job(session: Session, row: models.Job) -> resources.Job:
     """Converts a job, with its position in the queue."""
-    return _job(row, job_service.outlook(session, [row]))
+    return _job(row, job_service.forecast(session, [row]))
 
 
 def job_with_position(row: models.Job, positions: dict[str, int]) -> resources.Job:
     """Converts a job whose position in the queue was already looked up."""
-    return _job(row, job_service.Outlook(positions, {}, {}))
+    return _job(row, job_service.JobForecast(positions, {}, {}))
 
 
 def subject(session: Session, row: models.Subject) -> resources.Subject:
     """Converts a subject with its jobs."""
-    return _subject(row, job_service.outlook(session, row.jobs))
+    return _subject(row, job_service.forecast(session, row.jobs))
 
 
 def video(session: Session, row: models.Video) -> resources.Video:
     """Converts a video with its job."""
-    return _video(row, job_service.outlook(session, [row.job]))
+    return _video(row, job_service.forecast(session, [row.job]))
 
 
 def jobs(session: Session, page: Page[models.Job]) -> base.Page[resources.Job]:
@@ -125,13 +125,13 @@ def consent(row: models.Subject) -> resources.Consent:
 
 
 def _page(
-    session: Session, page: Page[Row], convert: Callable[[Row, Outlook], Out], waiting: Iterable[models.Job]
+    session: Session, page: Page[Row], convert: Callable[[Row, JobForecast], Out], waiting: Iterable[models.Job]
 ) -> base.Page[Out]:
-    outlook = job_service.outlook(session, list(waiting))
-    return base.Page(items=[convert(row, outlook) for row in page.items], next_cursor=page.next_cursor)
+    forecast = job_service.forecast(session, list(waiting))
+    return base.Page(items=[convert(row, forecast) for row in page.items], next_cursor=page.next_cursor)
 
 
-def _job(row: models.Job, outlook: Outlook) -> resources.Job:
+def _job(row: models.Job, forecast: JobForecast) -> resources.Job:
     path = f"/v1/jobs/{row.id}"
     return resources.Job(
         id=row.id,
@@ -139,8 +139,8 @@ def _job(row: models.Job, outlook: Outlook) -> resources.Job:
         state=row.state,
         stage=row.stage,
         progress=row.progress,
-        eta_s=outlook.etas.get(row.id, row.eta_s),
-        queue_position=outlook.positions.get(row.id),
+        eta_s=forecast.etas.get(row.id, row.eta_s),
+        queue_position=forecast.positions.get(row.id),
         attempt=row.attempt,
         max_attempts=row.max_attempts,
         priority=PRIORITIES[row.priority],
@@ -160,7 +160,7 @@ def _job(row: models.Job, outlook: Outlook) -> resources.Job:
     )
 
 
-def _subject(row: models.Subject, outlook: Outlook) -> resources.Subject:
+def _subject(row: models.Subject, forecast: JobForecast) -> resources.Subject:
     path = f"/v1/subjects/{row.id}"
     viewable = row.withdrawn_at is None
     return resources.Subject(
@@ -179,8 +179,8 @@ def _subject(row: models.Subject, outlook: Outlook) -> resources.Subject:
         full_frame=row.full_frame,
         views=row.views,
         consent=consent(row),
-        eta_s=outlook.subjects.get(row.id),
-        jobs=[_job(each, outlook) for each in row.jobs],
+        eta_s=forecast.subjects.get(row.id),
+        jobs=[_job(each, forecast) for each in row.jobs],
         links=resources.SubjectLinks(
             self=path,
             footage=f"{path}/footage" if viewable else None,
@@ -194,7 +194,7 @@ def _subject(row: models.Subject, outlook: Outlook) -> resources.Subject:
     )
 
 
-def _video(row: models.Video, outlook: Outlook) -> resources.Video:
+def _video(row: models.Video, forecast: JobForecast) -> resources.Video:
     path, attempt = f"/v1/videos/{row.id}", streams.attempt_shown(row)
     return resources.Video(
         id=row.id,
@@ -217,7 +217,7 @@ def _video(row: models.Video, outlook: Outlook) -> resources.Video:
         warnings=row.warnings or [],
         created_at=row.created_at,
         trashed_until=removals.trashed_until(row),
-        job=_job(row.job, outlook),
+        job=_job(row.job, forecast),
         links=resources.VideoLinks(
             self=path,
             subject=f"/v1/subjects/{row.subject_id}",

@@ -13,8 +13,8 @@ from storage.tables import consents, jobs, queue, quotas, removals
 from storage.tables.estimates import Estimates
 
 
-class Outlook(NamedTuple):
-    """What is to be expected of jobs that have not ended."""
+class JobForecast(NamedTuple):
+    """Places in the queue and estimated times of jobs that have not ended."""
 
     positions: dict[str, int]
     """Positions in the queue of the queued jobs, by job id; 1 is the next to run."""
@@ -24,17 +24,17 @@ class Outlook(NamedTuple):
     """Estimated seconds until the subjects of the jobs are ready, by subject id; only of those that are being made."""
 
 
-def outlook(session: Session, rows: list[Job]) -> Outlook:
-    """Returns what is to be expected of those jobs that have not ended."""
+def forecast(session: Session, rows: list[Job]) -> JobForecast:
+    """Returns the forecast for those of the jobs that have not ended."""
     active = [job for job in rows if job.state in ("queued", "running")]
     if not active:
-        return Outlook({}, {}, {})
+        return JobForecast({}, {}, {})
     positions = queue_positions(session, active)
     estimates = Estimates(session)
     etas = {job.id: estimates.to_end(job, positions.get(job.id)) for job in active}
     subjects = {job.subject_id: estimates.to_ready(job, etas[job.id]) for job in active if job.kind != "render"}
     queued = {job.id: etas[job.id] for job in active if job.state == "queued"}
-    return Outlook(positions, _known(queued), _known(subjects))
+    return JobForecast(positions, _known(queued), _known(subjects))
 
 
 def _known(values: dict[str, float | None]) -> dict[str, float]:
