@@ -5,8 +5,18 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.page.acts import arrive, assert_accessible, confirm, ready_subject, settings, shape, speak
-from tests.page.conftest import opened
+from tests.page.acts import (
+    CONSENT,
+    arrive,
+    assert_accessible,
+    assert_fits,
+    confirm,
+    ready_subject,
+    settings,
+    shape,
+    speak,
+)
+from tests.page.conftest import opened, running
 
 
 def color_above(frame):
@@ -154,3 +164,37 @@ def test_footage_is_recorded_with_the_camera(page):
     expect(page.locator(".footage")).to_contain_text(re.compile(r"([89]|[1-5]\d) sec"))
     page.get_by_role("button", name="Choose another").click()
     expect(page.get_by_role("button", name="Record with the camera")).to_be_visible()
+
+
+def test_spoken_consent_is_recorded_sent_and_shown(browser, footage, tmp_path):
+    with running(tmp_path / "data", consent_clip="required") as url, opened(browser, url) as page:
+        page.goto("/#/new")
+        page.get_by_label("Drop a video here").set_input_files(footage("ann"))
+        page.get_by_label("Consent", exact=True).fill(CONSENT)
+        asked = page.get_by_role("group", name="Spoken consent")
+        expect(asked).to_contain_text("I am ann, and I agree")
+        page.get_by_label("Name", exact=True).fill("Ann Lee")
+        expect(asked).to_contain_text("I am Ann Lee, and I agree")
+        page.get_by_role("button", name="Upload and train").click()
+        expect(page.get_by_role("alert")).to_contain_text("Record the spoken consent")
+        asked.get_by_label("Drop a clip here").set_input_files(
+            {"name": "yes.mp4", "mimeType": "", "buffer": b"I agree"}
+        )
+        expect(asked.get_by_role("alert")).to_contain_text("a text file, not a video")
+        asked.get_by_role("button", name="Record the consent").click()
+        expect(asked.locator(".camera-text")).to_contain_text("I am Ann Lee")
+        assert_accessible(page)
+        asked.get_by_role("button", name="Start recording").click()
+        expect(asked.locator(".clock")).to_have_text(re.compile(r"0:(0[4-9]|[1-5]\d)"))
+        asked.get_by_role("button", name="Stop recording").click()
+        expect(asked.get_by_label("Spoken consent")).not_to_have_js_property("readyState", 0)
+        expect(asked.get_by_role("button", name="Record again")).to_be_visible()
+        page.set_viewport_size({"width": 320, "height": 700})
+        assert_fits(page)
+        assert_accessible(page)
+        page.get_by_role("button", name="Upload and train").click()
+        page.wait_for_url("**/#/subjects/*")
+        page.get_by_role("button", name="Watch the spoken consent").click()
+        player = page.get_by_label("Spoken consent")
+        expect(player).not_to_have_js_property("readyState", 0)
+        assert player.evaluate("video => video.videoWidth > 0 && !video.error")

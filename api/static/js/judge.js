@@ -7,6 +7,8 @@ import { t } from "./text.js";
 /** The lengths that preprocessing and rendering need (adnerf_core/config.py), seconds. */
 const FOOTAGE = { least_s: 8, most_s: 600 };
 const SPEECH = { least_s: 0.3 };
+/** The length of a clip of spoken consent (api/services/consent_clips.py), seconds. */
+const CLIP = { least_s: 2, most_s: 60 };
 /** What is decoded whole, to hear whether there is sound, bytes: larger files would fill the memory. */
 const DECODED = 48 * 2 ** 20;
 /** Loudest sample below which nothing can be heard: -50 dB. */
@@ -38,6 +40,20 @@ export async function judgeFootage(file) {
   return { hint: found.seconds > FOOTAGE.most_s ? t("judge.long", { most: duration(FOOTAGE.most_s) }) : null, ...found };
 }
 
+/** Of a clip of spoken consent: as of footage. */
+export async function judgeClip(file) {
+  const refused = (await sizeRefusal(file, "consent_clip")) || (await kindRefusal(file, "video"));
+  if (refused) return { problem: refused };
+  const found = await metadata(file);
+  if (!found) return { hint: t("judge.unplayable") };
+  if (!found.width) return { problem: t("judge.novideo") };
+  if (found.seconds < CLIP.least_s || found.seconds > CLIP.most_s) return { problem: t("clip.lasts", { length: duration(found.seconds) }) };
+  const sound = await decoded(file);
+  if (sound === undefined && (await lacksSound(file))) return { problem: t("judge.noaudio") };
+  if (sound && loudest(sound) < SILENCE) return { problem: t("judge.silentvideo") };
+  return found;
+}
+
 /** Of speech: {problem, buffer}: the AudioBuffer is null where the browser cannot decode the file, or it is too large. */
 export async function judgeSpeech(file) {
   const refused = await refusal(file, "audio");
@@ -65,9 +81,10 @@ async function sizeRefusal(file, wanted) {
   return file.size > most ? t("judge.large", { size: bytes(file.size), most: bytes(most) }) : "";
 }
 
-async function refusal(file, wanted) {
-  const size = await sizeRefusal(file, wanted);
-  if (size) return size;
+const refusal = async (file, wanted) => (await sizeRefusal(file, wanted)) || kindRefusal(file, wanted);
+
+/** Why a file is none of the kind `wanted`, or null. */
+async function kindRefusal(file, wanted) {
   const head = String.fromCharCode(...new Uint8Array(await file.slice(0, 512).arrayBuffer()));
   const kind = BEGINNINGS.find(([start]) => head.startsWith(start))?.[1] ?? (/^[\t\n\r\x20-\x7e]+$/.test(head) ? "text" : null);
   if (kind) return t(`judge.not${wanted}`, { kind: t(`judge.kind.${kind}`) });

@@ -1,4 +1,4 @@
-// Recording footage with the camera: an oval to sit in, a text to read, and what is wrong said while it can still be mended.
+// Recording with the camera: an oval to sit in, a text to read, and what is wrong said while it can still be mended.
 
 import { h, icon } from "../dom.js";
 import { clock } from "../format.js";
@@ -9,11 +9,8 @@ import { framing, OVAL } from "./framing.js";
 import { levelOf } from "./level.js";
 
 const KINDS = ["video/webm;codecs=vp9,opus", "video/webm;codecs=vp8,opus", "video/mp4"];
-/** Enough for 1080p without visible blocks; a minute has 60 MB. */
-const BITS_PER_S = 8_000_000;
-const LEAST_S = 8;
-const BEST_S = 60;
-const LONGEST_S = 600;
+/** Of footage: lengths in seconds; enough for 1080p without visible blocks, of which a minute has 60 MB; where its words begin. */
+const FOOTAGE = { least_s: 8, best_s: 60, longest_s: 600, bits_per_s: 8_000_000, words: "camera", reading: () => [t("camera.read"), t("camera.own")] };
 const COUNTDOWN = 3;
 /** Least height of the picture, px: below it a face that fills a third has less than 160 px. */
 const LEAST_PX = 480;
@@ -26,9 +23,10 @@ const REMEMBERED = 0.95;
 
 /**
  * The recorder: an element. `taken(file)` gets the recording, `left()` hears that there will be none. Camera and microphone are let go when
- * `signal` says that the view is left.
+ * `signal` says that the view is left. `kind` says what is recorded, as FOOTAGE does.
  */
-export function cameraRecorder(signal, taken, left) {
+export function cameraRecorder(signal, taken, left, kind = FOOTAGE) {
+  const { words } = kind;
   const over = new AbortController();
   const ended = AbortSignal.any([signal, over.signal]);
   const picture = h("video", { muted: true, playsinline: true, autoplay: true, "aria-label": t("camera.picture") });
@@ -37,7 +35,7 @@ export function cameraRecorder(signal, taken, left) {
   const advice = h("p", { class: "advice-now", role: "status" });
   const level = h("meter", { min: 0, max: 1, value: 0, "aria-label": t("record.level") });
   const time = h("span", { class: "clock" }, clock(0));
-  const enough = h("progress", { max: BEST_S, value: 0, "aria-label": t("camera.enough") });
+  const enough = h("progress", { max: kind.best_s, value: 0, "aria-label": t(`${words}.enough`) });
   const problem = h("div", {});
   const button = h("button", { class: "button record", type: "button", disabled: true }, icon("camera"), t("camera.start"));
   const cancel = h("button", { class: "button quiet", type: "button", onclick: () => leave() }, t("cancel"));
@@ -98,14 +96,14 @@ export function cameraRecorder(signal, taken, left) {
   };
   const record = (stream) => {
     const type = KINDS.find((kind) => MediaRecorder.isTypeSupported(kind));
-    const machine = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: BITS_PER_S });
+    const machine = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: kind.bits_per_s });
     const pieces = [];
     const begun = performance.now();
     const seconds = () => (performance.now() - begun) / 1000;
     const timer = setInterval(() => {
       time.textContent = clock(seconds());
-      enough.value = Math.min(seconds(), BEST_S);
-      if (seconds() > LONGEST_S) stop?.();
+      enough.value = Math.min(seconds(), kind.best_s);
+      if (seconds() > kind.longest_s) stop?.();
     }, LOOK_MS);
     machine.ondataavailable = (event) => pieces.push(event.data);
     machine.onstop = () => {
@@ -113,10 +111,10 @@ export function cameraRecorder(signal, taken, left) {
       stop = null;
       show();
       if (signal.aborted || over.signal.aborted) return;
-      if (seconds() < LEAST_S) return problem.replaceChildren(problemBox(new Error(t("camera.short", { least: LEAST_S }))));
+      if (seconds() < kind.least_s) return problem.replaceChildren(problemBox(new Error(t(`${words}.short`, { least: kind.least_s }))));
       over.abort();
-      const [kind] = type.slice("video/".length).split(";");
-      return taken(new File(pieces, `${t("camera.file")}.${kind}`, { type: `video/${kind}` }));
+      const [ending] = type.slice("video/".length).split(";");
+      return taken(new File(pieces, `${t(`${words}.file`)}.${ending}`, { type: `video/${ending}` }));
     };
     stop = () => machine.state === "inactive" || machine.stop();
     ended.addEventListener("abort", () => stop?.(), { once: true });
@@ -135,13 +133,13 @@ export function cameraRecorder(signal, taken, left) {
   });
   return h(
     "section",
-    { class: "camera stack", "aria-label": t("camera.title") },
+    { class: "camera stack", "aria-label": t(`${words}.title`) },
     h("div", { class: "camera-picture" }, picture, oval(), count),
     advice,
     h("div", { class: "row" }, button, time, level, cancel),
-    h("div", { class: "camera-length" }, enough, h("span", { class: "faint small" }, t("camera.length"))),
+    h("div", { class: "camera-length" }, enough, h("span", { class: "faint small" }, t(`${words}.length`))),
     problem,
-    h("div", { class: "camera-text", tabindex: 0, role: "region", "aria-label": t("camera.text") }, h("p", { class: "faint small" }, t("camera.text")), h("p", {}, t("camera.read")), h("p", {}, t("camera.own"))),
+    h("div", { class: "camera-text", tabindex: 0, role: "region", "aria-label": t(`${words}.text`) }, h("p", { class: "faint small" }, t(`${words}.text`)), kind.reading().map((text) => h("p", {}, text))),
   );
 }
 

@@ -6,6 +6,7 @@ import { draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
 import { bytes, duration } from "../format.js";
 import { cameraRecorder } from "../form/camera.js";
+import { consentClip, DRAFT as CLIP } from "../form/consent_clip.js";
 import { judgeFootage } from "../judge.js";
 import { act, attempt, bar, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
 import { hasSamples, sample, takeTrial } from "../samples.js";
@@ -26,6 +27,7 @@ export async function createView(main, _args, signal) {
 
   const name = h("input", { type: "text", maxlength: 200, value: typed.name ?? "", autocomplete: "off", oninput: () => keep("name", name.value) });
   const consent = h("textarea", { rows: 3, maxlength: 10_000, required: true, value: typed.consent ?? "", oninput: () => keep("consent", consent.value) });
+  const clip = consentClip(name, signal);
   const footage = h("div", { class: "footage" });
   const refused = h("div", {});
   const problem = h("div", { "aria-live": "assertive" });
@@ -51,7 +53,7 @@ export async function createView(main, _args, signal) {
     Object.assign(kept, { file, about: judged });
     if (!name.value || name.value === typed.filled) {
       name.value = file.name.replace(/\.[^.]+$/, "");
-      keep("name", name.value);
+      name.dispatchEvent(new Event("input"));
       keep("filled", name.value); // what nobody typed gives way to the name of the next file
     }
     show();
@@ -122,9 +124,10 @@ export async function createView(main, _args, signal) {
     attempt(trial, refused, drawing).then((taken) => taken && !signal.aborted && form.requestSubmit());
   });
 
-  const create = async (uploaded) => {
+  const create = async (uploaded, spoken) => {
     const form = new FormData();
     form.set("upload_id", uploaded);
+    if (spoken) form.set("consent_upload_id", spoken);
     form.set("name", name.value.trim() || kept.file.name);
     form.set("preset", typed.preset ?? "standard");
     form.set("consent", consent.value);
@@ -132,7 +135,7 @@ export async function createView(main, _args, signal) {
   };
   const start = async () => {
     await judging; // the file was perhaps chosen a moment ago
-    const lacks = missing();
+    const lacks = missing() ?? ((await clip.lacks()) ? ["clip.missing", problem, clip.element.querySelector("button, input")] : null);
     if (lacks) {
       const [text, place, input] = lacks;
       if (!place.querySelector(".problem")) place.replaceChildren(problemBox(new Error(t(text)))); // else it says why the file was refused
@@ -140,8 +143,11 @@ export async function createView(main, _args, signal) {
       return;
     }
     const { file } = kept;
-    const subject = await send(file, sending, signal, create);
+    const spoken = clip.file();
+    const upload = (id = null) => send(file, sending, signal, (uploaded) => create(uploaded, id));
+    const subject = await (spoken ? send(spoken, sending, signal, upload) : upload());
     setDraft("footage");
+    setDraft(CLIP);
     setDraft(`footage of ${subject.id}`, { file }); // to be shown while it is worked on
     sessionStorage.removeItem(DRAFT);
     location.hash = `#/subjects/${subject.id}`;
@@ -166,6 +172,7 @@ export async function createView(main, _args, signal) {
       { class: "panel" },
       field(t("name"), name, t("name.hint")),
       field(t("consent"), consent, t("consent.hint")),
+      clip.element,
       choice(t("preset"), "preset", PRESETS.map((id) => ({ id, name: t(`preset.${id}`), text: t(`preset.${id}.text`) })), typed.preset ?? "standard", (id) => keep("preset", id)),
       problem,
       h("div", { class: "make-bar" }, sending, submit),

@@ -168,6 +168,12 @@ function management(subject, signal, look, renamed) {
   }, problem, "small danger");
   const sending = h("div", {});
   const pack = ask(t("bundle.export"), "down", "", () => ({ title: t("bundle.export.title", { name: subject.name }), text: t("bundle.export.text"), action: t("bundle.export"), kind: "primary" }), () => saveBundle(subject, sending, signal));
+  const spoken = h("div", { class: "stack" });
+  const watch = async () => {
+    const src = await mediaUrl(subject.links.consent_clip, signal);
+    spoken.replaceChildren(h("video", { class: "player", src, controls: true, autoplay: true, playsinline: true, "aria-label": t("clip") }));
+  };
+  if (subject.links.consent_clip) spoken.append(act(t("clip.watch"), "play", watch, problem, "small"));
   const given = t("consent.recorded", { when: when(subject.consent.given_at) });
   return h(
     "section",
@@ -175,6 +181,7 @@ function management(subject, signal, look, renamed) {
     h("h2", {}, t("consent")),
     h("p", {}, subject.consent.text),
     h("p", { class: "faint small" }, withdrawn ? `${given}; ${t("consent.withdrawn", { when: when(withdrawn) })}` : given),
+    spoken,
     withdrawn && !subject.consent.purged_at && h("p", { class: "faint small" }, t("withdrawn.kept")),
     h("div", { class: "row" }, rename, subject.state === "ready" && !withdrawn && pack, !withdrawn && withdraw, remove),
     sending,
