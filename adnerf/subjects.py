@@ -28,6 +28,10 @@ def create(
     upload: Upload = None,
     consent: Annotated[str, Option(metavar="TEXT", help="Who agreed to be shown, and to what.")],
     consent_by: Annotated[str | None, Option(metavar="NAME", help="Name of that person, besides the text.")] = None,
+    consent_clip: Annotated[
+        Path | None,
+        Option(metavar="FILE", help="Video of 2 to 60 s in which that person says so, where the service takes one."),
+    ] = None,
     name: Annotated[str | None, Option(help="Name of the subject. [default: the name of the file]")] = None,
     preset: Annotated[str, Option(help="draft, standard, high or paper.")] = "standard",
     audio_track: Annotated[
@@ -57,6 +61,7 @@ def create(
             face=face,
             consent=consent,
             consent_by=consent_by,
+            consent_clip=consent_clip,
             progress=progress.transfer("upload"),
         )
     if wait or timeout is not None:
@@ -134,6 +139,14 @@ def import_bundle(
 def show_consent(service: Service, subject: Id) -> None:
     """Show the record of consent: who agreed to be shown, and to what."""
     service.output.show(service.client.subjects.consent(subject))
+
+
+@service_command(app, "consent-clip")
+def save_consent_clip(
+    service: Service, subject: Id, out: Annotated[Path, Option("--out", "-o")] = Path("consent.mp4")
+) -> None:
+    """Save the clip in which the person speaks the consent."""
+    service.output.done(str(service.client.subjects.consent_clip(subject, out)), saved=str(out))
 
 
 @service_command(app, "withdraw-consent")

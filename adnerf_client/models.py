@@ -296,12 +296,16 @@ class BatchResult(Model):
 
 
 class Consent(Model):
-    """The record of a person's consent. `digest` is its SHA-256, which the content credentials of videos contain."""
+    """The record of a person's consent. `digest` is its SHA-256, which the content credentials of videos contain.
+
+    `clip_sha256` is that of the clip in which it was spoken, if there is one (Subjects.consent_clip).
+    """
 
     by: str | None = None
     text: str
     given_at: datetime
     footage_sha256: str | None = None
+    clip_sha256: str | None = None
     digest: str
     withdrawn_at: datetime | None = None
     purged_at: datetime | None = None

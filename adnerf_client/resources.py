@@ -44,6 +44,7 @@ class Subjects(Made[Subject]):
         *,
         consent: str,
         consent_by: str | None = None,
+        consent_clip: str | Path | None = None,
         name: str | None = None,
         preset: Preset = "standard",
         audio_track: int | None = None,
@@ -57,6 +58,7 @@ class Subjects(Made[Subject]):
             video: The reference video; None if `upload_id` is given.
             consent: Who agreed to be shown, and to what.
             consent_by: The name of that person, besides the text.
+            consent_clip: A video of 2 to 60 s in which the person speaks the consent, where the service takes one.
             name: Name of the subject; None takes the name of the file.
             preset: Quality and duration of the training.
             audio_track: The sound track of the video, from 1 on; None takes the one that holds speech.
@@ -81,7 +83,14 @@ class Subjects(Made[Subject]):
             name = Path(video).stem.encode(errors="replace").decode()
         if name is not None:
             form["name"] = name
-        return self._create(form, "video", video, upload_id, progress)
+        clips = {}
+        if consent_clip is not None:
+            clip = readable(consent_clip)
+            if (sent := self._upload(clip, None)) is None:
+                clips = {"consent_clip": clip}
+            else:
+                form["consent_upload_id"] = sent
+        return self._create(form, "video", video, upload_id, progress, clips)
 
     def list(
         self, *, state: SubjectState | None = None, trash: bool = False, limit: int | None = None
@@ -104,6 +113,10 @@ class Subjects(Made[Subject]):
     def consent(self, which: str | Subject) -> Consent:
         """Gets the record of consent: who agreed to be shown, to what, when, and with which footage."""
         return parse(Consent, self._connection.send("GET", self._path(which, "/consent")))
+
+    def consent_clip(self, which: str | Subject, to: str | Path) -> Path:
+        """Saves the clip in which the person speaks the consent as `to` and returns its path."""
+        return download(self._connection, self._path(which, "/consent/clip"), to)
 
     def withdraw_consent(self, which: str | Subject, *, purge: bool = False) -> Subject:
         """Withdraws the consent of a subject: it and its videos are cancelled, and this cannot be undone.

@@ -183,6 +183,9 @@ class FakeWorker(threading.Thread):
             report = self.store.put(f"subjects/{job.subject_id}/reports/1.html", io.BytesIO(b"<!doctype html>")).key
             values = {"run_key": "run", "preview_key": picture, "report_key": report, "view_limits": LIMITS}
             values["thumbnail_key"] = picture
+            values["consent_clip_key"] = self.store.put(
+                f"subjects/{job.subject_id}/consent_clip", io.BytesIO(bytes(5000))
+            ).key
             values["full_frame"] = {"width": 1280, "height": 720}
         elif job.kind == "render":
             film = self.store.put(f"subjects/{job.subject_id}/videos/{job.video_id}/1.mp4", io.BytesIO(bytes(5000)))
@@ -287,6 +290,8 @@ def new_app(folder: Path) -> Iterator[FastAPI]:
         max_video_bytes=1 << 20,
         max_audio_bytes=1 << 20,
         max_image_bytes=1 << 20,
+        consent_clip="optional",
+        max_consent_clip_bytes=1 << 20,
         quota_verifications=1_000_000,
         webhook_key="k" * 32,
     )

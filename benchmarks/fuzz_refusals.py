@@ -13,6 +13,7 @@ VALID_BUT_REFUSED = {
     "not_media": ("POST",),
     "not_an_image": ("POST /v1/videos",),
     "bundle_refused": ("POST /v1/subjects/import",),
+    "consent_clip_refused": ("POST /v1/subjects",),
     "empty_file": ("POST",),
     "bad_request": ("POST /v1/uploads", "PATCH /v1/uploads"),  # an empty Upload-Checksum, drawn in spite of its pattern
     "checksum_mismatch": ("POST /v1/uploads", "PATCH /v1/uploads"),
@@ -27,7 +28,7 @@ VALID_BUT_REFUSED_VALUES = {
     "POST /v1/keys/{key_id}/rotate": {"/expires_at"},
     "POST /v1/uploads": {"Upload-Metadata"},  # a key that comes twice
     # Both a file and an upload: `oneOf` excludes it, but Schemathesis's edge cases ignore that.
-    "POST /v1/subjects": {"/upload_id"},
+    "POST /v1/subjects": {"/upload_id", "/consent_upload_id"},
     "POST /v1/subjects/import": {"/upload_id"},
     "POST /v1/verify": {"/upload_id"},
     "POST /v1/videos": {  # combinations

@@ -218,6 +218,13 @@ class BundleRefused(Refused):
     remedy = "Export the subject again, and send the file as it is."
 
 
+class ConsentClipRefused(Refused):
+    """Raised if a file is no clip of a spoken consent: it has no picture or no sound, or is too short or too long."""
+
+    code = "consent_clip_refused"
+    remedy = "Send an MP4, MOV, MKV or WebM of 2 to 60 seconds in which the person is seen and heard."
+
+
 class EmptyFile(Refused):
     """Raised if a file has no bytes."""
 

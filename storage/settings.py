@@ -99,6 +99,10 @@ class Settings(BaseSettings):
     """Largest audio file; 200 MiB hold 18 minutes of uncompressed 48 kHz stereo (16 bit)."""
     max_image_bytes: PositiveInt = 20 << 20
     """Largest background image; 20 MiB hold an uncompressed picture of 7 megapixels."""
+    consent_clip: Literal["off", "optional", "required"] = "off"
+    """Whether new subjects take (`optional`) or need (`required`) a clip in which the person speaks the consent; `off`: they take none."""
+    max_consent_clip_bytes: PositiveInt = 200 << 20
+    """Largest clip of spoken consent; 200 MiB hold the longest one, 60 s, at up to 28 Mbit/s."""
     max_open_uploads: PositiveInt = 20
     """Unfinished or unused resumable uploads per owner; each may hold up to the largest file size on disk."""
     upload_idle_s: Seconds = 24 * 3600.0

@@ -287,6 +287,12 @@ PROBLEMS: dict[str, ProblemType] = {
         errors.BundleRefused.remedy,
         "A bundle is signed by the service that exported it, so only those of trusted services, and unchanged, become subjects.",
     ),
+    errors.ConsentClipRefused.code: ProblemType(
+        422,
+        "The clip of the consent is not accepted",
+        errors.ConsentClipRefused.remedy,
+        "A clip of the spoken consent is a short video with sound. Its headers show that this file is something else.",
+    ),
     "not_an_image": ProblemType(
         422,
         "The file is not an image",

@@ -10,9 +10,17 @@ from storage.tables import uploads
 
 
 def file_or_upload(
-    form: Form, name: str, upload_id: str | None, rule: FileRule, *, owner: str, database: Database, store: ObjectStore
+    form: Form,
+    name: str,
+    upload_id: str | None,
+    rule: FileRule,
+    *,
+    owner: str,
+    database: Database,
+    store: ObjectStore,
+    upload_field: str = "upload_id",
 ) -> ReceivedFile:
-    """Returns the file `name` of `form`, or the upload `upload_id` in its place, which must obey the same `rule`.
+    """Returns the file `name` of `form`, or the upload `upload_id` in its place, which must obey the same `rule`; `upload_field` names it.
 
     Raises Problem `validation_failed` (both or neither are there), `file_too_large`, or what the rule's `check_head`
     raises; NotFound, UploadIncomplete, UploadUsed.
@@ -20,7 +28,7 @@ def file_or_upload(
     if upload_id is None:
         return form.file(name)
     if name in form.files:
-        raise validation_problem(f"Send either `{name}` or `upload_id`", "upload_id")
+        raise validation_problem(f"Send either `{name}` or `{upload_field}`", upload_field)
     with database.session(write=False) as session:
         upload = uploads.complete_upload(session, upload_id, owner=owner)
     if upload.size > rule.limit:

@@ -118,6 +118,7 @@ def consent(row: models.Subject) -> resources.Consent:
         owner=row.owner,
         given_at=row.created_at,
         footage_sha256=row.footage_sha256,
+        clip_sha256=row.consent_clip_sha256,
         digest=consents.digest(row),
         withdrawn_at=row.withdrawn_at,
         purged_at=row.purged_at,
@@ -184,6 +185,7 @@ def _subject(row: models.Subject, forecast: JobForecast) -> resources.Subject:
         links=resources.SubjectLinks(
             self=path,
             footage=f"{path}/footage" if viewable else None,
+            consent_clip=f"{path}/consent/clip" if row.consent_clip_key else None,
             preview=f"{path}/preview" if viewable and row.preview_key else None,
             thumbnail=f"{path}/thumbnail" if viewable and row.thumbnail_key else None,
             report=f"{path}/report" if viewable and row.report_key else None,

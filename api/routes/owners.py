@@ -25,7 +25,7 @@ OwnerName = Annotated[str, Path(pattern=f"^{OWNER}$")]
 
 @router.get("/me", summary="Who am I?")
 def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> schemas.Me:
-    """The owner and the scopes of the key, the quotas of the owner with how much of each is used, and the largest files."""
+    """The owner and the scopes of the key, the quotas of the owner with how much of each is used, and what files it takes."""
     key = None if caller.key_id is None else session.get_one(models.Key, caller.key_id)
     return schemas.Me(
         owner=caller.owner,
@@ -36,6 +36,8 @@ def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> sc
             video_bytes=settings.max_video_bytes,
             audio_bytes=settings.max_audio_bytes,
             image_bytes=settings.max_image_bytes,
+            consent_clip=settings.consent_clip,
+            consent_clip_bytes=settings.max_consent_clip_bytes,
         ),
     )
 

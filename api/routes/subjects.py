@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from pathlib import PurePath
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import sleep
 from fastapi import APIRouter, Depends, Request, Response
@@ -16,6 +16,7 @@ from api.auth import CallerDep
 from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, Trash, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
+from api.problems.problems import validation_problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
@@ -29,7 +30,9 @@ from api.schemas import base, resources
 from api.services import subjects
 from storage.database import queries
 from storage.database.models import Subject, SubjectState
+from storage.settings import Settings
 from storage.tables import removals
+from storage.tables.uploads import FileSource
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
 
@@ -50,7 +53,10 @@ past the escaping, it could do nothing."""
 
 
 def _rules(settings: SettingsDep) -> dict[str, FileRule]:
-    return {"video": FileRule(settings.max_video_bytes, file_type.require_media)}
+    rules = {"video": FileRule(settings.max_video_bytes, file_type.require_media)}
+    if settings.consent_clip != "off":
+        rules["consent_clip"] = FileRule(settings.max_consent_clip_bytes, file_type.require_media)
+    return rules
 
 
 RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
@@ -59,7 +65,8 @@ RulesDep = Annotated[dict[str, FileRule], Depends(_rules)]
 async def _form(
     request: Request, settings: SettingsDep, rules: RulesDep, store: StoreDep, reserved: ReservedDep
 ) -> AsyncIterator[Form]:
-    fields = resources.SubjectForm.model_fields
+    unknown = () if "consent_clip" in rules else ("consent_upload_id",)
+    fields = [name for name in resources.SubjectForm.model_fields if name not in unknown]
     async with parse_multipart(request, fields=fields, files=rules, store=store, folder=settings.data_dir) as form:
         yield form
 
@@ -71,13 +78,15 @@ async def _form(
     summary="Make a subject from a reference video",
     responses={
         202: responses.accepted_response("the subject"),
-        **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "quota_exceeded"),
+        **problems(*responses.FORM_CODES, *responses.UPLOAD_CODES, "consent_clip_refused", "quota_exceeded"),
     },
     dependencies=[require_quota("subjects", "queued_jobs", "stored_bytes")],
     openapi_extra=responses.form(
         resources.SubjectForm,
         either=("video", "upload_id"),
         video="the person speaking, facing the camera, 8 s to 10 min",
+        consent_clip="the person speaking the consent, a video with sound of 2 to 60 s: an unknown field unless `limits.consent_clip` of "
+        "GET /v1/me is `optional` or `required`",
     ),
 )
 async def create_subject(
@@ -100,7 +109,8 @@ async def create_subject(
 
     def store_footage() -> tuple[str, subjects.StoredFootage]:
         video = file_or_upload(form, "video", texts.upload_id, rules["video"], **sources)
-        return video.name, subjects.store_footage(store, video.file)
+        clip = _consent_clip(form, texts, settings, rules, sources)
+        return video.name, subjects.store_footage(store, video.file, clip)
 
     file_name, footage = await turns.store(store_footage)
 
@@ -280,6 +290,26 @@ async def get_report(
     """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
     key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "report_key", owner=caller.owner))
     return await object_response(request, turns, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+
+
+def _consent_clip(
+    form: Form,
+    texts: resources.SubjectForm,
+    settings: Settings,
+    rules: dict[str, FileRule],
+    sources: dict[str, Any],
+) -> FileSource | None:
+    """The clip of the spoken consent; None if there is none, and none is needed. Raises what file_or_upload raises."""
+    sent = texts.consent_upload_id
+    if sent is None and "consent_clip" not in form.files:
+        if settings.consent_clip == "required":
+            message = (
+                "Field required: send a video of 2 to 60 s in which the person speaks the consent, as `consent_clip`"
+            )
+            raise validation_problem(message, "consent_clip")
+        return None
+    rule, upload_field = rules["consent_clip"], "consent_upload_id"
+    return file_or_upload(form, "consent_clip", sent, rule, upload_field=upload_field, **sources).file
 
 
 def _locked(session: Session, subject_id: str, owner: str) -> resources.Subject:

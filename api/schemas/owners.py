@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -85,11 +85,13 @@ class Owner(Output):
 
 
 class Limits(Output):
-    """Largest files that the service takes, bytes."""
+    """What the service takes: the largest files, bytes, and whether new subjects take or need a clip of the spoken consent."""
 
     video_bytes: int
     audio_bytes: int
     image_bytes: int
+    consent_clip: Literal["off", "optional", "required"]
+    consent_clip_bytes: int
 
 
 class Me(Output):

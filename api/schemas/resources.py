@@ -21,7 +21,7 @@ from storage.database.models import JobKind, JobPriority, JobState, SubjectState
 
 
 class SubjectForm(Input):
-    """The text fields of POST /v1/subjects, sent with the file `video`."""
+    """The text fields of POST /v1/subjects, sent with the files `video` and `consent_clip`."""
 
     name: Name | None = Field(None, description="display name; default: the name of the file")
     preset: PresetName = Field("standard", description="training length and level of detail")
@@ -35,6 +35,9 @@ class SubjectForm(Input):
     consent_by: Name | None = Field(None, description="name of the person who agreed, if the text does not contain it")
     upload_id: str | None = Field(
         None, max_length=100, description="id of a complete upload that replaces the file `video`"
+    )
+    consent_upload_id: str | None = Field(
+        None, max_length=100, description="id of a complete upload that replaces the file `consent_clip`"
     )
     face: FaceChoice | None = Field(
         None,
@@ -197,6 +200,7 @@ class Consent(Output):
     footage_sha256: str | None = Field(
         description="SHA-256 of the reference video; null for a subject of an earlier version"
     )
+    clip_sha256: str | None = Field(description="SHA-256 of the clip in which it was spoken; null: there was none")
     digest: str = Field(
         description="SHA-256 of the record, which the content credentials contain (docs/authenticity.md)"
     )
@@ -209,6 +213,7 @@ class SubjectLinks(Output):
 
     self: str
     footage: str | None = Field(description="the reference video as it was sent; null after consent was withdrawn")
+    consent_clip: str | None = Field(description="the clip in which consent was spoken; null if there is none")
     preview: str | None = Field(description="preview image; null until there is one")
     thumbnail: str | None = Field(description="a JPEG of the footage; null until it has been checked")
     report: str | None = Field(description="HTML report on the quality of the subject; null until training has ended")

@@ -23,15 +23,17 @@ from storage.tables import consents, quotas, uploads
 from storage.tables.uploads import FileSource
 from worker.webhooks.signing import load_key
 
+SENT = {"source": "source_key", "consent_clip": "consent_clip_key"}
+"""The objects of a bundle that were sent, and the columns of Subject that name them."""
 OBJECTS = {
-    "source": "source_key",
+    **SENT,
     **{
         folder: column
         for folder, column in object_places.SUBJECT_FOLDERS.items()
         if folder not in ("datasets", "checkpoints")
     },
 }
-"""The objects of a bundle, and the columns of Subject that name them. Datasets and checkpoints can be made again."""
+"""All objects of a bundle, likewise. Datasets and checkpoints can be made again."""
 NEEDED = ("source", "runs")
 CARRIED = ("preset", "audio_track", "face", "footage", "quality", "view_limits", "full_frame", "views")
 """Columns of Subject that are carried as they are."""
@@ -70,6 +72,7 @@ def export(session: Session, subject_id: str, *, owner: str) -> Export:
             "by": subject.consent_by,
             "given_at": subject.created_at.isoformat(),
             "footage_sha256": subject.footage_sha256,
+            "clip_sha256": subject.consent_clip_sha256,
             "digest": consents.digest(subject),
         },
     }
@@ -96,6 +99,9 @@ def store_bundle(store: ObjectStore, settings: Settings, file: FileSource) -> St
             names = bundle.manifest["files"].keys()
             if not set(NEEDED) <= names <= OBJECTS.keys():
                 raise BundleRefused("The bundle has not the objects of a subject.")
+            if settings.consent_clip == "required" and "consent_clip" not in names:
+                remedy = "Create the subject here, from its footage and a clip of its consent."
+                raise BundleRefused("The bundle has no clip of a spoken consent, which this service needs.", remedy)
             stored = {name: bundle.store(name, store, folder + _place(name)) for name in names}
         store.delete(packed.key)
     keys = {name: each.key for name, each in stored.items()}
@@ -123,6 +129,7 @@ def submit_import(
         consent=consent["text"],
         consent_by=consent["by"],
         footage_sha256=consent["footage_sha256"],
+        consent_clip_sha256=consent.get("clip_sha256"),  # an earlier version writes none
         imported_from={
             "subject_id": told["id"],
             "consent_given_at": consent["given_at"],
@@ -143,7 +150,7 @@ def submit_import(
 
 def _place(name: str) -> str:
     """The key of an object of a bundle below the subject's folder."""
-    return name if name == "source" else str(PurePosixPath(name, "imported"))
+    return name if name in SENT else str(PurePosixPath(name, "imported"))
 
 
 def _service_key(settings: Settings) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import FaceChoice, PresetName
+from api.services.consent_clips import StoredClip, store_clip
 from storage.database import queries
 from storage.database.engine import after_rollback
 from storage.database.models import Subject, new_id, now
@@ -44,21 +45,24 @@ ABSENT: dict[str, tuple[type[StorageError], str]] = {
 
 @dataclass(frozen=True)
 class StoredFootage:
-    """A reference video in the object store, for the subject that will have this id."""
+    """A reference video in the object store, for the subject that will have this id, and the clip of its spoken consent if there is one."""
 
     subject_id: str
     source: FileSource
     stored: Stored
+    clip: StoredClip | None = None
 
 
-def store_footage(store: ObjectStore, video: FileSource) -> StoredFootage:
-    """Stores a reference video. If no subject is made of it, the cleanup of unused objects removes it.
+def store_footage(store: ObjectStore, video: FileSource, clip: FileSource | None = None) -> StoredFootage:
+    """Stores a reference video, and the clip of the spoken consent. If no subject is made of them, the cleanup of unused objects removes them.
 
-    Raises StoreFull, EmptyFile; if `video` is an upload: ObjectMissing, ObjectDamaged.
+    Raises ConsentClipRefused, StoreFull, EmptyFile; if one of them is an upload: ObjectMissing, ObjectDamaged.
     """
     subject_id = new_id("sub")
     with removed_on_error(store, folder(subject_id)):
-        return StoredFootage(subject_id, video, uploads.put_file(store, folder(subject_id) + "source", video))
+        stored_clip = clip and store_clip(store, folder(subject_id), clip)  # first: it may be refused
+        stored = uploads.put_file(store, folder(subject_id) + "source", video)
+        return StoredFootage(subject_id, video, stored, stored_clip)
 
 
 @contextmanager
@@ -96,7 +100,7 @@ def submit_subject(
     Raises StoreFull, QuotaExceeded; if `video` is an upload: NotFound, UploadIncomplete, UploadUsed.
     """
     footage = video if isinstance(video, StoredFootage) else store_footage(store, video)
-    subject_id, source = footage.subject_id, footage.stored
+    subject_id, source, clip = footage.subject_id, footage.stored, footage.clip
     after_rollback(session, lambda: store.delete_prefix(folder(subject_id)), remote=True)
     subject = Subject(
         id=subject_id,
@@ -110,11 +114,14 @@ def submit_subject(
         face=face and face.model_dump(),
         footage_sha256=source.sha256,
         source_key=source.key,
-        stored_bytes=source.size,
+        consent_clip_key=clip and clip.stored.key,
+        consent_clip_sha256=clip and clip.stored.sha256,
+        stored_bytes=source.size + (clip.stored.size if clip else 0),
     )
     session.add(subject)
     session.flush()
-    uploads.consume(session, store, footage.source, owner=owner, used_by=subject_id)
+    for sent in filter(None, (footage.source, clip and clip.source)):
+        uploads.consume(session, store, sent, owner=owner, used_by=subject_id)
     jobs.create(session, "preprocess", owner=owner, subject_id=subject_id)
     quotas.check(session, settings, owner, "subjects", "queued_jobs", "stored_bytes")
     return subject

@@ -1,7 +1,7 @@
 """Consent records: who agreed to be shown in videos. Every subject has one from its creation.
 
-The record is part of the subject's row (`consent`, `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at`, `purged_at`),
-so it exists exactly as long as the subject. It is in force until it is withdrawn. A withdrawal is final: if the person agrees
+The record is part of the subject's row (`consent`, `consent_by`, `created_at`, `footage_sha256`, `consent_clip_sha256`, `withdrawn_at`,
+`purged_at`), so it exists exactly as long as the subject. It is in force until it is withdrawn. A withdrawal is final: if the person agrees
 again, a new subject is created. Without a record in force no job of the subject is created (api/services/subjects.py),
 claimed (storage/tables/jobs.py) or retried.
 """
@@ -22,7 +22,8 @@ def digest(subject: Subject) -> str:
     """Returns the SHA-256 of the consent record in hex, which content credentials contain instead of personal data.
 
     The digest covers a JSON object with sorted keys, no spaces and ASCII characters only: `by`, `footage_sha256`, `given_at`
-    (ISO 8601 in UTC), `owner`, `subject_id`, `text`. Somebody who has the record can prove that it is the signed one.
+    (ISO 8601 in UTC), `owner`, `subject_id`, `text`, and `clip_sha256` if the consent was spoken too. Somebody who has the
+    record can prove that it is the signed one.
     """
     record = {
         "by": subject.consent_by,
@@ -32,6 +33,8 @@ def digest(subject: Subject) -> str:
         "subject_id": subject.id,
         "text": subject.consent,
     }
+    if subject.consent_clip_sha256 is not None:
+        record["clip_sha256"] = subject.consent_clip_sha256
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 

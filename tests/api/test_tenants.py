@@ -80,7 +80,7 @@ class Tenant:
         folder = f"subjects/{subject['id']}"
         shown = {
             f"{name}_key": app.state.store.put(f"{folder}/{name}", io.BytesIO(b"picture")).key
-            for name in ("preview", "report", "views", "thumbnail")
+            for name in ("preview", "report", "views", "thumbnail", "consent_clip")
         }
         with app.state.database.session() as session:
             session.execute(update(Subject).where(Subject.id == subject["id"]).values(**shown))
@@ -206,7 +206,7 @@ def documented(app):
 def app(tmp_path_factory, empty_database):
     data = tmp_path_factory.mktemp("tenants")
     shutil.copy(empty_database, data / "adnerf.db")
-    return create_app(Settings(data_dir=data))
+    return create_app(Settings(data_dir=data, consent_clip="optional"))
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +281,8 @@ def test_filters_and_mixed_paths_show_nothing_of_another_owner(tenants):
     mixed = f"/v1/webhooks/{me.ids['webhook_id']}/deliveries/{other.ids['delivery_id']}"
     check_problem(me.client.get(mixed), "not_found")
     check_problem(me.client.post(f"{mixed}/replay"), "not_found")
+    form = {"consent": "yes", "consent_upload_id": other.ids["upload_id"]}
+    check_problem(me.client.post("/v1/subjects", data=form, files={"video": ("a.mp4", VIDEO)}), "not_found")
 
 
 def test_the_owner_itself_reaches_its_rows(app, tenants):

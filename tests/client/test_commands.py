@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -17,7 +18,8 @@ import pytest
 from adnerf.__main__ import main
 from adnerf_client.errors import AdnerfError
 from adnerf_client.models import Job, Verification
-from tests.client.conftest import CONSENT
+from tests.adnerf_core.files.clock import clip
+from tests.client.conftest import CONSENT, a_service
 
 ROOT = Path(__file__).parents[2]
 
@@ -271,6 +273,25 @@ def test_consent_by_names_the_person_in_the_record(service, adnerf):
     _, out, _ = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--consent-by", "Ånn", "--json")
     record = json.loads(adnerf("subjects", "consent", json.loads(out)["id"], "--json")[1])
     assert (record["text"], record["by"]) == (CONSENT, "Ånn")
+
+
+@pytest.mark.parametrize("small", [True, False], ids=["in the form", "as an upload"])
+def test_spoken_consent_by_commands(tmp_path, empty_database, monkeypatch, capfd, small):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("adnerf_client.made.RESUMABLE_FROM", 1 << 20 if small else 1000)
+    spoken = clip(tmp_path / "yes.mp4", "-pix_fmt", "yuv420p")
+    with a_service(tmp_path, empty_database, consent_clip="required") as service:
+        monkeypatch.setenv("ADNERF_URL", service.url)
+        service.file("ann.mp4")
+        assert main(["subjects", "create", "ann.mp4", "--consent", CONSENT]) == 1
+        assert "consent_clip" in capfd.readouterr().err
+        assert main(["subjects", "create", "ann.mp4", "--consent", CONSENT, "--consent-clip", "yes.mp4", "--json"]) == 0
+        subject = json.loads(capfd.readouterr().out)
+        assert main(["subjects", "consent", subject["id"], "--json"]) == 0
+        assert json.loads(capfd.readouterr().out)["clip_sha256"] == hashlib.sha256(spoken.read_bytes()).hexdigest()
+        assert main(["subjects", "consent-clip", subject["id"], "--out", "kept.mp4"]) == 0
+        assert (tmp_path / "kept.mp4").read_bytes() == spoken.read_bytes()
+        assert len(list(service.client().uploads.list())) == (0 if small else 1)
 
 
 def test_a_verification_is_shown_as_text(capsys):

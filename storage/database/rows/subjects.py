@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 class Subject(Base):
     """A person, the model that is trained from the reference video, and the consent to show the person.
 
-    The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `withdrawn_at` and
-    `purged_at`; see storage/tables/consents.py. `full_frame` is the size of its footage in videos (`width`, `height`, px); None
-    until it is ready, and for a subject of an earlier version. Until `trashed_until` it is in the trash, with its videos; from `deleted_at`
-    on it is being deleted, and queries.get finds it no more (storage/tables/removals.py). The client chose `audio_track`, a sound track
-    of the footage, and `face`, one of its faces (config.FaceChoice), or left both to the service. `imported_from` is set for a subject
-    from a bundle: its origin and the record of the consent there (api/services/bundles.py).
+    The consent record consists of `consent` (its text), `consent_by`, `created_at`, `footage_sha256`, `consent_clip_sha256` (None: there
+    is no clip), `withdrawn_at` and `purged_at`; see storage/tables/consents.py. `consent_clip_key` names the clip. `full_frame` is the size
+    of its footage in videos (`width`, `height`, px); None until it is ready, and for a subject of an earlier version. Until
+    `trashed_until` it is in the trash, with its videos; from `deleted_at` on it is being deleted, and queries.get finds it no more
+    (storage/tables/removals.py). The client chose `audio_track`, a sound track of the footage, and `face`, one of its faces
+    (config.FaceChoice), or left both to the service. `imported_from` is set for a subject from a bundle: its origin and the record of the
+    consent there (api/services/bundles.py).
     """
 
     __tablename__ = "subjects"
@@ -62,6 +63,8 @@ class Subject(Base):
     footage: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     quality: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     source_key: Mapped[str]
+    consent_clip_key: Mapped[str | None]
+    consent_clip_sha256: Mapped[str | None] = mapped_column(String(64))
     dataset_key: Mapped[str | None]
     checkpoint_key: Mapped[str | None]
     run_key: Mapped[str | None]

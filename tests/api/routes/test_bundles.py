@@ -28,7 +28,7 @@ def subject(client, app, make):
     for column, key in keys.items():
         app.state.store.put(key, io.BytesIO(column.encode() * 100))
     with app.state.database.session() as session:
-        session.execute(update(Subject).where(Subject.id == made["id"]).values(**keys))
+        session.execute(update(Subject).where(Subject.id == made["id"]).values(**keys, consent_clip_sha256="c" * 64))
     return client.get(made["links"]["self"]).json()
 
 
@@ -79,6 +79,8 @@ def test_a_subject_goes_to_a_service_that_trusts_this_one(client, app, subject, 
             assert new["imported_from"]["consent_digest"] == subject["consent"]["digest"]
             assert there.get(new["links"]["thumbnail"]).content == b"thumbnail_key" * 100
             assert there.get(new["links"]["footage"]).content == b"source_key" * 100
+            assert there.get(new["links"]["consent_clip"]).content == b"consent_clip_key" * 100
+            assert new["consent"]["clip_sha256"] == subject["consent"]["clip_sha256"]
             video = Maker(there, other).ready_video(new, b"film")
             assert there.get(video["links"]["file"]).content == b"film"
             folder = f"subjects/{new['id']}/"
@@ -140,6 +142,16 @@ def test_what_may_not_be_shown_is_neither_exported_nor_imported(client, make, su
     check_problem(client.post(f"{path}/export"), "consent_withdrawn")
     check_problem(imported(client, content), "consent_withdrawn")
     check_problem(client.post(f"{make.subject()['links']['self']}/export"), "subject_not_ready")
+
+
+def test_a_service_that_needs_spoken_consent_imports_no_bundle_without_it(client, app, subject, settings):
+    needing = create_app(settings.replace(data_dir=settings.data_dir, consent_clip="required"))
+    with serving(needing) as url, httpx.Client(base_url=url, timeout=30) as there:
+        assert imported(there, exported(client, subject).content).status_code == 201
+        with app.state.database.session() as session:
+            session.execute(update(Subject).where(Subject.id == subject["id"]).values(consent_clip_key=None))
+        refused = check_problem(imported(there, exported(client, subject).content), "bundle_refused")
+        assert "spoken consent" in refused["detail"]
 
 
 def test_a_missing_object_is_told_before_anything_is_sent(client, app, subject):

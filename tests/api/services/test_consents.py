@@ -49,7 +49,7 @@ def test_the_digest_stands_for_every_word_of_the_record(house):
     house.work()
     withdraw(house, subject)
     assert digest == consents.digest(house.subject(subject))  # what became of the subject is no part of it
-    for name in ("consent", "consent_by", "owner", "footage_sha256"):
+    for name in ("consent", "consent_by", "owner", "footage_sha256", "consent_clip_sha256"):
         other = house.subject(subject)
         setattr(other, name, "another")
         assert consents.digest(other) != digest, name
