@@ -9,10 +9,10 @@ entered, one that tells something is read, any other is skipped.
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
-from typing import BinaryIO, NamedTuple
+from io import SEEK_END, BufferedIOBase
+from typing import NamedTuple
 
 MAX_ELEMENTS = 100_000
 """Elements that are read at most: ten times those of a minute, and a tenth of a second of work."""
@@ -40,11 +40,11 @@ class MediaHeaders(NamedTuple):
     duration_s: float
 
 
-def read_headers(file: BinaryIO) -> MediaHeaders | None:
+def read_headers(file: BufferedIOBase) -> MediaHeaders | None:
     """Returns what the headers of `file`, seekable, say; None if it is none of these kinds, damaged, or has neither picture nor sound."""
     found = None
     try:
-        size = file.seek(0, io.SEEK_END)
+        size = file.seek(0, SEEK_END)
         file.seek(0)
         start = file.read(8)
         file.seek(0)
@@ -107,7 +107,7 @@ def _ticks_of_fragment(body: bytes, packet: int) -> int:
     return sum(struct.unpack_from(">I", body, start + n * step)[0] for n in range(count))
 
 
-def _mp4_elements(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
+def _mp4_elements(file: BufferedIOBase, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Yields the name and the content of what is neither entered nor skipped."""
     wanted = (b"tkhd", b"mdhd", b"hdlr", b"trex", b"tfhd", b"trun")
     for _ in range(MAX_ELEMENTS):
@@ -146,7 +146,7 @@ def _of_mkv(elements: Iterator[tuple[bytes, bytes]]) -> MediaHeaders:
     return MediaHeaders(1 in kinds, 2 in kinds, max(stated, last) * scale / 1e9)
 
 
-def _mkv_elements(file: BinaryIO, size: int) -> Iterator[tuple[bytes, bytes]]:
+def _mkv_elements(file: BufferedIOBase, size: int) -> Iterator[tuple[bytes, bytes]]:
     """Yields the name and the content, of a block the start, of what is neither entered nor skipped."""
     numbers, blocks = (b"\x2a\xd7\xb1", b"\x44\x89", b"\x83", b"\xe7"), (b"\xa3", b"\xa1")
     for _ in range(MAX_ELEMENTS):
@@ -178,7 +178,7 @@ def _width(first: int) -> int:
     return 9 - first.bit_length()
 
 
-def _read(file: BinaryIO, length: int) -> bytes:
+def _read(file: BufferedIOBase, length: int) -> bytes:
     found = file.read(length)
     if len(found) < length:
         raise _Damaged
