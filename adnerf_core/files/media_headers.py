@@ -1,7 +1,8 @@
 """Which tracks an MP4, MOV, MKV or WebM has and how long it lasts, by its headers alone.
 
-The API, which has no ffmpeg, looks at short clips with it. It decodes nothing: headers may lie, and a file that passes may be damaged. A
-browser's recording states no length, so the times of all packets are read, of which there are some thousands in a minute.
+The API, which has no ffmpeg, looks at short clips with it. It decodes nothing: headers may lie, and a file that passes may be damaged; one that
+ends within an element does not pass. A browser's recording states no length, so the times of all packets are read, of which there are some
+thousands in a minute.
 
 Both kinds of files are trees of elements with a name and a length. They are read from start to end: an element that holds others is
 entered, one that tells something is read, any other is skipped.
@@ -118,7 +119,7 @@ def _mp4_elements(file: BufferedIOBase, size: int) -> Iterator[tuple[bytes, byte
         if length == 1:
             (length,) = struct.unpack(">Q", file.read(8))
         end = start + length if length else size
-        if end < file.tell():
+        if not file.tell() <= end <= size:
             raise _Damaged
         if name in wanted:
             if end - file.tell() > MAX_BODY:
@@ -158,10 +159,12 @@ def _mkv_elements(file: BufferedIOBase, size: int) -> Iterator[tuple[bytes, byte
         rest = _read(file, _width(first) - 1)
         length = int.from_bytes(bytes([first & (0xFF >> _width(first))]) + rest)
         unknown = length == (1 << (7 * _width(first))) - 1  # as in a recording, whose end was not known when it began
+        end = file.tell() + length
+        if end > size and not (unknown and name in MKV_PARENTS):
+            raise _Damaged
         if name in MKV_PARENTS:
             continue
-        end = file.tell() + length
-        if unknown or (name in numbers and length > 8):
+        if name in numbers and length > 8:
             raise _Damaged
         if name in numbers:
             yield name, _read(file, length)

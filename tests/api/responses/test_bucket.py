@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from api.app import create_app
+from storage.objects.base import ANY_AGE_S
+from tests.adnerf_core.files.clock import clip
 from tests.api.conftest import VIDEO, Maker, check_problem, serving
 from tests.api.responses.test_job_events import until
 from tests.servers import BUCKET, S3, running
@@ -26,7 +28,7 @@ def service(settings):
 
 @pytest.fixture
 def linked(settings, s3_settings):
-    yield from service(settings.replace(**s3_settings))
+    yield from service(settings.replace(**s3_settings, consent_clip="optional"))
 
 
 @pytest.fixture
@@ -40,6 +42,19 @@ def test_files_are_stored_in_the_bucket(linked, s3_server):
     subject = make.subject()
     place = f"{make.store.folder}subjects/{subject['id']}/source"
     assert s3_server.client().get_object(Bucket=BUCKET, Key=place)["Body"].read() == VIDEO
+
+
+def test_a_clip_of_spoken_consent_is_judged_in_the_bucket_and_streamed(linked, tmp_path):
+    client, make = linked
+    spoken = clip(tmp_path / "yes.mp4", "-pix_fmt", "yuv420p").read_bytes()
+    for content, status in ((spoken, 202), (spoken[:-200], 422)):
+        files = {"video": ("ann.mp4", VIDEO), "consent_clip": ("yes.mp4", content)}
+        answer = client.post("/v1/subjects", data={"consent": "Ann agreed"}, files=files)
+        assert answer.status_code == status, answer.text
+        if status == 202:
+            link = answer.json()["links"]["consent_clip"]
+    assert client.get(link).content == spoken
+    assert len(list(make.store.keys(older_than_s=ANY_AGE_S, prefix="subjects/"))) == 2
 
 
 def test_a_download_is_a_redirect_to_a_signed_link(linked):
