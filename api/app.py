@@ -40,6 +40,7 @@ from api.routes import (
     health,
     jobs,
     keys,
+    links,
     new_videos,
     owners,
     page,
@@ -92,6 +93,7 @@ ROUTES = (
     webhooks,
     keys,
     owners,
+    links,
     samples,
     health,
 )
@@ -167,6 +169,7 @@ def _middleware(
             AccessMiddleware,
             database=database,
             rates=RateLimiter(settings),
+            settings=settings,
             open_mode_rules=OpenMode(settings),
             addresses=ClientAddresses(settings.trusted_proxies),
             shares=shares,

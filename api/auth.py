@@ -47,8 +47,8 @@ LOCAL_CALLER = Caller(LOCAL, frozenset(SCOPES))
 """The caller of local requests while the service has no keys: it may do everything."""
 
 
-def caller_of(key: Key, token: str) -> Caller:
-    """Returns the caller that a valid key stands for; `token` is the secret text of the key."""
+def caller_of(key: Key, token: str | None = None) -> Caller:
+    """Returns the caller that a valid key stands for; `token` is the secret text of the key, None if a signed link names the key."""
     return Caller(key.owner, frozenset(key.scopes), key.id, token)
 
 

@@ -28,8 +28,10 @@ from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_shares import RequestShares
 from api.problems.problems import Problem, database_away
+from api.services import signed_links
 from storage.database.engine import Database
 from storage.errors import StorageError, Unauthorized
+from storage.settings import Settings
 from storage.tables import api_keys
 
 log = logging.getLogger(__name__)
@@ -61,12 +63,13 @@ class AccessMiddleware:
         app: ASGIApp,
         database: Database,
         rates: RateLimiter,
+        settings: Settings,
         open_mode_rules: OpenMode,
         addresses: ClientAddresses,
         shares: RequestShares,
     ):
         self.app, self.database, self.rates, self.shares = app, database, rates, shares
-        self.open_mode_rules, self.addresses = open_mode_rules, addresses
+        self.settings, self.open_mode_rules, self.addresses = settings, open_mode_rules, addresses
         self.open_mode = True
         self._touching = Lock()
         self._scrapers = KnownScrapers()
@@ -135,12 +138,18 @@ class AccessMiddleware:
 
     def _identify(self, connection: HTTPConnection, token: str | None, *, guarded: bool) -> Caller | None:
         """Returns the caller; None for a request without a key. Raises Unauthorized, and the Problem `keys_needed`."""
+        link = _signed_link(connection) if token is None else None
         with self.database.session(write=False) as session:
             open_mode = self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends it
+            path = connection.scope["path"]
+            linked = signed_links.holder(session, self.settings, path, link) if link is not None else None
             key = api_keys.find(session, token) if token is not None and not open_mode else None
         if open_mode:
-            self.open_mode_rules.check(connection, token or "", guarded=guarded)
+            if link is None:
+                self.open_mode_rules.check(connection, token or "", guarded=guarded)
             return LOCAL_CALLER
+        if linked is not None:
+            return caller_of(linked)
         if key is None:
             return None
         if api_keys.is_stale(key):
@@ -173,6 +182,12 @@ def _bearer_token(connection: HTTPConnection) -> str | None:
     """Returns the token of the request; None if it has none."""
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _signed_link(connection: HTTPConnection) -> str | None:
+    """Returns what makes the request's address a signed link; None if it is none."""
+    is_file = connection.scope["method"] in READS and signed_links.FILE.fullmatch(connection.scope["path"])
+    return connection.query_params.get("access") if is_file else None
 
 
 def _needs_key(path: str) -> bool:

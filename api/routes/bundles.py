@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -42,11 +42,11 @@ async def _form(
         yield form
 
 
-@router.post(
-    "/{subject_id}/export",
-    summary="Export a subject as a bundle",
-    response_class=Response,
-    responses={
+_EXPORT: dict[str, Any] = {
+    "path": "/{subject_id}/export",
+    "summary": "Export a subject as a bundle",
+    "response_class": Response,
+    "responses": {
         200: responses.file("the bundle", "application/zip"),
         **problems(
             "not_found",
@@ -58,14 +58,25 @@ async def _form(
             "store_away",
         ),
     },
-)
+}
+
+
+@router.head("/{subject_id}/export", include_in_schema=False)
+@router.get(**_EXPORT)
+@router.post(**_EXPORT)
 async def export_subject(
-    subject_id: str, caller: CallerDep, settings: SettingsDep, store: StoreDep, turns: TurnsDep
+    subject_id: str,
+    request: Request,
+    caller: CallerDep,
+    settings: SettingsDep,
+    store: StoreDep,
+    turns: TurnsDep,
 ) -> Response:
-    """A ZIP with the footage, the model, and the record of consent, signed by this service. It is not stored.
+    """A ZIP with the footage, the model, and the record of consent, signed by this service. It is not stored. GET and POST do the same.
 
     Whoever has it can make videos of the person, where this service is trusted; a later withdrawal of the consent does not reach it.
     """
+    caller.check("write")  # also for a GET: with a bundle, videos of the person can be made
     exported = await turns.read(lambda session: bundles.export(session, subject_id, owner=caller.owner))
     pieces = bundles.pieces(store, settings, exported)
     # What is missing is told while the status can still say so.
@@ -76,6 +87,8 @@ async def export_subject(
         "Cache-Control": "private, no-store",
         "Content-Disposition": f"attachment; filename=\"{subject_id}.zip\"; filename*=UTF-8''{name}",
     }
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type="application/zip")
     return StreamingResponse(_rest(first, pieces, turns), media_type="application/zip", headers=headers)
 
 

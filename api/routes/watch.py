@@ -15,6 +15,7 @@ from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
 from api.deps import ReadSession, SettingsDep, StoreDep, Turns
+from api.requests.language import preferred
 from api.routes.stored_object import MEDIA_TYPES, object_response
 from api.services import shares
 from storage.database.models import Video
@@ -68,7 +69,7 @@ SharedTurns = Annotated[Turns, Depends(_turns)]
 @router.get("/{token}")
 def watch(token: str, request: Request, settings: SettingsDep, session: ReadSession) -> HTMLResponse:
     """The page with the player."""
-    language = _language(request)
+    language = preferred(request, TEXTS)
     unnamed, label, closed = TEXTS[language]
     try:
         video = shares.shared_video(session, settings, token)[1]
@@ -147,9 +148,3 @@ def _track(video: Video, token: str, language: str) -> str:
         return ""
     label = {"en": "Captions", "de": "Untertitel", "zh": "字幕"}[language]
     return f'<track kind="captions" src="/s/{escape(token)}/captions" label="{label}" default>'
-
-
-def _language(request: Request) -> str:
-    """The first language that the browser names and the page speaks."""
-    named = (part.strip()[:2].lower() for part in request.headers.get("accept-language", "").split(","))
-    return next((each for each in named if each in TEXTS), "en")

@@ -1,4 +1,4 @@
-"""Preview frames, and links by which everybody can watch a video."""
+"""Preview frames, links by which everybody can watch a video, and links to files."""
 
 from __future__ import annotations
 
@@ -41,4 +41,11 @@ class Share(Output):
         description="whether the link can be opened on the service's own machine only: the service has no keys yet"
     )
     created_at: datetime
+    expires_at: datetime
+
+
+class Link(Output):
+    """A link to one file, for players and downloads that cannot send a key."""
+
+    url: str = Field(description="path and query below the address of the service; append `&name=` to name a download")
     expires_at: datetime

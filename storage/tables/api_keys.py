@@ -78,9 +78,14 @@ def find(session: Session, token: str) -> Key:
         raise Unauthorized("There is no such key.")
     if key.revoked_at is not None:
         raise Unauthorized("The key was revoked.", "Ask for another key.")
-    if key.expires_at is not None and key.expires_at <= now():
+    if not is_valid(key):
         raise Unauthorized("The key has expired.", "Ask for another key, or for a rotation of this one.")
     return key
+
+
+def is_valid(key: Key) -> bool:
+    """Returns whether a key was neither revoked nor has expired."""
+    return key.revoked_at is None and (key.expires_at is None or key.expires_at > now())
 
 
 def is_stale(key: Key) -> bool:

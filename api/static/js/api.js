@@ -122,6 +122,26 @@ export async function write(method, path, body = undefined, headers = {}, limit_
   return response.status === 204 ? null : response.json();
 }
 
+/** Times that a change is sent while the service changes the same thing: it writes once a second while it works on it. */
+const CHANGES = 5;
+
+/**
+ * Changes fields of a thing (a subject or a video) that was read as `seen`; resolves to what it is now. Raises Problem where somebody else has
+ * changed these fields since.
+ */
+export async function change(seen, fields) {
+  const path = seen.links.self;
+  for (let left = CHANGES; ; left--) {
+    const current = await read(path);
+    if (Object.keys(fields).some((name) => current[name] !== seen[name])) throw new Problem(t("problem.changed"), { code: "precondition_failed", status: 412 });
+    try {
+      return await write("PATCH", path, fields, { "If-Match": known.get(path).tag });
+    } catch (error) {
+      if (error.code !== "precondition_failed" || left === 1) throw error; // else it has changed in something else, such as its progress
+    }
+  }
+}
+
 /** A page of a list, newest first: {items, next_cursor}. */
 export function page(path, { signal, limit = 100, cursor = null } = {}) {
   const query = new URLSearchParams({ limit, ...(cursor ? { cursor } : {}) });
@@ -155,10 +175,21 @@ export async function picture(image, path, signal) {
   if (before) URL.revokeObjectURL(before.url);
 }
 
-/** An address for `<video>` and downloads: the service's own, or with a key (which no element can send) a copy in memory. */
+/**
+ * An address for players and downloads, which can send no key: the service's own, or with a key a signed link. Where the service cannot sign, it
+ * is a copy in memory.
+ */
 export async function mediaUrl(path, signal) {
   if (!key()) return path;
+  try {
+    return (await read(`/v1/links?${new URLSearchParams({ path })}`, { signal })).url;
+  } catch (error) {
+    if (error.code !== "shares_off") throw error;
+  }
   const url = URL.createObjectURL(await (await request(path, { signal, limit_s: 60 })).blob());
   signal?.addEventListener("abort", () => URL.revokeObjectURL(url));
   return url;
 }
+
+/** `url`, as `mediaUrl` gives it, for a download that is called `name`. */
+export const named = (url, name) => (url.startsWith("blob:") ? url : `${url}${url.includes("?") ? "&" : "?"}${new URLSearchParams({ name })}`);

@@ -1,6 +1,6 @@
 // A video's title as the heading of its page, which is changed in its place.
 
-import { write } from "./api.js";
+import { change } from "./api.js";
 import { h, icon } from "./dom.js";
 import { attempt } from "./parts.js";
 import { t } from "./text.js";
@@ -19,7 +19,9 @@ export function titleHeading(video, place, renamed) {
     element.replaceChildren(heading, pen);
     pen.focus();
   };
+  let seen = video; // when the change was begun
   const edit = () => {
+    seen = video;
     input.value = video.title ?? "";
     input.placeholder = videoTitle({ ...video, title: null });
     heading.className = "unseen"; // the page keeps its heading
@@ -31,7 +33,7 @@ export function titleHeading(video, place, renamed) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(save, place, async () => {
-      update(await write("PATCH", video.links.self, { title: input.value.trim() || null }));
+      update(await change(seen, { title: input.value.trim() || null }));
       show();
       renamed(video);
     });

@@ -1,6 +1,6 @@
 // The preview: the frame that will be made, in its shape, with the view, background and label that are chosen.
 
-import { key, mediaUrl, picture, request } from "../api.js";
+import { mediaUrl, picture } from "../api.js";
 import { h } from "../dom.js";
 import { t } from "../text.js";
 import { backgroundWords, viewWords } from "../words.js";
@@ -8,8 +8,6 @@ import { frameOf, needsPortrait } from "./frame.js";
 import { ratio } from "./shape.js";
 import { trueFrame } from "./true_frame.js";
 
-/** With a key footage is fetched whole to show one frame of it: only if it has at most so many bytes. */
-const FETCHED = 60_000_000;
 /** Where in the footage the still is, seconds: the first frames of many recordings are dark. */
 const STILL_S = 0.5;
 
@@ -74,22 +72,12 @@ export function preview(subject, settings, signal, turn, optionsOf) {
   still.addEventListener("error", () => ((broken = true), update()));
   if (subject.links.views) picture(sheet, subject.links.views, signal).then(update, () => {});
   if (subject.full_frame && subject.links.footage) {
-    footageUrl(subject.links.footage, signal).then((url) => {
-      if (url) still.src = `${url}#t=${STILL_S}`;
-      else still.dispatchEvent(new Event("error"));
-    }, () => {});
+    mediaUrl(subject.links.footage, signal).then((url) => (still.src = `${url}#t=${STILL_S}`), () => {});
   }
   signal.addEventListener("abort", () => still.removeAttribute("src"));
   drag(portrait, turn);
   update();
   return { element: h("figure", { class: "preview" }, box, caption), update };
-}
-
-/** The address of footage for a player, or null where it is too large to be fetched with a key. */
-export async function footageUrl(path, signal) {
-  if (!key()) return path;
-  const head = await request(path, { method: "HEAD", signal });
-  return Number(head.headers.get("Content-Length")) <= FETCHED ? mediaUrl(path, signal) : null;
 }
 
 /** Draws the picture of the sheet that is nearest to the view; its background is left away if another was chosen and the sheet has masks. */

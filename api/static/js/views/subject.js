@@ -1,11 +1,10 @@
 // One person: the way to being ready, then making videos.
 
-import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
+import { change, list, mediaUrl, page, picture, read, write } from "../api.js";
 import { saveBundle } from "../bundle.js";
 import { draft } from "../draft.js";
 import { announce, confirm, fill, h, icon } from "../dom.js";
 import { duration, percent, when } from "../format.js";
-import { footageUrl } from "../form/preview.js";
 import { videoForm } from "../form/form.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, field, problemBox } from "../parts.js";
@@ -130,7 +129,7 @@ export async function subjectView(main, [id], signal) {
 /** Shows the footage itself: from this tab if it was sent from here, else from the service. */
 async function showFilm(place, subject, signal) {
   const sent = draft(`footage of ${subject.id}`).file;
-  const url = sent ? URL.createObjectURL(sent) : subject.links.footage && (await footageUrl(subject.links.footage, signal));
+  const url = sent ? URL.createObjectURL(sent) : subject.links.footage && (await mediaUrl(subject.links.footage, signal));
   if (!url || signal.aborted) return;
   const player = h("video", { class: "player", src: url, controls: true, muted: true, playsinline: true, preload: "metadata", "aria-label": t("create.player", { name: subject.name }) });
   player.addEventListener("error", () => player.remove()); // not every browser plays every footage
@@ -153,7 +152,7 @@ function management(subject, signal, look, renamed) {
     }, problem, `small ${kind}`);
   const input = h("input", { type: "text", name: "name", value: subject.name, required: true, maxlength: 200 });
   const rename = ask(t("rename"), "pen", "", () => ({ title: t("rename"), text: t("rename.text"), action: t("rename"), kind: "primary", extra: field(t("name"), input) }), async (values) => {
-    await write("PATCH", path, { name: values.get("name") });
+    await change(subject, { name: values.get("name") });
     await look();
     renamed();
   });
@@ -166,8 +165,7 @@ function management(subject, signal, look, renamed) {
     await toTrash([subject], () => t("trash.person", { name: subject.name }), () => (location.hash = `#/subjects/${subject.id}`));
     if (location.hash === `#/subjects/${subject.id}`) location.hash = "#/people"; // unless one has gone elsewhere meanwhile
   }, problem, "small danger");
-  const sending = h("div", {});
-  const pack = ask(t("bundle.export"), "down", "", () => ({ title: t("bundle.export.title", { name: subject.name }), text: t("bundle.export.text"), action: t("bundle.export"), kind: "primary" }), () => saveBundle(subject, sending, signal));
+  const pack = ask(t("bundle.export"), "down", "", () => ({ title: t("bundle.export.title", { name: subject.name }), text: t("bundle.export.text"), action: t("bundle.export"), kind: "primary" }), () => saveBundle(subject, signal));
   const spoken = h("div", { class: "stack" });
   const watch = async () => {
     const src = await mediaUrl(subject.links.consent_clip, signal);
@@ -184,7 +182,6 @@ function management(subject, signal, look, renamed) {
     spoken,
     withdrawn && !subject.consent.purged_at && h("p", { class: "faint small" }, t("withdrawn.kept")),
     h("div", { class: "row" }, rename, subject.state === "ready" && !withdrawn && pack, !withdrawn && withdraw, remove),
-    sending,
     problem,
   );
 }
@@ -223,8 +220,8 @@ function footagePanel(found) {
 function qualityPanel(subject) {
   const judged = quality(subject.quality);
   if (!judged) return null;
-  const link = h("a", { class: "button small", target: "_blank", rel: "noopener", href: subject.links.report ?? "#" }, icon("open"), t("quality.report"));
-  if (key()) link.addEventListener("click", (event) => saveReport(event, subject));
+  const link = h("a", { class: "button small", target: "_blank", rel: "noopener", href: subject.links.report }, icon("open"), t("quality.report"));
+  if (subject.links.report) mediaUrl(subject.links.report).then((url) => (link.href = url), () => {});
   return h(
     "section",
     { class: "panel" },
@@ -233,11 +230,4 @@ function qualityPanel(subject) {
     h("p", { class: "faint small" }, t("quality.measured", { count: subject.quality.held_out_frames })),
     subject.links.report && link,
   );
-}
-
-/** With a key a link leads nowhere: the report is fetched with it and saved. */
-async function saveReport(event, subject) {
-  event.preventDefault();
-  const link = h("a", { href: await mediaUrl(subject.links.report), download: `${subject.name}.html` });
-  link.click();
 }

@@ -1,6 +1,6 @@
 // One video: progress, player, download.
 
-import { key, list, mediaUrl, page, picture, read, write } from "../api.js";
+import { list, mediaUrl, named, page, picture, read, write } from "../api.js";
 import { announce, fill, h, icon } from "../dom.js";
 import { settingsLike } from "../form/form.js";
 import { bytes, when } from "../format.js";
@@ -29,14 +29,14 @@ export async function videoView(main, [id], signal) {
   const progress = bar("");
   main.append(h("a", { class: "up", href: `#/subjects/${subject.id}` }, icon("back"), subject.name), head, problem, stage);
 
-  let named = null; // what the title is a part of: {player, download, saved}
+  let shown = null; // what the title is a part of: {player, download, saved}
   const showTitle = () => {
-    if (!named) return;
-    const { player, download, saved } = named;
+    if (!shown) return;
+    const { player, download, saved } = shown;
     const name = words.fileName(video, subject);
     player.setAttribute("aria-label", `${subject.name}: ${title()}`);
     download.download = name;
-    if (player.src) download.href = key() ? player.src : `${video.links.file}?name=${encodeURIComponent(name)}`;
+    if (player.src) download.href = named(player.src, name);
     if (saved) saved.download = name.replace(/[^.]+$/, video.options.captions.file);
   };
   const heading = titleHeading(video, problem, (changed) => {
@@ -99,7 +99,7 @@ export async function videoView(main, [id], signal) {
         if (video.options.captions.file === "vtt") player.append(h("track", { kind: "captions", src: url, label: t("captions"), default: !video.options.captions.burn }));
       }, () => {});
     }
-    named = { player, download, saved };
+    shown = { player, download, saved };
     showTitle();
     offer(compare, video, signal);
     place.append(

@@ -1,6 +1,6 @@
 // All videos: found by words, person and state; some of them chosen to compare, download or delete.
 
-import { key, list, mediaUrl, page, picture } from "../api.js";
+import { key, list, mediaUrl, named, page, picture } from "../api.js";
 import { fill, h, icon } from "../dom.js";
 import { when } from "../format.js";
 import { active, follow, sleep } from "../jobs.js";
@@ -96,7 +96,7 @@ const says = (video, subject) => [subject?.name, words.videoTitle(video), words.
 async function save(video, subject, signal) {
   const name = words.fileName(video, subject);
   const url = await mediaUrl(video.links.file, signal);
-  h("a", { href: key() ? url : `${url}?name=${encodeURIComponent(name)}`, download: name }).click();
+  h("a", { href: named(url, name), download: name }).click();
   await sleep(BETWEEN_S, signal);
 }
 
