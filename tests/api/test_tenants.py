@@ -43,6 +43,7 @@ CLASSES = {
     ("GET", "/v1/webhooks"): LIST,
     ("POST", "/v1/webhooks"): OWN,
     ("GET", "/v1/me"): OWN,
+    ("GET", "/v1/links"): EVERYBODY,
     ("GET", "/v1/keys"): ADMIN,
     ("POST", "/v1/keys"): ADMIN,
     ("GET", "/v1/keys/{key_id}"): ADMIN,
@@ -58,7 +59,16 @@ CLASSES = {
     },
     **{
         (method, path): EVERYBODY
-        for path in ("/", "/docs", "/errors", "/openapi.json", "/healthz", "/readyz", "/static", "/docs/files")
+        for path in (
+            "/",
+            "/docs",
+            "/errors",
+            "/openapi.json",
+            "/healthz",
+            "/readyz",
+            "/static/{path:path}",
+            "/docs/files",
+        )
         for method in ("GET", "HEAD")
     },
 }

@@ -8,25 +8,21 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.files import ffmpeg
 from api.app import create_app
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import Settings
 from tests.api.conftest import serving
 from tests.page import browser as chromium
-from tests.page.core import CORE, face, order
+from tests.page.core import CORE, order, write_footage, write_tone
 from worker.processes.polling import PollingWorker
 
 TIMEOUT_MS = 90_000
 """The machine may be busy; nothing here waits for time to pass."""
 expect.set_options(timeout=TIMEOUT_MS)
-FOOTAGE_S = 8
 ARGUMENTS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 """A microphone that beeps, and a person who allows it."""
 
@@ -95,23 +91,12 @@ def page(browser, service) -> Iterator[Page]:
 @pytest.fixture(scope="package")
 def say(tmp_path_factory) -> Path:
     """A second of sound."""
-    return _tone(tmp_path_factory.mktemp("sound") / "say.wav", 1)
-
-
-def _tone(path: Path, seconds: int) -> Path:
-    times = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
-    ffmpeg.write_wav(path, (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
-    return path
+    return write_tone(tmp_path_factory.mktemp("sound") / "say.wav", 1)
 
 
 @pytest.fixture(scope="package")
 def _footage(tmp_path_factory) -> Path:
-    """As short as footage may be."""
-    path = tmp_path_factory.mktemp("footage") / "footage.mp4"
-    _tone(path.with_suffix(".wav"), FOOTAGE_S)
-    frames = (face(mouth=k % 5 / 5) for k in range(FOOTAGE_S * FPS))
-    ffmpeg.write_video(path, frames, fps=FPS, audio=path.with_suffix(".wav"))
-    return path
+    return write_footage(tmp_path_factory.mktemp("footage") / "footage.mp4")
 
 
 @pytest.fixture

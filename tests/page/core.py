@@ -30,6 +30,7 @@ FOOTAGE = stub_core.FOOTAGE | {
     "warnings": ["The face is rather small: 250 px or more are best."],
 }
 SIZE = 96
+FOOTAGE_S = 8
 WALL = 37
 """Width of the wall on both sides of the face in a full frame, px: 170 by 96 px are 16:9."""
 
@@ -78,6 +79,20 @@ def jpeg(path: Path, picture: np.ndarray) -> None:
     """Writes an RGB picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
+
+
+def write_tone(path: Path, seconds: float) -> Path:
+    """Writes a sound of `seconds`."""
+    times = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    ffmpeg.write_wav(path, (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
+    return path
+
+
+def write_footage(path: Path) -> Path:
+    """Writes footage, as short as it may be."""
+    sound = write_tone(path.with_suffix(".wav"), FOOTAGE_S)
+    ffmpeg.write_video(path, (face(mouth=k % 5 / 5) for k in range(FOOTAGE_S * FPS)), fps=FPS, audio=sound)
+    return path
 
 
 def preprocess(video, out, config, progress, *, source_sha256=None):

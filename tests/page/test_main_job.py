@@ -4,12 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from adnerf_core.config import SAMPLE_RATE
-from adnerf_core.files import ffmpeg
 from storage.local_token import load_or_create
 from tests.page.acts import (
     assert_accessible,
@@ -23,7 +20,7 @@ from tests.page.acts import (
     working,
 )
 from tests.page.conftest import opened, running
-from tests.page.core import order
+from tests.page.core import order, write_tone
 
 
 def test_by_mouse_with_a_recording(page, footage):
@@ -113,8 +110,7 @@ def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, 
 
 def test_a_video_is_watched_while_it_is_rendered(browser, footage, tmp_path):
     """With a key, which no `<video>` can send."""
-    times = np.arange(6 * SAMPLE_RATE) / SAMPLE_RATE
-    ffmpeg.write_wav(tmp_path / "say.wav", (0.3 * np.sin(2 * np.pi * 220 * times)).astype(np.float32))
+    write_tone(tmp_path / "say.wav", 6)
     with running(tmp_path / "data", open_mode="token") as url, opened(browser, url) as page:
         page.goto(f"/#token={load_or_create(tmp_path / 'data')}")
         expect(page.get_by_role("button", name="Sign out")).to_be_visible()
@@ -233,6 +229,13 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "Daniel - Hello_ 1_2.mp4"
+    page.get_by_role("button", name="Rename the video").click()
+    page.request.patch(page.url.replace("/#/", "/v1/"), data={"title": "From elsewhere"})
+    title.fill("Too late")
+    title.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Somebody else has changed this")
+    title.press("Escape")
+    expect(page.get_by_role("heading", name="From elsewhere", exact=True)).to_be_visible()
 
     page.goto(address)
     page.get_by_role("button", name="Withdraw consent").click()

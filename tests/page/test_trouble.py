@@ -9,7 +9,16 @@ from storage.database.engine import Database
 from storage.local_token import load_or_create
 from storage.settings import Settings
 from storage.tables import api_keys
-from tests.page.acts import assert_accessible, begin, make_subject, ready_subject, sent_from, speak, working
+from tests.page.acts import (
+    assert_accessible,
+    begin,
+    confirm,
+    make_subject,
+    ready_subject,
+    sent_from,
+    speak,
+    working,
+)
 from tests.page.conftest import opened, running
 
 PIECE = 8 << 20
@@ -131,6 +140,17 @@ def test_a_service_with_keys_asks_for_one_and_shows_all_with_it(browser, guarded
         expect(page.locator("#owner")).to_have_text("ann")
         speak(page, say)
         expect(page.locator("video.player")).to_have_js_property("videoHeight", 96)
+        assert "access=" in page.locator("video.player").get_attribute("src"), "it is streamed"
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Download").click()
+        assert download.value.suggested_filename == "ida - say.mp4"
+        video = page.url
+        page.go_back()
+        page.get_by_role("button", name="Export").click()
+        with page.expect_download() as download:
+            confirm(page, "Export")
+        assert download.value.path().read_bytes().startswith(b"PK")
+        page.goto(video)
         page.reload()
         expect(page.locator("video.player")).to_be_visible()
         page.get_by_role("button", name="Sign out").click()

@@ -57,6 +57,9 @@ def rewritten(content, change):
 def test_a_subject_goes_to_a_service_that_trusts_this_one(client, app, subject, settings, tmp_path):
     answer = exported(client, subject)
     assert answer.headers["content-type"] == "application/zip" and "attachment" in answer.headers["content-disposition"]
+    path = f"{subject['links']['self']}/export"
+    assert len(client.get(path).content) == len(answer.content)
+    assert client.head(path).headers["content-disposition"] == answer.headers["content-disposition"]
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         key = json.loads(archive.read(bundles.SIGNATURE))["key"]
     for trusted in ("", key):

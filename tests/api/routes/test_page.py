@@ -1,6 +1,8 @@
 """The page as it is served: one policy, own files only."""
 
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -33,14 +35,33 @@ def test_the_page_s_files_are_served_and_name_no_other_host(client, path):
     assert answer.text.count("\n") < most
 
 
-def test_all_files_that_the_page_loads_exist(client):
+def test_all_files_that_the_page_loads_exist_and_are_named_in_advance(client):
+    loaded = re.findall(r'(?:src|href)="(/[^"]*)"', client.get("/", headers={"Accept-Language": "de-CH, en"}).text)
+    for each in loaded:
+        assert client.get(each).status_code == 200, each
+    named = {each.partition("/js/")[2] for each in loaded}
+    assert "texts/de.js" in named and not {"texts/en.js", "texts/zh.js"} & named
     for path in FILES:
-        folder = f"/static/{path.relative_to(STATIC).parent}/"
+        folder = path.relative_to(STATIC).parent
         imports = re.findall(r'from "(\.[^"]+)"', path.read_text()) if path.suffix == ".js" else []
         for each in imports:
-            assert client.get(folder + each).status_code == 200, (path, each)
-    for each in re.findall(r'(?:src|href)="(/[^"]*)"', client.get("/").text):
-        assert client.get(each).status_code == 200, each
+            assert client.get(f"/static/{folder}/{each}").status_code == 200, (path, each)
+            assert Path(os.path.normpath(folder / each)).relative_to("js").as_posix() in named, each
+
+
+def test_a_browser_keeps_the_files_of_a_version_and_asks_for_the_page(client):
+    page = client.get("/")
+    assert client.get("/", headers={"If-None-Match": page.headers["etag"]}).status_code == 304
+    address = re.search(r'src="(/static/[0-9a-f]{16}/js/main\.js)"', page.text)[1]
+    kept = client.get(address)
+    assert "immutable" in kept.headers["cache-control"]
+    assert (kept.headers["content-encoding"], kept.headers["vary"]) == ("gzip", "Accept-Encoding")
+    plain = client.get(address, headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers and plain.content == (STATIC / "js" / "main.js").read_bytes()
+    assert plain.headers["etag"] != kept.headers["etag"]
+    assert int(kept.headers["content-length"]) < len(plain.content) / 2
+    other = client.get(f"/static/{'0' * 16}/js/main.js")  # a tab that was opened before an update
+    assert (other.content, other.headers["cache-control"]) == (plain.content, "no-cache")
 
 
 def test_every_language_has_the_same_texts():
