@@ -4,6 +4,7 @@
 * requests and bytes until the first view can be used, at the first and at the second visit;
 * the time until views can be used on slow lines, with a processor that is four times slower;
 * heap, DOM nodes and listeners after a minute and after an hour beside a person in training, by the page's own clock, which runs faster;
+* the same after a hundred changes of view;
 * connections of six tabs that follow the same training, the time that Cancel takes in one of them, and until a seventh can be used.
 
 Counts and bytes are the same on any machine; times depend on it, and are upper bounds on a busy one.
@@ -45,6 +46,8 @@ LINES = {
 CPU_SLOWER = 4
 """How many times slower the processor is on a slow line, as Lighthouse has it for a phone."""
 MINUTE_S, HOUR_S = 60, 3600
+ROUNDS = 20
+"""How often all views are visited one after another."""
 TABS = 6
 """Connections that a browser opens to one host: with more held for ever, no further tab loads."""
 LONG = {"steps": 20_000, "pause": 0.1}
@@ -102,6 +105,7 @@ def measure(folder: Path, browser: Browser) -> dict[str, Any]:
     with running(folder / "data") as url:
         figures["first_view"] = visits(browser, url)
         figures["first_video"]["own files"] = first_video(browser, url, lambda person: own_files(person, files))
+        figures["views"] = views(browser, url)
         figures["usable_s"] = {name: usable(browser, url, line) for name, line in LINES.items()}
         training = order(Path(shutil.copy(files["person"], folder / "long.mp4")), train=LONG)
         figures["hour"] = hour(browser, url, training)
@@ -233,18 +237,38 @@ def with_samples(person: Person) -> None:
     person.click(page.get_by_role("button", name="Make the video"))
 
 
-def usable(browser: Browser, url: str, line: dict[str, float] | None) -> dict[str, dict[str, float]]:
-    """Returns the seconds until views can be used over a line, at the first visit and at the second, by view."""
+def addresses(browser: Browser, url: str) -> dict[str, str]:
+    """Returns the addresses of views, with the person and the video that were made, by their names."""
     with visit(browser, url) as context:
         made = context.request.get("/v1/videos").json()["items"][0]
-    addresses = {
-        "make a video": "/",
+    return {
+        "make a video": "/#/",
         "people": "/#/people",
         "person": f"/#/subjects/{made['subject_id']}",
+        "videos": "/#/videos",
         "video": f"/#/videos/{made['id']}",
     }
+
+
+def views(browser: Browser, url: str) -> dict[str, dict[str, float]]:
+    """Visits all views again and again in one tab; returns what the page holds after the first round and after the last."""
+    order_of_visits, figures = addresses(browser, url), {}
+    with visit(browser, url) as context:
+        page = context.new_page()
+        session = context.new_cdp_session(page)
+        session.send("Performance.enable")
+        for number in range(1, ROUNDS + 1):
+            for address in order_of_visits.values():
+                open_view(page, address)
+            if number in (1, ROUNDS):
+                figures[f"after {number * len(order_of_visits)} views"] = held(session)
+    return figures
+
+
+def usable(browser: Browser, url: str, line: dict[str, float] | None) -> dict[str, dict[str, float]]:
+    """Returns the seconds until views can be used over a line, at the first visit and at the second, by view."""
     figures = {}
-    for view, address in addresses.items():
+    for view, address in addresses(browser, url).items():
         with visit(browser, url) as context:
             figures[view] = {name: seconds(context, address, line) for name in ("first visit", "second visit")}
     return figures
@@ -341,7 +365,7 @@ def show(figures: dict[str, Any]) -> None:
     for view in figures["usable_s"]["as it is"]:
         table.add_row(view, *(f"{value:.1f}" for line in LINES for value in figures["usable_s"][line][view].values()))
     console.print(table)
-    for name in ("machine", "load_average", "first_view", "first_video", "hour", "tabs"):
+    for name in ("machine", "load_average", "first_view", "first_video", "views", "hour", "tabs"):
         console.print(f"{name}: {figures[name]}", highlight=False)
 
 

@@ -41,6 +41,7 @@ CORS_REQUEST_HEADERS = (
     "Authorization",
     "Content-Type",
     IDEMPOTENCY_KEY,
+    "If-Match",
     "If-None-Match",
     "Last-Event-ID",
     "Range",

@@ -173,6 +173,7 @@ export async function picture(image, path, signal) {
   image.src = url;
   await image.decode().catch(() => {});
   if (before) URL.revokeObjectURL(before.url);
+  else signal?.addEventListener("abort", () => URL.revokeObjectURL(tags.get(image).url), { once: true });
 }
 
 /**
