@@ -51,7 +51,7 @@ export function act(text, sign, work, place, kind = "") {
 export function failure(job) {
   const { message, remedy, code } = job.error;
   const help = h("a", { href: `/errors#job-${code}`, target: "_blank", rel: "noopener" }, t("problem.help"));
-  return h("div", { class: "problem", role: "alert" }, icon("warn"), h("div", {}, h("p", { class: "strong" }, message), h("p", {}, remedy), h("p", { class: "small" }, help)));
+  return h("div", { class: "problem", role: "alert" }, icon("warn"), h("div", {}, h("p", { class: "strong" }, message), h("p", {}, remedy), h("p", { class: "small" }, help, code === "internal_error" && ` · ${job.id}`)));
 }
 
 /** A state as a coloured word. */

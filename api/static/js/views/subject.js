@@ -51,9 +51,11 @@ export async function subjectView(main, [id], signal) {
     fill(part.quality, [subject.quality, subject.links.report], () => qualityPanel(subject));
     fill(part.more, [shown, subject.name, subject.trashed_until], () => (subject.trashed_until ? [] : more()));
     fill(part.speak, [ready, subject.view_limits, subject.name], () => ready && videoForm(subject, signal, asked));
-    film.hidden = ready;
-    split.classList.toggle("single", ready);
-    about.classList.toggle("three", ready);
+    const withdrawn = shown === "withdrawn"; // it has no pictures any more, and why comes before its videos
+    if (withdrawn) split.after(part.videos);
+    film.hidden = ready || withdrawn;
+    split.classList.toggle("single", ready || withdrawn);
+    about.classList.toggle("three", ready || withdrawn);
     grown.hidden = !subject.links.preview;
     soon.hidden = Boolean(subject.links.preview) || !job;
     if (subject.links.preview && !ready) picture(grown.firstChild, subject.links.preview, signal).catch(() => {});
