@@ -83,6 +83,12 @@ def assert_fits(page: Page) -> None:
     assert width[0] <= width[1], width
 
 
+def assert_one_line(page: Page) -> None:
+    """Asserts that the navigation is in one line."""
+    tops = page.locator("header nav a").evaluate_all("links => links.map((link) => link.offsetTop)")
+    assert len(set(tops)) == 1, tops
+
+
 def shape(player: Locator) -> float:
     """Width by height of a player, as it is on the page."""
     box = player.bounding_box()

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.files import ffmpeg
 from api.services import samples
-from tests.page.acts import assert_accessible, assert_fits, make_subject, ready_subject, working
+from tests.page.acts import assert_accessible, assert_fits, assert_one_line, make_subject, ready_subject, working
 from tests.page.conftest import opened, running
 from tests.page.core import face
 
@@ -134,7 +134,6 @@ def test_the_page_speaks_the_browser_s_language(browser, service, locale, title)
             page.goto(address)
             expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
             assert_fits(page)
-            tops = page.locator("header nav a").evaluate_all("links => links.map((link) => link.offsetTop)")
-            assert len(set(tops)) == 1, "the navigation is in one line"
+            assert_one_line(page)
         expect(page.get_by_role("link", name=title, exact=True)).to_be_visible()
         assert page.evaluate("document.documentElement.lang") == locale[:2]

@@ -11,6 +11,7 @@ from storage.settings import Settings
 from storage.tables import api_keys
 from tests.page.acts import (
     assert_accessible,
+    assert_one_line,
     begin,
     confirm,
     make_subject,
@@ -138,6 +139,8 @@ def test_a_service_with_keys_asks_for_one_and_shows_all_with_it(browser, guarded
         ready_subject(page, footage("ida"))
         expect(page.locator(".preview .still")).to_have_js_property("videoWidth", 96)
         expect(page.locator("#owner")).to_have_text("ann")
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert_one_line(page)
         speak(page, say)
         expect(page.locator("video.player")).to_have_js_property("videoHeight", 96)
         assert "access=" in page.locator("video.player").get_attribute("src"), "it is streamed"
