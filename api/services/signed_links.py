@@ -22,7 +22,7 @@ from storage.errors import SharesOff, Unauthorized
 from storage.settings import Settings
 from storage.tables import api_keys
 
-FILE = re.compile(r"/v1/(videos|subjects|voices)/\w[\w.-]*/[a-z0-9-]+", re.ASCII)
+FILE = re.compile(r"/v1/(videos|subjects|voices)/[A-Za-z0-9][A-Za-z0-9_.-]*/[a-z0-9-]+")
 """Paths that can be signed: what lies one level below a video, a subject or a voice, such as `/file`."""
 LIFE_S = 12 * 3600
 """Seconds for which a link is valid: a player in a tab that stays open for a day of work goes on, and a link that was copied ends."""
