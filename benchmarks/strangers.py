@@ -27,7 +27,6 @@ from adnerf_core.audio.inference import encode_stream
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.cross_driven import Speaker, observe_speaker
-from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.files.run_dir import RunDir, write_json
 from adnerf_core.synthesis.subject import Subject, load_subject
 from demo.lips import mouth_track
@@ -82,17 +81,8 @@ def follow(subject: Subject, speaker: Speaker) -> Following:
     return Following(
         metrics.correlation(predicted, speaker.opening),
         metrics.amplitude(predicted, speaker.opening),
-        float(np.std(predicted)) / own_spread(subject.lip_pca),
+        float(np.std(predicted)) / subject.lip_pca.opening_spread,
     )
-
-
-def own_spread(lip_pca: LipPca) -> float:
-    """Standard deviation of the opening in the subject's footage, head units: codes have variance 1 there, and are uncorrelated."""
-    rest, moved = (
-        lip_pca.opening(np.zeros((1, len(lip_pca.components)))),
-        lip_pca.opening(np.eye(len(lip_pca.components))),
-    )
-    return float(np.linalg.norm(moved - rest))
 
 
 def predicted_opening(subject: Subject, speech: Float[ndarray, " samples"]) -> Float[ndarray, " frames"]:

@@ -15,6 +15,7 @@ from adnerf_core.audio.inference import encode_stream
 from adnerf_core.config import FPS, RenderOptions
 from adnerf_core.errors import NoFaceFound
 from adnerf_core.evaluation import metrics
+from adnerf_core.evaluation.evaluator import sync_figures
 from adnerf_core.face.landmarks import EYE_CORNERS
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import load_tracker
@@ -62,7 +63,9 @@ def evaluate_cross_driven(
     Returns:
         The figures: `other_voice_sync`, correlation of the rendered mouth opening with the speaker's; `other_voice_amplitude`,
         standard deviation of the former over that of the latter (mouths differ, so 1 is no goal); both None if no face is found
-        in the rendering; `other_voice_lag_ms`, how late the sound was; `other_voice_frames`, the number of frames.
+        in the rendering; `other_voice_lag_ms`, how late the sound was; `other_voice_offset_ms` and
+        `other_voice_offset_confidence`, how much later the rendered lips are than the speaker's (see metrics.sync_offset);
+        `other_voice_frames`, the number of frames.
 
     Raises:
         NotMedia, NoVideo, NoAudio: If a file cannot be used.
@@ -81,7 +84,7 @@ def evaluate_cross_driven(
         "other_voice_sync": metrics.correlation(rendered, speaker.opening),
         "other_voice_amplitude": metrics.amplitude(rendered, speaker.opening),
         "other_voice_lag_ms": 1000 * speaker.lag_s,
-    }
+    } | sync_figures("other_voice", rendered, speaker.opening)
     rounded = {name: None if value is None else round(value, 4) for name, value in figures.items()}
     return rounded | {"other_voice_frames": frames}
 
@@ -120,7 +123,7 @@ def openings(
             if landmarks is None:
                 values.append(np.nan)
             else:
-                right, left = landmarks[list(EYE_CORNERS), :2]
+                right, left = landmarks[list(EYE_CORNERS)]  # with their depth: a turned head has the same unit
                 values.append(float(mouth_opening(landmarks[None, :, :2])[0] / np.linalg.norm(left - right)))
             on_frame(done)
     return np.array(values, np.float32)

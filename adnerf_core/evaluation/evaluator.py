@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
+from adnerf_core.config import FPS
 from adnerf_core.evaluation import metrics
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, LipCodes
 from adnerf_core.evaluation.metrics import Picture
@@ -172,7 +173,7 @@ class Evaluator:
 
         Means over the frames are psnr, head_psnr, true_torso_psnr, mouth_psnr (and _wrong_sound, _true_lips), ssim,
         head_sharpness, mouth_sharpness and lpips (if there is a distance); medians are frames_per_second and
-        frame_cpu_seconds. The others compare series of landmarks: lmd_px, lip_sync, lip_amplitude, quiet_opening, blink,
+        frame_cpu_seconds. The others compare series of landmarks: lmd_px, lip_sync, lip_amplitude, lip_offset_ms, quiet_opening, blink,
         head_jitter_px, lip_jitter_px and what belongs to them. None stands for a figure that cannot be measured.
         """
         scores = {name: np.array(values) for name, values in self.scores.items()}
@@ -210,9 +211,17 @@ class Evaluator:
             "lip_jitter_true_px": metrics.jitter(lips["truth"] - lips["truth"].mean(1, keepdims=True)),
             "lip_sync_true_lips": None,
         }
+        figures |= sync_figures("lip", opening["render"], true)
         if "true_lips" in opening:
             figures["lip_sync_true_lips"] = metrics.correlation(opening["true_lips"], true)
         return figures
+
+
+def sync_figures(name: str, rendered: Float[ndarray, " n"], true: Float[ndarray, " n"]) -> dict[str, float | None]:
+    """Returns `<name>_offset_ms` and `<name>_offset_confidence` of two series of openings (metrics.sync_offset); None if not measured."""
+    offset, confidence = metrics.sync_offset(rendered, true) or (None, None)
+    milliseconds = None if offset is None else 1000 * offset / FPS
+    return {f"{name}_offset_ms": milliseconds, f"{name}_offset_confidence": confidence}
 
 
 def difference(truth: Picture, render: Picture) -> Picture:

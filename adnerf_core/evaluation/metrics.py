@@ -27,6 +27,8 @@ JITTER_WINDOW = 7
 would count fast nods as jitter, a shorter one would follow the jitter itself."""
 JITTER_TRIM = 0.05
 """Share of the frames, the worst ones, that `jitter` leaves out: enough for those in which the detector fails."""
+SYNC_LAGS = range(-15, 16)
+"""Lags, frames, at which `sync_offset` compares two series: .6 s either way, as SyncNet does."""
 QUIET_MARGIN = 3
 """Frames next to speech (0.12 s on either side) that do not count as a pause, because the lips move before the sound starts."""
 
@@ -81,6 +83,29 @@ def amplitude(series: Float[ndarray, " n"], truth: Float[ndarray, " n"]) -> floa
     finite = np.isfinite(series) & np.isfinite(truth)
     spread = float(np.std(truth[finite])) if finite.any() else 0.0
     return float(np.std(series[finite])) / spread if spread > 0 else None
+
+
+def sync_offset(series: Float[ndarray, " n"], truth: Float[ndarray, " n"]) -> tuple[float, float] | None:
+    """How much later `series` is than `truth`, and how certain that is, by their correlation at each of SYNC_LAGS.
+
+    After SyncNet (Chung and Zisserman, "Out of time", 2016), with openings of the mouth in the place of learnt features.
+
+    Args:
+        series, truth: values of consecutive frames; NaN where unknown.
+
+    Returns:
+        The offset, frames, negative if `series` is early: the lag of the highest correlation, between frames by a parabola. The confidence:
+        that correlation minus the median over all lags, 0..2. None if fewer than 3 entries overlap at some lag or a series is constant.
+    """
+    pairs = [(series[max(lag, 0) :], truth[max(-lag, 0) :]) for lag in SYNC_LAGS]
+    curve = [correlation(a[: len(b)], b[: len(a)]) for a, b in pairs]
+    if None in curve:
+        return None
+    top = int(np.argmax(curve[1:-1])) + 1  # a maximum at the end of the range has no parabola
+    before, peak, after = curve[top - 1 : top + 2]
+    bend = before - 2 * peak + after
+    shift = (before - after) / (2 * bend) if bend < 0 else 0.0
+    return SYNC_LAGS[top] + min(max(shift, -0.5), 0.5), peak - float(np.median(curve))
 
 
 def jitter(points: Float[ndarray, "n points 2"]) -> float | None:

@@ -55,7 +55,7 @@ class Metric:
         """Returns the value as text, with its unit."""
         if value is None:
             return "not measured"
-        return f"{value:.1f} {self.unit}" if self.unit == "dB" else f"{value:.2f} {self.unit}".strip()
+        return f"{value:.1f} {self.unit}" if self.unit in ("dB", "ms") else f"{value:.2f} {self.unit}".strip()
 
     @property
     def ranges(self) -> str:
@@ -126,6 +126,14 @@ METRICS = (
         "How far the mouth opens", _figure("lip_amplitude"), "", (0.7, 1.2), (0.5, 1.5),
         "Movement of the rendered mouth relative to the real one: 1 is as lively as in the footage, less looks like mumbling.",
         MORE_SPEECH,
+    ),
+    # ITU-R BT.1359: viewers notice sound that is 45 ms early or 125 ms late. Within a frame, 40 ms, nobody does.
+    Metric(
+        "Lips in time with the sound", _figure("lip_offset_ms"), "ms", (-40, 40), (-80, 80),
+        "How much later the rendered mouth moves than the real one; less than 0 is earlier.",
+        MORE_SPEECH,
+        _sentence("Its confidence is {:.2f}; below 0.35, it may be chance.", "lip_offset_confidence"),
+        optional=True,
     ),
     # R 1.13, L 2.0; 0.1 is noise.
     Metric(

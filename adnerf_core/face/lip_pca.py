@@ -37,6 +37,20 @@ def mouth_distances(landmarks: Float[np.ndarray, "n 478 axes"]) -> Float[np.ndar
     return np.stack([mouth_opening(landmarks), height, width], 1)
 
 
+def lip_gap(shapes: Float[np.ndarray, "n points 3"]) -> Float[np.ndarray, " n"]:
+    """Returns the height of the middle of the upper inner lip above that of the lower one; negative where a linear model crosses them.
+
+    It leaves out the depth between the lips, of which trackers know nothing: their constant would lift small openings more than large ones.
+
+    Args:
+        shapes: LIP_CHIN_LANDMARKS in the head frame (y up), in any unit.
+    """
+    upper, lower = (
+        shapes[:, [LIP_CHIN_LANDMARKS.index(point) for point in lip], 1].mean(1) for lip in (UPPER_INNER, LOWER_INNER)
+    )
+    return upper - lower
+
+
 class LipPca:
     """A linear model of the lips' shape: shape(code) = mean + sum_k code_k * components_k.
 
@@ -82,7 +96,11 @@ class LipPca:
         return self.mean + np.tensordot(codes.astype(np.float32), self.components, 1)
 
     def opening(self, codes: Float[np.ndarray, "n width"]) -> Float[np.ndarray, " n"]:
-        """Returns the mouth_opening of the shapes that codes describe, head units."""
-        landmarks = np.full((len(codes), 478, 3), np.nan, np.float32)
-        landmarks[:, LIP_CHIN_LANDMARKS] = self.decode(codes)
-        return mouth_opening(landmarks)
+        """Returns how far codes open the mouth, as a camera in front of the face sees it, head units; 0 where the lips touch."""
+        return lip_gap(self.decode(codes)).clip(min=0)
+
+    @property
+    def opening_spread(self) -> float:
+        """Standard deviation of the gap between the lips in the frames that the model was fitted to, head units."""
+        # The gap is linear in codes, which are uncorrelated with variance 1 in these frames.
+        return float(np.linalg.norm(lip_gap(self.components)))

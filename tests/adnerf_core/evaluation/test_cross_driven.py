@@ -46,6 +46,7 @@ def test_the_rendered_lips_are_compared_with_the_reference(toy_run, speaker_vide
     ffmpeg.write_wav(sound, ffmpeg.extract_audio(speaker_video.path))
     figures = cross_driven.evaluate_cross_driven(toy_run, speaker_video.path, sound)
     assert figures["other_voice_sync"] == pytest.approx(1) and figures["other_voice_amplitude"] == pytest.approx(1)
+    assert abs(figures["other_voice_offset_ms"]) < 5 and figures["other_voice_offset_confidence"] > 0.5
 
 
 def test_a_reference_without_a_face_is_refused(toy_run, tmp_path):

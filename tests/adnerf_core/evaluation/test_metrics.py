@@ -64,6 +64,21 @@ def test_correlation_and_amplitude_of_a_scaled_series():
     assert metrics.amplitude(3 * truth + 1, truth) == pytest.approx(3)
 
 
+@pytest.mark.parametrize("late", [-7, 0, 2.5, 12])
+def test_a_late_series_is_told_as_late(late):
+    def opening(frame):
+        return np.sin(0.9 * frame) + np.sin(0.37 * frame + 1) + np.sin(0.11 * frame)
+
+    frames = np.arange(200.0)
+    truth, series = opening(frames), 0.5 * opening(frames - late)
+    series[40:50] = np.nan
+    offset, confidence = metrics.sync_offset(series, truth)
+    assert offset == pytest.approx(late, abs=0.2) and 0.5 < confidence < 2
+    unrelated = np.random.default_rng(0).normal(size=200)
+    assert metrics.sync_offset(unrelated, truth)[1] < confidence / 2
+    assert metrics.sync_offset(series[:16], truth[:16]) is None
+
+
 def test_frames_without_a_face_do_not_count():
     truth = np.sin(np.arange(50))
     series = 2 * truth
@@ -77,6 +92,7 @@ def test_frames_without_a_face_do_not_count():
 def test_what_cannot_be_measured_is_none(series):
     assert metrics.correlation(series, np.arange(9.0)) is None
     assert metrics.amplitude(np.arange(9.0), series) is None
+    assert metrics.sync_offset(np.tile(series, 9), np.arange(81.0)) is None
 
 
 def test_eye_aspect_is_height_over_length():

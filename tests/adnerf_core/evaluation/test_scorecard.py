@@ -28,6 +28,8 @@ def test_good_figures_need_no_advice():
         ({"lip_sync": 0.2}, "Lips follow the sound", "poor"),
         ({"lip_amplitude": 1.3}, "How far the mouth opens", "fair"),
         ({"lip_amplitude": 0.4}, "How far the mouth opens", "poor"),
+        ({"lip_offset_ms": 30, "lip_offset_confidence": 0.6}, "Lips in time with the sound", "good"),
+        ({"lip_offset_ms": -120, "lip_offset_confidence": 0.6}, "Lips in time with the sound", "poor"),
         ({"lmd_px": 2.4}, "Shape of the lips", "poor"),
         ({"mouth_psnr": 25.2}, "Right sound against wrong sound", "poor"),
         ({"quiet_opening": 0.3}, "Lips at rest in silence", "fair"),

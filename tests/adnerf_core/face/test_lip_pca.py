@@ -40,6 +40,19 @@ def test_the_opening_has_the_unit_of_the_landmarks_in_two_dimensions_too(talking
     assert np.allclose(mouth_opening(3 * flat), 3 * mouth_opening(flat), rtol=1e-3)
 
 
+def test_codes_open_the_lips_as_they_are_seen_from_the_front(talking):
+    """A depth between the lips, which is constant in tracked landmarks, does not count, and lips do not cross."""
+    behind = talking.copy()
+    behind[:, list(LOWER_INNER), 2] -= 0.5
+    lip_pca = LipPca.fit(behind, 2)
+    codes = lip_pca.encode(behind)
+    apart = talking[:, UPPER_INNER, 1].mean(1) - talking[:, LOWER_INNER, 1].mean(1)
+    assert np.allclose(lip_pca.opening(codes), apart, atol=0.01)
+    assert lip_pca.opening_spread == pytest.approx(apart.std(), rel=0.01)
+    closing = codes[apart.argmin()] - codes[apart.argmax()]
+    assert lip_pca.opening((codes[apart.argmin()] + closing)[None]) == 0
+
+
 def test_a_motion_that_never_happens_has_a_code_of_zero():
     """Synthetic footage can have fewer motions than the code has numbers: rounding noise is not amplified."""
     still = np.random.default_rng(0).normal(0, 1, (1, 478, 3))
