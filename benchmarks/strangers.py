@@ -4,8 +4,8 @@ A CLIP shows somebody who speaks. The opening of the subject's mouth that the au
 opening of that person's mouth, as `evaluate --reference` does, but without rendering: this costs about as much as tracking the face in
 CLIP. Drawn speakers of DRAWN are compared as well: their lips are known.
 
-Prints for each person the correlation, the amplitude (standard deviation of the predicted opening over that of the person's, which only
-people in pictures have in a common unit) and the same over that of the subject's own footage, and the means.
+Prints for each person the correlation, the amplitude (standard deviation of the predicted opening over that of the person's) and the same
+over that of the subject's own footage, and the means. The amplitude with drawn speakers counts if the subject is a drawn one as well.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from adnerf_core.evaluation.cross_driven import Speaker, observe_speaker
 from adnerf_core.files.run_dir import RunDir, write_json
 from adnerf_core.synthesis.subject import Subject, load_subject
 from demo.lips import mouth_track
+from demo.speaker import WIDEST
 from demo.speech import speak
 
 DRAWN = {
@@ -68,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Following]:
 
 
 def drawn_speaker(voice: str, text: str) -> Speaker:
-    """Returns what the demo's speaker says, and how it would be drawn."""
+    """Returns what the demo's speaker says, and how far its mouth would be drawn open, head units."""
     speech = speak(text, voice=voice)
     samples = resample_poly(speech.samples, SAMPLE_RATE, speech.rate).astype(np.float32)
     times = np.arange(len(samples) * FPS // SAMPLE_RATE) / FPS
-    return Speaker(samples, mouth_track(speech.phonemes, times)[0].astype(np.float32), 0.0)
+    return Speaker(samples, WIDEST * mouth_track(speech.phonemes, times)[0].astype(np.float32), 0.0)
 
 
 def follow(subject: Subject, speaker: Speaker) -> Following:
