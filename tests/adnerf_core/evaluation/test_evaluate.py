@@ -54,7 +54,7 @@ def evaluated(toy_run):
 def test_figures_pictures_and_progress(evaluated, toy_run):
     figures, reports = evaluated
     assert json.loads(toy_run.evaluation.read_text()) == figures
-    assert {"psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames"} <= figures.keys()
+    assert {"psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "lip_offset_ms", "held_out_frames"} <= figures.keys()
     assert figures["held_out_frames"] == HELD_OUT and figures["size"] == SIZE
     assert 0.5 < figures["ssim"] < 1 and figures["psnr"] > 20
     assert figures["mouth_psnr_true_lips"] > figures["mouth_psnr_wrong_sound"]
