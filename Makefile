@@ -56,8 +56,8 @@ check: test-env ## check style, the imports between the rooms, and known vulnera
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.audit
 
-images-check: test-env  ## build the images and run them with Compose, where there is a container engine
-	$(BIN)/python -m tests.images
+images-check: test-env  ## build the images and run them with Compose, where there is a container engine; VIDEO=me.mp4 AUDIO=say.wav: a video, too
+	$(BIN)/python -m tests.images $(if $(VIDEO),'$(VIDEO)' '$(AUDIO)')
 
 constraints: test-env   ## write the versions of .venv to constraints.txt, for the images; run it after the tests have passed
 	$(BIN)/python -m tests.constraints

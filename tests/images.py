@@ -1,8 +1,8 @@
 """Builds the images and runs them with Compose once, from nothing to a service that is ready (`make images-check`).
 
-    python -m tests.images
+    python -m tests.images [VIDEO AUDIO]
 
-It needs a container engine with Compose, and registries for the base images; without an engine it says so, and ends with status 1,
+With footage and speech, it also trains a subject (preset `draft`) and downloads a video of it. It needs a container engine with Compose, and registries for the base images; without an engine it says so, and ends with status 1,
 because nothing was checked. The project has a name, volumes, ports and secrets of its own, and is removed at the end.
 """
 
@@ -15,10 +15,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
 
+from adnerf_client import AdnerfError, Client
 from tests.servers import free_port
 
 ROOT = Path(__file__).parents[1]
@@ -70,8 +72,12 @@ def engine_missing() -> str:
     return ""
 
 
-def check(compose: Compose) -> None:
-    """Follows docs/operations.md, "With containers". Raises AssertionError, CalledProcessError or TimeoutError."""
+def check(compose: Compose) -> str:
+    """Follows docs/operations.md, "With containers". Raises AssertionError, CalledProcessError or TimeoutError.
+
+    Returns:
+        The token of a key.
+    """
     compose.run("build")
     token = compose.run(
         "run", "--rm", "api", "adnerf", "keys", "create", "--name", "first", "--scopes", "read,write,admin", output=True
@@ -99,19 +105,32 @@ def check(compose: Compose) -> None:
             time.sleep(2)
     for name in OURS:
         compose.run("exec", "-T", name, "sh", "-c", "! touch /x 2>/dev/null && test $(id -u) = 10001")
+    return token
 
 
-def main() -> int:
-    """Returns the exit status: 0 if all was checked and is right."""
+def make_a_video(compose: Compose, token: str, footage: Path, speech: Path, folder: Path) -> None:
+    """Does the main job in the containers, and checks that the video was made, signed and marked there. Raises AdnerfError or AssertionError."""
+    with Client(f"http://127.0.0.1:{compose.api_port}", api_key=token) as adnerf:
+        subject = adnerf.wait(adnerf.subjects.create(footage, name="Ann", consent="Ann agreed", preset="draft"))
+        video = adnerf.wait(adnerf.videos.create(subject, speech))
+        path = adnerf.videos.download(video, folder / "said.mp4")
+        print(f"{video.duration_s:.1f} s, {path.stat().st_size} bytes, held-out PSNR {subject.quality.psnr:.1f} dB")
+        assert adnerf.verify(path).made_here
+
+
+def main(files: Sequence[str]) -> int:
+    """Returns the exit status: 0 if all was checked and is right. `files`: none, or footage and speech."""
     if why := engine_missing():
         print(f"NOT CHECKED: {why}. Install Docker with Compose 2.24 or newer, and start it.", file=sys.stderr)
         return 1
     with tempfile.TemporaryDirectory() as folder:
         compose = Compose(Path(folder))
         try:
-            check(compose)
+            token = check(compose)
+            if files:
+                make_a_video(compose, token, *map(Path, files), Path(folder))
             compose.run("images")
-        except (AssertionError, subprocess.SubprocessError, TimeoutError) as error:
+        except (AdnerfError, AssertionError, subprocess.SubprocessError, TimeoutError) as error:
             compose.run("logs", "--tail", "30")
             print(f"FAILED: {error}", file=sys.stderr)
             return 1
@@ -122,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

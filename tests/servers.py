@@ -6,7 +6,7 @@ them). `freeze` sends SIGSTOP, and `thaw` SIGCONT.
 
     python -m tests.servers
 
-runs all of them until Ctrl-C and prints the settings to export.
+runs all of them until Ctrl-C and prints the settings, as a file that a shell, systemd and Compose can read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -322,7 +323,7 @@ def main() -> None:
     with running(Redis, PostgreSQL, S3) as (broker, database, store):
         settings = {"database_url": database.url, "broker_url": broker.url, **store.settings}
         for name, value in settings.items():
-            print(f"export ADNERF_{name.upper()}={value}", flush=True)
+            print(f"ADNERF_{name.upper()}={shlex.quote(value)}", flush=True)
         print("# Ctrl-C stops the servers and deletes their data.", flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
 

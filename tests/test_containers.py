@@ -126,6 +126,7 @@ def test_only_the_images_of_workers_have_torch_and_the_one_for_cpus_no_cuda():
     makefile = (ROOT / "Makefile").read_text()
     assert re.search(r"TORCH := (.*)", makefile)[1] in (ROOT / "constraints.txt").read_text().splitlines()
     arguments = SERVICES["worker-cpu"]["build"]["args"]
+    assert arguments["COMPILER"] == ""
     assert arguments["TORCH_INDEX"] == re.search(r"CPU_INDEX := (.*)", makefile)[1] and "cuda" not in arguments["BASE"]
     assert "args" not in SERVICES["worker-gpu"]["build"]
 
@@ -171,7 +172,7 @@ def test_all_variables_are_settings_and_secrets_have_no_default():
         ours = {name for name in service.get("environment", {}) if name.startswith(PREFIX)}
         assert ours <= known
     values = example()
-    variables = dict(re.findall(r"\$\{(\w+):([-?])", text))
+    variables = dict(re.findall(r"\$\{(\w+):?([-?])", text))
     assert set(variables) == set(values)
     assert {name for name, operator in variables.items() if operator == "?"} == {
         "POSTGRES_PASSWORD",
@@ -180,11 +181,19 @@ def test_all_variables_are_settings_and_secrets_have_no_default():
         "WEBHOOK_KEY",
         "REDIS_PASSWORD",
     }
-    for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", text):
+    for name, default in re.findall(r"\$\{(\w+):?-([^}]*)\}", text):
         assert values[name] == ("" if name in OWN_SERVERS else default), name
     assert not any(values[name] for name, operator in variables.items() if operator == "?")
-    ignored = subprocess.run(["git", "check-ignore", "--quiet", ".env"], cwd=ROOT)
-    assert ignored.returncode == 0
+    for name in (".env", "adnerf.env"):
+        assert subprocess.run(["git", "check-ignore", "--quiet", name], cwd=ROOT).returncode == 0
+
+
+def test_all_settings_can_be_given_to_the_processes_that_have_more_than_the_database_s():
+    for name, service in SERVICES.items():
+        given = service.get("env_file", [])
+        assert given == [{"path": "adnerf.env", "required": False}] * (
+            name in ("api", "beat", "worker-cpu", "worker-gpu")
+        )
 
 
 @pytest.mark.parametrize(
@@ -225,13 +234,24 @@ def test_a_process_gets_the_secrets_that_it_needs_and_no_others():
 
 
 def test_the_workers_that_render_have_the_fonts_that_messages_name_and_take_folders_of_the_operators():
-    (packages,) = re.findall(r"apt-get install .*? (python3 [\w -]+?) &&", dict(instructions("Dockerfile.gpu"))["RUN"])
+    (packages,) = re.findall(r"apt-get install .*? (python3 [\w $-]+?) &&", dict(instructions("Dockerfile.gpu"))["RUN"])
     named = re.findall(r"apt install ([\w-]+)", (ROOT / "adnerf_core/synthesis/fonts.py").read_text())
     assert set(named) == {"libfribidi0", "fonts-noto-cjk"} and set(named) <= set(packages.split())
     folders = {"ADNERF_FONTS_DIR": "${FONTS_DIR:-}", "ADNERF_VOICES_DIR": "${VOICES_DIR:-}"}
     for name, service in SERVICES.items():
         given = {key: value for key, value in service.get("environment", {}).items() if key in folders}
         assert given == (folders if name in ("worker-cpu", "worker-gpu") else {}), name
+
+
+def test_triton_finds_a_compiler_and_a_folder_from_which_it_may_load_what_it_compiles():
+    """gcc itself, the C library's headers, and Python's; Docker mounts the tmpfs of /tmp with `noexec`."""
+    steps = instructions("Dockerfile.gpu")
+    arguments = dict(rest.split("=", 1) for word, rest in steps if word == "ARG")
+    assert set(shlex.split(arguments["COMPILER"])[0].split()) == {"gcc", "libc6-dev", "libpython3-dev"}
+    final = dict(steps)
+    assert "$COMPILER" in final["RUN"]
+    cache = re.search(r"TRITON_CACHE_DIR=(\S+)", final["ENV"])[1]
+    assert Path(cache).is_relative_to(final["VOLUME"]) and "worker-gpu:/data" in SERVICES["worker-gpu"]["volumes"]
 
 
 def test_scaling_survives_the_next_start():

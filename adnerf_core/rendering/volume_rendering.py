@@ -16,7 +16,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import cache
-from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -98,16 +97,19 @@ def weights_from_optical_depth(optical_depth: Float[Tensor, "rays samples"]) -> 
 def _kernel(device: torch.device) -> Callable[[Tensor], Weights] | None:
     """Returns the Triton kernel that computes weights_from_optical_depth on a GPU; None if Triton is missing or a trial of it fails.
 
-    Triton needs more than itself: a C compiler, Python's headers, and a cache folder from which libraries may be loaded.
+    Triton needs more than itself: a C compiler, Python's headers, and a cache folder from which libraries may be loaded. What is missing
+    is logged once a process.
     """
-    if find_spec("triton") is None:
-        return None
     try:
         from adnerf_core.rendering import ray_kernels
 
         ray_kernels.check(weights_from_optical_depth, device)
-    except Exception as error:  # of Triton, of the compilers that it starts, of the driver, of the comparison
-        log.info("The Triton kernels are not used; results are the same without. %s: %s", type(error).__name__, error)
+    except (
+        Exception
+    ) as error:  # no Triton; of Triton, of the compilers that it starts, of the driver, of the comparison
+        log.warning(
+            "The Triton kernels are not used; results are the same without. %s: %s", type(error).__name__, error
+        )
         return None
     return ray_kernels.weights_from_optical_depth
 

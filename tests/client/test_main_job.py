@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from adnerf_client import Background, JobFailed, NotFound, Options, View
@@ -11,6 +16,8 @@ from adnerf_client.models import BurntCaptions, Captions
 from adnerf_core.config import RenderOptions
 from api.schemas import base, resources
 from tests.client.conftest import CONSENT
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_subject_and_a_video_are_made_and_saved(service, client):
@@ -183,3 +190,19 @@ def test_unknown_fields_and_states_of_a_newer_service_are_kept():
         }
     )
     assert (job.kind, job.state, job.mood, job.ended) == ("sing", "dreaming", "good", False)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+@pytest.mark.parametrize("name", ["README.md", "docs/operations.md"])
+def test_the_requests_that_the_documents_show_are_accepted(client, service, name):
+    """As somebody would type them, with the ids of a subject and a video in place of the dots."""
+    (block,) = re.findall(r"```sh\n(API=.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    service.start_worker()
+    service.file("me.mp4")
+    video = service.ready_video(client)
+    typed = block.replace("http://127.0.0.1:8000", service.url)
+    typed = typed.replace("sub_...", video.subject_id).replace("vid_...", video.id)
+    strict = 'set -e; curl() { command curl --silent --show-error --fail-with-body "$@"; }\n'
+    ran = subprocess.run(["bash", "-c", strict + typed], cwd=service.folder, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert (service.folder / "said.mp4").stat().st_size == video.size_bytes

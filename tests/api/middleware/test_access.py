@@ -5,23 +5,29 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
 import time
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 
 from api.app import create_app
 from api.middleware import peer_user
 from storage.local_token import FILE
+from storage.settings import Settings
 from storage.tables import api_keys
 from tests.api.conftest import VIDEO, check_problem, serving
 
+DOCS = Path(__file__).parents[3] / "docs"
 STRANGERS = {
     "a name bound to 127.0.0.1": {"Host": "evil.example"},
     "another address of this machine": {"Host": "10.1.2.3:8000"},
@@ -170,13 +176,19 @@ def test_another_user_of_this_machine_gets_nothing_without_the_token(app, settin
         assert b" 200 " in answer.splitlines()[0]
 
 
-PLAIN = "proxy_pass http://127.0.0.1:{port};"
+PLAIN = "proxy_pass http://127.0.0.1:8000;"
 KEEPING_ALIVE = PLAIN + ' proxy_http_version 1.1; proxy_set_header Connection "";'
 
 
 @contextmanager
-def nginx(folder, target: str, location: str):
-    """A real nginx as it is usually installed: its workers run as another user. Yields its URL."""
+def nginx(folder, target: str, server: str):
+    """A real nginx as it is usually installed: its workers run as another user. Yields its port.
+
+    Args:
+        folder: for its files.
+        target: URL of the service, in place of http://127.0.0.1:8000.
+        server: its `server` block, which listens on port 443; another port takes its place.
+    """
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     config = folder / "nginx.conf"
@@ -186,10 +198,12 @@ def nginx(folder, target: str, location: str):
             events {{}}
             http {{
                 access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
-                server {{ listen 127.0.0.1:{port}; location / {{ {location.format(port=target.rpartition(":")[2])} }} }}
+                include {folder}/server.conf;
             }}
         """)
     )
+    server = server.replace("http://127.0.0.1:8000", target).replace("listen 443", f"listen 127.0.0.1:{port}")
+    (folder / "server.conf").write_text(server)
     process = subprocess.Popen(["nginx", "-c", str(config), "-p", str(folder)], stderr=subprocess.DEVNULL)
     try:
         for _ in range(100):
@@ -198,22 +212,59 @@ def nginx(folder, target: str, location: str):
                 break
             except OSError:
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}"
+        yield port
     finally:
         process.terminate()
         process.wait(10)
 
 
+needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx: apt-get install nginx-light")
+
+
 @needs_users
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx: apt-get install nginx-light")
+@needs_nginx
 @pytest.mark.parametrize("location", [PLAIN, KEEPING_ALIVE], ids=["defaults", "HTTP/1.1"])
 def test_a_service_without_keys_is_closed_behind_a_real_nginx(app, tmp_path, location):
-    with serving(app) as url, nginx(tmp_path, url, location) as outside, httpx.Client(base_url=outside) as stranger:
+    server = f"server {{ listen 443; location / {{ {location} }} }}"
+    with (
+        serving(app) as url,
+        nginx(tmp_path, url, server) as port,
+        httpx.Client(base_url=f"http://127.0.0.1:{port}") as stranger,
+    ):
         for method, path in (("GET", "/v1/me"), ("GET", "/v1/subjects"), ("GET", "/metrics")):
             check_problem(stranger.request(method, path), "keys_needed")
         made = stranger.post("/v1/keys", json={"owner": "local", "name": "mine", "scopes": ["admin"]})
         check_problem(made, "keys_needed")
         assert httpx.get(f"{url}/v1/me").status_code == 200
+
+
+@needs_nginx
+def test_the_proxy_of_the_documents_passes_uploads_on_as_they_come_and_names_the_client(settings, tmp_path, caplog):
+    (server,) = re.findall(r"```nginx\n(.*?)```", (DOCS / "operations.md").read_text(), re.DOTALL)
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "chain.pem")
+    certificate.private_key_pem.write_to_path(tmp_path / "key.pem")
+    server = server.replace("/etc/nginx/adnerf-", f"{tmp_path}/")
+    trusting = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+    app = create_app(settings.replace(trusted_proxies="127.0.0.1"))
+    with app.state.database.session() as session:
+        _, token = api_keys.create(session, owner="local", name="first", scopes=["read", "write"])
+    caplog.set_level("INFO")
+    with (
+        serving(app) as url,
+        nginx(tmp_path, url, server) as port,
+        httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=trusting) as client,
+    ):
+        check_problem(client.get("/v1/me", headers={"X-Forwarded-For": "203.0.113.9"}), "unauthorized")
+        client.headers["Authorization"] = f"Bearer {token}"
+        assert client.get("/v1/me").json()["owner"] == "local"
+        files, data = {"video": ("ann.mp4", VIDEO)}, {"name": "A", "consent": "A agreed"}
+        assert client.post("/v1/subjects", data=data, files=files).status_code == 202
+    assert "203.0.113.9" in [getattr(record, "client", None) for record in caplog.records]
+    assert "buffered" not in (tmp_path / "error.log").read_text()
+    largest = int(re.search(r"client_max_body_size (\d+)m", server)[1]) * 2**20
+    assert largest > Settings.model_fields["max_video_bytes"].default + 2**20
 
 
 def test_the_token_is_accepted_as_a_key_would_be_until_there_is_one(client, app, settings):
