@@ -2,8 +2,9 @@
 
     python -m tests.images [VIDEO AUDIO]
 
-With footage and speech, it also trains a subject (preset `draft`) and downloads a video of it. It needs a container engine with Compose, and registries for the base images; without an engine it says so, and ends with status 1,
-because nothing was checked. The project has a name, volumes, ports and secrets of its own, and is removed at the end.
+With footage and speech, it also trains a subject (preset `draft`) and downloads a video of it. It needs a container engine with Compose,
+and registries for the base images; without an engine it says so, and ends with status 1, because nothing was checked. The project has a
+name, volumes, ports and secrets of its own, and is removed at the end.
 """
 
 from __future__ import annotations
@@ -109,7 +110,11 @@ def check(compose: Compose) -> str:
 
 
 def make_a_video(compose: Compose, token: str, footage: Path, speech: Path, folder: Path) -> None:
-    """Does the main job in the containers, and checks that the video was made, signed and marked there. Raises AdnerfError or AssertionError."""
+    """Does the main job in the containers, and checks that the service knows the video as its own.
+
+    Raises:
+        AdnerfError, AssertionError.
+    """
     with Client(f"http://127.0.0.1:{compose.api_port}", api_key=token) as adnerf:
         subject = adnerf.wait(adnerf.subjects.create(footage, name="Ann", consent="Ann agreed", preset="draft"))
         video = adnerf.wait(adnerf.videos.create(subject, speech))
