@@ -194,7 +194,7 @@ def nginx(folder, target: str, server: str):
     config = folder / "nginx.conf"
     config.write_text(
         textwrap.dedent(f"""
-            user nobody nogroup; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log;
+            user nobody nogroup; daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log warn;
             events {{}}
             http {{
                 access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;
@@ -259,7 +259,7 @@ def test_the_proxy_of_the_documents_passes_uploads_on_as_they_come_and_names_the
         check_problem(client.get("/v1/me", headers={"X-Forwarded-For": "203.0.113.9"}), "unauthorized")
         client.headers["Authorization"] = f"Bearer {token}"
         assert client.get("/v1/me").json()["owner"] == "local"
-        files, data = {"video": ("ann.mp4", VIDEO)}, {"name": "A", "consent": "A agreed"}
+        files, data = {"video": ("ann.mp4", VIDEO + bytes(100_000))}, {"name": "A", "consent": "A agreed"}
         assert client.post("/v1/subjects", data=data, files=files).status_code == 202
     assert "203.0.113.9" in [getattr(record, "client", None) for record in caplog.records]
     assert "buffered" not in (tmp_path / "error.log").read_text()
