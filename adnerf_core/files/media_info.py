@@ -11,6 +11,7 @@ import ffmpeg
 from adnerf_core.config import FPS
 from adnerf_core.errors import ACCEPTED_MEDIA, MediaTooLarge, MediaTooLong, NoAudio, NotMedia
 from adnerf_core.files.ffmpeg_process import MAX_PIXELS, running, untrusted_input
+from adnerf_core.files.interlacing import field_order
 from adnerf_core.files.media_kinds import HEAD_BYTES, refused_kind
 from adnerf_core.files.packets import Packets, TooManyPackets, read_packets
 from adnerf_core.files.sound_choice import choose_track
@@ -35,6 +36,10 @@ RESTARTING = ("mpegts", "ogg")
 
 YUV = ("yuv", "nv", "uyvy", "p0")
 """Beginnings of the names of YUV's pixel formats."""
+
+INTERLACED_ROWS, PROGRESSIVE_ROWS, INTERLACED_FPS = (400, 1088), 720, 31.0
+"""Heights, px, and largest rate at which video may be interlaced: between 480 and 1080 lines, and something may be cut off, but never the
+720 lines of HD; at 25 or 29.97 pictures a second."""
 
 GOOD_FPS = 20.0
 """Pictures a second below which a note says that more are needed: at 25, most would be shown twice."""
@@ -69,7 +74,9 @@ class MediaInfo:
         transfer: transfer function, likewise; that of HDR is a key of HDR.
         full_range: whether black is 0 and white 255, instead of 16 and 235.
         planar_yuv: whether the pictures are stored as planes of YUV.
-        interlaced: whether the file says that its pictures consist of two fields.
+        interlaced: whether the pictures consist of two fields, as the file says or as they show.
+        fields: which field is the first, `tff` or `bff`, where the file does not say so but the pictures show it; else empty.
+        proprietary: whether only Dolby Vision can tell the colours.
         sample_rate: audio samples per second; 0 without audio.
         channels: 1 for mono, 2 for all else; 0 without audio.
         sound_s: time at which the sound ends, s.
@@ -96,6 +103,8 @@ class MediaInfo:
     full_range: bool = False
     planar_yuv: bool = False
     interlaced: bool = False
+    fields: str = ""
+    proprietary: bool = False
     sample_rate: int = 0
     channels: int = 0
     sound_s: float = 0.0
@@ -112,7 +121,7 @@ class MediaInfo:
         return HDR.get(self.transfer, "")
 
 
-def probe(path: Path, *, audio_track: int | None = None) -> MediaInfo:
+def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> MediaInfo:
     """Reads a file through and returns what it holds. Only sound is decoded, if there is a choice to make, and its start only.
 
     Reading to the end is necessary because headers are wrong in truncated files and missing in browser recordings.
@@ -120,6 +129,7 @@ def probe(path: Path, *, audio_track: int | None = None) -> MediaInfo:
     Args:
         path: the file.
         audio_track: the sound track to use, from 1 on; by default the one that holds speech.
+        look: whether some pictures are decoded, too, to find out whether they are interlaced.
 
     Raises:
         NotMedia: if ffmpeg cannot read it, or its format is not on the allow-list.
@@ -143,6 +153,7 @@ def probe(path: Path, *, audio_track: int | None = None) -> MediaInfo:
         raise MediaTooLong(f"The file lasts {duration / 3600:.1f} h; the limit is {MAX_SECONDS / 3600:.0f} h.")
     track, channel = _track(path, description.audios, audios, audio_track)
     stream = description.audios[track - 1] if track else None
+    fields = field_order(path, chosen, film.seconds) if look and _may_be_interlaced(video) else ""
     info = MediaInfo(
         duration_s=duration,
         has_video=video.width > 0,
@@ -158,7 +169,9 @@ def probe(path: Path, *, audio_track: int | None = None) -> MediaInfo:
         transfer=video.transfer,
         full_range=video.full_range,
         planar_yuv=video.pixels.startswith("yuv4"),
-        interlaced=video.interlaced,
+        interlaced=video.interlaced or bool(fields),
+        fields=fields,
+        proprietary=video.proprietary,
         sample_rate=stream.rate if stream else 0,
         channels=stream.channels if stream else 0,
         sound_s=audios[track - 1].end_s if track else 0.0,
@@ -261,6 +274,13 @@ def _track(
         filled = {wanted: usable[wanted]}
     preferred = next((n for n in filled if streams[n - 1].default), next(iter(filled)))
     return choose_track(path, filled, preferred)
+
+
+def _may_be_interlaced(video: VideoStream) -> bool:
+    """Whether pictures may consist of fields without a word about it in the file's headers."""
+    (least, most), rows = INTERLACED_ROWS, video.stored[1]
+    possible = least <= rows <= most and rows != PROGRESSIVE_ROWS and video.fps < INTERLACED_FPS
+    return possible and not video.interlaced and video.pixels.startswith("yuv4")
 
 
 def _is_hd(width: int, height: int) -> bool:

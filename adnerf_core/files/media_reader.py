@@ -67,7 +67,7 @@ def read_frames(
             and complete when the stream has ended.
 
     Raises:
-        NotMedia: if nothing can be decoded.
+        NotMedia: if nothing can be decoded, or its colours would be wrong.
         NoVideo: if the file has no pictures.
         DiskFull: if `footage` does not fit on the disk.
         MediaTooLarge, MediaTooLong: at the limits of probe() and of the process.
@@ -75,12 +75,20 @@ def read_frames(
     info = info or probe(path)
     if not info.has_video:
         raise NoVideo("The video has no pictures.")
+    if info.proprietary:
+        raise NotMedia(
+            "The video is Dolby Vision without a base layer (profile 5), whose colors other programs cannot read.",
+            "Export it as SDR, HLG or HDR10, and send that.",
+        )
     width, height = size or (crop or (0, 0, info.width, info.height))[2:]
     number = max(1, round((MAX_SECONDS if duration_s is None else duration_s) * fps))
     # No seeking to the very start: a Matroska file whose end, and with it the index, is cut off cannot do that.
     seek_s = max(0.0, start_s - SEEK_MARGIN_S)
     source = untrusted_input(path, **({"ss": seek_s} if seek_s else {}))
-    pictures = _pictures(source, info, fps, start_s, seek_s)
+    whole = info.width, info.height
+    if footage is not None and crop is None and max(width, height) <= FOOTAGE_EDGE < max(whole):
+        whole = footage_size(*whole)  # nothing larger is wanted, and a 4K picture is scaled once
+    pictures = _pictures(source, info, whole, fps, start_s, seek_s)
     if footage is not None:
         split = pictures.filter_multi_output("split")
         pictures, stored = split[0], split[1]
@@ -109,15 +117,18 @@ def _raw_frames(child: FfmpegProcess, height: int, width: int) -> Iterator[UInt8
         raise NotMedia("No picture of the video can be decoded.")
 
 
-def _pictures(source: FilterableStream, info: MediaInfo, fps: float, start_s: float, seek_s: float) -> FilterableStream:
-    """The pictures of a video from `start_s` on, `fps` a second; `source` begins at `seek_s`."""
+def _pictures(
+    source: FilterableStream, info: MediaInfo, size: tuple[int, int], fps: float, start_s: float, seek_s: float
+) -> FilterableStream:
+    """The pictures of a video from `start_s` on, `fps` a second, scaled to `size`; `source` begins at `seek_s`."""
     # The filter `fps` shows the last picture of the half-open step around k / fps. Shifted by half a step, less half a
     # picture of the file, this is the nearest one.
     shift = max(MIN_SHIFT_S, 0.5 / fps - 0.5 / info.fps) if info.fps else 0.0
     pictures = source[f"V:{info.video_stream}"]
     if info.planar_yuv and min(info.width, info.height) >= MIN_INTERLACED_EDGE:
-        # Pictures that are not marked as interlaced pass through. Headers do not always say what the pictures are.
-        pictures = pictures.filter("bwdif", mode="send_frame", deint="interlaced")
+        # Where the file's word counts, pictures that are not marked as interlaced pass through.
+        found = {"parity": info.fields, "deint": "all"} if info.fields else {"deint": "interlaced"}
+        pictures = pictures.filter("bwdif", mode="send_frame", **found)
     pictures = (
         pictures.filter("setpts", f"PTS+({seek_s + shift})/TB")
         .filter("fps", fps, start_time=start_s)
@@ -126,7 +137,7 @@ def _pictures(source: FilterableStream, info: MediaInfo, fps: float, start_s: fl
     if info.hdr:
         pictures = _sdr(pictures, info)
     options = {"in_color_matrix": "bt709"} if info.untagged_hd and not info.hdr else {}  # ffmpeg would take BT.601
-    return pictures.filter("scale", info.width, info.height, flags=SCALING, **options)
+    return pictures.filter("scale", *size, flags=SCALING, **options)
 
 
 def _sdr(pictures: FilterableStream, info: MediaInfo) -> FilterableStream:

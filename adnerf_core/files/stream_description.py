@@ -27,6 +27,7 @@ class VideoStream:
         primaries: likewise.
         transfer: likewise, such as `arib-std-b67` (HLG).
         interlaced: whether the pictures consist of two fields.
+        proprietary: whether only Dolby Vision can tell the colours: profile 5, and others without a base layer.
     """
 
     width: int = 0
@@ -39,6 +40,7 @@ class VideoStream:
     primaries: str = ""
     transfer: str = ""
     interlaced: bool = False
+    proprietary: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,14 @@ def _video(stream: str) -> VideoStream:
         primaries=primaries,
         transfer=transfer,
         interlaced=any(order in details for order in FIELD_ORDERS),
+        proprietary=_is_proprietary(stream),
     )
+
+
+def _is_proprietary(stream: str) -> bool:
+    """Whether a stream is Dolby Vision that is not compatible with anything else: profile 5, or compatibility 0 of those after 8."""
+    found = re.search(r"DOVI configuration record: .*profile: (\d+).*compatibility id: (\d+)", stream)
+    return found is not None and (found[1] == "5" or (int(found[1]) > 8 and found[2] == "0"))
 
 
 def _colours(details: list[str]) -> tuple[str, str, str]:

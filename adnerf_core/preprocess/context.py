@@ -72,7 +72,8 @@ class PreprocessContext:
     def media(self) -> ffmpeg.MediaInfo:
         """What the video file holds; it is probed at the first call only, even across restarts."""
         if not self.record("media").exists():
-            write_json(self.record("media"), asdict(ffmpeg.probe(self.video, audio_track=self.config.audio_track)))
+            info = ffmpeg.probe(self.video, audio_track=self.config.audio_track, look=True)
+            write_json(self.record("media"), asdict(info))
         return ffmpeg.MediaInfo(**read_json(self.record("media")))
 
     def facts(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def measure(clip: Clip, kind: Kind, path: Path) -> dict[str, Any]:
     """Reads the file of a kind and returns figures: `verdict` is `ok`, or what is out of the kind's limits."""
     figures: dict[str, Any] = {"kind": kind.name}
     try:
-        info = ffmpeg.probe(path)
+        info = ffmpeg.probe(path, look=True)
         late_s = np.zeros(len(clip.frames))
         if kind.limits.color is not None:
             found, late_s = compare_pictures(clip, path, info)

@@ -22,6 +22,9 @@ HDR = "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt2020:t=%s:m=bt2020nc:
 """Filters that make SDR pictures HDR, white at 203 cd/m2."""
 X265 = "-c:v libx265 -preset ultrafast -crf 10 -x265-params log-level=error -tag:v hvc1 -colorspace bt2020nc -color_primaries bt2020"
 FIELDS = "minterpolate=fps=50:mi_mode=mci:me_mode=bilat,tinterlace=interleave_top,setfield=tff"
+UNMARKED = (
+    "minterpolate=fps=50:mi_mode=mci:me_mode=bilat,scale=576:576:flags=bicubic,tinterlace=interleave_%s,setfield=prog"
+)
 UNTAGGED = "setparams=colorspace=unknown:color_primaries=unknown:color_trc=unknown"
 NO_TAGS = "-colorspace 2 -color_primaries 2 -color_trc 2"
 M2TS = "-c:a ac3 -f mpegts -mpegts_m2ts_mode 1"
@@ -125,6 +128,23 @@ def _slow_recorder(clip: Clip) -> None:
     )(clip)
 
 
+def _dolby_vision(clip: Clip) -> None:
+    """HEVC whose header says that it is Dolby Vision of profile 5: the record (`dvcC`) is put into each box around it."""
+    _by(f"-i base.mov {X265} -pix_fmt yuv420p10le -an dolby.mp4")(clip)
+    data = (clip.folder / "dolby.mp4").read_bytes()
+    record = struct.pack(">I4sBBHI", 32, b"dvcC", 1, 0, 5 << 9 | 1 << 3 | 0b101, 0) + bytes(16)
+    path = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd", b"hvc1")
+    starts = [data.rindex(path[0]) - 4]
+    for name in path[1:]:
+        starts.append(data.index(name, starts[-1]) - 4)
+    end = starts[-1] + int.from_bytes(data[starts[-1] : starts[-1] + 4], "big")
+    data = bytearray(data)
+    for start in starts:
+        data[start : start + 4] = (int.from_bytes(data[start : start + 4], "big") + len(record)).to_bytes(4, "big")
+    data[end:end] = record
+    (clip.folder / "dolby.mp4").write_bytes(data)
+
+
 def _animated_webp(clip: Clip) -> None:
     pictures = [Image.fromarray(frame) for frame in clip.frames[:3]]
     pictures[0].save(clip.folder / "animated.webp", save_all=True, append_images=pictures[1:])
@@ -193,6 +213,22 @@ FOOTAGE = [
         "pal.ts",
         Limits(psnr=26),
     ),
+    _film(
+        "interlaced, not marked",
+        f"-vf {UNMARKED % 'top'} {FILM} -c:a aac",
+        "unmarked.mp4",
+        Limits(psnr=24),
+        "interlaced",
+    ),
+    _film(
+        "interlaced, not marked, bottom field first",
+        f"-vf {UNMARKED % 'bottom'} {FILM} -c:a aac",
+        "bottom.mp4",
+        Limits(psnr=24),
+        "interlaced",
+    ),
+    _film("progressive, 576 lines", f"-vf scale=576:576:flags=bicubic {FILM} -c:a aac", "rows.mp4"),
+    Kind("Dolby Vision, profile 5", "dolby.mp4", _dolby_vision, refused="Dolby Vision"),
     _halves("two AVCHD clips joined: merged.mts", f"{FILM} {M2TS}", f"{FILM} {M2TS}", "base.mov", JOINED, _joined),
     _halves(
         "size of pictures changes: sizes.ts",

@@ -20,6 +20,8 @@ QUICK = [
     "HLG, HEVC 10 bit (iPhone)",
     "untagged HD",
     "interlaced, H.264",
+    "interlaced, not marked",
+    "Dolby Vision, profile 5",
     "two AVCHD clips joined",
     "mono, then stereo",
     "60 ms of sound lost each second",
