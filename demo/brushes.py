@@ -13,6 +13,7 @@ from demo.easel import (
     CHIN,
     EYES,
     HEAD_ROWS,
+    JAW_LINE,
     LEFT,
     LIPS,
     MOUTH_CORNERS,
@@ -158,8 +159,19 @@ def hat(easel: Easel, layer: np.ndarray, color: np.ndarray) -> None:
     _over(layer, color * shade[..., None], cover)
 
 
-def glasses(easel: Easel) -> np.ndarray:
-    """Returns a layer with glasses: dark rims, and lenses with a weak reflection."""
+def mask(easel: Easel, layer: np.ndarray, color: np.ndarray) -> None:
+    """Puts a cloth over nose, mouth and chin."""
+    points = easel.points
+    top = points[NOSE_BASE, :2] + (0, -16)
+    outline = [points[k, :2] for k in JAW_LINE] + [top]
+    cover = easel.polygon(np.array(outline), soft=0.8, grow=2)
+    beside = np.abs(easel.x - easel.center) / 45
+    pleats = 0.06 * np.sin((easel.y - top[1]) * 0.7)
+    _over(layer, color * (1.05 - 0.3 * beside**2 + pleats + 0.02 * easel.noise(1, 1))[..., None], cover)
+
+
+def glasses(easel: Easel, dark: bool = False) -> np.ndarray:
+    """Returns a layer with glasses: dark rims, and lenses with a weak reflection, or `dark` ones."""
     rims, lens = np.zeros(easel.x.shape, np.float32), np.zeros(easel.x.shape, np.float32)
     centers = [easel.points[list(eye), :2].mean(0) + (0, 3) for eye in EYES]
     slope = (centers[1][1] - centers[0][1]) / (centers[1][0] - centers[0][0])
@@ -168,6 +180,8 @@ def glasses(easel: Easel) -> np.ndarray:
         distance = ((np.abs(x) / 18.5) ** 3 + (np.abs(y) / 13.5) ** 3) ** (1 / 3)
         rims = np.maximum(rims, np.clip((1.15 - np.abs(distance - 1) * 13) * PAINT, 0, 1))
         lens = np.maximum(lens, (distance < 1) * (0.05 + 0.12 * np.exp(-(((x + y + 9) / 4) ** 2))))
+        if dark:
+            rims = np.maximum(rims, 0.97 * (distance < 1))
     middle = (centers[0] + centers[1]) / 2
     bridge = easel.y - middle[1] + 4 - slope * (easel.x - middle[0]) + 0.02 * (easel.x - middle[0]) ** 2
     between = np.abs(easel.x - middle[0]) < np.abs(centers[1][0] - centers[0][0]) / 2 - 17

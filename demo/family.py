@@ -14,7 +14,7 @@ from adnerf_core.files.run_dir import write_json
 from demo.looks import Speaker
 from demo.scene import CARD_S, Scene, Stage
 from demo.speaker import Truth, film, perform
-from demo.speech import Speech, join, speak
+from demo.speech import PAUSE_S, Speech, join, speak
 
 TEXTS = (
     "I moved to this town about five years ago. People ask me why, and I say: because of the bakery. "
@@ -32,6 +32,9 @@ TEXTS = (
 )
 """What the speakers say, about 18 s each; nothing in it is about anybody who lives."""
 
+QUESTION = "Thank you, that was very clear. Now tell me, how did all of this begin, and who helped you at that time?"
+"""What an interviewer asks, about 6 s."""
+
 FOREIGN_TEXT = "Nobody who is shown here has ever said this. Perhaps you will believe me more if my lips move properly."
 """What a foreign voice says, about 6 s."""
 
@@ -41,12 +44,16 @@ BREAK_S = CARD_S + 0.4
 
 @dataclass(frozen=True)
 class Clip:
-    """One drawn clip: its name, who speaks, where, and the number of the text in TEXTS."""
+    """One drawn clip: its name, who speaks, where, and the number of the text in TEXTS.
+
+    With `asked`, somebody else asks a question after the text, and the speaker answers with the text before it.
+    """
 
     name: str
     speaker: Speaker
     scene: Scene
     text: int
+    asked: bool = False
 
 
 OLDER = Speaker(
@@ -106,6 +113,17 @@ FAMILY = (
     Clip("vertical", LONG_HAIRED, Scene(540, 960, closeness=0.52, eyes=(0.5, 0.4), room=11, grain=2.0), 0),
     Clip("hand", OLDER, replace(HD, room=10, passing="hand"), 3),
     Clip("microphone", DARK_MAN, Scene(room=12, passing="microphone"), 1),
+    Clip("interviewer", WITH_GLASSES, Scene(room=6), 3, asked=True),
+    Clip(
+        "conversation",
+        YOUNG_MAN,
+        replace(HD, room=9, eyes=(0.32, 0.38), other=DARK_WOMAN, other_as="guest"),
+        1,
+        asked=True,
+    ),
+    Clip("sunglasses", replace(YOUNG_MAN, glasses="dark"), Scene(room=3), 2),
+    Clip("mask", replace(LONG_HAIRED, mask=(120, 160, 190)), Scene(room=1), 1),
+    Clip("window", OLDER, replace(HD, room=2, light=0.55, backlight=1.7), 0),
     Clip("turning", WITH_CAP, replace(HD, closeness=0.9, eyes=(0.5, 0.42), room=13, turn=2.0), 3),
 )
 """The clips. Skin, hair, sex, age, framing, room and voice vary over all of them."""
@@ -132,21 +150,33 @@ def draw(
     video, seed = folder / f"{clip.name}.mp4", sum(clip.name.encode())
     if not video.with_suffix(".json").exists():
         folder.mkdir(parents=True, exist_ok=True)
-        speech = say(clip, seconds)
+        speech, others = say(clip, seconds)
         truth = perform(speech, seed, clip.scene.turn)
-        stage = Stage(clip.speaker, clip.scene, len(truth.opening), seed)
+        guest = list(perform(others, seed + 1).shapes()) if clip.scene.other_as == "guest" else []
+        stage = Stage(clip.speaker, clip.scene, len(truth.opening), seed, guest)
         film(video, stage, truth, speech, progress)
         write_json(video.with_suffix(".json"), describe(clip, stage, truth))
     return video
 
 
-def say(clip: Clip, seconds: float | None) -> Speech:
-    """Returns what the speaker of a clip says; `seconds` cuts each take to this length."""
+def say(clip: Clip, seconds: float | None) -> tuple[Speech, Speech]:
+    """Returns what is heard in a clip, with the phonemes of the speaker, and with those of anybody else.
+
+    `seconds` cuts each of the speaker's texts to this length.
+    """
     parts = []
-    for text in (clip.text, clip.text - 1)[: clip.scene.takes]:
+    for text in (clip.text, clip.text - 1)[: 2 if clip.asked else clip.scene.takes]:
         part = speak(TEXTS[text], voice=clip.speaker.voice, pitch=clip.speaker.pitch)
-        parts.append(part if seconds is None else part._replace(samples=part.samples[: round(seconds * part.rate)]))
-    return join(parts, BREAK_S)
+        if seconds is not None:
+            said = [phoneme for phoneme in part.phonemes if phoneme.start < seconds]
+            part = part._replace(samples=part.samples[: round(seconds * part.rate)], phonemes=said)
+        parts.append(part)
+    if not clip.asked:
+        return join(parts, BREAK_S), join(parts, BREAK_S)._replace(phonemes=[])
+    asks = speak(QUESTION, voice=(clip.scene.other or OLDER).voice, pitch=40)
+    parts = [parts[0], asks, parts[1]]
+    mute = [part._replace(phonemes=[]) for part in parts]
+    return join([parts[0], mute[1], parts[2]], PAUSE_S), join([mute[0], parts[1], mute[2]], PAUSE_S)
 
 
 def describe(clip: Clip, stage: Stage, truth: Truth) -> dict[str, Any]:
@@ -161,7 +191,7 @@ def describe(clip: Clip, stage: Stage, truth: Truth) -> dict[str, Any]:
     eyes = [stage.eyes_at(k, shape) for k, shape in enumerate(truth.shapes())]
     faces: list[dict[str, Any]] = [{"who": "speaker", "speaks": True, "eyes_at": np.round(eyes, 2).tolist()}]
     if scene.other is not None:
-        faces.append({"who": scene.other_as, "speaks": False})
+        faces.append({"who": scene.other_as, "speaks": scene.other_as == "guest"})
     return {
         "name": clip.name,
         "fps": FPS,

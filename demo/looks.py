@@ -40,7 +40,8 @@ class Speaker:
         skin, hair: mean colours; None leaves those of the picture.
         cut: of the hair: that of the picture, short, or long and falling over the shoulders.
         beard: how dense a full beard is, 0 (none) to 1.
-        glasses: whether the speaker wears glasses.
+        glasses: whether the speaker wears glasses; "dark" are sunglasses.
+        mask: colour of a cloth over nose, mouth and chin.
         hat: colour of a knitted cap.
         clothes: colour of a jumper; None is the suit of the picture.
         jaw, nose, eyes, lips: sizes of parts of the face, over those of the picture: 0.85 to 1.2 look natural.
@@ -51,7 +52,8 @@ class Speaker:
     hair: Color | None = None
     cut: Literal["own", "short", "long"] = "own"
     beard: float = 0.0
-    glasses: bool = False
+    glasses: bool | Literal["dark"] = False
+    mask: Color | None = None
     hat: Color | None = None
     clothes: Color | None = None
     jaw: float = 1.0
@@ -68,7 +70,7 @@ class Layers(NamedTuple):
     Attributes:
         body: neck and clothes.
         head: face and hair, which move as one rigid body but for mouth and eyelids.
-        worn: glasses, in front of the face.
+        worn: glasses and mask, in front of the face.
         points: the landmarks of the face, [478, 3], px of the layers.
     """
 
@@ -114,7 +116,9 @@ def paint(speaker: Speaker) -> Layers:
         brushes.beard(easel, head_layer, np.array(speaker.hair or (70, 50, 35), np.float32), speaker.beard)
     if speaker.hat is not None:
         brushes.hat(easel, head_layer, np.array(speaker.hat, np.float32))
-    worn = brushes.glasses(easel) if speaker.glasses else np.zeros_like(head_layer)
+    worn = brushes.glasses(easel, speaker.glasses == "dark") if speaker.glasses else np.zeros_like(head_layer)
+    if speaker.mask is not None:
+        brushes.mask(easel, worn, np.array(speaker.mask, np.float32))
     on_layers = (points - (LEFT, TOP, 0)) * PAINT
     rows = slice(None if clothes else (PHOTO_ROWS - TOP) * PAINT)
     return Layers(body[rows], head_layer[rows], worn[rows], on_layers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -44,13 +45,14 @@ class Scene:
         screen: whether a moving picture is shown on a screen behind the speaker.
         desk: whether the speaker sits behind a desk, which hides the body below `eyes` + 0.3 of the height.
         camera: how the camera moves.
-        other: a second person, who does not speak.
-        other_as: a listener beside the speaker, or a poster on the wall, which does not move.
+        other: a second person, who does not speak unless as a guest.
+        other_as: a listener or a guest beside the speaker, or a poster on the wall, which does not move.
         passing: what passes before the mouth.
         takes: one, or two with a title card between them, the second closer.
         turn: range of the head's motion, over the usual one.
         grain: standard deviation of the camera's noise, grey levels.
         light: brightness of all, over that of a well-lit room.
+        backlight: how much brighter the room is than the speaker.
     """
 
     width: int = 1024
@@ -62,12 +64,13 @@ class Scene:
     desk: bool = False
     camera: Literal["still", "pan", "zoom", "handheld"] = "still"
     other: Speaker | None = None
-    other_as: Literal["listener", "poster"] = "listener"
+    other_as: Literal["listener", "poster", "guest"] = "listener"
     passing: Literal["hand", "microphone"] | None = None
     takes: Literal[1, 2] = 1
     turn: float = 1.0
     grain: float = 0.0
     light: float = 1.0
+    backlight: float = 1.0
 
 
 class Stage:
@@ -81,7 +84,9 @@ class Stage:
         titles: [frames] bool: a title card is shown.
     """
 
-    def __init__(self, speaker: Speaker, scene: Scene, frames: int, seed: int):
+    def __init__(self, speaker: Speaker, scene: Scene, frames: int, seed: int, guest: Sequence[Shape] = ()):
+        """Sets the stage; `guest` has the movement of the other person, if that one speaks, too."""
+        self.guest = guest
         self.speaker, self.scene, self.frames = speaker, scene, frames
         self.scale = scene.closeness * scene.height / 300
         self.puppet = Puppet(paint(speaker), self.scale)
@@ -102,7 +107,7 @@ class Stage:
         scene = self.scene
         if self.titles[k]:
             return self._title
-        frame = self._room.copy()
+        frame = self._room.copy() if scene.backlight == 1 else cv2.convertScaleAbs(self._room, alpha=scene.backlight)
         if scene.screen:
             self._show_screen(frame, k)
         if scene.other is not None:
@@ -158,6 +163,8 @@ class Stage:
     def _draw_other(self, k: int) -> np.ndarray:
         if self.scene.other_as == "poster":
             return self._poster
+        if self.guest:
+            return self._other[0](self.guest[k])
         yaw, blinking = self.other_motion[k] - 8, k % 83 < 4
         return self._other[0](Shape(rounding=0.3, yaw=yaw, pitch=-0.3 * yaw, eyes=0.0 if blinking else 1.0))
 

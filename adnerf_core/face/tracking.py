@@ -24,6 +24,9 @@ MIN_WINDOW = 9
 PYRAMID_LEVELS = 2
 """Halvings of the resolution at which the flow is searched first: with two, motion larger than a window is found too."""
 
+REACH_WINDOWS = 3
+"""Windows between the points and the edge of what is compared: at the coarsest level, a window is four times as wide."""
+
 MAX_RETURN_ERROR = 1 / 1000
 """Flow is discarded if following it forth and back ends further from the start than this, in edges of the frame: half a pixel at
 512 px. Over a clear texture the flow returns far more closely."""
@@ -105,9 +108,16 @@ def optical_flow(
     """
     window = max(MIN_WINDOW, before.shape[0] // FLOW_WINDOW) | 1
     options = {"winSize": (window, window), "maxLevel": PYRAMID_LEVELS}
-    start = points[:, None].astype(np.float32) - 0.5  # OpenCV's origin is the centre of the first pixel
+    # Only the surroundings of the points are compared, which costs half as much. They begin where the coarsest level has a pixel, too.
+    reach, step = REACH_WINDOWS * window, 1 << PYRAMID_LEVELS
+    last = np.maximum(np.array(before.shape[::-1]) - reach, 0)  # a face may have left the picture
+    corner = (points.min(0) - reach).clip(0, last).astype(int) // step * step
+    end = (points.max(0) + reach).clip(corner + reach).astype(int)
+    x, y = map(slice, corner, end)
+    edge, before, after = before.shape[0], before[y, x], after[y, x]
+    start = (points - corner)[:, None].astype(np.float32) - 0.5  # OpenCV's origin is the centre of the first pixel
     end, status, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **options)
     back, status_back, _ = cv2.calcOpticalFlowPyrLK(after, before, end, None, **options)
     error = np.linalg.norm(back - start, axis=-1)
-    lost = (error > before.shape[0] * MAX_RETURN_ERROR) | (status == 0) | (status_back == 0)
+    lost = (error > edge * MAX_RETURN_ERROR) | (status == 0) | (status_back == 0)
     return np.where(lost, np.nan, (end - start)[:, 0])

@@ -85,8 +85,8 @@ def lean_of(
 
 
 def _pictures(path: Path, stream: int, start_s: float) -> Iterator[np.ndarray]:
-    """The brightness of some pictures as they are stored, from the key frame before `start_s` on."""
-    source = untrusted_input(path, noautorotate=None, **({"ss": start_s, "noaccurate_seek": None} if start_s else {}))
+    """The brightness of some pictures from `start_s` on, as they are stored."""
+    source = untrusted_input(path, noautorotate=None, **({"ss": start_s} if start_s else {}))
     options = {"format": "image2pipe", "c:v": "pgm", "pix_fmt": "gray", "fps_mode": "passthrough", "frames:v": PICTURES}
     with running(source[f"V:{stream}"].output("pipe:1", **options)) as child:
         while (picture := _read_pgm(child.stdout)) is not None:

@@ -21,7 +21,7 @@ from adnerf_core.face.landmarks import EYE_CORNERS, NUM_LANDMARKS, RIGID_LANDMAR
 from adnerf_core.face.lip_pca import mouth_opening
 from adnerf_core.face.tracking import FaceTracker, load_tracker
 from adnerf_core.files import ffmpeg
-from adnerf_core.files.images import read_rgb, write_rgb
+from adnerf_core.files.images import read_gray, read_rgb, write_rgb
 from adnerf_core.files.run_dir import atomic, write_json
 from adnerf_core.interop import adnerf_format
 from adnerf_core.interop.adnerf_format import AdNerfFolder
@@ -377,7 +377,7 @@ def write_track(
         valid,
         len(head.valid),
         reference,
-        lambda k: read_rgb(_frame_path(out, k)),
+        lambda k: read_gray(_frame_path(out, k)),
         cv2.erode(torso_mask, np.ones((TORSO_MARGIN_PX, TORSO_MARGIN_PX))) > 0,
         lambda k: progress("torso", k, len(head.valid)),
     )

@@ -122,8 +122,8 @@ def check_footage(
         on_frame: called with the number of frames that have been checked.
     """
     scale = width / survey_size(width, height)[0]
-    camera, looks, changes, thumbnails = CameraMotionDetector(), [], [], []
-    before, every, count = None, DETECT_EVERY, 0
+    camera, looks, changes, thumbnails, equal = CameraMotionDetector(), [], [], [], []
+    before, last, every, count = None, None, DETECT_EVERY, 0
     with closing(FaceDetector()) as detect:
         for count, frame in enumerate(frames, start=1):
             on_frame(count)
@@ -131,7 +131,8 @@ def check_footage(
             thumbnails.append(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
             if before is not None:
                 changes.append(float(cv2.absdiff(small, before).mean()))
-            before = small
+                equal.append(np.array_equal(frame, last))
+            before, last = small, frame
             if (count - 1) % every == 0:
                 looks.append(_look(count - 1, frame, detect(frame), scale))
                 if len(looks) == MAX_DETECTIONS:
@@ -140,7 +141,9 @@ def check_footage(
             if (count - 1) % CAMERA_EVERY == 0:
                 latest = next((look.boxes[0] for look in reversed(looks) if look.boxes), None)
                 camera.add_frame(frame, latest and tuple(v / scale for v in latest))
-    takes, cuts = find_takes(np.array(changes), np.array(thumbnails).reshape(count, *small.shape[:2]))
+    takes, cuts = find_takes(
+        np.array(changes), np.array(thumbnails).reshape(count, *small.shape[:2]), np.array(equal, bool)
+    )
     found = len(looks), sum(bool(look.boxes) for look in looks)
     return FootageCheck(count, width, height, takes, cuts, find_faces(looks, takes), found, camera.shift)
 

@@ -84,7 +84,10 @@ class LeftOut(IntEnum):
 
 
 REASONS = {
-    LeftOut.TRANSITION: ("transition", "a cut, a dissolve, a fade or a flash, or less than a second between two"),
+    LeftOut.TRANSITION: (
+        "transition",
+        "a cut, a dissolve, a fade, a flash or a frozen picture, or less than a second between two",
+    ),
     LeftOut.OTHER: ("other_shot", "no face, another person or another framing"),
     LeftOut.NO_FACE: ("no_face", "the face is not seen"),
     LeftOut.EDGE: ("edge", "the face is not whole in the picture"),
@@ -225,6 +228,11 @@ def _sound_warnings(facts: dict[str, Any]) -> list[str]:
     texts = []
     if (share := _value(facts, "speech_share", 1.0)) < MIN_SPEECH_SHARE:
         texts.append(f"Only {100 * share:.0f} % of the sound is speech: cut out the pauses or speak more.")
+    if (seconds := sum(end - start for start, end in facts.get("offscreen") or ())) >= MIN_NAMED_S:
+        texts.append(
+            f"Something else is heard for {seconds:.1f} s while the lips are still ({_times(facts['offscreen'])}), such as another voice or "
+            "music: it is not learnt. Record the person alone, or cut these parts out."
+        )
     if facts.get("lag_sure") is False:
         texts.append("The offset between sound and lips could not be measured, and was not corrected: check the sync.")
     elif abs(lag := _value(facts, "lag_ms", 0.0)) >= MAX_LAG_MS:

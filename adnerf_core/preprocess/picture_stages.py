@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from adnerf_core.config import FPS
-from adnerf_core.files.images import read_rgb, write_rgb
+from adnerf_core.files.images import read_gray, read_rgb, write_rgb
 from adnerf_core.preprocess import background, footage_report, segmentation
 from adnerf_core.preprocess.context import PreprocessContext, StageProgress
 from adnerf_core.preprocess.covered import LowerFace, covered
@@ -84,7 +84,7 @@ def torso(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     guesses = {take: head_similarity(arrays["landmarks"], reference, take) for take in work.takes()}
     guesses[next(take for take in guesses if take.first <= reference < take.end)] = np.eye(2, 3)
     arrays["torso"] = track_torso(
-        frames, count, reference, lambda k: read_rgb(work.frame(k)), body, lambda k: progress(k, count), guesses
+        frames, count, reference, lambda k: read_gray(work.frame(k)), body, lambda k: progress(k, count), guesses
     )
     work.store(arrays)
     return {"torso_tracked": bool(arrays["torso"].any())}

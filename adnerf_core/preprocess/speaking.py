@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import SeveralFaces
@@ -19,9 +19,11 @@ from adnerf_core.face.tracking import FaceTracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.preprocess.av_sync import LAGS_S, estimate_av_offset
 from adnerf_core.preprocess.people import Face
+from adnerf_core.preprocess.takes import Span
 
-WATCHED_S = 12.0
-"""How much of a take is watched, s: enough for the correlation of lips and sound to stand out."""
+WATCHED_S, PIECES = 12.0, 3
+"""How much of a take is watched, s: enough for the correlation of lips and sound to stand out; and in how many pieces, spread over the
+take: in a conversation, the first to speak need not be the one who speaks most."""
 
 WATCHED_PX = 192
 """Edge of the pictures in which the lips are followed, px: the tracker's own."""
@@ -97,6 +99,23 @@ def _square_around(boxes: Float[np.ndarray, "looks 4"], width: int, height: int)
     return int(left), int(top), side
 
 
+def _pictures(
+    face: Face, part: Span, footage: Path, scale: float, size: tuple[int, int]
+) -> Iterator[UInt8[np.ndarray, "edge edge 3"]]:
+    """The surroundings of a face in a part of its take."""
+    near = [box for frame, box in zip(face.frames, face.boxes, strict=True) if part.first <= frame < part.end]
+    x, y, side = _square_around(scale * np.array(near or face.boxes), *size)
+    frames = ffmpeg.read_frames(
+        footage,
+        crop=(x, y, side, side),
+        size=(WATCHED_PX, WATCHED_PX),
+        start_s=part.first / FPS,
+        duration_s=part.seconds,
+    )
+    with closing(frames):
+        yield from islice(frames, part.end - part.first)
+
+
 def watch(
     face: Face,
     footage: Path,
@@ -105,23 +124,20 @@ def watch(
     samples: Float[np.ndarray, " samples"],
     tracker: FaceTracker,
 ) -> Lips:
-    """Follows the lips of one face through the first WATCHED_S of its take; arguments as in speaking_face()."""
-    first, count = face.take.first, min(face.take.end - face.take.first, round(WATCHED_S * FPS))
-    boxes = np.array([box for frame, box in zip(face.frames, face.boxes, strict=True) if frame < first + count])
-    boxes = scale * (boxes if len(boxes) else np.array(face.boxes))
-    x, y, side = _square_around(boxes, *size)
-    frames = ffmpeg.read_frames(
-        footage, crop=(x, y, side, side), size=(WATCHED_PX, WATCHED_PX), start_s=first / FPS, duration_s=count / FPS
-    )
-    opening = np.full(count, np.nan)
-    with closing(tracker), closing(frames):
-        for k, frame in enumerate(islice(frames, count)):
-            points = tracker(frame)
-            if points is not None:
-                height = np.linalg.norm(points[CHIN, :2] - points[FOREHEAD_TOP, :2])
-                opening[k] = mouth_opening(points[None, :, :2])[0] / height
+    """Follows the lips of one face through WATCHED_S of its take; arguments as in speaking_face()."""
+    first, total = face.take.first, face.take.end - face.take.first
+    count = min(total, round(WATCHED_S * FPS) // PIECES)
+    opening = np.full(total, np.nan)
+    with closing(tracker):
+        for start in np.linspace(0, total - count, min(PIECES, -(-total // count))).astype(int).tolist():
+            part = Span(first + start, first + start + count)
+            for k, frame in enumerate(_pictures(face, part, footage, scale, size), start):
+                points = tracker(frame)
+                if points is not None:
+                    height = np.linalg.norm(points[CHIN, :2] - points[FOREHEAD_TOP, :2])
+                    opening[k] = mouth_opening(points[None, :, :2])[0] / height
     if np.isfinite(opening).sum() < FPS:
         return Lips(face, 0.0, 0.0)
     start = first * SAMPLE_RATE // FPS
-    heard = samples[start : start + round((count / FPS + LAGS_S[-1]) * SAMPLE_RATE)]
+    heard = samples[start : start + round((total / FPS + LAGS_S[-1]) * SAMPLE_RATE)]
     return Lips(face, estimate_av_offset(heard, opening).correlation, float(np.nanstd(opening)))

@@ -45,6 +45,12 @@ a moving camera and a changing exposure change all pixels evenly too (docs/foota
 MAX_GAIN = 1.5
 """Largest change of the exposure in that time; a larger one is a fade."""
 
+FROZEN_FRAMES = FPS // 2
+"""Equal pictures in a row from which they are a freeze, as in recorded calls, and not a low frame rate: below it lie five pictures a second."""
+
+MAX_FROZEN = 0.5
+"""Share of frozen frames from which they stay: the video is a still, which is told as such later."""
+
 CUT_MARGIN = 2
 """Frames before and after a cut that are left out: encoders and cameras blend two shots over a frame or two."""
 
@@ -69,18 +75,21 @@ def thumbnail(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "
 
 
 def find_takes(
-    changes: Float[np.ndarray, " changes"], thumbnails: UInt8[np.ndarray, "frames 48 64"]
+    changes: Float[np.ndarray, " changes"],
+    thumbnails: UInt8[np.ndarray, "frames 48 64"],
+    equal: Bool[np.ndarray, " changes"],
 ) -> tuple[list[Span], list[int]]:
     """Returns the takes that are long enough to be used, and the frames at which shots begin, without the first one's.
 
     Args:
         changes: the mean change of the thumbnail from frame k to frame k + 1, grey levels.
         thumbnails: of all frames, grey.
+        equal: whether frame k + 1 is the same as frame k in each pixel.
     """
     jumps = find_jumps(changes)
     cuts = [jump for jump in jumps if not any(0 < abs(jump - other) <= FLASH_FRAMES for other in jumps)]
     flashes = [jump for jump in jumps if jump not in cuts]
-    bad = find_dissolves(thumbnails) | _washed_out(thumbnails, cuts)
+    bad = find_dissolves(thumbnails) | _washed_out(thumbnails, cuts) | _frozen(equal)
     for jump in jumps:
         bad[max(0, jump - CUT_MARGIN) : jump + CUT_MARGIN] = True
     for first, second in pairwise(flashes):
@@ -93,6 +102,15 @@ def runs(flags: Bool[np.ndarray, " frames"]) -> list[Span]:
     """Returns the longest stretches in which all flags are set."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [Span(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+
+
+def _frozen(equal: Bool[np.ndarray, " changes"]) -> Bool[np.ndarray, " frames"]:
+    """Marks the frames of freezes."""
+    frozen = np.zeros(len(equal) + 1, bool)
+    for span in runs(equal):
+        if span.end - span.first >= FROZEN_FRAMES:
+            frozen[span.first : span.end + 1] = True
+    return frozen & (frozen.mean() < MAX_FROZEN)
 
 
 def find_jumps(changes: Float[np.ndarray, " changes"]) -> list[int]:

@@ -47,7 +47,7 @@ def track_torso(
     frames: Iterable[int],
     count: int,
     reference: int,
-    picture: Callable[[int], UInt8[np.ndarray, "size size 3"]],
+    picture: Callable[[int], UInt8[np.ndarray, "size size"]],
     torso: Bool[np.ndarray, "size size"],
     progress: Callable[[int], None] = lambda k: None,
     guesses: Mapping[tuple[int, int], Float[np.ndarray, "2 3"]] | None = None,
@@ -61,7 +61,7 @@ def track_torso(
         frames: the indices of the frames that can be read.
         count: the number of all frames.
         reference: the index of the reference frame.
-        picture: reads a frame, RGB.
+        picture: reads a frame, grey.
         torso: where features are detected in the reference frame.
         progress: called with the index of each frame that is done.
         guesses: for each take (its first frame and the one after the last) about how its pictures differ from the reference frame,
@@ -73,7 +73,7 @@ def track_torso(
     """
     frames, guesses = list(frames), guesses or {(0, count): np.eye(2, 3)}
     motion = np.full((count, 4), np.nan)
-    first = cv2.cvtColor(picture(reference), cv2.COLOR_RGB2GRAY)
+    first = picture(reference)
     size = first.shape[0]
     spacing = max(3, size // FEATURE_SPACING)
     points = cv2.goodFeaturesToTrack(first, MAX_FEATURES, FEATURE_QUALITY, spacing, mask=torso.astype(np.uint8))
@@ -84,7 +84,7 @@ def track_torso(
         last = guess
         for k in frames:
             if start <= k < end:
-                matrix = _match(first, cv2.cvtColor(picture(k), cv2.COLOR_RGB2GRAY), points, last)
+                matrix = _match(first, picture(k), points, last)
                 readable += 1
                 progress(k)
                 if matrix is not None:

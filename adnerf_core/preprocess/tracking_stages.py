@@ -35,6 +35,7 @@ from adnerf_core.preprocess.context import PreprocessContext, StageProgress
 from adnerf_core.preprocess.face_path import FacePath
 from adnerf_core.preprocess.footage_report import LeftOut
 from adnerf_core.preprocess.head_pose import estimate_head_poses
+from adnerf_core.preprocess.offscreen_sound import offscreen, silenced, still_lips
 from adnerf_core.preprocess.orientation import quarter_turns
 from adnerf_core.preprocess.people import crop_in_footage
 from adnerf_core.preprocess.speaking import speaking_face
@@ -236,7 +237,7 @@ def pose(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
 
 
 def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
-    """Measures the offset between sound and lips, and stores the corrected sound and its features.
+    """Measures the offset between sound and lips, and stores the corrected sound of the person and its features.
 
     The sound's spectrum is computed twice, because the features are those of the moved sound: the offset is not a whole
     number of the spectrum's steps.
@@ -248,14 +249,21 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     samples = np.load(work.sound)[: round(seconds * SAMPLE_RATE)]
     low, high = np.nanquantile(opening, (0.05, 0.95))
     if high - low < STILL_LIPS:
-        raise NoSpeech("The lips do not move.")
+        raise NoSpeech(
+            "The lips do not move.",
+            "Send footage of the person speaking, with nothing (a mask, a veil) before the mouth.",
+        )
     offset = av_sync.estimate_av_offset(samples, opening)
+    if not offset.reliable and (still := still_lips(opening)).any():  # somebody else may be heard there
+        offset = av_sync.estimate_av_offset(samples, np.where(still, np.nan, opening))
     if offset.unrelated:
         raise NoSpeech(
             f"The lip movements do not match the sound (correlation {offset.correlation:.2f} at the best offset)."
         )
     lag_s = offset.lag_s if offset.reliable else 0.0
     aligned = av_sync.shift_audio(samples, lag_s, len(opening))
+    others = offscreen(aligned, opening)
+    aligned = silenced(aligned, others)
     ffmpeg.write_wav(work.out / "audio.wav", aligned)
     name = latest_name(work.config.features)
     features = load_features(name)
@@ -266,6 +274,7 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         "lag_ms": round(1000 * lag_s, 1),
         "lag_sure": offset.reliable,
         "lag_correlation": round(offset.correlation, 3),
+        "offscreen": [[round(span.first / FPS, 2), round(span.end / FPS, 2)] for span in footage_report.runs(others)],
         "speech_share": footage_report.speech_share(np.concatenate(list(_heard(aligned, valid)))),
         "features": {"name": name, "width": features.width, "rate": features.rate},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import pairwise
 
 import cv2
@@ -17,10 +18,12 @@ EDGE = 128
 FRAMES = 4 * FPS
 
 
-def takes_of(frames) -> tuple[list[tuple[int, int]], list[int]]:
+def takes_of(frames: Iterable[np.ndarray]) -> tuple[list[tuple[int, int]], list[int]]:
+    frames = list(frames)
     small = [thumbnail(frame) for frame in frames]
     changes = np.array([cv2.absdiff(b, a).mean() for a, b in pairwise(small)])
-    takes, cuts = find_takes(changes, np.array([cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in small]))
+    equal = np.array([np.array_equal(a, b) for a, b in pairwise(frames)])
+    takes, cuts = find_takes(changes, np.array([cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in small]), equal)
     return [tuple(take) for take in takes], cuts
 
 
@@ -76,6 +79,13 @@ def test_a_flash_and_a_fade_are_left_out():
     takes, cuts = takes_of(frames)
     assert cuts == [] and len(takes) == 2
     assert 7 <= takes[0][0] <= 20 and 57 <= takes[0][1] <= 60 and 63 <= takes[1][0] <= 66 and takes[1][1] == FRAMES
+
+
+def test_a_freeze_is_left_out_and_a_still_picture_is_not():
+    frames = list(speaker())
+    frames[40:60] = [frames[40]] * 20
+    assert takes_of(frames) == ([(0, 40), (62, FRAMES)], [60])  # after it, the picture jumps
+    assert takes_of([frames[0]] * FRAMES) == ([(0, FRAMES)], [])
 
 
 @pytest.mark.parametrize("how", ["pan", "fast pan", "zoom", "exposure", "five a second", "leans"])

@@ -23,7 +23,7 @@ def moving(truth: np.ndarray, texture: np.ndarray):
 
 
 def texture() -> np.ndarray:
-    noise = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE, 3), np.uint8)
+    noise = np.random.default_rng(0).integers(0, 255, (SIZE, SIZE), np.uint8)
     return cv2.normalize(cv2.GaussianBlur(noise, (0, 0), 2), None, 0, 255, cv2.NORM_MINMAX)
 
 
@@ -47,5 +47,5 @@ def test_missing_frames_are_bridged():
 
 
 def test_a_torso_without_texture_stands_still():
-    flat = np.full((SIZE, SIZE, 3), 90, np.uint8)
+    flat = np.full((SIZE, SIZE), 90, np.uint8)
     assert not track_torso(range(COUNT), COUNT, 0, lambda k: flat, TORSO).any()
