@@ -28,7 +28,7 @@ from adnerf_core.preprocess.people import (
     serving_together,
     small_picture,
 )
-from adnerf_core.preprocess.takes import Span, find_takes, thumbnail
+from adnerf_core.preprocess.takes import Span, are_equal, find_takes, thumbnail
 
 CHECK_EDGE = 960
 """Longer edge of the pictures that are checked, px, at most: a face of MIN_FACE_PX in a 1080p video still has 24 px."""
@@ -131,7 +131,7 @@ def check_footage(
             thumbnails.append(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
             if before is not None:
                 changes.append(float(cv2.absdiff(small, before).mean()))
-                equal.append(np.array_equal(frame, last))
+                equal.append(are_equal(frame, last))
             before, last = small, frame
             if (count - 1) % every == 0:
                 looks.append(_look(count - 1, frame, detect(frame), scale))
@@ -187,7 +187,7 @@ def choose_person(
     _require_length(check, members, min_seconds)
     boxes = np.array([box for face in members for box in face.boxes])
     person = Person(members, rivals(members, check.faces), choose_crop(boxes, *size))
-    if person.face_px < MIN_FACE_PX:
+    if round(person.face_px) < MIN_FACE_PX:
         raise FaceTooSmall(f"The face is about {person.face_px:.0f} pixels high.")
     return person
 

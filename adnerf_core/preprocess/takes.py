@@ -48,6 +48,10 @@ MAX_GAIN = 1.5
 FROZEN_FRAMES = FPS // 2
 """Equal pictures in a row from which they are a freeze, as in recorded calls, and not a low frame rate: below it lie five pictures a second."""
 
+EQUAL_LEVELS = 6
+"""Largest difference of equal pictures in any pixel, grey levels: what an encoder adds. A live face of 48 px in a still screen changes by 33
+in most pictures, and by 8 in all but one of a hundred (docs/footage.md)."""
+
 MAX_FROZEN = 0.5
 """Share of frozen frames from which they stay: the video is a still, which is told as such later."""
 
@@ -84,7 +88,7 @@ def find_takes(
     Args:
         changes: the mean change of the thumbnail from frame k to frame k + 1, grey levels.
         thumbnails: of all frames, grey.
-        equal: whether frame k + 1 is the same as frame k in each pixel.
+        equal: whether frame k + 1 is the same as frame k, see are_equal().
     """
     jumps = find_jumps(changes)
     cuts = [jump for jump in jumps if not any(0 < abs(jump - other) <= FLASH_FRAMES for other in jumps)]
@@ -102,6 +106,11 @@ def runs(flags: Bool[np.ndarray, " frames"]) -> list[Span]:
     """Returns the longest stretches in which all flags are set."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8)))
     return [Span(int(first), int(end)) for first, end in edges.reshape(-1, 2)]
+
+
+def are_equal(a: UInt8[np.ndarray, "height width 3"], b: UInt8[np.ndarray, "height width 3"]) -> bool:
+    """Whether two frames show the same picture in each pixel, apart from what an encoder adds."""
+    return cv2.norm(a, b, cv2.NORM_INF) <= EQUAL_LEVELS
 
 
 def _frozen(equal: Bool[np.ndarray, " changes"]) -> Bool[np.ndarray, " frames"]:

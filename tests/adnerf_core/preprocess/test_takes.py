@@ -11,7 +11,7 @@ import pytest
 from skimage.data import astronaut
 
 from adnerf_core.config import FPS
-from adnerf_core.preprocess.takes import CUT_MARGIN, find_jumps, find_takes, thumbnail
+from adnerf_core.preprocess.takes import CUT_MARGIN, are_equal, find_jumps, find_takes, thumbnail
 from tests.adnerf_core import clips
 
 EDGE = 128
@@ -22,7 +22,7 @@ def takes_of(frames: Iterable[np.ndarray]) -> tuple[list[tuple[int, int]], list[
     frames = list(frames)
     small = [thumbnail(frame) for frame in frames]
     changes = np.array([cv2.absdiff(b, a).mean() for a, b in pairwise(small)])
-    equal = np.array([np.array_equal(a, b) for a, b in pairwise(frames)])
+    equal = np.array([are_equal(a, b) for a, b in pairwise(frames)])
     takes, cuts = find_takes(changes, np.array([cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in small]), equal)
     return [tuple(take) for take in takes], cuts
 
@@ -83,7 +83,7 @@ def test_a_flash_and_a_fade_are_left_out():
 
 def test_a_freeze_is_left_out_and_a_still_picture_is_not():
     frames = list(speaker())
-    frames[40:60] = [frames[40]] * 20
+    frames[40:60] = [np.maximum(frames[40], 2) - np.uint8(k % 3) for k in range(20)]  # an encoder changes them a little
     assert takes_of(frames) == ([(0, 40), (62, FRAMES)], [60])  # after it, the picture jumps
     assert takes_of([frames[0]] * FRAMES) == ([(0, FRAMES)], [])
 
