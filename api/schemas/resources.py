@@ -72,8 +72,8 @@ class LeftOut(Output):
     """What is left out of the footage for one reason."""
 
     reason: Literal["transition", "other_shot", "no_face", "edge", "turned", "hidden"] = Field(
-        description="a cut, dissolve, fade, flash or freeze; no face, another person or framing; the face is not seen, not whole in the picture, "
-        "turned away, or something is before it"
+        description="a cut, dissolve, fade, flash or freeze; no face, another person or framing; the face is not seen, not whole in the "
+        "picture, turned away, or something is before it"
     )
     seconds: float = Field(description="all together")
     spans: list[tuple[float, float]] = Field(description="[start, end] of the longest stretches, seconds")
