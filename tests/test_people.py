@@ -10,6 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from adnerf_core.config import FPS
 from adnerf_core.face.trackers.facemesh import FaceMesh
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import read_rgb
@@ -75,6 +76,16 @@ def test_takes_faces_and_what_covers_the_mouth_are_in_the_truth():
     at = slice(int(y + 0.7 * unit), int(y + 1.0 * unit)), slice(int(x - 0.2 * unit), int(x + 0.2 * unit))
     hidden = np.abs(stage.draw(covered, shape)[at].astype(int) - clear.draw(covered, shape)[at]).mean()
     assert hidden > 15 and np.array_equal(stage.draw(0, shape), clear.draw(0, shape))
+
+
+def test_a_question_of_somebody_else_moves_only_the_lips_of_the_one_who_asks():
+    clip = family.choose(["conversation"])[0]
+    heard, others = family.say(clip, 3)
+    asked = slice(round(3.6 * FPS), round((heard.seconds - 3.6) * FPS))
+    answers, asks = perform(heard, 0).opening, perform(others, 1).opening
+    assert answers[asked].max() < 0.03 < 0.1 < asks[asked].max() and asks[: 3 * FPS].max() < 0.03
+    assert np.array_equal(heard.samples, others.samples)
+    assert np.abs(heard.samples[round(4 * heard.rate) : round(5 * heard.rate)]).max() > 0.1
 
 
 def test_the_family_is_distinct():
