@@ -35,6 +35,9 @@ MAX_MANIFEST_BYTES = 1 << 20
 DATE = (1980, 1, 1, 0, 0, 0)
 """Date of all members, the earliest of the format: bundles of the same subject differ in nothing but the time in the manifest."""
 
+MAX_DIRECTORY_BYTES = 128 << 10
+"""Most bytes that are read at once while a bundle is opened: its directory has some 100 bytes for each of its ten members. The library takes a
+directory of any size into memory, and makes an object of every 46 bytes."""
 ENCRYPTED = 0x1
 """Flag of an encrypted member (general purpose bit 0 of the format)."""
 
@@ -99,7 +102,9 @@ class Bundle:
 
     def __init__(self, file: BinaryIO, trusted: Collection[str]):
         try:
-            self._archive = zipfile.ZipFile(file)
+            bounded = _BoundedFile(file)
+            self._archive = zipfile.ZipFile(bounded)
+            bounded.most = None
             signed, signature = (self._read(name) for name in (MANIFEST, SIGNATURE))
             self.signer = str(json.loads(signature)["key"])
             key = Ed25519PublicKey.from_public_bytes(base64.b64decode(self.signer, validate=True))
@@ -149,6 +154,20 @@ class Bundle:
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & ENCRYPTED:
             raise zipfile.BadZipFile(name)
         return self._archive.open(name)
+
+
+class _BoundedFile:
+    """A file of which no more than `most` bytes are read at once; None: any number. Reading raises BadZipFile."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self.most = file, MAX_DIRECTORY_BYTES
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        """Reads bytes."""
+        if self.most is not None and size > self.most:
+            raise zipfile.BadZipFile("the directory is too large")
+        return self._file.read(size)
 
 
 class _Sink:

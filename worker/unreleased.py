@@ -8,6 +8,7 @@ attempt.
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 from sqlalchemy.orm import Session
@@ -20,6 +21,9 @@ from storage.tables import jobs, verifications
 from worker.locks import HeldLock, is_abandoned
 
 log = logging.getLogger(__name__)
+
+NAME = re.compile(r"((?:job|ver)_[0-9a-f]+)\.([0-9]+)\.(.*)")
+"""The name of a note: the id of a row, its attempt, and the name of the worker."""
 
 
 def note(settings: Settings, row_id: str, attempt: int, worker: str = "") -> Path:
@@ -51,7 +55,9 @@ def release_noted(settings: Settings, database: Database) -> None:
         return
     try:
         for path in folder.iterdir():
-            row_id, attempt, worker = path.name.split(".", 2)
+            if (name := NAME.fullmatch(path.name)) is None:  # no note, such as what a network file system leaves
+                continue
+            row_id, attempt, worker = name.groups()
             if worker and _is_alive(settings.locks / "workers" / worker):
                 continue  # it still records the end itself, or releases the job by its own sweep
             with database.session() as session:

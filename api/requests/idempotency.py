@@ -76,7 +76,7 @@ class Idempotency:
 
     def respond(
         self,
-        session: Session | None,
+        session: Session,
         resource: BaseModel,
         *,
         headers: Mapping[str, str] | None = None,
@@ -87,8 +87,7 @@ class Idempotency:
         A second call replaces the response that the first one stored.
 
         Args:
-            session: the transaction that does the work. None: it has been committed, so the response is stored in a
-                transaction of its own.
+            session: the transaction that does the work, or one after it.
             resource: the body.
             headers: further headers. `Cache-Control: no-store` marks a body with a secret: only status and headers are stored.
             status: by default that of the route.
@@ -100,11 +99,7 @@ class Idempotency:
         status = status or self._request.scope["route"].status_code or 200
         response = Response(resource.model_dump_json(), status, headers, media_type="application/json")
         if self._key is not None:
-            if session is not None:
-                self._store(session, response)
-            else:
-                with self._database.session() as own_session:
-                    self._store(own_session, response)
+            self._store(session, response)
         return response
 
     def replay(self) -> None:

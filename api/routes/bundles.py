@@ -74,9 +74,11 @@ async def export_subject(
 ) -> Response:
     """A ZIP with the footage, the model, and the record of consent, signed by this service. It is not stored. GET and POST do the same.
 
-    Whoever has it can make videos of the person, where this service is trusted; a later withdrawal of the consent does not reach it.
+    Whoever has it can make videos of the person, where this service is trusted; a later withdrawal of the consent does not reach it. The key
+    needs the scope `read` as well as `write`.
     """
-    caller.check("write")  # also for a GET: with a bundle, videos of the person can be made
+    for scope in ("read", "write"):  # the answer is all that the owner's GETs show; videos of the person can be made with it
+        caller.check(scope)
     exported = await turns.read(lambda session: bundles.export(session, subject_id, owner=caller.owner))
     pieces = bundles.pieces(store, settings, exported)
     # What is missing is told while the status can still say so.

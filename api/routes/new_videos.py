@@ -28,7 +28,7 @@ from api.schemas.problem_details import ProblemDetails
 from api.schemas.video_requests import BatchItem, BatchResult, VideoBatch, VideoForm, wrong_source
 from api.services import videos
 from storage.database.engine import Database, savepoint
-from storage.errors import ServiceFault, StorageError
+from storage.errors import ServiceFault, StorageError, UploadUsed
 from storage.objects.base import ObjectStore
 
 router = APIRouter(prefix="/v1/videos", tags=["videos"])
@@ -158,9 +158,18 @@ async def create_batch(
     Files are sent as uploads before. With an Idempotency-Key the whole batch is carried out once.
     """
 
+    # A second copy of an upload, as large as it is, would be made before the transaction refuses it.
+    uploads_used: set[str] = set()
+
     def prepare(value: Any) -> Order | Problem:
         try:
-            return _prepare(_of_json(value), Form(), rules, owner=caller.owner, database=database, store=store)
+            texts = _of_json(value)
+            if texts.upload_id in uploads_used:
+                raise UploadUsed(f"An earlier request of this batch uses upload {texts.upload_id}.")
+            order = _prepare(texts, Form(), rules, owner=caller.owner, database=database, store=store)
+            if texts.upload_id is not None:
+                uploads_used.add(texts.upload_id)
+            return order
         except Problem as problem:
             return problem
         except StorageError as error:

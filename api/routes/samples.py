@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
@@ -15,6 +15,8 @@ from api.services import samples
 
 router = APIRouter(prefix="/v1/samples", tags=["samples"])
 
+_maker = CapacityLimiter(1)
+"""The thread that makes the samples: whoever asks meanwhile waits for it, and not in a thread that all requests share."""
 MEDIA_TYPES = {"person": "video/mp4", "speech": "audio/wav"}
 
 
@@ -35,5 +37,5 @@ def get_samples(caller: CallerDep) -> resources.Samples:
 )
 async def get_sample(sample_name: samples.SampleName, caller: CallerDep, settings: SettingsDep) -> FileResponse:
     """`person`: footage of a synthetic speaker; `speech`: a synthetic speech. The first request waits until they are made."""
-    path = await to_thread.run_sync(samples.sample, settings, sample_name)
+    path = await to_thread.run_sync(samples.sample, settings, sample_name, limiter=_maker)
     return FileResponse(path, media_type=MEDIA_TYPES[sample_name])

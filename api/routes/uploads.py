@@ -151,7 +151,7 @@ async def create_upload(
     """
     name = display_name(tus.parse_metadata(upload_metadata).get("filename", b"").decode(errors="replace"))
 
-    def respond(session: Session | None, upload: Upload) -> Response:
+    def respond(session: Session, upload: Upload) -> Response:
         headers = {"Location": f"{tus.PATH}/{upload.id}", **tus.headers(upload)}
         return idempotency.respond(session, serializers.upload(upload), headers=headers)
 
@@ -164,12 +164,13 @@ async def create_upload(
 
     with_bytes = "content-type" in request.headers or content_length(request) > 0
     checksum = _parse_checksum(request, upload_checksum) if with_bytes else None
-    async with request.app.state.turns.of(caller.owner).slot():
+    turns: Turns = request.app.state.turns.of(caller.owner)
+    async with turns.slot():
         upload, response = await to_thread.run_sync(create)
     if response is None:
         with request.app.state.arrivals.write(request, upload.id) as arrival:
             upload = await _receive(request, upload, settings, database, store, checksum, arrival)
-        response = await to_thread.run_sync(respond, None, upload)
+        response = await turns.write(lambda session: respond(session, upload))
     return response
 
 

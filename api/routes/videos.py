@@ -7,7 +7,6 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import AwareDatetime
 from sqlalchemy.orm import Session
 
 from api.auth import CallerDep
@@ -52,8 +51,8 @@ def list_videos(
         str | None, Query(pattern=IDS, description="ids, separated by commas; unknown ones are left out")
     ] = None,
     title: Annotated[str | None, Query(pattern=TITLE, description="a part of the title, in any case")] = None,
-    created_after: Annotated[AwareDatetime | None, Query(description="created at this time or later")] = None,
-    created_before: Annotated[AwareDatetime | None, Query(description="created before this time")] = None,
+    created_after: Annotated[base.AnyTime | None, Query(description="created at this time or later")] = None,
+    created_before: Annotated[base.AnyTime | None, Query(description="created before this time")] = None,
     trash: Trash = False,
     limit: Limit = 50,
     cursor: Cursor = None,

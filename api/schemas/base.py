@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
@@ -41,8 +41,14 @@ def _in_the_calendar(time: datetime) -> datetime:
     return time
 
 
+def _nearest_of_the_calendar(time: datetime) -> datetime:
+    return min(max(time, datetime(1970, 1, 1, tzinfo=UTC)), END_OF_TIME)
+
+
 Time = Annotated[AwareDatetime, AfterValidator(_in_the_calendar)]
 """A time that a client chooses, with its time zone."""
+AnyTime = Annotated[AwareDatetime, AfterValidator(_nearest_of_the_calendar)]
+"""A time that something is compared with: close to the ends of the calendar it cannot be converted to UTC, and nothing is made then."""
 
 
 class Input(BaseModel):

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from storage.database import queries
 from storage.database.models import Share, Subject, Video, new_id, now
 from storage.errors import TooManyShares
+from storage.tables import quotas
 
 PREFIX = "shr"
 MOST = 100
@@ -25,6 +26,7 @@ MOST = 100
 
 def create(session: Session, video: Video, *, for_s: float) -> Share:
     """Creates a link to a video that is valid for `for_s` seconds. Raises TooManyShares."""
+    quotas.lock_owner(session, video.owner)
     valid = select(func.count()).select_from(Share).where(Share.video_id == video.id, Share.expires_at > now())
     if session.scalars(valid).one() >= MOST:
         raise TooManyShares(f"Video {video.id} has {MOST} links, the most that are allowed.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import anyio
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from api import deps
 from api.problems.problems import Problem
+from api.services import samples
 from storage.tables import api_keys
 
 TOTALS = {"look_up": deps.LOOK_UPS, "store": deps.FILES, "slot": deps.WRITERS, "reading": deps.READERS}
@@ -107,3 +109,18 @@ def test_many_readers_at_once_all_get_their_answer(app):
 
     anyio.run(main)
     assert statuses == [200] * 122
+
+
+def test_who_waits_for_samples_leaves_threads_to_others(client, monkeypatch):
+    made = threading.Event()
+    monkeypatch.setattr(
+        samples, "_make", lambda folder: (made.wait(30), folder.mkdir(), (folder / "speech.wav").write_bytes(b"RIFF"))
+    )
+    with ThreadPoolExecutor(45) as pool:  # more than all requests have threads
+        asked = [pool.submit(httpx.get, f"{client.base_url}/v1/samples/speech", timeout=60) for _ in range(45)]
+        try:
+            assert not wait(asked, timeout=1).done
+            assert client.get("/v1/subjects", timeout=5).status_code == 200
+        finally:
+            made.set()
+    assert {answer.result().content for answer in asked} == {b"RIFF"}

@@ -38,6 +38,9 @@ GENERATED, COMPOSITE = "trainedAlgorithmicMedia", "compositeWithTrainedAlgorithm
 """The kinds of sources: of a portrait, and of a full frame."""
 FOOTAGE = "footage"
 """The name by which the actions of a manifest definition refer to the ingredient."""
+MAX_CHARS, MAX_PROBLEMS = 300, 20
+"""Characters of a text, and failed checks, that the findings repeat of a stranger's manifest: it may have texts and parts of any number and
+length, and the findings are stored and answered."""
 OFFLINE_SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "trust": {"trust_config": "\n".join(PURPOSES)},
@@ -185,7 +188,7 @@ def read(path: Path, chains: Mapping[str, str], manifest: bytes | None = None) -
     except c2pa.C2paError.ManifestNotFound:
         return _absent()
     except c2pa.C2paError as error:
-        return _absent() | {"problems": [{"code": "unreadable", "detail": str(error)[:300]}]}
+        return _absent() | {"problems": [{"code": "unreadable", "detail": str(error)[:MAX_CHARS]}]}
 
 
 def _is_mp4(path: Path) -> bool:
@@ -211,15 +214,23 @@ def _findings(store: Mapping[str, Any], chains: Mapping[str, str]) -> dict[str, 
         "present": True,
         "valid": store.get("validation_state") in ("Valid", "Trusted"),
         "ours": trusted,
-        "issuer": ", ".join(filter(None, (signature.get("common_name"), signature.get("issuer")))) or None,
+        "issuer": _text(", ", signature.get("common_name"), signature.get("issuer")),
         "signed_at": signature.get("time") or ids.get("created_at"),
-        "generator": " ".join(filter(None, (generators[0].get("name"), generators[0].get("version")))) or None,
+        "generator": _text(" ", generators[0].get("name"), generators[0].get("version")),
         "source_type": _source_type(assertions),
         "video_id": ids.get("video_id"),
         "created_at": ids.get("created_at"),
         "footage_sha256": ids.get("footage_sha256"),
-        "problems": [{"code": each["code"], "detail": each.get("explanation", "")[:300]} for each in failures],
+        "problems": [
+            {"code": each["code"], "detail": each.get("explanation", "")[:MAX_CHARS]}
+            for each in failures[:MAX_PROBLEMS]
+        ],
     }
+
+
+def _text(between: str, *parts: str | None) -> str | None:
+    """Joins what a manifest says; None if it says nothing."""
+    return between.join(filter(None, parts))[:MAX_CHARS] or None
 
 
 def _source_type(assertions: Mapping[str, Any]) -> str | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -139,16 +138,21 @@ class Verifier:
                 deletions.request_objects(session, self.store, [row.file_key])
 
     def clean_up(self) -> None:
-        """Removes scratch files of processes that were killed."""
-        oldest_active = time.time() - verifications.LEASE_S
-        for folder in self._scratch.glob("*"):
-            if folder.stat().st_mtime < oldest_active:
+        """Removes scratch files of processes that were killed; those of running attempts stay, whatever the clocks say."""
+        folders = list(self._scratch.glob("*"))  # before the rows: what is begun in between is not among them
+        with self.database.session(write=False) as session:
+            active = {self._folder(*attempt) for attempt in verifications.running(session)}
+        for folder in folders:
+            if folder not in active:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def _folder(self, row_id: str, attempt: int) -> Path:
+        return self._scratch / f"{row_id}-{attempt}"
 
     def _findings(self, row: Verification) -> dict[str, Any]:
         """Inspects the file of a verification. Raises ObjectMissing, BadCertificate, Stopped."""
         mark_key = load_mark_key(self.settings)
-        folder = self._scratch / f"{row.id}-{row.attempt}"
+        folder = self._folder(row.id, row.attempt)
         try:
             folder.mkdir(parents=True)
             self.store.fetch(row.file_key, folder / "file")

@@ -16,6 +16,7 @@ from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Subject
 from storage.objects.base import ANY_AGE_S
+from storage.tables import api_keys
 from tests.api.conftest import Maker, check_problem, serving
 from tests.api.routes.test_uploads import upload
 
@@ -116,11 +117,13 @@ def test_a_bundle_may_come_as_an_upload_and_gets_a_name(client, subject):
         lambda members: members.update({bundles.SIGNATURE: b"[]"}),
         lambda members: members.update({bundles.SIGNATURE: b"[" * 40_000}),
         lambda members: members.update({bundles.MANIFEST: b" " * 100_000}),
+        lambda members: members.update({f"x{number}": b"" for number in range(300)}),
     ],
-    ids=["bytes", "size", "manifest", "unsigned", "missing", "compressed", "signature", "nested", "large"],
+    ids=["bytes", "size", "manifest", "unsigned", "missing", "compressed", "signature", "nested", "large", "members"],
 )
 def test_a_bundle_that_was_changed_is_refused(client, app, subject, change, monkeypatch):
     monkeypatch.setattr(bundles, "MAX_MANIFEST_BYTES", 50_000)
+    monkeypatch.setattr(bundles, "MAX_DIRECTORY_BYTES", 5_000)
     content = rewritten(exported(client, subject).content, change)
     before = sorted(app.state.store.keys(older_than_s=ANY_AGE_S))
     check_problem(imported(client, content), "bundle_refused")
@@ -174,3 +177,7 @@ def test_a_subject_counts_and_needs_a_key(client, app, subject, settings, monkey
     monkeypatch.setattr(service, "load_key", lambda settings: (_ for _ in ()).throw(service.WebhooksOff("none")))
     check_problem(client.post(f"{subject['links']['self']}/export"), "bundles_off")
     check_problem(imported(client, content), "bundles_off")
+    with app.state.database.session() as session:
+        _, token = api_keys.create(session, owner="local", name="sender", scopes=["write"])
+    path = f"{subject['links']['self']}/export"
+    check_problem(client.post(path, headers={"Authorization": f"Bearer {token}"}), "forbidden")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from unittest.mock import Mock
 
 import pytest
 
@@ -165,6 +166,8 @@ def test_title_and_metadata_are_returned_and_the_title_can_be_searched(client, m
     ]
     middle = datetime.now(UTC) - timedelta(minutes=1)
     assert found(created_before=middle.isoformat()) == [] and len(found(created_after=middle.isoformat())) == 2
+    ends = "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"  # neither is a time of the calendar in UTC
+    assert [len(found(created_after=ends[first], created_before=ends[1 - first])) for first in (0, 1)] == [2, 0]
     for query in ({"ids": "sub_1"}, {"ids": ",".join(["vid_1"] * 101)}, {"title": ""}, {"created_after": "2026-01-01"}):
         check_problem(client.get("/v1/videos", params=query), "validation_failed")
     wrong = client.post("/v1/videos", data=form | {"metadata": "[]"}, files={"audio": ("a.wav", AUDIO)})
@@ -190,8 +193,10 @@ def test_title_and_metadata_can_be_changed_each_by_itself_also_by_null(client, m
     assert client.get(path).json()["title"] is None
 
 
-def test_a_batch_carries_out_what_is_right_and_names_what_is_not(client, make, subject, speaking):
+def test_a_batch_carries_out_what_is_right_and_names_what_is_not(client, app, make, subject, speaking, monkeypatch):
     sent = upload(client, AUDIO, "say.wav")
+    joined = Mock(wraps=app.state.store.put_joined)
+    monkeypatch.setattr(app.state.store, "put_joined", joined)
     right = {"subject_id": subject["id"], "script": HELLO, "title": "one", "priority": "low"}
     body = {
         "videos": [
@@ -219,6 +224,7 @@ def test_a_batch_carries_out_what_is_right_and_names_what_is_not(client, make, s
         "voice_unavailable",
     ]
     assert items[2]["problem"]["errors"][0]["pointer"] == "/script"
+    assert joined.call_count == 1  # each copy of an upload may have 200 MiB
     made = [item["video"]["id"] for item in items if item["video"]]
     assert [each["id"] for each in client.get("/v1/videos").json()["items"]] == made[::-1]
     assert items[0]["video"]["job"]["priority"] == "low" and items[4]["video"]["job"]["queue_position"] == 1

@@ -354,3 +354,17 @@ def test_a_damaged_key_of_the_mark_is_not_replaced(settings):
     (settings.signing / "mark.key").write_text("short")
     with pytest.raises(BadCertificate, match="hexadecimal"):
         load_mark_key(settings)
+
+
+def test_of_a_strangers_manifest_of_any_size_a_bounded_part_is_told(identity, clips, tmp_path, monkeypatch):
+    manifest = content_credentials.manifest_of(CLAIM)
+    manifest["claim_generator_info"] = [{"name": "n" * 100_000, "version": "1"}]
+    manifest["assertions"] += [
+        {"label": f"a.b{number}", "data": {"text": "right" + str(number)}} for number in range(60)
+    ]
+    monkeypatch.setattr(content_credentials, "manifest_of", lambda claim: manifest)
+    path, _ = signed(identity, clips, tmp_path)
+    path.write_bytes(path.read_bytes().replace(b"right", b"wrong"))
+    found = read(path, {})
+    assert (found["present"], found["valid"], len(found["generator"])) == (True, False, content_credentials.MAX_CHARS)
+    assert len(found["problems"]) == content_credentials.MAX_PROBLEMS

@@ -269,19 +269,21 @@ def test_answers_and_files_go_after_a_while(house, monkeypatch):
     worker.object_cleaner.grace_s = 0.0
     assert worker.object_cleaner.run_batch() == []
     monkeypatch.setattr(verifications, "RETENTION_S", 0.0)
-    left = house.settings.work / "verifications" / "ver_1-1"  # by a process that was killed
-    left.mkdir(parents=True)
-    os.utime(left, (0, 0))
-    worker.verifier.clean_up()
-    assert not left.exists()
     with house.database.session() as session:
         row = verifications.claim(session)  # it waits still, however long ago it was accepted
-        assert verifications.delete_expired(session) == 0
-        assert verifications.fail(session, row, {"code": "c", "message": "m", "remedy": "r"})
+    scratch = house.settings.work / "verifications"
+    left, used = scratch / "ver_1-1", scratch / f"{row.id}-1"  # the first of a process that was killed
+    for folder in (left, used):
+        folder.mkdir(parents=True)
+        os.utime(folder, (0, 0))  # as after a leap of the clock
+    worker._clean_up()
+    assert list(scratch.iterdir()) == [used]
     with house.database.session() as session:
-        assert verifications.delete_expired(session) == 1
+        assert verifications.fail(session, row, {"code": "c", "message": "m", "remedy": "r"})
+    worker._clean_up()
+    with house.database.session() as session:
         assert session.query(Verification).count() == 0
-    assert len(worker.object_cleaner.run_batch()) == 1
+    assert not list(scratch.iterdir())
     worker.close()
     assert house.objects() == []
 
