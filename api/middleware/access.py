@@ -40,7 +40,6 @@ PUBLIC = ("/healthz", "/readyz")
 """Paths that supervisors poll without a key; they count towards no rate, and have a share of an address's connections of their own."""
 METRICS = "/metrics"
 GUARDED = "/v1"
-RATE_LIMITED = "rate_limited"
 REFUSAL_S = 0.5, 1.5
 """Least and greatest number of seconds before a request beyond the rate is refused. To refuse costs about as much as to answer: without the
 pause, a client that asks again at once would take the processor from the others, whatever its rate; with pauses of one length, its
@@ -48,11 +47,12 @@ requests would come all at once, again and again."""
 
 
 class AccessDecision(NamedTuple):
-    """The caller, or the problem that the request is refused with; and headers to add to the response."""
+    """The caller, or the problem that the request is refused with; headers to add to the response, and seconds to wait before."""
 
     caller: Caller | None
     problem: Problem | None
     headers: dict[str, str]
+    wait_s: float = 0.0
 
 
 class AccessMiddleware:
@@ -82,7 +82,7 @@ class AccessMiddleware:
         if scope["path"] in PUBLIC:
             await self._run(self.app, f"probes {counted(address)}", scope, receive, send)
             return
-        caller, problem, headers = await run_in_threadpool(self._decide, HTTPConnection(scope), scope["method"])
+        caller, problem, headers, wait_s = await run_in_threadpool(self._decide, HTTPConnection(scope), scope["method"])
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -92,8 +92,8 @@ class AccessMiddleware:
         scope["state"]["caller"] = caller
         name = f"owner {caller.owner}" if caller is not None else f"address {counted(address)}"
         app = self.app if problem is None else problem.response()
-        if problem is not None and problem.code == RATE_LIMITED:
-            app = _later(app)
+        if wait_s:
+            app = _later(app, wait_s)
         await self._run(app, name, scope, receive, send_with_headers)
 
     async def _run(self, app: ASGIApp, name: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,9 +132,12 @@ class AccessMiddleware:
             # Counted apart: whoever uses up the API's requests of a shared address must not take the page from the others.
             kind = "" if _needs_key(connection.scope["path"]) else "page "
             status = self.rates.hit("address", kind + address)
-        if status is not None and not status.admitted:
-            problem = Problem(RATE_LIMITED, f"{status.limit} requests in {status.window_s} seconds are allowed.")
-        return AccessDecision(caller, problem, status.headers() if status else {})
+        if status is None:
+            return AccessDecision(caller, problem, {})
+        if not status.admitted:
+            problem = Problem("rate_limited", f"{status.limit} requests in {status.window_s} seconds are allowed.")
+            return AccessDecision(caller, problem, status.headers(), uniform(*REFUSAL_S))
+        return AccessDecision(caller, problem, status.headers(), status.wait_s)
 
     def _identify(self, connection: HTTPConnection, token: str | None, *, guarded: bool) -> Caller | None:
         """Returns the caller; None for a request without a key. Raises Unauthorized, and the Problem `keys_needed`."""
@@ -168,11 +171,11 @@ class AccessMiddleware:
             self._touching.release()
 
 
-def _later(app: ASGIApp) -> ASGIApp:
-    """Returns `app` after a random pause (see REFUSAL_S)."""
+def _later(app: ASGIApp, seconds: float) -> ASGIApp:
+    """Returns `app`, which begins after a pause."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        await sleep(uniform(*REFUSAL_S))
+        await sleep(seconds)
         await app(scope, receive, send)
 
     return run

@@ -19,6 +19,7 @@ from limits.errors import StorageError as CountersUnavailable
 from limits.storage import MemoryStorage, storage_from_string
 from limits.strategies import FixedWindowRateLimiter
 
+from api.middleware.pace import Pacer
 from storage.errors import BadSetting
 from storage.settings import PREFIX, Settings
 from worker.broker import ANSWER_S, CONNECT_S
@@ -41,6 +42,8 @@ class RateLimitStatus(NamedTuple):
     remaining: int
     reset_s: int
     admitted: bool
+    wait_s: float = 0.0
+    """Seconds that the request has to wait, if it is admitted (pace.py)."""
 
     def headers(self) -> dict[str, str]:
         """Returns the response headers."""
@@ -59,6 +62,9 @@ class RateLimiter:
         self.items: dict[Policy, RateLimitItem | None] = {
             "key": _parse("rate_limit", settings.rate_limit),
             "address": _parse("address_rate_limit", settings.address_rate_limit),
+        }
+        self._pacers = {
+            policy: Pacer(item.amount / item.get_expiry()) for policy, item in self.items.items() if item is not None
         }
         self._local = FixedWindowRateLimiter(MemoryStorage())
         self._shared = None
@@ -79,6 +85,10 @@ class RateLimiter:
         item = self.items[policy]
         if item is None:
             return None
+        status = self._count(item, policy, client)
+        return status._replace(wait_s=self._pacers[policy].wait_s(client)) if status.admitted else status
+
+    def _count(self, item: RateLimitItem, policy: Policy, client: str) -> RateLimitStatus:
         if self._shared is not None and self._asks_shared():
             try:
                 status = _hit(self._shared, item, policy, client)

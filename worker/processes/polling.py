@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
 from collections.abc import Collection
 
@@ -14,6 +13,7 @@ from storage.tables import jobs
 from worker import watchdog
 from worker.jobs.core_functions import CoreFunctions, load_core
 from worker.jobs.runner import Runner
+from worker.niceness import be_nice
 from worker.processes.signals import event_on_signals
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def run_worker(settings: Settings, core: CoreFunctions | None = None, kinds: Col
     require_usable_or_away(settings.database)
     require_data_dir(settings)
     if set(kinds) == {"train"}:
-        os.nice(TRAINING_NICENESS)
+        be_nice(TRAINING_NICENESS)
     watchdog.start_notifying(settings)  # before the core, which takes long to load
     worker = PollingWorker(settings, core or load_core(), kinds)
     with event_on_signals(worker.stopping, signal.SIGTERM, signal.SIGINT):

@@ -12,8 +12,9 @@ import pytest
 from limits.storage import MemoryStorage
 
 from api.app import create_app
-from api.middleware import rate_limit
+from api.middleware import pace, rate_limit
 from api.middleware.access import REFUSAL_S
+from api.middleware.pace import BURST_S, Pacer
 from api.middleware.rate_limit import RateLimiter
 from storage.errors import BadSetting
 from storage.settings import Settings
@@ -51,6 +52,36 @@ def test_each_key_has_a_rate_of_its_own_and_is_told_of_it(settings):
         codes = [client.get("/v1/jobs").status_code for _ in range(3)]  # without a key: one rate for the address
         assert codes == [401, 401, 429]
         assert client.get("/healthz").status_code == 200
+
+
+def test_a_burst_is_spread_and_others_have_their_turns_in_between(settings):
+    app, server = served(settings, rate_limit="600/minute")
+    ann, bob = tokens(app, "ann", "bob")
+    at_once = int(10 * BURST_S)
+    with server as url, ThreadPoolExecutor(20) as pool, httpx.Client(base_url=url, timeout=30) as client:
+
+        def ended(headers):
+            assert client.get("/v1/jobs", headers=headers).status_code == 200
+            return time.monotonic()
+
+        begun = time.monotonic()
+        asked = [pool.submit(ended, ann) for _ in range(at_once + 20)]
+        asked[at_once - 1].result()
+        others = ended(bob)
+        times = [each.result() - begun for each in asked]
+    assert max(times) > 1.8 and others - begun < max(times)
+
+
+def test_the_pace_of_a_client_is_kept_for_as_long_as_it_matters(monkeypatch):
+    monkeypatch.setattr(pace, "FORGET_AT", 2)
+    seconds = [0.0]
+    pacer = Pacer(per_s=10.0, clock=lambda: seconds[0])
+    waits = [pacer.wait_s("ann") for _ in range(int(10 * BURST_S) + 3)]
+    assert waits[:-2] == [0.0] * len(waits[:-2]) and waits[-2:] == pytest.approx([0.1, 0.2])
+    seconds[0] = 1.0
+    assert pacer.wait_s("bob") == pacer.wait_s("cyd") == 0.0 and set(pacer._next) == {"ann", "bob", "cyd"}
+    seconds[0] = 60.0
+    assert pacer.wait_s("ann") == 0.0 and set(pacer._next) == {"ann"}
 
 
 def test_whoever_asks_again_at_once_is_kept_waiting_and_nobody_else(settings):
