@@ -229,8 +229,8 @@ def _findings(store: Mapping[str, Any], chains: Mapping[str, str]) -> dict[str, 
 
 
 def _text(between: str, *parts: str | None) -> str | None:
-    """Joins what a manifest says; None if it says nothing."""
-    return between.join(filter(None, parts))[:MAX_CHARS] or None
+    """Joins what a manifest says, without characters that cannot be seen; None if it says nothing."""
+    return "".join(filter(str.isprintable, between.join(filter(None, parts))))[:MAX_CHARS] or None
 
 
 def _source_type(assertions: Mapping[str, Any]) -> str | None:
