@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -57,17 +58,17 @@ class CameraMotionDetector:
         self._failures = 0
         self._drifts: deque[float] = deque(maxlen=LASTING)
 
-    def add_frame(self, frame: UInt8[np.ndarray, "height width 3"], face: Box | None) -> None:
-        """Adds the next picture (RGB). The person is masked out by the box of the face, if one is known."""
+    def add_frame(self, frame: UInt8[np.ndarray, "height width 3"], faces: Sequence[Box]) -> None:
+        """Adds the next picture (RGB). People are masked out by the boxes of their faces, as far as they are known."""
         scale = WIDTH / frame.shape[1]
         small = cv2.resize(frame, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         gray = _evenly_lit(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-        if self._key is None or face is None:
+        if self._key is None or not faces:
             self._key = self._latest = gray, np.eye(3) if self._latest is None else self._latest[1]
             return
-        box = tuple(scale * v for v in face)
+        boxes = scale * np.array(faces)
         for picture, pose in (self._key, self._latest):
-            if (step := _background_step(picture, gray, box)) is not None:
+            if (step := _background_step(picture, gray, boxes)) is not None:
                 self._failures = 0
                 self._add_step(*step, pose, gray)
                 return
@@ -95,7 +96,7 @@ def _evenly_lit(gray: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "h
 
 
 def _background_step(
-    before: np.ndarray, after: np.ndarray, face: Box
+    before: np.ndarray, after: np.ndarray, faces: Float[np.ndarray, "faces 4"]
 ) -> tuple[Float[np.ndarray, "3 3"], Float[np.ndarray, "3 corners"]] | None:
     """Measures how the background moves between two grey pictures.
 
@@ -106,9 +107,9 @@ def _background_step(
         The similarity transform and the corners in `before` that follow it, (column, row, 1) px; None if it cannot be measured.
     """
     outside = np.full(before.shape, 255, np.uint8)
-    x, y, w, h = (int(v) for v in face)
-    outside[max(0, y - h) :, max(0, x - w // 2) : x + w + w // 2] = 0  # hair, neck
-    outside[max(0, y + h) :, max(0, x - w - w // 2) : x + 2 * w + w // 2] = 0  # shoulders
+    for x, y, w, h in faces.astype(int).tolist():
+        outside[max(0, y - h) :, max(0, x - w // 2) : x + w + w // 2] = 0  # hair, neck
+        outside[max(0, y + h) :, max(0, x - w - w // 2) : x + 2 * w + w // 2] = 0  # shoulders
     corners = cv2.goodFeaturesToTrack(before, MAX_CORNERS, CORNER_QUALITY, CORNER_SPACING, mask=outside)
     if corners is None or len(corners) < MIN_CORNERS:
         return None

@@ -139,8 +139,8 @@ def check_footage(
                     every *= 2
                     looks = looks[::2]
             if (count - 1) % CAMERA_EVERY == 0:
-                latest = next((look.boxes[0] for look in reversed(looks) if look.boxes), None)
-                camera.add_frame(frame, latest and tuple(v / scale for v in latest))
+                latest = next((look.boxes for look in reversed(looks) if look.boxes), [])
+                camera.add_frame(frame, [tuple(v / scale for v in box) for box in latest])
     takes, cuts = find_takes(
         np.array(changes), np.array(thumbnails).reshape(count, *small.shape[:2]), np.array(equal, bool)
     )
