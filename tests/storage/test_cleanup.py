@@ -86,7 +86,7 @@ def delete_rows(database, job):
 
 def test_every_column_for_a_key_has_a_place():
     for model, places, others in (
-        (Subject, object_places.SUBJECT_FOLDERS, {"source_key"}),
+        (Subject, object_places.SUBJECT_FOLDERS, {"source_key", "consent_clip_key"}),
         (Video, object_places.VIDEO_SUFFIXES, {"audio_key", "background_key"}),
     ):
         assert {column.name for column in object_places.key_columns(model)} == {*places.values()} | others

@@ -20,7 +20,7 @@ export const DRAFT = "consent clip";
 export function consentClip(name, signal) {
   const kept = draft(DRAFT, () => ({ file: null, about: null }));
   const sentence = h("p", { class: "strong" });
-  const place = h("div", { class: "footage" });
+  const place = h("div", { class: "spoken" });
   const said = h("div", { "aria-live": "assertive" });
   const legend = h("legend", {});
   const element = h("fieldset", { class: "stack", hidden: true }, legend, h("p", { class: "faint small" }, t("clip.hint")), sentence, place, said);
