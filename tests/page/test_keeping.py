@@ -190,6 +190,7 @@ def test_spoken_consent_is_recorded_sent_and_shown(browser, footage, tmp_path):
         asked.get_by_role("button", name="Stop recording").click()
         expect(asked.get_by_label("Spoken consent")).not_to_have_js_property("readyState", 0)
         expect(asked.get_by_role("button", name="Record again")).to_be_visible()
+        expect(page.get_by_role("alert")).to_have_count(0)
         page.set_viewport_size({"width": 320, "height": 700})
         assert_fits(page)
         assert_accessible(page)

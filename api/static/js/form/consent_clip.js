@@ -15,9 +15,9 @@ export const DRAFT = "consent clip";
 
 /**
  * {element, file(), lacks()}: the element shows nothing where the service takes no clips. `lacks()` resolves to whether one is needed and missing.
- * The sentence to read names whoever `name`, an input, says.
+ * The sentence to read names whoever `name`, an input, says; `chosen()` hears that there is a clip.
  */
-export function consentClip(name, signal) {
+export function consentClip(name, signal, chosen) {
   const kept = draft(DRAFT, () => ({ file: null, about: null }));
   const sentence = h("p", { class: "strong" });
   const place = h("div", { class: "spoken" });
@@ -33,6 +33,7 @@ export function consentClip(name, signal) {
     said.replaceChildren(...(judged.problem ? [problemBox(new Error(judged.problem))] : judged.hint ? [noteBox(judged.hint)] : []));
     if (judged.problem) return;
     Object.assign(kept, { file, about: judged });
+    chosen();
     show();
     place.querySelector("button").focus({ preventScroll: true });
   };

@@ -27,7 +27,7 @@ export async function createView(main, _args, signal) {
 
   const name = h("input", { type: "text", maxlength: 200, value: typed.name ?? "", autocomplete: "off", oninput: () => keep("name", name.value) });
   const consent = h("textarea", { rows: 3, maxlength: 10_000, required: true, value: typed.consent ?? "", oninput: () => keep("consent", consent.value) });
-  const clip = consentClip(name, signal);
+  const clip = consentClip(name, signal, () => problem.replaceChildren());
   const footage = h("div", { class: "footage" });
   const refused = h("div", {});
   const problem = h("div", { "aria-live": "assertive" });
