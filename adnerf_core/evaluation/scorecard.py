@@ -14,6 +14,8 @@ MORE_SPEECH = (
     "Record more speech (one to three minutes, lively, in one take), "
     "and make sure that the sound of the video is the speaker's own voice."
 )
+SURE_OFFSET = 0.35
+"""Confidence from which the lips' offset is shown: one of ten pairs of lips and other people's sound reaches it (docs/fidelity.md)."""
 SHARPER = "Record with the face at least 250 pixels high, in focus and in good light, or train a larger preset."
 
 
@@ -105,6 +107,11 @@ def _sentence(template: str, *names: str) -> Callable[[Figures], str]:
     return note
 
 
+def _certain_offset(figures: Figures) -> float | None:
+    confidence = figures.get("lip_offset_confidence")
+    return None if confidence is None or confidence < SURE_OFFSET else figures.get("lip_offset_ms")
+
+
 METRICS = (
     # R 0.85, L 0.73; 0.08 is noise on a minute of footage.
     Metric(
@@ -129,10 +136,9 @@ METRICS = (
     ),
     # ITU-R BT.1359: viewers notice sound that is 45 ms early or 125 ms late. Within a frame, 40 ms, nobody does.
     Metric(
-        "Lips in time with the sound", _figure("lip_offset_ms"), "ms", (-40, 40), (-80, 80),
+        "Lips in time with the sound", _certain_offset, "ms", (-40, 40), (-80, 80),
         "How much later the rendered mouth moves than the real one; less than 0 is earlier.",
-        MORE_SPEECH,
-        _sentence("Its confidence is {:.2f}; below 0.35, it may be chance.", "lip_offset_confidence"),
+        "Make sure that sound and picture of the footage are in time from its start to its end.",
         optional=True,
     ),
     # R 1.13, L 2.0; 0.1 is noise.

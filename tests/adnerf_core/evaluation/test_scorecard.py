@@ -56,6 +56,10 @@ def test_lpips_is_a_line_only_if_it_was_measured():
     assert verdicts(lpips=0.05)["Visible difference (LPIPS)"] == "good"
 
 
+def test_an_offset_that_may_be_chance_is_not_shown():
+    assert "Lips in time with the sound" not in verdicts(lip_offset_ms=-300, lip_offset_confidence=0.2)
+
+
 def test_every_metric_explains_itself():
     for metric in METRICS:
         assert metric.meaning.endswith(".") and metric.advice.endswith(".")
