@@ -320,12 +320,15 @@ def _other_user() -> pwd.struct_passwd:
 
 def main() -> None:
     """Runs all three servers until Ctrl-C, and prints the service's settings for them."""
-    with running(Redis, PostgreSQL, S3) as (broker, database, store):
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.default_int_handler)
+    with suppress(KeyboardInterrupt), running(Redis, PostgreSQL, S3) as (broker, database, store):
         settings = {"database_url": database.url, "broker_url": broker.url, **store.settings}
         for name, value in settings.items():
             print(f"ADNERF_{name.upper()}={shlex.quote(value)}", flush=True)
         print("# Ctrl-C stops the servers and deletes their data.", flush=True)
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        while True:
+            signal.pause()
 
 
 if __name__ == "__main__":
