@@ -100,7 +100,7 @@ export async function subjectView(main, [id], signal) {
     );
   };
 
-  const more = () => management(subject, signal, look, () => signal.aborted || setTitle(subject.name));
+  const more = () => management(subject, signal, lookAtAll, () => signal.aborted || setTitle(subject.name));
 
   const cards = new Map();
   const videos = async () => {
@@ -112,16 +112,17 @@ export async function subjectView(main, [id], signal) {
     for (const each of items) card(each).show(each, subject, signal);
     busy = items.some((each) => active(each.job));
   };
+  const lookAtAll = async () => {
+    await look();
+    await videos();
+  };
   let busy = false;
   show();
   await videos();
   if (subject.state !== "ready") showFilm(part.film, subject, signal);
   follow(
     () => busy || subject.jobs.some(active),
-    async () => {
-      await look();
-      await videos();
-    },
+    lookAtAll,
     signal,
     (error) => error.status === 404 && part.problem.replaceChildren(problemBox(error)),
   );
