@@ -145,9 +145,10 @@ function takeToken() {
   setKey(token[1]);
   history.replaceState(null, "", "#/");
   document.querySelector("#key-title")?.closest("dialog").close(); // the question for a key is answered
+  showAccount(); // also where it was not asked yet
 }
 takeToken();
-showAccount();
+if (account.hidden) showAccount();
 
 catchDrops((file) => {
   notice = t("drop.lost", { name: file.name });
