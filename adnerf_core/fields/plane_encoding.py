@@ -37,3 +37,7 @@ class PlaneEncoding(nn.Module):
             F.grid_sample(level, grid, mode="bilinear", padding_mode="border", align_corners=False).flatten(0, 2)
             for level in self.levels
         ]
+
+    def roughness(self) -> Float[Tensor, ""]:
+        """Returns the mean squared difference of neighbouring texels, summed over the resolutions and both axes."""
+        return torch.stack([level.diff(dim=axis).square().mean() for level in self.levels for axis in (2, 3)]).sum()

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.errors import NoSuchDevice, NotReady, TrainingCollapsed
+from adnerf_core.fields.plane_encoding import INITIAL_STD
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.progress import Cancelled
 from adnerf_core.synthesis.subject import load_subject
@@ -50,6 +51,14 @@ def test_the_mouth_follows_the_lip_code(toy_run, toy_dataset):
     shut, wide = (int(f(track.opening[HELD_OUT_FROM:])) + HELD_OUT_FROM for f in (np.argmin, np.argmax))
     dark = {k: int((previewer.frame(k)[24:36, 16:32].mean(-1) < 80).sum()) for k in (shut, wide)}
     assert dark[wide] > dark[shut] + 3
+
+
+def test_planes_are_smooth_where_no_ray_shows_them(toy_run):
+    model, ends = load_subject(toy_run).model, (slice(None, 4), slice(-4, None))
+    for planes in (model.head.front, model.torso.planes):
+        corners = [planes.levels[-1][..., rows, cols] for rows in ends for cols in ends]
+        steps = torch.stack([corner.diff(dim=axis).abs().mean() for corner in corners for axis in (2, 3)])
+        assert steps.max() < INITIAL_STD / 3  # the planes begin as noise, whose texels differ by 1.1 INITIAL_STD
 
 
 class StopAt:
