@@ -28,8 +28,10 @@ takes many samples (docs/decisions/0017-sharper-portrait.md)."""
 COMPACT_START, COMPACT_RAMP = 0.2, 0.5
 """Shares of the head phase. The distortion loss has weight 0 until COMPACT_START; then its weight rises linearly, for COMPACT_RAMP, to
 COMPACT_WEIGHT. Full weight from the first step fixed the shape too early and lowered the head's PSNR by 2.4 dB (docs/fidelity.md)."""
-SMOOTHNESS_WEIGHT = 1e-3
-"""Weight of the roughness of feature planes (PlaneEncoding.roughness; K-Planes, Fridovich-Keil et al., 2023, section 4.2)."""
+SMOOTHNESS_WEIGHT = 1e-2
+"""Weight of the roughness of feature planes (K-Planes, Fridovich-Keil et al., 2023, section 4.2). It counts where the gradients of the footage
+are small: without it, texels there become noise that shows as specks. With a tenth, most specks remain; with ten times as much, the error
+of the footage grows (docs/fidelity.md)."""
 GRADIENT_WEIGHT, GRADIENT_MAGNITUDE_WEIGHT = 0.03, 0.055
 """Weights of the two terms of gradient_loss: the error of the image gradients, and the error of their mean magnitude. A magnitude weight of
 0.08 raised the sharpness (to 0.92 at the head and 0.85 at the mouth) and lowered the PSNR by 0.2 dB (docs/fidelity.md)."""
