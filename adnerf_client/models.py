@@ -1,4 +1,4 @@
-"""The resources of the service as pydantic models, but those of webhooks.py; docs/api.md explains each field.
+"""The resources of the service as pydantic models; docs/api.md explains each field.
 
 An older client works with a newer service: unknown fields are kept (`extra="allow"`), and states, kinds and the like
 accept unknown values. Times are in UTC.
@@ -367,6 +367,39 @@ class Verification(Model):
     error: JobError | None = None
     created_at: datetime
     finished_at: datetime | None = None
+
+
+class Webhook(Model):
+    """An address that receives events. `secret` verifies deliveries; only the responses to create and rotate hold it."""
+
+    id: str
+    url: str
+    events: list[str]
+    description: str = ""
+    enabled: bool = True
+    disabled_because: str | None = None
+    failing_since: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+    secret: str | None = None
+
+
+class Delivery(Model):
+    """The delivery of one event to one webhook."""
+
+    id: str
+    webhook_id: str
+    event: str
+    state: Literal["pending", "delivered", "failed"] | str
+    attempts: int = 0
+    next_attempt_at: datetime | None = None
+    last_attempt_at: datetime | None = None
+    last_status: int | None = None
+    last_error: str | None = None
+    response: str | None = None
+    payload: dict[str, Any]
+    created_at: datetime
+    delivered_at: datetime | None = None
 
 
 class Page(Model, Generic[T]):

@@ -3,45 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from adnerf_client.collection import Collection
 from adnerf_client.connection import parse
-from adnerf_client.models import Model
-
-
-class Webhook(Model):
-    """An address that receives events. `secret` verifies deliveries; only the responses to create and rotate hold it."""
-
-    id: str
-    url: str
-    events: list[str]
-    description: str = ""
-    enabled: bool = True
-    disabled_because: str | None = None
-    failing_since: datetime | None = None
-    created_at: datetime
-    updated_at: datetime
-    secret: str | None = None
-
-
-class Delivery(Model):
-    """The delivery of one event to one webhook."""
-
-    id: str
-    webhook_id: str
-    event: str
-    state: Literal["pending", "delivered", "failed"] | str
-    attempts: int = 0
-    next_attempt_at: datetime | None = None
-    last_attempt_at: datetime | None = None
-    last_status: int | None = None
-    last_error: str | None = None
-    response: str | None = None
-    payload: dict[str, Any]
-    created_at: datetime
-    delivered_at: datetime | None = None
+from adnerf_client.models import Delivery, Webhook
 
 
 class Webhooks(Collection[Webhook]):
