@@ -91,6 +91,10 @@ class FieldConfig(Config):
     hidden: int = Field(64, description="Width of the head field's MLP.")
     ray_features: int = Field(16, description="Features that are accumulated along a ray and decoded to its color.")
     lip_code: int = Field(6, description="Size of the speech code that conditions the head field.")
+    mouth_planes: int = Field(
+        0, description="Number of feature planes of the mouth, from closed to wide open; 0: none, as in older subjects."
+    )
+    mouth_resolution: int = Field(64, description="Resolution of the mouth's planes, texels per side.")
     torso_planes: tuple[int, int] = Field((64, 192), description="Resolutions of the torso field's planes.")
 
 
@@ -158,25 +162,28 @@ class TrainConfig(Config):
     paper: PaperConfig | None = Field(None, description="Use AD-NeRF's own networks instead of `field` and `march`.")
 
 
+MOUTH_PLANES = 7
+"""Number of the mouth's planes in the fast presets: one for 0.8 standard deviations of the opening (docs/decisions/0035-mouth-planes.md)."""
+
 PRESETS: dict[str, TrainConfig] = {
     "draft": TrainConfig(
         preset="draft",
         head_steps=1500,
         torso_steps=1500,
-        field=FieldConfig(planes=(64, 256), torso_planes=(64, 320)),
+        field=FieldConfig(planes=(64, 256), torso_planes=(64, 320), mouth_planes=MOUTH_PLANES),
     ),
     "standard": TrainConfig(
         preset="standard",
         head_steps=4000,
         torso_steps=2500,
-        field=FieldConfig(planes=(64, 384), torso_planes=(64, 448)),
+        field=FieldConfig(planes=(64, 384), torso_planes=(64, 448), mouth_planes=MOUTH_PLANES),
     ),
     "high": TrainConfig(
         preset="high",
         size=512,
         head_steps=8000,
         torso_steps=6000,
-        field=FieldConfig(planes=(64, 448), torso_planes=(96, 512)),
+        field=FieldConfig(planes=(64, 448), torso_planes=(96, 512), mouth_planes=MOUTH_PLANES),
     ),
     "paper": TrainConfig(
         preset="paper",

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adnerf_core.config import FieldConfig
+from adnerf_core.fields.mouth_planes import MouthPlanes
 from adnerf_core.fields.plane_encoding import PlaneEncoding
 
 UPPER_FACE = 5
@@ -44,27 +45,38 @@ class HeadField(nn.Module):
         h = relu(A [P_xy(x', y'), P_xz(x', z), P_yz(y', z), g_lips k_lips, g_upper k_upper] + a)
         (s, f) = B h + b,    sigma = 40 softplus(s - 5).
 
+    At the mouth, the features of MouthPlanes at (x, y), before the displacement, are inputs as well.
+
     The plane that faces the camera has two resolutions. The two planes that hold depth have a single, coarse one: footage shows a head from
     the front, and finer planes did not improve held-out frames (docs/fidelity.md).
     """
 
     nose: Tensor
 
-    def __init__(self, config: FieldConfig, nose: float, soft: float):
+    def __init__(
+        self, config: FieldConfig, nose: float, soft: float, mouth: tuple[float, float, float, float] | None = None
+    ):
         """Makes a fresh field.
 
         Args:
             config: resolutions and widths.
             nose: height y of the middle of the nose, box units.
             soft: softness of the gate there, box units.
+            mouth: centre (x, y) and half sides (x, y) of the mouth's box, box units; None in older subjects, which have no MouthPlanes.
         """
         super().__init__()
         self.lip_code = config.lip_code
         # Attribute names are keys of saved weights.
         self.front = PlaneEncoding(1, config.planes, config.channels)  # P_xy
         self.sides = PlaneEncoding(2, (config.sides,), config.channels)  # P_xz, P_yz
+        self.mouth = None
+        if mouth is not None and config.mouth_planes:
+            self.mouth = MouthPlanes(
+                config.mouth_planes, config.mouth_resolution, config.channels, config.lip_code, mouth
+            )
         condition = config.lip_code + UPPER_FACE
-        self.first = nn.Linear(self.front.width + self.sides.width + condition, config.hidden)
+        width = self.front.width + self.sides.width + (self.mouth.width if self.mouth else 0)
+        self.first = nn.Linear(width + condition, config.hidden)
         self.second = nn.Linear(config.hidden, 1 + config.ray_features)
         self.warp = nn.Parameter(
             torch.zeros(1, 2 * condition, WARP_RESOLUTION, WARP_RESOLUTION)
@@ -92,10 +104,12 @@ class HeadField(nn.Module):
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
         gates = torch.stack([lower, 1 - lower])
         shift = (self._displacement(x, y, condition, frame_index) * gates[:, None]).sum(0)
+        lips = self._split_condition(condition, 1)[0]
+        mouth = [] if self.mouth is None else [self.mouth(x, y, lips, frame_index)]
         x, y = x + shift[0], y + shift[1]
         xy = torch.stack([x, y], -1)[None]
         xz_yz = torch.stack([torch.stack([x, z], -1), torch.stack([y, z], -1)])
-        features = [*self.front(xy), *self.sides(xz_yz)]
+        features = [*self.front(xy), *self.sides(xz_yz), *mouth]
         if frame_index is None:
             hidden = self._hidden_of_one_frame(features, lower, condition[0])
         else:
@@ -106,6 +120,11 @@ class HeadField(nn.Module):
             [1, len(self.second.bias) - 1]
         )
         return F.softplus(density[0] - DENSITY_SHIFT) * DENSITY_SCALE, features
+
+    def roughness(self) -> Float[Tensor, ""]:
+        """Returns the roughness of all feature planes."""
+        roughness = self.front.roughness() + self.sides.roughness()
+        return roughness if self.mouth is None else roughness + self.mouth.roughness()
 
     def _hidden_of_one_frame(
         self,

@@ -27,6 +27,7 @@ class SceneGeometry:
     nose, nose_soft: height and softness of the line between what the lips move and what eyes and brows move, box units.
     hair: probability, 0..1, that hair hangs on the person's right and left shoulder.
     pose_mean, pose_std: of the head's pose (pose_angles) in the training frames.
+    mouth: centre (x, y) and half sides (x, y) of the box in which the lips open, box units; None in older subjects.
     """
 
     camera: Camera
@@ -37,6 +38,7 @@ class SceneGeometry:
     hair: tuple[float, float]
     pose_mean: tuple[float, ...]
     pose_std: tuple[float, ...]
+    mouth: tuple[float, float, float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for JSON, which from_json reads."""

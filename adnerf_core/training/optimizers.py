@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from adnerf_core.fields.mouth_planes import MouthPlanes
 from adnerf_core.fields.plane_encoding import PlaneEncoding
 
 PLANES_RATE, NETS_RATE = 1e-2, 2e-3
@@ -27,8 +28,9 @@ def make_optimizer(modules: tuple[nn.Module, ...]) -> torch.optim.Adam:
 
     HeadField.warp, whose displacements are stored as planes too, has the rate of the nets (unmeasured).
     """
-    parts = [part for module in modules for part in module.modules() if isinstance(part, PlaneEncoding)]
-    planes = [parameter for part in parts for parameter in part.parameters()]
+    parts = [part for module in modules for part in module.modules()]
+    planes = [parameter for part in parts if isinstance(part, PlaneEncoding) for parameter in part.parameters()]
+    planes += [part.planes for part in parts if isinstance(part, MouthPlanes)]
     plane_ids = {id(parameter) for parameter in planes}
     nets = [parameter for module in modules for parameter in module.parameters() if id(parameter) not in plane_ids]
     for parameter in planes + nets:

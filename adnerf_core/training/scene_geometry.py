@@ -12,6 +12,7 @@ from adnerf_core.cameras.depth_plane import points_at_depth
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.data.region_labels import NECK_DEPTH
 from adnerf_core.face.landmarks import EAR_LOBES, NOSE_BRIDGE, NOSE_TIP
+from adnerf_core.face.lip_pca import LIPS
 from adnerf_core.models.base import SceneGeometry
 
 FRONT, BACK = 0.8, -2.0
@@ -26,6 +27,8 @@ DEFAULT_SILHOUETTE = ((-1.0, -1.5), (1.0, 1.5))
 """Least and largest (x, y) of a head, head units, for a frame whose mask shows none."""
 NOSE_SOFTNESS = 0.06
 """Half-width of the transition between the regions of the sound and of the eyes at the middle of the nose, head units."""
+MOUTH_MARGIN = 0.15
+"""Margin of the mouth's box around the lips, head units: its features fade out there."""
 MIN_ANGLE_STD, MIN_TRANSLATION_STD = 0.01, 0.02
 """Least standard deviations (rad, head units) by which pose codes are divided. If a head hardly moves, tracking noise would otherwise
 become a large code."""
@@ -63,7 +66,24 @@ def estimate_scene_geometry(dataset: SubjectDataset, track: Track, size: int) ->
         hair=hanging_hair(dataset, track, measured),
         pose_mean=tuple(angles.mean(0).tolist()),
         pose_std=tuple(np.maximum(angles.std(0).numpy(), min_std).tolist()),
+        mouth=mouth_box(track.canonical_landmarks[trained], center, half),
     )
+
+
+def mouth_box(
+    landmarks: Float[ndarray, "frames points 3"], center: Float[ndarray, 2], half: Float[ndarray, 2]
+) -> tuple[float, float, float, float]:
+    """Returns the box in which the lips open: centre (x, y) and half sides (x, y), in the units of a head's box.
+
+    Args:
+        landmarks: in the head frame, head units; NaN where a frame has none.
+        center: (x, y) of the head's box, head units.
+        half: its half sides, likewise.
+    """
+    lips = landmarks[:, LIPS, :2]
+    low = np.nanpercentile(lips.min(1), 1, axis=0) - MOUTH_MARGIN
+    high = np.nanpercentile(lips.max(1), 99, axis=0) + MOUTH_MARGIN
+    return (*(((low + high) / 2 - center) / half).tolist(), *((high - low) / 2 / half).tolist())
 
 
 def hanging_hair(dataset: SubjectDataset, track: Track, frames: Int[ndarray, " n"]) -> tuple[float, float]:

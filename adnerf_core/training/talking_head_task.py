@@ -210,7 +210,7 @@ class HeadPhase(Phase):
         loss, color_error = head_loss(head, batch, step / self.steps, task.restarts)
         if self.uses_patches(step):
             loss = loss + gradient_loss(head, batch, task.sampler.patch_size)
-        loss = loss + SMOOTHNESS_WEIGHT * (model.head.front.roughness() + model.head.sides.roughness())
+        loss = loss + SMOOTHNESS_WEIGHT * model.head.roughness()
         solid = batch.label == HEAD
         opacity = 1 - (head.transmittance.detach() * solid).sum() / solid.sum().clamp(min=1)
         return StepLoss(loss, color_error, opacity)

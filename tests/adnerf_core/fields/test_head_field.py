@@ -41,7 +41,8 @@ def test_a_number_of_the_condition_displaces_only_the_points_on_its_own_side():
 
 def test_each_point_is_evaluated_under_the_condition_of_its_own_frame():
     torch.manual_seed(0)
-    field = HeadField(FieldConfig(ray_features=4, lip_code=2, **SMALL), nose=0.0, soft=0.02)
+    config = FieldConfig(ray_features=4, lip_code=2, mouth_planes=3, mouth_resolution=8, **SMALL)
+    field = HeadField(config, nose=0.0, soft=0.02, mouth=(0.1, -0.4, 0.5, 0.4))
     torch.nn.init.normal_(field.warp, std=0.1)
     points, frame_index = torch.rand(300, 3) * 2.2 - 1.1, torch.arange(3).repeat(100)
     conditions = torch.randn(3, 7)

@@ -19,6 +19,7 @@ GEOMETRY = SceneGeometry(
     hair=(0.0, 0.0),
     pose_mean=(0.0, 0.0, 0.0, 0.0, 0.0, -10.0),
     pose_std=(0.1,) * 6,
+    mouth=(0.0, -0.4, 0.4, 0.3),
 )
 
 
@@ -26,7 +27,10 @@ def make_model() -> TalkingHead:
     """An untrained model that is dense enough to show something."""
     torch.manual_seed(0)
     model = TalkingHead(
-        FieldConfig(planes=(8, 16), torso_planes=(8, 16)), MarchConfig(grid=16), GEOMETRY, streams("mel", 80)
+        FieldConfig(planes=(8, 16), torso_planes=(8, 16), mouth_planes=3, mouth_resolution=8),
+        MarchConfig(grid=16),
+        GEOMETRY,
+        streams("mel", 80),
     )
     with torch.no_grad():
         model.head.second.bias[0] = 5.0

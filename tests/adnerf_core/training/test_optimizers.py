@@ -3,7 +3,7 @@
 import pytest
 
 from adnerf_core.audio.features import streams
-from adnerf_core.config import TrainConfig
+from adnerf_core.config import PRESETS
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.training.optimizers import NETS_RATE, PLANES_RATE, learning_rate, make_optimizer
 from tests.adnerf_core.models.test_talking_head import GEOMETRY
@@ -14,17 +14,22 @@ PLANES = [
     "head.sides.levels.0",
     "torso.planes.levels.0",
     "torso.planes.levels.1",
+    "head.mouth.planes",
 ]
 
 
 def test_feature_planes_have_a_rate_of_their_own_and_the_warp_has_that_of_the_nets():
-    model = TalkingHead(TrainConfig().field, TrainConfig().march, GEOMETRY, streams("mel", 80)).requires_grad_(False)
+    config = PRESETS["standard"]
+    model = TalkingHead(config.field, config.march, GEOMETRY, streams("mel", 80)).requires_grad_(False)
     planes, nets = make_optimizer((model.head, model.decoder, model.torso)).param_groups
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     assert (planes["initial_lr"], nets["initial_lr"]) == (PLANES_RATE, NETS_RATE)
     assert [names[id(parameter)] for parameter in planes["params"]] == PLANES
     others = [name for name in names.values() if not name.startswith("audio.") and name not in PLANES]
-    assert [names[id(parameter)] for parameter in nets["params"]] == others and "head.warp" in others
+    assert [names[id(parameter)] for parameter in nets["params"]] == others and {
+        "head.warp",
+        "head.mouth.direction",
+    } < set(others)
     assert not any(parameter.requires_grad for parameter in model.audio.parameters())
 
 
