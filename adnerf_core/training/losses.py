@@ -11,6 +11,8 @@ from torch import Tensor
 
 from adnerf_core.data.ray_batches import RayBatch
 from adnerf_core.data.region_labels import BACKGROUND, HEAD, NECK, TORSO, UNCERTAIN
+from adnerf_core.fields.head_field import HeadField
+from adnerf_core.fields.plane_encoding import PlaneEncoding
 from adnerf_core.models.base import RenderOutputs
 from adnerf_core.rendering.volume_rendering import RayOutput, over
 
@@ -32,6 +34,8 @@ SMOOTHNESS_WEIGHT = 1e-2
 """Weight of the roughness of feature planes (K-Planes, Fridovich-Keil et al., 2023, section 4.2). It counts where the gradients of the footage
 are small: without it, texels there become noise that shows as specks. With a tenth, most specks remain; with ten times as much, the error
 of the footage grows (docs/fidelity.md)."""
+SMOOTHNESS_EVERY = 4
+"""Steps between two that count the roughness, with as many times the weight: all texels are read, which takes a quarter of a step's time."""
 GRADIENT_WEIGHT, GRADIENT_MAGNITUDE_WEIGHT = 0.03, 0.055
 """Weights of the two terms of gradient_loss: the error of the image gradients, and the error of their mean magnitude. A magnitude weight of
 0.08 raised the sharpness (to 0.92 at the head and 0.85 at the mouth) and lowered the PSNR by 0.2 dB (docs/fidelity.md)."""
@@ -118,6 +122,16 @@ def torso_loss(rendered: RenderOutputs, batch: RayBatch) -> tuple[Float[Tensor, 
     solid = (batch.label == TORSO) | (batch.label == NECK)
     empty = (batch.label == BACKGROUND) | (batch.label == HEAD)
     return error + OPACITY_WEIGHT * opacity_loss(rendered.torso, solid, empty), error.detach()
+
+
+def smoothness_loss(planes: HeadField | PlaneEncoding, step: int) -> Float[Tensor, ""] | float:
+    """Loss of the roughness of feature planes: SMOOTHNESS_EVERY SMOOTHNESS_WEIGHT roughness at every SMOOTHNESS_EVERY-th step, else 0.
+
+    Args:
+        planes: what has a roughness.
+        step: of the phase.
+    """
+    return 0.0 if step % SMOOTHNESS_EVERY else SMOOTHNESS_EVERY * SMOOTHNESS_WEIGHT * planes.roughness()
 
 
 def opacity_loss(output: RayOutput, solid: Bool[Tensor, " rays"], empty: Bool[Tensor, " rays"]) -> Float[Tensor, ""]:

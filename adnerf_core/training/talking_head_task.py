@@ -24,7 +24,7 @@ from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress
 from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.training.audio_stage import train_audio_encoders
-from adnerf_core.training.losses import SMOOTHNESS_WEIGHT, gradient_loss, head_loss, torso_loss
+from adnerf_core.training.losses import gradient_loss, head_loss, smoothness_loss, torso_loss
 from adnerf_core.training.optimizers import learning_rate, make_optimizer
 from adnerf_core.training.pose_refinement import AlignmentFrames, refine_poses
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
@@ -210,7 +210,7 @@ class HeadPhase(Phase):
         loss, color_error = head_loss(head, batch, step / self.steps, task.restarts)
         if self.uses_patches(step):
             loss = loss + gradient_loss(head, batch, task.sampler.patch_size)
-        loss = loss + SMOOTHNESS_WEIGHT * model.head.roughness()
+        loss = loss + smoothness_loss(model.head, step)
         solid = batch.label == HEAD
         opacity = 1 - (head.transmittance.detach() * solid).sum() / solid.sum().clamp(min=1)
         return StepLoss(loss, color_error, opacity)
@@ -255,7 +255,7 @@ class TorsoPhase(Phase):
         conditions = FrameConditions(batch.poses, batch.torso_motion, batch.upper_face, batch.lip_codes)
         rendered = self.task.model(conditions, batch.pixels, batch.background, batch.frame_index, noise)
         loss, color_error = torso_loss(rendered, batch)
-        loss = loss + SMOOTHNESS_WEIGHT * self.task.model.torso.planes.roughness()
+        loss = loss + smoothness_loss(self.task.model.torso.planes, step)
         return StepLoss(loss, color_error, 1 - rendered.torso.transmittance.detach().mean())
 
 
