@@ -35,7 +35,8 @@ SMOOTHNESS_WEIGHT = 1e-2
 are small: without it, texels there become noise that shows as specks. With a tenth, most specks remain; with ten times as much, the error
 of the footage grows (docs/fidelity.md)."""
 SMOOTHNESS_EVERY = 4
-"""Steps between two that count the roughness, with as many times the weight: all texels are read, which takes a quarter of a step's time."""
+"""Steps between two that count the roughness, with as many times the weight: all texels are read, which takes a third of
+a step's time (docs/fidelity.md)."""
 GRADIENT_WEIGHT, GRADIENT_MAGNITUDE_WEIGHT = 0.03, 0.055
 """Weights of the two terms of gradient_loss: the error of the image gradients, and the error of their mean magnitude. A magnitude weight of
 0.08 raised the sharpness (to 0.92 at the head and 0.85 at the mouth) and lowered the PSNR by 0.2 dB (docs/fidelity.md)."""
