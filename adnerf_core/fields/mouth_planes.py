@@ -24,7 +24,7 @@ class MouthPlanes(nn.Module):
         o = v . k_lips,    P(x, y; k) = sum_n max(0, 1 - |t(o) - n|) P_n(x, y),    t(o) = (o / RANGE + 1) (N - 1) / 2 within 0..N - 1,
 
     where v is learned, from the first component of the lip code on. It is the ambient dimension of HyperNeRF (Park et al., 2021) on feature
-    planes. The planes are mixed once a frame; a point costs one look-up.
+    planes. The planes are mixed once for all points of a call; a point costs one look-up.
     """
 
     box: Tensor

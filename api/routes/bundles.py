@@ -77,10 +77,8 @@ async def export_subject(
     Whoever has it can make videos of the person, where this service is trusted; a later withdrawal of the consent does not reach it. The key
     needs the scope `read` as well as `write`.
     """
-    for scope in (
-        "read",
-        "write",
-    ):  # the answer is all that the owner's GETs show; videos of the person can be made with it
+    # The answer is all that the owner's GETs show, and videos of the person can be made with it.
+    for scope in ("read", "write"):
         caller.check(scope)
     exported = await turns.read(lambda session: bundles.export(session, subject_id, owner=caller.owner))
     pieces = bundles.pieces(store, settings, exported)
