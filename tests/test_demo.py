@@ -195,10 +195,10 @@ def test_the_service_is_started_used_and_stopped(tmp_path, capsys):
 TINY = PRESETS["draft"].model_copy(
     update={
         "size": 64,
-        "audio_steps": 150,
-        "head_steps": 200,
-        "torso_steps": 150,
-        "rays": 1024,
+        "audio_steps": 60,
+        "head_steps": 100,
+        "torso_steps": 60,
+        "rays": 512,
         "field": PRESETS["draft"].field.model_copy(update={"planes": (16, 48), "torso_planes": (16, 48)}),
     }
 )
