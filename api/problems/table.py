@@ -176,7 +176,7 @@ PROBLEMS: dict[str, ProblemType] = {
         "The request was carried out, but its answer held a secret",
         "A secret is shown once. If it did not arrive, delete what was created and create it again with another key.",
         "A request with this Idempotency-Key was carried out, and answers that hold a secret are not stored; those that name a "
-        "resource are erased when it is deleted. Of long ones, 200 are stored for each owner.",
+        "resource are erased when it is deleted. Of long ones, 500 are stored for each owner.",
     ),
     errors.OffsetMismatch.code: ProblemType(
         409,

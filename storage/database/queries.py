@@ -102,9 +102,9 @@ def execute_update(session: Session, statement: Update | Delete) -> int:
 
 
 def delete_some(session: Session, model: type[Base], *where: ColumnElement[bool]) -> int:
-    """Deletes AT_ONCE rows at most; returns their number, which is less only if none is left."""
+    """Deletes AT_ONCE rows at most; returns their number, which is less only if none is left but those that others change now."""
     key = inspect(model).primary_key
-    some = select(*key).where(*where).limit(AT_ONCE)
+    some = select(*key).where(*where).limit(AT_ONCE).with_for_update(skip_locked=True)
     return execute_update(session, delete(model).where(tuple_(*key).in_(some)))
 
 

@@ -8,6 +8,7 @@ request is recognised by this row, without a lock.
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,9 +27,14 @@ NAMED = re.compile(r'(?<=["_]id)":\s*"((?:sub|upl|vid|whk)_[0-9a-f]{1,36})"')
 """An id of a resource whose deletion erases the responses that name it, in a field that the service writes (`id`, `subject_id`).
 Texts of users do not match: their quotes are escaped."""
 
-MAX_LARGE = 200
+MAX_LARGE = 500
 """Large responses (models.LARGE) of one owner that are stored with their bodies: batches, whose answers have up to some hundred
 kilobytes. Of further ones only status and headers are stored, so that nobody fills the database with them."""
+MAX_STORED = 50_000
+"""Responses of one owner that are stored; beyond them, the oldest are deleted before RETENTION_S. Whoever sends as many as the rate allows
+has three quarters of an hour to repeat a request, far longer than clients retry; with MAX_LARGE, an owner's take a gigabyte at most."""
+FORGET_EVERY = 50
+"""Requests after which, on average, an owner's oldest responses are deleted: to find them, MAX_STORED entries of an index are read."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,8 @@ def store(
     stored = queries.upsert(session, StoredResponse, key.columns | response, update=response, where=expired)
     if stored:
         _store_named(session, key, body)
+        if random.randrange(FORGET_EVERY) == 0:
+            _delete_excess(session, key.owner)
     return stored
 
 
@@ -114,6 +122,14 @@ def _within_bounds(session: Session, key: IdempotencyKey, body: str | None) -> s
         return body
     large = select(func.count()).select_from(StoredResponse).where(StoredResponse.owner == key.owner, text(LARGE))
     return body if session.scalars(large).one() < MAX_LARGE else None
+
+
+def _delete_excess(session: Session, owner: str) -> None:
+    """Deletes the oldest responses of an owner beyond MAX_STORED."""
+    newest = select(StoredResponse.created_at).where(StoredResponse.owner == owner)
+    last = session.scalars(newest.order_by(StoredResponse.created_at.desc()).offset(MAX_STORED).limit(1)).first()
+    if last is not None:
+        queries.delete_some(session, StoredResponse, StoredResponse.owner == owner, StoredResponse.created_at <= last)
 
 
 def _expiry(session: Session) -> datetime:

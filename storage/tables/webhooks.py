@@ -66,6 +66,9 @@ few at a time. Deliveries of a webhook on hold do not count: a test must show th
 MAX_PENDING = 2000
 """Pending deliveries of a webhook; beyond them, those that have been due for longest are deleted unsent. A receiver that is away for a day
 misses nothing of a thousand videos, and deliveries that nobody accepts fill no database."""
+MAX_KEPT = 5000
+"""Deliveries of a webhook that are stored, pending or ended; beyond them, the oldest that have ended are deleted. Those of a thousand videos
+are enough to debug a receiver, and no owner fills the database with them."""
 DELETED = ""
 """Owner of a deleted webhook whose deliveries are not all deleted yet: no key has this name, so nobody finds the webhook."""
 
@@ -151,7 +154,6 @@ def enqueue_events(session: Session, job: Job) -> None:
         for event, data in events:
             if event in webhook.events:
                 _enqueue(session, webhook, event, data, subject_id=job.subject_id, video_id=job.video_id)
-                _bound_pending(session, webhook.id)
 
 
 def enqueue_test(session: Session, webhook: Webhook) -> Delivery:
@@ -278,26 +280,29 @@ def delete_expired(session: Session) -> int:
     return 0
 
 
-def _bound_pending(session: Session, webhook_id: str) -> None:
-    """Deletes the oldest pending deliveries of a webhook beyond MAX_PENDING at the end of the transaction, once in each."""
+def _bound(session: Session, webhook_id: str) -> None:
+    """Deletes the oldest deliveries of a webhook beyond MAX_PENDING and MAX_KEPT at the end of the transaction, once in each."""
     bounded = session.info.setdefault(_BOUNDED, set())
     if webhook_id not in bounded:
         bounded.add(webhook_id)
         before_commit(session, lambda: _delete_excess(session, webhook_id))
 
 
-_BOUNDED = "webhooks whose pending deliveries are bounded"
+_BOUNDED = "webhooks whose deliveries are bounded"
 """The key of the ids of these webhooks in `Session.info`."""
 
 
 def _delete_excess(session: Session, webhook_id: str) -> None:
-    newest = select(Delivery.id).where(Delivery.webhook_id == webhook_id, _is_pending(Delivery))
-    newest = newest.order_by(Delivery.next_at.desc(), Delivery.id.desc())
+    mine = select(Delivery.id).where(Delivery.webhook_id == webhook_id)
+    newest = mine.where(_is_pending(Delivery)).order_by(Delivery.next_at.desc(), Delivery.id.desc())
     if excess := session.scalars(newest.offset(MAX_PENDING).limit(queries.AT_ONCE)).all():
         # Without waiting for those that others change: they might wait for this transaction.
         free = select(Delivery.id).where(Delivery.id.in_(excess)).with_for_update(skip_locked=True)
         number = queries.execute_update(session, delete(Delivery).where(Delivery.id.in_(free)))
         log.warning("webhook %s has %d pending deliveries: the oldest %d are given up", webhook_id, MAX_PENDING, number)
+    if last := session.scalars(mine.order_by(Delivery.id.desc()).offset(MAX_KEPT).limit(1)).first():
+        ended = Delivery.webhook_id == webhook_id, Delivery.id <= last, Delivery.state != "pending"
+        queries.delete_some(session, Delivery, *ended)
 
 
 def _is_pending(delivery: type[Delivery]) -> ColumnElement[bool]:
@@ -367,6 +372,7 @@ def _enqueue(session: Session, webhook: Webhook, event: str, data: dict[str, Any
         id=new_id("msg"), owner=webhook.owner, webhook_id=webhook.id, event=event, body=body, next_at=time, **named
     )
     session.add(delivery)
+    _bound(session, webhook.id)
     return delivery
 
 

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from storage.database.base import Base, UtcTime
 from storage.database.rows.common import now
 
-LARGE_CHARS = 65_536
-"""Characters of a stored response's body beyond which it is large: all but batches have fewer."""
+LARGE_CHARS = 16_384
+"""Characters of a stored response's body beyond which it is large: all but batches, and videos with the longest texts, have fewer."""
 LARGE = f"length(body) > {LARGE_CHARS}"
 """The condition of large responses. Their index is used only by queries that repeat it literally."""
 
@@ -71,6 +71,7 @@ class StoredResponse(Base):
     __tablename__ = "answers"
     __table_args__ = (
         Index("ix_answers_large", "owner", sqlite_where=text(LARGE), postgresql_where=text(LARGE)),  # Their number.
+        Index(None, "owner", "created_at"),  # The oldest of an owner.
     )
 
     owner: Mapped[str] = mapped_column(String(64), primary_key=True)

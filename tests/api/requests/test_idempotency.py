@@ -290,6 +290,16 @@ def test_expired_responses_are_deleted_some_at_a_time(client, make, monkeypatch)
         assert [idempotency.delete_expired(session) for _ in range(3)] == [2, 1, 0]
 
 
+def test_the_oldest_responses_of_an_owner_beyond_a_number_are_deleted(client, make, monkeypatch):
+    monkeypatch.setattr(idempotency, "MAX_STORED", 2)
+    monkeypatch.setattr(idempotency, "FORGET_EVERY", 1)
+    sent = [send(client, key={"Idempotency-Key": str(number)}).json() for number in range(3)]
+    again = [send(client, key={"Idempotency-Key": str(number)}).json() for number in (2, 1, 0)]
+    assert [each in sent for each in again] == [True, True, False]
+    with make.database.session(write=False) as session:
+        assert session.scalar(select(func.count()).select_from(StoredResponse)) == 2
+
+
 @pytest.mark.parametrize("key", ["", "with space", "x" * 256, "schlüssel".encode()])
 def test_an_invalid_key_is_refused(client, key):
     body = check_problem(send(client, key={"Idempotency-Key": key}), "validation_failed")

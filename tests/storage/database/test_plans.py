@@ -120,7 +120,7 @@ def test_no_move_reads_a_whole_table(crowded, name):
         session.rollback()
 
 
-def test_a_deletion_reads_only_the_responses_that_name_it(crowded):
+def test_a_deletion_reads_only_the_responses_that_name_it(crowded, monkeypatch):
     keys = [IdempotencyKey("ann", "POST /v1/uploads", str(number)) for number in range(JOBS)]
     response = {"fingerprint": "f", "status": 201, "headers": {}, "body": "{}"}
     with crowded.session() as session:
@@ -131,6 +131,9 @@ def test_a_deletion_reads_only_the_responses_that_name_it(crowded):
             session.execute(text("ANALYZE answers, answer_resources"))
         check(crowded, session, "erase", lambda: idempotency.erase_naming(session, "upl_7", owner="ann"))
         assert idempotency.find(session, keys[7]).body is None
+        monkeypatch.setattr(idempotency, "MAX_STORED", 3)
+        monkeypatch.setattr(queries, "AT_ONCE", 3)
+        check(crowded, session, "excess", lambda: idempotency._delete_excess(session, "ann"))
         session.rollback()
 
 

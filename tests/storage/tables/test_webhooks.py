@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from storage.database import queries
 from storage.database.models import LOCAL, Delivery, Webhook, now
@@ -267,6 +268,22 @@ def test_the_oldest_of_too_many_pending_deliveries_are_given_up(database, monkey
     assert len(deliveries(database, webhook)) == 3
     kept = deliveries(database, other)
     assert len(kept) == 3 and sent.id in [each.id for each in kept]
+
+
+def test_the_oldest_ended_deliveries_beyond_a_number_are_deleted(database, monkeypatch):
+    monkeypatch.setattr(webhooks, "MAX_KEPT", 3)
+    webhook, other = new_webhook(database), new_webhook(database)
+    send_test(database, other)
+    record_attempt(database, claim_delivery(database), ACCEPTED)
+    pending, *sent = (send_test(database, webhook) for _ in range(3))
+    with database.session() as session:
+        queries.execute_update(
+            session, update(Delivery).where(Delivery.id.in_([each.id for each in sent])).values(state="delivered")
+        )
+    newest = [send_test(database, webhook) for _ in range(2)]
+    kept = {each.id for each in deliveries(database, webhook)}
+    assert kept == {pending.id, sent[1].id, *(each.id for each in newest)}
+    assert len(deliveries(database, other)) == 1
 
 
 def test_enabling_a_webhook_again_makes_due_what_waits_for_another_attempt_and_rewrites_nothing_else(database):
