@@ -44,7 +44,7 @@ PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX)
 """Prefixes of all places."""
 
 _ATTEMPT = re.compile(r"(job_[0-9a-f]+)-([0-9]+)[^/]*")
-"""The last part of a key that the attempt of a job has written: the job's id and the attempt's number."""
+"""The last part of a key that the attempt of a job has written: the job's id, the attempt's number, and what makes it unique."""
 _UPLOAD_PART = re.compile(rf"{uploads.PREFIX}([^/-]+)[/-][0-9]+-[0-9a-f]+")
 _VERIFICATION = re.compile(rf"{verifications.PREFIX}ver_[^/]+")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
@@ -47,6 +48,8 @@ class Attempt:
     def __init__(self, workspace: Workspace, store: ObjectStore, database: Database, job: Job, lease: Lease):
         self.workspace, self.store, self.database, self.job, self.lease = workspace, store, database, job, lease
         self.folder = workspace.attempt(job)
+        # After a backup of the database was restored, the number of the attempt alone may be that of another one before.
+        self._name = f"{job.id}-{job.attempt}-{secrets.token_hex(4)}"
 
     def target(self) -> Subject | Video:
         """Loads the subject or video that the job is for. Raises NotFound."""
@@ -127,8 +130,8 @@ class Attempt:
             self.call_store(lambda: self.store.delete(*keys))
 
     def key(self, folder: str, suffix: str) -> str:
-        """Returns the key of an object that this attempt makes."""
-        return f"subjects/{self.job.subject_id}/{folder}/{self.job.id}-{self.job.attempt}{suffix}"
+        """Returns the key of an object that this attempt makes; no other attempt, of any copy of the database, has the same."""
+        return f"subjects/{self.job.subject_id}/{folder}/{self._name}{suffix}"
 
     def upload_folder(self, folder: Path, key: str, *, skip: tuple[str, ...] = ()) -> None:
         """Stores a folder, unless the work must stop."""

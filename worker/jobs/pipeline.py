@@ -4,7 +4,7 @@
     train        dataset object -> run object, quality, report, views; checkpoints and previews on the way
     render       run and audio objects -> video object
 
-A result is stored under a key that carries the attempt's number, and becomes visible only when the fenced move to `succeeded`
+A result is stored under a key of its attempt alone, and becomes visible only when the fenced move to `succeeded`
 names it.
 """
 

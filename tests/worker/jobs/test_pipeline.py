@@ -7,13 +7,14 @@ import threading
 from contextlib import suppress
 
 import pytest
+from sqlalchemy import update
 
 from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.errors import MissingBackend, NotReady
 from api.responses import serializers
 from api.services import jobs as job_service
 from api.services import subjects, videos
-from storage.database.models import Subject
+from storage.database.models import Job, Subject, now
 from storage.errors import (
     BadCertificate,
     FullFrameUnavailable,
@@ -224,6 +225,19 @@ def test_a_training_without_its_checkpoint_begins_from_its_dataset(house, caplog
     assert (subject.state, [job.attempt for job in subject.jobs]) == ("ready", [1, 1])
     assert house.steps_made(subject) == [0, 1, 2, 3]
     assert "begins again from its dataset" in caplog.text
+
+
+def test_an_attempt_whose_number_comes_again_writes_no_object_of_the_one_before(house):
+    subject = house.ready_subject()
+    before = subject.dataset_key, subject.run_key
+    with house.database.session() as session:  # as after a backup of the database was restored
+        fresh = {"attempt": 0, "finished_at": None, "wake_at": now(), "max_attempts": 3}
+        session.execute(update(Job).where(Job.kind == "train").values(state="queued", **fresh))
+        session.execute(update(Subject).values(state="training", run_key=None))
+    house.work()
+    again = house.subject(subject)
+    assert (again.state, again.jobs[1].attempt, again.dataset_key) == ("ready", 1, before[0])
+    assert again.run_key != before[1] and {again.run_key, before[1]} <= set(house.objects())
 
 
 def test_a_retry_goes_on_with_a_fresh_count(house):
