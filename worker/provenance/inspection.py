@@ -46,6 +46,15 @@ TOO_MUCH = {
 }
 
 
+FAILED = {
+    "code": "inspection_failed",
+    "message": "The inspection of the file ended unexpectedly.",
+    "remedy": "Send it re-encoded as MP4 (H.264); if it happens again, report the verification's id to the operator.",
+}
+MEMORY_WORDS = (b"MemoryError", b"memory allocation of")
+"""What Python and the reader of content credentials, which is written in Rust, say last when they get no more memory."""
+
+
 class Stopped(Exception):
     """The inspection was ended because its worker stops."""
 
@@ -78,14 +87,18 @@ def inspect(file: Path, order: Mapping[str, Any], stopping: threading.Event) -> 
     if result is None:
         return {"error": TOO_MUCH}
     out, stderr = result
-    if child.returncode != 0:
-        log.warning(
-            "the inspection of a file ended with status %d: %s",
-            child.returncode,
-            stderr.decode(errors="replace")[-2000:],
-        )
-        return {"error": TOO_MUCH}
-    return json.loads(out)
+    if child.returncode == 0:
+        return json.loads(out)
+    said = stderr[-2000:]
+    log.warning("the inspection of a file ended with status %d: %s", child.returncode, said.decode(errors="replace"))
+    return {"error": _reason(child.returncode, said)}
+
+
+def _reason(status: int, said: bytes) -> dict[str, str]:
+    """Returns the error of an inspection that ended with this status, and `said` this last."""
+    # The kernel ends it by SIGXCPU when its time is used up, and by SIGKILL when the machine has no memory.
+    exhausted = status in (-signal.SIGXCPU, -signal.SIGKILL) or any(words in said for words in MEMORY_WORDS)
+    return TOO_MUCH if exhausted else FAILED
 
 
 def _communicate(child: subprocess.Popen, order: bytes, stopping: threading.Event) -> tuple[bytes, bytes] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import threading
 import time
 from datetime import timedelta
@@ -161,6 +162,14 @@ def test_a_file_that_takes_too_long_or_too_much_is_given_up(house, clip, monkeyp
     before = time.monotonic()
     assert verify(house, clip.read_bytes()).error["code"] == "file_too_complex"
     assert time.monotonic() - before < 60
+
+
+def test_an_inspection_that_crashes_is_told_apart_from_one_that_takes_too_much(clip):
+    order = {"chains": {}, "manifest": None, "mark_key": "no key"}
+    assert inspection.inspect(clip, order, threading.Event())["error"]["code"] == "inspection_failed"
+    ends = [(-signal.SIGSEGV, b""), (1, b"ValueError: no"), (-signal.SIGXCPU, b""), (1, b"MemoryError: no")]
+    reasons = [inspection._reason(*end)["code"] for end in ends]
+    assert reasons == ["inspection_failed"] * 2 + ["file_too_complex"] * 2
 
 
 def test_a_worker_that_dies_leaves_the_file_to_another_one_three_times(house, clip, monkeypatch):
