@@ -154,10 +154,11 @@ class PostgreSQL(Server):
         self.url = f"postgresql+psycopg://adnerf@127.0.0.1:{self.port}/postgres"
         self._run("initdb", "--username=adnerf", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
 
-    def create(self, name: str, template: str = "template1") -> str:
+    def create(self, name: str, template: str = "template0", encoding: str = "UTF8") -> str:
         """Creates a database as a copy of `template`, which must have no connections; returns its URL."""
+        copy = f"TEMPLATE \"{template}\" ENCODING '{encoding}' STRATEGY file_copy"
         with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+            connection.execute(f'CREATE DATABASE "{name}" {copy}')
         return self.url.removesuffix("postgres") + name
 
     def drop(self, name: str) -> None:

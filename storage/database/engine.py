@@ -96,6 +96,8 @@ class Database:
             # The server may have restarted since a pooled connection was last used. The ping costs one round trip.
             more = {"pool_pre_ping": True, "connect_args": POSTGRESQL}
             self.engine = create_engine(self.url, hide_parameters=True, **POOL, **more)
+            # Before SQLAlchemy asks the new connection what the server is, which fails with SQL_ASCII.
+            event.listen(self.engine, "connect", _require_utf8, insert=True)
             self._reader = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @property
@@ -250,6 +252,15 @@ def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
             if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
+
+
+def _require_utf8(connection, _record) -> None:
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise DatabaseNotReady(
+            f"The PostgreSQL database has the encoding {encoding}, which cannot store all names and texts.",
+            "Create it anew: createdb --encoding UTF8 --template template0 NAME.",
+        )
 
 
 def _begin_sqlite(connection: Connection) -> None:

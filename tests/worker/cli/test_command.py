@@ -270,6 +270,16 @@ def test_tables_are_made_and_reverted_by_a_command(tmp_path, capsys):
         require_tables(f"sqlite:///{tmp_path}/adnerf.db")
 
 
+def test_a_database_that_cannot_store_all_texts_is_told(postgresql, tmp_path, monkeypatch, capfd):
+    url = postgresql.create("ascii", encoding="SQL_ASCII")
+    monkeypatch.setenv("ADNERF_DATABASE_URL", url)
+    for words in (["migrate"], ["api"], ["worker"]):
+        assert main([*words, "--data-dir", str(tmp_path)]) == 1
+        told = capfd.readouterr().err
+        assert "SQL_ASCII" in told and "createdb --encoding UTF8" in told and "Traceback" not in told
+    postgresql.drop("ascii")
+
+
 def damage(folder):
     (folder / "adnerf.db").write_bytes(b"no database" * 1000)
 
