@@ -36,8 +36,9 @@ def move(store: ObjectStore, keys: Iterable[str]) -> None:
 def entries(store: ObjectStore, *, older_than_s: float = ANY_AGE_S) -> Iterator[TrashedObject]:
     """Yields the objects that have been in the trash for at least `older_than_s` seconds, the oldest day first."""
     for trash_key in store.keys(older_than_s=older_than_s, prefix=PREFIX):
-        _, date, key = trash_key.split("/", 2)
-        yield TrashedObject(trash_key, date, key)
+        _, date, *key = trash_key.split("/", 2)
+        if key:  # otherwise a file that somebody has put there
+            yield TrashedObject(trash_key, date, *key)
 
 
 def restore(store: ObjectStore, prefix: str = "") -> list[str]:

@@ -148,9 +148,14 @@ class ObjectStore(Protocol):
 
 def check_key(key: str) -> str:
     """Returns `key`. Raises ValueError if it could lead out of the store, or has a name that stores use themselves."""
-    if not key or any(part == "" or part.startswith(".") for part in key.split("/")):
+    if not is_key(key):
         raise ValueError(f"{key!r} is not a key")
     return key
+
+
+def is_key(key: str) -> bool:
+    """Returns whether an object can have this key. A store may hold others, such as the folders that consoles of buckets make."""
+    return all(part and not part.startswith(".") for part in key.split("/"))
 
 
 def check_prefix(prefix: str) -> str:

@@ -17,6 +17,9 @@ from storage.durable_files import make_folder, publish, sync
 from storage.errors import EmptyFile, ObjectMissing, StoreAway
 from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
 
+LOST_AND_FOUND = "lost+found"
+"""The folder of the superuser at the top of a disk, which others may not read."""
+
 
 class LocalStore:
     """An object store (storage/objects/base.py) in the folder `root`.
@@ -113,7 +116,7 @@ class LocalStore:
         latest = time.time() - older_than_s
         folder = self.root / check_prefix(prefix) if prefix else self.root
         for path in _walk(folder, after.removeprefix(prefix).split("/")):
-            if not path.name.startswith(".") and _is_file_older(path, latest):
+            if _is_file_older(path, latest):
                 yield path.relative_to(self.root).as_posix()
 
     def delete_unfinished(self, *, older_than_s: float) -> int:
@@ -144,7 +147,7 @@ def _walk(folder: Path, after: list[str]) -> Iterator[Path]:
     """Yields all files below `folder`, ordered by the parts of their paths, that come after the path with the parts `after`."""
     with suppress(FileNotFoundError):  # the folder may be deleted meanwhile
         for name in sorted(os.listdir(folder)):
-            if after and name < after[0]:
+            if name.startswith(".") or name == LOST_AND_FOUND or (after and name < after[0]):
                 continue
             path, rest = folder / name, after[1:] if after and name == after[0] else []
             if path.is_dir():

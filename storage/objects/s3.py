@@ -27,7 +27,15 @@ from boto3.s3.transfer import TransferConfig
 
 from storage.database.models import now
 from storage.errors import BadSetting, EmptyFile, ObjectDamaged, ObjectMissing, StoreAway
-from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
+from storage.objects.base import (
+    CHUNK_BYTES,
+    IncomingFile,
+    Stored,
+    check_key,
+    check_prefix,
+    disk_full_is_store_full,
+    is_key,
+)
 from storage.objects.s3_client import IMPATIENT, client_errors, make_client
 from storage.objects.s3_join import PartJoiner
 from storage.settings import Settings
@@ -168,8 +176,9 @@ class S3Store:
         start = {"StartAfter": self._place(after)} if after else {}
         folder = f"{self._place(check_prefix(prefix))}/" if prefix else self.folder
         for entry in self._entries(Prefix=folder, **start):
-            if entry["LastModified"] <= latest:
-                yield entry["Key"].removeprefix(self.folder)
+            key = entry["Key"].removeprefix(self.folder)
+            if entry["LastModified"] <= latest and is_key(key):
+                yield key
 
     def delete_unfinished(self, *, older_than_s: float) -> int:
         """See ObjectStore.delete_unfinished."""

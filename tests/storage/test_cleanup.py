@@ -117,13 +117,15 @@ def test_objects_of_a_running_attempt_stay(database, store, put, cleaner):
     new_job(database, "render")
     job = claim(database)
     folder = f"subjects/{job.subject_id}/videos/{job.video_id}"
-    mine, earlier, later = (f"{folder}/{job.id}-{attempt}.mp4" for attempt in (job.attempt, 0, job.attempt + 1))
-    put(mine, earlier, later)
-    assert cleaner.run_batch() == [earlier]
+    # As they are today, and as earlier versions named them.
+    names = ([f"{folder}/{job.id}-{job.attempt + n}{end}.mp4" for end in ("", "-0a1b2c3d")] for n in (-1, 0, 1))
+    earlier, mine, later = names
+    put(*mine, *earlier, *later)
+    assert sorted(cleaner.run_batch()) == sorted(earlier)
     with database.session() as session:
         jobs.release(session, job.id, job.attempt)
-    assert cleaner.run_batch() == [mine]
-    assert keys(store) == [later]  # the rows are older than this object
+    assert sorted(cleaner.run_batch()) == sorted(mine)
+    assert keys(store) == sorted(later)  # the rows are older than these objects
 
 
 def test_segments_stay_as_long_as_a_row_names_their_attempt(database, store, put, cleaner):
@@ -145,6 +147,23 @@ def test_segments_stay_as_long_as_a_row_names_their_attempt(database, store, put
     assert cleaner.run_batch() == [] and keys(store) == [] and trashed(store) == [lost]
     with database.session() as session:
         assert queries.get(session, Video, first.video_id).stream_attempt is None
+
+
+def test_what_others_have_put_into_the_store_ends_no_cleanup(database, store, put, cleaner):
+    job = new_job(database)
+    assert cleaner.run_batch() == []  # which makes this database that of the store
+    strange = ["trash/README", "lost+found/x", f"subjects/{job.subject_id}/.snapshot/a", "subjects/sub_1/.hidden"]
+    if hasattr(store, "root"):
+        for name in strange:
+            path = store.root / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+    else:
+        for name in (*strange, "trash/", "subjects//a"):
+            store._client.put_object(Bucket=store.bucket, Key=f"{store.folder}{name}")
+    put("subjects/sub_1/datasets/a")
+    assert cleaner.run_batch() == ["subjects/sub_1/datasets/a"]
+    assert cleaner.run_batch() == [] and trashed(store) == ["subjects/sub_1/datasets/a"]
 
 
 def test_new_objects_stay(database, store, put):
