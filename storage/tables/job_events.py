@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -19,6 +19,10 @@ from storage.database.models import Job, JobEvent
 
 RETENTION_S = 24 * 3600.0
 """How long a change is stored. A client that reconnects later gets the job's current state only (docs/api.md)."""
+
+MAX_KEPT = 200
+"""Changes of one job that are stored, the newest ones: a job has some twenty, and whoever cancels and retries one without end neither fills
+the database nor makes those who follow jobs wait."""
 
 COLUMNS = ("state", "stage", "progress", "eta_s", "attempt", "max_attempts", "error")
 """The columns of a job that are recorded as they are."""
@@ -34,6 +38,12 @@ def record(session: Session, job: Job, name: Literal["state", "stage"]) -> None:
         snapshot[column] = None if time is None else time.isoformat()
     session.add(JobEvent(job_id=job.id, revision=job.revision, name=name, then=snapshot))
     session.flush()
+    if job.revision > MAX_KEPT:
+        mine = select(JobEvent.revision).where(JobEvent.job_id == job.id).order_by(JobEvent.revision.desc())
+        last = session.scalars(mine.offset(MAX_KEPT).limit(1)).first()
+        if last is not None:
+            old = delete(JobEvent).where(JobEvent.job_id == job.id, JobEvent.revision <= last)
+            queries.execute_update(session, old)
 
 
 def record_stage(session: Session, job_id: str, stage: str | None) -> None:

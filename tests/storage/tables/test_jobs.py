@@ -13,7 +13,7 @@ from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video, new_id
 from storage.errors import MoveNotAllowed, NotFound
-from storage.tables import jobs, queue, workers
+from storage.tables import job_events, jobs, queue, workers
 from storage.tables.jobs import JobProgress
 
 ERROR = {"code": "no_face_found", "message": "No face.", "remedy": "Show it."}
@@ -387,3 +387,15 @@ def test_one_of_a_concurrent_success_and_cancellation_wins(database):
             thread.join()
         assert sorted(won.values()) == [False, True]
         assert read(database, Job, job.id).state == ("succeeded" if won["succeed"] else "cancelled")
+
+
+def test_of_a_job_s_changes_the_newest_ones_are_stored(database, monkeypatch):
+    monkeypatch.setattr(job_events, "MAX_KEPT", 3)
+    job, other = new_job(database), new_job(database)
+    with database.session() as session:
+        for _ in range(3):
+            jobs.cancel(session, job.id)
+            moved = jobs.retry(session, job.id)
+        kept = [event.revision for event in job_events.since(session, {job.id: 0})[job.id]]
+        assert kept == [moved.revision - 2, moved.revision - 1, moved.revision]
+        assert len(job_events.since(session, {other.id: -1})[other.id]) == 1
