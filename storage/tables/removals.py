@@ -22,7 +22,7 @@ from storage.database import queries
 from storage.database.models import Delivery, Job, Subject, Video, now
 from storage.errors import InTrash
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, idempotency, jobs, webhooks
+from storage.tables import deletions, idempotency, jobs, uploads, webhooks
 
 AT_ONCE = {Subject: 1, Video: 50}
 """Subjects (with a batch of their videos) and videos that one transaction deletes for good: other writers wait for it."""
@@ -123,6 +123,7 @@ def continue_deletion(session: Session, subject_id: str) -> bool:
         session.execute(delete(Subject).where(Subject.id == subject_id))
         names, deliveries = [*videos, subject_id], Delivery.subject_id == subject_id
     idempotency.erase_naming(session, *names, owner=owner)
+    uploads.forget_used(session, *names, owner=owner)
     webhooks.delete_deliveries(session, deliveries, owner=owner)
     return left
 
@@ -138,6 +139,7 @@ def delete_video(session: Session, store: ObjectStore, video: Video) -> None:
     jobs.delete_where(session, Job.video_id == video.id)
     session.execute(delete(Video).where(Video.id == video.id))
     idempotency.erase_naming(session, video.id, owner=video.owner)
+    uploads.forget_used(session, video.id, owner=video.owner)
     webhooks.delete_deliveries(session, Delivery.video_id == video.id, owner=video.owner)
     deletions.request(session, store, f"subjects/{video.subject_id}/videos/{video.id}/")
 

@@ -220,6 +220,13 @@ def consume(session: Session, store: ObjectStore, file: FileSource, *, owner: st
     _delete_parts(session, store, file.id)
 
 
+def forget_used(session: Session, *made: str, owner: str) -> None:
+    """Deletes the rows of the uploads that subjects or videos, which are being deleted, were made of: they have the names of the files."""
+    used = delete(Upload).where(Upload.owner == owner, Upload.used_by.in_(made)).returning(Upload.id)
+    ids = session.scalars(used, execution_options={"synchronize_session": False}).all()
+    idempotency.erase_naming(session, *ids, owner=owner)
+
+
 def remove(session: Session, store: ObjectStore, upload_id: str, *, owner: str) -> None:
     """Deletes an upload and its parts; what was made of it stays. Raises NotFound."""
     get(session, upload_id, owner=owner)

@@ -67,6 +67,8 @@ def test_speech_may_be_an_upload(client, make, settings):
     folder = f"subjects/{subject['id']}/videos/{video['id']}"
     assert (stored(make, f"{folder}/audio"), stored(make, f"{folder}/background")) == (AUDIO, PNG)
     assert client.get(f"/v1/uploads/{upload_id}").json()["used_by"] == video["id"]
+    client.delete(f"/v1/videos/{video['id']}")
+    assert client.get(f"/v1/uploads/{upload_id}").status_code == 404  # it had the name of the file
     too_long = upload(client, AUDIO + bytes(settings.max_audio_bytes))
     check_problem(send(upload_id=(None, too_long)), "file_too_large")
     assert check_problem(send(), "validation_failed")["errors"][0]["pointer"] == "/audio"
