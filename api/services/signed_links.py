@@ -28,6 +28,8 @@ LIFE_S = 12 * 3600
 """Seconds for which a link is valid: a player in a tab that stays open for a day of work goes on, and a link that was copied ends."""
 LOCAL = "local"
 """Stands for the local token, which has no id."""
+KEY_ID = re.compile(rf"key_[0-9a-f]+|{LOCAL}")
+"""What a link can begin with: PostgreSQL does not look for a text with a NUL character, but fails."""
 
 
 def sign(session: Session, settings: Settings, path: str, *, key_id: str | None) -> tuple[str, datetime]:
@@ -55,7 +57,7 @@ def holder(session: Session, settings: Settings, path: str, text: str) -> Key | 
     """
     key_id, _, rest = text.partition(".")
     ends, _, signature = rest.partition(".")
-    if re.fullmatch(r"[0-9]{1,12}", ends, re.ASCII) and signature.isascii():
+    if KEY_ID.fullmatch(key_id) and re.fullmatch(r"[0-9]{1,12}", ends, re.ASCII) and signature.isascii():
         key = session.get(Key, key_id) if key_id != LOCAL else None
         known = key_id == LOCAL if key is None else api_keys.is_valid(key)
         if known and int(ends) > now().timestamp() and _fits(settings, path, key, int(ends), signature):

@@ -1,12 +1,15 @@
 """Signed links: players and downloads read one file without a key."""
 
+from contextlib import closing
 from datetime import datetime, timedelta
 
 import httpx
 import pytest
 
 from api.services import signed_links
+from storage.database.engine import Database
 from storage.database.models import now
+from storage.errors import Unauthorized
 from storage.local_token import load_or_create
 from storage.tables import api_keys
 from tests.api.conftest import check_problem
@@ -82,3 +85,10 @@ def test_a_bundle_needs_the_right_to_write(client, app, make):
     check_problem(client.get(link(client, path, reader)["url"]), "forbidden")
     _, writer = keyed(app, scopes=["read", "write"])
     check_problem(client.get(link(client, path, writer)["url"]), "subject_not_ready")
+
+
+def test_a_link_of_no_possible_key_is_refused_by_postgresql_too(settings, postgresql_url):
+    with closing(Database(postgresql_url)) as database, database.session(write=False) as session:
+        for text in ("\0.1.a", "key_\0.9.a", f"{'k' * 5000}.9999999999.a"):
+            with pytest.raises(Unauthorized):
+                signed_links.holder(session, settings, "/v1/videos/vid_1/file", text)
