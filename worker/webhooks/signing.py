@@ -24,6 +24,10 @@ from worker.webhooks import guarded_http
 MIN_KEY_LENGTH = 32
 """Least number of characters of ADNERF_WEBHOOK_KEY: 32 random hexadecimal digits have 128 bits."""
 KEY_FILE = "webhook.key"
+REMEDY = (
+    "Restore it from a backup. If it is lost, move the file away: another key is made, and the secrets, links and bundles of "
+    "before are no longer valid."
+)
 KEY_BYTES = 32
 """Random bytes of a key that is created here: as many as HMAC-SHA-256 has in its result."""
 
@@ -64,7 +68,7 @@ def load_key(settings: Settings) -> str:
     """Returns the service's key for signatures; on a single machine it is created at first use.
 
     Raises:
-        BadSetting: the key is too short.
+        BadSetting: the key is too short, or its file cannot be read.
         WebhooksOff: the settings name a database server but no key. Other machines may use that database, and each would
             create a key of its own.
     """
@@ -75,13 +79,19 @@ def load_key(settings: Settings) -> str:
     if settings.database_url:
         raise WebhooksOff("This service has no key for webhooks.")
     path = settings.data_dir / KEY_FILE
-    if not path.exists():
-        create_once(path, secrets.token_hex(KEY_BYTES))
-    return path.read_text()
+    try:
+        if not path.exists():
+            create_once(path, secrets.token_hex(KEY_BYTES))
+        key = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadSetting(f"The key {path} cannot be used: {error}.", REMEDY) from error
+    if len(key) < MIN_KEY_LENGTH:  # such as an empty file: anybody could sign
+        raise BadSetting(f"The key {path} has fewer than {MIN_KEY_LENGTH} characters.", REMEDY)
+    return key
 
 
 def check_settings(settings: Settings) -> None:
     """Raises BadSetting for settings of webhooks that would fail at the first delivery."""
     guarded_http.networks(settings.webhook_networks)
-    if settings.webhook_key:
+    if settings.webhook_key or (settings.data_dir / KEY_FILE).exists():
         load_signer(settings)

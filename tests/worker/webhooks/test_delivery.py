@@ -19,7 +19,7 @@ from storage.tables import webhooks
 from tests.receivers import Receiver
 from worker.webhooks import guarded_http
 from worker.webhooks.delivery import LEASE_S, WebhookDeliverer
-from worker.webhooks.signing import load_signer
+from worker.webhooks.signing import check_settings, load_signer
 
 
 @pytest.fixture
@@ -201,6 +201,13 @@ def test_the_key_is_made_once_and_for_this_user_only(tmp_path):
     (file,) = tmp_path.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert load_signer(settings).secret(webhook) in made
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 64], ids=["empty", "no text"])
+def test_a_key_with_which_anybody_could_sign_is_refused(tmp_path, content):
+    (tmp_path / "webhook.key").write_bytes(content)
+    with pytest.raises(BadSetting, match="Restore it from a backup"):
+        check_settings(Settings(data_dir=tmp_path))
 
 
 def test_a_shared_database_needs_a_key_from_the_settings(house):
