@@ -16,7 +16,7 @@ from io import SEEK_END, BufferedIOBase
 from typing import NamedTuple
 
 MAX_ELEMENTS = 100_000
-"""Elements that are read at most: ten times those of a minute, and a tenth of a second of work."""
+"""Elements, and packets in tables, that are read at most: ten times those of a minute, and a tenth of a second of work."""
 MAX_BODY = 1 << 20
 """Longest element that is read, bytes: a table of 100,000 packets of one fragment has a megabyte."""
 
@@ -71,7 +71,7 @@ class _Track:
 def _of_mp4(elements: Iterator[tuple[bytes, bytes]]) -> MediaHeaders:
     """Packets are listed in the tables of `moov`, which states their length, or in fragments, each with a table of its own."""
     tracks: dict[int, _Track] = {}
-    track, packet = _Track(), 0
+    track, packet, packets = _Track(), 0, 0
     for name, body in elements:
         long = body[:1] == b"\x01"  # version 1 has times of 64 bits
         if name == b"tkhd":
@@ -90,6 +90,9 @@ def _of_mp4(elements: Iterator[tuple[bytes, bytes]]) -> MediaHeaders:
             place = 8 + 8 * bool(flags & 0x1) + 4 * bool(flags & 0x2)
             packet = struct.unpack_from(">I", body, place)[0] if flags & 0x8 else track.packet
         elif name == b"trun":
+            packets += struct.unpack_from(">I", body, 4)[0]
+            if packets > MAX_ELEMENTS:
+                raise _Damaged
             track.fragments += _ticks_of_fragment(body, packet)
     kinds = {each.kind for each in tracks.values()}
     lengths = (max(each.ticks, each.fragments) / each.rate for each in tracks.values() if each.kind)

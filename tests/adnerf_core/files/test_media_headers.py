@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import struct
 
 import pytest
 
@@ -56,3 +57,10 @@ def test_whatever_arrives_is_read_or_refused(files):
 def test_the_work_has_a_bound():
     many = io.BytesIO(b"\x00\x00\x00\x08ftyp" + b"\x00\x00\x00\x08free" * 200_000)
     assert read_headers(many) is None
+
+
+def test_so_has_the_number_of_packets(files):
+    whole, count = files["fragments.mp4"].read_bytes(), 99_990
+    assert read_headers(io.BytesIO(whole)) is not None
+    table = struct.pack(">I4sII", 16 + 4 * count, b"trun", 0x100, count) + bytes(4 * count)
+    assert read_headers(io.BytesIO(whole + table)) is None
