@@ -6,6 +6,7 @@ While no API key exists, the API accepts the token as it will later accept a key
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -18,10 +19,11 @@ PREFIX = "adnerf-local-"
 """Distinguishes the token from a key, which has another form."""
 TOKEN_BYTES = 32
 """Random bytes of the token; as many as a key's secret has."""
+TOKEN = re.compile(rf"{PREFIX}[0-9a-f]{{{2 * TOKEN_BYTES}}}\n?".encode())
 
 
 def load_or_create(data_dir: Path) -> str:
-    """Returns the token of this data folder. A missing file is created, and one that others can read is replaced.
+    """Returns the token of this data folder. A missing file is created; one that others can read, or that holds no token, is replaced.
 
     Raises:
         OSError: the file can be neither read nor created.
@@ -29,7 +31,8 @@ def load_or_create(data_dir: Path) -> str:
     path = data_dir / FILE
     with suppress(FileNotFoundError):
         status = path.stat()
-        if status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0):
+        others_can_read = status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0)
+        if others_can_read or not TOKEN.fullmatch(path.read_bytes()):
             path.unlink()
     if not path.exists():
         create_once(path, f"{PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n")

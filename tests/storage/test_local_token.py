@@ -20,5 +20,8 @@ def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path):
 def test_one_that_others_could_read_is_replaced(tmp_path):
     token = load_or_create(tmp_path)
     (tmp_path / FILE).chmod(0o644)
-    assert load_or_create(tmp_path) != token
+    again = load_or_create(tmp_path)
+    assert again != token
+    (tmp_path / FILE).write_bytes(b"\xff\xfe")  # no token, as of a damaged disk
+    assert load_or_create(tmp_path) not in (token, again)
     assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
