@@ -73,7 +73,9 @@ def evaluate(
         trackers = FaceTrackers(*(stack.enter_context(closing(load_tracker("facemesh"))) for _ in range(3)))
         evaluator = Evaluator(renderer, lips, trackers, quiet, distance)
         pictures = evaluator.evaluate_frames(held_out, progress)
-        folder = Path(stack.enter_context(TemporaryDirectory()))
+        # In the run, where what a killed process leaves of the person's voice is deleted with the rest, and in a part that is not copied.
+        run.previews.mkdir(exist_ok=True)
+        folder = Path(stack.enter_context(TemporaryDirectory(dir=run.previews)))
         sound = cut_sound(dataset.audio, int(held_out[0]), int(held_out[-1]) + 1, folder / "sound.wav")
         ffmpeg.write_video(run.side_by_side, pictures, fps=FPS, audio=sound)
     figures = evaluator.summary() | full_frame_figures(renderer, held_out, lips.predicted, distance)

@@ -114,7 +114,8 @@ class PreviewRenderer:
         pipeline = self.pipeline
         run = RunDir(pipeline.workspace.cached_folder(subject.run_key))
         options, background = RenderOptions(**frame.options), None
-        with TemporaryDirectory() as folder:
+        # In the scratch folder, whose cleanup removes what a killed process leaves.
+        with TemporaryDirectory(dir=pipeline.workspace.cache, prefix=".") as folder:
             if frame.background_key is not None:
                 background = Path(folder) / "background"
                 pipeline.store.fetch(frame.background_key, background)

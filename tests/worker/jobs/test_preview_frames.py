@@ -1,6 +1,7 @@
 """A worker renders preview frames, beside its jobs."""
 
 import io
+import tempfile
 from datetime import timedelta
 
 import pytest
@@ -33,8 +34,9 @@ def found(house, digest):
         return preview_frames.find(session, digest)
 
 
-def test_frames_are_rendered_with_their_options_and_picture(house, renderer):
+def test_frames_are_rendered_with_their_options_and_picture(house, renderer, monkeypatch):
     subject = house.ready_subject()
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")  # where nobody removes what a killed worker leaves
     plain = ask(house, subject, RenderOptions())
     picture = house.store.put(f"subjects/{subject.id}/backgrounds/pic_1", io.BytesIO(b"png"))
     before = ask(house, subject, RenderOptions(frame="portrait", background=Background(kind="image")), picture)
