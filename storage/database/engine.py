@@ -153,10 +153,15 @@ def parse_url(url: str) -> URL:
     """Returns the parts of a database's URL. Raises BadSetting, without the URL, which may hold a password."""
     try:
         parsed = make_url(url)
-        if parsed.drivername in DRIVERS:
-            return parsed
     except (ArgumentError, ValueError):  # a port that is no number is a ValueError
-        pass
+        parsed = None
+    if parsed is not None and parsed.drivername in DRIVERS:
+        if parsed.get_backend_name() == "sqlite" and "?" in url:
+            raise BadSetting(
+                "The path of the database has a question mark, at which it would end.",
+                "Choose another --data-dir, ADNERF_DATA_DIR or ADNERF_DATABASE_URL.",
+            )
+        return parsed
     raise BadSetting("ADNERF_DATABASE_URL is no URL such as postgresql+psycopg://user:password@host/name.")
 
 

@@ -22,16 +22,21 @@ log = logging.getLogger(__name__)
 
 
 def require_data_dir(settings: Settings) -> None:
-    """Creates the data folder, private to its user, if it is missing. Raises BadSetting if no file can be created in it."""
-    try:
-        make_data_dir(settings.data_dir)
-        with tempfile.TemporaryFile(dir=settings.data_dir):
-            pass
-    except OSError as error:
-        raise BadSetting(
-            f"The data folder {settings.data_dir} cannot be used: {error.strerror}.",
-            "Choose another one with --data-dir or ADNERF_DATA_DIR, or correct its permissions.",
-        ) from error
+    """Creates the data folder, private to its user, and those of objects and scratch files in it, if they are missing.
+
+    Raises BadSetting if no file can be created in one of them, such as a disk of its own.
+    """
+    inner = [settings.work] if settings.store_url else [settings.objects, settings.work]
+    for folder in (settings.data_dir, *inner):
+        try:
+            make_data_dir(folder)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError as error:
+            raise BadSetting(
+                f"The data folder {folder} cannot be used: {error.strerror}.",
+                "Choose another one with --data-dir or ADNERF_DATA_DIR, or correct its permissions.",
+            ) from error
 
 
 def require_tables(url: str) -> None:

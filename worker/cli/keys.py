@@ -12,7 +12,7 @@ from typer import Argument, BadParameter, Option
 
 from storage.database.models import LOCAL, Key, now
 from storage.tables import api_keys
-from worker.cli.options import DataDir, operator_database, owner_name
+from worker.cli.options import DataDir, key_name, operator_database, owner_name
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 """Seconds in the units of a duration."""
@@ -38,7 +38,9 @@ app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_hel
 
 @app.command()
 def create(
-    name: Annotated[str, Option(help="Name of the key, such as the machine that uses it.")],
+    name: Annotated[
+        str, Option(parser=key_name, metavar="NAME", help="Name of the key, such as the machine that uses it.")
+    ],
     owner: Annotated[str, Option(parser=owner_name, metavar="NAME", help="Owner whose data the key opens.")] = LOCAL,
     scopes: Annotated[str, Option(metavar="SCOPE,...", help=f"Any of {','.join(api_keys.SCOPES)}.")] = "read,write",
     expires: Annotated[

@@ -64,6 +64,13 @@ def operator_database(data_dir: Path | None) -> Iterator[tuple[Database, Setting
         yield database, settings
 
 
+def key_name(text: str) -> str:
+    """Checks the name of a key that was given on the command line."""
+    if not (text.strip() and text.isprintable() and len(text) <= 200):
+        raise BadParameter("a name has up to 200 characters that can be printed")
+    return text
+
+
 def owner_name(text: str) -> str:
     """Checks the name of an owner that was given on the command line."""
     if not re.fullmatch(api_keys.OWNER, text):

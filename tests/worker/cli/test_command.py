@@ -295,12 +295,15 @@ def damage(folder):
         (lambda folder: broken_revision(folder / "adnerf.db", "0003"), ("backup", "{}/file"), "file cannot be used"),
         (lambda folder: (folder / "locks").write_text(""), ("serve",), "locks cannot be used"),
         (lambda folder: None, ("api", "--port", "99999"), "99999 is no port"),
+        (lambda folder: (folder / "objects").write_text(""), ("serve",), "objects cannot be used: Not a directory"),
+        (lambda folder: None, ("migrate", "--data-dir", "{}/a?b"), "has a question mark"),
     ],
 )
 def test_what_a_command_cannot_use_is_said_in_one_sentence(prepare, words, sentence, tmp_path, capsys):
     (tmp_path / "file").write_text("no folder")
     prepare(tmp_path)
-    assert main([*(word.format(tmp_path) for word in words), "--data-dir", str(tmp_path)]) == 1
+    words = [word.format(tmp_path) for word in words]
+    assert main([*words, *([] if "--data-dir" in words else ["--data-dir", str(tmp_path)])]) == 1
     told = capsys.readouterr().err
     assert sentence in told and "Traceback" not in told
 
