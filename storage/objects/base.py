@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ from storage.errors import StoreFull
 
 CHUNK_BYTES = 1 << 20
 """Bytes that are read or copied at a time: large enough that the system calls cost little, and small in memory."""
+
+RESERVE_BYTES, RESERVE_SHARE = 64 << 20, 0.02
+"""Space of a disk that files do not fill, or this share of a small one: the database, which may be on it, can go on recording, and deleting."""
 
 ANY_AGE_S = -86_400.0
 """As an age in `ObjectStore.keys`: all objects, even if the clock of the store is a day ahead."""
@@ -57,6 +61,11 @@ class IncomingFile:
     def write(self, data: bytes | memoryview) -> None:
         """Appends all of `data`. Raises StoreFull."""
         rest = memoryview(data)
+        disk = os.fstatvfs(self.file.fileno())
+        if disk.f_bavail * disk.f_frsize < len(data) + min(
+            RESERVE_BYTES, RESERVE_SHARE * disk.f_blocks * disk.f_frsize
+        ):
+            raise StoreFull("No space left in the object store.")
         with disk_full_is_store_full():
             while rest:  # an unbuffered write may take only a part
                 rest = rest[self.file.write(rest) :]

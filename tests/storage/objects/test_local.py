@@ -8,10 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 
 import pytest
+from sqlalchemy import delete
 
+from storage.database.engine import Database
+from storage.database.models import Base, Usage
 from storage.errors import StoreAway, StoreFull
+from storage.objects import base
 from storage.objects.local import LocalStore
 from tests.storage.objects.test_objects import PAYLOAD
 
@@ -111,6 +116,20 @@ def test_a_full_disk_is_named_and_leaves_nothing(small_disk):
         incoming.write(b"x" * (4 << 20))
     assert files(store) == ["small"]
     store.put("again", io.BytesIO(b"x" * 1000))
+
+
+def test_files_leave_the_space_in_which_the_database_deletes(small_disk, monkeypatch):
+    monkeypatch.setattr(base, "RESERVE_SHARE", 0.1)
+    with closing(Database(f"sqlite:///{small_disk}/a.db")) as database:
+        Base.metadata.create_all(database.engine)
+        with database.session() as session:
+            session.add(Usage(owner="ann", day="2026-01-01", seconds=1.0))
+    with LocalStore(small_disk / "objects").create_incoming() as incoming:
+        with pytest.raises(StoreFull):
+            while True:
+                incoming.write(bytes(10_000))
+        with closing(Database(f"sqlite:///{small_disk}/a.db")) as database, database.session() as session:
+            assert session.execute(delete(Usage)).rowcount == 1
 
 
 def test_a_file_of_a_killed_process_is_no_object_and_is_deleted_later(store):
