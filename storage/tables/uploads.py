@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import TypeAlias
 
 from sqlalchemy import ColumnElement, case, delete, func, or_, select, update
@@ -195,15 +197,35 @@ def put_file(store: ObjectStore, key: str, file: FileSource) -> Stored:
     Raises:
         EmptyFile: The file has no bytes.
         StoreFull: There is no space.
+        UploadUsed: Another request of this process makes something of the upload now.
         ObjectMissing: A part of the upload does not exist any more: the upload was used or deleted meanwhile.
         ObjectDamaged: A part of the upload has changed.
     """
     if isinstance(file, IncomingFile):
         return store.put_incoming(key, file)
-    stored = store.put_joined(key, file.part_keys)
+    with _one_copy(file.id):
+        stored = store.put_joined(key, file.part_keys)
     if stored.size != file.size:
         raise ObjectDamaged(f"The parts of upload {file.id} have {stored.size} bytes, of {file.size}.")
     return stored
+
+
+@contextmanager
+def _one_copy(upload_id: str) -> Iterator[None]:
+    """Only one request at a time copies an upload in the block: one of them can use it, and all copies together might fill the disk."""
+    with _copying_lock:
+        if upload_id in _copying:
+            message = f"Another request uses upload {upload_id} at this moment."
+            raise UploadUsed(message, "Wait for its answer; if it is refused, send this request again.")
+        _copying.add(upload_id)
+    try:
+        yield
+    finally:
+        _copying.discard(upload_id)
+
+
+_copying: set[str] = set()
+_copying_lock = Lock()
 
 
 def consume(session: Session, store: ObjectStore, file: FileSource, *, owner: str, used_by: str) -> None:

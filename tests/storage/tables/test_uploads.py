@@ -29,6 +29,7 @@ from storage.errors import (
     UploadIncomplete,
     UploadUsed,
 )
+from storage.objects.base import Stored
 from storage.tables import uploads
 from tests.incoming import incoming
 from tests.storage.objects.test_objects import FUTURE_S, keys
@@ -129,6 +130,19 @@ def test_an_upload_is_used_once_and_only_when_it_is_complete(uploader, store):
     with pytest.raises(UploadUsed, match="sub_1"):
         uploader.use(upload_id, "sub_2")
     assert uploader.get(upload_id).used_by == "sub_1"
+
+
+def test_an_upload_is_copied_by_one_request_at_a_time(uploader, store, monkeypatch):
+    upload = uploader.find(uploader.complete())
+
+    def put_joined(*_):
+        with pytest.raises(UploadUsed, match="at this moment"):
+            uploads.put_file(store, "b", upload)
+        return Stored("a", upload.size, "")
+
+    monkeypatch.setattr(store, "put_joined", put_joined)
+    for _ in range(2):
+        assert uploads.put_file(store, "a", upload).key == "a"
 
 
 def test_a_use_that_is_rolled_back_leaves_the_upload(uploader, database, store):
