@@ -79,6 +79,7 @@ class Sweeper:
         self._renewals = {
             key: renewal for key, renewal in renewals if now - renewal[1] < FORGET * self.settings.lease_s
         }
+        self.database.bound_log()
         if self.broker is not None:
             self.broker.resend_due(self.database)
         self._advance(withdrawals.unfinished, withdrawals.advance)

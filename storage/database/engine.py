@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another. Write transactions are short, so a longer wait means that the other one hangs."""
+MAX_LOG_BYTES = 64 << 20
+"""Longest write-ahead log that is left to SQLite, which keeps it at 4 MB as long as there are moments without readers."""
+LOG_WAIT_MS = 1000
+"""How long the emptying of the log waits for readers: lists take milliseconds, a search in all videos some tenths of a second."""
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 """The drivers that work here: those for asyncio do not, and psycopg2 is not installed."""
 POSTGRESQL = {
@@ -138,6 +142,20 @@ class Database:
             for action in consequences:
                 _run(action)
 
+    def bound_log(self) -> None:
+        """Empties SQLite's write-ahead log if it is longer than MAX_LOG_BYTES.
+
+        SQLite does so itself at a moment without readers, which does not come while they overlap without end; the log grows meanwhile, and
+        slows them down. This waits for those who read now, while others wait to write, but for no longer than LOG_WAIT_MS.
+        """
+        log_file = Path(f"{self.url.database}-wal")
+        if not self.sqlite or not log_file.is_file() or log_file.stat().st_size <= MAX_LOG_BYTES:
+            return
+        with closing(self.engine.raw_connection()) as connection:
+            connection.execute(f"PRAGMA busy_timeout={LOG_WAIT_MS}")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+
     def ping(self) -> None:
         """Raises SQLAlchemy's OperationalError if the database does not answer."""
         with self._reader.connect() as connection:
@@ -242,7 +260,8 @@ def _prepare_sqlite(connection, _record) -> None:
     connection.isolation_level = None  # The driver must not begin transactions itself: _begin_sqlite does.
     connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
     _use_write_ahead_log(connection)
-    for pragma in ("foreign_keys=ON", "synchronous=FULL"):
+    # What is deleted is overwritten: a backup copies free pages as well. Some builds of SQLite do not do so by themselves.
+    for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import ExitStack
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from sqlalchemy import delete, event, select, text
 from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
-from storage.database import migrations, queries
+from storage.database import engine, migrations, queries
 from storage.database.engine import Database, after_commit, after_rollback
 from storage.database.models import LOCAL, Job, Subject, Video, new_id
 from storage.errors import NotFound, StoreFull
@@ -135,6 +137,20 @@ def test_a_full_disk_raises_store_full(database):
     event.listen(database.engine, "checkout", limit)
     with pytest.raises(StoreFull), database.session() as session:
         session.add(subject(name="x" * 1_000_000))
+
+
+@pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+def test_a_log_that_readers_keep_growing_is_emptied_between_them(database, monkeypatch):
+    monkeypatch.setattr(engine, "MAX_LOG_BYTES", 2 << 20)
+    log, reader = Path(f"{database.url.database}-wal"), ExitStack()
+    reader.enter_context(database.session(write=False)).execute(text("SELECT count(*) FROM subjects")).all()
+    for _ in range(3):
+        with database.session() as session:
+            session.add(subject(name="x" * 1_000_000))
+    assert log.stat().st_size > engine.MAX_LOG_BYTES
+    threading.Timer(0.2, reader.close).start()
+    database.bound_log()
+    assert log.stat().st_size == 0 and len(names(database)) == 3
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
