@@ -158,7 +158,8 @@ def submit_video(
         title=title,
         client_metadata=metadata and dict(metadata),
         background_key=speech.background.key if speech.background is not None else None,
-        stored_bytes=sum(each.size for each in (speech.audio, speech.background) if each is not None),
+        stored_bytes=sum(each.size for each in (speech.audio, speech.background) if each is not None)
+        + len("".join([script.text if script else "", title or "", *(metadata or {}).values()]).encode()),
         mark=secrets.randbits(MARK_BITS),
     )
     session.add(video)

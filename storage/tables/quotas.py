@@ -5,7 +5,7 @@
     queued_jobs     jobs that wait for a worker
     verifications   verification requests that are pending
     daily_seconds   seconds of video rendered since midnight UTC, including videos that were deleted since
-    stored_bytes    files from clients (footage, audio, backgrounds, uploads) and results (datasets, runs, reports, videos);
+    stored_bytes    files and texts from clients (footage, audio, backgrounds, uploads, scripts) and results (datasets, runs, reports, videos);
                     not the temporary files of a running job (checkpoints, previews)
 
 `check` is the last step of a transaction, after the rows that it counts were written. It locks the owner's row, so that

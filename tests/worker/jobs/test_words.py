@@ -29,7 +29,7 @@ def test_a_script_is_read_and_its_sound_is_kept(house):
     with house.store.open(house.read(videos.video_part, video.id, "speech_key")) as speech:
         assert speech.read() == SCRIPT.encode()
     parts = [video.speech_key, video.thumbnail_key, video.clip_key, video.file_key]
-    assert video.stored_bytes == sum(house.store.size(key) for key in parts)
+    assert video.stored_bytes == len(SCRIPT) + sum(house.store.size(key) for key in parts)
 
 
 def test_a_later_attempt_does_not_read_the_script_again(house):
