@@ -42,11 +42,11 @@ class HeldLock:
 def is_abandoned(path: Path) -> bool:
     """Returns True if the process that held this lock file is gone.
 
-    A missing file belongs to a worker of another machine, about which nothing is known: False.
+    A missing file belongs to a worker of another machine, and one that cannot be opened to another user's: nothing is known of these, False.
     """
     try:
         descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
+    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -64,6 +64,15 @@ def test_a_lease_that_nobody_renews_is_lost_after_its_time(house, sweeper, clock
     assert (house.job(job).state, house.job(job).attempt) == ("queued", 1)
 
 
+def test_a_lock_that_cannot_be_opened_keeps_no_job_from_being_returned(house, sweeper, clock):
+    job = claim(house, "elsewhere")
+    (house.settings.locks / "workers" / "elsewhere").mkdir(
+        parents=True
+    )  # such as one of a worker that the superuser has started
+    sweep_for(sweeper, clock, LEASE_S + 5)
+    assert house.job(job).state == "queued"
+
+
 @pytest.mark.parametrize("leap_s", [HOUR_S, -HOUR_S])
 def test_a_wall_clock_that_differs_or_leaps_costs_no_living_worker_its_job(house, sweeper, clock, leap_s):
     """Its leases end an hour ago, or in an hour, by the clock of the machine that sweeps."""
