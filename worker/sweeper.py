@@ -56,7 +56,10 @@ class Sweeper:
 
     def sweep(self) -> None:
         """Sweeps once."""
-        unreleased.release_noted(self.settings, self.database)  # first: these attempts do not count
+        try:
+            unreleased.release_noted(self.settings, self.database)  # first: these attempts do not count
+        except OSError as error:  # another user's, such as a worker's that the superuser has started
+            log.warning("the notes of workers that have stopped cannot be read, so these attempts count: %s", error)
         seen = {}
 
         def lost(job: Job) -> bool:
