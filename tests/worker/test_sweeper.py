@@ -66,9 +66,9 @@ def test_a_lease_that_nobody_renews_is_lost_after_its_time(house, sweeper, clock
 
 def test_a_lock_that_cannot_be_opened_keeps_no_job_from_being_returned(house, sweeper, clock):
     job = claim(house, "elsewhere")
-    (house.settings.locks / "workers" / "elsewhere").mkdir(
-        parents=True
-    )  # such as one of a worker that the superuser has started
+    # Such as those of a worker that the superuser has started.
+    (house.settings.locks / "workers" / "elsewhere").mkdir(parents=True)
+    (house.settings.locks / "unreleased").touch()
     sweep_for(sweeper, clock, LEASE_S + 5)
     assert house.job(job).state == "queued"
 
