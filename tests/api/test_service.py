@@ -132,6 +132,7 @@ def test_every_code_has_a_heading_in_the_documentation():
         jobs.WORKER_LOST["code"],
         BadCertificate.code,
         inspection.TOO_MUCH["code"],
+        inspection.FAILED["code"],
     }
 
 
