@@ -93,5 +93,5 @@ def load_key(settings: Settings) -> str:
 def check_settings(settings: Settings) -> None:
     """Raises BadSetting for settings of webhooks that would fail at the first delivery."""
     guarded_http.networks(settings.webhook_networks)
-    if settings.webhook_key or (settings.data_dir / KEY_FILE).exists():
+    if settings.webhook_key or (not settings.database_url and (settings.data_dir / KEY_FILE).exists()):
         load_signer(settings)
