@@ -195,7 +195,7 @@ def test_the_service_is_started_used_and_stopped(tmp_path, capsys):
 TINY = PRESETS["draft"].model_copy(
     update={
         "size": 64,
-        "audio_steps": 60,
+        "audio_steps": 150,
         "head_steps": 100,
         "torso_steps": 60,
         "rays": 512,
