@@ -161,12 +161,13 @@ def _hearing(subject: Subject) -> float:
     """Returns the CPU seconds that the speech codes of a frame take; the recogniser is loaded before."""
     silent_codes(subject, 1.0)
     with tempfile.TemporaryDirectory() as folder:
-        sound = _write_sound(Path(folder) / "say.wav", HEARD_S)
+        sound = write_sound(Path(folder) / "say.wav", HEARD_S)
         hear = partial(speech_codes, subject, sound, sound.with_suffix(".s16"))
         return cpu_seconds(lambda: list(hear())) / (HEARD_S * FPS)
 
 
-def _write_sound(path: Path, seconds: float) -> Path:
+def write_sound(path: Path, seconds: float) -> Path:
+    """Writes noise of `seconds` as a WAV; returns its path."""
     noise = np.random.default_rng(0).normal(0, 0.05, round(seconds * SAMPLE_RATE))
     ffmpeg.write_wav(path, noise.astype(np.float32))
     return path
@@ -223,7 +224,7 @@ def frames_a_second(run: RunDir, subject: Subject, size: int | None, cpu_s: floa
     figures: dict[str, float] = {"load": round(os.getloadavg()[0], 1)}
     options, cores = RenderOptions(frame="full", size=size), sorted(os.sched_getaffinity(0))
     with tempfile.TemporaryDirectory() as folder:
-        sound, out = _write_sound(Path(folder) / "say.wav", SPOKEN_S), Path(folder) / "out.mp4"
+        sound, out = write_sound(Path(folder) / "say.wav", SPOKEN_S), Path(folder) / "out.mp4"
         for used in sorted({1, len(cores)}):
             os.sched_setaffinity(0, cores[:used])  # of this thread, and of the threads and processes that it starts
             start = time.perf_counter()
@@ -250,7 +251,7 @@ def memory_over_time(run: RunDir, subject: Subject, size: int | None, seconds: f
             rss.append((process.memory_info().rss >> 20, children >> 20))
 
     with tempfile.TemporaryDirectory() as folder:
-        sound, out = _write_sound(Path(folder) / "say.wav", seconds), Path(folder) / "out.mp4"
+        sound, out = write_sound(Path(folder) / "say.wav", seconds), Path(folder) / "out.mp4"
         start, options = time.perf_counter(), RenderOptions(frame="full", size=size)
         done = render(run, sound, out, options, look, load=lambda *_: subject, mark=Watermark(1, PUBLIC_KEY))
     speed = round(done.frames / (time.perf_counter() - start), 1)

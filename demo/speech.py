@@ -15,7 +15,7 @@ import numpy as np
 _SYNCHRONOUS, _PHONEME_EVENTS, _IPA, _DONT_EXIT = 2, 1, 2, 0x8000
 _UTF8 = 1
 _RATE_PARAMETER, _PITCH_PARAMETER = 1, 3
-_END_OF_LIST, _PHONEME = 0, 7
+_END_OF_LIST, _WORD, _PHONEME = 0, 1, 7
 
 _lock = threading.Lock()
 """The library has global state, so one thread at a time uses it."""
@@ -38,11 +38,13 @@ class Speech(NamedTuple):
         samples: [n] float32, -1..1.
         rate: samples per second.
         phonemes: in order of time.
+        words: the place of each word in the text, in characters, and the time at which it starts, s.
     """
 
     samples: np.ndarray
     rate: int
     phonemes: list[Phoneme]
+    words: dict[int, float] = {}
 
     @property
     def seconds(self) -> float:
@@ -84,6 +86,7 @@ def speak(text: str, *, voice: str = "en-us+f3", words_per_minute: int = 160, pi
     """
     pieces: list[np.ndarray] = []
     phonemes: list[Phoneme] = []
+    words: dict[int, float] = {}
 
     @_Callback
     def receive(samples, count, events):
@@ -94,6 +97,8 @@ def speak(text: str, *, voice: str = "en-us+f3", words_per_minute: int = 160, pi
             event = events[index]
             if event.type == _PHONEME:
                 phonemes.append(Phoneme(event.name.decode(errors="ignore").strip("ˈˌ "), event.audio_position / 1000))
+            elif event.type == _WORD:
+                words[event.text_position - 1] = event.audio_position / 1000 + PAUSE_S
             index += 1
         return 0
 
@@ -118,7 +123,7 @@ def speak(text: str, *, voice: str = "en-us+f3", words_per_minute: int = 160, pi
 
     silence = np.zeros(round(PAUSE_S * rate), np.int16)
     samples = np.concatenate([silence, *pieces, silence]).astype(np.float32) / 32768
-    return Speech(samples, rate, [Phoneme(p.name, p.start + PAUSE_S) for p in phonemes])
+    return Speech(samples, rate, [Phoneme(p.name, p.start + PAUSE_S) for p in phonemes], words)
 
 
 def join(parts: list[Speech], pause_s: float) -> Speech:

@@ -47,7 +47,7 @@ CONDITIONS = {
 
 SOURCE = "yes; whoever passes it on owes its source"
 OTHERS = (
-    ("face mesh, selfie segmentation", "weights of MediaPipe 0.10.21, in this package", "Apache-2.0", "yes"),
+    ("face detection, face mesh, selfie segmentation", "weights of MediaPipe 0.10.21, in this package", "Apache-2.0", "yes"),
     ("Moonshine tiny, English", "weights in moonshine-voice's wheel", "MIT", "yes"),
     (
         "`phones.safetensors`, `prior.safetensors` and those with a layer in their name",
@@ -57,6 +57,8 @@ OTHERS = (
     ),
     ("hibari: heart", "voice in hibari-tts's wheel, distilled from Kokoro-82M (Apache-2.0)", "Apache-2.0", "yes"),
     ("DejaVu Sans", "font in matplotlib's wheel", "Bitstream Vera", "yes"),
+    ("Noto", "fonts in the images of the workers (Debian's packages)", "OFL-1.1", "yes; not to be sold by themselves"),
+    ("FriBidi", "library in the images of the workers (Debian's package)", "LGPL-2.1", CONDITIONS["LGPL-3.0"]),
     (
         "ffmpeg",
         "program: the system's, or the one in imageio-ffmpeg's wheel; run as a process",
@@ -65,6 +67,14 @@ OTHERS = (
     ),
     ("hls.js 1.7.4", "file of the page, which plays videos while they are rendered", "Apache-2.0", "yes"),
     ("Swagger UI", "files in fastapi-offline's wheel, for /docs", "Apache-2.0", "yes"),
+    ("the sample person", "a picture by NASA in scikit-image's wheel, moved in 3-D", "public domain", "yes"),
+    ("PostgreSQL 18, SeaweedFS 4", "programs that docker-compose.yml names", "PostgreSQL, Apache-2.0", "yes"),
+    (
+        "Redis 8",
+        "program that docker-compose.yml names",
+        "AGPL-3.0, or RSALv2, or SSPL-1.0",
+        "yes; whoever changes it and offers it owes its source (AGPL-3.0)",
+    ),
     ("LPIPS, AlexNet", "weights that the operator may fetch, for evaluation", "BSD-2-Clause, BSD-3-Clause", "yes"),
     ("Kokoro-82M", "voices that the operator may install", "Apache-2.0", "yes"),
     (
@@ -82,6 +92,37 @@ OTHERS = (
     ("speech and recognition servers", "services that the operator may name", "their terms", "look it up"),
 )
 """What is no Python package: name, what it is, licence, commercial use."""
+MARKING = """\
+## The EU's marking duty
+
+What article 50 of the AI Act (Regulation (EU) 2024/1689) asks of generated video and speech, what the service does about it, and what it leaves to the
+operator. The article applies since 2 August 2026; only the marks of 50(2) are asked from 2 December 2026 on of systems that were on the market before
+that August. An open-source licence is no exception (article 2(12)). Whoever offers the service under their own name may be its *provider*; whoever
+publishes a video is its *deployer*. This is no legal advice.
+
+| what is asked | of whom | what the service does | what is left to the operator |
+|---|---|---|---|
+| 50(2): outputs are marked in a machine-readable format | provider | a video has signed content credentials (C2PA, with IPTC's `digitalSourceType`) and a watermark in its pictures; the speech of a script, thumbnails and preview clips have credentials | a certificate of your own (`ADNERF_SIGN_CERTIFICATE`): nobody else trusts the one that the service makes; a time stamp (`ADNERF_TIMESTAMP_URL`): without it the time is the worker's word |
+| 50(2): they can be detected | provider | `POST /v1/verify`, the page and `adnerf verify` find both | who may ask: each of them needs a key; others read the credentials with any tool for C2PA, and cannot find the watermark |
+| 50(2): effective, interoperable, robust and reliable, as far as this is feasible | provider | C2PA is an open standard; how often the watermark is found after which changes is measured (`docs/decisions/0024-mark.md`) | keep the key of the watermark (`mark.key`): without it no watermark is found |
+| 50(4): a deep fake is disclosed | deployer | `options.label` shows "AI-generated", or another text, in the picture; the page of a shared link says "AI-generated video" below the player | the label is off by default, because exceptions exist: whether one holds is for you to find out |
+| 50(5): clearly, at the latest when somebody first sees it, also to people with disabilities | deployer | the label is in every frame | say it in a text beside the video as well: nobody hears a label |
+
+What is not marked, or with less:
+
+| what | marks |
+|---|---|
+| the preview of a video while it is rendered (`links.stream`) | the watermark; no credentials, which sign a whole file |
+| the sound, in a video or alone | no watermark; the file that has it is signed |
+| thumbnails and preview clips of videos | credentials; too small for the watermark to be found reliably |
+| a WebM | the watermark; the standard has no place for credentials in it, so only this service knows them |
+| a file that was converted | the watermark alone: every conversion removes credentials |
+| samples of voices, pictures of a training, view sheets, preview frames | none: only those with a key of the service see them |
+
+The Commission's Code of Practice on Transparency of AI-Generated Content (10 June 2026), which is voluntary, asks providers for signed and time-stamped
+metadata together with a watermark, and for detection that the public can use; deployers for a common icon. Measured by it, speech has one layer of
+marks instead of two, detection of the watermark needs a key, and the label is a text and not the icon.
+"""
 
 
 def packages() -> list[Distribution]:
@@ -130,6 +171,7 @@ def page() -> str:
 
 Written by `make licences` from the packages of the environment; a test compares them. The project itself is under Apache-2.0.
 *Commercial use* says whether the licence allows it; every licence also demands that its notice is kept. This page is no legal advice.
+What the law asks of those who show such videos is [below](#the-eus-marking-duty).
 
 ## Weights, voices, programs
 
@@ -142,17 +184,19 @@ Written by `make licences` from the packages of the environment; a test compares
 | package | licence | commercial use |
 |---|---|---|
 {chr(10).join(rows)}
-"""
+
+{MARKING}"""
 
 
 def html(markdown: str) -> str:
-    """Returns the page as HTML: headings, paragraphs and tables, which are all that it has."""
+    """Returns the page as HTML: headings, paragraphs, tables and links within it, which are all that it has."""
     lines = []
     for block in markdown.strip().split("\n\n"):
         rows = block.split("\n")
         if block.startswith("#"):
             level = len(block) - len(block.lstrip("#"))
-            lines.append(f"<h{level}>{_inline(block.lstrip('# '))}</h{level}>")
+            title = block.lstrip("# ")
+            lines.append(f'<h{level} id="{_anchor(title)}">{_inline(title)}</h{level}>')
         elif block.startswith("|"):
             cells = [[_inline(cell.strip()) for cell in row.strip("|").split("|")] for row in rows]
             lines.append(f"<table><tr><th>{'</th><th>'.join(cells[0])}</th></tr>")
@@ -166,7 +210,13 @@ def html(markdown: str) -> str:
 
 def _inline(text: str) -> str:
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text, quote=False))
+    text = re.sub(r"\[([^]]+)\]\((#[^)]+)\)", r'<a href="\2">\1</a>', text)
     return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text)
+
+
+def _anchor(title: str) -> str:
+    """Returns the anchor of a heading, as in rendered Markdown."""
+    return re.sub(r"[^a-z0-9 ]", "", title.lower()).replace(" ", "-")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,12 @@ def encode_stream(
 
 @torch.no_grad()
 def encode_pieces(
-    model: AudioToCode, extractor: AudioFeatures, pieces: Iterable[Float[np.ndarray, " _"]], device: torch.device
+    model: AudioToCode,
+    extractor: AudioFeatures,
+    pieces: Iterable[Float[np.ndarray, " _"]],
+    device: torch.device,
+    *,
+    soon: bool = False,
 ) -> Iterator[Float[Tensor, "frames code"]]:
     """Encodes the frames of an audio stream while it arrives.
 
@@ -50,13 +55,14 @@ def encode_pieces(
         extractor: turns audio into features; of the kind that `model` was trained with.
         pieces: consecutive samples in arrays of any lengths; mono at SAMPLE_RATE, -1..1.
         device: where `model` is.
+        soon: the first codes are wanted soon (see chunk_audio).
 
     Yields:
         The codes of the next frames, one each, as soon as their context is known; a part of a frame at the end counts as one.
     """
     buffer, buffer_start = torch.zeros((0, extractor.width), device=device), 0  # features from this frame on
     encoded = 0  # frames that have a code
-    for features in extractor.stream(chunk_audio(pieces)):
+    for features in extractor.stream(chunk_audio(pieces, soon=soon)):
         buffer = torch.cat([buffer, torch.from_numpy(features).to(device)])
         ready = buffer_start + len(buffer) // STEPS_PER_FRAME - CONTEXT_FRAMES  # frames whose context is complete
         if ready <= encoded:

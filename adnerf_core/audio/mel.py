@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.signal import lfilter
 
-from adnerf_core.audio.chunking import HOP, RATE, AudioChunk
+from adnerf_core.audio.chunking import CHUNK_SAMPLES, HOP, RATE, AudioChunk
 from adnerf_core.audio.features import AudioFeatures
 from adnerf_core.config import SAMPLE_RATE
 
@@ -51,6 +51,11 @@ def mel_filters() -> tuple[Float[np.ndarray, "bins bands"], Float[np.ndarray, " 
     return filters / filters.sum(0), middle
 
 
+def _whole(samples: Float[np.ndarray, " samples"]) -> AudioChunk:
+    """Returns the first chunk of an audio, of which a part came before."""
+    return AudioChunk(samples, 0, min(CHUNK_SAMPLES, len(samples)))
+
+
 class Mel(AudioFeatures):
     """BANDS log-mel bands, RATE steps per second.
 
@@ -71,7 +76,7 @@ class Mel(AudioFeatures):
         for chunk in chunks:
             bands = self.amplitudes(chunk)
             if state is None:
-                state = self.initial_state(bands)
+                state = self.initial_state(bands if chunk.around is None else self.amplitudes(_whole(chunk.around)))
             sums, state = lfilter([1.0], [1.0, -LEVEL_DECAY], np.stack([bands**2, bands]), axis=1, zi=state)
             level = np.maximum(sums[0] / np.maximum(sums[1], MIN_AMPLITUDE), MIN_AMPLITUDE)
             yield np.log1p(bands / (LOG_KNEE * level)).astype(np.float32)

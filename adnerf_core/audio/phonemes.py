@@ -36,17 +36,30 @@ MIN_AMPLITUDE = 1e-4
 """Amplitude (of 1) below which a step is silent, however soft the rest of the chunk is."""
 
 
-def voice_activity(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " steps"]:
+def voice_activity(
+    samples: Float[np.ndarray, " samples"], around: Float[np.ndarray, " more"] | None = None
+) -> Float[np.ndarray, " steps"]:
     """Returns a weight in 0..1 for each step of HOP samples: 0 in silence, 1 in speech and in the steps next to it.
 
-    The weight follows the level of the loudest of a step and its two neighbours (see FADE_DB).
+    The weight follows the level of the loudest of a step and its two neighbours (see FADE_DB). The level of speech is that of `around`,
+    which has `samples` as a part, or else their own.
     """
-    padded = np.pad(samples, (0, -len(samples) % HOP)).reshape(-1, HOP)
-    amplitude = maximum_filter1d(np.sqrt(np.mean(padded**2, axis=1)), 3)
-    level_db = 20 * np.log10(np.maximum(amplitude, MIN_AMPLITUDE))
+    amplitude = _amplitude(samples)
+    level_db = _level_db(amplitude)
+    speech_db = np.percentile(level_db if around is None else _level_db(_amplitude(around)), SPEECH_PERCENTILE)
     silent, full = FADE_DB
-    weight = (level_db - np.percentile(level_db, SPEECH_PERCENTILE) - silent) / (full - silent)
+    weight = (level_db - speech_db - silent) / (full - silent)
     return weight.clip(0, 1) * (amplitude > MIN_AMPLITUDE)
+
+
+def _amplitude(samples: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " steps"]:
+    """Returns the amplitude of each step, or of a neighbour that is louder."""
+    padded = np.pad(samples, (0, -len(samples) % HOP)).reshape(-1, HOP)
+    return maximum_filter1d(np.sqrt(np.mean(padded**2, axis=1)), 3)
+
+
+def _level_db(amplitude: Float[np.ndarray, " steps"]) -> Float[np.ndarray, " steps"]:
+    return 20 * np.log10(np.maximum(amplitude, MIN_AMPLITUDE))
 
 
 class PhonemeFeatures(AudioFeatures):
@@ -68,7 +81,7 @@ class PhonemeFeatures(AudioFeatures):
     def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:
         """See AudioFeatures. Each chunk is recognised by itself, together with its context."""
         for chunk in chunks:
-            states, weight = self._recogniser(chunk.samples), voice_activity(chunk.samples)
+            states, weight = self._recogniser(chunk.samples), voice_activity(chunk.samples, chunk.around)
             blocks = [
                 (layer - known["silence"]) @ known["directions"]
                 for layer, known in zip(states, self._discriminants, strict=True)

@@ -68,7 +68,7 @@ def speech_codes(subject: Subject, audio: Path, decoded: Path, soundtrack: Path 
             file.write((piece * 32768).astype("<i2").tobytes())  # ffmpeg decodes 16 bits, so nothing is lost
     if samples < MIN_AUDIO_S * SAMPLE_RATE:
         raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
-    heard = encode_pieces(subject.model, subject.extractor, _pieces(decoded), subject.poses.device)
+    heard = encode_pieces(subject.model, subject.extractor, _pieces(decoded), subject.poses.device, soon=True)
     return SpeechCodes(max(1, round(samples * FPS / SAMPLE_RATE)), chain.from_iterable(heard))
 
 

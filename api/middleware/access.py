@@ -144,8 +144,7 @@ class AccessMiddleware:
         link = _signed_link(connection) if token is None else None
         with self.database.session(write=False) as session:
             open_mode = self.open_mode = self.open_mode and not api_keys.any_exist(session)  # the first key ends it
-            path = connection.scope["path"]
-            linked = signed_links.holder(session, self.settings, path, link) if link is not None else None
+            linked = signed_links.holder(session, self.settings, *link) if link is not None else None
             key = api_keys.find(session, token) if token is not None and not open_mode else None
         if open_mode:
             if link is None:
@@ -187,10 +186,11 @@ def _bearer_token(connection: HTTPConnection) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _signed_link(connection: HTTPConnection) -> str | None:
-    """Returns what makes the request's address a signed link; None if it is none."""
-    is_file = connection.scope["method"] in READS and signed_links.FILE.fullmatch(connection.scope["path"])
-    return connection.query_params.get("access") if is_file else None
+def _signed_link(connection: HTTPConnection) -> tuple[str, str] | None:
+    """Returns the path that is signed and what makes the request's address a signed link; None if it is none."""
+    path = signed_links.signed_path(connection.scope["path"]) if connection.scope["method"] in READS else None
+    access = connection.query_params.get("access")
+    return None if path is None or access is None else (path, access)
 
 
 def _needs_key(path: str) -> bool:

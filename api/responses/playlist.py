@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import count, takewhile
+from urllib.parse import urlencode
 
 from adnerf_core.config import FPS, SEGMENT_FRAMES
 from adnerf_core.files.fragments import frames_before
@@ -15,9 +16,12 @@ SEQUENCE = 100_000
 player that asks without naming an attempt, a new one looks like later segments, and is never taken for those that it has."""
 
 
-def playlist(stream: Stream) -> str:
-    """Returns the media playlist of a stream. It only grows: its first lines stay the same until the attempt ends."""
-    folder = f"stream/{stream.attempt}"
+def playlist(stream: Stream, access: str | None = None) -> str:
+    """Returns the media playlist of a stream. It only grows: its first lines stay the same until the attempt ends.
+
+    `access` is that of the link by which it is read; the segments are then read by the same.
+    """
+    folder, query = f"stream/{stream.attempt}", f"?{urlencode({'access': access})}" if access else ""
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -26,9 +30,9 @@ def playlist(stream: Stream) -> str:
         "#EXT-X-PLAYLIST-TYPE:EVENT",
         "#EXT-X-INDEPENDENT-SEGMENTS",
         "#EXT-X-START:TIME-OFFSET=0",  # else players begin where the rendering is
-        f'#EXT-X-MAP:URI="{folder}/{streams.HEADER}"',
+        f'#EXT-X-MAP:URI="{folder}/{streams.HEADER}{query}"',
     ]
     for number in takewhile(lambda number: frames_before(number) < stream.frames, count()):
         frames = min(stream.frames, frames_before(number + 1)) - frames_before(number)
-        lines += [f"#EXTINF:{frames / FPS:.2f},", f"{folder}/{streams.segment(number)}"]
+        lines += [f"#EXTINF:{frames / FPS:.2f},", f"{folder}/{streams.segment(number)}{query}"]
     return "\n".join([*lines, *(["#EXT-X-ENDLIST"] if stream.ended else []), ""])

@@ -39,13 +39,14 @@ def get_stream(
     caller: CallerDep,
     session: ReadSession,
     attempt: Annotated[Number | None, Query(description="attempt of the job; without it, the current one")] = None,
+    access: Annotated[str | None, Query(max_length=200, include_in_schema=False)] = None,
 ) -> Response:
     """The playlist of an HLS player. It grows while the video is rendered, and ends with the video; follow `links.stream`.
 
     If a worker is lost, its playlist is not found any more, and the next attempt has another one.
     """
     stream = streams.stream(session, video_id, attempt, owner=caller.owner)
-    return Response(playlist.playlist(stream), media_type=playlist.MEDIA_TYPE, headers=HEADERS)
+    return Response(playlist.playlist(stream, access), media_type=playlist.MEDIA_TYPE, headers=HEADERS)
 
 
 @router.head("/{video_id}/stream/{attempt}/{segment}", include_in_schema=False)

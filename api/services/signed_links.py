@@ -1,6 +1,6 @@
 """Signed links: addresses of files for players and downloads, which can send no key.
 
-A link reads one file. It holds the id of the key that asked for it (or stands for the local token), the time at which it ends, and a
+A link reads one file, or one stream: its playlist and the segments. It holds the id of the key that asked for it (or stands for the local token), the time at which it ends, and a
 signature: HMAC-SHA-256 of both, the path and the hash of the key's secret, under the service's key. So nobody guesses one, a copy of the
 database opens none, and a key that is revoked, rotated or expired ends its links at once.
 """
@@ -22,8 +22,10 @@ from storage.errors import SharesOff, Unauthorized
 from storage.settings import Settings
 from storage.tables import api_keys
 
-FILE = re.compile(r"/v1/(videos|subjects|voices)/[A-Za-z0-9][A-Za-z0-9_.-]*/[a-z0-9-]+")
+FILE = re.compile(r"/v1/(videos|subjects|voices)/[A-Za-z0-9][A-Za-z0-9_.-]*/([a-z0-9-]+|stream\.m3u8)")
 """Paths that can be signed: what lies one level below a video, a subject or a voice, such as `/file`."""
+SEGMENT = re.compile(r"(/v1/videos/[^/]+/stream)/[0-9]+/[a-z0-9.]+")
+"""Paths that the link to the playlist beside them reads as well."""
 LIFE_S = 12 * 3600
 """Seconds for which a link is valid: a player in a tab that stays open for a day of work goes on, and a link that was copied ends."""
 LOCAL = "local"
@@ -43,13 +45,20 @@ def sign(session: Session, settings: Settings, path: str, *, key_id: str | None)
     return link, datetime.fromtimestamp(ends, UTC)
 
 
+def signed_path(path: str) -> str | None:
+    """Returns the path whose signature opens `path`: its own, or that of the playlist; None: no link reads it."""
+    segment = SEGMENT.fullmatch(path)
+    signed = f"{segment[1]}.m3u8" if segment else path
+    return signed if FILE.fullmatch(signed) else None
+
+
 def holder(session: Session, settings: Settings, path: str, text: str) -> Key | None:
     """Returns the key that a link stands for; None: the local token, which counts while there are no keys.
 
     Args:
         session: reads the key.
         settings: have the service's key.
-        path: that is to be read.
+        path: that is signed (signed_path).
         text: the value of `access` in the link.
 
     Raises:

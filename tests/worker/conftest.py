@@ -57,7 +57,8 @@ class House:
             )
         return self.subject(subject)
 
-    def submit_video(self, subject_id, background=None, options=PLAIN, idle_s=None, **orders):
+    def submit_video(self, subject_id, background=None, options=PLAIN, idle_s=None, audio=None, **orders):
+        """Submits a video of `audio`, or of `orders` to the stub core."""
         with self.database.session() as session:
             video = videos.submit_video(
                 session,
@@ -66,7 +67,7 @@ class House:
                 owner=LOCAL,
                 subject_id=subject_id,
                 options=options,
-                audio=incoming(self.store, json.dumps(orders).encode()) if idle_s is None else None,
+                audio=incoming(self.store, audio or json.dumps(orders).encode()) if idle_s is None else None,
                 idle_s=idle_s,
                 background=incoming(self.store, background) if background is not None else None,
             )
@@ -116,7 +117,7 @@ class House:
         worker.database.close()
 
     def start(self, name="worker", **options):
-        """A process of its own session: "worker", "serve" or "real_worker" (see worker_processes.py)."""
+        """A process of its own session: "worker", "serve", "real_worker" or "drawing_worker" (see worker_processes.py)."""
         return self.start_module("tests.worker.worker_processes", name, **options)
 
     def start_module(self, *words, environment=None, **options):

@@ -1,5 +1,5 @@
-"""Processes for tests: `worker` and `serve` with the stub core, `real_worker` with the real one and a tiny training; and
-`supervise MODULE ARGUMENT...`, a module under a supervisor.
+"""Processes for tests: `worker` and `serve` with the stub core, `drawing_worker` with one whose videos can be played, `real_worker` with the
+real one and a tiny training; and `supervise MODULE ARGUMENT...`, a module under a supervisor.
 
 Settings come by the environment, as for the real command.
 """
@@ -32,6 +32,17 @@ def tiny_core() -> CoreFunctions:
     return dataclasses.replace(core, train=train)
 
 
+def drawing_core() -> CoreFunctions:
+    """The core of the page's tests."""
+    from tests.page.core import CORE  # loads OpenCV
+
+    return CORE
+
+
+CORES = {"worker": lambda: CORE, "drawing_worker": drawing_core, "real_worker": tiny_core}
+"""The cores of workers, by the name of the process."""
+
+
 if __name__ == "__main__":
     what = sys.argv[1]
     logging.basicConfig(level=logging.INFO, format=f"%(asctime)s {what} %(message)s")
@@ -41,4 +52,4 @@ if __name__ == "__main__":
             sys.exit(supervise(settings, {"worker": [sys.executable, "-m", __spec__.name, "worker"]}))
     if what == "supervise":
         sys.exit(supervise(settings, {sys.argv[2]: [sys.executable, "-m", *sys.argv[2:]]}))
-    run_worker(settings, CORE if what == "worker" else tiny_core())
+    run_worker(settings, CORES[what]())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from adnerf_core.errors import MissingBackend
 from adnerf_core.progress import Progress, silent
-from adnerf_core.speech.engine import SpeechEngine, Voice
+from adnerf_core.speech.engine import Speaker, SpeechEngine, Voice
 from adnerf_core.speech.espeak import EspeakEngine
 from adnerf_core.speech.hibari import HibariEngine
 from adnerf_core.speech.onnx_voices import KokoroEngine, PiperEngine
@@ -23,6 +23,8 @@ class Voices:
         folder = Path(settings.voices_dir) if settings.voices_dir else None
         folder_engines = [KokoroEngine(folder), PiperEngine(folder)] if folder else []
         self._engines: list[SpeechEngine] = [HibariEngine(), *folder_engines, ServerEngine(settings), EspeakEngine()]
+        self._loaded: tuple[Voice, Speaker] | None = None
+        """The voice that read last: loading one takes longer than reading a sentence."""
 
     def voices(self) -> list[Voice]:
         """Returns the voices that are ready, the default first."""
@@ -41,8 +43,15 @@ class Voices:
         for engine in self._engines:
             for voice in engine.voices():
                 if voice.id == voice_id:
-                    return speak(engine.load(voice), script, out, speed=speed, progress=progress)
+                    return speak(self._speaker(engine, voice), script, out, speed=speed, progress=progress)
         raise MissingBackend(
             f"This worker has no voice {voice_id}.",
             "Choose another voice, or ask the operator to install this one on every worker that renders.",
         )
+
+    def _speaker(self, engine: SpeechEngine, voice: Voice) -> Speaker:
+        """Returns a voice that is loaded. Several threads may ask: each uses what it loads."""
+        loaded = self._loaded
+        if loaded is None or loaded[0] != voice:
+            loaded = self._loaded = voice, engine.load(voice)
+        return loaded[1]

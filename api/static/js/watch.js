@@ -1,6 +1,6 @@
 // A video while it is rendered: the preview, in whose place the finished file comes.
 
-import { key } from "./api.js";
+import { key, mediaUrl } from "./api.js";
 import { sleep } from "./jobs.js";
 
 const HLS = "application/vnd.apple.mpegurl";
@@ -30,7 +30,11 @@ export async function watch(player, path, signal) {
     });
     hls.loadSource(path);
     hls.attachMedia(player);
-  } else if (player.canPlayType(HLS) && !key()) player.src = path; // no element can send a key
+  } else if (player.canPlayType(HLS)) {
+    const [playlist, query] = path.split("?");
+    const url = await mediaUrl(playlist, signal); // no element can send a key
+    if (!url.startsWith("blob:")) player.src = `${url}${url.includes("?") ? "&" : "?"}${query}`;
+  }
   await player.play().catch(() => {
     player.muted = true; // without a click before, most browsers play only what is silent
     return player.play().catch(() => {});

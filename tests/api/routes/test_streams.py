@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 
 import httpx
 import pytest
@@ -12,7 +11,9 @@ from api.app import create_app
 from storage.database import queries
 from storage.database.models import Video
 from storage.tables import jobs, streams
+from tests import hls
 from tests.api.conftest import Maker, check_problem, serving
+from tests.api.routes.test_links import keyed, link
 
 
 class Rendering:
@@ -58,17 +59,6 @@ def rendering(client, make):
     return Rendering(client, make)
 
 
-def parsed(text):
-    """The tags of a playlist before the first segment, the segments as (duration, URI), and whether it has ended."""
-    lines = text.splitlines()
-    assert lines[0] == "#EXTM3U" and text.endswith("\n")
-    tags = dict(
-        line[1:].partition(":")[::2] for line in lines if line.startswith("#") and not line.startswith("#EXTINF")
-    )
-    segments = [(float(lines[k - 1][8:-1]), line) for k, line in enumerate(lines) if not line.startswith("#")]
-    return tags, segments, lines[-1] == "#EXT-X-ENDLIST"
-
-
 def test_a_playlist_grows_as_the_standard_says(client, rendering):
     check_problem(client.get(f"{rendering.path}/stream.m3u8"), "not_found")
     assert rendering.link() is None
@@ -77,24 +67,18 @@ def test_a_playlist_grows_as_the_standard_says(client, rendering):
     assert link == f"{rendering.path}/stream.m3u8?attempt=1"
     answer = client.get(link)
     assert answer.headers["content-type"].startswith("application/vnd.apple.mpegurl")
-    tags, segments, ended = parsed(answer.text)
-    assert int(tags["EXT-X-VERSION"]) >= 6  # for EXT-X-MAP
-    assert tags["EXT-X-PLAYLIST-TYPE"] == "EVENT" and "EXT-X-INDEPENDENT-SEGMENTS" in tags
-    assert (segments, ended) == ([(0.2, "stream/1/0.m4s")], False)
-    seen = answer.text
-    for frames in (30, 55, 62):
+    seen = hls.read(answer.text)
+    assert (seen.segments, seen.ended) == ([(0.2, "stream/1/0.m4s")], False)
+    assert "EXT-X-INDEPENDENT-SEGMENTS" in seen.tags
+    for count, frames in enumerate((30, 55, 62), 2):
         rendering.add(frames)
-        grown = client.get(link).text
-        assert grown.startswith(seen) and len(grown) > len(seen)
-        seen = grown
+        seen = hls.read(client.get(link).text, seen)
+        assert len(seen.segments) == count and not seen.ended
     rendering.finish(62)
-    whole = client.get(rendering.link()).text
-    assert whole == seen + "#EXT-X-ENDLIST\n"
-    tags, segments, _ = parsed(whole)
-    assert [seconds for seconds, _ in segments] == [0.2, 1.0, 1.0, 0.28]
-    assert all(round(seconds) <= int(tags["EXT-X-TARGETDURATION"]) for seconds, _ in segments)
+    whole = hls.read(client.get(rendering.link()).text, seen)
+    assert whole.ended and [seconds for seconds, _ in whole.segments] == [0.2, 1.0, 1.0, 0.28]
     base = httpx.URL(client.base_url).join(link)
-    uris = [re.fullmatch('URI="(.+)"', tags["EXT-X-MAP"])[1], *(uri for _, uri in segments)]
+    uris = [whole.header, *(uri for _, uri in whole.segments)]
     pieces = [client.get(base.join(uri)) for uri in uris]
     assert [piece.text for piece in pieces] == [f"{uri.split('/')[-1]} of 1" for uri in uris]
     assert {piece.headers["content-type"] for piece in pieces} == {"video/mp4"}
@@ -108,7 +92,7 @@ def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(cl
     before = rendering.link()
     segment = f"{rendering.path}/stream/1/1.m4s"
     assert client.get(segment).text == "1.m4s of 1"
-    first = int(parsed(client.get(before).text)[0]["EXT-X-MEDIA-SEQUENCE"])
+    first = int(hls.read(client.get(before).text).tags["EXT-X-MEDIA-SEQUENCE"])
     lost = rendering.job
     rendering.lose()
     assert rendering.link() is None
@@ -120,10 +104,31 @@ def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(cl
     assert rendering.link() == f"{rendering.path}/stream.m3u8?attempt=2"
     for path in (before, segment):
         check_problem(client.get(path), "not_found")
-    tags, segments, _ = parsed(client.get(f"{rendering.path}/stream.m3u8").text)
-    assert segments == [(0.2, "stream/2/0.m4s")] and "stream/2/" in tags["EXT-X-MAP"]
-    assert int(tags["EXT-X-MEDIA-SEQUENCE"]) > first + len(segments) + 7200
+    again = hls.read(client.get(f"{rendering.path}/stream.m3u8").text)
+    assert again.segments == [(0.2, "stream/2/0.m4s")] and again.header.startswith("stream/2/")
+    assert int(again.tags["EXT-X-MEDIA-SEQUENCE"]) > first + 1 + 7200
     assert {path.parent.name for path in settings.objects.rglob("*.m4s")} == {"2"}
+
+
+def test_a_player_that_can_send_no_key_follows_a_signed_playlist(client, app, rendering):
+    rendering.add(5)
+    rendering.add(30)
+    _, key = keyed(app)
+    signed = f"{link(client, f'{rendering.path}/stream.m3u8', key)['url']}&attempt=1"
+    seen = hls.read(client.get(signed).text)
+    base = httpx.URL(client.base_url).join(signed)
+    names = [client.get(base.join(uri)).text for uri in (seen.header, *(uri for _, uri in seen.segments))]
+    assert names == ["init.mp4 of 1", "0.m4s of 1", "1.m4s of 1"]
+    rendering.add(55)
+    assert len(hls.read(client.get(signed).text, seen).segments) == 3
+    access = base.query.decode()
+    for wrong in (
+        f"{rendering.path}/stream.m3u8",
+        f"{rendering.path}/stream/1/0.m4s",
+        f"{rendering.path}/file?{access}",
+        f"/v1/videos/vid_other/stream/1/0.m4s?{access}",
+    ):
+        check_problem(client.get(wrong), "unauthorized")
 
 
 def test_what_is_not_there_is_not_found(client, rendering):
@@ -158,7 +163,7 @@ def test_segments_in_a_bucket_are_read_by_signed_links_where_clients_can_reach_i
     with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
         rendering = Rendering(client, Maker(client, app))
         rendering.add(5)
-        assert parsed(client.get(rendering.link()).text)[1] == [(0.2, "stream/1/0.m4s")]
+        assert hls.read(client.get(rendering.link()).text).segments == [(0.2, "stream/1/0.m4s")]
         answer = client.get(f"{rendering.path}/stream/1/0.m4s")
         assert answer.status_code == (307 if signed else 200)
         if signed:

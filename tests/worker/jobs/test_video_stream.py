@@ -1,15 +1,24 @@
-"""A video that can be watched while it is rendered. The stub core; its segments say which process made them."""
+"""A video that can be watched while it is rendered. The stub core, whose segments say which process made them; in one test real media."""
 
 from __future__ import annotations
 
+import subprocess
 import threading
 
+import httpx
+
+from adnerf_core.config import FPS
+from adnerf_core.files import ffmpeg
+from api.app import create_app
 from api.responses.playlist import playlist
 from api.services import jobs as job_service
 from api.services import streams as use_cases
 from storage.database.models import now
 from storage.errors import NotFound, StoreFull
 from storage.tables import jobs, streams
+from tests import hls
+from tests.api.conftest import serving
+from tests.page.core import order, write_tone
 from worker.jobs import video_stream
 
 FRAMES = [5, 25, 25, 25, 25, 12]
@@ -75,6 +84,59 @@ def test_a_killed_worker_leaves_no_segment_to_its_successor(house):
     assert len(stored) == len(FRAMES) + 1
     assert all("/stream/2/" in key for key in stored)
     assert all(f"of process {successor.pid}" in text.decode() for text in stored.values() if text != b"header")
+
+
+class Player:
+    """Reads a stream as players do: the playlist again and again, each segment once."""
+
+    def __init__(self, client, link):
+        self.client, self.url = client, httpx.URL(client.base_url).join(link)
+        self.playlist, self.files = None, {}
+
+    def look(self):
+        """Reads what there is now; returns the playlist."""
+        self.playlist = hls.read(self.client.get(self.url).raise_for_status().text, self.playlist)
+        for uri in (self.playlist.header, *(uri for _, uri in self.playlist.segments)):
+            if uri not in self.files:
+                self.files[uri] = self.client.get(self.url.join(uri)).raise_for_status().content
+        return self.playlist
+
+    def pictures(self):
+        """The number of pictures that were read; all are decoded."""
+        lengths, uris = zip(*self.playlist.segments, strict=True)
+        header, *segments = (self.files[uri] for uri in (self.playlist.header, *uris))
+        found = hls.check_media(header, segments, lengths)
+        command = [ffmpeg.ffmpeg_path(), "-v", "error", "-xerror", "-i", "-", "-map", "0:v", "-f", "framecrc", "-"]
+        done = subprocess.run(command, input=b"".join((header, *segments)), capture_output=True, check=True)
+        assert not done.stderr
+        count = done.stdout.decode().count("\n0,")
+        assert count == sum(each["vide"].samples for each in found)
+        return count
+
+
+def test_a_player_gets_a_whole_stream_although_a_worker_is_killed_in_the_middle(house, tmp_path):
+    seconds = 4
+    sound = order(write_tone(tmp_path / "say.wav", seconds), frame_pause=0.03).read_bytes()
+    video = house.submit_video(house.ready_subject().id, audio=sound)
+    path = f"/v1/videos/{video.id}"
+    with serving(create_app(house.settings)) as url, httpx.Client(base_url=url, timeout=30) as client:
+
+        def link():
+            return client.get(path).json()["links"]["stream"]
+
+        worker = house.start("drawing_worker")
+        first = Player(client, house.until(link))
+        house.until(lambda: len(first.look().segments) >= 3)
+        worker.kill()
+        worker.wait()
+        assert 0 < first.pictures() < seconds * FPS and not first.playlist.ended
+        house.start("drawing_worker")
+        second = Player(client, house.until(lambda: (now := link()) and "attempt=2" in now and now))
+        assert client.get(first.url).status_code == 404
+        assert all(client.get(first.url.join(uri)).status_code == 404 for uri in first.files)
+        house.until(lambda: second.look().ended)
+    assert all(uri.startswith("stream/2/") for uri in second.files)
+    assert second.pictures() == seconds * FPS == house.video(video).frames
 
 
 def test_what_is_cancelled_cannot_be_watched_and_is_deleted(house):
