@@ -16,9 +16,9 @@ TORSO_REGION_CELLS = 64
 FPS = 25
 """Frames per second of datasets and videos: footage is resampled to it. AD-NeRF uses the same rate."""
 
-FIRST_SEGMENT_FRAMES, SEGMENT_FRAMES = 5, FPS
+FIRST_SEGMENT_FRAMES, SEGMENT_FRAMES = 2, FPS
 """Frames of the first and of each further segment of a video that is watched while it is rendered: a player needs a whole segment, so the
-first is short, and a second is usual for live video. The last segment has what is left."""
+first is as short as one that moves can be, and a second is usual for live video. The last segment has what is left."""
 
 SAMPLE_RATE = 16_000
 """Audio samples per second in the core; the speech encoders are trained at this rate."""

@@ -154,7 +154,14 @@ def add_subject(settings: Settings, database: Database, run: Path) -> str:
     with database.session() as session:
         video = incoming(store, MP4_HEAD + bytes(4096))
         subject = subjects.submit_subject(
-            session, store, settings, owner=OWNER, name="Ann", preset="draft", consent="nobody: a benchmark", video=video
+            session,
+            store,
+            settings,
+            owner=OWNER,
+            name="Ann",
+            preset="draft",
+            consent="nobody: a benchmark",
+            video=video,
         )
         subject_id = subject.id
     key = f"subjects/{subject_id}/runs/1.zip"

@@ -66,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 def timing(folder: Path, settings: Settings) -> dict[str, Any]:
     """Compares captions and words with the truth; returns the errors in ms, and what recognition costs."""
     transcriber, path = Transcriber(settings), folder / "read.wav"
-    errors: dict[str, list[float]] = {f"{way} {what}": [] for way in ("script", "heard") for what in ("captions", "words")}
+    errors: dict[str, list[float]] = {
+        f"{way} {what}": [] for way in ("script", "heard") for what in ("captions", "words")
+    }
     heard_s = cpu_s = 0.0
     for voice, language in READERS.items():
         passages, truth = read(TEXTS[language], voice, path)

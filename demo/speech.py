@@ -38,13 +38,13 @@ class Speech(NamedTuple):
         samples: [n] float32, -1..1.
         rate: samples per second.
         phonemes: in order of time.
-        words: the place of each word in the text, in characters, and the time at which it starts, s.
+        words: the place of each word in the text, in characters, and the time at which it starts, s; None if it was joined.
     """
 
     samples: np.ndarray
     rate: int
     phonemes: list[Phoneme]
-    words: dict[int, float] = {}
+    words: dict[int, float] | None = None
 
     @property
     def seconds(self) -> float:

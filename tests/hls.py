@@ -89,7 +89,9 @@ class Fragment(NamedTuple):
     begins_with_key: bool
 
 
-def check_media(header: bytes, segments: list[bytes], lengths_s: list[float] | None = None) -> list[dict[str, Fragment]]:
+def check_media(
+    header: bytes, segments: list[bytes], lengths_s: list[float] | None = None
+) -> list[dict[str, Fragment]]:
     """Checks the header and the segments from the first on; returns what each has of each track ("vide", "soun").
 
     `lengths_s` are those of the pictures that the playlist tells.

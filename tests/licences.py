@@ -47,7 +47,12 @@ CONDITIONS = {
 
 SOURCE = "yes; whoever passes it on owes its source"
 OTHERS = (
-    ("face detection, face mesh, selfie segmentation", "weights of MediaPipe 0.10.21, in this package", "Apache-2.0", "yes"),
+    (
+        "face detection, face mesh, selfie segmentation",
+        "weights of MediaPipe 0.10.21, in this package",
+        "Apache-2.0",
+        "yes",
+    ),
     ("Moonshine tiny, English", "weights in moonshine-voice's wheel", "MIT", "yes"),
     (
         "`phones.safetensors`, `prior.safetensors` and those with a layer in their name",
@@ -92,37 +97,8 @@ OTHERS = (
     ("speech and recognition servers", "services that the operator may name", "their terms", "look it up"),
 )
 """What is no Python package: name, what it is, licence, commercial use."""
-MARKING = """\
-## The EU's marking duty
-
-What article 50 of the AI Act (Regulation (EU) 2024/1689) asks of generated video and speech, what the service does about it, and what it leaves to the
-operator. The article applies since 2 August 2026; only the marks of 50(2) are asked from 2 December 2026 on of systems that were on the market before
-that August. An open-source licence is no exception (article 2(12)). Whoever offers the service under their own name may be its *provider*; whoever
-publishes a video is its *deployer*. This is no legal advice.
-
-| what is asked | of whom | what the service does | what is left to the operator |
-|---|---|---|---|
-| 50(2): outputs are marked in a machine-readable format | provider | a video has signed content credentials (C2PA, with IPTC's `digitalSourceType`) and a watermark in its pictures; the speech of a script, thumbnails and preview clips have credentials | a certificate of your own (`ADNERF_SIGN_CERTIFICATE`): nobody else trusts the one that the service makes; a time stamp (`ADNERF_TIMESTAMP_URL`): without it the time is the worker's word |
-| 50(2): they can be detected | provider | `POST /v1/verify`, the page and `adnerf verify` find both | who may ask: each of them needs a key; others read the credentials with any tool for C2PA, and cannot find the watermark |
-| 50(2): effective, interoperable, robust and reliable, as far as this is feasible | provider | C2PA is an open standard; how often the watermark is found after which changes is measured (`docs/decisions/0024-mark.md`) | keep the key of the watermark (`mark.key`): without it no watermark is found |
-| 50(4): a deep fake is disclosed | deployer | `options.label` shows "AI-generated", or another text, in the picture; the page of a shared link says "AI-generated video" below the player | the label is off by default, because exceptions exist: whether one holds is for you to find out |
-| 50(5): clearly, at the latest when somebody first sees it, also to people with disabilities | deployer | the label is in every frame | say it in a text beside the video as well: nobody hears a label |
-
-What is not marked, or with less:
-
-| what | marks |
-|---|---|
-| the preview of a video while it is rendered (`links.stream`) | the watermark; no credentials, which sign a whole file |
-| the sound, in a video or alone | no watermark; the file that has it is signed |
-| thumbnails and preview clips of videos | credentials; too small for the watermark to be found reliably |
-| a WebM | the watermark; the standard has no place for credentials in it, so only this service knows them |
-| a file that was converted | the watermark alone: every conversion removes credentials |
-| samples of voices, pictures of a training, view sheets, preview frames | none: only those with a key of the service see them |
-
-The Commission's Code of Practice on Transparency of AI-Generated Content (10 June 2026), which is voluntary, asks providers for signed and time-stamped
-metadata together with a watermark, and for detection that the public can use; deployers for a common icon. Measured by it, speech has one layer of
-marks instead of two, detection of the watermark needs a key, and the label is a text and not the icon.
-"""
+WRITTEN = "## The EU's marking duty"
+"""Heading from which on the page is written by hand."""
 
 
 def packages() -> list[Distribution]:
@@ -161,7 +137,7 @@ def licence(package: Distribution) -> str:
 
 
 def page() -> str:
-    """Returns the page."""
+    """Returns the page; what is written by hand is kept."""
     rows = [
         f"| {canonicalize_name(each.name)} | {licence(each)} | {CONDITIONS.get(licence(each), 'yes')} |"
         for each in packages()
@@ -185,7 +161,7 @@ What the law asks of those who show such videos is [below](#the-eus-marking-duty
 |---|---|---|
 {chr(10).join(rows)}
 
-{MARKING}"""
+{WRITTEN}{PAGE.read_text().partition(WRITTEN)[2]}"""
 
 
 def html(markdown: str) -> str:

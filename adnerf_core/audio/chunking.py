@@ -21,7 +21,7 @@ HOP = SAMPLE_RATE // RATE
 CHUNK_SAMPLES = 20 * SAMPLE_RATE
 """Length of a chunk without its context. The time of a recogniser grows with the square of a chunk's length; with shorter chunks,
 a larger share of the work is spent on context."""
-FIRST_SAMPLES = 2 * SAMPLE_RATE
+FIRST_SAMPLES = 3 * SAMPLE_RATE
 """Length of the first part of a chunk of which the first features are wanted soon. Each further part is twice as long, so that it is heard
 while the frames of the parts before are rendered."""
 CONTEXT_SAMPLES = 2 * SAMPLE_RATE

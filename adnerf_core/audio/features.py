@@ -51,12 +51,14 @@ class AudioFeatures(ABC):
         spectrum_width: how many of them, from the first on, form a spectrum (>= 0, see Mel); augment may change the voice of
             these. 0 if there is no spectrum.
         block_width: how many of the numbers behind the spectrum are read by one encoder (see streams). 0: there is nothing behind it.
+        in_parts: the features of a chunk that comes in parts (see chunk_audio) are those of the whole, but for what lies beyond the context.
     """
 
     rate: int = RATE
     width: int
     spectrum_width: int = 0
     block_width: int = 0
+    in_parts: bool = False
 
     @abstractmethod
     def stream(self, chunks: Iterable[AudioChunk]) -> Iterator[Float[np.ndarray, "steps width"]]:

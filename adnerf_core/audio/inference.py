@@ -62,7 +62,7 @@ def encode_pieces(
     """
     buffer, buffer_start = torch.zeros((0, extractor.width), device=device), 0  # features from this frame on
     encoded = 0  # frames that have a code
-    for features in extractor.stream(chunk_audio(pieces, soon=soon)):
+    for features in extractor.stream(chunk_audio(pieces, soon=soon and extractor.in_parts)):
         buffer = torch.cat([buffer, torch.from_numpy(features).to(device)])
         ready = buffer_start + len(buffer) // STEPS_PER_FRAME - CONTEXT_FRAMES  # frames whose context is complete
         if ready <= encoded:

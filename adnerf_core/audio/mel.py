@@ -65,6 +65,7 @@ class Mel(AudioFeatures):
     """
 
     width = spectrum_width = BANDS
+    in_parts = True
 
     def __init__(self):
         self.filters, centers = mel_filters()

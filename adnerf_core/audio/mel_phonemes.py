@@ -20,6 +20,7 @@ class MelPhonemes(AudioFeatures):
 
     spectrum_width = Mel.spectrum_width
     block_width = DIRECTIONS
+    in_parts = True
 
     def __init__(self, layers: str = f"{LAST_LAYER}"):
         """Takes the layers of PhonemeFeatures, separated by commas; subjects of the earliest versions, whose features have no layers in

@@ -71,6 +71,7 @@ class PhonemeFeatures(AudioFeatures):
     """
 
     rate = RATE
+    in_parts = True
 
     def __init__(self, layers: Sequence[int] = tuple(FILES)):
         """Takes keys of FILES. Raises MissingBackend if the recogniser is not installed."""

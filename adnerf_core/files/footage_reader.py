@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import ffmpeg
@@ -20,12 +20,15 @@ from adnerf_core.files.video_formats import GOP_FRAMES
 BLOCK_FRAMES = 2 * GOP_FRAMES
 """Frames that are decoded at a time, about a second. Two blocks are in memory: 300 MB at 1080p. Each block costs the start of a
 process, 0.05 s, so shorter ones would cost more time."""
+NEAR_FRAMES = GOP_FRAMES
+"""While the first BLOCK_FRAMES are drawn, for which somebody waits, the next block is decoded only if it is needed within so many frames."""
 
 
 class FootageReader:
     """Reads footage that read_frames() stored, block by block.
 
-    The block that comes next is decoded in the background while the frames of the present one are used.
+    Blocks are decoded in the background: a frame can be used as soon as it is decoded, and the block that comes next is decoded while the
+    frames of the present one are used.
     """
 
     def __init__(self, path: Path, width: int, height: int, frames: int):
@@ -58,30 +61,48 @@ class FootageReader:
         """
         numbers = map(self._checked, order)
         ahead = deque(islice(numbers, BLOCK_FRAMES))
-        blocks: dict[int, Future] = {}
+        blocks: dict[int, list[Future]] = {}
         with ThreadPoolExecutor(1, thread_name_prefix="footage") as pool:
-            while ahead:
+            for drawn in count():
+                if not ahead:
+                    return
                 current = ahead[0] // BLOCK_FRAMES
-                following = next((k // BLOCK_FRAMES for k in ahead if k // BLOCK_FRAMES != current), current)
+                near = islice(ahead, NEAR_FRAMES) if drawn < BLOCK_FRAMES else ahead
+                following = next((k // BLOCK_FRAMES for k in near if k // BLOCK_FRAMES != current), current)
                 blocks = {
-                    block: blocks.get(block) or pool.submit(self._decode, block, size, planar)
-                    for block in (current, following)
+                    block: blocks.get(block) or self._start(pool, block, size, planar) for block in (current, following)
                 }
                 k = ahead.popleft()
                 ahead.extend(islice(numbers, 1))
-                yield k, blocks[current].result()[k % BLOCK_FRAMES].copy()
+                yield k, blocks[current][k % BLOCK_FRAMES].result().copy()
 
     def _checked(self, frame: int) -> int:
         if not 0 <= frame < self.frames:
             raise ValueError(f"frame {frame} is outside the footage of {self.frames} frames")
         return frame
 
-    def _decode(
-        self, block: int, size: tuple[int, int] | None, planar: bool
-    ) -> UInt8[np.ndarray, "frames rows width *channels"]:
-        """Decodes one block. Its first frame is a key frame."""
+    def _start(
+        self, pool: ThreadPoolExecutor, block: int, size: tuple[int, int] | None, planar: bool
+    ) -> list[Future[np.ndarray]]:
+        """Lets the pool decode one block; returns its frames to come."""
         first = block * BLOCK_FRAMES
-        count = min(BLOCK_FRAMES, self.frames - first)
+        frames: list[Future[np.ndarray]] = [Future() for _ in range(min(BLOCK_FRAMES, self.frames - first))]
+        pool.submit(self._decode, first, frames, size, planar)
+        return frames
+
+    def _decode(self, first: int, frames: list[Future[np.ndarray]], size: tuple[int, int] | None, planar: bool) -> None:
+        """Decodes `frames` from the number `first` on, which is a key frame."""
+        try:
+            for frame, picture in zip(frames, self._pictures(first, len(frames), size, planar), strict=True):
+                frame.set_result(picture)
+        except BaseException as error:
+            for frame in frames:
+                if not frame.done():
+                    frame.set_exception(error)
+
+    def _pictures(
+        self, first: int, number: int, size: tuple[int, int] | None, planar: bool
+    ) -> Iterator[UInt8[np.ndarray, "rows width *channels"]]:
         width, height = size or self.size
         pictures = untrusted_input(self.path, ss=first / FPS)["V:0"]
         if size is not None:
@@ -90,11 +111,12 @@ class FootageReader:
             "format": "rawvideo",
             "pix_fmt": "yuv420p" if planar else "rgb24",
             "threads": THREADS,
-            "frames:v": count,
+            "frames:v": number,
         }
         shape = (height * 3 // 2, width) if planar else (height, width, 3)
-        frames = np.empty((count, *shape), np.uint8)
         with running(ffmpeg.output(pictures, "pipe:1", **options)) as child:
-            if child.stdout.readinto(memoryview(frames).cast("B")) < frames.nbytes:
-                raise NotReady(f"{self.path.name} does not hold its frames.", "Preprocess the video again.")
-        return frames
+            for _ in range(number):
+                picture = np.empty(shape, np.uint8)
+                if child.stdout.readinto(memoryview(picture).cast("B")) < picture.nbytes:
+                    raise NotReady(f"{self.path.name} does not hold its frames.", "Preprocess the video again.")
+                yield picture

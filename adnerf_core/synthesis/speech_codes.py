@@ -16,6 +16,7 @@ from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import AudioTooShort, MediaTooLong
 from adnerf_core.files import ffmpeg
 from adnerf_core.synthesis.subject import Subject
+from adnerf_core.threads import ahead
 
 MIN_AUDIO_S = 0.3
 """Shortest audio that is rendered, s (7 or 8 frames). Shorter audio does not hold a syllable, so it is more likely sent by mistake."""
@@ -25,6 +26,8 @@ SILENT_FRAME = 10
 """Frame of a second of silence whose speech code a mouth at rest has; the encoder sees silence on both sides of it."""
 READ_BYTES = 1 << 20
 """Size of the pieces in which decoded sound is read again: half a minute."""
+HEARD_AHEAD = FPS
+"""Codes that are there before they are needed: the time in which a second is rendered is enough to hear the next part of the sound."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ Codes = SpeechCodes | Float[Tensor, "frames code"]
 
 
 def speech_codes(subject: Subject, audio: Path, decoded: Path, soundtrack: Path | None = None) -> SpeechCodes:
-    """Decodes an audio file, and returns its speech codes. The sound is heard in chunks while the codes are drawn.
+    """Decodes an audio file, and returns its speech codes. The sound is heard in chunks by a thread of its own while the codes are drawn.
 
     Args:
         subject: the subject that speaks.
@@ -69,7 +72,7 @@ def speech_codes(subject: Subject, audio: Path, decoded: Path, soundtrack: Path 
     if samples < MIN_AUDIO_S * SAMPLE_RATE:
         raise AudioTooShort(f"The audio is {samples / SAMPLE_RATE:.2f} s long; at least {MIN_AUDIO_S} s are needed.")
     heard = encode_pieces(subject.model, subject.extractor, _pieces(decoded), subject.poses.device, soon=True)
-    return SpeechCodes(max(1, round(samples * FPS / SAMPLE_RATE)), chain.from_iterable(heard))
+    return SpeechCodes(max(1, round(samples * FPS / SAMPLE_RATE)), ahead(chain.from_iterable(heard), HEARD_AHEAD))
 
 
 def _pieces(decoded: Path) -> Iterator[Float[np.ndarray, " samples"]]:

@@ -1,8 +1,8 @@
 """Signed links: addresses of files for players and downloads, which can send no key.
 
-A link reads one file, or one stream: its playlist and the segments. It holds the id of the key that asked for it (or stands for the local token), the time at which it ends, and a
-signature: HMAC-SHA-256 of both, the path and the hash of the key's secret, under the service's key. So nobody guesses one, a copy of the
-database opens none, and a key that is revoked, rotated or expired ends its links at once.
+A link reads one file, or one stream: its playlist and the segments. It holds the id of the key that asked for it (or stands for the local
+token), the time at which it ends, and a signature: HMAC-SHA-256 of both, the path and the hash of the key's secret, under the service's key.
+So nobody guesses one, a copy of the database opens none, and a key that is revoked, rotated or expired ends its links at once.
 """
 
 from __future__ import annotations

@@ -96,6 +96,24 @@ def test_chunks_cover_the_audio_once_with_context():
     assert list(chunk_audio([])) == []
 
 
+def test_the_first_chunk_comes_in_parts_where_it_is_wanted_soon():
+    """Loudness is judged by the whole chunk, so that only what the recogniser hears beyond the context makes a difference."""
+    samples = speechlike(CHUNK_SAMPLES / SAMPLE_RATE + 3.01)
+    samples[: 2 * SAMPLE_RATE] *= 0.05  # a soft beginning
+    chunks = list(chunk_audio([samples], soon=True))
+    covered = [chunk.samples[chunk.start : chunk.start + chunk.count] for chunk in chunks]
+    assert np.array_equal(np.concatenate(covered), samples)
+    assert [chunk.count / SAMPLE_RATE for chunk in chunks] == pytest.approx([3, 6, 11, 3.01], abs=1e-3)
+    assert all(chunk.around is not None for chunk in chunks[:3]) and chunks[3].around is None
+    for name in ("mel", "mel+phones"):
+        extractor = load_features(name)
+        assert extractor.in_parts
+        whole, parts = extractor(samples), np.concatenate(list(extractor.stream(chunks)))
+        spectrum = slice(extractor.spectrum_width)
+        assert whole.shape == parts.shape and np.allclose(whole[:, spectrum], parts[:, spectrum], atol=1e-4)
+        assert np.corrcoef(whole.ravel(), parts.ravel())[0, 1] > 0.98
+
+
 def test_chunks_are_freed_once_they_are_encoded(monkeypatch):
     monkeypatch.setattr(chunking, "CHUNK_SAMPLES", SAMPLE_RATE)
     monkeypatch.setattr(chunking, "CONTEXT_SAMPLES", SAMPLE_RATE // 4)

@@ -62,21 +62,21 @@ def rendering(client, make):
 def test_a_playlist_grows_as_the_standard_says(client, rendering):
     check_problem(client.get(f"{rendering.path}/stream.m3u8"), "not_found")
     assert rendering.link() is None
-    rendering.add(5)
+    rendering.add(2)
     link = rendering.link()
     assert link == f"{rendering.path}/stream.m3u8?attempt=1"
     answer = client.get(link)
     assert answer.headers["content-type"].startswith("application/vnd.apple.mpegurl")
     seen = hls.read(answer.text)
-    assert (seen.segments, seen.ended) == ([(0.2, "stream/1/0.m4s")], False)
+    assert (seen.segments, seen.ended) == ([(0.08, "stream/1/0.m4s")], False)
     assert "EXT-X-INDEPENDENT-SEGMENTS" in seen.tags
-    for count, frames in enumerate((30, 55, 62), 2):
+    for count, frames in enumerate((27, 52, 59), 2):
         rendering.add(frames)
         seen = hls.read(client.get(link).text, seen)
         assert len(seen.segments) == count and not seen.ended
-    rendering.finish(62)
+    rendering.finish(59)
     whole = hls.read(client.get(rendering.link()).text, seen)
-    assert whole.ended and [seconds for seconds, _ in whole.segments] == [0.2, 1.0, 1.0, 0.28]
+    assert whole.ended and [seconds for seconds, _ in whole.segments] == [0.08, 1.0, 1.0, 0.28]
     base = httpx.URL(client.base_url).join(link)
     uris = [whole.header, *(uri for _, uri in whole.segments)]
     pieces = [client.get(base.join(uri)) for uri in uris]
@@ -87,8 +87,8 @@ def test_a_playlist_grows_as_the_standard_says(client, rendering):
 
 
 def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(client, rendering, settings):
-    rendering.add(5)
-    rendering.add(30)
+    rendering.add(2)
+    rendering.add(27)
     before = rendering.link()
     segment = f"{rendering.path}/stream/1/1.m4s"
     assert client.get(segment).text == "1.m4s of 1"
@@ -99,27 +99,27 @@ def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(cl
     for path in (before, segment, f"{rendering.path}/stream.m3u8"):
         check_problem(client.get(path), "not_found")
     with rendering.make.database.session() as session:
-        assert not streams.publish(session, rendering.make.store, lost, 55), "a worker that was taken for dead"
-    rendering.add(5)
+        assert not streams.publish(session, rendering.make.store, lost, 52), "a worker that was taken for dead"
+    rendering.add(2)
     assert rendering.link() == f"{rendering.path}/stream.m3u8?attempt=2"
     for path in (before, segment):
         check_problem(client.get(path), "not_found")
     again = hls.read(client.get(f"{rendering.path}/stream.m3u8").text)
-    assert again.segments == [(0.2, "stream/2/0.m4s")] and again.header.startswith("stream/2/")
+    assert again.segments == [(0.08, "stream/2/0.m4s")] and again.header.startswith("stream/2/")
     assert int(again.tags["EXT-X-MEDIA-SEQUENCE"]) > first + 1 + 7200
     assert {path.parent.name for path in settings.objects.rglob("*.m4s")} == {"2"}
 
 
 def test_a_player_that_can_send_no_key_follows_a_signed_playlist(client, app, rendering):
-    rendering.add(5)
-    rendering.add(30)
+    rendering.add(2)
+    rendering.add(27)
     _, key = keyed(app)
     signed = f"{link(client, f'{rendering.path}/stream.m3u8', key)['url']}&attempt=1"
     seen = hls.read(client.get(signed).text)
     base = httpx.URL(client.base_url).join(signed)
     names = [client.get(base.join(uri)).text for uri in (seen.header, *(uri for _, uri in seen.segments))]
     assert names == ["init.mp4 of 1", "0.m4s of 1", "1.m4s of 1"]
-    rendering.add(55)
+    rendering.add(52)
     assert len(hls.read(client.get(signed).text, seen).segments) == 3
     access = base.query.decode()
     for wrong in (
@@ -132,7 +132,7 @@ def test_a_player_that_can_send_no_key_follows_a_signed_playlist(client, app, re
 
 
 def test_what_is_not_there_is_not_found(client, rendering):
-    rendering.add(5)
+    rendering.add(2)
     for name in ("1.m4s", "00.m4s", "-1.m4s", "0.mp4", "init.mp4.x", "99999999.m4s", "0.m4s%0A"):
         check_problem(client.get(f"{rendering.path}/stream/1/{name}"), "not_found")
     for attempt in ("2", "999999"):
@@ -143,14 +143,14 @@ def test_what_is_not_there_is_not_found(client, rendering):
 
 
 def test_a_cancelled_video_is_not_shown_any_further(client, rendering):
-    rendering.add(5)
+    rendering.add(2)
     assert client.post(rendering.video["job"]["links"]["cancel"]).status_code == 200
     check_problem(client.get(f"{rendering.path}/stream.m3u8"), "not_found")
     check_problem(client.get(f"{rendering.path}/stream/1/0.m4s"), "not_found")
 
 
 def test_after_a_withdrawal_nothing_is_shown(client, rendering):
-    rendering.add(5)
+    rendering.add(2)
     link = rendering.link()
     client.post(f"{rendering.video['links']['subject']}/withdraw-consent", json={"purge": False})
     for path in (link, f"{rendering.path}/stream/1/0.m4s"):
@@ -162,8 +162,8 @@ def test_segments_in_a_bucket_are_read_by_signed_links_where_clients_can_reach_i
     app = create_app(settings.replace(**s3_settings | ({} if signed else {"s3_public_url": ""})))
     with serving(app) as url, httpx.Client(base_url=url, timeout=30) as client:
         rendering = Rendering(client, Maker(client, app))
-        rendering.add(5)
-        assert hls.read(client.get(rendering.link()).text).segments == [(0.2, "stream/1/0.m4s")]
+        rendering.add(2)
+        assert hls.read(client.get(rendering.link()).text).segments == [(0.08, "stream/1/0.m4s")]
         answer = client.get(f"{rendering.path}/stream/1/0.m4s")
         assert answer.status_code == (307 if signed else 200)
         if signed:

@@ -21,7 +21,7 @@ from tests.api.conftest import serving
 from tests.page.core import order, write_tone
 from worker.jobs import video_stream
 
-FRAMES = [5, 25, 25, 25, 25, 12]
+FRAMES = [2, 25, 25, 25, 25, 12]
 
 
 def segments(house):
@@ -52,7 +52,7 @@ def test_a_video_is_watched_until_it_is_whole_and_then_its_segments_go(house, mo
     worker = house.worker()
     thread = threading.Thread(target=worker.run_next)
     thread.start()
-    seen = house.until(lambda: (now := shown(house, video)) and now.frames >= 30 and now)
+    seen = house.until(lambda: (now := shown(house, video)) and now.frames >= 27 and now)
     assert not seen.ended and house.video(video).state == "rendering"
     before = playlist(seen)
     thread.join()
@@ -72,7 +72,7 @@ def test_a_video_is_watched_until_it_is_whole_and_then_its_segments_go(house, mo
 def test_a_killed_worker_leaves_no_segment_to_its_successor(house):
     video = house.submit_video(house.ready_subject().id, watch=FRAMES, steps=6, pause=0.3)
     worker = house.start()
-    first = house.until(lambda: (now := shown(house, video)) and now.frames >= 55 and now)
+    first = house.until(lambda: (now := shown(house, video)) and now.frames >= 52 and now)
     worker.kill()
     worker.wait()
     successor = house.start()
@@ -173,7 +173,7 @@ def test_a_store_that_refuses_ends_the_stream_and_not_the_video(house, monkeypat
 
 def test_segments_of_unexpected_lengths_end_the_stream(house, caplog):
     """The playlist would name lengths that are not those of the segments."""
-    video = house.submit_video(house.ready_subject().id, watch=[5, 24, 25], steps=3)
+    video = house.submit_video(house.ready_subject().id, watch=[2, 24, 25], steps=3)
     house.work()
     assert house.video(video).state == "ready" and shown(house, video) is None
     assert "is not the last" in caplog.text
