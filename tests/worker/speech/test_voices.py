@@ -68,6 +68,19 @@ def test_a_voice_that_this_worker_lacks_is_named(settings, tmp_path):
         Voices(settings).speak("Hello", "piper-x", tmp_path / "a.wav")
 
 
+def test_a_voice_stays_loaded_until_another_reads(settings, tmp_path, monkeypatch):
+    loaded = []
+    load = ServerEngine.load
+    monkeypatch.setattr(ServerEngine, "load", lambda engine, voice: loaded.append(voice.id) or load(engine, voice))
+    with Receiver(200, answer=tone()) as server:
+        here = Voices(
+            settings.replace(speech_url=server.url, speech_voices="nova, alloy", speech_networks="127.0.0.0/8")
+        )
+        for name in ("nova", "nova", "alloy", "nova"):
+            here.speak("Hello.", f"server-{name}", tmp_path / "a.wav")
+    assert loaded == ["server-nova", "server-alloy", "server-nova"]
+
+
 def test_voices_are_announced_with_a_sample(house):
     READ.clear()
     Announcer(StubVoices(house.settings), house.database, threading.Event()).announce()
