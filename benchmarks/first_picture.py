@@ -43,8 +43,8 @@ RESULTS = Path(__file__).parent / "results" / "first_picture.json"
 OWNER = "ann"
 ASK_AGAIN_S = 0.02
 """Seconds between two requests for the playlist: what the client learns too late is at most this."""
-SPEECH_S = {"short": 2.0, "long": 60.0}
-"""Lengths of the recordings, s: one of a sentence, and one of which only a part is heard before the first picture."""
+SPEECH_S = {"first": 0.6, "short": 2.0, "long": 60.0}
+"""Lengths of the recordings, s: that of the video before, one of a sentence, and one of which only a part is heard before the first picture."""
 SCRIPT = "Hello, I am Ann. This is what I say."
 
 
@@ -80,6 +80,7 @@ def measure(run: Path, size: int | None, rounds: int) -> dict[str, Any]:
                 kinds: dict[str, Callable[[], dict[str, float]]] = {
                     f"{SPEECH_S[kind]:g} s of speech": lambda sound=sound: viewer.watch(sound)
                     for kind, sound in sounds.items()
+                    if kind != "first"
                 }
                 if http.get("/v1/voices").json()["items"]:
                     kinds["script of two sentences"] = lambda: viewer.watch(None)
@@ -87,7 +88,7 @@ def measure(run: Path, size: int | None, rounds: int) -> dict[str, Any]:
                 for kind, watch in kinds.items():
                     seen = []
                     for _ in range(rounds):
-                        viewer.make(sounds["short"])
+                        viewer.make(sounds["first"])
                         seen.append(watch())
                     videos[kind] = _summary(seen)
     frame = read_json(run / "subject.json").get("footage") or {}

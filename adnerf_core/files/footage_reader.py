@@ -23,6 +23,10 @@ process, 0.05 s, so shorter ones would cost more time."""
 NEAR_FRAMES = GOP_FRAMES
 """While the first BLOCK_FRAMES are drawn, for which somebody waits, the next block is decoded only if it is needed within so many frames."""
 
+KEPT_BLOCKS = 2
+"""Blocks that a reader keeps: those with which it began the last times, a video and a preview of another size. Most videos of a subject begin
+with the same frame."""
+
 
 class FootageReader:
     """Reads footage that read_frames() stored, block by block.
@@ -41,6 +45,7 @@ class FootageReader:
             frames: number of frames that may be read.
         """
         self.path, self.size, self.frames = Path(path), (width, height), frames
+        self._kept: dict[tuple[int, tuple[int, int] | None, bool], list[Future[np.ndarray]]] = {}
 
     def read(
         self, order: Iterable[int], size: tuple[int, int] | None = None, *, planar: bool = False
@@ -70,7 +75,8 @@ class FootageReader:
                 near = islice(ahead, NEAR_FRAMES) if drawn < BLOCK_FRAMES else ahead
                 following = next((k // BLOCK_FRAMES for k in near if k // BLOCK_FRAMES != current), current)
                 blocks = {
-                    block: blocks.get(block) or self._start(pool, block, size, planar) for block in (current, following)
+                    block: blocks.get(block) or self._start(pool, block, size, planar, keep=not drawn)
+                    for block in (current, following)
                 }
                 k = ahead.popleft()
                 ahead.extend(islice(numbers, 1))
@@ -82,12 +88,17 @@ class FootageReader:
         return frame
 
     def _start(
-        self, pool: ThreadPoolExecutor, block: int, size: tuple[int, int] | None, planar: bool
+        self, pool: ThreadPoolExecutor, block: int, size: tuple[int, int] | None, planar: bool, *, keep: bool
     ) -> list[Future[np.ndarray]]:
-        """Lets the pool decode one block; returns its frames to come."""
-        first = block * BLOCK_FRAMES
-        frames: list[Future[np.ndarray]] = [Future() for _ in range(min(BLOCK_FRAMES, self.frames - first))]
-        pool.submit(self._decode, first, frames, size, planar)
+        """Lets the pool decode one block, unless it was kept; returns its frames to come, and keeps them."""
+        key, first = (block, size, planar), block * BLOCK_FRAMES
+        frames = self._kept.get(key)
+        if frames is None or any(frame.done() and frame.exception() for frame in frames):
+            frames = [Future() for _ in range(min(BLOCK_FRAMES, self.frames - first))]
+            pool.submit(self._decode, first, frames, size, planar)
+        if keep:
+            others = [(other, kept) for other, kept in self._kept.items() if other != key]
+            self._kept = dict([*others[1 - KEPT_BLOCKS :], (key, frames)])
         return frames
 
     def _decode(self, first: int, frames: list[Future[np.ndarray]], size: tuple[int, int] | None, planar: bool) -> None:

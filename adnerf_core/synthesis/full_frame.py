@@ -15,7 +15,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from adnerf_core.files import yuv
-from adnerf_core.files.footage_reader import FootageReader
 from adnerf_core.models.base import FrameConditions
 from adnerf_core.models.frame_renderer import BLOCK_PX, frame_renderer
 from adnerf_core.progress import Progress
@@ -84,12 +83,11 @@ class FullFrameRenderer:
             order = iter(loop_order(play.trusted, self.subject.poses, count))
         else:
             order = play_order(play.trusted, self.subject.poses, pose, self.seed)
-        reader = FootageReader(play.path, play.width, play.height, len(play.trusted))
         size = None if (self.width, self.height) == (play.width, play.height) else (self.width, self.height)
         pending: deque[Future[yuv.Picture]] = deque()
         try:
             with ThreadPoolExecutor(threads, "render", torch.set_num_threads, (1,)) as pool:
-                pictures = reader.read(islice(order, count), size, planar=True)
+                pictures = play.reader.read(islice(order, count), size, planar=True)
                 for k, ((frame, picture), code) in enumerate(zip(pictures, codes, strict=True)):
                     progress("render", k, count)
                     pending.append(pool.submit(self.render_into, picture, frame, code, k))
@@ -105,8 +103,7 @@ class FullFrameRenderer:
         play = self.playback
         first = next(play_order(play.trusted, self.subject.poses, pose, self.seed))
         size = None if (self.width, self.height) == (play.width, play.height) else (self.width, self.height)
-        reader = FootageReader(play.path, play.width, play.height, len(play.trusted))
-        _, picture = next(reader.read([first], size, planar=True))
+        _, picture = next(play.reader.read([first], size, planar=True))
         return self.render_into(picture, first, code)
 
     def render_into(

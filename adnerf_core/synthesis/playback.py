@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
+
+from adnerf_core.files.footage_reader import FootageReader
 
 
 class PlayableFrames(NamedTuple):
@@ -55,3 +58,8 @@ class Playback:
     exposure: Float[Tensor, "frames 3"]
     trusted: Bool[Tensor, " frames"]
     outline: Float[Tensor, "points 3"]
+
+    @cached_property
+    def reader(self) -> FootageReader:
+        """Reads the footage; it keeps the frames with which a video begins."""
+        return FootageReader(self.path, self.width, self.height, len(self.trusted))

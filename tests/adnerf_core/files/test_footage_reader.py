@@ -84,3 +84,15 @@ def test_missing_or_short_footage_is_reported(footage, tmp_path):
 def test_a_frame_beyond_the_footage_is_refused(reader, frame):
     with pytest.raises(ValueError, match=f"frame {frame} is outside the footage of {FRAMES} frames"):
         list(reader.read([0, frame]))
+
+
+def test_the_blocks_with_which_it_began_are_kept(reader, monkeypatch):
+    commands = record_runs(monkeypatch)
+    for order in (range(30, 34), range(33, 29, -1), [31]):
+        frames = list(reader.read(order))
+        assert [number_in(frame) for _, frame in frames] == list(order)
+        frames[0][1][:] = 0
+    assert len(commands) == 1
+    for size in ((32, 24), None, (32, 24), (16, 12), None):
+        next(reader.read([30], size))
+    assert len(commands) == 4, "of the three sizes two are kept"
