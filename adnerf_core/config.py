@@ -6,6 +6,7 @@ A run stores its complete configuration in run.json, so a changed default does n
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -152,6 +153,11 @@ class TrainConfig(Config):
     seed: int = Field(0, description="Seed of all random draws; equal seeds give equal runs.")
     device: DeviceName = "cpu"
     audio_steps: int = Field(600, description="Steps of the audio encoder's training.")
+    lip_prior: Path | None = Field(
+        None,
+        exclude=True,  # run.json would tell where this machine keeps its files; metrics.jsonl has its name
+        description="Prior of lips that the audio encoders start from; None for the shipped one.",
+    )
     head_steps: int = Field(5000, description="Steps of the head phase.")
     torso_steps: int = Field(4000, description="Steps of the torso phase.")
     rays: int = Field(4096, description="Rays per step, drawn from `frames_per_step` frames.")

@@ -106,7 +106,7 @@ def train_encoder(
     folds = torch.arange(len(data.frames), device=data.frames.device) * FOLDS // len(data.frames)
     train_mask = folds[:, None] != torch.arange(MEMBERS, device=data.frames.device) % FOLDS
     initial = copy.deepcopy(encoder.state_dict())
-    average = _fit(encoder, data, train_mask, steps, seed, progress)
+    average = fit(encoder, data, train_mask, steps, seed, progress)
     weight = PRETRAINED_WEIGHT if from_pretrained else 0.0
     encoder.load_state_dict({name: value.lerp(initial[name], weight) for name, value in average.state_dict().items()})
     encoder.requires_grad_(False)
@@ -120,7 +120,7 @@ def train_encoder(
     }
 
 
-def _fit(
+def fit(
     encoder: AudioEncoder,
     data: EncoderData,
     train_mask: Bool[Tensor, "n members"],
@@ -128,10 +128,18 @@ def _fit(
     seed: int,
     progress: Progress,
 ) -> AudioEncoder:
-    """Runs the optimizer, and returns the encoder with weights averaged over the steps.
+    """Runs the optimizer on `encoder`, in place, and returns a copy of it with weights averaged over the steps.
 
     The loss weighs all numbers of the code alike: weights by explained variance would starve the small motions, by which m, b and p
-    are recognised. Each network ignores the frames of its own fold.
+    are recognised.
+
+    Args:
+        encoder: the encoder, with initial weights.
+        data: the training data.
+        train_mask: true where a network is trained on a frame of `data.frames`; it ignores the others.
+        steps: optimizer steps.
+        seed: of the batches and the augmentation.
+        progress: called with the stage "audio".
     """
     average = copy.deepcopy(encoder).requires_grad_(False)
     encoder.requires_grad_(True)

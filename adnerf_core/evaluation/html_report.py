@@ -7,7 +7,6 @@ The page loads nothing and has no script: pictures are data URIs, charts are SVG
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,7 +101,7 @@ def write_report(run: RunDir, inputs: ReportInputs, footage: dict[str, Any], nam
         opening=opening_chart(inputs),
         opening_rows=opening_rows(inputs),
         training=training_charts(run),
-        config=flatten(manifest["config"]),
+        config=[*flatten(manifest["config"]), ("lip_prior", run.lip_prior() or "shipped")],
         preset=manifest["config"]["preset"],
         versions=manifest["versions"],
         source=manifest["source"],
@@ -183,8 +182,7 @@ def training_charts(run: RunDir) -> list[Chart]:
 
     The first tenth of a phase is left out: its steep rise would flatten the rest of the curve.
     """
-    lines = run.metrics.read_text().splitlines() if run.metrics.exists() else []
-    reports = [report for report in map(json.loads, lines) if "psnr" in report]
+    reports = [report for report in run.read_metrics() if "psnr" in report]
     charts = []
     for phase in dict.fromkeys(report["phase"] for report in reports):
         rows = np.array([(r["step"], r["psnr"]) for r in reports if r["phase"] == phase], float)

@@ -127,6 +127,15 @@ class RunDir:
         """The folder of the dataset that the run is trained on. Raises NotReady if there is no run."""
         return Path(read_json(self.manifest)["dataset"])
 
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """Reads the lines of metrics.jsonl; none if there is no such file."""
+        return [json.loads(line) for line in self.metrics.read_text().splitlines()] if self.metrics.exists() else []
+
+    def lip_prior(self) -> str | None:
+        """Returns the name of the learnt prior of lips that the audio encoders started from; None for the shipped one, or none."""
+        used = [line.get("lip_prior") for line in self.read_metrics() if line.get("phase") == "audio"]
+        return used[-1] if used else None  # the stage may have been begun before, and interrupted
+
     def append_metrics(self, **values: Any) -> None:
         """Appends a line to metrics.jsonl."""
         self.root.mkdir(parents=True, exist_ok=True)

@@ -33,16 +33,20 @@ def train_audio_encoders(
 ) -> None:
     """Trains the encoders in place, on the valid frames of the training part, and appends their figures to metrics.jsonl.
 
-    All encoders but the last start from pretrained ones if there are any for the features.
+    All encoders but the last start from pretrained ones if there are any for the features: those of `config.lip_prior`, else the shipped
+    ones.
 
     Args:
         encoders: the encoders of the model.
         dataset: the footage, for its audio features.
         track: the track of the footage.
         lip_codes: the codes to predict (NaN if a frame is not valid).
-        config: steps, seed and device.
+        config: steps, seed, device and prior of lips.
         run: the run, for its metrics.
         progress: is called in the stage "audio", with the number of encoders as its total.
+
+    Raises:
+        NotReady: the prior of lips is missing or damaged.
     """
     name, device = dataset.manifest["features"]["name"], config.device
     trained = np.flatnonzero(track.valid[: dataset.held_out_from])
@@ -52,10 +56,12 @@ def train_audio_encoders(
     encoders.set_spectrum_weight(len(trained) / FPS)
     distances = torch.from_numpy(mouth_distances(track.canonical_landmarks[trained])).float().to(device)
     layers = pretrained_encoder.LAYERS.get(name, ())
+    used = config.lip_prior.stem if layers and config.lip_prior else None
     count, spectrum_width = len(encoders.streams), feature_class(name).spectrum_width
     for number, (encoder, stream) in enumerate(zip(encoders.encoders, encoders.streams, strict=True)):
         if pretrained := number < len(layers):
-            pretrained_encoder.init_from_pretrained(encoder, codes[trained].float(), distances, layers[number])
+            own_codes = codes[trained].float()
+            pretrained_encoder.init_from_pretrained(encoder, own_codes, distances, layers[number], config.lip_prior)
         figures = train_encoder(
             encoder,
             EncoderData(select(features, stream), min(stream.width, spectrum_width), codes, frames),
@@ -64,4 +70,4 @@ def train_audio_encoders(
             from_pretrained=pretrained,
             progress=lambda _, done, total, part=number: progress("audio", part + done / total, count),
         )
-        run.append_metrics(phase="audio", hears=stream.width, **figures)
+        run.append_metrics(phase="audio", hears=stream.width, lip_prior=used, **figures)
