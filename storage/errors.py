@@ -369,6 +369,13 @@ class BackupRefused(ServiceFault):
     code = "backup_refused"
 
 
+class LipPriorRefused(ServiceFault):
+    """Raised if a prior of lips cannot be learnt, used or dropped."""
+
+    code = "lip_prior_refused"
+    remedy = "See what there is: adnerf prior list."
+
+
 class DatabaseNotReady(ServiceFault):
     """Raised if at start-up the database does not answer, or lacks its tables."""
 

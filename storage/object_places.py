@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import Column, select
 from sqlalchemy.orm import Session
 
-from storage.database.models import Base, Job, PreviewFrame, Subject, Upload, UploadPart, Verification, Video
-from storage.tables import streams, uploads, verifications
+from storage.database.models import Base, Job, LipPrior, PreviewFrame, Subject, Upload, UploadPart, Verification, Video
+from storage.tables import lip_priors, streams, uploads, verifications
 
 SUBJECT_FOLDERS = {
     "datasets": "dataset_key",
@@ -40,7 +41,7 @@ VIDEO_SUFFIXES = {
 """Suffixes of the objects that attempts store in the folder of a video, and the column of Video that names one of them."""
 BACKGROUNDS = "backgrounds"
 """The folder of a subject with the backgrounds of its preview frames; PreviewFrame.background_key names one."""
-PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX)
+PREFIXES = ("subjects/", uploads.PREFIX, verifications.PREFIX, lip_priors.PREFIX)
 """Prefixes of all places."""
 
 _ATTEMPT = re.compile(r"(job_[0-9a-f]+)-([0-9]+)[^/]*")
@@ -56,7 +57,7 @@ def key_columns(model: type[Base]) -> list[Column[Any]]:
 
 def named_keys(session: Session) -> set[str]:
     """Returns all keys that rows name."""
-    columns = UploadPart.key, Verification.file_key, PreviewFrame.background_key
+    columns = UploadPart.key, Verification.file_key, PreviewFrame.background_key, LipPrior.object_key
     named: set[str | None] = {key for column in columns for key in session.scalars(select(column))}
     for model in (Subject, Video):
         for row_keys in session.execute(select(*key_columns(model))):
@@ -68,9 +69,10 @@ def unneeded(session: Session, keys: Collection[str]) -> list[str]:
     """Returns those of the keys that no row needs.
 
     These are: all keys of a subject or video that does not exist; the keys of attempts that have ended, and of uploads,
-    verifications and preview frames, that no row names. The rows must be those of the store (storage/store_identity.py).
+    verifications, preview frames and priors of lips, that no row names. The rows must be those of the store (storage/store_identity.py).
     """
-    return [*_of_subjects(session, keys), *_of_uploads(session, keys), *_of_verifications(session, keys)]
+    unnamed = _of_uploads(session, keys), _of_verifications(session, keys), _of_lip_priors(session, keys)
+    return [*_of_subjects(session, keys), *chain.from_iterable(unnamed)]
 
 
 def _of_subjects(session: Session, keys: Iterable[str]) -> Iterator[str]:
@@ -101,6 +103,12 @@ def _of_uploads(session: Session, keys: Iterable[str]) -> Iterator[str]:
 def _of_verifications(session: Session, keys: Iterable[str]) -> Iterator[str]:
     files = [key for key in keys if _VERIFICATION.fullmatch(key)]
     named = set(session.scalars(select(Verification.file_key).where(Verification.file_key.in_(files))))
+    yield from (key for key in files if key not in named)
+
+
+def _of_lip_priors(session: Session, keys: Iterable[str]) -> Iterator[str]:
+    files = [key for key in keys if key.startswith(lip_priors.PREFIX)]
+    named = set(session.scalars(select(LipPrior.object_key).where(LipPrior.object_key.in_(files))))
     yield from (key for key in files if key not in named)
 
 

@@ -9,6 +9,7 @@ from storage.database.base import Base
 from storage.database.rows.common import LOCAL, first_id, new_id, now
 from storage.database.rows.files import Upload, UploadPart, Verification, VerificationState
 from storage.database.rows.jobs import Counter, Job, JobEvent, JobKind, JobPriority, JobState, Voice, Worker
+from storage.database.rows.lip_priors import LipPrior, LipPriorState
 from storage.database.rows.owners import LARGE, LARGE_CHARS, Key, Owner, ResponseResource, StoredResponse, Usage
 from storage.database.rows.pictures import PreviewFrame, PreviewFrameState, Share
 from storage.database.rows.service import Certificate, Deletion, Identity
@@ -32,6 +33,8 @@ __all__ = [
     "JobPriority",
     "JobState",
     "Key",
+    "LipPrior",
+    "LipPriorState",
     "Owner",
     "PreviewFrame",
     "PreviewFrameState",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, select, text
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, false, select, text
 from sqlalchemy.orm import Mapped, column_property, mapped_column, relationship
 
 from storage.database.base import Base, UtcTime
@@ -31,8 +31,9 @@ class Subject(Base):
     of its footage in videos (`width`, `height`, px); None until it is ready, and for a subject of an earlier version. Until
     `trashed_until` it is in the trash, with its videos; from `deleted_at` on it is being deleted, and queries.get finds it no more
     (storage/tables/removals.py). The client chose `audio_track`, a sound track of the footage, and `face`, one of its faces
-    (config.FaceChoice), or left both to the service. `imported_from` is set for a subject from a bundle: its origin and the record of the
-    consent there (api/services/bundles.py).
+    (config.FaceChoice), or left both to the service. With `may_improve_others`, which the owner changed last at `may_improve_others_at`
+    (None: never), priors of lips are learnt from it; `lip_prior` names the one that its own training started from (None: the shipped one).
+    `imported_from` is set for a subject from a bundle: its origin and the record of the consent there (api/services/bundles.py).
     """
 
     __tablename__ = "subjects"
@@ -52,6 +53,8 @@ class Subject(Base):
     audio_track: Mapped[int | None]
     consent: Mapped[str]
     consent_by: Mapped[str | None]
+    may_improve_others: Mapped[bool] = mapped_column(default=False, server_default=false())
+    may_improve_others_at: Mapped[datetime | None] = mapped_column(UtcTime)
     footage_sha256: Mapped[str | None] = mapped_column(String(64))
     withdrawn_at: Mapped[datetime | None] = mapped_column(UtcTime)
     purged_at: Mapped[datetime | None] = mapped_column(UtcTime)
@@ -71,6 +74,7 @@ class Subject(Base):
     preview_key: Mapped[str | None]
     report_key: Mapped[str | None]
     view_limits: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    lip_prior: Mapped[str | None] = mapped_column(String(40))
     full_frame: Mapped[dict[str, int] | None] = mapped_column(JSON(none_as_null=True))
     views: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     views_key: Mapped[str | None]
