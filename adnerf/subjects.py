@@ -32,6 +32,10 @@ def create(
         Path | None,
         Option(metavar="FILE", help="Video of 2 to 60 s in which that person says so, where the service takes one."),
     ] = None,
+    may_improve_others: Annotated[
+        bool,
+        Option("--may-improve-others", help="That person agreed that others' lips are learnt from the footage."),
+    ] = False,
     name: Annotated[str | None, Option(help="Name of the subject. [default: the name of the file]")] = None,
     preset: Annotated[str, Option(help="draft, standard, high or paper.")] = "standard",
     audio_track: Annotated[
@@ -62,6 +66,7 @@ def create(
             consent=consent,
             consent_by=consent_by,
             consent_clip=consent_clip,
+            may_improve_others=may_improve_others,
             progress=progress.transfer("upload"),
         )
     if wait or timeout is not None:
@@ -136,8 +141,20 @@ def import_bundle(
 
 
 @service_command(app, "consent")
-def show_consent(service: Service, subject: Id) -> None:
+def show_consent(
+    service: Service,
+    subject: Id,
+    may_improve_others: Annotated[
+        bool | None,
+        Option(
+            "--may-improve-others/--may-not-improve-others",
+            help="First record whether the lips of others may be learnt from the footage.",
+        ),
+    ] = None,
+) -> None:
     """Show the record of consent: who agreed to be shown, and to what."""
+    if may_improve_others is not None:
+        service.client.subjects.set_may_improve_others(subject, may_improve_others)
     service.output.show(service.client.subjects.consent(subject))
 
 

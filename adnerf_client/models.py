@@ -298,7 +298,8 @@ class BatchResult(Model):
 class Consent(Model):
     """The record of a person's consent. `digest` is its SHA-256, which the content credentials of videos contain.
 
-    `clip_sha256` is that of the clip in which it was spoken, if there is one (Subjects.consent_clip).
+    `clip_sha256` is that of the clip in which it was spoken, if there is one (Subjects.consent_clip). With `may_improve_others`, other
+    people's lips may be learnt from the footage; it was changed last at `may_improve_others_at` (Subjects.set_may_improve_others).
     """
 
     by: str | None = None
@@ -307,6 +308,8 @@ class Consent(Model):
     footage_sha256: str | None = None
     clip_sha256: str | None = None
     digest: str
+    may_improve_others: bool = False
+    may_improve_others_at: datetime | None = None
     withdrawn_at: datetime | None = None
     purged_at: datetime | None = None
 

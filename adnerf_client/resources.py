@@ -45,6 +45,7 @@ class Subjects(Made[Subject]):
         consent: str,
         consent_by: str | None = None,
         consent_clip: str | Path | None = None,
+        may_improve_others: bool = False,
         name: str | None = None,
         preset: Preset = "standard",
         audio_track: int | None = None,
@@ -59,6 +60,7 @@ class Subjects(Made[Subject]):
             consent: Who agreed to be shown, and to what.
             consent_by: The name of that person, besides the text.
             consent_clip: A video of 2 to 60 s in which the person speaks the consent, where the service takes one.
+            may_improve_others: Whether the person agreed that the lips of other people on the service are learnt from the footage.
             name: Name of the subject; None takes the name of the file.
             preset: Quality and duration of the training.
             audio_track: The sound track of the video, from 1 on; None takes the one that holds speech.
@@ -71,6 +73,8 @@ class Subjects(Made[Subject]):
             The new subject, whose work is not yet done.
         """
         form = {"consent": consent, "preset": preset}
+        if may_improve_others:
+            form["may_improve_others"] = "true"
         if audio_track is not None:
             form["audio_track"] = str(audio_track)
         if face is not None:
@@ -109,6 +113,10 @@ class Subjects(Made[Subject]):
     def rename(self, which: str | Subject, name: str) -> Subject:
         """Renames a subject and returns it."""
         return parse(Subject, self._connection.send("PATCH", self._path(which), json={"name": name}))
+
+    def set_may_improve_others(self, which: str | Subject, allowed: bool) -> Subject:
+        """Allows or forbids that the lips of other people are learnt from the footage of a subject, and returns the subject."""
+        return parse(Subject, self._connection.send("PATCH", self._path(which), json={"may_improve_others": allowed}))
 
     def consent(self, which: str | Subject) -> Consent:
         """Gets the record of consent: who agreed to be shown, to what, when, and with which footage."""

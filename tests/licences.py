@@ -60,6 +60,12 @@ OTHERS = (
         "Apache-2.0",
         "yes",
     ),
+    (
+        "priors of lips",
+        "weights that the service learns from people who agreed to it",
+        "the operator's",
+        "as these people agreed",
+    ),
     ("hibari: heart", "voice in hibari-tts's wheel, distilled from Kokoro-82M (Apache-2.0)", "Apache-2.0", "yes"),
     ("DejaVu Sans", "font in matplotlib's wheel", "Bitstream Vera", "yes"),
     ("Noto", "fonts in the images of the workers (Debian's packages)", "OFL-1.1", "yes; not to be sold by themselves"),

@@ -120,6 +120,8 @@ def consent(row: models.Subject) -> resources.Consent:
         footage_sha256=row.footage_sha256,
         clip_sha256=row.consent_clip_sha256,
         digest=consents.digest(row),
+        may_improve_others=row.may_improve_others,
+        may_improve_others_at=row.may_improve_others_at,
         withdrawn_at=row.withdrawn_at,
         purged_at=row.purged_at,
     )

@@ -125,6 +125,7 @@ async def create_subject(
             audio_track=texts.audio_track,
             consent=texts.consent,
             consent_by=texts.consent_by,
+            may_improve_others=texts.may_improve_others,
             face=face,
             video=footage,
         )
@@ -160,8 +161,8 @@ def get_subject(subject_id: str, caller: CallerDep, response: Response, session:
 
 @router.patch(
     "/{subject_id}",
-    summary="Rename a subject",
-    responses=problems("precondition_failed", "not_found", *JSON_CODES),
+    summary="Change a subject",
+    responses=problems("precondition_failed", "not_found", "consent_withdrawn", *JSON_CODES),
 )
 def patch_subject(
     caller: CallerDep,
@@ -170,9 +171,10 @@ def patch_subject(
     session: WriteSession,
     if_match: IfMatchDep,
 ) -> resources.Subject:
-    """The subject with its new name."""
+    """The changed subject. After a withdrawal of consent, nobody else's lips can be learnt from it any more."""
     if_match.check(lambda: _locked(session, subject_id, caller.owner))
-    return serializers.subject(session, subjects.rename_subject(session, subject_id, patch.name, owner=caller.owner))
+    values = patch.model_dump(exclude_unset=True)
+    return serializers.subject(session, subjects.change_subject(session, subject_id, owner=caller.owner, **values))
 
 
 @router.delete(

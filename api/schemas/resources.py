@@ -33,6 +33,10 @@ class SubjectForm(Input):
     )
     consent: Text = Field(description="who agreed to be shown, and to what; stored with the subject")
     consent_by: Name | None = Field(None, description="name of the person who agreed, if the text does not contain it")
+    may_improve_others: bool = Field(
+        False,
+        description="whether the person also agreed that the lips of other people on this service are learnt from the footage",
+    )
     upload_id: str | None = Field(
         None, max_length=100, description="id of a complete upload that replaces the file `video`"
     )
@@ -63,9 +67,12 @@ class SubjectImportForm(Input):
 
 
 class SubjectPatch(Input):
-    """The fields of a subject that can be changed."""
+    """The fields of a subject that can be changed; omitted fields stay as they are."""
 
-    name: Name
+    name: Name = Field(default=None)
+    may_improve_others: bool = Field(
+        default=None, description="see POST; false also ends the use of what was learnt with this subject"
+    )
 
 
 class LeftOut(Output):
@@ -203,6 +210,12 @@ class Consent(Output):
     clip_sha256: str | None = Field(description="SHA-256 of the clip in which it was spoken; null: there was none")
     digest: str = Field(
         description="SHA-256 of the record, which the content credentials contain (docs/authenticity.md)"
+    )
+    may_improve_others: bool = Field(
+        description="whether other people's lips may be learnt from the footage, which PATCH changes; not a part of the digest"
+    )
+    may_improve_others_at: datetime | None = Field(
+        description="time of the last such change; null: none since `given_at`"
     )
     withdrawn_at: datetime | None
     purged_at: datetime | None = Field(description="time at which footage, models and videos were deleted on request")

@@ -73,6 +73,7 @@ def export(session: Session, subject_id: str, *, owner: str) -> Export:
             "given_at": subject.created_at.isoformat(),
             "footage_sha256": subject.footage_sha256,
             "clip_sha256": subject.consent_clip_sha256,
+            "may_improve_others": subject.may_improve_others,
             "digest": consents.digest(subject),
         },
     }
@@ -130,6 +131,7 @@ def submit_import(
         consent_by=consent["by"],
         footage_sha256=consent["footage_sha256"],
         consent_clip_sha256=consent.get("clip_sha256"),  # an earlier version writes none
+        may_improve_others=consent.get("may_improve_others", False),
         imported_from={
             "subject_id": told["id"],
             "consent_given_at": consent["given_at"],

@@ -92,6 +92,7 @@ def submit_subject(
     audio_track: int | None = None,
     consent: str,
     consent_by: str | None = None,
+    may_improve_others: bool = False,
     face: FaceChoice | None = None,
     video: FileSource | StoredFootage,
 ) -> Subject:
@@ -111,6 +112,7 @@ def submit_subject(
         audio_track=audio_track,
         consent=consent,
         consent_by=consent_by,
+        may_improve_others=may_improve_others,
         face=face and face.model_dump(),
         footage_sha256=source.sha256,
         source_key=source.key,
@@ -147,10 +149,22 @@ def ready_subject(session: Session, subject_id: str, *, owner: str, lock: bool =
     return subject
 
 
-def rename_subject(session: Session, subject_id: str, name: str, *, owner: str) -> Subject:
-    """Gives the subject another name. Raises NotFound."""
+def change_subject(
+    session: Session, subject_id: str, *, owner: str, name: str | None = None, may_improve_others: bool | None = None
+) -> Subject:
+    """Gives the subject another name, or allows or forbids that priors of lips are learnt from it; None changes nothing.
+
+    What was learnt with a subject that forbids it is not used from this transaction on (storage/tables/lip_priors.py).
+    Raises NotFound; ConsentWithdrawn: it is allowed after a withdrawal.
+    """
     subject = queries.get(session, Subject, subject_id, owner=owner)
-    subject.name, subject.updated_at = name, now()
+    if name is not None:
+        subject.name, subject.updated_at = name, now()
+    if may_improve_others is not None and may_improve_others != subject.may_improve_others:
+        if may_improve_others:
+            consents.check(subject)
+        subject.may_improve_others, subject.may_improve_others_at = may_improve_others, now()
+        subject.updated_at = now()
     session.flush()
     return queries.get(session, Subject, subject_id, owner=owner)
 

@@ -272,7 +272,16 @@ def test_consent_by_names_the_person_in_the_record(service, adnerf):
     service.file("ann.mp4")
     _, out, _ = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--consent-by", "Ånn", "--json")
     record = json.loads(adnerf("subjects", "consent", json.loads(out)["id"], "--json")[1])
-    assert (record["text"], record["by"]) == (CONSENT, "Ånn")
+    assert (record["text"], record["by"], record["may_improve_others"]) == (CONSENT, "Ånn", False)
+
+
+def test_a_person_may_improve_others_by_commands(service, adnerf):
+    service.file("ann.mp4")
+    _, out, _ = adnerf("subjects", "create", "ann.mp4", "--consent", CONSENT, "--may-improve-others", "--json")
+    subject = json.loads(out)["id"]
+    assert json.loads(out)["consent"]["may_improve_others"]
+    revoked = adnerf("subjects", "consent", subject, "--may-not-improve-others", "--json")[1]
+    assert not json.loads(revoked)["may_improve_others"]
 
 
 @pytest.mark.parametrize("small", [True, False], ids=["in the form", "as an upload"])

@@ -29,7 +29,11 @@ def subject(client, app, make):
     for column, key in keys.items():
         app.state.store.put(key, io.BytesIO(column.encode() * 100))
     with app.state.database.session() as session:
-        session.execute(update(Subject).where(Subject.id == made["id"]).values(**keys, consent_clip_sha256="c" * 64))
+        session.execute(
+            update(Subject)
+            .where(Subject.id == made["id"])
+            .values(**keys, consent_clip_sha256="c" * 64, may_improve_others=True)
+        )
     return client.get(made["links"]["self"]).json()
 
 
@@ -79,6 +83,7 @@ def test_a_subject_goes_to_a_service_that_trusts_this_one(client, app, subject, 
             for name in ("name", "preset", "state", "footage", "quality", "view_limits", "full_frame"):
                 assert new[name] == subject[name]
             assert (new["consent"]["text"], new["jobs"]) == (subject["consent"]["text"], [])
+            assert new["consent"]["may_improve_others"] == subject["consent"]["may_improve_others"] is True
             assert new["imported_from"]["subject_id"] == subject["id"]
             assert new["imported_from"]["consent_digest"] == subject["consent"]["digest"]
             assert there.get(new["links"]["thumbnail"]).content == b"thumbnail_key" * 100

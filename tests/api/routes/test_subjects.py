@@ -236,9 +236,26 @@ def test_renaming(client, make):
     assert answer.json()["updated_at"] > subject["updated_at"]
 
 
+def test_a_person_may_improve_others_only_as_long_as_the_record_says_so(client, make):
+    subject = make.subject()
+    path = subject["links"]["self"]
+    assert (subject["consent"]["may_improve_others"], subject["consent"]["may_improve_others_at"]) == (False, None)
+    allowed = client.patch(path, json={"may_improve_others": True}).json()["consent"]
+    assert allowed["may_improve_others"] and allowed["may_improve_others_at"] > subject["created_at"]
+    assert allowed["digest"] == subject["consent"]["digest"]
+    assert client.patch(path, json={"may_improve_others": True}).json()["consent"] == allowed
+    assert not client.patch(path, json={"may_improve_others": False}).json()["consent"]["may_improve_others"]
+    client.post(f"{path}/withdraw-consent", json={})
+    check_problem(client.patch(path, json={"may_improve_others": True}), "consent_withdrawn")
+    form = {"consent": "Ann, today", "may_improve_others": "true"}
+    made = client.post("/v1/subjects", data=form, files={"video": ("ann.mp4", VIDEO)}).json()
+    assert client.get(f"{made['links']['self']}/consent").json()["may_improve_others"]
+
+
 @pytest.mark.parametrize(
     ("request_", "code"),
     [
+        ({"json": {"may_improve_others": None}}, "validation_failed"),
         ({"json": {"name": ""}}, "validation_failed"),
         ({"json": {"name": 7}}, "validation_failed"),
         ({"json": {"name": "B", "state": "ready"}}, "validation_failed"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from api.services import jobs as job_service
@@ -59,6 +61,6 @@ def test_places_in_the_queue(house):
 
 def test_renaming(house):
     subject = house.submit_subject()
-    renamed = house.write(subjects.rename_subject, subject.id, "Lovelace")
+    renamed = house.write(partial(subjects.change_subject, name="Lovelace"), subject.id)
     assert (renamed.name, house.subject(subject).name) == ("Lovelace", "Lovelace")
     assert renamed.updated_at > subject.updated_at

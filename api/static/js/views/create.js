@@ -28,6 +28,7 @@ export async function createView(main, _args, signal) {
   const name = h("input", { type: "text", maxlength: 200, value: typed.name ?? "", autocomplete: "off", oninput: () => keep("name", name.value) });
   const consent = h("textarea", { rows: 3, maxlength: 10_000, required: true, value: typed.consent ?? "", oninput: () => keep("consent", consent.value) });
   const clip = consentClip(name, signal, () => problem.replaceChildren());
+  const improve = h("input", { type: "checkbox", checked: typed.improve ?? false, onchange: () => keep("improve", improve.checked) });
   const footage = h("div", { class: "footage" });
   const refused = h("div", {});
   const problem = h("div", { "aria-live": "assertive" });
@@ -131,6 +132,7 @@ export async function createView(main, _args, signal) {
     form.set("name", name.value.trim() || kept.file.name);
     form.set("preset", typed.preset ?? "standard");
     form.set("consent", consent.value);
+    form.set("may_improve_others", improve.checked);
     return write("POST", "/v1/subjects", form, { "Idempotency-Key": uploaded });
   };
   const start = async () => {
@@ -173,6 +175,7 @@ export async function createView(main, _args, signal) {
       field(t("name"), name, t("name.hint")),
       field(t("consent"), consent, t("consent.hint")),
       clip.element,
+      h("div", { class: "stack" }, h("label", { class: "check" }, improve, t("improve")), h("p", { class: "faint small" }, t("improve.hint"))),
       choice(t("preset"), "preset", PRESETS.map((id) => ({ id, name: t(`preset.${id}`), text: t(`preset.${id}.text`) })), typed.preset ?? "standard", (id) => keep("preset", id)),
       problem,
       h("div", { class: "make-bar" }, sending, submit),

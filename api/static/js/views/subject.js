@@ -49,7 +49,7 @@ export async function subjectView(main, [id], signal) {
     told = now;
     fill(part.footage, subject.footage, () => subject.footage && footagePanel(subject.footage));
     fill(part.quality, [subject.quality, subject.links.report], () => qualityPanel(subject));
-    fill(part.more, [shown, subject.name, subject.trashed_until], () => (subject.trashed_until ? [] : more()));
+    fill(part.more, [shown, subject.name, subject.trashed_until, subject.consent.may_improve_others], () => (subject.trashed_until ? [] : more()));
     fill(part.speak, [ready, subject.view_limits, subject.name], () => ready && videoForm(subject, signal, asked));
     const withdrawn = shown === "withdrawn"; // it has no pictures any more, and why comes before its videos
     if (withdrawn) split.after(part.videos);
@@ -164,6 +164,11 @@ function management(subject, signal, look, renamed) {
     await write("POST", `${path}/withdraw-consent`, { purge: values.has("purge") });
     await look();
   });
+  const improves = subject.consent.may_improve_others;
+  const improve = act(t(improves ? "improve.revoke" : "improve.allow"), "shield", async () => {
+    await change(subject, { may_improve_others: !improves });
+    await look();
+  }, problem, "small");
   const remove = act(t("delete"), "bin", async () => {
     await toTrash([subject], () => t("trash.person", { name: subject.name }), () => (location.hash = `#/subjects/${subject.id}`));
     if (location.hash === `#/subjects/${subject.id}`) location.hash = "#/people"; // unless one has gone elsewhere meanwhile
@@ -183,8 +188,9 @@ function management(subject, signal, look, renamed) {
     h("p", {}, subject.consent.text),
     h("p", { class: "faint small" }, withdrawn ? `${given}; ${t("consent.withdrawn", { when: when(withdrawn) })}` : given),
     spoken,
+    !withdrawn && h("p", { class: "faint small" }, t(improves ? "improve.is" : "improve.not")),
     withdrawn && !subject.consent.purged_at && h("p", { class: "faint small" }, t("withdrawn.kept")),
-    h("div", { class: "row" }, rename, subject.state === "ready" && !withdrawn && pack, !withdrawn && withdraw, remove),
+    h("div", { class: "row" }, rename, subject.state === "ready" && !withdrawn && pack, !withdrawn && improve, !withdrawn && withdraw, remove),
     problem,
   );
 }
