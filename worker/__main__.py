@@ -20,7 +20,7 @@ from storage.errors import BadSetting
 from storage.settings import Settings
 from storage.tables import workers
 from worker.broker import QUEUES, kinds_of
-from worker.cli import backup, keys, owners, store
+from worker.cli import backup, keys, owners, priors, store
 from worker.cli.options import DataDir, operator_database, operator_settings
 from worker.cli.program import make_program, run
 from worker.processes import supervisor
@@ -143,6 +143,7 @@ def migrate(
 
 app.add_typer(keys.app, name="keys")
 app.add_typer(owners.app, name="owners")
+app.add_typer(priors.app, name="prior")
 app.add_typer(store.app, name="store")
 app.command("backup")(backup.back_up)
 app.command("restore")(backup.restore)

@@ -40,7 +40,7 @@ class House:
         self.store = open_store(settings)
         self.processes: list[subprocess.Popen] = []
 
-    def submit_subject(self, *, preset="draft", audio_track=None, footage=None, **orders):
+    def submit_subject(self, *, preset="draft", audio_track=None, footage=None, may_improve_others=False, **orders):
         """Submits a subject from `footage`, or from `orders` to the stub core."""
         with self.database.session() as session:
             video = incoming(self.store, footage or json.dumps(orders).encode())
@@ -53,6 +53,7 @@ class House:
                 preset=preset,
                 audio_track=audio_track,
                 consent="Ada, today",
+                may_improve_others=may_improve_others,
                 video=video,
             )
         return self.subject(subject)

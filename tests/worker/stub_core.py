@@ -90,6 +90,8 @@ def preprocess(video, out, config, progress, *, source_sha256=None):
     )
     write_json(out / "footage.json", FOOTAGE | seen)
     (out / "frames").write_bytes(b"f" * orders.get("bytes", 0))
+    for name in ("features.npy", "track.npz"):
+        (out / name).write_bytes(b"heard and measured")
     work(orders, "track", progress)
     write_json(out / "dataset.json", orders.get("train", {}))
 
@@ -99,6 +101,9 @@ def train(dataset, run, config, progress):
     orders = read_json(dataset / "dataset.json")
     write_json(run.manifest, {"dataset": str(dataset), "config": config.model_dump(by_alias=True)})
     done = int(run.checkpoint.read_text()) if run.checkpoint.exists() else 0
+    if config.lip_prior:
+        assert config.lip_prior.read_bytes() == b"prior"
+        run.append_metrics(phase="audio", lip_prior=config.lip_prior.stem)
 
     def save():
         """Writes the checkpoint, complete or not at all: the process may be killed at any moment."""
@@ -125,6 +130,18 @@ def train(dataset, run, config, progress):
     footage = {"footage": FULL_FRAME | {"crop": [400, 60, 512], "sha256": "ab" * 32}}
     write_json(run.subject, {"view_limits": VIEW_LIMITS} | ({} if orders.get("old") else footage))
     write_json(run.result, {})
+
+
+def learn_prior(datasets, out, progress):
+    """It is better unless the order of one of the people says otherwise; no picture may be there."""
+    assert not any((folder / "frames").exists() for folder in datasets.values())
+    orders = [read_json(folder / "dataset.json") for folder in datasets.values()]
+    for each in orders:
+        work(each.get("learn", {}), "audio", progress)
+    out.write_bytes(b"prior")
+    figures = {"before": {"correlation": 0.5, "amplitude": 0.6}, "after": {"correlation": 0.6, "amplitude": 0.7}}
+    better = all(each.get("better", True) for each in orders)
+    return figures | {"people": dict.fromkeys(datasets, figures), "better": better}
 
 
 def evaluate(run, progress, *, device, name):
@@ -254,6 +271,7 @@ def render(
 CORE = CoreFunctions(
     preprocess=preprocess,
     train=train,
+    learn_prior=learn_prior,
     evaluate=evaluate,
     views=views,
     still=still,

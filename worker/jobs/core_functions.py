@@ -20,6 +20,8 @@ class CoreFunctions:
     """(video, out, config, progress, source_sha256=)"""
     train: Callable[..., object]
     """(dataset folder, run, config, progress)"""
+    learn_prior: Callable[..., Mapping[str, Any]]
+    """(dataset folders by name, out, progress) -> before, after, people, better; writes a prior of lips"""
     evaluate: Callable[..., Mapping[str, Any]]
     """(run, progress, device=, name=) -> figures; writes run.report"""
     views: Callable[..., Mapping[str, Any]]
@@ -64,6 +66,7 @@ def load_core() -> CoreFunctions:
     from adnerf_core.synthesis.still_frame import render_still
     from adnerf_core.synthesis.subject import load_subject
     from adnerf_core.synthesis.view_sheet import render_view_sheet
+    from adnerf_core.training.lip_prior import learn_prior
     from adnerf_core.training.train import train
     from worker.provenance.provenance import Provenance
     from worker.speech.transcriber import Transcriber
@@ -72,6 +75,7 @@ def load_core() -> CoreFunctions:
     return CoreFunctions(
         preprocess=preprocess,
         train=lambda dataset, run, config, progress: train(SubjectDataset(dataset), run, config, progress),
+        learn_prior=learn_prior,
         evaluate=evaluate,
         views=render_view_sheet,
         still=render_still,

@@ -28,7 +28,7 @@ from storage.database.models import Job, Subject
 from storage.errors import NotFound, ObjectDamaged, ObjectMissing, StorageError, StoreAway
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import jobs
+from storage.tables import jobs, lip_priors
 from worker.jobs.attempt import Attempt, TrainingSnapshots
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.lease import Lease
@@ -126,7 +126,9 @@ class Pipeline:
                 attempt.wait_for_store(lambda: self.workspace.download_folder(subject.checkpoint_key, run.root))
             except (ObjectMissing, ObjectDamaged) as error:  # such as in a restored backup: only time is lost
                 log.warning("%s begins again from its dataset: %s", attempt.job.id, error)
-        config = PRESETS[subject.preset].model_copy(update={"device": self.device()})
+        config = PRESETS[subject.preset].model_copy(
+            update={"device": self.device(), "lip_prior": self._lip_prior(attempt)}
+        )
         snapshots = TrainingSnapshots(attempt, run)
         try:
             dataset = attempt.cached_folder(subject.dataset_key)
@@ -152,11 +154,29 @@ class Pipeline:
             views_key=views_key,
             checkpoint_key=None,
             quality={name: figures.get(name) for name in QUALITY},
+            lip_prior=run.lip_prior(),
             view_limits=stored["view_limits"],
             full_frame=footage and {edge: footage[edge] for edge in ("width", "height")},
             views=dict(layout),
         )
         snapshots.delete_checkpoint()
+
+    def _lip_prior(self, attempt: Attempt) -> Path | None:
+        """Fetches the prior of lips that trainings start from now; None for the shipped one."""
+
+        def current() -> str | None:
+            with self.database.session(write=False) as session:
+                prior = lip_priors.current(session)
+                return prior and prior.object_key
+
+        key = attempt.wait_for(current)
+        if key is None:
+            return None
+        try:
+            return attempt.file(key, Path(key).name)
+        except (ObjectMissing, ObjectDamaged) as error:  # dropped meanwhile, or lost
+            log.warning("%s starts from the shipped prior of lips: %s", attempt.job.id, error)
+            return None
 
     def _render(self, attempt: Attempt) -> None:
         video = attempt.target()

@@ -38,6 +38,7 @@ from worker.gpus import take_gpu
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.pipeline import Pipeline
 from worker.jobs.preview_frames import PreviewRenderer
+from worker.jobs.prior_learner import PriorLearner
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.locks import WorkerLock
 from worker.provenance import verifier
@@ -109,13 +110,16 @@ class Runner:
         return True
 
     def start_background_tasks(self) -> None:
-        """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, voices, preview frames, verification and
-        webhook delivery."""
+        """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, priors of lips, voices, preview frames,
+        verification and webhook delivery."""
         tasks = {
             "heartbeat": (self._heartbeat, self.settings.sweep_s),
             "sweep": (self._sweep, self.settings.sweep_s),
             "cleanup": (self._clean_up, CLEANUP_S),
         }
+        if "train" in self.kinds:
+            learner = PriorLearner(self.pipeline, self.stopping)
+            tasks["priors of lips"] = (learner.learn_pending, self.settings.sweep_s)
         if "render" in self.kinds:
             announcer = Announcer(self.pipeline.voices, self.database, self.stopping)
             tasks["voices"] = (announcer.announce, CLEANUP_S)
