@@ -11,7 +11,7 @@ import ffmpeg
 from adnerf_core.config import FPS
 from adnerf_core.errors import ACCEPTED_MEDIA, MediaTooLarge, MediaTooLong, NoAudio, NotMedia
 from adnerf_core.files.ffmpeg_process import MAX_PIXELS, running, untrusted_input
-from adnerf_core.files.interlacing import field_order
+from adnerf_core.files.interlacing import PROGRESSIVE, field_order
 from adnerf_core.files.media_kinds import HEAD_BYTES, refused_kind
 from adnerf_core.files.packets import Packets, TooManyPackets, read_packets
 from adnerf_core.files.sound_choice import choose_track
@@ -74,8 +74,9 @@ class MediaInfo:
         transfer: transfer function, likewise; that of HDR is a key of HDR.
         full_range: whether black is 0 and white 255, instead of 16 and 235.
         planar_yuv: whether the pictures are stored as planes of YUV.
-        interlaced: whether the pictures consist of two fields, as the file says or as they show.
-        fields: which field is the first, `tff` or `bff`, where the file does not say so but the pictures show it; else empty.
+        interlaced: whether the pictures consist of two fields, as they show, or else as the file says.
+        fields: which field is the first, `tff` or `bff`, or `progressive`, as the pictures show it; empty if they do not tell, or are
+            not looked at.
         proprietary: whether only Dolby Vision can tell the colours.
         sample_rate: audio samples per second; 0 without audio.
         channels: 1 for mono, 2 for all else; 0 without audio.
@@ -169,7 +170,7 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
         transfer=video.transfer,
         full_range=video.full_range,
         planar_yuv=video.pixels.startswith("yuv4"),
-        interlaced=video.interlaced or bool(fields),
+        interlaced=fields != PROGRESSIVE and (video.interlaced or bool(fields)),
         fields=fields,
         proprietary=video.proprietary,
         sample_rate=stream.rate if stream else 0,
@@ -277,10 +278,10 @@ def _track(
 
 
 def _may_be_interlaced(video: VideoStream) -> bool:
-    """Whether pictures may consist of fields without a word about it in the file's headers."""
+    """Whether pictures may consist of fields: the file's headers say so, or their size and rate allow it."""
     (least, most), rows = INTERLACED_ROWS, video.stored[1]
     possible = least <= rows <= most and rows != PROGRESSIVE_ROWS and video.fps < INTERLACED_FPS
-    return possible and not video.interlaced and video.pixels.startswith("yuv4")
+    return video.pixels.startswith("yuv4") and (possible or video.interlaced)
 
 
 def _is_hd(width: int, height: int) -> bool:

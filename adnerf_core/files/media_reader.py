@@ -17,12 +17,16 @@ from jaxtyping import UInt8
 from adnerf_core.config import FPS
 from adnerf_core.errors import NotMedia, NoVideo
 from adnerf_core.files.ffmpeg_process import THREADS, FfmpegProcess, file_url, running, untrusted_input
+from adnerf_core.files.interlacing import PROGRESSIVE
 from adnerf_core.files.media_info import MAX_SECONDS, MediaInfo, probe
 from adnerf_core.files.timeline import beside_sound, merged
 from adnerf_core.files.video_formats import FOOTAGE, FOOTAGE_EDGE, footage_size
 
 SCALING = "bicubic+accurate_rnd+full_chroma_int"
 """Flags of ffmpeg's scaler: bicubic, with exact rounding and chroma at full resolution, since the colours are learnt from."""
+
+QUICK_SCALING = "bilinear"
+"""Those for pictures that are only looked at: colours are off by a level or two."""
 
 MIN_SHIFT_S = -0.02
 """Bound of the shift that centres pictures on their times, s: half a picture at 25 a second. For files with a variable rate the
@@ -49,6 +53,7 @@ def read_frames(
     start_s: float = 0.0,
     duration_s: float | None = None,
     footage: Path | None = None,
+    exact: bool = True,
 ) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Streams the pictures of a video as RGB, upright, with square pixels.
 
@@ -65,6 +70,7 @@ def read_frames(
         duration_s: how much is read at most, s.
         footage: where to store the same pictures, uncropped, at footage_size(), for playing. They are written by the same decoding,
             and complete when the stream has ended.
+        exact: whether the pictures that are returned are scaled and rounded exactly, to be learnt from; else in a third of the time.
 
     Raises:
         NotMedia: if nothing can be decoded, or its colours would be wrong.
@@ -93,7 +99,8 @@ def read_frames(
         split = pictures.filter_multi_output("split")
         pictures, stored = split[0], split[1]
     options = {"format": "rawvideo", "pix_fmt": "rgb24", "threads": THREADS, "frames:v": number}
-    outputs = [ffmpeg.output(_cropped(pictures, info, crop, size), "pipe:1", **options)]
+    scaled = _cropped(pictures, info, crop, size, SCALING if exact else QUICK_SCALING)
+    outputs = [ffmpeg.output(scaled, "pipe:1", **options)]
     if footage is not None:
         outputs.append(_footage_output(stored, info, footage, number))
     outputs += beside_sound(source, info, number / fps)
@@ -125,8 +132,8 @@ def _pictures(
     # picture of the file, this is the nearest one.
     shift = max(MIN_SHIFT_S, 0.5 / fps - 0.5 / info.fps) if info.fps else 0.0
     pictures = source[f"V:{info.video_stream}"]
-    if info.planar_yuv and min(info.width, info.height) >= MIN_INTERLACED_EDGE:
-        # Where the file's word counts, pictures that are not marked as interlaced pass through.
+    if info.planar_yuv and info.fields != PROGRESSIVE and min(info.width, info.height) >= MIN_INTERLACED_EDGE:
+        # Where only the file tells, pictures that are not marked as interlaced pass through.
         found = {"parity": info.fields, "deint": "all"} if info.fields else {"deint": "interlaced"}
         pictures = pictures.filter("bwdif", mode="send_frame", **found)
     pictures = (
@@ -166,14 +173,15 @@ def _cropped(
     info: MediaInfo,
     crop: tuple[int, int, int, int] | None,
     size: tuple[int, int] | None,
+    scaling: str,
 ) -> FilterableStream:
-    """A part of `pictures`, scaled to `size`."""
+    """A part of `pictures`, scaled to `size` by ffmpeg's scaler with the flags `scaling`."""
     if crop is not None:
         x, y, width, height = crop
         if min(x, y) < 0 or min(width, height) < 1 or x + width > info.width or y + height > info.height:
             raise ValueError(f"crop {crop} is not inside {info.width}x{info.height}")
         pictures = pictures.filter("crop", width, height, x, y, exact=1)
-    return pictures if size is None else pictures.filter("scale", *size, flags=SCALING)
+    return pictures if size is None else pictures.filter("scale", *size, flags=scaling)
 
 
 def _footage_output(pictures: FilterableStream, info: MediaInfo, path: Path, number: int) -> OutputStream:
@@ -185,6 +193,9 @@ def _footage_output(pictures: FilterableStream, info: MediaInfo, path: Path, num
         pictures.filter("scale", width, height, flags=SCALING, out_color_matrix="bt709", out_range="tv")
         .filter("format", "yuv420p")
         .filter("setparams", color_primaries="bt709", color_trc="bt709", colorspace="bt709", range="tv")
+        .filter(
+            "setsar", 1
+        )  # an edge that was rounded would make pixels of 0.99:1, and readers change the width for it
     )
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
     return ffmpeg.output(

@@ -88,7 +88,9 @@ def survey(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     seconds = min(info.duration_s, limit)
     small = footage_check.survey_size(info.width, info.height)
     with atomic(work.footage) as temporary:
-        frames = ffmpeg.read_frames(work.video, info=info, size=small, duration_s=seconds, footage=temporary)
+        frames = ffmpeg.read_frames(
+            work.video, info=info, size=small, duration_s=seconds, footage=temporary, exact=False
+        )
         check = footage_check.check_footage(frames, info.width, info.height, lambda done: progress(done, seconds * FPS))
     size = footage_size(info.width, info.height)
     scale, tracker = size[0] / info.width, partial(load_tracker, work.config.tracker, work.config.tracker_model)
@@ -159,7 +161,7 @@ def track_face(work: PreprocessContext, progress: StageProgress) -> dict[str, An
         dict(zip(footage_report.APPEARANCE, np.median(appearance, axis=0).tolist(), strict=True)) if appearance else {}
     )
     face_px = float(np.nanmedian(height)) * facts["crop"][2] / size
-    return {"face_px": round(face_px, 1)} | look
+    return {"face_px": round(face_px, 1), "cut_off": footage_report.cut_off(landmarks, size)} | look
 
 
 def _left_out_by_survey(total: int, facts: dict[str, Any]) -> np.ndarray:

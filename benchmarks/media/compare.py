@@ -20,6 +20,8 @@ SHIFTS = range(-4, 5)
 """How far off pictures are searched, in pictures."""
 CLEAR = 0.5
 """Correlation from which the lag of a piece counts, and which a file must reach in most pieces."""
+MAX_STRETCH = 0.01
+"""How far the shape of the footage that is stored may be from the clip's: sizes are rounded to even numbers of px."""
 TURNS = {"upright": lambda p: p, "upside down": lambda p: p[::-1, ::-1], "mirrored": lambda p: p[:, ::-1]}
 
 
@@ -48,12 +50,15 @@ def compare_pictures(clip: Clip, path: Path, info: ffmpeg.MediaInfo) -> tuple[di
     size = clip.frames.shape[2], clip.frames.shape[1]
     stored = path.with_suffix(".footage.mp4")
     read = list(ffmpeg.read_frames(path, info=info, size=size, footage=stored, duration_s=clip.seconds))
-    kept = list(ffmpeg.read_frames(stored, size=size))
+    as_kept = ffmpeg.probe(stored)
+    kept = list(ffmpeg.read_frames(stored, info=as_kept, size=size))
     stored.unlink()
+    aspect = as_kept.width / as_kept.height / (size[0] / size[1])
     results = [_pictures(clip.frames, np.stack(pictures)) for pictures in (read, kept)]
     worse = {"color": max, "psnr": min, "comb": max}
     figures = {name: pick(result[name] for result in results) for name, pick in worse.items()}
-    return {"pictures": len(read), **figures, "turned": results[0]["turned"]}, lateness(clip.frames, np.stack(read))
+    figures |= {"turned": results[0]["turned"], "aspect": round(aspect, 3)}
+    return {"pictures": len(read), **figures}, lateness(clip.frames, np.stack(read))
 
 
 def lateness(truth: np.ndarray, read: np.ndarray) -> np.ndarray:
@@ -174,5 +179,6 @@ def _broken(kind: Kind, figures: dict[str, Any]) -> list[str]:
             "psnr": figures["psnr"] < limits.psnr,
             "comb": figures["comb"] > limits.comb,
             "turned": figures["turned"] != "upright",
+            "aspect": abs(figures["aspect"] - 1) > MAX_STRETCH,
         }
     return [name for name, broken in checks.items() if broken]

@@ -21,6 +21,7 @@ FILM = f"{H264} {TAGS}"
 HDR = "zscale=t=linear:npl=203,format=gbrpf32le,zscale=p=bt2020:t=%s:m=bt2020nc:r=tv:npl=203,format=yuv420p10le"
 """Filters that make SDR pictures HDR, white at 203 cd/m2."""
 X265 = "-c:v libx265 -preset ultrafast -crf 10 -x265-params log-level=error -tag:v hvc1 -colorspace bt2020nc -color_primaries bt2020"
+X265_SDR = f"-c:v libx265 -preset ultrafast -crf 10 -x265-params log-level=error -tag:v hvc1 {TAGS}"
 FIELDS = "minterpolate=fps=50:mi_mode=mci:me_mode=bilat,tinterlace=interleave_top,setfield=tff"
 UNMARKED = (
     "minterpolate=fps=50:mi_mode=mci:me_mode=bilat,scale=576:576:flags=bicubic,tinterlace=interleave_%s,setfield=prog"
@@ -160,6 +161,12 @@ def _film(name: str, options: str, file: str, limits: Limits = DEFAULT, note: st
     return Kind(name, file, _by(f"-i base.mov {options} {file}"), limits, note)
 
 
+def _shown(name: str, file: str, how: str, stored: str) -> Kind:
+    """Footage whose header tells players how to show it; `stored` are the filters with the opposite effect."""
+    command = f"-display_{how} -noautorotate -i base.mov -vf {stored} {FILM} -c:a aac {file}"
+    return Kind(name, file, _by(command), Limits(psnr=24))
+
+
 def _speech(name: str, options: str, file: str, limits: Limits = SOUND) -> Kind:
     return Kind(name, file, _by(f"-i base.wav {options} {file}"), limits)
 
@@ -179,12 +186,27 @@ FOOTAGE = [
     Kind("the clip itself", "base.mov", lambda clip: None, Limits(psnr=34)),
     _film("MP4, AAC", "-c:v copy -c:a aac", "a.mp4"),
     _film("WebM, VP9, Opus", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -crf 20 -b:v 0 -c:a libopus", "a.webm"),
-    Kind(
-        "turned by 90 degrees",
-        "turned.mov",
-        _by(f"-display_rotation 90 -noautorotate -i base.mov -vf transpose=1 {FILM} -c:a aac turned.mov"),
-        Limits(psnr=24),
+    _film("H.264, 10 bit, 4:2:2", f"{FILM} -pix_fmt yuv422p10le -c:a aac", "h422.mp4"),
+    _film("HEVC, 10 bit, 4:2:2", f"{X265_SDR} -pix_fmt yuv422p10le -c:a aac", "hevc422.mov"),
+    _film("ProRes 422 HQ", f"-c:v prores_ks -profile:v 3 -pix_fmt yuv422p10le {TAGS} -c:a pcm_s24le", "prores.mov"),
+    _film("pixels of 4:3 (HDV)", f"-vf scale=192:256:flags=bicubic,setsar=4/3 {FILM} -c:a aac", "wide.mp4"),
+    _film("pixels of 8:9 (DV)", f"-vf scale=288:256:flags=bicubic,setsar=8/9 {FILM} -c:a pcm_s16le", "narrow.avi"),
+    _film("one key frame, B-frames", f"{FILM} -g 100000 -sc_threshold 0 -bf 3 -c:a aac", "gop.mp4"),
+    _film("50 pictures a second", f"-vf fps=50 {FILM} -c:a aac", "fps50.mp4"),
+    _film("59.94 pictures a second", f"-vf fps=60000/1001 {FILM} -c:a aac", "fps60.mp4", Limits(psnr=24)),
+    _film("120 pictures a second", f"-vf fps=120 {FILM} -c:a aac", "fps120.mov", Limits(psnr=24)),
+    _film(
+        "variable rate (phone)",
+        "-vf \"select='lt(mod(n,7),5)',settb=1/90000,setpts='PTS+900*mod(N,3)'\" -fps_mode vfr -enc_time_base 1/90000 "
+        f"{FILM} -c:a aac",
+        "variable.mp4",
+        Limits(psnr=22, lag_ms=45),  # where pictures are missing, the one before stays
     ),
+    _shown("mirrored by the header", "mirrored.mov", "hflip", "hflip"),
+    _shown(
+        "turned, pixels of 4:3", "turnedwide.mov", "rotation 90", "transpose=1,scale=192:256:flags=bicubic,setsar=4/3"
+    ),
+    _shown("turned by 90 degrees", "turned.mov", "rotation 90", "transpose=1"),
     _film(
         "HLG, HEVC 10 bit (iPhone)",
         f"-vf {HDR % 'arib-std-b67'} {X265} -color_trc arib-std-b67 -c:a aac",
@@ -226,6 +248,12 @@ FOOTAGE = [
         "bottom.mp4",
         Limits(psnr=24),
         "interlaced",
+    ),
+    _film(
+        "progressive, marked as interlaced",
+        f"-vf scale=576:576:flags=bicubic,setfield=tff {FILM} -flags +ilme+ildct -x264opts tff=1 -c:a aac",
+        "psf.mp4",
+        Limits(psnr=36),
     ),
     _film("progressive, 576 lines", f"-vf scale=576:576:flags=bicubic {FILM} -c:a aac", "rows.mp4"),
     Kind("Dolby Vision, profile 5", "dolby.mp4", _dolby_vision, refused="Dolby Vision"),
@@ -283,6 +311,16 @@ FOOTAGE = [
         "small proxy first",
         "-filter_complex [0:v]scale=64:64,hue=s=0[p] -map [p] -map 0:v -map 0:a -c:v:0 mpeg4 -c:v:1 copy -c:a aac",
         "proxy.mov",
+    ),
+    _film("5.1, voice in the centre", "-c:v copy -af 'pan=5.1|c2=c0' -c:a aac", "centre.mp4", Limits(level_db=12)),
+    _film(
+        "sound of a telephone",
+        "-c:v copy -af highpass=300,lowpass=3400 -ar 8000 -c:a pcm_s16le",
+        "band.mov",
+        Limits(level_db=6),
+    ),
+    _film(
+        "echo of a room", "-c:v copy -af aecho=1:0.6:23|41|67:0.5|0.35|0.25 -c:a aac", "echo.mp4", Limits(level_db=6)
     ),
     _film("sound starts 0.3 s late", "-c:v copy -af atrim=start=0.3 -c:a aac", "late.mp4"),
     _film(

@@ -1,4 +1,4 @@
-"""Interlaced pictures that no header tells: found, and made whole; and stripes that are none."""
+"""Interlaced pictures that no header tells: found, and made whole; and stripes that are none, whatever the header says."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 
 from adnerf_core.config import FPS
 from adnerf_core.files import ffmpeg
+from adnerf_core.files.interlacing import PROGRESSIVE
 from benchmarks.media.base import run
 from benchmarks.media.compare import comb
 from tests.adnerf_core import clips
@@ -29,13 +30,13 @@ def moving(times: np.ndarray, stripes: int = 0) -> Iterator[np.ndarray]:
         yield cv2.warpAffine(picture, shift, (EDGE, EDGE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
-def write(folder: Path, pictures: list[np.ndarray]) -> Path:
+def write(folder: Path, pictures: list[np.ndarray], *options: str) -> Path:
     (folder / "raw").write_bytes(np.stack(pictures).tobytes())
     raw = f"-f rawvideo -pix_fmt rgb24 -s {EDGE}x{EDGE} -r {FPS} -i raw"
     run(
         folder,
         *raw.split(),
-        *["-c:v", "libx264", "-preset", "ultrafast", "-crf", "16", "-pix_fmt", "yuv420p", "film.mp4"],
+        *["-c:v", "libx264", "-preset", "ultrafast", "-crf", "16", "-pix_fmt", "yuv420p", *options, "film.mp4"],
     )
     return folder / "film.mp4"
 
@@ -56,4 +57,17 @@ def test_fields_are_found_and_made_whole(tmp_path, order, first):
 @pytest.mark.parametrize("stripes", [0, 1, 2, 3])
 def test_stripes_are_no_fields(tmp_path, stripes):
     info = ffmpeg.probe(write(tmp_path, list(moving(np.arange(2 * FPS), stripes))), look=True)
-    assert not info.interlaced and not info.fields and not info.notes
+    assert not info.interlaced and info.fields in ("", PROGRESSIVE) and not info.notes
+
+
+def test_progressive_pictures_are_kept_though_the_header_calls_them_interlaced(tmp_path):
+    drawn = list(moving(np.arange(2 * FPS)))
+    path = write(tmp_path, drawn, "-flags", "+ilme+ildct", "-x264opts", "tff=1")
+    told, seen = ffmpeg.probe(path), ffmpeg.probe(path, look=True)
+    assert told.interlaced and told.notes
+    assert not seen.interlaced and seen.fields == PROGRESSIVE and not seen.notes
+    errors = [
+        np.abs(np.stack(list(ffmpeg.read_frames(path, info=info))).astype(int) - np.stack(drawn)).mean()
+        for info in (told, seen)
+    ]
+    assert errors[1] < 0.9 * errors[0]
