@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 
 from adnerf_core.audio.speech_level import speech_frames
 from adnerf_core.config import FPS, SAMPLE_RATE
+from adnerf_core.face.landmarks import CHIN, FOREHEAD_TOP
 from adnerf_core.preprocess.takes import runs
 
 GOOD_SECONDS = 30.0
@@ -43,6 +44,12 @@ APPEARANCE = ("sharpness", "highlights", "brightness")
 MIN_YAW_RANGE_DEG, MAX_YAW_RANGE_DEG = 4.0, 40.0
 """Range of the head's yaw, degrees. Below the first, views from the side are extrapolated from nothing. Above the second, the head
 hides other parts of the shoulders in every frame, so that head and body cannot be separated well."""
+
+EDGE_MARGIN = 0.01
+"""Distance of the chin from the picture's lower edge, in edges of the picture, at which it lies on it: the mesh is off by so much."""
+
+MAX_CUT_OFF = 0.1
+"""Share of the frames in which chin or forehead may lie at the picture's edge: a nod reaches it in a few."""
 
 MIN_SPEECH_SHARE = 0.4
 """Share of speech in the sound below which much of the footage teaches nothing about lips."""
@@ -131,6 +138,18 @@ def _structure(gray: UInt8[np.ndarray, "edge edge"], sigma: float) -> float:
     return float(np.sqrt(max(0.0, float(np.mean(response**2)) - noise**2)))
 
 
+def cut_off(landmarks: Float[np.ndarray, "frames landmarks 3"], size: int) -> dict[str, float]:
+    """Returns in which share of the frames chin and forehead lie at the picture's edge or beyond it.
+
+    Args:
+        landmarks: x, y in px of the frame; NaN in frames without a face (some may be, not all).
+        size: edge of the frame, px.
+    """
+    found = landmarks[np.isfinite(landmarks[:, 0, 0])]
+    chin, forehead = found[:, CHIN, 1] > (1 - EDGE_MARGIN) * size, found[:, FOREHEAD_TOP, 1] < 0
+    return {"chin": round(float(chin.mean()), 3), "forehead": round(float(forehead.mean()), 3)}
+
+
 def left_out(reasons: UInt8[np.ndarray, " frames"]) -> list[dict[str, Any]]:
     """Returns what is left out, by reason: its name, the seconds together, and the longest stretches as [start, end], s."""
     parts = []
@@ -191,6 +210,13 @@ def _head_warnings(facts: dict[str, Any]) -> list[str]:
             f"The head turns by {high - low:.0f} degrees: face the camera more, or jaw and shoulders will look ragged "
             "where it turns most."
         )
+    cut_off = facts.get("cut_off") or {}
+    if cut_off.get("chin", 0.0) > MAX_CUT_OFF:
+        texts.append(
+            "The chin lies at the lower edge of the picture, so that neck and shoulders cannot be learnt: leave room below the chin."
+        )
+    if cut_off.get("forehead", 0.0) > MAX_CUT_OFF:
+        texts.append("The forehead is cut off by the upper edge of the picture: leave room above the head.")
     return texts
 
 

@@ -27,9 +27,10 @@ from adnerf_core.errors import (
     SilentAudio,
     TooShort,
 )
+from adnerf_core.face.landmarks import CHIN, FOREHEAD_TOP
 from adnerf_core.files import ffmpeg
 from adnerf_core.preprocess import pipeline
-from adnerf_core.preprocess.footage_report import warnings
+from adnerf_core.preprocess.footage_report import cut_off, warnings
 from adnerf_core.preprocess.pipeline import STAGES, preprocess
 from adnerf_core.progress import Cancelled
 from benchmarks.badfiles import good
@@ -128,6 +129,18 @@ def test_the_footage_report_says_what_limits_quality(dataset):
 def test_a_head_that_turns_too_little_or_too_much_gives_a_warning(yaw, text):
     texts = warnings({"head_yaw_deg": yaw})
     assert texts == [] if text is None else text in texts[0]
+
+
+def test_a_chin_at_the_edge_is_told():
+    landmarks = np.full((20, 478, 3), 100.0)
+    landmarks[10:, CHIN, 1], landmarks[:10, FOREHEAD_TOP, 1], landmarks[19] = 199, 2, np.nan
+    facts = {"cut_off": cut_off(landmarks, 200)}
+    assert facts["cut_off"] == {"chin": pytest.approx(9 / 19, abs=1e-3), "forehead": 0}
+    (text,) = warnings(facts)
+    assert "leave room below the chin" in text
+    landmarks[:, FOREHEAD_TOP, 1] = -1
+    assert any("leave room above the head" in text for text in warnings({"cut_off": cut_off(landmarks, 200)}))
+    assert not warnings({"cut_off": {"chin": 0.05, "forehead": 0.05}})
 
 
 def test_a_small_face_is_told_to_be_small_and_not_blurred():
