@@ -27,6 +27,9 @@ that ever was. Noise, compression and a flickering lamp stay below it."""
 MOVING_REACH = 0.01
 """How far around such a place the plate is taken from one frame, in edges of the picture, so that what moves keeps its outline."""
 
+PLATE_ROWS = 16
+"""Rows of the plate that are computed at a time: those of all pictures fit into a processor's cache."""
+
 MAX_CORNERS, CORNER_QUALITY = 300, 0.01
 """Corners of the background that are matched to align two pictures: their largest number, and smallest strength over the strongest's."""
 
@@ -64,15 +67,21 @@ def clean_plate(
         found = [pair for pair in pairs if pair is not None]
         if len(found) > MIN_ALIGNED * len(pairs):
             pictures, masks = zip(*found, strict=True)
-    stack, clear = np.stack(pictures), np.stack(masks)
-    first = np.take_along_axis(stack, clear.argmax(0)[None, ..., None], axis=0)[0]
-    stack[~clear] = 255  # sorted last, behind the clear ones
-    stack.sort(axis=0)
+    clear = np.stack(masks)
     seen = clear.sum(0)
-    quarter, middle, three_quarters = (
-        np.take_along_axis(stack, (np.maximum(seen - 1, 0) * n // 4)[None, ..., None], axis=0)[0] for n in (1, 2, 3)
-    )
-    moving = ((three_quarters - quarter).max(-1) > MOVING_RANGE) & (seen > 3)
+    first, middle, spread = (np.empty_like(pictures[0]) for _ in range(3))
+    for top in range(0, len(clear[0]), PLATE_ROWS):
+        rows = slice(top, top + PLATE_ROWS)
+        stack, shown = np.stack([picture[rows] for picture in pictures]), clear[:, rows]
+        first[rows] = np.take_along_axis(stack, shown.argmax(0)[None, ..., None], axis=0)[0]
+        stack |= ~shown[..., None] * np.uint8(255)  # sorted last, behind the clear ones
+        stack.sort(axis=0)
+        last = np.maximum(seen[rows] - 1, 0)
+        quarter, middle[rows], three_quarters = (
+            np.take_along_axis(stack, (last * n // 4)[None, ..., None], axis=0)[0] for n in (1, 2, 3)
+        )
+        spread[rows] = three_quarters - quarter
+    moving = (spread.max(-1) > MOVING_RANGE) & (seen > 3)
     reach = 2 * round(MOVING_REACH * len(moving)) + 1
     around = cv2.dilate(cv2.medianBlur(moving.astype(np.uint8), 5), np.ones((reach, reach), np.uint8)) > 0
     plate = np.where(around[..., None], first, middle).astype(np.float32)

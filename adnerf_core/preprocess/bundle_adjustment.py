@@ -67,17 +67,25 @@ def linearise(
         motions: the head's motions.
         observed: the landmarks, (u, v), px; NaN if unknown.
     """
-    turned = np.einsum("fij,nj->fni", motions.rotation, points)
+    frames, n, _ = observed.shape
+    turned = points @ motions.rotation.transpose(0, 2, 1)
     camera = turned + motions.translation[:, None]
     inverse = -1.0 / camera[..., 2]
     projected = focal * camera[..., :2] * inverse[..., None]
     residual = projected - observed
-    by_camera = np.zeros((*residual.shape, 3))
-    by_camera[..., 0, 0] = by_camera[..., 1, 1] = focal * inverse
-    by_camera[..., 2] = projected * inverse[..., None]
-    # A small rotation w moves the turned point p by w x p, and row @ (w x p) = (p x row) @ w.
-    by_motion = np.concatenate([np.cross(turned[..., None, :], by_camera), by_camera], -1)
-    by_point = np.einsum("fnci,fij->fncj", by_camera, motions.rotation)
+    # A small rotation w moves the turned point p by w x p, and row @ (w x p) = (p x row) @ w. The rows are those of du / dX_c, (s, 0, q),
+    # and dv / dX_c, (0, s, r); written out, since numpy.cross() is slow.
+    s, (q, r), (x, y, z) = (
+        focal * inverse,
+        np.moveaxis(projected * inverse[..., None], -1, 0),
+        np.moveaxis(turned, -1, 0),
+    )
+    by_motion = np.zeros((frames, n, 2, 6))
+    by_motion[..., 0, 3] = by_motion[..., 1, 4] = s
+    by_motion[..., 0, 5], by_motion[..., 1, 5] = q, r
+    by_motion[..., 0, 0], by_motion[..., 0, 1], by_motion[..., 0, 2] = y * q, z * s - x * q, -y * s
+    by_motion[..., 1, 0], by_motion[..., 1, 1], by_motion[..., 1, 2] = y * r - z * s, -x * r, x * s
+    by_point = (by_motion[..., 3:].reshape(frames, 2 * n, 3) @ motions.rotation).reshape(frames, n, 2, 3)
     unknown = ~np.isfinite(residual[..., :1])
     residual = np.where(unknown, 0.0, residual)
     distance = np.linalg.norm(residual, axis=-1, keepdims=True)
@@ -146,9 +154,9 @@ def _normal_equations(
     """A, B, C, g and h of bundle_adjust(), without the priors. C is block-diagonal in the points."""
     r, jm, jp, jf = jacobian.residual, jacobian.by_motion, jacobian.by_point, jacobian.by_focal
     frames, n, _ = r.shape
-    a = np.einsum("fnci,fncj->fij", jm, jm)
+    a, g = _motion_equations(jacobian)
     b = np.zeros((frames, 6, 3 * n + 1))
-    b[:, :, :-1] = np.einsum("fnci,fncj->finj", jm, jp).reshape(frames, 6, 3 * n)
+    b[:, :, :-1] = (jm.swapaxes(2, 3) @ jp).transpose(0, 2, 1, 3).reshape(frames, 6, 3 * n)
     b[:, :, -1] = np.einsum("fnci,fnc->fi", jm, jf)
     c = np.zeros((3 * n + 1, 3 * n + 1))
     blocks = c[:-1, :-1].reshape(n, 3, n, 3)
@@ -156,9 +164,16 @@ def _normal_equations(
     blocks[each, :, each, :] = np.einsum("fnci,fncj->nij", jp, jp)
     c[-1, :-1] = c[:-1, -1] = np.einsum("fnci,fnc->ni", jp, jf).ravel()
     c[-1, -1] = np.sum(jf**2)
-    g = np.einsum("fnci,fnc->fi", jm, r)
     h = np.append(np.einsum("fnci,fnc->ni", jp, r).ravel(), np.sum(jf * r))
     return a, b, c, g, h
+
+
+def _motion_equations(jacobian: Linearisation) -> tuple[Float[np.ndarray, "frames 6 6"], Float[np.ndarray, "frames 6"]]:
+    """A and g of bundle_adjust(); einsum would take ten times as long."""
+    frames = len(jacobian.residual)
+    rows = jacobian.by_motion.reshape(frames, -1, 6)
+    columns = rows.transpose(0, 2, 1)
+    return columns @ rows, (columns @ jacobian.residual.reshape(frames, -1, 1))[..., 0]
 
 
 def estimate_poses(
@@ -177,8 +192,7 @@ def estimate_poses(
     """
     for _ in range(POSE_STEPS):
         jacobian = linearise(points, focal, motions, observed)
-        a = np.einsum("fnci,fncj->fij", jacobian.by_motion, jacobian.by_motion)
-        g = np.einsum("fnci,fnc->fi", jacobian.by_motion, jacobian.residual)
+        a, g = _motion_equations(jacobian)
         step = -np.linalg.solve(a, g[..., None])[..., 0]
         motions = motions.moved(step)
         if np.abs(step).max() < POSE_TOLERANCE:

@@ -20,6 +20,8 @@ stretches that are played should not break."""
 PICTURE_SIZE, BLUR_PX = 256, 2.0
 """Edge of the pictures in which the lower face is compared, px, and the standard deviation of the blur before, which makes the
 comparison indifferent to errors of the pose of a pixel or two."""
+BLUR_REACH = 8
+"""Px beyond which OpenCV's blur of that width does not reach: three standard deviations, and a margin."""
 GRID = 14
 """Columns and rows of the points at which the lower face is compared: they are .1 head units apart, half as wide as a finger."""
 COMPONENTS = 5
@@ -86,11 +88,13 @@ class LowerFace:
     def colors(self, frame: UInt8[ndarray, "size size 3"], pose: Float[ndarray, "4 4"]) -> Float[ndarray, " values"]:
         """Returns the colours, 0..1, in a frame (RGB) with the camera-to-world `pose`."""
         picture = cv2.resize(frame, (PICTURE_SIZE, PICTURE_SIZE), interpolation=cv2.INTER_AREA)
-        picture = cv2.GaussianBlur(picture, (0, 0), BLUR_PX)
         x, y, z = ((self._points - pose[:3, 3]) @ pose[:3, :3]).T
         cols = (PICTURE_SIZE / 2 + self._focal * x / -z).astype(int).clip(0, PICTURE_SIZE - 1)
         rows = (PICTURE_SIZE / 2 - self._focal * y / -z).astype(int).clip(0, PICTURE_SIZE - 1)
-        return picture[rows, cols].ravel().astype(np.float32) / 255
+        # Only the face's surroundings are blurred, with all that a blurred pixel depends on.
+        top, left = max(0, rows.min() - BLUR_REACH), max(0, cols.min() - BLUR_REACH)
+        near = picture[top : rows.max() + BLUR_REACH + 1, left : cols.max() + BLUR_REACH + 1]
+        return cv2.GaussianBlur(near, (0, 0), BLUR_PX)[rows - top, cols - left].ravel().astype(np.float32) / 255
 
 
 def _grid(face: Float[ndarray, "478 3"]) -> Float[ndarray, "points 3"]:

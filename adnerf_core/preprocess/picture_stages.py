@@ -111,7 +111,8 @@ def plate(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     def pairs() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for n, k in enumerate(chosen):
             progress(n, len(chosen))
-            yield read_rgb(work.frame(k)), read_rgb(work.mask(k))[..., :2].max(-1) / 255
+            mask = read_rgb(work.mask(k))
+            yield read_rgb(work.frame(k)), np.maximum(mask[..., 0], mask[..., 1]) / np.float32(255)
 
     made, hole, moving = background.clean_plate(pairs(), align=not still)
     write_rgb(work.out / "background.png", made)
