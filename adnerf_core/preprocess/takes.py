@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import binary_dilation
 
 from adnerf_core.config import FPS
@@ -24,6 +24,9 @@ JUMP_ALONE, JUMP_REACH = 1.8, 3
 """The same for a cut within one framing, which changes little else than the person: the change is compared with this quantile of the
 changes around it, which gestures and low frame rates raise, and a cut does not (docs/footage.md); and with the largest of the few
 changes beside it, among which a quick motion has more than one."""
+
+MAX_HELD = 3
+"""Equal pictures up to which some are missing, so that the next change counts for several. With more, it was still, or frozen."""
 
 FLASH_FRAMES = 5
 """Two jumps so close together, frames, are a flash or a hand in front of the lens, after which the same shot continues."""
@@ -90,7 +93,7 @@ def find_takes(
         thumbnails: of all frames, grey.
         equal: whether frame k + 1 is the same as frame k, see are_equal().
     """
-    jumps = find_jumps(changes)
+    jumps = find_jumps(changes, equal)
     cuts = [jump for jump in jumps if not any(0 < abs(jump - other) <= FLASH_FRAMES for other in jumps)]
     flashes = [jump for jump in jumps if jump not in cuts]
     bad = find_dissolves(thumbnails) | _washed_out(thumbnails, cuts) | _frozen(equal)
@@ -113,6 +116,15 @@ def are_equal(a: UInt8[np.ndarray, "height width 3"], b: UInt8[np.ndarray, "heig
     return cv2.norm(a, b, cv2.NORM_INF) <= EQUAL_LEVELS
 
 
+def _held(equal: Bool[np.ndarray, " changes"]) -> Int[np.ndarray, " changes"]:
+    """How many pictures are missing before each change: phones leave some out, and the next one makes up for them."""
+    held = np.zeros(len(equal), int)
+    for span in runs(equal):
+        if span.end < len(equal) and span.end - span.first <= MAX_HELD:
+            held[span.end] = span.end - span.first
+    return held
+
+
 def _frozen(equal: Bool[np.ndarray, " changes"]) -> Bool[np.ndarray, " frames"]:
     """Marks the frames of freezes."""
     frozen = np.zeros(len(equal) + 1, bool)
@@ -122,17 +134,18 @@ def _frozen(equal: Bool[np.ndarray, " changes"]) -> Bool[np.ndarray, " frames"]:
     return frozen & (frozen.mean() < MAX_FROZEN)
 
 
-def find_jumps(changes: Float[np.ndarray, " changes"]) -> list[int]:
-    """Returns the frames that differ from the frame before much more than others do; `changes` as in find_takes()."""
+def find_jumps(changes: Float[np.ndarray, " changes"], equal: Bool[np.ndarray, " changes"]) -> list[int]:
+    """Returns the frames that differ from the frame before much more than others do; arguments as in find_takes()."""
     jumps = []
+    speed = changes / (1 + _held(equal))
     for k in np.flatnonzero(changes > JUMP_LEVELS):
-        around = np.concatenate([changes[max(0, k - FPS) : k], changes[k + 1 : k + 1 + FPS]])
+        around, slower = (np.concatenate([x[max(0, k - FPS) : k], x[k + 1 : k + 1 + FPS]]) for x in (changes, speed))
         if not len(around):
             continue
         other_shot = changes[k] > CUT_LEVELS and changes[k] > CUT_RATIO * np.median(around)
-        usual = max(float(np.quantile(around, JUMP_QUANTILE)), JUMP_LEVELS / JUMP_RATIO)
-        beside = np.concatenate([changes[max(0, k - JUMP_REACH) : k], changes[k + 1 : k + 1 + JUMP_REACH]])
-        alone = changes[k] > JUMP_RATIO * usual and changes[k] > JUMP_ALONE * beside.max()
+        usual = max(float(np.quantile(slower, JUMP_QUANTILE)), JUMP_LEVELS / JUMP_RATIO)
+        beside = np.concatenate([speed[max(0, k - JUMP_REACH) : k], speed[k + 1 : k + 1 + JUMP_REACH]])
+        alone = speed[k] > JUMP_RATIO * usual and speed[k] > JUMP_ALONE * beside.max()
         if other_shot or alone:
             jumps.append(int(k) + 1)
     return jumps

@@ -111,9 +111,22 @@ def test_motion_light_and_low_rates_are_no_cuts(how):
 
 def test_jumps_stand_out_from_what_is_around_them():
     changes = np.abs(np.random.default_rng(0).normal(1.0, 0.3, 200))
-    assert find_jumps(changes) == []
+    assert find_jumps(changes, changes < 0) == []
     changes[49] = 20  # a cut
     changes[150:160] = 8  # a quick gesture
-    assert find_jumps(changes) == [50]
+    assert find_jumps(changes, changes < 0) == [50]
     changes[0] = changes[-1] = 30
-    assert find_jumps(changes) == [1, 50, 200]
+    assert find_jumps(changes, changes < 0) == [1, 50, 200]
+
+
+def test_pictures_that_a_phone_leaves_out_are_no_jumps():
+    """The picture after two that are missing changes as much as three."""
+    changes = 2.5 + np.sin(np.arange(120) / 6)
+    missing = np.arange(120) % 20
+    equal = (missing == 8) | (missing == 9)
+    late = changes.copy()
+    late[np.flatnonzero(missing == 10)] += late[np.flatnonzero(equal)].reshape(-1, 2).sum(1)
+    late[equal] = 0
+    assert find_jumps(late, late < 0) != [] == find_jumps(late, equal)
+    late[50] += 40  # a cut after two missing pictures is one still
+    assert find_jumps(late, equal) == [51]
