@@ -1,4 +1,5 @@
-"""Finds the frames in which something is before the mouth: those that do not show the lower face as most others do."""
+"""Finds the frames in which something is before the mouth: those that do not show the lower face as most others do; and what is before it
+in all frames, such as a microphone on a stand: it stays where it is in the picture while the head moves."""
 
 from __future__ import annotations
 
@@ -37,6 +38,10 @@ frame; for 10 s, all but the finger. Measured on every second frame with slightl
 MIN_RESIDUAL = 0.04
 """Least such difference, of 1 (10 grey levels): where hardly anything moves, a rare shape of the mouth has a large ratio too."""
 
+FIXED_RATIO, MIN_FIXED_CHANGE = 0.5, 0.02
+"""A place shows something that stands still if its colour, where it is in the picture, changes by less than this share of what it changes by
+where it is on the face; and by how much the latter must change, of 1: a face without texture tells nothing (docs/footage.md)."""
+
 
 def covered(
     colors: Float[ndarray, "frames values"], numbers: Int[ndarray, " frames"], count: int
@@ -71,30 +76,51 @@ def unusual(colors: Float[ndarray, "frames values"]) -> Bool[ndarray, " frames"]
     return ~fitted
 
 
+def fixed_share(colors: Float[ndarray, "frames 2 values"]) -> float:
+    """Returns the share of the lower face, 0..1, at which something is seen that stands still; 0 if the head or the camera does not tell.
+
+    Args:
+        colors: as LowerFace.colors() returns them.
+    """
+    change = np.abs(colors - np.median(colors, axis=0)).mean(0).reshape(2, -1, 3).mean(-1)
+    on_face, in_picture = change
+    return float(np.mean((in_picture < FIXED_RATIO * on_face) & (on_face > MIN_FIXED_CHANGE)))
+
+
 class LowerFace:
     """A grid of places on the surface of the lower face, and their colours in a frame."""
 
-    def __init__(self, canonical: Float[ndarray, "frames 478 3"], focal: float, size: int):
+    def __init__(
+        self, canonical: Float[ndarray, "frames 478 3"], poses: Float[ndarray, "frames 4 4"], focal: float, size: int
+    ):
         """Places the grid.
 
         Args:
             canonical: landmarks in the head frame, without NaN.
+            poses: camera-to-world, of the same frames.
             focal: focal length, px of the frames.
             size: edge of the frames, px.
         """
         self._points = _grid(np.median(canonical, axis=0))
         self._focal = focal / size * PICTURE_SIZE
+        self._usual = np.median([self._places(pose) for pose in poses], axis=0).astype(int)
 
-    def colors(self, frame: UInt8[ndarray, "size size 3"], pose: Float[ndarray, "4 4"]) -> Float[ndarray, " values"]:
-        """Returns the colours, 0..1, in a frame (RGB) with the camera-to-world `pose`."""
+    def colors(self, frame: UInt8[ndarray, "size size 3"], pose: Float[ndarray, "4 4"]) -> Float[ndarray, "2 values"]:
+        """Returns the colours, 0..1, in a frame (RGB) with the camera-to-world `pose`: of the face, and where it usually is in the picture."""
         picture = cv2.resize(frame, (PICTURE_SIZE, PICTURE_SIZE), interpolation=cv2.INTER_AREA)
-        x, y, z = ((self._points - pose[:3, 3]) @ pose[:3, :3]).T
-        cols = (PICTURE_SIZE / 2 + self._focal * x / -z).astype(int).clip(0, PICTURE_SIZE - 1)
-        rows = (PICTURE_SIZE / 2 - self._focal * y / -z).astype(int).clip(0, PICTURE_SIZE - 1)
+        places = np.stack([self._places(pose), self._usual])
         # Only the face's surroundings are blurred, with all that a blurred pixel depends on.
-        top, left = max(0, rows.min() - BLUR_REACH), max(0, cols.min() - BLUR_REACH)
-        near = picture[top : rows.max() + BLUR_REACH + 1, left : cols.max() + BLUR_REACH + 1]
-        return cv2.GaussianBlur(near, (0, 0), BLUR_PX)[rows - top, cols - left].ravel().astype(np.float32) / 255
+        low = (places.min((0, 1)) - BLUR_REACH).clip(0)
+        high = places.max((0, 1)) + BLUR_REACH + 1
+        near = cv2.GaussianBlur(picture[low[0] : high[0], low[1] : high[1]], (0, 0), BLUR_PX)
+        rows, cols = np.moveaxis(places - low, -1, 0)
+        return near[rows, cols].reshape(2, -1).astype(np.float32) / 255
+
+    def _places(self, pose: Float[ndarray, "4 4"]) -> Int[ndarray, "points 2"]:
+        """Where the places are seen, (row, column)."""
+        x, y, z = ((self._points - pose[:3, 3]) @ pose[:3, :3]).T
+        seen = PICTURE_SIZE / 2 + self._focal * np.stack([-y, x], -1) / -z[:, None]
+        return seen.astype(int).clip(0, PICTURE_SIZE - 1)
 
 
 def _grid(face: Float[ndarray, "478 3"]) -> Float[ndarray, "points 3"]:

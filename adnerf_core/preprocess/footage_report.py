@@ -51,6 +51,9 @@ EDGE_MARGIN = 0.01
 MAX_CUT_OFF = 0.1
 """Share of the frames in which chin or forehead may lie at the picture's edge: a nod reaches it in a few."""
 
+MAX_FIXED_SHARE = 0.02
+"""Share of the lower face before which something stands, above which it is told: 0.000 for everybody else (docs/footage.md)."""
+
 MIN_SPEECH_SHARE = 0.4
 """Share of speech in the sound below which much of the footage teaches nothing about lips."""
 
@@ -230,6 +233,11 @@ def _tracking_warnings(facts: dict[str, Any]) -> list[str]:
     if _value(facts, "faces", 1) > 1:
         texts.append(
             f"{facts['faces']} faces are seen: the one that speaks is used. Choose another one with `face`, or crop the video."
+        )
+    if _value(facts, "fixed_share", 0.0) > MAX_FIXED_SHARE:
+        texts.append(
+            "Something stands before the lower face all the time, such as a microphone, and is learnt as a part of it: move it below the chin "
+            "or to the side."
         )
     if (shift := _value(facts, "camera_shift", 0.0)) > MAX_CAMERA_SHIFT:
         texts.append(

@@ -10,10 +10,11 @@ import cv2
 import numpy as np
 
 from adnerf_core.config import FPS
+from adnerf_core.errors import FaceOutOfView
 from adnerf_core.files.images import read_gray, read_rgb, write_rgb
 from adnerf_core.preprocess import background, footage_report, segmentation
 from adnerf_core.preprocess.context import PreprocessContext, StageProgress
-from adnerf_core.preprocess.covered import LowerFace, covered
+from adnerf_core.preprocess.covered import LowerFace, covered, fixed_share
 from adnerf_core.preprocess.footage_report import LeftOut
 from adnerf_core.preprocess.takes import Span
 from adnerf_core.preprocess.torso_tracking import head_similarity, track_torso
@@ -27,6 +28,10 @@ MIN_FACE_COVERAGE, MIN_AREA = 0.6, 0.4
 """Least coverage of the landmarks by the head's mask, and least area of the person over that of the median frame: below them the masks
 show that nobody is there, or hardly anybody, whatever the tracker says."""
 
+MAX_FIXED = 0.15
+"""Share of the lower face before which something stands, from which it hides the mouth if the lips do not go with the sound either. A
+microphone before the chin hides 0.06 of it, one before the mouth 0.35 (docs/footage.md)."""
+
 STILL_CAMERA = 0.004
 """Motion of the background, in widths of the picture, up to which the pictures of the plate need no alignment: 2 px at 512 px."""
 
@@ -36,7 +41,7 @@ def parse(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     arrays, takes = work.arrays(), work.takes()
     size, frames = work.facts()["size"], np.flatnonzero(arrays["valid"])
     shutil.rmtree(work.out / "masks", ignore_errors=True)  # a killed run leaves incomplete files
-    lower_face = LowerFace(arrays["depose"][frames], work.facts()["focal"], size)
+    lower_face = LowerFace(arrays["depose"][frames], arrays["pose"][frames], work.facts()["focal"], size)
     shares, seen, colors = [], [], []
 
     def pictures(numbers: list[int]) -> Iterator[np.ndarray]:
@@ -59,14 +64,27 @@ def parse(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
             progress(len(shares), len(frames))
     area = np.sum(shares, axis=1)
     empty = (np.array(seen) < MIN_FACE_COVERAGE) | (area < MIN_AREA * np.median(area))
-    hidden = covered(np.array(colors)[~empty], frames[~empty], len(arrays["valid"]))
+    shown = np.array(colors)[~empty]
+    hidden = covered(shown[:, 0], frames[~empty], len(arrays["valid"]))
+    fixed = _require_mouth(fixed_share(shown), work.facts()["lag_sure"])
     work.leave_out(arrays, frames[empty], LeftOut.NO_FACE)
     work.leave_out(arrays, np.flatnonzero(hidden), LeftOut.HIDDEN)
     require_time(work, arrays["valid"], arrays["left_out"])
     work.store(arrays)
     work.remove_pictures(arrays["valid"])
     head_share, torso_share = np.mean(np.array(shares)[arrays["valid"][frames]], axis=0) / 255
-    return {"head_share": round(float(head_share), 4), "torso_share": round(float(torso_share), 4)} | _used(arrays)
+    shares = {"head_share": head_share, "torso_share": torso_share, "fixed_share": fixed}
+    return {name: round(float(share), 4) for name, share in shares.items()} | _used(arrays)
+
+
+def _require_mouth(fixed: float, lag_sure: bool) -> float:
+    """Returns the share of the lower face that something hides all the time; raises FaceOutOfView if it hides the mouth."""
+    if fixed > MAX_FIXED and not lag_sure:
+        raise FaceOutOfView(
+            "Something stands before the mouth all the time, such as a microphone.",
+            "Move it below the chin or to the side, so that the lips are seen.",
+        )
+    return fixed
 
 
 def _used(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
