@@ -287,7 +287,7 @@ def align_to_head_frame(
     motions = Motions(rotation, -np.einsum("fij,fj->fi", rotation, poses[:, :3, 3]))
     error = reproject(points, poses[valid], source.focal) - observed[:, rigid, :2]
     error_px = float(np.sqrt(np.mean(error**2))) * REFERENCE_SIZE / size
-    return HeadTrack(points, face, source.focal, motions, valid, error_px)
+    return HeadTrack(points, face, source.focal, motions, valid, error_px, error_px)
 
 
 @dataclass(frozen=True)

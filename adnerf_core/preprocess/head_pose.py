@@ -46,6 +46,7 @@ class HeadTrack:
         motions: a motion per frame.
         valid: frames whose motion is trusted; the motions of the others are filled in.
         error_px: root mean square of landmarks minus projected points, per coordinate, over valid frames, px at 512 px.
+        usual_error_px: the same in the median frame: something before the face now and then does not raise it.
     """
 
     points: Float[np.ndarray, "rigid 3"]
@@ -54,6 +55,7 @@ class HeadTrack:
     motions: Motions
     valid: Bool[np.ndarray, " frames"]
     error_px: float
+    usual_error_px: float
 
 
 def estimate_head_poses(
@@ -94,7 +96,9 @@ def estimate_head_poses(
     information = pose_information_matrix(points, focal, motions)
     smoothed = _smooth_takes(motions, predicted, linked, valid, information, takes)
     residual = project_centred(points, focal, smoothed[valid]) - observed
-    return HeadTrack(points, face, focal / scale, smoothed, valid, float(np.sqrt(np.mean(residual**2))))
+    squares = np.mean(residual**2, axis=(1, 2))
+    error_px, usual_px = float(np.sqrt(squares.mean())), float(np.sqrt(np.median(squares)))
+    return HeadTrack(points, face, focal / scale, smoothed, valid, error_px, usual_px)
 
 
 def _smooth_takes(

@@ -62,7 +62,7 @@ MAX_YAW_DEG = 60.0
 """Largest turn of the head that is learnt from, degrees: beyond it, the tracker invents the far half of the face."""
 
 MAX_REPROJECTION_PX = 1.7
-"""Largest reprojection error, px at 512 px, of a mesh that fits the face: it is at most 0.9 in good footage, and 2.1 or more if half
+"""Largest reprojection error of the median frame, px at 512 px, of a mesh that fits the face: it is at most 0.9 in good footage, and 2.1 or more if half
 of the face is not seen or the picture stands on its head (docs/footage.md)."""
 
 
@@ -201,11 +201,11 @@ def pose(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     with np.load(work.landmarks) as stored:
         landmarks, flow, left_out = stored["landmarks"], stored["flow"], stored["left_out"]
     head = estimate_head_poses(landmarks, flow, size, work.takes())
-    if head.error_px > MAX_REPROJECTION_PX:
+    if head.usual_error_px > MAX_REPROJECTION_PX:
         x, y, side = facts["footage"]["crop"]
         _refuse_turned(work, (x, y, side, side), int(np.flatnonzero(head.valid)[0]))
         raise FaceOutOfView(
-            f"No face fits what is seen (reprojection error {head.error_px:.1f} px).",
+            f"No face fits what is seen (reprojection error {head.usual_error_px:.1f} px).",
             "Show the whole face, from the front, without anything before it.",
         )
     landmarks[~head.valid] = np.nan
