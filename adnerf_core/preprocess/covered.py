@@ -50,12 +50,14 @@ def covered(
 
     Args:
         colors: colours at the same places of the face in each frame, 0..1.
-        numbers: the frames.
+        numbers: the frames; others have no mesh.
         count: the number of all frames.
     """
-    hidden = np.zeros(count, bool)
-    hidden[numbers[unusual(colors)]] = True
-    return binary_dilation(binary_opening(hidden, np.ones(MIN_HIDDEN)), iterations=HIDDEN_MARGIN)
+    differs, unknown = np.zeros(count, bool), np.ones(count, bool)
+    differs[numbers[unusual(colors)]], unknown[numbers] = True, False
+    # Where a hand covers most, no mesh was found: such a frame counts with its neighbours.
+    hidden = differs & binary_opening(differs | unknown, np.ones(MIN_HIDDEN))
+    return binary_dilation(hidden, iterations=HIDDEN_MARGIN)
 
 
 def unusual(colors: Float[ndarray, "frames values"]) -> Bool[ndarray, " frames"]:

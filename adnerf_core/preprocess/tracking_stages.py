@@ -62,8 +62,8 @@ MAX_YAW_DEG = 60.0
 """Largest turn of the head that is learnt from, degrees: beyond it, the tracker invents the far half of the face."""
 
 MAX_REPROJECTION_PX = 1.7
-"""Largest reprojection error of the median frame, px at 512 px, of a mesh that fits the face: it is at most 0.9 in good footage, and 2.1 or more if half
-of the face is not seen or the picture stands on its head (docs/footage.md)."""
+"""Largest reprojection error of the median frame, px at 512 px, of a mesh that fits the face: it is at most 0.9 in good footage, and 2.1 or
+more if half of the face is not seen or the picture stands on its head (docs/footage.md)."""
 
 
 def survey(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:

@@ -42,3 +42,13 @@ def test_changes_of_light_and_speech_cover_nothing_but_a_tenth_of_covered_frames
     assert not unusual(colors).any()
     colors[100:130, :60] = generator.uniform(0, 1, 60)
     assert np.flatnonzero(unusual(colors)).tolist() == list(range(100, 130))
+
+
+def test_a_frame_between_those_without_a_mesh_is_hidden_with_them():
+    generator = np.random.default_rng(1)
+    numbers = np.array([k for k in range(200) if k not in (80, 82, 83, 150, 151)])
+    colors = (generator.uniform(0.3, 0.7, 240) + generator.normal(0, 0.01, (len(numbers), 240))).astype(np.float32)
+    for k in (81, 84, 120):  # a single frame elsewhere is a rare shape of the mouth
+        colors[numbers == k, :60] = generator.uniform(0, 1, 60)
+    hidden = covered(colors, numbers, 200)
+    assert np.flatnonzero(hidden).tolist() == list(range(81 - HIDDEN_MARGIN, 85 + HIDDEN_MARGIN))
