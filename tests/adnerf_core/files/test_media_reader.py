@@ -192,3 +192,12 @@ def test_the_soundtrack_of_a_stream_is_the_sound_that_a_video_of_the_file_would_
     ffmpeg.write_video(tmp_path / "once.mp4", frames, soundtrack=soundtrack)
     ffmpeg.write_video(tmp_path / "twice.mp4", frames, audio=path)
     assert (tmp_path / "once.mp4").read_bytes() == (tmp_path / "twice.mp4").read_bytes()
+
+
+def test_footage_that_is_scaled_has_square_pixels_in_the_size_that_is_stored(tmp_path):
+    """The rounding of an edge to even px would be told as the pixels' shape, for which the width would be changed in reading."""
+    source, stored = tmp_path / "wide.mp4", tmp_path / "footage.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc=s=2000x94:r=25:d=0.08", "-vf", "setsar=1", "-c:v", "libx264", source)
+    assert len(list(ffmpeg.read_frames(source, size=(64, 2), footage=stored, exact=False))) == 2
+    info = ffmpeg.probe(stored)
+    assert (info.width, info.height) == (1920, 90)
