@@ -15,10 +15,10 @@ from adnerf_core.files.run_dir import atomic, read_json, write_json
 from adnerf_core.preprocess.footage_report import LeftOut
 from adnerf_core.preprocess.takes import Span
 
-SCRATCH_LAYOUT = 4
+SCRATCH_LAYOUT = 5
 """Version of the intermediate files. Those of another version are discarded, and preprocessing starts afresh."""
 
-RECORDS = ("media", "survey", "track", "pose", "align", "parse", "torso", "plate")
+RECORDS = ("media", "survey", "track", "pose", "parse", "align", "torso", "plate")
 """The records of the stages, in order; the first is that of the probe."""
 
 StageProgress = Callable[[float, float], None]

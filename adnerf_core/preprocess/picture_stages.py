@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 
 from adnerf_core.config import FPS
-from adnerf_core.errors import FaceOutOfView
 from adnerf_core.files.images import read_gray, read_rgb, write_rgb
 from adnerf_core.preprocess import background, footage_report, segmentation
 from adnerf_core.preprocess.context import PreprocessContext, StageProgress
@@ -27,10 +26,6 @@ its outline, where the background would move with them."""
 MIN_FACE_COVERAGE, MIN_AREA = 0.6, 0.4
 """Least coverage of the landmarks by the head's mask, and least area of the person over that of the median frame: below them the masks
 show that nobody is there, or hardly anybody, whatever the tracker says."""
-
-MAX_FIXED = 0.15
-"""Share of the lower face before which something stands, from which it hides the mouth if the lips do not go with the sound either. A
-microphone before the chin hides 0.06 of it, one before the mouth 0.35 (docs/footage.md)."""
 
 STILL_CAMERA = 0.004
 """Motion of the background, in widths of the picture, up to which the pictures of the plate need no alignment: 2 px at 512 px."""
@@ -66,25 +61,14 @@ def parse(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     empty = (np.array(seen) < MIN_FACE_COVERAGE) | (area < MIN_AREA * np.median(area))
     shown = np.array(colors)[~empty]
     hidden = covered(shown[:, 0], frames[~empty], len(arrays["valid"]))
-    fixed = _require_mouth(fixed_share(shown), work.facts()["lag_sure"])
     work.leave_out(arrays, frames[empty], LeftOut.NO_FACE)
     work.leave_out(arrays, np.flatnonzero(hidden), LeftOut.HIDDEN)
     require_time(work, arrays["valid"], arrays["left_out"])
     work.store(arrays)
     work.remove_pictures(arrays["valid"])
     head_share, torso_share = np.mean(np.array(shares)[arrays["valid"][frames]], axis=0) / 255
-    shares = {"head_share": head_share, "torso_share": torso_share, "fixed_share": fixed}
+    shares = {"head_share": head_share, "torso_share": torso_share, "fixed_share": fixed_share(shown)}
     return {name: round(float(share), 4) for name, share in shares.items()} | _used(arrays)
-
-
-def _require_mouth(fixed: float, lag_sure: bool) -> float:
-    """Returns the share of the lower face that something hides all the time; raises FaceOutOfView if it hides the mouth."""
-    if fixed > MAX_FIXED and not lag_sure:
-        raise FaceOutOfView(
-            "Something stands before the mouth all the time, such as a microphone.",
-            "Move it below the chin or to the side, so that the lips are seen.",
-        )
-    return fixed
 
 
 def _used(arrays: dict[str, np.ndarray]) -> dict[str, Any]:

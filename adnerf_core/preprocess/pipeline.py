@@ -34,8 +34,8 @@ STAGES: dict[str, Callable[[PreprocessContext, StageProgress], dict[str, Any]]] 
     "survey": tracking_stages.survey,
     "track": tracking_stages.track_face,
     "pose": tracking_stages.pose,
-    "align": tracking_stages.align,
     "parse": picture_stages.parse,
+    "align": tracking_stages.align,  # it has to know where the lips are hidden: they seem to rest there
     "torso": picture_stages.torso,
     "plate": picture_stages.plate,
 }

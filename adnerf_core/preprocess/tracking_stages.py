@@ -61,6 +61,10 @@ forehead is 5 %, half a face is 40 % and more."""
 MAX_YAW_DEG = 60.0
 """Largest turn of the head that is learnt from, degrees: beyond it, the tracker invents the far half of the face."""
 
+MAX_FIXED = 0.15
+"""Share of the lower face before which something stands, from which it hides the mouth if the lips do not go with the sound either. A
+microphone before the chin hides 0.06 of it, one before the mouth 0.35 (docs/footage.md)."""
+
 MAX_REPROJECTION_PX = 1.7
 """Largest reprojection error of the median frame, px at 512 px, of a mesh that fits the face: it is at most 0.9 in good footage, and 2.1 or
 more if half of the face is not seen or the picture stands on its head (docs/footage.md)."""
@@ -258,6 +262,11 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     offset = av_sync.estimate_av_offset(samples, opening)
     if not offset.reliable and (still := still_lips(opening)).any():  # somebody else may be heard there
         offset = av_sync.estimate_av_offset(samples, np.where(still, np.nan, opening))
+    if work.facts()["fixed_share"] > MAX_FIXED and not offset.reliable:
+        raise FaceOutOfView(
+            "Something stands before the mouth all the time, such as a microphone.",
+            "Move it below the chin or to the side, so that the lips are seen.",
+        )
     if offset.unrelated:
         raise NoSpeech(
             f"The lip movements do not match the sound (correlation {offset.correlation:.2f} at the best offset)."
