@@ -79,13 +79,7 @@ def read_frames(
         MediaTooLarge, MediaTooLong: at the limits of probe() and of the process.
     """
     info = info or probe(path)
-    if not info.has_video:
-        raise NoVideo("The video has no pictures.")
-    if info.proprietary:
-        raise NotMedia(
-            "The video is Dolby Vision without a base layer (profile 5), whose colors other programs cannot read.",
-            "Export it as SDR, HLG or HDR10, and send that.",
-        )
+    _require_pictures(info)
     width, height = size or (crop or (0, 0, info.width, info.height))[2:]
     number = max(1, round((MAX_SECONDS if duration_s is None else duration_s) * fps))
     # No seeking to the very start: a Matroska file whose end, and with it the index, is cut off cannot do that.
@@ -106,6 +100,17 @@ def read_frames(
     outputs += beside_sound(source, info, number / fps)
     with running(merged(info, *outputs)) as child:
         yield from _raw_frames(child, height, width)
+
+
+def _require_pictures(info: MediaInfo) -> None:
+    """Raises NoVideo if a file has no pictures, and NotMedia if their colours would be wrong."""
+    if not info.has_video:
+        raise NoVideo("The video has no pictures.")
+    if info.proprietary:
+        raise NotMedia(
+            "The video is Dolby Vision without a base layer (profile 5), whose colors other programs cannot read.",
+            "Export it as SDR, HLG or HDR10, and send that.",
+        )
 
 
 def _raw_frames(child: FfmpegProcess, height: int, width: int) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
