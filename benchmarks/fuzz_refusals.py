@@ -28,7 +28,7 @@ VALID_BUT_REFUSED_VALUES = {
     "POST /v1/keys/{key_id}/rotate": {"/expires_at"},
     "POST /v1/uploads": {"Upload-Metadata"},  # a key that comes twice
     # Both a file and an upload: `oneOf` excludes it, but Schemathesis's edge cases ignore that.
-    "POST /v1/subjects": {"/upload_id", "/consent_upload_id"},
+    "POST /v1/subjects": {"/upload_id", "/consent_upload_id", "/sample"},
     "POST /v1/subjects/import": {"/upload_id"},
     "POST /v1/verify": {"/upload_id"},
     "POST /v1/videos": {  # combinations

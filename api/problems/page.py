@@ -18,10 +18,12 @@ STYLE = """
 body { margin: 2rem auto; max-width: 46rem; padding: 0 1rem }
 section { border-top: 1px solid #8886; padding: .5rem 0 1rem }
 section:target { outline: 3px solid #e90; outline-offset: .5rem }
-h3 { font-family: ui-monospace, monospace; margin: .5rem 0 }
+h3 { font-family: ui-monospace, monospace; margin: .5rem 0; overflow-wrap: anywhere }
 h3 a { color: inherit; text-decoration: none }
-h3 span { float: right; font-weight: normal; opacity: .7 }
-pre { background: #8882; overflow-x: auto; padding: .75rem }
+h3 span { float: right; font-weight: normal }
+main > p > a { color: light-dark(#98193a, #ffa9ba) }
+summary { cursor: pointer }
+pre { background: #8882; padding: .75rem; white-space: pre-wrap; overflow-wrap: anywhere }
 """
 POLICY = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(sha256(STYLE.encode()).digest()).decode()}'; "
@@ -34,12 +36,13 @@ def page() -> str:
     problems = "".join(_problem(code, problem) for code, problem in PROBLEMS.items())
     failures = "".join(_section(f"job-{code}", code, "job", _remedy(remedy)) for code, remedy in _failures())
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Problems</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Help with errors</title>'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style>'
-        f"<h1>Problems</h1><p>Errors are <code>application/problem+json</code>. <code>code</code> is stable; "
+        f'<main><p><a href="/">To the page</a></p><h1>Help with errors</h1>'
+        f"<h2>Why requests are refused</h2><p>Errors are <code>application/problem+json</code>. <code>code</code> is stable; "
         f"<code>detail</code> says what is wrong and what to do about it.</p>{problems}"
         f"<h2>Why jobs fail</h2><p>These are the values of a job's <code>error.code</code>, besides <code>internal_error</code>; "
-        f"<code>error.message</code> says what exactly is wrong.</p>{failures}</html>"
+        f"<code>error.message</code> says what exactly is wrong.</p>{failures}</main></html>"
     )
 
 
@@ -47,7 +50,7 @@ def _problem(code: str, problem: ProblemType) -> str:
     example = {"type": f"{ERRORS_PAGE}#{code}", "title": problem.title, "status": problem.status}
     example |= {"detail": f"{problem.title}. {problem.remedy}", "code": code, "remedy": problem.remedy}
     explanation = f"<p>{escape(problem.title)}. {escape(problem.explanation)}</p>"
-    listing = f"<pre>{escape(json.dumps(example, indent=2))}</pre>"
+    listing = f"<details><summary>The answer</summary><pre>{escape(json.dumps(example, indent=2))}</pre></details>"
     return _section(code, code, str(problem.status), explanation + _remedy(problem.remedy) + listing)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from fastapi import APIRouter, Path
 from sqlalchemy.orm import Session
 
+from adnerf_core.config import PresetName
 from api.auth import AdminDep, CallerDep
 from api.deps import ReadSession, SettingsDep, WriteSession
 from api.openapi.responses import JSON_CODES, problems
@@ -15,8 +16,9 @@ from api.requests.json_body import JsonBody
 from api.schemas import owners as schemas
 from storage.database import models
 from storage.settings import Settings
-from storage.tables import quotas
+from storage.tables import quotas, workers
 from storage.tables.api_keys import OWNER
+from storage.tables.estimates import Estimates
 
 router = APIRouter(prefix="/v1", tags=["owners"])
 
@@ -39,6 +41,7 @@ def get_me(caller: CallerDep, settings: SettingsDep, session: ReadSession) -> sc
             consent_clip=settings.consent_clip,
             consent_clip_bytes=settings.max_consent_clip_bytes,
         ),
+        presets=_presets(session, settings),
     )
 
 
@@ -66,6 +69,15 @@ def patch_owner(
     if_match.check(lambda: _owner(session, settings, owner))
     quotas.set_overrides(session, owner, patch.model_dump(exclude_unset=True))
     return _owner(session, settings, owner)
+
+
+def _presets(session: Session, settings: Settings) -> list[schemas.TrainablePreset]:
+    """The presets that live workers can train; all while there is no worker."""
+    alive = workers.alive(session, within_s=settings.worker_silence_s)
+    too_slow = {"paper"} if alive and not any("memory_bytes" in each.device for each in alive) else set()
+    estimates = Estimates(session)
+    names = [name for name in get_args(PresetName) if name not in too_slow]
+    return [schemas.TrainablePreset(name=name, ready_s=estimates.from_footage(name)) for name in names]
 
 
 def _owner(session: Session, settings: Settings, owner: str) -> schemas.Owner:

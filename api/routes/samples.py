@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
@@ -12,6 +14,7 @@ from api.openapi import responses
 from api.openapi.responses import problems
 from api.schemas import resources
 from api.services import samples
+from storage.settings import Settings
 
 router = APIRouter(prefix="/v1/samples", tags=["samples"])
 
@@ -37,5 +40,9 @@ def get_samples(caller: CallerDep) -> resources.Samples:
 )
 async def get_sample(sample_name: samples.SampleName, caller: CallerDep, settings: SettingsDep) -> FileResponse:
     """`person`: footage of a synthetic speaker; `speech`: a synthetic speech. The first request waits until they are made."""
-    path = await to_thread.run_sync(samples.sample, settings, sample_name, limiter=_maker)
-    return FileResponse(path, media_type=MEDIA_TYPES[sample_name])
+    return FileResponse(await sample_file(settings, sample_name), media_type=MEDIA_TYPES[sample_name])
+
+
+async def sample_file(settings: Settings, name: samples.SampleName) -> Path:
+    """Returns the path of a sample, once it is made. Raises NotFound."""
+    return await to_thread.run_sync(samples.sample, settings, name, limiter=_maker)

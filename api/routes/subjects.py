@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Annotated, Any
 
 from anyio import sleep
@@ -25,6 +25,7 @@ from api.requests.json_body import JsonBody, validate_json
 from api.requests.multipart import FileRule, Form, parse_multipart
 from api.requests.quota_precheck import require_quota
 from api.responses import serializers
+from api.routes.samples import sample_file
 from api.routes.stored_object import object_response
 from api.schemas import base, resources
 from api.services import subjects
@@ -83,7 +84,7 @@ async def _form(
     dependencies=[require_quota("subjects", "queued_jobs", "stored_bytes")],
     openapi_extra=responses.form(
         resources.SubjectForm,
-        either=("video", "upload_id"),
+        either=("video", "upload_id", "sample"),
         video="the person speaking, facing the camera, 8 s to 10 min",
         consent_clip="the person speaking the consent, a video with sound of 2 to 60 s: an unknown field unless `limits.consent_clip` of "
         "GET /v1/me is `optional` or `required`",
@@ -106,8 +107,13 @@ async def create_subject(
     face = validate_json(FaceChoice, form.values.pop("face"), "face") if "face" in form.values else None
     texts = form.parse(resources.SubjectForm)
     sources = {"owner": caller.owner, "database": database, "store": store}
+    sample = await _sample(form, texts, settings)
 
     def store_footage() -> tuple[str, subjects.StoredFootage]:
+        if sample is not None:
+            with sample.open("rb") as file, store.create_incoming() as copy:
+                copy.copy_from(file)
+                return "Sample person", subjects.store_footage(store, copy)
         video = file_or_upload(form, "video", texts.upload_id, rules["video"], **sources)
         clip = _consent_clip(form, texts, settings, rules, sources)
         return video.name, subjects.store_footage(store, video.file, clip)
@@ -292,6 +298,15 @@ async def get_report(
     """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
     key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "report_key", owner=caller.owner))
     return await object_response(request, turns, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
+
+
+async def _sample(form: Form, texts: resources.SubjectForm, settings: Settings) -> Path | None:
+    """The footage of the sample person, if the form asks for it: nobody's consent is needed. Raises NotFound, Problem `validation_failed`."""
+    if texts.sample is None:
+        return None
+    if form.files or texts.upload_id or texts.consent_upload_id:
+        raise validation_problem("Send either `sample` or files", "sample")
+    return await sample_file(settings, texts.sample)
 
 
 def _consent_clip(

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from adnerf_core.config import PresetName
 from api.schemas.base import Input, Name, Output, Time
 from storage.tables.api_keys import OWNER, Scope
 
@@ -94,6 +95,15 @@ class Limits(Output):
     consent_clip_bytes: int
 
 
+class TrainablePreset(Output):
+    """A preset that the workers of this service can train."""
+
+    name: PresetName
+    ready_s: float | None = Field(
+        description="seconds from an upload until its subject is ready, from how long earlier ones took; null: unknown"
+    )
+
+
 class Me(Output):
     """The caller of the request."""
 
@@ -102,3 +112,4 @@ class Me(Output):
     key: Key | None = Field(description="null on a service without keys")
     quotas: Quotas
     limits: Limits
+    presets: list[TrainablePreset] = Field(description="`paper` is missing while all workers lack a GPU")

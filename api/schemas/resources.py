@@ -40,6 +40,9 @@ class SubjectForm(Input):
     upload_id: str | None = Field(
         None, max_length=100, description="id of a complete upload that replaces the file `video`"
     )
+    sample: Literal["person"] | None = Field(
+        None, description="`person` takes the footage of the sample person (GET /v1/samples) in place of `video`"
+    )
     consent_upload_id: str | None = Field(
         None, max_length=100, description="id of a complete upload that replaces the file `consent_clip`"
     )

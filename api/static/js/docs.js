@@ -1,4 +1,8 @@
-// Swagger UI with the service's own OpenAPI document.
+// Swagger UI with the service's own OpenAPI document, in the colours of the system.
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const color = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", color);
+color();
 window.SwaggerUIBundle({
   url: "/openapi.json",
   dom_id: "#swagger-ui",

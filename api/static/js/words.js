@@ -21,8 +21,6 @@ export const videoState = (video, subject) => (subject?.consent.withdrawn_at ? "
 /** What a state is called. */
 export const stateName = (state) => t(`state.${state}`);
 
-export const PRESETS = ["draft", "standard", "high", "paper"];
-
 /** The name of a video: its title, or what it is. */
 export const videoTitle = (video) => video.title || t(video.idle_s ? "video.silent" : "video.speaking");
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -69,6 +72,17 @@ def test_a_download_is_a_redirect_to_a_signed_link(linked):
     assert f"{video['id']}.mp4" in file.headers["content-disposition"]
     part = client.get(video["links"]["file"], headers={"Range": "bytes=5-9"}, follow_redirects=True)
     assert (part.status_code, part.content) == (206, CONTENT[5:10])
+
+
+def test_the_documented_rules_of_the_bucket_let_the_page_read_links_and_no_other_page(linked, s3_server):
+    client, make = linked
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    rules = json.loads(re.search(r'```json\n(\{\s+"CORSRules".*?)```', page, re.DOTALL)[1])
+    s3_server.client().put_bucket_cors(Bucket=BUCKET, CORSConfiguration=rules)
+    link = client.get(make.ready_video(make.ready_subject(), CONTENT)["links"]["file"]).headers["location"]
+    for origin, allowed in (("https://adnerf.example", "https://adnerf.example"), ("https://other.example", None)):
+        answer = httpx.get(link, headers={"Origin": origin})
+        assert (answer.content, answer.headers.get("access-control-allow-origin")) == (CONTENT, allowed)
 
 
 def test_requests_without_content_are_answered_without_a_redirect(linked):

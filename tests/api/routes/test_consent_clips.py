@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from api.app import create_app
+from api.services import samples
 from storage import object_places
 from storage.database.models import Subject
 from storage.objects.base import ANY_AGE_S
@@ -146,12 +147,19 @@ def test_a_clip_of_no_media_or_too_large_is_refused_as_footage_is(client, app, s
 
 
 @pytest.mark.parametrize("wanted", ["required"])
-def test_where_a_clip_is_required_none_is_made_without_it(client, app, spoken, wanted):
+def test_where_a_clip_is_required_only_the_sample_person_is_made_without_it(client, app, settings, spoken, wanted):
     assert client.get("/v1/me").json()["limits"]["consent_clip"] == wanted
     missing = check_problem(post(client, {}), "validation_failed")
     assert missing["errors"][0]["pointer"] == "/consent_clip" and "2 to 60 s" in missing["detail"]
     assert stored(app) == []
     assert post(client, {"consent_clip": ("yes.mp4", spoken["good"])}).status_code == 202
+    (settings.data_dir / "samples").mkdir()
+    (settings.data_dir / "samples" / samples.FILES["person"]).write_bytes(VIDEO)
+    check_problem(post(client, {}, sample="person"), "validation_failed")  # with footage of somebody's
+    form = {"consent": (None, CONSENT), "sample": (None, "person")}
+    subject = client.post("/v1/subjects", files=form).json()
+    assert (subject["name"], subject["consent"]["clip_sha256"]) == ("Sample person", None)
+    assert client.get(subject["links"]["footage"]).content == VIDEO
 
 
 @pytest.mark.parametrize("wanted", ["off"])

@@ -31,7 +31,7 @@ def test_the_page_s_files_are_served_and_name_no_other_host(client, path):
     hosts = set(re.findall(r"https?://[\w.]+", answer.text))
     assert hosts <= {"http://www.w3.org"}, "the name of SVG's namespace is no address"
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", answer.text)
-    most = 550 if path.suffix == ".css" else 500 if path.parent.name == "texts" else 300
+    most = 500 if path.parent.name == "texts" else 400 if path.suffix == ".css" else 300
     assert answer.text.count("\n") < most
 
 

@@ -12,7 +12,8 @@ import pytest
 from api.app import create_app
 from api.requests import arrivals
 from api.routes import verify
-from storage.tables import api_keys, quotas, verifications
+from storage.tables import api_keys, quotas, verifications, workers
+from storage.tables.estimates import FIRST_S
 from tests.api.conftest import AUDIO, VIDEO, Maker, check_problem, serving
 
 AT_ONCE = 50
@@ -211,6 +212,14 @@ def test_me_shows_owner_scopes_key_and_quotas(client, app):
     assert (me["owner"], me["scopes"], me["key"]["owner"]) == ("ann", ["read"], "ann")
     assert set(me["quotas"]) == set(quotas.NAMES)
     assert all(quota["used"] == 0 < quota["limit"] for quota in me["quotas"].values())
+    assert [each["name"] for each in me["presets"]] == ["draft", "standard", "high", "paper"]
+    assert me["presets"][0]["ready_s"] == FIRST_S["preprocess", None] + FIRST_S["train", "draft"]
+    with app.state.database.session() as session:
+        workers.register(session, "w", host="h", queues=["cpu"], device={"name": "cpu"})
+    assert "paper" not in str(client.get("/v1/me", headers=ann).json()["presets"])
+    with app.state.database.session() as session:
+        workers.register(session, "w", host="h", queues=["cpu"], device={"name": "H200", "memory_bytes": 1})
+    assert "paper" in str(client.get("/v1/me", headers=ann).json()["presets"])
 
 
 def test_a_key_for_a_repeated_request_does_not_put_off_the_refusal(tight):

@@ -1,6 +1,6 @@
 // A new person: footage, name, consent, quality.
 
-import { write } from "../api.js";
+import { read, write } from "../api.js";
 import { importBundle, isBundle } from "../bundle.js";
 import { draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
@@ -8,12 +8,11 @@ import { bytes, duration } from "../format.js";
 import { cameraRecorder } from "../form/camera.js";
 import { consentClip, DRAFT as CLIP } from "../form/consent_clip.js";
 import { judgeFootage } from "../judge.js";
-import { act, attempt, bar, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
-import { hasSamples, sample, takeTrial } from "../samples.js";
+import { attempt, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
+import { sampleButton } from "../samples.js";
 import { t } from "../text.js";
 import { forgetUnfinished, unfinished } from "../tus.js";
 import { send } from "../upload_progress.js";
-import { PRESETS } from "../words.js";
 
 const DRAFT = "adnerf-new-subject";
 const ADVICE = [1, 2, 3, 4];
@@ -24,6 +23,8 @@ export async function createView(main, _args, signal) {
   const typed = JSON.parse(sessionStorage.getItem(DRAFT) ?? "{}");
   const keep = (name, value) => sessionStorage.setItem(DRAFT, JSON.stringify(Object.assign(typed, { [name]: value })));
   const kept = draft("footage", () => ({ file: null, about: null }));
+  const { presets } = await read("/v1/me", { signal });
+  if (!presets.some((each) => each.name === typed.preset)) typed.preset = "standard";
 
   const name = h("input", { type: "text", maxlength: 200, value: typed.name ?? "", autocomplete: "off", oninput: () => keep("name", name.value) });
   const consent = h("textarea", { rows: 3, maxlength: 10_000, required: true, value: typed.consent ?? "", oninput: () => keep("consent", consent.value) });
@@ -98,39 +99,14 @@ export async function createView(main, _args, signal) {
   const bundle = h("input", { type: "file", accept: ".zip,application/zip", hidden: true, onchange: () => (choose(bundle.files[0]), (bundle.value = "")) });
   const carried = h("button", { class: "button small", type: "button", onclick: () => bundle.click() }, icon("open"), t("bundle.import"));
 
-  const useSample = async () => {
-    const file = await sample("person", signal);
-    for (const [input, text] of [[name, t("sample.name")], [consent, t("sample.consent")]]) {
-      input.value = text;
-      input.dispatchEvent(new Event("input"));
-    }
-    choose(file);
-    await judging;
-    return kept.file === file;
-  };
-  const drawing = async () => {
-    const waiting = bar(t("sample.drawing"));
-    waiting.update({ share: null });
-    refused.replaceChildren(waiting);
-    return useSample().finally(() => waiting.remove());
-  };
-  const trial = act(t("sample.person.use"), "spark", drawing, refused);
-  trial.classList.add("small");
-  trial.hidden = true;
-  hasSamples(signal).then((there) => {
-    trial.hidden = !there;
-    if (!there || !takeTrial()) return;
-    form.elements.preset.value = "draft"; // who tries wants to see something soon
-    keep("preset", "draft");
-    attempt(trial, refused, drawing).then((taken) => taken && !signal.aborted && form.requestSubmit());
-  });
+  const trial = sampleButton(t("sample.try"), refused, signal, "small");
 
   const create = async (uploaded, spoken) => {
     const form = new FormData();
     form.set("upload_id", uploaded);
     if (spoken) form.set("consent_upload_id", spoken);
     form.set("name", name.value.trim() || kept.file.name);
-    form.set("preset", typed.preset ?? "standard");
+    form.set("preset", typed.preset);
     form.set("consent", consent.value);
     form.set("may_improve_others", improve.checked);
     return write("POST", "/v1/subjects", form, { "Idempotency-Key": uploaded });
@@ -176,7 +152,7 @@ export async function createView(main, _args, signal) {
       field(t("consent"), consent, t("consent.hint")),
       clip.element,
       h("div", { class: "stack" }, h("label", { class: "check" }, improve, t("improve")), h("p", { class: "faint small" }, t("improve.hint"))),
-      choice(t("preset"), "preset", PRESETS.map((id) => ({ id, name: t(`preset.${id}`), text: t(`preset.${id}.text`) })), typed.preset ?? "standard", (id) => keep("preset", id)),
+      choice(t("preset"), "preset", presets.map(presetOption), typed.preset, (id) => keep("preset", id)),
       problem,
       h("div", { class: "make-bar" }, sending, submit),
     ),
@@ -185,6 +161,12 @@ export async function createView(main, _args, signal) {
   main.append(h("a", { class: "up", href: "#/people" }, icon("back"), t("nav.people")), h("h1", {}, t("people.add")), form);
   return t("people.add");
 }
+
+const presetOption = ({ name: id, ready_s: ready }) => ({
+  id,
+  name: t(`preset.${id}`),
+  text: [t(`preset.${id}.text`), ready && t("preset.here", { time: duration(ready) })].filter(Boolean).join(" "),
+});
 
 /** Says that an upload of before can go on, if one can. */
 function resumeNote() {

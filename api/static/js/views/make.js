@@ -6,7 +6,7 @@ import { videoForm } from "../form/form.js";
 import { active, follow } from "../jobs.js";
 import { field } from "../parts.js";
 import { t } from "../text.js";
-import { beginTrial, hasSamples } from "../samples.js";
+import { sampleButton } from "../samples.js";
 import { personCard } from "./people.js";
 
 const CHOSEN = "adnerf-person";
@@ -69,14 +69,15 @@ function comingList() {
 }
 
 function hero(signal) {
-  const trial = h("a", { class: "button large", href: "#/new", hidden: true, onclick: beginTrial }, icon("spark"), t("sample.try"));
-  hasSamples(signal).then((there) => (trial.hidden = !there));
+  const problem = h("div", {});
+  const trial = sampleButton(t("sample.try"), problem, signal, "large");
   return h(
     "section",
     { class: "hero" },
     h("h1", {}, t("hero.title")),
     h("p", { class: "lead" }, t("hero.text")),
     h("div", { class: "row" }, h("a", { class: "button primary large", href: "#/new" }, icon("plus"), t("people.first")), trial),
+    problem,
     h("ol", { class: "steps" }, STEPS.map((sign) => h("li", {}, icon(sign), h("h2", {}, t(`hero.${sign}`)), h("p", {}, t(`hero.${sign}.text`))))),
   );
 }

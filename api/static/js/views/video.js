@@ -3,7 +3,7 @@
 import { list, mediaUrl, named, page, picture, read, write } from "../api.js";
 import { announce, fill, h, icon } from "../dom.js";
 import { settingsLike } from "../form/form.js";
-import { bytes, when } from "../format.js";
+import { bytes, number, when } from "../format.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
 import { titleHeading } from "../rename.js";
@@ -16,6 +16,8 @@ import * as words from "../words.js";
 
 /** Videos that are offered for a comparison: the newest. */
 const OFFERED = 50;
+/** How many times larger than its own size a video looks soft: that is said. */
+const ENLARGED = 1.5;
 
 export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
@@ -102,8 +104,13 @@ export async function videoView(main, [id], signal) {
     shown = { player, download, saved };
     showTitle();
     offer(compare, video, signal);
+    const enlarged = h("p", { class: "faint small" });
+    new ResizeObserver(() => {
+      const times = player.clientWidth / video.width;
+      enlarged.textContent = times < ENLARGED ? "" : t("video.enlarged", { times: number(times, 1), width: video.width, height: video.height });
+    }).observe(player);
     place.append(
-      h("div", { class: "stage" }, player),
+      h("div", { class: "stage" }, player, enlarged),
       ...(video.warnings ?? []).map((each) => noteBox(each.message)),
       h("div", { class: "row" }, download, saved, share(), another(), remove()),
       h("div", { class: "split" }, h("section", { class: "panel" }, h("h2", {}, t("video.about")), factList(words.facts(video))), h("div", {}, compare, h("p", { class: "faint small" }, t("video.signed"), " ", h("a", { href: "#/verify" }, t("nav.verify"))))),
