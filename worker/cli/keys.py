@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
-from sqlalchemy import select
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 from typer import Argument, BadParameter, Option
 
-from storage.database.models import LOCAL, Key, now
+from storage.database.models import LOCAL, Key, Subject, now
 from storage.tables import api_keys
 from worker.cli.options import DataDir, key_name, operator_database, owner_name
 
@@ -53,7 +54,9 @@ def create(
     with operator_database(data_dir) as (database, _):
         with database.session() as session:
             key, token = api_keys.create(session, owner=owner, name=name, scopes=granted, expires_at=_from_now(expires))
-        print(f"{key.id} of {key.owner} ({', '.join(key.scopes)}). Its token, which is shown this once:\n{token}")
+            shut = _shut_subjects(session)
+        hint = f"No key opens the subjects ({shut}) of before there were keys: make one with --owner {LOCAL}. " if shut else ""
+        print(f"{key.id} of {key.owner} ({', '.join(key.scopes)}). {hint}Its token, which is shown this once:\n{token}")
 
 
 @app.command("list")
@@ -98,6 +101,13 @@ def revoke(key_id: KeyId, data_dir: DataDir = None) -> None:
         with database.session() as session:
             key = api_keys.revoke(session, key_id)
         print(f"{key.id} of {key.owner} is revoked.")
+
+
+def _shut_subjects(session: Session) -> int:
+    """The number of subjects that were made before there were keys, if no key of theirs exists."""
+    if session.scalar(select(Key.id).where(Key.owner == LOCAL).limit(1)) is not None:
+        return 0
+    return session.scalar(select(func.count()).select_from(Subject).where(Subject.owner == LOCAL))
 
 
 def _state(key: Key) -> str:

@@ -35,6 +35,15 @@ def test_a_key_is_made_with_the_given_values(adnerf, house):
     assert (plain.owner, plain.scopes, plain.expires_at) == ("local", ["read", "write"], None)
 
 
+def test_who_makes_the_first_key_for_another_owner_hears_how_to_open_what_was_there(adnerf, house):
+    house.submit_subject()
+    assert "the subjects (1) of before there were keys: make one with --owner local" in adnerf(
+        "keys", "create", "--name", "laptop", "--owner", "ann"
+    )
+    make_key(adnerf)
+    assert "--owner local" not in adnerf("keys", "create", "--name", "laptop", "--owner", "ann")
+
+
 def test_keys_are_listed_without_their_secrets(adnerf):
     ids, tokens = zip(*(make_key(adnerf, "--owner", owner) for owner in ("ann", "bob")), strict=True)
     listed = adnerf("keys", "list")

@@ -25,7 +25,7 @@ export async function subjectView(main, [id], signal) {
   let subject = await read(path, { signal });
   const names = ["head", "work", "footage", "quality", "speak", "videos", "more", "problem", "film"];
   const part = Object.fromEntries(names.map((name) => [name, h("div", {})]));
-  const grown = h("figure", { class: "grown" }, h("img", { alt: t("preview.alt", { name: subject.name }), width: 480, height: 240 }), h("figcaption", { class: "faint small" }, t("preview.strip")));
+  const grown = h("figure", { class: "grown" }, h("img", { alt: "", width: 480, height: 240 }), h("figcaption", { class: "faint small" }, t("preview.strip")));
   const soon = h("p", { class: "faint small" }, t("preview.soon"));
   const film = h("div", { class: "film" }, part.film, soon, grown);
   const about = h("div", {}, part.footage, part.quality, part.more);
@@ -57,6 +57,7 @@ export async function subjectView(main, [id], signal) {
     split.classList.toggle("single", ready || withdrawn);
     about.classList.toggle("three", ready || withdrawn);
     grown.hidden = !subject.links.preview;
+    grown.firstChild.alt = t("preview.alt", { name: subject.name });
     soon.hidden = Boolean(subject.links.preview) || !job;
     if (subject.links.preview && !ready) picture(grown.firstChild, subject.links.preview, signal).catch(() => {});
   };
