@@ -30,6 +30,8 @@ const VIEWS = [
 ];
 /** Seconds between two looks at the service: whoever looks at the page hears within three that it is away. */
 const LOOK_S = 2;
+/** Seconds for the answer: a service that hangs is missed, too. */
+const LOOK_LIMIT_S = 5;
 /** Time for the workers to load after a start, ms: before that, nothing is wrong where there is none. */
 const STARTING_MS = 60_000;
 
@@ -106,7 +108,7 @@ function fitBanner() {
 /** Says where nobody works. */
 async function lookAtService() {
   try {
-    const ready = await read("/readyz");
+    const ready = await read("/readyz", { limit_s: LOOK_LIMIT_S });
     const idle = !ready.parts.workers.ok && !ready.running;
     text = ready.parts.queue.ok ? "" : t("service.queue");
     if (idle) text = t(Date.now() - opened < STARTING_MS ? "service.starting" : "service.paused");

@@ -8,6 +8,8 @@ import { t } from "./text.js";
 import { stage } from "./words.js";
 
 const ASKED = "adnerf-notify-asked";
+/** Chrome for Android shows notifications of service workers only, of which this page has none. */
+const CAN_NOTIFY = "Notification" in window && !/Android/.test(navigator.userAgent);
 const link = document.querySelector('link[rel="icon"]');
 const MARK = link.href;
 let title = "";
@@ -69,19 +71,19 @@ export function countdown() {
 
 /** A button that asks once for the right to notify; null where that was asked before or cannot be. */
 export function notifyButton() {
-  if (!("Notification" in window) || Notification.permission !== "default" || localStorage.getItem(ASKED)) return null;
+  if (!CAN_NOTIFY || Notification.permission !== "default" || localStorage.getItem(ASKED)) return null;
   const button = h("button", { class: "button small", type: "button" }, icon("bell"), t("notify"));
   button.addEventListener("click", async () => {
     localStorage.setItem(ASKED, "yes");
-    await Notification.requestPermission();
-    button.remove();
+    const answer = await Notification.requestPermission();
+    button.replaceWith(h("span", { class: "faint small", role: "status" }, t(answer === "granted" ? "notify.on" : "notify.off")));
   });
   return button;
 }
 
 /** Says that something is done to whoever looks elsewhere. */
 export function notifyDone(text) {
-  if (document.hidden && "Notification" in window && Notification.permission === "granted") new Notification("adnerf", { body: text, icon: MARK });
+  if (document.hidden && CAN_NOTIFY && Notification.permission === "granted") new Notification("adnerf", { body: text, icon: MARK });
 }
 
 /** The seconds that were spent in jobs so far. */

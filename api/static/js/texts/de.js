@@ -257,6 +257,8 @@ export const texts = {
   "time.ready": "bereit in etwa {time}",
   "wait.close": "Sie können diese Seite schließen; es geht weiter.",
   "notify": "Benachrichtigen",
+  "notify.on": "Sie werden benachrichtigt, solange diese Seite in einem Tab offen ist.",
+  "notify.off": "Benachrichtigungen sind für diese Seite gesperrt. Erlauben Sie sie neben der Adresse.",
   "stage.starting": "Beginnt",
   "stage.survey": "Aufnahme wird gelesen",
   "stage.track": "Gesicht wird verfolgt",

@@ -257,6 +257,8 @@ export const texts = {
   "time.ready": "ready in about {time}",
   "wait.close": "You can close this page; we keep going.",
   "notify": "Notify me",
+  "notify.on": "You will be notified, as long as this page is open in a tab.",
+  "notify.off": "Notifications are blocked for this page. Allow them beside its address.",
   "stage.starting": "Starting",
   "stage.survey": "Reading the footage",
   "stage.track": "Tracking the face",

@@ -257,6 +257,8 @@ export const texts = {
   "time.ready": "约 {time}后就绪",
   "wait.close": "可以关闭此页面，处理会继续。",
   "notify": "完成时通知我",
+  "notify.on": "完成时会通知您，请保持此页面在标签页中打开。",
+  "notify.off": "此页面的通知被禁用。请在地址栏旁允许。",
   "stage.starting": "正在开始",
   "stage.survey": "正在读取素材",
   "stage.track": "正在跟踪面部",

@@ -18,6 +18,8 @@ const DRAFT = "adnerf-new-subject";
 const ADVICE = [1, 2, 3, 4];
 /** A consent has to say who agreed and to what: no two words do. */
 const SHORTEST_CONSENT = 10;
+/** What phones and cameras call their files. */
+const DEVICES = /^((img|vid|mvi|mov|dsc[nf]?|gopr|pxl|image|video|movie|clip|trim)((?=.*\d)\P{L}.*)?|\P{L}*)$/iu;
 
 export async function createView(main, _args, signal) {
   const typed = JSON.parse(sessionStorage.getItem(DRAFT) ?? "{}");
@@ -54,7 +56,7 @@ export async function createView(main, _args, signal) {
     refused.replaceChildren(...(judged.hint ? [noteBox(judged.hint)] : []));
     Object.assign(kept, { file, about: judged });
     if (!name.value || name.value === typed.filled) {
-      name.value = file.name.replace(/\.[^.]+$/, "");
+      name.value = proposed(file);
       name.dispatchEvent(new Event("input"));
       keep("filled", name.value); // what nobody typed gives way to the name of the next file
     }
@@ -105,7 +107,7 @@ export async function createView(main, _args, signal) {
     const form = new FormData();
     form.set("upload_id", uploaded);
     if (spoken) form.set("consent_upload_id", spoken);
-    form.set("name", name.value.trim() || kept.file.name);
+    form.set("name", name.value.trim() || t("person"));
     form.set("preset", typed.preset);
     form.set("consent", consent.value);
     form.set("may_improve_others", improve.checked);
@@ -161,6 +163,12 @@ export async function createView(main, _args, signal) {
   main.append(h("a", { class: "up", href: "#/people" }, icon("back"), t("nav.people")), h("h1", {}, t("people.add")), form);
   return t("people.add");
 }
+
+/** The name that a file proposes for its person: none where a device has named it ("IMG_0042", "20260502_101010"). */
+const proposed = ({ name }) => {
+  const [said] = name.split(/\.[^.]*$/);
+  return said === t("camera.file") || DEVICES.test(said) ? "" : said;
+};
 
 const presetOption = ({ name: id, ready_s: ready }) => ({
   id,
