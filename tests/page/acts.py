@@ -14,7 +14,7 @@ CONSENT = "Ann agreed to be shown, 2 May"
 def begin(page: Page, footage: Path) -> None:
     """From the gallery: sends footage; ends where the upload begins."""
     page.goto("/#/new")
-    page.get_by_label("Drop a video here").set_input_files(footage)
+    page.get_by_label(re.compile("^(Drop|Choose) a video")).set_input_files(footage)
     page.get_by_label("Consent").fill(CONSENT)
     page.get_by_role("button", name="Upload and train").click()
 
@@ -35,7 +35,7 @@ def ready_subject(page: Page, footage: Path) -> str:
 
 def make_video(page: Page, sound: Path) -> None:
     """On the page of a subject that is ready: makes a video of it, and does not wait for it."""
-    page.get_by_label("Drop an audio file").set_input_files(sound)
+    page.get_by_label(re.compile("^(Drop|Choose) an audio file")).set_input_files(sound)
     # Until the sound is judged, the button below still moves.
     expect(page.get_by_role("button", name="Choose another")).to_be_visible()
     page.get_by_role("button", name="Make the video").click()

@@ -126,7 +126,7 @@ def test_a_person_is_exported_and_imported(page, footage, tmp_path):
     with page.expect_download() as download:
         confirm(page, "Export")
     assert download.value.suggested_filename == "fay.zip"
-    expect(page.locator("#said")).to_have_text("fay is being saved, among the browser's downloads.")
+    expect(page.locator("#said")).to_have_text("fay is being saved to the browser's downloads.")
     assert download.value.url.endswith("/export"), "it is not collected in the page's memory"
     download.value.save_as(tmp_path / "fay.zip")
     (tmp_path / "half.zip").write_bytes((tmp_path / "fay.zip").read_bytes()[:-100])

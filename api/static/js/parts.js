@@ -102,6 +102,9 @@ export function catchDrops(lost) {
   }
 }
 
+/** What a place to drop a file on is called: on a phone nothing can be dropped. `what`: "create", "speech", "background" or "clip". */
+export const dropWords = (what) => t(`${what}.${matchMedia("(pointer: coarse)").matches ? "choose" : "drop"}`);
+
 /** A place to drop a file on, or to choose one. `chosen(file)` hears of it. */
 export function dropZone({ label, hint, accept, sign, chosen }) {
   const open = (event) => {

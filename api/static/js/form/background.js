@@ -2,7 +2,7 @@
 
 import { freshId, h } from "../dom.js";
 import { judgeImage } from "../judge.js";
-import { choice, dropZone, field, problemBox } from "../parts.js";
+import { choice, dropWords, dropZone, field, problemBox } from "../parts.js";
 import { t } from "../text.js";
 import { backgroundWords } from "../words.js";
 
@@ -25,7 +25,7 @@ export function backgroundField(_subject, settings, changed) {
   const more = {
     color: () => [field(t("background.color"), color)],
     image: () => [
-      dropZone({ label: behind.file?.name ?? t("background.drop"), hint: "PNG, JPEG, WebP", accept: "image/png,image/jpeg,image/webp", sign: "up", chosen: take }),
+      dropZone({ label: behind.file?.name ?? dropWords("background"), hint: "PNG, JPEG, WebP", accept: "image/png,image/jpeg,image/webp", sign: "up", chosen: take }),
       problem,
     ],
   };

@@ -5,7 +5,7 @@ import { draft } from "../draft.js";
 import { h, icon } from "../dom.js";
 import { bytes, duration } from "../format.js";
 import { judgeClip } from "../judge.js";
-import { dropZone, noteBox, problemBox } from "../parts.js";
+import { dropWords, dropZone, noteBox, problemBox } from "../parts.js";
 import { t } from "../text.js";
 import { cameraRecorder } from "./camera.js";
 
@@ -47,7 +47,7 @@ export function consentClip(name, signal, chosen) {
     const camera = h("button", { class: "button", type: "button", onclick: film }, icon("camera"), t("clip.open"));
     place.replaceChildren(
       h("div", { class: "row" }, navigator.mediaDevices && camera),
-      dropZone({ label: t("clip.drop"), hint: t("clip.kinds"), accept: "video/*,.mkv", sign: "film", chosen: choose }),
+      dropZone({ label: dropWords("clip"), hint: t("clip.kinds"), accept: "video/*,.mkv", sign: "film", chosen: choose }),
     );
   };
   const other = () => {

@@ -4,7 +4,7 @@ import { draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
 import { bytes, duration } from "../format.js";
 import { judgeSpeech } from "../judge.js";
-import { act, dropZone, field, problemBox } from "../parts.js";
+import { act, dropWords, dropZone, field, problemBox } from "../parts.js";
 import { sampleSpeech, showWhereSamplesAre } from "../samples.js";
 import { t } from "../text.js";
 import { recorder } from "./recorder.js";
@@ -68,7 +68,7 @@ export function speech(signal, changed) {
   const script = () => [...scriptFields(said.script, signal, changed), h("div", {}, h("button", { class: "button small", type: "button", onclick: again }, t("script.other")))];
   const ways = () => {
     microphone = recorder(signal, take, refuse);
-    const file = dropZone({ label: t("speech.drop"), hint: t("speech.kinds"), accept: "audio/*,video/mp4,video/webm,.amr,.caf,.w64", sign: "mic", chosen: take });
+    const file = dropZone({ label: dropWords("speech"), hint: t("speech.kinds"), accept: "audio/*,video/mp4,video/webm,.amr,.caf,.w64", sign: "mic", chosen: take });
     const write = h("button", { class: "button small", type: "button", onclick: () => ((said.writing = true), show(), changed()) }, icon("pen"), t("script.write"));
     const silent = h("button", { class: "link", type: "button", onclick: () => ((said.seconds = 10), (said.file = null), show(), changed()) }, t("speech.without"));
     const ready = showWhereSamplesAre(act(t("speech.sample"), null, async () => take(await sampleSpeech(signal)), problem), signal);

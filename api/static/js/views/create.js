@@ -8,7 +8,7 @@ import { bytes, duration } from "../format.js";
 import { cameraRecorder } from "../form/camera.js";
 import { consentClip, DRAFT as CLIP } from "../form/consent_clip.js";
 import { judgeFootage } from "../judge.js";
-import { attempt, choice, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
+import { attempt, choice, dropWords, dropZone, field, noteBox, problemBox, takeDrops } from "../parts.js";
 import { sampleButton } from "../samples.js";
 import { t } from "../text.js";
 import { forgetUnfinished, unfinished } from "../tus.js";
@@ -88,7 +88,7 @@ export async function createView(main, _args, signal) {
   const pick = () => {
     const camera = h("button", { class: "button", type: "button", onclick: film }, icon("camera"), t("camera.open"));
     footage.replaceChildren(
-      dropZone({ label: t("create.drop"), hint: t("create.kinds"), accept: "video/*,.mkv,.mts,.m2ts", sign: "film", chosen: choose }),
+      dropZone({ label: dropWords("create"), hint: t("create.kinds"), accept: "video/*,.mkv,.mts,.m2ts", sign: "film", chosen: choose }),
       h("div", { class: "row" }, navigator.mediaDevices && camera),
     );
   };

@@ -4,7 +4,7 @@ import { read, write } from "../api.js";
 import { announce, h, icon } from "../dom.js";
 import { when } from "../format.js";
 import { sleep } from "../jobs.js";
-import { bar, dropZone, factList, problemBox, takeDrops } from "../parts.js";
+import { bar, dropWords, dropZone, factList, problemBox, takeDrops } from "../parts.js";
 import { t } from "../text.js";
 import { send } from "../upload_progress.js";
 
@@ -32,7 +32,7 @@ export async function verifyView(main, _args, signal) {
   takeDrops(look, signal);
   main.append(
     h("h1", {}, t("verify.title")),
-    h("div", { class: "narrow" }, h("p", { class: "lead" }, t("verify.text")), dropZone({ label: t("create.drop"), hint: t("verify.hint"), accept: "video/*", sign: "shield", chosen: look }), sending, answer),
+    h("div", { class: "narrow" }, h("p", { class: "lead" }, t("verify.text")), dropZone({ label: dropWords("create"), hint: t("verify.hint"), accept: "video/*", sign: "shield", chosen: look }), sending, answer),
   );
   return t("nav.verify");
 }
