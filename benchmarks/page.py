@@ -231,7 +231,7 @@ def own_files(person: Person, files: dict[str, Path]) -> None:
 def with_samples(person: Person) -> None:
     """The main job with the samples."""
     page = person.page
-    person.click(page.get_by_role("link", name="Try it with a sample person"))
+    person.click(page.get_by_role("button", name="Try it with a sample person"))
     person.click(page.get_by_role("button", name="Use sample speech"))
     expect(page.get_by_role("button", name="Choose another")).to_be_visible()
     person.click(page.get_by_role("button", name="Make the video"))

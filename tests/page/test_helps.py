@@ -84,13 +84,13 @@ def test_speech_is_judged_trimmed_and_kept_and_the_microphone_is_let_go(page, fo
 
 
 def test_a_sample_person_is_one_click_away_on_an_empty_service(browser, footage, say, tmp_path, monkeypatch):
-    """The samples lie there already: drawing them takes half a minute."""
+    """The samples lie there already: drawing them takes half a minute. Nobody has to speak a consent for a synthetic person."""
     (tmp_path / "data" / "samples").mkdir(parents=True)
     for name, path in (("person", footage()), ("speech", say)):
         shutil.copy(path, tmp_path / "data" / "samples" / samples.FILES[name])
     monkeypatch.setattr(samples, "available", lambda: True)
-    with running(tmp_path / "data") as url, opened(browser, url) as page:
-        page.get_by_role("link", name="Try it with a sample person").click()
+    with running(tmp_path / "data", consent_clip="required") as url, opened(browser, url) as page:
+        page.get_by_role("button", name="Try it with a sample person").click()
         page.wait_for_url("**/#/subjects/*")  # without another click
         expect(page.get_by_role("heading", name="Sample person (synthetic)", exact=True)).to_be_visible()
         page.get_by_role("button", name="Use sample speech").click()
@@ -102,7 +102,8 @@ def test_a_sample_person_is_one_click_away_on_an_empty_service(browser, footage,
         (subject,) = page.request.get("/v1/subjects").json()["items"]
         assert (subject["preset"], "No real person" in subject["consent"]["text"]) == ("draft", True)
         page.goto("/#/new")
-        expect(page.get_by_label("Name")).to_have_value("")  # it is asked for once
+        expect(page.get_by_role("radio", name=re.compile("^Draft"))).to_be_visible()
+        expect(page.get_by_text(re.compile("About .* on this server")).first).to_be_visible()
 
 
 def test_the_tab_tells_how_far_it_is(page, footage):

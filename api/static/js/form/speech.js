@@ -68,6 +68,7 @@ export function speech(signal, changed) {
   const script = () => [...scriptFields(said.script, signal, changed), h("div", {}, h("button", { class: "button small", type: "button", onclick: again }, t("script.other")))];
   const ways = () => {
     microphone = recorder(signal, take, refuse);
+    microphone.element.addEventListener("click", () => problem.replaceChildren()); // it said that there is no speech
     const file = dropZone({ label: dropWords("speech"), hint: t("speech.kinds"), accept: "audio/*,video/mp4,video/webm,.amr,.caf,.w64", sign: "mic", chosen: take });
     const write = h("button", { class: "button small", type: "button", onclick: () => ((said.writing = true), show(), changed()) }, icon("pen"), t("script.write"));
     const silent = h("button", { class: "link", type: "button", onclick: () => ((said.seconds = 10), (said.file = null), show(), changed()) }, t("speech.without"));

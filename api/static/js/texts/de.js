@@ -178,7 +178,7 @@ export const texts = {
   "create.advice.2": "Kamera auf einem Stativ, gleichmäßiges Licht von vorn.",
   "create.advice.3": "Eine bis drei Minuten lebhafte Rede. Den Kopf ein wenig drehen und nicken. Schnitte werden ausgelassen.",
   "create.advice.4": "Ein ruhiger Raum; nichts vor Mund und Kinn, langes Haar hinter den Schultern.",
-  "name.hint": "Nur auf dieser Seite zu sehen.",
+  "name.hint": "Hier und in den Namen von Downloads zu sehen.",
   "consent": "Einwilligung",
   "consent.hint": "Wer hat wann wozu zugestimmt? Etwa: „Ann Lee hat am 2. Mai zugestimmt, in unseren Produktfilmen gezeigt zu werden“.",
   "consent.missing": "Schreiben Sie, wer wann wozu zugestimmt hat.",

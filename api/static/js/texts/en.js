@@ -178,7 +178,7 @@ export const texts = {
   "create.advice.2": "Camera on a stand, even light from the front.",
   "create.advice.3": "One to three minutes of lively speech. Turn and nod a little. Cuts are left out.",
   "create.advice.4": "A quiet room; nothing in front of mouth and chin, long hair behind the shoulders.",
-  "name.hint": "Shown on this page only.",
+  "name.hint": "Shown here and in the names of downloads.",
   "consent": "Consent",
   "consent.hint": "Who agreed, to what, and when, such as: “Ann Lee agreed on 2 May to be shown in our product films”.",
   "consent.missing": "Write who agreed, to what, and when.",

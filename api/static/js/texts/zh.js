@@ -178,7 +178,7 @@ export const texts = {
   "create.advice.2": "固定机位，正面光线均匀。",
   "create.advice.3": "一到三分钟生动的讲话。头稍微转动、点头。剪辑处会略去。",
   "create.advice.4": "安静的房间；嘴和下巴前没有遮挡，长发放在肩后。",
-  "name.hint": "只显示在此页面上。",
+  "name.hint": "显示在此处和下载的文件名中。",
   "consent": "同意书",
   "consent.hint": "谁在何时同意了什么，例如：“李安于 5 月 2 日同意出现在我们的产品影片中”。",
   "consent.missing": "请写明谁在何时同意了什么。",
