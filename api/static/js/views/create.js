@@ -64,7 +64,8 @@ export async function createView(main, _args, signal) {
   };
   const advice = h("details", { class: "advice" }, h("summary", {}, t("create.advice")), h("ul", {}, ADVICE.map((line) => h("li", {}, t(`create.advice.${line}`)))));
   const show = () => {
-    advice.open = !kept.file && matchMedia("(min-width: 56rem)").matches; // where it is beside the form, not above
+    ways.hidden = advice.hidden = Boolean(kept.file); // what is to be filled in comes next
+    advice.open = matchMedia("(min-width: 56rem)").matches; // where it is beside the form, not above
     return kept.file ? showFootage() : pick();
   };
   const other = () => {
@@ -86,6 +87,7 @@ export async function createView(main, _args, signal) {
     again.focus({ preventScroll: true });
   };
   const pick = () => {
+    ways.hidden = advice.hidden = false;
     const camera = h("button", { class: "button", type: "button", onclick: film }, icon("camera"), t("camera.open"));
     footage.replaceChildren(
       dropZone({ label: dropWords("create"), hint: t("create.kinds"), accept: "video/*,.mkv,.mts,.m2ts", sign: "film", chosen: choose }),
@@ -102,6 +104,7 @@ export async function createView(main, _args, signal) {
   const carried = h("button", { class: "button small", type: "button", onclick: () => bundle.click() }, icon("open"), t("bundle.import"));
 
   const trial = sampleButton(t("sample.try"), refused, signal, "small");
+  const ways = h("div", { class: "row" }, trial, bundle, carried);
 
   const create = async (uploaded, spoken) => {
     const form = new FormData();
@@ -146,7 +149,7 @@ export async function createView(main, _args, signal) {
         attempt(submit, problem, start);
       },
     },
-    h("div", {}, footage, refused, h("div", { class: "row" }, trial, bundle, carried), resumeNote(), advice),
+    h("div", {}, footage, refused, ways, resumeNote(), advice),
     h(
       "div",
       { class: "panel" },
