@@ -23,13 +23,20 @@ PAGE = f"""<!doctype html>
   <head>
     <meta charset="utf-8">
     <meta name="viewport" content="width=device-width, initial-scale=1">
+    <meta name="color-scheme" content="light dark">
     <title>adnerf: the API</title>
     <link rel="icon" href="/static/mark.svg" type="image/svg+xml">
     <link rel="stylesheet" href="{FILES}/swagger-ui.css">
+    <link rel="stylesheet" href="/static/css/docs.css">
     <script src="{FILES}/swagger-ui-bundle.js"></script>
     <script type="module" src="/static/js/docs.js"></script>
   </head>
-  <body><div id="swagger-ui"></div></body>
+  <body>
+    <main>
+      <h1><a href="/">To the page</a></h1>
+      <div id="swagger-ui"></div>
+    </main>
+  </body>
 </html>
 """
 POLICY = (

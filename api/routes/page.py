@@ -69,13 +69,15 @@ def page(request: Request, store: StoreDep) -> Response:
 
 
 @router.get("/static/{path:path}")
-def page_file(path: str, request: Request) -> Response:
+def page_file(path: str, request: Request, store: StoreDep) -> Response:
     """Serves a file of the page, by its path with or without a digest. That of another version leads to this version's file."""
     first, _, rest = path.partition("/")
     name = rest if DIGEST.fullmatch(first) else path
     if name not in files():
         raise Problem("not_found", f"The page has no file {name}.")
     headers = {"Cache-Control": LASTING if first == digest() else FRESH}
+    if name.endswith(".html"):
+        headers["Content-Security-Policy"] = policy(store)
     return _answer(request, files()[name], MEDIA_TYPES[PurePosixPath(name).suffix], headers)
 
 
