@@ -109,3 +109,18 @@ def test_what_happens_is_said(page, footage):
     ready_subject(page, footage("lea", steps=5, pause=0.3, train={"steps": 15, "pause": 0.3}))
     texts = said.json_value()
     assert {"Add a person", "Training the head", "Ready"} <= set(texts), texts
+
+
+def test_the_pages_for_programmers_are_accessible_and_dark_in_the_dark(browser, service):
+    with opened(browser, service, color_scheme="dark") as page:
+        document = page.request.get("/openapi.json").json()  # of which a part looks like the whole, and is drawn sooner
+        document["paths"] = {path: each for path, each in document["paths"].items() if path.startswith("/v1/subjects/{")}
+        page.route("**/openapi.json", lambda route: route.fulfill(json=document))
+        for path, place in (("/errors", "section"), ("/static/licences.html", "table"), ("/docs", ".opblock-summary-control")):
+            page.goto(path)
+            page.locator(place).first.click()  # unfolds an operation
+            assert sum(page.evaluate("getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)")) < 120
+            for scheme in ("dark", "light"):
+                page.emulate_media(color_scheme=scheme)
+                assert_accessible(page)
+            page.emulate_media(color_scheme="dark")

@@ -21,6 +21,7 @@ window.SwaggerUIBundle({
   dom_id: "#swagger-ui",
   deepLinking: true,
   persistAuthorization: false,
+  defaultModelsExpandDepth: 0, // the operations show the models that they use
   plugins: [plain],
   syntaxHighlight: false, // its colors are too faint to read
   validatorUrl: null, // or it would send the description to somebody else's

@@ -95,6 +95,7 @@ export async function createView(main, _args, signal) {
     );
   };
   const film = () => {
+    ways.hidden = true;
     for (const each of [problem, refused]) each.replaceChildren();
     footage.replaceChildren(cameraRecorder(signal, (file) => (show(), choose(file)), () => (pick(), footage.querySelector("button")?.focus())));
   };
