@@ -247,6 +247,7 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     confirm(page, "Withdraw")
     expect(page.get_by_text("no more videos of this person")).to_be_visible()
     expect(page.locator(".line .chip")).to_have_text("Consent withdrawn", timeout=5000)  # before it is polled
+    expect(page.locator(".line img")).to_be_hidden()
     expect(page.get_by_role("button", name="Make the video")).to_have_count(0)
     page.get_by_role("button", name="Delete").click()
     expect(page).to_have_url(re.compile(r"/#/people$"))

@@ -58,7 +58,8 @@ export function personCard() {
     } else if (failed) fill(below, failed.error, () => h("p", { class: "small bad" }, failed.error.message));
     else if (judged) fill(below, judged.verdict, () => h("p", { class: `small ${judged.verdict}` }, t(`quality.${judged.verdict}`)));
     else fill(below, "", () => []);
-    showPortrait(image, subject, item.state, signal);
+    if (shown === "withdrawn") image.removeAttribute("src");
+    else showPortrait(image, subject, item.state, signal);
     item.state = subject.state;
   };
   return item;

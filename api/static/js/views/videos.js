@@ -123,7 +123,7 @@ export function videoCard(choose = null) {
       fill(below, "job", () => progress);
       showJob(progress, video.job);
     } else fill(below, video.job.error, () => video.job.error && h("p", { class: "small bad" }, video.job.error.message));
-    showPoster(image, video.links.thumbnail ?? subject?.links.preview, signal);
+    showPoster(image, shown === "withdrawn" ? null : (video.links.thumbnail ?? subject?.links.preview), signal);
   };
   return item;
 }
