@@ -224,7 +224,8 @@ class S3(Server):
     def _launch(self) -> subprocess.Popen:
         # Else it allows every origin, and the rules of the bucket would have no effect.
         own_rules = {"MOTO_DISABLE_GLOBAL_CORS": "true"}
-        return self._popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)], env=own_rules)
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        return self._popen(command, env=own_rules)
 
     def _check(self) -> None:
         socket.create_connection(("127.0.0.1", self.port), timeout=5).close()

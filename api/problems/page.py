@@ -14,7 +14,8 @@ from api.problems.table import PROBLEMS, ProblemType
 from storage.tables.jobs import WORKER_LOST
 
 STYLE = """
-:root { color-scheme: light dark; background: light-dark(#fff, #141315); color: light-dark(#1d1b19, #f1eeeb); font: 1rem/1.5 system-ui, sans-serif }
+:root { color-scheme: light dark; font: 1rem/1.5 system-ui, sans-serif }
+:root { background: light-dark(#fff, #141315); color: light-dark(#1d1b19, #f1eeeb) }
 body { margin: 2rem auto; max-width: 46rem; padding: 0 1rem }
 section { border-top: 1px solid #8886; padding: .5rem 0 1rem }
 section:target { outline: 3px solid #e90; outline-offset: .5rem }

@@ -95,9 +95,9 @@ def test_openapi_types_every_answer(client):
 def test_openapi_describes_the_forms(client):
     paths = client.get("/openapi.json").json()["paths"]
     form = paths["/v1/subjects"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-    texts = {"upload_id", "name", "preset", "audio_track", "consent", "consent_by", "consent_upload_id", "face", "sample"}
+    texts = {"upload_id", "name", "preset", "audio_track", "consent", "consent_by", "consent_upload_id", "face"}
     texts |= {"may_improve_others"}
-    assert set(form["properties"]) == {"video", "consent_clip"} | texts
+    assert set(form["properties"]) == {"video", "consent_clip", "sample"} | texts
     assert form["properties"]["audio_track"]["type"] == "integer"
     assert set(form["required"]) == {"consent"}
     assert form["oneOf"] == [{"required": ["video"]}, {"required": ["upload_id"]}, {"required": ["sample"]}]

@@ -55,8 +55,9 @@ def create(
         with database.session() as session:
             key, token = api_keys.create(session, owner=owner, name=name, scopes=granted, expires_at=_from_now(expires))
             shut = _shut_subjects(session)
-        hint = f"No key opens the subjects ({shut}) of before there were keys: make one with --owner {LOCAL}. " if shut else ""
-        print(f"{key.id} of {key.owner} ({', '.join(key.scopes)}). {hint}Its token, which is shown this once:\n{token}")
+        if shut:
+            print(f"No key opens the subjects ({shut}) of before there were keys: make one with --owner {LOCAL}.")
+        print(f"{key.id} of {key.owner} ({', '.join(key.scopes)}). Its token, which is shown this once:\n{token}")
 
 
 @app.command("list")

@@ -8,9 +8,10 @@ color();
 /** The path of an operation is a part of the button that unfolds it: a link within a button is none for a keyboard. */
 const plain = { wrapComponents: { DeepLink: (_original, { React }) => ({ text }) => React.createElement("span", { className: "nostyle" }, text) } };
 
-/** Gives lists a name, and the title the rank below the page's own. */
+/** Gives lists a name, examples that scroll a place for the keyboard, and the title the rank below the page's own. */
 function mend() {
   for (const list of place.querySelectorAll("select:not([aria-label])")) list.setAttribute("aria-label", list.closest("label, .content-type-wrapper") ? "Media type" : "Example");
+  for (const example of place.querySelectorAll("pre:not([tabindex])")) example.tabIndex = 0;
   for (const [name, value] of [["role", "heading"], ["aria-level", "2"]]) place.querySelector(".info .title")?.setAttribute(name, value);
 }
 
