@@ -7,7 +7,6 @@ from statistics import median
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from adnerf_core.config import PresetName
 from storage.database.models import Job, JobKind, Subject, now
 from storage.tables import workers
 
@@ -50,7 +49,7 @@ class Estimates:
         training = self._of("train", self._preset(job))
         return None if training is None else eta_s + training
 
-    def from_footage(self, preset: PresetName) -> float | None:
+    def from_footage(self, preset: str) -> float | None:
         """Returns the seconds from an upload until a subject of this preset is ready, if nothing is before it; None if unknown."""
         check, training = self._of("preprocess", None), self._of("train", preset)
         return None if check is None or training is None else check + training
