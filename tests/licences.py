@@ -186,8 +186,10 @@ def html(markdown: str) -> str:
         else:
             lines.append(f"<p>{_inline(' '.join(rows))}</p>")
     head = '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8" /><title>Licences</title>'
-    style = '<link rel="stylesheet" href="/static/css/base.css" /></head>\n<body><main>'
-    return "\n".join([head + style, *lines, "</main></body>\n</html>\n"])
+    phone = '<meta name="viewport" content="width=device-width, initial-scale=1" />'
+    styles = "".join(f'<link rel="stylesheet" href="/static/css/{name}.css" />' for name in ("base", "frame"))
+    way_back = '<p><a href="/">To the page</a></p>'
+    return "\n".join([f"{head}{phone}{styles}</head>\n<body><main>", way_back, *lines, "</main></body>\n</html>\n"])
 
 
 def _inline(text: str) -> str:
