@@ -56,7 +56,7 @@ function verdict(found, file) {
   const rows = [
     ["made", found.made_at && when(found.made_at)],
     ["signature", t(`verify.signature.${signature(credentials)}`)],
-    ["signer", credentials?.present && credentials.issuer],
+    ["signer", credentials?.present && !credentials.ours && credentials.issuer], // "not trusted" beside a Yes says two things
     ["source", credentials?.valid && source],
     ["mark", t(mark?.found ? "verify.mark.found" : "verify.mark.none")],
     ["video", video && h("a", { href: `#/videos/${video.id}` }, t("verify.open"))],
