@@ -124,13 +124,15 @@ def test_the_pages_for_programmers_are_accessible_and_dark_in_the_dark(browser, 
         paths = document["paths"].items()
         document["paths"] = {path: each for path, each in paths if path.startswith("/v1/subjects/{")}
         page.route("**/openapi.json", lambda route: route.fulfill(json=document))
-        for path, place in (("/errors", "section"), ("/docs", ".opblock-summary-control")):
-            page.goto(path)
-            page.locator(place).first.click()  # unfolds an operation
-            for scheme in ("light", "dark"):
-                page.emulate_media(color_scheme=scheme)
-                assert_accessible(page)
-            assert background(page) < 40
+        page.goto("/docs")
+        page.locator(".opblock-summary-control").first.click()  # unfolds an operation
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            assert_accessible(page)
+        assert background(page) < 40
+        page.goto("/errors")
+        assert_accessible(page)
+        assert background(page) < 40
         page.goto("/static/licences.html")
         assert background(page) < 40
         page.set_viewport_size({"width": 360, "height": 740})
