@@ -110,42 +110,45 @@ class HeadField(nn.Module):
         xy = torch.stack([x, y], -1)[None]
         xz_yz = torch.stack([torch.stack([x, z], -1), torch.stack([y, z], -1)])
         features = [*self.front(xy), *self.sides(xz_yz), *mouth]
-        if frame_index is None:
-            hidden = self._hidden_of_one_frame(features, lower, condition[0])
-        else:
-            lips, upper = self._split_condition(condition.T[:, frame_index], 0)
-            inputs = torch.cat([*features, lips * gates[0], upper * gates[1]])
-            hidden = torch.addmm(self.first.bias[:, None], self.first.weight, inputs).relu_()
+        hidden = self._hidden(features, lower, condition, frame_index)
         density, features = torch.addmm(self.second.bias[:, None], self.second.weight, hidden).split(
             [1, len(self.second.bias) - 1]
         )
         return F.softplus(density[0] - DENSITY_SHIFT) * DENSITY_SCALE, features
 
-    def roughness(self) -> Float[Tensor, ""]:
-        """Returns the roughness of all feature planes."""
-        roughness = self.front.roughness() + self.sides.roughness()
-        return roughness if self.mouth is None else roughness + self.mouth.roughness()
+    def add_roughness_gradient(self, weight: float) -> None:
+        """Adds the gradient of weight * roughness of all feature planes."""
+        for planes in (self.front, self.sides, self.mouth):
+            if planes is not None:
+                planes.add_roughness_gradient(weight)
 
-    def _hidden_of_one_frame(
+    def _hidden(
         self,
         features: list[Float[Tensor, "_ points"]],
         lower: Float[Tensor, " points"],
-        condition: Float[Tensor, " condition"],
+        condition: Float[Tensor, "frames condition"],
+        frame_index: Int[Tensor, " points"] | None,
     ) -> Float[Tensor, "hidden points"]:
-        """Returns h for points that all have the same condition.
+        """Returns h.
 
-        A_l g k_l + A_u (1 - g) k_u = (A_l k_l - A_u k_u) g + A_u k_u: the gate g replaces the condition's numbers as inputs.
+        A_l g k_l + A_u (1 - g) k_u = (A_l k_l - A_u k_u) g + A_u k_u: of each frame, the gate g and a 1 for its points replace the
+        condition's numbers as inputs. Of a single frame, the 1 belongs to the bias.
         """
-        width = self.first.in_features - len(condition)
-        of_planes, of_condition = self.first.weight.split([width, len(condition)], 1)
+        width = self.first.in_features - condition.shape[1]
+        of_planes, of_condition = self.first.weight.split([width, condition.shape[1]], 1)
         lips, upper = (
-            weights @ numbers
+            weights @ numbers.T
             for weights, numbers in zip(
-                self._split_condition(of_condition, 1), self._split_condition(condition, 0), strict=True
+                self._split_condition(of_condition, 1), self._split_condition(condition, 1), strict=True
             )
         )
-        weights = torch.cat([of_planes, (lips - upper)[:, None]], 1)
-        return torch.addmm((self.first.bias + upper)[:, None], weights, torch.cat([*features, lower[None]])).relu_()
+        bias = self.first.bias[:, None]
+        if frame_index is None:
+            weights, inputs, bias = [lips - upper], [lower[None]], bias + upper
+        else:
+            own = (frame_index == torch.arange(len(condition), device=lower.device)[:, None]).to(lower.dtype)
+            weights, inputs = [lips - upper, upper], [own * lower, own]
+        return torch.addmm(bias, torch.cat([of_planes, *weights], 1), torch.cat([*features, *inputs])).relu_()
 
     def _displacement(
         self,

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from adnerf_core.fields.plane_encoding import INITIAL_STD
+from adnerf_core.fields.plane_encoding import INITIAL_STD, add_roughness_gradient
 
 RANGE = 2.5
 """Openings that the first and the last plane stand for: -RANGE and RANGE. Lip codes have a standard deviation of 1."""
@@ -77,6 +77,6 @@ class MouthPlanes(nn.Module):
         grid = torch.stack([u, v], -1)[None, None]
         return F.grid_sample(mixed, grid, padding_mode="border", align_corners=False)[0, :, 0] * window
 
-    def roughness(self) -> Float[Tensor, ""]:
-        """Returns the mean squared difference of neighbouring texels, as PlaneEncoding does, and of neighbouring planes."""
-        return torch.stack([self.planes.diff(dim=axis).square().mean() for axis in (0, 2, 3)]).sum()
+    def add_roughness_gradient(self, weight: float) -> None:
+        """Adds the gradient of weight * roughness, as PlaneEncoding does; neighbouring planes count as well."""
+        add_roughness_gradient(self.planes, (0, 2, 3), weight)

@@ -125,14 +125,15 @@ def torso_loss(rendered: RenderOutputs, batch: RayBatch) -> tuple[Float[Tensor, 
     return error + OPACITY_WEIGHT * opacity_loss(rendered.torso, solid, empty), error.detach()
 
 
-def smoothness_loss(planes: HeadField | PlaneEncoding, step: int) -> Float[Tensor, ""] | float:
-    """Loss of the roughness of feature planes: SMOOTHNESS_EVERY SMOOTHNESS_WEIGHT roughness at every SMOOTHNESS_EVERY-th step, else 0.
+def add_smoothness_gradient(planes: HeadField | PlaneEncoding, step: int) -> None:
+    """Adds the gradient of the roughness of feature planes, times SMOOTHNESS_EVERY SMOOTHNESS_WEIGHT, at every SMOOTHNESS_EVERY-th step.
 
     Args:
         planes: what has a roughness.
         step: of the phase.
     """
-    return 0.0 if step % SMOOTHNESS_EVERY else SMOOTHNESS_EVERY * SMOOTHNESS_WEIGHT * planes.roughness()
+    if step % SMOOTHNESS_EVERY == 0:
+        planes.add_roughness_gradient(SMOOTHNESS_EVERY * SMOOTHNESS_WEIGHT)
 
 
 def opacity_loss(output: RayOutput, solid: Bool[Tensor, " rays"], empty: Bool[Tensor, " rays"]) -> Float[Tensor, ""]:

@@ -24,7 +24,7 @@ from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.progress import Progress
 from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.training.audio_stage import train_audio_encoders
-from adnerf_core.training.losses import gradient_loss, head_loss, smoothness_loss, torso_loss
+from adnerf_core.training.losses import add_smoothness_gradient, gradient_loss, head_loss, torso_loss
 from adnerf_core.training.optimizers import learning_rate, make_optimizer
 from adnerf_core.training.pose_refinement import AlignmentFrames, refine_poses
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
@@ -39,10 +39,10 @@ from adnerf_core.training.track_refinement import (
 CODE_NOISE = 0.1
 """Standard deviation of the noise on lip codes, which are standardised. Without it the field could recognise a training frame by its
 code and learn its errors. Unmeasured."""
-POSE_NOISE = 0.4
-"""Standard deviation of the noise on the head's pose that the torso is conditioned on (standardised). With .1, the shoulders in poses
-that training does not see are left to chance: the PSNR of their outline differs by 1.5 dB between seeds, with .4 by .2 dB
-(docs/fidelity.md, the torso)."""
+TORSO_NOISE = 0.4
+"""Standard deviation of the noise on the torso's condition: the head's pose and the lip code (both standardised). With .1 on the pose, the
+shoulders in poses that training does not see are left to chance: the PSNR of their outline differs by 1.5 dB between seeds, with .4 by .2
+dB (docs/fidelity.md, the torso)."""
 PATCHES_FROM = 0.8
 """Share of the head phase after which the rays of a frame are one patch, and `gradient_loss` is added: detail is sharpened once the
 shape is found (docs/decisions/0017-sharper-portrait.md)."""
@@ -210,10 +210,13 @@ class HeadPhase(Phase):
         loss, color_error = head_loss(head, batch, step / self.steps, task.restarts)
         if self.uses_patches(step):
             loss = loss + gradient_loss(head, batch, task.sampler.patch_size)
-        loss = loss + smoothness_loss(model.head, step)
         solid = batch.label == HEAD
         opacity = 1 - (head.transmittance.detach() * solid).sum() / solid.sum().clamp(min=1)
         return StepLoss(loss, color_error, opacity)
+
+    def smooth(self, step: int) -> None:
+        """Adds the gradient of the roughness of the head's planes."""
+        add_smoothness_gradient(self.task.model.head, step)
 
     @torch.no_grad()
     def after_step(self, step: int, batch: RayBatch, generator: torch.Generator) -> None:
@@ -251,12 +254,16 @@ class TorsoPhase(Phase):
 
     def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the complete picture with the lips of the footage. The opacity is the torso's, over all rays."""
-        noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator, device=batch.poses.device)
+        model = self.task.model
         conditions = FrameConditions(batch.poses, batch.torso_motion, batch.upper_face, batch.lip_codes)
-        rendered = self.task.model(conditions, batch.pixels, batch.background, batch.frame_index, noise)
+        noise = torch.randn(model.torso_condition(conditions).shape, generator=generator, device=batch.poses.device)
+        rendered = model(conditions, batch.pixels, batch.background, batch.frame_index, TORSO_NOISE * noise)
         loss, color_error = torso_loss(rendered, batch)
-        loss = loss + smoothness_loss(self.task.model.torso.planes, step)
         return StepLoss(loss, color_error, 1 - rendered.torso.transmittance.detach().mean())
+
+    def smooth(self, step: int) -> None:
+        """Adds the gradient of the roughness of the torso's planes."""
+        add_smoothness_gradient(self.task.model.torso.planes, step)
 
 
 def grid_update_interval(rays: int) -> int:

@@ -73,6 +73,9 @@ class Phase(ABC):
     def before_step(self, step: int, tick: Callable[[], None]) -> None:  # noqa: B027 (a hook)
         """Runs before the rays of `step` are drawn. `tick` reports progress, and may raise Cancelled."""
 
+    def smooth(self, step: int) -> None:  # noqa: B027 (a hook)
+        """Adds the gradient of the roughness of feature planes, which needs no rays, after those of the parts of a step."""
+
     def after_step(self, step: int, batch: Any, generator: torch.Generator) -> None:  # noqa: B027 (a hook)
         """Runs after the parameters were updated, with the first part of the step and a generator."""
 

@@ -28,7 +28,12 @@ from adnerf_core.training.checkpoints import (
     read_state,
     save_checkpoint,
 )
-from adnerf_core.training.parallel import flush_denormals, map_in_threads, single_threaded_operators
+from adnerf_core.training.parallel import (
+    flush_denormals,
+    keep_freed_memory,
+    map_in_threads,
+    single_threaded_operators,
+)
 from adnerf_core.training.preview import Previewer
 from adnerf_core.training.talking_head_task import TalkingHeadTask
 from adnerf_core.training.task import Phase, StepLoss, TrainingTask
@@ -67,6 +72,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     default_size = CUDA_SIZE if config.device == "cuda" else min(CPU_SIZE, dataset.size)
     config = config.model_copy(update={"size": config.size or default_size})
     write_manifest(run, dataset, config)
+    keep_freed_memory()
     trainer = Trainer(dataset, run, config, progress)
     try:
         with single_threaded_operators(), flush_denormals():
@@ -166,10 +172,13 @@ class Trainer:
 
 
 def add_gradients(phase: Phase, parts: Sequence[Any], step: int, config: TrainConfig) -> StepLoss:
-    """Adds the gradients of the mean loss of all parts of a step to the parameters, and returns the means of the parts' figures.
+    """Adds the gradients of a step to the parameters: those of the mean loss of all parts, and those of the phase's planes' smoothness.
 
     The parts of a large step are computed at the same time, by a thread each. Two gradients have the same sum in either order, so that
     the result does not depend on threads; with more parts it would.
+
+    Returns:
+        The means of the parts' figures.
     """
 
     def add(part: int) -> Float[Tensor, " figures"]:
@@ -178,7 +187,9 @@ def add_gradients(phase: Phase, parts: Sequence[Any], step: int, config: TrainCo
         return torch.stack([value.detach() for value in result])
 
     figures = (map_in_threads if config.rays >= MIN_THREAD_RAYS else map)(add, range(len(parts)))
-    return StepLoss(*torch.stack(list(figures)).mean(0))
+    mean = torch.stack(list(figures)).mean(0)
+    phase.smooth(step)
+    return StepLoss(*mean)
 
 
 def make_task(dataset: SubjectDataset, config: TrainConfig, restarts: int = 0) -> TrainingTask:

@@ -1,5 +1,7 @@
 """Parts of a step in threads: the same gradients as one after the other."""
 
+import resource
+import sys
 import threading
 
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.training import parallel
-from adnerf_core.training.parallel import map_in_threads, single_threaded_operators
+from adnerf_core.training.parallel import keep_freed_memory, map_in_threads, single_threaded_operators
 from adnerf_core.training.talking_head_task import TalkingHeadTask
 from adnerf_core.training.train import MIN_THREAD_RAYS, add_gradients
 from tests.adnerf_core.toy import SHORT
@@ -49,6 +51,19 @@ def test_gradients_do_not_depend_on_threads(toy_dataset: SubjectDataset, two_cor
     for one, other in zip(threads, alone, strict=True):
         assert one.keys() == other.keys() and len(one) > 3
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is a function of glibc")
+def test_freed_memory_is_used_again_without_page_faults():
+    def allocate() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        tensors = [torch.ones(5 << 20) for _ in range(3)]  # 20 MB each: 15,000 pages of 4 KiB together
+        assert all(tensor[-1] == 1 for tensor in tensors)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    keep_freed_memory()
+    allocate()
+    assert allocate() < 8_000
 
 
 def test_operators_keep_to_one_thread_for_the_time_of_a_training():
