@@ -97,10 +97,6 @@ class FieldConfig(Config):
     )
     mouth_resolution: int = Field(64, description="Resolution of the mouth's planes, texels per side.")
     torso_planes: tuple[int, int] = Field((64, 192), description="Resolutions of the torso field's planes.")
-    torso_lips: bool = Field(
-        False,
-        description="Whether the lip code conditions the torso field too, as in the paper; not in older subjects.",
-    )
 
 
 class MarchConfig(Config):

@@ -29,7 +29,7 @@ from adnerf_core.files.images import write_rgb
 from adnerf_core.files.run_dir import RunDir, read_json, write_json
 from adnerf_core.progress import Progress, silent
 from adnerf_core.synthesis.subject import load_subject
-from adnerf_core.training.pose_refinement import align_held_out
+from adnerf_core.training.held_out_alignment import align_held_out
 
 MAX_PIXELS = 20 * FPS * 256**2
 """Pixels of all held-out frames that are evaluated; later frames are left out: 20 s at 256 px, 5 s at 512 px. They cost some minutes on a

@@ -1,9 +1,9 @@
-"""TorsoField: the upper body as a two-dimensional, deformable field, conditioned on the head's pose, the lips and its own motion.
+"""TorsoField: the upper body as a two-dimensional, deformable field, conditioned on the head's pose and its own motion.
 
 The paper renders the torso as a second volume, seen by a camera that stands still, with the head's pose as a condition (AD-NeRF,
 section 3.3). From a still camera one evaluation a pixel is enough (RAD-NeRF): the pixel is mapped back to a canonical image, first
 by the torso's own tracked motion, then by a learned warp that depends on the head's pose (the neck turns with the head, the shoulders
-do not) and on the lips (the throat moves with the jaw), and the field is read there.
+do not), and the field is read there.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ INITIAL_ALPHA_LOGIT = -3.0
 
 
 class TorsoField(nn.Module):
-    """Colour and opacity of the torso at a place p of the image, given its motion m and the condition q: the head's pose, and the lip code.
+    """Colour and opacity of the torso at a place p of the image, given its motion m and the head's pose q.
 
         p' = inverse_similarity(m, p)
         p'' = (p' + 0.15 tanh(warp(PE(p'), q))) / 1.2
@@ -42,18 +42,11 @@ class TorsoField(nn.Module):
     with the feature planes P.
     """
 
-    def __init__(self, resolutions: tuple[int, int], channels: int, lip_code: int = 0):
-        """Makes a fresh field.
-
-        Args:
-            resolutions: of the planes, texels an edge.
-            channels: features at each texel.
-            lip_code: size of the lip code; 0 in older subjects, whose torso does not know the lips.
-        """
+    def __init__(self, resolutions: tuple[int, int], channels: int):
+        """Makes a fresh field with planes of `resolutions` (texels an edge) and `channels` features at each."""
         super().__init__()
-        condition = POSE_WIDTH + lip_code
         self.warp = nn.Sequential(
-            nn.Linear(2 + 4 * WARP_BANDS + condition, HIDDEN),
+            nn.Linear(2 + 4 * WARP_BANDS + POSE_WIDTH, HIDDEN),
             nn.ReLU(),
             nn.Linear(HIDDEN, HIDDEN),
             nn.ReLU(),
@@ -62,25 +55,25 @@ class TorsoField(nn.Module):
         nn.init.zeros_(self.warp[-1].weight)
         nn.init.zeros_(self.warp[-1].bias)
         self.planes = PlaneEncoding(1, resolutions, channels)
-        self.decode = nn.Sequential(nn.Linear(self.planes.width + condition, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 4))
+        self.decode = nn.Sequential(nn.Linear(self.planes.width + POSE_WIDTH, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 4))
         nn.init.constant_(self.decode[-1].bias[3:], INITIAL_ALPHA_LOGIT)
 
     def forward(
-        self, places: Float[Tensor, "points 2"], motion: Float[Tensor, "_ 4"], condition: Float[Tensor, "_ condition"]
+        self, places: Float[Tensor, "points 2"], motion: Float[Tensor, "_ 4"], pose: Float[Tensor, "_ 6"]
     ) -> RayOutput:
         """Evaluates the field.
 
         Args:
             places: (x, y) in the image, -1..1, y down.
             motion: of the torso: x, y, angle, log scale (see preprocess/torso_tracking.py); one for each place, or a single one.
-            condition: the head's standardized pose, and the lip code (TalkingHead.torso_condition); likewise.
+            pose: of the head, standardized (TalkingHead.standardized_pose); likewise.
         """
-        condition = condition.expand(len(places), -1)
+        pose = pose.expand(len(places), -1)
         places = inverse_similarity(motion, places)
         bands = torch.cat([places * (torch.pi * 2.0**k) for k in range(WARP_BANDS)], -1)
-        warp = self.warp(torch.cat([places, bands.sin(), bands.cos(), condition], -1))
+        warp = self.warp(torch.cat([places, bands.sin(), bands.cos(), pose], -1))
         features = torch.cat(self.planes(((places + MAX_WARP * torch.tanh(warp)) / CANVAS_SCALE)[None])).T
-        out = self.decode(torch.cat([features, condition], -1))
+        out = self.decode(torch.cat([features, pose], -1))
         alpha = torch.sigmoid(out[:, 3])
         return RayOutput(alpha[:, None] * torch.sigmoid(out[:, :3]), 1 - alpha)
 

@@ -223,9 +223,9 @@ class FrameRenderer:
 
     def _render_torso(self, pixels: Float[Tensor, "pixels 2"]) -> RayOutput:
         """Renders the torso field."""
-        condition = self.model.torso_condition(self.frame)
+        pose = self.model.torso_condition(self.frame)
         parts = pixels.split(self._chunk_size(pixels, TORSO_COST))
-        outputs = [self.model.render_torso(part, self.frame.torso_motion, condition) for part in parts]
+        outputs = [self.model.render_torso(part, self.frame.torso_motion, pose) for part in parts]
         return RayOutput(
             torch.cat([each.color for each in outputs]), torch.cat([each.transmittance for each in outputs])
         )

@@ -75,8 +75,7 @@ class AabbRays(NamedTuple):
 class TalkingHead(nn.Module, TalkingHeadModel):
     """Audio encoder, head field and torso field of one subject. Satisfies TalkingHeadModel.
 
-    The head's condition is [lip code..., right eye, left eye, brows, gaze x, gaze y]; the torso's is the head's standardized pose
-    and, in subjects that were trained with it, the lip code.
+    The head's condition is [lip code..., right eye, left eye, brows, gaze x, gaze y]; the torso's is the head's standardized pose.
     """
 
     box_center: Tensor
@@ -95,8 +94,7 @@ class TalkingHead(nn.Module, TalkingHeadModel):
         self.audio = MultiStreamEncoder(streams, config.lip_code)
         self.head = HeadField(config, geometry.nose, geometry.nose_soft, geometry.mouth)
         self.decoder = ColorDecoder(config.ray_features)
-        self.torso = TorsoField(config.torso_planes, config.channels, config.lip_code if config.torso_lips else 0)
-        self.torso_lips = config.torso_lips
+        self.torso = TorsoField(config.torso_planes, config.channels)
         self.grid = DensityGrid(march.grid)
         self.register_buffer("box_center", torch.tensor(geometry.box_center))
         self.register_buffer("box_half", torch.tensor(geometry.box_half))
@@ -120,7 +118,7 @@ class TalkingHead(nn.Module, TalkingHeadModel):
         pixels: Float[Tensor, "rays 2"],
         background: Float[Tensor, "rays 3"],
         frame_index: Int[Tensor, " rays"] | None = None,
-        torso_noise: Float[Tensor, "frames condition"] | float = 0.0,
+        pose_noise: Float[Tensor, "frames 6"] | float = 0.0,
     ) -> RenderOutputs:
         """Renders each ray separately, following figure 2 of the paper; render_frame gives whole frames faster.
 
@@ -131,14 +129,14 @@ class TalkingHead(nn.Module, TalkingHeadModel):
             pixels: (row, col) of the footage's camera.
             background: colours behind the person, 0..1.
             frame_index: the frame that each ray belongs to. None: there is one frame.
-            torso_noise: added to the torso's condition in training.
+            pose_noise: added to the torso's condition in training.
         """
         if frame_index is None:
             frame_index = torch.zeros(len(pixels), dtype=torch.long, device=pixels.device)
         condition = self.condition(frames.codes, frames.upper_face)
         rays = cast_rays(self.geometry.camera, frames.poses[frame_index], pixels)
         head = self.render_head(rays, condition, frame_index, deform=self.deformation(frames))
-        torso_condition = self.torso_condition(frames) + torso_noise
+        torso_condition = self.torso_condition(frames) + pose_noise
         torso = self.render_torso(pixels, frames.torso_motion[frame_index], torso_condition[frame_index])
         return RenderOutputs(over(torso, over(head, background)), head, torso)
 
@@ -155,10 +153,9 @@ class TalkingHead(nn.Module, TalkingHeadModel):
         """Returns the head's condition: a lip code, and eyes, brows and gaze (Track.upper_face)."""
         return torch.cat([codes, upper_face], -1)
 
-    def torso_condition(self, frames: FrameConditions) -> Float[Tensor, "frames condition"]:
-        """Returns the torso's condition: the standardized poses that it follows, and the lip codes."""
-        pose = self.standardized_pose(frames.poses_followed_by_torso)
-        return torch.cat([pose, frames.codes], -1) if self.torso_lips else pose
+    def torso_condition(self, frames: FrameConditions) -> Float[Tensor, "frames 6"]:
+        """Returns the standardized poses that the torso follows."""
+        return self.standardized_pose(frames.poses_followed_by_torso)
 
     def standardized_pose(self, poses: Float[Tensor, "frames 4 4"]) -> Float[Tensor, "frames 6"]:
         """Returns the head's angles and translation (paper, section 3.3), standardized by those of the training frames."""
@@ -288,21 +285,21 @@ class TalkingHead(nn.Module, TalkingHeadModel):
         return lengths / self.box_half.mean()
 
     def render_torso(
-        self, pixels: Float[Tensor, "rays 2"], motion: Float[Tensor, "_ 4"], condition: Float[Tensor, "_ condition"]
+        self, pixels: Float[Tensor, "rays 2"], motion: Float[Tensor, "_ 4"], pose: Float[Tensor, "_ 6"]
     ) -> RayOutput:
         """Renders the torso field; pixels outside the torso's region are transparent.
 
         Args:
             pixels: (row, col) of the footage's camera.
             motion: of the torso (FrameConditions.torso_motion); one for each ray, or a single one.
-            condition: see torso_condition; likewise.
+            pose: standardized pose of the head; likewise.
         """
         camera = self.geometry.camera
         xy = torch.stack([pixels[:, 1] / camera.width, pixels[:, 0] / camera.height], -1) * 2 - 1
         cells = ((xy + 1) / 2 * TORSO_REGION_CELLS).long().clamp_(0, TORSO_REGION_CELLS - 1)
         inside = ChosenRays(self.torso_region[cells[:, 1], cells[:, 0]], trains_on_cuda(pixels))
-        motion, condition = (each if len(each) == 1 else inside.take(each) for each in (motion, condition))
-        torso = self.torso(inside.take(xy), motion, condition)
+        motion, pose = (each if len(each) == 1 else inside.take(each) for each in (motion, pose))
+        torso = self.torso(inside.take(xy), motion, pose)
         return RayOutput(inside.put(torso.color, 0.0), inside.put(torso.transmittance, 1.0))
 
     def set_torso_region(self, region: Bool[Tensor, "rows cols"]) -> None:

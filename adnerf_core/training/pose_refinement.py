@@ -22,17 +22,14 @@ The same rays give the exposure of each frame, and a residual by which frames th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
-from numpy import ndarray
 from torch import Tensor
 
 from adnerf_core.cameras.cameras import cast_rays
-from adnerf_core.data.dataset import SubjectDataset, Track, face_boxes
 from adnerf_core.data.region_labels import FULL_COVERAGE, NO_COVERAGE
 from adnerf_core.models.talking_head import TalkingHead
 from adnerf_core.rendering.dilation import dilate
@@ -42,7 +39,6 @@ from adnerf_core.training.track_refinement import (
     TrackRefinement,
     apply_pose_delta,
     smooth_over_time,
-    smooth_poses,
 )
 
 FD_STEP = (2e-3, 2e-3, 2e-3, 2e-3, 2e-3, 2e-2)
@@ -73,8 +69,6 @@ MIN_BRIGHTNESS = 0.02
 """Least rendered brightness by which the exposure is divided."""
 EXPOSURE_RANGE = (0.5, 2.0)
 """Range of the exposures: one stop (a factor of 2) either way. A larger change of light more likely means another scene."""
-HELD_OUT_ROUNDS = 4
-"""Number of steps that refine held-out poses, the same as in training (REFINE_AT in talking_head_task.py)."""
 
 
 @dataclass(frozen=True)
@@ -157,43 +151,6 @@ def refine_poses(
     return TrackRefinement(smooth_over_time(pose_delta), smooth_over_time(exposure), residual)
 
 
-def align_held_out(
-    model: TalkingHead, dataset: SubjectDataset, track: Track, frames: ndarray, codes: Float[Tensor, "frames code"]
-) -> Track:
-    """Refines the poses of held-out frames; the model does not change.
-
-    As in published evaluations, the poses of held-out frames are given and not predicted, so they should be the best estimates.
-
-    Args:
-        model: the finished model.
-        dataset: the footage.
-        track: the track of the footage.
-        frames: the valid held-out frames, ascending.
-        codes: the lip codes of these frames, predicted from the audio.
-
-    Returns:
-        The track with the refined poses at `frames`.
-    """
-    device, size = model.device, model.geometry.camera.width
-    numbers = [int(frame) for frame in frames]
-    upper_face = torch.from_numpy(track.upper_face()[frames]).to(device)
-    alignment = AlignmentFrames(
-        indices=torch.arange(len(frames), device=device),
-        images=torch.from_numpy(np.stack([dataset.picture(k, size) for k in numbers])).to(device),
-        masks=torch.from_numpy(np.stack([dataset.mask(k, size) for k in numbers])).to(device),
-        mouth_boxes=torch.from_numpy(np.stack([face_boxes(dataset, track, k, size)[0] for k in numbers])).to(device),
-        condition=model.condition(codes, upper_face),
-        background=torch.from_numpy(dataset.background(size)).to(device) / 255,
-    )
-    poses = torch.from_numpy(track.pose[frames]).float().to(device)
-    refinement, generator = TrackRefinement.identity(len(frames), device), torch.Generator().manual_seed(0)
-    for _ in range(HELD_OUT_ROUNDS):
-        refinement = refine_poses(model, alignment, poses, refinement, generator)
-    pose = track.pose.copy()
-    pose[frames] = smooth_poses(apply_pose_delta(poses, refinement.pose_delta)).cpu().numpy()
-    return replace(track, pose=pose)
-
-
 def pixel_probabilities(
     masks: UInt8[Tensor, "frames size size 2"], mouth_boxes: Float[Tensor, "frames 4"]
 ) -> Float[Tensor, "frames size size"]:
@@ -208,15 +165,26 @@ def pixel_probabilities(
     """
     size = masks.shape[1]
     head, background = masks[..., 0] > FULL_COVERAGE, (masks < NO_COVERAGE).all(-1)
-    width = max(1, round(RIM_PX * size / RIM_REFERENCE_PX))
+    width = rim_width(size)
     rim = ((background & dilate(~background, width)) | (head & dilate(~head, width))).float()
     centers = torch.arange(size, device=masks.device) + 0.5
     top, left, bottom, right = (side[:, None, None] for side in mouth_boxes.unbind(-1))
     mouth = (centers[:, None] > top) & (centers[:, None] < bottom) & (centers > left) & (centers < right)
-    inner = (head & ~mouth).float()
+    return mix_densities((head & ~mouth).float(), rim, RIM_SHARE)
+
+
+def rim_width(size: int) -> int:
+    """Returns the half-width of the rim along an outline, px, in an image of `size` px."""
+    return max(1, round(RIM_PX * size / RIM_REFERENCE_PX))
+
+
+def mix_densities(
+    inner: Float[Tensor, "frames size size"], rim: Float[Tensor, "frames size size"], rim_share: float
+) -> Float[Tensor, "frames size size"]:
+    """Returns the density that is even over each of two masks, with `rim_share` on the second; even over all pixels if both are empty."""
     inner_density, rim_density = (mask / mask.sum((1, 2), keepdim=True).clamp(min=1) for mask in (inner, rim))
-    density = inner_density * (1 - RIM_SHARE) + rim_density * RIM_SHARE
-    return torch.where(density.sum((1, 2), keepdim=True) > 0, density, 1 / size**2)
+    density = inner_density * (1 - rim_share) + rim_density * rim_share
+    return torch.where(density.sum((1, 2), keepdim=True) > 0, density, 1 / inner.shape[1] ** 2)
 
 
 def _gauss_newton_step(
@@ -229,7 +197,7 @@ def _gauss_newton_step(
 ) -> tuple[Float[Tensor, "chunk 6"], Float[Tensor, "chunk 3"], Float[Tensor, " chunk"]]:
     """Returns the pose's step, the new exposure and the mean absolute residual of each of the frames `indices`."""
     linear = _linearize(model, alignment, indices, poses, refinement, generator)
-    step = _solve(linear.residual, linear.jacobian, refinement.pose_delta)
+    step = solve(linear.residual, linear.jacobian, refinement.pose_delta, PRIOR_STD)
     # A ratio of medians: means would take a hand or a highlight for a change of light.
     brightness = linear.color.median(1).values.clamp(min=MIN_BRIGHTNESS)
     exposure = refinement.exposure * (linear.target.median(1).values / brightness)
@@ -260,17 +228,25 @@ def _linearize(
     return _Linearization(colors[:, 0], target, residual, jacobian)
 
 
-def _solve(
+def solve(
     residual: Float[Tensor, "chunk residuals"],
-    jacobian: Float[Tensor, "chunk 6 residuals"],
-    pose_delta: Float[Tensor, "chunk 6"],
-) -> Float[Tensor, "chunk 6"]:
-    """Solves the normal equations of the module's docstring; returns the overrelaxed, clamped step."""
+    jacobian: Float[Tensor, "chunk n residuals"],
+    delta: Float[Tensor, "chunk n"],
+    prior_std: tuple[float, ...],
+) -> Float[Tensor, "chunk n"]:
+    """Solves the normal equations of the module's docstring for any number of components; returns the overrelaxed, clamped step.
+
+    Args:
+        residual: r, colours 0..1.
+        jacobian: J.
+        delta: the correction so far, d.
+        prior_std: PRIOR_STD of each component.
+    """
     huber = NOISE / residual.abs().clamp(min=NOISE)
     weighted = jacobian * huber[:, None] / NOISE**2
-    prior = PRIOR_WEIGHT * residual.shape[1] / torch.tensor(PRIOR_STD, device=residual.device) ** 2
+    prior = PRIOR_WEIGHT * residual.shape[1] / torch.tensor(prior_std, device=residual.device) ** 2
     matrix = weighted @ jacobian.transpose(1, 2) + torch.diag(prior)
-    right_side = -(weighted @ residual[..., None])[..., 0] - prior * pose_delta
+    right_side = -(weighted @ residual[..., None])[..., 0] - prior * delta
     return (OVERRELAXATION * torch.linalg.solve(matrix, right_side)).clamp(-MAX_STEP, MAX_STEP)
 
 

@@ -28,6 +28,7 @@ from adnerf_core.training.losses import add_smoothness_gradient, gradient_loss, 
 from adnerf_core.training.optimizers import learning_rate, make_optimizer
 from adnerf_core.training.pose_refinement import AlignmentFrames, refine_poses
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
+from adnerf_core.training.torso_refinement import refine_torso
 from adnerf_core.training.track_refinement import (
     TrackRefinement,
     apply_pose_delta,
@@ -39,10 +40,10 @@ from adnerf_core.training.track_refinement import (
 CODE_NOISE = 0.1
 """Standard deviation of the noise on lip codes, which are standardised. Without it the field could recognise a training frame by its
 code and learn its errors. Unmeasured."""
-TORSO_NOISE = 0.4
-"""Standard deviation of the noise on the torso's condition: the head's pose and the lip code (both standardised). With .1 on the pose, the
-shoulders in poses that training does not see are left to chance: the PSNR of their outline differs by 1.5 dB between seeds, with .4 by .2
-dB (docs/fidelity.md, the torso)."""
+POSE_NOISE = 0.4
+"""Standard deviation of the noise on the head's pose that the torso is conditioned on (standardised). With .1, the shoulders in poses
+that training does not see are left to chance: the PSNR of their outline differs by 1.5 dB between seeds, with .4 by .2 dB
+(docs/fidelity.md, the torso)."""
 PATCHES_FROM = 0.8
 """Share of the head phase after which the rays of a frame are one patch, and `gradient_loss` is added: detail is sharpened once the
 shape is found (docs/decisions/0017-sharper-portrait.md)."""
@@ -50,6 +51,9 @@ REFINE_AT = (0.15, 0.3, 0.45, 0.6)
 """Shares of the head phase at which the track is refined: the head must be recognisable before, and the field must still have time to
 use the better poses after. Refinement raised the sharpness of the head from .75 to .80, and costs an eighth more time
 (docs/fidelity.md)."""
+REFINE_TORSO_AT = (0.2, 0.5, 0.8)
+"""Shares of the torso phase at which the torso's motion is refined. The tracked motion is up to three pixels off, of 256, and a field that
+averages over these errors has blurred shoulders (docs/fidelity.md)."""
 UNIFORM_STEPS = 100
 """Steps before the density grid is filled from the field; until then it is uniform. Filled earlier, the grid misses matter that has not
 formed yet, and rays then hardly sample there. Unmeasured."""
@@ -67,8 +71,9 @@ class TalkingHeadTask:
     Attributes:
         frames: the training frames, with the refined poses.
         sampler: draws the ray batches from `frames`.
-        tracked_poses: the poses of `frames` as they were tracked.
+        tracked_poses, tracked_torso: the poses and the torso's motion of `frames` as they were tracked.
         refinement: the corrections of the track; None before the frames are loaded.
+        torso_delta: corrections of the torso's motion in `frames`.
         restarts: restarts after a collapse so far.
     """
 
@@ -76,6 +81,8 @@ class TalkingHeadTask:
     frames: TrainingFrames
     sampler: RayBatchSampler
     tracked_poses: Float[Tensor, "frames 4 4"]
+    tracked_torso: Float[Tensor, "frames 4"]
+    torso_delta: Float[Tensor, "frames 4"]
 
     def __init__(self, dataset: SubjectDataset, config: TrainConfig, restarts: int = 0):
         self.dataset, self.config = dataset, config
@@ -101,7 +108,8 @@ class TalkingHeadTask:
         self.frames = TrainingFrames(self.dataset, self.config.size, self.lip_codes, self.config.device)
         self.sampler = RayBatchSampler(self.frames, self.config.rays, self.config.frames_per_step, self.config.seed)
         self.model.set_torso_region(self.frames.torso_region)
-        self.tracked_poses = self.frames.poses
+        self.tracked_poses, self.tracked_torso = self.frames.poses, self.frames.torso_motion
+        self._move_torso(extra.get("torso", torch.zeros_like(self.tracked_torso)).to(self.config.device))
         if extra:
             self.apply_refinement(TrackRefinement.from_tensors(extra).to(self.config.device))
         else:
@@ -117,7 +125,7 @@ class TalkingHeadTask:
 
     def extra_tensors(self) -> dict[str, Tensor]:
         """Returns the refinement of the track."""
-        return {} if self.refinement is None else self.refinement.to_tensors()
+        return {} if self.refinement is None else self.refinement.to_tensors() | {"torso": self.torso_delta}
 
     def refined_track(self) -> Track:
         """Returns the refined track, smoothed over time."""
@@ -125,7 +133,9 @@ class TalkingHeadTask:
             return self.track
         numbers, deltas = self.frames.frame_numbers.cpu().numpy(), self.refinement.pose_delta.cpu().numpy()
         track = refine_track(self.track, numbers, deltas)
-        return dataclasses.replace(track, pose=smooth_poses(torch.from_numpy(track.pose)).numpy())
+        moved = interpolate(self.torso_delta.cpu().numpy(), numbers, len(track.torso)).astype(track.torso.dtype)
+        pose = smooth_poses(torch.from_numpy(track.pose)).numpy()
+        return dataclasses.replace(track, pose=pose, torso=track.torso + moved)
 
     def playable_frames(self) -> PlayableFrames:
         """Returns the frames that may be shown, and the exposures that the refinement found, interpolated."""
@@ -154,20 +164,40 @@ class TalkingHeadTask:
             step: step of the head phase, which seeds the choice of pixels.
             tick: is called every few frames.
         """
-        frames, count = self.frames, len(self.tracked_poses)
-        frame_indices = torch.arange(0, count, REFINE_EVERY, device=self.tracked_poses.device)
-        alignment = AlignmentFrames(
-            indices=frame_indices,
+        alignment, generator = self._alignment(), step_generator(self.config.seed, step)
+        before, poses = self.refinement.select(alignment.indices), self.tracked_poses[alignment.indices]
+        refined = refine_poses(self.model, alignment, poses, before, generator, tick)
+        self.apply_refinement(refined.interpolate(alignment.indices, len(self.tracked_poses)))
+
+    def refine_torso(self, step: int, tick: Callable[[], None]) -> None:
+        """Moves the torso of the training frames to where it looks most like the footage; the mean of all corrections is zero.
+
+        Args:
+            step: step of the torso phase, which seeds the choice of pixels.
+            tick: is called every few frames.
+        """
+        alignment, generator, frames = self._alignment(), step_generator(self.config.seed, step), self.frames
+        chosen = alignment.indices
+        poses, motion, exposure = frames.poses[chosen], self.tracked_torso[chosen], frames.exposure[chosen]
+        delta = refine_torso(self.model, alignment, poses, motion, exposure, generator, tick)
+        delta = interpolate((delta - delta.mean(0)).cpu().numpy(), chosen.cpu().numpy(), len(self.tracked_torso))
+        self._move_torso(torch.from_numpy(delta).to(self.tracked_torso))
+
+    def _move_torso(self, delta: Float[Tensor, "frames 4"]) -> None:
+        """Goes on with other corrections of the torso's motion."""
+        self.torso_delta, self.frames.torso_motion = delta, self.tracked_torso + delta
+
+    def _alignment(self) -> AlignmentFrames:
+        """Returns the frames that are rendered to refine the track."""
+        frames = self.frames
+        return AlignmentFrames(
+            indices=torch.arange(0, len(self.tracked_poses), REFINE_EVERY, device=self.tracked_poses.device),
             images=frames.images,
             masks=frames.masks,
             mouth_boxes=frames.boxes[:, MOUTH_BOX],
             condition=self.model.condition(frames.lip_codes, frames.upper_face),
             background=frames.background / 255,
         )
-        generator = step_generator(self.config.seed, step)
-        before = self.refinement.select(frame_indices)
-        refined = refine_poses(self.model, alignment, self.tracked_poses[frame_indices], before, generator, tick)
-        self.apply_refinement(refined.interpolate(frame_indices, count))
 
 
 class HeadPhase(Phase):
@@ -248,16 +278,20 @@ class TorsoPhase(Phase):
         """Returns the factor of the schedule in optimizers.py."""
         return learning_rate(step, self.steps)
 
+    def before_step(self, step: int, tick: Callable[[], None]) -> None:
+        """Refines the torso's motion at the steps of REFINE_TORSO_AT."""
+        if step in [round(share * self.steps) for share in REFINE_TORSO_AT]:
+            self.task.refine_torso(step, tick)
+
     def sample(self, step: int) -> tuple[RayBatch, ...]:
         """Draws pixels in the torso's region."""
         return self.task.sampler.torso_batch(step).parts()
 
     def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
         """Renders the complete picture with the lips of the footage. The opacity is the torso's, over all rays."""
-        model = self.task.model
+        noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator, device=batch.poses.device)
         conditions = FrameConditions(batch.poses, batch.torso_motion, batch.upper_face, batch.lip_codes)
-        noise = torch.randn(model.torso_condition(conditions).shape, generator=generator, device=batch.poses.device)
-        rendered = model(conditions, batch.pixels, batch.background, batch.frame_index, TORSO_NOISE * noise)
+        rendered = self.task.model(conditions, batch.pixels, batch.background, batch.frame_index, noise)
         loss, color_error = torso_loss(rendered, batch)
         return StepLoss(loss, color_error, 1 - rendered.torso.transmittance.detach().mean())
 

@@ -18,7 +18,7 @@ from adnerf_core.files.footage_reader import FootageReader
 from adnerf_core.files.run_dir import RunDir
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.subject import load_subject
-from adnerf_core.training.pose_refinement import align_held_out
+from adnerf_core.training.held_out_alignment import align_held_out
 
 HELD_OUT_FRAMES, FOREIGN_FRAMES = 4, 6
 """Frames of the held-out part, a row each, and of the foreign voice, in two rows."""

@@ -12,7 +12,8 @@ from adnerf_core.data.training_frames import MOUTH_BOX, TrainingFrames
 from adnerf_core.face.lip_pca import LipPca
 from adnerf_core.synthesis.subject import load_subject
 from adnerf_core.training import pose_refinement as refining
-from adnerf_core.training.pose_refinement import AlignmentFrames, align_held_out, pixel_probabilities, refine_poses
+from adnerf_core.training.held_out_alignment import align_held_out
+from adnerf_core.training.pose_refinement import AlignmentFrames, pixel_probabilities, refine_poses
 from adnerf_core.training.preview import Previewer
 from adnerf_core.training.track_refinement import TrackRefinement, apply_pose_delta
 from tests.adnerf_core.toy import HELD_OUT_FROM
