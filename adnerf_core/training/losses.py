@@ -35,7 +35,7 @@ SMOOTHNESS_WEIGHT = 1e-2
 are small: without it, texels there become noise that shows as specks. With a tenth, most specks remain; with ten times as much, the error
 of the footage grows (docs/fidelity.md)."""
 SMOOTHNESS_EVERY = 4
-"""Steps between two that count the roughness, with as many times the weight: all texels are read, which takes a third of
+"""Steps between two that count the roughness, with as many times the weight: all texels are read and written, which takes a tenth of
 a step's time (docs/fidelity.md)."""
 GRADIENT_WEIGHT, GRADIENT_MAGNITUDE_WEIGHT = 0.03, 0.055
 """Weights of the two terms of gradient_loss: the error of the image gradients, and the error of their mean magnitude. A magnitude weight of

@@ -170,7 +170,7 @@ class TalkingHeadTask:
         self.apply_refinement(refined.interpolate(alignment.indices, len(self.tracked_poses)))
 
     def refine_torso(self, step: int, tick: Callable[[], None]) -> None:
-        """Moves the torso of the training frames to where it looks most like the footage; the mean of all corrections is zero.
+        """Moves the torso of the training frames to where it looks most like the footage.
 
         Args:
             step: step of the torso phase, which seeds the choice of pixels.
@@ -180,7 +180,7 @@ class TalkingHeadTask:
         chosen = alignment.indices
         poses, motion, exposure = frames.poses[chosen], self.tracked_torso[chosen], frames.exposure[chosen]
         delta = refine_torso(self.model, alignment, poses, motion, exposure, generator, tick)
-        delta = interpolate((delta - delta.mean(0)).cpu().numpy(), chosen.cpu().numpy(), len(self.tracked_torso))
+        delta = interpolate(delta.cpu().numpy(), chosen.cpu().numpy(), len(self.tracked_torso))
         self._move_torso(torch.from_numpy(delta).to(self.tracked_torso))
 
     def _move_torso(self, delta: Float[Tensor, "frames 4"]) -> None:
