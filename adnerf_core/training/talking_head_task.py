@@ -51,9 +51,6 @@ REFINE_AT = (0.15, 0.3, 0.45, 0.6)
 """Shares of the head phase at which the track is refined: the head must be recognisable before, and the field must still have time to
 use the better poses after. Refinement raised the sharpness of the head from .75 to .80, and costs an eighth more time
 (docs/fidelity.md)."""
-REFINE_TORSO_AT = (0.2, 0.5, 0.8)
-"""Shares of the torso phase at which the torso's motion is refined. The tracked motion is up to three pixels off, of 256, and a field that
-averages over these errors has blurred shoulders (docs/fidelity.md)."""
 UNIFORM_STEPS = 100
 """Steps before the density grid is filled from the field; until then it is uniform. Filled earlier, the grid misses matter that has not
 formed yet, and rays then hardly sample there. Unmeasured."""
@@ -279,8 +276,8 @@ class TorsoPhase(Phase):
         return learning_rate(step, self.steps)
 
     def before_step(self, step: int, tick: Callable[[], None]) -> None:
-        """Refines the torso's motion at the steps of REFINE_TORSO_AT."""
-        if step in [round(share * self.steps) for share in REFINE_TORSO_AT]:
+        """Refines the torso's motion before the last step, for the videos that play it (docs/decisions/0038-torso-motion.md)."""
+        if step == self.steps - 1:
             self.task.refine_torso(step, tick)
 
     def sample(self, step: int) -> tuple[RayBatch, ...]:
