@@ -15,7 +15,7 @@ from adnerf_core.training import pose_refinement as refining
 from adnerf_core.training.held_out_alignment import align_held_out
 from adnerf_core.training.pose_refinement import AlignmentFrames, pixel_probabilities, refine_poses
 from adnerf_core.training.preview import Previewer
-from adnerf_core.training.torso_refinement import refine_torso, torso_pixel_probabilities
+from adnerf_core.training.torso_refinement import torso_pixel_probabilities
 from adnerf_core.training.track_refinement import TrackRefinement, apply_pose_delta
 from tests.adnerf_core.toy import HELD_OUT_FROM
 
@@ -126,18 +126,6 @@ def test_held_out_poses_are_aligned_and_others_are_kept(toy_dataset, portrait):
 
     assert error(aligned) < 0.7 * error(spoilt)
     assert np.array_equal(aligned.pose[:HELD_OUT_FROM], spoilt.pose[:HELD_OUT_FROM])
-
-
-def test_a_torso_that_was_tracked_wrongly_is_found_again(portrait, frames):
-    alignment, wrong = alignment_of(portrait, frames), torch.tensor([0.06, -0.04, 0.0, 0.0])
-
-    def found(error):
-        generator = torch.Generator().manual_seed(1)
-        moved = frames.torso_motion + error
-        return moved + refine_torso(portrait, alignment, frames.poses, moved, frames.exposure, generator)
-
-    left = (found(wrong) - found(torch.zeros(4)))[:, :2].abs().mean(0)
-    assert (left < 0.4 * wrong[:2].abs()).all()
 
 
 def test_the_torso_is_refined_away_from_the_head(frames):
