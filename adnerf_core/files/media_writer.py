@@ -116,10 +116,14 @@ def _sound(soundtrack: Path | None, seconds: float) -> list[FilterableStream]:
     return [sound.filter("apad", whole_dur=seconds).filter("atrim", end=seconds)]
 
 
+def _picture_size(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Returns width and height of pictures that are given as arrays of `shape`."""
+    return shape[1], shape[0] * 2 // 3 if len(shape) == 2 else shape[0]
+
+
 def _raw_pictures(shape: tuple[int, ...], fps: float) -> FilterableStream:
     """The pictures that come through the pipe as arrays of `shape`, as YUV 4:2:0 (with alpha, if they have it)."""
-    planar, alpha = len(shape) == 2, shape[2:] == (4,)
-    size = (shape[1], shape[0] * 2 // 3 if planar else shape[0])
+    planar, alpha, size = len(shape) == 2, shape[2:] == (4,), _picture_size(shape)
     pixels = "yuv420p" if planar else "rgba" if alpha else "rgb24"
     pictures = ffmpeg.input("pipe:0", framerate=fps, format="rawvideo", pix_fmt=pixels, video_size=size)
     if not planar:
@@ -151,7 +155,8 @@ def _encode(
     pictures = _raw_pictures(shape, fps)
     # The tags again for the encoder: newer versions of ffmpeg take them from the pictures, older ones from the options.
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
-    by_gpu = hardware_encoder(container) if hardware and not alpha else None
+    size = (edge + edge % 2 for edge in _picture_size(shape))
+    by_gpu = hardware_encoder(container, *size) if hardware and not alpha else None
     video = by_gpu or {**container.video, **(container.alpha if alpha else {})}
     options = {**video, "threads": THREADS, **tags}
     count = 0

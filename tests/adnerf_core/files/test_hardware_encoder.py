@@ -60,6 +60,7 @@ def test_a_gpu_that_passes_a_trial_encodes(tmp_path, ffmpeg_that, monkeypatch):
     log = ffmpeg_that(WITH_GPU)
     assert ffmpeg.write_video(tmp_path / "a.mp4", FRAMES, hardware=True) == 3
     assert encoders(log) == ["h264_nvenc", "h264_nvenc"]  # the trial, and the video
+    assert "-video_size 64x48" in log.read_text().splitlines()[0]  # a GPU may refuse small pictures, or large ones
     assert all(line.startswith("3: ") for line in log.read_text().splitlines())  # this worker's GPU, not the first
     assert sum(1 for _ in ffmpeg.read_frames(tmp_path / "a.mp4")) == 3
 
@@ -83,7 +84,7 @@ def test_a_gpu_is_not_tried_without_being_asked_for(tmp_path, ffmpeg_that):
 def test_the_packaged_ffmpeg_tells_the_truth_about_this_machine():
     """On a machine without a GPU it lists the encoder all the same, so that only a trial tells."""
     assert "h264_nvenc" in ffmpeg_choice.listed(ffmpeg.ffmpeg_path(), "encoders")
-    found = ffmpeg.hardware_encoder(MP4)
+    found = ffmpeg.hardware_encoder(MP4, 256, 256)
     assert found is None if not Path("/proc/driver/nvidia/version").exists() else found in (None, MP4.hardware)
     unknown = replace(MP4, hardware={"c:v": "no_such_encoder"})
-    assert ffmpeg.hardware_encoder(unknown) is None and ffmpeg.hardware_encoder(WEBM) is None
+    assert ffmpeg.hardware_encoder(unknown, 256, 256) is None and ffmpeg.hardware_encoder(WEBM, 256, 256) is None
