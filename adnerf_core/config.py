@@ -152,6 +152,10 @@ class TrainConfig(Config):
     )
     seed: int = Field(0, description="Seed of all random draws; equal seeds give equal runs.")
     device: DeviceName = "cpu"
+    cuda_graphs: bool = Field(
+        False,
+        description="With CUDA, start the kernels of a step of the fast fields at once, as CUDA graphs (never run on a GPU yet).",
+    )
     audio_steps: int = Field(600, description="Steps of the audio encoder's training.")
     lip_prior: Path | None = Field(
         None,

@@ -91,6 +91,8 @@ class Settings(BaseSettings):
     """Log format: `json` (one object per line), `human`, or `auto` (`human` if stderr is a terminal, otherwise `json`)."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Device that workers compute on: `cpu`, `cuda`, or `auto` (CUDA if there is a GPU)."""
+    cuda_graphs: bool = False
+    """Whether trainings on CUDA capture their steps as CUDA graphs, which may save time. Never run on a GPU yet."""
     ffmpeg: str = ""
     """Path of the ffmpeg that workers run; empty: the packaged one. Another must have all that is needed, else their jobs fail."""
     max_video_bytes: PositiveInt = 2 << 30

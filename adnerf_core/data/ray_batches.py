@@ -238,8 +238,13 @@ class RayBatchSampler:
 
 
 def step_generator(seed: int, step: int, part: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """Returns a generator that depends only on its arguments (`step` below 2^31, `part` 0 or 1): a resumed run draws the same."""
-    return torch.Generator(device).manual_seed((seed << 32) + (part << 31) + step)
+    """Returns a generator that depends only on its arguments: a resumed run draws the same."""
+    return torch.Generator(device).manual_seed(step_seed(seed, step, part))
+
+
+def step_seed(seed: int, step: int, part: int = 0) -> int:
+    """Returns the seed of a part of a step, a different one for each `step` below 2^31, and `part` 0 or 1."""
+    return (seed << 32) + (part << 31) + step
 
 
 def blink_weights(eye_openness: Float[Tensor, " frames"], inliers: Int[Tensor, " inliers"]) -> Float[Tensor, " frames"]:

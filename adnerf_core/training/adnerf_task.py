@@ -215,7 +215,7 @@ class HeadPhase(AdNerfPhase):
         pixels = draw_pixels(rectangle, self.task.config.rays, self.paper.face_share, generator)
         return (self.task.frame_rays(index, pixels, shows_torso=False),)
 
-    def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
+    def loss(self, batch: FrameRays, step: int, done: Float[Tensor, ""], generator: torch.Generator) -> StepLoss:
         """Renders the head from the audio. AudioAttNet takes part from `attention_from` of the phase on."""
         model = self.task.model
         model.attends.fill_(step >= self.paper.attention_from * self.steps)
@@ -245,7 +245,7 @@ class TorsoPhase(AdNerfPhase):
         pixels = draw_pixels(lower_half, self.paper.torso_rays, self.paper.face_share, generator)
         return (self.task.frame_rays(index, pixels, shows_torso=True),)
 
-    def loss(self, batch: FrameRays, step: int, generator: torch.Generator) -> StepLoss:
+    def loss(self, batch: FrameRays, step: int, done: Float[Tensor, ""], generator: torch.Generator) -> StepLoss:
         """Renders the complete picture; the head has no gradient."""
         model = self.task.model
         with torch.no_grad():

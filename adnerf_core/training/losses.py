@@ -48,7 +48,7 @@ MIN_TRANSMITTANCE = 1e-4
 
 
 def head_loss(
-    head: RayOutput, batch: RayBatch, done: float, restarts: int = 0
+    head: RayOutput, batch: RayBatch, done: Float[Tensor, ""], restarts: int = 0
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Loss of the head phase: colour + sparsity + compactness + masks.
 
@@ -75,7 +75,7 @@ def head_loss(
     color = error.sum() / known.sum().clamp(min=1)
     solid = (batch.label == HEAD) | (batch.label == NECK)
     empty = (batch.label == BACKGROUND) | (batch.label == TORSO)
-    ramp = min(1.0, max(0.0, (done - COMPACT_START) / COMPACT_RAMP))
+    ramp = ((done - COMPACT_START) / COMPACT_RAMP).clamp(0, 1)
     sparsity = SPARSITY_WEIGHT * ((1 - head.transmittance) * rim).mean()
     compactness = COMPACT_WEIGHT * ramp * head.distortion.mean()
     masks = OPACITY_WEIGHT * RESTART_MASK_FACTOR**restarts * opacity_loss(head, solid, empty)

@@ -227,14 +227,18 @@ class HeadPhase(Phase):
         """Draws single pixels, or at the end patches, of head, mouth and eyes."""
         return self.task.sampler.head_batch(step, self.uses_patches(step)).parts()
 
-    def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
+    def kind(self, step: int) -> bool:
+        """Returns whether there are patches."""
+        return self.uses_patches(step)
+
+    def loss(self, batch: RayBatch, step: int, done: Float[Tensor, ""], generator: torch.Generator) -> StepLoss:
         """Renders the head with the lips of the footage. The opacity is that of the rays labelled HEAD."""
         model, task = self.task.model, self.task
         noise = torch.randn(batch.lip_codes.shape, generator=generator, device=batch.lip_codes.device)
         condition = model.condition(batch.lip_codes + CODE_NOISE * noise, batch.upper_face)
         rays = cast_rays(model.geometry.camera, batch.poses[batch.frame_index], batch.pixels)
         head = model.render_head(rays, condition, batch.frame_index, generator)
-        loss, color_error = head_loss(head, batch, step / self.steps, task.restarts)
+        loss, color_error = head_loss(head, batch, done, task.restarts)
         if self.uses_patches(step):
             loss = loss + gradient_loss(head, batch, task.sampler.patch_size)
         solid = batch.label == HEAD
@@ -284,7 +288,11 @@ class TorsoPhase(Phase):
         """Draws pixels in the torso's region."""
         return self.task.sampler.torso_batch(step).parts()
 
-    def loss(self, batch: RayBatch, step: int, generator: torch.Generator) -> StepLoss:
+    def kind(self, step: int) -> str:
+        """Returns the same for all steps."""
+        return self.name
+
+    def loss(self, batch: RayBatch, step: int, done: Float[Tensor, ""], generator: torch.Generator) -> StepLoss:
         """Renders the complete picture with the lips of the footage. The opacity is the torso's, over all rays."""
         noise = POSE_NOISE * torch.randn((len(batch.poses), 6), generator=generator, device=batch.poses.device)
         conditions = FrameConditions(batch.poses, batch.torso_motion, batch.upper_face, batch.lip_codes)

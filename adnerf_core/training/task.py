@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -67,8 +67,22 @@ class Phase(ABC):
         """Draws the rays of a step, in one or two parts of equal size. They depend on the seed and the step alone."""
 
     @abstractmethod
-    def loss(self, batch: Any, step: int, generator: torch.Generator) -> StepLoss:
-        """Renders the rays of `batch`, a part of a step, and compares them with the footage. Called in several threads at once."""
+    def loss(self, batch: Any, step: int, done: Float[Tensor, ""], generator: torch.Generator) -> StepLoss:
+        """Renders the rays of `batch`, a part of a step, and compares them with the footage. Called in several threads at once.
+
+        Args:
+            batch: the rays.
+            step: of the phase. If the phase has a `kind`, it decides nothing else.
+            done: step / steps, on the device.
+            generator: source of all random numbers.
+        """
+
+    def kind(self, step: int) -> Hashable | None:
+        """Returns what decides which operators `loss` runs, with which numbers of Python: two steps of a kind differ in tensors alone.
+
+        None: there are no such kinds, and the step is not captured as a CUDA graph.
+        """
+        return None
 
     def before_step(self, step: int, tick: Callable[[], None]) -> None:  # noqa: B027 (a hook)
         """Runs before the rays of `step` are drawn. `tick` reports progress, and may raise Cancelled."""

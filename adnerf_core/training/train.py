@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from adnerf_core.config import TrainConfig
 from adnerf_core.data.dataset import SubjectDataset
@@ -28,12 +24,8 @@ from adnerf_core.training.checkpoints import (
     read_state,
     save_checkpoint,
 )
-from adnerf_core.training.parallel import (
-    flush_denormals,
-    keep_freed_memory,
-    map_in_threads,
-    single_threaded_operators,
-)
+from adnerf_core.training.cuda_graphs import make_step_gradients
+from adnerf_core.training.parallel import flush_denormals, keep_freed_memory, single_threaded_operators
 from adnerf_core.training.preview import Previewer
 from adnerf_core.training.talking_head_task import TalkingHeadTask
 from adnerf_core.training.task import Phase, StepLoss, TrainingTask
@@ -47,8 +39,6 @@ COLLAPSE_STEP, COLLAPSE_OPACITY = 400, 0.3
 field that learns is opaque at most of the head's rays. Unmeasured."""
 MAX_RESTARTS = 2
 """Restarts, each with another seed, before the training fails."""
-MIN_THREAD_RAYS = 2048
-"""Rays of a step from which each part has a thread of its own; a smaller part is done sooner than a thread has started on a busy machine."""
 REPORT_EVERY = 50
 """Steps between two lines of metrics.jsonl."""
 
@@ -69,8 +59,7 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
         return run
     if config.device == "cuda" and not torch.cuda.is_available():
         raise NoSuchDevice("CUDA was asked for, but torch sees no CUDA device.")
-    default_size = CUDA_SIZE if config.device == "cuda" else min(CPU_SIZE, dataset.size)
-    config = config.model_copy(update={"size": config.size or default_size})
+    config = with_size(config, dataset)
     write_manifest(run, dataset, config)
     keep_freed_memory()
     trainer = Trainer(dataset, run, config, progress)
@@ -85,6 +74,12 @@ def train(dataset: SubjectDataset, run: RunDir, config: TrainConfig, progress: P
     trainer.previewer().write_final(run)
     write_json(run.result, {"size": config.size, "restarts": trainer.state["restarts"]})
     return run
+
+
+def with_size(config: TrainConfig, dataset: SubjectDataset) -> TrainConfig:
+    """Returns the configuration with the size of the images, if it has none: CUDA_SIZE, or on a CPU at most CPU_SIZE."""
+    default = CUDA_SIZE if config.device == "cuda" else min(CPU_SIZE, dataset.size)
+    return config.model_copy(update={"size": config.size or default})
 
 
 class Trainer:
@@ -119,6 +114,7 @@ class Trainer:
         self.optimizer = phase.make_optimizer()
         if self.state["step"] > 0:
             load_optimizer(self.run, self.optimizer)
+        gradients = make_step_gradients(phase, self.optimizer, self.config)
         for step in range(self.state["step"], phase.steps):
             self.progress(phase.name, step, phase.steps)
             phase.before_step(step, lambda: self.progress(phase.name, self.state["step"], phase.steps))
@@ -126,7 +122,7 @@ class Trainer:
                 group["lr"] = group["initial_lr"] * phase.learning_rate(step)
             parts = phase.sample(step)
             self.optimizer.zero_grad()
-            result = add_gradients(phase, parts, step, self.config)
+            result = gradients.add(parts, step)
             self.optimizer.step()
             self.state["step"] = step + 1
             phase.after_step(step, parts[0], step_generator(self.config.seed, step, device=self.config.device))
@@ -169,27 +165,6 @@ class Trainer:
         """Returns a renderer of the model in its present state."""
         task = self.task
         return Previewer(task.model, task.dataset, task.refined_track(), task.preview_codes())
-
-
-def add_gradients(phase: Phase, parts: Sequence[Any], step: int, config: TrainConfig) -> StepLoss:
-    """Adds the gradients of a step to the parameters: those of the mean loss of all parts, and those of the phase's planes' smoothness.
-
-    The parts of a large step are computed at the same time, by a thread each. Two gradients have the same sum in either order, so that
-    the result does not depend on threads; with more parts it would.
-
-    Returns:
-        The means of the parts' figures.
-    """
-
-    def add(part: int) -> Float[Tensor, " figures"]:
-        result = phase.loss(parts[part], step, step_generator(config.seed, step, part, config.device))
-        (result.loss / len(parts)).backward()
-        return torch.stack([value.detach() for value in result])
-
-    figures = (map_in_threads if config.rays >= MIN_THREAD_RAYS else map)(add, range(len(parts)))
-    mean = torch.stack(list(figures)).mean(0)
-    phase.smooth(step)
-    return StepLoss(*mean)
 
 
 def make_task(dataset: SubjectDataset, config: TrainConfig, restarts: int = 0) -> TrainingTask:

@@ -117,13 +117,17 @@ class Waits:
 
     count: their number.
     places: how many of them each line of the core caused, with the operator.
+    capture: the graph that is being captured (pretend_graphs.py), or None. CUDA forbids waits while there is one.
     """
 
     def __init__(self) -> None:
         self.count, self.places = 0, Counter()
+        self.capture: Any = None
 
     def add(self, function: Any) -> None:
         """Counts one, caused by `function`."""
+        if self.capture is not None:
+            raise RuntimeError(f"{function}: operation not permitted when stream is capturing")
         self.count += 1
         frame = sys._getframe(1)
         while frame is not None and not frame.f_code.co_filename.startswith(CORE):
@@ -163,7 +167,10 @@ class _PretendMode(TorchDispatchMode):
         self._check(function, args, kwargs, flat, to_device)
         if asked is not None:
             kwargs["device"] = "cpu"
-        values = function(*tree_map(_values, args), **tree_map(_values, kwargs))
+        held = tree_map(_values, args), tree_map(_values, kwargs)
+        values = function(*held[0], **held[1])
+        if self.waits.capture is not None:
+            self.waits.capture.note(function, *held, values)
 
         def placed(value: Any) -> Any:
             if not isinstance(value, Tensor) or id(value) in ours:

@@ -37,8 +37,8 @@ ON_CUDA = {"device": "cuda", "rays": 64}
 PAPER_WAITS_A_STEP = 1
 """A step of the paper's networks reads whether AudioAttNet is used. One of the fast model waits for nothing: its kernels take less time
 than starting them, and each wait would let the device run dry."""
-MAX_WAITS_A_FRAME = 24
-"""The toy's frames take 17 (portrait) to 22 (turned view, full frame): which blocks and rays show the head is known on the device only."""
+MAX_WAITS_A_FRAME = {"portrait": 17, "turned, still, transparent": 23, "moved more": 21, "full frame": 21}
+"""Those of the toy's frames, by kind: which blocks and rays show the head is known on the device only."""
 
 
 class WaitsPerStep:
@@ -179,7 +179,8 @@ def test_a_step_of_fixed_shapes_has_the_loss_and_the_gradients_of_one_that_leave
             waits_before = waits.count
             rays = batch if device == "cpu" else to_cuda(batch)
             counted = waits.count
-            loss = phase.loss(rays, step, step_generator(0, step, device=device)).loss
+            done = torch.full((), step / phase.steps, device=device)
+            loss = phase.loss(rays, step, done, step_generator(0, step, device=device)).loss
             loss.backward()
             assert waits.count == counted >= waits_before
             losses.append(float(loss.detach()))
@@ -210,7 +211,7 @@ def test_portraits_are_those_of_the_cpu(toy_run, name):
             for picture in render_frames(subject, codes, subject.background, options, view, lambda *_: None):
                 pictures.append(picture.astype(int))
                 counts.append(waits.count)
-    assert counts[-1] - counts[-2] <= MAX_WAITS_A_FRAME, waits.places.most_common(40)
+    assert counts[-1] - counts[-2] <= MAX_WAITS_A_FRAME[name], waits.places.most_common(40)
     for cpu, cuda in zip(pictures[:3], pictures[3:], strict=True):
         assert np.abs(cpu - cuda).max() <= 1
 
@@ -225,7 +226,7 @@ def test_full_frames_are_those_of_the_cpu(toy_run, tmp_path):
             renderer.render_into(frame.copy(), 20, code)
             before = waits.count
             pictures.append(renderer.render_into(frame, 21, code).astype(int))
-    assert waits.count - before <= MAX_WAITS_A_FRAME, waits.places.most_common(40)
+    assert waits.count - before <= MAX_WAITS_A_FRAME["full frame"], waits.places.most_common(40)
     assert np.abs(pictures[0] - pictures[1]).max() <= 1
 
 

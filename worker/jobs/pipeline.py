@@ -126,9 +126,12 @@ class Pipeline:
                 attempt.wait_for_store(lambda: self.workspace.download_folder(subject.checkpoint_key, run.root))
             except (ObjectMissing, ObjectDamaged) as error:  # such as in a restored backup: only time is lost
                 log.warning("%s begins again from its dataset: %s", attempt.job.id, error)
-        config = PRESETS[subject.preset].model_copy(
-            update={"device": self.device(), "lip_prior": self._lip_prior(attempt)}
-        )
+        changes = {
+            "device": self.device(),
+            "cuda_graphs": self.settings.cuda_graphs,
+            "lip_prior": self._lip_prior(attempt),
+        }
+        config = PRESETS[subject.preset].model_copy(update=changes)
         snapshots = TrainingSnapshots(attempt, run)
         try:
             dataset = attempt.cached_folder(subject.dataset_key)

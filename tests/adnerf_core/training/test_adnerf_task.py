@@ -232,9 +232,9 @@ def test_after_the_warm_up_the_loss_is_the_papers(short_task):
 def test_a_collapse_restarts_all_networks(toy_dataset, tmp_path, monkeypatch):
     loss = HeadPhase.loss
 
-    def empty_at_first(self, batch, step, generator):
+    def empty_at_first(self, batch, step, done, generator):
         opacity = torch.tensor(0.0 if self.task.restarts == 0 else 1.0)
-        return loss(self, batch, step, generator)._replace(opacity=opacity)
+        return loss(self, batch, step, done, generator)._replace(opacity=opacity)
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 3)
     monkeypatch.setattr(HeadPhase, "loss", empty_at_first)

@@ -59,6 +59,6 @@ def test_detail_counts_only_at_head_and_background(stripes):
 def test_spread_matter_costs_nothing_at_first_and_something_later(stripes):
     batch = batch_of(stripes)
     thin, thick = solid(stripes, 0.1), solid(stripes, 1.1)
-    early, late = ([head_loss(one, batch, done)[0] for one in (thin, thick)] for done in (0.1, 0.9))
+    early, late = ([head_loss(one, batch, torch.tensor(done))[0] for one in (thin, thick)] for done in (0.1, 0.9))
     assert early[0] == early[1]
     assert late[1] - late[0] == pytest.approx(COMPACT_WEIGHT, rel=1e-3)

@@ -9,9 +9,9 @@ import torch
 
 from adnerf_core.data.dataset import SubjectDataset
 from adnerf_core.training import parallel
+from adnerf_core.training.gradients import MIN_THREAD_RAYS, StepGradients
 from adnerf_core.training.parallel import keep_freed_memory, map_in_threads, single_threaded_operators
 from adnerf_core.training.talking_head_task import TalkingHeadTask
-from adnerf_core.training.train import MIN_THREAD_RAYS, add_gradients
 from tests.adnerf_core.toy import SHORT
 
 
@@ -44,7 +44,7 @@ def test_gradients_do_not_depend_on_threads(toy_dataset: SubjectDataset, two_cor
         for phase in task.phases:
             task.model.requires_grad_(False)
             phase.make_optimizer()
-            result = add_gradients(phase, phase.sample(3), 3, SHORT.model_copy(update={"rays": rays}))
+            result = StepGradients(phase, SHORT.model_copy(update={"rays": rays})).add(phase.sample(3), 3)
             gradients.append({name: p.grad for name, p in task.model.named_parameters() if p.grad is not None})
             assert float(result.loss) > 0
     threads, alone = gradients[:2], gradients[2:]

@@ -107,10 +107,10 @@ def test_collapse_is_detected_and_restarted_with_another_seed(toy_dataset, tmp_p
     restarts = []
     loss = HeadPhase.loss
 
-    def empty_at_first(self, batch, step, generator):
+    def empty_at_first(self, batch, step, done, generator):
         restarts.append(self.task.restarts)
         opacity = torch.tensor(0.0 if self.task.restarts == 0 else 1.0)
-        return loss(self, batch, step, generator)._replace(opacity=opacity)
+        return loss(self, batch, step, done, generator)._replace(opacity=opacity)
 
     monkeypatch.setattr(training, "COLLAPSE_STEP", 5)
     monkeypatch.setattr(HeadPhase, "loss", empty_at_first)
