@@ -1,10 +1,10 @@
 """Measures a machine with an NVIDIA GPU in ten minutes: `python -m benchmarks.gpu [--video VIDEO] [--seconds 600]`.
 
 On a rented machine with a driver, from a clone: `make env test-env && .venv/bin/python -m benchmarks.gpu --video VIDEO`. The parts, each in
-a process of its own with a share of the time: the tests on the real device, preprocessing and a short training, training with the preset
-`standard`, frames a second of portraits of 256 and 512 px and of full frames of 720p, sessions at once, encoding by the GPU,
-and the paper's networks. A part that fails or takes too long leaves its error in the figures, and the others go on; the file is
-written after each. `--device cpu --seconds 900` is a dry run with a small subject, which says nothing about a GPU.
+a process of its own with a share of the time: the tests on the real device, preprocessing and a short training, single steps without and
+with CUDA graphs, training with the preset `standard`, frames a second of portraits of 256 and 512 px and of full frames of 720p, sessions
+at once, encoding by the GPU, and the paper's networks. A part that fails or takes too long leaves its error in the figures, and the others go
+on; the file is written after each. `--device cpu --seconds 900` is a dry run with a small subject, which says nothing about a GPU.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from adnerf_core.config import FPS, PRESETS, RenderOptions
 from adnerf_core.data.dataset import SubjectDataset
@@ -40,13 +41,17 @@ from adnerf_core.progress import Cancelled, silent
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.render import render
 from adnerf_core.synthesis.subject import load_subject
-from adnerf_core.training.train import train
+from adnerf_core.training.train import train, with_size
 from benchmarks.core import StageClock, digits, machine, make_speaker
-from benchmarks.pieces import Comparison, Frames
+from benchmarks.pieces import Comparison, Excerpt, Frames, Steps
 
 RESULTS = Path(__file__).parent / "results" / "gpu.json"
 SHORT_STEPS = 300
 """Steps of each field in the short training, whose subject is rendered if the full one does not end in time."""
+STEPS_TO_START = 20
+"""Steps that do not count: in them, graphs of every kind of the head's first steps are captured."""
+PROFILED_STEPS = 40
+"""Steps that torch's profiler watches: ten of those that count the roughness of the planes."""
 DRY = {"size": 64, "audio_steps": 10, "head_steps": 20, "torso_steps": 20}
 """Changes of that training in a dry run."""
 SESSIONS = (1, 4, 8, 16, 20)
@@ -120,7 +125,7 @@ def peak_memory(job: Job) -> dict[str, int]:
 def device_tests(job: Job) -> dict[str, Any]:
     """Runs the tests of CUDA; on a GPU on the real device."""
     environment = os.environ | ({"ADNERF_TEST_CUDA": "real"} if job.device == "cuda" else {})
-    files = [f"tests/adnerf_core/{name}.py" for name in ("rendering/test_ray_kernels", "test_cuda")]
+    files = [f"tests/adnerf_core/{name}.py" for name in ("rendering/test_ray_kernels", "test_cuda", "test_cuda_graphs")]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     root = Path(__file__).parents[1]
     ran = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, timeout=job.seconds)
@@ -139,6 +144,33 @@ def prepare(job: Job) -> dict[str, Any]:
     start = time.perf_counter()
     train(dataset, RunDir(job.work / "short"), config)
     return figures | {"short_training_s": digits(time.perf_counter() - start)}
+
+
+def single_steps(job: Job) -> dict[str, Any]:
+    """Takes steps of the head phase, without and with CUDA graphs, and measures which share of the time the device computes."""
+    figures: dict[str, Any] = {}
+    excerpt = Excerpt(job.dataset().root)
+    for graphs in (False, True) if job.device == "cuda" else (False,):
+        config = PRESETS[job.preset].model_copy(update={"device": job.device, "cuda_graphs": graphs})
+        one = Steps(excerpt, with_size(config, excerpt))
+        rate = Meter(job, job.seconds / 5).rate((one() for _ in count()), STEPS_TO_START)
+        figures["graphs" if graphs else "plain"] = {"steps_a_second": rate} | device_time(job, one, rate)
+    return figures
+
+
+def device_time(job: Job, one: Callable[[], None], rate: float) -> dict[str, float]:
+    """Returns the time, ms, for which the device computes a step, and its share of the whole step; nothing on a CPU.
+
+    torch's profiler slows the host down, so the share is that of the steps that were timed without it.
+    """
+    if job.device != "cuda":
+        return {}
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        for _ in range(PROFILED_STEPS):
+            one()
+        torch.cuda.synchronize()
+    busy_s = sum(event.self_device_time_total for event in profiled.key_averages()) / PROFILED_STEPS / 1e6
+    return {"device_ms": digits(busy_s * 1e3), "device_busy": digits(busy_s * rate)}
 
 
 def training(job: Job) -> dict[str, Any]:
@@ -213,7 +245,7 @@ def sessions(job: Job) -> dict[str, Any]:
 def encoding(job: Job) -> dict[str, Any]:
     """Encodes 720p on the CPU, and on the GPU if ffmpeg can."""
     picture = np.random.default_rng(0).integers(0, 255, (1080, FULL_PX), np.uint8)
-    figures: dict[str, Any] = {"hardware": ffmpeg.hardware_encoder(MP4) is not None}
+    figures: dict[str, Any] = {"hardware": ffmpeg.hardware_encoder(MP4, FULL_PX, 720) is not None}
     for name in ("cpu", "gpu") if figures["hardware"] else ("cpu",):
         frames, start = max(10, round(10 * job.seconds)), time.perf_counter()
         ffmpeg.write_video(job.work / f"{name}.mp4", (picture for _ in range(frames)), hardware=name == "gpu")
@@ -236,12 +268,13 @@ def paper(job: Job) -> dict[str, Any]:
 PARTS: dict[str, tuple[float, Callable[[Job], dict[str, Any]]]] = {
     "tests": (0.12, device_tests),
     "prepare": (0.18, prepare),
+    "steps": (0.04, single_steps),
     "training": (0.35, training),
     "portraits": (0.06, portraits),
     "full_frames": (0.06, full_frames),
-    "sessions": (0.1, sessions),
+    "sessions": (0.08, sessions),
     "encoding": (0.03, encoding),
-    "paper": (0.1, paper),
+    "paper": (0.08, paper),
 }
 """The parts in their order: share of the time, and function."""
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from adnerf_core.config import PRESETS, TrainConfig, ViewChange
 from adnerf_core.data.dataset import SubjectDataset, Track
+from adnerf_core.data.ray_batches import step_generator
 from adnerf_core.fields.head_field import HeadField
 from adnerf_core.fields.nerf_mlp import NerfMlp
 from adnerf_core.fields.torso_field import TorsoField
@@ -22,9 +23,10 @@ from adnerf_core.models.base import FrameConditions
 from adnerf_core.models.frame_renderer import render_frame
 from adnerf_core.synthesis.render import pixel_grid_for_view
 from adnerf_core.synthesis.subject import Subject, load_subject
+from adnerf_core.training.cuda_graphs import make_step_gradients
 from adnerf_core.training.parallel import flush_denormals
 from adnerf_core.training.talking_head_task import grid_update_interval
-from adnerf_core.training.train import add_gradients, make_task
+from adnerf_core.training.train import make_task
 
 EXCERPT_FRAMES = 24
 """Number of frames that training steps draw rays from. Reading all frames would take longer than the measured steps."""
@@ -86,6 +88,7 @@ class Steps:
         task.model.requires_grad_(False)
         self.phase = task.phases[0]
         self.optimizer = self.phase.make_optimizer()
+        self.gradients = make_step_gradients(self.phase, self.optimizer, config)
         self.number = 10 * grid_update_interval(config.rays)
 
     @flush_denormals()
@@ -94,9 +97,9 @@ class Steps:
         self.number += 1
         parts = self.phase.sample(self.number)
         self.optimizer.zero_grad()
-        add_gradients(self.phase, parts, self.number, self.config)
+        self.gradients.add(parts, self.number)
         self.optimizer.step()
-        self.phase.after_step(self.number, parts[0], torch.Generator().manual_seed(self.number))
+        self.phase.after_step(self.number, parts[0], step_generator(0, self.number, device=self.config.device))
 
 
 class Frames:

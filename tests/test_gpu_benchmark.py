@@ -19,7 +19,7 @@ def test_without_a_device_it_says_so(capsys, monkeypatch):
 
 def test_a_dry_run_measures_the_parts_and_goes_on_after_one_that_fails(toy_run, tmp_path):
     out = tmp_path / "gpu.json"
-    parts = ["training", "portraits", "full_frames", "encoding", "paper"]
+    parts = ["steps", "training", "portraits", "full_frames", "encoding", "paper"]
     arguments = [
         "--device",
         "cpu",
@@ -36,6 +36,7 @@ def test_a_dry_run_measures_the_parts_and_goes_on_after_one_that_fails(toy_run, 
     figures = json.loads(out.read_text())
     assert figures["machine"]["cores"] >= 1 and figures["device"] == "cpu"
     assert "ZeroDivisionError" in figures["broken"]["error"] and figures["broken"]["trace"]
+    assert figures["steps"]["plain"]["steps_a_second"] > 0
     assert not figures["training"]["finished"] and figures["training"]["steps"]["audio"]
     assert figures["portraits"]["frames_a_second_256"] > 0 and figures["full_frames"]["video_frames_a_second"] > 0
     assert figures["encoding"]["cpu_frames_a_second"] > 0 and figures["paper"]["steps_a_second"] > 0
