@@ -32,9 +32,6 @@ LOCAL_PX = 10
 """Standard deviation, px at WIDTH, of the blur by which pictures are divided: lamps that flicker, and bands of theirs that wander over a
 wall, change the brightness over longer distances, and corners over shorter ones."""
 
-LOCAL_STEP = 4
-"""Scale at which that blur is computed."""
-
 MAX_FAILURES = 4
 """Pictures in a row that match neither earlier picture before these are replaced, without a measurement: another shot, or nothing to
 see."""
@@ -94,10 +91,7 @@ class CameraMotionDetector:
 
 def _evenly_lit(gray: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
     """Returns the picture divided by its local brightness."""
-    # What is left after the blur has no details, so it is blurred at a fraction of the size, in a tenth of the time.
-    small = cv2.resize(gray, None, fx=1 / LOCAL_STEP, fy=1 / LOCAL_STEP, interpolation=cv2.INTER_AREA)
-    local = cv2.GaussianBlur(small.astype(np.float32), (0, 0), LOCAL_PX / LOCAL_STEP)
-    local = cv2.resize(local, gray.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    local = cv2.GaussianBlur(gray, (0, 0), LOCAL_PX).astype(np.float32)
     return np.clip(gray * (128 / np.maximum(local, 16)), 0, 255).astype(np.uint8)
 
 
