@@ -196,9 +196,9 @@ TINY = PRESETS["draft"].model_copy(
     update={
         "size": 64,
         "audio_steps": 150,
-        "head_steps": 100,
+        "head_steps": 200,
         "torso_steps": 60,
-        "rays": 512,
+        "rays": 1024,
         "field": PRESETS["draft"].field.model_copy(update={"planes": (16, 48), "torso_planes": (16, 48)}),
     }
 )

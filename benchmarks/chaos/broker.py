@@ -116,7 +116,7 @@ def network_cut(backends: Servers, folder: Path, *, how: str, **settings: Any) -
             "zombie_finished_its_work": service.steps(job_id, attempt=1)[-1].number == steps - 1,
             "seconds_cut": round(finished_at - cut_at, 1),
             "results": service.moves("succeed") - 3,  # without its training and both jobs of the second subject
-            "zombie_writes_accepted": int(f"{job_id}-2." not in key),
+            "zombie_writes_accepted": int(f"{job_id}-2-" not in key),
             "wake_ups_used_up_in_vain": sum("raised unexpected" in line for line in service.lines("far")),
         }
     cable.close()

@@ -12,7 +12,7 @@ from tests.client.test_commands import adnerf, started  # noqa: F401 (the first 
 def test_a_video_is_watched_while_it_is_rendered(service, client):
     service.start_worker()
     subject = service.ready_subject(client)
-    frames = [5, 25, 25, 9]
+    frames = [2, 25, 25, 9]
     video = client.videos.create(subject, service.file("say.wav", steps=4, pause=0.3, watch=frames))
     watched = client.videos.watch(video)
     assert next(watched) == b"header"
@@ -30,7 +30,7 @@ def test_a_video_is_watched_while_it_is_rendered(service, client):
 def test_a_video_is_watched_by_a_player_until_it_is_closed(service, client, adnerf):  # noqa: F811
     service.start_worker()
     subject = service.ready_subject(client)
-    frames = [5, *[25] * 12]
+    frames = [2, *[25] * 12]
     video = client.videos.create(subject, service.file("say.wav", steps=len(frames), pause=0.2, watch=frames))
     watching = started(service, "videos", "watch", video.id)
     assert watching.stdout.read(12) == "headerpiece "
