@@ -5,7 +5,7 @@ lease, and later writes are fenced by the attempt. It ends as adopted (better th
 
 A prior is learnt from subjects of all owners whose consent allows it. When one of them revokes that, withdraws the consent or is
 deleted, no training starts from the prior any more: `current` looks at the subjects each time. `enforce` then deletes the prior, and orders
-one without that subject.
+one without that subject. While a subject is in the trash, no training starts from the prior either; if it is restored, trainings do again.
 """
 
 from __future__ import annotations
@@ -143,9 +143,11 @@ def fail(session: Session, row: LipPrior, error: dict[str, str]) -> bool:
 
 
 def current(session: Session) -> LipPrior | None:
-    """Returns the prior that trainings start from; None for the shipped one."""
-    row = session.scalars(select(LipPrior).where(LipPrior.current)).one_or_none()
-    return row if row is not None and in_force(session, row.people) else None
+    """Returns the prior that trainings start from; None for the shipped one, also while one of the people is in the trash."""
+    # The latest: two transactions that choose at the same time do not see each other's choice.
+    chosen = select(LipPrior).where(LipPrior.current).order_by(LipPrior.version.desc()).limit(1)
+    row = session.scalars(chosen).one_or_none()
+    return row if row is not None and in_force(session, row.people, Subject.trashed_until.is_(None)) else None
 
 
 def falls_behind(session: Session, people: Mapping[str, Any]) -> bool:
@@ -162,10 +164,13 @@ def falls_behind(session: Session, people: Mapping[str, Any]) -> bool:
     return bool(losses) and sum(losses) / len(losses) > MAX_LOSS
 
 
-def in_force(session: Session, people: Mapping[str, Any]) -> bool:
-    """Returns whether all subjects that a prior was learnt from still allow it; those without figures took no part."""
+def in_force(session: Session, people: Mapping[str, Any], *more: ColumnElement[bool]) -> bool:
+    """Returns whether all subjects that a prior was learnt from still allow it, and meet the conditions `more`.
+
+    Those without figures took no part.
+    """
     took_part = [subject_id for subject_id, told in people.items() if told is not None]
-    allowed = select(func.count()).select_from(Subject).where(Subject.id.in_(took_part), *_MAY_IMPROVE)
+    allowed = select(func.count()).select_from(Subject).where(Subject.id.in_(took_part), *_MAY_IMPROVE, *more)
     return session.scalars(allowed).one() == len(took_part)
 
 

@@ -104,6 +104,26 @@ def test_a_revocation_ends_the_use_at_once_and_orders_a_prior_of_the_others(data
     assert (ordered.state, dropped.state, dropped.people, dropped.current) == ("queued", "dropped", {}, False)
 
 
+def test_a_prior_is_not_used_while_a_person_is_in_the_trash(database, store):
+    people = [add_subject(database) for _ in range(2)]
+    version = learn(database, store, people)
+    change(database, people[0], trashed_until=now())
+    assert current(database) is None and not ask(database, lip_priors.due)
+    change(database, people[0], trashed_until=None)
+    assert current(database) == version
+
+
+def test_of_two_that_were_chosen_at_the_same_time_the_latest_is_used(database, store):
+    people = [add_subject(database) for _ in range(2)]
+    first = learn(database, store, people)
+    second = learn(database, store, [*people, add_subject(database)])
+    with database.session() as session:
+        session.get(LipPrior, first).current = True
+    assert current(database) == second
+    ask(database, lip_priors.use, first)
+    assert [row.current for row in ask(database, lip_priors.listed)] == [False, True]
+
+
 def test_a_new_prior_that_falls_behind_the_one_in_use_is_noticed(database, store):
     def told(correlation):
         return {when: {"correlation": correlation, "amplitude": 0.6} for when in ("before", "after")}
