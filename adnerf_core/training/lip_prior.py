@@ -192,7 +192,7 @@ def figures(
     return {
         **{when: following._asdict() for when, following in means.items()},
         "people": {name: {when: each._asdict() for when, each in person.items()} for name, person in told.items()},
-        "better": bool(np.mean(gains) >= MIN_GAIN and np.median(gains) > 0),
+        "better": bool(np.mean(gains) >= MIN_GAIN and np.mean(np.array(gains) > 0) > 0.5),
     }
 
 

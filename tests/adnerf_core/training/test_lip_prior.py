@@ -77,6 +77,18 @@ def test_a_prior_of_mouths_that_follow_nothing_is_not_better(tmp_path):
     assert not learn_prior(people, tmp_path / "prior.safetensors")["better"]
 
 
+@pytest.mark.parametrize(("worse", "better"), [(0, True), (1, True), (2, False)])
+def test_a_prior_that_follows_only_half_of_the_people_better_is_not_better(worse, better):
+    """Though the mean and the median rise."""
+    true, noise = torch.randn(2, 4, 100, generator=torch.Generator().manual_seed(0))
+    before, after = true + noise, true + 0.1 * noise
+    after[:worse] = true[:worse] + 1.05 * noise[:worse]
+    owners = torch.arange(4).repeat_interleave(100)
+    told = lip_prior.figures(list("abcd"), owners, *(each.flatten() for each in (true, before, after)))
+    assert told["after"]["correlation"] > told["before"]["correlation"] + lip_prior.MIN_GAIN
+    assert told["better"] is better
+
+
 def test_one_person_is_too_few(tmp_path):
     with pytest.raises(NotReady, match="1 of 2 datasets"):
         people = {"one": make_person(tmp_path / "one", 1), "none": tmp_path / "none"}
