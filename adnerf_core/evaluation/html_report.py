@@ -87,7 +87,7 @@ def write_report(run: RunDir, inputs: ReportInputs, footage: dict[str, Any], nam
         NotReady: If a file of the run is missing.
         DiskFull: If there is no space for the page.
     """
-    manifest = read_json(run.manifest)
+    manifest, prior = read_json(run.manifest), run.lip_prior()
     scores = scorecard.score(inputs.figures)
     page = _template().render(
         name=name,
@@ -101,7 +101,7 @@ def write_report(run: RunDir, inputs: ReportInputs, footage: dict[str, Any], nam
         opening=opening_chart(inputs),
         opening_rows=opening_rows(inputs),
         training=training_charts(run),
-        config=[*flatten(manifest["config"]), ("lip_prior", run.lip_prior() or "shipped")],
+        config=flatten(manifest["config"] | ({"lip_prior": prior} if prior else {})),
         preset=manifest["config"]["preset"],
         versions=manifest["versions"],
         source=manifest["source"],
