@@ -195,12 +195,11 @@ def _footage_output(pictures: FilterableStream, info: MediaInfo, path: Path, num
     if max(info.width - width, info.height - height) <= 1:  # an odd edge: nothing is scaled
         pictures = pictures.filter("crop", width, height, 0, 0, exact=1)
     pictures = (
+        # Square pixels: an edge that was rounded would make them 0.99:1, and readers change the width for it.
         pictures.filter("scale", width, height, flags=SCALING, out_color_matrix="bt709", out_range="tv")
         .filter("format", "yuv420p")
         .filter("setparams", color_primaries="bt709", color_trc="bt709", colorspace="bt709", range="tv")
-        .filter(
-            "setsar", 1
-        )  # an edge that was rounded would make pixels of 0.99:1, and readers change the width for it
+        .filter("setsar", 1)
     )
     tags = dict.fromkeys(("colorspace", "color_primaries", "color_trc"), "bt709")
     return ffmpeg.output(
