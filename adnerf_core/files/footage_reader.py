@@ -24,8 +24,8 @@ NEAR_FRAMES = GOP_FRAMES
 """While the first BLOCK_FRAMES are drawn, for which somebody waits, the next block is decoded only if it is needed within so many frames."""
 
 KEPT_BLOCKS = 2
-"""Blocks that a reader keeps: those with which it began the last times, a video and a preview of another size. Most videos of a subject begin
-with the same frame."""
+"""Blocks that a reader keeps, planar ones of 75 MB at 1080p: those with which it began last, such as for videos of two sizes. Most videos of a
+subject begin with the same frame."""
 
 
 class FootageReader:

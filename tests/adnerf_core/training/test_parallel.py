@@ -1,7 +1,7 @@
 """Parts of a step in threads: the same gradients as one after the other."""
 
+import platform
 import resource
-import sys
 import threading
 
 import pytest
@@ -53,7 +53,7 @@ def test_gradients_do_not_depend_on_threads(toy_dataset: SubjectDataset, two_cor
         assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="mallopt is a function of glibc")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is a function of glibc")
 def test_freed_memory_is_used_again_without_page_faults():
     def allocate() -> int:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
