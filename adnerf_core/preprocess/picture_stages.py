@@ -50,7 +50,7 @@ def parse(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         if not numbers:
             continue
         for k, mask in zip(
-            numbers, segmentation.segment_frames(pictures(numbers), arrays["jaw"][numbers]), strict=True
+            numbers, segmentation.segment_frames(pictures(numbers), arrays["jaw"][numbers], numbers), strict=True
         ):
             write_rgb(work.mask(k), mask)
             shares.append(cv2.mean(mask)[:2])

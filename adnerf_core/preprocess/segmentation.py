@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
 import cv2
@@ -74,35 +74,37 @@ class PersonSegmenter:
 
 
 def segment_frames(
-    frames: Iterable[np.ndarray], cuts: Iterable[np.ndarray]
+    frames: Iterable[np.ndarray], cuts: Iterable[np.ndarray], numbers: Sequence[int]
 ) -> Iterator[UInt8[np.ndarray, "size size 3"]]:
-    """Segments consecutive frames.
+    """Segments the frames of a take.
 
     Args:
         frames: [size, size, 3] uint8 RGB.
         cuts: for each frame the polygon of the head, as jaw_polygons() returns it.
+        numbers: those of the frames, ascending; some may be left out.
 
     Yields:
         A mask per frame: R is the head and G the torso, 0..255, with soft edges and R + G <= 255; B is 0.
     """
     person: deque[np.ndarray] = deque(maxlen=MEDIAN_FRAMES)
     waiting: deque[tuple[np.ndarray, np.ndarray]] = deque()
+    # Beside frames that are left out, the mean would be that of two distant pictures.
+    places = range(1, len(numbers) - 1, SEGMENT_EVERY)
+    skipped = {k for k in places if numbers[k + 1] - numbers[k - 1] == SEGMENT_EVERY}
 
     def probabilities() -> Iterator[np.ndarray]:
-        """Those of all frames, which are put into `waiting`; of every other one, the mean of its neighbours'."""
+        """Those of all frames, which are put into `waiting`; of the skipped ones, the mean of their neighbours'."""
         before = None
         with closing(PersonSegmenter()) as segment:
-            for number, each in enumerate(zip(frames, cuts, strict=True)):
+            for k, each in enumerate(zip(frames, cuts, strict=True)):
                 waiting.append(each)
-                if number % SEGMENT_EVERY:
+                if k in skipped:
                     continue
                 now = cv2.convertScaleAbs(segment(each[0]), alpha=255)  # bytes, whose median is ten times as fast
-                if before is not None:
+                if k - 1 in skipped:
                     yield cv2.addWeighted(before, 0.5, now, 0.5, 0)
                 yield now
                 before = now
-            if before is not None and number % SEGMENT_EVERY:  # the last frame has no neighbour behind it
-                yield before
 
     for probability in probabilities():
         # The first frame also stands for those before it.
