@@ -62,9 +62,8 @@ class IncomingFile:
         """Appends all of `data`. Raises StoreFull."""
         rest = memoryview(data)
         disk = os.fstatvfs(self.file.fileno())
-        if disk.f_bavail * disk.f_frsize < len(data) + min(
-            RESERVE_BYTES, RESERVE_SHARE * disk.f_blocks * disk.f_frsize
-        ):
+        size, free = disk.f_blocks * disk.f_frsize, disk.f_bavail * disk.f_frsize
+        if size and free < len(data) + min(RESERVE_BYTES, RESERVE_SHARE * size):  # 0: the file system tells no size
             raise StoreFull("No space left in the object store.")
         with disk_full_is_store_full():
             while rest:  # an unbuffered write may take only a part

@@ -132,6 +132,11 @@ def test_files_leave_the_space_in_which_the_database_deletes(small_disk, monkeyp
             assert session.execute(delete(Usage)).rowcount == 1
 
 
+def test_a_file_system_that_tells_no_size_is_not_full(store, monkeypatch):
+    monkeypatch.setattr(os, "fstatvfs", lambda _: os.statvfs_result((4096,) * 2 + (0,) * 8))
+    assert store.put("a", io.BytesIO(PAYLOAD)).size == len(PAYLOAD)
+
+
 def test_a_file_of_a_killed_process_is_no_object_and_is_deleted_later(store):
     program = (
         "import io, os, signal, sys; from pathlib import Path; from storage.objects.local import LocalStore\n"
