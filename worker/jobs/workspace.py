@@ -118,9 +118,8 @@ class Workspace:
 
     def entries(self) -> list[Path]:
         """Lists the folders of jobs and the cached objects, without those that are being unpacked."""
-        oldest_active = time.time() - ABANDONED_S
         paths = [path for parent in (self.jobs, self.cache) if parent.exists() for path in parent.iterdir()]
-        return [path for path in paths if not (path.name.startswith(".") and path.stat().st_mtime > oldest_active)]
+        return [path for path in paths if not (path.name.startswith(".") and _is_active(path))]
 
     def remove(self, entries: Collection[Path], *, but_jobs: Collection[str], but_keys: Collection[str]) -> None:
         """Removes `entries`, except the folders of the jobs `but_jobs` and the copies of the objects `but_keys`."""
@@ -135,6 +134,14 @@ class Workspace:
 
     def _cached(self, key: str) -> Path:
         return self.cache / key.replace("/", "+")
+
+
+def _is_active(path: Path) -> bool:
+    """Returns whether a hidden entry is in use, or was removed a moment ago."""
+    try:
+        return path.stat().st_mtime > time.time() - ABANDONED_S
+    except FileNotFoundError:
+        return True
 
 
 @contextmanager

@@ -50,7 +50,7 @@ class Voices:
         )
 
     def _speaker(self, engine: SpeechEngine, voice: Voice) -> Speaker:
-        """Returns a voice that is loaded. Several threads may ask: each uses what it loads."""
+        """Returns a voice that is loaded. Several threads may ask, and read with the same one at the same time."""
         loaded = self._loaded
         if loaded is None or loaded[0] != voice:
             loaded = self._loaded = voice, engine.load(voice)

@@ -157,8 +157,10 @@ def test_what_is_wanted_and_what_was_only_just_made_stays(workspace, tmp_path):
     new, old = workspace.cache / ".new", workspace.cache / ".old"
     new.mkdir(), old.mkdir()
     os.utime(old, (0, time.time() - 7200))
+    (gone := workspace.cache / ".gone").symlink_to("nowhere")  # as an entry that is removed while entries are listed
     entries = workspace.entries()
     attempt_at(workspace, 1, "job_3")
     workspace.remove(entries, but_jobs=["job_2"], but_keys=["runs/2", "runs/3"])
     assert names(workspace.jobs) == ["job_2", "job_3"]
+    gone.unlink()
     assert names(workspace.cache) == [".new", "runs+2"]
