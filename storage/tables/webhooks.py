@@ -67,8 +67,7 @@ MAX_PENDING = 2000
 """Pending deliveries of a webhook; beyond them, those that have been due for longest are deleted unsent. A receiver that is away for a day
 misses nothing of a thousand videos, and deliveries that nobody accepts fill no database."""
 MAX_KEPT = 5000
-"""Deliveries of a webhook that are stored, pending or ended; beyond them, the oldest that have ended are deleted. Those of a thousand videos
-are enough to debug a receiver, and no owner fills the database with them."""
+"""Deliveries of a webhook that are stored, those of some thousand videos; beyond them, the oldest that have ended are deleted."""
 DELETED = ""
 """Owner of a deleted webhook whose deliveries are not all deleted yet: no key has this name, so nobody finds the webhook."""
 
@@ -267,9 +266,8 @@ def delete_deliveries(session: Session, *where: ColumnElement[bool], owner: str)
 
 def delete_expired(session: Session) -> int:
     """Deletes the next deliveries that are older than RETENTION, or whose webhook was deleted; returns their number, 0 if none is left."""
-    if number := queries.delete_some(
-        session, Delivery, Delivery.id < first_id("msg", queries.server_now(session) - RETENTION)
-    ):
+    old = Delivery.id < first_id("msg", queries.server_now(session) - RETENTION)
+    if number := queries.delete_some(session, Delivery, old):
         return number
     query = select(Webhook).where(Webhook.owner == DELETED).limit(1).with_for_update(skip_locked=True)
     for webhook in session.scalars(query).all():
