@@ -56,7 +56,7 @@ def create(
             key, token = api_keys.create(session, owner=owner, name=name, scopes=granted, expires_at=_from_now(expires))
             shut = _shut_subjects(session)
         if shut:
-            print(f"No key opens the subjects ({shut}) of before there were keys: make one with --owner {LOCAL}.")
+            print(f"No key opens the subjects ({shut}) that were made without keys. Make one with --owner {LOCAL}.")
         print(f"{key.id} of {key.owner} ({', '.join(key.scopes)}). Its token, which is shown this once:\n{token}")
 
 

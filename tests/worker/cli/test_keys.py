@@ -37,7 +37,7 @@ def test_a_key_is_made_with_the_given_values(adnerf, house):
 
 def test_who_makes_the_first_key_for_another_owner_hears_how_to_open_what_was_there(adnerf, house):
     house.submit_subject()
-    assert "the subjects (1) of before there were keys: make one with --owner local" in adnerf(
+    assert "the subjects (1) that were made without keys. Make one with --owner local" in adnerf(
         "keys", "create", "--name", "laptop", "--owner", "ann"
     )
     make_key(adnerf)
