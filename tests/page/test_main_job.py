@@ -238,8 +238,8 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     expect(page.get_by_role("heading", name="From elsewhere", exact=True)).to_be_visible()
 
     page.goto(address)
-    page.get_by_role("button", name="Allow it to improve others").click()
-    page.get_by_role("button", name="Stop improving others").click()
+    page.get_by_role("button", name="Allow learning for others").click()
+    page.get_by_role("button", name="Stop learning for others").click()
     expect(page.get_by_text("Does not improve the lips of others.")).to_be_visible()
     page.get_by_role("button", name="Withdraw consent").click()
     assert_accessible(page)
