@@ -78,7 +78,12 @@ OTHERS = (
     ),
     ("hls.js 1.7.4", "file of the page, which plays videos while they are rendered", "Apache-2.0", "yes"),
     ("Swagger UI", "files in fastapi-offline's wheel, for /docs", "Apache-2.0", "yes"),
-    ("the sample person", "a picture by NASA in scikit-image's wheel, moved in 3-D", "public domain", "yes"),
+    (
+        "the sample person",
+        "a picture of an astronaut by NASA in scikit-image's wheel, moved in 3-D",
+        "public domain",
+        "to try the service; other uses of the face may need the permission of its person",
+    ),
     ("PostgreSQL 18, SeaweedFS 4", "programs that docker-compose.yml names", "PostgreSQL, Apache-2.0", "yes"),
     (
         "Redis 8",

@@ -84,7 +84,7 @@ def test_speech_is_judged_trimmed_and_kept_and_the_microphone_is_let_go(page, fo
 
 
 def test_a_sample_person_is_one_click_away_on_an_empty_service(browser, footage, say, tmp_path, monkeypatch):
-    """The samples lie there already: drawing them takes half a minute. Nobody has to speak a consent for a synthetic person."""
+    """The samples lie there already: drawing them takes half a minute. Nobody has to speak a consent for the sample person."""
     (tmp_path / "data" / "samples").mkdir(parents=True)
     for name, path in (("person", footage()), ("speech", say)):
         shutil.copy(path, tmp_path / "data" / "samples" / samples.FILES[name])
@@ -100,7 +100,7 @@ def test_a_sample_person_is_one_click_away_on_an_empty_service(browser, footage,
         expect(page.locator("video.player")).to_be_visible()
         expect(page.get_by_role("heading", name="Sample speech (synthetic)", exact=True)).to_be_visible()
         (subject,) = page.request.get("/v1/subjects").json()["items"]
-        assert (subject["preset"], "No real person" in subject["consent"]["text"]) == ("draft", True)
+        assert (subject["preset"], "Nobody was filmed" in subject["consent"]["text"]) == ("draft", True)
         page.goto("/#/new")
         expect(page.get_by_role("radio", name=re.compile("^Draft"))).to_be_visible()
         expect(page.get_by_text(re.compile("About .* on this server")).first).to_be_visible()

@@ -71,7 +71,7 @@ export const texts = {
   "sample.drawing": "Die Beispielperson wird gezeichnet. Beim ersten Mal dauert das eine halbe Minute oder länger.",
   "sample.speech": "Beispielsprache (künstlich)",
   "sample.name": "Beispielperson (künstlich)",
-  "sample.consent": "Künstliche Person, von diesem Dienst gezeichnet. Kein wirklicher Mensch ist zu sehen.",
+  "sample.consent": "Ein gemeinfreies Foto einer Astronautin (NASA), von diesem Dienst bewegt und mit künstlicher Stimme. Niemand wurde dafür gefilmt.",
 
   "record": "Aufnehmen",
   "record.stop": "Aufnahme beenden",

@@ -71,7 +71,7 @@ export const texts = {
   "sample.drawing": "Drawing the sample person. The first time takes half a minute or more.",
   "sample.speech": "Sample speech (synthetic)",
   "sample.name": "Sample person (synthetic)",
-  "sample.consent": "Synthetic person, drawn by this service. No real person is shown.",
+  "sample.consent": "A photograph of an astronaut in the public domain (NASA), animated by this service and with a synthetic voice. Nobody was filmed for it.",
 
   "record": "Record",
   "record.stop": "Stop recording",

@@ -71,7 +71,7 @@ export const texts = {
   "sample.drawing": "正在绘制示例人物。第一次需要半分钟或更久。",
   "sample.speech": "示例语音（合成）",
   "sample.name": "示例人物（合成）",
-  "sample.consent": "由本服务绘制的合成人物，不是真实的人。",
+  "sample.consent": "一张公有领域的宇航员照片（NASA），由本服务制成动画并配以合成语音，没有为此拍摄任何人。",
 
   "record": "录音",
   "record.stop": "停止录音",
