@@ -158,8 +158,7 @@ def submit_video(
         title=title,
         client_metadata=metadata and dict(metadata),
         background_key=speech.background.key if speech.background is not None else None,
-        stored_bytes=sum(each.size for each in (speech.audio, speech.background) if each is not None)
-        + len("".join([script.text if script else "", title or "", *(metadata or {}).values()]).encode()),
+        stored_bytes=_sent_bytes(speech, script, title, metadata),
         mark=secrets.randbits(MARK_BITS),
     )
     session.add(video)
@@ -178,6 +177,15 @@ def _stored(options: RenderOptions) -> dict[str, Any]:
     refuse: a video without it would not be the one that was requested.
     """
     return options.model_dump(mode="json", exclude_defaults=True) | {"format": options.format}
+
+
+def _sent_bytes(
+    speech: StoredSpeech, script: Script | None, title: str | None, metadata: Mapping[str, str] | None
+) -> int:
+    """Returns the bytes of the files and texts with which a video is created, which count in its owner's quota."""
+    texts = [script.text if script else "", title or "", *(metadata or {}).values()]
+    files = [each.size for each in (speech.audio, speech.background) if each is not None]
+    return sum(files) + len("".join(texts).encode())
 
 
 def change_video(session: Session, video_id: str, *, owner: str, **values: Any) -> Video:
