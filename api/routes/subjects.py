@@ -301,7 +301,7 @@ async def get_report(
 
 
 async def _sample(form: Form, texts: resources.SubjectForm, settings: Settings) -> Path | None:
-    """The footage of the sample person, if the form asks for it: no clip of a consent is needed. Raises NotFound, Problem `validation_failed`."""
+    """The sample person's footage, if the form asks for it; no clip of a consent is needed. Raises NotFound, Problem `validation_failed`."""
     if texts.sample is None:
         return None
     if form.files or texts.upload_id or texts.consent_upload_id:
