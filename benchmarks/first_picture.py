@@ -43,6 +43,8 @@ RESULTS = Path(__file__).parent / "results" / "first_picture.json"
 OWNER = "ann"
 ASK_AGAIN_S = 0.02
 """Seconds between two requests for the playlist: what the client learns too late is at most this."""
+PATIENCE_S = 120.0
+"""Seconds after which a video without a stream counts as failed."""
 SPEECH_S = {"first": 0.6, "short": 2.0, "long": 60.0}
 """Lengths of the recordings, s: that of the video before, one of a sentence, and one of which only a part is heard before the first picture."""
 SCRIPT = "Hello, I am Ann. This is what I say."
@@ -125,6 +127,8 @@ class Viewer:
         playlist = f"{video}/stream.m3u8"
         while (answer := self.http.get(playlist)).status_code == 404:
             time.sleep(ASK_AGAIN_S)
+            if time.time() > asked + PATIENCE_S:
+                raise RuntimeError(f"no stream of the video: {self.http.get(video).text}")
         for name in re.findall(r"stream/[0-9]+/(?:init.mp4|0.m4s)", answer.raise_for_status().text):
             self.http.get(f"{video}/{name}").raise_for_status()
         seen, spent = time.time(), cpu_s(self.process) - before

@@ -61,11 +61,28 @@ def load_pretrained(layer: int, prior: Path | None = None) -> AudioEncoder:
             }
             weights["mean"]
         except (OSError, SafetensorError, KeyError) as error:
-            raise NotReady(f"{prior} is no prior of lips ({error}).", "Learn it again, or train without it.") from error
+            raise _no_prior(prior, error) from error
     with torch.device("meta"):  # draws no random weights: another thread may be training
         pretrained = AudioEncoder(len(weights["mean"]), NUM_DISTANCES)
-    pretrained.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    try:
+        pretrained.load_state_dict({name: value.float() for name, value in weights.items()}, assign=True)
+    except RuntimeError as error:  # of a version whose encoders have another form
+        raise _no_prior(prior, error) from error
     return pretrained.requires_grad_(False)
+
+
+def check_prior(prior: Path) -> None:
+    """Checks that trainings of this version can start from a prior of lips.
+
+    Raises:
+        NotReady: they cannot: `prior` is missing, damaged, or of another version.
+    """
+    for layer in FILES:
+        load_pretrained(layer, prior)
+
+
+def _no_prior(prior: Path | None, error: Exception) -> NotReady:
+    return NotReady(f"{prior} is no prior of lips ({error}).", "Learn it again, or train without it.")
 
 
 def serialize(pretrained: AudioEncoder) -> bytes:

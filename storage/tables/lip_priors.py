@@ -27,6 +27,9 @@ PREFIX = "lip_priors/"
 """Prefix of the priors' keys in the object store."""
 MIN_PEOPLE = 2
 """With one, nobody is left to measure the prior with (adnerf_core/training/lip_prior.py)."""
+MAX_PEOPLE = 100
+"""People that a prior is learnt from at most, the latest ones: each takes some 10 MB of memory and 20 MB of scratch of a worker that may be
+training at the same time."""
 LEASE_S = 120.0
 """Time after which a worker that has reported no progress counts as lost; one step of the work takes seconds."""
 MAX_ATTEMPTS = 3
@@ -49,7 +52,8 @@ _MAY_IMPROVE = (Subject.may_improve_others, Subject.withdrawn_at.is_(None), Subj
 
 
 def sources(session: Session) -> dict[str, str]:
-    """Returns the subjects that a prior may be learnt from now, oldest first: their ids, and the keys of their datasets.
+    """Returns the subjects that a prior may be learnt from now, oldest first: their ids, and the keys of their datasets. They are the latest
+    MAX_PEOPLE.
 
     Of subjects with the same footage, there is the oldest one alone: whoever is left out must not be heard under another name.
     """
@@ -62,7 +66,7 @@ def sources(session: Session) -> dict[str, str]:
             found[subject_id] = key
         if sha256 is not None:  # a subject of an earlier version
             footage.add(sha256)
-    return found
+    return dict(list(found.items())[-MAX_PEOPLE:])
 
 
 def request(session: Session) -> tuple[LipPrior, bool]:

@@ -13,7 +13,7 @@ import signal
 import time
 from types import SimpleNamespace
 
-from adnerf_core.errors import CaptionsUnavailable, NoFaceFound, NothingToSay
+from adnerf_core.errors import CaptionsUnavailable, NoFaceFound, NothingToSay, NotReady
 from adnerf_core.files.fragments import Piece
 from adnerf_core.files.run_dir import read_json, write_json
 from adnerf_core.progress import Cancelled, silent
@@ -130,6 +130,11 @@ def train(dataset, run, config, progress):
     footage = {"footage": FULL_FRAME | {"crop": [400, 60, 512], "sha256": "ab" * 32}}
     write_json(run.subject, {"view_limits": VIEW_LIMITS} | ({} if orders.get("old") else footage))
     write_json(run.result, {})
+
+
+def check_prior(prior):
+    if prior.read_bytes() != b"prior":
+        raise NotReady("It is of another version.", "Learn it again.")
 
 
 def learn_prior(datasets, out, progress):
@@ -271,6 +276,7 @@ def render(
 CORE = CoreFunctions(
     preprocess=preprocess,
     train=train,
+    check_prior=check_prior,
     learn_prior=learn_prior,
     evaluate=evaluate,
     views=views,

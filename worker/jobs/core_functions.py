@@ -20,6 +20,8 @@ class CoreFunctions:
     """(video, out, config, progress, source_sha256=)"""
     train: Callable[..., object]
     """(dataset folder, run, config, progress)"""
+    check_prior: Callable[[Path], object]
+    """(prior of lips) raises NotReady if no training can start from it"""
     learn_prior: Callable[..., Mapping[str, Any]]
     """(dataset folders by name, out, progress) -> before, after, people, better; writes a prior of lips"""
     evaluate: Callable[..., Mapping[str, Any]]
@@ -56,6 +58,7 @@ class CoreFunctions:
 
 def load_core() -> CoreFunctions:
     """Imports the real core. It loads torch, so only worker processes call this."""
+    from adnerf_core.audio.pretrained_encoder import check_prior
     from adnerf_core.data.dataset import SubjectDataset
     from adnerf_core.evaluation.evaluate import evaluate
     from adnerf_core.files.ffmpeg import ffmpeg_version
@@ -75,6 +78,7 @@ def load_core() -> CoreFunctions:
     return CoreFunctions(
         preprocess=preprocess,
         train=lambda dataset, run, config, progress: train(SubjectDataset(dataset), run, config, progress),
+        check_prior=check_prior,
         learn_prior=learn_prior,
         evaluate=evaluate,
         views=render_view_sheet,

@@ -176,8 +176,10 @@ class Pipeline:
         if key is None:
             return None
         try:
-            return attempt.file(key, Path(key).name)
-        except (ObjectMissing, ObjectDamaged) as error:  # dropped meanwhile, or lost
+            prior = attempt.file(key, Path(key).name)
+            self.core.check_prior(prior)
+            return prior
+        except (ObjectMissing, ObjectDamaged, NotReady) as error:  # dropped meanwhile, lost, or of another version
             log.warning("%s starts from the shipped prior of lips: %s", attempt.job.id, error)
             return None
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio.pretrained_encoder import load_pretrained
+from adnerf_core.audio.encoder import AudioEncoder
+from adnerf_core.audio.pretrained_encoder import FILES, check_prior, load_pretrained, serialize_prior
 from adnerf_core.audio.windows import STEPS_PER_FRAME
 from adnerf_core.data.dataset import VERSION
 from adnerf_core.errors import NotReady
@@ -108,3 +109,16 @@ def test_each_person_is_left_out_by_networks_that_heard_the_others(people):
     heard = leave_out_people(torch.arange(people), people)
     assert (~heard).any(1).all()
     assert heard.any(0).all()
+
+
+def test_trainings_do_not_start_from_a_prior_of_another_form(tmp_path):
+    usable = {layer: load_pretrained(layer) for layer in FILES}
+    one_missing = {layer: usable[layer] for layer in list(FILES)[:-1]}
+    of_other_width = usable | {list(FILES)[-1]: AudioEncoder(80, 2)}
+    path = tmp_path / "prior.safetensors"
+    path.write_bytes(serialize_prior(usable))
+    check_prior(path)
+    for content in (serialize_prior(one_missing), serialize_prior(of_other_width), b"damaged"):
+        path.write_bytes(content)
+        with pytest.raises(NotReady, match="is no prior of lips"):
+            check_prior(path)

@@ -190,3 +190,9 @@ def test_an_operator_chooses_and_drops(database, store):
     with database.session(write=False) as session:
         assert len(keys) == 1 and object_places.named_keys(session) >= set(keys)
         assert object_places.unneeded(session, keys) == []
+
+
+def test_the_latest_people_take_part(database, monkeypatch):
+    monkeypatch.setattr(lip_priors, "MAX_PEOPLE", 2)
+    people = [add_subject(database) for _ in range(3)]
+    assert list(ask(database, lip_priors.sources)) == sorted(people)[1:]

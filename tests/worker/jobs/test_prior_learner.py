@@ -96,7 +96,7 @@ def test_a_failure_and_a_drop_end_the_work_and_a_stop_puts_it_back(house, learne
     assert ask(house, lip_priors.listed)[0].state == "dropped" and stored(house) == []
 
 
-def test_a_damaged_dataset_is_left_out(house, learner):
+def test_damaged_datasets_and_priors_are_left_out(house, learner):
     people = [person(house) for _ in range(3)]
     house.store.delete(people[0].dataset_key)
     ask(house, lip_priors.request)
@@ -105,3 +105,5 @@ def test_a_damaged_dataset_is_left_out(house, learner):
     assert row.people[people[0].id] is None and row.people[people[1].id] is not None
     assert "2 people" in priors._line(row) and "correlation 0.500 -> 0.600" in priors._line(row)
     assert not ask(house, lip_priors.request)[1]  # nothing has changed
+    (house.store.root / row.object_key).write_bytes(b"of another version")
+    assert house.ready_subject().lip_prior is None
