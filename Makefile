@@ -44,9 +44,8 @@ test-env: .venv/.tests  ## add what the tests need, except for a browser
 demo: env       ## create a subject from a video, then a talking video; VIDEO=me.mp4 AUDIO=say.wav PRESET=draft|standard
 	$(BIN)/python -m demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(AUDIO),--audio '$(AUDIO)') $(if $(PRESET),--preset $(PRESET))
 
-# Five processes on two cores: a third of the tests' time is waiting, for processes that are killed, leases that end, a browser.
 test: .venv/.browser    ## run all tests
-	$(TEST_ENV) $(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
+	$(TEST_ENV) $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 chaos: test-env ## test the promises under more than 300 faults of every kind; about an hour
 	$(TEST_ENV) $(BIN)/python -m benchmarks.chaos $(CHAOS)

@@ -18,7 +18,7 @@ from adnerf_client import Client, Job
 from adnerf_core.config import PRESETS
 from adnerf_core.face.trackers.facemesh import FaceMesh
 from adnerf_core.files import ffmpeg
-from adnerf_core.training import pose_refinement
+from adnerf_core.training import pose_refinement, torso_refinement
 from api.app import create_app
 from demo.__main__ import Timeline, contact_sheet, main
 from demo.lips import mouth_track
@@ -225,8 +225,9 @@ def test_the_demo_makes_a_video_from_footage(tmp_path, monkeypatch, capsys, spea
 
     monkeypatch.setattr("demo.__main__.service", service_here)
     monkeypatch.setitem(PRESETS, "draft", TINY)
-    # The default is for larger images and would take most of the time.
+    # The defaults are for larger images and would take most of the time.
     monkeypatch.setattr(pose_refinement, "RAYS", 128)
+    monkeypatch.setattr(torso_refinement, "PIXELS", 64)
     words = speak("Mama, papa, pop a map.")
     say = tmp_path / "say.wav"
     ffmpeg.write_wav(say, words.samples, words.rate)

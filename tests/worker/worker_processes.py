@@ -21,10 +21,10 @@ TINY = {"size": 48, "audio_steps": 20, "head_steps": 60, "torso_steps": 20, "ray
 
 def tiny_core() -> CoreFunctions:
     """The real core, but for a training that only goes through the motions."""
-    from adnerf_core.training import pose_refinement  # loads torch
+    from adnerf_core.training import pose_refinement, torso_refinement  # loads torch
 
     core = load_core()
-    pose_refinement.RAYS = 16  # else it would take most of the time
+    pose_refinement.RAYS = torso_refinement.PIXELS = 16  # else they would take most of the time
 
     def train(dataset, run, config, progress):
         return core.train(dataset, run, config.model_copy(update=TINY), progress)
