@@ -13,7 +13,7 @@ def test_a_video_is_watched_while_it_is_rendered(service, client):
     service.start_worker()
     subject = service.ready_subject(client)
     frames = [2, 25, 25, 9]
-    video = client.videos.create(subject, service.file("say.wav", steps=4, pause=0.3, watch=frames))
+    video = client.videos.create(subject, service.file("say.wav", steps=4, pause=0.8, watch=frames))
     watched = client.videos.watch(video)
     assert next(watched) == b"header"
     assert client.videos.get(video).state == "rendering"
