@@ -31,7 +31,7 @@ PLATFORM = re.compile(
 LICENCES = {
     "MIT": r"\bMIT\b|Expat",
     "Apache-2.0": r"Apache",
-    "BSD": r"BSD|Kiwi licensing|matplotlib project All rights|Enthought",
+    "BSD": r"BSD|Enthought",
     "PSF": r"PSF|Python Software Foundation",
     "ISC": r"\bISC\b",
     "MPL-2.0": r"MPL|Mozilla",
@@ -67,7 +67,7 @@ OTHERS = (
         "as these people agreed",
     ),
     ("hibari: heart", "voice in hibari-tts's wheel, distilled from Kokoro-82M (Apache-2.0)", "Apache-2.0", "yes"),
-    ("DejaVu Sans", "font in matplotlib's wheel", "Bitstream Vera", "yes"),
+    ("DejaVu Sans", "two fonts in this package", "Bitstream Vera", "yes; not to be sold by themselves"),
     ("Noto", "fonts in the images of the workers (Debian's packages)", "OFL-1.1", "yes; not to be sold by themselves"),
     ("FriBidi", "library in the images of the workers (Debian's package)", "LGPL-2.1", CONDITIONS["LGPL-3.0"]),
     (

@@ -15,7 +15,7 @@ from adnerf_core.synthesis.fonts import font_for, load_font, without_boxes
 from adnerf_core.synthesis.overlay import Overlay
 
 FONT = "DejaVuSans-Bold.ttf"
-"""Font of Matplotlib that is taken unless it lacks letters of the captions."""
+"""File of the packaged font that is taken unless it lacks letters of the captions."""
 TEXT_HEIGHT = {"small": 0.042, "medium": 0.055, "large": 0.072}
 """Font size as a share of the picture's shorter edge. On a phone held upright, 5.5 % of the width are 4 mm."""
 MIN_TEXT_PX = 9

@@ -1,16 +1,19 @@
-"""Fonts: the one that has the letters of a text, of those that come with the packages, the operator's and the system's."""
+"""Fonts: the one that has the letters of a text, of the packaged ones, the operator's and the system's."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from importlib.util import find_spec
 from os.path import expanduser
 from pathlib import Path
 
+import freetype
 from PIL import ImageFont, features
 
-from adnerf_core.errors import CaptionsUnavailable, MissingBackend
+from adnerf_core.errors import CaptionsUnavailable
+
+PACKAGED = Path(__file__).parent / "dejavu"
+"""Folder with two fonts of the family DejaVu, which have the letters of most alphabets, and their licence."""
 
 SYSTEM_FOLDERS = (
     "~/.local/share/fonts",
@@ -33,21 +36,6 @@ SELECTORS = range(0xFE00, 0xFE10)
 """Variation selectors: they show nothing themselves."""
 
 
-def packaged_font(name: str) -> Path:
-    """Returns the file of a font of the family DejaVu, which comes with Matplotlib and has the letters of most alphabets.
-
-    Raises:
-        MissingBackend: the font is missing.
-    """
-    package = find_spec("matplotlib")
-    path = Path(package.origin).parent / "mpl-data/fonts/ttf" / name if package and package.origin else None
-    if path is None or not path.exists():
-        raise MissingBackend(
-            "Text in pictures needs the fonts of Matplotlib.", "Run: pip install matplotlib, or ask the operator to."
-        )
-    return path
-
-
 def load_font(path: Path, size: float) -> ImageFont.FreeTypeFont:
     """Loads a font of a size in px, rounded; of a collection its first one."""
     return ImageFont.truetype(str(path), round(size))
@@ -58,7 +46,7 @@ def font_for(text: str, name: str, folder: Path | None = None) -> tuple[Path, se
 
     Args:
         text: what is to be drawn.
-        name: the font of Matplotlib that is taken if it has them.
+        name: file name of the packaged font that is taken if it has them.
         folder: with the operator's fonts, which come next; then come those of the system.
 
     Returns:
@@ -66,9 +54,8 @@ def font_for(text: str, name: str, folder: Path | None = None) -> tuple[Path, se
 
     Raises:
         CaptionsUnavailable: no font has the letters, or the script cannot be set here.
-        MissingBackend: the font of Matplotlib is missing.
     """
-    packaged = packaged_font(name)
+    packaged = PACKAGED / name
     letters = {ord(char) for char in text if _is_needed(char)}
     if not features.check("raqm") and any(map(_needs_shaping, text)):
         raise CaptionsUnavailable(
@@ -118,10 +105,9 @@ def _illegibility(path: Path) -> tuple[bool, bool, str]:
 
 def _characters(path: Path) -> set[int]:
     """Returns the code points that a font has glyphs for; none if the file is no scalable font."""
-    from matplotlib.ft2font import FT2Font
-
     try:
-        font = FT2Font(str(path))
-    except (OSError, RuntimeError):
+        font = freetype.Face(str(path))
+    except freetype.FT_Exception:
         return set()
-    return set(font.get_charmap()) if font.scalable else set()
+    # The last pair that FreeType yields has no glyph: it marks the end.
+    return {char for char, glyph in font.get_chars() if glyph} if font.is_scalable else set()

@@ -14,7 +14,7 @@ from adnerf_core.synthesis.fonts import font_for, load_font, without_boxes
 from adnerf_core.synthesis.overlay import Overlay
 
 FONT = "DejaVuSans.ttf"
-"""Font of Matplotlib that is taken unless it lacks letters of the label."""
+"""File of the packaged font that is taken unless it lacks letters of the label."""
 DEFAULT_TEXT = "AI-generated"
 """Text of the label if no other is given, or none that a font has the letters of."""
 TEXT_HEIGHT = 0.036
