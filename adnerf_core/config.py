@@ -185,7 +185,7 @@ PRESETS: dict[str, TrainConfig] = {
     "standard": TrainConfig(
         preset="standard",
         head_steps=4000,
-        torso_steps=2500,
+        torso_steps=1500,
         field=FieldConfig(planes=(64, 384), torso_planes=(64, 448), mouth_planes=MOUTH_PLANES),
     ),
     "high": TrainConfig(

@@ -25,7 +25,7 @@ from adnerf_core.progress import Progress
 from adnerf_core.synthesis.playback import PlayableFrames
 from adnerf_core.training.audio_stage import train_audio_encoders
 from adnerf_core.training.losses import add_smoothness_gradient, gradient_loss, head_loss, torso_loss
-from adnerf_core.training.optimizers import learning_rate, make_optimizer
+from adnerf_core.training.optimizers import average_weights, learning_rate, make_optimizer, use_average
 from adnerf_core.training.pose_refinement import AlignmentFrames, refine_poses
 from adnerf_core.training.task import Phase, StepLoss, initialize_model
 from adnerf_core.training.torso_refinement import refine_torso
@@ -51,6 +51,9 @@ REFINE_AT = (0.15, 0.3, 0.45, 0.6)
 """Shares of the head phase at which the track is refined: the head must be recognisable before, and the field must still have time to
 use the better poses after. Refinement raised the sharpness of the head from .75 to .80, and costs an eighth more time
 (docs/fidelity.md)."""
+REFINE_TORSO_AT = (0.25, 0.45, 0.65)
+"""Shares of the torso phase at which the torso's motion is refined: the shoulders must be recognisable before, and the field must still have
+time to use the better motion after. 1,500 steps give what 2,500 on the tracked motion do (docs/fidelity.md)."""
 UNIFORM_STEPS = 100
 """Steps before the density grid is filled from the field; until then it is uniform. Filled earlier, the grid misses matter that has not
 formed yet, and rays then hardly sample there. Unmeasured."""
@@ -261,6 +264,14 @@ class HeadPhase(Phase):
         part = (0, 1) if first else (step // interval % GRID_UPDATE_PARTS, GRID_UPDATE_PARTS)
         model.grid.update(lambda points: model.head_density(points, condition), part, generator, reset=first)
 
+    def average(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Averages the weights of the last steps."""
+        average_weights(optimizer, step, self.steps)
+
+    def finish(self, optimizer: torch.optim.Optimizer, tick: Callable[[], None]) -> None:
+        """Makes the averaged weights the model."""
+        use_average(optimizer)
+
 
 class TorsoPhase(Phase):
     """Trains the torso's field in the complete picture; the head's field stays as it is."""
@@ -280,8 +291,8 @@ class TorsoPhase(Phase):
         return learning_rate(step, self.steps)
 
     def before_step(self, step: int, tick: Callable[[], None]) -> None:
-        """Refines the torso's motion before the last step, for the videos that play it (docs/decisions/0038-torso-motion.md)."""
-        if step == self.steps - 1:
+        """Refines the torso's motion at the steps of REFINE_TORSO_AT."""
+        if step in [round(share * self.steps) for share in REFINE_TORSO_AT]:
             self.task.refine_torso(step, tick)
 
     def sample(self, step: int) -> tuple[RayBatch, ...]:
@@ -303,6 +314,15 @@ class TorsoPhase(Phase):
     def smooth(self, step: int) -> None:
         """Adds the gradient of the roughness of the torso's planes."""
         add_smoothness_gradient(self.task.model.torso.planes, step)
+
+    def average(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Averages the weights of the last steps."""
+        average_weights(optimizer, step, self.steps)
+
+    def finish(self, optimizer: torch.optim.Optimizer, tick: Callable[[], None]) -> None:
+        """Makes the averaged weights the model, and refines the torso's motion for the videos that play it."""
+        use_average(optimizer)
+        self.task.refine_torso(self.steps, tick)
 
 
 def grid_update_interval(rays: int) -> int:

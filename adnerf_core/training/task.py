@@ -93,6 +93,12 @@ class Phase(ABC):
     def after_step(self, step: int, batch: Any, generator: torch.Generator) -> None:  # noqa: B027 (a hook)
         """Runs after the parameters were updated, with the first part of the step and a generator."""
 
+    def average(self, optimizer: torch.optim.Optimizer, step: int) -> None:  # noqa: B027 (a hook)
+        """Takes the parameters after `step` into their mean, if the phase has one; it belongs to the optimizer's state."""
+
+    def finish(self, optimizer: torch.optim.Optimizer, tick: Callable[[], None]) -> None:  # noqa: B027 (a hook)
+        """Runs after the last step, and again if it was interrupted. `tick` as in before_step."""
+
 
 @runtime_checkable
 class TrainingTask(Protocol):

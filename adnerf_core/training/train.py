@@ -124,6 +124,7 @@ class Trainer:
             self.optimizer.zero_grad()
             result = gradients.add(parts, step)
             self.optimizer.step()
+            phase.average(self.optimizer, step)
             self.state["step"] = step + 1
             phase.after_step(step, parts[0], step_generator(self.config.seed, step, device=self.config.device))
             if phase.can_collapse and step == COLLAPSE_STEP and result.opacity < COLLAPSE_OPACITY:
@@ -133,6 +134,7 @@ class Trainer:
             if (step + 1) % self.config.checkpoint_every == 0 and step + 1 < phase.steps:
                 self.save()
                 self.previewer().write_comparison(self.run, f"{phase.name}_{step + 1:06d}")
+        phase.finish(self.optimizer, lambda: self.progress(phase.name, phase.steps, phase.steps))
         self.optimizer = None
         self.progress(phase.name, phase.steps, phase.steps)
         return True

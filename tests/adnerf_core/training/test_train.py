@@ -58,7 +58,7 @@ def test_planes_are_smooth_where_no_ray_shows_them(toy_run):
     for planes in (model.head.front, model.torso.planes):
         corners = [planes.levels[-1][..., rows, cols] for rows in ends for cols in ends]
         steps = torch.stack([corner.diff(dim=axis).abs().mean() for corner in corners for axis in (2, 3)])
-        assert steps.max() < INITIAL_STD / 3  # the planes begin as noise, whose texels differ by 1.1 INITIAL_STD
+        assert steps.max() < INITIAL_STD / 2  # the planes begin as noise, whose texels differ by 1.1 INITIAL_STD
 
 
 class StopAt:
@@ -85,7 +85,7 @@ def straight(few_rays, toy_dataset, tmp_path_factory) -> RunDir:
     return train(toy_dataset, RunDir(tmp_path_factory.mktemp("straight") / "run"), SHORT)
 
 
-@pytest.mark.parametrize("stage, step", [("head", 7), ("head", 20), ("torso", 5)])
+@pytest.mark.parametrize("stage, step", [("head", 7), ("head", 25), ("torso", 10), ("torso", 12)])
 def test_resume_equals_a_straight_run(straight, toy_dataset, tmp_path, stage, step):
     broken = RunDir(tmp_path / "broken")
     with pytest.raises(Cancelled):
