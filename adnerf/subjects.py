@@ -26,6 +26,9 @@ def create(
     video: Annotated[Path | None, Argument(help="One person speaking, facing the camera, 8 s to 10 min.")] = None,
     *,
     upload: Upload = None,
+    sample: Annotated[
+        bool, Option("--sample", help="The sample person, an animated photograph, in place of a video.")
+    ] = False,
     consent: Annotated[str, Option(metavar="TEXT", help="Who agreed to be shown, and to what.")],
     consent_by: Annotated[str | None, Option(metavar="NAME", help="Name of that person, besides the text.")] = None,
     consent_clip: Annotated[
@@ -53,12 +56,13 @@ def create(
     timeout: Timeout = None,
 ) -> None:
     """Make a subject from a reference video."""
-    if (video is None) == (upload is None):
-        raise BadParameter("give either a VIDEO or --upload ID")
+    if [video is not None, upload is not None, sample].count(True) != 1:
+        raise BadParameter("give either a VIDEO, or --upload ID, or --sample")
     with service.output.progress() as progress:
         subject = service.client.subjects.create(
             video,
             upload_id=upload,
+            sample="person" if sample else None,
             name=name,
             preset=preset,
             audio_track=audio_track,

@@ -31,6 +31,8 @@ from adnerf_client.watching import watch
 
 PREVIEW_S = 60.0
 """Seconds to wait for a preview frame: a worker loads the subject first, and may render a video meanwhile."""
+SAMPLE_S = 300.0
+"""Seconds to wait for a subject of the sample person: its footage is made at the first request, for half a minute on a free core."""
 
 
 class Subjects(Made[Subject]):
@@ -50,13 +52,14 @@ class Subjects(Made[Subject]):
         preset: Preset = "standard",
         audio_track: int | None = None,
         upload_id: str | None = None,
+        sample: Literal["person"] | None = None,
         face: tuple[float, float, float] | None = None,
         progress: BytesDone | None = None,
     ) -> Subject:
         """Makes a subject from a reference video. Two jobs follow, `preprocess` and `train` (Client.wait).
 
         Args:
-            video: The reference video; None if `upload_id` is given.
+            video: The reference video; None if `upload_id` or `sample` is given.
             consent: Who agreed to be shown, and to what.
             consent_by: The name of that person, besides the text.
             consent_clip: A video of 2 to 60 s in which the person speaks the consent, where the service takes one.
@@ -65,6 +68,7 @@ class Subjects(Made[Subject]):
             preset: Quality and duration of the training.
             audio_track: The sound track of the video, from 1 on; None takes the one that holds speech.
             upload_id: Id of a complete upload of the reference video (Client.uploads).
+            sample: `person` takes the sample person, an animated photograph that the service makes, in place of a video.
             face: Which face is the person, if there are several: x and y of its middle (0..1 from the upper left) and the second at
                 which it is there. None takes the face that speaks.
             progress: Called with the bytes sent so far and the total.
@@ -94,7 +98,12 @@ class Subjects(Made[Subject]):
                 clips = {"consent_clip": clip}
             else:
                 form["consent_upload_id"] = sent
-        return self._create(form, "video", video, upload_id, progress, clips)
+        if sample is None:
+            return self._create(form, "video", video, upload_id, progress, clips)
+        if video is not None or upload_id is not None:
+            raise TypeError("give either video, or upload_id, or sample")
+        form["sample"] = sample
+        return parse(Subject, self._connection.send("POST", self.path, form=form, files=clips, timeout=SAMPLE_S))
 
     def list(
         self, *, state: SubjectState | None = None, trash: bool = False, limit: int | None = None

@@ -12,7 +12,7 @@ from demo.speech import speak
 
 
 def write_samples(folder: Path) -> None:
-    """Writes person.mp4, the footage of the synthetic speaker, and speech.wav, what it says in the demo's video."""
+    """Writes person.mp4, the animated photograph, and speech.wav, what it says in the demo's video."""
     folder.mkdir()
     speech = speak(SAY)
     write_wav(folder / "speech.wav", speech.samples, speech.rate)

@@ -1,4 +1,4 @@
-"""Routes of samples: a synthetic person and a synthetic speech, for those who have nothing at hand."""
+"""Routes of samples: an animated photograph and a synthetic speech, for those who have nothing at hand."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def get_samples(caller: CallerDep) -> resources.Samples:
     },
 )
 async def get_sample(sample_name: samples.SampleName, caller: CallerDep, settings: SettingsDep) -> FileResponse:
-    """`person`: footage of a synthetic speaker; `speech`: a synthetic speech. The first request waits until they are made."""
+    """`person`: an animated photograph of a person who speaks; `speech`: a synthetic speech. The first request waits until they are made."""
     return FileResponse(await sample_file(settings, sample_name), media_type=MEDIA_TYPES[sample_name])
 
 

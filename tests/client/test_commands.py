@@ -18,6 +18,7 @@ import pytest
 from adnerf.__main__ import main
 from adnerf_client.errors import AdnerfError
 from adnerf_client.models import Job, Verification
+from api.services import samples
 from tests.adnerf_core.files.clock import clip
 from tests.client.conftest import CONSENT, a_service
 
@@ -127,6 +128,17 @@ def test_a_script_by_command(service, adnerf):
     assert "stub-ada" in adnerf("voices", "list")[1] and "Hi" in adnerf("videos", "list", "--title", "h")[1]
     assert "Hello again" in adnerf("videos", "rename", video["id"], "Hello again")[1]
     assert adnerf("voices", "sample", "stub-ada")[0] == 0 and (service.folder / "stub-ada.wav").exists()
+
+
+def test_the_sample_person_by_command(service, adnerf):
+    """Its footage lies there already: making it takes half a minute."""
+    made = service.settings.data_dir / "samples" / samples.FILES["person"]
+    made.parent.mkdir()
+    made.write_bytes(service.file().read_bytes())
+    status, out, _ = adnerf("subjects", "create", "--sample", "--consent", CONSENT, "--json")
+    assert (status, json.loads(out)["name"]) == (0, "Sample person")
+    with pytest.raises(SystemExit):
+        adnerf("subjects", "create", "ann.mp4", "--sample", "--consent", CONSENT)
 
 
 def test_a_failed_job_ends_with_status_1_and_its_remedy(service, adnerf):

@@ -121,6 +121,7 @@ def test_a_video_is_watched_while_it_is_rendered(browser, footage, tmp_path):
         expect(page.get_by_text("not signed yet")).to_be_visible()
         page.wait_for_function("() => document.querySelector('video.watched')?.currentTime > 0.5")
         assert preview.evaluate("video => [video.videoWidth, video.videoHeight]") == [170, 96]
+        assert preview.get_attribute("poster").startswith("blob:"), "a picture before the first second"
         assert_accessible(page)
         player = page.locator("video.player")
         expect(player).to_be_visible()
@@ -209,8 +210,9 @@ def test_a_video_says_what_became_of_it(page, footage, say, tmp_path):
 def test_renaming_withdrawing_deleting(page, footage, say):
     address = ready_subject(page, footage("dan"))
     page.get_by_role("button", name="Rename").click()
-    page.get_by_role("dialog").get_by_label("Name").fill("Daniel")
-    confirm(page, "Rename")
+    name = page.get_by_label("Name")
+    name.fill("Daniel")
+    name.press("Enter")
     expect(page.get_by_role("heading", name="Daniel", exact=True)).to_be_visible()
 
     speak(page, say)
@@ -240,7 +242,7 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     page.goto(address)
     page.get_by_role("button", name="Allow learning for others").click()
     page.get_by_role("button", name="Stop learning for others").click()
-    expect(page.get_by_text("Does not improve the lips of others.")).to_be_visible()
+    expect(page.get_by_text("Not used to improve the lips of other people.")).to_be_visible()
     page.get_by_role("button", name="Withdraw consent").click()
     assert_accessible(page)
     page.get_by_label("Also delete").check()

@@ -1,29 +1,31 @@
-// A video's title as the heading of its page, which is changed in its place.
+// A name as the heading of a page, which is changed in its place: a person's name, or a video's title.
 
 import { change } from "./api.js";
 import { h, icon } from "./dom.js";
 import { attempt } from "./parts.js";
 import { t } from "./text.js";
-import { videoTitle } from "./words.js";
 
-/** The heading of `video`: {element, update(video)}. `renamed(video)` hears of another title; problems are shown in `place`. */
-export function titleHeading(video, place, renamed) {
+/**
+ * The heading of `thing`: {element, update(thing)}. `field` is what is changed, `label` what it is called, `pen` what the button says, and
+ * `shown(thing)` the text; an empty text takes the name away where `optional`. `renamed(thing)` hears of another name; problems are shown in `place`.
+ */
+export function nameHeading(thing, { field, label, pen: action, shown, optional = false }, place, renamed) {
   const heading = h("h1", {});
-  const pen = h("button", { class: "button quiet small", type: "button", "aria-label": t("rename.video"), title: t("rename.video"), onclick: () => edit() }, icon("pen"));
-  const input = h("input", { type: "text", maxlength: 200, "aria-label": t("title"), autocomplete: "off" });
+  const pen = h("button", { class: "button quiet small", type: "button", "aria-label": action, title: action, onclick: () => edit() }, icon("pen"));
+  const input = h("input", { type: "text", maxlength: 200, "aria-label": label, autocomplete: "off", required: !optional });
   const save = h("button", { class: "button primary small" }, t("save"));
-  const form = h("form", { class: "named", novalidate: true }, input, save, h("button", { class: "button small", type: "button", onclick: () => show() }, t("cancel")));
+  const form = h("form", { class: "named", novalidate: optional }, input, save, h("button", { class: "button small", type: "button", onclick: () => show() }, t("cancel")));
   const element = h("div", { class: "named" }, heading, pen);
   const show = () => {
     heading.className = "";
     element.replaceChildren(heading, pen);
     pen.focus();
   };
-  let seen = video; // when the change was begun
+  let seen = thing; // when the change was begun
   const edit = () => {
-    seen = video;
-    input.value = video.title ?? "";
-    input.placeholder = videoTitle({ ...video, title: null });
+    seen = thing;
+    input.value = thing[field] ?? "";
+    input.placeholder = shown({ ...thing, [field]: null }) ?? "";
     heading.className = "unseen"; // the page keeps its heading
     element.replaceChildren(heading, form);
     input.focus();
@@ -33,15 +35,16 @@ export function titleHeading(video, place, renamed) {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     attempt(save, place, async () => {
-      update(await change(seen, { title: input.value.trim() || null }));
+      update(await change(seen, { [field]: input.value.trim() || null }));
       show();
-      renamed(video);
+      renamed(thing);
     });
   });
   const update = (newer) => {
-    video = newer;
-    heading.textContent = videoTitle(video);
+    thing = newer;
+    heading.textContent = shown(thing);
+    pen.hidden = Boolean(thing.trashed_until);
   };
-  update(video);
+  update(thing);
   return { element, update };
 }

@@ -21,8 +21,18 @@ export const videoState = (video, subject) => (subject?.consent.withdrawn_at ? "
 /** What a state is called. */
 export const stateName = (state) => t(`state.${state}`);
 
-/** The name of a video: its title, or what it is. */
-export const videoTitle = (video) => video.title || t(video.idle_s ? "video.silent" : "video.speaking");
+/** Characters of a script that are its video's name: what a heading of a phone holds. */
+const NAME_CHARS = 40;
+
+/** The first words of a script, without its pauses. */
+function firstWords(script) {
+  const text = script.replace(/\[[^\]]*\]/g, " ").trim().replace(/\s+/g, " ");
+  if (text.length <= NAME_CHARS) return text;
+  return `${text.slice(0, NAME_CHARS).replace(/\s+\S*$/, "")}…`;
+}
+
+/** The name of a video: its title, the first words of its script, or what it is. */
+export const videoTitle = (video) => video.title || (video.script && firstWords(video.script)) || t(video.idle_s ? "video.silent" : "video.speaking");
 
 /** A text as the name of a file, without what file systems do not take. */
 export const safeName = (text) => text.replace(/[\\/:*?"<>|\p{Cc}]/gu, "_").slice(0, 120);

@@ -113,6 +113,7 @@ export function videoForm(subject, signal, asked, person = null) {
     if (said.missing()) return said.refuse(said.missing());
     const { file, fields: sent } = await said.value();
     const video = await (file ? send(file, sending, signal, make(sent)) : make(sent)(null));
+    setDraft(`frame of ${video.id}`, { picture: shown.picture() }); // seen until its stream is
     said.reset();
     settings.title = settings.proposed = ""; // of this video alone
     return asked(video);

@@ -12,7 +12,7 @@ import { trueFrame } from "./true_frame.js";
 const STILL_S = 0.5;
 
 /**
- * {element, update()}; `turn(x, y)` hears of a drag over the portrait, in shares of width and height. What the browser can draw is shown until the
+ * {element, update(), picture()}: the last is the file of the true frame, if it is there. `turn(x, y)` hears of a drag over the portrait, in shares of width and height. What the browser can draw is shown until the
  * service has rendered the true frame of `optionsOf(settings)`.
  */
 export function preview(subject, settings, signal, turn, optionsOf) {
@@ -77,7 +77,7 @@ export function preview(subject, settings, signal, turn, optionsOf) {
   signal.addEventListener("abort", () => still.removeAttribute("src"));
   drag(portrait, turn);
   update();
-  return { element: h("figure", { class: "preview" }, box, caption), update };
+  return { element: h("figure", { class: "preview" }, box, caption), update, picture: rendered.picture };
 }
 
 /** Draws the picture of the sheet that is nearest to the view; its background is left away if another was chosen and the sheet has masks. */

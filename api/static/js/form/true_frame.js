@@ -12,12 +12,13 @@ const TRIES = 12;
 const SENT_PX = 960;
 
 /**
- * {element, ask(options, background)}: an image, hidden where there is no frame of the newest choice. `shown(width, height)` hears that it is there,
+ * {element, ask(options, background), picture()}: an image, hidden where there is no frame of the newest choice, and its file or null. `shown(width, height)` hears that it is there,
  * `waiting(yes)` of the time until then.
  */
 export function trueFrame(subject, signal, { shown, waiting }) {
   const element = h("img", { class: "true", alt: "", hidden: true });
   let asked = null;
+  let file = null;
   let asking = new AbortController();
   signal.addEventListener("abort", () => asking.abort());
 
@@ -31,6 +32,7 @@ export function trueFrame(subject, signal, { shown, waiting }) {
     asking.abort();
     asking = new AbortController();
     element.hidden = true;
+    file = null;
     waiting(true);
     const mine = AbortSignal.any([signal, asking.signal]);
     look(options, background, mine)
@@ -51,6 +53,7 @@ export function trueFrame(subject, signal, { shown, waiting }) {
   };
   const show = async (picture) => {
     waiting(false);
+    file = picture;
     if (!picture) return;
     const before = element.src;
     element.src = URL.createObjectURL(picture);
@@ -60,7 +63,7 @@ export function trueFrame(subject, signal, { shown, waiting }) {
     shown(element.naturalWidth, element.naturalHeight);
   };
   signal.addEventListener("abort", () => element.src && URL.revokeObjectURL(element.src));
-  return { element, ask };
+  return { element, ask, picture: () => file };
 }
 
 /** A picture scaled down to what a preview can show, as JPEG; what is transparent becomes white, as in the video. */

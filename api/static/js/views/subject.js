@@ -7,7 +7,8 @@ import { announce, confirm, fill, h, icon } from "../dom.js";
 import { duration, percent, when } from "../format.js";
 import { videoForm } from "../form/form.js";
 import { active, follow } from "../jobs.js";
-import { act, bar, chip, factList, failure, field, problemBox } from "../parts.js";
+import { act, bar, chip, factList, failure, problemBox } from "../parts.js";
+import { nameHeading } from "../rename.js";
 import { t } from "../text.js";
 import { restore, toTrash, untilWords } from "../trash.js";
 import { aheadOf, countdown, notifyButton, notifyDone, setTitle, showJob, spentIn, tabProgress } from "../waiting.js";
@@ -40,7 +41,8 @@ export async function subjectView(main, [id], signal) {
     const job = subject.jobs.find(active);
     const shown = subjectState(subject);
     const ready = shown === "ready" && !subject.trashed_until;
-    fill(part.head, [subject.name, shown, subject.trashed_until], () => heading());
+    naming.update(subject);
+    fill(part.head, [shown, subject.trashed_until], () => heading());
     fill(part.work, [shown, subject.trashed_until, job?.id, subject.jobs.map((each) => each.error)], () => work(job));
     showProgress(job);
     const now = job ? stage(job) : stateName(shown);
@@ -78,7 +80,7 @@ export async function subjectView(main, [id], signal) {
   const button = (text, sign, link, kind) => act(text, sign, async () => (await write("POST", link), await look()), part.problem, kind);
 
   const heading = () => [
-    h("div", { class: "head" }, h("h1", {}, subject.name), chip(subjectState(subject))),
+    h("div", { class: "head" }, naming.element, chip(subjectState(subject))),
     h("p", { class: "faint small" }, t("subject.made", { when: when(subject.created_at), preset: t(`preset.${subject.preset}`) })),
     subject.trashed_until && h("section", { class: "panel" }, h("p", {}, untilWords(subject, when)), h("div", { class: "row" }, act(t("restore"), "again", async () => (await restore(subject), await look()), part.problem, "primary"))),
   ];
@@ -101,7 +103,13 @@ export async function subjectView(main, [id], signal) {
     );
   };
 
-  const more = () => management(subject, signal, lookAtAll, () => signal.aborted || setTitle(subject.name));
+  const naming = nameHeading(subject, { field: "name", label: t("name"), pen: t("rename"), shown: (each) => each.name }, part.problem, (changed) => {
+    subject = changed;
+    show();
+    setTitle(subject.name);
+    videos().catch(() => {}); // their cards name the person
+  });
+  const more = () => management(subject, signal, lookAtAll);
 
   const cards = new Map();
   const videos = async () => {
@@ -145,7 +153,7 @@ async function showFilm(place, subject, signal) {
 }
 
 /** Consent, and what can be done with the person as a whole. */
-function management(subject, signal, look, renamed) {
+function management(subject, signal, look) {
   const path = `/v1/subjects/${subject.id}`;
   const problem = h("div", {});
   const withdrawn = subject.consent.withdrawn_at;
@@ -154,12 +162,6 @@ function management(subject, signal, look, renamed) {
       const values = await confirm(await dialog());
       if (values) await what(values);
     }, problem, `small ${kind}`);
-  const input = h("input", { type: "text", name: "name", value: subject.name, required: true, maxlength: 200 });
-  const rename = ask(t("rename"), "pen", "", () => ({ title: t("rename"), text: t("rename.text"), action: t("rename"), kind: "primary", extra: field(t("name"), input) }), async (values) => {
-    await change(subject, { name: values.get("name") });
-    await look();
-    renamed();
-  });
   const purge = () => h("label", { class: "check" }, h("input", { type: "checkbox", name: "purge" }), t("withdraw.purge"));
   const withdraw = ask(t("withdraw"), "shield", "", () => ({ title: t("withdraw.title", { name: subject.name }), text: t("withdraw.text"), action: t("withdraw.yes"), extra: purge() }), async (values) => {
     await write("POST", `${path}/withdraw-consent`, { purge: values.has("purge") });
@@ -191,7 +193,7 @@ function management(subject, signal, look, renamed) {
     spoken,
     !withdrawn && h("p", { class: "faint small" }, t(improves ? "improve.is" : "improve.not")),
     withdrawn && !subject.consent.purged_at && h("p", { class: "faint small" }, t("withdrawn.kept")),
-    h("div", { class: "row" }, rename, subject.state === "ready" && !withdrawn && pack, !withdrawn && improve, !withdrawn && withdraw, remove),
+    h("div", { class: "row" }, subject.state === "ready" && !withdrawn && pack, !withdrawn && improve, !withdrawn && withdraw, remove),
     problem,
   );
 }

@@ -2,11 +2,13 @@
 
 import { list, mediaUrl, named, page, picture, read, write } from "../api.js";
 import { announce, fill, h, icon } from "../dom.js";
+import { draft } from "../draft.js";
 import { settingsLike } from "../form/form.js";
+import { ratio } from "../form/shape.js";
 import { bytes, number, when } from "../format.js";
 import { active, follow } from "../jobs.js";
 import { act, bar, chip, factList, failure, noteBox } from "../parts.js";
-import { titleHeading } from "../rename.js";
+import { nameHeading } from "../rename.js";
 import { shareDialog } from "../share.js";
 import { t } from "../text.js";
 import { restore, toTrash, untilWords } from "../trash.js";
@@ -18,6 +20,9 @@ import * as words from "../words.js";
 const OFFERED = 50;
 /** How many times larger than its own size a video looks soft: that is said. */
 const ENLARGED = 1.5;
+
+/** Whether a job begins anew because its worker was lost. */
+const interrupted = ({ state, attempt }) => attempt > (state === "queued" ? 0 : 1);
 
 export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
@@ -41,7 +46,8 @@ export async function videoView(main, [id], signal) {
     if (player.src) download.href = named(player.src, name);
     if (saved) saved.download = name.replace(/[^.]+$/, video.options.captions.file);
   };
-  const heading = titleHeading(video, problem, (changed) => {
+  const naming = { field: "title", label: t("title"), pen: t("rename.video"), shown: words.videoTitle, optional: true };
+  const heading = nameHeading(video, naming, problem, (changed) => {
     video = changed;
     setTitle(title());
     showTitle();
@@ -62,17 +68,25 @@ export async function videoView(main, [id], signal) {
       if (!signal.aborted) location.hash = `#/subjects/${subject.id}`;
     }, problem, "danger");
   const share = () => act(t("share"), "share", () => shareDialog(video, signal), problem);
+  /** What is there to be seen before the first second of the video: the frame that was previewed, or one of the footage. */
+  const showStill = async (image) => {
+    const { picture: previewed } = draft(`frame of ${id}`);
+    const path = video.links.thumbnail ?? subject.links.thumbnail ?? subject.links.preview;
+    if (!previewed) return path && picture(image, path, signal);
+    image.src = URL.createObjectURL(previewed);
+    return signal.addEventListener("abort", () => URL.revokeObjectURL(image.src), { once: true });
+  };
   const working = (job) => {
     const image = h("img", { class: "waiting-for", alt: "" });
-    const poster = video.links.thumbnail ?? subject.links.preview;
-    if (poster) picture(image, poster, signal).catch(() => {});
+    const shape = ratio(video.options.aspect) ?? (subject.full_frame ? subject.full_frame.width / subject.full_frame.height : 1);
     const cancel = act(t("cancel"), "stop", move(job.links.cancel), problem, "small");
-    const preview = video.links.stream && h("video", { class: "watched", width: 16, height: 9, controls: true, playsinline: true, "aria-label": t("video.preview") });
+    const preview = video.links.stream && h("video", { class: "watched", width: Math.round(1000 * shape), height: 1000, controls: true, playsinline: true, "aria-label": t("video.preview") });
     if (preview) {
       watching = { player: preview, stop: new AbortController() };
       watch(preview, video.links.stream, AbortSignal.any([watching.stop.signal, signal])).catch(() => {});
     }
-    return h("section", { class: "panel below", "aria-label": t("progress") }, preview || (poster && image), preview && h("p", { class: "faint small" }, t("video.preview.unsigned")), progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), cancel));
+    showStill(image).then(() => preview && (preview.poster = image.src), () => {}); // browsers play once they have a second or so
+    return h("section", { class: "panel below", "aria-label": t("progress") }, preview || image, preview && h("p", { class: "faint small" }, t("video.preview.unsigned")), interrupted(job) && h("p", { class: "small" }, t("wait.interrupted")), progress, h("p", { class: "faint small" }, t("wait.close")), h("div", { class: "row" }, notifyButton(), cancel));
   };
   const stopped = (job) =>
     h(
@@ -124,7 +138,7 @@ export async function videoView(main, [id], signal) {
   const show = () => {
     const state = words.videoState(video, subject);
     fill(head, [state, subject.name], () => [h("div", { class: "head" }, heading.element, chip(state)), h("p", { class: "faint small" }, `${subject.name} · ${when(video.created_at)}`)]);
-    fill(stage, [video.state === "ready", withdrawn(), active(video.job), video.job.error, active(video.job) && video.links.stream, video.trashed_until], () => {
+    fill(stage, [video.state === "ready", withdrawn(), active(video.job), interrupted(video.job), video.job.error, active(video.job) && video.links.stream, video.trashed_until], () => {
       const seen = watching && { at: watching.player.currentTime, playing: !watching.player.paused && !watching.player.ended };
       watching?.stop.abort();
       watching = null;
