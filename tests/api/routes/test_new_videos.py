@@ -150,9 +150,9 @@ def test_a_json_body_takes_an_upload_and_is_sent_once_with_a_key(client, subject
 
 
 def test_title_and_metadata_are_returned_and_the_title_can_be_searched(client, make, subject):
-    form = {"subject_id": subject["id"], "title": "100% of Ann", "metadata": json.dumps({"order": "7", "note": ""})}
+    form = {"subject_id": subject["id"], "title": "100% of Ann, für Ärzte", "metadata": json.dumps({"order": "7", "note": ""})}
     video = client.post("/v1/videos", data=form, files={"audio": ("a.wav", AUDIO)}).json()
-    assert (video["title"], video["metadata"]) == ("100% of Ann", {"order": "7", "note": ""})
+    assert (video["title"], video["metadata"]) == ("100% of Ann, für Ärzte", {"order": "7", "note": ""})
     other = make.video(subject)
     assert (other["title"], other["metadata"]) == (None, {})
 
@@ -160,6 +160,7 @@ def test_title_and_metadata_are_returned_and_the_title_can_be_searched(client, m
         return [each["id"] for each in client.get("/v1/videos", params=query).json()["items"]]
 
     assert found(title="0% OF") == [video["id"]] and found(title="_") == []
+    assert all(found(title=each) == [video["id"]] for each in ("FÜR ", "für ärzte", "Ärzte"))
     assert found(ids=f"{video['id']},vid_0") == [video["id"]] and found(ids=f"{video['id']},{other['id']}") == [
         other["id"],
         video["id"],
