@@ -125,7 +125,11 @@ def run(video: Path | None, audio: Path | None, preset: str, out: Path, console:
     # A new folder for each run, so that jobs of an earlier, interrupted demo are not in the queue.
     data = out / f"service-{datetime.now():%Y%m%d-%H%M%S}"
     with timeline.bars:
-        consent = f"given to whoever ran the demo, for {video.name}" if video else "an animated photograph in the public domain; nobody was filmed"
+        consent = (
+            f"given to whoever ran the demo, for {video.name}"
+            if video
+            else "an animated photograph in the public domain; nobody was filmed"
+        )
         if video is None:
             video = out / "speaker.mp4"
             make_speaker(video, progress=lambda done, total: timeline.local("synthetic speaker", done, total))

@@ -1,6 +1,7 @@
 """What goes wrong, and what people are told and can do."""
 
 import re
+from contextlib import closing
 
 import pytest
 from playwright.sync_api import expect
@@ -111,6 +112,23 @@ def guarded(tmp_path):
             _, token = api_keys.create(session, owner="ann", name="browser", scopes=["read", "write"])
         database.close()
         yield url, token
+
+
+def test_an_administrator_opens_what_was_made_before_there_were_keys(browser, footage, tmp_path):
+    with running(tmp_path) as url, opened(browser, url) as page:
+        make_subject(page, footage("eve", track={"steps": 1}))
+        with closing(Database(Settings(data_dir=tmp_path).database)) as database, database.session() as session:
+            _, token = api_keys.create(session, owner="ann", name="first", scopes=["read", "write", "admin"])
+        page.goto(f"/#token={token}")
+        page.reload()
+        page.get_by_role("button", name="Open it").click()
+        expect(page.get_by_role("dialog").get_by_label("Key", exact=True)).to_have_value(re.compile("^adnerf_"))
+        assert_accessible(page)
+        confirm(page, "Sign in")
+        expect(page.locator("#owner")).to_have_text("local")
+        page.goto("/#/people")
+        expect(page.get_by_role("link", name=re.compile("eve"))).to_be_visible()
+        expect(page.get_by_role("button", name="Open it")).to_have_count(0)
 
 
 def test_the_printed_address_opens_a_service_that_requires_its_token(browser, tmp_path):

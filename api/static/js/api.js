@@ -38,6 +38,9 @@ export function onKeyNeeded(ask) {
 /** The API key of this tab or of this browser, or null. */
 export const key = () => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
 
+/** Whether the key is kept for later visits. */
+export const remembered = () => localStorage.getItem(KEY) !== null;
+
 /** Keeps an API key until the tab is closed, or with `remember` for later visits; null forgets it. */
 export function setKey(value, remember = false) {
   sessionStorage.removeItem(KEY);

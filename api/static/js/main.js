@@ -2,6 +2,7 @@
 
 import { backAgain, isAway, key, onKeyNeeded, read, setKey } from "./api.js";
 import { announce, confirm, h } from "./dom.js";
+import { offerEarlier } from "./earlier.js";
 import { catchDrops, problemBox } from "./parts.js";
 import { askKey } from "./sign_in.js";
 import { t, translate } from "./text.js";
@@ -132,7 +133,9 @@ document.querySelector("#key").addEventListener("click", () => {
 /** Shows whose space this is, where that is a question. */
 async function showAccount() {
   account.hidden = !key();
-  if (key()) owner.textContent = await read("/v1/me").then((me) => me.owner, () => "");
+  const me = key() && (await read("/v1/me").catch(() => null));
+  owner.textContent = me?.owner ?? "";
+  if (me) offerEarlier(me, document.querySelector("#earlier")).catch(() => {}); // at the next visit, then
 }
 onKeyNeeded(async (refused) => {
   const given = await askKey(refused);

@@ -150,7 +150,11 @@ def test_a_json_body_takes_an_upload_and_is_sent_once_with_a_key(client, subject
 
 
 def test_title_and_metadata_are_returned_and_the_title_can_be_searched(client, make, subject):
-    form = {"subject_id": subject["id"], "title": "100% of Ann, für Ärzte", "metadata": json.dumps({"order": "7", "note": ""})}
+    form = {
+        "subject_id": subject["id"],
+        "title": "100% of Ann, für Ärzte",
+        "metadata": json.dumps({"order": "7", "note": ""}),
+    }
     video = client.post("/v1/videos", data=form, files={"audio": ("a.wav", AUDIO)}).json()
     assert (video["title"], video["metadata"]) == ("100% of Ann, für Ärzte", {"order": "7", "note": ""})
     other = make.video(subject)

@@ -36,6 +36,10 @@ export const texts = {
   "signin.refused": "Dieser Schlüssel wurde nicht angenommen. Prüfen Sie, ob Sie ihn ganz kopiert haben.",
   "signin.key": "Schlüssel",
   "signin.remember": "Auf diesem Gerät angemeldet bleiben",
+  "earlier": "Was hier entstand, bevor es Schlüssel gab, gehört „local“. Ihr Schlüssel, der von „{owner}“, öffnet es nicht.",
+  "earlier.open": "Öffnen",
+  "earlier.keep": "Bewahren Sie diesen Schlüssel auf",
+  "earlier.keep.text": "Er öffnet, was vor den Schlüsseln entstand, und wird nur jetzt gezeigt. Sie sind damit angemeldet, bis Sie sich abmelden; was mit dem Schlüssel von „{owner}“ entsteht, bleibt davon getrennt.",
   "signout": "Abmelden",
 
   "problem.away": "Der Dienst antwortet nicht. Prüfen Sie, ob er läuft und ob Sie verbunden sind; die Seite macht von selbst weiter.",

@@ -36,6 +36,10 @@ export const texts = {
   "signin.refused": "That key was not accepted. Check that you copied all of it.",
   "signin.key": "Key",
   "signin.remember": "Remember me on this device",
+  "earlier": "What was made here before there were keys belongs to “local”. Your key, of “{owner}”, does not open it.",
+  "earlier.open": "Open it",
+  "earlier.keep": "Keep this key",
+  "earlier.keep.text": "It opens what was made before there were keys, and is shown only now. You are signed in with it until you sign out; what you make with the key of “{owner}” stays apart.",
   "signout": "Sign out",
 
   "problem.away": "The service does not answer. Check that it is running and that you are connected; this page continues by itself.",

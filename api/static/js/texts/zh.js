@@ -36,6 +36,10 @@ export const texts = {
   "signin.refused": "该密钥未被接受。请检查是否完整复制。",
   "signin.key": "密钥",
   "signin.remember": "在此设备上记住我",
+  "earlier": "启用密钥之前在此制作的内容属于“local”，您的密钥（“{owner}”）无法打开。",
+  "earlier.open": "打开",
+  "earlier.keep": "请保存此密钥",
+  "earlier.keep.text": "它可以打开启用密钥之前制作的内容，且仅在此刻显示。在退出之前，您将以此密钥登录；用“{owner}”的密钥制作的内容与之分开。",
   "signout": "退出登录",
 
   "problem.away": "服务没有响应。请检查服务是否在运行、网络是否已连接；页面会自动继续。",
