@@ -38,6 +38,10 @@ MEDIA_TYPES = {
 }
 START = PurePosixPath("js/main.js")
 """The module that index.html names."""
+STYLES = re.compile(r'<link rel="stylesheet" href="/static/(css/[^"]+)" />\s*')
+"""A style that index.html names."""
+ALL_STYLES = "css/page.css"
+"""All of these in one file: a browser has six requests at a time on HTTP/1.1."""
 IMPORT = re.compile(r"""^(?:import|export)\b[^'";]*?from "(\.[^"]+)";""", re.MULTILINE)
 DIGEST = re.compile(r"[0-9a-f]{16}")
 
@@ -88,9 +92,11 @@ def install(app: FastAPI) -> None:
 
 @cache
 def files() -> dict[str, bytes]:
-    """Returns the files of the page by their paths, such as `js/main.js`."""
+    """Returns the files of the page by their paths, such as `js/main.js`, and ALL_STYLES."""
     paths = (path for path in STATIC.rglob("*") if path.suffix in MEDIA_TYPES)
-    return {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in sorted(paths)}
+    found = {path.relative_to(STATIC).as_posix(): path.read_bytes() for path in sorted(paths)}
+    named = STYLES.findall(found["index.html"].decode())
+    return found | {ALL_STYLES: b"\n".join(found[name] for name in named)}
 
 
 @cache
@@ -105,10 +111,11 @@ def _languages() -> list[str]:
 
 @cache
 def _index(language: str) -> bytes:
-    """Returns index.html with the files of this version, and the modules that the browser would find only one behind another."""
-    named = files()["index.html"].decode().replace('"/static/', f'"/static/{digest()}/')
+    """Returns index.html with the files of this version, its styles in one, and the modules that the browser would find one behind another."""
+    named = STYLES.sub("", files()["index.html"].decode()).replace('"/static/', f'"/static/{digest()}/')
     modules = [*_modules(), f"js/texts/{language}.js"]
-    links = "".join(f'<link rel="modulepreload" href="/static/{digest()}/{each}" />\n    ' for each in modules)
+    links = f'<link rel="stylesheet" href="/static/{digest()}/{ALL_STYLES}" />\n    '
+    links += "".join(f'<link rel="modulepreload" href="/static/{digest()}/{each}" />\n    ' for each in modules)
     return named.replace('<script type="module"', links + '<script type="module"').encode()
 
 
