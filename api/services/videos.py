@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import MARK_BITS, MAX_PORTRAIT_PX, RenderOptions
@@ -56,17 +56,12 @@ def conditions(
     """Returns the conditions of a list of videos: their ids, a part of their title, and the time of their creation."""
     where = [] if ids is None else [Video.id.in_(ids)]
     if title is not None:
-        where.append(or_(*(Video.title.icontains(each, autoescape=True) for each in _spellings(title))))
+        where.append(Video.title.icontains(title, autoescape=True))
     if after is not None:
         where += [Video.created_at >= after, Video.id >= first_id("vid", after, later_s=-ID_AHEAD_S)]
     if before is not None:
         where += [Video.created_at < before, Video.id < first_id("vid", before, later_s=ID_AHEAD_S)]
     return where
-
-
-def _spellings(text: str) -> list[str]:
-    """Returns the spellings of a text that are searched for: SQLite tells upper from lower case in all letters but those of ASCII."""
-    return [text] if text.isascii() else sorted({text, text.lower(), text.upper(), text.title()})
 
 
 def speaking_subject(

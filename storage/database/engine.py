@@ -263,6 +263,8 @@ def _prepare_sqlite(connection, _record) -> None:
     # What is deleted is overwritten: a backup copies free pages as well. Some builds of SQLite do not do so by themselves.
     for pragma in ("foreign_keys=ON", "synchronous=FULL", "secure_delete=ON"):
         connection.execute(f"PRAGMA {pragma}")
+    # A search that ignores case compares lower(text); SQLite's own changes the letters of ASCII only. NULL stays NULL.
+    connection.create_function("lower", 1, lambda text: text and text.lower(), deterministic=True)
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:

@@ -164,7 +164,7 @@ def test_title_and_metadata_are_returned_and_the_title_can_be_searched(client, m
         return [each["id"] for each in client.get("/v1/videos", params=query).json()["items"]]
 
     assert found(title="0% OF") == [video["id"]] and found(title="_") == []
-    assert all(found(title=each) == [video["id"]] for each in ("FÜR ", "für ärzte", "Ärzte"))
+    assert all(found(title=each) == [video["id"]] for each in ("FÜR ", "füR äRzTe", "Ärzte"))
     assert found(ids=f"{video['id']},vid_0") == [video["id"]] and found(ids=f"{video['id']},{other['id']}") == [
         other["id"],
         video["id"],
