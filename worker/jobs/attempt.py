@@ -111,6 +111,19 @@ class Attempt:
             Cancelled: the job was cancelled, deleted or taken over, or is overdue. A stop of the process is no reason: `action` may
                 be what the next attempt continues from.
         """
+        return self._call(action, "store", self.lease.check_held)
+
+    def call_server(self, action: Callable[[], T]) -> T:
+        """Calls `action`, which may wait for another server (of speech, of time stamps), in a thread of its own, as `call_store` does.
+
+        The thread is left to the time limits of its own. Unlike waiting for the store, this is no progress.
+
+        Raises:
+            Cancelled: the work must stop.
+        """
+        return self._call(action, "server", self.lease.check)
+
+    def _call(self, action: Callable[[], T], called: str, check: Callable[[], None]) -> T:
         outcome: Future[T] = Future()
 
         def run() -> None:
@@ -119,9 +132,9 @@ class Attempt:
             except BaseException as error:
                 outcome.set_exception(error)
 
-        logs.context_thread(run, f"store of {self.job.id}").start()
+        logs.context_thread(run, f"{called} of {self.job.id}").start()
         while not wait([outcome], CHECK_S).done:
-            self.lease.check_held()
+            check()
         return outcome.result()
 
     def delete(self, *keys: str) -> None:

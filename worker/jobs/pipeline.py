@@ -189,10 +189,10 @@ class Pipeline:
         self.provenance.check()  # before hours of rendering
         run = RunDir(attempt.cached_folder(subject.run_key))
 
-        def sign(path: Path, frame: str) -> Path:
-            return self.provenance.sign(path, video, subject, frame)[0]
+        def sign(path: Path, frame: str) -> tuple[Path, bytes | None]:
+            return attempt.call_server(lambda: self.provenance.sign(path, video, subject, frame))
 
-        audio, spoken = self.speech.audio(attempt, video, sign)
+        audio, spoken = self.speech.audio(attempt, video, lambda path, frame: sign(path, frame)[0])
         background = attempt.file(video.background_key, "background") if video.background_key else None
         options = RenderOptions(**video.options)
         words, warnings = self.speech.words(attempt, audio, spoken, options.captions)
@@ -215,7 +215,7 @@ class Pipeline:
                 **({"words": words} if options.captions.burn is not None else {}),
             )
         attempt.lease.check()
-        signed, manifest = self.provenance.sign(out, video, subject, rendered.frame)
+        signed, manifest = sign(out, rendered.frame)
         attempt.wait_for(self._record_certificate)
         key, manifest_key = (attempt.key(f"videos/{video.id}", suffix) for suffix in (signed.suffix, ".c2pa"))
         stored = attempt.put(key, signed)
@@ -226,7 +226,7 @@ class Pipeline:
         measures["credentials_key"] = None if manifest is None else manifest_key
         measures["warnings"] = [*warnings, *map(warning, getattr(rendered, "warnings", ()))] or None
         beside = store_captions(attempt, video, words, rendered.duration_s, options.captions)
-        beside |= store_pictures(attempt, video, signed, self.core, lambda path: sign(path, rendered.frame))
+        beside |= store_pictures(attempt, video, signed, self.core, lambda path: sign(path, rendered.frame)[0])
         attempt.succeed(
             key,
             manifest_key,

@@ -57,8 +57,10 @@ class VideoSpeech:
         if video.speech_key is not None:
             return attempt.file(video.speech_key, "speech.wav"), video.spoken
         path = attempt.folder / "speech.wav"
-        passages = self.voices.speak(
-            video.script, video.voice, path, speed=video.speed, progress=attempt.lease.progress
+        passages = attempt.call_server(
+            lambda: self.voices.speak(
+                video.script, video.voice, path, speed=video.speed, progress=attempt.lease.progress
+            )
         )
         path = sign(path, "portrait")  # all of it is generated
         spoken = [[round(start, 3), round(end, 3), text] for start, end, text in passages]
@@ -75,7 +77,7 @@ class VideoSpeech:
         if not captions.wanted or audio is None:
             return [], []
         try:
-            return self.transcriber.words(audio, spoken, attempt.lease.progress), []
+            return attempt.call_server(lambda: self.transcriber.words(audio, spoken, attempt.lease.progress)), []
         except (Cancelled, StoreAway):
             raise
         except AdnerfError as error:
