@@ -1,6 +1,8 @@
 """Bounds on connections: deadlines for the head of a request and for reading a response, and largest numbers, of one address and of all.
 
 uvicorn waits for ever for the rest of a request's head, and for a client that reads nothing, so that strangers could hold all descriptors.
+It takes the parser httptools, and a library for WebSockets, wherever they happen to be installed. That parser takes heads of any length, and any
+number of requests at once, into memory; a connection that becomes a WebSocket leaves these bounds. Neither is used here.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import socket
 import struct
 from typing import Any, ClassVar
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.middleware.client_address import ClientAddresses
 from api.middleware.request_shares import PART
@@ -43,7 +45,7 @@ def raise_descriptor_limit() -> int:
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 2)
 
 
-class GuardedProtocol(AutoHTTPProtocol):
+class GuardedProtocol(H11Protocol):
     """uvicorn's connection, closed if the head of a request does not arrive in time, if the client does not read, or if there are too many.
 
     If there are `max_connections`, or a fourth of them from one address, a new one replaces the one (of that address) that has waited
@@ -60,6 +62,7 @@ class GuardedProtocol(AutoHTTPProtocol):
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
+        self.ws_protocol_class = None  # whatever is installed
         self._address: str | None = None
         self._head_deadline: asyncio.TimerHandle | None = None
         self._read_deadline: asyncio.TimerHandle | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import resource
 import socket
@@ -10,10 +11,12 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from types import SimpleNamespace
 
 import httpx
 import pytest
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api import connection_guard
 from api.connection_guard import guarded_protocol
@@ -32,11 +35,11 @@ WHOLE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextmanager
-def served(app, max_connections=100, proxies="127.0.0.1"):
+def served(app, max_connections=100, proxies="127.0.0.1", **options):
     """`app` behind uvicorn with guarded connections, in a thread; yields the port. The tests are many clients behind `proxies`."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         protocol = guarded_protocol(max_connections, ClientAddresses(proxies))
-        config = uvicorn.Config(app, log_level="critical", http=protocol, timeout_keep_alive=30)
+        config = uvicorn.Config(app, log_level="critical", http=protocol, timeout_keep_alive=30, **options)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -242,6 +245,17 @@ def share_of(app, caller: str):
             return stack.pop_all()
         time.sleep(0.01)
     raise AssertionError("the share stays taken")
+
+
+def test_libraries_that_happen_to_be_installed_do_not_replace_the_bounded_connection(app, monkeypatch):
+    """uvicorn would take a faster parser without bounds, and hand connections over to a library for WebSockets."""
+    monkeypatch.setitem(sys.modules, "uvicorn.protocols.http.auto", SimpleNamespace(AutoHTTPProtocol=object))
+    spec = importlib.util.spec_from_file_location("guard", connection_guard.__file__)
+    spec.loader.exec_module(guard := importlib.util.module_from_spec(spec))
+    assert issubclass(guard.GuardedProtocol, H11Protocol)
+    with served(app, ws=object) as port, connect(port) as upgrading:
+        upgrading.sendall(WHOLE.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"))
+        assert response(upgrading) == b"HTTP/1.1 200 OK"
 
 
 def api_key(app) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from api.services import jobs as job_service, videos
+from api.services import jobs as job_service
+from api.services import videos
 from tests.receivers import misbehaving
 from tests.worker.jobs.test_words import submit_script
 from worker.jobs.video_parts import VideoSpeech
