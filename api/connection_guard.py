@@ -1,8 +1,8 @@
 """Bounds on connections: deadlines for the head of a request and for reading a response, and largest numbers, of one address and of all.
 
 uvicorn waits for ever for the rest of a request's head, and for a client that reads nothing, so that strangers could hold all descriptors.
-It takes the parser httptools, and a library for WebSockets, wherever they happen to be installed. That parser takes heads of any length, and any
-number of requests at once, into memory; a connection that becomes a WebSocket leaves these bounds. Neither is used here.
+It takes the parser httptools, and a library for WebSockets, wherever they happen to be installed. That parser takes heads of any length,
+and any number of requests at once, into memory; a connection that becomes a WebSocket leaves these bounds. Neither is used here.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ SENTENCE_PAUSE_S, PARAGRAPH_PAUSE_S = 0.25, 0.7
 """Pauses after a sentence and after a paragraph, s, in addition to the silence that a voice itself ends with."""
 MAX_PAUSE_S = 10.0
 """Longest pause that a script can ask for, s: longer ones are mistakes of writing more often than they are meant."""
+MAX_PAUSES_S = 600.0
+"""Longest time that all pauses of a script may ask for together, s: a script of nothing but pauses would be hours of silence."""
 LONGEST_PASSAGE = 300
 """Characters of a passage, beyond which it is cut at a clause or a word: engines take time and memory that grow with it."""
 
@@ -39,6 +41,16 @@ def says_something(script: str) -> bool:
     return any(unicodedata.category(char)[0] in "LN" for char in _PAUSE.sub(" ", script))
 
 
+def pauses_s(script: str) -> float:
+    """Returns the time that the pauses of a script ask for, s, at a speed of 1; those between sentences do not count."""
+    return sum(_length_s(match[1]) for match in _PAUSE.finditer(script))
+
+
+def _length_s(seconds: str | None) -> float:
+    """Returns the length of a pause of so many seconds, or of one that says nothing of them."""
+    return min(float(seconds or 1.0), MAX_PAUSE_S)
+
+
 def passages(script: str) -> list[Passage]:
     """Cuts a script into passages. Emoji and other pictures are left out, and white space is one space.
 
@@ -49,7 +61,7 @@ def passages(script: str) -> list[Passage]:
         pieces = _PAUSE.split(paragraph)
         for i, piece in enumerate(pieces):
             if i % 2:  # the seconds of a pause, or None
-                found.append(Passage("", min(float(piece or 1.0), MAX_PAUSE_S)))
+                found.append(Passage("", _length_s(piece)))
                 continue
             for line in piece.splitlines():
                 found += _sentences(_readable(line))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from adnerf_core.errors import NothingToSay
+from adnerf_core.errors import MediaTooLong, NothingToSay
 from adnerf_core.files.media_writer import write_wav
 from adnerf_core.progress import Progress, silent
 from adnerf_core.speech.engine import Speaker
@@ -16,6 +16,8 @@ from adnerf_core.speech.script import passages
 
 SHORTEST_S = 0.5
 """Length to which the speech of a very short script is lengthened by silence, s: a video needs 0.3 s of sound."""
+LONGEST_S = 7200.0
+"""Longest speech, s: as long as the longest audio that is rendered. A voice that never ends would fill the memory."""
 SILENCE = 0.003
 """Amplitude below which the start and the end of a passage are silence: 50 dB below full scale, softer than any letter."""
 EDGE_S = 0.05
@@ -47,6 +49,7 @@ def speak(
 
     Raises:
         NothingToSay: the voice can read nothing of the script.
+        MediaTooLong: the speech lasts longer than LONGEST_S.
         MissingBackend: the voice's program or server is not there, or fails.
         DiskFull: the disk has no space left.
     """
@@ -63,6 +66,8 @@ def speak(
         if rate and k + 1 < len(parts):
             pieces.append(np.zeros(round(part.pause_s / speed * rate), np.float32))
             at += len(pieces[-1])
+        if at > LONGEST_S * rate:
+            raise MediaTooLong(f"The speech lasts longer than {LONGEST_S / 3600:.0f} h.", "Shorten the script.")
     if not spoken:
         raise NothingToSay("The voice can say nothing of this script.")
     pieces.append(np.zeros(max(0, round(SHORTEST_S * rate) - at), np.float32))

@@ -11,6 +11,9 @@ from jaxtyping import Float
 from adnerf_core.errors import MissingBackend
 from adnerf_core.speech.engine import Sound
 
+LOWEST_RATE, HIGHEST_RATE = 4_000, 192_000
+"""Samples per second of speech: less is not understood, and a header that claims more would make hours of every pause."""
+
 
 def wav_bytes(samples: Float[np.ndarray, " samples"], rate: int) -> bytes:
     """Returns a mono 16-bit WAV of samples of -1..1."""
@@ -31,6 +34,8 @@ def read_wav(data: bytes) -> Sound:
             channels, width, rate = file.getnchannels(), file.getsampwidth(), file.getframerate()
             if width != 2:
                 raise wave.Error(f"samples of {8 * width} bits")
+            if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+                raise wave.Error(f"{rate} samples per second")
             frames = file.readframes(min(file.getnframes(), len(data)))
     except (wave.Error, EOFError) as error:
         raise MissingBackend(

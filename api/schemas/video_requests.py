@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, StringConstraints
 
 from adnerf_core.config import MAX_IDLE_S, MIN_IDLE_S, RenderOptions
-from adnerf_core.speech.script import MAX_SCRIPT, says_something
+from adnerf_core.speech.script import MAX_PAUSES_S, MAX_SCRIPT, pauses_s, says_something
 from api.schemas.base import Input, Name, Output, Text
 from api.schemas.numbers import PLAIN
 from api.schemas.one_line import TEXT_CONTROLS, plain_text
@@ -36,7 +36,9 @@ Metadata = Annotated[
 ]
 
 
-def _says_something(script: str) -> str:
+def _can_be_read(script: str) -> str:
+    if (seconds := pauses_s(script)) > MAX_PAUSES_S:
+        raise ValueError(f"The pauses of the script last {seconds:.0f} s together; the limit is {MAX_PAUSES_S:.0f} s")
     if not says_something(script):
         raise ValueError("The script says nothing: it needs at least one letter or digit")
     return script
@@ -57,7 +59,7 @@ class VideoForm(Input):
         "frame are alike",
         examples=[10],
     )
-    script: Annotated[Text, AfterValidator(_says_something)] | None = Field(
+    script: Annotated[Text, AfterValidator(_can_be_read)] | None = Field(
         None,
         max_length=MAX_SCRIPT,
         description="in place of the speech: a text that `voice` reads. `[pause 1.5s]` is a pause, an empty line ends a paragraph",

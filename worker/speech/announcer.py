@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from adnerf_core.errors import AdnerfError
+from adnerf_core.errors import AdnerfError, MediaTooLong
 from storage.database.engine import Database
 from storage.tables import voices
 from storage.tables.voices import AnnouncedVoice
@@ -26,6 +26,9 @@ SAMPLES = {
 """What samples say, by language."""
 ANY_SAMPLE = "1, 2, 3, 4, 5."
 """What samples of other languages say: every language reads numbers."""
+
+LARGEST_SAMPLE = 4 << 20
+"""Bytes of a sample: a sentence has some hundred kilobytes. It is stored in the database, and read from there as a whole."""
 
 
 class Announcer:
@@ -59,6 +62,8 @@ class Announcer:
             path = Path(folder) / "sample.wav"
             try:
                 self.voices.speak(text, voice.id, path)
+                if path.stat().st_size > LARGEST_SAMPLE:
+                    raise MediaTooLong("The voice speaks for too long.", "Check the voice's engine.")
             except AdnerfError as error:
                 log.warning("there is no sample of %s: %s", voice.id, error)
                 self._failed.add(voice.id)

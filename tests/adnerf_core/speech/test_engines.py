@@ -13,7 +13,7 @@ import pytest
 from adnerf_core.errors import MissingBackend
 from adnerf_core.speech.espeak import EspeakEngine
 from adnerf_core.speech.onnx_voices import KokoroEngine, PiperEngine, piper_ids
-from adnerf_core.speech.wav import read_wav
+from adnerf_core.speech.wav import read_wav, wav_bytes
 from demo import speech as library
 
 PROGRAM = f"""#!{sys.executable}
@@ -81,6 +81,12 @@ def test_an_answer_that_is_no_wav_is_an_error_of_the_engine():
     for data in (b"", b"RIFF", b"<html>", b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0" + bytes(20)):
         with pytest.raises(MissingBackend, match="WAV"):
             read_wav(data)
+
+
+@pytest.mark.parametrize("rate", [3_999, 192_001, 2_000_000_000])
+def test_a_sample_rate_that_no_speech_has_is_an_error_of_the_engine(rate):
+    with pytest.raises(MissingBackend, match="WAV"):
+        read_wav(wav_bytes(np.zeros(100), rate))
 
 
 MAP = {"_": [0], "^": [1], "$": [2], " ": [3], ".": [10], "a": [14], "h": [20], "l": [24]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adnerf_core.speech.script import LONGEST_PASSAGE, passages, says_something
+from adnerf_core.speech.script import LONGEST_PASSAGE, passages, pauses_s, says_something
 
 
 def texts(script):
@@ -28,6 +28,10 @@ def test_pauses_are_asked_for_and_stand_between_paragraphs():
         (passage.text, passage.pause_s) for passage in passages("One. Two[pause 1.5s]three[PAUSE]\n\nFour [pause 99]")
     ]
     assert pauses == [("One.", 0.25), ("Two", 0.25), ("", 1.5), ("three", 0.25), ("", 1.0), ("Four", 0.25), ("", 10.0)]
+
+
+def test_the_pauses_that_a_script_asks_for_are_counted():
+    assert pauses_s("One. Two[pause 1.5s]three[PAUSE]\n\nFour [pause 99]") == 1.5 + 1.0 + 10.0
 
 
 def test_pictures_and_invisible_marks_are_left_out():

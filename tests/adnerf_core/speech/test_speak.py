@@ -7,7 +7,7 @@ import wave
 import numpy as np
 import pytest
 
-from adnerf_core.errors import NothingToSay
+from adnerf_core.errors import MediaTooLong, NothingToSay
 from adnerf_core.speech.engine import Sound
 from adnerf_core.speech.hibari import HibariEngine
 from adnerf_core.speech.speak import speak
@@ -77,3 +77,10 @@ def test_a_very_short_script_is_long_enough_for_a_video(tmp_path):
     speak(lambda text, speed: click, "Hm.", tmp_path / "a.wav")
     samples, rate = read(tmp_path / "a.wav")
     assert len(samples) == 0.5 * rate
+
+
+def test_a_voice_that_never_ends_is_stopped_before_it_fills_the_memory(tmp_path):
+    minutes = Sound(np.full(120 * 4000, 0.5, np.float32), 4000)
+    with pytest.raises(MediaTooLong):
+        speak(lambda text, speed: minutes, "Hm. " * 100, tmp_path / "a.wav")
+    assert not (tmp_path / "a.wav").exists()

@@ -108,6 +108,7 @@ def test_an_unknown_voice_is_refused(client, subject, speaking):
         ({"script": " \n"}, "/script"),
         ({"script": "a" * 10_001}, "/script"),
         ({"script": "a\x00b"}, "/script"),
+        ({"script": "a" + "[pause 10s]" * 61}, "/script"),
         ({"script": HELLO, "duration_s": 5}, "/duration_s"),
         ({"script": HELLO, "upload_id": "upl_1"}, "/script"),
         ({"duration_s": 5, "voice": "hibari-heart"}, "/voice"),

@@ -14,6 +14,7 @@ from storage.errors import BadSetting
 from storage.tables import voices
 from tests.receivers import Receiver
 from tests.worker.stub_core import READ, StubVoices
+from worker.speech import announcer
 from worker.speech.announcer import Announcer
 from worker.speech.server_voices import ServerEngine
 from worker.speech.voices import Voices
@@ -79,6 +80,14 @@ def test_a_voice_stays_loaded_until_another_reads(settings, tmp_path, monkeypatc
         for name in ("nova", "nova", "alloy", "nova"):
             here.speak("Hello.", f"server-{name}", tmp_path / "a.wav")
     assert loaded == ["server-nova", "server-alloy", "server-nova"]
+
+
+def test_a_sample_that_is_too_large_for_the_database_is_not_stored(house, monkeypatch):
+    monkeypatch.setattr(announcer, "LARGEST_SAMPLE", 10)
+    Announcer(StubVoices(house.settings), house.database, threading.Event()).announce()
+    with house.database.session(write=False) as session:
+        (voice,) = voices.known(session)
+    assert voice.sample_sha256 is None
 
 
 def test_voices_are_announced_with_a_sample(house):
