@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,8 @@ SampleName = Literal["person", "speech"]
 FILES: dict[SampleName, str] = {"person": "person.mp4", "speech": "speech.wav"}
 MAKER = "demo.samples"
 """The module that makes the samples. It is started, not imported: the speech's library has another licence, and it loads OpenCV."""
+UNFINISHED = ".samples-"
+"""Beginning of the names in the data folder of what is not finished."""
 PATIENCE_S = 300.0
 """Seconds after which the maker is ended: it takes half a minute of one core, and cores may be busy."""
 
@@ -41,7 +45,16 @@ def sample(settings: Settings, name: SampleName) -> Path:
 def _make(folder: Path) -> None:
     if not available():
         raise NotFound("This installation makes no samples: it lacks the demo.")
-    with tempfile.TemporaryDirectory(dir=folder.parent) as work:
+    with (folder.parent / f"{UNFINISHED}lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # other API processes of this data folder wait, too
+        if not folder.exists():
+            for left in filter(Path.is_dir, folder.parent.glob(f"{UNFINISHED}*")):  # by processes that were killed
+                shutil.rmtree(left)
+            _make_alone(folder)
+
+
+def _make_alone(folder: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=UNFINISHED, dir=folder.parent) as work:
         made = Path(work) / folder.name
         command = [sys.executable, "-m", MAKER, str(made)]
         subprocess.run(command, env=bare_environment(), timeout=PATIENCE_S, check=True)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 from api.services import samples
 from tests.api.conftest import check_problem
 
@@ -23,3 +27,21 @@ def test_samples_are_made_once_and_missing_where_the_demo_is(client, settings, m
     monkeypatch.setattr(samples, "find_spec", lambda name: None)
     assert client.get("/v1/samples").json() == {"available": False}
     check_problem(client.get("/v1/samples/person"), "not_found")
+
+
+def test_processes_that_make_the_samples_at_once_make_them_once_and_clear_what_a_killed_one_left(tmp_path, monkeypatch):
+    made = []
+
+    def draw(command, **_):
+        made.append(Path(command[-1]))
+        made[-1].mkdir()
+        (made[-1] / "person.mp4").touch()
+        time.sleep(0.1)
+
+    monkeypatch.setattr(samples, "available", lambda: True)
+    monkeypatch.setattr(samples.subprocess, "run", draw)
+    (tmp_path / ".samples-left" / "samples").mkdir(parents=True)
+    with ThreadPoolExecutor(2) as processes:
+        list(processes.map(samples._make, [tmp_path / "samples"] * 2))
+    assert len(made) == 1 and [each.name for each in (tmp_path / "samples").iterdir()] == ["person.mp4"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == [".samples-lock", "samples"]
