@@ -6,18 +6,27 @@ api/middleware/access.py authenticates the caller before the request is routed. 
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Annotated
 
+from anyio import to_thread
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from api.problems.problems import Problem
+from api.problems.problems import Problem, from_storage
+from storage.database.engine import Database
 from storage.database.models import LOCAL, Key
+from storage.errors import Unauthorized
+from storage.tables import api_keys
 from storage.tables.api_keys import SCOPES, Scope
 
-CHALLENGE = {"WWW-Authenticate": 'Bearer realm="adnerf"'}
 READS = ("GET", "HEAD")
+CHECK_KEYS_S = 15.0
+"""Seconds between two checks of the API key of a request that lasts: for so long, at most, it goes on with a key that was revoked."""
 
 # Only documents the scheme in /openapi.json; api/middleware/access.py checks the key.
 _scheme = HTTPBearer(
@@ -50,6 +59,38 @@ LOCAL_CALLER = Caller(LOCAL, frozenset(SCOPES))
 def caller_of(key: Key, token: str | None = None) -> Caller:
     """Returns the caller that a valid key stands for; `token` is the secret text of the key, None if a signed link names the key."""
     return Caller(key.owner, frozenset(key.scopes), key.id, token)
+
+
+class KeyCheck:
+    """Checks the key of a request again and again, while its body arrives or its answer is sent: at a kilobyte a second both take days."""
+
+    def __init__(self, request: Request):
+        self._request, self._checked_at = request, time.monotonic()
+
+    async def again(self) -> None:
+        """Raises Problem `unauthorized` if the key is not valid any more; asks every CHECK_KEYS_S, and goes on while the database is away."""
+        caller: Caller | None = getattr(self._request.state, "caller", None)  # none for links that everybody may open
+        if caller is None or time.monotonic() - self._checked_at < CHECK_KEYS_S:
+            return
+        self._checked_at = time.monotonic()
+        try:
+            with suppress(OperationalError, PoolTimeout):
+                await to_thread.run_sync(_require_valid, self._request.app.state.database, caller)
+        except Unauthorized as error:
+            raise from_storage(
+                error
+            ) from error  # FastAPI takes other exceptions, while it reads a body, for a body that is wrong
+
+
+def _require_valid(database: Database, caller: Caller) -> None:
+    with database.session(write=False) as session:
+        if caller.token is not None:
+            api_keys.find(session, caller.token)
+            return
+        key = None if caller.key_id is None else session.get(Key, caller.key_id)
+        valid = not api_keys.any_exist(session) if caller.key_id is None else key is not None and api_keys.is_valid(key)
+    if not valid:
+        raise Unauthorized("The request was accepted before, and is not any more.")
 
 
 def _caller(request: Request, _credentials: Annotated[object, Security(_scheme)]) -> Caller:

@@ -21,13 +21,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.auth import CHALLENGE, LOCAL_CALLER, READS, Caller, caller_of
+from api.auth import LOCAL_CALLER, READS, Caller, caller_of
 from api.middleware.client_address import ClientAddresses, counted
 from api.middleware.known_scrapers import KnownScrapers
 from api.middleware.local_caller import OpenMode
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_shares import RequestShares
-from api.problems.problems import Problem, database_away
+from api.problems.problems import Problem, database_away, from_storage
 from api.services import signed_links
 from storage.database.engine import Database
 from storage.errors import StorageError, Unauthorized
@@ -121,7 +121,7 @@ class AccessMiddleware:
             elif guarded:
                 raise Unauthorized("The request has no API key.")
         except Unauthorized as error:
-            problem = Problem(error.code, error.message, remedy=error.remedy, headers=CHALLENGE)
+            problem = from_storage(error)
         except Problem as error:
             problem = error
         except (OperationalError, PoolTimeout) as error:

@@ -22,7 +22,7 @@ from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 
 from api.problems.table import PROBLEMS
-from storage.errors import ServiceFault, StorageError
+from storage.errors import ServiceFault, StorageError, Unauthorized
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +32,8 @@ MAX_ERRORS = 20
 """Errors of one request that are listed: nobody corrects more at once, and a small body can have thousands."""
 NAME_LENGTH = 100
 """Characters of a name that an error repeats: more than any of the service's own has, and longer ones are cut."""
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="adnerf"'}
+"""Headers of a problem that a key would solve (RFC 9110, section 11.6.1)."""
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _CODE_BY_STATUS = {400: "bad_request", 404: "not_found", 405: "method_not_allowed", 413: "body_too_large"}
@@ -151,7 +153,8 @@ def from_storage(error: StorageError) -> Problem:
         raise error
     if error.details:
         log.warning("%s: %s", error.code, error)
-    return Problem(error.code, error.message, remedy=error.remedy, quota=getattr(error, "quota", None))
+    headers = CHALLENGE if isinstance(error, Unauthorized) else None
+    return Problem(error.code, error.message, remedy=error.remedy, headers=headers, quota=getattr(error, "quota", None))
 
 
 def disk_is_full(error: BaseException) -> bool:

@@ -25,6 +25,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
+from api.auth import KeyCheck
 from api.problems.problems import Problem, from_validation, validation_problem
 from api.requests.arrivals import Arrival
 from storage.objects.base import IncomingFile, ObjectStore
@@ -35,6 +36,9 @@ SMALL = 1 << 20
 
 HEAD_BYTES = 4096
 """Bytes of a file that are checked (FileRule.check_head): enough for 21 packets of a transport stream (file_type.py)."""
+
+PART_HEAD_BYTES = 16 << 10
+"""Bytes that the headers of one part may have, the longest name of a file included. Older versions of the parser pass on any number."""
 
 STALL_S = 60.0
 """Seconds of waiting in which a body must bring its next STALL_BYTES, or its end: a sender on a working connection pauses for less."""
@@ -149,8 +153,8 @@ async def body_chunks(
 
     Only the time of waiting for the sender counts, not that in which the caller works.
 
-    Raises QuotaExceeded, Problem `upload_stalled`, and `unsupported_media_type` if the body is compressed; raises `too_large` if it has
-    more than `limit` bytes, before the first of them if its header says so.
+    Raises QuotaExceeded, Problem `unauthorized` if the key was revoked meanwhile, `upload_stalled`, and `unsupported_media_type` if the body is
+    compressed; raises `too_large` if it has more than `limit` bytes, before the first of them if its header says so.
     """
     encoding = request.headers.get("content-encoding", "").strip().lower()
     if encoding not in ("", "identity"):
@@ -158,7 +162,7 @@ async def body_chunks(
         raise Problem("unsupported_media_type", message, remedy="Send the body without Content-Encoding.")
     if content_length(request) > limit:
         raise too_large
-    stream = request.stream()
+    stream, key = request.stream(), KeyCheck(request)
     received = recent = 0
     waited_s = 0.0
     while True:
@@ -173,6 +177,7 @@ async def body_chunks(
         finally:
             if arrival is not None:
                 arrival.waits_since = None
+        await key.again()
         if chunk is None:
             return
         received, recent = received + len(chunk), recent + len(chunk)
@@ -196,6 +201,7 @@ class _MultipartHandler:
         self._fields, self._rules, self._new_file = fields, files, new_file
         self._text_bytes_left = SMALL  # for all texts together
         self._header_name, self._header_value, self._headers = bytearray(), bytearray(), {}
+        self._head_bytes = 0  # of this part
         self._name, self._filename = "", ""
         self._names: set[str] = set()  # of all parts so far
         self._text = bytearray()  # the value of a text field, or the head of a file
@@ -206,13 +212,19 @@ class _MultipartHandler:
         return {f"on_{name}": getattr(self, f"on_{name}") for name in names.split()}
 
     def on_part_begin(self) -> None:
-        self._headers = {}
+        self._headers, self._head_bytes = {}, 0
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._header_name.extend(data[start:end])
+        self._add_to(self._header_name, data[start:end])
 
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._header_value.extend(data[start:end])
+        self._add_to(self._header_value, data[start:end])
+
+    def _add_to(self, header: bytearray, data: bytes) -> None:
+        self._head_bytes += len(data)
+        if self._head_bytes > PART_HEAD_BYTES:
+            raise Problem("malformed_body", f"The headers of a part of a form have at most {PART_HEAD_BYTES} bytes.")
+        header.extend(data)
 
     def on_header_end(self) -> None:
         self._headers[bytes(self._header_name).lower()] = bytes(self._header_value)

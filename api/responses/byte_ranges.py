@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api.auth import KeyCheck
 from api.problems.problems import Problem
 
 CHUNK_BYTES = 256 << 10
@@ -92,7 +93,7 @@ def file_response(
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return _FileStream(file, _read(file, start, stop, read), status, headers, media_type)
+    return _FileStream(file, _read(file, start, stop, read, KeyCheck(request)), status, headers, media_type)
 
 
 class _FileStream(StreamingResponse):
@@ -109,9 +110,14 @@ class _FileStream(StreamingResponse):
             self._file.close()
 
 
-async def _read(file: BinaryIO, start: int, stop: int, read: Read) -> AsyncIterator[bytes]:
+async def _read(file: BinaryIO, start: int, stop: int, read: Read, key: KeyCheck) -> AsyncIterator[bytes]:
+    """Yields the bytes. Raises OSError, so that the connection breaks, if the file has become shorter, or the key is not valid any more."""
     file.seek(start)
     while start < stop:
+        try:
+            await key.again()
+        except Problem as error:
+            raise OSError(error.detail) from error
         chunk = await read(partial(file.read, min(CHUNK_BYTES, stop - start)))
         if not chunk:
             raise OSError("the file is shorter than it was")

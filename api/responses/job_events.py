@@ -24,6 +24,7 @@ from fastapi.sse import format_sse_event
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from api.auth import CHECK_KEYS_S
 from api.problems.problems import Problem
 from api.responses import serializers
 from api.schemas import resources
@@ -38,8 +39,6 @@ POLL_S = 0.5
 """Seconds between two polls: half of the second in which workers report progress."""
 KEEP_ALIVE_S = 15.0
 """Seconds without an event after which a comment is sent; proxies close connections that are silent for 30 to 60 s."""
-CHECK_KEYS_S = 15.0
-"""Seconds between two checks of the subscribers' API keys: a revoked key can follow a job for this long at most."""
 RECONNECT_MS = 2000
 """Milliseconds that a client is asked to wait before it reconnects, so that a restart does not bring all of them at once."""
 MAX_STREAMS = 5000

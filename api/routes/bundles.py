@@ -10,10 +10,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
-from api.auth import CallerDep
+from api.auth import CallerDep, KeyCheck
 from api.deps import DatabaseDep, SettingsDep, StoreDep, Turns, TurnsDep
 from api.openapi import responses
 from api.openapi.responses import problems
+from api.problems.problems import Problem
 from api.requests import file_type
 from api.requests.file_source import file_or_upload
 from api.requests.idempotency import IdempotencyDep, ReservedDep
@@ -92,17 +93,20 @@ async def export_subject(
     }
     if request.method == "HEAD":
         return Response(headers=headers, media_type="application/zip")
-    return StreamingResponse(_rest(first, pieces, turns), media_type="application/zip", headers=headers)
+    return StreamingResponse(
+        _rest(first, pieces, turns, KeyCheck(request)), media_type="application/zip", headers=headers
+    )
 
 
-async def _rest(first: bytes, pieces: Iterator[bytes], turns: Turns) -> AsyncIterator[bytes]:
+async def _rest(first: bytes, pieces: Iterator[bytes], turns: Turns, key: KeyCheck) -> AsyncIterator[bytes]:
     """Yields all pieces. Raises OSError in place of a problem, which cannot be answered any more: the connection breaks."""
     piece: bytes | None = first
     while piece is not None:
         yield piece
         try:
+            await key.again()
             piece = await turns.open(lambda: next(pieces, None))
-        except StorageError as error:
+        except (Problem, StorageError) as error:
             raise OSError(str(error)) from error
 
 

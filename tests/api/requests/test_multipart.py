@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from api.problems.problems import Problem
 from api.requests import multipart
 from storage.database.models import Subject
 from storage.objects.base import IncomingFile
@@ -173,3 +174,13 @@ def test_a_body_beyond_every_limit_is_too_large_even_if_the_disk_is_small(client
     too_large = {"video": ("a.mp4", VIDEO + bytes(2_000_000))}
     check_problem(client.post("/v1/subjects", data={"consent": "yes"}, files=too_large), "file_too_large")
     check_problem(client.post("/v1/subjects", data={"consent": "yes"}, files={"video": ("a.mp4", VIDEO)}), "disk_full")
+
+
+def test_the_headers_of_a_part_are_bounded_whatever_the_parser_passes_on():
+    handler = multipart._MultipartHandler((), {}, lambda: None)
+    for _ in range(2):  # parts
+        handler.on_part_begin()
+        for _ in range(multipart.PART_HEAD_BYTES // 1000):
+            handler.on_header_value(bytes(1000), 0, 1000)
+    with pytest.raises(Problem, match="16384 bytes"):
+        handler.on_header_field(bytes(1000), 0, 1000)

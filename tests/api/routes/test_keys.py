@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
+from api import auth
 from storage.database.models import Key, now
 from storage.errors import StoreFull
 from storage.tables import api_keys
@@ -164,6 +167,38 @@ def test_secrets_are_not_logged(client, app, admin, caplog):
     said = repr([(record.getMessage(), record.__dict__) for record in ours])
     assert "GET /v1/subjects 200" in said and "no such table" in said
     assert secret not in said and "'ann'" not in said
+
+
+@pytest.mark.parametrize("from_local", [False, True])
+def test_a_body_whose_key_was_revoked_while_it_arrived_is_not_carried_out(client, app, monkeypatch, from_local):
+    monkeypatch.setattr(auth, "CHECK_KEYS_S", 0.0)
+    local = {} if from_local else bearer(a_key(app, "ann", "read", "write"))
+
+    def body():
+        yield b'{"url": "https://example.com/", '
+        with app.state.database.session() as session:
+            for key in session.query(Key):
+                api_keys.revoke(session, key.id)
+        a_key(app, "operator", "admin")  # the first one ends the time without keys
+        yield b'"description": "mine"}'
+
+    answer = client.post("/v1/webhooks", content=body(), headers=local | {"Content-Type": "application/json"})
+    check_problem(answer, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+def test_a_download_ends_when_its_key_is_revoked(client, app, make, monkeypatch):
+    monkeypatch.setattr(auth, "CHECK_KEYS_S", 0.0)
+    subject = make.subject()
+    make.publish(source_key=make.store.put(f"subjects/{subject['id']}/large", io.BytesIO(bytes(24 << 20))).key)
+    ann = bearer(a_key(app, "local", "read"))
+    with client.stream("GET", subject["links"]["footage"], headers=ann) as answer:
+        pieces = answer.iter_bytes()
+        next(pieces)
+        with app.state.database.session() as session:
+            api_keys.revoke(session, session.query(Key).one().id)
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
 
 
 def test_a_use_that_cannot_be_recorded_does_not_fail_the_request(client, app, admin, monkeypatch):
