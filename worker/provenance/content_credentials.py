@@ -188,7 +188,7 @@ def read(path: Path, chains: Mapping[str, str], manifest: bytes | None = None) -
     except c2pa.C2paError.ManifestNotFound:
         return _absent()
     except c2pa.C2paError as error:
-        return _absent() | {"problems": [{"code": "unreadable", "detail": str(error)[:MAX_CHARS]}]}
+        return _absent() | {"problems": [{"code": "unreadable", "detail": _text("", str(error)) or ""}]}
 
 
 def _is_mp4(path: Path) -> bool:
@@ -222,7 +222,7 @@ def _findings(store: Mapping[str, Any], chains: Mapping[str, str]) -> dict[str, 
         "created_at": ids.get("created_at"),
         "footage_sha256": ids.get("footage_sha256"),
         "problems": [
-            {"code": each["code"], "detail": each.get("explanation", "")[:MAX_CHARS]}
+            {"code": each["code"], "detail": _text("", each.get("explanation")) or ""}
             for each in failures[:MAX_PROBLEMS]
         ],
     }

@@ -368,3 +368,14 @@ def test_of_a_strangers_manifest_of_any_size_a_bounded_part_is_told(identity, cl
     found = read(path, {})
     assert (found["present"], found["valid"], found["generator"]) == (True, False, "n" * content_credentials.MAX_CHARS)
     assert len(found["problems"]) == content_credentials.MAX_PROBLEMS
+
+
+def test_failed_checks_are_told_without_characters_that_a_terminal_would_carry_out():
+    failed = [{"code": "assertion.hashedURI.mismatch", "explanation": "hash of \x1b[2Jevil\u202e does not match"}]
+    store = {
+        "active_manifest": "a",
+        "manifests": {"a": {}},
+        "validation_results": {"activeManifest": {"failure": failed}},
+    }
+    (problem,) = content_credentials._findings(store, {})["problems"]
+    assert problem["detail"] == "hash of [2Jevil does not match"
