@@ -104,14 +104,17 @@ def test_a_service_that_is_away_is_said_and_comes_back(page):
 
 @pytest.fixture
 def guarded(tmp_path):
-    """A service that wants keys, and one: (URL, token)."""
+    """A service that wants keys, and those of two owners: (URL, Ann's, Eve's)."""
     data = tmp_path / "data"
     with running(data) as url:
         database = Database(Settings(data_dir=data).database)
         with database.session() as session:
-            _, token = api_keys.create(session, owner="ann", name="browser", scopes=["read", "write"])
+            ann, eve = (
+                api_keys.create(session, owner=name, name="browser", scopes=["read", "write"])[1]
+                for name in ("ann", "eve")
+            )
         database.close()
-        yield url, token
+        yield url, ann, eve
 
 
 def test_an_administrator_opens_what_was_made_before_there_were_keys(browser, footage, tmp_path):
@@ -146,7 +149,7 @@ def test_the_printed_address_opens_a_service_that_requires_its_token(browser, tm
 
 
 def test_a_service_with_keys_asks_for_one_and_shows_all_with_it(browser, guarded, footage, say):
-    url, token = guarded
+    url, token, others = guarded
     with opened(browser, url) as page:
         page.get_by_label("Key", exact=True).fill("adnerf_nonsense")
         page.get_by_role("button", name="Sign in").click()
@@ -174,5 +177,13 @@ def test_a_service_with_keys_asks_for_one_and_shows_all_with_it(browser, guarded
         page.goto(video)
         page.reload()
         expect(page.locator("video.player")).to_be_visible()
+        for sent in (others, "adnerf-local-" + 64 * "0"):
+            page.goto(f"/#token={sent}")
+            page.reload()
+            expect(page.locator("#owner")).to_have_text("ann")  # a link leads nobody into the space of another
+            assert "token" not in page.url
+        page.goto("/#/new")
+        page.get_by_label(re.compile("consent", re.IGNORECASE)).first.fill("Ida agrees, and nobody else is to read it")
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_label("Key", exact=True)).to_be_visible()
+        assert page.evaluate("Object.keys(sessionStorage).length + Object.keys(localStorage).length") == 0

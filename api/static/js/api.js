@@ -48,6 +48,21 @@ export function setKey(value, remember = false) {
   if (value) (remember ? localStorage : sessionStorage).setItem(KEY, value);
 }
 
+/** What the local token, which `adnerf serve` prints, begins with. */
+const LOCAL = "adnerf-local-";
+
+/** Takes a local token as the key of this tab, unless there is an API key: a link must neither replace nor forget that. */
+export function takeLocal(token) {
+  if (token.startsWith(LOCAL) && !(key() && !key().startsWith(LOCAL))) setKey(token);
+}
+
+/** Forgets the key, and all else that this browser keeps: entries, files that were being sent. The next person is somebody else. */
+export function signOut() {
+  for (const storage of [sessionStorage, localStorage]) {
+    for (const name of Object.keys(storage)) if (name.startsWith("adnerf-")) storage.removeItem(name);
+  }
+}
+
 /** fetch with the key; asks for one where the service wants one, and goes on. Raises Problem where the answer is none. */
 export async function request(path, options = {}) {
   const response = await send(path, options);

@@ -1,6 +1,6 @@
 // The page: the view of each address, signing in, and the state of the service.
 
-import { backAgain, isAway, key, onKeyNeeded, read, setKey } from "./api.js";
+import { backAgain, isAway, key, onKeyNeeded, read, signOut, takeLocal } from "./api.js";
 import { announce, confirm, h } from "./dom.js";
 import { offerEarlier } from "./earlier.js";
 import { catchDrops, problemBox } from "./parts.js";
@@ -126,7 +126,7 @@ lookAtService();
 const account = document.querySelector("#account");
 const owner = document.querySelector("#owner");
 document.querySelector("#key").addEventListener("click", () => {
-  setKey(null);
+  signOut();
   location.reload();
 });
 
@@ -143,11 +143,12 @@ onKeyNeeded(async (refused) => {
   return given;
 });
 
-// `adnerf serve` prints the page's address with the local token. It counts as a key, and must not stay in the address.
+// `adnerf serve` prints the page's address with the local token. It counts as a key, and must not stay in the address. An API key in a link
+// is not taken: somebody who sends it would have others work, unnoticed, in a space that is not theirs.
 function takeToken() {
   const token = /^#token=([\w-]+)$/.exec(location.hash);
   if (!token) return;
-  setKey(token[1]);
+  takeLocal(token[1]);
   history.replaceState(null, "", "#/");
   document.querySelector("#key-title")?.closest("dialog").close(); // the question for a key is answered
   showAccount(); // also where it was not asked yet
