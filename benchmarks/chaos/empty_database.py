@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,9 @@ from benchmarks.chaos.clients import Client, running_service
 from benchmarks.chaos.core import order
 from benchmarks.chaos.faults import claimer
 from benchmarks.chaos.outcome import Outcome
-from benchmarks.chaos.service import Program, Servers, Service
+from benchmarks.chaos.service import TEMPLATE, Program, Servers, Service
 from benchmarks.chaos.storm import check_objects
 from storage.cleanup import GRACE_S
-from storage.database import migrations
-from storage.database.engine import Database
 from storage.database.models import Job
 
 WORKERS = ("worker-1", "worker-2")
@@ -69,8 +66,7 @@ def with_empty_database(service: Service, worker: Program) -> None:
     """Puts an empty database in the place of the service's, lets the restarted worker clean up, and puts the right one back."""
     postgresql, name = service.backends.postgresql, service.database_name
     postgresql.rename(name, f"{name}_right")
-    with closing(Database(postgresql.create(name))) as empty:
-        migrations.upgrade(empty)
+    postgresql.create(name, template=TEMPLATE)
     service.backends.clocks.leap(GRACE_S + 60.0)
     refusals = count_refusals(service)
     worker.kill()
