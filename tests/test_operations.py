@@ -16,11 +16,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.middleware.request_log import RequestMetrics
 from api.monitoring import metrics, readiness
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.objects.open_store import open_store
 from storage.settings import PREFIX, Settings, variable_name
 from storage.tables import counters, workers
+from tests.tables import create_tables
 from worker.processes import supervisor
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -34,7 +34,7 @@ def exposed(tmp_path) -> dict[str, set[str]]:
     """Label names of every sample that the API exposes, by the name of the sample."""
     settings = Settings(data_dir=tmp_path)
     database, store = Database(settings.database), open_store(settings)
-    migrations.upgrade(database)
+    create_tables(database)
     with database.session() as session:
         workers.register(session, "w", host="h", queues=["cpu"], device={"name": "cpu", "disk_free_bytes": 1})
         counters.add(session, counters.STAGE, "train", "head", 1.0)

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
@@ -18,10 +18,10 @@ import uvicorn
 from api.app import create_app
 from api.problems.table import PROBLEMS
 from api.schemas.problem_details import ProblemDetails
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import Settings
 from storage.tables import jobs
+from tests.tables import create_tables
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(6000)
 AUDIO = b"RIFF\x24\x20\x00\x00WAVEfmt \x10\x00\x00\x00" + bytes(6000)
@@ -34,9 +34,8 @@ VIEW_LIMITS = {"yaw_deg": [-12.5, 13.0], "pitch_deg": [-9.0, 8.0], "roll_deg": [
 def empty_database(tmp_path_factory) -> Path:
     """A migrated SQLite file, to be copied: a copy is quicker than a migration."""
     path = tmp_path_factory.mktemp("empty") / "adnerf.db"
-    database = Database(f"sqlite:///{path}")
-    migrations.upgrade(database)
-    database.close()  # the last one to go folds the write-ahead log into the file
+    with closing(Database(f"sqlite:///{path}")) as database:
+        create_tables(database)
     return path
 
 

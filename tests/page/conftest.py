@@ -12,12 +12,12 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from api.app import create_app
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import Settings
 from tests.api.conftest import serving
 from tests.page import browser as chromium
 from tests.page.core import CORE, order, write_footage, write_tone
+from tests.tables import create_tables
 from worker.processes.polling import PollingWorker
 
 TIMEOUT_MS = 90_000
@@ -32,7 +32,7 @@ def running(data: Path, **settings) -> Iterator[str]:
     """The service and a worker in this process, on their data in `data`; yields the URL."""
     settings = Settings(data_dir=data, beat_s=0.1, poll_s=0.05, **settings)
     database = Database(settings.database)
-    migrations.upgrade(database)
+    create_tables(database)
     database.close()
     worker = PollingWorker(settings, CORE)
     thread = threading.Thread(target=worker.run)

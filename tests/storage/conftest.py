@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.objects.open_store import open_store
 from storage.settings import Settings
+from tests.tables import create_tables
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def database(request, settings):
         database = Database(request.getfixturevalue("postgresql_url"))
     else:
         database = Database(settings.database)
-        migrations.upgrade(database)
+        create_tables(database)
     yield database
     database.close()
 

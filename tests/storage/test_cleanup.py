@@ -20,6 +20,7 @@ from storage.settings import Settings
 from storage.tables import deletions, jobs, streams
 from tests.storage.objects.test_objects import FUTURE_S
 from tests.storage.tables.test_jobs import claim, new_job
+from tests.tables import create_tables
 
 one_database = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
 one_store = pytest.mark.parametrize("store", ["folder"], indirect=True)
@@ -44,7 +45,7 @@ def cleaner(database, store):
 def other_database(tmp_path):
     """Another database with empty tables."""
     database = Database(Settings(data_dir=tmp_path / "other").database)
-    migrations.upgrade(database)
+    create_tables(database)
     yield database
     database.close()
 

@@ -13,11 +13,11 @@ from contextlib import contextmanager
 import pytest
 
 from api.app import create_app
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.private_files import UMASK, make_data_dir, warn_if_not_private
 from storage.settings import environment_of
 from tests.servers import free_port
+from tests.tables import create_tables
 
 OPEN_UMASK = 0o022
 """The usual umask of a shell: files are readable by everybody."""
@@ -82,7 +82,7 @@ def test_serve_and_all_its_processes_create_private_files(settings):
 @pytest.mark.parametrize("words", [["-m", "api"], ["-m", "worker", "api"], ["-m", "worker", "worker"]], ids=" ".join)
 def test_every_program_restricts_its_umask(settings, words):
     database = Database(settings.database)
-    migrations.upgrade(database)
+    create_tables(database)
     database.close()
     port = [] if words[-1] == "worker" else ["--port", str(free_port())]
     with started(settings, *words, *port) as process:
@@ -101,7 +101,7 @@ def test_a_wider_data_folder_is_named_at_start(settings, caplog):
     settings.data_dir.mkdir()
     settings.data_dir.chmod(0o755)
     database = Database(settings.database)
-    migrations.upgrade(database)
+    create_tables(database)
     database.close()
     create_app(settings).state.database.close()
     assert f"chmod -R go= {settings.data_dir}" in caplog.text and "mode 755" in caplog.text

@@ -16,12 +16,13 @@ import pytest
 
 from adnerf_core.config import RenderOptions
 from api.services import subjects, videos
-from storage.database import migrations, queries
+from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import LOCAL, Job, Subject, Video
 from storage.objects.open_store import open_store
 from storage.settings import Settings, environment_of
 from tests.incoming import incoming
+from tests.tables import create_tables
 from tests.worker.stub_core import CORE
 from worker.processes.polling import PollingWorker
 
@@ -36,7 +37,7 @@ class House:
     def __init__(self, settings):
         self.settings = settings
         self.database = Database(settings.database)
-        migrations.upgrade(self.database)
+        create_tables(self.database)
         self.store = open_store(settings)
         self.processes: list[subprocess.Popen] = []
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.settings import CUDA_DEVICES, Settings, environment_of
+from tests.tables import create_tables
 from worker import gpus
 
 TWO = """GPU 0: NVIDIA H200 (UUID: GPU-aaaaaaaa-0000)
@@ -58,7 +58,7 @@ def start(tmp_path):
     """Starts a worker process; it stays until its stdin ends. Returns the process and the GPU that it sees."""
     settings = Settings(data_dir=tmp_path / "data", device="cuda")
     database = Database(settings.database)
-    migrations.upgrade(database)
+    create_tables(database)
     database.close()
     with ExitStack() as stack:
 

@@ -9,13 +9,14 @@ from contextlib import closing
 
 import pytest
 
-from storage.database import migrations, queries
+from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Delivery, Verification, new_id
 from storage.objects.open_store import open_store
 from storage.settings import Settings
 from storage.tables import webhooks
 from tests.receivers import Receiver
+from tests.tables import create_tables
 from worker.owner_turns import OwnerTurns
 from worker.provenance import verifier
 from worker.provenance.verifier import Verifier
@@ -35,7 +36,7 @@ def settings(request, tmp_path):
 @pytest.fixture
 def database(settings):
     with closing(Database(settings.database)) as database:
-        migrations.upgrade(database)
+        create_tables(database)
         yield database
 
 

@@ -12,13 +12,13 @@ from sqlalchemy import update
 from api.app import create_app
 from api.services import bundles as service
 from storage import bundles
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Subject
 from storage.objects.base import ANY_AGE_S
 from storage.tables import api_keys
 from tests.api.conftest import Maker, check_problem, serving
 from tests.api.routes.test_uploads import upload
+from tests.tables import create_tables
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_a_subject_goes_to_a_service_that_trusts_this_one(client, app, subject, 
     for trusted in ("", key):
         elsewhere = settings.replace(data_dir=tmp_path / f"other{trusted[:1]}", bundle_keys=trusted)
         with closing(Database(elsewhere.database)) as database:
-            migrations.upgrade(database)
+            create_tables(database)
         other = create_app(elsewhere)
         with serving(other) as url, httpx.Client(base_url=url, timeout=30) as there:
             made = imported(there, answer.content)

@@ -12,12 +12,12 @@ import time
 import pytest
 from sqlalchemy import text
 
-from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.startup import require_tables
 from storage.errors import DatabaseNotReady
 from storage.local_token import load_or_create
 from storage.tables import api_keys, workers
+from tests.tables import create_tables
 from tests.worker.stub_core import CORE
 from worker.__main__ import main
 from worker.broker import kinds_of
@@ -44,7 +44,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path, taken_port, monkeypatch, caps
 @pytest.mark.parametrize("terminal", [True, False])
 def test_the_page_s_address_has_the_token_on_a_terminal_only(settings, monkeypatch, capsys, caplog, terminal):
     database = Database(settings.database)
-    migrations.upgrade(database)
+    create_tables(database)
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     caplog.set_level("INFO")
     supervisor._print_page_url(settings, "127.0.0.1", 8000)
@@ -138,7 +138,7 @@ def test_alive_finds_workers_of_this_host_only(house, capsys, monkeypatch, tmp_p
 def broken_revision(path, revision):
     """A database at `path` whose tables have another revision than this program's."""
     database = Database(f"sqlite:///{path}")
-    migrations.upgrade(database)
+    create_tables(database)
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = :revision"), {"revision": revision})
     database.close()
@@ -171,7 +171,7 @@ def start(*words, **environment):
 def test_serve_says_at_once_what_cannot_work(tmp_path, words, environment, sentence):
     if words[:1] == ("--host",):
         database = Database(f"sqlite:///{tmp_path}/adnerf.db")
-        migrations.upgrade(database)
+        create_tables(database)
         with database.session() as session:
             api_keys.create(session, owner="a", name="a", scopes=["read"])
         database.close()
@@ -189,7 +189,7 @@ def test_serve_on_a_folder_that_cannot_be_made(tmp_path, capsys):
 
 def test_the_api_says_what_it_cannot_use(settings, tmp_path):
     database = Database(settings.database)
-    migrations.upgrade(database)
+    create_tables(database)
     with database.session() as session:
         api_keys.create(session, owner="a", name="a", scopes=["read"])
     database.close()
@@ -310,7 +310,7 @@ def test_what_a_command_cannot_use_is_said_in_one_sentence(prepare, words, sente
 
 def test_a_backup_is_not_restored_onto_a_file(tmp_path, capsys):
     database = Database(f"sqlite:///{tmp_path}/data/adnerf.db")
-    migrations.upgrade(database)
+    create_tables(database)
     database.close()
     assert main(["backup", str(tmp_path / "copy"), "--data-dir", str(tmp_path / "data")]) == 0
     (tmp_path / "file").write_text("no folder")
