@@ -29,7 +29,7 @@ def test_a_small_benchmark_prints_and_writes_its_figures(toy_run, tmp_path, caps
         "--rounds",
         "1",
         "--rays",
-        "64",
+        "1024",
         "--share",
         "0.002",
         "--sizes",
