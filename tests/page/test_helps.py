@@ -92,7 +92,7 @@ def test_a_sample_person_is_one_click_away_on_an_empty_service(browser, footage,
     with running(tmp_path / "data", consent_clip="required") as url, opened(browser, url) as page:
         page.get_by_role("button", name="Try it with a sample person").click()
         page.wait_for_url("**/#/subjects/*")  # without another click
-        expect(page.get_by_role("heading", name="Sample person (synthetic)", exact=True)).to_be_visible()
+        expect(page.get_by_role("heading", name="Sample person (animated photograph)", exact=True)).to_be_visible()
         page.get_by_role("button", name="Use sample speech").click()
         expect(page.get_by_role("button", name="Choose another")).to_be_visible()
         page.get_by_role("button", name="Make the video").click()
