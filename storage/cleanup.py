@@ -28,7 +28,7 @@ from storage.database.engine import Database
 from storage.database.models import Subject, now
 from storage.errors import ClockWrong, StorageError, StoreMismatch
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, streams, uploads
+from storage.tables import deletions, lip_priors, streams, uploads
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class ObjectCleaner:
         self._logged_at = -LOG_AGAIN_S
 
     def run_batch(self) -> list[str]:
-        """Removes what was deleted or has expired (uploads, streams), then the unneeded objects among the next LISTED_PER_BATCH ones.
+        """Removes what was deleted or has expired (uploads, streams, priors), then the unneeded among the next LISTED_PER_BATCH objects.
 
         If the store may not be cleaned, the reason is logged, and nothing is deleted or moved.
 
@@ -93,6 +93,7 @@ class ObjectCleaner:
             self._expire_uploads()
             with self.database.session() as session:
                 streams.expire(session, self.store)
+                lip_priors.expire(session, self.store, kept_s=self.trash_s)
             deletions.carry_out(self.database, self.store)
             removed = self._clean_batch(limited=True)
             trash.delete_expired(self.store, older_than_s=self.trash_s)

@@ -45,7 +45,7 @@ def segment_key(session: Session, video_id: str, attempt: int, name: str, *, own
     number = re.fullmatch(r"(0|[1-9][0-9]{0,5})\.m4s", name)
     if name != streams.HEADER and (number is None or frames_before(int(number[1])) >= shown.frames):
         raise NotFound(f"The stream of video {video_id} has no such segment, or has none yet.")
-    return streams.folder(video, attempt) + name
+    return streams.folder_shown(video) + name
 
 
 def _shown(session: Session, video_id: str, attempt: int | None, owner: str) -> tuple[Video, Stream]:

@@ -6,6 +6,8 @@ lease, and later writes are fenced by the attempt. It ends as adopted (better th
 A prior is learnt from subjects of all owners whose consent allows it. When one of them revokes that, withdraws the consent or is
 deleted, no training starts from the prior any more: `current` looks at the subjects each time. `enforce` then deletes the prior, and orders
 one without that subject. While a subject is in the trash, no training starts from the prior either; if it is restored, trainings do again.
+
+A prior that no training starts from any more can be chosen again for as long as the trash keeps things; then `expire` deletes it and its row.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, not_, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
@@ -146,11 +148,16 @@ def fail(session: Session, row: LipPrior, error: dict[str, str]) -> bool:
     return _end(session, row, "failed", error=error)
 
 
+def chosen(session: Session) -> LipPrior | None:
+    """Returns the prior that was chosen, whether it may be used now or not; None for the shipped one."""
+    # The latest: two transactions that choose at the same time do not see each other's choice.
+    query = select(LipPrior).where(LipPrior.current).order_by(LipPrior.version.desc()).limit(1)
+    return session.scalars(query).one_or_none()
+
+
 def current(session: Session) -> LipPrior | None:
     """Returns the prior that trainings start from; None for the shipped one, also while one of the people is in the trash."""
-    # The latest: two transactions that choose at the same time do not see each other's choice.
-    chosen = select(LipPrior).where(LipPrior.current).order_by(LipPrior.version.desc()).limit(1)
-    row = session.scalars(chosen).one_or_none()
+    row = chosen(session)
     return row if row is not None and in_force(session, row.people, Subject.trashed_until.is_(None)) else None
 
 
@@ -195,6 +202,22 @@ def enforce(session: Session, store: ObjectStore) -> list[int]:
     if any(row.current for row in revoked) and len(sources(session)) >= MIN_PEOPLE:
         _order(session)
     return [row.version for row in revoked]
+
+
+def expire(session: Session, store: ObjectStore, *, kept_s: float) -> list[int]:
+    """Deletes the priors that have been unused for `kept_s` seconds, and returns their versions.
+
+    What is deleted does not go to the trash of the store, where a revocation would not find it. The newest row stays, so that no
+    version is given again.
+    """
+    time = queries.server_now(session)
+    unused = not_(LipPrior.current), LipPrior.state.not_in(WAITING)
+    _update(session, *unused, LipPrior.unused_since.is_(None), unused_since=time)  # of an earlier version
+    newest = select(func.max(LipPrior.version)).scalar_subquery()
+    due = *unused, LipPrior.unused_since <= time - timedelta(seconds=kept_s), LipPrior.version != newest
+    gone = session.execute(delete(LipPrior).where(*due).returning(LipPrior.version, LipPrior.object_key)).all()
+    deletions.request_objects(session, store, [row.object_key for row in gone if row.object_key is not None])
+    return [row.version for row in gone]
 
 
 def listed(session: Session) -> Sequence[LipPrior]:
@@ -245,13 +268,22 @@ def _order(session: Session) -> tuple[LipPrior, bool]:
 def _drop(session: Session, store: ObjectStore, row: LipPrior) -> None:
     if row.object_key is not None:
         deletions.request_objects(session, store, [row.object_key])
-    values = {"state": "dropped", "current": False, "people": {}, "object_key": None, "finished_at": now()}
+    values = {
+        "state": "dropped",
+        "current": False,
+        "people": {},
+        "object_key": None,
+        "finished_at": now(),
+        "unused_since": now(),
+    }
     _update(session, LipPrior.version == row.version, **values)
 
 
 def _choose(session: Session, version: int) -> None:
-    _update(session, LipPrior.current, LipPrior.version != version, current=False)
-    _update(session, LipPrior.version == version, current=True)
+    _update(
+        session, LipPrior.current, LipPrior.version != version, current=False, unused_since=queries.server_now(session)
+    )
+    _update(session, LipPrior.version == version, current=True, unused_since=None)
 
 
 def _fence(row: LipPrior) -> tuple[ColumnElement[bool], ...]:

@@ -104,7 +104,7 @@ class Tenant:
             session.execute(
                 update(Video).where(Video.id == video["id"]).values(**beside, stream_attempt=1, stream_frames=50)
             )
-            stream = streams.folder(session.get(Video, video["id"]), 1)
+            stream = streams.folder(session.get(Video, video["id"]), "1")
         app.state.store.put(f"{stream}{streams.HEADER}", io.BytesIO(b"header"))
         upload = self.client.post("/v1/uploads", headers=TUS | {"Upload-Length": "10"})
         share = self.client.post(f"/v1/videos/{video['id']}/shares", json={}).json()

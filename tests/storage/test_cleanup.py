@@ -136,16 +136,18 @@ def test_segments_stay_as_long_as_a_row_names_their_attempt(database, store, put
         video = queries.get(session, Video, first.video_id)
         jobs.release(session, first.id, first.attempt)
     second = claim(database)
-    lost, shown = (f"{streams.folder(video, job.attempt)}0.m4s" for job in (first, second))
-    put(lost, shown)
+    name = streams.new_name(second.attempt)
+    # The second is what the same attempt stored before the database was restored from a backup.
+    lost, before, shown = (f"{streams.folder(video, each)}0.m4s" for each in ("1", "2-0a1b2c3d", name))
+    put(lost, before, shown)
     assert cleaner.run_batch() == [lost]
     with database.session() as session:
-        assert streams.publish(session, store, second, 5)
+        assert streams.publish(session, store, second, name, 5)
         assert jobs.succeed(session, second.id, second.attempt)
-    assert cleaner.run_batch() == [] and keys(store) == [shown]
+    assert cleaner.run_batch() == [before] and keys(store) == [shown]
     with database.session() as session:
         session.execute(update(Job).values(finished_at=now() - timedelta(seconds=2 * streams.KEPT_S)))
-    assert cleaner.run_batch() == [] and keys(store) == [] and trashed(store) == [lost]
+    assert cleaner.run_batch() == [] and keys(store) == [] and trashed(store) == [lost, before]
     with database.session() as session:
         assert queries.get(session, Video, first.video_id).stream_attempt is None
 

@@ -6,6 +6,7 @@ import time
 from typing import Annotated
 
 import typer
+from sqlalchemy.orm import Session
 from typer import Argument, Option
 
 from storage.database.models import LipPrior
@@ -47,11 +48,9 @@ def learn(
 def list_priors(data_dir: DataDir = None) -> None:
     """List priors, newest first, with the mean figures of people who were left out: shipped -> learnt."""
     with operator_database(data_dir) as (database, _), database.session(write=False) as session:
-        rows = lip_priors.listed(session)
-        for row in rows:
+        for row in lip_priors.listed(session):
             print(_line(row))
-        if not any(row.current for row in rows):
-            print("Trainings start from the shipped prior.")
+        print(_start(session))
 
 
 @app.command()
@@ -60,7 +59,8 @@ def use(version: Version, data_dir: DataDir = None) -> None:
     with operator_database(data_dir) as (database, _):
         with database.session() as session:
             lip_priors.use(session, version)
-        print(f"Trainings start from {f'version {version}' if version else 'the shipped prior'} from now on.")
+            start = _start(session)
+        print(start)
 
 
 @app.command()
@@ -72,8 +72,22 @@ def drop(version: Version, data_dir: DataDir = None) -> None:
         print(f"Version {version} is dropped.")
 
 
+def _start(session: Session) -> str:
+    """A sentence that says what trainings start from now."""
+    chosen, current = lip_priors.chosen(session), lip_priors.current(session)
+    if current is not None:
+        return f"Trainings start from version {current.version}."
+    if chosen is None:
+        return "Trainings start from the shipped prior."
+    if lip_priors.in_force(session, chosen.people):
+        reason = "one of its people is in the trash; if that subject is restored, they start from it again"
+    else:
+        reason = "one of its people may not be learnt from any more; a worker that trains deletes it"
+    return f"Trainings start from the shipped prior instead of version {chosen.version}: {reason}."
+
+
 def _line(row: LipPrior) -> str:
-    parts = [f"{row.version:3}", f"{row.created_at:%Y-%m-%d %H:%M}", row.state + (", in use" if row.current else "")]
+    parts = [f"{row.version:3}", f"{row.created_at:%Y-%m-%d %H:%M}", row.state + (", chosen" if row.current else "")]
     if row.sha256:
         parts.append(row.sha256[:12])
     if row.people:

@@ -35,7 +35,8 @@ class VideoStream:
 
     def __init__(self, attempt: Attempt, video: Video):
         self.attempt = attempt
-        self._folder = streams.folder(video, attempt.job.attempt)
+        self._name = streams.new_name(attempt.job.attempt)
+        self._folder = streams.folder(video, self._name)
         self._pieces: Queue[Piece | None] = Queue(PENDING)
         self._ended = False
         self._thread = logs.context_thread(self._run, f"stream of {video.id}")
@@ -106,4 +107,4 @@ class VideoStream:
     def _publish(self, frames: int) -> bool:
         """Shows what is stored; returns False if the job is not this attempt's any more."""
         with self.attempt.database.session() as session:
-            return streams.publish(session, self.attempt.store, self.attempt.job, frames)
+            return streams.publish(session, self.attempt.store, self.attempt.job, self._name, frames)

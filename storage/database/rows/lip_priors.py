@@ -19,7 +19,7 @@ class LipPrior(Base):
 
     `people` are the figures of the subjects it was learnt from, by their ids (None: nothing could be learnt from that one), and `figures`
     their means (adnerf_core/training/lip_prior.py). An adopted one has an object, `object_key`; `current` is the one that trainings start
-    from. A dropped one has neither object nor people.
+    from; the others are deleted some time after `unused_since`. A dropped one has neither object nor people.
     """
 
     __tablename__ = "lip_priors"
@@ -36,3 +36,4 @@ class LipPrior(Base):
     lease_until: Mapped[datetime | None] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)
     finished_at: Mapped[datetime | None] = mapped_column(UtcTime)
+    unused_since: Mapped[datetime | None] = mapped_column(UtcTime)

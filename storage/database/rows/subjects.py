@@ -100,8 +100,8 @@ class Video(Base):
     its passages as [start, end, text], in seconds. `client_metadata` are the client's own texts. `warnings` are what could not be
     done of what was asked, each with `code` and `message`.
 
-    `stream_attempt` is the attempt of its job whose segments can be watched, and `stream_frames` the number of frames in them;
-    storage/tables/streams.py writes both.
+    `stream_attempt` is the attempt of its job whose segments can be watched, `stream_name` the name of their folder, and `stream_frames`
+    the number of frames in them; storage/tables/streams.py writes all three.
 
     `trashed_until` is set if the video was put into the trash itself, and `subject_trashed_until` if its subject is there.
     """
@@ -137,6 +137,7 @@ class Video(Base):
     thumbnail_key: Mapped[str | None]
     clip_key: Mapped[str | None]
     stream_attempt: Mapped[int | None] = mapped_column(index=True)
+    stream_name: Mapped[str | None] = mapped_column(String(40))
     stream_frames: Mapped[int | None]
     background_key: Mapped[str | None]
     file_key: Mapped[str | None]

@@ -23,12 +23,17 @@ class Rendering:
         self.client, self.make = client, make
         self.video = make.video(make.ready_subject())
         self.path = self.video["links"]["self"]
-        self.job, self.number = make.claim(), 0
+        self._begin()
+
+    def _begin(self):
+        """A worker takes the job."""
+        self.job, self.number = self.make.claim(), 0
+        self.name = streams.new_name(self.job.attempt)
 
     def store(self, name):
         with self.make.database.session(write=False) as session:
             video = queries.get(session, Video, self.job.video_id)
-        key = streams.folder(video, self.job.attempt) + name
+        key = streams.folder(video, self.name) + name
         self.make.store.put(key, io.BytesIO(f"{name} of {self.job.attempt}".encode()))
 
     def add(self, frames):
@@ -38,13 +43,13 @@ class Rendering:
         self.store(streams.segment(self.number))
         self.number += 1
         with self.make.database.session() as session:
-            return streams.publish(session, self.make.store, self.job, frames)
+            return streams.publish(session, self.make.store, self.job, self.name, frames)
 
     def lose(self):
         """Its worker is lost, and another takes the job."""
         with self.make.database.session() as session:
             jobs.sweep(session, lambda job: True)
-        self.job, self.number = self.make.claim(), 0
+        self._begin()
 
     def finish(self, frames):
         with self.make.database.session() as session:
@@ -93,13 +98,13 @@ def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(cl
     segment = f"{rendering.path}/stream/1/1.m4s"
     assert client.get(segment).text == "1.m4s of 1"
     first = int(hls.read(client.get(before).text).tags["EXT-X-MEDIA-SEQUENCE"])
-    lost = rendering.job
+    lost = rendering.job, rendering.name
     rendering.lose()
     assert rendering.link() is None
     for path in (before, segment, f"{rendering.path}/stream.m3u8"):
         check_problem(client.get(path), "not_found")
     with rendering.make.database.session() as session:
-        assert not streams.publish(session, rendering.make.store, lost, 52), "a worker that was taken for dead"
+        assert not streams.publish(session, rendering.make.store, *lost, 52), "a worker that was taken for dead"
     rendering.add(2)
     assert rendering.link() == f"{rendering.path}/stream.m3u8?attempt=2"
     for path in (before, segment):
@@ -107,7 +112,7 @@ def test_the_segments_of_a_lost_worker_are_never_mixed_with_those_of_the_next(cl
     again = hls.read(client.get(f"{rendering.path}/stream.m3u8").text)
     assert again.segments == [(0.08, "stream/2/0.m4s")] and again.header.startswith("stream/2/")
     assert int(again.tags["EXT-X-MEDIA-SEQUENCE"]) > first + 1 + 7200
-    assert {path.parent.name for path in settings.objects.rglob("*.m4s")} == {"2"}
+    assert {path.parent.name for path in settings.objects.rglob("*.m4s")} == {rendering.name}
 
 
 def test_a_player_that_can_send_no_key_follows_a_signed_playlist(client, app, rendering):
@@ -169,3 +174,11 @@ def test_segments_in_a_bucket_are_read_by_signed_links_where_clients_can_reach_i
         if signed:
             answer = httpx.get(answer.headers["location"])  # without the key
         assert (answer.text, answer.headers["content-type"]) == ("0.m4s of 1", "video/mp4")
+
+
+@pytest.mark.parametrize(
+    ("attempt", "name", "folder"), [(1, None, "1"), (2, "1-0a1b2c3d", "2"), (2, "2-0a1b2c3d", "2-0a1b2c3d")]
+)
+def test_the_segments_of_a_worker_of_an_earlier_version_are_found(attempt, name, folder):
+    video = Video(id="vid_1", subject_id="sub_1", stream_attempt=attempt, stream_name=name)
+    assert streams.folder_shown(video) == f"subjects/sub_1/videos/vid_1/stream/{folder}/"

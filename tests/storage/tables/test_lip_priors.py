@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
@@ -190,6 +191,25 @@ def test_an_operator_chooses_and_drops(database, store):
     with database.session(write=False) as session:
         assert len(keys) == 1 and object_places.named_keys(session) >= set(keys)
         assert object_places.unneeded(session, keys) == []
+
+
+def test_what_is_unused_for_the_time_of_the_trash_is_deleted(database, store):
+    people = [add_subject(database) for _ in range(2)]
+    first, second, third = (learn(database, store, [*people, add_subject(database)]) for _ in range(3))
+    ask(database, lip_priors.use, second)
+    with database.session() as session:
+        session.get(LipPrior, first).unused_since = None  # an earlier version did not note it
+    keys = {row.version: row.object_key for row in ask(database, lip_priors.listed)}
+    assert ask(database, partial(lip_priors.expire, kept_s=60), store) == []
+    ask(database, lip_priors.use, first)
+    ask(database, lip_priors.use, second)  # an operator may go back meanwhile
+    with database.session() as session:
+        for row in session.query(LipPrior):
+            row.unused_since = row.unused_since and now() - timedelta(seconds=61)
+    assert ask(database, partial(lip_priors.expire, kept_s=60), store) == [first]
+    assert not store.exists(keys[first]) and store.exists(keys[second])
+    assert current(database) == second
+    assert [row.version for row in ask(database, lip_priors.listed)] == [third, second], "no version is given again"
 
 
 def test_the_latest_people_take_part(database, monkeypatch):

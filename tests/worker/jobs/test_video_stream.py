@@ -82,7 +82,7 @@ def test_a_killed_worker_leaves_no_segment_to_its_successor(house):
     assert shown(house, video) == (2, sum(FRAMES), True)
     stored = segments(house)
     assert len(stored) == len(FRAMES) + 1
-    assert all("/stream/2/" in key for key in stored)
+    assert all("/stream/2-" in key for key in stored)
     assert all(f"of process {successor.pid}" in text.decode() for text in stored.values() if text != b"header")
 
 
