@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, delete, func, not_, select, union_all, update
+from sqlalchemy import ColumnElement, and_, delete, exists, func, not_, select, union_all, update
 from sqlalchemy.orm import Session, aliased
 
 from storage.database import queries
@@ -93,7 +93,7 @@ def delete_subject(session: Session, store: ObjectStore, subject: Subject) -> bo
     """Deletes a subject, its videos, its jobs (a worker that runs one stops) and all their files.
 
     Returns:
-        Whether there are so many that some are left to `continue_deletion`; nobody finds them any more.
+        Whether some are left to `continue_deletion` (there are many, or they are locked); nobody finds them any more.
     """
     jobs.delete_where(session, Job.id.in_(jobs.running_of(session, subject.id)))
     time = queries.server_now(session)
@@ -106,7 +106,7 @@ def continue_deletion(session: Session, subject_id: str) -> bool:
     """Deletes the next BATCH jobs of a subject that is being deleted, with their videos, and at the end itself.
 
     Returns:
-        Whether something is left.
+        Whether something is left: because it is much, or because others have locked it now, such as a worker that ends a job.
     """
     owner = session.scalars(select(Subject.owner).where(Subject.id == subject_id)).one_or_none()
     if owner is None:  # another process was quicker
@@ -116,10 +116,9 @@ def continue_deletion(session: Session, subject_id: str) -> bool:
     videos = [job.video_id for job in batch if job.video_id is not None]
     jobs.delete_where(session, Job.id.in_([job.id for job in batch]))
     session.execute(delete(Video).where(Video.id.in_(videos)))
-    if left := len(batch) == BATCH:
+    if left := session.scalars(select(exists().where(Job.subject_id == subject_id))).one():
         names, deliveries = videos, Delivery.video_id.in_(videos)
     else:
-        jobs.delete_where(session, Job.subject_id == subject_id)  # those that were locked
         session.execute(delete(Subject).where(Subject.id == subject_id))
         names, deliveries = [*videos, subject_id], Delivery.subject_id == subject_id
     idempotency.erase_naming(session, *names, owner=owner)

@@ -7,9 +7,9 @@ from sqlalchemy import update
 
 from api.services import subjects
 from storage.database import queries
-from storage.database.models import LOCAL, Delivery, Job, Subject, Video
+from storage.database.models import LOCAL, Delivery, Job, Subject, Upload, Video
 from storage.errors import NotFound
-from storage.tables import jobs, removals, shares, webhooks
+from storage.tables import jobs, removals, shares, uploads, webhooks
 from tests.worker.conftest import House
 from worker.sweeper import Sweeper
 
@@ -67,4 +67,25 @@ def test_a_deleted_subject_is_gone_at_once_and_its_rows_also_after_a_crash(reque
         assert {job.subject_id for job in session.query(Job)} == {other.id}
         assert {delivery.subject_id for delivery in session.query(Delivery)} == {other.id}
         assert removals.unfinished(session) == []
+    house.close()
+
+
+def test_a_deletion_that_meets_a_locked_job_goes_on_until_nothing_is_left(settings, postgresql_url):
+    house = House(settings.replace(database_url=postgresql_url, webhook_key="k" * 32))
+    subject = house.ready_subject()
+    free, locked = (house.submit_video(subject.id, idle_s=1.0) for _ in range(2))
+    with house.database.session() as session:
+        for video in (free, locked):
+            upload = uploads.create(session, settings, owner=LOCAL, size=1, name="a name.png", metadata="")
+            session.execute(update(Upload).where(Upload.id == upload.id).values(used_by=video.id))
+    with house.database.session() as other:
+        other.query(Job).filter_by(video_id=locked.id).with_for_update().one()
+        with house.database.session() as session:
+            assert subjects.delete_subject(session, house.store, subject.id, owner=LOCAL)
+        Sweeper(settings, house.database).sweep()
+        with house.database.session(write=False) as session:
+            assert {upload.used_by for upload in session.query(Upload)} == {locked.id}
+    Sweeper(settings, house.database).sweep()
+    with house.database.session(write=False) as session:
+        assert [session.query(model).count() for model in (Subject, Video, Job, Upload)] == [0, 0, 0, 0]
     house.close()
