@@ -20,7 +20,9 @@ def render_type(kind, value, _context):
 def migrate(connection) -> None:
     """Runs the requested migrations in one transaction. Batch mode is needed because SQLite alters a table by copying it."""
     if connection.dialect.name == "postgresql":  # A second migration waits for this one; SQLite locks anyway.
+        connection.execute(text("SET LOCAL lock_timeout = 0"))  # the other one may take minutes
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK})
+        connection.execute(text("SET LOCAL lock_timeout TO DEFAULT"))
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,

@@ -9,9 +9,15 @@ down_revision = "0031"
 branch_labels = None
 depends_on = None
 
+CONCURRENT_INDEXES = {
+    "ix_answers_owner_created_at": "answers (owner, created_at)",
+    "ix_answers_large_new": "answers (owner) WHERE length(body) > 16384",
+}
+"""What PostgreSQL builds before the migration, while others go on to write (storage/database/migrations.py)."""
+
 
 def upgrade() -> None:
-    op.create_index("ix_answers_owner_created_at", "answers", ["owner", "created_at"])
+    op.create_index("ix_answers_owner_created_at", "answers", ["owner", "created_at"], if_not_exists=True)
     _count_larger_than(16_384)
 
 
@@ -23,4 +29,7 @@ def downgrade() -> None:
 def _count_larger_than(characters: int) -> None:
     large = sa.text(f"length(body) > {characters}")
     op.drop_index("ix_answers_large", "answers")
-    op.create_index("ix_answers_large", "answers", ["owner"], sqlite_where=large, postgresql_where=large)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("ALTER INDEX IF EXISTS ix_answers_large_new RENAME TO ix_answers_large")
+    where = {"sqlite_where": large, "postgresql_where": large}
+    op.create_index("ix_answers_large", "answers", ["owner"], **where, if_not_exists=True)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import ProgrammingError
 
 from alembic import command
 from storage.database.engine import Database
@@ -16,9 +22,19 @@ PACKED = Path(__file__).resolve().parent / "scripts"
 SCRIPTS = PACKED if PACKED.is_dir() else Path(__file__).resolve().parents[2] / "alembic"
 """The migrations: a wheel has them inside (setup.py), a checkout at its top."""
 
+INDEX_LOCK = 0x61646E65726669
+"""Key of the advisory lock of those who build indexes; that of the migrations themselves is in alembic/env.py."""
+LOCK_POLL_S = 0.2
+"""Seconds between two attempts to get that lock: an index takes seconds."""
+
 
 def upgrade(database: Database, revision: str = "head") -> None:
-    """Runs all migrations up to `revision` that this database lacks, in one transaction."""
+    """Runs all migrations up to `revision` that this database lacks, in one transaction.
+
+    With PostgreSQL, the indexes of large tables (CONCURRENT_INDEXES of a migration) are built before it, while others go on to write.
+    """
+    if not database.sqlite:
+        _build_indexes(database, revision)
     with database.engine.begin() as connection:
         command.upgrade(_config(connection), revision)
 
@@ -39,6 +55,43 @@ def is_current(database: Database) -> bool:
     """Returns whether the tables have exactly the form that this version of the program knows, neither older nor newer."""
     with database.engine.connect() as connection:
         return MigrationContext.configure(connection).get_current_revision() == _newest_revision()
+
+
+def _build_indexes(database: Database, revision: str) -> None:
+    """Builds the indexes of large tables that the migrations up to `revision` need; one that cannot be built yet is left to its migration."""
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        if current is None:  # no tables yet
+            return
+        try:
+            pending = list(ScriptDirectory(str(SCRIPTS)).iterate_revisions(revision, current))
+        except (CommandError, RevisionError):  # of a newer version, which the upgrade itself tells
+            return
+        indexes = [
+            index for script in pending[::-1] for index in getattr(script.module, "CONCURRENT_INDEXES", {}).items()
+        ]
+        if not indexes:
+            return
+        # Asked for again and again: whoever waits inside of a statement is waited for by the building of an index.
+        while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": INDEX_LOCK}):
+            time.sleep(LOCK_POLL_S)
+        try:
+            connection.execute(
+                text("SET lock_timeout = 0")
+            )  # It waits for the transactions of others, who do not wait for it.
+            for name, definition in indexes:
+                _build_index(connection, name, definition)
+        finally:
+            connection.execute(text("RESET lock_timeout"))
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": INDEX_LOCK})
+
+
+def _build_index(connection: Connection, name: str, definition: str) -> None:
+    valid = text("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(:name)")
+    if connection.scalar(valid, {"name": name}) is False:  # whoever built it was killed
+        connection.execute(text(f"DROP INDEX CONCURRENTLY {name}"))
+    with suppress(ProgrammingError):  # the table or a column is made by one of the migrations themselves
+        connection.execute(text(f"CREATE INDEX CONCURRENTLY IF NOT EXISTS {name} ON {definition}"))
 
 
 @cache

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +23,8 @@ from storage.tables.idempotency import IdempotencyKey
 from tests.storage.tables.test_jobs import new_job
 
 ROOT = Path(__file__).parents[3]
+FIRST_CONCURRENT = 31
+"""The number of the migrations before that of the first one that builds indexes while others write."""
 
 
 def tables(database):
@@ -164,6 +169,52 @@ def test_two_alembic_commands_at_once_migrate_the_configured_database(empty):
     started = [subprocess.Popen(command, cwd=ROOT, env=environment_of(settings)) for _ in range(2)]
     assert [process.wait(timeout=300) for process in started] == [0, 0]
     assert tables(empty) == set(Base.metadata.tables)
+
+
+def test_others_write_to_a_large_table_while_its_index_is_built(postgresql):
+    database = Database(postgresql.create("large"))
+    migrations.upgrade(database, "0031")
+    migrated = threading.Thread(target=migrations.upgrade, args=(database,))
+
+    def store(session, number):
+        key = IdempotencyKey("ann", "POST /v1/x", str(number))
+        assert idempotency.store(session, key, fingerprint="f", status=202, headers={}, body=None)
+
+    with database.session() as session:
+        store(session, 0)  # whoever builds an index waits until this transaction ends
+        migrated.start()
+        waits = text(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND wait_event_type = 'Lock'"
+        )
+        with database.engine.connect() as connection:
+            deadline = time.monotonic() + 30
+            while not connection.scalar(waits) and time.monotonic() < deadline:
+                connection.rollback()
+                time.sleep(0.02)
+        with database.session() as other:
+            other.execute(text("SET lock_timeout = 2000"))
+            store(other, 1)
+    migrated.join()
+    migrations.check(database)
+    database.close()
+    postgresql.drop("large")
+
+
+LARGE_TABLES = {"answers", "answer_resources", "deliveries", "job_events", "jobs", "uploads", "videos"}
+"""Tables that may have hundreds of thousands of rows."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(migrations.SCRIPTS.glob("versions/*.py"))[FIRST_CONCURRENT:], ids=lambda path: path.stem
+)
+def test_indexes_of_large_tables_are_built_while_others_write(path):
+    script = ScriptDirectory(str(migrations.SCRIPTS)).get_revision(path.stem[:4])
+    upgrade = next(node for node in ast.parse(path.read_text()).body if getattr(node, "name", "") == "upgrade")
+    calls = [
+        node for node in ast.walk(upgrade) if isinstance(node, ast.Call) and ast.unparse(node.func) == "op.create_index"
+    ]
+    built = {call.args[0].value for call in calls if call.args[1].value in LARGE_TABLES}
+    assert built <= getattr(script.module, "CONCURRENT_INDEXES", {}).keys()
 
 
 def test_a_failing_migration_is_rolled_back(empty, monkeypatch):
