@@ -119,6 +119,8 @@ class Settings(BaseSettings):
     """Time for which a subject or video that was put into the trash can be restored; then it is deleted for good."""
     quota_subjects: PositiveInt = 10_000
     """Maximum number of subjects per owner; the default does not restrict an installation with few owners."""
+    quota_videos: PositiveInt = 500_000
+    """Maximum number of videos per owner, in any state, whose rows take 1 to 5 GB; the default is one a minute for a year."""
     quota_queued_jobs: PositiveInt = 10_000
     """Maximum number of queued jobs per owner; the default does not restrict an installation with few owners."""
     quota_verifications: PositiveInt = 20

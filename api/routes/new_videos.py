@@ -98,7 +98,7 @@ async def _batch(request: Request, reserved: ReservedDep) -> AsyncIterator[bytes
     response_model=resources.Video,
     summary="Make a video from a subject and an audio or a script, or without speech",
     responses={202: responses.accepted_response("the video"), **problems(*CODES)},
-    dependencies=[require_quota("queued_jobs", "daily_seconds", "stored_bytes")],
+    dependencies=[require_quota("videos", "queued_jobs", "daily_seconds", "stored_bytes")],
     openapi_extra=responses.form(
         VideoForm,
         either=("audio", "upload_id", "duration_s", "script"),
@@ -140,7 +140,7 @@ async def create_video(
     response_model=BatchResult,
     summary="Make many videos at once",
     responses=problems(*responses.JSON_CODES, "quota_exceeded", "store_away", "disk_full"),
-    dependencies=[require_quota("queued_jobs", "daily_seconds", "stored_bytes")],
+    dependencies=[require_quota("videos", "queued_jobs", "daily_seconds", "stored_bytes")],
     openapi_extra=responses.json_body(VideoBatch),
 )
 async def create_batch(

@@ -62,6 +62,7 @@ class Quotas(Output):
     """The quotas of an owner."""
 
     subjects: Quota = Field(description="number of subjects")
+    videos: Quota = Field(description="number of videos, in any state")
     queued_jobs: Quota = Field(description="number of queued jobs")
     verifications: Quota = Field(description="number of pending verifications")
     daily_seconds: Quota = Field(description="seconds of video rendered since midnight UTC")
@@ -72,6 +73,7 @@ class QuotaPatch(Input):
     """Quotas that override the settings; null removes an override."""
 
     subjects: int | None = Field(None, ge=0, le=1 << 53)
+    videos: int | None = Field(None, ge=0, le=1 << 53)
     queued_jobs: int | None = Field(None, ge=0, le=1 << 53)
     verifications: int | None = Field(None, ge=0, le=1 << 53)
     daily_seconds: float | None = Field(None, ge=0, le=10**12)

@@ -166,7 +166,7 @@ def submit_video(
     if speech.source is not None:
         uploads.consume(session, store, speech.source, owner=owner, used_by=video_id)
     jobs.create(session, "render", owner=owner, subject_id=subject_id, video_id=video_id, priority=priority)
-    quotas.check(session, settings, owner, "queued_jobs", "stored_bytes", daily_seconds=idle_s or 0.0)
+    quotas.check(session, settings, owner, "videos", "queued_jobs", "stored_bytes", daily_seconds=idle_s or 0.0)
     return video
 
 

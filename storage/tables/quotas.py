@@ -2,6 +2,7 @@
 
     quota           counts
     subjects        existing subjects, in any state
+    videos          existing videos, in any state, also in the trash: what bounds their rows
     queued_jobs     jobs that wait for a worker
     verifications   verification requests that are pending
     daily_seconds   seconds of video rendered since midnight UTC, including videos that were deleted since
@@ -27,11 +28,12 @@ from storage.database.models import Job, Owner, Subject, Upload, Usage, Verifica
 from storage.errors import QuotaExceeded
 from storage.settings import Settings
 
-QuotaName = Literal["subjects", "queued_jobs", "verifications", "daily_seconds", "stored_bytes"]
+QuotaName = Literal["subjects", "videos", "queued_jobs", "verifications", "daily_seconds", "stored_bytes"]
 NAMES: tuple[QuotaName, ...] = get_args(QuotaName)
 
 REMEDIES: dict[QuotaName, str] = {
     "subjects": "Delete subjects that you no longer need, or ask the operator for a higher quota.",
+    "videos": "Delete videos that you no longer need, or ask the operator for a higher quota.",
     "queued_jobs": "Wait until some of the jobs have run, cancel some, or ask the operator for a higher quota.",
     "verifications": "Wait until some of the files have been checked, or ask the operator for a higher quota.",
     "daily_seconds": "Wait until midnight UTC, or ask the operator for a higher quota.",
@@ -119,6 +121,8 @@ def add_rendered_seconds(session: Session, owner: str, seconds: float) -> None:
 def _used(session: Session, owner: str, name: QuotaName) -> float:
     if name == "subjects":
         query = select(func.count()).select_from(Subject).where(Subject.owner == owner)
+    elif name == "videos":
+        query = select(func.count()).select_from(Video).where(Video.owner == owner)
     elif name == "queued_jobs":
         query = select(func.count()).select_from(Job).where(Job.owner == owner, Job.state == "queued")
     elif name == "verifications":

@@ -45,6 +45,7 @@ def list_owners(data_dir: DataDir = None) -> None:
 def set_quotas(
     owner: Annotated[str, Argument(parser=owner_name, show_default=False)],
     subjects: Amount = None,
+    videos: Amount = None,
     queued_jobs: Amount = None,
     verifications: Amount = None,
     daily_seconds: Amount = None,
@@ -54,6 +55,7 @@ def set_quotas(
     """Set quotas of an owner."""
     amounts: dict[QuotaName, str | None] = {
         "subjects": subjects,
+        "videos": videos,
         "queued_jobs": queued_jobs,
         "verifications": verifications,
         "daily_seconds": daily_seconds,

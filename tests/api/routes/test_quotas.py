@@ -89,6 +89,17 @@ def test_of_fifty_requests_at_once_exactly_the_allowed_number_succeeds(request, 
         assert send_subject(client, headers=ann).status_code == 202
 
 
+def test_videos_count_also_when_they_were_cancelled(tight):
+    client, make = tight(videos=1)
+    subject = make.ready_subject()
+    video = send_video(client, subject).json()
+    assert client.post(video["job"]["links"]["cancel"]).status_code == 200
+    refused(send_video(client, subject), "videos", 1)
+    assert client.get("/v1/me").json()["quotas"]["videos"] == {"limit": 1, "used": 1}
+    assert client.delete(video["links"]["self"]).status_code == 204
+    assert send_video(client, subject).status_code == 202
+
+
 def test_queued_jobs(tight):
     client, make = tight(queued_jobs=2)
     first = [send_subject(client).json() for _ in range(2)]
