@@ -18,6 +18,8 @@ def find() -> str | None:
     data_dir = Path(os.environ.get(DATA_DIR) or DEFAULT_DATA_DIR)
     path = Path(os.environ.get(TOKEN_FILE) or data_dir / FILE)
     try:
+        if not path.is_file():  # a named pipe would never end
+            return None
         token = path.read_text().strip()
     except (OSError, UnicodeDecodeError):
         return None

@@ -24,7 +24,7 @@ from storage import object_places, store_identity
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.startup import require_upgradable
-from storage.durable_files import publish, sync_all
+from storage.durable_files import publish, publish_once, sync_all
 from storage.errors import BackupRefused, DatabaseNotReady, ObjectMissing, StoreFull
 from storage.objects.base import ANY_AGE_S
 from storage.objects.local import LocalStore
@@ -137,7 +137,13 @@ def _restore(settings: Settings, folder: Path) -> None:
             begin_again(session, settings)
     _end_write_ahead_log(partial)
     sync_all(settings.data_dir)
-    publish(partial, target)
+    try:
+        publish_once(partial, target)
+    except FileExistsError:
+        remedy = "Stop it, remove the data folder, and restore again."
+        raise BackupRefused(
+            f"A service was started meanwhile, and has made another database {target}.", remedy
+        ) from None
 
 
 def begin_again(session: Session, settings: Settings) -> None:

@@ -44,6 +44,14 @@ def publish(partial: Path, path: Path) -> None:
     sync(path.parent)
 
 
+def publish_once(partial: Path, path: Path) -> None:
+    """Does as `publish`, but raises FileExistsError if there is a file of that name already."""
+    sync(partial)
+    os.link(partial, path)
+    sync(path.parent)
+    partial.unlink()
+
+
 def create_once(path: Path, text: str) -> bool:
     """Creates a file that its user alone can read: durable, never half-written, and once even if several processes create it together.
 

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from storage.database import migrations
 from storage.database.engine import Database
 from storage.database.models import Identity, Subject
-from storage.errors import ObjectMissing, StoreMismatch
+from storage.errors import ObjectDamaged, ObjectMissing, StoreMismatch
 from storage.objects.base import ANY_AGE_S, ObjectStore
 from storage.tables.identity import read as read_identity
 
@@ -91,7 +91,7 @@ def read_marker(store: ObjectStore) -> Marker | None:
         return Marker(str(values["database_id"]), int(values["generation"]))
     except ObjectMissing:
         return None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ObjectDamaged) as error:
         raise StoreMismatch(f"The object {KEY} of the store cannot be understood.") from error
 
 

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 
 from storage.errors import InUse
+from storage.private_files import require_file
 
 
 class HeldLock:
@@ -18,10 +19,12 @@ class HeldLock:
 
     Raises:
         InUse: another process holds it.
+        OSError: something else is in its place, or it cannot be opened.
     """
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        require_file(path, links=False)
         self.path = path
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
@@ -70,7 +73,7 @@ class WorkerLock:
 
     def remove_dead(self) -> None:
         """Removes the files of dead workers; call it only after their jobs have returned to the queue."""
-        for path in self.folder.iterdir():
+        for path in self.folder.glob("*"):  # nothing, if somebody has removed the folder
             is_starting = path.name.startswith(".")  # created, but not held yet
             if path.name != self.name and not is_starting and is_abandoned(path):
                 path.unlink(missing_ok=True)

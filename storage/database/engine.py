@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, ProgrammingError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError, ProgrammingError
 from sqlalchemy.orm import Session
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from storage.errors import BadSetting, DatabaseNotReady, StoreFull
-from storage.private_files import make_data_dir
+from storage.private_files import make_data_dir, require_file
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ POOL = {"pool_size": KEPT_CONNECTIONS, "max_overflow": CONNECTIONS - KEPT_CONNEC
 class Database:
     """The connections of one process to the database at `url`. Threads may share it; a forked process must make its own.
 
-    Raises BadSetting if `url` is none.
+    Raises BadSetting if `url` is none, DatabaseNotReady if a file of SQLite cannot be one.
 
     If `on_queued` is set, it is called with the WakeUp (storage/tables/jobs.py) of each queued job, after the commit. If `remote` is
     set, it carries out what calls another server after a transaction, so that nobody waits for that server.
@@ -91,8 +92,11 @@ class Database:
         self.url = parse_url(url)
         if self.sqlite and self.url.database:
             make_data_dir(Path(self.url.database).parent)
+            _require_files(self.url.database)
         if self.sqlite:  # Parameters are hidden: an error must not write names or consent texts to the log.
             self.engine = create_engine(self.url, hide_parameters=True, **(POOL if self.url.database else {}))
+            if self.url.database:
+                _follow_file(self.engine, Path(self.url.database))
             event.listen(self.engine, "connect", _prepare_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
             self._reader = self.engine.execution_options(read_only=True)
@@ -174,6 +178,12 @@ def parse_url(url: str) -> URL:
     except (ArgumentError, ValueError):  # a port that is no number is a ValueError
         parsed = None
     if parsed is not None and parsed.drivername in DRIVERS:
+        if parsed.get_backend_name() == "sqlite" and parsed.query:
+            raise BadSetting(
+                f"What follows the question mark in the URL of the SQLite database would be arguments ({', '.join(parsed.query)}), and none "
+                "are supported.",
+                "Remove them from ADNERF_DATABASE_URL. If the question mark is of the data folder's path, choose another one.",
+            )
         if parsed.get_backend_name() == "sqlite" and "?" in url:
             raise BadSetting(
                 "The path of the database has a question mark, at which it would end.",
@@ -254,6 +264,45 @@ def _run(action: Action) -> None:
 
 _HOOKS = "hooks"
 """The key of the TransactionHooks in `Session.info`, SQLAlchemy's place for an application's own data."""
+
+
+def _require_files(database: str) -> None:
+    """Raises DatabaseNotReady if something else than a file is in the place of an SQLite database or of the files beside it."""
+    try:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            require_file(Path(database + suffix))
+    except OSError as error:
+        remedy = "Move it away, or restore adnerf.db from a backup (docs/operations.md)."
+        raise DatabaseNotReady(f"The database cannot be used: {error.filename}: {error.strerror}.", remedy) from error
+
+
+def _follow_file(engine: Engine, path: Path) -> None:
+    """Lets every transaction begin on the file that is at `path` then.
+
+    If it was removed, or moved and restored from a backup, while this process runs, an open connection would go on to write to the old
+    file, where nobody finds it. No second file is created: a service without its database waits for it, as for a server.
+    """
+    opened: set[tuple[int, int]] = set()
+
+    def connect(*_: object) -> None:
+        if opened and not path.exists():
+            raise sqlite3.OperationalError(f"the file {path} is gone")
+
+    def note(_connection: object, record: ConnectionPoolEntry) -> None:
+        status = path.stat()
+        record.info["file"] = status.st_dev, status.st_ino
+        opened.add(record.info["file"])
+
+    def check(_connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            raise DisconnectionError from None
+        if record.info.get("file") != (status.st_dev, status.st_ino):
+            raise DisconnectionError
+
+    for name, listener in (("do_connect", connect), ("connect", note), ("checkout", check)):
+        event.listen(engine, name, listener)
 
 
 def _prepare_sqlite(connection, _record) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from storage.durable_files import make_folder, publish, sync
-from storage.errors import EmptyFile, ObjectMissing, StoreAway
+from storage.errors import EmptyFile, ObjectDamaged, ObjectMissing, StoreAway
 from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
 
 LOST_AND_FOUND = "lost+found"
@@ -70,7 +71,7 @@ class LocalStore:
     def open(self, key: str) -> BinaryIO:
         """See ObjectStore.open."""
         with _missing_is_object_missing(key):
-            return self._path(key).open("rb")
+            return self._file(key).open("rb")
 
     def fetch(self, key: str, path: Path) -> None:
         """See ObjectStore.fetch."""
@@ -78,7 +79,7 @@ class LocalStore:
         path.unlink(missing_ok=True)
         with _missing_is_object_missing(key), disk_full_is_store_full():
             try:
-                os.link(self._path(key), path)
+                os.link(self._file(key), path)
             except OSError as error:
                 if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP):
                     raise
@@ -141,6 +142,18 @@ class LocalStore:
 
     def _path(self, key: str) -> Path:
         return self.root / check_key(key)
+
+    def _file(self, key: str) -> Path:
+        """Returns the path of an object that is opened.
+
+        Raises:
+            ObjectDamaged: it is no file, such as a named pipe, which whoever reads it would wait for.
+            FileNotFoundError: there is none.
+        """
+        path = self._path(key)
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ObjectDamaged("A stored file is something else than a file.", details=key)
+        return path
 
 
 def _walk(folder: Path, after: list[str]) -> Iterator[Path]:

@@ -131,6 +131,21 @@ def test_a_database_that_no_driver_can_open_is_refused(url):
         parse_url(url)
 
 
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        (
+            "sqlite:////data/adnerf.db?timeout=5&mode=ro",
+            r"would be arguments \(timeout, mode\), and none are supported. Remove them",
+        ),
+        ("sqlite:////da?ta/adnerf.db", "The path of the database has a question mark"),
+    ],
+)
+def test_a_question_mark_in_the_url_of_sqlite_is_told_as_what_it_is(url, sentence):
+    with pytest.raises(BadSetting, match=sentence):
+        parse_url(url)
+
+
 @pytest.mark.parametrize("rate", ["20/second", "5 per minute", "10/2 hours", "off"])
 def test_rates_that_can_be_used(rate, environment):
     environment.setenv("ADNERF_RATE_LIMIT", rate)

@@ -8,9 +8,15 @@ from pathlib import Path
 
 from storage.durable_files import create_once, make_folder
 from storage.errors import BadCertificate
-from storage.private_files import PRIVATE
+from storage.private_files import PRIVATE, read_file
 
 log = logging.getLogger(__name__)
+
+READ_REMEDY = (
+    "Correct its permissions, restore it from a backup, or name another file (ADNERF_SIGNING_DIR, ADNERF_SIGN_CERTIFICATE, "
+    "ADNERF_SIGN_KEY)."
+)
+"""What helps against a file that cannot be read."""
 
 
 def read_or_create(path: Path, make: Callable[[], str]) -> str:
@@ -32,6 +38,7 @@ def read_or_create(path: Path, make: Callable[[], str]) -> str:
 def read(path: Path) -> str:
     """Returns the text of `path`. Raises BadCertificate if it cannot be read."""
     try:
-        return path.read_text()
+        return read_file(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise BadCertificate("A file for signing cannot be read.", details=f"{path}: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise BadCertificate("A file for signing cannot be read.", READ_REMEDY, details=f"{path}: {reason}") from error

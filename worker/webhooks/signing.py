@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import os
 import secrets
 from datetime import datetime
 
@@ -18,6 +19,7 @@ from standardwebhooks.webhooks import Webhook as Signer
 from storage.database.models import Webhook
 from storage.durable_files import create_once
 from storage.errors import BadSetting, WebhooksOff
+from storage.private_files import read_file
 from storage.settings import Settings
 from worker.webhooks import guarded_http
 
@@ -82,9 +84,10 @@ def load_key(settings: Settings) -> str:
     try:
         if not path.exists():
             create_once(path, secrets.token_hex(KEY_BYTES))
-        key = path.read_text()
+        key = read_file(path)
     except (OSError, UnicodeDecodeError) as error:
-        raise BadSetting(f"The key {path} cannot be used: {error}.", REMEDY) from error
+        reason = getattr(error, "strerror", None) or error
+        raise BadSetting(f"The key {path} cannot be used: {reason}.", REMEDY) from error
     if len(key) < MIN_KEY_LENGTH:  # such as an empty file: anybody could sign
         raise BadSetting(f"The key {path} has fewer than {MIN_KEY_LENGTH} characters.", REMEDY)
     return key
@@ -93,5 +96,5 @@ def load_key(settings: Settings) -> str:
 def check_settings(settings: Settings) -> None:
     """Raises BadSetting for settings of webhooks that would fail at the first delivery."""
     guarded_http.networks(settings.webhook_networks)
-    if settings.webhook_key or (not settings.database_url and (settings.data_dir / KEY_FILE).exists()):
+    if settings.webhook_key or (not settings.database_url and os.path.lexists(settings.data_dir / KEY_FILE)):
         load_signer(settings)

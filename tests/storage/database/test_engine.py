@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -101,6 +101,29 @@ def test_times_come_back_in_utc(database):
         found = queries.get(session, Subject, "sub_1").created_at
     assert found == moment
     assert found.utcoffset() == timedelta(0)
+
+
+def test_the_zone_of_a_machine_or_server_and_a_change_of_its_clocks_move_no_time(database, monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        before = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # an hour later the clocks of Berlin say the same again
+        with database.session() as session:
+            if not database.sqlite:
+                session.execute(text("SET LOCAL timezone TO 'America/St_Johns'"))
+            rows = [subject(created_at=before + timedelta(hours=hours)) for hours in range(2)]
+            session.add_all(rows)
+            session.flush()
+            session.expire_all()
+            assert [row.created_at.isoformat() for row in rows] == [
+                "2026-10-25T00:30:00+00:00",
+                "2026-10-25T01:30:00+00:00",
+            ]
+            assert session.scalars(select(Subject.id).where(Subject.created_at > before)).all() == [rows[1].id]
+            assert abs(queries.server_now(session) - datetime.now(UTC)) < timedelta(minutes=1)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_pages_cover_all_rows_once_newest_first(database):
@@ -233,3 +256,21 @@ def test_a_locked_row_is_removed_only_after_the_transaction(database):
     assert order == ["added", "removed"]
     with database.session(write=False) as session:
         assert session.scalars(select(Video)).all() == []
+
+
+def test_a_file_that_is_moved_away_gets_no_further_rows_and_a_restored_one_is_used(tmp_path):
+    database, backup = (Database(f"sqlite:///{tmp_path / name / 'adnerf.db'}") for name in ("live", "backup"))
+    for each, name in ((database, "Ada"), (backup, "Bob")):
+        migrations.upgrade(each)
+        with each.session() as session:
+            session.add(subject(name=name))
+    backup.close()
+    (tmp_path / "live").rename(tmp_path / "old")
+    for write in (True, False):
+        with pytest.raises(OperationalError, match=r"adnerf\.db is gone"), database.session(write=write) as session:
+            session.add(subject())
+            session.flush()
+    assert not (tmp_path / "live").exists(), "a new database would be in the way of the backup"
+    (tmp_path / "backup").rename(tmp_path / "live")
+    assert names(database) == ["Bob"]
+    database.close()

@@ -10,8 +10,10 @@ import subprocess
 import sys
 import threading
 from contextlib import closing
+from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from api.services import subjects
 from storage import backup, object_places
@@ -183,6 +185,16 @@ def test_nothing_is_overwritten(adnerf, house, tmp_path, restored):
     (restored.data_dir / "file").touch()
     assert "is not empty" in adnerf("restore", tmp_path / "backup", "--data-dir", restored.data_dir, status=1)
     assert "not a complete backup" in adnerf("restore", tmp_path / "full", "--data-dir", tmp_path / "new", status=1)
+
+
+def test_a_service_that_is_started_during_the_restoration_keeps_its_database(house, tmp_path, monkeypatch, restored):
+    house.submit_subject()
+    backup.back_up(house.settings, tmp_path / "backup")
+    started = Path(make_url(restored.database).database)
+    monkeypatch.setattr(backup, "sync_all", lambda folder: started.write_bytes(b"of the service"))
+    with pytest.raises(BackupRefused, match="A service was started meanwhile"):
+        backup.restore(restored, tmp_path / "backup")
+    assert started.read_bytes() == b"of the service"
 
 
 def test_what_cannot_be_backed_up_is_refused(house, tmp_path, restored):
