@@ -42,13 +42,29 @@ class Marker:
         pass
 
 
+VOICES = []
+"""Files with the person's voice that were encoded by `evaluated`."""
+
+
 @pytest.fixture(scope="module")
 def evaluated(toy_run):
-    reports = []
+    reports, write_video = [], ffmpeg.write_video
+
+    def note_voice(*arguments, audio, **options):
+        VOICES.append(audio)
+        write_video(*arguments, audio=audio, **options)
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluation, "load_tracker", lambda name: Marker())
+        patch.setattr(ffmpeg, "write_video", note_voice)
         figures = evaluate(toy_run, lambda *progress: reports.append(progress), name="Toy & <Co>")
     return figures, reports
+
+
+def test_a_killed_process_leaves_no_voice_outside_the_part_of_the_run_that_is_not_copied(evaluated, toy_run):
+    (voice,) = VOICES
+    assert voice.parent.parent == toy_run.previews, "the worker's cleanup finds it there, and no stored run has it"
+    assert not voice.parent.exists(), "and whoever is not killed leaves nothing"
 
 
 def test_figures_pictures_and_progress(evaluated, toy_run):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import zipfile
 
 import pytest
 
@@ -13,6 +14,16 @@ from storage.tables import jobs
 from worker.locks import HeldLock, WorkerLock, is_abandoned
 
 SLOW = {"steps": 40, "pause": 0.05}
+
+
+VOICE = "sound.wav"
+
+
+def leave_voice(house, job):
+    """Leaves what an evaluation that is killed leaves of the person's voice."""
+    (run,) = (path.parent for path in (house.settings.work / "jobs" / job.id).rglob("checkpoints"))
+    (run / "previews" / "tmp0").mkdir(parents=True)
+    (run / "previews" / "tmp0" / VOICE).write_bytes(b"a voice")
 
 
 def submit(house, kind):
@@ -49,6 +60,8 @@ def test_a_killed_worker_loses_nothing(house, kind, folder):
     job = halfway(house, kind)
     worker.kill()
     worker.wait()
+    if kind == "train":
+        leave_voice(house, job)
     house.start()
     house.until(lambda: house.job(job).state == "succeeded")  # well before the lease of 30 s is over
     again = house.job(job)
@@ -60,6 +73,9 @@ def test_a_killed_worker_loses_nothing(house, kind, folder):
         steps = house.steps_made(owner)
         assert sorted(set(steps)) == list(range(40))
         assert len(steps) <= 41  # at most the step in which it was killed was made again
+        house.until(lambda: not list(house.settings.work.rglob(VOICE)))
+        with house.store.open(*results(house, folder)) as file, zipfile.ZipFile(file) as stored:
+            assert not [name for name in stored.namelist() if VOICE in name]
 
 
 @pytest.mark.parametrize("kind", ["preprocess", "train", "render"])
