@@ -98,6 +98,8 @@ class Quality(Model):
     mouth_psnr: float | None = None
     lmd_px: float | None = None
     lip_sync: float | None = None
+    sync_offset_ms: float | None = None
+    sync_confidence: float | None = None
     held_out_frames: int | None = None
     full_psnr: float | None = None
     full_ssim: float | None = None

@@ -12,17 +12,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
+from adnerf_core.audio.mel import Mel
+from adnerf_core.audio.windows import STEPS_PER_FRAME
 from adnerf_core.config import FPS, SAMPLE_RATE
-from adnerf_core.data.dataset import SubjectDataset
+from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.errors import NotReady
 from adnerf_core.evaluation import metrics
-from adnerf_core.evaluation.evaluator import Evaluator, FaceTrackers, difference
+from adnerf_core.evaluation.evaluator import LMD_SIZE, Evaluator, FaceTrackers, difference
 from adnerf_core.evaluation.full_frames import full_frame_figures
 from adnerf_core.evaluation.heldout_renderer import HeldOutRenderer, lip_codes
 from adnerf_core.evaluation.html_report import ReportInputs, write_report
 from adnerf_core.evaluation.lpips import load_lpips
 from adnerf_core.evaluation.metrics import Picture
+from adnerf_core.evaluation.sync_judge import learn_judge
 from adnerf_core.face.tracking import load_tracker
 from adnerf_core.files import ffmpeg
 from adnerf_core.files.images import write_rgb
@@ -51,7 +56,7 @@ def evaluate(
         name: Name of the subject in the report; the file name of its footage by default.
 
     Returns:
-        The figures, see `Evaluator.summary` and `full_frame_figures`.
+        The figures, see `Evaluator.summary`, `judge_sync` and `full_frame_figures`.
 
     Raises:
         NotReady: If the run or its dataset is unfinished, or no held-out frame shows a face.
@@ -68,7 +73,8 @@ def evaluate(
     if subject.model.refines_poses:
         track = align_held_out(subject.model, dataset, track, held_out, lips.predicted)
     renderer, distance = HeldOutRenderer(subject, dataset, track), load_lpips(device)
-    quiet = metrics.quiet_frames(ffmpeg.extract_audio(dataset.audio), dataset.frames)
+    speech = ffmpeg.extract_audio(dataset.audio)
+    quiet = metrics.quiet_frames(speech, dataset.frames)
     with ExitStack() as stack:
         trackers = FaceTrackers(*(stack.enter_context(closing(load_tracker("facemesh"))) for _ in range(3)))
         evaluator = Evaluator(renderer, lips, trackers, quiet, distance)
@@ -78,12 +84,39 @@ def evaluate(
         folder = Path(stack.enter_context(TemporaryDirectory(dir=run.previews)))
         sound = cut_sound(dataset.audio, int(held_out[0]), int(held_out[-1]) + 1, folder / "sound.wav")
         ffmpeg.write_video(run.side_by_side, pictures, fps=FPS, audio=sound)
-    figures = evaluator.summary() | full_frame_figures(renderer, held_out, lips.predicted, distance)
+    figures = evaluator.summary() | judge_sync(dataset, track, speech, evaluator)
+    figures |= full_frame_figures(renderer, held_out, lips.predicted, distance)
     write_rgb(run.contact_sheet, np.vstack(evaluator.sheet))
     footage = read_json(dataset.root / "footage.json")
     write_report(run, report_inputs(evaluator, figures), footage, name or dataset.manifest["source"]["name"])
     write_json(run.evaluation, figures)
     progress("evaluate", len(held_out), len(held_out))
+    return figures
+
+
+def judge_sync(
+    dataset: SubjectDataset, track: Track, speech: Float[ndarray, " samples"], evaluator: Evaluator
+) -> dict[str, float | None]:
+    """Judges how far the lips are from their sound, by a judge that is learnt on the training part (sync_judge.py).
+
+    Args:
+        dataset: the dataset.
+        track: its track.
+        speech: the sound of the whole footage, 16 kHz, -1..1.
+        evaluator: has evaluated all frames.
+
+    Returns:
+        `sync_offset_ms`, how much later the rendered lips are than the sound, and `sync_confidence`; `sync_true_offset_ms` and
+        `sync_true_confidence`, the same of the footage. None stands for what cannot be judged.
+    """
+    mel, learnt = Mel()(speech), dataset.held_out_from
+    landmarks = track.landmarks[:learnt, :, :2] * (LMD_SIZE / dataset.size)
+    judge = learn_judge(mel[: learnt * STEPS_PER_FRAME], landmarks)
+    figures: dict[str, float | None] = {}
+    for name, picture in (("sync", "render"), ("sync_true", "stored")):
+        verdict = judge and judge.judge(mel, evaluator.landmarks(picture), evaluator.frames[0])
+        figures[f"{name}_offset_ms"] = verdict and 1000 * verdict.offset / FPS
+        figures[f"{name}_confidence"] = verdict and round(verdict.confidence, 4)
     return figures
 
 

@@ -16,6 +16,9 @@ MORE_SPEECH = (
 )
 SURE_OFFSET = 0.35
 """Confidence from which the lips' offset is shown: one of ten pairs of lips and other people's sound reaches it (docs/fidelity.md)."""
+SURE_SYNC = 1.2
+"""Confidence from which the judge's offset is shown, nats: one of ten pairs of lips and other sound of the same person reaches it in 4.4 s
+(docs/fidelity.md)."""
 SHARPER = "Record with the face at least 250 pixels high, in focus and in good light, or train a larger preset."
 
 
@@ -112,6 +115,11 @@ def _certain_offset(figures: Figures) -> float | None:
     return None if confidence is None or confidence < SURE_OFFSET else figures.get("lip_offset_ms")
 
 
+def _certain_sync(figures: Figures) -> float | None:
+    confidence = figures.get("sync_confidence")
+    return None if confidence is None or confidence < SURE_SYNC else figures.get("sync_offset_ms")
+
+
 METRICS = (
     # R 0.85, L 0.73; 0.08 is noise on a minute of footage.
     Metric(
@@ -139,6 +147,18 @@ METRICS = (
         "Lips in time with the sound", _certain_offset, "ms", (-40, 40), (-80, 80),
         "How much later the rendered mouth moves than the real one; less than 0 is earlier.",
         "Make sure that sound and picture of the footage are in time from its start to its end.",
+        optional=True,
+    ),
+    # ITU-R BT.1359, as above.
+    Metric(
+        "Lips and sound, as a judge finds them", _certain_sync, "ms", (-40, 40), (-80, 80),
+        "How much later the rendered lips are than the sound. A judge that has learnt from the footage which lips belong to which sound "
+        "tells it from these two alone.",
+        "Make sure that sound and picture of the footage are in time from its start to its end.",
+        _sentence(
+            "Confidence {:.1f}; of the footage itself {:.1f}, at {:.0f} ms.",
+            "sync_confidence", "sync_true_confidence", "sync_true_offset_ms",
+        ),
         optional=True,
     ),
     # R 1.13, L 2.0; 0.1 is noise.

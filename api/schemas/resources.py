@@ -123,6 +123,11 @@ class Quality(Output):
         None, description="mean distance between rendered and true lip landmarks, px at 512 px frame size"
     )
     lip_sync: float | None = Field(None, description="correlation between rendered and true mouth opening, -1 to 1")
+    sync_offset_ms: float | None = Field(
+        None,
+        description="how much later the rendered lips are than the sound, as a judge tells that learnt from the footage",
+    )
+    sync_confidence: float | None = Field(None, description="of sync_offset_ms; below 1.2 it may be chance")
     held_out_frames: int | None = None
     full_psnr: float | None = Field(None, description="of the full frame, in the square around head and shoulders, dB")
     full_ssim: float | None = None

@@ -41,7 +41,7 @@ from worker.jobs.workspace import Workspace
 log = logging.getLogger(__name__)
 
 QUALITY = (
-    "psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames",
+    "psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "sync_offset_ms", "sync_confidence", "held_out_frames",
     "full_psnr", "full_ssim", "full_lpips", "region_psnr", "region_lpips", "seam",
 )  # fmt: skip
 """The evaluation figures that a subject shows to clients."""

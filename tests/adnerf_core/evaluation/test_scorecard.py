@@ -30,6 +30,7 @@ def test_good_figures_need_no_advice():
         ({"lip_amplitude": 0.4}, "How far the mouth opens", "poor"),
         ({"lip_offset_ms": 30, "lip_offset_confidence": 0.6}, "Lips in time with the sound", "good"),
         ({"lip_offset_ms": -120, "lip_offset_confidence": 0.6}, "Lips in time with the sound", "poor"),
+        ({"sync_offset_ms": 80, "sync_confidence": 1.5}, "Lips and sound, as a judge finds them", "fair"),
         ({"lmd_px": 2.4}, "Shape of the lips", "poor"),
         ({"mouth_psnr": 25.2}, "Right sound against wrong sound", "poor"),
         ({"quiet_opening": 0.3}, "Lips at rest in silence", "fair"),
@@ -58,6 +59,7 @@ def test_lpips_is_a_line_only_if_it_was_measured():
 
 def test_an_offset_that_may_be_chance_is_not_shown():
     assert "Lips in time with the sound" not in verdicts(lip_offset_ms=-300, lip_offset_confidence=0.2)
+    assert "Lips and sound, as a judge finds them" not in verdicts(sync_offset_ms=-300, sync_confidence=0.9)
 
 
 def test_every_metric_explains_itself():

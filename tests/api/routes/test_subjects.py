@@ -222,7 +222,7 @@ def test_the_subject_follows_its_jobs(client, make):
     assert subject["state"] == "ready"
     assert subject["quality"]["psnr"] == 28.1
     assert set(subject["quality"]) == {
-        "psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "held_out_frames",
+        "psnr", "ssim", "mouth_psnr", "lmd_px", "lip_sync", "sync_offset_ms", "sync_confidence", "held_out_frames",
         "full_psnr", "full_ssim", "full_lpips", "region_psnr", "region_lpips", "seam",
     }  # fmt: skip
 

@@ -57,6 +57,8 @@ def test_a_video_and_a_sound_become_a_talking_video(house):
         "mouth_psnr": 28.0,
         "lmd_px": 1.2,
         "lip_sync": 0.8,
+        "sync_offset_ms": 40.0,
+        "sync_confidence": 2.1,
         "held_out_frames": 27,
         "full_psnr": 41.0,
         "full_ssim": 0.99,
