@@ -43,8 +43,9 @@ EPSILON = 1e-6
 MAX_ERROR_RATIO = 1.1
 """The gain may raise the root mean square error to this multiple of the least possible one. More makes the lips livelier and less
 accurate; 1 makes mouths that hardly open."""
-MAX_GAIN = 1.6
-"""Largest gain. Regression predicts .56 to .66 of the true amplitude, so 1.6 restores all of it; more would amplify errors only."""
+MAX_GAIN = 1.8
+"""Largest gain. Regression predicts .56 to .66 of the true amplitude, so 1.8 restores all of it; more would amplify errors only. Encoders that
+start from a learnt prior predict less than others, and need gains up to 1.7 (docs/fidelity.md)."""
 
 
 class EncoderData(NamedTuple):

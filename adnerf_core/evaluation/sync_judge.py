@@ -24,7 +24,8 @@ from adnerf_core.evaluation.metrics import SYNC_LAGS
 from adnerf_core.face.lip_pca import mouth_distances
 
 POOL = 4
-"""Neighbouring mel bands that are averaged. All 80 bands find the offset no more often, and take thirty times as long to learn from."""
+"""Neighbouring mel bands that are averaged. All 80 bands find the offset hardly more often (.94 of windows of a second
+instead of .91), and take thirty times as long to learn from."""
 REACH = 2
 """Frames of lips on either side: .2 s in all, as SyncNet has. With 1 or 4 fewer windows of a second are judged right."""
 DISTANCES = 3
@@ -32,7 +33,7 @@ DISTANCES = 3
 RIDGE = {"sound": 1.0, "lips": 0.1}
 """Penalties of the analysis, over the mean variance of an input. Of .3, 1 and 3 for the sound, .3 and 1 do equally well."""
 DIRECTIONS = 8
-"""Pairs of directions that are kept; later ones hardly correlate in frames that were not learnt from."""
+"""Pairs of directions that are kept. With four, true pairs of sound and lips are told from false ones half as well (docs/fidelity.md)."""
 CORRELATIONS = (0.02, 0.95)
 """Least and largest correlation of a pair: beyond, a few frames would decide the score."""
 MIN_SPREAD = 0.1
@@ -40,7 +41,7 @@ MIN_SPREAD = 0.1
 MIN_FRAMES = 200
 """Frames that a judge is learnt from at least (8 s): with fewer than it has weights, it would know chance alone."""
 MIN_JUDGED = 25
-"""Frames that are judged at least: of windows of one second, one in ten is judged wrong, of two seconds one in a hundred."""
+"""Frames that are judged at least: of windows of one second, one in ten is judged wrong, of two seconds next to none."""
 
 
 class Verdict(NamedTuple):
