@@ -16,6 +16,7 @@ from jaxtyping import Float
 from adnerf_core.config import FPS, FaceChoice
 from adnerf_core.errors import FaceTooSmall, NoFaceFound, SceneCut, SilentAudio, TooShort
 from adnerf_core.preprocess.camera_motion import CameraMotionDetector
+from adnerf_core.preprocess.dissolves import detail
 from adnerf_core.preprocess.face_detector import Box, FaceDetector
 from adnerf_core.preprocess.people import (
     Face,
@@ -28,7 +29,8 @@ from adnerf_core.preprocess.people import (
     serving_together,
     small_picture,
 )
-from adnerf_core.preprocess.takes import Span, are_equal, find_takes, thumbnail
+from adnerf_core.preprocess.segmentation import PersonSegmenter
+from adnerf_core.preprocess.takes import Span, are_equal, find_takes, halved, thumbnail
 
 CHECK_EDGE = 960
 """Longer edge of the pictures that are checked, px, at most: a face of MIN_FACE_PX in a 1080p video still has 24 px."""
@@ -122,12 +124,15 @@ def check_footage(
         on_frame: called with the number of frames that have been checked.
     """
     scale = width / survey_size(width, height)[0]
-    camera, looks, changes, thumbnails, equal = CameraMotionDetector(), [], [], [], []
+    looks, changes, thumbnails, details, equal = [], [], [], [], []
     before, last, every, count = None, None, DETECT_EVERY, 0
-    with closing(FaceDetector()) as detect:
+    with closing(FaceDetector()) as detect, closing(PersonSegmenter()) as find_person:
+        camera = CameraMotionDetector(find_person)
         for count, frame in enumerate(frames, start=1):
             on_frame(count)
-            small = thumbnail(frame)
+            half = halved(frame)
+            small = thumbnail(half)
+            details.append(detail(half))
             thumbnails.append(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
             if before is not None:
                 changes.append(float(cv2.absdiff(small, before).mean()))
@@ -141,9 +146,8 @@ def check_footage(
             if (count - 1) % CAMERA_EVERY == 0:
                 latest = next((look.boxes for look in reversed(looks) if look.boxes), [])
                 camera.add_frame(frame, [tuple(v / scale for v in box) for box in latest])
-    takes, cuts = find_takes(
-        np.array(changes), np.array(thumbnails).reshape(count, *small.shape[:2]), np.array(equal, bool)
-    )
+    gray = np.array(thumbnails).reshape(count, *small.shape[:2])
+    takes, cuts = find_takes(np.array(changes), gray, np.array(details), np.array(equal, bool))
     found = len(looks), sum(bool(look.boxes) for look in looks)
     return FootageCheck(count, width, height, takes, cuts, find_faces(looks, takes), found, camera.shift)
 

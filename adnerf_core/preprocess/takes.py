@@ -11,9 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from scipy.ndimage import binary_dilation
 
 from adnerf_core.config import FPS
-
-THUMBNAIL = (64, 48)
-"""Size of the thumbnails that are compared, px: too small for the motion of lips to matter."""
+from adnerf_core.preprocess.dissolves import THUMBNAIL, find_dissolves, find_double_pictures
 
 CUT_LEVELS, CUT_RATIO = 12.0, 6.0
 """Mean change of a thumbnail from one frame to the next that is a cut: in grey levels, and in multiples of the median change around
@@ -33,20 +31,6 @@ FLASH_FRAMES = 5
 
 MIN_CONTRAST = 0.5
 """Standard deviation of a thumbnail over the median of its shot, below which the picture is faded or washed out."""
-
-DISSOLVE_REACHES = (6, 12, 20)
-"""Half-lengths, frames, of the stretches that are compared to find dissolves, which take half a second to two seconds."""
-
-DISSOLVE_LEVELS, DISSOLVE_BEND = 8.0, 0.16
-"""In a dissolve the picture in the middle of a stretch is the mean of those at both ends. It is one if both ends differ by so many grey
-levels on average, and the middle differs from their mean by less than this share of that (docs/footage.md)."""
-
-MIN_UNEXPLAINED = 7.0
-"""Difference of both ends, grey levels, that must be left after one of them has been shifted, or made brighter or darker, to fit the other:
-a moving camera and a changing exposure change all pixels evenly too (docs/footage.md)."""
-
-MAX_GAIN = 1.5
-"""Largest change of the exposure in that time; a larger one is a fade."""
 
 FROZEN_FRAMES = FPS // 2
 """Equal pictures in a row from which they are a freeze, as in recorded calls, and not a low frame rate: below it lie five pictures a second."""
@@ -76,14 +60,21 @@ class Span(NamedTuple):
         return (self.end - self.first) / FPS
 
 
-def thumbnail(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "48 64 3"]:
-    """Returns a picture's thumbnail, RGB."""
-    return cv2.resize(frame, THUMBNAIL, interpolation=cv2.INTER_AREA)
+def halved(frame: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "rows cols 3"]:
+    """Returns a picture with half its edges; without it, thumbnails would take three times as long."""
+    height, width = (max(1, edge // 2) for edge in frame.shape[:2])
+    return cv2.resize(frame, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def thumbnail(half: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "48 64 3"]:
+    """Returns the thumbnail of a picture, which halved() has made smaller; RGB."""
+    return cv2.resize(half, THUMBNAIL, interpolation=cv2.INTER_AREA)
 
 
 def find_takes(
     changes: Float[np.ndarray, " changes"],
     thumbnails: UInt8[np.ndarray, "frames 48 64"],
+    details: Float[np.ndarray, "frames 6 8"],
     equal: Bool[np.ndarray, " changes"],
 ) -> tuple[list[Span], list[int]]:
     """Returns the takes that are long enough to be used, and the frames at which shots begin, without the first one's.
@@ -91,12 +82,14 @@ def find_takes(
     Args:
         changes: the mean change of the thumbnail from frame k to frame k + 1, grey levels.
         thumbnails: of all frames, grey.
+        details: of all frames, see dissolves.detail().
         equal: whether frame k + 1 is the same as frame k, see are_equal().
     """
     jumps = find_jumps(changes, equal)
     cuts = [jump for jump in jumps if not any(0 < abs(jump - other) <= FLASH_FRAMES for other in jumps)]
     flashes = [jump for jump in jumps if jump not in cuts]
-    bad = find_dissolves(thumbnails) | _washed_out(thumbnails, cuts) | _frozen(equal)
+    bad = find_dissolves(thumbnails) | find_double_pictures(thumbnails, details)
+    bad |= _washed_out(thumbnails, cuts) | _frozen(equal)
     for jump in jumps:
         bad[max(0, jump - CUT_MARGIN) : jump + CUT_MARGIN] = True
     for first, second in pairwise(flashes):
@@ -149,32 +142,6 @@ def find_jumps(changes: Float[np.ndarray, " changes"], equal: Bool[np.ndarray, "
         if other_shot or alone:
             jumps.append(int(k) + 1)
     return jumps
-
-
-def find_dissolves(thumbnails: UInt8[np.ndarray, "frames 48 64"]) -> Bool[np.ndarray, " frames"]:
-    """Marks the frames that belong to a dissolve."""
-    found = np.zeros(len(thumbnails), bool)
-    for reach in DISSOLVE_REACHES:
-        middles = np.zeros(len(thumbnails), bool)
-        for k in range(reach, len(thumbnails) - reach):
-            before, now, after = (thumbnails[at].astype(np.float32) for at in (k - reach, k, k + reach))
-            change = np.abs(after - before).mean()
-            if change > DISSOLVE_LEVELS and np.abs(now - (before + after) / 2).mean() < DISSOLVE_BEND * change:
-                middles[k] = _unexplained(before, after) > MIN_UNEXPLAINED
-        found |= binary_dilation(middles, np.ones(2 * reach + 1))
-    return found
-
-
-def _unexplained(before: Float[np.ndarray, "48 64"], after: Float[np.ndarray, "48 64"]) -> float:
-    """The mean difference of two thumbnails, grey levels, that neither a shift nor a change of brightness explains."""
-    window = cv2.createHanningWindow(THUMBNAIL, cv2.CV_32F)
-    (x, y), _ = cv2.phaseCorrelate(before, after, window)
-    shifted = cv2.warpAffine(before, np.array([[1, 0, x], [0, 1, y]]), THUMBNAIL, borderMode=cv2.BORDER_REPLICATE)
-    left = []
-    for candidate in (before, shifted):
-        gain = float(np.vdot(candidate, after) / max(float(np.vdot(candidate, candidate)), 1.0))
-        left.append(np.abs(after - np.clip(gain, 1 / MAX_GAIN, MAX_GAIN) * candidate).mean())
-    return float(min(left))
 
 
 def _washed_out(thumbnails: UInt8[np.ndarray, "frames 48 64"], cuts: list[int]) -> Bool[np.ndarray, " frames"]:

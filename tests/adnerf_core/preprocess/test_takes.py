@@ -11,7 +11,8 @@ import pytest
 from skimage.data import astronaut
 
 from adnerf_core.config import FPS
-from adnerf_core.preprocess.takes import CUT_MARGIN, are_equal, find_jumps, find_takes, thumbnail
+from adnerf_core.preprocess.dissolves import detail, find_double_pictures
+from adnerf_core.preprocess.takes import CUT_MARGIN, are_equal, find_jumps, find_takes, halved, thumbnail
 from tests.adnerf_core import clips
 
 EDGE = 128
@@ -20,10 +21,12 @@ FRAMES = 4 * FPS
 
 def takes_of(frames: Iterable[np.ndarray]) -> tuple[list[tuple[int, int]], list[int]]:
     frames = list(frames)
-    small = [thumbnail(frame) for frame in frames]
+    halves = [halved(frame) for frame in frames]
+    small, details = [thumbnail(half) for half in halves], np.array([detail(half) for half in halves])
     changes = np.array([cv2.absdiff(b, a).mean() for a, b in pairwise(small)])
     equal = np.array([are_equal(a, b) for a, b in pairwise(frames)])
-    takes, cuts = find_takes(changes, np.array([cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in small]), equal)
+    gray = np.array([cv2.cvtColor(each, cv2.COLOR_RGB2GRAY) for each in small])
+    takes, cuts = find_takes(changes, gray, details, equal)
     return [tuple(take) for take in takes], cuts
 
 
@@ -68,6 +71,36 @@ def test_a_title_that_dissolves_is_left_out(length):
     first, end = takes[-1]
     assert end == len(frames) and 30 + 0.9 * length <= first <= 30 + length + 20
     assert all(end <= 33 for _, end in takes[:-1])
+
+
+def pattern(seed: int) -> np.ndarray:
+    """A grey picture, [144, 192], of fine and coarse blobs."""
+    noise = np.random.default_rng(seed).normal(size=(144, 192))
+    return 128 + sum(a * cv2.GaussianBlur(noise, (0, 0), sigma) for a, sigma in ((60, 1.5), (160, 5)))
+
+
+def test_a_dissolve_between_takes_of_one_framing_is_found():
+    """Nothing but the person is 7 px further to the right afterwards, as far as it moves by itself."""
+    room, person = np.clip(pattern(0), 0, 255), np.clip(pattern(1), 0, 255)
+
+    def seen(x: float) -> np.ndarray:
+        picture, place = room.copy(), np.array([[1.0, 0, x], [0, 1, x / 2]])
+        picture[30:, 50:140] = cv2.warpAffine(person, place, (192, 144), borderMode=cv2.BORDER_REFLECT)[30:, 50:140]
+        return picture
+
+    sway = 3.5 * np.sin(np.arange(180) / 5)
+    first, second = ([seen(x + step) for x in sway] for step in (0, 7))
+    for length in (0, 6, 14):
+        shares = np.clip((np.arange(180) - 79) / (length + 1), 0, 1) if length else np.zeros(180)
+        frames = [
+            np.repeat(mixed(a, b, share)[..., None], 3, 2) for a, b, share in zip(first, second, shares, strict=True)
+        ]
+        small = np.array([thumbnail(frame)[..., 0] for frame in frames])
+        found = np.flatnonzero(find_double_pictures(small, np.array([detail(frame) for frame in frames])))
+        if length:
+            assert 65 <= found[0] <= 81 and 78 + length <= found[-1] <= 95 + length
+        else:
+            assert not len(found)
 
 
 def test_a_flash_and_a_fade_are_left_out():
