@@ -38,9 +38,8 @@ from tests.adnerf_core import clips
 from tests.adnerf_core.ffmpeg_runs import reads_of, record_runs
 
 MEDIA = Path(__file__).parents[4] / "shared" / "media"
-BRIEF = PreprocessConfig(min_seconds=3)
-SPOKEN = 4 * FPS
-REFUSING = PreprocessConfig(min_seconds=5)
+BRIEF = PreprocessConfig(min_seconds=5)
+SPOKEN = 6 * FPS
 FRAMES = 6 * FPS
 """Of footage that is refused although it is long enough."""
 FOOTAGE = {
@@ -51,7 +50,7 @@ FOOTAGE = {
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory) -> Path:
-    """Four seconds of the synthetic speaker, with sound that is 150 ms late."""
+    """Six seconds of the synthetic speaker, with sound that is 150 ms late."""
     opening = clips.syllables(SPOKEN)
     path = tmp_path_factory.mktemp("clip") / "speaker.mp4"
     return clips.write(path, clips.speaker(opening), clips.voice(opening, late_s=0.15))
@@ -107,21 +106,21 @@ def test_a_dataset_is_complete(dataset, clip):
 def test_points_fall_on_the_landmarks_as_the_format_says(dataset):
     """Projected as the description in dataset.py says: within 1.5 px."""
     track = dataset.track()
-    world_to_camera = np.linalg.inv(track.pose[80])
+    world_to_camera = np.linalg.inv(track.pose[100])
     camera = track.points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]
     x, y = dataset.manifest["focal"] * camera[:, :2].T / -camera[:, 2]
     placed = np.stack([dataset.size / 2 + x, dataset.size / 2 - y], 1)
-    assert np.linalg.norm(placed - track.landmarks[80, track.point_ids, :2], axis=1).max() < 1.5
+    assert np.linalg.norm(placed - track.landmarks[100, track.point_ids, :2], axis=1).max() < 1.5
 
 
 def test_the_footage_report_says_what_limits_quality(dataset):
     report = json.loads((dataset.root / "footage.json").read_text())
     assert set(report) == FOOTAGE
     assert report["frames"] == report["frames_with_face"] == SPOKEN
-    assert report["duration_s"] == pytest.approx(4, abs=0.1) and report["fps"] == FPS
+    assert report["duration_s"] == pytest.approx(6, abs=0.1) and report["fps"] == FPS
     assert 70 < report["face_px"] < 110
     text = " ".join(report["warnings"])
-    for part in ("Only 4 s", "px high", "hardly turns", "late, which was corrected"):
+    for part in ("Only 6 s", "px high", "hardly turns", "late, which was corrected"):
         assert part in text
 
 
@@ -272,7 +271,7 @@ def a_still_picture(frames=FRAMES):
 def test_unusable_footage_is_refused(frames, sound, error, words, tmp_path):
     video = clips.write(tmp_path / "clip.mp4", frames(), sound)
     with pytest.raises(AdnerfError, match=words) as caught:
-        preprocess(video, tmp_path / "dataset", REFUSING)
+        preprocess(video, tmp_path / "dataset", BRIEF)
     assert type(caught.value) is error, caught.value
     assert not (tmp_path / "dataset" / "dataset.json").exists()
     report = json.loads((tmp_path / "dataset" / "footage.json").read_text())
@@ -334,7 +333,7 @@ def test_a_picture_that_is_not_upright_is_refused_with_the_turn(turns, words, tm
     frames = (np.ascontiguousarray(np.rot90(frame, turns)) for frame in clips.speaker(opening))
     video = clips.write(tmp_path / "turned.mp4", frames, clips.voice(opening))
     with pytest.raises(FaceTurned, match=words):
-        preprocess(video, tmp_path / "dataset", REFUSING)
+        preprocess(video, tmp_path / "dataset", BRIEF)
 
 
 def test_files_that_are_no_video_are_refused(tmp_path):
