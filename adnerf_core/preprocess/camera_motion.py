@@ -88,7 +88,7 @@ class _View:
             found = self.find_person(self.rgb).astype(np.float32)
             person = cv2.resize(found, self.gray.shape[::-1], interpolation=cv2.INTER_LINEAR) > PERSON
             faces = ~_beside_faces(self.gray.shape, self.faces)
-            if person[faces].mean() >= FACE_FOUND:
+            if not faces.any() or person[faces].mean() >= FACE_FOUND:
                 return cv2.dilate((person | faces).astype(np.uint8), np.ones((PERSON_MARGIN, PERSON_MARGIN))) == 0
         return _beside_bodies(self.gray.shape, self.faces)
 

@@ -41,6 +41,9 @@ DIP, CELLS_THAT_DIP = 0.91, 0.7
 """In the middle of a dissolve two pictures show through each other, each at half its contrast: detail falls to this share or less of that
 at both ends, in this share of the cells that differ (docs/footage.md)."""
 
+LESS_THAN_BOTH = 0.97
+"""Detail in the middle over that of the end which has less: it is 1 beside a cut to a title, and below 0.96 in dissolves."""
+
 DIP_SPREADS, SPREAD_QUANTILE = 4.3, 0.2
 """By how many times the usual spread (from the median to this quantile, over the video) it must fall: pictures of a low bit rate, and of a
 camera that shakes, lose detail again and again. The stretches that touch a dissolve are fewer than this quantile."""
@@ -117,7 +120,8 @@ def _dips(
         if cells.sum() >= MIN_CELLS:
             ends = np.maximum((details[k] + details[k + 2 * reach]) / 2, LEAST_DETAIL)
             dips[k] = np.quantile((details[k + reach] / ends)[cells], CELLS_THAT_DIP)
-            if dips[k] < DIP:
+            least = min(float(details[at][cells].sum()) for at in (k, k + 2 * reach))
+            if dips[k] < DIP and details[k + reach][cells].sum() < LESS_THAN_BOTH * least:
                 uneven[k] = _unevenness(thumbnails[k : k + 2 * reach + 1], difference, cells)
     judged = np.isfinite(dips)
     if not judged.any():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import cache
 
 import cv2
 import numpy as np
@@ -58,9 +59,7 @@ class PersonSegmenter:
     """MediaPipe's selfie segmentation. Raises MissingBackend if LiteRT is missing."""
 
     def __init__(self):
-        graph = Graph(read_model("selfie_segmentation.tflite"))
-        graph.use_standard_convolution("segment")
-        self._network = Network(graph.cut(["input_1"], ["activation_10"]))
+        self._network = Network(_network_file())
 
     def __call__(self, frame: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "edge edge"]:
         """Returns the probability of the person, 0..1, at NETWORK_EDGE."""
@@ -71,6 +70,14 @@ class PersonSegmenter:
     def close(self) -> None:
         """Releases the network's resources."""
         del self._network
+
+
+@cache
+def _network_file() -> bytes:
+    """The network with standard operators. It is kept, for it is loaded once for each take, and rewriting it takes a twentieth of a second."""
+    graph = Graph(read_model("selfie_segmentation.tflite"))
+    graph.use_standard_convolution("segment")
+    return graph.cut(["input_1"], ["activation_10"])
 
 
 def segment_frames(

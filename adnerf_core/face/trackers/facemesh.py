@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -32,12 +34,9 @@ class AttentionMesh:
     edge = 192
 
     def __init__(self):
-        graph = Graph(read_model("face_landmark_with_attention.tflite"))
-        suffixes = ("", "_1", "_2")  # lips, the right eye and the left one
-        parts = [f"transform_tensor_bilinear_v2{suffix}" for suffix in suffixes]
-        self._mesh = Network(graph.cut(["input_1"], ["output_mesh", "p_re_lu_3", "conv_faceflag"]))
-        self._refine = Network(graph.cut(parts, ["reshape_1", "reshape_3", "reshape_6", "reshape_4", "reshape_7"]))
-        self._regions = [Region(**graph.options(f"landmarks_to_transform_matrix_v2{suffix}")) for suffix in suffixes]
+        mesh, refine, regions = _network_files()
+        self._mesh, self._refine = Network(mesh), Network(refine)
+        self._regions = [Region(**region) for region in regions]
 
     def __call__(self, picture: Float[np.ndarray, "1 edge edge 3"]) -> tuple[Float[np.ndarray, "478 3"], float]:
         """Returns the landmarks, of which x and y are px of the picture, and the logit that it is a face."""
@@ -55,6 +54,19 @@ class AttentionMesh:
             depth = mesh[region.landmarks[:EYE_OUTLINE], 2].mean()
             irises.append(np.column_stack([xy[count:], np.full(len(xy) - count, depth)]))
         return np.concatenate([mesh, *irises]), float(logit.item())
+
+
+@cache
+def _network_files() -> tuple[bytes, bytes, list[dict[str, Any]]]:
+    """Both networks and the options of the regions. They are kept, for a tracker is loaded for each take: cutting takes a tenth of a second."""
+    graph = Graph(read_model("face_landmark_with_attention.tflite"))
+    suffixes = ("", "_1", "_2")  # lips, the right eye and the left one
+    parts = [f"transform_tensor_bilinear_v2{suffix}" for suffix in suffixes]
+    return (
+        graph.cut(["input_1"], ["output_mesh", "p_re_lu_3", "conv_faceflag"]),
+        graph.cut(parts, ["reshape_1", "reshape_3", "reshape_6", "reshape_4", "reshape_7"]),
+        [graph.options(f"landmarks_to_transform_matrix_v2{suffix}") for suffix in suffixes],
+    )
 
 
 class Region:
