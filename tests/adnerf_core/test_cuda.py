@@ -57,9 +57,13 @@ class WaitsPerStep:
 
 @pytest.fixture(scope="module")
 def patched(toy_run):
-    """Few rays for the refinement of the track, and updates of the density grid in a short training. (After `toy_run`, which needs them.)"""
+    """Few rays for the refinement of the track, of the torso, too, and updates of the density grid in a short training.
+
+    (After `toy_run`, which needs the usual ones.)
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pose_refinement, "RAYS", 16)
+        patch.setattr(fast, "TORSO_FORMED_STEPS", 0)
         patch.setattr(fast, "UNIFORM_STEPS", 6)
         patch.setattr(fast, "GRID_UPDATE_RAYS", 4 * ON_CUDA["rays"])
         yield
