@@ -26,7 +26,7 @@ from storage.tables.api_keys import SCOPES, Scope
 
 READS = ("GET", "HEAD")
 CHECK_KEYS_S = 15.0
-"""Seconds between two checks of the API key of a request that lasts: for so long, at most, it goes on with a key that was revoked."""
+"""Seconds between two checks of the API key of a request that lasts: it ends at the next bytes after one that finds the key revoked."""
 
 # Only documents the scheme in /openapi.json; api/middleware/access.py checks the key.
 _scheme = HTTPBearer(

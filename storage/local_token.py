@@ -34,7 +34,7 @@ def load_or_create(data_dir: Path) -> str:
     if path.is_dir():
         raise OSError(errno.EISDIR, "it is a folder, not a file; move it away", str(path))
     if os.path.lexists(path) and not _holds_token(path):
-        path.unlink()
+        path.unlink(missing_ok=True)  # another process may have been quicker
     if not path.exists():
         create_once(path, f"{PREFIX}{secrets.token_hex(TOKEN_BYTES)}\n")
     return read_file(path).strip()
@@ -47,5 +47,7 @@ def _holds_token(path: Path) -> bool:
         status = path.stat()
         others_can_read = status.st_mode & 0o077 or status.st_uid not in (os.geteuid(), 0)
         return not others_can_read and TOKEN.fullmatch(path.read_bytes()) is not None
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOENT, errno.ELOOP):  # no file, or a link to nothing
+            raise
         return False

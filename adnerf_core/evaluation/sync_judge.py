@@ -38,6 +38,8 @@ CORRELATIONS = (0.02, 0.95)
 """Least and largest correlation of a pair: beyond, a few frames would decide the score."""
 MIN_SPREAD = 0.1
 """Least standard deviation that an input is divided by, over the median of all inputs: bands that are nearly silent are no evidence."""
+LEAST_CHANGE = 1e-6
+"""Standard deviation up to which an input is constant but for rounding."""
 MIN_FRAMES = 200
 """Frames that a judge is learnt from at least (8 s): with fewer than it has weights, it would know chance alone."""
 MIN_JUDGED = 25
@@ -120,6 +122,11 @@ class SyncJudge(NamedTuple):
         return Verdict(float(np.array(SYNC_LAGS)[counts][top]), float(curve[top] - np.median(curve)))
 
 
+def _vary(rows: Float[ndarray, "n inputs"]) -> bool:
+    """Tells whether most inputs change. Where there is no speech, or the face is frozen, there are no directions to find."""
+    return bool(np.quantile(rows.std(0), 0.25) > LEAST_CHANGE)
+
+
 def learn_judge(mel: Float[ndarray, "steps bands"], landmarks: Float[ndarray, "frames 478 axes"]) -> SyncJudge | None:
     """Learns a judge from a face and its sound, which are in time.
 
@@ -128,13 +135,13 @@ def learn_judge(mel: Float[ndarray, "steps bands"], landmarks: Float[ndarray, "f
         landmarks: of each frame, from the first on; NaN where no face was found.
 
     Returns:
-        The judge; None if there are fewer than MIN_FRAMES, or nothing in them moves.
+        The judge; None if there are fewer than MIN_FRAMES, or if in one half of them nothing is heard or moves.
     """
     sound, lips = sound_windows(mel), lip_windows(landmarks)
     frames = np.flatnonzero(np.isfinite(lips).all(1)[: len(sound)])
-    if len(frames) < MIN_FRAMES or lips[frames].std(0).min() == 0 or not sound[frames].any():
-        return None
     halves = np.array_split(frames, 2)
+    if len(frames) < MIN_FRAMES or not all(_vary(sound[half]) and _vary(lips[half]) for half in halves):
+        return None
     unseen = [_unseen_correlation(sound, lips, *pair) for pair in (halves, halves[::-1])]
     correlation = np.mean(unseen, 0).clip(*CORRELATIONS)
     return SyncJudge(*_directions(sound[frames], lips[frames]), correlation)

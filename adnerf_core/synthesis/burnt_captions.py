@@ -57,7 +57,6 @@ class CaptionBurner:
 
         Raises:
             CaptionsUnavailable: no font has the letters.
-            MissingBackend: the font of Matplotlib is missing.
         """
         self.style, self.height, self.width = style, height, width
         self.font_px = max(MIN_TEXT_PX, TEXT_HEIGHT[style.size] * min(height, width))

@@ -48,7 +48,6 @@ class VisibleLabel:
             fonts: Folder with the operator's fonts, for letters that the usual font lacks.
 
         Raises:
-            MissingBackend: If the font is missing.
         """
         edge = min(height, width)
         margin = max(2, round(MARGIN * edge))

@@ -63,6 +63,8 @@ def average_weights(optimizer: torch.optim.Optimizer, step: int, steps: int) -> 
     if count < 1:
         return
     for parameter in _parameters(optimizer):
+        if parameter.grad is None:  # the optimizer has not begun with it
+            continue
         state = optimizer.state[parameter]
         if AVERAGE in state:
             state[AVERAGE].lerp_(parameter, 1 / count)

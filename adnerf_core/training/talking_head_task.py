@@ -55,7 +55,7 @@ REFINE_TORSO_AT = (0.25, 0.45, 0.65)
 """Shares of the torso phase at which the torso's motion is refined: the shoulders must be recognisable before, and the field must still have
 time to use the better motion after. 1,500 steps give what 2,500 on the tracked motion do (docs/fidelity.md)."""
 TORSO_FORMED_STEPS = 200
-"""Steps of the torso phase before which its motion is not refined. In a phase of 300 steps, of which the first refinement came after 75, a drawn
+"""Steps of the torso phase before which its motion is not refined. In a phase of 300 steps, refined first after 75, a drawn
 speaker's torso lost 7 dB; after 225 of 900 it gained 2 (docs/fidelity.md). All presets have 1,500 or more."""
 UNIFORM_STEPS = 100
 """Steps before the density grid is filled from the field; until then it is uniform. Filled earlier, the grid misses matter that has not

@@ -25,6 +25,7 @@ from adnerf_core.training.checkpoints import (
     save_checkpoint,
 )
 from adnerf_core.training.cuda_graphs import make_step_gradients
+from adnerf_core.training.optimizers import AVERAGE_FROM
 from adnerf_core.training.parallel import flush_denormals, keep_freed_memory, single_threaded_operators
 from adnerf_core.training.preview import Previewer
 from adnerf_core.training.talking_head_task import TalkingHeadTask
@@ -114,6 +115,10 @@ class Trainer:
         self.optimizer = phase.make_optimizer()
         if self.state["step"] > 0:
             load_optimizer(self.run, self.optimizer)
+        if (
+            self.state["step"] > phase.steps
+        ):  # a checkpoint of a version with more steps: the learning rate must still fall
+            self.state["step"] = round(AVERAGE_FROM * phase.steps)
         gradients = make_step_gradients(phase, self.optimizer, self.config)
         for step in range(self.state["step"], phase.steps):
             self.progress(phase.name, step, phase.steps)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +24,7 @@ SCRIPTS = PACKED if PACKED.is_dir() else Path(__file__).resolve().parents[2] / "
 """The migrations: a wheel has them inside (setup.py), a checkout at its top."""
 
 INDEX_LOCK = 0x61646E65726669
-"""Key of the advisory lock of those who build indexes; that of the migrations themselves is in alembic/env.py."""
+"""Key of the advisory lock of those who build indexes and migrate; that of the migrations alone is in alembic/env.py."""
 LOCK_POLL_S = 0.2
 """Seconds between two attempts to get that lock: an index takes seconds."""
 
@@ -33,9 +34,7 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     With PostgreSQL, the indexes of large tables (CONCURRENT_INDEXES of a migration) are built before it, while others go on to write.
     """
-    if not database.sqlite:
-        _build_indexes(database, revision)
-    with database.engine.begin() as connection:
+    with nullcontext() if database.sqlite else _indexes_built(database, revision), database.engine.begin() as connection:
         command.upgrade(_config(connection), revision)
 
 
@@ -57,33 +56,37 @@ def is_current(database: Database) -> bool:
         return MigrationContext.configure(connection).get_current_revision() == _newest_revision()
 
 
-def _build_indexes(database: Database, revision: str) -> None:
-    """Builds the indexes of large tables that the migrations up to `revision` need; one that cannot be built yet is left to its migration."""
+@contextmanager
+def _indexes_built(database: Database, revision: str) -> Iterator[None]:
+    """Builds the indexes of large tables that the migrations up to `revision` need; one that cannot be built yet is left to its migration.
+
+    Until the block ends, others who migrate wait: they would build again what a migration of the block renames.
+    """
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        current = MigrationContext.configure(connection).get_current_revision()
-        if current is None:  # no tables yet
-            return
-        try:
-            pending = list(ScriptDirectory(str(SCRIPTS)).iterate_revisions(revision, current))
-        except (CommandError, RevisionError):  # of a newer version, which the upgrade itself tells
-            return
-        indexes = [
-            index for script in pending[::-1] for index in getattr(script.module, "CONCURRENT_INDEXES", {}).items()
-        ]
-        if not indexes:
-            return
         # Asked for again and again: whoever waits inside of a statement is waited for by the building of an index.
         while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": INDEX_LOCK}):
             time.sleep(LOCK_POLL_S)
         try:
-            connection.execute(
-                text("SET lock_timeout = 0")
-            )  # It waits for the transactions of others, who do not wait for it.
-            for name, definition in indexes:
+            # It waits for the transactions of others, who do not wait for it.
+            connection.execute(text("SET lock_timeout = 0"))
+            for name, definition in _pending_indexes(connection, revision):
                 _build_index(connection, name, definition)
+            yield
         finally:
             connection.execute(text("RESET lock_timeout"))
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": INDEX_LOCK})
+
+
+def _pending_indexes(connection: Connection, revision: str) -> list[tuple[str, str]]:
+    """Returns the names and definitions of the CONCURRENT_INDEXES of the migrations that this database lacks, in their order."""
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:  # no tables yet
+        return []
+    try:
+        pending = list(ScriptDirectory(str(SCRIPTS)).iterate_revisions(revision, current))
+    except (CommandError, RevisionError):  # of a newer version, which the upgrade itself tells
+        return []
+    return [index for script in pending[::-1] for index in getattr(script.module, "CONCURRENT_INDEXES", {}).items()]
 
 
 def _build_index(connection: Connection, name: str, definition: str) -> None:

@@ -21,5 +21,5 @@ export async function offerEarlier(me, place) {
     setKey(token, remembered());
     location.reload();
   };
-  place.replaceChildren(h("section", { class: "panel", "aria-labelledby": "earlier" }, h("p", { id: "earlier" }, t("earlier", { owner: me.owner })), h("div", { class: "row" }, act(t("earlier.open"), "open", open, problem, "primary")), problem));
+  place.replaceChildren(h("section", { class: "panel", "aria-labelledby": "earlier-text" }, h("p", { id: "earlier-text" }, t("earlier", { owner: me.owner })), h("div", { class: "row" }, act(t("earlier.open"), "open", open, problem, "primary")), problem));
 }

@@ -148,9 +148,10 @@ onKeyNeeded(async (refused) => {
 function takeToken() {
   const token = /^#token=([\w-]+)$/.exec(location.hash);
   if (!token) return;
+  const before = key();
   takeLocal(token[1]);
   history.replaceState(null, "", "#/");
-  document.querySelector("#key-title")?.closest("dialog").close(); // the question for a key is answered
+  if (key() !== before) document.querySelector("#key-title")?.closest("dialog").close(); // the question for a key is answered
   showAccount(); // also where it was not asked yet
 }
 takeToken();

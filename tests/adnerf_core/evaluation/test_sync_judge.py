@@ -53,6 +53,10 @@ def test_only_what_is_long_enough_and_moves_is_learnt_from_and_judged(judge):
     assert learn_judge(mel, landmarks[:MIN_FRAMES]) is None  # the first and the last have no neighbours
     assert learn_judge(mel, np.zeros_like(landmarks)) is None
     assert learn_judge(np.zeros_like(mel), landmarks) is None
+    for half in (slice(0, len(mel) // 2), slice(len(mel) // 2, None)):  # the person listens
+        part = mel.copy()
+        part[half] = 0
+        assert learn_judge(part, landmarks) is None
     assert learn_judge(mel, np.full_like(landmarks, np.nan)) is None
     assert judge.judge(mel, landmarks[LEARNT : LEARNT + MIN_JUDGED], LEARNT) is None
     assert judge.judge(mel, landmarks[FRAMES - MIN_JUDGED - 4 :], FRAMES - MIN_JUDGED - 4).offset == 0

@@ -171,10 +171,11 @@ def test_two_alembic_commands_at_once_migrate_the_configured_database(empty):
     assert tables(empty) == set(Base.metadata.tables)
 
 
-def test_others_write_to_a_large_table_while_its_index_is_built(postgresql):
-    database = Database(postgresql.create("large"))
+def test_others_write_to_a_large_table_while_its_index_is_built_once_by_two(postgresql):
+    url = postgresql.create("large")
+    database, second = Database(url), Database(url)
     migrations.upgrade(database, "0031")
-    migrated = threading.Thread(target=migrations.upgrade, args=(database,))
+    migrated = [threading.Thread(target=migrations.upgrade, args=(each,)) for each in (database, second)]
 
     def store(session, number):
         key = IdempotencyKey("ann", "POST /v1/x", str(number))
@@ -182,7 +183,8 @@ def test_others_write_to_a_large_table_while_its_index_is_built(postgresql):
 
     with database.session() as session:
         store(session, 0)  # whoever builds an index waits until this transaction ends
-        migrated.start()
+        for each in migrated:
+            each.start()
         waits = text(
             "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%' AND wait_event_type = 'Lock'"
         )
@@ -194,9 +196,11 @@ def test_others_write_to_a_large_table_while_its_index_is_built(postgresql):
         with database.session() as other:
             other.execute(text("SET lock_timeout = 2000"))
             store(other, 1)
-    migrated.join()
+    for each in migrated:
+        each.join()
     migrations.check(database)
     database.close()
+    second.close()
     postgresql.drop("large")
 
 

@@ -21,8 +21,10 @@ const OFFERED = 50;
 /** How many times larger than its own size a video looks soft: that is said. */
 const ENLARGED = 1.5;
 
+/** Attempts that a job has (MAX_ATTEMPTS of storage/tables/jobs.py); a retry gives it as many new ones, a worker that stops one. */
+const ATTEMPTS = 3;
 /** Whether a job begins anew because its worker was lost. */
-const interrupted = ({ state, attempt }) => attempt > (state === "queued" ? 0 : 1);
+const interrupted = ({ state, attempt, max_attempts: most }) => most - attempt < (state === "queued" ? ATTEMPTS : ATTEMPTS - 1);
 
 export async function videoView(main, [id], signal) {
   const path = `/v1/videos/${id}`;
@@ -72,6 +74,7 @@ export async function videoView(main, [id], signal) {
   const showStill = async (image) => {
     const { picture: previewed } = draft(`frame of ${id}`);
     const path = video.links.thumbnail ?? subject.links.thumbnail ?? subject.links.preview;
+    image.hidden = !previewed && !path;
     if (!previewed) return path && picture(image, path, signal);
     image.src = URL.createObjectURL(previewed);
     return signal.addEventListener("abort", () => URL.revokeObjectURL(image.src), { once: true });
