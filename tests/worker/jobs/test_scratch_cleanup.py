@@ -12,6 +12,7 @@ import pytest
 from api.services import consents, subjects
 from storage.cleanup import ObjectCleaner
 from storage.database import migrations
+from storage.database.engine import Database
 from tests.worker.stub_core import CORE
 from worker.jobs.scratch_cleanup import remove_deleted_subjects, remove_stale_scratch
 from worker.jobs.workspace import Workspace
@@ -106,7 +107,9 @@ def test_a_data_folder_whose_database_is_lost_keeps_every_object(house, tmp_path
     house.database.close()
     for path in house.settings.data_dir.glob("adnerf.db*"):
         path.unlink()
-    migrations.upgrade(house.database)  # as `adnerf serve` does
+    new = Database(house.settings.database)
+    migrations.upgrade(new)  # as `adnerf serve` does
+    new.close()
     log = tmp_path / "log"
     with log.open("wb") as file:
         house.start("serve", stderr=file)

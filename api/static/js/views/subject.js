@@ -109,7 +109,8 @@ export async function subjectView(main, [id], signal) {
     setTitle(subject.name);
     videos().catch(() => {}); // their cards name the person
   });
-  const more = () => management(subject, signal, lookAtAll);
+  const spoken = h("div", { class: "stack" });
+  const more = () => management(subject, signal, lookAtAll, spoken);
 
   const cards = new Map();
   const videos = async () => {
@@ -152,8 +153,8 @@ async function showFilm(place, subject, signal) {
   });
 }
 
-/** Consent, and what can be done with the person as a whole. */
-function management(subject, signal, look) {
+/** Consent, and what can be done with the person as a whole. `spoken` is the place of the clip: whoever watches it goes on when the rest changes. */
+function management(subject, signal, look, spoken) {
   const path = `/v1/subjects/${subject.id}`;
   const problem = h("div", {});
   const withdrawn = subject.consent.withdrawn_at;
@@ -177,12 +178,12 @@ function management(subject, signal, look) {
     if (location.hash === `#/subjects/${subject.id}`) location.hash = "#/people"; // unless one has gone elsewhere meanwhile
   }, problem, "small danger");
   const pack = ask(t("bundle.export"), "down", "", () => ({ title: t("bundle.export.title", { name: subject.name }), text: t("bundle.export.text"), action: t("bundle.export"), kind: "primary" }), () => saveBundle(subject, signal));
-  const spoken = h("div", { class: "stack" });
   const watch = async () => {
     const src = await mediaUrl(subject.links.consent_clip, signal);
     spoken.replaceChildren(h("video", { class: "player", src, controls: true, autoplay: true, playsinline: true, "aria-label": t("clip") }));
   };
-  if (subject.links.consent_clip) spoken.append(act(t("clip.watch"), "play", watch, problem, "small"));
+  if (!subject.links.consent_clip) spoken.replaceChildren();
+  else if (!spoken.querySelector("video")) spoken.replaceChildren(act(t("clip.watch"), "play", watch, problem, "small"));
   const given = t("consent.recorded", { when: when(subject.consent.given_at) });
   return h(
     "section",
