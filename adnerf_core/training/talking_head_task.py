@@ -323,9 +323,10 @@ class TorsoPhase(Phase):
         average_weights(optimizer, step, self.steps)
 
     def finish(self, optimizer: torch.optim.Optimizer, tick: Callable[[], None]) -> None:
-        """Makes the averaged weights the model, and refines the torso's motion for the videos that play it."""
+        """Makes the averaged weights the model, and refines the motion of a torso that has formed, for the videos that play it."""
         use_average(optimizer)
-        self.task.refine_torso(self.steps, tick)
+        if self.steps >= TORSO_FORMED_STEPS:
+            self.task.refine_torso(self.steps, tick)
 
 
 def grid_update_interval(rays: int) -> int:

@@ -16,7 +16,7 @@ from worker.jobs.core_functions import CoreFunctions, load_core
 from worker.processes.polling import run_worker
 from worker.processes.supervisor import single_instance, supervise
 
-TINY = {"size": 48, "audio_steps": 20, "head_steps": 60, "torso_steps": 20, "rays": 256, "checkpoint_every": 10}
+TINY = {"size": 48, "audio_steps": 20, "head_steps": 60, "torso_steps": 200, "rays": 256, "checkpoint_every": 10}
 
 
 def tiny_core() -> CoreFunctions:
