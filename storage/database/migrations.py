@@ -34,7 +34,10 @@ def upgrade(database: Database, revision: str = "head") -> None:
 
     With PostgreSQL, the indexes of large tables (CONCURRENT_INDEXES of a migration) are built before it, while others go on to write.
     """
-    with nullcontext() if database.sqlite else _indexes_built(database, revision), database.engine.begin() as connection:
+    with (
+        nullcontext() if database.sqlite else _indexes_built(database, revision),
+        database.engine.begin() as connection,
+    ):
         command.upgrade(_config(connection), revision)
 
 
