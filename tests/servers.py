@@ -196,7 +196,13 @@ class PostgreSQL(Server):
             subprocess.run([programs / "postgres", "--version"], check=True, capture_output=True, **self.user)
             return programs
         except PermissionError:
-            return shutil.copytree(programs.parent, self.folder / "programs") / programs.name
+            packages, copies = programs.parents[2], self.folder / "programs"
+            for part in (
+                programs.parent,
+                *packages.glob(f"{programs.parents[1].name}.libs"),
+            ):  # a wheel's libraries lie beside it
+                shutil.copytree(part, copies / part.relative_to(packages))
+            return copies / programs.relative_to(packages)
 
 
 class S3(Server):

@@ -55,6 +55,7 @@ def test_the_kernels_equal_the_plain_function_with_its_gradient():
     assert ran.returncode == 0 and ran.stdout.split() == ["equal"], ran.stderr
 
 
+@pytest.mark.filterwarnings("ignore:AnnAssign:DeprecationWarning")  # Triton's own, on Python 3.13
 def test_the_kernels_compile_for_gpus_that_are_not_here(tmp_path, monkeypatch):
     triton = pytest.importorskip("triton")
     from triton.backends.compiler import GPUTarget
