@@ -77,9 +77,8 @@ class KeyCheck:
             with suppress(OperationalError, PoolTimeout):
                 await to_thread.run_sync(_require_valid, self._request.app.state.database, caller)
         except Unauthorized as error:
-            raise from_storage(
-                error
-            ) from error  # FastAPI takes other exceptions, while it reads a body, for a body that is wrong
+            # FastAPI takes other exceptions, while it reads a body, for a body that is wrong.
+            raise from_storage(error) from error
 
 
 def _require_valid(database: Database, caller: Caller) -> None:

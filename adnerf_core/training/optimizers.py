@@ -19,7 +19,8 @@ the gradients of texels that few rays read, or these would hardly move."""
 WARMUP_STEPS = 30
 """Steps in which the learning rate rises from zero: Adam's averages are noise before."""
 FINAL_RATE = 0.01
-"""The learning rate at the end, as a share of the initial one. Unmeasured."""
+"""The learning rate at the end, as a share of the initial one. An end at .15 is worse, with averaged weights by
+.1 dB (docs/fidelity.md)."""
 AVERAGE_FROM = 0.8
 """Share of a phase from which the weights of all steps are averaged; their mean is the model. Each step follows the few frames that it
 draws, and the mean is nearer to what all frames ask for (docs/decisions/0043-averaged-weights.md)."""

@@ -115,9 +115,8 @@ class Trainer:
         self.optimizer = phase.make_optimizer()
         if self.state["step"] > 0:
             load_optimizer(self.run, self.optimizer)
-        if (
-            self.state["step"] > phase.steps
-        ):  # a checkpoint of a version with more steps: the learning rate must still fall
+        # A checkpoint of a version with more steps: the learning rate must still fall.
+        if self.state["step"] > phase.steps:
             self.state["step"] = round(AVERAGE_FROM * phase.steps)
         gradients = make_step_gradients(phase, self.optimizer, self.config)
         for step in range(self.state["step"], phase.steps):

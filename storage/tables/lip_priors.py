@@ -280,9 +280,8 @@ def _drop(session: Session, store: ObjectStore, row: LipPrior) -> None:
 
 
 def _choose(session: Session, version: int) -> None:
-    _update(
-        session, LipPrior.current, LipPrior.version != version, current=False, unused_since=queries.server_now(session)
-    )
+    time = queries.server_now(session)
+    _update(session, LipPrior.current, LipPrior.version != version, current=False, unused_since=time)
     _update(session, LipPrior.version == version, current=True, unused_since=None)
 
 
