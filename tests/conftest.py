@@ -92,8 +92,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
+gc.disable()  # until the tests are collected: an eighth of the time that it takes to import them
+
+
 def pytest_collection_finish() -> None:
     """Excludes the modules loaded so far from garbage collections: to traverse torch again and again takes a tenth of the time."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

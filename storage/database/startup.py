@@ -7,13 +7,10 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import inspect
 from sqlalchemy.exc import OperationalError
 
+from storage.database import revisions
 from storage.database.engine import Database, parse_url, require_database
-from storage.database.migrations import SCRIPTS
 from storage.errors import BadSetting, DatabaseNotReady
 from storage.private_files import make_data_dir
 from storage.settings import Settings
@@ -57,7 +54,7 @@ def require_tables(url: str) -> None:
         )
     with closing(Database(url)) as database, require_database():
         revision = _revision(database)
-    if revision is None or (_is_known(revision) and revision != _newest()):
+    if revision is None or revision in revisions.known()[:-1]:
         state = "has no tables yet" if revision is None else f"is of an older version ({revision})"
         remedy = "Start `adnerf serve` on it once." if sqlite else "Create or update its tables: adnerf migrate."
         raise DatabaseNotReady(f"The database {state}.", remedy)
@@ -78,7 +75,7 @@ def require_upgradable(database: Database) -> None:
     """Raises DatabaseNotReady if the database is damaged, cannot be reached, or was migrated by a newer version."""
     with require_database():
         revision = _revision(database)
-    if revision is not None and not _is_known(revision):
+    if revision is not None and revision not in revisions.known():
         raise DatabaseNotReady(
             f"The database was made by a newer version of adnerf (its tables have the revision {revision}).",
             "Install that version or a newer one, or choose another --data-dir.",
@@ -87,13 +84,4 @@ def require_upgradable(database: Database) -> None:
 
 def _revision(database: Database) -> str | None:
     with database.engine.connect() as connection:
-        inspect(connection).get_table_names()  # reads the schema, which a damaged file does not have
-        return MigrationContext.configure(connection).get_current_revision()
-
-
-def _is_known(revision: str) -> bool:
-    return any(script.revision == revision for script in ScriptDirectory(str(SCRIPTS)).walk_revisions())
-
-
-def _newest() -> str | None:
-    return ScriptDirectory(str(SCRIPTS)).get_current_head()
+        return revisions.current(connection)

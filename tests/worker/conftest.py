@@ -151,11 +151,15 @@ class House:
             return [json.loads(line)["step"] for line in run.read("metrics.jsonl").splitlines()]
 
     def until(self, condition, seconds=60.0):
-        """Waits until `condition()` is true, and returns what it returned."""
-        deadline = time.monotonic() + seconds
+        """Waits until `condition()` is true, and returns what it returned.
+
+        The pauses grow from .02 to .1 s: a question takes processor time, which the processes that are waited for lack.
+        """
+        deadline, pause = time.monotonic() + seconds, 0.02
         while not (value := condition()):
             assert time.monotonic() < deadline, "it did not come true in time"
-            time.sleep(0.02)
+            time.sleep(pause)
+            pause = min(1.2 * pause, 0.1)
         return value
 
     def close(self):
