@@ -33,7 +33,6 @@ QUALITY = {
     "sync_offset_ms": 40.0,
     "sync_confidence": 2.1,
     "held_out_frames": 27,
-} | {
     "full_psnr": 41.0,
     "full_ssim": 0.99,
     "region_psnr": 31.0,

@@ -87,6 +87,7 @@ def test_what_was_submitted_while_the_broker_was_away_runs_when_it_is_back(setti
 
 def test_beat_takes_the_job_of_a_lost_machine_and_wakes_another(fleet):
     """No worker is here: the one that had the job was another machine's, and its lease is over."""
+    fleet.settings = fleet.settings.replace(lease_s=2.0)
     subject = fleet.submit_subject()
     with fleet.database.session() as session:
         jobs.claim(session, "gone", lease_s=0.1)
