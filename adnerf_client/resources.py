@@ -76,34 +76,41 @@ class Subjects(Made[Subject]):
         Returns:
             The new subject, whose work is not yet done.
         """
-        form = {"consent": consent, "preset": preset}
-        if may_improve_others:
-            form["may_improve_others"] = "true"
+        form, clips = self._consent_form(consent, consent_by, consent_clip, may_improve_others)
+        form["preset"] = preset
         if audio_track is not None:
             form["audio_track"] = str(audio_track)
         if face is not None:
             form["face"] = json.dumps(dict(zip(("x", "y", "second"), face, strict=True)))
-        if consent_by is not None:
-            form["consent_by"] = consent_by
         if name is None and video is not None:
             # The service names it after the file in the form, and an upload is not in the form. Bytes of the name that are not
             # UTF-8 become question marks.
             name = Path(video).stem.encode(errors="replace").decode()
         if name is not None:
             form["name"] = name
-        clips = {}
-        if consent_clip is not None:
-            clip = readable(consent_clip)
-            if (sent := self._upload(clip, None)) is None:
-                clips = {"consent_clip": clip}
-            else:
-                form["consent_upload_id"] = sent
         if sample is None:
             return self._create(form, "video", video, upload_id, progress, clips)
         if video is not None or upload_id is not None:
             raise TypeError("give either video, or upload_id, or sample")
         form["sample"] = sample
         return parse(Subject, self._connection.send("POST", self.path, form=form, files=clips, timeout=SAMPLE_S))
+
+    def _consent_form(
+        self, consent: str, consent_by: str | None, clip: str | Path | None, may_improve_others: bool
+    ) -> tuple[dict[str, str], dict[str, Path]]:
+        """Returns the form fields of the consent, and the clip as a file of the form, unless it is large and has been uploaded."""
+        form, files = {"consent": consent}, {}
+        if may_improve_others:
+            form["may_improve_others"] = "true"
+        if consent_by is not None:
+            form["consent_by"] = consent_by
+        if clip is not None:
+            file = readable(clip)
+            if (sent := self._upload(file, None)) is None:
+                files["consent_clip"] = file
+            else:
+                form["consent_upload_id"] = sent
+        return form, files
 
     def list(
         self, *, state: SubjectState | None = None, trash: bool = False, limit: int | None = None

@@ -39,7 +39,7 @@ PRETRAINED_WEIGHT = 0.15
 MIN_FEATURE_STD = 0.1
 """Smallest standard deviation that features are divided by, so that the noise of a constant feature is not amplified."""
 EPSILON = 1e-6
-"""Smallest variance of predicted codes and standard deviation of true ones that is divided by, for lips that do not move."""
+"""Lower bound of two divisors that are 0 for lips that do not move: the variance of predicted codes and the standard deviation of true ones."""
 MAX_ERROR_RATIO = 1.1
 """The gain may raise the root mean square error to this multiple of the least possible one. More makes the lips livelier and less
 accurate; 1 makes mouths that hardly open."""

@@ -139,9 +139,7 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
         MediaTooLong: if it lasts longer than MAX_SECONDS.
     """
     source = untrusted_input(path)
-    with Path(path).open("rb") as file:
-        if kind := refused_kind(file.read(HEAD_BYTES)):
-            raise NotMedia(f"The file is {kind}.", f"{ACCEPTED_MEDIA}.")
+    _refuse_by_head(path)
     description, packets, part_s = _read_through(source)
     chosen = _film(description.videos, packets)
     video = description.videos[chosen] if description.videos else VideoStream()
@@ -183,6 +181,13 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
         part_s=part_s,
     )
     return replace(info, notes=_notes(info))
+
+
+def _refuse_by_head(path: str | Path) -> None:
+    """Raises NotMedia if the first bytes of the file are those of a kind that is never media, such as a playlist."""
+    with Path(path).open("rb") as file:
+        if kind := refused_kind(file.read(HEAD_BYTES)):
+            raise NotMedia(f"The file is {kind}.", f"{ACCEPTED_MEDIA}.")
 
 
 def continuing(part_s: float) -> list[str]:

@@ -33,8 +33,8 @@ takes twice the time: 420 instead of 190 ns on a Xeon with 2 MB of L2 cache."""
 TORSO_COST = 4
 """Points of the head field that take as much memory as one of the torso field."""
 MARGIN_BLOCKS = 4
-"""Blocks around the rendered pixels that belong to the part that is divided: a cube of the density grid, seen from the front, is as wide as
-two or three blocks, and marks those around its middle."""
+"""Width, in blocks, of the margin around the rendered pixels that is divided into blocks with them: a cube of the density grid, seen from the
+front, is as wide as two or three blocks, and marks those around its middle."""
 
 
 class RenderedFrame(NamedTuple):
@@ -72,8 +72,9 @@ def frame_renderer(
 
     Args:
         model, frame: as in render_frame.
-        pixels: every `spacing`-th pixel of every such row of those that will be rendered, BLOCK_PX of the camera apart at most.
-        spacing: with 1, `pixels` are all of them.
+        pixels: positions (row, col) that stand for those that will be rendered: every `spacing`-th of every `spacing`-th row. Their
+            distance is at most BLOCK_PX pixels of the camera.
+        spacing: 1 if `pixels` are all that will be rendered.
     """
     if model.grid is None:
         return partial(_render_all, model, frame)

@@ -28,10 +28,10 @@ from storage.tables import deletions
 PREFIX = "lip_priors/"
 """Prefix of the priors' keys in the object store."""
 MIN_PEOPLE = 2
-"""With one, nobody is left to measure the prior with (adnerf_core/training/lip_prior.py)."""
+"""Fewest people that a prior is learnt from: each is left out once, to measure what the others give (adnerf_core/training/lip_prior.py)."""
 MAX_PEOPLE = 100
-"""People that a prior is learnt from at most, the latest ones: each takes some 10 MB of memory and 20 MB of scratch of a worker that may be
-training at the same time."""
+"""Most people that a prior is learnt from; of more, the latest are taken. Each takes some 10 MB of memory and 20 MB of scratch of a worker
+that may be training at the same time."""
 LEASE_S = 120.0
 """Time after which a worker that has reported no progress counts as lost; one step of the work takes seconds."""
 MAX_ATTEMPTS = 3
@@ -46,7 +46,7 @@ MAX_LOSS = 0.01
 (docs/fidelity.md)."""
 WAITING = ("queued", "running")
 ENDED = ("adopted", "rejected")
-"""States of priors that were learnt, and that know the people."""
+"""States of priors that were learnt; their rows name the people."""
 SHIPPED = 0
 """The version that names the prior which comes with the program."""
 
@@ -54,10 +54,10 @@ _MAY_IMPROVE = (Subject.may_improve_others, Subject.withdrawn_at.is_(None), Subj
 
 
 def sources(session: Session) -> dict[str, str]:
-    """Returns the subjects that a prior may be learnt from now, oldest first: their ids, and the keys of their datasets. They are the latest
-    MAX_PEOPLE.
+    """Returns the keys of the datasets that a prior may be learnt from now, by subject, oldest first: those of the latest MAX_PEOPLE.
 
-    Of subjects with the same footage, there is the oldest one alone: whoever is left out must not be heard under another name.
+    Of several subjects with the same footage, the oldest alone is taken: a person who is left out for measuring must not be learnt from as
+    another subject.
     """
     there = Subject.dataset_key.is_not(None), Subject.trashed_until.is_(None)
     query = select(Subject.id, Subject.dataset_key, Subject.footage_sha256).where(*_MAY_IMPROVE, *there)
@@ -115,7 +115,7 @@ def renew(session: Session, row: LipPrior) -> bool:
 
 
 def release(session: Session, row: LipPrior) -> None:
-    """Puts a prior back that was not learnt, which is no fault of it: the attempt does not count."""
+    """Queues a prior again whose work was interrupted by something else, such as the end of its worker; the attempt does not count."""
     _update(session, *_fence(row), state="queued", attempt=LipPrior.attempt - 1)
 
 
@@ -136,7 +136,7 @@ def adopt(session: Session, row: LipPrior, people: dict[str, Any], figures: dict
 
 
 def reject(session: Session, row: LipPrior, people: dict[str, Any], figures: dict[str, Any]) -> bool:
-    """Ends a prior that is no better than the shipped one, or falls behind the one in use. Its figures stay, it does not.
+    """Ends a prior that is no better than the shipped one, or falls behind the one in use. The row keeps its figures; its file is not stored.
 
     Returns whether it belonged to this attempt.
     """
@@ -191,7 +191,7 @@ def due(session: Session) -> bool:
 
 
 def enforce(session: Session, store: ObjectStore) -> list[int]:
-    """Drops the priors in which somebody took part who does not allow it any more, and orders one of the others if one was in use.
+    """Drops the priors that were learnt from somebody who no longer allows it; if one of them was in use, orders one from the others.
 
     Returns:
         The versions that were dropped.
