@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,6 +51,12 @@ ENDS_APART_S = 2.0
 LEAP_S = 10.0
 """Leap of the times that ffmpeg takes for a new recording instead of a gap, s: its own default."""
 
+YUV_MATRICES = ("bt709", "smpte170m", "bt470bg")
+"""The matrices of SDR video, by ffmpeg's names; the last two are those of BT.601."""
+
+PLANAR = r"yuvj?4(20|22|44)p"
+"""Pixel formats with a plane for each of Y, U and V, whose colours have the full or half the resolution."""
+
 HDR = {"arib-std-b67": "HLG", "smpte2084": "PQ"}
 """Transfer functions of HDR video, by ffmpeg's name."""
 
@@ -70,6 +77,7 @@ class MediaInfo:
         pictures_s: time from the first picture to the end of the last one, s.
         video_stream: which of the video streams is used, from 0 on.
         untagged_hd: whether the pictures are YUV without a tagged matrix, in a size in which players take it for BT.709.
+        matrix: the matrix of pictures that are stored as planes of YUV, one of YUV_MATRICES; empty if they are stored otherwise.
         primaries: colour primaries; empty if untagged.
         transfer: transfer function, likewise; that of HDR is a key of HDR.
         full_range: whether black is 0 and white 255, instead of 16 and 235.
@@ -99,6 +107,7 @@ class MediaInfo:
     pictures_s: float = 0.0
     video_stream: int = 0
     untagged_hd: bool = False
+    matrix: str = ""
     primaries: str = ""
     transfer: str = ""
     full_range: bool = False
@@ -164,6 +173,7 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
         pictures_s=film.seconds,
         video_stream=chosen,
         untagged_hd=video.pixels.startswith(YUV) and not video.matrix and _is_hd(*video.stored),
+        matrix=_matrix(video),
         primaries=video.primaries,
         transfer=video.transfer,
         full_range=video.full_range,
@@ -188,6 +198,10 @@ def _refuse_by_head(path: str | Path) -> None:
     with Path(path).open("rb") as file:
         if kind := refused_kind(file.read(HEAD_BYTES)):
             raise NotMedia(f"The file is {kind}.", f"{ACCEPTED_MEDIA}.")
+def _matrix(video: VideoStream) -> str:
+    """See MediaInfo.matrix; untagged pictures have that of players and of ffmpeg."""
+    matrix = video.matrix or ("bt709" if _is_hd(*video.stored) else "smpte170m")
+    return matrix if re.match(PLANAR, video.pixels) and matrix in YUV_MATRICES else ""
 
 
 def continuing(part_s: float) -> list[str]:

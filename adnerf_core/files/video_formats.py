@@ -73,10 +73,12 @@ frame, and footage is also played backwards."""
 
 FOOTAGE = VideoFormat(
     format="mp4",
-    # Key frames are GOP_FRAMES apart, also at cuts, and without B-frames every frame is decoded from earlier ones alone.
+    # Key frames are GOP_FRAMES apart, also at cuts, and without B-frames every frame is decoded from earlier ones alone. The pictures are
+    # the same with CABAC (`coder` 1), which saves 6 % of the bytes and takes twice as long to decode.
     video={
         "c:v": "libx264",
         "preset": "superfast",
+        "coder": 0,
         "crf": 14,
         "g": GOP_FRAMES,
         "keyint_min": GOP_FRAMES,

@@ -21,6 +21,9 @@ SCRATCH_LAYOUT = 5
 RECORDS = ("media", "survey", "track", "pose", "parse", "align", "torso", "plate")
 """The records of the stages, in order; the first is that of the probe."""
 
+FRAMES_AHEAD = 4
+"""Frames that a thread of a stage computes ahead of the next one: enough that an uneven frame stops neither."""
+
 StageProgress = Callable[[float, float], None]
 """Called by a stage with what is done and the total."""
 

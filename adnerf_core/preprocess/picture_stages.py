@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import cv2
@@ -12,12 +13,13 @@ import numpy as np
 from adnerf_core.config import FPS
 from adnerf_core.files.images import read_gray, read_rgb, write_rgb
 from adnerf_core.preprocess import background, footage_report, segmentation
-from adnerf_core.preprocess.context import PreprocessContext, StageProgress
+from adnerf_core.preprocess.context import FRAMES_AHEAD, PreprocessContext, StageProgress
 from adnerf_core.preprocess.covered import LowerFace, covered, fixed_share
 from adnerf_core.preprocess.footage_report import LeftOut
 from adnerf_core.preprocess.takes import Span
 from adnerf_core.preprocess.torso_tracking import head_similarity, track_torso
 from adnerf_core.preprocess.tracking_stages import require_time
+from adnerf_core.threads import ahead
 
 TORSO_MASK, TORSO_MARGIN = 200, 9
 """Mask value above which a pixel belongs to the torso for sure, and the size of the erosion, px, that keeps features away from
@@ -49,14 +51,16 @@ def parse(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         numbers = _valid_in(take, arrays["valid"]).tolist()
         if not numbers:
             continue
-        for k, mask in zip(
-            numbers, segmentation.segment_frames(pictures(numbers), arrays["jaw"][numbers], numbers), strict=True
-        ):
-            write_rgb(work.mask(k), mask)
-            shares.append(cv2.mean(mask)[:2])
-            x, y = arrays["landmarks"][k, :, :2].clip(0, size - 1).astype(int).T
-            seen.append(mask[y, x, 0].mean() / 255)
-            progress(len(shares), len(frames))
+        # One thread reads and segments, one refines the masks, and this one stores them.
+        read = ahead(pictures(numbers), FRAMES_AHEAD)
+        masks = ahead(segmentation.segment_frames(read, arrays["jaw"][numbers], numbers), FRAMES_AHEAD)
+        with closing(read), closing(masks):
+            for k, mask in zip(numbers, masks, strict=True):
+                write_rgb(work.mask(k), mask)
+                shares.append(cv2.mean(mask)[:2])
+                x, y = arrays["landmarks"][k, :, :2].clip(0, size - 1).astype(int).T
+                seen.append(mask[y, x, 0].mean() / 255)
+                progress(len(shares), len(frames))
     area = np.sum(shares, axis=1)
     empty = (np.array(seen) < MIN_FACE_COVERAGE) | (area < MIN_AREA * np.median(area))
     shown = np.array(colors)[~empty]

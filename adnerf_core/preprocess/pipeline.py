@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from adnerf_core.config import PreprocessConfig
@@ -81,16 +83,31 @@ def preprocess(
         _clear(work.out)
         write_json(work.record("inputs"), begun)
     try:
-        for name, stage in STAGES.items():
-            if not work.record(name).exists():
-                start = time.perf_counter()
-                results = stage(work, partial(progress, name))
-                write_json(work.record(name), results | {f"{name}_s": round(time.perf_counter() - start, 2)})
+        with _single_threaded_opencv():
+            for name, stage in STAGES.items():
+                if not work.record(name).exists():
+                    start = time.perf_counter()
+                    results = stage(work, partial(progress, name))
+                    write_json(work.record(name), results | {f"{name}_s": round(time.perf_counter() - start, 2)})
     except AdnerfError:
         write_json(work.out / "footage.json", footage_report.footage(work.facts()))
         raise
     _publish(work, inputs)
     return SubjectDataset(work.out)
+
+
+@contextmanager
+def _single_threaded_opencv() -> Iterator[None]:
+    """Lets OpenCV compute in the calling threads alone while the block runs: its own threads spin while they wait for work.
+
+    The stages share their work among threads by frames instead.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _publish(work: PreprocessContext, inputs: dict[str, Any]) -> None:

@@ -31,7 +31,7 @@ from adnerf_core.files.images import TRAINING_QUALITY, write_rgb
 from adnerf_core.files.run_dir import atomic
 from adnerf_core.files.video_formats import footage_size
 from adnerf_core.preprocess import av_sync, expression, footage_check, footage_report, segmentation
-from adnerf_core.preprocess.context import PreprocessContext, StageProgress
+from adnerf_core.preprocess.context import FRAMES_AHEAD, PreprocessContext, StageProgress
 from adnerf_core.preprocess.face_path import FacePath
 from adnerf_core.preprocess.footage_report import LeftOut
 from adnerf_core.preprocess.head_pose import estimate_head_poses
@@ -39,6 +39,7 @@ from adnerf_core.preprocess.offscreen_sound import offscreen, silenced, still_li
 from adnerf_core.preprocess.orientation import quarter_turns
 from adnerf_core.preprocess.people import crop_in_footage
 from adnerf_core.preprocess.speaking import speaking_face
+from adnerf_core.threads import ahead
 
 MAX_AWAY_S = 2.0
 """Longest time that the face is missing, s, that a message does not name if too little is left."""
@@ -145,17 +146,18 @@ def track_face(work: PreprocessContext, progress: StageProgress) -> dict[str, An
             pictures = islice(frames, take.first - at, take.end - at)
             tracker = load_tracker(work.config.tracker, work.config.tracker_model)
             tracker = path.only(tracker, take.first, list(take) in facts["crowded"])
-            for k, (frame, points, frame_flow) in enumerate(track(pictures, tracker), take.first):
-                progress(k + 1, total)
-                if not np.isfinite(points[0, 0]):
-                    left_out[k] = LeftOut.NO_FACE
-                elif np.mean((points[:, :2] < 0) | (points[:, :2] > size)) > MAX_OUTSIDE / 2:
-                    left_out[k] = LeftOut.EDGE
-                else:
-                    landmarks[k], flow[k] = points, frame_flow
-                    write_rgb(work.frame(k), frame, quality=TRAINING_QUALITY, full_chroma=True)
-                    if (k - take.first) % SHARPNESS_INTERVAL == 0:
-                        appearance.append(footage_report.face_appearance(frame, points))
+            with closing(ahead(track(pictures, tracker), FRAMES_AHEAD)) as tracked:  # while pictures are stored
+                for k, (frame, points, frame_flow) in enumerate(tracked, take.first):
+                    progress(k + 1, total)
+                    if not np.isfinite(points[0, 0]):
+                        left_out[k] = LeftOut.NO_FACE
+                    elif np.mean((points[:, :2] < 0) | (points[:, :2] > size)) > MAX_OUTSIDE / 2:
+                        left_out[k] = LeftOut.EDGE
+                    else:
+                        landmarks[k], flow[k] = points, frame_flow
+                        write_rgb(work.frame(k), frame, quality=TRAINING_QUALITY, full_chroma=True)
+                        if (k - take.first) % SHARPNESS_INTERVAL == 0:
+                            appearance.append(footage_report.face_appearance(frame, points))
             at = take.end
     require_time(work, np.isfinite(landmarks[:, 0, 0]), left_out)
     height = np.linalg.norm(landmarks[:, CHIN, :2] - landmarks[:, FOREHEAD_TOP, :2], axis=1)
