@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,7 @@ from adnerf_core.data.region_labels import NECK_DEPTH, region_labels
 from adnerf_core.face.lip_region import lower_face
 from adnerf_core.files.images import resize
 from adnerf_core.rendering.dilation import dilate
+from adnerf_core.threads import usable_cores
 
 HEAD_BOX_MARGIN = 0.2
 """Margin of the head's box around the head's mask, head units: the box also holds some background, so that the outline is learned."""
@@ -95,15 +98,20 @@ class TrainingFrames:
         self.close_up_corners = torch.from_numpy(corners).to(device)
         self.close_ups = torch.empty((len(numbers), rows, cols, 3), dtype=torch.uint8, device=device)
         boxes = np.empty((len(numbers), 4, 4), np.float32)
-        for i, number in enumerate(numbers.tolist()):
+
+        def read(i: int) -> None:
+            number, (top, left) = int(numbers[i]), corners[i]
             mask, picture = dataset.mask(number, size), dataset.picture(number, stored_size)
-            top, left = corners[i]
             self.images[i] = torch.from_numpy(resize(picture, size)).to(device)
             self.close_ups[i] = torch.from_numpy(picture[top : top + rows, left : left + cols]).to(device)
             self.masks[i] = torch.from_numpy(mask).to(device)
             self.labels[i] = torch.from_numpy(region_labels(mask, unit)).to(device)
             region = regions[i] / self.close_up_scale
             boxes[i] = [_head_box(mask, unit), *face_boxes(dataset, track, number, size), region]
+
+        with ThreadPoolExecutor(usable_cores(), "frames") as pool:  # OpenCV decodes without Python's lock
+            for _ in pool.map(read, range(len(numbers))):  # raises what a thread has raised
+                pass
         self.boxes = torch.from_numpy(boxes.clip(0, size)).to(device)
         self.torso_region = _torso_region(self.masks)
 
