@@ -10,6 +10,8 @@ import pytest
 
 from adnerf_core.errors import NoAudio, NotMedia, NoVideo
 from adnerf_core.files import ffmpeg
+from adnerf_core.files.footage_reader import FootageReader
+from adnerf_core.files.yuv import planes
 from tests.adnerf_core.files.clock import beep_start, clip, run_ffmpeg, times
 
 
@@ -201,3 +203,31 @@ def test_footage_that_is_scaled_has_square_pixels_in_the_size_that_is_stored(tmp
     assert len(list(ffmpeg.read_frames(source, size=(64, 2), footage=stored, exact=False))) == 2
     info = ffmpeg.probe(stored)
     assert (info.width, info.height) == (1920, 90)
+
+
+def test_colours_without_tags_keep_what_rgb_does_not_hold_in_the_footage_and_are_right_in_rgb(tmp_path):
+    """Strong reds of BT.601 lie outside 0..255 in RGB; ffmpeg's scaler cuts them off on the way to BT.709."""
+    raw, source, stored = (tmp_path / name for name in ("raw", "source.mkv", "footage.mp4"))
+    stored_as = np.array([160.0, 95.0, 225.0])
+    raw.write_bytes(b"".join(bytes([int(v)]) * n for v, n in zip(stored_as, (64 * 48, 32 * 24, 32 * 24), strict=True)))
+    shape = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "64x48", "-r", "25"]
+    run_ffmpeg(*shape, "-i", raw, "-c:v", "ffv1", source)
+    red, green, blue = _rgb(stored_as, 0.299, 0.114)
+    (shown,) = ffmpeg.read_frames(source, footage=stored)
+    assert np.abs(shown.astype(float) - np.clip([red, green, blue], 0, 255)).max() <= 1
+    assert red > 300
+    luma = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    expected = [
+        16 + luma * 219 / 255,
+        128 + (blue - luma) * 224 / 255 / 1.8556,
+        128 + (red - luma) * 224 / 255 / 1.5748,
+    ]
+    _, kept = next(FootageReader(stored, 64, 48, 1).read([0], planar=True))
+    assert np.abs([plane.mean() for plane in planes(kept)] - np.clip(expected, 0, 255)).max() < 2
+
+
+def _rgb(yuv, red_weight, blue_weight):
+    """R, G and B of a colour in YUV, limited range, without clipping."""
+    y, u, v = (yuv - [16, 128, 128]) * 255 / [219, 224, 224]
+    red, blue = y + 2 * (1 - red_weight) * v, y + 2 * (1 - blue_weight) * u
+    return red, (y - red_weight * red - blue_weight * blue) / (1 - red_weight - blue_weight), blue
