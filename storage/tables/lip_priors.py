@@ -242,6 +242,11 @@ def use(session: Session, version: int) -> None:
 
 def drop(session: Session, store: ObjectStore, version: int) -> None:
     """Deletes a prior, or ends the work on it; its row stays, without the people. Raises LipPriorRefused."""
+    if version == SHIPPED:
+        raise LipPriorRefused(
+            f"Version {SHIPPED} is the shipped prior, which is always there.",
+            f"Let trainings start from it: adnerf prior use {SHIPPED}.",
+        )
     _drop(session, store, get(session, version))
 
 

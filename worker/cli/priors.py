@@ -69,7 +69,8 @@ def drop(version: Version, data_dir: DataDir = None) -> None:
     with operator_database(data_dir) as (database, settings):
         with database.session() as session:
             lip_priors.drop(session, open_store(settings), version)
-        print(f"Version {version} is dropped.")
+            start = _start(session)
+        print(f"Version {version} is dropped. {start}")
 
 
 def _start(session: Session) -> str:

@@ -29,3 +29,9 @@ def test_the_list_ends_with_what_trainings_start_from(settings, capsys):
         assert "instead of version 1: one of its people may not be learnt from any more" in told()
         assert main(["prior", "use", "0", "--data-dir", str(settings.data_dir)]) == 0
         assert capsys.readouterr().out == "Trainings start from the shipped prior.\n"
+        version_dropped = ["prior", "drop", str(version), "--data-dir", str(settings.data_dir)]
+        assert main(version_dropped) == 0
+        assert capsys.readouterr().out == "Version 1 is dropped. Trainings start from the shipped prior.\n"
+        version_dropped[2] = "0"
+        assert main(version_dropped) == 1
+        assert "shipped prior, which is always there" in capsys.readouterr().err
