@@ -7,6 +7,7 @@ gain that restores the amplitude of the lips (docs/decisions/0016-sound-to-lips.
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -109,8 +110,9 @@ def train_encoder(
     initial = copy.deepcopy(encoder.state_dict())
     average = fit(encoder, data, train_mask, steps, seed, progress)
     weight = PRETRAINED_WEIGHT if from_pretrained else 0.0
-    encoder.load_state_dict({name: value.lerp(initial[name], weight) for name, value in average.state_dict().items()})
+    encoder.load_state_dict(average.state_dict())
     encoder.requires_grad_(False)
+    interpolate(encoder, initial, weight)
     validation = cross_validate(encoder, data, train_mask)
     encoder.gain.copy_(calibrate(validation))
     progress("audio", steps, steps)
@@ -165,6 +167,11 @@ def fit(
         for averaged, new in zip(average.parameters(), encoder.parameters(), strict=True):
             averaged.lerp_(new.detach(), 1 - decay)
     return average
+
+
+def interpolate(encoder: AudioEncoder, others: Mapping[str, Tensor], weight: float) -> None:
+    """Moves the weights of `encoder`, in place, towards those of another one: by 0 (not at all) to 1 (all the way)."""
+    encoder.load_state_dict({name: value.lerp(others[name], weight) for name, value in encoder.state_dict().items()})
 
 
 def standardize(encoder: AudioEncoder, features: Float[Tensor, "steps width"]) -> None:

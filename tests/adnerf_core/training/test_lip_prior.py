@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from adnerf_core.audio.encoder import AudioEncoder
+from adnerf_core.audio.encoder import AudioEncoder, select
+from adnerf_core.audio.features import streams
 from adnerf_core.audio.pretrained_encoder import FILES, check_prior, load_pretrained, serialize_prior
-from adnerf_core.audio.windows import STEPS_PER_FRAME
+from adnerf_core.audio.windows import STEPS_PER_FRAME, windows
 from adnerf_core.data.dataset import VERSION
 from adnerf_core.errors import NotReady
 from adnerf_core.face.lip_pca import LOWER_INNER, OUTER_HEIGHT, OUTER_WIDTH
 from adnerf_core.files.run_dir import write_json
 from adnerf_core.training import lip_prior
-from adnerf_core.training.lip_prior import FEATURES, learn_prior, leave_out_people, read_person
+from adnerf_core.training.lip_prior import FEATURES, Person, learn_prior, leave_out_people, read_person
 
 FRAMES, HELD_OUT = 250, 20
 
@@ -90,6 +91,18 @@ def test_a_prior_that_follows_only_half_of_the_people_better_is_not_better(worse
     assert told["better"] is better
 
 
+def test_a_share_of_the_shipped_weights_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(lip_prior, "STEPS", 10)
+    monkeypatch.setattr(lip_prior, "SHIPPED_WEIGHT", 1.0)
+    people = {str(seed): make_person(tmp_path / str(seed), seed) for seed in range(2)}
+    found = learn_prior(people, tmp_path / "prior.safetensors")
+    assert found["after"] == found["before"]
+    for layer in FILES:
+        assert torch.equal(
+            load_pretrained(layer, tmp_path / "prior.safetensors").last.weight, load_pretrained(layer).last.weight
+        )
+
+
 def test_one_person_is_too_few(tmp_path):
     with pytest.raises(NotReady, match="1 of 2 datasets"):
         people = {"one": make_person(tmp_path / "one", 1), "none": tmp_path / "none"}
@@ -122,3 +135,25 @@ def test_trainings_do_not_start_from_a_prior_of_another_form(tmp_path):
         path.write_bytes(content)
         with pytest.raises(NotReady, match="is no prior of lips"):
             check_prior(path)
+
+
+@pytest.mark.parametrize("late", [-5, 0, 7])
+def test_lips_are_learnt_from_in_time_with_their_sound(tmp_path, late):
+    """And those that are in time stay where they are."""
+    person = read_person(make_person(tmp_path / "one", 1))
+    shipped = {layer: load_pretrained(layer) for layer in FILES}
+    told = sum(
+        encoder.member_codes(windows(select(person.features, stream), torch.arange(len(person.distances))))[
+            ..., 0
+        ].mean(1)
+        for encoder, stream in zip(shipped.values(), streams(FEATURES, 200), strict=False)
+    )
+    known = person.distances[:, 0].isfinite()
+    early = person.distances.clone()
+    early[known, 0] = told[known]  # the mouth does what the shipped encoders say
+    moved = early.roll(-late, 0)
+    moved[-lip_prior.MAX_LAG :] = torch.nan
+    in_time = lip_prior.put_in_time(Person(person.features, moved), shipped).distances
+    both = in_time[:, 0].isfinite()
+    assert both.sum() > 150
+    torch.testing.assert_close(in_time[both, 0], told[both])
