@@ -24,6 +24,9 @@ LEAKY_SLOPE = 0.02
 HALF_WEIGHT_S = 260.0
 """Seconds of speech with which the encoder of the spectrum gets the weight 1/2. For 46 s of footage, .15 follows the own voice as well
 as .2 does, and others a little better (docs/fidelity.md); t / (t + 260 s) gives .15."""
+LEARNT_HALF_WEIGHT_S = 900.0
+"""The same if the other encoders start from a learnt prior of lips, which makes them better for other voices: .05 for 46 s. With .15 the
+lips have .80 and .77 of other people's amplitude (two seeds), with .05 .84 and .81, and follow them a little better (docs/fidelity.md)."""
 
 
 class AudioEncoder(nn.Module):
@@ -105,9 +108,14 @@ class MultiStreamEncoder(nn.Module):
         """Weight of the last encoder in the mean, 0..1. The others share the rest equally."""
         return self.share
 
-    def set_spectrum_weight(self, seconds: float) -> None:
-        """Sets the weight of the last encoder for `seconds` of speech in training: t / (t + HALF_WEIGHT_S)."""
-        self.share.fill_(seconds / (seconds + HALF_WEIGHT_S))
+    def set_spectrum_weight(self, seconds: float, *, learnt: bool = False) -> None:
+        """Sets the weight of the last encoder: t / (t + HALF_WEIGHT_S), or with LEARNT_HALF_WEIGHT_S.
+
+        Args:
+            seconds: t, the speech in training.
+            learnt: whether the others start from a learnt prior of lips.
+        """
+        self.share.fill_(seconds / (seconds + (LEARNT_HALF_WEIGHT_S if learnt else HALF_WEIGHT_S)))
 
     def forward(self, windows: Float[Tensor, "n steps width"]) -> Float[Tensor, "n code"]:
         """Predicts lip codes, in standard deviations, for the middle of `windows`."""

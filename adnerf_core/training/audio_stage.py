@@ -62,10 +62,10 @@ def train_audio_encoders(
     features, codes, frames = (
         torch.from_numpy(values).to(device) for values in (dataset.features(), lip_codes, trained)
     )
-    encoders.set_spectrum_weight(len(trained) / FPS)
     distances = torch.from_numpy(mouth_distances(track.canonical_landmarks[trained])).float().to(device)
     layers = pretrained_encoder.LAYERS.get(name, ())
     used = config.lip_prior.stem if layers and config.lip_prior else None
+    encoders.set_spectrum_weight(len(trained) / FPS, learnt=used is not None)
     count, spectrum_width = len(encoders.streams), feature_class(name).spectrum_width
 
     def train_one(number: int, report: Callable[[float], None]) -> dict[str, float]:

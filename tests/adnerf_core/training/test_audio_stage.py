@@ -47,6 +47,7 @@ def test_each_layer_has_an_encoder_that_starts_from_its_pretrained_one(name, toy
     again, config = MultiStreamEncoder(streams(name, width), 6), config.model_copy(update={"lip_prior": prior})
     train_audio_encoders(again, dataset, track, codes, config, run, silent)
     assert run.lip_prior() == "3-1-ab"
+    assert 0 < again.spectrum_weight < encoders.spectrum_weight
     assert torch.equal(again.encoders[0].last.weight, encoders.encoders[0].last.weight)
     prior.write_bytes(prior.read_bytes()[:-1])
     with pytest.raises(NotReady, match="no prior of lips"):
