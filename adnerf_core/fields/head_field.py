@@ -11,11 +11,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from adnerf_core.config import FieldConfig
-from adnerf_core.fields.mouth_planes import MouthPlanes
+from adnerf_core.fields.mouth_planes import MouthPlanes, window
 from adnerf_core.fields.plane_encoding import PlaneEncoding
 
 UPPER_FACE = 5
 """Number of components of the condition that describe the upper face: openness of each eye, height of the brows, gaze (x, y)."""
+EYES = 2
+"""The first components of UPPER_FACE: the openness of each eye."""
+USUAL_OPENNESS = 0.7
+"""Openness of both eyes away from the lids, whatever it is in a frame: the median of the reference clip (0.75 and 0.66)."""
 WARP_RESOLUTION = 40
 """Texels along a side of the displacement planes. A texel is about 0.07 head units wide; skin moves smoothly, so finer planes would only
 add noise. Unmeasured."""
@@ -33,16 +37,20 @@ class HeadField(nn.Module):
         g_lips(y) = sigmoid((nose - y) / softness),    g_upper(y) = 1 - g_lips(y)
 
     The lip code acts below the middle of the nose; eyes and brows act above it. Hair and forehead therefore stay still while the person
-    speaks (ER-NeRF's attention by location, with a fixed gate). Each component k_j of the condition first displaces points in x and y
-    by its own learned plane W_j:
+    speaks (ER-NeRF's attention by location, with a fixed gate). The openness of the eyes acts around the eyes alone, where the window
+    w(x, y) of their box is not 0: elsewhere the eyes count as open. A blink, which few frames of training show, would tear the hair.
 
-        (x', y') = (x, y) + sum_p g_p(y) sum_{j in p} k_j W_j(x, y),    p in {lips, upper}.
+        g_eyes(x, y) = w(x, y) g_upper(y),    k_eyes = openness - 0.7,    k_upper = (0.7, 0.7, brows, gaze).
+
+    Each component k_j of the condition first displaces points in x and y by its own learned plane W_j:
+
+        (x', y') = (x, y) + sum_p g_p(x, y) sum_{j in p} k_j W_j(x, y),    p in {lips, upper, eyes}.
 
     A small network alone would blend two mouth shapes; moving the points keeps the edges of lips and lids sharp.
 
     The displaced point is looked up in the feature planes and decoded by a network with one hidden layer:
 
-        h = relu(A [P_xy(x', y'), P_xz(x', z), P_yz(y', z), g_lips k_lips, g_upper k_upper] + a)
+        h = relu(A [P_xy(x', y'), P_xz(x', z), P_yz(y', z), g_lips k_lips, g_upper k_upper + g_eyes (k_eyes, 0)] + a)
         (s, f) = B h + b,    sigma = 40 softplus(s - 5).
 
     At the mouth, the features of MouthPlanes at (x, y), before the displacement, are inputs as well.
@@ -52,9 +60,15 @@ class HeadField(nn.Module):
     """
 
     nose: Tensor
+    eyes: Tensor | None
 
     def __init__(
-        self, config: FieldConfig, nose: float, soft: float, mouth: tuple[float, float, float, float] | None = None
+        self,
+        config: FieldConfig,
+        nose: float,
+        soft: float,
+        mouth: tuple[float, float, float, float] | None = None,
+        eyes: tuple[float, float, float, float] | None = None,
     ):
         """Makes a fresh field.
 
@@ -63,6 +77,7 @@ class HeadField(nn.Module):
             nose: height y of the middle of the nose, box units.
             soft: softness of the gate there, box units.
             mouth: centre (x, y) and half sides (x, y) of the mouth's box, box units; None in older subjects, which have no MouthPlanes.
+            eyes: the same of what the lids move; None in older subjects, whose lids act on all that is above the nose.
         """
         super().__init__()
         self.lip_code = config.lip_code
@@ -82,6 +97,8 @@ class HeadField(nn.Module):
             torch.zeros(1, 2 * condition, WARP_RESOLUTION, WARP_RESOLUTION)
         )  # W: all x, then all y
         self.register_buffer("nose", torch.tensor([nose, soft]))
+        # The box belongs to the geometry of the scene, and not to the weights.
+        self.register_buffer("eyes", torch.tensor(eyes) if eyes else None, persistent=False)
 
     def forward(
         self,
@@ -102,15 +119,17 @@ class HeadField(nn.Module):
         """
         x, y, z = (axis.contiguous() for axis in points.unbind(-1))
         lower = torch.sigmoid((self.nose[0] - y) / self.nose[1])
-        gates = torch.stack([lower, 1 - lower])
-        shift = (self._displacement(x, y, condition, frame_index) * gates[:, None]).sum(0)
-        lips = self._split_condition(condition, 1)[0]
-        mouth = [] if self.mouth is None else [self.mouth(x, y, lips, frame_index)]
+        gates = [lower, 1 - lower]
+        if self.eyes is not None:
+            gates.append(window((x - self.eyes[0]) / self.eyes[2], (y - self.eyes[1]) / self.eyes[3]) * gates[1])
+        groups = self._groups(condition)
+        shift = (self._displacement(x, y, groups, frame_index) * torch.stack(gates)[:, None]).sum(0)
+        mouth = [] if self.mouth is None else [self.mouth(x, y, groups[0], frame_index)]
         x, y = x + shift[0], y + shift[1]
         xy = torch.stack([x, y], -1)[None]
         xz_yz = torch.stack([torch.stack([x, z], -1), torch.stack([y, z], -1)])
         features = [*self.front(xy), *self.sides(xz_yz), *mouth]
-        hidden = self._hidden(features, lower, condition, frame_index)
+        hidden = self._hidden(features, gates, groups, frame_index)
         density, features = torch.addmm(self.second.bias[:, None], self.second.weight, hidden).split(
             [1, len(self.second.bias) - 1]
         )
@@ -122,42 +141,54 @@ class HeadField(nn.Module):
             if planes is not None:
                 planes.add_roughness_gradient(weight)
 
+    def _groups(self, condition: Float[Tensor, "frames condition"]) -> list[Float[Tensor, "frames _"]]:
+        """Returns k_lips, k_upper and, if the eyes have a box, k_eyes."""
+        lips, upper = condition.split([self.lip_code, UPPER_FACE], 1)
+        if self.eyes is None:
+            return [lips, upper]
+        eyes, others = upper.split([EYES, UPPER_FACE - EYES], 1)
+        return [lips, torch.cat([torch.full_like(eyes, USUAL_OPENNESS), others], 1), eyes - USUAL_OPENNESS]
+
+    def _of_groups(self, values: Tensor, axis: int) -> list[Tensor]:
+        """Returns the parts of values, one for each component of the condition, that belong to the groups of _groups."""
+        parts = [values.narrow(axis, 0, self.lip_code), values.narrow(axis, self.lip_code, UPPER_FACE)]
+        return parts if self.eyes is None else [*parts, values.narrow(axis, self.lip_code, EYES)]
+
     def _hidden(
         self,
         features: list[Float[Tensor, "_ points"]],
-        lower: Float[Tensor, " points"],
-        condition: Float[Tensor, "frames condition"],
+        gates: list[Float[Tensor, " points"]],
+        groups: list[Float[Tensor, "frames _"]],
         frame_index: Int[Tensor, " points"] | None,
     ) -> Float[Tensor, "hidden points"]:
         """Returns h.
 
         A_l g k_l + A_u (1 - g) k_u = (A_l k_l - A_u k_u) g + A_u k_u: of each frame, the gate g and a 1 for its points replace the
-        condition's numbers as inputs. Of a single frame, the 1 belongs to the bias.
+        condition's numbers as inputs, with the eyes' gate as a third input. Of a single frame, the 1 belongs to the bias.
         """
-        width = self.first.in_features - condition.shape[1]
-        of_planes, of_condition = self.first.weight.split([width, condition.shape[1]], 1)
-        lips, upper = (
-            weights @ numbers.T
-            for weights, numbers in zip(
-                self._split_condition(of_condition, 1), self._split_condition(condition, 1), strict=True
-            )
+        width = self.first.in_features - self.lip_code - UPPER_FACE
+        of_planes, of_condition = self.first.weight.tensor_split([width], 1)
+        lips, upper, *eyes = (
+            weights @ numbers.T for weights, numbers in zip(self._of_groups(of_condition, 1), groups, strict=True)
         )
+        lower, _, *around_eyes = gates
         bias = self.first.bias[:, None]
         if frame_index is None:
-            weights, inputs, bias = [lips - upper], [lower[None]], bias + upper
+            weights, bias = [lips - upper, *eyes], bias + upper
+            inputs = [gate[None] for gate in (lower, *around_eyes)]
         else:
-            own = (frame_index == torch.arange(len(condition), device=lower.device)[:, None]).to(lower.dtype)
-            weights, inputs = [lips - upper, upper], [own * lower, own]
+            own = (frame_index == torch.arange(len(groups[0]), device=lower.device)[:, None]).to(lower.dtype)
+            weights, inputs = [lips - upper, upper, *eyes], [own * lower, own, *(own * gate for gate in around_eyes)]
         return torch.addmm(bias, torch.cat([of_planes, *weights], 1), torch.cat([*features, *inputs])).relu_()
 
     def _displacement(
         self,
         x: Float[Tensor, " points"],
         y: Float[Tensor, " points"],
-        condition: Float[Tensor, "frames condition"],
+        groups: list[Float[Tensor, "frames _"]],
         frame_index: Int[Tensor, " points"] | None,
     ) -> Float[Tensor, "gates axes points"]:
-        """Returns sum_j k_j W_j(x, y) of the lips and of the upper face, before the gates.
+        """Returns sum_j k_j W_j(x, y) of each group, before the gates.
 
         The planes W_j are summed once for each frame, before points are looked up, because a batch has many points but few frames. The
         sums are stacked vertically, so one look-up reads the points of all frames.
@@ -165,22 +196,16 @@ class HeadField(nn.Module):
         planes = self.warp.view(2, -1, WARP_RESOLUTION, WARP_RESOLUTION)
         sums = [
             torch.einsum("mn,anrc->amrc", numbers, plane)
-            for numbers, plane in zip(
-                self._split_condition(condition, 1), self._split_condition(planes, 1), strict=True
-            )
+            for numbers, plane in zip(groups, self._of_groups(planes, 1), strict=True)
         ]
-        stacked = torch.cat(sums).view(1, 4, -1, WARP_RESOLUTION)
+        stacked = torch.cat(sums).view(1, 2 * len(groups), -1, WARP_RESOLUTION)
         # Points are clamped to half a texel inside the plane: further out, interpolation would read the next frame's plane.
         limit = 1 - 1 / WARP_RESOLUTION
         x, y = x.clamp(-limit, limit), y.clamp(-limit, limit)
         if frame_index is not None:
-            y = (2 * frame_index + 1 + y) / len(condition) - 1
+            y = (2 * frame_index + 1 + y) / len(groups[0]) - 1
         grid = torch.stack([x, y], -1)[None, None]
-        return F.grid_sample(stacked, grid, padding_mode="border", align_corners=False).view(2, 2, -1)
-
-    def _split_condition(self, values: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-        """Splits values, one for each component of the condition, into those of the lips and those of the upper face."""
-        return values.split([self.lip_code, UPPER_FACE], axis)
+        return F.grid_sample(stacked, grid, padding_mode="border", align_corners=False).view(len(groups), 2, -1)
 
 
 class ColorDecoder(nn.Module):

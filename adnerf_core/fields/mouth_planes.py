@@ -15,6 +15,11 @@ WINDOW_EDGE = 0.25
 """Share of the box's half side over which the features fade out, so that the box has no visible edge."""
 
 
+def window(u: Float[Tensor, " points"], v: Float[Tensor, " points"]) -> Float[Tensor, " points"]:
+    """Returns 1 inside a box, 0 outside, and a ramp of WINDOW_EDGE within its sides, which are at -1 and 1 of (u, v)."""
+    return ((1 - torch.maximum(u.abs(), v.abs())) / WINDOW_EDGE).clamp(0, 1)
+
+
 class MouthPlanes(nn.Module):
     """Features on planes over the mouth, mixed by how wide it is open.
 
@@ -68,14 +73,14 @@ class MouthPlanes(nn.Module):
         weights = (1 - (place[:, None] - numbers).abs()).clamp(min=0)
         mixed = torch.einsum("fn,ncij->cfij", weights, self.planes).reshape(1, channels, -1, columns)
         u, v = (x - self.box[0]) / self.box[2], (y - self.box[1]) / self.box[3]
-        window = ((1 - torch.maximum(u.abs(), v.abs())) / WINDOW_EDGE).clamp(0, 1)
+        shown = window(u, v)
         # Points are clamped to half a texel inside the plane: further out, interpolation would read the next frame's plane.
         limit = 1 - 1 / rows
         u, v = u.clamp(-limit, limit), v.clamp(-limit, limit)
         if frame_index is not None:
             v = (2 * frame_index + 1 + v) / len(lips) - 1
         grid = torch.stack([u, v], -1)[None, None]
-        return F.grid_sample(mixed, grid, padding_mode="border", align_corners=False)[0, :, 0] * window
+        return F.grid_sample(mixed, grid, padding_mode="border", align_corners=False)[0, :, 0] * shown
 
     def add_roughness_gradient(self, weight: float) -> None:
         """Adds the gradient of weight * roughness, as PlaneEncoding does; neighbouring planes count as well."""

@@ -28,6 +28,7 @@ class SceneGeometry:
     hair: probability, 0..1, that hair hangs on the person's right and left shoulder.
     pose_mean, pose_std: of the head's pose (pose_angles) in the training frames.
     mouth: centre (x, y) and half sides (x, y) of the box in which the lips open, box units; None in older subjects.
+    eyes: the same of the box around the eyes and brows, in which the lids move; None in older subjects.
     """
 
     camera: Camera
@@ -39,6 +40,7 @@ class SceneGeometry:
     pose_mean: tuple[float, ...]
     pose_std: tuple[float, ...]
     mouth: tuple[float, float, float, float] | None = None
+    eyes: tuple[float, float, float, float] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values for JSON, which from_json reads."""

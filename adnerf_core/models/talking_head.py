@@ -92,7 +92,7 @@ class TalkingHead(nn.Module, TalkingHeadModel):
         self.march = march
         self.geometry = geometry
         self.audio = MultiStreamEncoder(streams, config.lip_code)
-        self.head = HeadField(config, geometry.nose, geometry.nose_soft, geometry.mouth)
+        self.head = HeadField(config, geometry.nose, geometry.nose_soft, geometry.mouth, geometry.eyes)
         self.decoder = ColorDecoder(config.ray_features)
         self.torso = TorsoField(config.torso_planes, config.channels)
         self.grid = DensityGrid(march.grid)

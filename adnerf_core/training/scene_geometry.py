@@ -11,7 +11,7 @@ from adnerf_core.cameras.cameras import Camera, pose_angles, project
 from adnerf_core.cameras.depth_plane import points_at_depth
 from adnerf_core.data.dataset import SubjectDataset, Track
 from adnerf_core.data.region_labels import NECK_DEPTH
-from adnerf_core.face.landmarks import EAR_LOBES, NOSE_BRIDGE, NOSE_TIP
+from adnerf_core.face.landmarks import BROW_POINTS, EAR_LOBES, NOSE_BRIDGE, NOSE_TIP
 from adnerf_core.face.lip_pca import LIPS
 from adnerf_core.models.base import SceneGeometry
 
@@ -29,6 +29,8 @@ NOSE_SOFTNESS = 0.06
 """Half-width of the transition between the regions of the sound and of the eyes at the middle of the nose, head units."""
 MOUTH_MARGIN = 0.15
 """Margin of the mouth's box around the lips, head units: its features fade out there."""
+EYES_MARGIN = 0.25
+"""Margin of the eyes' box around the brows and below the bridge of the nose, head units: it ends at the temples, before the hair."""
 MIN_ANGLE_STD, MIN_TRANSLATION_STD = 0.01, 0.02
 """Least standard deviations (rad, head units) by which pose codes are divided. If a head hardly moves, tracking noise would otherwise
 become a large code."""
@@ -67,6 +69,7 @@ def estimate_scene_geometry(dataset: SubjectDataset, track: Track, size: int) ->
         pose_mean=tuple(angles.mean(0).tolist()),
         pose_std=tuple(np.maximum(angles.std(0).numpy(), min_std).tolist()),
         mouth=mouth_box(track.canonical_landmarks[trained], center, half),
+        eyes=eyes_box(track.canonical_landmarks[trained], center, half),
     )
 
 
@@ -80,9 +83,21 @@ def mouth_box(
         center: (x, y) of the head's box, head units.
         half: its half sides, likewise.
     """
-    lips = landmarks[:, LIPS, :2]
-    low = np.nanpercentile(lips.min(1), 1, axis=0) - MOUTH_MARGIN
-    high = np.nanpercentile(lips.max(1), 99, axis=0) + MOUTH_MARGIN
+    return _box(landmarks[:, LIPS, :2], MOUTH_MARGIN, center, half)
+
+
+def eyes_box(
+    landmarks: Float[ndarray, "frames points 3"], center: Float[ndarray, 2], half: Float[ndarray, 2]
+) -> tuple[float, float, float, float]:
+    """Returns the box in which the lids move, around brows and bridge of the nose; arguments and result as of mouth_box."""
+    return _box(landmarks[:, [*BROW_POINTS, NOSE_BRIDGE], :2], EYES_MARGIN, center, half)
+
+
+def _box(
+    points: Float[ndarray, "frames points 2"], margin: float, center: Float[ndarray, 2], half: Float[ndarray, 2]
+) -> tuple[float, float, float, float]:
+    low = np.nanpercentile(points.min(1), 1, axis=0) - margin
+    high = np.nanpercentile(points.max(1), 99, axis=0) + margin
     return (*(((low + high) / 2 - center) / half).tolist(), *((high - low) / 2 / half).tolist())
 
 
