@@ -5,17 +5,20 @@ Images are [rows, cols, 3] uint8 RGB everywhere else.
 
 from __future__ import annotations
 
+import io
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from adnerf_core.errors import NotMedia, NotReady
+from adnerf_core.files.media_kinds import HEAD_BYTES, refused_kind
 from adnerf_core.files.run_dir import atomic
 
 MAX_IMAGE_PIXELS = 4096 * 4096
@@ -135,18 +138,44 @@ def read_background_image(path: Path | None) -> UInt8[np.ndarray, "rows cols 3"]
             "The background picture has far too many pixels.", "Scale it down to at most 4096x4096."
         ) from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
-        raise NotMedia("The background picture cannot be read.", "Send a PNG, JPEG or WebP file.") from error
+        raise NotMedia(_unreadable(path), "Send a PNG, JPEG or WebP file, whole and undamaged.") from error
+
+
+def _unreadable(path: Path) -> str:
+    """What is wrong with a picture that is no PNG, JPEG or WebP, or a damaged one: phones write HEIC, which people take for JPEG."""
+    with suppress(OSError), path.open("rb") as file:
+        kind = refused_kind(file.read(HEAD_BYTES))
+        if (
+            kind is not None
+            and kind.endswith(("image", "photograph"))
+            and not kind.startswith(("a PNG", "a JPEG", "a WebP"))
+        ):
+            return f"The background picture is {kind}."
+    return "The background picture cannot be read."
 
 
 def _as_shown(image: Image.Image) -> Image.Image:
-    """Converts a picture to RGB as viewers show it: upright, transparent parts before white, 16 bit as 8."""
-    image = ImageOps.exif_transpose(image)
+    """Converts a picture to RGB as viewers show it: upright, transparent parts before white, 16 bit as 8, colours as in sRGB."""
+    image = _in_srgb(ImageOps.exif_transpose(image))
     if image.mode.startswith("I"):  # 16 bit, whose conversion would cut off all beyond 255
         return Image.fromarray((np.asarray(image).clip(0, 65535) / 257 + 0.5).astype(np.uint8)).convert("RGB")
     if "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "RGBa", "La"):
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Converts the colours of a picture with a profile, such as Display P3 of phones or Adobe RGB of cameras; others stay as they are."""
+    profile = image.info.get("icc_profile")
+    mode = {"RGB": "RGB", "RGBA": "RGBA", "CMYK": "RGB"}.get(image.mode)
+    if not profile or mode is None:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        return ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode) or image
+    except (ImageCms.PyCMSError, OSError):  # a damaged profile, or one of another kind of colours: viewers ignore it
+        return image
 
 
 def _encode(suffix: str, image: UInt8[np.ndarray, "rows cols 3"], options: list[int] | None = None) -> bytes:

@@ -26,8 +26,9 @@ HEADER_TOLERANCE_S = 0.5
 """Difference between the header's and the measured duration up to which the header is taken, since it is the more precise one.
 A truncated file is off by more than that; rounding and the last packet's length are off by less."""
 
-COVERED = 0.5
-"""Share of the longest video stream that another one must last to be taken for the film: a thumbnail lasts a picture."""
+COVERED, MIN_RATE_SHARE = 0.5, 0.25
+"""Share of the longest video stream that another one must last to be taken for the film: a thumbnail lasts a picture. And share of the
+most pictures that it must have: slides beside a camera have one a second."""
 
 HD_WIDTH, HD_HEIGHT = 1280, 577
 """From either size on, px, untagged video is BT.709, as players have it: standard definition ends at 576 lines."""
@@ -37,6 +38,9 @@ RESTARTING = ("mpegts", "ogg")
 
 YUV = ("yuv", "nv", "uyvy", "p0")
 """Beginnings of the names of YUV's pixel formats."""
+
+WIDE_GAMUT = ("bt2020", "smpte431", "smpte432")
+"""Primaries of SDR video whose colours are converted: read as BT.709's, they would be pale. The last two are those of P3."""
 
 INTERLACED_ROWS, PROGRESSIVE_ROWS, INTERLACED_FPS = (400, 1088), 720, 31.0
 """Heights, px, and largest rate at which video may be interlaced: between 480 and 1080 lines, and something may be cut off, but never the
@@ -77,11 +81,12 @@ class MediaInfo:
         pictures_s: time from the first picture to the end of the last one, s.
         video_stream: which of the video streams is used, from 0 on.
         untagged_hd: whether the pictures are YUV without a tagged matrix, in a size in which players take it for BT.709.
-        matrix: the matrix of pictures that are stored as planes of YUV, one of YUV_MATRICES; empty if they are stored otherwise.
+        plane_matrix: the matrix of pictures that are stored as planes of YUV, one of YUV_MATRICES, the usual one if untagged; empty if they
+            are stored otherwise.
         primaries: colour primaries; empty if untagged.
         transfer: transfer function, likewise; that of HDR is a key of HDR.
         full_range: whether black is 0 and white 255, instead of 16 and 235.
-        planar_yuv: whether the pictures are stored as planes of YUV.
+        matrix: of the conversion to RGB, likewise.
         interlaced: whether the pictures consist of two fields, as they show, or else as the file says.
         fields: which field is the first, `tff` or `bff`, or `progressive`, as the pictures show it; empty if they do not tell, or are
             not looked at.
@@ -107,11 +112,11 @@ class MediaInfo:
     pictures_s: float = 0.0
     video_stream: int = 0
     untagged_hd: bool = False
-    matrix: str = ""
+    plane_matrix: str = ""
     primaries: str = ""
     transfer: str = ""
+    matrix: str = ""
     full_range: bool = False
-    planar_yuv: bool = False
     interlaced: bool = False
     fields: str = ""
     proprietary: bool = False
@@ -129,6 +134,11 @@ class MediaInfo:
     def hdr(self) -> str:
         """The kind of HDR, `HLG` or `PQ`; empty for SDR."""
         return HDR.get(self.transfer, "")
+
+    @property
+    def wide_gamut(self) -> bool:
+        """Whether the pictures are SDR with more colours than BT.709 has."""
+        return not self.hdr and self.primaries in WIDE_GAMUT
 
 
 def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> MediaInfo:
@@ -173,11 +183,11 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
         pictures_s=film.seconds,
         video_stream=chosen,
         untagged_hd=video.pixels.startswith(YUV) and not video.matrix and _is_hd(*video.stored),
-        matrix=_matrix(video),
+        plane_matrix=_plane_matrix(video),
         primaries=video.primaries,
         transfer=video.transfer,
+        matrix=video.matrix,
         full_range=video.full_range,
-        planar_yuv=video.pixels.startswith("yuv4"),
         interlaced=fields != PROGRESSIVE and (video.interlaced or bool(fields)),
         fields=fields,
         proprietary=video.proprietary,
@@ -198,8 +208,8 @@ def _refuse_by_head(path: str | Path) -> None:
     with Path(path).open("rb") as file:
         if kind := refused_kind(file.read(HEAD_BYTES)):
             raise NotMedia(f"The file is {kind}.", f"{ACCEPTED_MEDIA}.")
-def _matrix(video: VideoStream) -> str:
-    """See MediaInfo.matrix; untagged pictures have that of players and of ffmpeg."""
+def _plane_matrix(video: VideoStream) -> str:
+    """See MediaInfo.plane_matrix; untagged pictures have that of players and of ffmpeg."""
     matrix = video.matrix or ("bt709" if _is_hd(*video.stored) else "smpte170m")
     return matrix if re.match(PLANAR, video.pixels) and matrix in YUV_MATRICES else ""
 
@@ -261,10 +271,13 @@ def _count(
 
 def _film(videos: list[VideoStream], packets: list[Packets]) -> int:
     """Which video stream is the film: the one with the largest pictures among those that last. 0 without any."""
-    longest = max((each.seconds for each, _ in zip(packets, videos, strict=False)), default=0.0)
+    films = packets[: len(videos)]
+    longest = max((each.seconds for each in films), default=0.0)
+    most = max((each.count for each in films), default=0)
 
     def rank(index: int) -> tuple[bool, int]:
-        lasts = packets[index].count > 1 and packets[index].seconds >= COVERED * longest
+        seconds, count = films[index].seconds, films[index].count
+        lasts = count > 1 and seconds >= COVERED * longest and count >= MIN_RATE_SHARE * most
         return lasts, videos[index].width * videos[index].height
 
     return max(range(len(videos)), key=rank, default=0)
@@ -300,7 +313,7 @@ def _may_be_interlaced(video: VideoStream) -> bool:
     """Whether pictures may consist of fields: the file's headers say so, or their size and rate allow it."""
     (least, most), rows = INTERLACED_ROWS, video.stored[1]
     possible = least <= rows <= most and rows != PROGRESSIVE_ROWS and video.fps < INTERLACED_FPS
-    return video.pixels.startswith("yuv4") and (possible or video.interlaced)
+    return possible or video.interlaced
 
 
 def _is_hd(width: int, height: int) -> bool:

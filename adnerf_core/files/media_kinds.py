@@ -9,6 +9,10 @@ from __future__ import annotations
 HEAD_BYTES = 4096
 """How much of the start of a file is looked at: text without a control character is then text for sure."""
 
+H26X = (0x06, 0x09, 0x27, 0x67, 0x40, 0x46)
+"""First bytes of the units with which a bare H.264 or HEVC stream begins. A QuickTime file of more than 4 GB may begin like one, but for this
+byte, which is a letter there."""
+
 _SIGNATURES = {
     b"\x89PNG\r\n\x1a\n": "a PNG image",
     b"\xff\xd8\xff": "a JPEG image",
@@ -39,6 +43,21 @@ _SIGNATURES = {
     b"DSD ": "a DSD recording",
     b"wvpk": "a WavPack recording",
     b"MAC ": "a Monkey's Audio recording",
+    b"TTA1": "a True Audio recording",
+    b"Creative Voice File": "a VOC recording",
+    b"\x06\x0e\x2b\x34\x02\x05\x01\x01": "an MXF video of a broadcast camera",
+    b"FWS": "a Flash film",
+    b"CWS": "a Flash film",
+    b"YUV4MPEG2": "raw pictures (Y4M), which have no sound",
+    b"DKIF": "a bare video stream (IVF), which has no sound",
+    **dict.fromkeys(
+        (b"\0\0\0\1" + bytes([unit]) for unit in H26X), "a bare video stream (H.264 or HEVC), which has no sound"
+    ),
+    b"\0\0\1\xb3": "a bare MPEG video stream, which has no sound",
+    b"\x1f\x07\0": "a bare DV stream",
+    b"\xff\x0a": "a JPEG XL image",
+    b"\0\0\0\x0cJXL ": "a JPEG XL image",
+    b"\0\0\0\x0cjP": "a JPEG 2000 image",
 }
 """Kinds of files that are refused, by the bytes with which they begin."""
 _INNER_SIGNATURES = {

@@ -47,6 +47,10 @@ HDR_WHITE, HDR_PEAK, HDR_KNEE = 203, 1000 / 203, 0.75
 HLG and of most PQ video over it; and the part of white up to which nothing is changed. Brighter parts are compressed."""
 
 
+OTHER_MATRICES = ("ycgco", "ycgco-re", "ycgco-ro")
+"""Matrices that ffmpeg's scaler does not know, by ffmpeg's names: those of recordings of screens."""
+
+
 def read_frames(
     path: Path,
     *,
@@ -142,7 +146,7 @@ def _pictures(
     # picture of the file, this is the nearest one.
     shift = max(MIN_SHIFT_S, 0.5 / fps - 0.5 / info.fps) if info.fps else 0.0
     pictures = source[f"V:{info.video_stream}"]
-    if info.planar_yuv and info.fields != PROGRESSIVE and min(info.width, info.height) >= MIN_INTERLACED_EDGE:
+    if info.fields != PROGRESSIVE and min(info.width, info.height) >= MIN_INTERLACED_EDGE:
         # Where only the file tells, pictures that are not marked as interlaced pass through.
         found = {"parity": info.fields, "deint": "all"} if info.fields else {"deint": "interlaced"}
         pictures = pictures.filter("bwdif", mode="send_frame", **found)
@@ -151,31 +155,47 @@ def _pictures(
         .filter("fps", fps, start_time=start_s)
         .filter("setpts", "N/FRAME_RATE/TB")
     )
+    options: dict[str, str] = {}
     if info.hdr:
         pictures = _sdr(pictures, info)
-    options = {"in_color_matrix": "bt709"} if info.untagged_hd and not info.hdr else {}  # ffmpeg would take BT.601
+    elif info.wide_gamut or info.matrix in OTHER_MATRICES:
+        pictures = _bt709(pictures, info)
+    elif info.untagged_hd:
+        options["in_color_matrix"] = "bt709"  # ffmpeg would take BT.601
     return pictures.filter("scale", *size, flags=SCALING, **options)
 
 
 def _sdr(pictures: FilterableStream, info: MediaInfo) -> FilterableStream:
-    """Converts HDR pictures to RGB with BT.709's primaries and transfer function; a picture of paper stays as bright as in SDR.
-
-    Pictures larger than footage is kept are scaled down first, since the conversion is slow.
-    """
-    scale = min(1.0, FOOTAGE_EDGE / max(info.width, info.height))
-    if scale < 1:
-        pictures = pictures.filter("scale", *footage_size(info.width, info.height), flags=SCALING)
-    described = {
-        "transferin": info.transfer,
-        "primariesin": info.primaries or "bt2020",
-        "matrixin": "bt2020nc",
-        "rangein": "full" if info.full_range else "limited",
-    }
-    light = pictures.filter("zscale", transfer="linear", npl=HDR_WHITE, **described).filter("format", "gbrpf32le")
+    """Converts HDR pictures to RGB with BT.709's primaries and transfer function; a picture of paper stays as bright as in SDR."""
+    tagged = _tagged(pictures, info, "bt2020", "bt2020nc")
+    light = tagged.filter("zscale", transfer="linear", npl=HDR_WHITE).filter("format", "gbrpf32le")
     toned = light.filter("zscale", primaries="bt709").filter(
         "tonemap", "mobius", param=HDR_KNEE, desat=0, peak=HDR_PEAK
     )
     return toned.filter("zscale", transfer="bt709", range="full").filter("format", "gbrp")
+
+
+def _bt709(pictures: FilterableStream, info: MediaInfo) -> FilterableStream:
+    """Converts SDR pictures to RGB with BT.709's primaries; colours that it does not have become the nearest ones."""
+    tagged = _tagged(pictures, info, "bt709", "bt709")
+    converted = tagged.filter("zscale", matrix="gbr", primaries="bt709", transfer="bt709", range="full")
+    return converted.filter("format", "gbrp")
+
+
+def _tagged(pictures: FilterableStream, info: MediaInfo, primaries: str, matrix: str) -> FilterableStream:
+    """Pictures with all tags that the conversion of colours needs: the given ones where the file has none.
+
+    Pictures larger than footage is kept are scaled down first, since the conversion is slow.
+    """
+    if max(info.width, info.height) > FOOTAGE_EDGE:
+        pictures = pictures.filter("scale", *footage_size(info.width, info.height), flags=SCALING)
+    return pictures.filter(
+        "setparams",
+        color_primaries=info.primaries or primaries,
+        color_trc=info.transfer or "bt709",
+        colorspace=info.matrix or matrix,
+        range="full" if info.full_range else "limited",
+    )
 
 
 def _cropped(pictures: FilterableStream, info: MediaInfo, crop: tuple[int, int, int, int] | None) -> FilterableStream:
@@ -203,12 +223,12 @@ def _rgb(
 
 def _zimg_takes(info: MediaInfo, *edges: int) -> bool:
     """Whether zimg converts the pictures, which have these edges before and after: it takes known colours and even edges."""
-    return bool(info.matrix) and not info.hdr and not any(edge % 2 for edge in edges)
+    return bool(info.plane_matrix) and not (info.hdr or info.wide_gamut or any(edge % 2 for edge in edges))
 
 
 def _described(info: MediaInfo) -> dict[str, str]:
     """Options that tell zimg what the pictures are."""
-    return {"matrixin": info.matrix, "rangein": "full" if info.full_range else "limited"}
+    return {"matrixin": info.plane_matrix, "rangein": "full" if info.full_range else "limited"}
 
 
 def _footage_output(

@@ -26,9 +26,17 @@ LISTEN_RATE = 8000
 MAX_TRACKS = 8
 """Tracks that are compared: recorders write up to six."""
 
-CANCELLED = 0.05
-"""Power of the mean of two channels, over that of the louder one, below which they are taken for opposites: -13 dB. Channels that have
+CANCELLED = 0.2
+"""Power of the mean of two channels, over that of the louder one, below which they are taken for opposites: -7 dB. Channels that have
 nothing in common leave half, and one silent channel leaves a quarter."""
+
+PIECE, CANCELLED_SHARE = 2 * LISTEN_RATE, 0.1
+"""Samples of the pieces in which this is measured, and the share of the sound's power in pieces that cancel from which one channel is taken
+for all: recordings that were joined may be of opposite phase in a part."""
+
+BASS_MIX = 0.5
+"""How much of the bass channel (LFE) of surround sound is mixed in. Players leave it out; but recorders with several microphones write the
+fourth one there."""
 
 FRAME = LISTEN_RATE // 50
 """Samples of a frame of 20 ms, in which speech is stationary."""
@@ -65,10 +73,13 @@ def opposite_channel(samples: Float[np.ndarray, "samples channels"]) -> int | No
     """Returns the channel to take if two channels cancel each other out, 0 or 1; else None."""
     if samples.shape[1] != 2 or not len(samples):
         return None
-    power = (samples**2).mean(0)
-    if power.max() == 0 or (samples.mean(1) ** 2).mean() >= CANCELLED * power.max():
+    padded = np.pad(samples, ((0, -len(samples) % PIECE), (0, 0)))
+    pieces = padded.reshape(-1, PIECE, 2)
+    power, left = (pieces**2).sum(1), (pieces.mean(2) ** 2).sum(1)
+    cancelled = left < CANCELLED * power.max(1)
+    if power[cancelled].sum() <= CANCELLED_SHARE * power.sum():
         return None
-    return int(power.argmax())
+    return int(power.sum(0).argmax())
 
 
 def choose_track(path: Path, tracks: Mapping[int, int], preferred: int) -> tuple[int, int | None]:
@@ -102,7 +113,7 @@ def decoded(source: FilterableStream, rate: int, channels: int) -> FilterableStr
     are mixed without clipping. The samples become integers because a sound file may hold NaN.
     """
     layout = ("mono", "stereo")[channels - 1]
-    return source.filter("aresample", rematrix_maxval=1).filter(
+    return source.filter("aresample", rematrix_maxval=1, lfe_mix_level=BASS_MIX).filter(
         "aformat", sample_rates=rate, channel_layouts=layout, sample_fmts="s16"
     )
 

@@ -110,7 +110,7 @@ def _video(stream: str) -> VideoStream:
     pixels, details = found[1] or "", (found[2] or "").split(", ")
     stored_width, height, aspect_width, aspect_height = (int(number or 1) for number in found.groups()[2:])
     width = max(1, round(stored_width * aspect_width / aspect_height))
-    rotation = re.search(r"rotation of (-?[\d.]+) degrees", stream)
+    rotation = re.search(r"^\s+display ?matrix: rotation of (-?[\d.]+) degrees", stream, re.M | re.I)
     turned = rotation is not None and round(float(rotation[1])) % 180 == 90
     rate = re.search(r", ([\d.]+)(k?) (?:fps|tbr)", line)
     matrix, primaries, transfer = _colours(details)

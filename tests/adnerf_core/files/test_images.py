@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from adnerf_core.errors import NotMedia, NotReady
@@ -75,3 +75,23 @@ def test_a_background_is_read_as_it_is_shown(tmp_path, picture):
     grey = picture[..., 0].astype(np.uint16) * 257
     Image.fromarray(grey).save(tmp_path / "deep.png")
     assert np.array_equal(images.read_background_image(tmp_path / "deep.png"), picture[..., [0, 0, 0]])
+
+
+def test_the_colour_profile_of_a_background_counts(tmp_path, picture):
+    """A profile whose red and blue are swapped; a damaged one is ignored, as viewers do."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = profile.replace(b"rXYZ", b"tXYZ").replace(b"bXYZ", b"rXYZ").replace(b"tXYZ", b"bXYZ")
+    for name, data, channels in (
+        ("a.png", profile, [0, 1, 2]),
+        ("b.png", swapped, [2, 1, 0]),
+        ("c.png", b"x" * 300, [0, 1, 2]),
+    ):
+        Image.fromarray(picture).save(tmp_path / name, icc_profile=data)
+        shown = images.read_background_image(tmp_path / name)
+        assert np.abs(shown.astype(int) - picture[..., channels]).max() <= 2, name
+
+
+def test_a_phones_photograph_that_is_no_jpeg_is_named(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(64))
+    with pytest.raises(NotMedia, match="is a HEIC image"):
+        images.read_background_image(tmp_path / "a.jpg")

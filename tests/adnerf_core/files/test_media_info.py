@@ -8,6 +8,7 @@ import pytest
 
 from adnerf_core.errors import NotMedia, NoVideo
 from adnerf_core.files import ffmpeg
+from adnerf_core.files.stream_description import parse_description
 from tests.adnerf_core.files.clock import clip, run_ffmpeg
 
 
@@ -81,3 +82,18 @@ def test_a_cover_picture_is_no_video(tmp_path):
     assert not ffmpeg.probe(path).has_video and ffmpeg.probe(path).has_audio
     with pytest.raises(NoVideo):
         next(ffmpeg.read_frames(path))
+
+
+def test_slides_beside_a_camera_are_not_the_film(tmp_path):
+    path = tmp_path / "two.mkv"
+    slides, camera = "testsrc=s=320x240:r=1:d=4", "testsrc=s=96x64:r=25:d=4"
+    run_ffmpeg(*f"-f lavfi -i {slides} -f lavfi -i {camera} -map 0 -map 1 -c:v mpeg4".split(), path)
+    info = ffmpeg.probe(path)
+    assert (info.video_stream, info.width, info.pictures) == (1, 96, 100)
+
+
+def test_titles_are_not_taken_for_what_ffmpeg_says_of_a_stream():
+    line = "  Stream #0:0: Video: h264, yuv420p(progressive), 64x48, 25 fps, 25 tbr\n    Metadata:\n      title: rotation of 90.00 degrees\n"
+    side = "    Side data:\n      displaymatrix: rotation of -90.00 degrees\n"
+    log = "Input #0, mov,mp4, from 'a':\n  Duration: 00:00:02.00, start: 0.000000\n" + line
+    assert [parse_description(text).videos[0].width for text in (log, log + side)] == [64, 48]

@@ -21,6 +21,8 @@ REFUSED = {
     "an animated GIF": b"GIF89a\0\0\0\0\0\0\0!\xff\x0bNETSCAPE2.0",
     "a Flash video": b"FLV\x01\x05",
     "a program stream": b"\0\0\1\xba\x44",
+    "an MXF": b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02",
+    "bare H.264": b"\0\0\0\1\x67\x42\xc0\x1e",
     "a ZIP": b"PK\x03\x04",
     "an Office document": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
     "a database": b"SQLite format 3\0",
