@@ -14,6 +14,7 @@ from adnerf_core.errors import ACCEPTED_MEDIA, MediaTooLarge, MediaTooLong, NoAu
 from adnerf_core.files.ffmpeg_process import MAX_PIXELS, running, untrusted_input
 from adnerf_core.files.interlacing import PROGRESSIVE, field_order
 from adnerf_core.files.media_kinds import HEAD_BYTES, refused_kind
+from adnerf_core.files.mp4_faults import require_readable_mp4
 from adnerf_core.files.packets import Packets, TooManyPackets, read_packets
 from adnerf_core.files.sound_choice import choose_track
 from adnerf_core.files.stream_description import AudioStream, Description, VideoStream, parse_description
@@ -159,6 +160,7 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
     """
     source = untrusted_input(path)
     _refuse_by_head(path)
+    require_readable_mp4(path)
     description, packets, part_s = _read_through(source)
     chosen = _film(description.videos, packets)
     video = description.videos[chosen] if description.videos else VideoStream()

@@ -97,3 +97,15 @@ def test_titles_are_not_taken_for_what_ffmpeg_says_of_a_stream():
     side = "    Side data:\n      displaymatrix: rotation of -90.00 degrees\n"
     log = "Input #0, mov,mp4, from 'a':\n  Duration: 00:00:02.00, start: 0.000000\n" + line
     assert [parse_description(text).videos[0].width for text in (log, log + side)] == [64, 48]
+
+
+def test_an_mp4_that_cannot_be_read_is_refused_with_the_reason(tmp_path):
+    path = clip(tmp_path / "a.mp4", "-pix_fmt", "yuv420p")
+    data = path.read_bytes()
+    cut, locked = tmp_path / "cut.mp4", tmp_path / "locked.mp4"
+    cut.write_bytes(data[: len(data) // 2])  # the index comes last
+    locked.write_bytes(data.replace(b"mp4a\0\0\0\0", b"enca\0\0\0\0"))
+    for file, words, remedy in ((cut, "no index", "whole file"), (locked, "protected", "without protection")):
+        with pytest.raises(NotMedia, match=words) as caught:
+            ffmpeg.probe(file)
+        assert remedy in caught.value.remedy
