@@ -17,8 +17,9 @@ from rich.table import Table
 
 from adnerf_core.files import ffmpeg
 from benchmarks.media.base import draw_clip
+from benchmarks.media.catalogue import FOOTAGE, SPEECH
 from benchmarks.media.compare import measure
-from benchmarks.media.kinds import FOOTAGE, SPEECH, written
+from benchmarks.media.kinds import written
 
 SECONDS = 8
 """Length of the clip, s."""

@@ -9,8 +9,9 @@ from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.errors import NoAudio
 from adnerf_core.files import ffmpeg
 from benchmarks.media.base import RATE, make_clip, run
+from benchmarks.media.catalogue import FOOTAGE, SPEECH
 from benchmarks.media.compare import measure
-from benchmarks.media.kinds import FOOTAGE, SPEECH, written
+from benchmarks.media.kinds import written
 from tests.adnerf_core import clips
 
 SECONDS, EDGE = 4, 96
@@ -18,6 +19,8 @@ KINDS = {kind.name: kind for kind in [*FOOTAGE, *SPEECH]}
 QUICK = [
     "the clip itself",
     "HLG, HEVC 10 bit (iPhone)",
+    "HLG, only its transfer function tagged",
+    "SDR, BT.2020",
     "untagged HD",
     "interlaced, H.264",
     "interlaced, not marked",
