@@ -18,7 +18,6 @@ SECONDS, EDGE = 4, 96
 KINDS = {kind.name: kind for kind in [*FOOTAGE, *SPEECH]}
 QUICK = [
     "the clip itself",
-    "HLG, HEVC 10 bit (iPhone)",
     "HLG, only its transfer function tagged",
     "SDR, BT.2020",
     "untagged HD",
