@@ -236,8 +236,8 @@ def _tracking_warnings(facts: dict[str, Any]) -> list[str]:
         )
     if _value(facts, "fixed_share", 0.0) > MAX_FIXED_SHARE:
         texts.append(
-            "Something stands before the lower face all the time, such as a microphone, and is learnt as a part of it: move it below the chin "
-            "or to the side."
+            "Something stands before the lower face all the time, such as a microphone or captions, and is learnt as a part of it: "
+            "move it below the chin or to the side."
         )
     if (shift := _value(facts, "camera_shift", 0.0)) > MAX_CAMERA_SHIFT:
         texts.append(

@@ -37,6 +37,10 @@ MAX_CROP_GROWTH, MAX_HEIGHT_RATIO = 1.35, 1.7
 """How much larger the crop of several takes may be than that of each alone, and how much higher the face may be in one of them than in
 another. Beyond that a take is learnt from at too few pixels."""
 
+MIN_HELD = 0.95
+"""Share of what the crop of a take shows of the face that the crop of several must show, too: it cannot be larger than the picture, so that a
+face that is on the left in one take and on the right in another may lie outside."""
+
 CROP_FACES = 2.3
 """Edge of the crop in heights of the face: head and shoulders."""
 
@@ -172,12 +176,27 @@ def serving_together(seed: Face, faces: Sequence[Face], width: int, height: int)
     for face in faces:
         if all(face.take != member.take for member in members) and _alike(seed, face):
             boxes = [np.array(each.boxes) for each in (*members, face)]
-            edges = [choose_crop(each, width, height)[2] for each in boxes]
-            together = choose_crop(np.concatenate(boxes), width, height)[2]
+            crops = [choose_crop(each, width, height) for each in boxes]
+            together = choose_crop(np.concatenate(boxes), width, height)
             heights = [each.height for each in (*members, face)]
-            if together <= MAX_CROP_GROWTH * min(edges) and max(heights) <= MAX_HEIGHT_RATIO * min(heights):
+            if (
+                together[2] <= MAX_CROP_GROWTH * min(crop[2] for crop in crops)
+                and max(heights) <= MAX_HEIGHT_RATIO * min(heights)
+                and all(
+                    _seen_in(together, each) > MIN_HELD * _seen_in(crop, each)
+                    for crop, each in zip(crops, boxes, strict=True)
+                )
+            ):
                 members.append(face)
     return sorted(members, key=lambda face: face.take)
+
+
+def _seen_in(crop: tuple[int, int, int, int], boxes: Float[np.ndarray, "faces 4"]) -> float:
+    """The share of a face, at its usual place, that lies in a crop."""
+    place, size = np.median(boxes, axis=0).reshape(2, 2)
+    corner, edges = np.array(crop).reshape(2, 2)
+    inside = np.minimum(place + size, corner + edges) - np.maximum(place, corner)
+    return float(np.prod(inside.clip(0) / size))
 
 
 def _alike(a: Face, b: Face) -> bool:

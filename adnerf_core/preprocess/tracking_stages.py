@@ -266,8 +266,8 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         offset = av_sync.estimate_av_offset(samples, np.where(still, np.nan, opening))
     if work.facts()["fixed_share"] > MAX_FIXED and not offset.reliable:
         raise FaceOutOfView(
-            "Something stands before the mouth all the time, such as a microphone.",
-            "Move it below the chin or to the side, so that the lips are seen.",
+            "Something stands before the mouth all the time, such as a microphone or captions.",
+            "Move it below the chin or to the side, so that the lips are seen; send the video without captions.",
         )
     if offset.unrelated:
         raise NoSpeech(

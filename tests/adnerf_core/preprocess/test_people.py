@@ -69,6 +69,17 @@ def test_takes_of_the_same_person_in_about_the_same_framing_serve_together():
     assert [len(members) for members in people(faces, *WIDE)] == [2, 1, 1]
 
 
+def test_takes_whose_common_crop_would_not_hold_the_face_do_not_serve_together():
+    """The face is large, on the left in one take and on the right in the other: no square of the picture's height holds both."""
+    takes = [Span(0, 250), Span(254, 600)]
+    found = [
+        *looks(takes[0], (ANN, (100.0, 150.0, 300.0, 300.0))),
+        *looks(takes[1], (ANN, (880.0, 150.0, 300.0, 300.0))),
+    ]
+    person = choose_person(check(takes, find_faces(found, takes)), 8, None, forbidden)
+    assert [face.take for face in person.members] == takes[1:] and person.crop[0] > 400
+
+
 def test_the_one_who_speaks_is_chosen_and_a_client_can_choose_another():
     take = Span(0, 300)
     left, right = (300.0, 200.0, 180.0, 180.0), (800.0, 200.0, 150.0, 150.0)
