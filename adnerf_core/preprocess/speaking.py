@@ -32,7 +32,8 @@ WATCHED_FACES = 1.7
 """Edge of these pictures, in heights of the face."""
 
 MIN_CORRELATION, MIN_LEAD = 0.25, 0.1
-"""Correlation of the lips that speak with the sound, and its lead over that of all others (docs/footage.md)."""
+"""Correlation of the lips that speak with the sound, and its lead over that of all others, if they are watched for WATCHED_S; in a shorter
+take, chance reaches more (docs/footage.md)."""
 
 STILL_LIPS, MIN_MOTION = 0.25, 0.008
 """Motion of lips, over that of the ones that move most, below which they are at rest, such as those of a poster; and the least motion of
@@ -42,12 +43,25 @@ LARGEST = 1.5
 """How much more weight (Face.weight) the largest and most constant face must have than the others to be chosen for that."""
 
 
+SAME_LIPS, MAX_DELAY = 0.8, FPS // 2
+"""Correlation of the lips of two faces from which they are one person's, seen in a mirror or on a screen, too; and by how many frames one of
+them may be later: a screen beside a stage."""
+
+
 class Lips(NamedTuple):
-    """How the lips of a face move: `correlation` with the sound, and `motion`, the standard deviation of the opening in face heights."""
+    """How the lips of a face move.
+
+    Attributes:
+        face: the face.
+        correlation: of the lips with the sound.
+        motion: standard deviation of the opening, heights of the face.
+        opening: of the mouth in each frame of the take, heights of the face; NaN where it is not known.
+    """
 
     face: Face
     correlation: float
     motion: float
+    opening: Float[np.ndarray, " frames"]
 
 
 def speaking_face(
@@ -58,7 +72,8 @@ def speaking_face(
     samples: Float[np.ndarray, " samples"],
     tracker: Callable[[], FaceTracker],
 ) -> Face:
-    """Returns the face that speaks; else the one whose lips alone move; else the largest and most constant one.
+    """Returns the face that speaks, of several of one person the clearest; else the one whose lips alone move; else the largest and most
+    constant one.
 
     Args:
         candidates: faces of one take, px of the source.
@@ -73,7 +88,11 @@ def speaking_face(
     """
     lips = [watch(face, footage, scale, size, samples, tracker()) for face in candidates]
     by_sound = sorted(lips, key=lambda each: -each.correlation)
-    if by_sound[0].correlation > max(MIN_CORRELATION, by_sound[1].correlation + MIN_LEAD):
+    images = [each for each in by_sound[1:] if are_one(by_sound[0], each)]
+    if images:
+        return _clearest([by_sound[0], *images])
+    chance = (WATCHED_S / min(WATCHED_S, candidates[0].take.seconds)) ** 0.5
+    if by_sound[0].correlation > max(chance * MIN_CORRELATION, by_sound[1].correlation + chance * MIN_LEAD):
         return by_sound[0].face
     by_motion = sorted(lips, key=lambda each: -each.motion)
     if by_motion[0].motion > MIN_MOTION and by_motion[1].motion < STILL_LIPS * by_motion[0].motion:
@@ -89,6 +108,26 @@ def speaking_face(
     raise SeveralFaces(
         f"There are {len(lips)} faces, and it cannot be told which one speaks. At {second:.1f} s they are at x, y = {places}."
     )
+
+
+def are_one(a: Lips, b: Lips) -> bool:
+    """Whether two faces are one person's: their lips do the same, one of them perhaps a little later."""
+    if min(a.motion, b.motion) < MIN_MOTION:
+        return False
+    return max(_likeness(a.opening, b.opening, delay) for delay in range(-MAX_DELAY, MAX_DELAY + 1)) > SAME_LIPS
+
+
+def _likeness(a: Float[np.ndarray, " frames"], b: Float[np.ndarray, " frames"], delay: int) -> float:
+    """Correlation of two openings, the second one moved by `delay` frames; 0 if they share too little."""
+    moved = np.full_like(b, np.nan)
+    moved[max(0, delay) : len(b) + min(0, delay)] = b[max(0, -delay) : len(b) - max(0, delay)]
+    both = np.isfinite(a) & np.isfinite(moved)
+    return float(np.corrcoef(a[both], moved[both])[0, 1]) if both.sum() > 2 * FPS else 0.0
+
+
+def _clearest(lips: Sequence[Lips]) -> Face:
+    """The face with the most weight and contrast: a mirror and a screen show it smaller, darker or softer."""
+    return max((each.face for each in lips), key=lambda face: face.weight * np.mean(face.pictures, axis=0).std())
 
 
 def _square_around(boxes: Float[np.ndarray, "looks 4"], width: int, height: int) -> tuple[int, int, int]:
@@ -137,7 +176,7 @@ def watch(
                     height = np.linalg.norm(points[CHIN, :2] - points[FOREHEAD_TOP, :2])
                     opening[k] = mouth_opening(points[None, :, :2])[0] / height
     if np.isfinite(opening).sum() < FPS:
-        return Lips(face, 0.0, 0.0)
+        return Lips(face, 0.0, 0.0, opening)
     start = first * SAMPLE_RATE // FPS
     heard = samples[start : start + round((total / FPS + LAGS_S[-1]) * SAMPLE_RATE)]
-    return Lips(face, estimate_av_offset(heard, opening).correlation, float(np.nanstd(opening)))
+    return Lips(face, estimate_av_offset(heard, opening).correlation, float(np.nanstd(opening)), opening)
