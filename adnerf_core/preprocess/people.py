@@ -93,9 +93,14 @@ class Face:
 def small_picture(frame: UInt8[np.ndarray, "height width 3"], box: Box) -> Float[np.ndarray, "16 12 3"]:
     """Returns a small picture of a face with its hair and collar; `box` in px of the frame."""
     x, y, w, h = box
-    top, left = max(0, int(y - LOOK_MARGIN * h)), max(0, int(x - LOOK_MARGIN * w))
-    part = frame[top : int(y + (1 + LOOK_MARGIN) * h) + 1, left : int(x + (1 + LOOK_MARGIN) * w) + 1]
-    return cv2.resize(part, LOOK_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
+    height, width = frame.shape[:2]
+    left, top = int(x - LOOK_MARGIN * w), int(y - LOOK_MARGIN * h)
+    right, bottom = int(x + (1 + LOOK_MARGIN) * w) + 1, int(y + (1 + LOOK_MARGIN) * h) + 1
+    part = frame[max(0, top) : max(1, bottom), max(0, left) : max(1, right)]
+    # What lies beyond the picture is filled with its edge, so that a face is as large in the small picture of a closer take.
+    beyond = max(0, -top), max(0, bottom - height), max(0, -left), max(0, right - width)
+    whole = cv2.copyMakeBorder(part, *beyond, cv2.BORDER_REPLICATE)
+    return cv2.resize(whole, LOOK_SIZE, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
 def find_faces(looks: Sequence[Look], takes: Sequence[Span]) -> list[Face]:

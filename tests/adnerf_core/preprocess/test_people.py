@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,8 +17,10 @@ from adnerf_core.preprocess.people import (
     find_faces,
     people,
     rivals,
+    small_picture,
 )
 from adnerf_core.preprocess.takes import Span
+from tests.adnerf_core import clips
 
 WIDE = (1280, 720)
 ANN, BOB = (np.random.default_rng(seed).uniform(0, 255, (16, 12, 3)).astype(np.float32) for seed in (0, 1))
@@ -67,6 +70,15 @@ def test_takes_of_the_same_person_in_about_the_same_framing_serve_together():
     x, y, edge, _ = person.crop
     assert x < 560 and y < 200 and x + edge > 810 and y + edge > 430
     assert [len(members) for members in people(faces, *WIDE)] == [2, 1, 1]
+
+
+def test_a_face_looks_alike_in_a_closer_take_whose_margins_are_beyond_the_picture():
+    picture = clips.portrait(320)
+    closer = np.ascontiguousarray(cv2.resize(picture, (448, 448))[40:360, 64:384])
+    box = (96.0, 80.0, 128.0, 150.0)
+    near = (1.4 * box[0] - 64, 1.4 * box[1] - 40, 1.4 * box[2], 1.4 * box[3])
+    small = [small_picture(frame, where).ravel() for frame, where in ((picture, box), (closer, near))]
+    assert np.corrcoef(*small)[0, 1] > 0.9
 
 
 def test_takes_whose_common_crop_would_not_hold_the_face_do_not_serve_together():
