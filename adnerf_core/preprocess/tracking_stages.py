@@ -252,7 +252,7 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
     """
     progress(0, 1)
     arrays = work.arrays()
-    opening, valid = arrays["opening"], arrays["valid"]
+    opening, valid, face_px = arrays["opening"], arrays["valid"], work.facts()["face_px"]
     seconds = len(opening) / FPS + av_sync.LAGS_S[-1]
     samples = np.load(work.sound)[: round(seconds * SAMPLE_RATE)]
     low, high = np.nanquantile(opening, (0.05, 0.95))
@@ -262,7 +262,7 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
             "Send footage of the person speaking, with nothing (a mask, a veil) before the mouth.",
         )
     offset = av_sync.estimate_av_offset(samples, opening)
-    if not offset.reliable and (still := still_lips(opening)).any():  # somebody else may be heard there
+    if not offset.reliable and (still := still_lips(opening, face_px)).any():  # somebody else may be heard there
         offset = av_sync.estimate_av_offset(samples, np.where(still, np.nan, opening))
     if work.facts()["fixed_share"] > MAX_FIXED and not offset.reliable:
         raise FaceOutOfView(
@@ -275,7 +275,7 @@ def align(work: PreprocessContext, progress: StageProgress) -> dict[str, Any]:
         )
     lag_s = offset.lag_s if offset.reliable else 0.0
     aligned = av_sync.shift_audio(samples, lag_s, len(opening))
-    others = offscreen(aligned, opening)
+    others = offscreen(aligned, opening, face_px)
     aligned = silenced(aligned, others)
     ffmpeg.write_wav(work.out / "audio.wav", aligned)
     name = latest_name(work.config.features)
