@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from io import SEEK_END
 from pathlib import Path
 from typing import IO
 
@@ -41,17 +42,17 @@ def require_readable_mp4(path: Path) -> None:
 
 def _boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int, int]]:
     """The name of each box on the first level, and where its content begins and how long it is; the last one may be cut off."""
-    at = 0
+    at, size = 0, file.seek(0, SEEK_END)
     for _ in range(MAX_BOXES):
+        if at + 8 > size:
+            return
         file.seek(at)
         head = file.read(16)
-        if len(head) < 8:
-            return
         length, name, start = int.from_bytes(head[:4]), head[4:8], 8
         if length == 1 and len(head) == 16:
             length, start = struct.unpack(">Q", head[8:])[0], 16
-        if length < start:  # 0: to the end of the file; else it is damaged
-            length = 1 << 62
+        if length < start or length > size - at:  # 0 is to the end of the file; else it is damaged or cut off
+            length = size - at
         yield name, at + start, length - start
         at += length
 
