@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from hashlib import sha256
 from html import escape
@@ -50,7 +51,7 @@ def page() -> str:
 def _problem(code: str, problem: ProblemType) -> str:
     example = {"type": f"{ERRORS_PAGE}#{code}", "title": problem.title, "status": problem.status}
     example |= {"detail": f"{problem.title}. {problem.remedy}", "code": code, "remedy": problem.remedy}
-    explanation = f"<p>{escape(problem.title)}. {escape(problem.explanation)}</p>"
+    explanation = f"<p>{_text(problem.title)}. {_text(problem.explanation)}</p>"
     listing = f"<details><summary>The answer</summary><pre>{escape(json.dumps(example, indent=2))}</pre></details>"
     return _section(code, code, str(problem.status), explanation + _remedy(problem.remedy) + listing)
 
@@ -61,7 +62,12 @@ def _section(anchor: str, code: str, note: str, content: str) -> str:
 
 
 def _remedy(remedy: str) -> str:
-    return f"<p><strong>What to do:</strong> {escape(remedy)}</p>"
+    return f"<p><strong>What to do:</strong> {_text(remedy)}</p>"
+
+
+def _text(text: str) -> str:
+    """Text as HTML; what is between backticks becomes code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _failures() -> Iterator[tuple[str, str]]:

@@ -1,6 +1,6 @@
 """What a link to a video leads to: a page with a player, which other pages may embed, and the files that it plays.
 
-It needs no key, runs no script, says nothing of the owner and the person, and asks search engines to stay away.
+It needs no key, says nothing of the owner and the person, and asks search engines to stay away.
 """
 
 from __future__ import annotations
@@ -27,8 +27,12 @@ router = APIRouter(prefix="/s", include_in_schema=False)
 
 PRIVATE = {"Cache-Control": "private, no-store", "X-Robots-Tag": "noindex, nofollow"}
 """Headers of everything here: a link that was closed shows nothing more, and none is found by searching."""
-POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors *"
-"""Nothing but the page's own style, picture and video; any page may embed it."""
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; media-src 'self'; script-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors *"
+)
+"""Nothing but the page's own style, picture, video, and the script that stops it when the link is closed; any page may embed it."""
+SCRIPT = '      <script type="module" src="/static/js/watch_page.js"></script>'
 SHAPE = "video{{--shape:{width}/{height}}}"
 """The style of one page, for watch.css: as large as the window allows, without bars beside the picture."""
 TEXTS = {
@@ -83,7 +87,7 @@ def watch(token: str, request: Request, settings: SettingsDep, session: ReadSess
         f'      <video{kind} controls playsinline preload="metadata" width="{video.width}" height="{video.height}"'
         f'{" loop" if video.idle_s else ""}{poster} aria-label="{title}" src="/s/{escape(token)}/video">'
         f"{_track(video, token, language)}</video>\n"
-        f"      <h1>{title}</h1>\n      <p>{label}</p>"
+        f"      <h1>{title}</h1>\n      <p>{label}</p>\n{SCRIPT}"
     )
     return _page(language, title, content, style=SHAPE.format(width=video.width, height=video.height))
 

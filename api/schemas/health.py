@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from api.schemas.base import Output
+from storage.database.models import JobKind
 
 
 class Part(Output):
@@ -29,5 +30,6 @@ class Ready(Output):
     parts: dict[str, Part] = Field(description="`database`, `store`, `queue`, `workers`")
     free_bytes: int = Field(description="free space for uploads, bytes")
     workers: int = Field(description="number of live worker processes on all machines")
+    serves: list[JobKind] = Field(description="kinds of jobs that the live workers take; others wait for a worker")
     queued: int = Field(description="number of queued jobs")
     running: int = Field(description="number of running jobs")

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from adnerf_core.config import FPS, SAMPLE_RATE
 from adnerf_core.files import ffmpeg
 from api.services import samples
-from tests.page.acts import assert_accessible, assert_fits, assert_one_line, make_subject, ready_subject, working
+from tests.page.acts import assert_accessible, assert_fits, assert_one_line, make_subject, working
 from tests.page.conftest import opened, running
 from tests.page.core import face
 
@@ -51,8 +51,8 @@ def test_footage_is_judged_before_it_travels(page, wrong, footage):
     assert not sent
 
 
-def test_speech_is_judged_trimmed_and_kept_and_the_microphone_is_let_go(page, footage, say, wrong):
-    address = ready_subject(page, footage("una"))
+def test_speech_is_judged_trimmed_and_kept_and_the_microphone_is_let_go(page, ann, say, wrong):
+    page.goto(ann)
     page.get_by_role("button", name="Make the video").click()
     expect(page.get_by_role("alert")).to_contain_text("Add speech first")
     expect(page.get_by_role("alert")).to_be_in_viewport()
@@ -68,7 +68,7 @@ def test_speech_is_judged_trimmed_and_kept_and_the_microphone_is_let_go(page, fo
     page.get_by_role("link", name="People").first.click()
     expect(page.get_by_role("heading", name="People")).to_be_visible()
     assert page.evaluate("heard.getTracks().map((track) => track.readyState)") == ["ended"]
-    page.goto(address)
+    page.goto(ann)
     expect(page.get_by_text("Your recording")).to_be_visible()  # what was said until then
 
     page.get_by_role("button", name="Record again").click()

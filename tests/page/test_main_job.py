@@ -75,8 +75,8 @@ def test_by_mouse_with_a_recording(page, footage):
     assert download.value.path().read_bytes()[4:8] == b"ftyp"
 
 
-def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, footage, say):
-    address = ready_subject(page, footage("ivy"))
+def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, ann, say):
+    page.goto(ann)
     whole = speak(page, say)
     player = page.locator("video.player")
     assert shape(player) == pytest.approx(170 / 96, rel=0.01)
@@ -84,18 +84,16 @@ def test_the_whole_frame_is_played_in_its_shape_and_a_portrait_on_request(page, 
     expect(page.get_by_text("170 × 96, MP4")).to_be_visible()
     expect(player).to_have_js_property("videoWidth", 170)
     assert shape(player) == pytest.approx(170 / 96, rel=0.01)  # the same as before anything was loaded
-    assert_accessible(page)
 
-    page.goto(address)
+    page.goto(ann)
     settings(page)
     expect(page.get_by_text("1280 × 720")).to_be_visible()
     page.get_by_role("radio", name=re.compile("Portrait")).check()
-    assert_accessible(page)
     portrait = speak(page, say)
     expect(page.locator(".facts")).to_contain_text("Portrait")
     assert shape(player) == pytest.approx(1, rel=0.01)
 
-    page.goto(address)
+    page.goto(ann)
     settings(page)
     page.get_by_role("radio", name=re.compile("Whole frame")).check()
     page.get_by_role("slider", name="Left–right").fill("10")
@@ -131,8 +129,8 @@ def test_a_video_is_watched_while_it_is_rendered(browser, footage, tmp_path):
         expect(player).not_to_have_js_property("currentTime", 0)  # it goes on where the preview was
 
 
-def test_a_video_without_speech_loops(page, footage):
-    ready_subject(page, footage("joy"))
+def test_a_video_without_speech_loops(page, ann):
+    page.goto(ann)
     page.get_by_role("button", name="Without speech").click()
     length = page.get_by_label("Length in seconds")
     expect(length).to_be_focused()
@@ -166,13 +164,12 @@ def test_a_reload_anywhere_keeps_its_place(page, footage):
     expect(page.get_by_role("heading", name="bob", exact=True)).to_be_visible()
 
 
-def test_two_videos_side_by_side(page, footage, say):
-    address = ready_subject(page, footage("cat"))
+def test_two_videos_side_by_side(page, ann, say):
     for _ in range(2):
-        page.goto(address)
+        page.goto(ann)
         speak(page, say)
     page.get_by_role("navigation").get_by_role("link", name="Videos").click()
-    boxes = page.get_by_role("checkbox", name=re.compile("cat"))
+    boxes = page.get_by_role("checkbox", name=re.compile("Ann Lee"))
     for k in range(2):
         boxes.nth(k).check()
     page.get_by_role("link", name="Compare the two").click()
@@ -258,8 +255,8 @@ def test_renaming_withdrawing_deleting(page, footage, say):
     expect(page.get_by_role("button", name="Withdraw consent")).to_have_count(0)
 
 
-def test_a_script_is_read_by_a_voice_and_its_captions_are_shown(page, footage):
-    ready_subject(page, footage("ann"))
+def test_a_script_is_read_by_a_voice_and_its_captions_are_shown(page, ann):
+    page.goto(ann)
     page.get_by_role("button", name="Write a script").click()
     page.get_by_role("button", name="Make the video").click()
     expect(page.get_by_role("alert")).to_contain_text("Write what is to be said first")

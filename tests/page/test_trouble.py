@@ -1,6 +1,7 @@
 """What goes wrong, and what people are told and can do."""
 
 import re
+import time
 from contextlib import closing
 
 import pytest
@@ -100,6 +101,20 @@ def test_a_service_that_is_away_is_said_and_comes_back(page):
     page.unroute_all(behavior="ignoreErrors")
     expect(page.get_by_role("alert")).to_have_count(0)  # by itself
     expect(page.get_by_role("link", name=re.compile("Add"))).not_to_have_count(0)
+
+
+def test_workers_that_load_are_waited_for_and_those_for_trainings_missed_later(page):
+    serves: list[str] = []
+    ready = page.request.get("/readyz").json()
+    page.route("**/readyz", lambda route: route.fulfill(json=ready | {"serves": serves}))
+    banner = page.locator("#banner")
+    expect(banner).to_have_text("Starting up…")
+    serves += ["preprocess", "render"]
+    expect(banner).to_be_hidden()
+    page.clock.set_fixed_time(time.time() + 61)
+    expect(banner).to_contain_text("Training is paused.")
+    serves.clear()
+    expect(banner).to_contain_text("Processing is paused.")
 
 
 @pytest.fixture

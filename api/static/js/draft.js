@@ -2,6 +2,9 @@
 
 const drafts = new Map();
 
+/** The draft that holds the previewed frame of the video that was asked for last, {video, picture}: one picture, however many are made. */
+export const FRAME = "frame";
+
 /** The draft called `name`: an object that the caller changes; at first what `initial()` makes. */
 export function draft(name, initial = () => ({})) {
   if (!drafts.has(name)) drafts.set(name, initial());

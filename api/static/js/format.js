@@ -42,6 +42,9 @@ export function bytes(count) {
 /** A number with at most so many digits after the point. */
 export const number = (value, digits = 0) => new Intl.NumberFormat(locale, { maximumFractionDigits: digits }).format(value);
 
+/** Width and height in pixels, which no line parts. */
+export const pixels = (width, height) => `${width}\u00a0×\u00a0${height}`;
+
 export const percent = (share) => PERCENT.format(Math.floor(share * 100) / 100);
 
 /** Date and time; yesterday, today and tomorrow by these words. */

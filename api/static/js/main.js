@@ -106,13 +106,18 @@ function fitBanner() {
   banner.hidden = !says || main.textContent.includes(says);
 }
 
+/** What is to be said of workers that take `kinds` of jobs. Those for trainings load last, and nobody has to know: a training begins later anyway. */
+function workersSay(kinds) {
+  const starting = Date.now() - opened < STARTING_MS;
+  if (!["preprocess", "render"].every((kind) => kinds.includes(kind))) return t(starting ? "service.starting" : "service.paused");
+  return starting || kinds.includes("train") ? "" : t("service.paused.train");
+}
+
 /** Says where nobody works. */
 async function lookAtService() {
   try {
     const ready = await read("/readyz", { limit_s: LOOK_LIMIT_S });
-    const idle = !ready.parts.workers.ok && !ready.running;
-    text = ready.parts.queue.ok ? "" : t("service.queue");
-    if (idle) text = t(Date.now() - opened < STARTING_MS ? "service.starting" : "service.paused");
+    text = ready.parts.queue.ok ? workersSay(ready.serves) : t("service.queue");
   } catch (error) {
     text = error.message;
   }

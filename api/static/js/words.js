@@ -1,6 +1,6 @@
 // What the service says in codes and figures, as text for people.
 
-import { duration, number } from "./format.js";
+import { duration, number, pixels } from "./format.js";
 import { has, t } from "./text.js";
 
 /** What a job is at. */
@@ -72,7 +72,7 @@ export function footage(found) {
   }
   if (found.takes?.length > 1) add("takes", `${found.takes.length}`);
   if (found.faces > 1) add("faces", `${found.faces}`, t("footage.faces.hint"));
-  if (found.width) add("picture", `${found.width} × ${found.height}${found.fps ? `, ${Math.round(found.fps)} fps` : ""}`);
+  if (found.width) add("picture", `${pixels(found.width, found.height)}${found.fps ? `, ${Math.round(found.fps)} fps` : ""}`);
   if (found.face_px) add("face", `${Math.round(found.face_px)} px`, found.face_px < 250 ? t("footage.face.hint") : "");
   if (found.frames && found.frames_with_face !== null) {
     add("seen", t("footage.seen.value", { percent: Math.floor((100 * found.frames_with_face) / found.frames) }));
@@ -109,7 +109,7 @@ export function facts({ options, view, frame, idle_s, script, voice, width, heig
     ["length", duration_s && duration(duration_s)],
     ["speech", idle_s ? t("facts.silent") : script && t("facts.script", { voice: voice ?? "" })],
     ["frame", frame && t(`frame.${frame}`)],
-    ["picture", width && `${width} × ${height}, ${options.format === "webm" ? "WebM" : "MP4"}`],
+    ["picture", width && `${pixels(width, height)}, ${options.format === "webm" ? "WebM" : "MP4"}`],
     ["view", viewWords(view ?? options.view) || t("facts.filmed")],
     ["background", backgroundWords(options.background)],
     ["motion", options.pose === "still" && t("pose.still")],
@@ -121,7 +121,7 @@ export function facts({ options, view, frame, idle_s, script, voice, width, heig
 
 /** The same in short: what differs from a plain video. */
 export function choices(video) {
-  const parts = [video.duration_s && duration(video.duration_s), video.width && `${video.width} × ${video.height}`];
+  const parts = [video.duration_s && duration(video.duration_s), video.width && pixels(video.width, video.height)];
   if (video.idle_s) parts.push(t("facts.silent"));
   if (video.script) parts.push(t("facts.scripted"));
   parts.push(viewWords(video.view ?? video.options.view));

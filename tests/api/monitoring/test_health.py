@@ -101,6 +101,7 @@ def test_a_queue_without_a_worker_is_named_and_requests_are_still_taken(client, 
     assert answer.status_code == 200
     assert answer.json()["status"] == "degraded"
     assert answer.json()["parts"]["workers"] == {"ok": False, "detail": "no worker for gpu_render"}
+    assert answer.json()["serves"] == ["preprocess", "train"]
 
 
 def test_the_ffmpeg_of_the_workers_is_named(client, enter):

@@ -1,7 +1,7 @@
 // The form for a new video: speech first; everything else is folded behind a line that says what is set.
 
 import { write } from "../api.js";
-import { draft, setDraft } from "../draft.js";
+import { FRAME, draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
 import { act, attempt, takeDrops } from "../parts.js";
 import { t } from "../text.js";
@@ -113,7 +113,7 @@ export function videoForm(subject, signal, asked, person = null) {
     if (said.missing()) return said.refuse(said.missing());
     const { file, fields: sent } = await said.value();
     const video = await (file ? send(file, sending, signal, make(sent)) : make(sent)(null));
-    setDraft(`frame of ${video.id}`, { picture: shown.picture() }); // seen until its stream is
+    setDraft(FRAME, { video: video.id, picture: shown.picture() }); // seen until its stream is
     said.reset();
     settings.title = settings.proposed = ""; // of this video alone
     return asked(video);

@@ -1,6 +1,7 @@
 // The frame: the whole one that was filmed, or a square portrait.
 
 import { h } from "../dom.js";
+import { pixels } from "../format.js";
 import { choice } from "../parts.js";
 import { t } from "../text.js";
 
@@ -17,7 +18,7 @@ export function frameField(subject, settings, changed) {
   if (!whole) return { element: h("p", { class: "faint small" }, t("frame.old")), words: () => t("frame.portrait") };
   const options = [
     { id: "", name: t("frame.auto"), text: t("frame.auto.text") },
-    { id: "full", name: t("frame.full"), text: `${whole.width} × ${whole.height}` },
+    { id: "full", name: t("frame.full"), text: pixels(whole.width, whole.height) },
     { id: "portrait", name: t("frame.portrait"), text: t("frame.portrait.text") },
   ];
   const set = (id) => {

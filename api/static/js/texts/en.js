@@ -52,6 +52,7 @@ export const texts = {
   "problem.empty_file": "This file is empty. Choose another.",
   "service.starting": "Starting up…",
   "service.paused": "Processing is paused. Your uploads are safe and wait until it continues.",
+  "service.paused.train": "Training is paused. Videos can be made; people whom you add wait until it continues.",
   "service.queue": "The queue cannot be reached. What you send is kept and waits until it is back.",
   "drop.lost": "“{name}” was not used. To use it, open “Make a video” or “Add a person” and drop it there.",
 

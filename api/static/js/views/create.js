@@ -4,7 +4,7 @@ import { read, write } from "../api.js";
 import { importBundle, isBundle } from "../bundle.js";
 import { draft, setDraft } from "../draft.js";
 import { h, icon } from "../dom.js";
-import { bytes, duration } from "../format.js";
+import { bytes, duration, pixels } from "../format.js";
 import { cameraRecorder } from "../form/camera.js";
 import { consentClip, DRAFT as CLIP } from "../form/consent_clip.js";
 import { judgeFootage } from "../judge.js";
@@ -79,9 +79,11 @@ export async function createView(main, _args, signal) {
     const url = URL.createObjectURL(file);
     signal.addEventListener("abort", () => URL.revokeObjectURL(url));
     const again = h("button", { class: "button small", type: "button", onclick: other }, t("speech.other"));
-    const size = [about.seconds && duration(about.seconds), about.width && `${about.width} × ${about.height}`, bytes(file.size)].filter(Boolean).join(" · ");
+    const size = [about.seconds && duration(about.seconds), about.width && pixels(about.width, about.height), bytes(file.size)].filter(Boolean).join(" · ");
+    const player = h("video", { src: url, controls: true, muted: true, playsinline: true, "aria-label": t("create.player", { name: file.name }) });
+    if (about.width) player.style.setProperty("--shape", about.width / about.height);
     footage.replaceChildren(
-      h("video", { src: url, controls: true, muted: true, playsinline: true, "aria-label": t("create.player", { name: file.name }) }),
+      player,
       h("div", { class: "row between" }, h("span", {}, h("strong", {}, file.name), " ", h("span", { class: "faint small" }, size)), again),
     );
     again.focus({ preventScroll: true });

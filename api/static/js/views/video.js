@@ -2,7 +2,7 @@
 
 import { list, mediaUrl, named, page, picture, read, write } from "../api.js";
 import { announce, fill, h, icon } from "../dom.js";
-import { draft } from "../draft.js";
+import { FRAME, draft, setDraft } from "../draft.js";
 import { settingsLike } from "../form/form.js";
 import { ratio } from "../form/shape.js";
 import { bytes, number, when } from "../format.js";
@@ -72,7 +72,8 @@ export async function videoView(main, [id], signal) {
   const share = () => act(t("share"), "share", () => shareDialog(video, signal), problem);
   /** What is there to be seen before the first second of the video: the frame that was previewed, or one of the footage. */
   const showStill = async (image) => {
-    const { picture: previewed } = draft(`frame of ${id}`);
+    const { video: asked, picture: taken } = draft(FRAME);
+    const previewed = asked === id && taken;
     const path = video.links.thumbnail ?? subject.links.thumbnail ?? subject.links.preview;
     image.hidden = !previewed && !path;
     if (!previewed) return path && picture(image, path, signal);
@@ -85,6 +86,7 @@ export async function videoView(main, [id], signal) {
     const cancel = act(t("cancel"), "stop", move(job.links.cancel), problem, "small");
     const preview = video.links.stream && h("video", { class: "watched", width: Math.round(1000 * shape), height: 1000, controls: true, playsinline: true, "aria-label": t("video.preview") });
     if (preview) {
+      preview.style.setProperty("--shape", shape);
       watching = { player: preview, stop: new AbortController() };
       watch(preview, video.links.stream, AbortSignal.any([watching.stop.signal, signal])).catch(() => {});
     }
@@ -149,7 +151,10 @@ export async function videoView(main, [id], signal) {
       if (video.state === "ready" && !withdrawn()) return ready(h("div", { class: "stack" }), seen); // which goes on where the preview was
       return active(video.job) ? working(video.job) : stopped(video.job);
     });
-    if (!active(video.job)) return tabProgress(null);
+    if (!active(video.job)) {
+      if (draft(FRAME).video === id) setDraft(FRAME); // it has pictures of its own now
+      return tabProgress(null);
+    }
     showJob(progress, video.job, aheadOf(video.job, people));
     return tabProgress(video.job.progress);
   };
