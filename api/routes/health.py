@@ -18,7 +18,6 @@ from api.schemas.health import Health, Part, Ready
 from storage.database.engine import Database
 from storage.settings import Settings
 from storage.tables import service_stats, workers
-from worker.broker import QUEUES
 
 router = APIRouter(tags=["health"])
 
@@ -62,7 +61,7 @@ def _ready(readiness: Readiness, database: Database, settings: Settings) -> Read
         parts=parts,
         free_bytes=shutil.disk_usage(settings.data_dir).free,
         workers=len(alive),
-        serves=[kind for kind, queue in QUEUES.items() if any(queue in worker.queues for worker in alive)],
+        serves=[kind for kind, queue in workers.QUEUES.items() if any(queue in worker.queues for worker in alive)],
         queued=sum(figure.jobs for figure in active if figure.state == "queued"),
         running=sum(figure.jobs for figure in active if figure.state == "running"),
     )

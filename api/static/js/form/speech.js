@@ -13,6 +13,8 @@ import { cutOut, isCut, wave } from "./wave.js";
 
 const LONGEST_S = 60;
 const DRAFT = "speech";
+/** Dispatches "arrived" when a recording is judged whose view was left meanwhile: the view that is open now shows it. */
+const late = new EventTarget();
 
 /** The chooser: {element, take(file), ready(), file(), value(), missing(), refuse(), reset()}. `changed()` hears of a choice. */
 export function speech(signal, changed) {
@@ -29,7 +31,8 @@ export function speech(signal, changed) {
     const judged = await judgeSpeech(file).catch((error) => ({ problem: error.code ? error.message : t("judge.unreadable") }));
     if (judged.problem) return refuse(new Error(judged.problem)); // what was there before stays
     Object.assign(said, { file, buffer: judged.buffer, cut: { from: 0, to: null }, seconds: null, writing: false });
-    if (!signal.aborted) show();
+    if (signal.aborted) return late.dispatchEvent(new Event("arrived"));
+    show();
     return changed();
   };
   const show = () => {
@@ -77,6 +80,7 @@ export function speech(signal, changed) {
     return [h("div", { class: "ways" }, microphone.element, file), h("div", { class: "row" }, write, ready, silent)];
   };
   show();
+  late.addEventListener("arrived", () => (show(), changed()), { signal });
   return {
     element,
     take,
