@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 
-from adnerf_client import local_token
 from adnerf_client.connection import BytesDone, Connection, is_this_machine
 from adnerf_client.errors import AdnerfError, BadUse, StillRunning
 from adnerf_client.jobs import Jobs
+from adnerf_client.local_token import LocalTokenAuth
 from adnerf_client.models import Job, Subject, Verification, Video
 from adnerf_client.resources import Subjects, Videos
 from adnerf_client.uploads import Uploads
@@ -51,9 +51,8 @@ class Client:
     ):
         base_url = base_url or os.environ.get(URL) or DEFAULT_URL
         api_key = api_key or os.environ.get(API_KEY)
-        if not api_key and is_this_machine(base_url):
-            api_key = local_token.find()
-        self._connection = Connection(base_url, api_key, patience_s=patience_s, transport=transport)
+        auth = LocalTokenAuth() if not api_key and is_this_machine(base_url) else None
+        self._connection = Connection(base_url, api_key, patience_s=patience_s, auth=auth, transport=transport)
         self.uploads = Uploads(self._connection)
         self.subjects = Subjects(self._connection, self.uploads)
         self.videos = Videos(self._connection, self.uploads)

@@ -100,6 +100,7 @@ class Connection:
         base_url: Address of the service.
         api_key: API key; None or empty sends none.
         patience_s: Seconds for which a request is repeated before its error is raised.
+        auth: Adds what authenticates a request without a key.
         transport: Replaces the network; for tests.
 
     Raises:
@@ -107,7 +108,13 @@ class Connection:
     """
 
     def __init__(
-        self, base_url: str, api_key: str | None, *, patience_s: float, transport: httpx.BaseTransport | None = None
+        self,
+        base_url: str,
+        api_key: str | None,
+        *,
+        patience_s: float,
+        auth: httpx.Auth | None = None,
+        transport: httpx.BaseTransport | None = None,
     ):
         _checked_host(base_url)
         headers = {"User-Agent": f"adnerf-client/{version('adnerf')}"}
@@ -121,6 +128,7 @@ class Connection:
         self.http = httpx.Client(
             base_url=base_url,
             headers=headers,
+            auth=auth,
             timeout=httpx.Timeout(60.0, connect=10.0),
             transport=transport,
             trust_env=not is_this_machine(base_url),  # a proxy cannot reach this machine

@@ -48,7 +48,7 @@ def download(connection: Connection, path: str, to: str | Path, *, progress: Byt
     """Saves a file of the service.
 
     An incomplete file has the name `NAME.TAG.part` in the folder of `to`; TAG identifies its content, and a later call
-    for the same content continues with it.
+    for the same content continues with it. An ETag that is no digest says so only for one path, so TAG then holds a digest of both.
 
     Args:
         connection: The connection to the service.
@@ -108,7 +108,7 @@ def _save(connection: Connection, remote: Remote, to: Path, progress: BytesDone 
     """Saves `remote` as `to`. Raises _Changed if the service has another file by now; nothing of it is left then."""
     name = os.fsencode(to.name)
     short = to.name if len(name) <= LONGEST_NAME else hashlib.sha256(name).hexdigest()
-    part = to.with_name(f"{short}.{remote.tag or 'new'}.part")
+    part = to.with_name(f"{short}.{_content(connection, remote)}.part")
     try:
         for _ in range(TRIES):
             _fetch(connection, remote, part, progress)
@@ -125,6 +125,13 @@ def _save(connection: Connection, remote: Remote, to: Path, progress: BytesDone 
             raise NoSpace(f"The disk of {to} is full.") from error
         raise BadUse(f"{to} cannot be written ({error.strerror}).", "Choose another place.") from error
     raise Damaged(f"The downloaded bytes of {remote.path} differ from those of the service.")
+
+
+def _content(connection: Connection, remote: Remote) -> str:
+    """Returns a name for the content of `remote`: equal names mean equal bytes, except for `new`."""
+    if remote.digest or not remote.tag:
+        return remote.digest or "new"
+    return hashlib.sha256(f"{connection.base_url} {remote.path} {remote.tag}".encode()).hexdigest()[:32]
 
 
 def _describe(connection: Connection, path: str) -> Remote:

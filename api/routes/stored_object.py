@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from pathlib import PurePath
 
 from fastapi import Request, Response
 from fastapi.responses import RedirectResponse
@@ -20,9 +20,14 @@ MEDIA_TYPES = {"mp4": "video/mp4", "webm": "video/webm"}
 async def object_response(
     request: Request, turns: Turns, store: ObjectStore, key: str, media_type: str, headers: Mapping[str, str]
 ) -> Response:
-    """Serves an object. Its key is the ETag, because a newer version always has another key. Raises ObjectMissing."""
+    """Serves an object. The ETag is made from its whole key, because another version, and another subject's, has another key.
+
+    Raises:
+        ObjectMissing: the store does not have it.
+    """
     size, file = await turns.open(lambda: (store.size(key), store.open(key)))
-    tag = f'"{PurePath(key).name}"'
+    # Half of a digest: clients take a whole one for the digest of the content.
+    tag = f'"{hashlib.sha256(key.encode()).hexdigest()[:32]}"'
     return file_response(request, file, size, etag=tag, media_type=media_type, headers=headers, read=turns.open)
 
 

@@ -173,10 +173,10 @@ class Previews:
         cut, self.cut = self.cut, 0
         return cut
 
-    def save(self, to):
+    def save(self, to, subject="sub_1", patience_s=60.0):
         """Downloads the preview with a client of its own."""
-        with Client("http://service", transport=httpx.MockTransport(self)) as client:
-            return client.subjects.preview("sub_1", to).read_bytes()
+        with Client("http://service", transport=httpx.MockTransport(self), patience_s=patience_s) as client:
+            return client.subjects.preview(subject, to).read_bytes()
 
 
 class Pieces(httpx.SyncByteStream):
@@ -238,6 +238,15 @@ def test_a_piece_of_the_preview_before_is_not_used(tmp_path, no_pauses):
     picture = b"b" * 2000
     (tmp_path / "p.jpg.job_0198c2a4b1d0.part").write_bytes(b"a" * 1000)
     assert Previews(picture).save(tmp_path / "p.jpg") == picture
+
+
+def test_a_piece_of_another_subjects_preview_is_not_used(tmp_path, no_pauses):
+    with pytest.raises(Unreachable):
+        Previews(b"a" * (2 * MIB), cut=MIB).save(tmp_path / "p.jpg", patience_s=0)
+    assert len(list(tmp_path.glob("p.jpg.*.part"))) == 1
+    picture = b"b" * (2 * MIB)
+    service = Previews(picture)  # with the same ETag
+    assert service.save(tmp_path / "p.jpg", "sub_2") == picture and "Range" not in service.gets[0].headers
 
 
 def test_a_long_name_is_saved(tmp_path, no_pauses):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -80,6 +82,23 @@ def test_the_token_goes_to_this_machine_only(monkeypatch, tmp_path):
         with Client(url, transport=httpx.MockTransport(answer)) as client:
             list(client.subjects.list())
     assert seen == [f"Bearer {token}", None]
+
+
+def test_the_token_does_not_go_to_another_users_program(wary, monkeypatch, tmp_path):
+    """The service's port, which another user could take while the service is stopped."""
+    monkeypatch.setenv("ADNERF_DATA_DIR", str(wary.settings.data_dir))
+    client = wary.client()
+    assert list(client.subjects.list()) == []
+    header, *rows = Path("/proc/net/tcp").read_text().splitlines()
+    port = f":{httpx.URL(wary.url).port:04X}"
+    (row,) = (row for row in rows if port in row and row.split()[3] == "0A")
+    table = tmp_path / "tcp"
+    monkeypatch.setattr("adnerf_client.local_token.TABLES", (table, tmp_path / "missing"))
+    table.write_text("\n".join([header, row.replace(f" {os.geteuid()} ", " 54321 ", 1)]))
+    with pytest.raises(NotAllowed):
+        list(client.subjects.list())
+    table.write_text("\n".join([header, row]))
+    assert list(client.subjects.list()) == []
 
 
 def test_webhooks_by_the_client(service, client):

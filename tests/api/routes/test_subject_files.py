@@ -60,6 +60,12 @@ def test_the_footage_can_be_watched_until_consent_is_withdrawn(client, make):
     assert client.get(subject["links"]["self"]).json()["links"]["footage"] is None
 
 
+def test_files_of_one_name_have_an_etag_for_each_subject(client, make):
+    first, second = (client.head(make.subject()["links"]["footage"]).headers["etag"] for _ in range(2))
+    assert first != second
+    assert len(first.strip('"')) < 64  # clients take that for the digest of the content
+
+
 def test_the_view_sheet_exists_after_training_with_its_layout(client, make):
     subject = make.subject()
     path = f"{subject['links']['self']}/views"
