@@ -11,8 +11,10 @@ import asyncio
 import resource
 import socket
 import struct
+import time
 from typing import Any, ClassVar
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from api.middleware.client_address import ClientAddresses
@@ -26,8 +28,16 @@ READ_S, READ_BYTES = STALL_S, STALL_BYTES
 """Seconds in which a client must take so many bytes of what waits for it, or all: as slowly as the service lets a client send."""
 UNSENT_BYTES = 64 << 10
 """Bytes that the kernel takes before it sends them: with its own choice, megabytes, a slow client would seem to read nothing for minutes."""
+HEAD_BYTES = 64 << 10
+"""Largest head of a request: uvicorn's own bound."""
+CHUNK_BYTES = 1 << 10
+"""Size from which a chunk of a body counts as whole. Each costs the parser some 20 us, however short it is: 256 KiB, which asyncio reads at
+once, may hold 43,000 chunks of one byte, for which everybody else would wait a second."""
+SMALL_CHUNKS, SMALL_CHUNKS_PER_S = 500, 100
+"""Small chunks that a connection may send at once, and in each second: more than a program that sends as it records."""
 MAX_CONNECTIONS = 10_000
 """Connections of one process; each costs some ten kilobytes of memory, an event stream about 60."""
+TOO_SMALL = f"Chunks of the body are too small: send chunks of {CHUNK_BYTES} bytes or more, or a Content-Length."
 DESCRIPTORS = 2 * MAX_CONNECTIONS
 """File descriptors that the process asks for: connections, and the files and connections that requests need."""
 
@@ -43,6 +53,35 @@ def raise_descriptor_limit() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
         soft = target
     return MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, soft // 2)
+
+
+class GuardedParser(h11.Connection):
+    """h11's parser, which refuses a body in too many small chunks.
+
+    Attributes:
+        refused: whether it has refused one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, HEAD_BYTES)
+        self.refused = False
+        self._allowed, self._counted_at = float(SMALL_CHUNKS), time.monotonic()
+
+    def next_event(self) -> Any:
+        """Returns the next event. Raises RemoteProtocolError for a chunk that is one too many."""
+        event = super().next_event()
+        if isinstance(event, h11.Data) and event.chunk_end:  # bodies with a Content-Length have no chunks
+            self._count(len(event.data))
+        return event
+
+    def _count(self, size: int) -> None:
+        moment = time.monotonic()
+        gained = (moment - self._counted_at) * SMALL_CHUNKS_PER_S
+        self._allowed = min(SMALL_CHUNKS, self._allowed + gained) - max(0.0, 1 - size / CHUNK_BYTES)
+        self._counted_at = moment
+        if self._allowed < 0:
+            self.refused = True
+            raise h11.RemoteProtocolError(TOO_SMALL)
 
 
 class GuardedProtocol(H11Protocol):
@@ -63,6 +102,7 @@ class GuardedProtocol(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
         self.ws_protocol_class = None  # whatever is installed
+        self.conn = GuardedParser()
         self._address: str | None = None
         self._head_deadline: asyncio.TimerHandle | None = None
         self._read_deadline: asyncio.TimerHandle | None = None
@@ -89,6 +129,16 @@ class GuardedProtocol(H11Protocol):
         elif not self.transport.is_closing():
             self.waiting.setdefault(self, None)
             self._start_head_deadline()
+
+    def send_400_response(self, msg: str) -> None:
+        """Tells what is wrong with a request that cannot be parsed, and closes the connection; only closes it if a response has begun."""
+        if self.cycle is not None:  # its application sends nothing any more
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(TOO_SMALL if self.conn.refused else msg)
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """Starts the deadline for a client that is slower than the response."""

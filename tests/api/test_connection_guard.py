@@ -106,6 +106,58 @@ def test_the_deadline_holds_for_every_request_of_a_connection_and_leaves_idle_on
             assert is_closed(other)
 
 
+CHUNKED = b"POST /v1/subjects HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_a_body_in_tiny_chunks_is_refused_with_the_reason(caplog):
+    """Parsing 40,000 takes a second, in which nobody else is answered."""
+    received = 0
+
+    async def app(scope, receive, send):
+        nonlocal received
+        while scope["type"] == "http" and (event := await receive())["type"] == "http.request":
+            received += len(event["body"])
+
+    with served(app) as port, connect(port) as connection:
+        connection.sendall(CHUNKED + b"1\r\nx\r\n" * 20_000)
+        told = connection.makefile("rb").read()
+        assert told.startswith(b"HTTP/1.1 400") and connection_guard.TOO_SMALL.encode() in told
+    assert received <= connection_guard.SMALL_CHUNKS + 1 and not caplog.records
+
+
+def test_tiny_chunks_after_a_refusal_end_the_connection(app, caplog):
+    with served(app) as port, connect(port) as connection:
+        connection.sendall(CHUNKED)
+        assert response(connection).split()[1] != b"200"
+        connection.sendall(b"1\r\nx\r\n" * 20_000)
+        assert is_closed(connection)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_chunks_that_are_whole_or_come_slowly_are_taken(monkeypatch):
+    monkeypatch.setattr(connection_guard, "SMALL_CHUNKS", 10)
+    monkeypatch.setattr(connection_guard, "SMALL_CHUNKS_PER_S", 1000)
+
+    async def app(scope, receive, send):
+        size = 0
+        while scope["type"] == "http" and (event := await receive())["type"] == "http.request":
+            size += len(event["body"])
+            if not event["more_body"]:
+                head = [(b"content-length", b"%d" % len(str(size)))]
+                await send({"type": "http.response.start", "status": 200, "headers": head})
+                await send({"type": "http.response.body", "body": b"%d" % size})
+                return
+
+    whole = b"400\r\n" + b"x" * 1024 + b"\r\n"
+    with served(app) as port, connect(port) as connection:
+        connection.sendall(CHUNKED + whole * 500)
+        for _ in range(30):
+            connection.sendall(b"1\r\nx\r\n")
+            time.sleep(0.005)
+        connection.sendall(b"0\r\n\r\n")
+        assert b"200" in response(connection)
+
+
 def test_a_response_that_takes_longer_than_the_deadline_is_not_cut(monkeypatch):
     monkeypatch.setattr(connection_guard, "HEAD_S", 0.5)
 
