@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +28,7 @@ from boto3.s3.transfer import TransferConfig
 
 from storage.database.models import now
 from storage.errors import BadSetting, EmptyFile, ObjectDamaged, ObjectMissing, StoreAway
+from storage.objects import s3_versions
 from storage.objects.base import (
     CHUNK_BYTES,
     IncomingFile,
@@ -151,14 +153,23 @@ class S3Store:
 
     def delete(self, *keys: str) -> None:
         """See ObjectStore.delete."""
-        self._delete(self._place(key) for key in keys)
+        places = (self._place(key) for key in keys)
+        if self._keeps_versions:
+            self._delete(
+                version for place in places for version in s3_versions.of_object(self._client, self.bucket, place)
+            )
+        else:
+            self._delete({"Key": place} for place in places)
 
     def delete_prefix(self, prefix: str) -> None:
         """See ObjectStore.delete_prefix."""
         place = f"{self._place(check_prefix(prefix))}/"
         for upload in self._uploads(place):
             self._abort(upload)
-        self._delete(entry["Key"] for entry in self._entries(Prefix=place))
+        if self._keeps_versions:
+            self._delete(s3_versions.below(self._client, self.bucket, place))
+        else:
+            self._delete({"Key": entry["Key"]} for entry in self._entries(Prefix=place))
 
     def move(self, key: str, new_key: str) -> None:
         """See ObjectStore. The content is copied within the store."""
@@ -268,11 +279,15 @@ class S3Store:
         with suppress(ObjectMissing), client_errors(upload["Key"]):  # it may be completed or aborted meanwhile
             self._client.abort_multipart_upload(Bucket=self.bucket, Key=upload["Key"], UploadId=upload["UploadId"])
 
-    def _delete(self, places: Iterator[str]) -> None:
-        while batch := list(islice(places, DELETE_BATCH)):
+    @cached_property
+    def _keeps_versions(self) -> bool:
+        with client_errors("bucket"):
+            return s3_versions.are_kept(self._client, self.bucket)
+
+    def _delete(self, objects: Iterator[dict[str, str]]) -> None:
+        while batch := list(islice(objects, DELETE_BATCH)):
             with client_errors("delete"):
-                objects = [{"Key": place} for place in batch]
-                answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": objects, "Quiet": True})
+                answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
             if errors := answer.get("Errors"):
                 raise StoreAway(f"{len(errors)} objects could not be removed.", details=errors[0].get("Message"))
 

@@ -149,6 +149,26 @@ def test_more_is_deleted_than_goes_into_one_request(store, monkeypatch):
     assert keys(store) == []
 
 
+def test_nothing_stays_of_what_is_deleted_from_a_bucket_with_versions(settings, client):
+    client.create_bucket(Bucket="versions")
+    client.put_bucket_versioning(Bucket="versions", VersioningConfiguration={"Status": "Enabled"})
+    store = open_store(settings.replace(store_url="s3://versions/ours"))
+    for key in ("s/1/a", "s/1/a", "s/1/b", "s/10", "s/2/a"):
+        store.put(key, io.BytesIO(b"x"))
+    client.delete_object(Bucket="versions", Key="ours/s/2/a")  # as an earlier version of this service did
+    store.move("s/1/b", "trash/1")
+
+    def kept():
+        listed = client.list_object_versions(Bucket="versions")
+        return sorted(each["Key"] for kind in ("Versions", "DeleteMarkers") for each in listed.get(kind, []))
+
+    assert kept() == [f"ours/{key}" for key in ("s/1/a", "s/1/a", "s/10", "s/2/a", "s/2/a", "trash/1")]
+    store.delete("s/1/a", "s/missing", "trash/1")
+    assert kept() == [f"ours/{key}" for key in ("s/10", "s/2/a", "s/2/a")]
+    store.delete_prefix("s/")
+    assert kept() == []
+
+
 def test_stores_in_one_bucket_do_not_see_each_other(store, settings):
     other = S3Store(settings.replace(store_url=f"{settings.store_url}/inner"))
     whole = S3Store(settings.replace(store_url=f"s3://{BUCKET}"))
