@@ -22,6 +22,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.auth import LOCAL_CALLER, READS, Caller, caller_of
+from api.middleware.answers_in_pieces import AnswersInPieces
 from api.middleware.client_address import ClientAddresses, counted
 from api.middleware.known_scrapers import KnownScrapers
 from api.middleware.local_caller import OpenMode
@@ -69,6 +70,7 @@ class AccessMiddleware:
         shares: RequestShares,
     ):
         self.app, self.database, self.rates, self.shares = app, database, rates, shares
+        self.answers = AnswersInPieces()
         self.settings, self.open_mode_rules, self.addresses = settings, open_mode_rules, addresses
         self.open_mode = True
         self._touching = Lock()
@@ -103,7 +105,7 @@ class AccessMiddleware:
                 share.enter_context(self.shares.take(name))
             except Problem as busy:
                 app = busy.response()
-            await app(scope, receive, send)
+            await app(scope, receive, self.answers.sender(name, scope, receive, send))
 
     def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:
         """Decides without reading the body. Refused requests count towards the rate limit as well."""

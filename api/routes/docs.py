@@ -4,11 +4,10 @@ other hosts.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from threading import Lock
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from api.middleware.etag import CACHE_CONTROL
@@ -47,8 +46,6 @@ POLICY = (
 
 
 _describing = Lock()
-PIECE_BYTES = 64 << 10
-"""Bytes of the document that are handed over at a time: of a client that does not read, no more is in memory."""
 
 
 @router.get("/openapi.json")
@@ -63,13 +60,7 @@ def openapi(request: Request) -> Response:
     headers = {"ETag": etag, "Cache-Control": CACHE_CONTROL}
     if not_modified(request, etag):
         return Response(status_code=304, headers=headers)
-
-    async def pieces() -> AsyncIterator[bytes]:
-        for start in range(0, len(body), PIECE_BYTES):
-            yield body[start : start + PIECE_BYTES]
-
-    headers["Content-Length"] = str(len(body))
-    return StreamingResponse(pieces(), media_type="application/json", headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 @router.get("/docs")

@@ -144,6 +144,21 @@ def test_pages_cover_all_rows_once_newest_first(database):
         assert ([row.name for row in ready.items], ready.next_cursor) == (["5", "3", "1"], None)
 
 
+def test_a_page_of_long_texts_has_fewer_rows(database, monkeypatch):
+    monkeypatch.setattr(queries, "PAGE_BYTES", 5000)
+    with database.session() as session:
+        for size in (10, 2000, 2000, 2000, 9000):
+            session.add(subject(name="n" * size))
+            time.sleep(0.002)
+    with database.session(write=False) as session:
+        sizes, cursor = [], ""
+        while cursor is not None:
+            page = queries.page(session, Subject, limit=4, cursor=cursor or None)
+            sizes.append([len(row.name) for row in page.items])
+            cursor = page.next_cursor
+    assert sizes == [[9000], [2000, 2000], [2000, 10]]
+
+
 def test_a_missing_row_is_named_in_the_error(database):
     with database.session(write=False) as session, pytest.raises(NotFound, match="no job job_1"):
         queries.get(session, Job, "job_1")
