@@ -19,7 +19,7 @@ from storage.database.models import Subject, new_id, now
 from storage.errors import BundleRefused, BundlesOff, NotFound, WebhooksOff
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
-from storage.tables import consents, quotas, uploads
+from storage.tables import consents, quotas, uploads, withdrawals
 from storage.tables.uploads import FileSource
 from worker.webhooks.signing import load_key
 
@@ -75,6 +75,7 @@ def export(session: Session, subject_id: str, *, owner: str) -> Export:
             "clip_sha256": subject.consent_clip_sha256,
             "may_improve_others": subject.may_improve_others,
             "digest": consents.digest(subject),
+            "origins": consents.origins(subject),
         },
     }
     return Export(manifest, {name: key for name, key in keys.items() if key})
@@ -115,13 +116,15 @@ def submit_import(
 ) -> Subject:
     """Creates a subject from a bundle; it is ready. Call it in a new session.
 
-    Raises ConsentWithdrawn (the subject is one of this service, and its consent was withdrawn), QuotaExceeded; if the bundle is an
-    upload: NotFound, UploadIncomplete, UploadUsed.
+    Raises ConsentWithdrawn (the consent was withdrawn here: that of the subject, or of one that came from it or that it came from, whether
+    it still exists or not), QuotaExceeded; if the bundle is an upload: NotFound, UploadIncomplete, UploadUsed.
     """
     after_rollback(session, lambda: store.delete_prefix(subjects.folder(bundle.subject_id)), remote=True)
     told, consent = bundle.manifest["subject"], bundle.manifest["consent"]
     with suppress(NotFound):  # it is a subject of another service, or was deleted
         consents.check(queries.get(session, Subject, told["id"], lock=True))
+    origins = consent.get("origins", [])  # an earlier version writes none
+    withdrawals.check_bundle(session, [consent["digest"], *origins])
     subject = Subject(
         id=bundle.subject_id,
         owner=owner,
@@ -138,6 +141,7 @@ def submit_import(
             "consent_digest": consent["digest"],
             "exported_at": bundle.manifest["exported_at"],
             "key": bundle.signer,
+            "origins": " ".join(origins),
         },
         stored_bytes=bundle.size,
         **{column: told[column] for column in CARRIED},

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from storage.database import queries
 from storage.database.models import Delivery, PreviewFrame, Subject, now
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, idempotency, jobs, preview_frames, webhooks, withdrawals
+from storage.tables import deletions, idempotency, jobs, preview_frames, uploads, webhooks, withdrawals
 
 
 def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, owner: str, purge: bool) -> Subject:
@@ -23,12 +23,13 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
     Once this is committed nothing of the subject is made or shown any more. Its videos and their queued jobs are cancelled by
     `cancel_videos` after that.
 
-    With `purge`, all files of the subject and its videos are deleted, and the webhook deliveries that name them. The record of the consent
-    stays, and so do the rows of the videos, by which a file can still be recognized as made here. A second call changes nothing,
-    except that it can add the purge. Raises NotFound.
+    With `purge`, all files of the subject and its videos are deleted, the texts of the videos (title, metadata, script), the names of the
+    files that were sent, and the webhook deliveries that name them. The record of the consent stays, and so do the rows of the videos, by
+    which a file can still be recognized as made here. A second call changes nothing, except that it can add the purge. Raises NotFound.
     """
-    queries.get(session, Subject, subject_id, owner=owner)
+    subject = queries.get(session, Subject, subject_id, owner=owner)
     time = now()
+    withdrawals.remember(session, subject)
     withdrawals.begin(session, subject_id, owner=owner, purge=purge)
     jobs.cancel_of_subject(session, subject_id)
     unwithdrawn = Subject.id == subject_id, Subject.withdrawn_at.is_(None)
@@ -38,6 +39,7 @@ def withdraw_consent(session: Session, store: ObjectStore, subject_id: str, *, o
         unpurged = Subject.id == subject_id, Subject.purged_at.is_(None)
         _set(session, *unpurged, **withdrawals.without_keys(Subject), purged_at=time, updated_at=time)
         idempotency.erase_naming(session, subject_id, owner=owner)
+        uploads.forget_used(session, subject_id, owner=owner)
         own = Delivery.subject_id == subject_id, Delivery.video_id.is_(None), Delivery.created_at < time
         webhooks.delete_deliveries(session, *own, owner=owner)
         deletions.request(session, store, f"subjects/{subject_id}/")

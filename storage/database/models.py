@@ -13,7 +13,7 @@ from storage.database.rows.lip_priors import LipPrior, LipPriorState
 from storage.database.rows.owners import LARGE, LARGE_CHARS, Key, Owner, ResponseResource, StoredResponse, Usage
 from storage.database.rows.pictures import PreviewFrame, PreviewFrameState, Share
 from storage.database.rows.service import Certificate, Deletion, Identity
-from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState, Withdrawal
+from storage.database.rows.subjects import Subject, SubjectState, Video, VideoState, Withdrawal, WithdrawnConsent
 from storage.database.rows.webhooks import Delivery, DeliveryState, Webhook, WebhookEvent
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "Webhook",
     "WebhookEvent",
     "Withdrawal",
+    "WithdrawnConsent",
     "Worker",
     "first_id",
     "new_id",

@@ -38,6 +38,12 @@ def digest(subject: Subject) -> str:
     return hashlib.sha256(json.dumps(record, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
+def origins(subject: Subject) -> list[str]:
+    """Returns the digests of the consents of which this one is a copy, latest first: those of the subjects whose bundles it came from."""
+    told = subject.imported_from or {}
+    return [told["consent_digest"], *told.get("origins", "").split()] if told else []
+
+
 def check(subject: Subject) -> None:
     """Raises ConsentWithdrawn if the consent for the subject was withdrawn."""
     if subject.withdrawn_at is not None:

@@ -22,7 +22,7 @@ from storage.database import queries
 from storage.database.models import Delivery, Job, Subject, Video, now
 from storage.errors import InTrash
 from storage.objects.base import ObjectStore
-from storage.tables import deletions, idempotency, jobs, uploads, webhooks
+from storage.tables import deletions, idempotency, jobs, uploads, webhooks, withdrawals
 
 AT_ONCE = {Subject: 1, Video: 50}
 """Subjects (with a batch of their videos) and videos that one transaction deletes for good: other writers wait for it."""
@@ -96,6 +96,8 @@ def delete_subject(session: Session, store: ObjectStore, subject: Subject) -> bo
         Whether some are left to `continue_deletion` (there are many, or they are locked); nobody finds them any more.
     """
     jobs.delete_where(session, Job.id.in_(jobs.running_of(session, subject.id)))
+    if subject.withdrawn_at is not None:  # by an earlier version, which did not record it
+        withdrawals.remember(session, subject)
     time = queries.server_now(session)
     _set(session, Subject, Subject.id == subject.id, deleted_at=time, trashed_until=time)
     deletions.request(session, store, f"subjects/{subject.id}/")

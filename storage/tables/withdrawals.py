@@ -1,4 +1,4 @@
-"""Withdrawals of consent that are being carried out, and the only writer of their table.
+"""Withdrawals of consent: those that are being carried out, and the digests of all that were; the only writer of both tables.
 
 The withdrawal itself is one short transaction (api/services/consents.py): once it is committed, no job of the subject is created, claimed
 or retried. Its videos and their queued jobs may be thousands, so they are cancelled in batches, each in a transaction of its own: the first
@@ -6,18 +6,21 @@ one by the request, the others by the sweep (worker/sweeper.py), also after a cr
 
 All videos of the subject exist when the withdrawal is committed, because whoever creates one holds the subject's row. So one pass over them
 in the order of their ids is complete.
+
+The digests stay when subjects are deleted: a bundle of one, which somebody has kept, must not bring it back (`check_bundle`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Base, Delivery, Job, Video, Withdrawal, now
-from storage.tables import jobs, webhooks
+from storage.database.models import Base, Delivery, Job, Subject, Video, Withdrawal, WithdrawnConsent, now
+from storage.errors import ConsentWithdrawn
+from storage.tables import consents, jobs, uploads, webhooks
 
 BATCH = 50
 """Videos whose jobs one transaction cancels: other writers of SQLite wait for some tenths of a second at most."""
@@ -31,6 +34,20 @@ def begin(session: Session, subject_id: str, *, owner: str, purge: bool) -> None
     new = {"subject_id": subject_id, "owner": owner, "purge": purge, "after": "", "created_at": now()}
     again = {"purge": or_(Withdrawal.purge, purge), "after": "", "created_at": new["created_at"]}
     queries.upsert(session, Withdrawal, new, update=again)
+
+
+def remember(session: Session, subject: Subject) -> None:
+    """Records the digests of a consent that was withdrawn: its own and, of a subject from a bundle, those of its origins."""
+    for digest in (consents.digest(subject), *consents.origins(subject)):
+        queries.insert_ignoring_conflicts(session, WithdrawnConsent, digest=digest, created_at=now())
+
+
+def check_bundle(session: Session, digests: Collection[str]) -> None:
+    """Raises ConsentWithdrawn if a consent with one of these digests was withdrawn here, whether the subject still exists or not."""
+    query = select(WithdrawnConsent.created_at).where(WithdrawnConsent.digest.in_(digests)).limit(1)
+    withdrawn_at = session.scalars(query).one_or_none()
+    if withdrawn_at is not None:
+        raise ConsentWithdrawn(f"The consent in this bundle was withdrawn on {withdrawn_at:%d %b %Y}.")
 
 
 def advance(session: Session, subject_id: str) -> None:
@@ -69,7 +86,8 @@ def without_keys(model: type[Base]) -> dict[str, str | int | None]:
 
 def _purge(session: Session, withdrawal: Withdrawal, videos: Sequence[str]) -> None:
     """Takes from the rows of videos what a purge deletes, and deletes the deliveries from before the withdrawal that name them."""
-    values = without_keys(Video) | {"script": None, "spoken": None}
-    queries.execute_update(session, update(Video).where(Video.id.in_(videos)).values(**values))
+    texts = dict.fromkeys(("title", "client_metadata", "script", "spoken", "warnings"))
+    queries.execute_update(session, update(Video).where(Video.id.in_(videos)).values(**without_keys(Video), **texts))
+    uploads.forget_used(session, *videos, owner=withdrawal.owner)
     earlier = Delivery.video_id.in_(videos), Delivery.created_at < withdrawal.created_at
     webhooks.delete_deliveries(session, *earlier, owner=withdrawal.owner)

@@ -172,3 +172,15 @@ class Withdrawal(Base):
     purge: Mapped[bool]
     after: Mapped[str] = mapped_column(String(40))
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class WithdrawnConsent(Base):
+    """The digest of a consent that was withdrawn (consents.digest), which stays when the subject is deleted. It says nothing of the person.
+
+    storage/tables/withdrawals.py writes it.
+    """
+
+    __tablename__ = "withdrawn_consents"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(UtcTime, default=now)

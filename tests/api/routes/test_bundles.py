@@ -155,6 +155,20 @@ def test_what_may_not_be_shown_is_neither_exported_nor_imported(client, make, su
     check_problem(client.post(f"{make.subject()['links']['self']}/export"), "subject_not_ready")
 
 
+def test_a_withdrawal_reaches_the_bundles_of_copies_and_origins_also_after_the_deletion(client, subject):
+    first = exported(client, subject).content
+    copy = imported(client, first).json()
+    second = exported(client, copy).content
+    of_the_copy = imported(client, second).json()
+    third = exported(client, of_the_copy).content
+    client.post(f"{copy['links']['self']}/withdraw-consent", json={"purge": False})
+    for each in (copy, subject, of_the_copy):
+        client.delete(each["links"]["self"])
+    for bundle in (first, second, third):
+        refused = check_problem(imported(client, bundle), "consent_withdrawn")
+        assert "new subject" in refused["remedy"]
+
+
 def test_a_service_that_needs_spoken_consent_imports_no_bundle_without_it(client, app, subject, settings):
     needing = create_app(settings.replace(data_dir=settings.data_dir, consent_clip="required"))
     with serving(needing) as url, httpx.Client(base_url=url, timeout=30) as there:

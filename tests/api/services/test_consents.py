@@ -138,6 +138,7 @@ def test_withdrawing_again_changes_nothing_and_can_still_purge(house):
     subject = house.ready_subject()
     video = house.submit_video(subject.id)
     house.work()
+    house.write(partial(videos.change_video, title="Ann at home", metadata={"name": "Ann"}), video.id)
     first = withdraw(house, subject)
     assert withdraw(house, subject).withdrawn_at == first.withdrawn_at
     assert (first.purged_at, bool(house.objects())) == (None, True)
@@ -146,6 +147,7 @@ def test_withdrawing_again_changes_nothing_and_can_still_purge(house):
     assert (house.objects(), purged.withdrawn_at) == ([], first.withdrawn_at)
     assert (purged.consent, purged.footage_sha256) == (subject.consent, subject.footage_sha256)
     assert (purged.run_key, purged.source_key, house.video(video).file_key) == (None, "", None)
+    assert (house.video(video).title, house.video(video).client_metadata) == (None, None)
     assert house.video(video).mark is not None  # a copy elsewhere can still be told to have been made here
 
 
