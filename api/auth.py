@@ -7,26 +7,30 @@ api/middleware/access.py authenticates the caller before the request is routed. 
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from anyio import to_thread
+from anyio import create_task_group, sleep, to_thread
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import Session
 
 from api.problems.problems import Problem, from_storage
 from storage.database.engine import Database
 from storage.database.models import LOCAL, Key
-from storage.errors import Unauthorized
+from storage.errors import StorageError, Unauthorized
 from storage.tables import api_keys
 from storage.tables.api_keys import SCOPES, Scope
 
 READS = ("GET", "HEAD")
-CHECK_KEYS_S = 15.0
-"""Seconds between two checks of the API key of a request that lasts: it ends at the next bytes after one that finds the key revoked."""
+CHECK_S = 15.0
+"""Seconds between two checks of whether a request that lasts is still allowed."""
+T = TypeVar("T")
+"""Type of what a request asks for."""
 
 # Only documents the scheme in /openapi.json; api/middleware/access.py checks the key.
 _scheme = HTTPBearer(
@@ -61,33 +65,74 @@ def caller_of(key: Key, token: str | None = None) -> Caller:
     return Caller(key.owner, frozenset(key.scopes), key.id, token)
 
 
-class KeyCheck:
-    """Checks the key of a request again and again, while its body arrives or its answer is sent: at a kilobyte a second both take days."""
+class AccessCheck:
+    """Checks again and again, while the body of a request arrives or its answer is sent, that it is still allowed.
+
+    At a kilobyte a second both take days. Checked are the key, and what the route has granted (`grant`), such as a link that may be closed.
+    """
 
     def __init__(self, request: Request):
-        self._request, self._checked_at = request, time.monotonic()
+        self._database: Database = request.app.state.database
+        self._caller: Caller | None = getattr(request.state, "caller", None)  # none for links that everybody may open
+        self._granted: Callable[[Session], object] | None = getattr(request.state, "granted", None)
+        self._checked_at = time.monotonic()
 
     async def again(self) -> None:
-        """Raises Problem `unauthorized` if the key is not valid any more; asks every CHECK_KEYS_S, and goes on while the database is away."""
-        caller: Caller | None = getattr(self._request.state, "caller", None)  # none for links that everybody may open
-        if caller is None or time.monotonic() - self._checked_at < CHECK_KEYS_S:
+        """Raises Problem if the request is not allowed any more; asks every CHECK_S, and goes on while the database is away."""
+        if time.monotonic() - self._checked_at < CHECK_S:
             return
         self._checked_at = time.monotonic()
         try:
             with suppress(OperationalError, PoolTimeout):
-                await to_thread.run_sync(_require_valid, self._request.app.state.database, caller)
-        except Unauthorized as error:
+                await to_thread.run_sync(self._require)
+        except StorageError as error:
             # FastAPI takes other exceptions, while it reads a body, for a body that is wrong.
             raise from_storage(error) from error
 
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        """Checks while the block runs, which sends the answer, also while the client takes nothing of it. Raises OSError, so that the
+        connection breaks: the status has been sent."""
+        refusal: Problem | None = None
+        async with create_task_group() as group:
 
-def _require_valid(database: Database, caller: Caller) -> None:
-    with database.session(write=False) as session:
-        if caller.token is not None:
-            api_keys.find(session, caller.token)
-            return
-        key = None if caller.key_id is None else session.get(Key, caller.key_id)
-        valid = not api_keys.any_exist(session) if caller.key_id is None else key is not None and api_keys.is_valid(key)
+            async def watch() -> None:
+                nonlocal refusal
+                while True:
+                    await sleep(CHECK_S)
+                    try:
+                        await self.again()
+                    except Problem as problem:
+                        refusal = problem
+                        group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            yield
+            group.cancel_scope.cancel()
+        if refusal is not None:
+            raise OSError(refusal.detail)
+
+    def _require(self) -> None:
+        with self._database.session(write=False) as session:
+            if self._caller is not None:
+                require_valid(session, self._caller)
+            if self._granted is not None:
+                self._granted(session)
+
+
+def grant(request: Request, find: Callable[[Session], T]) -> Callable[[Session], T]:
+    """Returns `find`, which returns what a request asks for and raises a StorageError if it may not have it; AccessCheck calls it again."""
+    request.state.granted = find
+    return find
+
+
+def require_valid(session: Session, caller: Caller) -> None:
+    """Raises Unauthorized if a caller of an earlier request would not be accepted any more."""
+    if caller.token is not None:
+        api_keys.find(session, caller.token)
+        return
+    key = None if caller.key_id is None else session.get(Key, caller.key_id)
+    valid = not api_keys.any_exist(session) if caller.key_id is None else key is not None and api_keys.is_valid(key)
     if not valid:
         raise Unauthorized("The request was accepted before, and is not any more.")
 

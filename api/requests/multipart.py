@@ -25,7 +25,7 @@ from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
-from api.auth import KeyCheck
+from api.auth import AccessCheck
 from api.problems.problems import Problem, from_validation, validation_problem
 from api.requests.arrivals import Arrival
 from storage.objects.base import IncomingFile, ObjectStore
@@ -162,7 +162,7 @@ async def body_chunks(
         raise Problem("unsupported_media_type", message, remedy="Send the body without Content-Encoding.")
     if content_length(request) > limit:
         raise too_large
-    stream, key = request.stream(), KeyCheck(request)
+    stream, access = request.stream(), AccessCheck(request)
     received = recent = 0
     waited_s = 0.0
     while True:
@@ -177,7 +177,7 @@ async def body_chunks(
         finally:
             if arrival is not None:
                 arrival.waits_since = None
-        await key.again()
+        await access.again()
         if chunk is None:
             return
         received, recent = received + len(chunk), recent + len(chunk)

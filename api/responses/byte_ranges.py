@@ -11,7 +11,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from api.auth import KeyCheck
+from api.auth import AccessCheck
 from api.problems.problems import Problem
 
 CHUNK_BYTES = 256 << 10
@@ -93,31 +93,28 @@ def file_response(
     if request.method == "HEAD":
         file.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
-    return _FileStream(file, _read(file, start, stop, read, KeyCheck(request)), status, headers, media_type)
+    return _FileStream(AccessCheck(request), file, _read(file, start, stop, read), status, headers, media_type)
 
 
 class _FileStream(StreamingResponse):
-    """A response that closes `file` at its end, also if the client disconnects."""
+    """A response that closes `file` at its end, also if the client disconnects, and breaks off when it is not allowed any more."""
 
-    def __init__(self, file: BinaryIO, *response: Any):
+    def __init__(self, access: AccessCheck, file: BinaryIO, *response: Any):
         super().__init__(*response)
-        self._file = file
+        self._access, self._file = access, file
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            async with self._access.beside():
+                await super().__call__(scope, receive, send)
         finally:
             self._file.close()
 
 
-async def _read(file: BinaryIO, start: int, stop: int, read: Read, key: KeyCheck) -> AsyncIterator[bytes]:
-    """Yields the bytes. Raises OSError, so that the connection breaks, if the file has become shorter, or the key is not valid any more."""
+async def _read(file: BinaryIO, start: int, stop: int, read: Read) -> AsyncIterator[bytes]:
+    """Yields the bytes. Raises OSError, so that the connection breaks, if the file has become shorter."""
     file.seek(start)
     while start < stop:
-        try:
-            await key.again()
-        except Problem as error:
-            raise OSError(error.detail) from error
         chunk = await read(partial(file.read, min(CHUNK_BYTES, stop - start)))
         if not chunk:
             raise OSError("the file is shorter than it was")

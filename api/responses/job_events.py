@@ -24,14 +24,14 @@ from fastapi.sse import format_sse_event
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from api.auth import CHECK_KEYS_S
+from api.auth import CHECK_S, Caller, require_valid
 from api.problems.problems import Problem
 from api.responses import serializers
 from api.schemas import resources
 from storage.database.engine import Database
 from storage.database.models import Job
 from storage.errors import Unauthorized
-from storage.tables import api_keys, job_events, queue
+from storage.tables import job_events, queue
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class Subscriber:
 
     pending: list[Change]
     cursor: Cursor
-    token: str | None = None
+    caller: Caller | None = None
     deleted: bool = False
     revoked: bool = False
     wake_up: asyncio.Event = field(default_factory=asyncio.Event)
@@ -167,12 +167,14 @@ class JobEventHub:
             self._streams[owner] -= 1
             self._streams += Counter()  # forgets owners without streams
 
-    async def follow(self, job_id: str, subscription: Subscription, token: str | None = None) -> AsyncIterator[bytes]:
+    async def follow(
+        self, job_id: str, subscription: Subscription, caller: Caller | None = None
+    ) -> AsyncIterator[bytes]:
         """Yields the events for one subscriber, until the job has ended or is deleted.
 
-        The stream ends earlier if the API key `token` is revoked, expires or is rotated.
+        The stream ends earlier if `caller` is not accepted any more: the API key is revoked, expires or is rotated, or the first one was made.
         """
-        subscriber = Subscriber(subscription.changes, subscription.cursor, token)
+        subscriber = Subscriber(subscription.changes, subscription.cursor, caller)
         self._subscribers[job_id].add(subscriber)
         if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll_until_unused())
@@ -210,7 +212,7 @@ class JobEventHub:
                 subscriber.wake_up.set()
 
     async def _poll_until_unused(self) -> None:
-        check_keys_at = time.monotonic() + CHECK_KEYS_S
+        check_at = time.monotonic() + CHECK_S
         while self._subscribers and not self._closed:
             cursors = {
                 job_id: {subscriber.cursor for subscriber in subscribers if not subscriber.pending}
@@ -224,34 +226,34 @@ class JobEventHub:
             for job_id, changes in changed.items():
                 for subscriber in self._subscribers.get(job_id, ()):
                     subscriber.push(changes)
-            if time.monotonic() >= check_keys_at:
-                await self._check_keys()
-                check_keys_at = time.monotonic() + CHECK_KEYS_S
+            if time.monotonic() >= check_at:
+                await self._check_callers()
+                check_at = time.monotonic() + CHECK_S
             await asyncio.sleep(POLL_S)
 
-    async def _check_keys(self) -> None:
-        subscribers = [each for group in self._subscribers.values() for each in group if each.token is not None]
-        tokens = {each.token for each in subscribers}
+    async def _check_callers(self) -> None:
+        subscribers = [each for group in self._subscribers.values() for each in group if each.caller is not None]
+        callers = {each.caller for each in subscribers}
         try:
-            invalid = await anyio.to_thread.run_sync(_invalid, self._database, tokens, limiter=self._thread)
+            refused = await anyio.to_thread.run_sync(_refused, self._database, callers, limiter=self._thread)
         except Exception:  # as above
             log.exception("cannot check the keys of the subscribers")
             return
         for subscriber in subscribers:
-            if subscriber.token in invalid:
+            if subscriber.caller in refused:
                 subscriber.revoke()
 
 
-def _invalid(database: Database, tokens: Collection[str]) -> set[str]:
-    """Returns those of the tokens that are not valid any more."""
-    invalid = set()
+def _refused(database: Database, callers: Collection[Caller]) -> set[Caller]:
+    """Returns those of the callers that are not accepted any more."""
+    refused = set()
     with database.session(write=False) as session:
-        for token in tokens:
+        for caller in callers:
             try:
-                api_keys.find(session, token)
+                require_valid(session, caller)
             except Unauthorized:
-                invalid.add(token)
-    return invalid
+                refused.add(caller)
+    return refused
 
 
 def poll(database: Database, cursors: dict[str, Collection[Cursor]]) -> dict[str, list[Change] | None]:

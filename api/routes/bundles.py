@@ -9,8 +9,9 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
+from starlette.types import Receive, Scope, Send
 
-from api.auth import CallerDep, KeyCheck
+from api.auth import AccessCheck, CallerDep, grant
 from api.deps import DatabaseDep, SettingsDep, StoreDep, Turns, TurnsDep
 from api.openapi import responses
 from api.openapi.responses import problems
@@ -81,7 +82,8 @@ async def export_subject(
     # The answer is all that the owner's GETs show, and videos of the person can be made with it.
     for scope in ("read", "write"):
         caller.check(scope)
-    exported = await turns.read(lambda session: bundles.export(session, subject_id, owner=caller.owner))
+    find = grant(request, lambda session: bundles.export(session, subject_id, owner=caller.owner))
+    exported = await turns.read(find)
     pieces = bundles.pieces(store, settings, exported)
     # What is missing is told while the status can still say so.
     await turns.open(lambda: [store.size(key) for key in exported.keys.values()])
@@ -93,18 +95,27 @@ async def export_subject(
     }
     if request.method == "HEAD":
         return Response(headers=headers, media_type="application/zip")
-    return StreamingResponse(
-        _rest(first, pieces, turns, KeyCheck(request)), media_type="application/zip", headers=headers
-    )
+    return _BundleStream(AccessCheck(request), _rest(first, pieces, turns), headers)
 
 
-async def _rest(first: bytes, pieces: Iterator[bytes], turns: Turns, key: KeyCheck) -> AsyncIterator[bytes]:
+class _BundleStream(StreamingResponse):
+    """A response that breaks off when it is not allowed any more."""
+
+    def __init__(self, access: AccessCheck, content: AsyncIterator[bytes], headers: dict[str, str]):
+        super().__init__(content, media_type="application/zip", headers=headers)
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._access.beside():
+            await super().__call__(scope, receive, send)
+
+
+async def _rest(first: bytes, pieces: Iterator[bytes], turns: Turns) -> AsyncIterator[bytes]:
     """Yields all pieces. Raises OSError in place of a problem, which cannot be answered any more: the connection breaks."""
     piece: bytes | None = first
     while piece is not None:
         yield piece
         try:
-            await key.again()
             piece = await turns.open(lambda: next(pieces, None))
         except (Problem, StorageError) as error:
             raise OSError(str(error)) from error

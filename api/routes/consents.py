@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from sqlalchemy.orm import Session
 
-from api.auth import CallerDep
+from api.auth import CallerDep, grant
 from api.deps import ReadSession, StoreDep, TurnsDep
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
@@ -46,7 +46,9 @@ async def get_consent_clip(
 
     Its Content-Type is video/mp4 whatever it is: players look at the content.
     """
-    key = await turns.read(lambda session: consent_clips.clip_key(session, subject_id, owner=caller.owner))
+    key = await turns.read(
+        grant(request, lambda session: consent_clips.clip_key(session, subject_id, owner=caller.owner))
+    )
     return await object_response(request, turns, store, key, "video/mp4", {"Cache-Control": "private, no-cache"})
 
 

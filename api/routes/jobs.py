@@ -103,7 +103,7 @@ def follow_job(
     subscription = subscribe(session, job, last_event_id)
     if subscription.ended:
         return Response(status_code=204)  # the only status after which a browser's EventSource does not reconnect
-    return EventSourceResponse(hub.follow(job.id, subscription, caller.token), headers=EVENT_HEADERS)
+    return EventSourceResponse(hub.follow(job.id, subscription, caller), headers=EVENT_HEADERS)
 
 
 @router.post(

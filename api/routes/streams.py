@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import Field
 
-from api.auth import CallerDep
+from api.auth import CallerDep, grant
 from api.deps import ReadSession, StoreDep, TurnsDep
 from api.openapi import responses
 from api.openapi.responses import problems
@@ -72,7 +72,9 @@ async def get_segment(
     store: StoreDep,
 ) -> Response:
     """A piece of fragmented MP4. If the object store can sign links, the answer is a redirect, as for the file of a video."""
-    key = await turns.read(lambda session: streams.segment_key(session, video_id, attempt, segment, owner=caller.owner))
+    key = await turns.read(
+        grant(request, lambda session: streams.segment_key(session, video_id, attempt, segment, owner=caller.owner))
+    )
     if request.method == "GET":
         link = store.link(key, name=segment, media_type=SEGMENT_TYPE)
         if link is not None:

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from sqlalchemy.orm import Session
 
 from adnerf_core.config import FaceChoice
-from api.auth import CallerDep
+from api.auth import CallerDep, grant
 from api.deps import Cursor, DatabaseDep, Limit, ReadSession, SettingsDep, StoreDep, Trash, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
@@ -218,7 +218,7 @@ async def get_preview(
 ) -> Response:
     """The newest preview that training has drawn."""
     key = await turns.read(
-        lambda session: subjects.subject_part(session, subject_id, "preview_key", owner=caller.owner)
+        grant(request, lambda session: subjects.subject_part(session, subject_id, "preview_key", owner=caller.owner))
     )
     return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
@@ -239,7 +239,7 @@ async def get_thumbnail(
 ) -> Response:
     """A frame of the reference video, once it has been checked."""
     key = await turns.read(
-        lambda session: subjects.subject_part(session, subject_id, "thumbnail_key", owner=caller.owner)
+        grant(request, lambda session: subjects.subject_part(session, subject_id, "thumbnail_key", owner=caller.owner))
     )
     return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
@@ -260,7 +260,9 @@ async def get_footage(
     subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
 ) -> Response:
     """The reference video. Its Content-Type is video/mp4 whatever it is: players look at the content."""
-    key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "source_key", owner=caller.owner))
+    key = await turns.read(
+        grant(request, lambda session: subjects.subject_part(session, subject_id, "source_key", owner=caller.owner))
+    )
     return await object_response(request, turns, store, key, "video/mp4", {"Cache-Control": "private, no-cache"})
 
 
@@ -277,7 +279,9 @@ async def get_footage(
 )
 async def get_views(subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep) -> Response:
     """The subject at angles between its view limits; it helps to choose the `view` of a video."""
-    key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "views_key", owner=caller.owner))
+    key = await turns.read(
+        grant(request, lambda session: subjects.subject_part(session, subject_id, "views_key", owner=caller.owner))
+    )
     return await object_response(request, turns, store, key, "image/jpeg", {"Cache-Control": "no-cache"})
 
 
@@ -296,7 +300,9 @@ async def get_report(
     subject_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
 ) -> Response:
     """The quality of the subject, measured on held-out footage, as a page with text, pictures and figures."""
-    key = await turns.read(lambda session: subjects.subject_part(session, subject_id, "report_key", owner=caller.owner))
+    key = await turns.read(
+        grant(request, lambda session: subjects.subject_part(session, subject_id, "report_key", owner=caller.owner))
+    )
     return await object_response(request, turns, store, key, "text/html; charset=utf-8", REPORT_HEADERS)
 
 

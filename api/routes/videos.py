@@ -9,7 +9,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.orm import Session
 
-from api.auth import CallerDep
+from api.auth import CallerDep, grant
 from api.deps import Cursor, Limit, ReadSession, SearchTurn, StoreDep, Trash, TurnsDep, WriteSession
 from api.openapi import responses
 from api.openapi.responses import JSON_CODES, problems
@@ -137,7 +137,8 @@ async def get_file(
 
     If the object store can sign links, the answer is a redirect to a link that is valid for a limited time.
     """
-    video = await turns.read(lambda session: videos.video_file(session, video_id, owner=caller.owner))
+    find = grant(request, lambda session: videos.video_file(session, video_id, owner=caller.owner))
+    video = await turns.read(find)
     plain = f"{video_id}.{video.options['format']}"
     disposition = f'attachment; filename="{plain}"' + (f"; filename*=UTF-8''{quote(name, safe='')}" if name else "")
     return await video_response(request, turns, store, video, name=name or plain, disposition=disposition)
@@ -153,7 +154,8 @@ def _add_part(path: str, column: str, summary: str, text: str, *media_types: str
     async def get_part(
         video_id: str, request: Request, caller: CallerDep, turns: TurnsDep, store: StoreDep
     ) -> Response:
-        key = await turns.read(lambda session: videos.video_part(session, video_id, column, owner=caller.owner))
+        find = grant(request, lambda session: videos.video_part(session, video_id, column, owner=caller.owner))
+        key = await turns.read(find)
         media_type = PART_TYPES[PurePath(key).suffix]
         return await object_response(request, turns, store, key, media_type, {"Cache-Control": "private, no-cache"})
 

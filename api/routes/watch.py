@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse
 from sqlalchemy.orm import Session
 
+from api.auth import grant
 from api.deps import ReadSession, SettingsDep, StoreDep, Turns
 from api.requests.language import preferred
 from api.routes.stored_object import MEDIA_TYPES, object_response
@@ -105,7 +106,7 @@ async def watch_file(
     token: str, request: Request, settings: SettingsDep, store: StoreDep, turns: SharedTurns
 ) -> Response:
     """The MP4 or WebM. Also of a bucket it is sent from here: a signed link would live on after this one is closed, and name the subject."""
-    video = await turns.read(lambda session: shares.shared_video(session, settings, token)[1])
+    video = await turns.read(grant(request, lambda session: shares.shared_video(session, settings, token)[1]))
     kind = video.options["format"]
     headers = PRIVATE | {"Content-Disposition": f'inline; filename="video.{kind}"'}
     return await object_response(request, turns, store, video.file_key, MEDIA_TYPES[kind], headers)
@@ -144,7 +145,7 @@ async def _part(
             raise NotFound("This video has no such file.")
         return found
 
-    return await object_response(request, turns, store, await turns.read(key), media_type, PRIVATE)
+    return await object_response(request, turns, store, await turns.read(grant(request, key)), media_type, PRIVATE)
 
 
 def _track(video: Video, token: str, language: str) -> str:

@@ -311,7 +311,7 @@ def test_a_listener_that_does_not_listen_is_told_no_more_than_it_takes(app, make
 
 @pytest.mark.parametrize("end", ["revoked", "expired", "rotated at once"])
 def test_it_ends_with_the_key_that_asked_for_it(client, make, quick, monkeypatch, end):
-    monkeypatch.setattr(watch, "CHECK_KEYS_S", 0.05)
+    monkeypatch.setattr(watch, "CHECK_S", 0.05)
     ends = {"expired": {"expires_at": now()}, "rotated at once": {"grace_s": 0}}
     job = make.subject()["jobs"][0]
     with make.database.session() as session:
@@ -329,6 +329,15 @@ def test_it_ends_with_the_key_that_asked_for_it(client, make, quick, monkeypatch
         check_problem(client.get(f"{job['links']['self']}/events", headers=lost), "unauthorized")
         make.claim()
         assert next(others).data["state"] == "running"
+
+
+def test_it_ends_with_the_time_without_keys(client, make, quick, monkeypatch):
+    monkeypatch.setattr(watch, "CHECK_S", 0.05)
+    with following(client, make.subject()["jobs"][0]) as told:
+        assert next(told).data["state"] == "queued"
+        with make.database.session() as session:
+            api_keys.create(session, owner=LOCAL, name="first", scopes=["read"])
+        assert list(told) == []
 
 
 def test_the_database_may_be_away_for_a_moment(client, app, make, quick, monkeypatch, caplog):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import socket
+import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 
@@ -171,7 +171,7 @@ def test_secrets_are_not_logged(client, app, admin, caplog):
 
 @pytest.mark.parametrize("from_local", [False, True])
 def test_a_body_whose_key_was_revoked_while_it_arrived_is_not_carried_out(client, app, monkeypatch, from_local):
-    monkeypatch.setattr(auth, "CHECK_KEYS_S", 0.0)
+    monkeypatch.setattr(auth, "CHECK_S", 0.0)
     local = {} if from_local else bearer(a_key(app, "ann", "read", "write"))
 
     def body():
@@ -187,16 +187,28 @@ def test_a_body_whose_key_was_revoked_while_it_arrived_is_not_carried_out(client
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_a_download_ends_when_its_key_is_revoked(client, app, make, monkeypatch):
-    monkeypatch.setattr(auth, "CHECK_KEYS_S", 0.0)
-    subject = make.subject()
-    make.publish(source_key=make.store.put(f"subjects/{subject['id']}/large", io.BytesIO(bytes(24 << 20))).key)
-    ann = bearer(a_key(app, "local", "read"))
-    with client.stream("GET", subject["links"]["footage"], headers=ann) as answer:
+@pytest.mark.parametrize("end", ["key revoked", "link closed", "consent withdrawn"])
+def test_a_download_ends_when_it_is_not_allowed_any_more(client, app, make, monkeypatch, end):
+    """Although the client takes nothing of it meanwhile."""
+    monkeypatch.setattr(auth, "CHECK_S", 0.05)
+    video = make.ready_video(make.ready_subject(), bytes(24 << 20))
+    path, url, headers = f"/v1/videos/{video['id']}", video["links"]["file"], {}
+    share = client.post(f"{path}/shares", json={}).json()
+    if end == "key revoked":
+        headers = bearer(a_key(app, "local", "read"))
+    elif end == "link closed":
+        url = f"{share['url']}/video"
+    with client.stream("GET", url, headers=headers) as answer:
         pieces = answer.iter_bytes()
         next(pieces)
-        with app.state.database.session() as session:
-            api_keys.revoke(session, session.query(Key).one().id)
+        if end == "key revoked":
+            with app.state.database.session() as session:
+                api_keys.revoke(session, session.query(Key).one().id)
+        elif end == "link closed":
+            assert client.delete(f"{path}/shares/{share['id']}").status_code == 204
+        else:
+            client.post(f"/v1/subjects/{video['subject_id']}/withdraw-consent", json={})
+        time.sleep(0.3)
         with pytest.raises(httpx.RemoteProtocolError):
             list(pieces)
 
