@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import socket
 import tempfile
 import threading
@@ -19,6 +20,11 @@ from pathlib import Path
 
 from storage.settings import Settings, notify_socket
 
+FOLDER = "adnerf-notify-"
+"""Beginning of the names of the folders of sockets, in the temporary folder. The data folder is none for them: it may be a network's or a
+virtual machine's, which has no sockets, and the path of a socket is short."""
+MAX_ADDRESS_BYTES = 107
+"""Longest path of a socket (unix(7)), without the byte that ends it."""
 LONGEST_INTERVAL_S = 1.0
 """Longest time between two signs of life; each costs microseconds."""
 
@@ -58,11 +64,16 @@ def slept_s() -> float:
 class WatchdogSocket:
     """The socket of a supervisor. Its folder is private: other users cannot send signs of life, or fill the socket's queue.
 
-    A cleanup of the temporary folder may remove it; then no sign of life arrives, and `senders` creates it again.
+    A cleanup of the temporary folder may remove it; then no sign of life arrives, and `senders` creates it again. The folder of a supervisor
+    that was killed stays, until another one of the same user starts.
     """
 
     def __init__(self):
-        self._folder = tempfile.TemporaryDirectory(prefix="adnerf-")
+        parent = tempfile.gettempdir()
+        if len(os.fsencode(parent)) + len(f"/{FOLDER}12345678/notify") > MAX_ADDRESS_BYTES:
+            parent = "/tmp"
+        _remove_abandoned(Path(parent))
+        self._folder = tempfile.TemporaryDirectory(prefix=FOLDER, dir=parent)
         self.address = str(Path(self._folder.name) / "notify")
         self._bind()
 
@@ -86,6 +97,18 @@ class WatchdogSocket:
         """Removes the socket."""
         self._socket.close()
         self._folder.cleanup()
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Removes the folders of this user's supervisors that have ended: their sockets are there, but nobody listens."""
+    for folder in parent.glob(f"{FOLDER}*"):
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            if folder.stat(follow_symlinks=False).st_uid != os.geteuid():
+                continue
+            try:
+                probe.connect(str(folder / "notify"))
+            except ConnectionRefusedError:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def notify() -> None:

@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -128,6 +129,22 @@ def test_a_socket_that_was_cleaned_up_is_there_again(monkeypatch):
         notify()
         assert list(watchdog.senders()) == [os.getpid()]
         assert stat.S_IMODE(Path(watchdog.address).parent.stat().st_mode) == 0o700
+    watchdog.close()
+
+
+def test_the_folder_of_a_killed_supervisor_goes_with_the_next_start_and_a_long_path_is_avoided(monkeypatch, tmp_path):
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        monkeypatch.setattr(tempfile, "tempdir", short)
+        living, killed = WatchdogSocket(), WatchdogSocket()
+        killed._socket.close()  # as the kernel does
+        next_one = WatchdogSocket()
+        assert {str(path / "notify") for path in Path(short).iterdir()} == {living.address, next_one.address}
+        for each in (living, killed, next_one):
+            each.close()
+    (long := tmp_path / ("x" * 100)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    watchdog = WatchdogSocket()
+    assert watchdog.address.startswith("/tmp/") and not list(long.iterdir())
     watchdog.close()
 
 
