@@ -1,8 +1,8 @@
 """Notes about attempts that a worker gives up while the database may be away, so that their ends cannot be recorded.
 
-A note is an empty file `locks/unreleased/<id>.<attempt>.<worker>` of the data folder: the id of a job or of a verification. The sweep of any
-process of this data folder releases what the notes name, once their workers have ended, before it looks for lost workers: a stop costs no
-attempt.
+A note is an empty file `locks/unreleased/<id>.<attempt>.<worker>` of the data folder: the id of a job or of a verification, or
+`prior_<version>`. The sweep of any process of this data folder releases what the notes name, once their workers have ended, before it looks
+for lost workers: a stop costs no attempt.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from storage.database.engine import Database
-from storage.database.models import Verification
+from storage.database.models import LipPrior, Verification
 from storage.errors import InUse
 from storage.settings import Settings
-from storage.tables import jobs, verifications
+from storage.tables import jobs, lip_priors, verifications
 from worker.locks import HeldLock, is_abandoned
 
 log = logging.getLogger(__name__)
 
-NAME = re.compile(r"((?:job|ver)_[0-9a-f]+)\.([0-9]+)\.(.*)")
+NAME = re.compile(r"((?:job|ver)_[0-9a-f]+|prior_[0-9]+)\.([0-9]+)\.(.*)")
 """The name of a note: the id of a row, its attempt, and the name of the worker."""
 
 
@@ -75,5 +75,7 @@ def _is_alive(lock: Path) -> bool:
 def _release(session: Session, row_id: str, attempt: int) -> None:
     if row_id.startswith("ver_"):
         verifications.release(session, Verification(id=row_id, attempt=attempt))
+    elif row_id.startswith("prior_"):
+        lip_priors.release(session, LipPrior(version=int(row_id.removeprefix("prior_")), attempt=attempt))
     elif not jobs.release(session, row_id, attempt):
         jobs.forgive(session, row_id, attempt)  # others have taken it for lost

@@ -13,7 +13,9 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import os
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -67,6 +69,8 @@ class Pipeline:
         self.voices = core.speech(settings)
         self.fonts = Path(settings.fonts_dir) if settings.fonts_dir else None
         self.speech = VideoSpeech(self.voices, core.transcriber(settings))
+        self.on_exit: list[Callable[[], object]] = []
+        """What leaves notes about work beside the jobs, when a job ends this process: the work is not at fault. None may wait."""
 
     def run(self, job: Job, stopping: threading.Event) -> None:
         """Runs a claimed job to its end: succeeded, failed, timed out, lost, or released.
@@ -79,9 +83,8 @@ class Pipeline:
         succeeded = queued_again = False
         if job.kind != "render":
             self.model_cache.clear()  # this job needs the memory
-        with Lease(
-            self.database, self.settings, job, ProgressEstimator(self.core.weights[job.kind]), stopping
-        ) as lease:
+        estimator = ProgressEstimator(self.core.weights[job.kind])
+        with Lease(self.database, self.settings, job, estimator, stopping, self._exit) as lease:
             try:
                 kinds[job.kind](Attempt(self.workspace, self.store, self.database, job, lease))
                 succeeded = True
@@ -97,6 +100,15 @@ class Pipeline:
             self.model_cache.clear()  # outside the except clauses: an exception's frames hold the tensors of the job
         if not queued_again:
             self.workspace.clear(job)  # otherwise the next attempt continues from these files
+
+    def leave_notes(self) -> None:
+        """Leaves notes about the work beside the jobs, before this process ends."""
+        for leave in self.on_exit:
+            leave()
+
+    def _exit(self, status: int) -> None:
+        self.leave_notes()
+        os._exit(status)
 
     def _fail(self, lease: Lease, error: dict[str, str]) -> None:
         job = lease.job

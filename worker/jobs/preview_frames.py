@@ -9,8 +9,6 @@ import logging
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from adnerf_core.config import RenderOptions
 from adnerf_core.files.run_dir import RunDir
@@ -114,13 +112,12 @@ class PreviewRenderer:
         pipeline = self.pipeline
         run = RunDir(pipeline.workspace.cached_folder(subject.run_key))
         options, background = RenderOptions(**frame.options), None
-        # In the scratch folder, whose cleanup removes what a killed process leaves.
-        with TemporaryDirectory(dir=pipeline.workspace.cache, prefix=".") as folder:
+        with pipeline.workspace.temporary() as path:
             if frame.background_key is not None:
-                background = Path(folder) / "background"
+                background = path
                 pipeline.store.fetch(frame.background_key, background)
             elif frame.background is not None:
-                background = Path(folder) / "background"
+                background = path
                 background.write_bytes(frame.background)
             return pipeline.core.still(
                 run,

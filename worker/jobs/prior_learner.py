@@ -12,7 +12,6 @@ import time
 import zipfile
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from adnerf_core.errors import NotReady
 from adnerf_core.files.run_dir import file_sha256
@@ -20,6 +19,7 @@ from adnerf_core.progress import Cancelled
 from storage.database.models import LipPrior
 from storage.errors import ObjectDamaged, ObjectMissing
 from storage.tables import lip_priors
+from worker import unreleased
 from worker.jobs.attempt import AWAY
 from worker.jobs.pipeline import Pipeline, client_error
 
@@ -41,6 +41,8 @@ class PriorLearner:
 
     def __init__(self, pipeline: Pipeline, stopping: threading.Event):
         self.pipeline, self.stopping = pipeline, stopping
+        self._learning: LipPrior | None = None
+        pipeline.on_exit.append(self._leave_note)
 
     def learn_pending(self) -> None:
         """Drops what must not be used any more, and learns what is ordered."""
@@ -68,6 +70,7 @@ class PriorLearner:
         if row is None:
             return False
         log.info("a prior of lips, %d, is being learnt: attempt %d", row.version, row.attempt)
+        self._learning = row
         try:
             self._learn(row)
         except (Cancelled, *AWAY) as error:
@@ -82,23 +85,29 @@ class PriorLearner:
             log.warning("the prior of lips %d: %s: %s", row.version, told["code"], told["message"])
             with database.session() as session:
                 lip_priors.fail(session, row, told)
+        finally:
+            self._learning = None
         return True
+
+    def _leave_note(self) -> None:
+        """Lets the sweep of another process put the prior back: this one ends for a reason that is not the prior's."""
+        if (row := self._learning) is not None:
+            unreleased.leave(unreleased.note(self.pipeline.settings, f"prior_{row.version}", row.attempt))
 
     def _learn(self, row: LipPrior) -> None:
         pipeline, keep = self.pipeline, _Lease(self, row)
         with pipeline.database.session(write=False) as session:
             sources = lip_priors.sources(session)
-        scratch = pipeline.workspace.jobs
-        scratch.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".", dir=scratch) as folder:  # the cleanup removes what a killed process leaves
+        with pipeline.workspace.temporary() as folder:
+            folder.mkdir()
             datasets = {}
             for number, (subject_id, key) in enumerate(sources.items()):
                 keep("fetch", number, len(sources))
                 try:
-                    datasets[subject_id] = self._fetch(key, Path(folder) / subject_id)
+                    datasets[subject_id] = self._fetch(key, folder / subject_id)
                 except (ObjectMissing, ObjectDamaged) as error:  # such as deleted meanwhile
                     log.warning("the prior of lips %d is learnt without %s: %s", row.version, subject_id, error)
-            out = Path(folder) / "prior.safetensors"
+            out = folder / "prior.safetensors"
             found = pipeline.core.learn_prior(datasets, out, keep)
             people = dict.fromkeys(sources) | found["people"]
             figures = {when: found[when] for when in ("before", "after")}

@@ -79,6 +79,7 @@ class Runner:
         self.object_cleaner = ObjectCleaner(self.database, self.pipeline.store, trash_s=settings.trash_s)
         self.stopping = threading.Event()
         self.verifier = verifier.Verifier(settings, self.database, self.pipeline.store, self.stopping)
+        self.pipeline.on_exit.append(self.verifier.leave_notes)
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
         self._claiming = threading.Lock()
@@ -142,6 +143,7 @@ class Runner:
         deadline = time.monotonic() + CLOSE_S
         for thread in self._background:
             thread.join(max(0.0, deadline - time.monotonic()))
+        self.pipeline.leave_notes()
         try:
             self.verifier.close()
             with self.database.session() as session:
@@ -191,6 +193,7 @@ class Runner:
         self._release_jobs_not_run()
         self.sweeper.sweep()
         self.lock.remove_dead()
+        self.pipeline.workspace.remove_abandoned()
         remove_deleted_subjects(self.database, self.pipeline.workspace)
 
     def _release_jobs_not_run(self) -> None:

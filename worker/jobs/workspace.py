@@ -2,12 +2,12 @@
 
 jobs/<job>/<attempt>/    working folder of one attempt; the next attempt takes it over by renaming it
 cache/<key>/             unpacked objects; an object never changes, so neither does its copy here
+unfinished/<random>/     what a living process works on, which holds the lock in it; the sweep removes it once the process has ended
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import secrets
 import shutil
 import time
@@ -19,9 +19,15 @@ from pathlib import Path
 from storage.database.models import Job
 from storage.errors import ObjectDamaged, StoreFull
 from storage.objects.base import ObjectStore
+from worker.locks import HeldLock, is_abandoned
 
 ABANDONED_S = 3600.0
-"""Age from which a half-unpacked folder counts as left by a process that was killed: unpacking the largest run takes minutes."""
+"""Age from which a hidden folder counts as left by a process that was killed: it is there for a moment, and with an earlier version, which
+unpacked the largest run in it, for minutes."""
+DOOMED = ".doomed-"
+"""Beginning of the names of folders that are being removed."""
+LOCK = "lock"
+"""The lock file of a folder in `unfinished`."""
 
 
 class Workspace:
@@ -30,6 +36,7 @@ class Workspace:
     def __init__(self, root: Path, store: ObjectStore):
         self.jobs = Path(root) / "jobs"
         self.cache = Path(root) / "cache"
+        self.unfinished = Path(root) / "unfinished"
         self.store = store
 
     def attempt(self, job: Job) -> Path:
@@ -55,8 +62,10 @@ class Workspace:
     def clear(self, job: Job) -> None:
         """Removes the folder of this attempt, and nothing that a later attempt has taken over."""
         # Renamed first, so that a later attempt takes over either the whole folder or nothing.
-        with suppress(FileNotFoundError), _scratch(self.jobs) as doomed:
+        doomed = self.jobs / f"{DOOMED}{secrets.token_hex(6)}"
+        with suppress(FileNotFoundError):
             (self.jobs / job.id / str(job.attempt)).rename(doomed)
+            shutil.rmtree(doomed, ignore_errors=True)
         with suppress(OSError):  # the folder of another attempt, or there is none
             (self.jobs / job.id).rmdir()
 
@@ -70,7 +79,7 @@ class Workspace:
         Raises:
             StoreFull: the disk or the store has no space left.
         """
-        with _scratch(folder.parent) as archive:
+        with self.temporary() as archive:
             with zipfile.ZipFile(archive, "w") as file:
                 for path in sorted(folder.rglob("*")):
                     name = path.relative_to(folder)
@@ -87,7 +96,7 @@ class Workspace:
             StoreFull: the disk has no space left.
         """
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _scratch(folder.parent) as temporary, _scratch(folder.parent) as packed:
+        with self.temporary() as temporary, self.temporary() as packed:
             self.store.fetch(key, packed)
             try:
                 with zipfile.ZipFile(packed) as file:
@@ -116,9 +125,48 @@ class Workspace:
         self.cache.mkdir(parents=True, exist_ok=True)
         folder.rename(self._cached(key))
 
+    @contextmanager
+    def temporary(self) -> Iterator[Path]:
+        """Yields a new path. What is there at the end of the block is removed; if this process is killed before, by the next sweep.
+
+        Raises:
+            StoreFull: the disk has no space left.
+        """
+        name = secrets.token_hex(6)
+        hidden, folder = self.unfinished / f".{name}", self.unfinished / name
+        lock = None
+        try:
+            hidden.mkdir(parents=True)
+            lock = HeldLock(hidden / LOCK)
+            hidden.rename(folder)  # nobody sees it before the lock is held
+            yield folder / "content"
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StoreFull("No space left in the work folder.") from error
+            raise
+        finally:
+            for path in (
+                folder / "content",
+                hidden,
+                folder,
+            ):  # the lock at last: without it nobody would find the content
+                path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+            if lock is not None:
+                lock.release()
+
+    def remove_abandoned(self) -> None:
+        """Removes at once what processes of this machine have left that were killed: it may show or sound like a person."""
+        begun = self.unfinished.iterdir() if self.unfinished.exists() else ()
+        named = [path for path in begun if not path.name.startswith(".")]
+        left = [path for path in named if is_abandoned(path / LOCK) or not (path / LOCK).exists()]
+        doomed = self.jobs.glob(f"{DOOMED}*") if self.jobs.exists() else ()
+        for path in (*left, *doomed):
+            shutil.rmtree(path, ignore_errors=True)
+
     def entries(self) -> list[Path]:
-        """Lists the folders of jobs and the cached objects, without those that are being unpacked."""
+        """Lists the folders of jobs, the cached objects and what was left unfinished, without what is in use."""
         paths = [path for parent in (self.jobs, self.cache) if parent.exists() for path in parent.iterdir()]
+        paths += self.unfinished.glob(".*") if self.unfinished.exists() else ()
         return [path for path in paths if not (path.name.startswith(".") and _is_active(path))]
 
     def remove(self, entries: Collection[Path], *, but_jobs: Collection[str], but_keys: Collection[str]) -> None:
@@ -142,20 +190,3 @@ def _is_active(path: Path) -> bool:
         return path.stat().st_mtime > time.time() - ABANDONED_S
     except FileNotFoundError:
         return True
-
-
-@contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """Yields a new path in `parent`; whatever is there at the end of the block is removed."""
-    path = parent / f".{secrets.token_hex(6)}"
-    try:
-        yield path
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StoreFull("No space left in the work folder.") from error
-        raise
-    finally:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        elif os.path.lexists(path):
-            path.unlink()

@@ -97,10 +97,13 @@ class Verifier:
     def close(self) -> None:
         """Releases the verifications that this process has not answered, by notes if the database is away. Set `stopping` before."""
         self._given_up += self._mine
-        for row in self._given_up:
-            # First: the database may be away, or this process killed before it answers.
-            unreleased.leave(self._note(row))
+        self.leave_notes()  # first: the database may be away, or this process killed before it answers
         self._release_given_up()
+
+    def leave_notes(self) -> None:
+        """Leaves notes about the verifications that this process has not answered."""
+        for row in {*self._given_up, *self._mine}:
+            unreleased.leave(self._note(row))
 
     def _release_given_up(self) -> None:
         while self._given_up:

@@ -11,6 +11,7 @@ from tests.worker import stub_core
 from worker.cli import priors
 from worker.jobs import prior_learner
 from worker.jobs.prior_learner import PriorLearner
+from worker.sweeper import Sweeper
 
 
 @pytest.fixture
@@ -94,6 +95,24 @@ def test_a_failure_and_a_drop_end_the_work_and_a_stop_puts_it_back(house, learne
     monkeypatch.setitem(stub_core.ACTIONS, "crash", lambda: ask(house, lip_priors.drop, house.store, row.version))
     learner.learn_pending()
     assert ask(house, lip_priors.listed)[0].state == "dropped" and stored(house) == []
+
+
+def test_a_job_that_ends_its_process_costs_no_attempt_of_the_prior(house, learner, monkeypatch):
+    for orders in ({"learn": {"at": {"0": "crash"}}}, {}):
+        person(house, **orders)
+    ask(house, lip_priors.request)
+
+    def end_process():
+        learner.pipeline.leave_notes()
+        raise SystemExit
+
+    monkeypatch.setitem(stub_core.ACTIONS, "crash", end_process)
+    with pytest.raises(SystemExit):
+        learner.learn_pending()
+    assert ask(house, lip_priors.listed)[0].state == "running"
+    Sweeper(house.settings, house.database).sweep()
+    row = ask(house, lip_priors.listed)[0]
+    assert (row.state, row.attempt) == ("queued", 0)
 
 
 def test_damaged_datasets_and_priors_are_left_out(house, learner):

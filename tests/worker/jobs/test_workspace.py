@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ import pytest
 
 from storage.errors import ObjectDamaged, ObjectMissing, StoreFull
 from storage.objects.local import LocalStore
-from worker.jobs.workspace import Workspace
+from worker.jobs.workspace import DOOMED, Workspace
 
 
 @pytest.fixture
@@ -147,7 +149,28 @@ def test_a_full_disk_is_named(workspace, tmp_path, monkeypatch):
     monkeypatch.setattr("zipfile.ZipFile.write", full)
     with pytest.raises(StoreFull):
         workspace.upload_folder(tmp_path / "run", "runs/1")
-    assert names(tmp_path) == ["run"]
+    assert names(tmp_path) == ["run", "work"] and names(workspace.unfinished) == []
+
+
+def test_what_a_killed_process_has_left_goes_at_once_and_that_of_a_living_one_stays(workspace):
+    code = (
+        "import sys, time; from worker.jobs.workspace import Workspace\n"
+        "with Workspace(sys.argv[1], None).temporary() as path:\n"
+        "    path.write_bytes(b'a voice'); print('there', flush=True); time.sleep(600)"
+    )
+    killed = subprocess.Popen([sys.executable, "-c", code, workspace.jobs.parent], stdout=subprocess.PIPE)
+    killed.stdout.readline()
+    (folder,) = workspace.unfinished.iterdir()
+    workspace.remove_abandoned()
+    assert (folder / "content").read_bytes() == b"a voice"
+    killed.kill()
+    killed.communicate()
+    (workspace.jobs / f"{DOOMED}1").mkdir(parents=True)
+    with workspace.temporary() as path:
+        path.mkdir()
+        workspace.remove_abandoned()
+        assert path.exists() and not folder.exists() and names(workspace.jobs) == []
+    assert names(workspace.unfinished) == []
 
 
 def test_what_is_wanted_and_what_was_only_just_made_stays(workspace, tmp_path):
