@@ -65,10 +65,11 @@ def _ends(words: list[str], active: Bool[np.ndarray, " steps"], steps: int) -> l
     spoken = np.r_[0, np.cumsum(active)] if active.any() else np.arange(steps + 1)
     places = np.searchsorted(spoken, weights / weights[-1] * spoken[-1])
     anchors, at = {len(words) - 1: len(spoken) - 1}, -1
+    reach = max(NEAR_S.values()) * RATE
     for pause in _pauses(active):  # each is given to the word that ends nearest to it
-        near = [
-            (abs(places[k] - pause) / (NEAR_S[_is_clause(words[k])] * RATE), k) for k in range(at + 1, len(words) - 1)
-        ]
+        first, last = np.searchsorted(places, (pause - reach, pause + reach))
+        candidates = range(max(at + 1, int(first)), min(len(words) - 1, int(last) + 1))
+        near = [(abs(places[k] - pause) / (NEAR_S[_is_clause(words[k])] * RATE), k) for k in candidates]
         distance, k = min(near, default=(np.inf, 0))
         if distance < 1:
             anchors[k], at = pause, k

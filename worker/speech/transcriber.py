@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ DEADLINE_S = 600.0
 """Seconds that a server may take for one part: as long as the part itself."""
 MAX_BYTES = 4 << 20
 """Longest answer about a part: some hundred bytes for each sentence."""
+MOST_LETTERS, MOST_LETTERS_PER_S = 1000, 50.0
+"""Most letters that a server may have heard, at once and per second: the fastest speakers say some thirty."""
+SHORTEST_S = 0.1
+"""Shortest passage with a time of its own, s: a short word takes twice as long."""
 EDGE_S = 0.5
 """Sound around a passage that is looked at, s."""
 
@@ -77,11 +82,13 @@ class Transcriber:
         for offset_s, samples in _parts(pieces, round(PART_S * SAMPLE_RATE)):
             answer = self._post(wav_bytes(samples, SAMPLE_RATE))
             try:
-                for segment in answer["segments"]:
-                    if text := str(segment["text"]).strip():
-                        yield SpokenPassage(offset_s + float(segment["start"]), offset_s + float(segment["end"]), text)
+                found = [
+                    (float(each["start"]), float(each["end"]), str(each["text"]).strip()) for each in answer["segments"]
+                ]
             except (KeyError, TypeError, ValueError) as error:
                 raise CaptionsUnavailable("The recognition server's answer has no segments.", details=error) from error
+            for start, end, text in in_order(found, len(samples) / SAMPLE_RATE):
+                yield SpokenPassage(offset_s + start, offset_s + end, text)
 
     def _post(self, wav: bytes) -> Any:
         boundary = secrets.token_hex(16)
@@ -107,6 +114,31 @@ class Transcriber:
         except (UrlRefused, guarded_http.RequestFailed, ValueError) as error:
             reason = str(error)
         raise CaptionsUnavailable("The recognition server cannot be used.", details=reason)
+
+
+def in_order(segments: Sequence[tuple[float, float, str]], length_s: float) -> list[tuple[float, float, str]]:
+    """Returns what a server has heard as passages one after the other, so that the time to place their words grows with the sound alone.
+
+    Args:
+        segments: start and end (s) and text of each, in any order; they may overlap.
+        length_s: of the sound. Passages lie within it, and a text without time of its own joins the one before.
+
+    Raises:
+        CaptionsUnavailable: a time is no number, or there is more text than anybody says.
+    """
+    if not all(map(math.isfinite, (time for segment in segments for time in segment[:2]))):
+        raise CaptionsUnavailable("The recognition server's answer has times that are no numbers.")
+    if sum(len(text) for *_, text in segments) > MOST_LETTERS + length_s * MOST_LETTERS_PER_S:
+        raise CaptionsUnavailable("The recognition server's answer has more text than the sound can have.")
+    passages: list[tuple[float, float, str]] = []
+    for start, end, text in sorted(each for each in segments if each[2]):
+        begun = passages[-1][1] if passages else 0.0
+        start, end = min(max(start, begun), length_s), min(end, length_s)
+        if end - start >= SHORTEST_S or not passages:
+            passages.append((start, max(start, end), text))
+        else:
+            passages[-1] = (*passages[-1][:2], f"{passages[-1][2]} {text}")
+    return passages
 
 
 def _parts(pieces: Iterable[np.ndarray], length: int) -> Iterator[tuple[float, np.ndarray]]:
