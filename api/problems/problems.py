@@ -14,8 +14,9 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
@@ -216,6 +217,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(PoolTimeout)
     def database(request: Request, error: OperationalError | PoolTimeout) -> Response:
         return database_away(error).response()
+
+    @app.exception_handler(IntegrityError)
+    @app.exception_handler(StaleDataError)
+    def met(request: Request, error: IntegrityError | StaleDataError) -> Response:
+        """Two requests that change and delete the same thing at one moment: repeated, the second one finds what the first has left."""
+        log.warning("a transaction met another one", exc_info=error)
+        message = "Another request changed or deleted the same thing at this moment."
+        return Problem("unavailable", message, headers={"Retry-After": "1"}).response()
 
     @app.exception_handler(ClientDisconnect)
     def gone(request: Request, error: ClientDisconnect) -> Response:

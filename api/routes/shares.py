@@ -51,7 +51,7 @@ def list_shares(
 ) -> base.Page[pictures.Share]:
     """A page of the links that are valid, newest first."""
     queries.get(session, models.Video, video_id, owner=caller.owner)
-    valid = models.Share.expires_at > models.now()
+    valid = models.Share.expires_at > queries.server_now(session)
     page = queries.page(session, models.Share, valid, owner=caller.owner, video_id=video_id, limit=limit, cursor=cursor)
     items = [_share(row, caller, settings) for row in page.items]
     return base.Page(items=items, next_cursor=page.next_cursor)

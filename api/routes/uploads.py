@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from typing import Annotated
 
@@ -99,9 +100,13 @@ async def _receive(
             undo=lambda: store.delete(stored.key),
         )
 
+    extended_at = time.monotonic()
+
     async def extend(current: Upload) -> Upload:
-        if not uploads.expires_soon(current, settings):
+        nonlocal extended_at
+        if not uploads.expires_soon(current, settings, extended_s=time.monotonic() - extended_at):
             return current
+        extended_at = time.monotonic()
         with suppress(OperationalError, PoolTimeout):  # then a later chunk extends it
             return await turns.write(lambda session: uploads.extend(session, settings, upload.id, owner=upload.owner))
         return current

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from storage import trash
 from storage.database import queries
 from storage.database.engine import Database, after_commit
-from storage.database.models import Deletion, now
+from storage.database.models import Deletion
 from storage.objects.base import ObjectStore
 
 KEYS_PER_STATEMENT = 500
@@ -28,14 +28,16 @@ REPEAT_S = 3600.0
 
 def request(session: Session, store: ObjectStore, prefix: str) -> None:
     """Deletes all objects whose key begins with `prefix`, which ends in a slash, once the transaction is committed."""
-    queries.upsert(session, Deletion, {"prefix": prefix, "created_at": now()}, update={"created_at": now()})
+    time = queries.server_now(session)
+    queries.upsert(session, Deletion, {"prefix": prefix, "created_at": time}, update={"created_at": time})
     after_commit(session, lambda: _delete(store, [prefix]), remote=True)
 
 
 def request_objects(session: Session, store: ObjectStore, keys: Sequence[str]) -> None:
     """Deletes the objects `keys`, which nobody writes again, once the transaction is committed."""
+    time = queries.server_now(session)
     for key in keys:
-        queries.insert_ignoring_conflicts(session, Deletion, prefix=key, created_at=now())
+        queries.insert_ignoring_conflicts(session, Deletion, prefix=key, created_at=time)
     after_commit(session, lambda: store.delete(*keys), remote=True)
 
 
@@ -44,8 +46,8 @@ def carry_out(database: Database, store: ObjectStore) -> None:
 
     Raises StoreAway.
     """
-    oldest = now() - timedelta(seconds=REPEAT_S)
     with database.session(write=False) as session:
+        oldest = queries.server_now(session) - timedelta(seconds=REPEAT_S)
         prefixes = session.scalars(select(Deletion.prefix)).all()
     if not prefixes:
         return

@@ -312,9 +312,11 @@ def sweep(session: Session, lost: Callable[[Job], bool]) -> list[Job]:
 
 
 def due_wakeups(session: Session) -> list[WakeUp]:
-    """Returns the wake-ups that were not sent, or that led to no claim in time: the longest due ones first."""
+    """Returns the wake-ups that were not sent, or that led to no claim in time, by kind: the longest due ones first."""
     query = select(Job.id, Job.kind, Job.wake_at).where(Job.wake_at <= now()).order_by(Job.wake_at)
-    return [WakeUp(*row) for row in session.execute(query.limit(WAKEUPS_PER_SWEEP))]
+    # Of each kind: thousands of renders would delay those of others for minutes.
+    found = (session.execute(query.where(Job.kind == kind).limit(WAKEUPS_PER_SWEEP)) for kind in KINDS)
+    return [WakeUp(*row) for rows in found for row in rows]
 
 
 def mark_sent(session: Session, wakeups: Iterable[WakeUp], *, again_s: float) -> None:

@@ -53,7 +53,7 @@ def request(
             session, PreviewFrame, **queued, background_key=background and background.key, asked_at=now()
         )
     _update(session, PreviewFrame.digest == digest, asked_at=now())
-    lost = PreviewFrame.state == "running", PreviewFrame.lease_until < now()
+    lost = PreviewFrame.state == "running", PreviewFrame.lease_until < queries.server_now(session)
     _update(session, PreviewFrame.digest == digest, *lost, **_ENDED, state="failed", error=LOST)
     unneeded = _keep_newest(session, subject.owner, ("queued",), QUEUED, spared=digest)
     _keep_newest(session, subject.owner, ("succeeded", "failed"), KEPT, spared=digest)
@@ -92,7 +92,7 @@ def claim(session: Session, owner: str) -> PreviewFrame | None:
     statement = (
         update(PreviewFrame)
         .where(PreviewFrame.digest == newest.scalar_subquery())
-        .values(state="running", lease_until=now() + timedelta(seconds=LEASE_S))
+        .values(state="running", lease_until=queries.server_now(session) + timedelta(seconds=LEASE_S))
         .returning(PreviewFrame.digest)
     )
     digest = session.scalars(statement).one_or_none()

@@ -15,22 +15,27 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Share, Subject, Video, new_id, now
+from storage.database.models import Share, Subject, Video, new_id
 from storage.errors import TooManyShares
 from storage.tables import quotas
 
 PREFIX = "shr"
 MOST = 100
 """Valid links of one video: enough for one to each of many people, and few enough to be looked through when one is to be closed."""
+MOST_OF_OWNER = 100_000
+"""Valid links of all videos of an owner: their rows take 30 MB."""
 
 
 def create(session: Session, video: Video, *, for_s: float) -> Share:
     """Creates a link to a video that is valid for `for_s` seconds. Raises TooManyShares."""
     quotas.lock_owner(session, video.owner)
-    valid = select(func.count()).select_from(Share).where(Share.video_id == video.id, Share.expires_at > now())
-    if session.scalars(valid).one() >= MOST:
+    time = queries.server_now(session)
+    valid = select(func.count()).select_from(Share).where(Share.owner == video.owner, Share.expires_at > time)
+    if session.scalars(valid.where(Share.video_id == video.id)).one() >= MOST:
         raise TooManyShares(f"Video {video.id} has {MOST} links, the most that are allowed.")
-    share = Share(id=new_id(PREFIX), owner=video.owner, video_id=video.id, expires_at=now() + timedelta(seconds=for_s))
+    if session.scalars(valid).one() >= MOST_OF_OWNER:
+        raise TooManyShares(f"You have {MOST_OF_OWNER} links, the most that are allowed.")
+    share = Share(id=new_id(PREFIX), owner=video.owner, video_id=video.id, expires_at=time + timedelta(seconds=for_s))
     session.add(share)
     session.flush()
     return share
@@ -50,7 +55,7 @@ def shared_video(session: Session, key: bytes, text: str) -> tuple[Share, Video]
         select(Share, Video)
         .join(Video, Video.id == Share.video_id)
         .join(Subject, Subject.id == Video.subject_id)
-        .where(Share.id == f"{PREFIX}_{number}", Share.expires_at > now())
+        .where(Share.id == f"{PREFIX}_{number}", Share.expires_at > queries.server_now(session))
         .where(Video.state == "ready", Video.trashed_until.is_(None))
         .where(Subject.withdrawn_at.is_(None), Subject.trashed_until.is_(None), Subject.deleted_at.is_(None))
     )

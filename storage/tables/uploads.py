@@ -85,7 +85,8 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
     if size > settings.max_upload_bytes:
         raise FileTooLarge(f"A file can have at most {settings.max_upload_bytes} bytes.")
     quotas.lock_owner(session, owner)
-    owned = select(func.count()).where(Upload.owner == owner, *_usable())
+    time = queries.server_now(session)
+    owned = select(func.count()).where(Upload.owner == owner, *_usable(time))
     if session.scalars(owned).one() >= settings.max_open_uploads:
         raise TooManyUploads(f"There are {settings.max_open_uploads} unused uploads, the most that are allowed.")
     if (
@@ -93,11 +94,13 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
         and _reserved_bytes(session, owner) + 2 * size > shutil.disk_usage(settings.data_dir).free
     ):
         raise StoreFull(f"There is no space for {size} bytes.")
-    missing = select(func.coalesce(func.sum(Upload.size - Upload.received), 0)).where(Upload.owner == owner, *_usable())
+    missing = select(func.coalesce(func.sum(Upload.size - Upload.received), 0)).where(
+        Upload.owner == owner, *_usable(time)
+    )
     quotas.check_ahead(session, settings, owner, stored_bytes=size + session.scalars(missing).one())
     upload = Upload(id=new_id("upl"), owner=owner, name=name, size=size, received=0, sent_metadata=metadata)
-    upload.created_at = now()
-    upload.expires_at = _expiry(upload, settings, idle_s=_arriving_s(settings))
+    upload.created_at = time
+    upload.expires_at = _expiry(session, upload, settings, idle_s=_arriving_s(settings))
     session.add(upload)
     session.flush()
     return upload
@@ -106,7 +109,7 @@ def create(session: Session, settings: Settings, *, owner: str, size: int, name:
 def get(session: Session, upload_id: str, *, owner: str, for_change: bool = False) -> Upload:
     """Returns the upload; `for_change` is that of `queries.get`. Raises NotFound, also if it has expired."""
     upload = queries.get(session, Upload, upload_id, owner=owner, for_change=for_change)
-    if upload.expires_at <= now():
+    if upload.expires_at <= queries.server_now(session):
         raise NotFound(f"Upload {upload_id} has expired.")
     return upload
 
@@ -146,7 +149,7 @@ def append(
     counted = (
         update(Upload)
         .where(Upload.id == upload_id, Upload.received == start, Upload.size >= stop)
-        .values(received=stop, expires_at=_expiry(upload, settings, idle_s=settings.upload_idle_s))
+        .values(received=stop, expires_at=_expiry(session, upload, settings, idle_s=settings.upload_idle_s))
     )
     if queries.execute_update(session, counted) == 0:
         raise OffsetMismatch(f"The body starts at byte {start}, but the upload continues at byte {upload.received}.")
@@ -155,16 +158,20 @@ def append(
     return get(session, upload_id, owner=owner)
 
 
-def expires_soon(upload: Upload, settings: Settings) -> bool:
-    """Returns whether `extend` gives much more time to an upload whose bytes are arriving: it is to be called now and then."""
+def expires_soon(upload: Upload, settings: Settings, *, extended_s: float) -> bool:
+    """Returns whether `extend` gives much more time to an upload whose bytes are arriving: it is to be called now and then.
+
+    `extended_s` are the seconds since that was done, or since the bytes began: this machine's clock alone may be wrong.
+    """
     idle_s = _arriving_s(settings)
-    return _expiry(upload, settings, idle_s=idle_s) - upload.expires_at > timedelta(seconds=idle_s / 2)
+    until = min(now() + timedelta(seconds=idle_s), upload.created_at + timedelta(seconds=settings.upload_total_s))
+    return until - upload.expires_at > timedelta(seconds=idle_s / 2) or extended_s > idle_s / 2
 
 
 def extend(session: Session, settings: Settings, upload_id: str, *, owner: str) -> Upload:
     """Gives more time to an upload whose bytes are arriving and do not count yet. Raises NotFound, also if it has expired."""
     upload = get(session, upload_id, owner=owner)
-    until = _expiry(upload, settings, idle_s=_arriving_s(settings))
+    until = _expiry(session, upload, settings, idle_s=_arriving_s(settings))
     later = update(Upload).where(Upload.id == upload_id, Upload.expires_at < until).values(expires_at=until)
     queries.execute_update(session, later)
     return get(session, upload_id, owner=owner)
@@ -236,7 +243,9 @@ def consume(session: Session, store: ObjectStore, file: FileSource, *, owner: st
     if isinstance(file, IncomingFile):
         return
     complete_upload(session, file.id, owner=owner)
-    unused = update(Upload).where(Upload.id == file.id, Upload.used_by.is_(None)).values(used_by=used_by)
+    unused = (
+        update(Upload).where(Upload.id == file.id, Upload.used_by.is_(None)).values(used_by=used_by, sent_metadata="")
+    )
     if queries.execute_update(session, unused) == 0:
         raise UploadUsed(f"Another request used upload {file.id} at the same time.")
     _delete_parts(session, store, file.id)
@@ -268,7 +277,7 @@ def expire(session: Session, store: ObjectStore) -> list[str]:
 
     One to which bytes are being added at this moment stays.
     """
-    due = select(Upload.id).where(Upload.expires_at <= now()).with_for_update(skip_locked=True)
+    due = select(Upload.id).where(Upload.expires_at <= queries.server_now(session)).with_for_update(skip_locked=True)
     expired = list(session.scalars(due))
     for upload_id in expired:
         _delete_parts(session, store, upload_id)
@@ -276,9 +285,9 @@ def expire(session: Session, store: ObjectStore) -> list[str]:
     return expired
 
 
-def _usable() -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """The conditions for uploads that can still be used."""
-    return Upload.used_by.is_(None), Upload.expires_at > now()
+def _usable(time: datetime) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """The conditions for uploads that can still be used at a time of the database server's clock, by which alone they expire."""
+    return Upload.used_by.is_(None), Upload.expires_at > time
 
 
 def _reserved_bytes(session: Session, owner: str) -> int:
@@ -287,7 +296,7 @@ def _reserved_bytes(session: Session, owner: str) -> int:
     """
     needed, backed = 2 * Upload.size - Upload.received, BACKED * Upload.received
     reserved = case((or_(Upload.owner == owner, needed < backed), needed), else_=backed)
-    return session.scalars(select(func.sum(reserved)).where(*_usable())).one() or 0
+    return session.scalars(select(func.sum(reserved)).where(*_usable(queries.server_now(session)))).one() or 0
 
 
 def _arriving_s(settings: Settings) -> float:
@@ -295,10 +304,10 @@ def _arriving_s(settings: Settings) -> float:
     return min(ANNOUNCED_S, settings.upload_idle_s)
 
 
-def _expiry(upload: Upload, settings: Settings, *, idle_s: float) -> datetime:
+def _expiry(session: Session, upload: Upload, settings: Settings, *, idle_s: float) -> datetime:
     """The time at which the upload expires if no more bytes of it arrive in the next `idle_s` seconds."""
     idle, total = timedelta(seconds=idle_s), timedelta(seconds=settings.upload_total_s)
-    return min(now() + idle, upload.created_at + total)
+    return min(queries.server_now(session) + idle, upload.created_at + total)
 
 
 def _delete_parts(session: Session, store: ObjectStore, upload_id: str) -> None:

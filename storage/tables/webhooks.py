@@ -149,7 +149,9 @@ def enqueue_events(session: Session, job: Job) -> None:
     events = list(_events_of(session, job))
     if not events:
         return
-    for webhook in session.scalars(select(Webhook).where(Webhook.owner == job.owner, Webhook.enabled)).all():
+    # Locked as the foreign key of a delivery does: one that is being deleted now has no row then, and the end of the job does not fail.
+    enabled = select(Webhook).where(Webhook.owner == job.owner, Webhook.enabled).order_by(Webhook.id)
+    for webhook in session.scalars(enabled.with_for_update(read=True, key_share=True)).all():
         for event, data in events:
             if event in webhook.events:
                 _enqueue(session, webhook, event, data, subject_id=job.subject_id, video_id=job.video_id)

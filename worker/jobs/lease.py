@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.orm import Session
 
 from adnerf_core.progress import Cancelled
@@ -147,6 +147,7 @@ class Lease:
 
         Raises:
             OperationalError, InterfaceError, StoreFull: the database did not answer, or had no space, in that time.
+            IntegrityError: what the end refers to is deleted again and again meanwhile.
         """
         self._recording.set()
         deadline, waited = time.monotonic() + DATABASE_PATIENCE_S, False
@@ -156,7 +157,7 @@ class Lease:
             try:
                 with self.database.session() as session:
                     recorded = write(session)
-            except (OperationalError, InterfaceError, StoreFull) as error:
+            except (OperationalError, InterfaceError, IntegrityError, StoreFull) as error:
                 if self.stopping.is_set() or time.monotonic() > deadline:
                     unreleased.leave(self._note)
                     raise

@@ -35,6 +35,7 @@ class Job(Base):
         Index(None, "owner", "id"),  # This one and the others: listings, newest first.
         Index(None, "owner", "state", "id"),
         Index(None, "owner", "kind", "id"),
+        Index(None, "kind", "state", "id"),  # The latest that have succeeded, for estimates.
         Index(None, "subject_id", "id"),
         Index(None, "subject_id", "kind", "id"),  # A subject's own jobs among those of its many videos.
     )

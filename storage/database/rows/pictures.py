@@ -18,7 +18,7 @@ class Share(Base):
     """A link by which everybody can watch a video until it expires or the row is deleted; storage/tables/shares.py writes it."""
 
     __tablename__ = "shares"
-    __table_args__ = (Index(None, "video_id", "id"),)
+    __table_args__ = (Index(None, "video_id", "id"), Index(None, "owner", "expires_at"))
 
     id: Mapped[str] = mapped_column(String(40), primary_key=True)
     owner: Mapped[str] = mapped_column(String(64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import pytest
@@ -54,6 +54,24 @@ def record_attempt(database, claimed, attempt):
 def send_test(database, webhook):
     with database.session() as session:
         return webhooks.enqueue_test(session, queries.get(session, Webhook, webhook.id))
+
+
+def test_a_webhook_that_is_being_deleted_does_not_fail_the_end_of_a_job(database):
+    """On PostgreSQL, where both transactions run at the same time, the delivery referred to a row that was gone at the commit."""
+    job, webhook, other = new_job(database), new_webhook(database), new_webhook(database)
+
+    def end_job():
+        with database.session() as session:
+            jobs.cancel(session, job.id)
+
+    with ThreadPoolExecutor(1) as threads:
+        with database.session() as session:
+            webhooks.remove(session, queries.get(session, Webhook, webhook.id))
+            ended = threads.submit(end_job)
+            with suppress(TimeoutError):
+                ended.result(0.2)
+        ended.result()
+    assert {each.webhook_id for each in deliveries(database)} == {other.id}
 
 
 @contextmanager
