@@ -101,8 +101,11 @@ def _back_up(settings: Settings, folder: Path) -> Backup:
     return Backup(sorted(keys), sorted(missing))
 
 
-def restore(settings: Settings, folder: Path) -> None:
+def restore(settings: Settings, folder: Path) -> list[str]:
     """Copies a backup to the data folder, which must be empty or absent; the backup stays as it is.
+
+    Returns:
+        The keys of objects that rows name and the backup lacks.
 
     Raises:
         BackupRefused: there are data already, the settings name servers, or `folder` is not a complete backup.
@@ -110,10 +113,10 @@ def restore(settings: Settings, folder: Path) -> None:
         StoreFull: no space is left in the data folder.
     """
     with _full_disk_is_store_full(settings.data_dir):
-        _restore(settings, folder)
+        return _restore(settings, folder)
 
 
-def _restore(settings: Settings, folder: Path) -> None:
+def _restore(settings: Settings, folder: Path) -> list[str]:
     target = _database_file(settings)
     if not (folder / DATABASE).is_file():
         raise BackupRefused(f"{folder} is not a complete backup.", "Name the folder that `adnerf backup` has written.")
@@ -135,6 +138,8 @@ def _restore(settings: Settings, folder: Path) -> None:
         migrations.upgrade(database)
         with database.session() as session:
             begin_again(session, settings)
+        with database.session(write=False) as session:
+            missing = sorted(key for key in object_places.named_keys(session) if not store.exists(key))
     _end_write_ahead_log(partial)
     sync_all(settings.data_dir)
     try:
@@ -144,6 +149,7 @@ def _restore(settings: Settings, folder: Path) -> None:
         raise BackupRefused(
             f"A service was started meanwhile, and has made another database {target}.", remedy
         ) from None
+    return missing
 
 
 def begin_again(session: Session, settings: Settings) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from storage import store_identity, trash
+from storage.durable_files import publish, sync
 from storage.errors import BackupRefused, ObjectDamaged, ObjectMissing
 from storage.objects.base import ANY_AGE_S, ObjectStore
 from storage.objects.local import LocalStore
@@ -25,7 +26,7 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Copied(NamedTuple):
-    """How many objects were copied now, and the keys of those that are damaged or missing."""
+    """How many objects were copied now, and the keys of those that were not: because they are damaged or missing, or have no digest."""
 
     number: int
     damaged: list[str]
@@ -52,6 +53,8 @@ def export_objects(store: ObjectStore, folder: Path) -> Copied:
             sums.write(f"{stored.sha256}  {OBJECTS}/{key}\n")
             sums.flush()
             number += 1
+    sync(folder / SUMS)
+    sync(folder)
     return Copied(number, damaged)
 
 
@@ -61,8 +64,12 @@ def import_objects(store: ObjectStore, folder: Path) -> Copied:
         raise BackupRefused(
             f"{folder} holds no copy of a store.", "Name a folder that `adnerf store export` has written."
         )
-    source, number, damaged = LocalStore(folder / OBJECTS), 0, []
-    for key, sha256 in _sums(folder):
+    source, number = LocalStore(folder / OBJECTS), 0
+    listed = dict(_sums(folder))
+    damaged = [
+        key for key in source.keys(older_than_s=ANY_AGE_S) if key not in listed
+    ]  # nobody can tell whether they are whole
+    for key, sha256 in listed.items():
         if store.exists(key):
             continue
         try:
@@ -84,7 +91,7 @@ def import_objects(store: ObjectStore, folder: Path) -> Copied:
 def _write_sums(folder: Path, known: Mapping[str, str]) -> None:
     partial = folder / f".{SUMS}"
     partial.write_text("".join(f"{sha256}  {OBJECTS}/{key}\n" for key, sha256 in known.items()))
-    partial.replace(folder / SUMS)
+    publish(partial, folder / SUMS)
 
 
 def _sums(folder: Path) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,8 +24,8 @@ CHUNK_BYTES = 1 << 20
 RESERVE_BYTES, RESERVE_SHARE = 64 << 20, 0.02
 """Space of a disk that files do not fill, or this share of a small one: the database, which may be on it, can go on recording, and deleting."""
 
-ANY_AGE_S = -86_400.0
-"""As an age in `ObjectStore.keys`: all objects, even if the clock of the store is a day ahead."""
+ANY_AGE_S = -math.inf
+"""As an age in `ObjectStore.keys`: all objects, also those that were stored while the clock was years ahead."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from storage.database.models import now
 from storage.errors import BadSetting, EmptyFile, ObjectDamaged, ObjectMissing, StoreAway
 from storage.objects import s3_versions
 from storage.objects.base import (
+    ANY_AGE_S,
     CHUNK_BYTES,
     IncomingFile,
     Stored,
@@ -183,7 +184,9 @@ class S3Store:
 
     def keys(self, *, older_than_s: float, after: str = "", prefix: str = "") -> Iterator[str]:
         """See ObjectStore.keys."""
-        latest = now() - timedelta(seconds=older_than_s)
+        latest = (
+            datetime.max.replace(tzinfo=UTC) if older_than_s == ANY_AGE_S else now() - timedelta(seconds=older_than_s)
+        )
         start = {"StartAfter": self._place(after)} if after else {}
         folder = f"{self._place(check_prefix(prefix))}/" if prefix else self.folder
         for entry in self._entries(Prefix=folder, **start):

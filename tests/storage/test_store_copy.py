@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 
 import pytest
 
 from storage import store_copy, store_identity
 from storage.errors import BackupRefused, ObjectDamaged
+from storage.objects.base import ANY_AGE_S
+from storage.objects.local import LocalStore
 from storage.objects.open_store import open_store
 from tests.servers import BUCKET
 
@@ -69,3 +72,13 @@ def test_what_was_damaged_in_the_copy_is_not_restored(store, other, tmp_path):
 def test_a_folder_without_a_copy_is_refused(other, tmp_path):
     with pytest.raises(BackupRefused, match="no copy"):
         store_copy.import_objects(other, tmp_path)
+
+
+def test_objects_from_a_clock_that_was_ahead_are_copied_and_those_without_a_digest_are_told(other, tmp_path):
+    local, copy = LocalStore(tmp_path / "local"), tmp_path / "copy"
+    local.put("s/1", io.BytesIO(b"of tomorrow"))
+    os.utime(local.root / "s/1", (2**32, 2**32))
+    assert store_copy.export_objects(local, copy) == (1, [])
+    (copy / store_copy.OBJECTS / "s/2").write_bytes(b"its line was lost with the power")
+    assert store_copy.import_objects(other, copy) == (1, ["s/2"]) and keys(other) == ["s/1"]
+    assert list(other.keys(older_than_s=ANY_AGE_S)) == ["s/1"]

@@ -80,7 +80,7 @@ def _report(copied: store_copy.Copied, where: str) -> None:
     """Prints what was copied; ends the command with status 1 if objects are damaged."""
     print(f"{copied.number} objects are {where}.")
     for key in copied.damaged:
-        print(f"adnerf: {key} is damaged or missing, and was not copied", file=sys.stderr)
+        print(f"adnerf: {key} is damaged, missing or without a digest, and was not copied", file=sys.stderr)
     if copied.damaged:
         raise typer.Exit(1)
 

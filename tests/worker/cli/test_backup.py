@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import resource
 import shutil
 import sqlite3
@@ -84,6 +85,7 @@ def test_a_restored_service_has_everything(adnerf, house, tmp_path, restored):
     folder = tmp_path / "backups" / "monday"
     assert "secret keys" in adnerf("backup", folder) and folder.stat().st_mode & 0o777 == 0o700
     contents = {key: read(house.store, key) for key in house.objects()}
+    os.utime(folder / "objects" / subject.run_key, (2**32, 2**32))  # it was stored while the clock was ahead
     house.write(subjects.delete_subject, house.store, subject.id)
     assert "is restored" in adnerf("restore", folder, "--data-dir", restored.data_dir)
     named = check(restored)
@@ -172,6 +174,14 @@ def test_objects_that_were_lost_before_are_named(adnerf, house, tmp_path, capsys
     assert main(["backup", str(tmp_path / "backup")]) == 0
     assert lost.source_key in capsys.readouterr().err
     assert open_store(house.settings.replace(data_dir=tmp_path / "backup")).exists(kept.source_key)
+
+
+def test_what_a_backup_has_lost_is_named_when_it_is_restored(adnerf, house, tmp_path, restored, capsys):
+    subject = house.submit_subject()
+    adnerf("backup", tmp_path / "backup")
+    (tmp_path / "backup" / "objects" / subject.source_key).unlink()
+    assert main(["restore", str(tmp_path / "backup"), "--data-dir", str(restored.data_dir)]) == 0
+    assert f"a row names {subject.source_key}, but the backup lacks it" in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten(adnerf, house, tmp_path, restored):
