@@ -286,6 +286,10 @@ class StoreFull(StorageError):
     remedy = "Free disk space (delete subjects or videos, or enlarge the disk), then try again."
 
 
+class ServerFull(StoreFull):
+    """Raised if the database or the store is a server, and has no space left: no work on this machine is at fault, and none makes room."""
+
+
 class StoreAway(StorageError):
     """Raised if the object store cannot be reached, or refuses."""
 

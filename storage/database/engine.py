@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, Ope
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from storage.errors import BadSetting, DatabaseNotReady, StoreFull
+from storage.errors import BadSetting, DatabaseNotReady, ServerFull, StoreFull
 from storage.private_files import make_data_dir, require_file
 
 log = logging.getLogger(__name__)
@@ -124,7 +124,7 @@ class Database:
             write: False opens a transaction that sees a single snapshot, does not wait for writers and must not write.
 
         Raises:
-            StoreFull: the database's disk has no space left.
+            StoreFull: the database's disk has no space left; ServerFull, if it is a server.
         """
         session = Session(self.engine if write else self._reader, expire_on_commit=False)
         hooks = session.info[_HOOKS] = TransactionHooks(self.on_queued, self.remote)
@@ -140,7 +140,8 @@ class Database:
                 consequences = hooks.after_commit
         except OperationalError as error:
             if "disk is full" in str(error) or "No space left" in str(error):
-                raise StoreFull("No space left to write the database.") from error
+                full = StoreFull if self.sqlite else ServerFull
+                raise full("No space left to write the database.") from error
             raise
         finally:
             for action in consequences:

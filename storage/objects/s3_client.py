@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from storage.errors import ObjectMissing, StoreAway, StoreFull
+from storage.errors import ObjectMissing, ServerFull, StoreAway
 from storage.settings import Settings
 
 MAX_ATTEMPTS = 4
@@ -68,7 +68,7 @@ def client_errors(key: str) -> Iterator[None]:
         if code in MISSING_CODES:
             raise ObjectMissing("A stored file does not exist any more.", details=key) from error
         if code in FULL_CODES:
-            raise StoreFull("No space left in the object store.") from error
+            raise ServerFull("No space left in the object store.") from error
         raise StoreAway("The object store refused.", details=error) from error
     except BotoCoreError as error:
         raise StoreAway("The object store does not answer.", details=error) from error

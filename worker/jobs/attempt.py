@@ -19,7 +19,7 @@ from adnerf_core.progress import Cancelled
 from storage.database import queries
 from storage.database.engine import Database
 from storage.database.models import Job, Subject, Video
-from storage.errors import ObjectMissing, StoreAway
+from storage.errors import ObjectMissing, ServerFull, StoreAway
 from storage.objects.base import ObjectStore, Stored
 from storage.tables import counters, jobs
 from worker import logs
@@ -30,8 +30,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 """Result of an action on the object store or the database."""
-AWAY = (StoreAway, OperationalError, InterfaceError)
-"""What actions raise while the object store or the database does not answer."""
+AWAY = (StoreAway, ServerFull, OperationalError, InterfaceError)
+"""What actions raise while the object store or the database does not answer, or has no space."""
 PATIENCE_S = 600.0
 """Seconds for which a job waits for an object store or a database that does not answer before the job is released: a restart or a
 network failure takes minutes. A released job is claimed again and waits again, so this only bounds how long it occupies one worker
@@ -84,8 +84,8 @@ class Attempt:
         """Calls `action` until what it needs answers, for PATIENCE_S at most.
 
         Raises:
-            StoreAway: the object store did not answer in that time.
-            OperationalError, InterfaceError: the database did not answer in that time.
+            StoreAway, ServerFull: the object store did not answer, or had no space, in that time.
+            OperationalError, InterfaceError, ServerFull: likewise the database.
             Cancelled: the work must stop.
         """
         deadline = time.monotonic() + PATIENCE_S

@@ -19,19 +19,17 @@ from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-
 from adnerf_core.config import PRESETS, PreprocessConfig, RenderOptions
 from adnerf_core.errors import AdnerfError, DiskFull, NotReady, OutOfMemory
 from adnerf_core.files.run_dir import RunDir, read_json
 from adnerf_core.progress import Cancelled
 from storage.database.engine import Database
 from storage.database.models import Job, Subject
-from storage.errors import NotFound, ObjectDamaged, ObjectMissing, StorageError, StoreAway
+from storage.errors import NotFound, ObjectDamaged, ObjectMissing, StorageError
 from storage.objects.base import ObjectStore
 from storage.settings import Settings
 from storage.tables import jobs, lip_priors
-from worker.jobs.attempt import Attempt, TrainingSnapshots
+from worker.jobs.attempt import AWAY, Attempt, TrainingSnapshots
 from worker.jobs.core_functions import CoreFunctions
 from worker.jobs.lease import Lease
 from worker.jobs.model_cache import ModelCache
@@ -75,8 +73,9 @@ class Pipeline:
     def run(self, job: Job, stopping: threading.Event) -> None:
         """Runs a claimed job to its end: succeeded, failed, timed out, lost, or released.
 
-        The job is released in two cases: `stopping` is set, or the database or the object store cannot be reached for long. Raises
-        only if the end cannot be recorded, because the database stays away or the disk is full; the worker releases the job later.
+        The job is released in three cases: `stopping` is set, the database or the object store cannot be reached for long, or others have
+        filled the disk. Raises only if the end cannot be recorded, because the database stays away or the disk is full; the worker releases
+        the job later.
         """
         kinds = {"preprocess": self._preprocess, "train": self._train, "render": self._render}
         log.info("%s (%s): attempt %d", job.id, job.kind, job.attempt)
@@ -91,11 +90,17 @@ class Pipeline:
                 log.info("%s: done", job.id)
             except (Cancelled, NotFound):  # NotFound: the subject or video was deleted
                 queued_again = lease.release_or_time_out()
-            except (OperationalError, InterfaceError, StoreAway) as error:  # not the job's fault: no attempt is counted
+            except AWAY as error:  # not the job's fault: no attempt is counted
                 log.warning("%s: the database or the object store could not be reached: %s", job.id, error)
                 queued_again = lease.release_or_time_out()
             except Exception as error:
-                self._fail(lease, client_error(error))
+                told = client_error(error)
+                if told["code"] == DiskFull.code and not self.workspace.has_room(besides=job):
+                    log.warning("%s waits: others have filled the disk", job.id)
+                    self.workspace.clear(job)  # the folders of all that wait would keep the disk full
+                    lease.release_or_time_out()
+                else:
+                    self._fail(lease, told)
         if not (succeeded and job.kind == "render"):
             self.model_cache.clear()  # outside the except clauses: an exception's frames hold the tensors of the job
         if not queued_again:
@@ -138,15 +143,14 @@ class Pipeline:
                 attempt.wait_for_store(lambda: self.workspace.download_folder(subject.checkpoint_key, run.root))
             except (ObjectMissing, ObjectDamaged) as error:  # such as in a restored backup: only time is lost
                 log.warning("%s begins again from its dataset: %s", attempt.job.id, error)
-        changes = {
-            "device": self.device(),
-            "cuda_graphs": self.settings.cuda_graphs,
-            "lip_prior": self._lip_prior(attempt),
-        }
+        changes = {"device": self.device(), "cuda_graphs": self.settings.cuda_graphs}
         config = PRESETS[subject.preset].model_copy(update=changes)
         snapshots = TrainingSnapshots(attempt, run)
         try:
             dataset = attempt.cached_folder(subject.dataset_key)
+            config = config.model_copy(
+                update={"lip_prior": self._lip_prior(attempt)}
+            )  # last: a person may revoke it meanwhile
             self.core.train(dataset, run, config, snapshots.progress)
         finally:
             snapshots.publish()
@@ -184,16 +188,17 @@ class Pipeline:
                 prior = lip_priors.current(session)
                 return prior and prior.object_key
 
-        key = attempt.wait_for(current)
-        if key is None:
-            return None
-        try:
-            prior = attempt.file(key, Path(key).name)
-            self.core.check_prior(prior)
-            return prior
-        except (ObjectMissing, ObjectDamaged, NotReady) as error:  # dropped meanwhile, lost, or of another version
-            log.warning("%s starts from the shipped prior of lips: %s", attempt.job.id, error)
-            return None
+        while (key := attempt.wait_for(current)) is not None:
+            try:
+                prior = attempt.file(key, Path(key).name)
+                self.core.check_prior(prior)
+            except (ObjectMissing, ObjectDamaged, NotReady) as error:  # dropped meanwhile, lost, or of another version
+                log.warning("%s starts from the shipped prior of lips: %s", attempt.job.id, error)
+                return None
+            if attempt.wait_for(current) == key:  # the transfer may have taken minutes
+                return prior
+            prior.unlink()
+        return None
 
     def _render(self, attempt: Attempt) -> None:
         video = attempt.target()

@@ -17,7 +17,7 @@ from adnerf_core.errors import NotReady
 from adnerf_core.files.run_dir import file_sha256
 from adnerf_core.progress import Cancelled
 from storage.database.models import LipPrior
-from storage.errors import ObjectDamaged, ObjectMissing
+from storage.errors import ObjectDamaged, ObjectMissing, StoreFull
 from storage.tables import lip_priors
 from worker import unreleased
 from worker.jobs.attempt import AWAY
@@ -52,7 +52,7 @@ class PriorLearner:
         with self.pipeline.database.session() as session:
             for version in lip_priors.enforce(session, self.pipeline.store):
                 log.info("the prior of lips %d is dropped: a person may not be learnt from any more", version)
-        while not self.stopping.is_set() and self.learn_next():
+        while not self.stopping.is_set() and self.pipeline.workspace.has_room() and self.learn_next():
             pass
 
     def learn_next(self) -> bool:
@@ -62,7 +62,7 @@ class PriorLearner:
             False if there is none.
 
         Raises:
-            StoreAway, OperationalError, InterfaceError: not the prior's fault. It is put back.
+            StoreAway, StoreFull, OperationalError, InterfaceError: not the prior's fault. It is put back.
         """
         database = self.pipeline.database
         with database.session() as session:
@@ -80,6 +80,10 @@ class PriorLearner:
                 raise
         except Exception as error:
             told = client_error(error)
+            if told["code"] == StoreFull.code and not self.pipeline.workspace.has_room():
+                with database.session() as session:
+                    lip_priors.release(session, row)  # others have filled the disk
+                raise
             if isinstance(error, NotReady):  # too few people, as the operator has to know
                 told |= {"message": error.message, "remedy": error.remedy}
             log.warning("the prior of lips %d: %s: %s", row.version, told["code"], told["message"])

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from storage.cleanup import ObjectCleaner
 from storage.database.engine import Database, after_commit
 from storage.database.models import Job, JobKind
+from storage.database.startup import require_local_files
 from storage.errors import BadCertificate
 from storage.objects.open_store import open_store
 from storage.private_files import make_data_dir, warn_if_not_private
@@ -65,6 +66,7 @@ class Runner:
         kinds: Collection[JobKind] = jobs.KINDS,
         broker: Broker | None = None,
     ):
+        require_local_files(settings)
         self.settings, self.core, self.broker = settings, core, broker
         make_data_dir(settings.data_dir)
         warn_if_not_private(settings.data_dir)
@@ -83,6 +85,7 @@ class Runner:
         self.kinds = self._supported_kinds(kinds)
         self._check_provenance()
         self._claiming = threading.Lock()
+        self._had_room = True
         self._running: Job | None = None
         """The job that this worker runs; it changes from None to a job while `_claiming` is held."""
         self._background: list[threading.Thread] = []
@@ -95,8 +98,10 @@ class Runner:
             stopping: when it is set, the job is released; default: the runner's own event.
 
         Returns:
-            False if no job was queued.
+            False if no job was queued, or the disk has no space to work.
         """
+        if not self._has_room():
+            return False
         with self._claiming:
             with self.database.session() as session:
                 job = jobs.claim(session, self.name, lease_s=self.settings.lease_s, kinds=kinds or self.kinds)
@@ -109,6 +114,16 @@ class Runner:
         finally:
             self._running = None
         return True
+
+    def _has_room(self) -> bool:
+        """Whether the disk has space to begin a job; what changes is logged."""
+        there = self.pipeline.workspace.has_room()
+        if not there and self._had_room:
+            log.error("the disk of %s is full: jobs wait until there is space", self.settings.work)
+        elif there and not self._had_room:
+            log.info("the disk has space again")
+        self._had_room = there
+        return there
 
     def start_background_tasks(self) -> None:
         """Starts the threads that run beside the jobs: heartbeat, sweep, cleanup, priors of lips, voices, preview frames,

@@ -24,6 +24,9 @@ from worker.locks import HeldLock, is_abandoned
 ABANDONED_S = 3600.0
 """Age from which a hidden folder counts as left by a process that was killed: it is there for a moment, and with an earlier version, which
 unpacked the largest run in it, for minutes."""
+ROOM_BYTES, ROOM_SHARE = 256 << 20, 0.05
+"""Free space, or share of a small disk, without which a worker begins no job: most jobs need as much, and all that are queued would fail
+one after the other. It is more than files may fill (RESERVE_BYTES of storage/objects/base.py)."""
 DOOMED = ".doomed-"
 """Beginning of the names of folders that are being removed."""
 LOCK = "lock"
@@ -124,6 +127,16 @@ class Workspace:
         """Moves a folder that was just uploaded into the cache."""
         self.cache.mkdir(parents=True, exist_ok=True)
         folder.rename(self._cached(key))
+
+    def has_room(self, *, besides: Job | None = None) -> bool:
+        """Returns whether the disk has space to begin a job; `besides` what this job has in its folder."""
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        disk = shutil.disk_usage(self.jobs)
+        own = 0
+        for path in (self.jobs / besides.id).rglob("*") if besides is not None else ():
+            with suppress(FileNotFoundError):  # such as one that a thread which was left to a hung store removes now
+                own += path.stat(follow_symlinks=False).st_size
+        return disk.free + own >= min(ROOM_BYTES, ROOM_SHARE * disk.total)
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:

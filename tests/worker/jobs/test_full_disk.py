@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from storage.errors import StoreFull
+from storage.tables import jobs
+from tests.worker import stub_core
 from tests.worker.conftest import House
 
 
@@ -41,3 +45,31 @@ def test_what_no_longer_fits_the_store_is_refused(small_house):
         small_house.submit_subject(words="w" * 9000)
     ballast.unlink()
     assert small_house.ready_subject().state == "ready"
+
+
+def test_a_disk_that_others_have_filled_costs_no_job(small_house, monkeypatch):
+    """Whether it is full before a job begins, or becomes so meanwhile: all wait, no attempt is counted, and they go on with the space."""
+    ballast = small_house.settings.data_dir / "ballast"
+
+    def fill():
+        with ballast.open("ab", buffering=0) as file:
+            while shutil.disk_usage(ballast.parent).free > 90_000:  # what the database needs
+                file.write(b"b" * 4096)
+
+    monkeypatch.setitem(stub_core.ACTIONS, "crash", fill)
+    subject = small_house.submit_subject(bytes=40_000, at={"0": "crash"})
+    worker = small_house.worker()
+    fill()
+    assert not worker.run_next()
+    ballast.unlink()
+    assert worker.run_next()
+    (job,) = small_house.subject(subject).jobs
+    assert (job.state, job.max_attempts - job.attempt, job.error) == ("queued", jobs.MAX_ATTEMPTS, None)
+    assert not list((small_house.settings.work / "jobs").iterdir())
+    assert not worker.run_next()
+    ballast.unlink()
+    monkeypatch.setitem(stub_core.ACTIONS, "crash", lambda: None)
+    while worker.run_next():
+        pass
+    worker.close()
+    assert small_house.subject(subject).state == "ready"

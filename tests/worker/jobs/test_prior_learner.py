@@ -97,6 +97,26 @@ def test_a_failure_and_a_drop_end_the_work_and_a_stop_puts_it_back(house, learne
     assert ask(house, lip_priors.listed)[0].state == "dropped" and stored(house) == []
 
 
+def test_a_revocation_while_a_prior_is_fetched_comes_in_time_for_the_training(house, learner, monkeypatch):
+    people = [person(house) for _ in range(2)]
+    ask(house, lip_priors.request)
+    learner.learn_pending()
+    subject, worker = house.submit_subject(), house.worker()
+    fetch = worker.pipeline.store.fetch
+
+    def fetch_slowly(key, path):
+        fetch(key, path)
+        if key.startswith(lip_priors.PREFIX):
+            delete(house, people[0])
+
+    monkeypatch.setattr(worker.pipeline.store, "fetch", fetch_slowly)
+    while worker.run_next():
+        pass
+    worker.close()
+    trained = house.subject(subject)
+    assert (trained.state, trained.lip_prior) == ("ready", None)
+
+
 def test_a_job_that_ends_its_process_costs_no_attempt_of_the_prior(house, learner, monkeypatch):
     for orders in ({"learn": {"at": {"0": "crash"}}}, {}):
         person(house, **orders)
