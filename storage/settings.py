@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Collection, Iterator
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
@@ -55,6 +56,13 @@ ADDRESSES = {
 
 OF_CLIENTS = ("ADNERF_URL", "ADNERF_API_KEY", "ADNERF_TOKEN_FILE")
 """Variables with the prefix that are not settings of the service: the client reads them."""
+
+
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+"""What browsers send as Origin (RFC 6454, section 7)."""
+LARGEST = ("max_video_bytes", "max_audio_bytes", "max_image_bytes", "max_consent_clip_bytes", "quota_stored_bytes")
+MOST_BYTES = (1 << 63) - 1
+"""The settings that the database compares with numbers of bytes, and its largest number."""
 
 
 class Settings(BaseSettings):
@@ -352,6 +360,17 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"{variable_name('s3_region')}={settings.s3_region!r} must be the name of a region, such as us-east-1."
     if not all(BUNDLE_KEY.fullmatch(key) for key in settings.trusted_bundle_keys()):
         yield f"{variable_name('bundle_keys')}={settings.bundle_keys!r} must be keys as `bundle_refused` names them, separated by commas."
+    if not all(ORIGIN.fullmatch(each.strip()) for each in filter(None, settings.cors_origins.split(","))):
+        yield f"{variable_name('cors_origins')}={settings.cors_origins!r} must be origins such as https://a.example, without a path."
+    for field in ("trusted_proxies", "webhook_networks", "speech_networks"):
+        try:
+            for network in filter(None, map(str.strip, getattr(settings, field).split(","))):
+                ip_network(network)
+        except ValueError as error:
+            yield f"{variable_name(field)}={getattr(settings, field)!r} must be networks: {error}."
+    for field in LARGEST:
+        if (value := getattr(settings, field)) > MOST_BYTES:
+            yield f"{variable_name(field)}='{value}' must be at most {MOST_BYTES}."
     for field in ("rate_limit", "address_rate_limit"):
         rate = getattr(settings, field)
         if rate != "off" and not RATE.fullmatch(rate):

@@ -13,7 +13,7 @@ from storage.database import revisions
 from storage.database.engine import Database, parse_url, require_database
 from storage.errors import BadSetting, DatabaseNotReady
 from storage.private_files import make_data_dir
-from storage.settings import Settings
+from storage.settings import Settings, variable_name
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,14 @@ def require_data_dir(settings: Settings) -> None:
                 f"The data folder {folder} cannot be used: {error.strerror}.",
                 "Choose another one with --data-dir or ADNERF_DATA_DIR, or correct its permissions.",
             ) from error
+
+
+def require_local_files(settings: Settings) -> None:
+    """Checks that the files and folders of this machine that workers need are there. Raises BadSetting."""
+    for field, is_there in (("ffmpeg", Path.is_file), ("fonts_dir", Path.is_dir), ("voices_dir", Path.is_dir)):
+        value = getattr(settings, field)
+        if value and not is_there(Path(value)):
+            raise BadSetting(f"{variable_name(field)}={value!r} does not exist on this machine.")
 
 
 def require_tables(url: str) -> None:

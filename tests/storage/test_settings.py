@@ -63,6 +63,18 @@ def test_settings_pass_through_an_environment(environment):
         ("S3_REGION", "nowhere land", "must be the name of a region, such as us-east-1"),
         ("RATE_LIMIT", "fast", "must be a rate such as 1200/minute, or off"),
         ("ADDRESS_RATE_LIMIT", "0/minute", "must be a rate such as 1200/minute, or off"),
+        (
+            "CORS_ORIGINS",
+            "https://a.example, https://b.example/",
+            "must be origins such as https://a.example, without a path",
+        ),
+        (
+            "TRUSTED_PROXIES",
+            "10.0.0.5, proxy",
+            "must be networks: 'proxy' does not appear to be an IPv4 or IPv6 network",
+        ),
+        ("SPEECH_NETWORKS", "10.0.0.5/8", "must be networks: 10.0.0.5/8 has host bits set"),
+        ("MAX_VIDEO_BYTES", "99999999999999999999999", "must be at most 9223372036854775807"),
     ],
 )
 def test_an_unusable_value_is_refused_with_its_variable_and_the_remedy(name, text, problem, environment):
