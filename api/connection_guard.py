@@ -8,6 +8,7 @@ and any number of requests at once, into memory; a connection that becomes a Web
 from __future__ import annotations
 
 import asyncio
+import re
 import resource
 import socket
 import struct
@@ -35,8 +36,12 @@ CHUNK_BYTES = 1 << 10
 once, may hold 43,000 chunks of one byte, for which everybody else would wait a second."""
 SMALL_CHUNKS, SMALL_CHUNKS_PER_S = 500, 100
 """Small chunks that a connection may send at once, and in each second: more than a program that sends as it records."""
+MOST_LINES = 200
+"""Lines of the head of a request, of which browsers and proxies send some twenty. Each costs microseconds, again at every look at a header."""
+END_OF_HEAD = re.compile(rb"\n\r?\n")
 MAX_CONNECTIONS = 10_000
 """Connections of one process; each costs some ten kilobytes of memory, an event stream about 60."""
+TOO_MANY_LINES = f"The head of the request has more than {MOST_LINES} lines."
 TOO_SMALL = f"Chunks of the body are too small: send chunks of {CHUNK_BYTES} bytes or more, or a Content-Length."
 DESCRIPTORS = 2 * MAX_CONNECTIONS
 """File descriptors that the process asks for: connections, and the files and connections that requests need."""
@@ -56,32 +61,43 @@ def raise_descriptor_limit() -> int:
 
 
 class GuardedParser(h11.Connection):
-    """h11's parser, which refuses a body in too many small chunks.
+    """h11's parser, which refuses heads with too many lines, before it parses them, and bodies in too many small chunks.
 
     Attributes:
-        refused: whether it has refused one.
+        refusal: why it has refused a request; empty if it has not, or as h11 does.
     """
 
     def __init__(self) -> None:
         super().__init__(h11.SERVER, HEAD_BYTES)
-        self.refused = False
+        self.refusal = ""
         self._allowed, self._counted_at = float(SMALL_CHUNKS), time.monotonic()
 
     def next_event(self) -> Any:
-        """Returns the next event. Raises RemoteProtocolError for a chunk that is one too many."""
+        """Returns the next event. Raises h11.RemoteProtocolError."""
+        if self.their_state is h11.IDLE:
+            self._count_lines()
         event = super().next_event()
         if isinstance(event, h11.Data) and event.chunk_end:  # bodies with a Content-Length have no chunks
-            self._count(len(event.data))
+            self._count_chunk(len(event.data))
         return event
 
-    def _count(self, size: int) -> None:
+    def _count_lines(self) -> None:
+        received = self.trailing_data[0]
+        end = END_OF_HEAD.search(received)
+        if received.count(b"\n", 0, end and end.start()) > MOST_LINES:
+            self._refuse(TOO_MANY_LINES)
+
+    def _count_chunk(self, size: int) -> None:
         moment = time.monotonic()
         gained = (moment - self._counted_at) * SMALL_CHUNKS_PER_S
         self._allowed = min(SMALL_CHUNKS, self._allowed + gained) - max(0.0, 1 - size / CHUNK_BYTES)
         self._counted_at = moment
         if self._allowed < 0:
-            self.refused = True
-            raise h11.RemoteProtocolError(TOO_SMALL)
+            self._refuse(TOO_SMALL)
+
+    def _refuse(self, reason: str) -> None:
+        self.refusal = reason
+        raise h11.RemoteProtocolError(reason)
 
 
 class GuardedProtocol(H11Protocol):
@@ -136,7 +152,7 @@ class GuardedProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            super().send_400_response(TOO_SMALL if self.conn.refused else msg)
+            super().send_400_response(self.conn.refusal or msg)
         else:
             self.transport.close()
 

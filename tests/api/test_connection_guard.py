@@ -158,6 +158,22 @@ def test_chunks_that_are_whole_or_come_slowly_are_taken(monkeypatch):
         assert b"200" in response(connection)
 
 
+def test_a_head_of_thousands_of_lines_is_refused_before_it_is_parsed(app):
+    many = WHOLE[:-2] + b"a:b\r\n" * 12_900 + b"\r\n"
+    with served(app) as port:
+        for sent in (many, many[:-2], many.replace(b"\r", b"")):
+            with connect(port) as stranger:
+                stranger.sendall(sent)
+                assert stranger.recv(12) == b"HTTP/1.1 400"
+        with connect(port) as stranger:
+            stranger.sendall(WHOLE + many)  # one behind the other
+            assert b"200" in response(stranger)
+            assert stranger.recv(12) == b"HTTP/1.1 400"
+        with connect(port) as client:
+            client.sendall(WHOLE[:-2] + b"a:b\r\n" * 150 + b"\r\n")
+            assert b"200" in response(client)
+
+
 def test_a_response_that_takes_longer_than_the_deadline_is_not_cut(monkeypatch):
     monkeypatch.setattr(connection_guard, "HEAD_S", 0.5)
 
