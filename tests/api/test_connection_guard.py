@@ -64,6 +64,15 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
+def everything(connection: socket.socket) -> bytes:
+    """What comes until the connection is closed."""
+    data = b""
+    with suppress(ConnectionResetError):
+        while chunk := connection.recv(65536):
+            data += chunk
+    return data
+
+
 def response(connection: socket.socket) -> bytes:
     """The status line of the next response; the whole response is read."""
     data = b""
@@ -164,11 +173,10 @@ def test_a_head_of_thousands_of_lines_is_refused_before_it_is_parsed(app):
         for sent in (many, many[:-2], many.replace(b"\r", b"")):
             with connect(port) as stranger:
                 stranger.sendall(sent)
-                assert stranger.recv(12) == b"HTTP/1.1 400"
+                assert b" 400 " in everything(stranger)
         with connect(port) as stranger:
             stranger.sendall(WHOLE + many)  # one behind the other
-            assert b"200" in response(stranger)
-            assert stranger.recv(12) == b"HTTP/1.1 400"
+            assert everything(stranger).count(b"HTTP/1.1 200") == 1
         with connect(port) as client:
             client.sendall(WHOLE[:-2] + b"a:b\r\n" * 150 + b"\r\n")
             assert b"200" in response(client)
