@@ -9,6 +9,7 @@ the server notice within seconds that the network has dropped a connection.
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -32,6 +33,8 @@ BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another. Write transactions are short, so a longer wait means that the other one hangs."""
 MAX_LOG_BYTES = 64 << 20
 """Longest write-ahead log that is left to SQLite, which keeps it at 4 MB as long as there are moments without readers."""
+LEAST_BYTES = 128 << 10
+"""Free space below which SQLite's `disk I/O error` means a full disk: its shared file begins with 32 KiB, and its log grows by pages."""
 LOG_WAIT_MS = 1000
 """How long the emptying of the log waits for readers: lists take milliseconds, a search in all videos some tenths of a second."""
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
@@ -139,13 +142,20 @@ class Database:
                 session.commit()
                 consequences = hooks.after_commit
         except OperationalError as error:
-            if "disk is full" in str(error) or "No space left" in str(error):
+            if self._is_full(error):
                 full = StoreFull if self.sqlite else ServerFull
                 raise full("No space left to write the database.") from error
             raise
         finally:
             for action in consequences:
                 _run(action)
+
+    def _is_full(self, error: OperationalError) -> bool:
+        """Whether a statement failed because the disk is full."""
+        if "disk is full" in str(error) or "No space left" in str(error):
+            return True
+        # SQLite says so of every failed write but one of a page, such as of the file that its processes share.
+        return self.sqlite and "disk I/O error" in str(error) and has_no_space(Path(self.url.database or "").parent)
 
     def bound_log(self) -> None:
         """Empties SQLite's write-ahead log if it is longer than MAX_LOG_BYTES.
@@ -172,6 +182,12 @@ class Database:
         self.engine.dispose()
 
 
+def has_no_space(folder: Path) -> bool:
+    """Returns whether a disk has less space than a database needs for a small transaction."""
+    disk = os.statvfs(folder)
+    return disk.f_blocks > 0 and disk.f_bavail * disk.f_frsize < LEAST_BYTES
+
+
 def parse_url(url: str) -> URL:
     """Returns the parts of a database's URL. Raises BadSetting, without the URL, which may hold a password."""
     try:
@@ -196,11 +212,14 @@ def parse_url(url: str) -> URL:
 
 @contextmanager
 def require_database() -> Iterator[None]:
-    """Raises DatabaseNotReady if the block cannot reach the database, a table is missing, or SQLite's file is damaged."""
+    """Raises DatabaseNotReady if the block cannot reach the database, a table is missing, its disk is full, or SQLite's file is damaged."""
     try:
         yield
     except (OperationalError, ProgrammingError) as error:
-        raise DatabaseNotReady(f"The database cannot be used: {str(error.orig).strip()}.") from error
+        reason = str(error.orig).strip()
+        full = "disk is full" in reason or "No space left" in reason or "disk I/O error" in reason
+        remedy = "Free space on the disk of the database: it is full, or damaged." if full else None
+        raise DatabaseNotReady(f"The database cannot be used: {reason}.", remedy) from error
     except DatabaseError as error:
         reason = str(error.orig).strip()
         if "not a database" not in reason and "malformed" not in reason:
