@@ -300,6 +300,12 @@ class StoreAway(StorageError):
     )
 
 
+class NotDeleted(StoreAway):
+    """Raised if the store cannot delete something: it stays to be deleted."""
+
+    remedy = "The operator has to look into the log, and to correct the permissions of the object store's folder, or its disk."
+
+
 class ObjectMissing(StorageError):
     """Raised if the object store lacks an object that a row names."""
 

@@ -184,7 +184,8 @@ def list_uploads(
     caller: CallerDep, session: ReadSession, limit: Limit = 50, cursor: Cursor = None
 ) -> base.Page[resources.Upload]:
     """Returns a page of uploads: incomplete, complete and used ones, until they expire."""
-    return serializers.uploads(queries.page(session, Upload, limit=limit, cursor=cursor, owner=caller.owner))
+    unexpired = Upload.expires_at > queries.server_now(session)
+    return serializers.uploads(queries.page(session, Upload, unexpired, limit=limit, cursor=cursor, owner=caller.owner))
 
 
 @router.get("/{upload_id}", summary="Read an upload", responses=problems("not_found"))

@@ -131,10 +131,10 @@ class ObjectStore(Protocol):
         """Returns whether the object exists."""
 
     def delete(self, *keys: str) -> None:
-        """Deletes objects; a key without an object is ignored."""
+        """Deletes objects; a key without an object is ignored. Raises NotDeleted if some stay; all are tried."""
 
     def delete_prefix(self, prefix: str) -> None:
-        """Deletes every object, finished or not, whose key begins with `prefix`, which must end in a slash."""
+        """Deletes every object, finished or not, whose key begins with `prefix`, which must end in a slash. Raises NotDeleted, likewise."""
 
     def move(self, key: str, new_key: str) -> None:
         """Gives the object another key, replacing an object of that key; its age begins anew. Raises ObjectMissing."""

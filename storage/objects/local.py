@@ -9,13 +9,13 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from storage.durable_files import make_folder, publish, sync
-from storage.errors import EmptyFile, ObjectDamaged, ObjectMissing, StoreAway
+from storage.errors import EmptyFile, NotDeleted, ObjectDamaged, ObjectMissing, StoreAway
 from storage.objects.base import CHUNK_BYTES, IncomingFile, Stored, check_key, check_prefix, disk_full_is_store_full
 
 LOST_AND_FOUND = "lost+found"
@@ -96,12 +96,19 @@ class LocalStore:
 
     def delete(self, *keys: str) -> None:
         """See ObjectStore.delete."""
-        for key in keys:
-            self._path(key).unlink(missing_ok=True)
+        with _errors_are_not_deleted() as attempt:
+            for key in keys:
+                attempt(self._path(key).unlink)
 
     def delete_prefix(self, prefix: str) -> None:
         """See ObjectStore.delete_prefix."""
-        shutil.rmtree(self.root / check_prefix(prefix), ignore_errors=True)
+        with _errors_are_not_deleted() as attempt:
+            for parent, folders, files in os.walk(
+                self.root / check_prefix(prefix), topdown=False, onerror=attempt.note
+            ):
+                for path in (Path(parent, name) for name in (*files, *folders)):
+                    attempt(path.unlink if path.is_symlink() or not path.is_dir() else path.rmdir)
+            attempt((self.root / prefix).rmdir)
 
     def move(self, key: str, new_key: str) -> None:
         """See ObjectStore.move."""
@@ -154,6 +161,33 @@ class LocalStore:
         if not stat.S_ISREG(path.stat().st_mode):
             raise ObjectDamaged("A stored file is something else than a file.", details=key)
         return path
+
+
+class _Attempts:
+    """Deletions, all of which are tried although some fail; `error` is the last error."""
+
+    def __init__(self) -> None:
+        self.error: OSError | None = None
+
+    def __call__(self, delete: Callable[[], object]) -> None:
+        """Calls `delete`. What is gone already, or a folder in which something has just been stored, is no error."""
+        try:
+            delete()
+        except OSError as error:
+            self.note(error)
+
+    def note(self, error: OSError) -> None:
+        """Takes an error."""
+        if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENOTEMPTY):
+            self.error = error
+
+
+@contextmanager
+def _errors_are_not_deleted() -> Iterator[_Attempts]:
+    attempts = _Attempts()
+    yield attempts
+    if attempts.error is not None:
+        raise NotDeleted("Something in the object store cannot be deleted.", details=attempts.error)
 
 
 def _walk(folder: Path, after: list[str]) -> Iterator[Path]:

@@ -8,6 +8,7 @@ may have stored one more object. What is deleted here does not go to the trash; 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -18,7 +19,10 @@ from storage import trash
 from storage.database import queries
 from storage.database.engine import Database, after_commit
 from storage.database.models import Deletion
+from storage.errors import NotDeleted
 from storage.objects.base import ObjectStore
+
+log = logging.getLogger(__name__)
 
 KEYS_PER_STATEMENT = 500
 """Keys that one statement names, within the databases' parameter limits."""
@@ -42,7 +46,7 @@ def request_objects(session: Session, store: ObjectStore, keys: Sequence[str]) -
 
 
 def carry_out(database: Database, store: ObjectStore) -> None:
-    """Carries out all requested deletions again, and forgets those of objects, and those that are older than REPEAT_S.
+    """Carries out all requested deletions again, and forgets those of objects, and those that are older than REPEAT_S, unless they fail.
 
     Raises StoreAway.
     """
@@ -51,15 +55,36 @@ def carry_out(database: Database, store: ObjectStore) -> None:
         prefixes = session.scalars(select(Deletion.prefix)).all()
     if not prefixes:
         return
-    _delete(store, prefixes)
-    trash.delete_prefixes(store, prefixes)
-    done = [prefix for prefix in prefixes if not _is_folder(prefix)]
+    failed = _try_to_delete(store, prefixes)
+    try:
+        trash.delete_prefixes(store, prefixes)
+    except NotDeleted as error:
+        log.error("something in the trash cannot be deleted: %s", error.details)
+    done = [prefix for prefix in prefixes if not _is_folder(prefix) and prefix not in failed]
     for start in range(0, len(done), KEYS_PER_STATEMENT):
         with database.session() as session:
             keys = done[start : start + KEYS_PER_STATEMENT]
             queries.execute_update(session, delete(Deletion).where(Deletion.prefix.in_(keys)))
     with database.session() as session:
-        queries.execute_update(session, delete(Deletion).where(Deletion.created_at <= oldest))
+        past = session.scalars(select(Deletion.prefix).where(Deletion.created_at <= oldest)).all()
+        for prefix in past:
+            if prefix not in failed:
+                session.execute(delete(Deletion).where(Deletion.prefix == prefix, Deletion.created_at <= oldest))
+
+
+def _try_to_delete(store: ObjectStore, prefixes: Sequence[str]) -> set[str]:
+    """Deletes, and returns what could not be deleted. Raises StoreAway."""
+    failed = set()
+    try:
+        _delete(store, prefixes)
+    except NotDeleted:
+        for prefix in prefixes:  # one by one: the others must not stay because of it
+            try:
+                _delete(store, [prefix])
+            except NotDeleted as error:
+                log.error("%s cannot be deleted, and stays requested: %s", prefix, error.details)
+                failed.add(prefix)
+    return failed
 
 
 def _delete(store: ObjectStore, prefixes: Sequence[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from sqlalchemy import update
@@ -230,6 +232,30 @@ def test_a_machine_whose_clock_is_wrong_removes_nothing(database, store, put, cl
     assert keys(store) == ["subjects/sub_1/source"] and "clock is 3600 s" in caplog.text
     put(*[f"subjects/{new_job(database).subject_id}/source"])
     assert cleaner.run_batch() == ["subjects/sub_1/source"] and not cleaner.paused
+
+
+@one_database
+@one_store
+def test_what_cannot_be_deleted_stays_requested_and_the_rest_goes(database, store, put, monkeypatch, caplog):
+    put("subjects/sub_1/source", "subjects/sub_1/runs/1", "subjects/sub_2/source", "lip_priors/1", "lip_priors/2")
+    unlink = Path.unlink
+
+    def refuse(path, missing_ok=False):
+        if path.parts[-2:] in (("sub_1", "source"), ("lip_priors", "1")):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as denied:
+        denied.setattr(Path, "unlink", refuse)
+        denied.setattr(deletions, "REPEAT_S", -1.0)
+        with database.session() as session:
+            for folder in ("subjects/sub_1/", "subjects/sub_2/"):
+                deletions.request(session, store, folder)
+            deletions.request_objects(session, store, ["lip_priors/1", "lip_priors/2"])
+        deletions.carry_out(database, store)
+        assert keys(store) == ["lip_priors/1", "subjects/sub_1/source"] and "Permission denied" in caplog.text
+    deletions.carry_out(database, store)
+    assert keys(store) == []
 
 
 def test_an_empty_database_removes_nothing(database, other_database, store, put, cleaner, caplog):
