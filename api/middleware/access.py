@@ -26,6 +26,7 @@ from api.middleware.answers_in_pieces import AnswersInPieces
 from api.middleware.client_address import ClientAddresses, counted
 from api.middleware.known_scrapers import KnownScrapers
 from api.middleware.local_caller import OpenMode
+from api.middleware.pace import Pacer
 from api.middleware.rate_limit import RateLimiter
 from api.middleware.request_shares import RequestShares
 from api.problems.problems import Problem, database_away, from_storage
@@ -39,6 +40,9 @@ log = logging.getLogger(__name__)
 
 PUBLIC = ("/healthz", "/readyz")
 """Paths that supervisors poll without a key; they count towards no rate, and have a share of an address's connections of their own."""
+PROBES_PER_S, PROBE_WAIT_S = 20.0, 10.0
+"""Requests of one address for them that are answered at once, after a burst; further ones wait, for some seconds at most: all supervisors of a
+machine together ask a few times a second, and strangers who ask without end would take the processor from the others."""
 METRICS = "/metrics"
 GUARDED = "/v1"
 REFUSAL_S = 0.5, 1.5
@@ -75,6 +79,7 @@ class AccessMiddleware:
         self.open_mode = True
         self._touching = Lock()
         self._scrapers = KnownScrapers()
+        self._probes = Pacer(PROBES_PER_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -82,7 +87,9 @@ class AccessMiddleware:
             return
         address = scope.setdefault("state", {})["client_address"] = self.addresses.of(HTTPConnection(scope))
         if scope["path"] in PUBLIC:
-            await self._run(self.app, f"probes {counted(address)}", scope, receive, send)
+            wait_s = min(PROBE_WAIT_S, self._probes.wait_s(counted(address)))
+            app = _later(self.app, wait_s) if wait_s else self.app
+            await self._run(app, f"probes {counted(address)}", scope, receive, send)
             return
         caller, problem, headers, wait_s = await run_in_threadpool(self._decide, HTTPConnection(scope), scope["method"])
 
@@ -104,7 +111,7 @@ class AccessMiddleware:
             try:
                 share.enter_context(self.shares.take(name))
             except Problem as busy:
-                app = busy.response()
+                app = _later(busy.response(), uniform(*REFUSAL_S))
             await app(scope, receive, self.answers.sender(name, scope, receive, send))
 
     def _decide(self, connection: HTTPConnection, method: str) -> AccessDecision:

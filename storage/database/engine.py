@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DatabaseError, DisconnectionError, OperationalError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    DisconnectionError,
+    InternalError,
+    NotSupportedError,
+    OperationalError,
+    ProgrammingError,
+)
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -33,6 +42,9 @@ BUSY_TIMEOUT_MS = 30_000
 """How long a writer waits for another. Write transactions are short, so a longer wait means that the other one hangs."""
 MAX_LOG_BYTES = 64 << 20
 """Longest write-ahead log that is left to SQLite, which keeps it at 4 MB as long as there are moments without readers."""
+READ_ONLY, IDLE_TOO_LONG = "25006", "25P03"
+"""Errors of PostgreSQL (appendix A of its manual): the database is read-only, such as after a failover; the session was idle in a transaction
+for too long, such as during a pause of this process."""
 LEAST_BYTES = 128 << 10
 """Free space below which SQLite's `disk I/O error` means a full disk: its shared file begins with 32 KiB, and its log grows by pages."""
 LOG_WAIT_MS = 1000
@@ -141,6 +153,11 @@ class Database:
                     consequences = []  # A server that is lost during the commit may have committed or not.
                 session.commit()
                 consequences = hooks.after_commit
+        except (InternalError, NotSupportedError) as error:
+            if not _is_away(error, write=write):
+                raise
+            away = OperationalError(error.statement, error.params, error.orig, hide_parameters=True)
+            raise away from error
         except OperationalError as error:
             if self._is_full(error):
                 full = StoreFull if self.sqlite else ServerFull
@@ -180,6 +197,14 @@ class Database:
         """Closes all connections; one that is in use closes when it returns to the pool."""
         event.listen(self.engine, "checkin", lambda _connection, entry: entry.close())
         self.engine.dispose()
+
+
+def _is_away(error: DBAPIError, *, write: bool) -> bool:
+    """Whether an error says that PostgreSQL has ended the session, or takes no writes now, although its class says something else."""
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state == READ_ONLY:
+        return write  # otherwise it is this program's fault
+    return error.connection_invalidated or state == IDLE_TOO_LONG or "recovery" in str(error.orig)
 
 
 def has_no_space(folder: Path) -> bool:

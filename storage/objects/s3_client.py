@@ -19,7 +19,7 @@ PATIENT = {"connect_timeout": 10, "read_timeout": 60}
 IMPATIENT = {"connect_timeout": 3, "read_timeout": 10}
 """Seconds, for each of two attempts of a process whose clients wait. A store that works answers these requests within one."""
 MISSING_CODES = ("404", "NoSuchKey", "NoSuchUpload", "NotFound")
-FULL_CODES = ("507", "QuotaExceeded", "XMinioStorageFull", "InsufficientStorage")
+FULL_CODES = ("507", "QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "InsufficientStorage")
 
 
 def make_client(

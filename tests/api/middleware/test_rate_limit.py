@@ -12,7 +12,7 @@ import pytest
 from limits.storage import MemoryStorage
 
 from api.app import create_app
-from api.middleware import pace, rate_limit
+from api.middleware import access, pace, rate_limit
 from api.middleware.access import REFUSAL_S
 from api.middleware.pace import BURST_S, Pacer
 from api.middleware.rate_limit import RateLimiter
@@ -52,6 +52,16 @@ def test_each_key_has_a_rate_of_its_own_and_is_told_of_it(settings):
         codes = [client.get("/v1/jobs").status_code for _ in range(3)]  # without a key: one rate for the address
         assert codes == [401, 401, 429]
         assert client.get("/healthz").status_code == 200
+
+
+def test_probes_without_end_are_paced(settings, monkeypatch):
+    monkeypatch.setattr(access, "PROBES_PER_S", 10.0)
+    monkeypatch.setattr(pace, "BURST_S", 0.1)
+    monkeypatch.setattr(pace, "LEAST_BURST", 1)
+    with serving(create_app(settings)) as url, httpx.Client(base_url=url, timeout=30) as client:
+        begun = time.monotonic()
+        assert [client.get("/healthz").status_code for _ in range(6)] == 6 * [200]
+        assert time.monotonic() - begun > 0.3
 
 
 def test_a_burst_is_spread_and_others_have_their_turns_in_between(settings):

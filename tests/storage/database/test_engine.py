@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError, InternalError, OperationalError
 
 from storage.database import engine, migrations, queries
 from storage.database.engine import Database, after_commit, after_rollback
-from storage.database.models import LOCAL, Job, Subject, Video, new_id
+from storage.database.models import LOCAL, Certificate, Job, Subject, Video, new_id
 from storage.errors import NotFound, StoreFull
 from tests.servers import PostgreSQL, running
 
@@ -196,6 +196,18 @@ def test_a_full_disk_of_the_server_raises_store_full(database):
     block = "RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'"
     with pytest.raises(StoreFull), database.session() as session:
         session.execute(text(f"DO $$ BEGIN {block}; END $$"))
+
+
+@pytest.mark.parametrize("database", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("end", ["SET idle_in_transaction_session_timeout = 50", "SET TRANSACTION READ ONLY"])
+def test_a_server_that_ends_a_session_or_takes_no_writes_counts_as_away(database, end):
+    """After a pause of this process, and after a failover: psycopg has other classes for these than for a lost connection."""
+    with pytest.raises(OperationalError), database.session() as session:
+        session.execute(text(end))
+        time.sleep(0.3)
+        session.add(Certificate(serial="1", chain=""))
+    with database.session(write=False) as session:
+        assert session.get(Certificate, "1") is None
 
 
 @pytest.mark.parametrize("database", ["postgresql"], indirect=True)
