@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, undefer
 
 from storage.database import queries
 from storage.database.engine import after_commit
-from storage.database.models import PreviewFrame, Subject, now
+from storage.database.models import PreviewFrame, Subject
 from storage.objects.base import ObjectStore, Stored
 
 LEASE_S = 60.0
@@ -50,9 +50,13 @@ def request(
     queued = {"digest": digest, "owner": subject.owner, "subject_id": subject.id, "options": options, "state": "queued"}
     if session.get(PreviewFrame, digest) is None:
         queries.insert_ignoring_conflicts(
-            session, PreviewFrame, **queued, background_key=background and background.key, asked_at=now()
+            session,
+            PreviewFrame,
+            **queued,
+            background_key=background and background.key,
+            asked_at=queries.server_now(session),
         )
-    _update(session, PreviewFrame.digest == digest, asked_at=now())
+    _update(session, PreviewFrame.digest == digest, asked_at=queries.server_now(session))
     lost = PreviewFrame.state == "running", PreviewFrame.lease_until < queries.server_now(session)
     _update(session, PreviewFrame.digest == digest, *lost, **_ENDED, state="failed", error=LOST)
     unneeded = _keep_newest(session, subject.owner, ("queued",), QUEUED, spared=digest)

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from storage.database import queries
-from storage.database.models import Verification, Video, now
+from storage.database.models import Verification, Video
 from storage.objects.base import Stored
 
 PREFIX = "verifications/"
@@ -67,7 +67,7 @@ def claim(session: Session, owner: str | None = None, lost: Collection[RunningAt
     Args:
         lost: Attempts whose workers are lost, which makes their requests wait again.
     """
-    time = now()
+    time = queries.server_now(session)
     waiting = _waiting(lost)
     exhausted = (waiting, Verification.attempt >= Verification.max_attempts)
     _update(session, *exhausted, state="failed", error=WORKER_LOST, finished_at=time, **_ENDED)
@@ -133,7 +133,7 @@ def _fence(row: Verification) -> tuple[ColumnElement[bool], ...]:
 
 
 def _end(session: Session, row: Verification, **values: Any) -> bool:
-    return _update(session, *_fence(row), finished_at=now(), **values, **_ENDED) == 1
+    return _update(session, *_fence(row), finished_at=queries.server_now(session), **values, **_ENDED) == 1
 
 
 def _update(session: Session, *where, **values: Any) -> int:
