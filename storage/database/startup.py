@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -36,12 +39,15 @@ def require_data_dir(settings: Settings) -> None:
             ) from error
 
 
-def require_local_files(settings: Settings) -> None:
-    """Checks that the files and folders of this machine that workers need are there. Raises BadSetting."""
-    for field, is_there in (("ffmpeg", Path.is_file), ("fonts_dir", Path.is_dir), ("voices_dir", Path.is_dir)):
+def require_local_files(settings: Settings, *, renders: bool) -> None:
+    """Checks that the program and, for a worker that renders, the folders of this machine that the settings name are there. Raises BadSetting."""
+    needed: dict[str, Callable[[str], object]] = {"ffmpeg": shutil.which}
+    if renders:
+        needed |= {"fonts_dir": os.path.isdir, "voices_dir": os.path.isdir}
+    for field, is_there in needed.items():
         value = getattr(settings, field)
-        if value and not is_there(Path(value)):
-            raise BadSetting(f"{variable_name(field)}={value!r} does not exist on this machine.")
+        if value and not is_there(value):
+            raise BadSetting(f"{variable_name(field)}={value!r} is not on this machine.")
 
 
 def require_tables(url: str) -> None:

@@ -66,7 +66,7 @@ class Runner:
         kinds: Collection[JobKind] = jobs.KINDS,
         broker: Broker | None = None,
     ):
-        require_local_files(settings)
+        require_local_files(settings, renders="render" in kinds)
         self.settings, self.core, self.broker = settings, core, broker
         make_data_dir(settings.data_dir)
         warn_if_not_private(settings.data_dir)

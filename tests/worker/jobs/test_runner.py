@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from storage.errors import BadSetting
 from storage.tables import jobs
 from tests.worker.stub_core import CORE
 from worker.jobs.runner import Runner
@@ -15,6 +16,12 @@ from worker.jobs.runner import Runner
 def runner(house):
     with closing(Runner(house.settings, CORE)) as runner:
         yield runner
+
+
+@pytest.mark.parametrize("name", ["ffmpeg", "fonts_dir", "voices_dir"])
+def test_what_a_worker_needs_and_does_not_find_ends_its_start(settings, name):
+    with pytest.raises(BadSetting, match=f"ADNERF_{name.upper()}"):
+        Runner(settings.replace(**{name: "/nowhere/to/be/found"}), CORE)
 
 
 def test_a_job_whose_end_could_not_be_recorded_is_released(house, runner, monkeypatch):
