@@ -40,7 +40,7 @@ def require_data_dir(settings: Settings) -> None:
 
 
 def require_local_files(settings: Settings, *, renders: bool) -> None:
-    """Checks that the program and, for a worker that renders, the folders of this machine that the settings name are there. Raises BadSetting."""
+    """Checks that the program that the settings name is on this machine, and the folders if the worker renders. Raises BadSetting."""
     needed: dict[str, Callable[[str], object]] = {"ffmpeg": shutil.which}
     if renders:
         needed |= {"fonts_dir": os.path.isdir, "voices_dir": os.path.isdir}
