@@ -210,6 +210,8 @@ def _refuse_by_head(path: str | Path) -> None:
     with Path(path).open("rb") as file:
         if kind := refused_kind(file.read(HEAD_BYTES)):
             raise NotMedia(f"The file is {kind}.", f"{ACCEPTED_MEDIA}.")
+
+
 def _plane_matrix(video: VideoStream) -> str:
     """See MediaInfo.plane_matrix; untagged pictures have that of players and of ffmpeg."""
     matrix = video.matrix or ("bt709" if _is_hd(*video.stored) else "smpte170m")
