@@ -48,6 +48,8 @@ class Caller:
     """None if the service has no keys."""
     token: str | None = field(default=None, repr=False)
     """The key itself: event streams check repeatedly that it is still valid (api/responses/job_events.py)."""
+    linked_secret: str | None = field(default=None, repr=False)
+    """Digest of the key's secret, if a signed link names the key: another secret ends the link."""
 
     def check(self, scope: Scope) -> None:
         """Raises Problem `forbidden` if the key lacks this scope."""
@@ -62,7 +64,7 @@ LOCAL_CALLER = Caller(LOCAL, frozenset(SCOPES))
 
 def caller_of(key: Key, token: str | None = None) -> Caller:
     """Returns the caller that a valid key stands for; `token` is the secret text of the key, None if a signed link names the key."""
-    return Caller(key.owner, frozenset(key.scopes), key.id, token)
+    return Caller(key.owner, frozenset(key.scopes), key.id, token, key.secret_sha256 if token is None else None)
 
 
 class AccessCheck:
@@ -132,7 +134,10 @@ def require_valid(session: Session, caller: Caller) -> None:
         api_keys.find(session, caller.token)
         return
     key = None if caller.key_id is None else session.get(Key, caller.key_id)
-    valid = not api_keys.any_exist(session) if caller.key_id is None else key is not None and api_keys.is_valid(key)
+    if caller.key_id is None:
+        valid = not api_keys.any_exist(session)
+    else:
+        valid = key is not None and api_keys.is_valid(key) and key.secret_sha256 == caller.linked_secret
     if not valid:
         raise Unauthorized("The request was accepted before, and is not any more.")
 

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 
+from api import auth
 from api.services import signed_links
 from storage.database.engine import Database
-from storage.database.models import now
+from storage.database.models import Key, now
 from storage.errors import Unauthorized
 from storage.local_token import load_or_create
 from storage.tables import api_keys
@@ -54,7 +55,11 @@ def test_a_link_reads_one_file_until_its_key_ends(client, app, video):
         check_problem(client.get(wrong), "unauthorized")
     check_problem(client.post(made["url"]), "unauthorized")
     with app.state.database.session() as session:
+        viewer = auth.caller_of(session.get(Key, key_id))  # of a download in progress
+        auth.require_valid(session, viewer)
         api_keys.rotate(session, key_id)
+        with pytest.raises(Unauthorized):
+            auth.require_valid(session, viewer)
     check_problem(client.get(made["url"]), "unauthorized")
 
 
