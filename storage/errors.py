@@ -289,6 +289,8 @@ class StoreFull(StorageError):
 class ServerFull(StoreFull):
     """Raised if the database or the store is a server, and has no space left: no work on this machine is at fault, and none makes room."""
 
+    remedy = StoreFull.remedy
+
 
 class StoreAway(StorageError):
     """Raised if the object store cannot be reached, or refuses."""
@@ -303,7 +305,7 @@ class StoreAway(StorageError):
 class NotDeleted(StoreAway):
     """Raised if the store cannot delete something: it stays to be deleted."""
 
-    remedy = "The operator has to look into the log, and to correct the permissions of the object store's folder, or its disk."
+    remedy = StoreAway.remedy
 
 
 class ObjectMissing(StorageError):

@@ -187,7 +187,11 @@ def _errors_are_not_deleted() -> Iterator[_Attempts]:
     attempts = _Attempts()
     yield attempts
     if attempts.error is not None:
-        raise NotDeleted("Something in the object store cannot be deleted.", details=attempts.error)
+        raise NotDeleted(
+            "Something in the object store cannot be deleted.",
+            "Correct the permissions of the object store's folder, or look at its disk.",
+            details=attempts.error,
+        )
 
 
 def _walk(folder: Path, after: list[str]) -> Iterator[Path]:

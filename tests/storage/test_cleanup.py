@@ -14,7 +14,7 @@ from sqlalchemy import update
 from adnerf_core.files.video_formats import FORMATS
 from storage import cleanup, object_places, store_identity, trash
 from storage.cleanup import ObjectCleaner
-from storage.database import migrations, queries
+from storage.database import queries, revisions
 from storage.database.engine import Database
 from storage.database.models import Identity, Job, Subject, Video, now
 from storage.errors import StoreMismatch
@@ -330,7 +330,7 @@ def test_a_database_of_a_later_version_stops_the_cleaner(database, store, put, c
     cleaner.run_batch()
     put("subjects/sub_gone/source")
     with monkeypatch.context() as earlier_version:
-        earlier_version.setattr(migrations, "_newest_revision", lambda: "0014")
+        earlier_version.setattr(revisions, "known", lambda: ["0014"])
         assert cleaner.run_batch() == []
     assert "another version" in caplog.text
     assert cleaner.run_batch() == ["subjects/sub_gone/source"]

@@ -91,7 +91,7 @@ def test_a_frame_of_what_went_to_the_trash_is_not_rendered(house, renderer):
 def test_the_frame_that_is_asked_for_stays_whatever_other_clocks_say(house, monkeypatch):
     subject = house.ready_subject()
     with monkeypatch.context() as ahead:
-        ahead.setattr(preview_frames, "now", lambda: now() + timedelta(hours=1))
+        ahead.setattr(queries, "now", lambda: now() + timedelta(hours=1))
         for yaw in range(preview_frames.QUEUED):
             ask(house, subject, RenderOptions(view={"yaw_deg": yaw}))
     assert found(house, ask(house, subject, RenderOptions())).state == "queued"

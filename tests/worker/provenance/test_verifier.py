@@ -234,7 +234,7 @@ def test_a_worker_whose_clock_is_ahead_takes_no_file_from_a_living_one(house, mo
         )
     with house.database.session() as session:
         verifications.claim(session)
-    monkeypatch.setattr(verifications, "now", lambda: now() + timedelta(hours=1))
+    monkeypatch.setattr(queries, "now", lambda: now() + timedelta(hours=1))
     looker = Verifier(house.settings, house.database, house.store)
     assert not looker.verify_next() and not looker.verify_next()
     row = house.read(queries.get, Verification, row.id)
