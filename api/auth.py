@@ -6,6 +6,7 @@ api/middleware/access.py authenticates the caller before the request is routed. 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -25,6 +26,8 @@ from storage.database.models import LOCAL, Key
 from storage.errors import StorageError, Unauthorized
 from storage.tables import api_keys
 from storage.tables.api_keys import SCOPES, Scope
+
+log = logging.getLogger(__name__)
 
 READS = ("GET", "HEAD")
 CHECK_S = 15.0
@@ -96,21 +99,26 @@ class AccessCheck:
         """Checks while the block runs, which sends the answer, also while the client takes nothing of it. Raises OSError, so that the
         connection breaks: the status has been sent."""
         refusal: Problem | None = None
-        async with create_task_group() as group:
+        try:
+            async with create_task_group() as group:
 
-            async def watch() -> None:
-                nonlocal refusal
-                while True:
-                    await sleep(CHECK_S)
-                    try:
-                        await self.again()
-                    except Problem as problem:
-                        refusal = problem
-                        group.cancel_scope.cancel()
+                async def watch() -> None:
+                    nonlocal refusal
+                    while refusal is None:
+                        await sleep(CHECK_S)
+                        try:
+                            await self.again()
+                        except Problem as problem:
+                            refusal = problem
+                            group.cancel_scope.cancel()
+                        except Exception:
+                            log.exception("cannot check whether an answer is still allowed")
 
-            group.start_soon(watch)
-            yield
-            group.cancel_scope.cancel()
+                group.start_soon(watch)
+                yield
+                group.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:  # that of the block, for those who handle it
+            raise errors.exceptions[0] from None
         if refusal is not None:
             raise OSError(refusal.detail)
 

@@ -70,6 +70,7 @@ class GuardedParser(h11.Connection):
     def __init__(self) -> None:
         super().__init__(h11.SERVER, HEAD_BYTES)
         self.refusal = ""
+        self._chunk = 0  # bytes of the present chunk so far, which arrives in one event or in several
         self._allowed, self._counted_at = float(SMALL_CHUNKS), time.monotonic()
 
     def next_event(self) -> Any:
@@ -77,8 +78,10 @@ class GuardedParser(h11.Connection):
         if self.their_state is h11.IDLE:
             self._count_lines()
         event = super().next_event()
-        if isinstance(event, h11.Data) and event.chunk_end:  # bodies with a Content-Length have no chunks
-            self._count_chunk(len(event.data))
+        if isinstance(event, h11.Data):
+            self._chunk = len(event.data) + (0 if event.chunk_start else self._chunk)
+            if event.chunk_end:  # bodies with a Content-Length have no chunks
+                self._count_chunk(self._chunk)
         return event
 
     def _count_lines(self) -> None:

@@ -58,7 +58,7 @@ OF_CLIENTS = ("ADNERF_URL", "ADNERF_API_KEY", "ADNERF_TOKEN_FILE")
 """Variables with the prefix that are not settings of the service: the client reads them."""
 
 
-ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
+ORIGIN = re.compile(r"\*|null|[a-z][a-z0-9+.-]*://[^/?#@\s]+")
 """What browsers send as Origin (RFC 6454, section 7)."""
 LARGEST = ("max_video_bytes", "max_audio_bytes", "max_image_bytes", "max_consent_clip_bytes", "quota_stored_bytes")
 MOST_BYTES = (1 << 63) - 1
@@ -360,7 +360,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield f"{variable_name('s3_region')}={settings.s3_region!r} must be the name of a region, such as us-east-1."
     if not all(BUNDLE_KEY.fullmatch(key) for key in settings.trusted_bundle_keys()):
         yield f"{variable_name('bundle_keys')}={settings.bundle_keys!r} must be keys as `bundle_refused` names them, separated by commas."
-    if not all(ORIGIN.fullmatch(each.strip()) for each in filter(None, settings.cors_origins.split(","))):
+    if not all(map(ORIGIN.fullmatch, filter(None, map(str.strip, settings.cors_origins.split(","))))):
         yield f"{variable_name('cors_origins')}={settings.cors_origins!r} must be origins such as https://a.example, without a path."
     for field in ("trusted_proxies", "webhook_networks", "speech_networks"):
         try:

@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 
 PUBLIC = ("/healthz", "/readyz")
 """Paths that supervisors poll without a key; they count towards no rate, and have a share of an address's connections of their own."""
-PROBES_PER_S, PROBE_WAIT_S = 20.0, 10.0
-"""Requests of one address for them that are answered at once, after a burst; further ones wait, for some seconds at most: all supervisors of a
-machine together ask a few times a second, and strangers who ask without end would take the processor from the others."""
+PROBES_PER_S, PROBE_WAIT_S = 20.0, 0.9
+"""Requests of one address for them that are answered at once, after a burst, and how long further ones wait at most: less than supervisors do,
+who may have the address of strangers. All of a machine ask a few times a second; who asks without end would take the processor from others."""
 METRICS = "/metrics"
 GUARDED = "/v1"
 REFUSAL_S = 0.5, 1.5
@@ -79,7 +79,7 @@ class AccessMiddleware:
         self.open_mode = True
         self._touching = Lock()
         self._scrapers = KnownScrapers()
-        self._probes = Pacer(PROBES_PER_S)
+        self._probes = Pacer(PROBES_PER_S, PROBE_WAIT_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -87,7 +87,7 @@ class AccessMiddleware:
             return
         address = scope.setdefault("state", {})["client_address"] = self.addresses.of(HTTPConnection(scope))
         if scope["path"] in PUBLIC:
-            wait_s = min(PROBE_WAIT_S, self._probes.wait_s(counted(address)))
+            wait_s = self._probes.wait_s(counted(address))
             app = _later(self.app, wait_s) if wait_s else self.app
             await self._run(app, f"probes {counted(address)}", scope, receive, send)
             return

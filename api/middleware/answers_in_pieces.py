@@ -17,7 +17,7 @@ RETRY_S = 5
 
 
 class AnswersInPieces:
-    """Sends the bodies of answers in pieces, and bounds what each caller leaves unread. Only the event loop uses it."""
+    """Sends the bodies of answers that are no streams in pieces, and bounds what each caller leaves unread. Only the event loop uses it."""
 
     def __init__(self) -> None:
         self._held: Counter[str] = Counter()
@@ -34,7 +34,8 @@ class AnswersInPieces:
             if message["type"] == "http.response.start":
                 start = message  # until its body is known to find room
                 return
-            size = len(message.get("body", b""))
+            # A stream makes its next piece only when this one is sent, so it holds little.
+            size = 0 if message.get("more_body") else len(message.get("body", b""))
             if start is not None and size > PIECE_BYTES and self._held[caller] + size > HELD_BYTES:
                 refused = True
                 detail = f"Answers of {HELD_BYTES >> 20} MiB wait to be read by you, the most that are kept."

@@ -6,6 +6,7 @@ This is the generic cell rate algorithm (ITU-T I.371): it delays and refuses not
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -23,11 +24,13 @@ class Pacer:
 
     Args:
         per_s: requests of one client per second.
+        most_s: longest time that a request waits. What came beyond it is forgotten, so that the client's pace is soon its own again.
         clock: seconds that never go back.
     """
 
-    def __init__(self, per_s: float, clock: Callable[[], float] = time.monotonic):
+    def __init__(self, per_s: float, most_s: float = math.inf, clock: Callable[[], float] = time.monotonic):
         self._interval_s, self._clock = 1 / per_s, clock
+        self._most_s = most_s
         self._ahead_s = max(BURST_S, LEAST_BURST * self._interval_s)
         self._next: dict[str, float] = {}
         """By client, when its next request would come at an even pace."""
@@ -40,5 +43,5 @@ class Pacer:
             if len(self._next) >= FORGET_AT:
                 self._next = {each: due for each, due in self._next.items() if due > now}
             due = max(now, self._next.get(client, now))
-            self._next[client] = due + self._interval_s
+            self._next[client] = min(due + self._interval_s, now + self._ahead_s + self._most_s)
             return max(0.0, due - now - self._ahead_s)

@@ -27,7 +27,7 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 
 from storage.database.models import now
-from storage.errors import BadSetting, EmptyFile, ObjectDamaged, ObjectMissing, StoreAway
+from storage.errors import BadSetting, EmptyFile, NotDeleted, ObjectDamaged, ObjectMissing
 from storage.objects import s3_versions
 from storage.objects.base import (
     ANY_AGE_S,
@@ -288,11 +288,15 @@ class S3Store:
             return s3_versions.are_kept(self._client, self.bucket)
 
     def _delete(self, objects: Iterator[dict[str, str]]) -> None:
+        errors = []
         while batch := list(islice(objects, DELETE_BATCH)):
             with client_errors("delete"):
                 answer = self._client.delete_objects(Bucket=self.bucket, Delete={"Objects": batch, "Quiet": True})
-            if errors := answer.get("Errors"):
-                raise StoreAway(f"{len(errors)} objects could not be removed.", details=errors[0].get("Message"))
+            errors += answer.get("Errors", [])
+        if errors:
+            message = f"{len(errors)} objects could not be removed."
+            remedy = "Let the key delete objects and their versions, or lift the lock that the bucket has on them."
+            raise NotDeleted(message, remedy, details=errors[0].get("Message"))
 
 
 class _Reader(io.RawIOBase):

@@ -10,13 +10,24 @@ from botocore.exceptions import ClientError
 
 log = logging.getLogger(__name__)
 
+REFUSED = ("AccessDenied", "403")
+UNKNOWN = ("NotImplemented", "501", "MethodNotAllowed", "405")
+"""Codes of stores that do not let this key ask for versions, and of those that have none."""
+
 
 def are_kept(client: Any, bucket: str) -> bool:
-    """Returns whether a bucket keeps versions, or has kept some. Stores that do not know the question keep none."""
+    """Returns whether a bucket keeps versions, or has kept some. Stores that do not know the question keep none.
+
+    Raises:
+        ClientError: the store does not answer the question now.
+    """
     try:
         return "Status" in client.get_bucket_versioning(Bucket=bucket)
     except ClientError as error:
-        if error.response.get("Error", {}).get("Code") in ("AccessDenied", "403"):
+        code = error.response.get("Error", {}).get("Code")
+        if code not in (*REFUSED, *UNKNOWN):
+            raise
+        if code in REFUSED:
             log.warning(
                 "The object store does not tell whether the bucket keeps versions, in which what is deleted would stay. "
                 "Allow s3:GetBucketVersioning."

@@ -13,6 +13,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 from types import SimpleNamespace
 
+import h11
 import httpx
 import pytest
 import uvicorn
@@ -165,6 +166,18 @@ def test_chunks_that_are_whole_or_come_slowly_are_taken(monkeypatch):
             time.sleep(0.005)
         connection.sendall(b"0\r\n\r\n")
         assert b"200" in response(connection)
+
+
+def test_chunks_that_arrive_in_pieces_count_as_wholes():
+    parser = connection_guard.GuardedParser()
+    parser.receive_data(CHUNKED)
+    assert isinstance(parser.next_event(), h11.Request)
+    received, sent = 0, (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 2000
+    for first in range(0, len(sent), 1448):
+        parser.receive_data(sent[first : first + 1448])
+        while isinstance(event := parser.next_event(), h11.Data):
+            received += len(event.data)
+    assert received == 2000 * 4096
 
 
 def test_a_head_of_thousands_of_lines_is_refused_before_it_is_parsed(app):

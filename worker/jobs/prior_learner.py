@@ -74,8 +74,10 @@ class PriorLearner:
         try:
             self._learn(row)
         except (Cancelled, *AWAY) as error:
-            with suppress(*AWAY), database.session() as session:
-                lip_priors.release(session, row)
+            with suppress(*AWAY):
+                with database.session() as session:
+                    lip_priors.release(session, row)
+                self._note(row).unlink(missing_ok=True)  # it would release the next attempt
             if not isinstance(error, Cancelled):
                 raise
         except Exception as error:
@@ -96,7 +98,10 @@ class PriorLearner:
     def _leave_note(self) -> None:
         """Lets the sweep of another process put the prior back: this one ends for a reason that is not the prior's."""
         if (row := self._learning) is not None:
-            unreleased.leave(unreleased.note(self.pipeline.settings, f"prior_{row.version}", row.attempt))
+            unreleased.leave(self._note(row))
+
+    def _note(self, row: LipPrior) -> Path:
+        return unreleased.note(self.pipeline.settings, f"prior_{row.version}", row.attempt)
 
     def _learn(self, row: LipPrior) -> None:
         pipeline, keep = self.pipeline, _Lease(self, row)

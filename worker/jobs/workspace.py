@@ -14,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 
 from storage.database.models import Job
@@ -129,14 +130,21 @@ class Workspace:
         folder.rename(self._cached(key))
 
     def has_room(self, *, besides: Job | None = None) -> bool:
-        """Returns whether the disk has space to begin a job; `besides` what this job has in its folder."""
+        """Returns whether the disk has space to begin a job, besides the cache; `besides` what this job has in its folder.
+
+        If only the cache takes the space, jobs go on, and one that needs more fails and says so: waiting would not help it.
+        """
         self.jobs.mkdir(parents=True, exist_ok=True)
         disk = shutil.disk_usage(self.jobs)
+        needed = min(ROOM_BYTES, ROOM_SHARE * disk.total)
+        if disk.free >= needed:
+            return True
         own = 0
-        for path in (self.jobs / besides.id).rglob("*") if besides is not None else ():
+        folders = [self.cache] if besides is None else [self.cache, self.jobs / besides.id]
+        for path in chain.from_iterable(folder.rglob("*") for folder in folders):
             with suppress(FileNotFoundError):  # such as one that a thread which was left to a hung store removes now
                 own += path.stat(follow_symlinks=False).st_size
-        return disk.free + own >= min(ROOM_BYTES, ROOM_SHARE * disk.total)
+        return disk.free + own >= needed
 
     @contextmanager
     def temporary(self) -> Iterator[Path]:

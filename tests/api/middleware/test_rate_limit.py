@@ -64,6 +64,14 @@ def test_probes_without_end_are_paced(settings, monkeypatch):
         assert time.monotonic() - begun > 0.3
 
 
+def test_a_client_that_stops_is_soon_answered_at_once_again():
+    seconds = [0.0]
+    pacer = Pacer(per_s=10.0, most_s=0.5, clock=lambda: seconds[0])
+    assert max(pacer.wait_s("ann") for _ in range(10_000)) == pytest.approx(0.5)
+    seconds[0] = 0.6
+    assert pacer.wait_s("ann") == 0
+
+
 def test_a_burst_is_spread_and_others_have_their_turns_in_between(settings):
     app, server = served(settings, rate_limit="600/minute")
     ann, bob = tokens(app, "ann", "bob")

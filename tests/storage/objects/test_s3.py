@@ -12,6 +12,7 @@ import time
 import httpx
 import pytest
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 
 from storage.database.models import now
 from storage.errors import ObjectDamaged, ObjectMissing, StoreAway
@@ -167,6 +168,21 @@ def test_nothing_stays_of_what_is_deleted_from_a_bucket_with_versions(settings, 
     assert kept() == [f"ours/{key}" for key in ("s/10", "s/2/a", "s/2/a")]
     store.delete_prefix("s/")
     assert kept() == []
+
+
+def test_a_store_that_fails_to_tell_of_versions_is_asked_again(store, monkeypatch):
+    store.put("a", io.BytesIO(b"x"))
+    codes = iter(["SlowDown", "NotImplemented"])
+
+    def refuse(**_):
+        raise ClientError({"Error": {"Code": next(codes)}}, "GetBucketVersioning")
+
+    monkeypatch.setattr(store._client, "get_bucket_versioning", refuse)
+    with pytest.raises(StoreAway):
+        store.delete("a")
+    assert store.exists("a")
+    store.delete("a")
+    assert not store.exists("a")
 
 
 def test_stores_in_one_bucket_do_not_see_each_other(store, settings):
