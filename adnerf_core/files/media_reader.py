@@ -50,6 +50,9 @@ HLG and of most PQ video over it; and the part of white up to which nothing is c
 OTHER_MATRICES = ("ycgco", "ycgco-re", "ycgco-ro")
 """Matrices that ffmpeg's scaler does not know, by ffmpeg's names: those of recordings of screens."""
 
+UNSCALED_MATRICES = (*OTHER_MATRICES, "bt2020c", "ictcp")
+"""Matrices with which ffmpeg's scaler takes no pictures at all."""
+
 
 def read_frames(
     path: Path,
@@ -155,14 +158,13 @@ def _pictures(
         .filter("fps", fps, start_time=start_s)
         .filter("setpts", "N/FRAME_RATE/TB")
     )
-    options: dict[str, str] = {}
     if info.hdr:
         pictures = _sdr(pictures, info)
     elif info.wide_gamut or info.matrix in OTHER_MATRICES:
         pictures = _bt709(pictures, info)
     elif info.untagged_hd:
-        options["in_color_matrix"] = "bt709"  # ffmpeg would take BT.601
-    return pictures.filter("scale", *size, flags=SCALING, **options)
+        pictures = pictures.filter("setparams", colorspace="bt709")  # ffmpeg would take BT.601
+    return pictures.filter("scale", *size, flags=SCALING)
 
 
 def _sdr(pictures: FilterableStream, info: MediaInfo) -> FilterableStream:
@@ -185,9 +187,9 @@ def _bt709(pictures: FilterableStream, info: MediaInfo) -> FilterableStream:
 def _tagged(pictures: FilterableStream, info: MediaInfo, primaries: str, matrix: str) -> FilterableStream:
     """Pictures with all tags that the conversion of colours needs: the given ones where the file has none.
 
-    Pictures larger than footage is kept are scaled down first, since the conversion is slow.
+    Pictures larger than footage is kept are scaled down first, if ffmpeg's scaler can, since the conversion is slow.
     """
-    if max(info.width, info.height) > FOOTAGE_EDGE:
+    if max(info.width, info.height) > FOOTAGE_EDGE and info.matrix not in UNSCALED_MATRICES:
         pictures = pictures.filter("scale", *footage_size(info.width, info.height), flags=SCALING)
     return pictures.filter(
         "setparams",
@@ -222,7 +224,10 @@ def _rgb(
 
 
 def _zimg_takes(info: MediaInfo, *edges: int) -> bool:
-    """Whether zimg converts the pictures, which have these edges before and after: it takes known colours and even edges."""
+    """Whether zimg converts the pictures, which have these edges before and after: YUV of a known matrix and even edges.
+
+    HDR, and SDR with a wide gamut, are RGB by then.
+    """
     return bool(info.plane_matrix) and not (info.hdr or info.wide_gamut or any(edge % 2 for edge in edges))
 
 

@@ -6,7 +6,7 @@ Two models satisfy the protocol: talking_head.TalkingHead (fast fields) and adne
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -48,10 +48,11 @@ class SceneGeometry:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> SceneGeometry:
-        """Restores what to_json returned."""
+        """Restores what to_json returned, also a later version's, whose further values are left out."""
+        known = {field.name for field in fields(cls)} - {"camera"}
         camera = dict(value["camera"], center=tuple(value["camera"]["center"]))
         return cls(
-            **{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k != "camera"},
+            **{k: tuple(v) if isinstance(v, list) else v for k, v in value.items() if k in known},
             camera=Camera(**camera),
         )
 

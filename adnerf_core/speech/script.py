@@ -20,9 +20,8 @@ LONGEST_PASSAGE = 300
 _PAUSE = re.compile(r"\[pause(?:[ :]+(\d+(?:\.\d+)?) ?s?)?\]", re.IGNORECASE)
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’»)\]]*\s+(?=\S)|(?<=[。！？])\s*(?=\S)")
 _CLAUSE_END = re.compile(r"(?<=[,;:—–，；：、])\s*")
-_SPACE_BEFORE_MARK = re.compile(
-    r"(?<!\s)\s+(?=[.,!?…])"
-)  # from the first space on: a search from each one takes a second
+# From the first space on: a search from each one takes a second.
+_SPACE_BEFORE_MARK = re.compile(r"(?<!\s)\s+(?=[.,!?…])")
 _ABBREVIATIONS = {
     "mr", "mrs", "ms", "dr", "prof", "st", "sr", "jr", "vs", "etc", "e.g", "i.e",
     "no", "fig", "vol", "approx", "dept", "inc", "ltd", "co", "jan", "feb", "mar", "apr",

@@ -205,14 +205,19 @@ def test_footage_that_is_scaled_has_square_pixels_in_the_size_that_is_stored(tmp
     assert (info.width, info.height) == (1920, 90)
 
 
-def test_colours_without_tags_keep_what_rgb_does_not_hold_in_the_footage_and_are_right_in_rgb(tmp_path):
-    """Strong reds of BT.601 lie outside 0..255 in RGB; ffmpeg's scaler cuts them off on the way to BT.709."""
+@pytest.mark.parametrize(("height", "weights"), [(48, (0.299, 0.114)), (578, (0.2126, 0.0722))])
+def test_colours_without_tags_keep_what_rgb_does_not_hold_in_the_footage_and_are_right_in_rgb(
+    tmp_path, height, weights
+):
+    """Strong reds lie outside 0..255 in RGB; ffmpeg's scaler cuts them off on the way to BT.709. Players take BT.709 for HD."""
     raw, source, stored = (tmp_path / name for name in ("raw", "source.mkv", "footage.mp4"))
     stored_as = np.array([160.0, 95.0, 225.0])
-    raw.write_bytes(b"".join(bytes([int(v)]) * n for v, n in zip(stored_as, (64 * 48, 32 * 24, 32 * 24), strict=True)))
-    shape = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", "64x48", "-r", "25"]
+    raw.write_bytes(
+        b"".join(bytes([int(v)]) * n for v, n in zip(stored_as, (64 * height, 16 * height, 16 * height), strict=True))
+    )
+    shape = ["-f", "rawvideo", "-pix_fmt", "yuv420p", "-s", f"64x{height}", "-r", "25"]
     run_ffmpeg(*shape, "-i", raw, "-c:v", "ffv1", source)
-    red, green, blue = _rgb(stored_as, 0.299, 0.114)
+    red, green, blue = _rgb(stored_as, *weights)
     (shown,) = ffmpeg.read_frames(source, footage=stored)
     assert np.abs(shown.astype(float) - np.clip([red, green, blue], 0, 255)).max() <= 1
     assert red > 300
@@ -222,7 +227,7 @@ def test_colours_without_tags_keep_what_rgb_does_not_hold_in_the_footage_and_are
         128 + (blue - luma) * 224 / 255 / 1.8556,
         128 + (red - luma) * 224 / 255 / 1.5748,
     ]
-    _, kept = next(FootageReader(stored, 64, 48, 1).read([0], planar=True))
+    _, kept = next(FootageReader(stored, 64, height, 1).read([0], planar=True))
     assert np.abs([plane.mean() for plane in planes(kept)] - np.clip(expected, 0, 255)).max() < 2
 
 
