@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from adnerf_core.audio import train_encoder
 from adnerf_core.config import Background, RenderOptions, ViewChange
 from adnerf_core.data.ray_batches import RayBatch, step_generator
 from adnerf_core.evaluation import evaluate as evaluation
@@ -23,7 +24,7 @@ from adnerf_core.synthesis import view_sheet
 from adnerf_core.synthesis.full_frame import FullFrameRenderer
 from adnerf_core.synthesis.render import applied_view, render, render_frames
 from adnerf_core.synthesis.subject import load_subject
-from adnerf_core.training import pose_refinement
+from adnerf_core.training import audio_stage, pose_refinement
 from adnerf_core.training import talking_head_task as fast
 from adnerf_core.training.talking_head_task import TalkingHeadTask
 from adnerf_core.training.train import train
@@ -41,8 +42,11 @@ MAX_WAITS_A_FRAME = {"portrait": 17, "turned, still, transparent": 23, "moved mo
 """Those of the toy's frames, by kind: which blocks and rays show the head is known on the device only."""
 
 
+FIT = train_encoder.fit
+
+
 class WaitsPerStep:
-    """A Progress that notes how often the host waited: in each step of the fields' phases, and up to each report of the audio stage."""
+    """A Progress that notes how often the host waited: in each step of the fields' phases, and up to each step of an audio encoder."""
 
     def __init__(self, waits):
         self.waits, self.steps, self.last, self.audio = waits, {}, None, []
@@ -50,9 +54,18 @@ class WaitsPerStep:
     def __call__(self, stage: str, done: float, total: float) -> None:
         if self.last is not None and self.last[0] == stage and done == self.last[1] + 1:
             self.steps.setdefault(stage, {})[int(self.last[1])] = self.waits.count - self.last[2]
-        self.audio += [self.waits.count] * (stage == "audio")
         if self.last is None or (stage, done) != self.last[:2]:
             self.last = (stage, done, self.waits.count)
+
+    def fit(self, *arguments) -> torch.nn.Module:
+        """Does what train_encoder.fit does; the last argument is its Progress. Only one encoder is trained at a time (`trained`)."""
+        *others, progress = arguments
+
+        def noting(stage: str, done: float, total: float) -> None:
+            self.audio.append(self.waits.count)
+            progress(stage, done, total)
+
+        return FIT(*others, noting)
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +87,10 @@ def trained(toy_dataset, patched, tmp_path_factory):
     """A training of the fast model on the pretended device that is stopped and resumed: the run, and the waits of each step."""
     run = RunDir(tmp_path_factory.mktemp("cuda") / "run")
     config = SHORT.model_copy(update=ON_CUDA | {"audio_steps": 4, "head_steps": 20, "torso_steps": 8})
-    with pretend_cuda() as waits:
+    with pretend_cuda() as waits, pytest.MonkeyPatch.context() as patch:
         noted = WaitsPerStep(waits)
+        patch.setattr(train_encoder, "fit", noted.fit)
+        patch.setattr(audio_stage, "usable_cores", lambda: 1)
 
         def progress(stage: str, done: float, total: float) -> None:
             noted(stage, done, total)
