@@ -66,9 +66,8 @@ def import_objects(store: ObjectStore, folder: Path) -> Copied:
         )
     source, number = LocalStore(folder / OBJECTS), 0
     listed = dict(_sums(folder))
-    damaged = [
-        key for key in source.keys(older_than_s=ANY_AGE_S) if key not in listed
-    ]  # nobody can tell whether they are whole
+    # Nobody can tell whether these are whole.
+    damaged = [key for key in source.keys(older_than_s=ANY_AGE_S) if key not in listed]
     for key, sha256 in listed.items():
         if store.exists(key):
             continue

@@ -160,7 +160,6 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
     """
     source = untrusted_input(path)
     _refuse_by_head(path)
-    require_readable_mp4(path)
     description, packets, part_s = _read_through(source)
     chosen = _film(description.videos, packets)
     video = description.videos[chosen] if description.videos else VideoStream()
@@ -206,10 +205,11 @@ def probe(path: Path, *, audio_track: int | None = None, look: bool = False) -> 
 
 
 def _refuse_by_head(path: str | Path) -> None:
-    """Raises NotMedia if the first bytes of the file are those of a kind that is never media, such as a playlist."""
+    """Raises NotMedia if the first bytes of the file are those of a kind that is never media, such as a playlist, or its boxes tell why not."""
     with Path(path).open("rb") as file:
         if kind := refused_kind(file.read(HEAD_BYTES)):
             raise NotMedia(f"The file is {kind}.", f"{ACCEPTED_MEDIA}.")
+    require_readable_mp4(path)
 
 
 def _plane_matrix(video: VideoStream) -> str:

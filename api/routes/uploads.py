@@ -100,13 +100,13 @@ async def _receive(
             undo=lambda: store.delete(stored.key),
         )
 
-    extended_at = time.monotonic()
+    begun_at, extended = time.monotonic(), False
 
     async def extend(current: Upload) -> Upload:
-        nonlocal extended_at
-        if not uploads.expires_soon(current, settings, extended_s=time.monotonic() - extended_at):
+        nonlocal begun_at, extended
+        if not uploads.expires_soon(current, settings, arriving_s=time.monotonic() - begun_at, extended=extended):
             return current
-        extended_at = time.monotonic()
+        begun_at, extended = time.monotonic(), True
         with suppress(OperationalError, PoolTimeout):  # then a later chunk extends it
             return await turns.write(lambda session: uploads.extend(session, settings, upload.id, owner=upload.owner))
         return current

@@ -48,16 +48,13 @@ def request(
     version = json.dumps([subject.id, subject.run_key, options, background and background.sha256], sort_keys=True)
     digest = sha256(version.encode()).hexdigest()
     queued = {"digest": digest, "owner": subject.owner, "subject_id": subject.id, "options": options, "state": "queued"}
+    time = queries.server_now(session)
     if session.get(PreviewFrame, digest) is None:
         queries.insert_ignoring_conflicts(
-            session,
-            PreviewFrame,
-            **queued,
-            background_key=background and background.key,
-            asked_at=queries.server_now(session),
+            session, PreviewFrame, **queued, background_key=background and background.key, asked_at=time
         )
-    _update(session, PreviewFrame.digest == digest, asked_at=queries.server_now(session))
-    lost = PreviewFrame.state == "running", PreviewFrame.lease_until < queries.server_now(session)
+    _update(session, PreviewFrame.digest == digest, asked_at=time)
+    lost = PreviewFrame.state == "running", PreviewFrame.lease_until < time
     _update(session, PreviewFrame.digest == digest, *lost, **_ENDED, state="failed", error=LOST)
     unneeded = _keep_newest(session, subject.owner, ("queued",), QUEUED, spared=digest)
     _keep_newest(session, subject.owner, ("succeeded", "failed"), KEPT, spared=digest)

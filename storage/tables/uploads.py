@@ -158,14 +158,19 @@ def append(
     return get(session, upload_id, owner=owner)
 
 
-def expires_soon(upload: Upload, settings: Settings, *, extended_s: float) -> bool:
+def expires_soon(upload: Upload, settings: Settings, *, arriving_s: float, extended: bool) -> bool:
     """Returns whether `extend` gives much more time to an upload whose bytes are arriving: it is to be called now and then.
 
-    `extended_s` are the seconds since that was done, or since the bytes began: this machine's clock alone may be wrong.
+    Args:
+        upload: to which they belong.
+        settings: say how long an upload is kept.
+        arriving_s: seconds since the bytes began or, if it was `extended` since, since then.
+        extended: then `arriving_s` alone decides: by this machine's clock, which may be ahead, it would always be time.
     """
     idle_s = _arriving_s(settings)
     until = min(now() + timedelta(seconds=idle_s), upload.created_at + timedelta(seconds=settings.upload_total_s))
-    return until - upload.expires_at > timedelta(seconds=idle_s / 2) or extended_s > idle_s / 2
+    due = not extended and until - upload.expires_at > timedelta(seconds=idle_s / 2)
+    return due or arriving_s > idle_s / 2
 
 
 def extend(session: Session, settings: Settings, upload_id: str, *, owner: str) -> Upload:

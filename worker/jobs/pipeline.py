@@ -148,9 +148,8 @@ class Pipeline:
         snapshots = TrainingSnapshots(attempt, run)
         try:
             dataset = attempt.cached_folder(subject.dataset_key)
-            config = config.model_copy(
-                update={"lip_prior": self._lip_prior(attempt)}
-            )  # last: a person may revoke it meanwhile
+            # Last: a person may revoke it while the dataset is fetched.
+            config = config.model_copy(update={"lip_prior": self._lip_prior(attempt)})
             self.core.train(dataset, run, config, snapshots.progress)
         finally:
             snapshots.publish()

@@ -166,11 +166,8 @@ class Workspace:
                 raise StoreFull("No space left in the work folder.") from error
             raise
         finally:
-            for path in (
-                folder / "content",
-                hidden,
-                folder,
-            ):  # the lock at last: without it nobody would find the content
+            # The lock, which is in `folder`, goes last: without it nobody would find the content.
+            for path in (folder / "content", hidden, folder):
                 path.unlink(missing_ok=True) if path.is_file() else shutil.rmtree(path, ignore_errors=True)
             if lock is not None:
                 lock.release()

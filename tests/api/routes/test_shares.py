@@ -44,9 +44,8 @@ def test_a_link_shows_one_video_to_everybody_and_other_pages_may_embed_it(client
         assert "Tom &amp; &lt;Ann&gt;" in page.text and "AI-generated" in page.text
         assert not {video["id"], video["subject_id"], "local"} & set(page.text.replace('"', "/").split("/"))
         assert "frame-ancestors *" in page.headers["content-security-policy"]
-        assert (
-            "script-src 'self';" in page.headers["content-security-policy"]
-        )  # which stops a player whose link is closed
+        # One script, which stops a player whose link is closed.
+        assert "script-src 'self';" in page.headers["content-security-policy"]
         assert "x-frame-options" not in page.headers
         assert page.headers["x-robots-tag"] == "noindex, nofollow"
         part = stranger.get(f"{shared['url']}/video", headers={"Range": "bytes=1-2"})
