@@ -5,6 +5,7 @@ Functions import Alembic when they are called: it loads for .2 s, and most proce
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -109,7 +110,7 @@ def _build_index(connection: Connection, name: str, definition: str) -> None:
 def _config(connection: Connection) -> Config:
     from alembic.config import Config
 
-    config = Config()
+    config = Config(stdout=sys.stdout)  # by default, what it was when Alembic was imported
     config.set_main_option("script_location", str(revisions.SCRIPTS))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
