@@ -96,7 +96,8 @@ def test_the_deliveries_of_one_owner_do_not_hold_up_those_of_another(settings, d
         until(lambda: len(slow.received) == delivery.AT_ONCE)
         make_due(database, [new_webhook(database, "ann", quick.url)], 1)
         deliverer.deliver_due()
-        assert len(quick.received) == 1 and pending(database, "ann") == 0
+        until(lambda: pending(database, "ann") == 0)  # one of the other threads may have taken it
+        assert len(quick.received) == 1
         assert len(slow.received) == delivery.AT_ONCE
         assert pending(database, "mallory") == FLOOD
         stopping.set()
